@@ -1,0 +1,95 @@
+"""Socket addresses as values: parsed, compared and printed, never resolved.
+
+Addresses are compared as addresses, not as text: `::1` equals `0:0:0:0:0:0:0:1`, a wildcard
+equals only a wildcard, and a v4-mapped address is told apart from the IPv4 address it maps.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a bind, connect, getsockname or accept call carried.
+
+    Args:
+        family: `AF_INET`, `AF_INET6`, `AF_UNIX`, `AF_NETLINK`, or `AF_<number>` if unknown.
+        host: canonical text of the IP address; "" for other families.
+        port: port in host byte order; None for other families.
+        path: file system path of an AF_UNIX socket; None unless it has one.
+        abstract: abstract name of an AF_UNIX socket without the leading NUL; None unless it has
+            one. Trailing NULs that belong to the name are kept (unix(7): every byte counts).
+    """
+
+    family: str
+    host: str = ""
+    port: int | None = None
+    path: str | None = None
+    abstract: str | None = None
+
+    @classmethod
+    def inet(cls, host: str, port: int) -> Address:
+        """Return an IPv4 or IPv6 address.
+
+        Raises:
+            ValueError: `host` is not an IP address.
+        """
+        parsed = ipaddress.ip_address(host)
+        return cls("AF_INET6" if parsed.version == 6 else "AF_INET", str(parsed), port)
+
+    @classmethod
+    def unix(cls, name: str) -> Address:
+        """Return an AF_UNIX address; a leading `@` means an abstract name, as in Envoy's config."""
+        if name.startswith("@"):
+            return cls("AF_UNIX", abstract=name[1:])
+        return cls("AF_UNIX", path=name)
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether this is an IPv4 or IPv6 address."""
+        return self.port is not None
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether this is `0.0.0.0` or `::`."""
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, never bound
+
+    def with_port(self, port: int) -> Address:
+        """Return this IP address with another port (for a requested port 0)."""
+        return Address(self.family, self.host, port)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in trace files: only the fields that are set."""
+        if self.is_ip:
+            return {"family": self.family, "host": self.host, "port": self.port}
+        fields = {"path": self.path, "abstract": self.abstract}
+        return {"family": self.family, **{k: v for k, v in fields.items() if v is not None}}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Address:
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError: `family` is missing.
+        """
+        return cls(
+            data["family"],
+            data.get("host", ""),
+            data.get("port"),
+            data.get("path"),
+            data.get("abstract"),
+        )
+
+    def __str__(self) -> str:
+        if self.family == "AF_INET6" and self.is_ip:
+            return f"[{self.host}]:{self.port}"
+        if self.is_ip:
+            return f"{self.host}:{self.port}"
+        if self.abstract is not None:
+            return f"@{self.abstract}".replace("\x00", "\\0")
+        if self.path is not None:
+            return self.path or "(unnamed)"
+        return self.family

@@ -1,0 +1,113 @@
+"""Every error that envoyassert raises on purpose.
+
+EnvoyAssertError                 something the user can act on; the CLI prints it without a traceback
+├── ScenarioError                one or more problems in a scenario file, each with line and column
+├── TraceFileError               a trace file that cannot be read, or was cut off
+├── MachineError                 this machine lacks something; carries the remedy
+│   ├── ProbeUnavailableError    no root, no bcc, the wrong bcc, no tracefs, kernel too old
+│   ├── ProbeLoadError           the BPF program was refused; carries the compiler's or verifier's text
+│   ├── EnvoyUnavailableError    no such Envoy: version not published, binary or image absent
+│   └── DockerUnavailableError   no engine, a remote engine, no permission
+└── LaunchError                  Envoy could not be started at all; carries the end of its log
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class EnvoyAssertError(Exception):
+    """Base of all errors that are meant for the user.
+
+    Args:
+        message: one sentence that says what is wrong.
+        remedy: what to do about it, one or more sentences; empty if nothing is known.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in a file.
+
+    Args:
+        path: the file as the user named it.
+        line: 1-based line, 0 if the fault is the file as a whole.
+        column: 1-based column, 0 as above.
+        message: what is wrong.
+        remedy: what to write instead, or "".
+    """
+
+    path: str
+    line: int
+    column: int
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        text = f"{where}: error: {self.message}"
+        return f"{text} ({self.remedy})" if self.remedy else text
+
+
+class ScenarioError(EnvoyAssertError):
+    """A scenario file is not valid; `problems` holds every fault found, in file order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class TraceFileError(EnvoyAssertError):
+    """A trace file cannot be read: not a trace, another version, or incomplete."""
+
+
+class MachineError(EnvoyAssertError):
+    """This machine cannot do what was asked; `remedy` says what it lacks."""
+
+
+class ProbeUnavailableError(MachineError):
+    """The eBPF probe cannot be used here."""
+
+
+class ProbeLoadError(MachineError):
+    """The BPF program did not compile or was refused.
+
+    Args:
+        message: one sentence.
+        remedy: what to do.
+        compiler_output: what clang or the verifier printed, for a bug report.
+    """
+
+    def __init__(self, message: str, remedy: str = "", compiler_output: str = "") -> None:
+        super().__init__(message, remedy)
+        self.compiler_output = compiler_output
+
+
+class EnvoyUnavailableError(MachineError):
+    """The Envoy that was asked for cannot be had."""
+
+
+class DockerUnavailableError(MachineError):
+    """No usable Docker engine answers."""
+
+
+class LaunchError(EnvoyAssertError):
+    """Envoy could not be started at all (an Envoy that starts and exits is judged instead).
+
+    Args:
+        message: one sentence.
+        remedy: what to do.
+        log_tail: the last lines that Envoy or the engine printed.
+    """
+
+    def __init__(self, message: str, remedy: str = "", log_tail: str = "") -> None:
+        super().__init__(message, remedy)
+        self.log_tail = log_tail

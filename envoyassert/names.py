@@ -1,0 +1,185 @@
+"""Names of the kernel's constants, both ways.
+
+Numbers are those of the generic Linux UAPI (x86-64 and arm64 agree on all of them): socket(2),
+ip(7), ipv6(7), tcp(7), udp(7), unix(7), epoll_ctl(2). Envoy's config uses the numbers, people use
+the names; both are accepted everywhere.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+FAMILIES = {0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK"}
+SOCKET_TYPES = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
+SOCK_NONBLOCK = 0o4000
+SOCK_CLOEXEC = 0o2000000
+SOCK_TYPE_MASK = 0xF
+IPPROTO_TCP, IPPROTO_UDP, IPPROTO_MPTCP = 6, 17, 262
+
+LEVELS = {
+    0: "IPPROTO_IP",
+    1: "SOL_SOCKET",
+    6: "IPPROTO_TCP",
+    17: "IPPROTO_UDP",
+    41: "IPPROTO_IPV6",
+    284: "SOL_MPTCP",
+}
+LEVEL_ALIASES = {
+    "SOL_IP": "IPPROTO_IP",
+    "SOL_TCP": "IPPROTO_TCP",
+    "SOL_UDP": "IPPROTO_UDP",
+    "SOL_IPV6": "IPPROTO_IPV6",
+}
+
+OPTIONS: dict[str, dict[int, str]] = {
+    "SOL_SOCKET": {
+        1: "SO_DEBUG",
+        2: "SO_REUSEADDR",
+        5: "SO_DONTROUTE",
+        6: "SO_BROADCAST",
+        7: "SO_SNDBUF",
+        8: "SO_RCVBUF",
+        9: "SO_KEEPALIVE",
+        10: "SO_OOBINLINE",
+        12: "SO_PRIORITY",
+        13: "SO_LINGER",
+        15: "SO_REUSEPORT",
+        16: "SO_PASSCRED",
+        18: "SO_RCVLOWAT",
+        20: "SO_RCVTIMEO",
+        21: "SO_SNDTIMEO",
+        25: "SO_BINDTODEVICE",
+        26: "SO_ATTACH_FILTER",
+        27: "SO_DETACH_FILTER",
+        29: "SO_TIMESTAMP",
+        32: "SO_SNDBUFFORCE",
+        33: "SO_RCVBUFFORCE",
+        35: "SO_TIMESTAMPNS",
+        36: "SO_MARK",
+        40: "SO_RXQ_OVFL",
+        46: "SO_BUSY_POLL",
+        47: "SO_MAX_PACING_RATE",
+        49: "SO_INCOMING_CPU",
+        50: "SO_ATTACH_BPF",
+        51: "SO_ATTACH_REUSEPORT_CBPF",
+        52: "SO_ATTACH_REUSEPORT_EBPF",
+        60: "SO_ZEROCOPY",
+        61: "SO_TXTIME",
+        62: "SO_BINDTOIFINDEX",
+        68: "SO_DETACH_REUSEPORT_BPF",
+        69: "SO_PREFER_BUSY_POLL",
+    },
+    "IPPROTO_IP": {
+        1: "IP_TOS",
+        2: "IP_TTL",
+        8: "IP_PKTINFO",
+        10: "IP_MTU_DISCOVER",
+        11: "IP_RECVERR",
+        13: "IP_RECVTOS",
+        15: "IP_FREEBIND",
+        19: "IP_TRANSPARENT",
+        20: "IP_RECVORIGDSTADDR",
+        24: "IP_BIND_ADDRESS_NO_PORT",
+        51: "IP_LOCAL_PORT_RANGE",
+    },
+    "IPPROTO_IPV6": {
+        16: "IPV6_UNICAST_HOPS",
+        23: "IPV6_MTU_DISCOVER",
+        25: "IPV6_RECVERR",
+        26: "IPV6_V6ONLY",
+        49: "IPV6_RECVPKTINFO",
+        50: "IPV6_PKTINFO",
+        66: "IPV6_RECVTCLASS",
+        67: "IPV6_TCLASS",
+        74: "IPV6_RECVORIGDSTADDR",
+        75: "IPV6_TRANSPARENT",
+        78: "IPV6_FREEBIND",
+    },
+    "IPPROTO_TCP": {
+        1: "TCP_NODELAY",
+        2: "TCP_MAXSEG",
+        3: "TCP_CORK",
+        4: "TCP_KEEPIDLE",
+        5: "TCP_KEEPINTVL",
+        6: "TCP_KEEPCNT",
+        7: "TCP_SYNCNT",
+        8: "TCP_LINGER2",
+        9: "TCP_DEFER_ACCEPT",
+        10: "TCP_WINDOW_CLAMP",
+        12: "TCP_QUICKACK",
+        13: "TCP_CONGESTION",
+        18: "TCP_USER_TIMEOUT",
+        23: "TCP_FASTOPEN",
+        30: "TCP_FASTOPEN_CONNECT",
+    },
+    "IPPROTO_UDP": {1: "UDP_CORK", 100: "UDP_ENCAP", 103: "UDP_SEGMENT", 104: "UDP_GRO"},
+}
+
+EPOLL_OPS = {1: "EPOLL_CTL_ADD", 2: "EPOLL_CTL_DEL", 3: "EPOLL_CTL_MOD"}
+EPOLL_EVENTS = {
+    0x001: "EPOLLIN",
+    0x002: "EPOLLPRI",
+    0x004: "EPOLLOUT",
+    0x008: "EPOLLERR",
+    0x010: "EPOLLHUP",
+    0x2000: "EPOLLRDHUP",
+    1 << 28: "EPOLLEXCLUSIVE",
+    1 << 29: "EPOLLWAKEUP",
+    1 << 30: "EPOLLONESHOT",
+    1 << 31: "EPOLLET",
+}
+FCNTL_DUPS = {0: "F_DUPFD", 1030: "F_DUPFD_CLOEXEC"}
+TCP_STATES = {
+    1: "TCP_ESTABLISHED",
+    7: "TCP_CLOSE",
+    10: "TCP_LISTEN",
+    12: "TCP_NEW_SYN_RECV",
+}
+
+_EVENT_NAMES: dict[int, list[str]] = {}
+
+
+def errno_name(number: int) -> str:
+    """Return the name of a positive errno, or `E<number>` if it has none."""
+    return _errno.errorcode.get(number, f"E{number}")
+
+
+def family_name(number: int) -> str:
+    """Return `AF_INET` for 2, `AF_<number>` for an unknown family."""
+    return FAMILIES.get(number, f"AF_{number}")
+
+
+def epoll_event_names(mask: int) -> list[str]:
+    """Return the names of an epoll event mask in ascending bit order, unknown bits as hex.
+
+    The list is shared between calls with the same mask: do not change it.
+    """
+    known = _EVENT_NAMES.get(mask)
+    if known is None:
+        known = [name for bit, name in EPOLL_EVENTS.items() if mask & bit]
+        rest = mask & ~sum(EPOLL_EVENTS)
+        if rest:
+            known.append(hex(rest))
+        _EVENT_NAMES[mask] = known
+    return known
+
+
+def level_name(level: int | str) -> int | str:
+    """Return the canonical name of a socket option level, the number itself if it has no name."""
+    if isinstance(level, str):
+        return LEVEL_ALIASES.get(level, level)
+    return LEVELS.get(level, level)
+
+
+def option_name(level: int | str, number: int) -> int | str:
+    """Return the name of a socket option of a level, the number itself if it has no name."""
+    canonical = level_name(level)
+    return OPTIONS.get(canonical, {}).get(number, number) if isinstance(canonical, str) else number
+
+
+def find_option(name: str) -> tuple[str, str] | None:
+    """Return (level, name) of an option named without its level, or None if there is none."""
+    for level, options in OPTIONS.items():
+        if name in options.values():
+            return level, name
+    return None

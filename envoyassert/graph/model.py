@@ -1,0 +1,290 @@
+"""The socket graph: kernel sockets, descriptors, epoll instances, threads and processes.
+
+Identity is birth, never a number: a descriptor is (process, number, generation), a kernel socket
+is the call that made it, carried through dup, fork and SCM_RIGHTS. `certain` on a fact is False
+where events were lost while the descriptor it came through was open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from envoyassert.addresses import Address
+from envoyassert.events import Event
+
+_WORKER = re.compile(r"wrk:worker_(\d+)$")
+
+
+@dataclass(eq=False)
+class Thread:
+    """One thread.
+
+    Args:
+        tid: thread id.
+        pid: its process.
+        names: (time in ns, name), oldest first; the last one counts.
+        created_ns: when it was created, None if that was not seen.
+        exited_ns: when it ended, None if it did not.
+    """
+
+    tid: int
+    pid: int
+    names: list[tuple[int, str]] = field(default_factory=list)
+    created_ns: int | None = None
+    exited_ns: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its last name; threads are named by their creator, after their birth."""
+        return self.names[-1][1] if self.names else ""
+
+    @property
+    def role(self) -> str:
+        """`main`, `worker_<i>` or `other`."""
+        if self.tid == self.pid:
+            return "main"
+        found = _WORKER.match(self.name)
+        return f"worker_{int(found[1])}" if found else "other"
+
+
+@dataclass(eq=False)
+class Process:
+    """One process that carries the run's mark.
+
+    Args:
+        pid: process id.
+        parent: pid of the process that forked it, None if it was marked at its exec.
+        filename: executable of its last exec, "" if it never called exec.
+        argv: arguments of its last exec.
+        exited_ns: when its last thread ended, None if it did not.
+        status: exit status if it was seen.
+        signal: last signal with the default action that was delivered to it.
+    """
+
+    pid: int
+    parent: int | None = None
+    filename: str = ""
+    argv: tuple[str, ...] = ()
+    exited_ns: int | None = None
+    status: int | None = None
+    signal: int | None = None
+
+
+@dataclass(eq=False)
+class Call:
+    """A system call on a socket: the event, and what the fold knows of it."""
+
+    event: Event
+    thread: Thread
+    descriptor: Descriptor | None
+    certain: bool
+
+
+@dataclass(eq=False)
+class OptionSet:
+    """One setsockopt on a socket; `phase` is before_bind, bound or listening."""
+
+    level: str | int
+    name: str | int
+    value: int | str | None
+    phase: str
+    call: Call
+
+
+@dataclass(eq=False)
+class Descriptor:
+    """One descriptor of a kernel socket.
+
+    Args:
+        pid: process that holds it.
+        fd: its number.
+        generation: how many descriptors had this number in this process before.
+        socket: what it refers to.
+        origin: socket, dup, fcntl, scm_rights, accept, fork, socketpair or unknown.
+        opened: the event that made it.
+        source: the descriptor that it was copied from (dup, fcntl, fork).
+        closed_ns: when it was closed, None if it is open.
+        tainted_ns: since when events that could have closed or changed it may be missing.
+    """
+
+    pid: int
+    fd: int
+    generation: int
+    socket: KernelSocket
+    origin: str
+    opened: Event
+    source: Descriptor | None = None
+    closed_ns: int | None = None
+    tainted_ns: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was open at the end."""
+        return self.closed_ns is None
+
+
+@dataclass(eq=False)
+class KernelSocket:
+    """One socket of the kernel, however many descriptors refer to it.
+
+    Args:
+        number: order of birth, from 0.
+        family, type, protocol: as asked of socket(2); type without flags.
+        nonblock: whether SOCK_NONBLOCK was asked for.
+        origin: socket, socketpair, scm_rights (sender not seen), accept or unknown.
+        born: the event that made it known.
+        calls: every call on it, in time order.
+        options: its setsockopt calls that succeeded.
+        binds: its bind calls that succeeded.
+        failed_binds: its bind calls that failed.
+        listens: its listen calls that succeeded.
+        address: address of the successful bind, with the learned port if 0 was asked for.
+        requested: address as passed to bind.
+        descriptors: all there ever were.
+        kernel_address: the kernel's own pointer of it (TCP, once it listened), hex.
+        closed_ns: when its last descriptor was closed.
+    """
+
+    number: int
+    family: str
+    type: str
+    protocol: int
+    nonblock: bool
+    origin: str
+    born: Event
+    calls: list[Call] = field(default_factory=list)
+    options: list[OptionSet] = field(default_factory=list)
+    binds: list[Call] = field(default_factory=list)
+    failed_binds: list[Call] = field(default_factory=list)
+    listens: list[Call] = field(default_factory=list)
+    address: Address | None = None
+    requested: Address | None = None
+    descriptors: list[Descriptor] = field(default_factory=list)
+    kernel_address: str | None = None
+    closed_ns: int | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether some descriptor was open at the end."""
+        return any(descriptor.is_open for descriptor in self.descriptors)
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it only asked what the kernel supports.
+
+        A socket that saw nothing but close is a capability probe. One on which an option was set
+        or a bind was tried is never one (that is how a failing option looks), but for UDP_GRO and
+        the loopback pair of Envoy's cpu_locality check, which are known by shape.
+        """
+        others = [call.event for call in self.calls if call.event.call != "close"]
+        if self.is_live or self.origin != "socket":
+            return False
+        if not others:
+            return not self.nonblock or self.type == "SOCK_DGRAM"
+        if self.type == "SOCK_DGRAM":
+            return all(e.call == "setsockopt" and e.args["name"] == "UDP_GRO" for e in others)
+        return any(
+            e.call == "setsockopt" and e.args["name"] == "SO_ATTACH_REUSEPORT_CBPF" for e in others
+        ) and all(
+            e.args["address"] == Address.inet("127.0.0.1", 0) for e in others if e.call == "bind"
+        )
+
+    @property
+    def protocol_name(self) -> str:
+        """TCP, UDP, MPTCP, UNIX, or the family's name for anything else."""
+        if self.family == "AF_UNIX":
+            return "UNIX"
+        if self.family not in ("AF_INET", "AF_INET6"):
+            return self.family
+        if self.type == "SOCK_DGRAM":
+            return "UDP"
+        return "MPTCP" if self.protocol == 262 else "TCP"
+
+
+@dataclass(eq=False)
+class Epoll:
+    """One epoll instance; it belongs to the threads that wait on it, whoever made it."""
+
+    pid: int
+    fd: int
+    generation: int
+    created: Event
+    waiters: list[Thread] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Registration:
+    """A descriptor of a socket in an epoll instance, from `since_ns` until `until_ns`."""
+
+    epoll: Epoll
+    descriptor: Descriptor
+    events: tuple[str, ...]
+    added: Call
+    since_ns: int
+    until_ns: int | None = None
+    certain: bool = True
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it was there at the end."""
+        return self.until_ns is None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Lost records: `count` of them on one CPU between two times (None: to the end)."""
+
+    cpu: int
+    start_ns: int
+    end_ns: int | None
+    count: int
+
+
+@dataclass(eq=False)
+class SocketGraph:
+    """Everything that a trace tells about sockets.
+
+    Args:
+        processes, threads: by pid and tid.
+        sockets: in order of birth, accepted connections and probes included.
+        registrations: in order of time.
+        gaps: where records are missing.
+        tripwires: calls that can move descriptors on paths the probe does not see.
+        inconsistencies: observed facts that contradict each other, in words.
+        ignored: operations on descriptors that were never sockets, by call.
+        file_calls: unlink, chmod and the like, in time order.
+    """
+
+    processes: dict[int, Process] = field(default_factory=dict)
+    threads: dict[int, Thread] = field(default_factory=dict)
+    sockets: list[KernelSocket] = field(default_factory=list)
+    epolls: list[Epoll] = field(default_factory=list)
+    registrations: list[Registration] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    tripwires: list[Event] = field(default_factory=list)
+    inconsistencies: list[str] = field(default_factory=list)
+    ignored: dict[str, int] = field(default_factory=dict)
+    file_calls: list[Event] = field(default_factory=list)
+
+    def workers(self) -> list[Thread]:
+        """Return the worker threads in order of their number."""
+        found = [thread for thread in self.threads.values() if thread.role.startswith("worker_")]
+        return sorted(found, key=lambda thread: (int(thread.role[7:]), thread.tid))
+
+    def listening(self) -> Iterator[KernelSocket]:
+        """Yield sockets that ever served as a listener: listened, or bound datagram sockets."""
+        for socket in self.sockets:
+            if socket.is_probe or socket.origin == "accept":
+                continue
+            if socket.listens or (socket.binds and socket.type == "SOCK_DGRAM"):
+                yield socket
+
+    def servers_of(self, socket: KernelSocket) -> list[Thread]:
+        """Return the threads in whose epoll the socket is at the end, without repetition."""
+        found: list[Thread] = []
+        for registration in self.registrations:
+            if registration.descriptor.socket is socket and registration.is_live:
+                found += [t for t in registration.epoll.waiters if t not in found]
+        return found

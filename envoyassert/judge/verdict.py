@@ -1,0 +1,107 @@
+"""Verdicts: what was found for every expectation, and how far the trace can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from envoyassert.events import Event
+
+
+class Status(Enum):
+    """Of a finding and of a whole run; the worst finding decides."""
+
+    PASS = "PASS"  # noqa: S105 - not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one atom of one expectation.
+
+    Args:
+        status: PASS, FAIL or INCONCLUSIVE.
+        path: where the atom stands in the scenario: `("expect", 0, "bound", "times")`.
+        subject: what it is about: `port 15006`, `process`, `calls bind`.
+        expected: what was asked, in words: `bound exactly 1 time`.
+        seen: what was observed, in words: `bound 2 times`.
+        reason: why it could not be decided; empty unless INCONCLUSIVE.
+        evidence: the few events that show it, in time order.
+        hint: behaviour-level help for a FAIL, or "".
+        why: the scenario's own `why`, or "".
+    """
+
+    status: Status
+    path: tuple[str | int, ...]
+    subject: str
+    expected: str
+    seen: str
+    reason: str = ""
+    evidence: tuple[Event, ...] = ()
+    hint: str = ""
+    why: str = ""
+
+    @property
+    def atom(self) -> str:
+        """Dotted name of the atom without the expectation's number: `bound.times`."""
+        return ".".join(str(part) for part in self.path[2:])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the certificate: `ok` None means that it does not apply to this trace."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The proof that a trace is whole, or what of it is missing."""
+
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def missing(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.ok is False)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement of one run.
+
+    Args:
+        status: FAIL if any finding failed, else INCONCLUSIVE if any is, else PASS.
+        findings: one per atom, in the order of the scenario.
+        certificate: what is known of the trace's completeness.
+        assumed: members of the scenario's `assume` that this verdict leans on.
+    """
+
+    status: Status
+    findings: tuple[Finding, ...]
+    certificate: Certificate
+    assumed: tuple[str, ...] = field(default=())
+
+    def with_status(self, status: Status) -> tuple[Finding, ...]:
+        """Return the findings of one status."""
+        return tuple(finding for finding in self.findings if finding.status is status)
+
+    def __str__(self) -> str:
+        if self.status is Status.PASS and self.assumed:
+            return f"PASS (assumed: {', '.join(self.assumed)})"
+        return self.status.value
+
+
+def worst(statuses: list[Status]) -> Status:
+    """Return the status of a whole run: a seen violation outweighs an open question."""
+    if Status.FAIL in statuses:
+        return Status.FAIL
+    return Status.INCONCLUSIVE if Status.INCONCLUSIVE in statuses else Status.PASS

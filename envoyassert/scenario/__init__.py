@@ -1,0 +1,1 @@
+"""Scenario files: their text, their meaning, and the runs they stand for."""

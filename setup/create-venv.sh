@@ -58,7 +58,7 @@ if ! python=$(choose_python); then
 fi
 
 # Half made, made for another interpreter, or moved here with the checkout.
-if ! works .venv/bin/python || ! head -n 2 .venv/bin/pip | grep -qF "$PWD/.venv/bin/"; then
+if ! works .venv/bin/python || ! head -n 2 .venv/bin/pip 2>/dev/null | grep -qF "$PWD/.venv/bin/"; then
     rm -rf .venv
 fi
 if [ ! -d .venv ]; then

@@ -1,0 +1,1 @@
+"""Prove what Envoy does with its listening sockets."""

@@ -1,0 +1,1 @@
+"""The faces of envoyassert inside pytest: options, collection of YAML files, fixtures."""

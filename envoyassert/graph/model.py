@@ -107,6 +107,7 @@ class Descriptor:
         source: the descriptor that it was copied from (dup, fcntl, fork).
         closed_ns: when it was closed, None if it is open.
         tainted_ns: since when events that could have closed or changed it may be missing.
+        registrations: in which epoll instances it is or was.
     """
 
     pid: int
@@ -118,6 +119,7 @@ class Descriptor:
     source: Descriptor | None = None
     closed_ns: int | None = None
     tainted_ns: int | None = None
+    registrations: list[Registration] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -144,6 +146,7 @@ class KernelSocket:
         requested: address as passed to bind.
         descriptors: all there ever were.
         kernel_address: the kernel's own pointer of it (TCP, once it listened), hex.
+        accepted_from: the listening socket it was accepted on.
         closed_ns: when its last descriptor was closed.
     """
 
@@ -163,12 +166,24 @@ class KernelSocket:
     requested: Address | None = None
     descriptors: list[Descriptor] = field(default_factory=list)
     kernel_address: str | None = None
+    accepted_from: KernelSocket | None = None
     closed_ns: int | None = None
 
     @property
     def is_live(self) -> bool:
         """Whether some descriptor was open at the end."""
         return any(descriptor.is_open for descriptor in self.descriptors)
+
+    def live_registrations(self) -> Iterator[Registration]:
+        """Yield the epoll registrations of its descriptors that are there at the end.
+
+        A registration outlives its descriptor's close while another descriptor of the same open
+        file description is open (epoll(7), questions and answers, 6).
+        """
+        for descriptor in self.descriptors:
+            for registration in descriptor.registrations:
+                if registration.is_live:
+                    yield registration
 
     @property
     def is_probe(self) -> bool:
@@ -178,7 +193,8 @@ class KernelSocket:
         or a bind was tried is never one (that is how a failing option looks), but for UDP_GRO and
         the loopback pair of Envoy's cpu_locality check, which are known by shape.
         """
-        others = [call.event for call in self.calls if call.event.call != "close"]
+        calls = [call.event for call in self.calls]
+        others = [event for event in calls if event is not self.born and event.call != "close"]
         if self.is_live or self.origin != "socket":
             return False
         if not others:
@@ -212,6 +228,7 @@ class Epoll:
     generation: int
     created: Event
     waiters: list[Thread] = field(default_factory=list)
+    registrations: list[Registration] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -284,7 +301,6 @@ class SocketGraph:
     def servers_of(self, socket: KernelSocket) -> list[Thread]:
         """Return the threads in whose epoll the socket is at the end, without repetition."""
         found: list[Thread] = []
-        for registration in self.registrations:
-            if registration.descriptor.socket is socket and registration.is_live:
-                found += [t for t in registration.epoll.waiters if t not in found]
+        for registration in socket.live_registrations():
+            found += [t for t in registration.epoll.waiters if t not in found]
         return found

@@ -1,0 +1,1 @@
+"""The socket graph: what a trace tells, by kernel socket instead of by system call."""

@@ -1,0 +1,180 @@
+"""Descriptor tables of the traced processes: numbers now, identities for ever.
+
+System calls are recorded when they return. A number freed by one thread's close can therefore be
+seen to be given out again by another thread's call before the close itself is recorded; such a
+close is owed, and the first close by another thread than the new owner's pays it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from envoyassert.events import Event
+from envoyassert.graph.model import (
+    Descriptor,
+    Epoll,
+    Gap,
+    KernelSocket,
+    Registration,
+    SocketGraph,
+)
+
+_CLOEXEC_ORIGINS = {"socket": "SOCK_CLOEXEC", "accept4": "SOCK_CLOEXEC"}
+
+
+def succeeded(event: Event) -> bool:
+    """Whether a call succeeded, or its result was not observed and is taken as success."""
+    return event.ret is None or event.ret >= 0
+
+
+def _closes_on_exec(event: Event) -> bool:
+    if event.call == "fcntl":
+        return bool(event.args["cmd"] == "F_DUPFD_CLOEXEC")
+    flags = event.args.get("flags", ())
+    return not isinstance(flags, int) and _CLOEXEC_ORIGINS.get(event.call) in flags
+
+
+class DescriptorTables:
+    """The descriptors of every process, kept while the events go by.
+
+    Args:
+        graph: receives descriptors, epolls and contradictions.
+    """
+
+    def __init__(self, graph: SocketGraph) -> None:
+        self._graph = graph
+        self._tables: dict[int, dict[int, Descriptor | Epoll]] = defaultdict(dict)
+        self._generations: dict[tuple[int, int], int] = defaultdict(int)
+        self._owed: dict[tuple[int, int], tuple[int, str]] = {}
+        self._active: list[Gap] = []
+        self._tainted_epolls: set[Epoll] = set()
+        #: Whether records were lost so far.
+        self.lossy = False
+
+    def get(self, pid: int, fd: int) -> Descriptor | Epoll | None:
+        """Return what a number stands for in a process now."""
+        return self._tables[pid].get(fd)
+
+    def open_gap(self, gap: Gap) -> None:
+        """Taint everything that is open while records are lost."""
+        self.lossy = True
+        self._active.append(gap)
+        for table in self._tables.values():
+            for held in table.values():
+                if isinstance(held, Epoll):
+                    self._tainted_epolls.add(held)
+                elif held.tainted_ns is None:
+                    held.tainted_ns = gap.start_ns
+
+    def _in_gap(self, ts_ns: int) -> bool:
+        self._active = [g for g in self._active if g.end_ns is None or g.end_ns >= ts_ns]
+        return bool(self._active)
+
+    def is_certain(self, descriptor: Descriptor, ts_ns: int) -> bool:
+        """Whether a call at this time surely went to this descriptor's socket."""
+        return descriptor.tainted_ns is None or ts_ns <= descriptor.tainted_ns
+
+    def is_epoll_certain(self, epoll: Epoll) -> bool:
+        """Whether an epoll's identity is beyond doubt."""
+        return epoll not in self._tainted_epolls
+
+    def _vacate(self, event: Event, fd: int) -> int:
+        """Make room for a birth at `fd`; return the number's new generation."""
+        held = self._tables[event.pid].get(fd)
+        if held is not None:
+            certain = isinstance(held, Epoll) or held.tainted_ns is None
+            if certain and not self.lossy:
+                self._owed[event.pid, fd] = (event.tid, f"{event.call} returned {fd}")
+            self._drop(event, fd)
+        self._generations[event.pid, fd] += 1
+        return self._generations[event.pid, fd]
+
+    def open(self, event: Event, fd: int, socket: KernelSocket, origin: str) -> Descriptor:
+        """Record the birth of a descriptor of `socket` and return it."""
+        generation = self._vacate(event, fd)
+        descriptor = Descriptor(event.pid, fd, generation, socket, origin, event)
+        if self._in_gap(event.ts_ns):
+            descriptor.tainted_ns = event.ts_ns
+        self._tables[event.pid][fd] = descriptor
+        socket.descriptors.append(descriptor)
+        return descriptor
+
+    def open_epoll(self, event: Event, fd: int) -> Epoll:
+        """Record the birth of an epoll instance and return it."""
+        epoll = Epoll(event.pid, fd, self._vacate(event, fd), event)
+        if self._in_gap(event.ts_ns):
+            self._tainted_epolls.add(epoll)
+        self._tables[event.pid][fd] = epoll
+        self._graph.epolls.append(epoll)
+        return epoll
+
+    def copy(self, event: Event, held: Descriptor | Epoll | None, fd: int, origin: str) -> None:
+        """Make `fd` stand for what `held` stands for; dup2 and dup3 close `fd` first."""
+        if event.call in ("dup2", "dup3"):
+            self._drop(event, fd)
+        if isinstance(held, Descriptor):
+            copied = self.open(event, fd, held.socket, origin)
+            copied.source = held
+            if held.tainted_ns is not None:
+                copied.tainted_ns = event.ts_ns
+        elif isinstance(held, Epoll):
+            self._vacate(event, fd)
+            self._tables[event.pid][fd] = held
+        else:
+            self._vacate(event, fd)
+
+    def fork(self, event: Event, child_pid: int) -> None:
+        """Give a forked process copies of its parent's descriptors."""
+        for fd, held in list(self._tables[event.pid].items()):
+            if isinstance(held, Epoll):
+                self._tables[child_pid][fd] = held
+                continue
+            copied = Descriptor(child_pid, fd, 1, held.socket, "fork", event, held)
+            copied.tainted_ns = None if held.tainted_ns is None else event.ts_ns
+            self._tables[child_pid][fd] = copied
+            held.socket.descriptors.append(copied)
+
+    def owes_close(self, event: Event) -> bool:
+        """Whether this close pays for a number that was given out again before it returned."""
+        owed = self._owed.get((event.pid, event.args["fd"]))
+        return owed is not None and owed[0] != event.tid
+
+    def close(self, event: Event, fd: int) -> None:
+        """Record a close of a number."""
+        if self.owes_close(event):
+            del self._owed[event.pid, fd]
+            return
+        self._drop(event, fd)
+
+    def close_range(self, event: Event, first: int, last: int) -> None:
+        """Record close_range(2), both ends included."""
+        for fd in [fd for fd in self._tables[event.pid] if first <= fd <= last]:
+            self._drop(event, fd)
+
+    def close_all(self, event: Event) -> None:
+        """Record that a process is gone, and its descriptors with it."""
+        self.close_range(event, 0, 1 << 32)
+
+    def close_on_exec(self, event: Event) -> None:
+        """Record what exec closes."""
+        for fd, held in list(self._tables[event.pid].items()):
+            opened = held.created if isinstance(held, Epoll) else held.opened
+            if _closes_on_exec(opened):
+                self._drop(event, fd)
+
+    def _drop(self, event: Event, fd: int) -> None:
+        held = self._tables[event.pid].pop(fd, None)
+        ended: list[Registration] = []
+        if isinstance(held, Descriptor):
+            held.closed_ns = event.ts_ns
+            if not held.socket.is_live:
+                held.socket.closed_ns = event.ts_ns
+                ended = list(held.socket.live_registrations())
+        elif isinstance(held, Epoll) and held not in self._tables[event.pid].values():
+            ended = [r for r in held.registrations if r.is_live]
+        for registration in ended:
+            registration.until_ns = event.ts_ns
+
+    def unsettled(self) -> list[str]:
+        """Return contradictions that remain: numbers given out twice without a close between."""
+        return [f"{how} while it was open, and no close followed" for _, how in self._owed.values()]

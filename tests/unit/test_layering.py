@@ -1,0 +1,274 @@
+"""The core is pure: what may import what, read from the source and tried in an interpreter.
+
+Everything in the package is core unless it is listed below as an edge (touches the world) or a face
+(what users call). The core decides; it must run without root, on any system, from a trace file.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "envoyassert"
+ROOT = Path(__file__).resolve().parents[2]
+
+EDGES = {"launch", "probe", "runner", "witness"}
+FACES = {"__main__", "asserts", "cli", "pytest_plugin"}
+
+# What reaches out of the process, or belongs to one face alone.
+IMPURE = {
+    *("bcc", "docker", "testcontainers", "requests"),
+    *("subprocess", "multiprocessing", "socket", "socketserver", "selectors", "asyncio"),
+    *("http", "urllib.request", "fcntl", "signal", "ctypes", "importlib.import_module"),
+    *("pytest", "_pytest", "click"),
+}
+# The wire module describes memory layouts; it may not load a library to call into.
+MAY_IMPORT = {f"{PACKAGE}.wire": {"ctypes"}}
+LIBRARY_LOADERS = {"CDLL", "PyDLL", "LibraryLoader", "cdll", "pydll", "pythonapi"}
+
+MAX_LINES = 400
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
+
+Modules = Mapping[str, ast.Module]
+
+
+def read_modules(root: Path) -> dict[str, ast.Module]:
+    """Parse every module of the package below `root`, keyed by its dotted name."""
+    modules = {}
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        parts = list(path.relative_to(root).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        modules[".".join(parts)] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return modules
+
+
+def layer(module: str) -> str:
+    """Tell `core`, `edge` or `face` from a module's first component below the package."""
+    name = module.split(".")[1] if "." in module else ""
+    return "edge" if name in EDGES else "face" if name in FACES else "core"
+
+
+def imported_names(tree: ast.Module) -> Iterator[str]:
+    """Yield every name that a module imports, anywhere in it, also for type checking alone.
+
+    `from a import b` yields `a.b`: whether b is a module shows only against the package's files.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif {"import_module", "__import__"} & set(names_used(node)):
+            yield "importlib.import_module"
+
+
+def names_used(node: ast.AST) -> list[str]:
+    """Return the names that one node of the syntax tree mentions or imports, owner left off."""
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return [alias.name for alias in node.names]
+    return []
+
+
+def own_imports(modules: Modules, module: str) -> set[str]:
+    """Return the package's modules that importing `module` runs, its parents included."""
+    reached = {module.rsplit(".", 1)[0]} if "." in module else set()
+    for name in imported_names(modules[module]):
+        if name.split(".")[0] != PACKAGE:
+            continue
+        while name not in modules:
+            name = name.rpartition(".")[0]
+        reached |= {name[:end] for end, char in enumerate(name) if char == "."} | {name}
+    return reached - {module}
+
+
+def impure_imports(modules: Modules, module: str) -> set[str]:
+    """Return the entries of IMPURE that a module imports itself and may not."""
+    found = set()
+    for name in imported_names(modules[module]):
+        parts = name.split(".")
+        prefixes = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        found |= prefixes & IMPURE
+    return found - MAY_IMPORT.get(module, set())
+
+
+def layering_faults(modules: Modules) -> list[str]:
+    """Return one line per core module and forbidden thing it reaches, with the way to it."""
+    faults = []
+    for start in modules:
+        if layer(start) != "core":
+            continue
+        way = {start: start}
+        waiting = [start]
+        while waiting:
+            module = waiting.pop()
+            if layer(module) != "core":
+                faults.append(f"{way[module]} is no core module")
+                continue
+            faults += [f"{way[module]} -> {name}" for name in impure_imports(modules, module)]
+            for reached in sorted(own_imports(modules, module) - way.keys()):
+                way[reached] = f"{way[module]} -> {reached}"
+                waiting.append(reached)
+    return sorted(faults)
+
+
+def loader_faults(modules: Modules) -> list[str]:
+    """Return where a module that may import ctypes uses it to load a library."""
+    return [
+        f"{module}:{getattr(node, 'lineno', '?')}: {name}"
+        for module in MAY_IMPORT
+        if module in modules
+        for node in ast.walk(modules[module])
+        for name in names_used(node)
+        if name in LIBRARY_LOADERS or name == "ctypes.util"
+    ]
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ast.Module]:
+    return read_modules(ROOT)
+
+
+def test_core_modules_reach_neither_edges_nor_faces_nor_the_world(modules):
+    assert layering_faults(modules) == []
+
+
+def test_wire_module_loads_no_library(modules):
+    assert loader_faults(modules) == []
+
+
+def test_edges_import_no_face(modules):
+    faults = [
+        f"{module} -> {reached}"
+        for module in modules
+        if layer(module) == "edge"
+        for reached in own_imports(modules, module)
+        if layer(reached) == "face"
+    ]
+    assert faults == []
+
+
+def test_listed_layers_name_modules_that_exist(modules):
+    """An entry left behind would exempt whatever takes its name later."""
+    top = {name.split(".")[1] for name in modules if "." in name}
+    assert EDGES - top == set()
+    assert FACES - {"__main__"} - top == set()
+
+
+def test_modules_are_short_and_named_for_what_they_hold(modules):
+    too_long, vague = [], []
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_LINES:
+            too_long.append(f"{module}: {lines} lines")
+        if VAGUE_NAMES & set(module.rsplit(".", 1)[-1].strip("_").split("_")):
+            vague.append(module)
+    assert too_long == []
+    assert vague == []
+
+
+# What a fault in the package would look like: (files, the line that must be reported).
+BROKEN = {
+    "direct": ({"graph.py": "import bcc\n"}, "envoyassert.graph -> bcc"),
+    "submodule": ({"graph.py": "import docker.errors\n"}, "envoyassert.graph -> docker"),
+    "from": ({"graph.py": "from subprocess import run\n"}, "envoyassert.graph -> subprocess"),
+    "inside a function": (
+        {"graph.py": "def f():\n    import socket\n"},
+        "envoyassert.graph -> socket",
+    ),
+    "through another": (
+        {"graph.py": "from envoyassert import names\n", "names.py": "import socket\n"},
+        "envoyassert.graph -> envoyassert.names -> socket",
+    ),
+    "through the package": (
+        {"graph.py": "\n", "__init__.py": "from envoyassert.runner import run\n", "runner.py": ""},
+        "envoyassert.graph -> envoyassert -> envoyassert.runner is no core module",
+    ),
+    "an edge": (
+        {"graph.py": "from envoyassert.launch import start\n", "launch.py": ""},
+        "envoyassert.graph -> envoyassert.launch is no core module",
+    ),
+    "by name": (
+        {"graph.py": "import importlib\nimportlib.import_module('bcc')\n"},
+        "envoyassert.graph -> importlib.import_module",
+    ),
+    "ctypes outside the wire": ({"graph.py": "import ctypes\n"}, "envoyassert.graph -> ctypes"),
+}
+
+
+@pytest.mark.parametrize("files, fault", BROKEN.values(), ids=BROKEN.keys())
+def test_layering_check_given_a_fault_reports_the_way_to_it(tmp_path, files, fault):
+    package = tmp_path / PACKAGE
+    package.mkdir()
+    for name, text in {"__init__.py": "", **files}.items():
+        (package / name).write_text(text)
+    assert fault in layering_faults(read_modules(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "line", ["ctypes.CDLL('libc.so.6')", "from ctypes import cdll", "import ctypes.util"]
+)
+def test_layering_check_given_a_loaded_library_in_wire_reports_it(tmp_path, line):
+    package = tmp_path / PACKAGE
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "wire.py").write_text(f"import ctypes\n{line}\n")
+    modules = read_modules(tmp_path)
+    assert layering_faults(modules) == []
+    assert [fault.split(": ")[0] for fault in loader_faults(modules)] == ["envoyassert.wire:2"]
+
+
+def run_python(code: str, cwd: Path) -> str:
+    """Run code in a fresh interpreter of this environment and return what it prints last."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**os.environ, "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout.splitlines()[-1]
+
+
+HEAVY = ["bcc", "docker", "testcontainers"]
+
+
+def test_core_modules_import_without_the_heavy_packages(modules, tmp_path):
+    core = sorted(module for module in modules if layer(module) == "core")
+    loaded = run_python(
+        "import importlib, json, sys\n"
+        f"sys.modules.update(dict.fromkeys({[*HEAVY, 'pytest']!r}))\n"
+        f"[importlib.import_module(name) for name in {core!r}]\n"
+        f"print(json.dumps([name for name in {core!r} if name in sys.modules]))\n",
+        tmp_path,
+    )
+    assert json.loads(loaded) == core
+
+
+def test_idle_plugin_in_a_foreign_project_imports_nothing_heavy(tmp_path):
+    (tmp_path / "test_foreign.py").write_text("def test_passes():\n    pass\n")
+    (tmp_path / "values.yaml").write_text("not: ours\n")
+    loaded = run_python(
+        "import json, pytest, sys\n"
+        "assert pytest.main(['-q', '--strict-config']) == 0\n"
+        "import envoyassert.pytest_plugin.plugin\n"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n",
+        tmp_path,
+    )
+    assert json.loads(loaded) == []

@@ -1,0 +1,342 @@
+"""The set-up scripts: correct shell, nothing done twice, a remedy where they cannot help.
+
+Each runs in a copy of the checkout's scripts, with a PATH of a few real tools and of stand-ins that
+write down how they were called: no package is installed and no engine is started.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = [*sorted((ROOT / "setup").glob("*.sh")), ROOT / ".ci" / "run"]
+TOOLS = (
+    *("awk", "basename", "bash", "cat", "chmod", "cp", "date", "dirname", "env", "flock", "grep"),
+    *(
+        "head",
+        "id",
+        "ln",
+        "make",
+        "mkdir",
+        "mktemp",
+        "readlink",
+        "rm",
+        "sha256sum",
+        "sleep",
+        "tail",
+    ),
+)
+CANNOT_RUN_HERE = 77
+
+
+class Checkout:
+    """A copy of the scripts, a PATH under control, and a record of the calls to stand-ins."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "checkout"
+        self.bin = directory / "bin"
+        self.calls_file = directory / "calls"
+        self.environment = {
+            "PATH": str(self.bin),
+            "HOME": str(directory),
+            "TMPDIR": str(directory),
+            "CALLS": str(self.calls_file),
+        }
+        self.bin.mkdir()
+        self.path.mkdir()
+        self.calls_file.touch()
+        shutil.copytree(ROOT / "setup", self.path / "setup")
+        shutil.copytree(ROOT / ".ci", self.path / ".ci")
+        shutil.copy(ROOT / "Makefile", self.path)
+        (self.path / "pyproject.toml").write_text("[project]\n")
+        for tool in TOOLS:
+            found = shutil.which(tool)
+            assert found, f"{tool} is not installed"
+            (self.bin / tool).symlink_to(found)
+        self.stand_in("id", "echo 0", record=False)
+
+    def stand_in(self, name: str, body: str = "", *, record: bool = True) -> None:
+        """Put a shell script of this name on PATH (or at a path in the checkout)."""
+        path = self.path / name if "/" in name else self.bin / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        log = f'echo "{path.name} $*" >>"$CALLS"\n' if record else ""
+        path.write_text(f"#!{self.bin}/bash\n{log}{body}\n")
+        path.chmod(0o755)
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the copy, without a terminal, for at most 30 seconds."""
+        return subprocess.run(
+            [shutil.which(command[0], path=str(self.bin)) or command[0], *command[1:]],
+            cwd=self.path,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def calls(self) -> list[str]:
+        """Return the calls to stand-ins since the last time, in order."""
+        lines = self.calls_file.read_text().splitlines()
+        self.calls_file.write_text("")
+        return lines
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+def script_names(scripts: list[Path]) -> list[str]:
+    return [str(script.relative_to(ROOT)) for script in scripts]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=script_names(SCRIPTS))
+def test_script_is_executable_and_valid_shell(script):
+    assert os.access(script, os.X_OK)
+    result = subprocess.run(
+        ["bash", "-n", str(script)], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_scripts_satisfy_shellcheck():
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    result = subprocess.run(
+        [str(shellcheck), *map(str, SCRIPTS)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=script_names(SCRIPTS))
+def test_script_names_no_host_and_stops_at_the_first_error(script):
+    text = script.read_text()
+    assert "set -euo pipefail" in text
+    assert "://" not in text
+
+
+def test_make_help_lists_every_target(checkout):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    listed = re.findall(r"^  make ([a-z-]+) +\S", checkout.run("make", "help").stdout, re.MULTILINE)
+    assert set(listed) == targets - {"venv"}
+    assert {"setup", "run", "test", "unit", "check", "fix", "bench", "clean", "help"} <= targets
+
+
+def test_ci_run_requires_every_capability_and_reads_no_input(checkout):
+    checkout.stand_in("make", 'echo "require=$ENVOYASSERT_REQUIRE"; read -r line || echo no input')
+    result = checkout.run("bash", ".ci/run")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["require=bpf,docker,envoy", "no input"]
+    assert checkout.calls() == ["make test"]
+
+
+def test_as_root_given_root_runs_the_command_itself(checkout):
+    result = checkout.run("setup/as-root.sh", "bash", "-c", "echo $0 $1", "a b", "c")
+    assert (result.returncode, result.stdout) == (0, "a b c\n")
+
+
+def test_as_root_given_a_user_hands_over_what_steers_a_run_and_nothing_else(checkout):
+    checkout.stand_in("id", "echo 1000", record=False)
+    checkout.stand_in("sudo", '[ "$1" = --non-interactive ] && shift; env -i "PATH=$PATH" "$@"')
+    result = checkout.run(
+        "setup/as-root.sh", "env", ENVOYASSERT_REQUIRE="bpf,envoy", CI="true", COLOUR="red"
+    )
+    assert result.returncode == 0, result.stderr
+    variables = dict(line.split("=", 1) for line in result.stdout.splitlines())
+    assert variables["ENVOYASSERT_REQUIRE"] == "bpf,envoy"
+    assert variables["CI"] == "true"
+    assert variables["PYTHONDONTWRITEBYTECODE"] == "1"
+    assert "COLOUR" not in variables
+
+
+def test_as_root_given_no_sudo_names_the_remedy(checkout):
+    checkout.stand_in("id", "echo 1000", record=False)
+    result = checkout.run("setup/as-root.sh", "mount")
+    assert result.returncode == CANNOT_RUN_HERE
+    assert "run make as root, or install sudo" in result.stderr
+
+
+def test_install_packages_given_nothing_missing_contacts_nobody(checkout):
+    checkout.stand_in("strace", record=False)
+    checkout.stand_in("ip", record=False)
+    checkout.stand_in("apt-get", "exit 1")
+    result = checkout.run("setup/install-packages.sh", "strace", "iproute2")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert checkout.calls() == []
+
+
+INSTALL_STRACE = r"""
+echo "$DEBIAN_FRONTEND" >>"$CALLS"
+case "$*" in *" install "*) cp "$0" "${0%/*}/strace" ;; esac
+"""
+
+
+def test_install_packages_given_one_missing_updates_then_installs_it_alone(checkout):
+    checkout.stand_in("ip", record=False)
+    checkout.stand_in("apt-get", INSTALL_STRACE)
+    result = checkout.run("setup/install-packages.sh", "strace", "iproute2")
+    assert result.returncode == 0, result.stderr
+    update, frontend, install, _ = checkout.calls()
+    assert update.endswith(" update")
+    assert frontend == "noninteractive"
+    assert install.endswith(" install --yes --no-install-recommends strace")
+    assert "DPkg::Lock::Timeout=" in install
+
+    again = checkout.run("setup/install-packages.sh", "strace", "iproute2")
+    assert (again.returncode, checkout.calls()) == (0, [])
+
+
+def test_install_packages_given_a_broken_source_goes_on_with_a_warning(checkout):
+    checkout.stand_in("apt-get", INSTALL_STRACE + 'case "$*" in *update) exit 100 ;; esac')
+    result = checkout.run("setup/install-packages.sh", "strace")
+    assert result.returncode == 0
+    assert "warning: apt-get update failed" in result.stderr
+
+
+def test_install_packages_given_the_list_lock_held_waits_for_it(checkout):
+    held_once = """
+    if [ "${*: -1}" = update ] && [ ! -e "$HOME/seen" ]; then
+        : >"$HOME/seen"; echo "E: Could not get lock lists" >&2; exit 100
+    fi
+    """
+    checkout.stand_in("apt-get", held_once + INSTALL_STRACE)
+    result = checkout.run("setup/install-packages.sh", "strace")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sum(call.endswith(" update") for call in checkout.calls()) == 2
+
+
+@pytest.mark.parametrize("capability", ["strace", "iproute2"])
+def test_install_packages_given_a_package_without_its_program_fails(checkout, capability):
+    checkout.stand_in("apt-get")
+    result = checkout.run("setup/install-packages.sh", capability)
+    assert result.returncode == CANNOT_RUN_HERE
+    assert f"'{capability}' is still missing" in result.stderr
+
+
+def test_install_packages_given_another_distribution_names_what_to_install(checkout):
+    result = checkout.run("setup/install-packages.sh", "strace")
+    assert result.returncode == CANNOT_RUN_HERE
+    assert "error: missing: strace." in result.stderr
+    assert "python3-bcc" in result.stderr
+
+
+# A Python that makes a virtual environment of itself and writes down what is asked of it.
+FAKE_PYTHON = r"""
+case "$1 $2" in
+    "-m venv")
+        echo "venv" >>"$CALLS"
+        mkdir -p "$3/bin"
+        cp "$0" "$3/bin/python"
+        echo "#!$PWD/$3/bin/python" >"$3/bin/pip"
+        echo "home = ${0%/*}" >"$3/pyvenv.cfg"
+        ;;
+    "-m pip")
+        echo "pip" >>"$CALLS"
+        [ ! -e "$HOME/offline" ]
+        ;;
+    "-c "*) ;;
+    *) echo "Python 3.12.0" ;;
+esac
+"""
+
+
+@pytest.fixture
+def installed(checkout):
+    """Let the fake Python install once."""
+    checkout.stand_in("python3", FAKE_PYTHON, record=False)
+    result = checkout.run("setup/create-venv.sh")
+    assert result.returncode == 0, result.stderr
+    assert checkout.calls() == ["venv", "pip"]
+    return checkout
+
+
+def test_create_venv_run_again_does_nothing(installed):
+    result = installed.run("setup/create-venv.sh")
+    assert (result.returncode, result.stdout, installed.calls()) == (0, "", [])
+
+
+def test_create_venv_given_changed_dependencies_installs_into_the_same(installed):
+    (installed.path / "pyproject.toml").write_text("[project]\nname = 'other'\n")
+    assert installed.run("setup/create-venv.sh").returncode == 0
+    assert installed.calls() == ["pip"]
+
+
+def test_create_venv_given_a_moved_checkout_starts_over(installed):
+    moved = installed.path.with_name("moved")
+    installed.path.rename(moved)
+    installed.path = moved
+    assert installed.run("setup/create-venv.sh").returncode == 0
+    assert installed.calls() == ["venv", "pip"]
+
+
+def test_create_venv_given_a_vanished_interpreter_starts_over(installed):
+    (installed.path / ".venv" / "bin" / "python").unlink()
+    assert installed.run("setup/create-venv.sh").returncode == 0
+    assert installed.calls() == ["venv", "pip"]
+
+
+def test_create_venv_given_a_failed_installation_fails_and_tries_again(installed, tmp_path):
+    (installed.path / "pyproject.toml").write_text("[project]\nname = 'other'\n")
+    (tmp_path / "offline").touch()
+    assert installed.run("setup/create-venv.sh").returncode != 0
+    (tmp_path / "offline").unlink()
+    assert installed.calls() == ["pip"]
+    assert installed.run("setup/create-venv.sh").returncode == 0
+    assert installed.calls() == ["pip"]
+
+
+def test_create_venv_given_an_old_python_by_name_refuses_it(checkout):
+    checkout.stand_in("python3", FAKE_PYTHON, record=False)
+    checkout.stand_in("python3.8", "exit 1", record=False)
+    result = checkout.run("setup/create-venv.sh", PYTHON="python3.8")
+    assert result.returncode == CANNOT_RUN_HERE
+    assert "PYTHON=python3.8 is not a Python 3.10 or newer" in result.stderr
+
+
+@pytest.mark.parametrize("require, status", [("bpf,envoy", 0), ("bpf,docker,envoy", 77)])
+def test_start_docker_given_a_silent_engine_of_the_users_starts_no_other(checkout, require, status):
+    checkout.stand_in(".venv/bin/python", "exit 1")
+    checkout.stand_in("dockerd")
+    result = checkout.run(
+        "setup/start-docker.sh", DOCKER_HOST="unix:///nowhere", ENVOYASSERT_REQUIRE=require
+    )
+    assert result.returncode == status
+    assert "no Docker engine: DOCKER_HOST=unix:///nowhere does not answer" in result.stderr
+    assert checkout.calls() == ["python setup/docker_ping.py"]
+
+
+def test_start_docker_given_an_answering_engine_does_nothing(checkout):
+    checkout.stand_in(".venv/bin/python")
+    checkout.stand_in("dockerd")
+    result = checkout.run("setup/start-docker.sh")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert checkout.calls() == ["python setup/docker_ping.py"]
+
+
+@pytest.mark.parametrize("require, status", [("", 0), ("docker", 77)])
+def test_prepare_images_given_no_engine_says_so_and_fails_only_where_required(
+    checkout, require, status
+):
+    checkout.stand_in(".venv/bin/python", "echo 'docker: refused' >&2; exit 1")
+    result = checkout.run("setup/prepare-images.sh", "1.2.3", ENVOYASSERT_REQUIRE=require)
+    assert result.returncode == status
+    assert "Envoy runs as a local process only (docker: refused)" in result.stderr
+
+
+def test_prepare_images_given_an_engine_asks_for_each_version(checkout):
+    checkout.stand_in(".venv/bin/python")
+    assert checkout.run("setup/prepare-images.sh", "1.2.3", "1.4.0").returncode == 0
+    assert checkout.calls()[-1] == "python -m envoyassert.launch.image 1.2.3 1.4.0"

@@ -10,8 +10,8 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 cd "$here/.."
 
-if ! reason=$("$here/as-root.sh" .venv/bin/python setup/docker_ping.py 2>&1); then
-    echo "no Docker engine answers, Envoy runs as a local process only (${reason##*$'\n'})" >&2
+if ! reason=$("$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>&1); then
+    echo "Envoy runs as a local process only, without Docker: ${reason##*$'\n'}" >&2
     case ",${ENVOYASSERT_REQUIRE:-}," in
         *,docker,*) exit 77 ;;
     esac

@@ -19,8 +19,8 @@ give_up() {
     exit 0
 }
 
-# The library that the launcher uses asks, so that the answer is the one the launcher will get.
-engine_answers() { "$here/as-root.sh" .venv/bin/python setup/docker_ping.py 2>/dev/null; }
+# The launcher's own question, so that the answer is the one it will get.
+engine_answers() { "$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>/dev/null; }
 
 # dockerd refuses to start when its pid file names any living process, and takes containerd's for
 # granted; after a crash or a restored machine the number may belong to somebody else.

@@ -315,7 +315,7 @@ def test_start_docker_given_a_silent_engine_of_the_users_starts_no_other(checkou
     )
     assert result.returncode == status
     assert "no Docker engine: DOCKER_HOST=unix:///nowhere does not answer" in result.stderr
-    assert checkout.calls() == ["python setup/docker_ping.py"]
+    assert checkout.calls() == ["python setup/docker_answers.py"]
 
 
 def test_start_docker_given_an_answering_engine_does_nothing(checkout):
@@ -323,17 +323,17 @@ def test_start_docker_given_an_answering_engine_does_nothing(checkout):
     checkout.stand_in("dockerd")
     result = checkout.run("setup/start-docker.sh")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    assert checkout.calls() == ["python setup/docker_ping.py"]
+    assert checkout.calls() == ["python setup/docker_answers.py"]
 
 
 @pytest.mark.parametrize("require, status", [("", 0), ("docker", 77)])
 def test_prepare_images_given_no_engine_says_so_and_fails_only_where_required(
     checkout, require, status
 ):
-    checkout.stand_in(".venv/bin/python", "echo 'docker: refused' >&2; exit 1")
+    checkout.stand_in(".venv/bin/python", "echo 'it refuses' >&2; exit 1")
     result = checkout.run("setup/prepare-images.sh", "1.2.3", ENVOYASSERT_REQUIRE=require)
     assert result.returncode == status
-    assert "Envoy runs as a local process only (docker: refused)" in result.stderr
+    assert "Envoy runs as a local process only, without Docker: it refuses" in result.stderr
 
 
 def test_prepare_images_given_an_engine_asks_for_each_version(checkout):

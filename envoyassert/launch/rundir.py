@@ -1,0 +1,127 @@
+"""Directories of runs: one for each launcher, named after its owner, removed with it.
+
+The owner is in the directory's name, so there is no instant at which a directory has none. Names
+are short: a Unix socket's path holds at most 107 bytes (unix(7)).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import tempfile
+from pathlib import Path
+
+from envoyassert.errors import MachineError
+from envoyassert.launch.kernel import Owner
+
+#: Longest temporary directory that leaves room for names of sockets.
+_LONGEST_ROOT = 40
+
+
+def root() -> Path:
+    """Return the directory that holds all run directories of this user."""
+    base = tempfile.gettempdir()
+    if len(os.fsencode(base)) > _LONGEST_ROOT:
+        base = "/tmp"
+    return Path(base) / f"envoyassert-{os.getuid()}"
+
+
+def create_rundir() -> Path:
+    """Make a new run directory owned by this process.
+
+    Raises:
+        MachineError: it cannot be written, or belongs to somebody else.
+    """
+    parent = root()
+    try:
+        parent.mkdir(mode=0o755, exist_ok=True)
+        found = parent.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise MachineError(
+                f"{parent} is not a directory of this user", "remove it, or set TMPDIR"
+            )
+        return Path(tempfile.mkdtemp(prefix=f"{Owner.current()}-", dir=parent))
+    except FileNotFoundError:
+        # A sweep removed the empty parent in between; the second time the directory is ours.
+        parent.mkdir(mode=0o755, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{Owner.current()}-", dir=parent))
+    except OSError as error:
+        raise MachineError(
+            f"no run directory can be made in {parent}: {error.strerror}",
+            "free some space, or set TMPDIR to a directory that can be written",
+        ) from error
+
+
+def write_files(directory: Path, files: dict[str, str]) -> None:
+    """Write files by relative name into a run directory, replacing what is there.
+
+    Raises:
+        ValueError: a name leads out of the directory.
+        MachineError: a file cannot be written.
+    """
+    for name, text in files.items():
+        path = directory / checked_name(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise MachineError(
+                f"{path} cannot be written: {error.strerror}", "free some space, or set TMPDIR"
+            ) from error
+
+
+def checked_name(name: str) -> str:
+    """Return `name` if it is a relative path that stays inside its directory.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not name or name.startswith("/") or ".." in Path(name).parts:
+        raise ValueError(f"`{name}` does not name a file inside the run directory")
+    return name
+
+
+def remove_rundir(directory: Path) -> None:
+    """Remove a run directory; it may be gone already."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep_rundirs() -> list[str]:
+    """Remove directories of dead owners, and kill processes that were left running in them.
+
+    Returns:
+        The paths that were removed.
+    """
+    removed = []
+    try:
+        directories = list(root().iterdir())
+    except FileNotFoundError:
+        return []
+    for directory in directories:
+        owner = Owner.parse(directory.name.rpartition("-")[0])
+        if owner is not None and owner.is_dead():
+            _kill_processes_in(directory)
+            remove_rundir(directory)
+            removed.append(str(directory))
+    return removed
+
+
+def _kill_processes_in(directory: Path) -> None:
+    """Kill every process whose working directory is `directory` (where Envoy was started)."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            pidfd = os.pidfd_open(int(entry.name))
+        except OSError:
+            continue  # ended, or not ours to look at
+        try:
+            # The pidfd was opened first: the process that is looked at is the one that is killed.
+            if (entry / "cwd").readlink() == directory:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except OSError:
+            continue
+        finally:
+            os.close(pidfd)

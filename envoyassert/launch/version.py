@@ -1,0 +1,69 @@
+"""The version of an Envoy that was not asked for by version, remembered per build."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+from pathlib import Path
+
+from envoyassert.launch.wheel import cache_dir
+
+_REPORTED = re.compile(r"version: [0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/\s]*/")
+
+
+def parse_version(printed: str) -> str:
+    """Return `1.40.0` from what `envoy --version` prints, or "" if it is something else."""
+    match = _REPORTED.search(printed)
+    return match["version"] if match else ""
+
+
+def binary_version(binary: Path, build_id: str) -> str:
+    """Return the version of an executable, or "" if it does not tell.
+
+    Args:
+        binary: the executable; run once with `--version`.
+        build_id: its build id; the answer is remembered under it. "" is never remembered.
+    """
+    known = recall(build_id)
+    if known:
+        return known
+    try:
+        result = subprocess.run(
+            [str(binary), "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    version = parse_version(result.stdout)
+    remember(build_id, version)
+    return version
+
+
+def recall(key: str) -> str:
+    """Return what `remember` stored under a build id or an image id, or ""."""
+    if not key:
+        return ""
+    try:
+        return _path(key).read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def remember(key: str, version: str) -> None:
+    """Store a version under a build id or an image id; a cache that cannot be written is none."""
+    if not key or not version:
+        return
+    with contextlib.suppress(OSError):
+        path = _path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(version, encoding="ascii")
+
+
+def _path(key: str) -> Path:
+    return cache_dir() / "version" / re.sub(r"[^0-9a-zA-Z]", "-", key)

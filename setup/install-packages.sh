@@ -83,7 +83,8 @@ for capability in "${missing[@]}"; do
     read -r -d '' -a names < <(apt_packages "$capability" && printf '\0')
     packages+=("${names[@]}")
 done
-if ! apt_get install --yes --no-install-recommends "${packages[@]}" </dev/null; then
+if ! output=$(apt_get install --yes --no-install-recommends "${packages[@]}" 2>&1 </dev/null); then
+    echo "$output" >&2
     echo "error: apt-get could not install: ${packages[*]}" >&2
     echo "       on Ubuntu the 'universe' component must be enabled" >&2
     exit 77

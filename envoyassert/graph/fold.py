@@ -268,8 +268,8 @@ class _Folder:
             certain = call.certain and self.tables.is_epoll_certain(epoll)
             events = tuple(event.args["events"])
             added = Registration(epoll, held, events, call, event.ts_ns, certain=certain)
-            for registrations in (held, epoll, self.graph):
-                registrations.registrations.append(added)
+            for holder in (held, epoll, self.graph):
+                holder.registrations.append(added)
 
     # calls on sockets
 

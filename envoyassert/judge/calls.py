@@ -1,0 +1,204 @@
+"""Patterns over single calls: `calls`, `never` and `in_order`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from envoyassert.addresses import Address
+from envoyassert.events import Event
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.interval import times, wish_of
+from envoyassert.judge.roles import matches_role
+from envoyassert.judge.selection import select, sockets_of
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import (
+    CallPattern,
+    CallsExpectation,
+    InOrderExpectation,
+    NeverExpectation,
+)
+
+
+def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:
+    """Judge how many calls match a pattern."""
+    pattern = expectation.calls
+    words = pattern_in_words(pattern)
+    subject = Subject(f"calls {words}", ("expect", index, "calls"), expectation.why or "")
+    found, problem = matching(context, pattern)
+    if problem:
+        yield _unresolved(context, subject, words, problem)
+        return
+    wish = wish_of(pattern.times, context.workers)
+    yield context.finding(
+        subject.at("times"),
+        context.interval(len(found), len(found)).compare(wish),
+        f"{words} {times(wish)}",
+        f"{words} {times(wish_of(len(found), 0))}",
+        evidence=found,
+        from_events=True,
+    )
+
+
+def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
+    """Judge that no call matches a pattern."""
+    words = pattern_in_words(expectation.never)
+    subject = Subject(f"never {words}", ("expect", index, "never"), expectation.why or "")
+    found, problem = matching(context, expectation.never)
+    if problem:
+        yield _unresolved(context, subject, words, problem)
+        return
+    yield context.finding(
+        subject,
+        context.interval(len(found), len(found)).compare(wish_of(0, 0)),
+        f"never {words}",
+        f"{words} {times(wish_of(len(found), 0))}",
+        evidence=found,
+        from_events=True,
+    )
+
+
+def judge_in_order(
+    context: Context, index: int, expectation: InOrderExpectation
+) -> Iterator[Finding]:
+    """Judge the order of calls across threads and sockets."""
+    subject = Subject("order of calls", ("expect", index, "in_order"), expectation.why or "")
+    yield judge_order(context, subject, expectation.in_order, context.trace.events)
+
+
+def judge_order(
+    context: Context,
+    subject: Subject,
+    steps: Sequence[str | CallPattern],
+    events: Sequence[Event],
+) -> Finding:
+    """Judge that every match of a step precedes every match of the next.
+
+    Args:
+        context: the trace.
+        subject: what and where.
+        steps: names of calls, or patterns.
+        events: the calls among which to look.
+    """
+    patterns = [CallPattern(call=step) if isinstance(step, str) else step for step in steps]
+    names = [pattern_in_words(pattern) for pattern in patterns]
+    expected = " before ".join(names)
+    matches: list[list[Event]] = []
+    for pattern in patterns:
+        found, problem = matching(context, pattern, events)
+        if problem:
+            return _unresolved(context, subject, expected, problem)
+        matches.append(found)
+    for earlier in range(len(matches) - 1):
+        before, after = matches[earlier], matches[earlier + 1]
+        if before and after and before[-1].ts_ns >= after[0].ts_ns:
+            late = [event for event in before if event.ts_ns >= after[0].ts_ns]
+            return context.finding(
+                subject,
+                Status.FAIL,
+                expected,
+                f"{names[earlier + 1]} came before {names[earlier]}",
+                evidence=[after[0], *late],
+                from_events=True,
+            )
+    missing = [name for name, found in zip(names, matches, strict=True) if not found]
+    shown = [event for found in matches for event in (found[:1] + found[1:][-1:])]
+    if missing:
+        status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
+        seen = f"no {' and no '.join(missing)}"
+    else:
+        status = Status.INCONCLUSIVE if context.doubt else Status.PASS
+        seen = "in this order"
+    return context.finding(subject, status, expected, seen, evidence=shown)
+
+
+def matching(
+    context: Context, pattern: CallPattern, events: Sequence[Event] | None = None
+) -> tuple[list[Event], str]:
+    """Return the events that match a pattern, and why its selector cannot be resolved, or "".
+
+    Connections that the framework made to the admin endpoint are left out, unless the pattern
+    names that listener.
+    """
+    names = set(pattern.calls)
+    found = [e for e in (context.trace.events if events is None else events) if e.call in names]
+    if pattern.listener is not None:
+        selection = select(pattern.listener, context.graph, context.trace.header.listeners)
+        if selection.problem:
+            return [], selection.problem
+        wanted = {id(socket) for socket in (*selection.sockets, *selection.attempts)}
+        context.named.update(id(socket) for socket in selection.sockets)
+    else:
+        wanted = set()
+    hidden = set() if pattern.listener is not None else admin_traffic(context)
+    kept = []
+    for event in found:
+        call = context.calls_by_event.get(id(event))
+        socket = None if call is None or call.descriptor is None else call.descriptor.socket
+        if pattern.listener is not None and id(socket) not in wanted:
+            continue
+        if socket is not None and id(socket) in hidden and _is_traffic(event, socket.origin):
+            continue
+        if _fits(context, pattern, event):
+            kept.append(event)
+    return kept, ""
+
+
+def admin_traffic(context: Context) -> set[int]:
+    """Return `id()` of the admin's listening sockets and of the connections accepted on them."""
+    header = context.trace.header
+    admin = [
+        socket
+        for record in header.listeners
+        if record.kind == "admin"
+        for address in record.addresses
+        for socket in sockets_of(record, address, context.graph, header.listeners)[0]
+    ]
+    hidden = {id(socket) for socket in admin}
+    hidden |= {id(s) for s in context.graph.sockets if id(s.accepted_from) in hidden}
+    return hidden
+
+
+def _is_traffic(event: Event, origin: str) -> bool:
+    return origin == "accept" or event.call in ("accept", "accept4")
+
+
+def _fits(context: Context, pattern: CallPattern, event: Event) -> bool:
+    if pattern.errno is not None and event.errno != pattern.errno:
+        return False
+    if pattern.succeeds is not None and event.ok is not pattern.succeeds:
+        return False
+    if pattern.by is not None:
+        thread = context.graph.threads[event.tid]
+        if not matches_role(thread, pattern.by):
+            return False
+    return all(_equal(event.args.get(name), value) for name, value in pattern.args.items())
+
+
+def _equal(seen: object, wanted: object) -> bool:
+    if isinstance(seen, Address):
+        if isinstance(wanted, dict):
+            return all(seen.to_json().get(key) == value for key, value in wanted.items())
+        return str(seen) == wanted
+    if isinstance(seen, list) and isinstance(wanted, list):
+        return sorted(map(str, seen)) == sorted(map(str, wanted))
+    return seen == wanted
+
+
+def pattern_in_words(pattern: CallPattern) -> str:
+    """Return a pattern as words: `bind() by main on port 80 failing with EADDRINUSE`."""
+    words = [" or ".join(f"{call}()" for call in pattern.calls)]
+    if pattern.by is not None:
+        words.append(f"by {pattern.by}")
+    if pattern.listener is not None:
+        words.append(f"on {pattern.listener}")
+    if pattern.args:
+        words.append("with " + ", ".join(f"{name} {v}" for name, v in pattern.args.items()))
+    if pattern.errno is not None:
+        words.append(f"failing with {pattern.errno}")
+    elif pattern.succeeds is not None:
+        words.append("succeeding" if pattern.succeeds else "failing")
+    return " ".join(words)
+
+
+def _unresolved(context: Context, subject: Subject, words: str, problem: str) -> Finding:
+    return context.finding(subject, Status.INCONCLUSIVE, words, "not judged", reason=problem)

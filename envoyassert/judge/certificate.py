@@ -1,0 +1,135 @@
+"""The certificate: is the trace whole, and does the kernel agree with it?"""
+
+from __future__ import annotations
+
+from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.interval import plural
+from envoyassert.judge.verdict import Certificate, Check
+from envoyassert.judge.witness import disagreements
+from envoyassert.trace import Trace
+
+#: What each member of a scenario's `assume` stands in for.
+ASSUMABLE = {
+    "complete": ("completeness", "close", "address_families"),
+    "calls_succeeded": ("results",),
+    "comm_is_role": ("threads",),
+}
+_UNOBSERVED = {
+    "completeness": "losses would not have been noticed",
+    "results": "whether calls succeeded was not observed",
+    "threads": "threads were told apart by name only",
+    "epoll": "epoll was not observed, so serving is judged by listen()",
+    "close": "closing was not observed",
+    "address_families": "not every address family was observed",
+}
+
+#: Checks whose failure means that events are missing, so that only absence is in doubt.
+LOSSES = ("marked", "received", "not skipped")
+
+#: Checks whose failure means that the graph is not what the kernel had.
+CONTRADICTIONS = ("no hidden path", "consistent", "kernel agrees")
+
+#: Name of the check whose failure leaves nothing that can be said at all.
+CHANNELS_CHECK = "unobserved channels"
+
+
+def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> Certificate:
+    """Certify a trace.
+
+    Args:
+        trace: the trace.
+        graph: what it folds into.
+        assume: what the scenario takes for granted.
+    """
+    live = bool(trace.end.cpus)
+    return Certificate(
+        (
+            _marked(trace, live),
+            _received(trace, graph, live),
+            _skipped(trace, live),
+            _channels(trace, assume),
+            _tripwires(graph),
+            _consistent(graph),
+            _witness(trace, graph),
+        )
+    )
+
+
+def _marked(trace: Trace, live: bool) -> Check:
+    if not live:
+        return Check("marked", None, "not a live trace")
+    if trace.end.marked:
+        return Check("marked", True, "traced from its exec")
+    return Check("marked", False, "no process was seen to carry the run id at its exec")
+
+
+def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
+    if not live:
+        return Check("received", None, "not counted")
+    dropped = sum(counters.dropped for counters in trace.end.cpus)
+    emitted = sum(counters.emitted for counters in trace.end.cpus)
+    missing = sum(gap.count for gap in graph.gaps)
+    if missing or dropped:
+        detail = f"{missing} of {plural(emitted, 'event')} lost ({dropped} found the ring full)"
+        return Check("received", False, detail)
+    if not trace.end.drained:
+        return Check("received", False, "the ring was not read to its end")
+    return Check("received", True, f"all of {plural(emitted, 'event')} received")
+
+
+def _skipped(trace: Trace, live: bool) -> Check:
+    if not live:
+        return Check("not skipped", None, "not counted")
+    if trace.end.misses:
+        detail = f"the kernel skipped the probe {plural(trace.end.misses, 'time')}"
+        return Check("not skipped", False, detail)
+    return Check("not skipped", True, "the kernel skipped no probe")
+
+
+def _channels(trace: Trace, assume: tuple[str, ...]) -> Check:
+    name = CHANNELS_CHECK
+    covered = {channel for word in assume for channel in ASSUMABLE[word]}
+    unobserved = trace.header.unobserved
+    open_channels = [c for c in unobserved if c not in covered and c != "epoll"]
+    if open_channels:
+        words = [word for word, stands in ASSUMABLE.items() if set(stands) & set(open_channels)]
+        detail = "; ".join(_UNOBSERVED[channel] for channel in open_channels)
+        return Check(name, False, f"{detail} (a scenario may assume: [{', '.join(words)}])")
+    if unobserved:
+        return Check(name, True, f"taken for granted: {', '.join(assume)}")
+    return Check(name, True, "every channel observed")
+
+
+def _tripwires(graph: SocketGraph) -> Check:
+    if not graph.tripwires:
+        return Check("no hidden path", True, "no io_uring, no pidfd_getfd")
+    names = sorted({event.call for event in graph.tripwires})
+    return Check(
+        "no hidden path", False, f"{', '.join(names)} can act on sockets where no probe looks"
+    )
+
+
+def _consistent(graph: SocketGraph) -> Check:
+    if not graph.inconsistencies:
+        return Check("consistent", True, "descriptors add up")
+    more = len(graph.inconsistencies) - 1
+    return Check(
+        "consistent", False, graph.inconsistencies[0] + (f" (and {more} more)" if more else "")
+    )
+
+
+def _witness(trace: Trace, graph: SocketGraph) -> Check:
+    witness = trace.witness
+    if witness is None:
+        return Check("kernel agrees", None, "not asked")
+    if witness.error:
+        if trace.end.outcome.running:
+            return Check("kernel agrees", False, f"could not be asked: {witness.error}")
+        return Check("kernel agrees", None, "the process had ended")
+    found = disagreements(witness, graph)
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        return Check("kernel agrees", False, found[0] + more)
+    return Check(
+        "kernel agrees", True, f"{plural(len(witness.sockets), 'socket descriptor')} compared"
+    )

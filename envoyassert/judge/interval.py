@@ -1,0 +1,78 @@
+"""Counts as intervals, so that a loss can only ever widen what is possible.
+
+What was seen for certain is the lower end; the upper end is what was seen at all, or without
+limit once records were lost. A wish is an interval as well. The answer is PASS if every possible
+count fulfils the wish, FAIL if none does, and INCONCLUSIVE otherwise: an answer can change from
+PASS or FAIL to INCONCLUSIVE by losing events, and in no other way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoyassert.judge.verdict import Status
+from envoyassert.scenario.expectation import Count, Linear, Quantity, Range
+
+
+@dataclass(frozen=True)
+class Interval:
+    """From `low` to `high`, both included; `high` None is without limit."""
+
+    low: int
+    high: int | None
+
+    def compare(self, wish: Interval) -> Status:
+        """Return whether a count in this interval fulfils the wish."""
+        if self.low >= wish.low and _at_most(self.high, wish.high):
+            return Status.PASS
+        disjoint = (wish.high is not None and self.low > wish.high) or (
+            self.high is not None and self.high < wish.low
+        )
+        return Status.FAIL if disjoint else Status.INCONCLUSIVE
+
+    def __str__(self) -> str:
+        if self.high is None:
+            return f"at least {self.low}"
+        return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
+
+
+def _at_most(value: int | None, limit: int | None) -> bool:
+    return limit is None or (value is not None and value <= limit)
+
+
+def resolve(quantity: Quantity, workers: int) -> int:
+    """Return a quantity as a number, given the requested number of workers."""
+    if quantity == "workers":
+        return workers
+    if isinstance(quantity, Linear):
+        return max(0, quantity.workers * workers + quantity.plus)
+    return int(quantity)
+
+
+def wish_of(count: Count, workers: int) -> Interval:
+    """Return the interval that a count of the expectation language stands for."""
+    if not isinstance(count, Range):
+        number = resolve(count, workers)
+        return Interval(number, number)
+    if count.exactly is not None:
+        number = resolve(count.exactly, workers)
+        return Interval(number, number)
+    low = 0 if count.at_least is None else resolve(count.at_least, workers)
+    high = None if count.at_most is None else resolve(count.at_most, workers)
+    return Interval(low, high)
+
+
+def times(interval: Interval) -> str:
+    """Return an interval as words: `exactly 1 time`, `at least 2 times`, `never`."""
+    if interval.low == interval.high:
+        return "never" if interval.low == 0 else f"exactly {plural(interval.low, 'time')}"
+    if interval.high is None:
+        return f"at least {plural(interval.low, 'time')}"
+    if interval.low == 0:
+        return f"at most {plural(interval.high, 'time')}"
+    return f"{interval.low} to {interval.high} times"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return `1 time` or `2 times`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

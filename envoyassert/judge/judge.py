@@ -1,0 +1,89 @@
+"""Judge expectations against a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from envoyassert.graph.fold import fold
+from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.calls import judge_calls, judge_in_order, judge_never
+from envoyassert.judge.certificate import (
+    CHANNELS_CHECK,
+    CONTRADICTIONS,
+    LOSSES,
+    certify,
+)
+from envoyassert.judge.context import Context
+from envoyassert.judge.listener import judge_listener
+from envoyassert.judge.others import judge_no_others
+from envoyassert.judge.process import judge_process
+from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
+from envoyassert.scenario.expectation import (
+    CallsExpectation,
+    Conditional,
+    InOrderExpectation,
+    ListenerExpectation,
+    NeverExpectation,
+    NoOthersExpectation,
+    ProcessExpectation,
+)
+from envoyassert.trace import Trace
+
+_JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]]] = {
+    ListenerExpectation: judge_listener,
+    ProcessExpectation: judge_process,
+    InOrderExpectation: judge_in_order,
+    NeverExpectation: judge_never,
+    CallsExpectation: judge_calls,
+    NoOthersExpectation: judge_no_others,
+}
+
+
+def judge(
+    trace: Trace,
+    expectations: Iterable[tuple[int, Conditional]],
+    *,
+    workers: int,
+    assume: tuple[str, ...] = (),
+    graph: SocketGraph | None = None,
+) -> Verdict:
+    """Judge a trace.
+
+    Args:
+        trace: what was observed.
+        expectations: pairs of an expectation's place in the scenario and the expectation.
+        workers: the number of workers that was asked for; `--concurrency 0` means 1 to Envoy.
+        assume: what the scenario takes for granted about a trace that did not observe it.
+        graph: the trace folded already, if it is at hand.
+
+    Returns:
+        A verdict with a finding per atom; no expectations at all are INCONCLUSIVE, never PASS.
+    """
+    if graph is None:
+        graph = fold(trace)
+    certificate = certify(trace, graph, assume)
+    context = Context(
+        trace,
+        graph,
+        workers,
+        doubt=_details(certificate, LOSSES),
+        untrusted=_details(certificate, CONTRADICTIONS),
+        unobserved=_details(certificate, (CHANNELS_CHECK,)),
+        by_listen="epoll" in trace.header.unobserved,
+    )
+    items = list(expectations)
+    # The closed world comes last: the others note which sockets they name.
+    order = sorted(items, key=lambda item: isinstance(item[1], NoOthersExpectation))
+    findings = [
+        finding for index, item in order for finding in _JUDGES[type(item)](context, index, item)
+    ]
+    findings.sort(key=lambda finding: finding.path[1])
+    statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
+    assumed = assume if trace.header.unobserved else ()
+    return Verdict(worst(statuses), tuple(findings), certificate, assumed)
+
+
+def _details(certificate: Certificate, names: tuple[str, ...]) -> str:
+    """Return in words which of these checks failed, "" if none did."""
+    return "; ".join(check.detail for check in certificate.missing if check.name in names)

@@ -1,0 +1,104 @@
+"""Socket options: set or absent, to which value, and when relative to bind and listen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envoyassert.graph.model import KernelSocket, OptionSet
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.interval import plural
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.names import LEVELS, level_name, option_name
+from envoyassert.scenario.expectation import Option, OptionRule
+
+_PHASES = {
+    "STATE_PREBIND": "before_bind",
+    "STATE_BOUND": "bound",
+    "STATE_LISTENING": "listening",
+}
+_PHASE_WORDS = {"before_bind": "before bind", "bound": "after bind", "listening": "after listen"}
+
+
+def judge_options(
+    context: Context,
+    subject: Subject,
+    sockets: tuple[KernelSocket, ...],
+    rules: dict[str, OptionRule],
+) -> Iterator[Finding]:
+    """Judge every rule on every socket of a listener."""
+    for name, rule in rules.items():
+        yield _judge_rule(context, subject.at(name), sockets, name, rule)
+
+
+def _judge_rule(
+    context: Context,
+    subject: Subject,
+    sockets: tuple[KernelSocket, ...],
+    name: str,
+    rule: OptionRule,
+) -> Finding:
+    expected = f"{name} {_rule_in_words(rule)}"
+    found = [(socket, [o for o in socket.options if _is_named(o, name)]) for socket in sockets]
+    wrong = [(socket, options) for socket, options in found if not _holds(options, rule)]
+    seen_but_unwanted = rule == "absent" and any(o.call.certain for _, os in wrong for o in os)
+    if context.doubt:
+        status = Status.FAIL if seen_but_unwanted else Status.INCONCLUSIVE
+    else:
+        status = Status.FAIL if wrong or not sockets else Status.PASS
+    shown = [o.call.event for _, options in (wrong or found) for o in options]
+    shown += [call.event for socket, _ in wrong for call in socket.binds]
+    return context.finding(
+        subject, status, expected, _seen_in_words(name, found, wrong), evidence=shown
+    )
+
+
+def _is_named(option: OptionSet, name: str) -> bool:
+    level, separator, number = name.partition("/")
+    if not separator:
+        return option.name == name
+    wanted = level_name(int(level) if level.isdigit() else level)
+    wanted_option = option_name(wanted, int(number)) if number.isdigit() else number
+    return option.level in (wanted, LEVELS.get(0, "") if wanted == 0 else wanted) and (
+        option.name == wanted_option
+    )
+
+
+def _holds(options: list[OptionSet], rule: OptionRule) -> bool:
+    if rule == "absent":
+        return not options
+    if rule == "set" or not options:
+        return bool(options)
+    if isinstance(rule, int):
+        return options[-1].value == rule
+    assert isinstance(rule, Option)
+    if rule.phase is not None:
+        phase = _PHASES.get(rule.phase, rule.phase)
+        options = [option for option in options if option.phase == phase]
+    return bool(options) and rule.value in (None, options[-1].value)
+
+
+def _rule_in_words(rule: OptionRule) -> str:
+    if isinstance(rule, str):
+        return "set on every socket" if rule == "set" else "set on no socket"
+    if isinstance(rule, int):
+        return f"= {rule} on every socket"
+    assert isinstance(rule, Option)
+    value = "set" if rule.value is None else f"= {rule.value}"
+    phase = _PHASE_WORDS[_PHASES.get(rule.phase, rule.phase)] if rule.phase else ""
+    return f"{value} {phase} on every socket".replace("  ", " ")
+
+
+def _seen_in_words(
+    name: str,
+    found: list[tuple[KernelSocket, list[OptionSet]]],
+    wrong: list[tuple[KernelSocket, list[OptionSet]]],
+) -> str:
+    if not found:
+        return "no socket was bound"
+    ways = sorted(
+        {
+            ", then ".join(f"= {o.value} {_PHASE_WORDS[o.phase]}" for o in options) or "not set"
+            for _, options in (wrong or found)
+        }
+    )
+    return f"{name} {' / '.join(ways)} on {len(wrong or found)} of {plural(len(found), 'socket')}"

@@ -1,0 +1,67 @@
+"""The closed world: no socket but those that the scenario names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envoyassert.graph.model import KernelSocket
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.selection import sockets_of
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import NoOthersExpectation, OthersAllowed
+
+
+def judge_no_others(
+    context: Context, index: int, expectation: NoOthersExpectation
+) -> Iterator[Finding]:
+    """Judge that every socket in LISTEN, and every bound datagram socket, is named.
+
+    Must run after all other expectations, which note the sockets that they name.
+    """
+    wish = expectation.no_others
+    allowed = wish.allow if isinstance(wish, OthersAllowed) else OthersAllowed().allow
+    admin = _admin_sockets(context) if "admin" in allowed else set()
+    others = [
+        socket
+        for socket in context.graph.listening()
+        if socket.family in ("AF_INET", "AF_INET6", "AF_UNIX")
+        and id(socket) not in context.named | admin
+        and not ("hot_restart" in allowed and is_hot_restart(socket))
+    ]
+    if others:
+        status = Status.FAIL
+    else:
+        status = Status.INCONCLUSIVE if context.doubt else Status.PASS
+    names = sorted({f"{socket.protocol_name} {socket.address}" for socket in others})
+    yield context.finding(
+        Subject("other sockets", ("expect", index, "no_others"), expectation.why or ""),
+        status,
+        "no other listening or bound datagram socket",
+        ", ".join(names) or "none",
+        evidence=[call.event for socket in others for call in socket.binds],
+        hint="name it in a listener expectation, or allow its class",
+    )
+
+
+def is_hot_restart(socket: KernelSocket) -> bool:
+    """Whether a socket is one of Envoy's own for hot restart, by its reserved name.
+
+    Source: Envoy, source/server/hot_restarting_base.cc (`envoy_domain_socket_…`).
+    """
+    name = socket.address.abstract if socket.address is not None else None
+    return (
+        socket.family == "AF_UNIX"
+        and socket.type == "SOCK_DGRAM"
+        and (name or "").startswith("envoy_domain_socket_")
+    )
+
+
+def _admin_sockets(context: Context) -> set[int]:
+    header = context.trace.header
+    return {
+        id(socket)
+        for record in header.listeners
+        if record.kind == "admin"
+        for address in record.addresses
+        for socket in sockets_of(record, address, context.graph, header.listeners)[0]
+    }

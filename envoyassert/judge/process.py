@@ -1,0 +1,77 @@
+"""What became of the Envoy process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envoyassert.durations import parse_duration
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import ProcessExpectation
+from envoyassert.trace import Outcome
+
+
+def judge_process(
+    context: Context, index: int, expectation: ProcessExpectation
+) -> Iterator[Finding]:
+    """Judge one `process` item; the launcher saw the process itself, so no loss matters."""
+    wish, outcome = expectation.process, context.trace.end.outcome
+    subject = Subject("process", ("expect", index, "process"), expectation.why or "")
+    seen = outcome_in_words(outcome)
+    if not context.trace.header.launcher:
+        yield context.finding(
+            subject,
+            Status.INCONCLUSIVE,
+            "an outcome of the process",
+            "none",
+            reason="this trace was imported and does not tell what became of the process",
+        )
+        return
+    if wish.exits is not None:
+        status = wish.exits == outcome.exit_code
+        if wish.exits == "nonzero":
+            status = outcome.exit_code not in (None, 0)
+        yield _answer(context, subject.at("exits"), status, f"exits with {wish.exits}", seen)
+    if wish.stays_up is not None:
+        expected = "stays up" if wish.stays_up else "does not stay up"
+        status = outcome.running is wish.stays_up
+        yield _answer(context, subject.at("stays_up"), status, expected, seen)
+    if wish.live is not None:
+        expected = "becomes live" if wish.live else "does not become live"
+        if outcome.live is None and outcome.running:
+            yield context.finding(
+                subject.at("live"),
+                Status.INCONCLUSIVE,
+                expected,
+                seen,
+                reason="the config has no admin endpoint to ask",
+            )
+        else:
+            status = bool(outcome.live) is wish.live
+            yield _answer(context, subject.at("live"), status, expected, seen)
+    if wish.within is not None:
+        limit = parse_duration(wish.within)
+        yield _answer(
+            context,
+            subject.at("within"),
+            outcome.live_after_s is not None and outcome.live_after_s <= limit,
+            f"live within {limit:g} s",
+            seen,
+        )
+
+
+def _answer(context: Context, subject: Subject, holds: bool, expected: str, seen: str) -> Finding:
+    return context.finding(subject, Status.PASS if holds else Status.FAIL, expected, seen)
+
+
+def outcome_in_words(outcome: Outcome) -> str:
+    """Return what became of the process: `exited with 1`, `live after 0.06 s`."""
+    if outcome.signal is not None:
+        return f"killed by signal {outcome.signal}"
+    if outcome.exit_code is not None:
+        return f"exited with {outcome.exit_code}"
+    if outcome.live:
+        return f"live after {outcome.live_after_s or 0:.3f} s, and up"
+    if outcome.live is None:
+        return "up; not asked whether it is live, for it has no admin endpoint"
+    return f"up, but not live after {outcome.deadline_s or 0:g} s"

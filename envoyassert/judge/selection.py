@@ -1,0 +1,142 @@
+"""Which kernel sockets a selector means."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from envoyassert.addresses import Address
+from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.scenario.expectation import Selector
+from envoyassert.trace import ListenerRecord
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outcome of a selector.
+
+    Args:
+        sockets: kernel sockets that were bound to the listener's address.
+        attempts: sockets of which a bind to the listener's address failed.
+        problem: why the selector cannot be resolved, or "".
+    """
+
+    sockets: tuple[KernelSocket, ...] = ()
+    attempts: tuple[KernelSocket, ...] = ()
+    problem: str = ""
+
+
+def select(
+    selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
+) -> Selection:
+    """Resolve a selector.
+
+    A port alone that fits sockets of several protocols or addresses is a problem, not a guess.
+    """
+    if selector.name is not None:
+        return _by_name(selector, graph, listeners)
+    bound = [socket for socket in _candidates(graph) if _fits(selector, socket, socket.address)]
+    attempts = [
+        socket
+        for socket in _candidates(graph)
+        if any(
+            _fits(selector, socket, call.event.args["address"]) for call in socket.failed_binds
+        )
+    ]
+    places = {(socket.protocol_name, str(socket.address)) for socket in bound}
+    places |= {
+        (socket.protocol_name, str(call.event.args["address"]))
+        for socket in attempts
+        for call in socket.failed_binds
+        if _fits(selector, socket, call.event.args["address"])
+    }
+    if len(places) > 1:
+        found = ", ".join(sorted(f"{protocol} {address}" for protocol, address in places))
+        return Selection(problem=f"{selector} is ambiguous: {found}; add address or protocol")
+    return Selection(tuple(bound), tuple(attempts))
+
+
+def _candidates(graph: SocketGraph) -> list[KernelSocket]:
+    return [s for s in graph.sockets if s.origin != "accept" and not s.is_probe]
+
+
+def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> bool:
+    if address is None:
+        return False
+    if selector.protocol is not None and socket.protocol_name != selector.protocol:
+        return False
+    if selector.path is not None or selector.abstract is not None:
+        return (
+            address.family == "AF_UNIX"
+            and address.path == selector.path
+            and address.abstract == selector.abstract
+        )
+    if not address.is_ip or address.port != selector.port:
+        return False
+    if selector.address is None:
+        return True
+    return address.host == str(ipaddress.ip_address(selector.address))
+
+
+def _by_name(
+    selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
+) -> Selection:
+    records = [record for record in listeners if record.name == selector.name]
+    if not records:
+        known = ", ".join(record.name for record in listeners) or "none"
+        return Selection(problem=f"the config has no listener {selector.name!r}; it has: {known}")
+    if len(records) > 1:
+        return Selection(problem=f"the config has {len(records)} listeners {selector.name!r}")
+    record = records[0]
+    addresses = record.addresses
+    if selector.address is not None:
+        wanted = str(ipaddress.ip_address(selector.address))
+        addresses = tuple(address for address in addresses if address.host == wanted)
+    if len(addresses) > 1:
+        found = ", ".join(str(address) for address in addresses)
+        return Selection(problem=f"listener {selector.name!r} has several addresses: {found}")
+    sockets: list[KernelSocket] = []
+    attempts: list[KernelSocket] = []
+    for address in addresses:
+        bound, failed = sockets_of(record, address, graph, listeners)
+        sockets += bound
+        attempts += failed
+    return Selection(tuple(sockets), tuple(attempts))
+
+
+def sockets_of(
+    record: ListenerRecord,
+    address: Address,
+    graph: SocketGraph,
+    listeners: tuple[ListenerRecord, ...],
+) -> tuple[list[KernelSocket], list[KernelSocket]]:
+    """Return the sockets bound to one configured address, and those that failed to bind to it.
+
+    Where port 0 was asked for, the k-th listener with that address has the k-th socket that was
+    bound to port 0, and all that were bound to the port which that one learned.
+    """
+    mine = [s for s in _candidates(graph) if _same_protocol(record, s)]
+    attempts = [
+        socket
+        for socket in mine
+        if any(call.event.args["address"] == address for call in socket.failed_binds)
+    ]
+    if address.port != 0:
+        return [s for s in mine if address in (s.address, s.requested)], attempts
+    roots = [socket for socket in mine if socket.requested == address]
+    rank = 0
+    for other in listeners:
+        if other is record:
+            break
+        rank += other.protocol == record.protocol and address in other.addresses
+    rank += sum(a == address for a in record.addresses[: record.addresses.index(address)])
+    if rank >= len(roots):
+        return [], attempts
+    learned = roots[rank].address
+    return [s for s in mine if s is roots[rank] or s.requested == learned], attempts
+
+
+def _same_protocol(record: ListenerRecord, socket: KernelSocket) -> bool:
+    if record.protocol == "TCP":
+        return socket.protocol_name in ("TCP", "MPTCP")
+    return socket.protocol_name == record.protocol

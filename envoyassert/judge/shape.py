@@ -1,0 +1,109 @@
+"""How a listener's sockets reach the threads that serve it: dup, reuse_port or shared_fd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph, Thread
+from envoyassert.judge.interval import plural
+
+HINTS = {
+    "reuse_port": "this is what enable_reuse_port does (the default since Envoy 1.20): a kernel "
+    "socket per worker, each with SO_REUSEPORT; for one socket set enable_reuse_port: false",
+    "dup": "this is what enable_reuse_port: false does: one kernel socket, dup()ed for each "
+    "worker; for a socket per worker set enable_reuse_port: true",
+    "shared_fd": "every worker waits on the same descriptor, as Envoy did up to about 1.18",
+}
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A descriptor that a thread serves: registered in its epoll, or listened on by it."""
+
+    thread: Thread
+    descriptor: Descriptor
+    since: Call
+    certain: bool
+
+
+def serving_of(
+    graph: SocketGraph, sockets: tuple[KernelSocket, ...], by_listen: bool
+) -> list[Serving]:
+    """Return who serves which descriptor at the end.
+
+    Args:
+        graph: the graph.
+        sockets: the listener's sockets.
+        by_listen: take the caller of listen() for the server, for a trace without epoll.
+    """
+    found: list[Serving] = []
+    for socket in sockets:
+        if by_listen:
+            for call in socket.listens:
+                if call.descriptor is not None:
+                    found.append(Serving(call.thread, call.descriptor, call, call.certain))
+        elif socket.listens or socket.type == "SOCK_DGRAM":
+            for registration in socket.live_registrations():
+                descriptor = registration.descriptor
+                certain = registration.certain and descriptor.tainted_ns is None
+                found += [
+                    Serving(thread, descriptor, registration.added, certain)
+                    for thread in registration.epoll.waiters
+                ]
+    return found
+
+
+def reuse_port_before_bind(socket: KernelSocket) -> bool:
+    """Whether the last SO_REUSEPORT set before bind switched it on."""
+    values = [
+        option.value
+        for option in socket.options
+        if option.name == "SO_REUSEPORT" and option.phase == "before_bind"
+    ]
+    return bool(values) and values[-1] == 1
+
+
+def _root(descriptor: Descriptor) -> Descriptor:
+    while descriptor.source is not None:
+        descriptor = descriptor.source
+    return descriptor
+
+
+def shape_of(serving: list[Serving], standing: tuple[KernelSocket, ...] = ()) -> str:
+    """Return `dup`, `reuse_port`, `shared_fd`, or "" if it is none of them.
+
+    With one serving thread dup and reuse_port differ by SO_REUSEPORT alone.
+
+    Args:
+        serving: who serves which descriptor.
+        standing: all sockets of the listener that accept connections at the end; one that nobody
+            serves belongs to no shape.
+    """
+    threads = {entry.thread for entry in serving}
+    sockets = {entry.descriptor.socket for entry in serving}
+    if not serving or not sockets.issuperset(standing):
+        return ""
+    descriptors = {entry.descriptor for entry in serving}
+    reuse = [reuse_port_before_bind(socket) for socket in sockets]
+    one_each = len(serving) == len(threads) == len(descriptors)
+    if len(sockets) == len(threads) and one_each and all(reuse):
+        return "reuse_port"
+    if len(sockets) > 1:
+        return ""
+    if len(descriptors) == 1 and len(threads) > 1:
+        return "shared_fd"
+    same_family = len({_root(descriptor) for descriptor in descriptors}) == 1
+    return "dup" if one_each and same_family and not any(reuse) else ""
+
+
+def shape_in_words(serving: list[Serving], standing: tuple[KernelSocket, ...] = ()) -> str:
+    """Return what serves: `1 kernel socket, 2 descriptors, 2 threads`."""
+    sockets = {entry.descriptor.socket for entry in serving}.union(standing)
+    reuse = sum(reuse_port_before_bind(socket) for socket in sockets)
+    words = [
+        plural(len(sockets), "kernel socket") + f" ({reuse or 'none'} with SO_REUSEPORT)",
+        plural(len({entry.descriptor for entry in serving}), "descriptor"),
+        plural(len({entry.thread for entry in serving}), "serving thread"),
+    ]
+    shape = shape_of(serving, standing)
+    return ", ".join(words) + (f": {shape}" if shape else "")

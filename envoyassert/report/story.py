@@ -1,0 +1,224 @@
+"""The story of a run as data: start-up in phases, then what every listening socket came to be.
+
+`tell` makes the JSON form; `envoyassert.report.story_text` prints the same facts for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
+from envoyassert.judge.verdict import Certificate
+from envoyassert.report.call import Clock, render_call, thread_label
+from envoyassert.trace import Trace
+
+FORMAT = "envoyassert-story/1"
+
+MADE, LISTENING, SERVING, CLOSING = "made", "listening", "serving", "closing"
+_PHASE_OF = {
+    **dict.fromkeys(("socket", "socketpair", "bind", "getsockname", "connect"), MADE),
+    **dict.fromkeys(("listen", "dup", "dup2", "dup3", "fcntl", "sendmsg", "recvmsg"), LISTENING),
+    "epoll_ctl": SERVING,
+    **dict.fromkeys(("close", "close_range", "shutdown"), CLOSING),
+}
+_ACCEPTING = ("accept", "accept4")
+
+
+def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str, Any]:
+    """Return everything worth knowing about a run as plain JSON types.
+
+    Args:
+        trace: the run.
+        graph: its socket graph.
+        certificate: what is known of its completeness.
+    """
+    clock = Clock(trace)
+    header = trace.header
+    listening = list(graph.listening())
+    rest = [
+        socket
+        for socket in graph.sockets
+        if socket not in listening and not socket.is_probe and socket.origin != "accept"
+    ]
+    outcome = trace.end.outcome
+    return {
+        "format": FORMAT,
+        "scenario": header.scenario,
+        "matrix": dict(header.matrix),
+        "envoy": {
+            "version": header.envoy.version,
+            "build_id": header.envoy.build_id,
+            "source": header.envoy.source,
+            "image_digest": header.envoy.image_digest,
+        },
+        "launcher": header.launcher,
+        "concurrency": header.concurrency,
+        "kernel": header.kernel,
+        "unobserved": list(header.unobserved),
+        "events": len(trace.events),
+        "last_event_ms": clock.ms(trace.events[-1].ts_ns) if trace.events else None,
+        "outcome": {
+            "live": outcome.live,
+            "live_after_s": outcome.live_after_s,
+            "exit_code": outcome.exit_code,
+            "signal": outcome.signal,
+        },
+        "processes": [
+            {
+                "pid": process.pid,
+                "parent": process.parent,
+                "filename": process.filename,
+                "argv": list(process.argv),
+                "status": process.status,
+                "signal": process.signal,
+                "exited_ms": None if process.exited_ns is None else clock.ms(process.exited_ns),
+            }
+            for process in graph.processes.values()
+        ],
+        "threads": [
+            {
+                "tid": thread.tid,
+                "pid": thread.pid,
+                "role": thread.role,
+                "name": thread.name,
+                "created_ms": None if thread.created_ns is None else clock.ms(thread.created_ns),
+            }
+            for thread in graph.threads.values()
+        ],
+        "phases": {
+            phase: list(_steps(graph, listening, phase, clock))
+            for phase in (MADE, LISTENING, SERVING, CLOSING)
+        },
+        "listening": [_listening(trace, graph, socket) for socket in listening],
+        "failed_binds": [
+            {
+                "at_ms": clock.ms(call.event.ts_ns),
+                "thread": thread_label(graph, call.thread.tid),
+                "socket": socket.number,
+                "call": render_call(call.event),
+            }
+            for socket in graph.sockets
+            for call in socket.failed_binds
+            if not socket.is_probe
+        ],
+        "other_sockets": [_other(graph, socket) for socket in rest],
+        "probes": sum(socket.is_probe for socket in graph.sockets),
+        "accepted": _accepted(graph),
+        "tripwires": [render_call(event) for event in graph.tripwires],
+        "ignored": dict(graph.ignored),
+        "certificate": [
+            {"name": check.name, "ok": check.ok, "detail": check.detail}
+            for check in certificate.checks
+        ],
+    }
+
+
+def _phase(call: Call, listens: Iterable[Call]) -> str | None:
+    """Return the phase a call belongs to, None for one that the story leaves out."""
+    if call.event.call == "setsockopt":
+        listened = any(one.event.ts_ns < call.event.ts_ns for one in listens)
+        return LISTENING if listened else MADE
+    return _PHASE_OF.get(call.event.call)
+
+
+def _steps(
+    graph: SocketGraph, sockets: list[KernelSocket], phase: str, clock: Clock
+) -> Iterator[dict[str, Any]]:
+    """Yield what happened in one phase: the calls of one thread on one socket are one step."""
+    groups: dict[tuple[int, int], list[Call]] = {}
+    for socket in sockets:
+        for call in socket.calls:
+            if _phase(call, socket.listens) == phase:
+                groups.setdefault((socket.number, call.thread.tid), []).append(call)
+    for (number, tid), calls in sorted(groups.items(), key=lambda item: item[1][0].event.ts_ns):
+        yield {
+            "at_ms": clock.ms(calls[0].event.ts_ns),
+            "at": clock.text(calls[0].event.ts_ns),
+            "thread": thread_label(graph, tid),
+            "socket": number,
+            "calls": [render_call(call.event) for call in calls],
+        }
+
+
+def _listening(trace: Trace, graph: SocketGraph, socket: KernelSocket) -> dict[str, Any]:
+    state = "LISTEN" if socket.listens else "UNCONN"
+    return {
+        "socket": socket.number,
+        "listener": listener_of(trace, socket),
+        "protocol": socket.protocol_name,
+        "state": state if socket.is_live else "CLOSED",
+        "address": str(socket.address),
+        "requested": str(socket.requested),
+        "origin": socket.origin,
+        "backlog": socket.listens[-1].event.args.get("backlog") if socket.listens else None,
+        "bound_by": _roles(graph, socket.binds),
+        "listened_by": _roles(graph, socket.listens),
+        "served_by": [thread_label(graph, thread.tid) for thread in graph.servers_of(socket)],
+        "options": [
+            {"level": item.level, "name": item.name, "value": item.value, "phase": item.phase}
+            for item in socket.options
+        ],
+        "descriptors": [_descriptor(graph, descriptor) for descriptor in socket.descriptors],
+        "connections": sum(
+            call.event.call in _ACCEPTING and call.event.ok for call in socket.calls
+        ),
+    }
+
+
+def _descriptor(graph: SocketGraph, descriptor: Descriptor) -> dict[str, Any]:
+    waiting: list[str] = []
+    for registration in descriptor.registrations:
+        if registration.is_live:
+            waiting += [thread_label(graph, thread.tid) for thread in registration.epoll.waiters]
+    return {
+        "pid": descriptor.pid,
+        "fd": descriptor.fd,
+        "origin": descriptor.origin,
+        "copy_of": descriptor.source.fd if descriptor.source else None,
+        "open": descriptor.is_open,
+        "waited_on_by": list(dict.fromkeys(waiting)),
+        "used_by": list(
+            dict.fromkeys(
+                thread_label(graph, call.thread.tid)
+                for call in descriptor.socket.calls
+                if call.descriptor is descriptor and call.event.call == "listen"
+            )
+        ),
+    }
+
+
+def _roles(graph: SocketGraph, calls: list[Call]) -> list[str]:
+    return list(dict.fromkeys(thread_label(graph, call.thread.tid) for call in calls))
+
+
+def listener_of(trace: Trace, socket: KernelSocket) -> str | None:
+    """Return the name that the config has for a socket's address, None if it has none."""
+    protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
+    for listener in trace.header.listeners:
+        if listener.protocol == protocol and socket.requested in listener.addresses:
+            return listener.name
+    return None
+
+
+def _other(graph: SocketGraph, socket: KernelSocket) -> dict[str, Any]:
+    return {
+        "socket": socket.number,
+        "protocol": socket.protocol_name or "unknown",
+        "type": socket.type,
+        "origin": socket.origin,
+        "address": None if socket.address is None else str(socket.address),
+        "open": socket.is_live,
+        "threads": _roles(graph, socket.calls),
+        "calls": [render_call(call.event) for call in socket.calls],
+    }
+
+
+def _accepted(graph: SocketGraph) -> dict[str, int]:
+    """Return how many connections each thread accepted."""
+    counts: dict[str, int] = {}
+    for socket in graph.sockets:
+        if socket.origin == "accept":
+            label = thread_label(graph, socket.born.tid)
+            counts[label] = counts.get(label, 0) + 1
+    return counts

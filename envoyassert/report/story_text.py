@@ -1,0 +1,195 @@
+"""The story of a run for people: plain lines of at most 100 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoyassert.report.story import CLOSING, LISTENING, MADE, SERVING
+from envoyassert.report.table import columns, count, wrapped
+
+_TITLES = {
+    MADE: "Sockets made, options set, bound",
+    LISTENING: "Copied and listening",
+    SERVING: "Put into an epoll, to be served",
+    CLOSING: "Closed",
+}
+#: Lines for sockets that are no listener's; the JSON form has all of them.
+_MAX_OTHERS = 20
+_NETIDS = {"UNIX": "u_str", "TCP": "tcp", "UDP": "udp", "MPTCP": "mptcp"}
+
+
+def story_lines(story: dict[str, Any]) -> list[str]:
+    """Return the lines of a story that `envoyassert.report.story.tell` told."""
+    lines = _heading(story)
+    lines += ["", "Process and threads", *_tasks(story)]
+    for phase, title in _TITLES.items():
+        steps = story["phases"][phase]
+        if steps:
+            lines += ["", title]
+            lines += columns(
+                [
+                    [step["at"], step["thread"], f"#{step['socket']}", ", ".join(step["calls"])]
+                    for step in steps
+                ],
+                "  ",
+            )
+    lines += ["", "Listening sockets, as `ss -lnp` would show them if it knew"]
+    lines += _listening(story)
+    lines += _others(story)
+    lines += ["", "Certificate", *certificate_lines(story["certificate"])]
+    return lines
+
+
+def _heading(story: dict[str, Any]) -> list[str]:
+    envoy = story["envoy"]
+    facts = [f"Envoy {envoy['version'] or '(unknown version)'}"]
+    if envoy["build_id"]:
+        facts.append(f"build id {envoy['build_id'][:12]}")
+    if envoy["image_digest"]:
+        facts.append(f"image {envoy['image_digest'][:19]}")
+    facts.append(f"launcher {story['launcher']}" if story["launcher"] else envoy["source"])
+    facts.append(
+        f"concurrency {story['concurrency']}" if story["concurrency"] else "concurrency unknown"
+    )
+    if story["kernel"]:
+        facts.append(f"kernel {story['kernel']}")
+    lines = wrapped(", ".join(facts), hang="  ")
+    if story["scenario"]:
+        matrix = ", ".join(f"{key}={value}" for key, value in story["matrix"].items())
+        lines.append(f"scenario {story['scenario']}" + (f" ({matrix})" if matrix else ""))
+    last = story["last_event_ms"]
+    span = "" if last is None else f", the last one {last:.1f} ms after exec"
+    lines.append(f"{count(story['events'], 'event')}{span}; {_outcome(story['outcome'])}")
+    if story["unobserved"]:
+        lines += wrapped("not observed: " + ", ".join(story["unobserved"]), hang="  ")
+    return lines
+
+
+def _outcome(outcome: dict[str, Any]) -> str:
+    if outcome["exit_code"] is not None:
+        return f"Envoy exited with status {outcome['exit_code']}"
+    if outcome["signal"] is not None:
+        return f"Envoy was killed by signal {outcome['signal']}"
+    if outcome["live"]:
+        after = outcome["live_after_s"]
+        return "Envoy became LIVE" + ("" if after is None else f" after {after * 1000:.0f} ms")
+    if outcome["live"] is None:
+        return "whether Envoy became LIVE is not known"
+    return "Envoy did not become LIVE before the deadline"
+
+
+def _tasks(story: dict[str, Any]) -> list[str]:
+    rows = []
+    for process in story["processes"]:
+        command = " ".join([process["filename"], *process["argv"][1:]]).strip()
+        ended = ""
+        if process["exited_ms"] is not None:
+            ended = f"; ended at {process['exited_ms']:+.3f}ms, status {process['status']}"
+        rows.append([f"process {process['pid']}", (command or "(no exec seen)") + ended])
+    roles: dict[str, list[str]] = {"workers": [], "others": []}
+    for thread in story["threads"]:
+        if thread["role"].startswith("worker_"):
+            roles["workers"].append(f"{thread['role']} ({thread['tid']})")
+        elif thread["role"] == "other":
+            roles["others"].append(thread["name"] or str(thread["tid"]))
+    for role, names in roles.items():
+        rows.append([f"{len(names)} {role}", ", ".join(names) or "-"])
+    return columns(rows, "  ")
+
+
+def _listening(story: dict[str, Any]) -> list[str]:
+    rows = [["Netid", "State", "Backlog", "Local address", "Socket", "Descriptors and story"]]
+    for item in story["listening"]:
+        backlog = "-" if not item["listened_by"] else item["backlog"]
+        rows.append(
+            [
+                _NETIDS.get(item["protocol"], item["protocol"]),
+                item["state"],
+                "?" if backlog is None else str(backlog),
+                item["address"],
+                f"#{item['socket']}",
+                "; ".join(_facts(story, item)),
+            ]
+        )
+    lines = columns(rows, "  ") if len(rows) > 1 else ["  none"]
+    for failed in story["failed_binds"]:
+        lines.append(f"  failed: {failed['thread']} {failed['call']} on socket #{failed['socket']}")
+    return lines
+
+
+def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
+    """Return what is told of one listening socket, the descriptors first."""
+    epoll_seen = "epoll" not in story["unobserved"]
+    descriptors = []
+    closed = 0
+    for descriptor in item["descriptors"]:
+        if not descriptor["open"] and item["state"] != "CLOSED":
+            closed += 1
+            continue
+        text = f"fd {descriptor['fd']}"
+        if descriptor["copy_of"] is not None:
+            text += f" ({descriptor['origin']} of {descriptor['copy_of']})"
+        users = descriptor["waited_on_by"] if epoll_seen else descriptor["used_by"]
+        text += " " + ("+".join(users) if users else "nobody")
+        descriptors.append(text)
+    facts = [", ".join(descriptors) or "no descriptor"]
+    if closed:
+        facts.append(f"{closed} closed")
+    facts.append(f"bound by {_names(item['bound_by'])}")
+    if item["listened_by"]:
+        facts.append(f"listen() by {_names(item['listened_by'])}")
+    facts += [_option(option) for option in item["options"]]
+    if item["connections"]:
+        facts.append(count(item["connections"], "connection"))
+    if item["listener"] is not None:
+        facts.append(f"listener {item['listener']}")
+    elif story["launcher"]:
+        facts.append("joins no listener of the config")
+    return facts
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names) or "nobody"
+
+
+def _option(option: dict[str, Any]) -> str:
+    value = "?" if option["value"] is None else option["value"]
+    return f"{option['name']}={value} {option['phase'].replace('_', ' ')}"
+
+
+def _others(story: dict[str, Any]) -> list[str]:
+    lines = []
+    others = story["other_sockets"]
+    if others:
+        lines += ["", "Other sockets"]
+        rows = [
+            [
+                f"#{item['socket']}",
+                f"{item['protocol']} {item['type']}".strip(),
+                _names(item["threads"]),
+                ", ".join(item["calls"][:6]) + (", …" if len(item["calls"]) > 6 else ""),
+            ]
+            for item in others[:_MAX_OTHERS]
+        ]
+        lines += columns(rows, "  ")
+        if len(others) > _MAX_OTHERS:
+            lines.append(f"  and {len(others) - _MAX_OTHERS} more (-o json lists all)")
+    asides = []
+    if story["probes"]:
+        asides.append(f"{count(story['probes'], 'capability probe')} set aside")
+    if story["accepted"]:
+        by = ", ".join(f"{number} by {who}" for who, number in story["accepted"].items())
+        total = sum(story["accepted"].values())
+        asides.append(f"{count(total, 'connection')} accepted ({by})")
+    if story["tripwires"]:
+        asides.append("calls that the probes cannot follow: " + ", ".join(story["tripwires"]))
+    for aside in asides:
+        lines += wrapped(aside, "  ", "    ")
+    return lines
+
+
+def certificate_lines(checks: list[dict[str, Any]]) -> list[str]:
+    """Return a line per check: whether it holds, and what was found."""
+    words = {True: "ok", False: "MISSING", None: "n/a"}
+    rows = [[words[check["ok"]], check["name"], check["detail"]] for check in checks]
+    return columns(rows, "  ") or ["  no checks were made"]

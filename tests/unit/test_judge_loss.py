@@ -1,0 +1,148 @@
+"""Losing events may only ever turn an answer into INCONCLUSIVE."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status
+from envoyassert.scenario.expectation import Expectation
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import Trace
+
+LISTENER = {"listener": {"port": 15006}}
+RIGHT: list[dict[str, Any]] = [
+    {
+        **LISTENER,
+        "bound": {"times": 1, "by": "main"},
+        "listened": {"by": "workers", "via": "dup"},
+        "sockets": {"ever": 1, "live": 1, "serving": 1, "spare": 0},
+        "descriptors": {"live": 3, "serving": 3},
+        "listen_calls": {"times": 3, "by": "main"},
+        "options": {"SO_REUSEADDR": {"value": 1, "phase": "before_bind"}, "SO_REUSEPORT": "absent"},
+        "backlog": -1,
+        "in_order": ["socket", "bind", "listen"],
+    },
+    {"never": {"call": "bind", "errno": "EADDRINUSE"}},
+    {"calls": {"call": "listen", "times": 3}},
+    {"calls": {"call": "bind", "args": {"address": "0.0.0.0:15006"}}},
+    {"in_order": [{"call": "bind"}, {"call": "listen"}]},
+    {"no_others": True},
+]
+WRONG: list[dict[str, Any]] = [
+    {**LISTENER, "bound": {"times": 2}},
+    {**LISTENER, "bound": {"by": "workers"}},
+    {**LISTENER, "listened": {"by": "main"}},
+    {**LISTENER, "listened": {"by": "workers", "via": "reuse_port"}},
+    {**LISTENER, "sockets": 2},
+    {**LISTENER, "descriptors": 2},
+    {**LISTENER, "listen_calls": 1},
+    {**LISTENER, "options": {"SO_REUSEPORT": 1}},
+    {**LISTENER, "options": {"SO_REUSEADDR": "absent"}},
+    {**LISTENER, "backlog": 64},
+    {**LISTENER, "in_order": ["listen", "bind"]},
+    {**LISTENER, "served_by": "none"},
+    {"never": {"call": "bind"}},
+    {"calls": {"call": "listen", "times": 2}},
+    {"in_order": [{"call": "listen"}, {"call": "bind"}]},
+    {"listener": {"port": 1}, "bound": {"times": 1}},
+    {"no_others": True},
+]
+
+
+#: Names the listener, and holds whatever is lost.
+NAMED = {**LISTENER, "bound": {"times": {"at_least": 0}}}
+
+
+def builder() -> TraceBuilder:
+    trace = TraceBuilder(3)
+    trace.shared_listener("0.0.0.0:15006")
+    return trace
+
+
+def status(trace: Trace, items: list[dict[str, Any]]) -> Status:
+    parsed = TypeAdapter(list[Expectation]).validate_python(items)
+    return judge(trace, list(enumerate(parsed)), workers=3).status
+
+
+def test_whole_trace_passes_what_is_right_and_fails_what_is_wrong() -> None:
+    trace = builder().build()
+    assert status(trace, RIGHT) is Status.PASS
+    assert [status(trace, [item]) for item in WRONG] == [Status.FAIL] * len(WRONG)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_losses_never_turn_an_answer_into_its_opposite(seed: int) -> None:
+    chance = random.Random(seed)
+    source = builder()
+    lost = tuple(chance.sample(range(len(source.events)), chance.randint(1, 12)))
+    trace = source.build(lost)
+    for item in RIGHT:
+        assert status(trace, [NAMED, item]) is not Status.FAIL, (item, lost)
+    for item in WRONG:
+        assert status(trace, [item]) is not Status.PASS, (item, lost)
+
+
+def test_each_single_loss_leaves_what_is_proven_and_doubts_the_rest() -> None:
+    source = builder()
+    seen: Counter[tuple[str, Status]] = Counter()
+    for index in range(len(source.events)):
+        trace = source.build((index,))
+        for item in RIGHT:
+            seen["right", status(trace, [NAMED, item])] += 1
+        for item in WRONG:
+            seen["wrong", status(trace, [item])] += 1
+    assert seen["right", Status.FAIL] == seen["wrong", Status.PASS] == 0
+    # Both kinds of certain answers survive somewhere: the rule is not "any loss, no answer".
+    assert seen["right", Status.PASS] > 0
+    assert seen["wrong", Status.FAIL] > 0
+    assert seen["right", Status.INCONCLUSIVE] > seen["right", Status.PASS]
+
+
+@pytest.mark.parametrize(
+    "item, expected",
+    [
+        # The bind's own arguments say it: proven, whatever else is missing.
+        ({"calls": {"call": "bind", "args": {"address": "0.0.0.0:15006"}}}, Status.PASS),
+        ({**LISTENER, "bound": {"times": {"at_least": 1}}}, Status.PASS),
+        # A second one may have been lost.
+        ({**LISTENER, "bound": {"times": 1}}, Status.INCONCLUSIVE),
+        ({"never": {"call": "bind", "errno": "EADDRINUSE"}}, Status.INCONCLUSIVE),
+        ({"no_others": True}, Status.FAIL),
+        # A violation that was seen stays one.
+        ({"never": {"call": "bind"}}, Status.FAIL),
+        ({**LISTENER, "bound": {"times": 0}}, Status.FAIL),
+        ({**LISTENER, "bound": {"by": "workers"}}, Status.FAIL),
+    ],
+)
+def test_loss_of_the_last_event_keeps_what_one_event_proves(
+    item: dict[str, Any], expected: Status
+) -> None:
+    source = builder()
+    assert status(source.build((len(source.events) - 1,)), [item]) is expected
+
+
+def test_repeated_record_is_a_contradiction() -> None:
+    trace = builder().build()
+    trace.events.insert(20, trace.events[19])
+    assert status(trace, RIGHT) is Status.INCONCLUSIVE
+
+
+def test_unread_ring_unmarked_target_and_skipped_probe_are_inconclusive() -> None:
+    from dataclasses import replace
+
+    for broken in ({"drained": False}, {"marked": False}, {"misses": 1}):
+        trace = builder().build()
+        trace.end = replace(trace.end, **broken)
+        assert status(trace, RIGHT) is Status.INCONCLUSIVE, broken
+
+
+def test_tripwire_leaves_nothing_of_the_graph_trusted() -> None:
+    source = builder()
+    source.call(source.main, "io_uring_setup", 9)
+    assert status(source.build(), RIGHT) is Status.INCONCLUSIVE
+    assert status(source.build(), [{**LISTENER, "sockets": 2}]) is Status.INCONCLUSIVE
+    assert status(source.build(), [{"never": {"call": "bind"}}]) is Status.FAIL

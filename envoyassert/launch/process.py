@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from envoyassert.errors import EnvoyAssertError, LaunchError
+from envoyassert.errors import LaunchError
 from envoyassert.launch import release
-from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec, tail
+from envoyassert.launch.base import STOP_DEADLINE_S, VALIDATE_DEADLINE_S, Exit, LaunchSpec, tail
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
@@ -262,7 +262,12 @@ class ProcessEnvoy(NamespacedEnvoy):
 
 
 def validate(source: EnvoySource, config_yaml: str, files: dict[str, str]) -> tuple[bool, str]:
-    """Run `envoy --mode validate` on this machine; see `launch.validate_config`."""
+    """Run `envoy --mode validate` on this machine, without privileges; see `validate_config`.
+
+    Raises:
+        EnvoyUnavailableError: this Envoy cannot be had as an executable.
+        LaunchError: it cannot be executed, or does not end.
+    """
     binary, _ = find_executable(source)
     directory = create_rundir()
     try:
@@ -280,10 +285,10 @@ def validate(source: EnvoySource, config_yaml: str, files: dict[str, str]) -> tu
             text=True,
             errors="replace",
             check=False,
-            timeout=30,
+            timeout=VALIDATE_DEADLINE_S,
         )
     except subprocess.TimeoutExpired as error:
-        raise EnvoyAssertError("envoy --mode validate did not end within 30 s") from error
+        raise LaunchError(f"envoy --mode validate ran for {VALIDATE_DEADLINE_S:.0f} s") from error
     except OSError as error:
         raise LaunchError(f"{binary} cannot be executed: {error.strerror}") from error
     finally:

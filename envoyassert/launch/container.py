@@ -1,0 +1,416 @@
+"""Envoy in a container, through testcontainers and the Docker SDK.
+
+The configuration is copied into the created container, never mounted; the container has no
+network but its own loopback and no privileges. Its network namespace is entered through the
+process, so nothing is published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
+from envoyassert.launch import release
+from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
+from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.engine import connect_client
+from envoyassert.launch.image import ResolvedImage, resolve_image
+from envoyassert.launch.kernel import Owner, process_started_s, wait_readable
+from envoyassert.launch.namespace import NamespaceThread, joined_namespace
+from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
+from envoyassert.launch.running import NamespacedEnvoy, command_line
+from envoyassert.launch.version import parse_version, recall, remember
+from envoyassert.trace import EnvoyIdentity
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+    from testcontainers.core.container import DockerContainer
+    from typing_extensions import Self
+
+    from envoyassert.launch.source import EnvoySource
+
+T = TypeVar("T")
+
+#: `${rundir}` in a container: a directory of the container's own, writable by every user.
+RUNDIR = "/envoyassert"
+LABEL_RUN = "dev.envoyassert.run"
+LABEL_OWNER_PID = "dev.envoyassert.owner-pid"
+LABEL_OWNER_START = "dev.envoyassert.owner-start"
+LABEL_OWNER_NAMESPACE = "dev.envoyassert.owner-pidns"
+
+
+class DockerLauncher:
+    """Starts each Envoy in a container of its own."""
+
+    name = "docker"
+
+    def __init__(self) -> None:
+        self._client: DockerClient | None = None
+        self._running: list[DockerEnvoy] = []
+        self._prepared: dict[EnvoySource, tuple[ResolvedImage, EnvoyIdentity]] = {}
+        release.register(self)
+
+    def rundir(self) -> str:
+        """Return the directory in the container that `${rundir}` stands for."""
+        return RUNDIR
+
+    def prepare(self, source: EnvoySource) -> EnvoyIdentity:
+        """Connect to the engine and have the image there.
+
+        Raises:
+            DockerUnavailableError: there is no usable engine on this machine.
+            EnvoyUnavailableError: the image cannot be had, or the source is an executable.
+        """
+        return self._image(source)[1]
+
+    def start(self, spec: LaunchSpec) -> DockerEnvoy:
+        """Start one Envoy.
+
+        Raises:
+            DockerUnavailableError: there is no usable engine on this machine.
+            EnvoyUnavailableError: the image cannot be had.
+            LaunchError: the engine could not start it.
+        """
+        image, identity = self._image(spec.source)
+        envoy = DockerEnvoy(spec, image, identity)
+        self._running.append(envoy)
+        return envoy
+
+    def close(self) -> None:
+        """Stop every Envoy, remove their containers, close the connection."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(release.unregister, self)
+            if self._client is not None:
+                stack.callback(self._client.close)
+            for envoy in self._running:
+                stack.callback(envoy.stop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _image(self, source: EnvoySource) -> tuple[ResolvedImage, EnvoyIdentity]:
+        if source in self._prepared:
+            return self._prepared[source]
+        if source.binary:
+            raise EnvoyUnavailableError(
+                f"the executable {source.binary} cannot run in a container",
+                "use --envoyassert-launcher=process, or name an image or a version",
+            )
+        if self._client is None:
+            self._client = connect_client()
+            _choose_cleanup(self._client)
+        image = resolve_image(self._client, source)
+        version = image.version or recall(image.image_id) or _ask_version(self._client, image)
+        identity = EnvoyIdentity(version, image.build_id, image.source, image.digest)
+        self._prepared[source] = image, identity
+        return image, identity
+
+
+class DockerEnvoy(NamespacedEnvoy):
+    """One Envoy in a container; see `RunningEnvoy` for the methods."""
+
+    def __init__(self, spec: LaunchSpec, image: ResolvedImage, identity: EnvoyIdentity) -> None:
+        super().__init__(spec, RUNDIR, f"{RUNDIR}/admin.address")
+        self._image = image
+        self._identity = identity
+        self._namespace: NamespaceThread | None = None
+        self._pidfd = -1
+        self._pid = 0
+        self._end: Exit | None = None
+        self._stopped: Exit | None = None
+        self._kept_log: str | None = None
+        staging = create_rundir()
+        try:
+            self._docker = _new_container(spec, image, staging)
+            try:
+                self._start()
+            except BaseException:
+                self._remove()
+                raise
+        finally:
+            remove_rundir(staging)
+
+    def _start(self) -> None:
+        from docker.errors import APIError
+
+        self._started_s = time.monotonic()
+        try:
+            self._docker.start()
+        except APIError as error:
+            raise LaunchError(
+                f"the Docker engine cannot start Envoy: {error.explanation or error}",
+                "check the image, the arguments and the space on the engine's disk",
+            ) from error
+        container = self._container()
+        container.reload()
+        self._pid = int(container.attrs["State"]["Pid"])
+        if self._pid == 0:
+            return  # ended before it could be looked at
+        # Making the container is no part of Envoy's start.
+        self._started_s = process_started_s(self._pid) or self._started_s
+        try:
+            self._pidfd = os.pidfd_open(self._pid)
+            self._namespace = joined_namespace(self._pid, "envoyassert-container")
+        except ProcessLookupError:
+            pass
+        container.reload()
+        if not container.attrs["State"]["Running"]:
+            # The number may have been reused before it was opened: trust the engine alone.
+            self._close_descriptors()
+        elif self._pidfd < 0 or not _is_container(self._pid, container.id or ""):
+            raise DockerUnavailableError(
+                "the Docker engine's containers are not among this machine's processes: "
+                "eBPF can only observe containers on this kernel",
+                "use an engine on this machine, or --envoyassert-launcher=process",
+            )
+
+    def _container(self) -> Container:
+        return self._docker.get_wrapped_container()
+
+    @property
+    def identity(self) -> EnvoyIdentity:
+        """Which Envoy it is; the build id is read from the process where no label tells it."""
+        if not self._identity.build_id and self._pidfd >= 0 and self._stopped is None:
+            with contextlib.suppress(OSError):
+                # An entry point script may still be running: its shell is not Envoy.
+                if "envoy" in Path(f"/proc/{self._pid}/exe").readlink().name:
+                    self._identity = EnvoyIdentity(
+                        self._identity.version,
+                        read_build_id(f"/proc/{self._pid}/exe"),
+                        self._identity.source,
+                        self._identity.image_digest,
+                    )
+        return self._identity
+
+    @property
+    def pid(self) -> int:
+        """The container's first process as seen from here; 0 if it ended at once."""
+        return self._pid
+
+    def in_netns(self, call: Callable[[], T]) -> T:
+        """Run `call` in a thread inside the container's network namespace."""
+        if self._namespace is None:
+            raise ProcessLookupError("Envoy ended before its network namespace was entered")
+        return self._namespace.call(call)
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
+        if self._end is None and (self._pidfd < 0 or wait_readable(self._pidfd, timeout_s)):
+            status = int(self._container().wait(timeout=STOP_DEADLINE_S)["StatusCode"])
+            # 128 + n is how engines and shells report a death by signal n.
+            by_signal = 128 < status <= 128 + signal.NSIG
+            self._end = Exit(None, status - 128) if by_signal else Exit(status, None)
+        return self._end
+
+    def stop(self, deadline_s: float = STOP_DEADLINE_S) -> Exit:
+        """Send SIGTERM, wait, after `deadline_s` kill; remove the container and its volumes."""
+        if self._stopped is not None:
+            return self._stopped
+        forced = False
+        end = None
+        try:
+            _ = self.identity
+            end = self.exited()
+            if end is None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+                end = self.exited(deadline_s)
+            if end is None:
+                forced = True
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                end = self.exited(STOP_DEADLINE_S)
+            self._kept_log = self.log()
+        finally:
+            # What interrupted the above must not keep the container alive.
+            end = end or Exit(None, signal.SIGKILL)
+            self._stopped = Exit(end.exit_code, end.signal, forced)
+            self._remove()
+        return self._stopped
+
+    def _remove(self) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close_descriptors)
+            stack.callback(self._docker.get_docker_client().client.close)
+            stack.callback(_remove_by_name, self._docker)
+
+    def _close_descriptors(self) -> None:
+        if self._namespace is not None:
+            self._namespace.close()
+            self._namespace = None
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def log(self) -> str:
+        """Return what Envoy printed so far."""
+        if self._kept_log is not None:
+            return self._kept_log
+        return self._container().logs().decode("utf-8", "replace")
+
+
+def entry_command(entrypoint: tuple[str, ...]) -> tuple[list[str] | None, list[str]]:
+    """Return (entry point to set or None, words before Envoy's arguments) for an image.
+
+    Args:
+        entrypoint: the image's own entry point. That of the official image is a script which
+            expects `envoy` as its first argument and gives up root; one that is Envoy itself
+            takes the arguments; any other is replaced.
+    """
+    program = Path(entrypoint[-1]).name if entrypoint else ""
+    if program == "envoy":
+        return None, []
+    if program in ("docker-entrypoint.sh", ""):
+        return None, ["envoy"]
+    return ["envoy"], []
+
+
+def owner_labels(run: str) -> dict[str, str]:
+    """Return the labels of everything that this process makes at the engine.
+
+    Args:
+        run: id of the run, or "".
+    """
+    owner = Owner.current()
+    return {
+        LABEL_RUN: run,
+        LABEL_OWNER_PID: str(owner.pid),
+        LABEL_OWNER_START: str(owner.start),
+        LABEL_OWNER_NAMESPACE: str(owner.namespace),
+    }
+
+
+def label_owner(labels: dict[str, str]) -> Owner | None:
+    """Return who made a container, by its labels; None if they do not tell."""
+    names = (LABEL_OWNER_PID, LABEL_OWNER_START, LABEL_OWNER_NAMESPACE)
+    return Owner.parse("-".join(labels.get(name, "") for name in names))
+
+
+def _new_container(spec: LaunchSpec, image: ResolvedImage, staging: Path) -> DockerContainer:
+    """Describe the container; nothing exists at the engine yet."""
+    from docker.types import LogConfig
+    from testcontainers.core.container import DockerContainer
+
+    # Copied as a directory, so that it exists, with this mode, in an image that holds nothing.
+    directory = staging / RUNDIR.lstrip("/")
+    directory.mkdir()
+    write_files(directory, {**spec.files, "envoy.yaml": spec.config_yaml})
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    entrypoint, words = entry_command(image.entrypoint)
+    arguments = command_line(spec, f"{RUNDIR}/envoy.yaml", f"{RUNDIR}/admin.address")
+    container = DockerContainer(image.name)
+    # The very image that was resolved, whatever prefix or tag says by now.
+    container.image = image.image_id
+    container.with_name(f"envoyassert-{secrets.token_hex(6)}")
+    container.with_command([*words, *arguments])
+    container.with_envs(**spec.env)
+    container.with_copy_into_container(directory, "/")
+    options: dict[str, Any] = {
+        "labels": owner_labels(next(iter(spec.env.values()), "")),
+        "network": "none",
+        "working_dir": RUNDIR,
+        # The log is read back: the engine's default driver may not allow that.
+        "log_config": LogConfig(type=LogConfig.types.JSON),
+    }
+    if entrypoint is not None:
+        options["entrypoint"] = entrypoint
+    return container.with_kwargs(**options)
+
+
+def _remove_by_name(container: DockerContainer) -> None:
+    """Remove a container and its volumes, also one whose creation was interrupted."""
+    from docker.errors import APIError, NotFound
+
+    client = container.get_docker_client().client
+    name = container._name  # noqa: SLF001 - set by with_name, which has no counterpart
+    try:
+        client.containers.get(str(name)).remove(force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        # 409: somebody else is removing it.
+        if error.status_code != 409:
+            raise
+
+
+def _is_container(pid: int, container_id: str) -> bool:
+    """Whether process `pid` of this machine is the first process of a container."""
+    try:
+        cgroups = Path(f"/proc/{pid}/cgroup").read_text("ascii")
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    # Cgroups are named after the container, or else its host name is.
+    return container_id in cgroups or f"HOSTNAME={container_id[:12]}".encode() in environment
+
+
+def _choose_cleanup(client: DockerClient) -> None:
+    """Keep testcontainers from starting its own cleaner where its image is not at hand.
+
+    Containers carry their owner in labels and are swept by the next run, cleaner or not.
+    """
+    from docker.errors import APIError
+    from testcontainers.core.config import testcontainers_config
+
+    if testcontainers_config.hub_image_name_prefix:
+        testcontainers_config.ryuk_disabled = True
+    elif not testcontainers_config.ryuk_disabled:
+        try:
+            client.images.get(testcontainers_config.ryuk_image)
+        except APIError:  # ImageNotFound is one
+            testcontainers_config.ryuk_disabled = True
+
+
+def _ask_version(client: DockerClient, image: ResolvedImage) -> str:
+    """Run `envoy --version` in a container; the answer is remembered by the image's id."""
+    from docker.errors import APIError, ContainerError
+
+    entrypoint, words = entry_command(image.entrypoint)
+    try:
+        printed = client.containers.run(
+            image.image_id,
+            [*words, "--version"],
+            entrypoint=entrypoint,
+            labels=owner_labels(""),
+            network="none",
+            remove=True,
+        )
+    except (APIError, ContainerError):
+        return ""
+    version = parse_version(bytes(printed).decode("utf-8", "replace"))
+    remember(image.image_id, version)
+    return version
+
+
+def sweep_containers(client: DockerClient) -> list[str]:
+    """Remove containers whose owner has died, with their volumes; return their names."""
+    from docker.errors import APIError
+
+    removed = []
+    for container in client.containers.list(all=True, filters={"label": LABEL_RUN}):
+        owner = label_owner(container.labels)
+        if owner is None or not owner.is_dead():
+            continue
+        # Gone or going already: another sweep was faster.
+        with contextlib.suppress(APIError):
+            container.remove(force=True, v=True)
+            removed.append(str(container.name))
+    return removed

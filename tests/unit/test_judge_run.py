@@ -1,0 +1,161 @@
+"""Expectations about the run as a whole: calls, order, the process, the closed world."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from envoyassert.addresses import Address
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.scenario.expectation import Expectation
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import ListenerRecord, Outcome, Trace
+
+
+def judged(trace: Trace, *items: dict[str, Any], **options: Any) -> Verdict:
+    parsed = TypeAdapter(list[Expectation]).validate_python(list(items))
+    return judge(trace, list(enumerate(parsed)), workers=2, **options)
+
+
+def started() -> TraceBuilder:
+    admin = ListenerRecord("admin", "TCP", (Address.inet("127.0.0.1", 9901),), kind="admin")
+    trace = TraceBuilder(2, listeners=(admin,))
+    fd = trace.socket(trace.main)
+    trace.bind(trace.main, fd, "127.0.0.1:9901")
+    trace.listen(trace.main, fd)
+    trace.epoll_add(trace.main, fd)
+    trace.reuse_port_listener("0.0.0.0:80")
+    peer = Address.inet("127.0.0.1", 40000)
+    trace.call(trace.main, "accept4", 60, fd=fd, address=peer, flags=["SOCK_NONBLOCK"])
+    trace.call(trace.main, "accept4", -11, fd=fd, address=None, flags=["SOCK_NONBLOCK"])
+    trace.setsockopt(trace.main, 60, "TCP_NODELAY", level="IPPROTO_TCP")
+    return trace
+
+
+@pytest.mark.parametrize(
+    "item, status",
+    [
+        ({"calls": {"call": "bind", "times": 3}}, Status.PASS),
+        ({"calls": {"call": "bind", "times": 2}}, Status.FAIL),
+        ({"calls": {"call": ["bind", "listen"], "by": "main", "times": 6}}, Status.PASS),
+        ({"calls": {"call": "bind", "listener": {"port": 80}, "times": "workers"}}, Status.PASS),
+        ({"calls": {"call": "bind", "args": {"address": "0.0.0.0:80"}, "times": 2}}, Status.PASS),
+        ({"calls": {"call": "bind", "args": {"address": {"port": 80}}, "times": 2}}, Status.PASS),
+        ({"calls": {"call": "epoll_ctl", "by": "workers", "times": 2}}, Status.PASS),
+        ({"calls": {"call": "epoll_ctl", "by": "worker_1", "times": 1}}, Status.PASS),
+        # The framework's own connections to the admin endpoint are nobody's accepts…
+        ({"never": {"call": "accept4"}}, Status.PASS),
+        ({"never": {"call": "setsockopt", "args": {"name": "TCP_NODELAY"}}}, Status.PASS),
+        # …unless they are asked for.
+        ({"calls": {"call": "accept4", "listener": {"name": "admin"}, "times": 2}}, Status.PASS),
+        ({"never": {"call": "accept4", "listener": {"port": 9901}}}, Status.FAIL),
+        ({"never": {"call": "listen", "by": "workers"}}, Status.PASS),
+        ({"never": {"call": "listen", "succeeds": True}}, Status.FAIL),
+        ({"in_order": [{"call": "bind"}, {"call": "listen", "by": "main"}]}, Status.FAIL),
+        ({"in_order": [{"call": "bind"}, {"call": "epoll_ctl", "by": "workers"}]}, Status.PASS),
+        ({"in_order": [{"call": "bind"}, {"call": "shutdown"}]}, Status.FAIL),
+        ({"no_others": True}, Status.FAIL),
+        ({"no_others": {"allow": ["admin"]}}, Status.FAIL),
+    ],
+)
+def test_item_on_a_started_envoy(item: dict[str, Any], status: Status) -> None:
+    assert judged(started().build(), item).status is status
+
+
+def test_closed_world_counts_every_word_that_names_a_socket() -> None:
+    listener = {"listener": {"port": 80}, "sockets": 2}
+    admin = {"calls": {"call": "bind", "listener": {"name": "admin"}}}
+    allowed = {"no_others": {"allow": ["admin"]}}
+    trace = started()
+    assert judged(trace.build(), listener, allowed).status is Status.PASS
+    assert judged(trace.build(), {"no_others": True}, listener, admin).status is Status.PASS
+    udp = trace.socket(trace.main, type="SOCK_DGRAM")
+    trace.bind(trace.main, udp, "127.0.0.1:53")
+    verdict = judged(trace.build(), listener, allowed)
+    assert [f.seen for f in verdict.with_status(Status.FAIL)] == ["UDP 127.0.0.1:53"]
+
+
+def test_closed_world_knows_hot_restart_sockets_by_name() -> None:
+    trace = TraceBuilder(2)
+    fd = trace.socket(trace.main, "AF_UNIX", "SOCK_DGRAM")
+    trace.bind(trace.main, fd, "@envoy_domain_socket_child_0")
+    assert judged(trace.build(), {"no_others": True}).status is Status.PASS
+    assert judged(trace.build(), {"no_others": {"allow": []}}).status is Status.FAIL
+
+
+LIVE = Outcome(live=True, live_after_s=0.05, deadline_s=10)
+MUTE = Outcome(live=None, deadline_s=10)
+LATE = Outcome(live=False, deadline_s=10)
+DEAD = Outcome(live=False, exit_code=1, deadline_s=10)
+KILLED = Outcome(live=False, signal=6, deadline_s=10)
+
+
+@pytest.mark.parametrize(
+    "outcome, process, status",
+    [
+        (LIVE, {"stays_up": True, "live": True, "within": "50ms"}, Status.PASS),
+        (LIVE, {"live": True, "within": "49ms"}, Status.FAIL),
+        (LIVE, {"exits": 0}, Status.FAIL),
+        (LIVE, {"live": False}, Status.FAIL),
+        (MUTE, {"stays_up": True}, Status.PASS),
+        (MUTE, {"live": True}, Status.INCONCLUSIVE),
+        (LATE, {"live": True}, Status.FAIL),
+        (LATE, {"live": False, "stays_up": True}, Status.PASS),
+        (DEAD, {"exits": 1}, Status.PASS),
+        (DEAD, {"exits": "nonzero", "stays_up": False, "live": False}, Status.PASS),
+        (DEAD, {"exits": 0}, Status.FAIL),
+        (DEAD, {"stays_up": True}, Status.FAIL),
+        (KILLED, {"exits": 1}, Status.FAIL),
+        (KILLED, {"exits": "nonzero"}, Status.FAIL),
+        (KILLED, {"stays_up": False}, Status.PASS),
+    ],
+)
+def test_process_is_judged_by_what_became_of_it(
+    outcome: Outcome, process: dict[str, Any], status: Status
+) -> None:
+    trace = TraceBuilder(2)
+    trace.outcome = outcome
+    assert judged(trace.build(), {"process": process}).status is status
+
+
+def test_no_expectation_is_no_pass() -> None:
+    assert judged(TraceBuilder(2).build()).status is Status.INCONCLUSIVE
+
+
+IMPORTED = ("completeness", "results", "threads", "epoll", "close", "address_families")
+ASSUME = ("complete", "calls_succeeded", "comm_is_role")
+
+
+def imported() -> Trace:
+    trace = TraceBuilder(2, unobserved=IMPORTED)
+    trace.shared_listener("0.0.0.0:80")
+    built = trace.build()
+    built.events = [e for e in built.events if not e.call.startswith("epoll")]
+    built.header = replace(built.header, launcher="")
+    built.end = replace(built.end, cpus=(), marked=False, drained=False)
+    return built
+
+
+def test_unobserved_channels_need_assumptions_and_say_so() -> None:
+    right = {"listener": {"port": 80}, "bound": {"times": 1}, "listened": {"by": "main"}}
+    verdict = judged(imported(), right)
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "assume: [complete, calls_succeeded, comm_is_role]" in verdict.findings[0].reason
+    verdict = judged(imported(), right, assume=ASSUME)
+    assert str(verdict) == "PASS (assumed: complete, calls_succeeded, comm_is_role)"
+    wrong = {**right, "bound": {"times": 2}}
+    assert judged(imported(), wrong).status is Status.INCONCLUSIVE
+    assert judged(imported(), wrong, assume=ASSUME).status is Status.FAIL
+    assert judged(imported(), right, assume=ASSUME[:2]).status is Status.INCONCLUSIVE
+
+
+def test_epoll_unobserved_leaves_served_by_open_even_with_assumptions() -> None:
+    item = {"listener": {"port": 80}, "served_by": "main"}
+    assert judged(imported(), item, assume=ASSUME).status is Status.INCONCLUSIVE
+
+
+def test_assumptions_are_not_leant_on_where_everything_was_observed() -> None:
+    verdict = judged(started().build(), {"process": {"live": True}}, assume=ASSUME)
+    assert str(verdict) == "PASS"

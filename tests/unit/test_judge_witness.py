@@ -1,0 +1,88 @@
+"""The kernel's account against the trace: every kind of disagreement is noticed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.graph.fold import fold
+from envoyassert.judge.certificate import certify
+from envoyassert.judge.witness import disagreements
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import Outcome, Trace, Witness, WitnessRegistration, WitnessSocket
+
+ADDRESS = Address.inet("127.0.0.1", 80)
+
+
+def observed() -> tuple[Trace, Witness]:
+    trace = TraceBuilder(2)
+    fds = trace.reuse_port_listener(str(ADDRESS))
+    built = trace.build()
+    sockets = tuple(
+        WitnessSocket(trace.main, fd, 7000 + fd, 9000 + fd, ADDRESS, True, True) for fd in fds
+    )
+    registrations = tuple(
+        WitnessRegistration(trace.main, trace.epoll(trace.worker(i)), fd, 7000 + fd)
+        for i, fd in enumerate(fds)
+    )
+    return built, Witness(built.events[-1].ts_ns + 1, sockets, registrations)
+
+
+def first(witness: Witness, **changes: object) -> Witness:
+    changed = replace(witness.sockets[0], **changes)  # type: ignore[arg-type]
+    return replace(witness, sockets=(changed, *witness.sockets[1:]))
+
+
+def test_agreement_is_certified() -> None:
+    trace, witness = observed()
+    trace.witness = witness
+    check = certify(trace, fold(trace)).checks[-1]
+    assert (check.ok, check.detail) == (True, "2 socket descriptors compared")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda w: replace(w, sockets=w.sockets[1:]), "shows no socket at descriptor"),
+        (lambda w: first(w, address=Address.inet("127.0.0.1", 81)), "is bound to 127.0.0.1:81"),
+        (lambda w: first(w, reuse_port=False), "has SO_REUSEPORT 0, the trace says 1"),
+        (lambda w: first(w, listening=False), "does not listen, against the trace"),
+        (lambda w: first(w, inode=w.sockets[1].inode), "one socket (inode"),
+        (lambda w: first(w, fd=99), "descriptor 99 listens on 127.0.0.1:80, unknown"),
+        (lambda w: replace(w, registrations=w.registrations[1:]), "not in epoll"),
+        (
+            lambda w: replace(
+                w, registrations=(*w.registrations, replace(w.registrations[0], epfd=5))
+            ),
+            "in epoll 5",
+        ),
+    ],
+)
+def test_disagreement_is_found_and_leaves_the_verdict_open(
+    change: Callable[[Witness], Witness], words: str
+) -> None:
+    trace, witness = observed()
+    trace.witness = change(witness)
+    found = disagreements(trace.witness, fold(trace))
+    assert any(words in text for text in found), found
+    assert certify(trace, fold(trace)).checks[-1].ok is False
+
+
+def test_one_socket_seen_as_two_is_found() -> None:
+    trace = TraceBuilder(2)
+    fds = trace.shared_listener(str(ADDRESS))
+    built = trace.build()
+    sockets = tuple(
+        WitnessSocket(trace.main, fd, 7000 + fd, None, ADDRESS, False, True) for fd in fds
+    )
+    witness = Witness(built.events[-1].ts_ns + 1, sockets, ())
+    assert any("several sockets for the kernel" in t for t in disagreements(witness, fold(built)))
+
+
+def test_account_that_could_not_be_taken_counts_only_while_the_process_runs() -> None:
+    trace, witness = observed()
+    trace.witness = replace(witness, sockets=(), registrations=(), error="no such process")
+    assert certify(trace, fold(trace)).checks[-1].ok is False
+    trace.end = replace(trace.end, outcome=Outcome(live=False, exit_code=1))
+    assert certify(trace, fold(trace)).checks[-1].ok is None

@@ -1,0 +1,149 @@
+"""Ask the kernel itself about a process's sockets and epolls, independently of the probe.
+
+Descriptors come from /proc/<pid>/fd. Each socket is duplicated into this process for a moment
+(pidfd_getfd(2)) and asked by getsockopt(2) and getsockname(2); registrations come from
+/proc/<pid>/fdinfo of each epoll (proc(5), fields `tfd` and `ino`). All of it works from outside the
+process's namespaces, containers included. Needs root, as ptrace(2) would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import struct
+import time
+from pathlib import Path
+
+from envoyassert.addresses import Address
+from envoyassert.launch.kernel import pidfd_getfd
+from envoyassert.trace import Witness, WitnessRegistration, WitnessSocket
+
+# asm-generic/socket.h; absent from Python's socket module in some versions.
+_SO_COOKIE = 57
+_SO_REUSEPORT = 15
+_SO_ACCEPTCONN = 30
+_SO_DOMAIN = 39
+_FAMILIES = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
+_SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
+_EPOLL_LINK = "anon_inode:[eventpoll]"
+_TARGET = re.compile(r"^tfd:\s*(\d+) events:.*? ino:\s*([0-9a-f]+)", re.MULTILINE)
+
+
+def take_witness(pid: int) -> Witness:
+    """Return what the kernel says about a process right now.
+
+    Args:
+        pid: the process, as seen from here.
+
+    Returns:
+        Its sockets of the families AF_INET, AF_INET6 and AF_UNIX, and its epoll registrations.
+        What kept the account from being whole is in `error`; it is never raised.
+    """
+    sockets: list[WitnessSocket] = []
+    registrations: list[WitnessRegistration] = []
+    error = ""
+    try:
+        pidfd = os.pidfd_open(pid)
+        try:
+            for fd, link in _descriptors(pid):
+                found = _SOCKET_LINK.fullmatch(link)
+                if found:
+                    witnessed = _ask_socket(pidfd, pid, fd, int(found[1]))
+                    if witnessed:
+                        sockets.append(witnessed)
+                elif link == _EPOLL_LINK:
+                    registrations += _registrations(pid, fd)
+        finally:
+            os.close(pidfd)
+    except (FileNotFoundError, ProcessLookupError):
+        error = f"process {pid} has ended"
+    except OSError as refused:
+        error = f"process {pid} cannot be looked at: {refused.strerror or refused}"
+    return Witness(time.monotonic_ns(), tuple(sockets), tuple(registrations), error)
+
+
+def _descriptors(pid: int) -> list[tuple[int, str]]:
+    """Return (number, what it links to) of each open descriptor, in order of numbers."""
+    directory = Path(f"/proc/{pid}/fd")
+    found = []
+    names = os.listdir(directory)  # noqa: PTH208 - names alone, of what may vanish any time
+    if not names and not os.path.exists(f"/proc/{pid}/exe"):  # noqa: PTH110
+        # A zombie has an empty directory where a living process has descriptors.
+        raise ProcessLookupError(pid)
+    for name in names:
+        # Missing: closed since the directory was read.
+        with contextlib.suppress(FileNotFoundError):
+            found.append((int(name), os.readlink(directory / name)))  # noqa: PTH115
+    return sorted(found)
+
+
+def _ask_socket(pidfd: int, pid: int, fd: int, inode: int) -> WitnessSocket | None:
+    """Return one socket's state; None if it is of another family, or no longer there."""
+    try:
+        duplicate = pidfd_getfd(pidfd, fd)
+    except OSError as error:
+        if error.errno == errno.EBADF:  # closed since the directory was read
+            return None
+        raise
+    try:
+        borrowed = socket.socket(fileno=duplicate)  # detects the family
+    except BaseException:
+        os.close(duplicate)
+        raise
+    # Closing a duplicate does not shut the connection down.
+    with borrowed:
+        if os.fstat(duplicate).st_ino != inode:
+            return None  # the number was reused since
+        if borrowed.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN) not in _FAMILIES:
+            return None
+        return WitnessSocket(
+            pid=pid,
+            fd=fd,
+            inode=inode,
+            cookie=_cookie(borrowed),
+            address=_address(borrowed),
+            reuse_port=_flag(borrowed, _SO_REUSEPORT),
+            listening=_flag(borrowed, _SO_ACCEPTCONN),
+        )
+
+
+def _cookie(borrowed: socket.socket) -> int | None:
+    try:
+        value = borrowed.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
+    except OSError:
+        return None
+    return int(struct.unpack("=Q", value)[0])
+
+
+def _flag(borrowed: socket.socket, option: int) -> bool | None:
+    try:
+        return bool(borrowed.getsockopt(socket.SOL_SOCKET, option))
+    except OSError:
+        return None
+
+
+def _address(borrowed: socket.socket) -> Address | None:
+    """Return the local address; None if the socket is not bound."""
+    name = borrowed.getsockname()
+    if borrowed.family in (socket.AF_INET, socket.AF_INET6):
+        host, port = name[0].partition("%")[0], name[1]
+        return Address.inet(host, port) if port else None
+    if not name:
+        return None
+    if isinstance(name, bytes):
+        return Address("AF_UNIX", abstract=os.fsdecode(name[1:]))
+    return Address("AF_UNIX", path=name)
+
+
+def _registrations(pid: int, epfd: int) -> list[WitnessRegistration]:
+    try:
+        text = Path(f"/proc/{pid}/fdinfo/{epfd}").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return []  # closed since
+    return [
+        WitnessRegistration(pid, epfd, int(target), int(inode, 16))
+        for target, inode in _TARGET.findall(text)
+    ]

@@ -3,8 +3,9 @@
 #
 #   setup/as-root.sh COMMAND [ARGUMENT...]
 #
-# sudo clears the environment, so what steers the command is handed over by name. Root must not leave
-# compiled files in a checkout that belongs to somebody else.
+# sudo clears the environment, so what steers the command is handed over by name. In a checkout that
+# belongs to somebody else root must leave no files that its owner could not replace: no compiled
+# modules, no caches of pytest or hypothesis.
 set -euo pipefail
 
 if [ "$#" -eq 0 ]; then
@@ -22,12 +23,16 @@ if ! command -v sudo >/dev/null; then
     exit 77
 fi
 
-environment=("PYTHONDONTWRITEBYTECODE=1")
+environment=(
+    "PYTHONDONTWRITEBYTECODE=1"
+    "PYTEST_ADDOPTS=${PYTEST_ADDOPTS:-} -p no:cacheprovider"
+    HYPOTHESIS_STORAGE_DIRECTORY=~root/.cache/hypothesis
+)
 while IFS= read -r name; do
     case "$name" in
         CI | GITHUB_ACTIONS | NO_COLOR | FORCE_COLOR | TERM | \
             BCC_KERNEL_SOURCE | DEBIAN_FRONTEND | NEEDRESTART_SUSPEND | \
-            ENVOYASSERT_* | DOCKER_* | TESTCONTAINERS_* | PIP_* | PYTEST_* | \
+            ENVOYASSERT_* | DOCKER_* | TESTCONTAINERS_* | PIP_* | \
             http_proxy | https_proxy | no_proxy | HTTP_PROXY | HTTPS_PROXY | NO_PROXY)
             environment+=("$name=${!name}")
             ;;

@@ -152,13 +152,18 @@ def test_as_root_given_a_user_hands_over_what_steers_a_run_and_nothing_else(chec
     checkout.stand_in("id", "echo 1000", record=False)
     checkout.stand_in("sudo", '[ "$1" = --non-interactive ] && shift; env -i "PATH=$PATH" "$@"')
     result = checkout.run(
-        "setup/as-root.sh", "env", ENVOYASSERT_REQUIRE="bpf,envoy", CI="true", COLOUR="red"
+        *("setup/as-root.sh", "env"),
+        ENVOYASSERT_REQUIRE="bpf,envoy",
+        CI="true",
+        COLOUR="red",
+        PYTEST_ADDOPTS="-x",
     )
     assert result.returncode == 0, result.stderr
     variables = dict(line.split("=", 1) for line in result.stdout.splitlines())
     assert variables["ENVOYASSERT_REQUIRE"] == "bpf,envoy"
     assert variables["CI"] == "true"
     assert variables["PYTHONDONTWRITEBYTECODE"] == "1"
+    assert variables["PYTEST_ADDOPTS"] == "-x -p no:cacheprovider"
     assert "COLOUR" not in variables
 
 

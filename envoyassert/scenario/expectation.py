@@ -9,79 +9,42 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
-Role = Annotated[str, Field(pattern=r"^(main|workers|other|worker_[0-9]+)$")]
-"""`main`, `workers` (each worker and nobody else), `worker_<i>`, or `other`."""
+from envoyassert.scenario.grammar import (
+    Duration,
+    ErrnoName,
+    Many,
+    Model,
+    OptionName,
+    Role,
+    RoleOrNone,
+    choice,
+    kind,
+    mapping_form,
+)
+from envoyassert.scenario.pattern import CallPattern, CountedPattern, Step
+from envoyassert.scenario.quantity import (
+    COUNT_WORDS,
+    Count,
+    CountOrTally,
+    Linear,
+    Quantity,
+    Range,
+    Tally,
+)
+from envoyassert.scenario.selector import Protocol, Selector
 
 Via = Literal["dup", "reuse_port", "shared_fd"]
-Protocol = Literal["TCP", "UDP", "MPTCP", "UNIX"]
 SocketPhase = Literal[
     "before_bind", "bound", "listening", "STATE_PREBIND", "STATE_BOUND", "STATE_LISTENING"
 ]
-
-
-class Model(BaseModel):
-    """Base: immutable, unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Linear(Model):
-    """A number that grows with the workers: `workers` × N + `plus`."""
-
-    workers: int = Field(description="Factor of the requested concurrency.")
-    plus: int = Field(0, description="Added to the product; may be negative.")
-
-
-Quantity = Annotated[int, Field(strict=True, ge=0)] | Literal["workers"] | Linear
-
-
-class Range(Model):
-    """A count with bounds."""
-
-    exactly: Quantity | None = Field(None, description="This many, no more and no fewer.")
-    at_least: Quantity | None = Field(None, description="This many or more.")
-    at_most: Quantity | None = Field(None, description="This many or fewer.")
-
-    @model_validator(mode="after")
-    def _some_bound(self) -> Range:
-        if self.exactly is None and self.at_least is None and self.at_most is None:
-            raise ValueError("give exactly, at_least or at_most")
-        if self.exactly is not None and (self.at_least is not None or self.at_most is not None):
-            raise ValueError("exactly leaves no room for at_least or at_most")
-        return self
-
-
-Count = Quantity | Range
-
-
-class Selector(Model):
-    """Which listener is meant: by its name in the config, or by its address."""
-
-    name: str | None = Field(None, description="Name in the Envoy config; `admin` for the admin.")
-    address: str | None = Field(None, description="IP address; a wildcard matches a wildcard only.")
-    port: int | None = Field(None, ge=1, le=65535, strict=True, description="Port that was bound.")
-    protocol: Protocol | None = Field(None, description="Needed where TCP and UDP share a port.")
-    path: str | None = Field(None, description="Path of a Unix socket; ${rundir} is replaced.")
-    abstract: str | None = Field(None, description="Abstract Unix name without the leading `@`.")
-
-    @model_validator(mode="after")
-    def _some_field(self) -> Selector:
-        if all(
-            value is None
-            for value in (self.name, self.port, self.path, self.abstract)
-        ):
-            raise ValueError("give name, port, path or abstract")
-        return self
-
-    def __str__(self) -> str:
-        given = self.model_dump(exclude_none=True)
-        if set(given) == {"port"}:
-            return f"port {self.port}"
-        if set(given) == {"name"}:
-            return f"listener {self.name}"
-        return ", ".join(f"{key} {value}" for key, value in given.items())
 
 
 class Bound(Model):
@@ -94,7 +57,7 @@ class Bound(Model):
 class BindFailed(Model):
     """bind() calls to the listener's address that failed."""
 
-    errno: str | None = Field(None, pattern=r"^E[A-Z0-9]+$", description="Only this error.")
+    errno: ErrnoName | None = Field(None, description="Only this error.")
     times: Count = Field(Range(at_least=1), description="How many bind() calls failed.")
     by: Role | None = Field(None, description="Which threads called bind().")
 
@@ -117,69 +80,76 @@ class ListenCalls(Model):
     by: Role | None = Field(None, description="Which threads called listen().")
 
 
-class Tally(Model):
-    """How many there are. A plain count in its place means `live`."""
-
-    ever: Count | None = Field(None, description="All that were bound to the address.")
-    live: Count | None = Field(None, description="Open at the end of the phase.")
-    serving: Count | None = Field(None, description="Live, and in the epoll of some thread.")
-    spare: Count | None = Field(None, description="Live, and in nobody's epoll.")
-
-    @model_validator(mode="after")
-    def _some_tally(self) -> Tally:
-        if not self.model_fields_set:
-            raise ValueError("give ever, live, serving or spare")
-        return self
+CountOrListenCalls = Annotated[
+    Annotated[int, Field(ge=0), Tag("|int")]
+    | Annotated[Literal["workers"], Tag("|text")]
+    | Annotated[Linear, Tag("|Linear")]
+    | Annotated[Range, Tag("|Range")]
+    | Annotated[ListenCalls, Tag("|ListenCalls")],
+    choice(
+        mapping_form(
+            Linear=("workers", "plus"), Range=("exactly", "at_least", "at_most"), ListenCalls=()
+        ),
+        f"{COUNT_WORDS}, or {{times: count, by: role}}",
+    ),
+]
+"""A count of successful listen() calls, or more about them."""
 
 
 class Option(Model):
     """One socket option, on every socket of the listener."""
 
-    value: int | str | None = Field(
-        None, description="Value that was set: a number, or hex text for longer values."
-    )
+    value: (
+        Annotated[
+            Annotated[int, Tag("|int")] | Annotated[str, Tag("|text")],
+            choice(kind, "a number, or hex text"),
+        ]
+        | None
+    ) = Field(None, description="Value that was set: a number, or hex text for longer values.")
     phase: SocketPhase | None = Field(
         None, description="before_bind, bound or listening; Envoy's STATE_ names mean the same."
     )
 
 
-OptionRule = Literal["set", "absent"] | Annotated[int, Field(strict=True)] | Option
+OptionRule = Annotated[
+    Annotated[Literal["set", "absent"], Tag("|text")]
+    | Annotated[int, Tag("|int")]
+    | Annotated[Option, Tag("|Option")],
+    choice(mapping_form(Option=()), "`set`, `absent`, a number or {value: n, phase: p}"),
+]
+"""What is expected of one option."""
 
 
 class Backlog(Model):
     """The backlog of the listen() calls."""
 
-    requested: int = Field(strict=True, description="As passed to listen(); Envoy's default is -1.")
+    requested: int = Field(description="As passed to listen(); Envoy's default is -1.")
 
 
-class CallPattern(Model):
-    """A pattern over single observed calls; every given field must match."""
+Scalar = Annotated[
+    Annotated[str, Tag("|text")]
+    | Annotated[int, Tag("|int")]
+    | Annotated[float, Tag("|real")]
+    | Annotated[bool, Tag("|flag")],
+    choice(kind, "text, a number, true or false"),
+]
+"""A plain value."""
 
-    call: str | tuple[str, ...] = Field(description="Name of the system call, or several.")
-    listener: Selector | None = Field(None, description="Only calls on this listener's sockets.")
-    by: Role | None = Field(None, description="Only calls by these threads (any of the workers).")
-    errno: str | None = Field(None, pattern=r"^E[A-Z0-9]+$", description="Failed with this error.")
-    succeeds: bool | None = Field(None, description="Only calls that succeeded, or only failed.")
-    args: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments by man page name that must be equal."
-    )
-
-    @property
-    def calls(self) -> tuple[str, ...]:
-        """The names of the calls, always as a tuple."""
-        return (self.call,) if isinstance(self.call, str) else self.call
-
-
-class CountedPattern(CallPattern):
-    """A pattern and how many calls must match it."""
-
-    times: Count = Field(Range(at_least=1), description="How many calls match.")
+ScalarOrMany = Annotated[
+    Annotated[str, Tag("|text")]
+    | Annotated[int, Tag("|int")]
+    | Annotated[float, Tag("|real")]
+    | Annotated[bool, Tag("|flag")]
+    | Annotated[Many[Scalar], Field(min_length=1), Tag("|list")],
+    choice(kind, "a plain value, or a list of plain values"),
+]
+"""A plain value, or several of which one must hold."""
 
 
 class Conditional(Model):
     """What every expectation may carry."""
 
-    when: dict[str, Any] = Field(
+    when: dict[str, ScalarOrMany] = Field(
         default_factory=dict,
         description="Judge only in runs whose matrix values equal these: a value or a list.",
     )
@@ -189,26 +159,48 @@ class Conditional(Model):
 class ListenerExpectation(Conditional):
     """What one listener's sockets must have done."""
 
-    listener: Selector
-    bound: Bound | None = None
-    bind_failed: BindFailed | None = None
-    listened: Listened | None = None
-    served_by: Role | Literal["none"] | None = Field(
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(
+            anyOf=[
+                {"required": [atom]}
+                for atom in schema["properties"]
+                if atom not in ("listener", "when", "why")
+            ]
+        )
+    )
+
+    listener: Selector = Field(description="Which listener.")
+    bound: Bound | None = Field(None, description="Successful bind() calls.")
+    bind_failed: BindFailed | None = Field(None, description="Failed bind() calls.")
+    listened: Listened | None = Field(None, description="Who serves it, and how.")
+    served_by: RoleOrNone | None = Field(
         None, description="Threads that have one of the listener's sockets in their epoll."
     )
-    listen_by: Role | Literal["none"] | None = Field(
+    listen_by: RoleOrNone | None = Field(
         None, description="Threads that called listen() on the listener's sockets."
     )
     via: Via | None = Field(None, description="How the serving descriptors relate.")
-    sockets: Count | Tally | None = Field(None, description="Kernel sockets.")
-    descriptors: Count | Tally | None = Field(None, description="Descriptors of these sockets.")
-    listen_calls: Count | ListenCalls | None = None
-    options: dict[str, OptionRule] | None = Field(
-        None, description="Socket options by name (SO_REUSEPORT) or as level/number (1/15)."
+    sockets: CountOrTally | None = Field(None, description="Kernel sockets.")
+    descriptors: CountOrTally | None = Field(None, description="Descriptors of these sockets.")
+    listen_calls: CountOrListenCalls | None = Field(
+        None, description="Successful listen() calls; a plain count in its place means `times`."
     )
-    backlog: Annotated[int, Field(strict=True)] | Backlog | None = None
-    in_order: tuple[str | CallPattern, ...] | None = Field(
-        None, description="On each of the listener's sockets these calls come in this order."
+    options: dict[OptionName, OptionRule] | None = Field(
+        None,
+        min_length=1,
+        description="Socket options by name (SO_REUSEPORT) or level/number (1/15).",
+    )
+    backlog: (
+        Annotated[
+            Annotated[int, Tag("|int")] | Annotated[Backlog, Tag("|Backlog")],
+            choice(mapping_form(Backlog=()), "a number or {requested: n}"),
+        ]
+        | None
+    ) = Field(None, description="Backlog that listen() was called with.")
+    in_order: Many[Step] | None = Field(
+        None,
+        min_length=2,
+        description="On each of its sockets these calls come in this order.",
     )
 
     @model_validator(mode="after")
@@ -221,52 +213,79 @@ class ListenerExpectation(Conditional):
 class Process(Model):
     """What became of the Envoy process."""
 
-    exits: int | Literal["nonzero"] | None = Field(None, description="Its exit status.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [fact]} for fact in ("exits", "stays_up", "live")],
+            "dependentSchemas": {
+                "within": {"required": ["live"], "properties": {"live": {"const": True}}},
+                "exits": {"properties": {"stays_up": {"const": False}}},
+            },
+        }
+    )
+
+    exits: (
+        Annotated[
+            Annotated[int, Field(ge=0, le=255), Tag("|int")]
+            | Annotated[Literal["nonzero"], Tag("|text")],
+            choice(kind, "an exit status from 0 to 255, or `nonzero`"),
+        ]
+        | None
+    ) = Field(None, description="Its exit status.")
     stays_up: bool | None = Field(None, description="Running at the end of the phase.")
     live: bool | None = Field(None, description="/ready said LIVE before the deadline.")
-    within: float | str | None = Field(None, description="…and within this time (5s, 100ms).")
+    within: Duration | None = Field(None, description="…and within this time (5s, 100ms).")
 
     @model_validator(mode="after")
     def _some_fact(self) -> Process:
         if self.exits is None and self.stays_up is None and self.live is None:
             raise ValueError("give exits, stays_up or live")
+        if self.within is not None and not self.live:
+            raise ValueError("within says how soon it is live; it needs live: true")
+        if self.exits is not None and self.stays_up:
+            raise ValueError("a process that exits does not stay up")
         return self
 
 
 class ProcessExpectation(Conditional):
     """What became of the Envoy process."""
 
-    process: Process
+    process: Process = Field(description="Exit status, being up, being ready.")
 
 
 class InOrderExpectation(Conditional):
     """Every call that matches a step precedes every call that matches the next step."""
 
-    in_order: tuple[CallPattern, ...] = Field(min_length=2)
+    in_order: Many[CallPattern] = Field(min_length=2, description="The steps.")
 
 
 class NeverExpectation(Conditional):
     """No call matches."""
 
-    never: CallPattern
+    never: CallPattern = Field(description="Which call.")
 
 
 class OthersAllowed(Model):
     """Which sockets that the scenario does not name are no surprise."""
 
-    allow: tuple[Literal["hot_restart", "admin"], ...] = ("hot_restart",)
+    allow: Many[Literal["hot_restart", "admin"]] = Field(
+        ("hot_restart",),
+        description="hot_restart: Envoy's own Unix datagram sockets; admin: the admin endpoint.",
+    )
 
 
 class NoOthersExpectation(Conditional):
     """No listening socket and no bound datagram socket but those that the scenario names."""
 
-    no_others: Literal[True] | OthersAllowed
+    no_others: Annotated[
+        Annotated[Literal[True], Tag("|flag")] | Annotated[OthersAllowed, Tag("|OthersAllowed")],
+        choice(mapping_form(OthersAllowed=()), "true or {allow: [hot_restart, admin]}"),
+    ] = Field(description="true, or which sockets are no surprise.")
 
 
 class CallsExpectation(Conditional):
     """How many observed calls match a pattern."""
 
-    calls: CountedPattern
+    calls: CountedPattern = Field(description="Which calls, and how many.")
 
 
 SUBJECTS = ("listener", "process", "in_order", "never", "no_others", "calls")
@@ -281,16 +300,72 @@ def subject_of(data: Any) -> str | None:
     return next((subject for subject in SUBJECTS if subject in data), None)
 
 
+def _expectation_form(data: Any) -> str | None:
+    if isinstance(data, Conditional):
+        return kind(data)
+    subject = subject_of(data) if isinstance(data, dict) else None
+    return None if subject is None else _FORMS[subject]
+
+
+_FORMS = {
+    "listener": "|ListenerExpectation",
+    "process": "|ProcessExpectation",
+    "in_order": "|InOrderExpectation",
+    "never": "|NeverExpectation",
+    "no_others": "|NoOthersExpectation",
+    "calls": "|CallsExpectation",
+}
+
 Expectation = Annotated[
-    Annotated[ListenerExpectation, Tag("listener")]
-    | Annotated[ProcessExpectation, Tag("process")]
-    | Annotated[InOrderExpectation, Tag("in_order")]
-    | Annotated[NeverExpectation, Tag("never")]
-    | Annotated[NoOthersExpectation, Tag("no_others")]
-    | Annotated[CallsExpectation, Tag("calls")],
+    Annotated[ListenerExpectation, Tag("|ListenerExpectation")]
+    | Annotated[ProcessExpectation, Tag("|ProcessExpectation")]
+    | Annotated[InOrderExpectation, Tag("|InOrderExpectation")]
+    | Annotated[NeverExpectation, Tag("|NeverExpectation")]
+    | Annotated[NoOthersExpectation, Tag("|NoOthersExpectation")]
+    | Annotated[CallsExpectation, Tag("|CallsExpectation")],
     Discriminator(
-        subject_of,
+        _expectation_form,
         custom_error_type="no_subject",
         custom_error_message="an expectation is about one of: " + ", ".join(SUBJECTS),
     ),
+]
+"""One item of `expect`."""
+
+__all__ = [
+    "SUBJECTS",
+    "Backlog",
+    "BindFailed",
+    "Bound",
+    "CallPattern",
+    "CallsExpectation",
+    "Conditional",
+    "Count",
+    "CountOrTally",
+    "CountedPattern",
+    "Expectation",
+    "InOrderExpectation",
+    "Linear",
+    "ListenCalls",
+    "Listened",
+    "ListenerExpectation",
+    "Model",
+    "NeverExpectation",
+    "NoOthersExpectation",
+    "Option",
+    "OptionRule",
+    "OthersAllowed",
+    "Process",
+    "ProcessExpectation",
+    "Protocol",
+    "Quantity",
+    "Range",
+    "Role",
+    "Scalar",
+    "ScalarOrMany",
+    "Selector",
+    "SocketPhase",
+    "Step",
+    "Tally",
+    "Via",
+    "subject_of",
 ]

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.scenario.expectation import Expectation, Model
+from envoyassert.scenario.expectation import Expectation, Scalar
+from envoyassert.scenario.grammar import Duration, FileName, Many, Model, choice, kind
+from envoyassert.scenario.words import (
+    KERNEL_PATTERN,
+    MARK_PATTERN,
+    NAME_PATTERN,
+    VERSION_PATTERN,
+    VERSIONS_PATTERN,
+)
 
-Scalar = str | int | float | bool
+TextOrMapping = Annotated[
+    Annotated[str, Field(min_length=1), Tag("|text")] | Annotated[dict[str, Any], Tag("|mapping")],
+    choice(kind, "text or a mapping"),
+]
+"""A file's text or name, or data."""
+
+Axis = Annotated[
+    Annotated[Many[Scalar], Field(min_length=1), Tag("|list")]
+    | Annotated[dict[str, dict[str, Any]], Field(min_length=1), Tag("|mapping")],
+    choice(kind, "a list of values, or a mapping of values to overlays"),
+]
+"""The values of one axis of the matrix."""
 
 
 class Requires(Model):
@@ -16,11 +35,11 @@ class Requires(Model):
 
     envoy: str | None = Field(
         None,
-        pattern=r"^(>=|<=|==|<|>)[0-9]+\.[0-9]+(\.[0-9]+)?(, ?(>=|<=|==|<|>)[0-9]+\.[0-9]+(\.[0-9]+)?)*$",
+        pattern=VERSIONS_PATTERN,
         description="Envoy version, as in `>=1.20` or `>=1.20, <1.40`.",
     )
     kernel: str | None = Field(
-        None, pattern=r"^>=[0-9]+\.[0-9]+$", description="Kernel release, as in `>=5.15`."
+        None, pattern=KERNEL_PATTERN, description="Kernel release, as in `>=5.15`."
     )
     launcher: Literal["docker", "process"] | None = Field(
         None, description="Only this launcher can show the behaviour."
@@ -30,14 +49,23 @@ class Requires(Model):
 class Envoy(Model):
     """Which Envoy, and how it is started."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {"not": {"required": [one, other]}}
+                for one, other in (("version", "image"), ("version", "binary"), ("image", "binary"))
+            ]
+        }
+    )
+
     version: str | None = Field(
-        None, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", description="Upstream version, as in `1.40.0`."
+        None, pattern=VERSION_PATTERN, description="Upstream version, as in `1.40.0`."
     )
     image: str | None = Field(None, description="Docker image, by name and tag or by digest.")
     binary: str | None = Field(None, description="Path of an Envoy executable on this machine.")
     pull: Literal["never", "missing", "always"] = Field("missing", description="When to pull.")
-    concurrency: int = Field(2, ge=0, strict=True, description="--concurrency; 0 means one worker.")
-    config: str | dict[str, Any] = Field(
+    concurrency: int = Field(2, ge=0, le=1024, description="--concurrency; 0 means one worker.")
+    config: TextOrMapping = Field(
         description="Bootstrap: a file next to the scenario, or the bootstrap itself."
     )
     overlay: dict[str, Any] = Field(
@@ -45,13 +73,13 @@ class Envoy(Model):
         description="Merged into the config: mappings merge, other values replace, null removes; "
         "in place of a list, a mapping by index, by `name` of the element, or `*` for all.",
     )
-    files: dict[str, str | dict[str, Any]] = Field(
+    files: dict[FileName, TextOrMapping] = Field(
         default_factory=dict,
         description="Files placed into ${rundir} before the start: text, or YAML data.",
     )
-    args: tuple[str, ...] = Field((), description="Further command line arguments.")
+    args: Many[str] = Field((), description="Further command line arguments.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables.")
-    deadline: float | str = Field("10s", description="How long it may take to become ready.")
+    deadline: Duration = Field("10s", description="How long it may take to become ready.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Envoy:
@@ -64,21 +92,24 @@ class Envoy(Model):
 class Scenario(Model):
     """One behaviour of Envoy: how to bring it about, and what must be seen."""
 
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]*$", description="Name in test ids; equals the file's stem."
-    )
+    name: str = Field(pattern=NAME_PATTERN, description="Name in test ids; equals the file's stem.")
     description: str = Field("", description="What Envoy does and why it matters.")
-    requires: Requires = Field(default_factory=lambda: Requires())
-    marks: tuple[str, ...] = Field((), description="pytest marks.")
-    timeout: float | str | None = Field(None, description="Deadline of the whole test (60s).")
-    assume: tuple[Literal["complete", "calls_succeeded", "comm_is_role"], ...] = Field(
+    requires: Requires = Field(
+        default_factory=lambda: Requires(),
+        description="What a run needs; a run that lacks it is skipped with the reason.",
+    )
+    marks: Many[Annotated[str, Field(pattern=MARK_PATTERN)]] = Field(
+        (), description="pytest marks."
+    )
+    timeout: Duration | None = Field(None, description="Deadline of the whole test (60s).")
+    assume: Many[Literal["complete", "calls_succeeded", "comm_is_role"]] = Field(
         (), description="What may be taken for granted about a trace that did not observe it."
     )
-    matrix: dict[str, tuple[Scalar, ...] | dict[str, dict[str, Any]]] = Field(
+    matrix: dict[str, Axis] = Field(
         default_factory=dict,
         description="Cross product: a scalar of `envoy` (concurrency: [1, 2]), a path into the "
         "config (static_resources.listeners.0.enable_reuse_port: [true, false]), a field of every "
         "static listener (enable_reuse_port: [true, false]), or a name with overlays by value.",
     )
-    envoy: Envoy
-    expect: tuple[Expectation, ...] = Field(min_length=1)
+    envoy: Envoy = Field(description="Which Envoy, and how it is started.")
+    expect: Many[Expectation] = Field(min_length=1, description="What must be seen.")

@@ -1,0 +1,131 @@
+"""What the language's models share: strictness, choices between forms, checked words.
+
+A value that may take several forms (`3`, `workers`, `{at_least: 2}`) is a *choice*: the form is
+told from the value's kind before validation, so a fault is reported once, in the form that the
+writer used. The name of the form is part of pydantic's error location and marked by FORM, so that
+it can be told from the keys of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
+from pydantic.json_schema import WithJsonSchema
+
+from envoyassert.scenario.words import (
+    CALL_ARGUMENTS,
+    DURATION_PATTERN,
+    ERRNO_PATTERN,
+    FILE_PATTERN,
+    OPTION_PATTERN,
+    ROLE_OR_NONE_PATTERN,
+    ROLE_PATTERN,
+    check_address,
+    check_call,
+    check_errno,
+    check_option,
+)
+
+#: First character of the name of a form in an error's location; no key of the language has it.
+FORM = "|"
+
+T = TypeVar("T")
+
+
+class Model(BaseModel):
+    """Base: immutable, unknown keys are errors, no value is taken for one of another kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Many = Annotated[tuple[T, ...], Strict(strict=False)]
+"""A list in the file; the only place where a list is taken for a tuple."""
+
+
+def kind(data: Any) -> str:
+    """Return the form of a value: `|flag`, `|int`, `|text`, `|Range` for a Range, and so on."""
+    if isinstance(data, BaseModel):
+        return FORM + type(data).__name__
+    if isinstance(data, bool):
+        return "|flag"
+    if isinstance(data, int):
+        return "|int"
+    if isinstance(data, float):
+        return "|real"
+    if isinstance(data, str):
+        return "|text"
+    if isinstance(data, (list, tuple)):
+        return "|list"
+    return "|mapping" if isinstance(data, dict) else "|other"
+
+
+def choice(form: Callable[[Any], str | None], says: str) -> Discriminator:
+    """Return the metadata that makes a union a choice.
+
+    Args:
+        form: tells the form of a value; None, or one that the union lacks, is a fault.
+        says: what the value may be, to follow "must be".
+    """
+    return Discriminator(form, custom_error_type="choice", custom_error_message=says)
+
+
+def mapping_form(**keys: tuple[str, ...]) -> Callable[[Any], str | None]:
+    """Return a function that tells the form of a mapping by the first of its keys that is there.
+
+    Args:
+        keys: for each form its keys; the last form is taken where no key is known.
+    """
+
+    def form(data: Any) -> str | None:
+        if not isinstance(data, dict):
+            return kind(data)
+        for name, known in keys.items():
+            if any(key in data for key in known):
+                return FORM + name
+        return FORM + next(reversed(keys))
+
+    return form
+
+
+Role = Annotated[str, Field(pattern=ROLE_PATTERN)]
+"""`main`, `workers` (each worker and nobody else), `worker_<i>`, or `other`."""
+
+RoleOrNone = Annotated[str, Field(pattern=ROLE_OR_NONE_PATTERN)]
+"""A role, or `none`: no thread at all."""
+
+CallName = Annotated[
+    str,
+    AfterValidator(check_call),
+    WithJsonSchema({"type": "string", "enum": list(CALL_ARGUMENTS)}),
+]
+"""A system call, or one of the kernel's own facts, by the name it is recorded under."""
+
+OptionName = Annotated[
+    str,
+    AfterValidator(check_option),
+    WithJsonSchema({"type": "string", "pattern": OPTION_PATTERN}),
+]
+"""A socket option by name, or level/number."""
+
+ErrnoName = Annotated[str, Field(pattern=ERRNO_PATTERN), AfterValidator(check_errno)]
+"""An error by name."""
+
+IpAddress = Annotated[
+    str,
+    AfterValidator(check_address),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+]
+"""An IPv4 or IPv6 address."""
+
+Duration = Annotated[
+    Annotated[int, Field(gt=0), Tag("|int")]
+    | Annotated[float, Field(gt=0), Tag("|real")]
+    | Annotated[str, Field(pattern=DURATION_PATTERN), Tag("|text")],
+    choice(kind, "a duration, such as 5s, 0.25s, 100ms, or a number of seconds"),
+]
+"""A duration: `5s`, `0.25s`, `100ms`, `2m`, or seconds as a number."""
+
+FileName = Annotated[str, Field(pattern=FILE_PATTERN)]
+"""A path relative to the run directory that stays inside it."""

@@ -1,0 +1,66 @@
+"""Patterns over single observed calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, Tag, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from envoyassert.scenario.grammar import (
+    CallName,
+    ErrnoName,
+    Many,
+    Model,
+    Role,
+    choice,
+    kind,
+)
+from envoyassert.scenario.quantity import Count, Range
+from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.words import check_arguments
+
+
+class CallPattern(Model):
+    """A pattern over single observed calls; every given field must match."""
+
+    call: Annotated[
+        Annotated[CallName, Tag("|text")]
+        | Annotated[Many[CallName], Field(min_length=1), Tag("|list")],
+        choice(kind, "the name of a call, or a list of names"),
+    ] = Field(description="Name of the system call, or several.")
+    listener: Selector | None = Field(None, description="Only calls on this listener's sockets.")
+    by: Role | None = Field(None, description="Only calls by these threads (any of the workers).")
+    errno: ErrnoName | None = Field(None, description="Failed with this error.")
+    succeeds: bool | None = Field(None, description="Only calls that succeeded, or only failed.")
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments by man page name that must be equal."
+    )
+
+    @field_validator("args")
+    @classmethod
+    def _known_arguments(cls, args: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        call = info.data.get("call", ())
+        check_arguments((call,) if isinstance(call, str) else call, args)
+        return args
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """The names of the calls, always as a tuple."""
+        return (self.call,) if isinstance(self.call, str) else self.call
+
+
+Step = Annotated[
+    Annotated[CallName, Tag("|text")] | Annotated[CallPattern, Tag("|CallPattern")],
+    choice(
+        lambda data: "|CallPattern" if isinstance(data, (dict, CallPattern)) else kind(data),
+        "the name of a call, or a pattern {call: …}",
+    ),
+]
+"""One step of an order."""
+
+
+class CountedPattern(CallPattern):
+    """A pattern and how many calls must match it."""
+
+    times: Count = Field(Range(at_least=1), description="How many calls match.")

@@ -1,0 +1,362 @@
+"""YAML text to data, with the place of every key and value.
+
+The scalars are those of YAML 1.2's core schema: `true` and `null` are words of the language, `on`,
+`10:30` and `017` are not. A plain scalar that YAML 1.1, YAML 1.2 and Envoy's own reader take for
+different things is an error rather than a surprise; quoting it says that text is meant.
+
+The text is read as a stream of events and never as recursive nodes: PyYAML's composer recurses in
+C and ends the interpreter on deeply nested input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import yaml
+
+from envoyassert.errors import Problem, ScenarioError
+from envoyassert.scenario.syntax import MAX_DEPTH, MAX_NODES, control_character, syntax_problem
+
+Path = tuple[str | int, ...]
+"""Where something is in the data: keys and indexes from the top."""
+
+# libyaml's parser where PyYAML was built with it: seven times as fast. Both are used without any
+# resolver, so that every scalar arrives as the text that was written.
+_Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
+    spelling: value
+    for word, value in (("true", True), ("false", False))
+    for spelling in (word, word.title(), word.upper())
+}
+_AMBIGUOUS = {
+    spelling: value
+    for value, words in (("true", ("y", "yes", "on")), ("false", ("n", "no", "off")))
+    for word in words
+    for spelling in (word, word.title(), word.upper())
+}
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_DECIMAL = re.compile(r"[-+]?[0-9]+")
+_OCTAL_OR_HEX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NUMBER_STARTS = frozenset("+-.0123456789")
+
+
+class Node(NamedTuple):
+    """Where one value stands: its own start and its members.
+
+    Args:
+        line: 1-based line.
+        column: 1-based column.
+        members: for a mapping (line, column of the key, node of the value) by key; for a sequence
+            the nodes; None for a scalar.
+    """
+
+    line: int
+    column: int
+    members: dict[str, tuple[int, int, Node]] | list[Node] | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """One YAML document.
+
+    Args:
+        path: the file as the user named it.
+        text: its text.
+        data: mappings, lists, text, numbers, booleans, None. Aliased parts are shared: do not
+            change it.
+        root: the places.
+    """
+
+    path: str
+    text: str
+    data: Any
+    root: Node
+
+    def mark(self, path: Path) -> tuple[int, int]:
+        """Return line and column (from 1) where `path` begins: its key, or its item.
+
+        A path that is not in the text has the place of the nearest part that encloses it.
+        """
+        return self._find(path)[0]
+
+    def value_mark(self, path: Path) -> tuple[int, int]:
+        """Return line and column (from 1) of the value at `path`, or of what encloses it."""
+        return self._find(path)[1]
+
+    def problem(
+        self, path: Path, message: str, remedy: str = "", *, at_value: bool = False
+    ) -> Problem:
+        """Return a problem located at a path."""
+        line, column = self._find(path)[at_value]
+        return Problem(self.path, line, column, message, remedy)
+
+    def _find(self, path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+        node = self.root
+        key = value = (node.line, node.column)
+        for part in path:
+            members = node.members
+            if isinstance(members, dict) and part in members:
+                line, column, node = members[str(part)]
+                key, value = (line, column), (node.line, node.column)
+            elif isinstance(members, list) and isinstance(part, int) and part < len(members):
+                node = members[part]
+                key = value = (node.line, node.column)
+            else:
+                return key, key
+        return key, value
+
+    def excerpt(self, line: int, column: int, *, before: int = 2) -> str:
+        """Return the numbered line with a caret under the column, after lines before it."""
+        lines = self.text.splitlines()
+        if not 1 <= line <= len(lines):
+            return ""
+        first = max(1, line - before)
+        width = len(str(line))
+        shown = [
+            f"{'>' if number == line else ' '} {number:>{width}} | {lines[number - 1].rstrip()}"
+            for number in range(first, line + 1)
+        ]
+        # A tab before the caret stays a tab, so that it takes as much room as the one above it.
+        margin = re.sub(r"[^\t]", " ", lines[line - 1][: max(0, column - 1)])
+        return "\n".join([*shown, f"  {' ' * width} | {margin}^"])
+
+
+def parse_yaml(text: str, path: str) -> Document:
+    """Read one YAML document.
+
+    Args:
+        text: the text.
+        path: the file as the user named it; for messages only.
+
+    Raises:
+        ScenarioError: the text is not YAML, is empty, holds several documents, duplicate keys,
+            tags, merge keys, scalars of doubtful meaning, or is nested or aliased beyond reason.
+    """
+    text = text.removeprefix("\ufeff")
+    strange = control_character(text, path)
+    if strange is not None:
+        raise ScenarioError([strange])
+    builder = _Builder(path)
+    try:
+        for event in _events(text):
+            if not builder.take(event):
+                break
+    except yaml.YAMLError as error:
+        builder.problems.append(syntax_problem(error, text, path))
+    except _BeyondReasonError:
+        pass
+    if not builder.problems and builder.root is None:
+        builder.problems.append(Problem(path, 1, 1, "the file is empty"))
+    if builder.problems:
+        raise ScenarioError(builder.problems)
+    assert builder.root is not None
+    return Document(path, text, builder.data, builder.root)
+
+
+def _events(text: str) -> Iterator[Any]:
+    loader = _Loader(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()
+    finally:
+        loader.dispose()
+
+
+class _BeyondReasonError(Exception):
+    """The document is too deep or too large to go on; the problem is already recorded."""
+
+
+@dataclass
+class _Open:
+    """A collection that is being read."""
+
+    node: Node
+    data: Any
+    anchor: str | None
+    count_before: int
+    # For a mapping: the key whose value comes next, None while a key is awaited.
+    key: tuple[str, int, int] | None = None
+
+
+@dataclass
+class _Builder:
+    """Builds data and places from events."""
+
+    path: str
+    problems: list[Problem] = field(default_factory=list)
+    data: Any = None
+    root: Node | None = None
+    _stack: list[_Open] = field(default_factory=list)
+    _anchors: dict[str, tuple[Any, Node, int] | None] = field(default_factory=dict)
+    _count: int = 0
+    _documents: int = 0
+
+    def take(self, event: Any) -> bool:
+        """Take the next event; return False if what follows is not to be read."""
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._scalar(event)
+        elif kind is yaml.MappingStartEvent:
+            self._open(event, {}, {})
+        elif kind is yaml.SequenceStartEvent:
+            self._open(event, [], [])
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._close()
+        elif kind is yaml.AliasEvent:
+            self._alias(event)
+        elif kind is yaml.DocumentStartEvent:
+            self._documents += 1
+            if self._documents > 1:
+                self._complain(event, "a second document begins here", "one file, one document")
+                return False
+        return True
+
+    def _complain(self, event: Any, message: str, remedy: str = "") -> None:
+        mark = event.start_mark
+        self.problems.append(Problem(self.path, mark.line + 1, mark.column + 1, message, remedy))
+
+    def _counted(self, event: Any, nodes: int = 1) -> None:
+        self._count += nodes
+        if self._count > MAX_NODES:
+            self._complain(event, f"more than {MAX_NODES} values, aliases counted in full")
+            raise _BeyondReasonError
+
+    def _scalar(self, event: Any) -> None:
+        self._counted(event)
+        mark = event.start_mark
+        top = self._stack[-1] if self._stack else None
+        if event.tag is not None:
+            self._complain(event, f"the tag {event.tag!r} is not supported", "leave it out")
+        if top is not None and type(top.data) is dict and top.key is None:
+            self._begin_member(event, event.value, top)
+            return
+        # implicit[0]: a plain scalar, one that was not quoted.
+        value = self._resolve(event) if event.implicit[0] else event.value
+        node = Node(mark.line + 1, mark.column + 1)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, node, 1)
+        self._put(value, node)
+
+    def _begin_member(self, event: Any, key: str, top: _Open) -> None:
+        mark = event.start_mark
+        top.key = (key, mark.line + 1, mark.column + 1)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (key, Node(mark.line + 1, mark.column + 1), 1)
+        if key == "<<" and event.implicit[0]:
+            self._complain(event, "merge keys (<<) are not supported", "write the fields out")
+        elif not key and event.implicit[0]:
+            self._complain(event, "the key is missing before `:`")
+        elif key in top.data:
+            assert isinstance(top.node.members, dict)
+            first = top.node.members[key]
+            self._complain(
+                event,
+                f"duplicate key `{key}`; it is first given on line {first[0]}",
+                "keep one of the two",
+            )
+
+    def _resolve(self, event: Any) -> Any:
+        text: str = event.value
+        if text in _WORDS:
+            return _WORDS[text]
+        if text in _AMBIGUOUS:
+            self._complain(
+                event,
+                f"`{text}` is {_AMBIGUOUS[text]} to some YAML readers and text to others",
+                f"write {_AMBIGUOUS[text]}, or quote it",
+            )
+            return text
+        return self._number(event, text) if text[0] in _NUMBER_STARTS else text
+
+    def _number(self, event: Any, text: str) -> Any:
+        if _DECIMAL.fullmatch(text):
+            digits = text.lstrip("+-")
+            if digits[0] == "0" and len(digits) > 1:
+                self._complain(
+                    event,
+                    f"`{text}` is octal to some YAML readers and decimal to others",
+                    _octal_remedy(digits),
+                )
+                return text
+            if len(digits) < 20:
+                return int(text)
+            self._complain(event, f"`{text[:24]}` does not fit into 64 bits", "quote it")
+        elif _OCTAL_OR_HEX.fullmatch(text) and len(text) <= 18:
+            return int(text, 0)
+        elif _REAL.fullmatch(text):
+            value = float(text)
+            if abs(value) != float("inf"):
+                return value
+            self._complain(event, f"`{text[:24]}` is too large for a number")
+        elif _NOT_FINITE.fullmatch(text):
+            self._complain(event, f"`{text}` is not a number that can be used", "quote it")
+        return text
+
+    def _open(self, event: Any, data: Any, members: Any) -> None:
+        self._counted(event)
+        if event.tag is not None:
+            self._complain(event, f"the tag {event.tag!r} is not supported", "leave it out")
+        top = self._stack[-1] if self._stack else None
+        if top is not None and type(top.data) is dict and top.key is None:
+            self._complain(event, "a key must be plain text, not a list or a mapping")
+            raise _BeyondReasonError
+        if len(self._stack) == MAX_DEPTH:
+            self._complain(event, f"nested more than {MAX_DEPTH} levels deep")
+            raise _BeyondReasonError
+        mark = event.start_mark
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None  # known, but not complete
+        node = Node(mark.line + 1, mark.column + 1, members)
+        self._stack.append(_Open(node, data, event.anchor, self._count))
+
+    def _close(self) -> None:
+        done = self._stack.pop()
+        if done.anchor is not None:
+            size = self._count - done.count_before + 1
+            self._anchors[done.anchor] = (done.data, done.node, size)
+        self._put(done.data, done.node)
+
+    def _alias(self, event: Any) -> None:
+        if event.anchor not in self._anchors:
+            self._complain(event, f"there is no anchor &{event.anchor} above this alias")
+            raise _BeyondReasonError
+        known = self._anchors[event.anchor]
+        if known is None:
+            self._complain(event, f"the alias *{event.anchor} refers to what it is part of")
+            raise _BeyondReasonError
+        value, node, size = known
+        self._counted(event, size)
+        top = self._stack[-1]
+        if type(top.data) is dict and top.key is None:
+            self._complain(event, "an alias cannot be a key", "write the key out")
+            raise _BeyondReasonError
+        self._put(value, node)
+
+    def _put(self, value: Any, node: Node) -> None:
+        """Give a finished value to the collection it belongs to."""
+        if not self._stack:
+            self.data, self.root = value, node
+            return
+        top = self._stack[-1]
+        members: Any = top.node.members
+        if type(top.data) is list:
+            top.data.append(value)
+            members.append(node)
+            return
+        assert top.key is not None
+        key, line, column = top.key
+        top.key = None
+        top.data[key] = value
+        members[key] = (line, column, node)
+
+
+def _octal_remedy(digits: str) -> str:
+    if set(digits) <= set("01234567"):
+        octal = int(digits, 8)
+        return f"write {octal} for octal {digits}, {int(digits)} for decimal, or quote it"
+    return f"write {int(digits)}, or quote it"

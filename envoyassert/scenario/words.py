@@ -1,0 +1,228 @@
+"""The kernel's words that a scenario may use, checked with a suggestion.
+
+A misspelt call, option or argument would match nothing: `never` would hold and a count be zero
+for the wrong reason. So every such word is looked up before anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from envoyassert.names import (
+    EPOLL_OPS,
+    FAMILIES,
+    FCNTL_DUPS,
+    LEVEL_ALIASES,
+    LEVELS,
+    OPTIONS,
+    SOCKET_TYPES,
+)
+
+#: Arguments of every call that is recorded; the table in `envoyassert.events` describes them.
+CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "socket": ("family", "type", "flags", "protocol"),
+    "socketpair": ("family", "type", "flags", "protocol", "fds"),
+    "bind": ("fd", "address"),
+    "connect": ("fd", "address"),
+    "getsockname": ("fd", "address"),
+    "listen": ("fd", "backlog"),
+    "dup": ("fd",),
+    "dup2": ("fd", "newfd", "flags"),
+    "dup3": ("fd", "newfd", "flags"),
+    "fcntl": ("fd", "cmd", "arg"),
+    "setsockopt": ("fd", "level", "name", "length", "value"),
+    "accept": ("fd", "address", "flags"),
+    "accept4": ("fd", "address", "flags"),
+    "close": ("fd",),
+    "close_range": ("first", "last", "flags"),
+    "epoll_create1": ("flags",),
+    "epoll_ctl": ("epfd", "op", "fd", "events"),
+    "epoll_wait": ("epfd",),
+    "sendmsg": ("fd", "fds", "truncated"),
+    "recvmsg": ("fd", "fds", "truncated"),
+    "recvmmsg": ("fd", "fds", "truncated"),
+    "shutdown": ("fd", "how"),
+    "unlink": ("path",),
+    "unlinkat": ("path",),
+    "chmod": ("path", "mode"),
+    "fchmodat": ("path", "mode"),
+    "fchmod": ("fd", "mode"),
+    "setns": ("fd", "nstype"),
+    "unshare": ("flags",),
+    "io_uring_setup": (),
+    "pidfd_getfd": ("fd",),
+    "exec": ("filename", "argv", "name"),
+    "fork": ("child_pid", "child_tid", "thread"),
+    "exit": ("status", "last"),
+    "signal": ("number",),
+    "rename": ("tid", "name"),
+    "tcp_state": ("sk", "old", "new", "port"),
+}
+
+_RECORDED_AS = {
+    "epoll_pwait": "epoll_wait",
+    "epoll_pwait2": "epoll_wait",
+    "epoll_create": "epoll_create1",
+    "execve": "exec",
+    "execveat": "exec",
+    "clone": "fork",
+    "clone3": "fork",
+    "vfork": "fork",
+    "exit_group": "exit",
+}
+
+_OPTION_NAMES = tuple(sorted({name for options in OPTIONS.values() for name in options.values()}))
+_LEVEL_NAMES = tuple(LEVELS.values()) + tuple(LEVEL_ALIASES)
+
+_ARGUMENT_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("socket", "family"): tuple(FAMILIES.values()),
+    ("socket", "type"): tuple(SOCKET_TYPES.values()),
+    ("socketpair", "family"): tuple(FAMILIES.values()),
+    ("socketpair", "type"): tuple(SOCKET_TYPES.values()),
+    ("setsockopt", "level"): tuple(LEVELS.values()),
+    ("setsockopt", "name"): _OPTION_NAMES,
+    ("epoll_ctl", "op"): tuple(EPOLL_OPS.values()),
+    ("fcntl", "cmd"): tuple(FCNTL_DUPS.values()),
+}
+
+#: What an option may look like: a known name, or level/number where either may be a name too.
+OPTION_PATTERN = (
+    f"^({'|'.join(_OPTION_NAMES)}|({'|'.join(_LEVEL_NAMES)}|[0-9]+)"
+    f"/({'|'.join(_OPTION_NAMES)}|[0-9]+))$"
+)
+
+ROLE_PATTERN = r"^(main|workers|other|worker_[0-9]+)$"
+ROLE_OR_NONE_PATTERN = r"^(main|workers|other|none|worker_[0-9]+)$"
+ERRNO_PATTERN = r"^E[A-Z0-9]+$"
+DURATION_PATTERN = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|0+\.[0-9]*[1-9][0-9]*)(ms|s|m)$"
+NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+$"
+KERNEL_PATTERN = r"^>=[0-9]+\.[0-9]+$"
+_BOUND = r"(>=|<=|==|<|>)[0-9]+\.[0-9]+(\.[0-9]+)?"
+VERSIONS_PATTERN = rf"^{_BOUND}(, ?{_BOUND})*$"
+MARK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_PART = r"(\.{0,2}[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)"
+FILE_PATTERN = rf"^{_PART}(/{_PART})*$"
+
+#: Patterns in words, for messages.
+MEANING = {
+    ROLE_PATTERN: "`main`, `workers`, `other` or `worker_<number>`",
+    ROLE_OR_NONE_PATTERN: "`main`, `workers`, `other`, `none` or `worker_<number>`",
+    ERRNO_PATTERN: "the name of an error, such as EADDRINUSE",
+    DURATION_PATTERN: "a duration above zero, such as 5s, 0.25s or 100ms",
+    NAME_PATTERN: "lower-case letters, digits and underscores, beginning with a letter",
+    VERSION_PATTERN: "a full version, such as 1.40.0",
+    KERNEL_PATTERN: 'the oldest kernel, such as ">=5.15"',
+    VERSIONS_PATTERN: 'bounds of versions, such as ">=1.20" or ">=1.20, <1.40"',
+    FILE_PATTERN: "a relative path of letters, digits, `_ . @ + -`, without `..`",
+    MARK_PATTERN: "the name of a pytest mark",
+}
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known word that `word` is most likely meant to be, or None."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    if found:
+        return found[0]
+    folded = {name.casefold(): name for name in known}
+    return folded.get(word.casefold())
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean …?`, or "" if nothing is close."""
+    match = closest(word, list(known))
+    return f"did you mean `{match}`?" if match else ""
+
+
+def fault(message: str, remedy: str = "", key: str | None = None) -> PydanticCustomError:
+    """Return the error of a word that is not known.
+
+    Args:
+        message: what is wrong.
+        remedy: what to write instead, or "".
+        key: the member of the value at which the fault is, or None if it is the value.
+    """
+    context: dict[str, Any] = {"message": message, "remedy": remedy, "key": key}
+    return PydanticCustomError("word", "{message}", context)
+
+
+def check_call(name: str) -> str:
+    """Return the name of a recorded call, or raise with the name that was meant."""
+    if name in CALL_ARGUMENTS:
+        return name
+    if name in _RECORDED_AS:
+        raise fault(f"`{name}` is recorded as `{_RECORDED_AS[name]}`", "write that name")
+    raise fault(
+        f"`{name}` is not a call that is recorded",
+        did_you_mean(name, CALL_ARGUMENTS) or f"these are: {', '.join(CALL_ARGUMENTS)}",
+    )
+
+
+def check_option(name: str) -> str:
+    """Return the name of a socket option, or raise with the name that was meant."""
+    if re.fullmatch(OPTION_PATTERN[1:-1], name):
+        return name
+    level, separator, option = name.partition("/")
+    if separator and not level.isdigit() and level not in _LEVEL_NAMES:
+        remedy = did_you_mean(level, _LEVEL_NAMES) or "write the level's number"
+        raise fault(f"`{level}` is not a level of socket options", remedy)
+    wrong = option if separator else name
+    raise fault(
+        f"`{wrong}` is not a socket option that is known",
+        did_you_mean(wrong, _OPTION_NAMES) or "write level/number, such as 1/15 for SO_REUSEPORT",
+    )
+
+
+def check_errno(name: str) -> str:
+    """Return the name of an error, or raise with the name that was meant."""
+    names = errno.errorcode.values()
+    if name in names or re.fullmatch(r"E[0-9]+", name):
+        return name
+    number = getattr(errno, name, None)
+    if isinstance(number, int):
+        raise fault(f"`{name}` is another name of {errno.errorcode[number]}", "write that one")
+    raise fault(
+        f"`{name}` is not the name of an error",
+        did_you_mean(name, names) or "write a name as errno(3) has it, such as EADDRINUSE",
+    )
+
+
+def check_address(address: str) -> str:
+    """Return the text of an IP address, or raise."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise fault(
+            f"`{address}` is not an IP address",
+            "write one such as 127.0.0.1 or ::1; names are not resolved",
+        ) from None
+    return address
+
+
+def check_arguments(calls: tuple[str, ...], arguments: dict[str, Any]) -> None:
+    """Raise if an argument is not one that all of the calls have, or its word is not known."""
+    for key, value in arguments.items():
+        for call in calls:
+            known = CALL_ARGUMENTS.get(call)
+            if known is None:
+                continue
+            if key not in known:
+                raise fault(
+                    f"{call} has no argument `{key}`",
+                    did_you_mean(key, known) or f"it has: {', '.join(known) or 'none'}",
+                    key,
+                )
+            words = _ARGUMENT_WORDS.get((call, key))
+            if words is not None and isinstance(value, str) and value not in words:
+                raise fault(
+                    f"`{value}` is not a value of {key} that {call} is recorded with",
+                    did_you_mean(value, words) or "write the number",
+                    key,
+                )

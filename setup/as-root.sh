@@ -5,7 +5,7 @@
 #
 # sudo clears the environment, so what steers the command is handed over by name. In a checkout that
 # belongs to somebody else root must leave no files that its owner could not replace: no compiled
-# modules, no caches of pytest or hypothesis.
+# modules, no index of git, no caches of pytest or hypothesis.
 set -euo pipefail
 
 if [ "$#" -eq 0 ]; then
@@ -25,6 +25,7 @@ fi
 
 environment=(
     "PYTHONDONTWRITEBYTECODE=1"
+    "GIT_OPTIONAL_LOCKS=0"
     "PYTEST_ADDOPTS=${PYTEST_ADDOPTS:-} -p no:cacheprovider"
     HYPOTHESIS_STORAGE_DIRECTORY=~root/.cache/hypothesis
 )

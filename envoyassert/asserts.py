@@ -1,0 +1,192 @@
+"""Assertions for tests in Python, in the words of the YAML scenarios and by the same engine.
+
+def test_sidecar_inbound(envoy):
+    assert_listener(
+        envoy.trace(),
+        port=15006,
+        bound={"times": 1, "by": "main"},
+        listened={"by": "workers", "via": "dup"},
+    )
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from envoyassert.errors import EnvoyAssertError
+from envoyassert.graph.fold import fold
+from envoyassert.judge.judge import judge
+from envoyassert.outcomes import ExpectationFailed, TraceInconclusive, raise_unless_passed
+from envoyassert.scenario.expectation import Conditional, Expectation, Selector
+from envoyassert.trace import Trace
+
+__all__ = [
+    "ExpectationFailed",
+    "TraceInconclusive",
+    "assert_calls",
+    "assert_expectations",
+    "assert_in_order",
+    "assert_listener",
+    "assert_never",
+    "assert_no_others",
+    "assert_process",
+]
+
+_EXPECTATION: TypeAdapter[Any] = TypeAdapter(Expectation)
+_SELECTOR_FIELDS = frozenset(Selector.model_fields)
+
+
+def assert_listener(
+    trace: Trace, *, workers: int | None = None, assume: tuple[str, ...] = (), **fields: Any
+) -> None:
+    """Assert what one listener's sockets did.
+
+    Args:
+        trace: what was observed.
+        workers: the number of workers that was asked for; None for what the trace's header says.
+        assume: what is taken for granted about a trace that did not observe it.
+        **fields: those of `listener` in a scenario (port, address, name, protocol, path, abstract)
+            and of the expectation (bound, listened, sockets, options, …), as plain data.
+
+    Raises:
+        ExpectationFailed: an expectation is not met.
+        TraceInconclusive: the trace does not tell.
+        EnvoyAssertError: the fields are no valid expectation.
+    """
+    __tracebackhide__ = True
+    listener = {key: fields.pop(key) for key in list(fields) if key in _SELECTOR_FIELDS}
+    assert_expectations(trace, {"listener": listener, **fields}, workers=workers, assume=assume)
+
+
+def assert_process(trace: Trace, **fields: Any) -> None:
+    """Assert what became of the Envoy process: `exits`, `stays_up`, `live`, `within`.
+
+    Raises:
+        ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.
+    """
+    __tracebackhide__ = True
+    assert_expectations(trace, {"process": fields})
+
+
+def assert_calls(
+    trace: Trace,
+    call: str | tuple[str, ...],
+    *,
+    workers: int | None = None,
+    assume: tuple[str, ...] = (),
+    **fields: Any,
+) -> None:
+    """Assert how many observed calls match a pattern.
+
+    Args:
+        trace: what was observed.
+        call: name of the system call, or several.
+        workers: as in `assert_listener`.
+        assume: as in `assert_listener`.
+        **fields: those of `calls` in a scenario: times, listener, by, errno, succeeds, args.
+
+    Raises:
+        ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.
+    """
+    __tracebackhide__ = True
+    assert_expectations(trace, {"calls": {"call": call, **fields}}, workers=workers, assume=assume)
+
+
+def assert_never(
+    trace: Trace,
+    call: str | tuple[str, ...],
+    *,
+    workers: int | None = None,
+    assume: tuple[str, ...] = (),
+    **fields: Any,
+) -> None:
+    """Assert that no call matches a pattern; arguments and errors as `assert_calls`."""
+    __tracebackhide__ = True
+    assert_expectations(trace, {"never": {"call": call, **fields}}, workers=workers, assume=assume)
+
+
+def assert_in_order(
+    trace: Trace,
+    *steps: dict[str, Any],
+    workers: int | None = None,
+    assume: tuple[str, ...] = (),
+) -> None:
+    """Assert that every call matching a step precedes every call matching the next one.
+
+    Args:
+        trace: what was observed.
+        *steps: call patterns as data: `{"call": "bind", "listener": {"port": 80}}`.
+        workers: as in `assert_listener`.
+        assume: as in `assert_listener`.
+
+    Raises:
+        ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.
+    """
+    __tracebackhide__ = True
+    assert_expectations(trace, {"in_order": steps}, workers=workers, assume=assume)
+
+
+def assert_no_others(trace: Trace, *listeners: dict[str, Any], allow: tuple[str, ...] = ()) -> None:
+    """Assert that no socket listens, and no datagram socket is bound, but for these.
+
+    Args:
+        trace: what was observed.
+        *listeners: selectors as data: `{"port": 80}`.
+        allow: classes that are no surprise: `hot_restart`, `admin`.
+
+    Raises:
+        ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.
+    """
+    __tracebackhide__ = True
+    named = [{"listener": listener, "bound": {}} for listener in listeners]
+    closed = {"no_others": {"allow": allow} if allow else True}
+    assert_expectations(trace, *named, closed)
+
+
+def assert_expectations(
+    trace: Trace,
+    *expectations: dict[str, Any],
+    workers: int | None = None,
+    assume: tuple[str, ...] = (),
+) -> None:
+    """Assert items of a scenario's `expect`, given as plain data.
+
+    Args:
+        trace: what was observed.
+        *expectations: the items, as they would stand in YAML.
+        workers: as in `assert_listener`.
+        assume: as in `assert_listener`.
+
+    Raises:
+        ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.
+    """
+    __tracebackhide__ = True
+    items = [(index, parse_expectation(data)) for index, data in enumerate(expectations)]
+    graph = fold(trace)
+    count = trace.header.concurrency if workers is None else workers
+    verdict = judge(trace, items, workers=count, assume=assume, graph=graph)
+    raise_unless_passed(verdict, trace, graph)
+
+
+def parse_expectation(data: dict[str, Any]) -> Conditional:
+    """Return an expectation given as plain data.
+
+    Raises:
+        EnvoyAssertError: it is not valid; every problem is named.
+    """
+    try:
+        expectation = _EXPECTATION.validate_python(data)
+    except ValidationError as error:
+        problems = [
+            # The first part of a place is the name of the class that the item was read as.
+            f"{'.'.join(str(part) for part in item['loc'][1:]) or 'expectation'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise EnvoyAssertError(
+            "not a valid expectation: " + "; ".join(problems),
+            "the words are those of `expect` in a scenario; `envoyassert schema` lists them",
+        ) from error
+    assert isinstance(expectation, Conditional)
+    return expectation

@@ -1,0 +1,76 @@
+"""The command line. Every command is a module of its own, imported when it is called.
+
+So `replay`, `show`, `import`, `schema` and `check` need neither root nor bcc nor Docker.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from envoyassert.cli import exits
+from envoyassert.cli.group import COMMANDS, LazyGroup
+from envoyassert.errors import EnvoyAssertError
+
+__all__ = ["app", "main"]
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_by_name=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 pass, 1 fail, 2 interrupted, 3 internal error, 4 usage or invalid "
+    "scenario, 5 nothing to run, 10 inconclusive, 77 this machine cannot.",
+)
+@click.version_option(package_name="envoyassert")
+def app() -> None:
+    """Prove what a real Envoy does with its listening sockets."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with one of the codes of `envoyassert.cli.exits`.
+
+    Args:
+        arguments: what follows the program's name; None for those of this process.
+    """
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    try:
+        result = app.main(arguments, prog_name="envoyassert", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return exits.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return exits.INTERRUPTED
+    except EnvoyAssertError as error:
+        click.echo(_text_of(error), err=True)
+        return exits.code_of(error)
+    except BrokenPipeError:
+        # The reader of our output has gone (`envoyassert show T | head`). Python would complain
+        # when it flushes at exit, so it gets another place to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.PASSED
+    except Exception as error:  # noqa: BLE001 - the last resort: say it is ours, keep the code
+        if os.environ.get("ENVOYASSERT_DEBUG"):
+            traceback.print_exc()
+        click.echo(
+            f"envoyassert: internal error: {type(error).__name__}: {error}\n"
+            "  remedy: this is a fault of envoyassert; report it with the output of the same "
+            "command under ENVOYASSERT_DEBUG=1",
+            err=True,
+        )
+        return exits.INTERNAL
+    return result if isinstance(result, int) else exits.PASSED
+
+
+def _text_of(error: EnvoyAssertError) -> str:
+    text = str(error)
+    return text if ": error: " in text.partition("\n")[0] else f"envoyassert: error: {text}"

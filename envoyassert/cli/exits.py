@@ -1,0 +1,37 @@
+"""Exit codes of the command line: pytest's, extended upward."""
+
+from __future__ import annotations
+
+from envoyassert.errors import (
+    EnvoyAssertError,
+    LaunchError,
+    MachineError,
+    ScenarioError,
+    TraceFileError,
+)
+from envoyassert.judge.verdict import Status
+
+PASSED = 0
+FAILED = 1
+INTERRUPTED = 2
+INTERNAL = 3
+USAGE = 4
+NOTHING = 5
+INCONCLUSIVE = 10
+#: automake's and meson's code for "skipped": this machine cannot do it.
+MACHINE = 77
+
+OF_STATUS = {
+    Status.PASS: PASSED,
+    Status.FAIL: FAILED,
+    Status.INCONCLUSIVE: INCONCLUSIVE,
+}
+
+
+def code_of(error: EnvoyAssertError) -> int:
+    """Return the exit code for an error that ended a command."""
+    if isinstance(error, (ScenarioError, TraceFileError)):
+        return USAGE
+    if isinstance(error, (MachineError, LaunchError)):
+        return MACHINE
+    return FAILED

@@ -1,0 +1,47 @@
+"""The list of commands, each imported only when it is called or asked for help."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+#: (module, name of the command in it) by the word that the user types, in the order of `--help`.
+COMMANDS = {
+    "run": ("envoyassert.cli.run", "run"),
+    "check": ("envoyassert.cli.check", "check"),
+    "record": ("envoyassert.cli.record", "record"),
+    "replay": ("envoyassert.cli.replay", "replay"),
+    "show": ("envoyassert.cli.show", "show"),
+    "import": ("envoyassert.cli.import_log", "import_log"),
+    "doctor": ("envoyassert.cli.doctor", "doctor"),
+    "schema": ("envoyassert.cli.schema", "schema"),
+    "clean": ("envoyassert.cli.clean", "clean"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own.
+
+    Args:
+        commands_by_name: as COMMANDS.
+        **attributes: what click.Group takes.
+    """
+
+    def __init__(self, commands_by_name: dict[str, tuple[str, str]], **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._by_name = commands_by_name
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they are declared."""
+        return list(self._by_name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, None if there is none of that name."""
+        if cmd_name not in self._by_name:
+            return None
+        module, name = self._by_name[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command

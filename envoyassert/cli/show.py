@@ -1,0 +1,32 @@
+"""`envoyassert show`: print the story of a trace."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from envoyassert.graph.fold import fold
+from envoyassert.judge.certificate import certify
+from envoyassert.report.story import tell
+from envoyassert.report.story_text import story_lines
+from envoyassert.trace_file import read_trace
+
+
+@click.command()
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def show(trace: str, output: str) -> None:
+    """Print what TRACE tells: the start-up in phases, then every listening socket.
+
+    Needs neither root nor an Envoy. Example: envoyassert show trace.ndjson
+    """
+    read = read_trace(trace)
+    graph = fold(read)
+    story = tell(read, graph, certify(read, graph))
+    if output == "json":
+        click.echo(json.dumps(story, indent=2))
+    else:
+        click.echo("\n".join(story_lines(story)))

@@ -1,0 +1,69 @@
+"""What a test raises when a verdict is not PASS.
+
+A FAIL is an AssertionError, so pytest counts a failure. An INCONCLUSIVE is not: the plugin reports
+it as an error, and an xfail mark does not swallow it.
+"""
+
+from __future__ import annotations
+
+from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.report.failure import Context, Place, deciding, failure_lines, headline
+from envoyassert.trace import Trace
+
+
+class NotPassed(Exception):  # noqa: N818 - the verdicts' own words, as pytest has Failed and Skipped
+    """A verdict that is not PASS, with its text.
+
+    Args:
+        verdict: the judgement.
+        lines: the whole text, the headline first.
+        summary: the headline as one line.
+        place: where the scenario file says what was not met; None where there is no file.
+    """
+
+    def __init__(
+        self, verdict: Verdict, lines: list[str], summary: str, place: Place | None = None
+    ) -> None:
+        super().__init__("\n".join(lines))
+        self.verdict = verdict
+        self.lines = lines
+        self.summary = summary
+        self.place = place
+
+
+class ExpectationFailed(NotPassed, AssertionError):  # noqa: N818 - as above
+    """An expectation was not met."""
+
+
+class TraceInconclusive(NotPassed):
+    """The trace does not tell whether the expectations are met."""
+
+
+def raise_unless_passed(
+    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context | None = None
+) -> None:
+    """Return if the verdict is PASS.
+
+    Args:
+        verdict: the judgement.
+        trace: what was judged.
+        graph: its socket graph.
+        context: places and paths for the text.
+
+    Raises:
+        ExpectationFailed: the verdict is FAIL.
+        TraceInconclusive: the verdict is INCONCLUSIVE.
+    """
+    __tracebackhide__ = True
+    if verdict.status is Status.PASS:
+        return
+    context = context or Context()
+    findings = deciding(verdict)
+    kind = ExpectationFailed if verdict.status is Status.FAIL else TraceInconclusive
+    raise kind(
+        verdict,
+        failure_lines(verdict, trace, graph, context),
+        headline(verdict, context.title),
+        context.place(findings[0].path) if findings else None,
+    )

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Record what the processes of armed runs do with their sockets.
+ *
+ * Hooks: the raw tracepoints sys_exit (every recorded call, with its arguments from the saved
+ * registers), sched_process_exec and sched_process_exit; the named tracepoints
+ * sched_process_fork, signal_deliver, task_rename, inet_sock_set_state and the entries of the
+ * epoll waits, which carry fields that no register holds.
+ *
+ * Needs Linux 5.15 (bpf_task_pt_regs) with BTF. Uses tracepoint arguments, saved registers and
+ * helpers alone and looks into no other structure of the kernel: it needs no kernel headers.
+ *
+ * What can be missed: a full ring (counted), a call through io_uring (recorded as a tripwire),
+ * 32-bit calls, an argument that another thread changed while the call ran, a socket passed by
+ * recvmmsg.
+ */
+#include "events.h"
+#include "target.h"
+#include "emit.h"
+#include "registers.h"
+#include "stacks.h"
+#include "syscalls.h"
+#include "lifecycle.h"

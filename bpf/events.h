@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The binary interface between the probe and user space.
+ *
+ * A record is a struct ea_record, then the frames of its stack if it is the first one with that
+ * stack, then its payload; each only as long as needed, so that the ordinary record takes 80
+ * bytes of the ring. The layout is written a second time in envoyassert/wire.py; static
+ * assertions made from that file are compiled with this one, so that a difference is refused at
+ * load.
+ *
+ * Numbers of enum ea_type are never reused. pid is what user space calls a process id (the
+ * kernel's tgid), tid a thread id; both in the initial pid namespace.
+ */
+#ifndef EA_EVENTS_H
+#define EA_EVENTS_H
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+enum ea_type {
+	EA_SOCKET = 1,
+	EA_SOCKETPAIR = 2,
+	EA_BIND = 3,
+	EA_CONNECT = 4,
+	EA_LISTEN = 5,
+	EA_ACCEPT = 6,
+	EA_ACCEPT4 = 7,
+	EA_GETSOCKNAME = 8,
+	EA_SETSOCKOPT = 9,
+	EA_SHUTDOWN = 10,
+	EA_DUP = 11,
+	EA_DUP2 = 12,
+	EA_DUP3 = 13,
+	EA_FCNTL = 14,
+	EA_CLOSE = 15,
+	EA_CLOSE_RANGE = 16,
+	EA_EPOLL_CREATE = 17,
+	EA_EPOLL_CREATE1 = 18,
+	EA_EPOLL_CTL = 19,
+	EA_EPOLL_WAIT = 20,
+	EA_SENDMSG = 21,
+	EA_RECVMSG = 22,
+	EA_UNLINK = 23,
+	EA_UNLINKAT = 24,
+	EA_CHMOD = 25,
+	EA_FCHMODAT = 26,
+	EA_FCHMOD = 27,
+	EA_SETNS = 28,
+	EA_UNSHARE = 29,
+	EA_IO_URING_SETUP = 30,
+	EA_PIDFD_GETFD = 31,
+	EA_EXEC = 32,
+	EA_FORK = 33,
+	EA_EXIT = 34,
+	EA_SIGNAL = 35,
+	EA_RENAME = 36,
+	EA_TCP_STATE = 37,
+};
+
+/* Bits of ea_record.flags. */
+#define EA_FAULT 1     /* some user memory could not be read */
+#define EA_TRUNCATED 2 /* there was more than the payload holds */
+
+#define EA_FRAME_COUNT 16
+#define EA_DATA_SIZE 128 /* at most: an address, an option's value, descriptors of SCM_RIGHTS */
+#define EA_PATH_SIZE 512
+#define EA_COMM_SIZE 16
+#define EA_FILENAME_SIZE 240
+#define EA_ARGV_SIZE 768
+
+struct ea_record {
+	u64 ts_ns; /* CLOCK_MONOTONIC */
+	s64 ret;
+	u64 stack;  /* names a stack within the process; 0 if none was taken */
+	u32 run;    /* serial number of the run that the process belongs to */
+	u32 seq;    /* counts the records of this run on this CPU, from 1 */
+	u32 pid;
+	u32 tid;
+	u16 cpu;
+	u8 type;    /* enum ea_type */
+	u8 flags;
+	u16 frames; /* how many struct ea_frame follow */
+	u16 length; /* bytes of payload after them */
+	u32 args[6];
+};
+
+/* struct bpf_stack_build_id of the kernel */
+struct ea_frame {
+	s32 status; /* 1: build id and offset; 2: only the address */
+	u8 build_id[20];
+	u64 offset;
+};
+
+/* The payload of EA_EXEC, as far as the arguments reach. */
+struct ea_exec {
+	u8 comm[EA_COMM_SIZE];
+	u8 filename[EA_FILENAME_SIZE];
+	u8 argv[EA_ARGV_SIZE];
+};
+
+/* Where a record is put together. */
+struct ea_draft {
+	struct ea_record record;
+	union {
+		struct {
+			struct ea_frame frames[EA_FRAME_COUNT];
+			u8 data[EA_DATA_SIZE]; /* begins earlier if there are fewer frames */
+		};
+		u8 path[EA_PATH_SIZE];
+		struct ea_exec exec;
+	};
+};
+
+/* One per run and CPU, read by user space. */
+struct ea_counters {
+	u64 emitted;       /* records that were to be written */
+	u64 dropped;       /* of these: the ring was full, or a map that the record depends on */
+	u64 marked;        /* execs that carried the run id */
+	u64 registrations; /* successful EPOLL_CTL_ADD */
+};
+
+/* Key of the map of armed runs: the run id, 16 hexadecimal digits. */
+struct ea_run_id {
+	u64 head;
+	u64 tail;
+};
+
+/* Value of the map of marked processes. */
+struct ea_target {
+	u32 run;
+	u32 images;  /* execs so far: a stack's name is valid within one image */
+	u32 epolls;  /* epoll instances made so far */
+	u32 started; /* threads since the last exec, and how many of them are gone */
+	u32 exited;
+};
+
+struct ea_wait_key {
+	u32 tid;
+	u32 epfd;
+};
+
+struct ea_stack_key {
+	u64 hash;
+	u64 pid;
+};
+
+#endif

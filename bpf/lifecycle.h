@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel tells about processes and threads, and the first wait on an epoll instance.
+ *
+ * Fields of named tracepoints are read at the offsets that the running kernel publishes in
+ * tracefs; user space passes them as EA_AT_<tracepoint>_<field>.
+ */
+#ifndef EA_LIFECYCLE_H
+#define EA_LIFECYCLE_H
+
+#define EA_FIELD(type, context, offset) (*(type *)((u8 *)(context) + (offset)))
+
+#define EA_MAX_ENVIRONMENT 512
+#define EA_MAX_AUXV 40
+#define EA_AT_EXECFN 31
+#define EA_CLONE_THREAD 0x10000
+#define EA_TCP_LISTEN 10
+
+/* "ENVOYASSERT_RUN=" as two little-endian words */
+#define EA_VARIABLE_HEAD 0x535341594f564e45ULL
+#define EA_VARIABLE_TAIL 0x3d4e55525f545245ULL
+
+BPF_TABLE("lru_hash", struct ea_wait_key, u64, waits, 16384);
+
+/*
+ * The stack of a new image: argc, argv[], NULL, envp[], NULL, auxv[]; the strings of argv lie in
+ * one block that ends where those of envp begin.
+ */
+struct ea_image {
+	u64 argc;
+	u64 argv; /* address of the first argument's text */
+	u64 envp; /* address of the first variable's text */
+	u64 next; /* address of the pointer after the one that was read last */
+};
+
+/* Look for the run id among the variables; return the armed run's number or 0. */
+static __always_inline u32 ea_find_run(struct ea_image *image)
+{
+	u64 at = image->next;
+	u64 text[4]; /* 16 bytes of name and sign, 16 of run id */
+	struct ea_run_id id;
+	u32 *run;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < EA_MAX_ENVIRONMENT; i++) {
+		u64 variable;
+
+		if (bpf_probe_read_user(&variable, sizeof(variable), (void *)at) || !variable)
+			return 0;
+		at += sizeof(variable);
+		if (bpf_probe_read_user(text, sizeof(text), (void *)variable))
+			continue;
+		if (text[0] == EA_VARIABLE_HEAD && text[1] == EA_VARIABLE_TAIL)
+			goto found;
+	}
+	return 0;
+found:
+	image->next = at;
+	id.head = text[2];
+	id.tail = text[3];
+	run = runs.lookup(&id);
+	return run ? *run : 0;
+}
+
+/* Return the address of the text that was passed to execve, or 0. */
+static __always_inline u64 ea_find_filename(u64 at)
+{
+	u64 pair[2];
+	u64 pointer;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < EA_MAX_ENVIRONMENT; i++) {
+		if (bpf_probe_read_user(&pointer, sizeof(pointer), (void *)at))
+			return 0;
+		at += sizeof(pointer);
+		if (!pointer)
+			break;
+	}
+#pragma clang loop unroll(disable)
+	for (i = 0; i < EA_MAX_AUXV; i++) {
+		if (bpf_probe_read_user(pair, sizeof(pair), (void *)at) || !pair[0])
+			return 0;
+		if (pair[0] == EA_AT_EXECFN)
+			return pair[1];
+		at += sizeof(pair);
+	}
+	return 0;
+}
+
+static __always_inline void ea_record_exec(u32 run, const struct ea_image *image)
+{
+	struct ea_draft *draft = ea_begin(EA_DRAFT_EXEC, run, EA_EXEC, 0);
+	u64 size = image->envp - image->argv;
+	u64 filename;
+
+	if (!draft)
+		return;
+	bpf_get_current_comm(draft->exec.comm, sizeof(draft->exec.comm));
+	draft->record.args[0] = image->argc;
+	draft->exec.filename[0] = 0;
+	filename = ea_find_filename(image->next);
+	if (!filename ||
+	    bpf_probe_read_user_str(draft->exec.filename, sizeof(draft->exec.filename),
+				    (void *)filename) < 0)
+		draft->record.flags |= EA_FAULT;
+	if (size > sizeof(draft->exec.argv)) {
+		size = sizeof(draft->exec.argv);
+		draft->record.flags |= EA_TRUNCATED;
+	}
+	if (!ea_read_user(&draft->record, draft->exec.argv, size, image->argv))
+		size = 0;
+	ea_end(draft, 0, sizeof(draft->exec) - sizeof(draft->exec.argv) + size);
+}
+
+/* raw tracepoint: the new image is in place, its stack holds arguments and environment */
+int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	u64 regs = ea_current_registers();
+	struct ea_target target = {.started = 1};
+	struct ea_target *old;
+	struct ea_image image = {};
+	struct ea_counters *count;
+	u64 sp = 0;
+
+	if (!ea_any_armed() || bpf_probe_read_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
+		return 0;
+	bpf_probe_read_user(&image.argc, sizeof(image.argc), (void *)sp);
+	bpf_probe_read_user(&image.argv, sizeof(image.argv), (void *)(sp + 8));
+	image.next = sp + 8 * (image.argc + 2);
+	bpf_probe_read_user(&image.envp, sizeof(image.envp), (void *)image.next);
+
+	old = ea_current_target();
+	if (old) {
+		target.run = old->run;
+		target.images = old->images;
+		target.epolls = old->epolls + 1;
+	}
+	{
+		struct ea_image scan = image;
+		u32 run = ea_find_run(&scan);
+
+		if (run) {
+			target.run = run;
+			image.next = scan.next;
+			count = ea_counters_of(run);
+			if (count)
+				count->marked++;
+		}
+	}
+	if (!target.run)
+		return 0;
+	target.images++;
+	if (targets.update(&pid, &target))
+		ea_lose(target.run);
+	ea_record_exec(target.run, &image);
+	return 0;
+}
+
+/* Whether the task that current is making shares its process: by the flags of its clone call. */
+static __always_inline bool ea_makes_thread(void)
+{
+	struct ea_call call;
+	u64 flags = EA_CLONE_THREAD; /* made by another call: a worker of the kernel's own */
+
+	if (!ea_read_call(&call, ea_current_registers()))
+		return true;
+	if (call.nr == EA_NR_CLONE)
+		flags = call.args[0];
+	else if (call.nr == EA_NR_CLONE3)
+		bpf_probe_read_user(&flags, sizeof(flags), (void *)call.args[0]);
+	else if (call.nr == EA_NR_FORK || call.nr == EA_NR_VFORK)
+		flags = 0;
+	return flags & EA_CLONE_THREAD;
+}
+
+/* sched:sched_process_fork, before the child runs */
+int ea_process_fork(void *ctx)
+{
+	struct ea_target *parent = ea_current_target();
+	u32 child = EA_FIELD(u32, ctx, EA_AT_FORK_CHILD_PID);
+	struct ea_draft *draft;
+	bool thread;
+
+	if (!parent)
+		return 0;
+	thread = ea_makes_thread();
+	if (thread) {
+		__sync_fetch_and_add(&parent->started, 1);
+	} else {
+		struct ea_target target = {
+			.run = parent->run, .images = parent->images, .started = 1};
+
+		if (targets.update(&child, &target))
+			ea_lose(parent->run);
+	}
+	draft = ea_begin(EA_DRAFT_FORK, parent->run, EA_FORK, 0);
+	if (!draft)
+		return 0;
+	draft->record.args[0] = thread ? draft->record.pid : child;
+	draft->record.args[1] = child;
+	draft->record.args[2] = thread;
+	ea_end(draft, 0, 0);
+	return 0;
+}
+
+/* raw tracepoint, once per thread */
+int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_target *target = ea_current_target();
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct ea_call call = {};
+	struct ea_draft *draft;
+	bool last = false, read;
+	u32 run;
+
+	if (!target)
+		return 0;
+	run = target->run;
+	__sync_fetch_and_add(&target->exited, 1);
+	/* Threads may end at the same time: the one that removes the mark is the last. */
+	if (target->exited == target->started)
+		last = targets.delete(&pid) == 0;
+	read = ea_read_call(&call, ea_current_registers());
+	draft = ea_begin(EA_DRAFT_EXIT, run, EA_EXIT, 0);
+	if (!draft)
+		return 0;
+	if (read && (call.nr == EA_NR_EXIT_GROUP || call.nr == EA_NR_EXIT)) {
+		draft->record.args[0] = 1;
+		draft->record.args[1] = (u8)call.args[0];
+	}
+	draft->record.args[2] = last;
+	ea_end(draft, 0, 0);
+	return 0;
+}
+
+/* signal:signal_deliver */
+int ea_signal_deliver(void *ctx)
+{
+	struct ea_target *target = ea_current_target();
+	struct ea_draft *draft;
+
+	if (!target || EA_FIELD(u64, ctx, EA_AT_SIGNAL_HANDLER))
+		return 0;
+	draft = ea_begin(EA_DRAFT_SIGNAL, target->run, EA_SIGNAL, 0);
+	if (!draft)
+		return 0;
+	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_SIGNAL_NUMBER);
+	ea_end(draft, 0, 0);
+	return 0;
+}
+
+/* task:task_rename, current gives a task of its process (or itself) a name */
+int ea_task_rename(void *ctx)
+{
+	struct ea_target *target = ea_current_target();
+	struct ea_draft *draft;
+
+	if (!target)
+		return 0;
+	draft = ea_begin(EA_DRAFT_RENAME, target->run, EA_RENAME, 0);
+	if (!draft)
+		return 0;
+	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_RENAME_TID);
+	bpf_probe_read_kernel(draft->frames, EA_COMM_SIZE, (u8 *)ctx + EA_AT_RENAME_NAME);
+	ea_end(draft, 0, EA_COMM_SIZE);
+	return 0;
+}
+
+/* sock:inet_sock_set_state, into or out of LISTEN, which happens in the caller's own context */
+int ea_tcp_state(void *ctx)
+{
+	u32 old = EA_FIELD(u32, ctx, EA_AT_TCP_OLD);
+	u32 new = EA_FIELD(u32, ctx, EA_AT_TCP_NEW);
+	struct ea_target *target;
+	struct ea_draft *draft;
+	u64 sk;
+
+	if (old != EA_TCP_LISTEN && new != EA_TCP_LISTEN)
+		return 0;
+	target = ea_current_target();
+	if (!target)
+		return 0;
+	draft = ea_begin(EA_DRAFT_TCP, target->run, EA_TCP_STATE, 0);
+	if (!draft)
+		return 0;
+	sk = EA_FIELD(u64, ctx, EA_AT_TCP_SOCKET);
+	draft->record.args[0] = sk;
+	draft->record.args[1] = sk >> 32;
+	draft->record.args[2] = old;
+	draft->record.args[3] = new;
+	draft->record.args[4] = EA_FIELD(u16, ctx, EA_AT_TCP_PORT);
+	ea_end(draft, 0, 0);
+	return 0;
+}
+
+/*
+ * syscalls:sys_enter_epoll_wait, epoll_pwait and epoll_pwait2: at entry, because a thread may wait
+ * for as long as it lives. Once per thread and descriptor, and again after the process has made
+ * another epoll instance, which may have got the same number.
+ */
+int ea_epoll_wait(void *ctx)
+{
+	struct ea_target *target = ea_current_target();
+	struct ea_wait_key key = {};
+	struct ea_draft *draft;
+	u64 now, *before;
+
+	if (!target)
+		return 0;
+	key.tid = bpf_get_current_pid_tgid();
+	key.epfd = EA_FIELD(u64, ctx, EA_AT_EPOLL_EPFD);
+	now = (u64)target->run << 32 | target->epolls;
+	before = waits.lookup(&key);
+	if (before && *before == now)
+		return 0;
+	draft = ea_begin(EA_DRAFT_EPOLL, target->run, EA_EPOLL_WAIT, 0);
+	if (!draft)
+		return 0;
+	draft->record.args[0] = key.epfd;
+	if (ea_end(draft, 0, 0)) /* otherwise the next wait tries again */
+		waits.update(&key, &now);
+	return 0;
+}
+
+#endif

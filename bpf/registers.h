@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A system call's number and arguments from the registers that the kernel saved at its entry.
+ * They are still there at its exit, unchanged for every call that is recorded here. The offsets
+ * are those of struct pt_regs, which is part of each architecture's user interface (ptrace).
+ */
+#ifndef EA_REGISTERS_H
+#define EA_REGISTERS_H
+
+struct ea_call {
+	u64 nr;
+	u64 args[6];
+};
+
+#if defined(__x86_64__)
+
+#define EA_USER_SP 152
+
+/* Return false for a 32-bit call: its numbers mean other calls. */
+static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
+{
+	u64 raw[11]; /* r10 r9 r8 ax cx dx si di orig_ax ip cs */
+
+	if (bpf_probe_read_kernel(raw, sizeof(raw), (void *)(regs + 56)))
+		return false;
+	call->nr = raw[8];
+	call->args[0] = raw[7];
+	call->args[1] = raw[6];
+	call->args[2] = raw[5];
+	call->args[3] = raw[0];
+	call->args[4] = raw[2];
+	call->args[5] = raw[1];
+	return (u16)raw[10] != 0x23;
+}
+
+#elif defined(__aarch64__)
+
+#define EA_USER_SP 248
+
+static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
+{
+	u64 raw[2]; /* orig_x0, syscallno */
+
+	if (bpf_probe_read_kernel(raw, sizeof(raw), (void *)(regs + 272)) ||
+	    bpf_probe_read_kernel(&call->args[1], 5 * sizeof(u64), (void *)(regs + 8)))
+		return false;
+	call->nr = (u32)raw[1];
+	call->args[0] = raw[0];
+	return true;
+}
+
+#else
+#error "envoyassert: only x86-64 and arm64 are supported"
+#endif
+
+/* Called by number: bcc before 0.24 has no names for them. Both need Linux 5.15 and BTF. */
+static void *(*ea_current_task)(void) = (void *)158;     /* bpf_get_current_task_btf */
+static void *(*ea_task_registers)(void *) = (void *)175; /* bpf_task_pt_regs */
+
+static __always_inline u64 ea_current_registers(void)
+{
+	return (u64)ea_task_registers(ea_current_task());
+}
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System calls, recorded at their exit.
+ *
+ * `classes` says what to do with a call number: 0 ignores it, otherwise an ea_type. The numbers
+ * differ between architectures and are filled in from user space.
+ */
+#ifndef EA_SYSCALLS_H
+#define EA_SYSCALLS_H
+
+#define EA_MAX_SYSCALL 512
+#define EA_F_DUPFD 0
+#define EA_F_DUPFD_CLOEXEC 1030
+#define EA_EPOLL_CTL_ADD 1
+#define EA_SOL_SOCKET 1
+#define EA_SCM_RIGHTS 1
+#define EA_MSG_CTRUNC 8
+#define EA_MAX_CMSGS 4
+
+BPF_ARRAY(classes, u32, EA_MAX_SYSCALL);
+
+/* struct user_msghdr of the kernel, part of its user interface (recvmsg(2)) */
+struct ea_msghdr {
+	u64 name;
+	u32 name_length;
+	u32 pad0;
+	u64 iov;
+	u64 iov_count;
+	u64 control;
+	u64 control_length;
+	u32 flags;
+	u32 pad1;
+};
+
+struct ea_cmsghdr {
+	u64 length;
+	s32 level;
+	s32 type;
+};
+
+/* bind, connect: address and length are inputs. accept, getsockname: outputs, valid on success. */
+static __always_inline u64 ea_read_address(struct ea_record *record, const struct ea_call *call,
+					   u8 *data)
+{
+	bool input = record->type == EA_BIND || record->type == EA_CONNECT;
+	u32 length = call->args[2];
+	u64 size;
+
+	if (!input) {
+		length = 0;
+		if (record->ret < 0 || !call->args[1] || !call->args[2] ||
+		    !ea_read_user(record, &length, sizeof(length), call->args[2]))
+			return 0;
+	}
+	size = length;
+	if (size > EA_DATA_SIZE)
+		size = EA_DATA_SIZE;
+	return size && ea_read_user(record, data, size, call->args[1]) ? size : 0;
+}
+
+/* The value goes into the last two arguments if it fits, into the payload otherwise. */
+static __always_inline u64 ea_read_option(struct ea_record *record, const struct ea_call *call,
+					  u8 *data)
+{
+	u64 size = (u32)call->args[4];
+
+	record->args[3] = size;
+	if (size <= 8) {
+		if (size && !ea_read_user(record, &record->args[4], size, call->args[3]))
+			record->args[4] = record->args[5] = 0;
+		return 0;
+	}
+	if (size > EA_DATA_SIZE) {
+		size = EA_DATA_SIZE;
+		record->flags |= EA_TRUNCATED;
+	}
+	return ea_read_user(record, data, size, call->args[3]) ? size : 0;
+}
+
+/* Read the descriptors that travel with a message; the second argument says if there are any. */
+static __always_inline u64 ea_read_rights(struct ea_record *record, const struct ea_call *call,
+					  u8 *data)
+{
+	struct ea_msghdr message;
+	struct ea_cmsghdr header;
+	u64 position = 0, found = 0, size = 0;
+	int i;
+
+	record->args[1] = 0;
+	if (record->ret < 0 && record->type == EA_RECVMSG)
+		return 0;
+	if (bpf_probe_read_user(&message, sizeof(message), (void *)call->args[1]) ||
+	    !message.control)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < EA_MAX_CMSGS; i++) {
+		if (position + sizeof(header) > message.control_length)
+			break;
+		if (bpf_probe_read_user(&header, sizeof(header),
+					(void *)(message.control + position)) ||
+		    header.length < sizeof(header))
+			break;
+		if (header.level == EA_SOL_SOCKET && header.type == EA_SCM_RIGHTS) {
+			found = message.control + position + sizeof(header);
+			size = header.length - sizeof(header);
+			break;
+		}
+		position += (header.length + 7) & ~7ULL;
+	}
+	record->args[1] = found != 0;
+	if (!found)
+		return 0;
+	if ((record->type == EA_RECVMSG && message.flags & EA_MSG_CTRUNC) || size > EA_DATA_SIZE)
+		record->flags |= EA_TRUNCATED;
+	if (size > EA_DATA_SIZE)
+		size = EA_DATA_SIZE;
+	return ea_read_user(record, data, size, found) ? size : 0;
+}
+
+static __always_inline u64 ea_read_path(struct ea_record *record, u8 *path, u64 from)
+{
+	long length = bpf_probe_read_user_str(path, EA_PATH_SIZE, (void *)from);
+
+	if (length <= 0 || length > EA_PATH_SIZE) {
+		record->flags |= EA_FAULT;
+		return 0;
+	}
+	if (length == EA_PATH_SIZE)
+		record->flags |= EA_TRUNCATED;
+	return length;
+}
+
+/* raw tracepoint: arguments are the saved registers and the return value */
+int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_target *target = ea_current_target();
+	struct ea_stack_key key = {};
+	struct ea_counters *count;
+	struct ea_record *record;
+	struct ea_draft *draft;
+	struct ea_call call;
+	u64 frames = 0, length = 0;
+	s64 ret = ctx->args[1];
+	u32 nr;
+	u32 *class;
+
+	if (!target || !ea_read_call(&call, ctx->args[0]) || call.nr >= EA_MAX_SYSCALL)
+		return 0;
+	nr = call.nr;
+	class = classes.lookup(&nr);
+	if (!class || !*class)
+		return 0;
+	/* Interrupted: the kernel restarts the call, which then has another exit, or gives EINTR. */
+	if (ret <= -512 && ret >= -516)
+		return 0;
+	if (*class == EA_FCNTL && (u32)call.args[1] != EA_F_DUPFD &&
+	    (u32)call.args[1] != EA_F_DUPFD_CLOEXEC)
+		return 0;
+	draft = ea_begin(EA_DRAFT_SYSCALL, target->run, *class, ret);
+	if (!draft)
+		return 0;
+	record = &draft->record;
+	record->args[0] = call.args[0];
+	record->args[1] = call.args[1];
+	record->args[2] = call.args[2];
+
+	switch (*class) {
+	case EA_BIND:
+		frames = ea_take_stack(ctx, draft, target->images, &key);
+		length = ea_read_address(record, &call, (u8 *)draft->frames + frames);
+		break;
+	case EA_SOCKET:
+	case EA_LISTEN:
+	case EA_DUP:
+	case EA_DUP2:
+	case EA_DUP3:
+	case EA_FCNTL:
+		frames = ea_take_stack(ctx, draft, target->images, &key);
+		break;
+	case EA_ACCEPT4:
+		record->args[3] = call.args[3];
+		/* fall through */
+	case EA_ACCEPT:
+	case EA_CONNECT:
+	case EA_GETSOCKNAME:
+		length = ea_read_address(record, &call, (u8 *)draft->frames);
+		break;
+	case EA_SETSOCKOPT:
+		length = ea_read_option(record, &call, (u8 *)draft->frames);
+		break;
+	case EA_EPOLL_CTL:
+		if (call.args[3])
+			ea_read_user(record, &record->args[3], sizeof(u32), call.args[3]);
+		count = ea_counters_of(target->run);
+		if (count && ret == 0 && (u32)call.args[1] == EA_EPOLL_CTL_ADD)
+			count->registrations++;
+		break;
+	case EA_EPOLL_CREATE:
+	case EA_EPOLL_CREATE1:
+		if (ret >= 0)
+			__sync_fetch_and_add(&target->epolls, 1);
+		break;
+	case EA_SOCKETPAIR:
+		if (ret == 0)
+			ea_read_user(record, &record->args[4], 2 * sizeof(u32), call.args[3]);
+		break;
+	case EA_SENDMSG:
+	case EA_RECVMSG:
+		length = ea_read_rights(record, &call, (u8 *)draft->frames);
+		if (!record->args[1])
+			return 0;
+		break;
+	case EA_UNLINK:
+	case EA_CHMOD:
+		length = ea_read_path(record, draft->path, call.args[0]);
+		break;
+	case EA_UNLINKAT:
+	case EA_FCHMODAT:
+		length = ea_read_path(record, draft->path, call.args[1]);
+		break;
+	}
+	if (ea_end(draft, frames, length) && frames)
+		ea_remember_stack(&key);
+	return 0;
+}
+
+#endif

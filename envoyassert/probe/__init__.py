@@ -1,0 +1,30 @@
+"""The eBPF probe: load it once, arm it for a run, start Envoy with the run id, drain, look.
+
+    with Probe.load() as probe, probe.arm(new_run_id()) as arm:
+        ...  # start a process with ENVOYASSERT_RUN=<arm.run_id> first in its environment
+        arm.drain(deadline_s=2.0)
+        events = arm.snapshot().events
+
+Importing this package does not import bcc; loading the probe does.
+"""
+
+from envoyassert.probe.live import (
+    RUN_ID_VARIABLE,
+    Arm,
+    Probe,
+    ProbeSnapshot,
+    RunCounters,
+    new_run_id,
+)
+from envoyassert.probe.machine import Capability, probe_capability
+
+__all__ = [
+    "RUN_ID_VARIABLE",
+    "Arm",
+    "Capability",
+    "Probe",
+    "ProbeSnapshot",
+    "RunCounters",
+    "new_run_id",
+    "probe_capability",
+]

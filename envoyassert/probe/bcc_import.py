@@ -1,0 +1,116 @@
+"""Import the distribution's bcc into any interpreter.
+
+bcc is pure Python over `libbcc.so` and is published by distributions alone. It is loaded from its
+own directory, so that nothing else of the distribution's packages becomes visible to a virtual
+environment. The package named `bcc` on PyPI is an unrelated numeric library.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from envoyassert.errors import ProbeUnavailableError
+
+INSTALL_REMEDY = (
+    "install the distribution's package: apt install python3-bpfcc "
+    "(Debian, Ubuntu), dnf install python3-bcc (Fedora); it is not on PyPI"
+)
+WRONG_REMEDY = (
+    "pip uninstall bcc, then install the distribution's package: "
+    "apt install python3-bpfcc (Debian, Ubuntu), dnf install python3-bcc (Fedora)"
+)
+
+#: Where distributions install Python packages of their own.
+_PATTERNS = (
+    "/usr/lib/python3/dist-packages",
+    "/usr/lib/python3.*/site-packages",
+    "/usr/lib/python3.*/dist-packages",
+    "/usr/local/lib/python3.*/dist-packages",
+)
+
+
+def _distribution_dirs() -> list[Path]:
+    found: list[Path] = []
+    for pattern in _PATTERNS:
+        found.extend(sorted(Path("/").glob(pattern.lstrip("/")), reverse=True))
+    return found
+
+
+def _is_bpf_compiler_collection(package: Path) -> bool:
+    return (package / "libbcc.py").is_file() and (package / "table.py").is_file()
+
+
+def _importable_bcc() -> Path | None:
+    """Return the directory of the `bcc` that a plain import would take, or None."""
+    try:
+        spec = importlib.util.find_spec("bcc")
+    except (ValueError, ModuleNotFoundError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent
+
+
+def find_bcc(directories: Iterable[Path] | None = None) -> Path:
+    """Return the directory of the package `bcc`.
+
+    Args:
+        directories: where to look besides this interpreter's own path; the distributions' places
+            if None.
+
+    Raises:
+        ProbeUnavailableError: there is none, or PyPI's unrelated one is in the way.
+    """
+    plain = _importable_bcc()
+    if plain is not None:
+        if _is_bpf_compiler_collection(plain):
+            return plain
+        raise ProbeUnavailableError(
+            f"the package `bcc` in {plain} is not the BPF Compiler Collection but PyPI's "
+            "unrelated package of that name",
+            WRONG_REMEDY,
+        )
+    for directory in _distribution_dirs() if directories is None else directories:
+        if _is_bpf_compiler_collection(directory / "bcc"):
+            return directory / "bcc"
+    raise ProbeUnavailableError(
+        "the BPF Compiler Collection's Python package `bcc` is not installed", INSTALL_REMEDY
+    )
+
+
+def import_bcc() -> ModuleType:
+    """Import the distribution's bcc and return it.
+
+    Raises:
+        ProbeUnavailableError: it is absent, it is the wrong one, or it cannot be imported here.
+    """
+    package = find_bcc()
+    loaded = sys.modules.get("bcc")
+    if loaded is not None:
+        return loaded
+    spec = importlib.util.spec_from_file_location(
+        "bcc", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bcc"] = module
+    try:
+        with warnings.catch_warnings():
+            # bcc's sources have escape sequences that Python 3.12 warns about.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            spec.loader.exec_module(module)
+    except (ImportError, OSError, SyntaxError, AttributeError) as error:
+        for name in [name for name in sys.modules if name == "bcc" or name.startswith("bcc.")]:
+            del sys.modules[name]
+        raise ProbeUnavailableError(
+            f"bcc in {package} cannot be imported by Python {sys.version.split()[0]}: {error}",
+            "install the library that it needs (libbpfcc, libbcc) or a newer bcc",
+        ) from error
+    return module

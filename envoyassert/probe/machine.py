@@ -1,0 +1,120 @@
+"""Whether this machine can run the probe: cheap checks, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from envoyassert.errors import ProbeUnavailableError
+from envoyassert.probe.bcc_import import find_bcc
+from envoyassert.probe.source import source_dir
+from envoyassert.probe.syscall_numbers import recorded_calls
+from envoyassert.probe.tracepoints import field_offsets, tracefs_dir
+
+_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+_OLDEST_KERNEL = (5, 15)
+_BTF = Path("/sys/kernel/btf/vmlinux")
+
+
+class Capability(NamedTuple):
+    """One thing that the probe needs.
+
+    Args:
+        name: what it is.
+        ok: whether it is there.
+        detail: what was found, or what is wrong.
+        remedy: what to do; "" if it is there.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str
+
+
+def _privileges() -> str:
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    held = int(found.group(1), 16) if found else 0
+    remedy = "run as root (sudo); in a container, with --privileged"
+    if os.geteuid() != 0:
+        raise ProbeUnavailableError(
+            f"user id {os.geteuid()} may not attach BPF programs, root may", remedy
+        )
+    if not held >> _CAP_SYS_ADMIN & 1 and not (held >> _CAP_BPF & 1 and held >> _CAP_PERFMON & 1):
+        raise ProbeUnavailableError(
+            "this process is root without the capabilities CAP_BPF and CAP_PERFMON", remedy
+        )
+    return "root with the needed capabilities"
+
+
+def _kernel() -> str:
+    release = platform.release()
+    numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
+    if numbers < _OLDEST_KERNEL:
+        raise ProbeUnavailableError(
+            f"Linux {release} is too old: the probe needs 5.15 (bpf_task_pt_regs)",
+            "use a newer kernel",
+        )
+    return f"Linux {release}"
+
+
+def _btf() -> str:
+    if not _BTF.exists():
+        raise ProbeUnavailableError(
+            f"this kernel does not publish its types ({_BTF} is missing)",
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF, as all distributions' are",
+        )
+    return str(_BTF)
+
+
+def _tracefs() -> str:
+    field_offsets()
+    return str(tracefs_dir())
+
+
+def _program() -> str:
+    recorded_calls()
+    return f"{source_dir()} on {platform.machine()}"
+
+
+def _bcc_version() -> str:
+    package = find_bcc()
+    version = package / "version.py"
+    found = re.search(r"__version__ = '([^']+)'", version.read_text()) if version.exists() else None
+    return f"bcc {found.group(1) if found else '(unknown version)'} in {package}"
+
+
+_CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
+    ("privileges", _privileges),
+    ("kernel", _kernel),
+    ("kernel types (BTF)", _btf),
+    ("tracefs", _tracefs),
+    ("bcc", _bcc_version),
+    ("probe source", _program),
+)
+
+
+def probe_capability() -> list[Capability]:
+    """Return every check of the machine, without loading anything (a few milliseconds)."""
+    capabilities = []
+    for name, check in _CHECKS:
+        try:
+            capabilities.append(Capability(name, True, check(), ""))
+        except ProbeUnavailableError as error:
+            capabilities.append(Capability(name, False, error.message, error.remedy))
+    return capabilities
+
+
+def require() -> None:
+    """Check everything that the probe needs.
+
+    Raises:
+        ProbeUnavailableError: the first thing that is missing.
+    """
+    for _, check in _CHECKS:
+        check()

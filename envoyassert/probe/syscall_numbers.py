@@ -1,0 +1,131 @@
+"""Numbers of the recorded system calls per architecture, and what the probe does with each.
+
+Sources: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux.
+arm64 has no `dup2`, `epoll_create`, `unlink`, `chmod`, `fork` or `vfork`; its C library makes the
+newer calls instead. The arm64 column has not been run on such a machine.
+"""
+
+from __future__ import annotations
+
+import platform
+
+from envoyassert.errors import ProbeUnavailableError
+from envoyassert.wire import TYPES
+
+_X86_64 = {
+    "close": 3,
+    "dup": 32,
+    "dup2": 33,
+    "socket": 41,
+    "connect": 42,
+    "accept": 43,
+    "sendmsg": 46,
+    "recvmsg": 47,
+    "shutdown": 48,
+    "bind": 49,
+    "listen": 50,
+    "getsockname": 51,
+    "socketpair": 53,
+    "setsockopt": 54,
+    "clone": 56,
+    "fork": 57,
+    "vfork": 58,
+    "exit": 60,
+    "fcntl": 72,
+    "unlink": 87,
+    "chmod": 90,
+    "fchmod": 91,
+    "epoll_create": 213,
+    "exit_group": 231,
+    "epoll_ctl": 233,
+    "unlinkat": 263,
+    "fchmodat": 268,
+    "unshare": 272,
+    "accept4": 288,
+    "epoll_create1": 291,
+    "dup3": 292,
+    "setns": 308,
+}
+
+_ARM64 = {
+    "epoll_create1": 20,
+    "epoll_ctl": 21,
+    "dup": 23,
+    "dup3": 24,
+    "fcntl": 25,
+    "unlinkat": 35,
+    "fchmod": 52,
+    "fchmodat": 53,
+    "close": 57,
+    "exit": 93,
+    "exit_group": 94,
+    "unshare": 97,
+    "socket": 198,
+    "socketpair": 199,
+    "bind": 200,
+    "listen": 201,
+    "accept": 202,
+    "connect": 203,
+    "getsockname": 204,
+    "setsockopt": 208,
+    "shutdown": 210,
+    "sendmsg": 211,
+    "recvmsg": 212,
+    "clone": 220,
+    "accept4": 242,
+    "setns": 268,
+}
+
+#: Since Linux 5.0 a new call has one number everywhere.
+_COMMON = {
+    "io_uring_setup": 425,
+    "clone3": 435,
+    "close_range": 436,
+    "pidfd_getfd": 438,
+    "fchmodat2": 452,
+}
+
+_TABLES = {"x86_64": _X86_64 | _COMMON, "aarch64": _ARM64 | _COMMON}
+
+#: Calls whose number the program itself needs; absent ones get a number that no call has.
+_NAMED = ("clone", "clone3", "fork", "vfork", "exit", "exit_group")
+_NO_CALL = 0xFFFF
+
+_ALIASES = {"fchmodat2": "fchmodat"}
+
+
+def _table() -> dict[str, int]:
+    machine = platform.machine()
+    table = _TABLES.get(machine)
+    if table is None:
+        raise ProbeUnavailableError(
+            f"the probe does not know the system calls of {machine}",
+            "run on x86-64 or arm64",
+        )
+    return table
+
+
+def recorded_calls() -> dict[int, int]:
+    """Return the record type (`enum ea_type`) per number of a recorded call.
+
+    Raises:
+        ProbeUnavailableError: unknown architecture.
+    """
+    table = _table()
+    types = {constant: number for number, (constant, _) in TYPES.items()}
+    recorded = {}
+    for call, number in table.items():
+        constant = f"EA_{_ALIASES.get(call, call).upper()}"
+        if constant in types:
+            recorded[number] = types[constant]
+    return recorded
+
+
+def named_calls() -> dict[str, int]:
+    """Return the macros `EA_NR_<CALL>` that the program is compiled with.
+
+    Raises:
+        ProbeUnavailableError: unknown architecture.
+    """
+    table = _table()
+    return {f"EA_NR_{call.upper()}": table.get(call, _NO_CALL) for call in _NAMED}

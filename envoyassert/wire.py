@@ -1,0 +1,534 @@
+"""The binary records of the probe: their layout, and bytes to events.
+
+The ctypes classes are the layout on this side; `static_asserts` turns them into C that is compiled
+together with `bpf/events.h`, so that a difference between the two is refused when the probe is
+loaded, before a wrong byte is decoded. Decoding itself uses precompiled `struct` formats that are
+made from the same classes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import struct
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any
+
+from envoyassert.addresses import Address
+from envoyassert.errors import EnvoyAssertError
+from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.names import (
+    EPOLL_OPS,
+    FCNTL_DUPS,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_TYPE_MASK,
+    SOCKET_TYPES,
+    TCP_STATES,
+    epoll_event_names,
+    family_name,
+    level_name,
+    option_name,
+)
+
+
+class RecordError(EnvoyAssertError):
+    """Bytes that are not a record of this version of the probe."""
+
+
+class Record(ctypes.Structure):
+    """`struct ea_record`: the head of every record."""
+
+    _fields_ = (
+        ("ts_ns", ctypes.c_uint64),
+        ("ret", ctypes.c_int64),
+        ("stack", ctypes.c_uint64),
+        ("run", ctypes.c_uint32),
+        ("seq", ctypes.c_uint32),
+        ("pid", ctypes.c_uint32),
+        ("tid", ctypes.c_uint32),
+        ("cpu", ctypes.c_uint16),
+        ("type", ctypes.c_uint8),
+        ("flags", ctypes.c_uint8),
+        ("frames", ctypes.c_uint16),
+        ("length", ctypes.c_uint16),
+        ("args", ctypes.c_int32 * 6),
+    )
+
+
+class Frame(ctypes.Structure):
+    """`struct ea_frame`: the kernel's `struct bpf_stack_build_id`."""
+
+    _fields_ = (
+        ("status", ctypes.c_int32),
+        ("build_id", ctypes.c_uint8 * 20),
+        ("offset", ctypes.c_uint64),
+    )
+
+
+class Exec(ctypes.Structure):
+    """`struct ea_exec`: the payload of an exec record."""
+
+    _fields_ = (
+        ("comm", ctypes.c_char * 16),
+        ("filename", ctypes.c_char * 240),
+        ("argv", ctypes.c_char * 768),
+    )
+
+
+class Counters(ctypes.Structure):
+    """`struct ea_counters`: one per run and CPU."""
+
+    _fields_ = (
+        ("emitted", ctypes.c_uint64),
+        ("dropped", ctypes.c_uint64),
+        ("marked", ctypes.c_uint64),
+        ("registrations", ctypes.c_uint64),
+    )
+
+
+class Target(ctypes.Structure):
+    """`struct ea_target`: the mark of a process."""
+
+    _fields_ = (
+        ("run", ctypes.c_uint32),
+        ("images", ctypes.c_uint32),
+        ("epolls", ctypes.c_uint32),
+        ("started", ctypes.c_uint32),
+        ("exited", ctypes.c_uint32),
+    )
+
+
+FAULT, TRUNCATED = 1, 2
+
+#: enum ea_type: number and name in the program, name of the event.
+TYPES: dict[int, tuple[str, str]] = {
+    1: ("EA_SOCKET", "socket"),
+    2: ("EA_SOCKETPAIR", "socketpair"),
+    3: ("EA_BIND", "bind"),
+    4: ("EA_CONNECT", "connect"),
+    5: ("EA_LISTEN", "listen"),
+    6: ("EA_ACCEPT", "accept"),
+    7: ("EA_ACCEPT4", "accept4"),
+    8: ("EA_GETSOCKNAME", "getsockname"),
+    9: ("EA_SETSOCKOPT", "setsockopt"),
+    10: ("EA_SHUTDOWN", "shutdown"),
+    11: ("EA_DUP", "dup"),
+    12: ("EA_DUP2", "dup2"),
+    13: ("EA_DUP3", "dup3"),
+    14: ("EA_FCNTL", "fcntl"),
+    15: ("EA_CLOSE", "close"),
+    16: ("EA_CLOSE_RANGE", "close_range"),
+    17: ("EA_EPOLL_CREATE", "epoll_create1"),
+    18: ("EA_EPOLL_CREATE1", "epoll_create1"),
+    19: ("EA_EPOLL_CTL", "epoll_ctl"),
+    20: ("EA_EPOLL_WAIT", "epoll_wait"),
+    21: ("EA_SENDMSG", "sendmsg"),
+    22: ("EA_RECVMSG", "recvmsg"),
+    23: ("EA_UNLINK", "unlink"),
+    24: ("EA_UNLINKAT", "unlinkat"),
+    25: ("EA_CHMOD", "chmod"),
+    26: ("EA_FCHMODAT", "fchmodat"),
+    27: ("EA_FCHMOD", "fchmod"),
+    28: ("EA_SETNS", "setns"),
+    29: ("EA_UNSHARE", "unshare"),
+    30: ("EA_IO_URING_SETUP", "io_uring_setup"),
+    31: ("EA_PIDFD_GETFD", "pidfd_getfd"),
+    32: ("EA_EXEC", "exec"),
+    33: ("EA_FORK", "fork"),
+    34: ("EA_EXIT", "exit"),
+    35: ("EA_SIGNAL", "signal"),
+    36: ("EA_RENAME", "rename"),
+    37: ("EA_TCP_STATE", "tcp_state"),
+}
+
+_LAYOUTS: dict[str, type[ctypes.Structure]] = {
+    "ea_record": Record,
+    "ea_frame": Frame,
+    "ea_exec": Exec,
+    "ea_counters": Counters,
+    "ea_target": Target,
+}
+
+_CODES: dict[type[Any], str] = {
+    ctypes.c_uint8: "B",
+    ctypes.c_uint16: "H",
+    ctypes.c_uint32: "I",
+    ctypes.c_int32: "i",
+    ctypes.c_uint64: "Q",
+    ctypes.c_int64: "q",
+}
+
+
+def _format(layout: type[ctypes.Structure]) -> struct.Struct:
+    """Return the `struct` format of a layout that has no holes; byte arrays become bytes."""
+    codes = []
+    for field in layout._fields_:
+        kind: Any = field[1]
+        if issubclass(kind, ctypes.Array):
+            item = kind._type_
+            one_byte = ctypes.sizeof(item) == 1
+            codes.append(f"{kind._length_}{'s' if one_byte else _CODES[item]}")
+        else:
+            codes.append(_CODES[kind])
+    made = struct.Struct("=" + "".join(codes))
+    if made.size != ctypes.sizeof(layout):
+        raise AssertionError(f"{layout.__name__} has holes: pad it by hand")
+    return made
+
+
+_RECORD = _format(Record)
+_FRAME = _format(Frame)
+_EXEC_HEAD = struct.Struct(f"={Exec.comm.size}s{Exec.filename.size}s")
+_PAIR = struct.Struct("=2i")
+_LONG = struct.Struct("=q")
+_UNSIGNED = 0xFFFFFFFF
+
+#: Run, sequence number and CPU of a record without decoding it.
+ROUTE = struct.Struct(f"={Record.run.offset}xII8xH")
+
+RECORD_SIZE = _RECORD.size
+
+
+def static_asserts() -> str:
+    """Return C text that does not compile unless `bpf/events.h` has this layout."""
+    lines = []
+    for name, layout in _LAYOUTS.items():
+        lines.append(
+            f'_Static_assert(sizeof(struct {name}) == {ctypes.sizeof(layout)}, "size of {name}");'
+        )
+        for field in layout._fields_:
+            member = field[0]
+            descriptor = getattr(layout, member)
+            lines.extend(
+                (
+                    f"_Static_assert(__builtin_offsetof(struct {name}, {member}) == "
+                    f'{descriptor.offset}, "{name}.{member}: offset");',
+                    f"_Static_assert(sizeof(((struct {name} *)0)->{member}) == "
+                    f'{descriptor.size}, "{name}.{member}: size");',
+                )
+            )
+    lines.extend(
+        f'_Static_assert({constant} == {number}, "{constant}");'
+        for number, (constant, _) in TYPES.items()
+    )
+    lines.append(f'_Static_assert(EA_FAULT == {FAULT}, "EA_FAULT");')
+    lines.append(f'_Static_assert(EA_TRUNCATED == {TRUNCATED}, "EA_TRUNCATED");')
+    return "\n".join(lines) + "\n"
+
+
+def _text(data: bytes) -> str:
+    """Return the text up to the first NUL; bytes that are not UTF-8 as escapes."""
+    return data.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+_addresses: dict[bytes, Address | None] = {}
+
+
+def decode_address(data: bytes) -> Address | None:
+    """Return the address in a `struct sockaddr` of exactly its length, None if it is cut short."""
+    if data in _addresses:
+        return _addresses[data]
+    if len(_addresses) > 4096:
+        _addresses.clear()
+    address = _addresses[data] = _decode_address(data)
+    return address
+
+
+def _decode_address(data: bytes) -> Address | None:
+    if len(data) < 2:
+        return None
+    family = int.from_bytes(data[:2], "little")
+    name = family_name(family)
+    if family == 1:
+        if data[2:3] == b"\0":
+            return Address(name, abstract=data[3:].decode("utf-8", "backslashreplace"))
+        return Address(name, path=_text(data[2:]))
+    if family == 2:
+        if len(data) < 8:
+            return None
+        return Address(name, ".".join(map(str, data[4:8])), int.from_bytes(data[2:4], "big"))
+    if family == 10:
+        if len(data) < 24:
+            return None
+        host = str(ipaddress.IPv6Address(data[8:24]))
+        return Address(name, host, int.from_bytes(data[2:4], "big"))
+    return Address(name)
+
+
+_Args = tuple[int, ...]
+_flag_lists: dict[tuple[str, int], list[str]] = {}
+
+_FLAGS: dict[str, dict[int, str]] = {
+    "SOCK": {SOCK_NONBLOCK: "SOCK_NONBLOCK", SOCK_CLOEXEC: "SOCK_CLOEXEC"},
+    "EPOLL": {SOCK_CLOEXEC: "EPOLL_CLOEXEC"},
+    "O": {SOCK_CLOEXEC: "O_CLOEXEC"},
+    "CLOSE_RANGE": {2: "CLOSE_RANGE_UNSHARE", 4: "CLOSE_RANGE_CLOEXEC"},
+}
+
+
+def _flags(prefix: str, value: int) -> list[str]:
+    """Return the names of flags, unknown bits as hex. The list is shared: do not change it."""
+    known = _flag_lists.get((prefix, value))
+    if known is None:
+        if len(_flag_lists) > 4096:
+            _flag_lists.clear()
+        table = _FLAGS[prefix]
+        known = [name for bit, name in table.items() if value & bit]
+        rest = value & _UNSIGNED & ~sum(table)
+        if rest:
+            known.append(hex(rest))
+        _flag_lists[prefix, value] = known
+    return known
+
+
+def _socket_args(args: _Args) -> dict[str, Any]:
+    kind = args[1] & SOCK_TYPE_MASK
+    return {
+        "family": family_name(args[0]),
+        "type": SOCKET_TYPES.get(kind, kind),
+        "flags": _flags("SOCK", args[1] & ~SOCK_TYPE_MASK),
+        "protocol": args[2],
+    }
+
+
+def _socket(args: _Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    return _socket_args(args)
+
+
+def _socketpair(args: _Args, _data: bytes, ret: int) -> dict[str, Any]:
+    return {**_socket_args(args), "fds": [args[4], args[5]] if ret == 0 else []}
+
+
+def _with_address(args: _Args, data: bytes, _ret: int) -> dict[str, Any]:
+    return {"fd": args[0], "address": decode_address(data)}
+
+
+def _accept(args: _Args, data: bytes, _ret: int) -> dict[str, Any]:
+    return {"fd": args[0], "address": decode_address(data), "flags": _flags("SOCK", args[3])}
+
+
+def _setsockopt(args: _Args, data: bytes, _ret: int) -> dict[str, Any]:
+    length = args[3]
+    value: int | str
+    if length == 4:
+        value = args[4]
+    elif length == 8:
+        value = _LONG.unpack(_PAIR.pack(args[4], args[5]))[0]
+    elif 0 <= length < 8:
+        value = _PAIR.pack(args[4], args[5])[:length].hex()
+    else:
+        value = data.hex()
+    level = level_name(args[1])
+    return {
+        "fd": args[0],
+        "level": level,
+        "name": option_name(level, args[2]),
+        "length": length,
+        "value": value,
+    }
+
+
+def _fcntl(args: _Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    return {"fd": args[0], "cmd": FCNTL_DUPS.get(args[1], args[1]), "arg": args[2]}
+
+
+def _close_range(args: _Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    return {
+        "first": args[0] & _UNSIGNED,
+        "last": args[1] & _UNSIGNED,
+        "flags": _flags("CLOSE_RANGE", args[2]),
+    }
+
+
+def _epoll_ctl(args: _Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    return {
+        "epfd": args[0],
+        "op": EPOLL_OPS.get(args[1], args[1]),
+        "fd": args[2],
+        "events": epoll_event_names(args[3] & _UNSIGNED),
+    }
+
+
+def _exec(args: _Args, data: bytes, _ret: int) -> dict[str, Any]:
+    if len(data) < _EXEC_HEAD.size:
+        raise RecordError(f"exec record with a payload of {len(data)} bytes")
+    comm, filename = _EXEC_HEAD.unpack_from(data)
+    argv = data[_EXEC_HEAD.size :].split(b"\0")[:-1]
+    return {
+        "filename": _text(filename),
+        "argv": [_text(item) for item in argv[: max(args[0], 0)]],
+        "name": _text(comm),
+    }
+
+
+def _rights(args: _Args, data: bytes, _ret: int) -> dict[str, Any]:
+    count = len(data) // 4
+    fds = list(struct.unpack_from(f"={count}i", data))
+    return {"fd": args[0], "fds": fds, "truncated": False}
+
+
+def _tcp_state(args: _Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    return {
+        "sk": f"0x{(args[1] & _UNSIGNED) << 32 | args[0] & _UNSIGNED:x}",
+        "old": TCP_STATES.get(args[2], args[2]),
+        "new": TCP_STATES.get(args[3], args[3]),
+        "port": args[4],
+    }
+
+
+_Maker = Callable[[_Args, bytes, int], dict[str, Any]]
+
+_MAKERS: dict[str, _Maker] = {
+    "EA_SOCKET": _socket,
+    "EA_SOCKETPAIR": _socketpair,
+    "EA_BIND": _with_address,
+    "EA_CONNECT": _with_address,
+    "EA_LISTEN": lambda a, d, r: {"fd": a[0], "backlog": a[1]},
+    "EA_ACCEPT": _accept,
+    "EA_ACCEPT4": _accept,
+    "EA_GETSOCKNAME": _with_address,
+    "EA_SETSOCKOPT": _setsockopt,
+    "EA_SHUTDOWN": lambda a, d, r: {
+        "fd": a[0],
+        "how": {0: "SHUT_RD", 1: "SHUT_WR", 2: "SHUT_RDWR"}.get(a[1], a[1]),
+    },
+    "EA_DUP": lambda a, d, r: {"fd": a[0]},
+    "EA_DUP2": lambda a, d, r: {"fd": a[0], "newfd": a[1], "flags": []},
+    "EA_DUP3": lambda a, d, r: {"fd": a[0], "newfd": a[1], "flags": _flags("O", a[2])},
+    "EA_FCNTL": _fcntl,
+    "EA_CLOSE": lambda a, d, r: {"fd": a[0]},
+    "EA_CLOSE_RANGE": _close_range,
+    "EA_EPOLL_CREATE": lambda a, d, r: {"flags": []},
+    "EA_EPOLL_CREATE1": lambda a, d, r: {"flags": _flags("EPOLL", a[0])},
+    "EA_EPOLL_CTL": _epoll_ctl,
+    "EA_EPOLL_WAIT": lambda a, d, r: {"epfd": a[0]},
+    "EA_SENDMSG": _rights,
+    "EA_RECVMSG": _rights,
+    "EA_UNLINK": lambda a, d, r: {"path": _text(d)},
+    "EA_UNLINKAT": lambda a, d, r: {"path": _text(d)},
+    "EA_CHMOD": lambda a, d, r: {"path": _text(d), "mode": a[1]},
+    "EA_FCHMODAT": lambda a, d, r: {"path": _text(d), "mode": a[2]},
+    "EA_FCHMOD": lambda a, d, r: {"fd": a[0], "mode": a[1]},
+    "EA_SETNS": lambda a, d, r: {"fd": a[0], "nstype": a[1]},
+    "EA_UNSHARE": lambda a, d, r: {"flags": a[0] & _UNSIGNED},
+    "EA_IO_URING_SETUP": lambda a, d, r: {},
+    "EA_PIDFD_GETFD": lambda a, d, r: {"fd": a[1]},
+    "EA_EXEC": _exec,
+    "EA_FORK": lambda a, d, r: {"child_pid": a[0], "child_tid": a[1], "thread": bool(a[2])},
+    "EA_EXIT": lambda a, d, r: {"status": a[1] if a[0] else None, "last": bool(a[2])},
+    "EA_SIGNAL": lambda a, d, r: {"number": a[0]},
+    "EA_RENAME": lambda a, d, r: {"tid": a[0], "name": _text(d)},
+    "EA_TCP_STATE": _tcp_state,
+}
+
+_UNKNOWN_RESULT = KERNEL_FACTS | {"epoll_wait"}
+
+#: Indexed by type: name, maker of the arguments, whether there is a result.
+_DECODERS: list[tuple[str, _Maker, bool] | None] = [None] * 256
+for _number, (_constant, _call) in TYPES.items():
+    _DECODERS[_number] = (_call, _MAKERS[_constant], _call not in _UNKNOWN_RESULT)
+
+#: What a fault leaves without a value.
+_FAULTED = ("address", "path", "value")
+
+_order = attrgetter("ts_ns", "cpu", "seq")
+
+
+class Decoder:
+    """Turns the records of one run into events, in as many portions as they come.
+
+    The frames of a stack come with the first record of a process that has it; later records name
+    it. All records fed so far are searched for the frames, in whatever order they came.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._stacks: dict[tuple[int, int], tuple[str, ...]] = {}
+        self._waiting: list[tuple[Event, tuple[int, int]]] = []
+
+    def feed(self, records: Iterable[bytes]) -> None:
+        """Decode more records; afterwards `events` holds all events so far in time order.
+
+        Raises:
+            RecordError: too short, of unknown type, or contradicting its own lengths.
+        """
+        append = self.events.append
+        unpack = _RECORD.unpack_from
+        decoders = _DECODERS
+        for record in records:
+            if len(record) < RECORD_SIZE:
+                raise RecordError(f"a record of {len(record)} bytes; at least {RECORD_SIZE} needed")
+            (ts_ns, ret, stack, _, seq, pid, tid, cpu, kind, flags, frames, length, *args) = unpack(
+                record
+            )
+            decoder = decoders[kind]
+            if decoder is None:
+                raise RecordError(f"a record of unknown type {kind}")
+            call, make, has_result = decoder
+            start = RECORD_SIZE + frames * _FRAME.size
+            if len(record) < start + length:
+                raise RecordError(
+                    f"a {call} record of {len(record)} bytes that claims {start + length}"
+                )
+            made = make(args, record[start : start + length] if length else b"", ret)
+            if flags:
+                if flags & TRUNCATED:
+                    made["truncated"] = True
+                if flags & FAULT:
+                    for name in _FAULTED:
+                        if name in made and not length:
+                            made[name] = None
+            event = Event(
+                ts_ns,
+                pid,
+                tid,
+                call,
+                ret if has_result else None,
+                made,
+                cpu,
+                seq,
+                bool(flags & FAULT),
+            )
+            append(event)
+            if stack:
+                if frames:
+                    self._stacks[pid, stack] = _frames(record, frames)
+                self._waiting.append((event, (pid, stack)))
+        self._name_stacks()
+        self.events.sort(key=_order)
+
+    def _name_stacks(self) -> None:
+        waiting = []
+        for event, key in self._waiting:
+            found = self._stacks.get(key)
+            if found is None:
+                waiting.append((event, key))
+            else:
+                event.stack = found
+        self._waiting = waiting
+
+
+def _frames(record: bytes, count: int) -> tuple[str, ...]:
+    """Return the frames behind the head of a record, innermost first."""
+    area = record[RECORD_SIZE : RECORD_SIZE + count * _FRAME.size]
+    return tuple(
+        f"{build_id.hex()}+0x{offset:x}" if status == 1 else f"ip+0x{offset:x}"
+        for status, build_id, offset in _FRAME.iter_unpack(area)
+        if status in (1, 2)
+    )
+
+
+def decode(records: Iterable[bytes]) -> list[Event]:
+    """Return the events of one run in the order of (ts_ns, cpu, seq).
+
+    Args:
+        records: records of one run as the probe wrote them, in any order.
+
+    Raises:
+        RecordError: bytes that are not a record.
+    """
+    decoder = Decoder()
+    decoder.feed(records)
+    return decoder.events

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 from envoyassert.launch.wheel import cache_dir
 
+_DEADLINE_S = 10.0
 _REPORTED = re.compile(r"version: [0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/\s]*/")
 
 
@@ -28,21 +31,34 @@ def binary_version(binary: Path, build_id: str) -> str:
     known = recall(build_id)
     if known:
         return known
-    try:
-        result = subprocess.run(
-            [str(binary), "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    version = parse_version(result.stdout)
+    version = parse_version(_run_version(binary))
     remember(build_id, version)
     return version
+
+
+def _run_version(binary: Path) -> str:
+    """Return what an executable prints for `--version`, or ""."""
+    try:
+        with subprocess.Popen(
+            [str(binary), "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            try:
+                process.wait(_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                return ""
+            finally:
+                # A wrapper script may have left something that holds the pipe open.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            assert process.stdout is not None
+            # A line or two: the pipe never was full.
+            return process.stdout.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def recall(key: str) -> str:

@@ -1,0 +1,105 @@
+"""Fixtures for tests that start a real Envoy."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from envoyassert.launch.base import LaunchSpec
+from envoyassert.launch.engine import Capability, docker_capability, envoy_capability
+from envoyassert.launch.source import EnvoySource
+from tests.e2e.launching import ADMIN, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
+
+_CAPABILITIES: dict[str, Callable[[], Capability]] = {
+    "docker": functools.cache(docker_capability),
+    "envoy": functools.cache(envoy_capability),
+}
+
+
+@pytest.fixture(autouse=True)
+def _capabilities(request):
+    """Skip what this machine cannot do; fail instead when ENVOYASSERT_REQUIRE names it."""
+    required = os.environ.get("ENVOYASSERT_REQUIRE", "").split(",")
+    for name, ask in _CAPABILITIES.items():
+        if request.node.get_closest_marker(name) is None:
+            continue
+        capability = ask()
+        if not capability.ok:
+            reason = f"{name}: {capability.detail}; remedy: {capability.remedy}"
+            if name in required:
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+@pytest.fixture
+def run_root(monkeypatch, tmp_path_factory) -> Iterator[Path]:
+    """A directory of this test's own, with a short path, that holds all run directories."""
+    tmp_path_factory.getbasetemp()  # chosen before TMPDIR changes
+    base = tempfile.mkdtemp(prefix="ea-", dir="/tmp")
+    monkeypatch.setenv("TMPDIR", base)
+    monkeypatch.setattr(tempfile, "tempdir", base)
+    yield Path(base) / f"envoyassert-{os.getuid()}"
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run(secrets.token_hex(8))
+
+
+@pytest.fixture
+def make_spec(run):
+    """Return a function that makes a LaunchSpec whose process carries the run's id."""
+
+    def make(config: str = "", **fields) -> LaunchSpec:
+        return LaunchSpec(
+            source=fields.pop("source", EnvoySource(version=VERSION)),
+            config_yaml=config or bootstrap(echo_listener()),
+            concurrency=fields.pop("concurrency", 2),
+            env={"ENVOYASSERT_RUN": run.id, **fields.pop("env", {})},
+            admin=fields.pop("admin", ADMIN),
+            **fields,
+        )
+
+    return make
+
+
+@pytest.fixture
+def start_runner(run):
+    """Return a function that starts a Runner; what is left of it is killed afterwards."""
+    started = []
+
+    def start(launcher: str) -> Runner:
+        order = {
+            "launcher": launcher,
+            "version": VERSION,
+            "run": run.id,
+            "config": bootstrap(echo_listener()),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, json.dumps(order)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            pytest.fail(f"the runner ended: {process.communicate()[1]}")
+        return Runner(process, int(line))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

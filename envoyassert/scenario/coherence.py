@@ -1,0 +1,161 @@
+"""What the words of a scenario must have to do with each other, and with their file.
+
+These checks read the data and not the models, so that they are made, and their problems told, also
+where some other part of the file is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+from envoyassert.errors import Problem
+from envoyassert.scenario.source import Document, Path
+from envoyassert.scenario.words import closest, did_you_mean
+
+#: Arguments of Envoy that are set from fields of the scenario.
+_OWN_ARGUMENTS = {
+    "--concurrency": "write envoy.concurrency",
+    "-c": "write envoy.config",
+    "--config-path": "write envoy.config",
+}
+#: Parts of a scenario in which null is a value, not a forgotten one.
+_FREE = (("envoy", "config"), ("envoy", "overlay"), ("envoy", "files"), ("matrix",))
+_PLACEHOLDERS = ("rundir", "concurrency")
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
+
+
+def coherence_problems(document: Document, path: FilePath, known: list[Problem]) -> list[Problem]:
+    """Return the known problems and those that the checks of this module find.
+
+    Args:
+        document: the scenario; its data is a mapping.
+        path: its file.
+        known: problems that were found already; one at the place of a forgotten value is dropped
+            for the better message.
+    """
+    nulls = list(_nulls(document, document.data, ()))
+    places = {(problem.line, problem.column) for problem in nulls}
+    kept = [problem for problem in known if (problem.line, problem.column) not in places]
+    return [
+        *kept,
+        *nulls,
+        *_name(document, path),
+        *_matrix(document),
+        *_when(document),
+        *_arguments(document),
+        *_placeholders(document, document.data.get("envoy"), ("envoy",)),
+    ]
+
+
+def _nulls(document: Document, value: Any, path: Path) -> Iterator[Problem]:
+    """Find keys without a value: they would expect nothing, silently."""
+    if path in _FREE:
+        return
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if member is None:
+                yield document.problem(
+                    (*path, key), f"`{key}` has no value", "give one, or remove the key"
+                )
+            else:
+                yield from _nulls(document, member, (*path, key))
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            if element is None:
+                yield document.problem((*path, index), "an empty item", "remove the dash")
+            else:
+                yield from _nulls(document, element, (*path, index))
+
+
+def _name(document: Document, path: FilePath) -> Iterator[Problem]:
+    name = document.data.get("name")
+    stem = path.name.removesuffix(path.suffix).removesuffix(".envoyassert")
+    if isinstance(name, str) and name != stem:
+        yield document.problem(
+            ("name",),
+            f"the name is `{name}`, but the file is called `{path.name}`",
+            f"write `name: {stem}`, or rename the file",
+            at_value=True,
+        )
+
+
+def _matrix(document: Document) -> Iterator[Problem]:
+    for axis, values in _mapping(document.data.get("matrix")).items():
+        seen: set[str] = set()
+        for index, value in enumerate(values if isinstance(values, list) else []):
+            text = _text(value)
+            if text in seen:
+                yield document.problem(
+                    ("matrix", axis, index), f"`{text}` is given twice", "keep one of the two"
+                )
+            seen.add(text)
+
+
+def _when(document: Document) -> Iterator[Problem]:
+    matrix = _mapping(document.data.get("matrix"))
+    expect = document.data.get("expect")
+    for index, item in enumerate(expect if isinstance(expect, list) else []):
+        for axis, wanted in _mapping(_mapping(item).get("when")).items():
+            place = ("expect", index, "when", axis)
+            if axis not in matrix:
+                yield document.problem(
+                    place,
+                    f"`when` asks for `{axis}`, which is not an axis of the matrix",
+                    did_you_mean(axis, matrix)
+                    or (f"the axes: {', '.join(matrix)}" if matrix else "there is no matrix"),
+                )
+                continue
+            possible = [_text(value) for value in matrix[axis] or ()]
+            for value in wanted if isinstance(wanted, list) else [wanted]:
+                if value is not None and _text(value) not in possible:
+                    yield document.problem(
+                        place,
+                        f"`{axis}` is never `{_text(value)}`",
+                        f"its values: {', '.join(possible)}",
+                        at_value=True,
+                    )
+
+
+def _arguments(document: Document) -> Iterator[Problem]:
+    arguments = _mapping(document.data.get("envoy")).get("args")
+    for index, argument in enumerate(arguments if isinstance(arguments, list) else []):
+        name = argument.partition("=")[0] if isinstance(argument, str) else ""
+        if name in _OWN_ARGUMENTS:
+            yield document.problem(
+                ("envoy", "args", index),
+                f"`{name}` is set from the scenario",
+                _OWN_ARGUMENTS[name],
+            )
+
+
+def _placeholders(document: Document, value: Any, path: Path) -> Iterator[Problem]:
+    """Find misspelt ${rundir} and ${concurrency}; any other ${…} is Envoy's business."""
+    if isinstance(value, str) and "${" in value:
+        for name in _PLACEHOLDER.findall(value):
+            meant = closest(name, _PLACEHOLDERS, cutoff=0.75)
+            if meant is not None and name != meant:
+                yield document.problem(
+                    path,
+                    f"`${{{name}}}` is not known",
+                    f"did you mean `${{{meant}}}`?",
+                    at_value=True,
+                )
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _placeholders(document, member, (*path, key))
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _placeholders(document, element, (*path, index))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

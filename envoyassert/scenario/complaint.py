@@ -1,0 +1,208 @@
+"""Validation errors in the words of the person who wrote the file."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from envoyassert.errors import Problem
+from envoyassert.scenario.expectation import SUBJECTS, Conditional
+from envoyassert.scenario.grammar import FORM, Model
+from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.source import Document, Path
+from envoyassert.scenario.words import MEANING, closest, did_you_mean
+
+_KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping (`key: value`)",
+    "model_type": "a mapping (`key: value`)",
+    "model_attributes_type": "a mapping (`key: value`)",
+    "tuple_type": "a list",
+}
+
+
+def problems_of(error: ValidationError, document: Document) -> list[Problem]:
+    """Return the problems that a failed validation stands for, in no particular order."""
+    return [_problem(dict(fault), document) for fault in error.errors(include_url=False)]
+
+
+def _problem(fault: dict[str, Any], document: Document) -> Problem:
+    location: tuple[str | int, ...] = fault["loc"]
+    path = tuple(part for part in location if not str(part).startswith(FORM) and part != "[key]")
+    kind: str = fault["type"]
+    context: dict[str, Any] = fault.get("ctx", {})
+    value = fault["input"]
+    name = _name(path)
+    if kind == "missing":
+        return document.problem(path[:-1], f"`{path[-1]}` is missing{_inside(path)}")
+    if kind == "extra_forbidden":
+        message, remedy = _unknown_key(location, path)
+        return document.problem(path, message, remedy)
+    if kind == "word":
+        key = context["key"]
+        place = path if key is None else (*path, key)
+        at_value = "[key]" not in location and not context["message"].endswith(f"argument `{key}`")
+        return document.problem(place, context["message"], context["remedy"], at_value=at_value)
+    if kind == "no_subject":
+        message, remedy = _no_subject(value, fault["msg"])
+        return document.problem(path, message, remedy)
+    if kind == "value_error":
+        return document.problem(
+            path, f"{name}: {context['error']}" if path else str(context["error"])
+        )
+    must, remedy = _must(kind, fault, context, value)
+    at_value = "[key]" not in location
+    return document.problem(path, f"{name} must be {must}", remedy, at_value=at_value)
+
+
+def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any) -> tuple[str, str]:
+    """Return what a value must be and is not, to follow "must be", and a remedy or ""."""
+    shown = _shown(value)
+    if kind in _KINDS:
+        remedy = f'quote it: "{shown[1:-1]}"' if kind == "string_type" and _plain(value) else ""
+        return f"{_KINDS[kind]}, not {shown}", remedy
+    if kind == "literal_error":
+        words = re.findall(r"'([^']*)'", str(context["expected"]))
+        known = " or ".join(f"`{word}`" for word in words) or str(context["expected"]).lower()
+        return f"{known}, not {shown}", did_you_mean(str(value), words)
+    if kind == "choice":
+        return f"{fault['msg']}, not {shown}", ""
+    if kind == "string_pattern_mismatch":
+        meaning = MEANING[context["pattern"]]
+        words = re.findall(r"`([a-z_]+)`", meaning)
+        return f"{meaning}, not {shown}", did_you_mean(str(value), words)
+    if kind == "string_too_short":
+        return "text that is not empty", ""
+    if kind == "too_short":
+        count, least = context["actual_length"], context["min_length"]
+        return f"at least {least} item{'s' if least > 1 else ''} long, not {count}", ""
+    bounds = {
+        "greater_than": ("above", "gt"),
+        "greater_than_equal": ("at least", "ge"),
+        "less_than_equal": ("at most", "le"),
+    }
+    if kind in bounds:
+        words_, key = bounds[kind]
+        return f"{words_} {context[key]}, not {shown}", ""
+    return f"something else: {fault['msg']}", ""
+
+
+def _unknown_key(location: tuple[str | int, ...], path: Path) -> tuple[str, str]:
+    key = str(path[-1])
+    model = _model_at(location[:-1])
+    known = list(model.model_fields)
+    parent = _name(path[:-1]) if path[:-1] else "a scenario"
+    if issubclass(model, Conditional):
+        subject = next((word for word in SUBJECTS if word in known), "")
+        if key in SUBJECTS:
+            return (
+                f"one expectation is about `{subject}` and about `{key}`",
+                f"begin another item: `- {key}: …`",
+            )
+        parent = f"an expectation about `{subject}`"
+    remedy = did_you_mean(key, known)
+    if not remedy:
+        owner = _owner(key, model)
+        if owner:
+            remedy = f"it belongs into `{owner}`"
+    listed = f"keys: {', '.join(known)}"
+    return f"`{key}` is not a key of {parent}", f"{remedy} {listed}" if remedy else listed
+
+
+def _owner(key: str, model: type[BaseModel]) -> str:
+    """Return the one member of the model whose own keys include `key`, or ""."""
+    owners = [
+        name
+        for name, field in model.model_fields.items()
+        for member in _models_in(field.annotation)
+        if key in member.model_fields
+    ]
+    return owners[0] if len(set(owners)) == 1 else ""
+
+
+def _no_subject(value: Any, message: str) -> tuple[str, str]:
+    if not isinstance(value, dict):
+        return f"an expectation must be a mapping, not {_shown(value)}", f"begin with {_subjects()}"
+    for key in value:
+        meant = closest(key, SUBJECTS, cutoff=0.7)
+        if meant is not None:
+            return f"`{key}` is not what an expectation can be about", f"did you mean `{meant}`?"
+    return message, "begin the item with it: `- listener: {port: …}`"
+
+
+def _subjects() -> str:
+    return ", ".join(f"`{subject}`" for subject in SUBJECTS)
+
+
+def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
+    """Return the model that a location is in.
+
+    A form names its model; between forms the fields' annotations lead from model to model.
+    """
+    model: type[BaseModel] = Scenario
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if part.startswith(FORM):
+            model = _FORMS.get(part.removeprefix(FORM), model)
+        elif part in model.model_fields:
+            inner = _models_in(model.model_fields[part].annotation)
+            if len(inner) == 1:
+                model = inner[0]
+    return model
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that an annotation mentions."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+
+
+def _all_models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    found = {model.__name__: model}
+    for subclass in model.__subclasses__():
+        found |= _all_models(subclass)
+    return found
+
+
+_FORMS = _all_models(Model)
+
+
+def _name(path: Path) -> str:
+    """Return the last key of a path, or the list and the number of the item, in back quotes."""
+    keys = [part for part in path if isinstance(part, str)]
+    if not keys:
+        return "this"
+    if isinstance(path[-1], int):
+        return f"item {path[-1] + 1} of `{keys[-1]}`"
+    return f"`{keys[-1]}`"
+
+
+def _inside(path: Path) -> str:
+    return f" in {_name(path[:-1])}" if path[:-1] else ""
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "`true`" if value else "`false`"
+    text = str(value).replace("\n", " ")
+    return f"`{text if len(text) <= 40 else text[:39] + '…'}`"

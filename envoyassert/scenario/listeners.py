@@ -1,0 +1,147 @@
+"""The listeners that an Envoy config names, for reports and for selecting by name.
+
+Only names and addresses are read, as Envoy's protos have them (`envoy.config.listener.v3.Listener`,
+`envoy.config.core.v3.Address`; both spellings of proto JSON). What Envoy would refuse is left out
+here: Envoy says so itself. No flag is read, except those that say that no socket is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from envoyassert.addresses import Address
+from envoyassert.errors import ScenarioError
+from envoyassert.scenario.source import parse_yaml
+from envoyassert.trace import ListenerRecord
+
+#: Fields of a listener that hold a plain value, by which a matrix may vary all static listeners.
+SCALAR_FIELDS = (
+    "bind_to_port",
+    "bypass_overload_manager",
+    "continue_on_listener_filters_timeout",
+    "drain_type",
+    "enable_mptcp",
+    "enable_reuse_port",
+    "freebind",
+    "ignore_global_conn_limit",
+    "listener_filters_timeout",
+    "max_connections_to_accept_per_socket_event",
+    "per_connection_buffer_limit_bytes",
+    "reuse_port",
+    "stat_prefix",
+    "tcp_backlog_size",
+    "tcp_fast_open_queue_length",
+    "traffic_direction",
+    "transparent",
+    "use_original_dst",
+)
+
+_LISTENER_TYPE = "envoy.config.listener.v3.Listener"
+
+
+def configured_listeners(
+    config: Any, files: Mapping[str, Any] | None = None
+) -> tuple[ListenerRecord, ...]:
+    """Return the listeners that a bootstrap config and its files name.
+
+    A listener that asks for no socket (`bind_to_port: false`, `internal_listener`, `api_listener`)
+    has a record without addresses. A listener without a name has its first address as its name.
+
+    Args:
+        config: the bootstrap config as data.
+        files: files of the run by name, text or data; those that hold a discovery response with
+            listeners are read.
+
+    Returns:
+        The admin endpoint, the static listeners, then those of the files, each in order.
+    """
+    records = []
+    admin = admin_address(config)
+    if admin is not None:
+        records.append(ListenerRecord("admin", _protocol(admin, {}), (admin,), "admin"))
+    for listener in _list(_get(_get(config, "static_resources"), "listeners")):
+        records.append(_record(listener, "static"))
+    for content in (files or {}).values():
+        records.extend(_record(listener, "lds") for listener in _discovered(content))
+    return tuple(records)
+
+
+def admin_address(config: Any) -> Address | None:
+    """Return the configured address of the admin endpoint, None if there is none."""
+    return _address(_get(_get(config, "admin"), "address"))
+
+
+def discovers_listeners(config: Any) -> bool:
+    """Return whether listeners may come from a source outside the bootstrap (LDS, ADS)."""
+    return _get(_get(config, "dynamic_resources"), "lds_config") is not None
+
+
+def _record(listener: Any, kind: str) -> ListenerRecord:
+    first = _get(listener, "address")
+    places = [first]
+    places += [_get(more, "address") for more in _list(_get(listener, "additional_addresses"))]
+    addresses = tuple(address for place in places if (address := _address(place)) is not None)
+    name = _get(listener, "name")
+    if not isinstance(name, str) or not name:
+        name = str(addresses[0]) if addresses else "(unnamed)"
+    protocol = _protocol(addresses[0], first) if addresses else "TCP"
+    return ListenerRecord(name, protocol, addresses if _asks_for_sockets(listener) else (), kind)
+
+
+def _asks_for_sockets(listener: Any) -> bool:
+    return (
+        _get(listener, "bind_to_port") is not False
+        and _get(_get(listener, "deprecated_v1"), "bind_to_port") is not False
+        and _get(listener, "internal_listener") is None
+        and _get(listener, "api_listener") is None
+    )
+
+
+def _protocol(address: Address, place: Any) -> str:
+    if not address.is_ip:
+        return "UNIX"
+    return "UDP" if _get(_get(place, "socket_address"), "protocol") in ("UDP", 1) else "TCP"
+
+
+def _address(place: Any) -> Address | None:
+    pipe = _get(_get(place, "pipe"), "path")
+    if isinstance(pipe, str) and pipe:
+        return Address.unix(pipe)
+    socket_address = _get(place, "socket_address")
+    host, port = _get(socket_address, "address"), _get(socket_address, "port_value")
+    if not isinstance(host, str):
+        return None
+    try:
+        return Address.inet(host, int(port or 0))
+    except (TypeError, ValueError):
+        return None
+
+
+def _discovered(content: Any) -> Iterator[Any]:
+    """Yield the listeners of a discovery response; other files hold none."""
+    if isinstance(content, str):
+        if _LISTENER_TYPE not in content:
+            return
+        try:
+            content = parse_yaml(content, "").data
+        except ScenarioError:
+            return
+    for resource in _list(_get(content, "resources")):
+        kind = _get(resource, "@type")
+        if isinstance(kind, str) and kind.endswith(_LISTENER_TYPE):
+            yield resource
+
+
+def _get(mapping: Any, field: str) -> Any:
+    """Return a field of a proto message by its proto name or its JSON name, None if absent."""
+    if not isinstance(mapping, dict):
+        return None
+    if field in mapping:
+        return mapping[field]
+    head, *rest = field.split("_")
+    return mapping.get(head + "".join(part.title() for part in rest)) if rest else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

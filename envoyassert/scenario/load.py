@@ -1,0 +1,167 @@
+"""A scenario file to a checked scenario, or to every problem in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from envoyassert.errors import Problem, ScenarioError
+from envoyassert.scenario.coherence import coherence_problems
+from envoyassert.scenario.complaint import problems_of
+from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.source import Document, parse_yaml
+from envoyassert.scenario.syntax import line_and_column
+
+#: Larger files are no scenarios, and no configs that a person wrote.
+MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A scenario with the places in its file.
+
+    Args:
+        scenario: what the file says.
+        path: the file.
+        document: its text, data and places.
+        config: the bootstrap before any overlay; {} if it is in a file that was not read.
+        config_document: text and places of the config if it is in a file of its own.
+    """
+
+    scenario: Scenario
+    path: Path
+    document: Document
+    config: dict[str, Any]
+    config_document: Document | None = None
+
+    @property
+    def text(self) -> str:
+        """The file's text."""
+        return self.document.text
+
+    def mark(self, path: tuple[str | int, ...]) -> tuple[int, int]:
+        """Return line and column (from 1) of a path such as `("expect", 0, "bound", "times")`.
+
+        A path that is not in the file has the place of the nearest part that encloses it.
+        """
+        return self.document.mark(path)
+
+    def excerpt(self, line: int, column: int) -> str:
+        """Return the numbered line with a caret under the column, after two lines before it."""
+        return self.document.excerpt(line, column)
+
+
+def load_scenario(path: Path) -> LoadedScenario:
+    """Read and check a scenario file and the config file it names.
+
+    Args:
+        path: the file; as it is given here, it stands in messages.
+
+    Raises:
+        ScenarioError: every problem that was found, in the order of the file.
+    """
+    return parse_scenario(
+        read_text(path), path, read_config=lambda name: read_text(path.parent / name)
+    )
+
+
+def parse_scenario(
+    text: str, path: Path, *, read_config: Callable[[str], str] | None = None
+) -> LoadedScenario:
+    """Check the text of a scenario.
+
+    Args:
+        text: the text.
+        path: the file it is from, for messages and for the name that it must have.
+        read_config: returns the text of a config file by the name that the scenario gives, or
+            raises ScenarioError. Without it, config files are neither read nor checked.
+
+    Raises:
+        ScenarioError: every problem that was found, in the order of the file.
+    """
+    document = parse_yaml(text, str(path))
+    data = document.data
+    if not isinstance(data, dict):
+        kind = "a list" if isinstance(data, list) else "plain text"
+        if data is None:
+            raise ScenarioError([document.problem((), "the file is empty")])
+        raise ScenarioError(
+            [document.problem((), f"a scenario is a mapping, not {kind}", "begin with `name: …`")]
+        )
+    scenario = None
+    problems: list[Problem] = []
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        problems = problems_of(error, document)
+    problems = coherence_problems(document, path, problems)
+    config, config_document, config_problems = _config(document, path, read_config)
+    problems += config_problems
+    if problems:
+        own = sorted(
+            (problem for problem in problems if problem.path == document.path),
+            key=lambda problem: (problem.line, problem.column),
+        )
+        raise ScenarioError([*own, *(p for p in problems if p.path != document.path)])
+    assert scenario is not None
+    return LoadedScenario(scenario, path, document, config, config_document)
+
+
+def _config(
+    document: Document, path: Path, read_config: Callable[[str], str] | None
+) -> tuple[dict[str, Any], Document | None, list[Problem]]:
+    """Return the bootstrap, and its own document if it is in a file, and what is wrong with it."""
+    envoy = document.data.get("envoy")
+    config = envoy.get("config") if isinstance(envoy, dict) else None
+    if isinstance(config, dict):
+        return config, None, []
+    if not isinstance(config, str) or not config or read_config is None:
+        return {}, None, []
+    place = ("envoy", "config")
+    try:
+        text = read_config(config)
+    except ScenarioError as error:
+        message = error.problems[0].message
+        remedy = f"the path is relative to {path.parent}/"
+        return (
+            {},
+            None,
+            [document.problem(place, f"envoy.config: {message}", remedy, at_value=True)],
+        )
+    try:
+        found = parse_yaml(text, str(path.parent / config))
+    except ScenarioError as error:
+        return {}, None, error.problems
+    if not isinstance(found.data, dict):
+        return {}, None, [found.problem((), "an Envoy config is a mapping")]
+    return found.data, found, []
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ScenarioError: it cannot be read, is far too large, or is not UTF-8.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            size = MAX_BYTES // 1024 // 1024
+            raise ScenarioError([Problem(str(path), 0, 0, f"the file is larger than {size} MiB")])
+        content = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        problem = Problem(str(path), 0, 0, f"{path.name} cannot be read: {reason}")
+        raise ScenarioError([problem]) from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8")
+        line, column = line_and_column(before, len(before))
+        utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        message = "the file is UTF-16, not UTF-8" if utf_16 else "the text is not UTF-8"
+        problem = Problem(str(path), line, column, message, "save it as UTF-8")
+        raise ScenarioError([problem]) from error

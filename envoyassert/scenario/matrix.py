@@ -1,0 +1,331 @@
+"""A scenario's matrix to the runs it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from envoyassert.durations import parse_duration
+from envoyassert.errors import Problem, ScenarioError
+from envoyassert.scenario.complaint import problems_of
+from envoyassert.scenario.expectation import Expectation
+from envoyassert.scenario.listeners import (
+    SCALAR_FIELDS,
+    admin_address,
+    configured_listeners,
+    discovers_listeners,
+)
+from envoyassert.scenario.load import LoadedScenario
+from envoyassert.scenario.model import Envoy
+from envoyassert.scenario.overlay import OverlayError, merge, set_at
+from envoyassert.scenario.plan import RunPlan, plain_text
+from envoyassert.scenario.words import did_you_mean
+from envoyassert.trace import ListenerRecord
+
+#: Which Envoy is run; a scenario names at most one of them.
+SOURCES = ("version", "image", "binary")
+#: Fields of `envoy` that may be axes.
+ENVOY_AXES = (*SOURCES, "pull", "concurrency", "deadline")
+#: More runs than this of one scenario are a mistake.
+MAX_RUNS = 1024
+
+
+class EnvoyChoice(Protocol):
+    """An Envoy that takes the place of the one in the scenario; `str()` of it is shown in ids."""
+
+    @property
+    def version(self) -> str:
+        """Upstream version, or ""."""
+
+    @property
+    def image(self) -> str:
+        """Docker image, or ""."""
+
+    @property
+    def binary(self) -> str:
+        """Path of an executable, or ""."""
+
+
+def expand(
+    loaded: LoadedScenario,
+    *,
+    envoys: Sequence[EnvoyChoice] = (),
+    launchers: Sequence[str] = (),
+) -> list[RunPlan]:
+    """Return the runs of a scenario: the cross product of its axes, in the order of the file.
+
+    Args:
+        loaded: the scenario.
+        envoys: if any, each run is made with each of these instead of the scenario's own, and
+            axes over version, image or binary are left out.
+        launchers: if any, each run is made with each of these.
+
+    Raises:
+        ScenarioError: an axis or an overlay does not fit the config, no expectation applies to
+            some run, or a selector names a listener that is not there.
+    """
+    expansion = _Expansion(loaded)
+    axes = expansion.axes(dropped=SOURCES if envoys else ())
+    plans = []
+    for values, config in expansion.configs(axes):
+        for envoy in envoys or (None,):
+            for launcher in launchers or ("",):
+                plan = expansion.plan(values, config, envoy, launcher)
+                if plan is not None:
+                    plans.append(plan)
+    if expansion.problems:
+        raise ScenarioError(sorted(expansion.problems, key=lambda p: (p.line, p.column)))
+    return plans
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis: its name in the file, the name in ids, its values."""
+
+    name: str
+    label: str
+    values: tuple[Any, ...]
+    overlays: dict[str, dict[str, Any]] | None = None
+
+
+@dataclass
+class _Expansion:
+    loaded: LoadedScenario
+    problems: list[Problem] = field(default_factory=list)
+
+    def _complain(self, path: tuple[str | int, ...], message: str, remedy: str = "") -> None:
+        problem = self.loaded.document.problem(path, message, remedy)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def axes(self, dropped: tuple[str, ...]) -> list[_Axis]:
+        """Return the axes without those that are overridden, after checking each."""
+        matrix = self.loaded.scenario.matrix
+        last = [name.rsplit(".", 1)[-1] for name in matrix]
+        axes = []
+        for name, values in matrix.items():
+            short = name.rsplit(".", 1)[-1]
+            label = short if last.count(short) == 1 else name
+            if isinstance(values, dict):
+                axis = _Axis(name, label, tuple(values), values)
+            else:
+                axis = _Axis(name, label, values)
+            self._check(axis)
+            if name not in dropped or axis.overlays is not None:
+                axes.append(axis)
+        runs = 1
+        for axis in axes:
+            runs *= len(axis.values)
+        if runs > MAX_RUNS:
+            self._complain(
+                ("matrix",), f"the matrix makes {runs} runs; at most {MAX_RUNS} are made"
+            )
+        return [] if self.problems else axes
+
+    def _check(self, axis: _Axis) -> None:
+        if axis.overlays is not None:
+            if axis.name in (*ENVOY_AXES, *SCALAR_FIELDS):
+                self._complain(
+                    ("matrix", axis.name),
+                    f"`{axis.name}` takes a list of values, not overlays",
+                    "write a list, or give the axis a name of its own",
+                )
+        elif axis.name in ENVOY_AXES:
+            self._check_envoy_axis(axis)
+        elif "." not in axis.name and axis.name not in SCALAR_FIELDS:
+            self._complain(
+                ("matrix", axis.name),
+                f"`{axis.name}` is neither a plain field of `envoy` nor one of a listener",
+                did_you_mean(axis.name, (*ENVOY_AXES, *SCALAR_FIELDS))
+                or "write the path from the top of the config: "
+                f"static_resources.listeners.*.{axis.name}",
+            )
+
+    def _check_envoy_axis(self, axis: _Axis) -> None:
+        envoy = self.loaded.scenario.envoy
+        others = [
+            other
+            for other in SOURCES
+            if axis.name in SOURCES
+            and other != axis.name
+            and (getattr(envoy, other) or other in self.loaded.scenario.matrix)
+        ]
+        if others:
+            self._complain(
+                ("matrix", axis.name),
+                f"the matrix varies `{axis.name}`, but `{others[0]}` says which Envoy is run",
+                "keep one of the two",
+            )
+        for index, value in enumerate(axis.values):
+            try:
+                Envoy.model_validate({"config": {}, axis.name: value})
+            except ValidationError as error:
+                for problem in problems_of(error, self.loaded.document):
+                    self._complain(("matrix", axis.name, index), problem.message, problem.remedy)
+
+    def configs(self, axes: list[_Axis]) -> Iterator[tuple[dict[_Axis, Any], Any]]:
+        """Yield the values and the config of every combination."""
+        if self.problems:
+            return
+        config = self.loaded.config
+        try:
+            config = merge(config, self.loaded.scenario.envoy.overlay)
+        except OverlayError as error:
+            self._complain(("envoy", "overlay", *error.path), error.message, error.remedy)
+            return
+        yield from self._combinations(axes, config, {})
+
+    def _combinations(
+        self, axes: list[_Axis], config: Any, values: dict[_Axis, Any]
+    ) -> Iterator[tuple[dict[_Axis, Any], Any]]:
+        if not axes:
+            yield values, config
+            return
+        axis, *rest = axes
+        for value in axis.values:
+            try:
+                varied = self._vary(config, axis, value)
+            except OverlayError as error:
+                path = ("matrix", axis.name)
+                place = path if axis.overlays is None else (*path, value, *error.path)
+                self._complain(place, error.message, error.remedy)
+                continue
+            yield from self._combinations(rest, varied, {**values, axis: value})
+
+    def _vary(self, config: Any, axis: _Axis, value: Any) -> Any:
+        if axis.overlays is not None:
+            return merge(config, axis.overlays[value])
+        if axis.name in ENVOY_AXES:
+            return config
+        if "." in axis.name:
+            return set_at(config, tuple(axis.name.split(".")), value)
+        static = config.get("static_resources")
+        if not isinstance(static, dict) or not static.get("listeners"):
+            raise OverlayError(
+                (),
+                f"`{axis.name}` varies the static listeners, but the config has none",
+                "write a path into the config, or overlays by value",
+            )
+        return set_at(config, ("static_resources", "listeners", "*", axis.name), value)
+
+    def plan(
+        self,
+        values: dict[_Axis, Any],
+        config: dict[str, Any],
+        envoy: EnvoyChoice | None,
+        launcher: str,
+    ) -> RunPlan | None:
+        """Return one run, or None if it has a problem, which is recorded."""
+        scenario, path = self.loaded.scenario, self.loaded.path
+        own = scenario.envoy
+        matrix = {axis.name: value for axis, value in values.items()}
+        shown = {axis.label: plain_text(value) for axis, value in values.items()}
+        sources = {
+            source: str(matrix.get(source, getattr(own, source)) or "") for source in SOURCES
+        }
+        if envoy is not None:
+            sources = {source: str(getattr(envoy, source) or "") for source in SOURCES}
+            shown["envoy"] = str(envoy)
+        if launcher:
+            shown["launcher"] = launcher
+        label = ",".join(f"{name}={value}" for name, value in shown.items())
+        binary = sources["binary"]
+        if envoy is None and binary and not binary.startswith("~"):
+            binary = str(path.parent / binary)
+        listeners = configured_listeners(config, own.files)
+        run = f"[{label}]" if label else ""
+        expectations = self._applicable(matrix, sources, overridden=envoy is not None)
+        if not expectations:
+            self._complain(
+                ("expect",),
+                f"no expectation applies to the run {run or scenario.name}",
+                "every one has a `when` that excludes it",
+            )
+            return None
+        self._check_names(expectations, config, listeners)
+        return RunPlan(
+            id=scenario.name + run,
+            loaded=self.loaded,
+            matrix=matrix,
+            concurrency=matrix.get("concurrency", own.concurrency),
+            version=sources["version"],
+            image=sources["image"],
+            binary=binary,
+            pull=matrix.get("pull", own.pull),
+            launcher=launcher,
+            config=config,
+            files=own.files,
+            args=own.args,
+            env=own.env,
+            deadline_s=parse_duration(matrix.get("deadline", own.deadline)),
+            timeout_s=None if scenario.timeout is None else parse_duration(scenario.timeout),
+            expectations=expectations,
+            admin=admin_address(config),
+            listeners=listeners,
+        )
+
+    def _applicable(
+        self, matrix: dict[str, Any], sources: dict[str, str], *, overridden: bool
+    ) -> tuple[tuple[int, Expectation], ...]:
+        """Return the expectations whose `when` holds, with their indexes in the file."""
+        chosen = []
+        for index, expectation in enumerate(self.loaded.scenario.expect):
+            holds = True
+            for axis, wanted in expectation.when.items():
+                value = matrix.get(axis)
+                if overridden and axis in SOURCES and axis not in matrix:
+                    value = sources[axis]
+                    if not value:
+                        self._complain(
+                            ("expect", index, "when", axis),
+                            f"`when` asks for `{axis}`, which is not known of the Envoy that was "
+                            "given in its place",
+                            f"give a {axis}, or say what is needed in requires.envoy",
+                        )
+                options = wanted if isinstance(wanted, tuple) else (wanted,)
+                holds = holds and plain_text(value) in map(plain_text, options)
+            if holds:
+                chosen.append((index, expectation))
+        return tuple(chosen)
+
+    def _check_names(
+        self,
+        expectations: tuple[tuple[int, Expectation], ...],
+        config: dict[str, Any],
+        listeners: tuple[ListenerRecord, ...],
+    ) -> None:
+        """Check names of listeners where every listener of the run is known."""
+        names = [record.name for record in listeners]
+        if discovers_listeners(config) and not any(r.kind == "lds" for r in listeners):
+            return
+        for index, expectation in expectations:
+            for path, name in _selected_names(expectation):
+                if name not in names:
+                    self._complain(
+                        ("expect", index, *path),
+                        f"the config has no listener `{name}`",
+                        did_you_mean(name, names) or f"it has: {', '.join(names) or 'none'}",
+                    )
+
+
+def _selected_names(model: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield place and name of every selector by name in an expectation."""
+    if isinstance(model, tuple):
+        for index, element in enumerate(model):
+            for path, name in _selected_names(element):
+                yield (index, *path), name
+        return
+    for member in getattr(model, "model_fields_set", ()):
+        value = getattr(model, member)
+        if member == "listener":
+            if value is not None and value.name is not None:
+                yield ("listener", "name"), value.name
+        else:
+            for path, name in _selected_names(value):
+                yield (member, *path), name
+
+
+__all__ = ["ENVOY_AXES", "SOURCES", "EnvoyChoice", "RunPlan", "expand"]

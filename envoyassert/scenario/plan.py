@@ -1,0 +1,171 @@
+"""One run of one scenario, decided: everything a launcher and the judge need to know."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel
+
+from envoyassert.addresses import Address
+from envoyassert.scenario.expectation import Expectation
+from envoyassert.scenario.listeners import admin_address, configured_listeners
+from envoyassert.scenario.load import LoadedScenario
+from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.overlay import map_text
+from envoyassert.trace import ListenerRecord
+
+_PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
+
+#: Names that `${…}` may hold in configs, files, arguments and paths of Unix sockets.
+PLACEHOLDERS = ("rundir", "concurrency")
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What to start and what to expect of it.
+
+    Args:
+        id: the scenario's name and the values of this run:
+            `reuse_port[concurrency=2,enable_reuse_port=false]`.
+        loaded: the scenario it comes from, with the places in its file.
+        matrix: value of each axis, in the order of the file.
+        concurrency: for `--concurrency`; 0 makes Envoy start one worker (see `workers`).
+        version: upstream version of Envoy, or "".
+        image: Docker image, or "".
+        binary: path of an executable, or "". At most one of these three is set; if none is, the
+            scenario leaves it to the session.
+        pull: when an image is pulled: `never`, `missing`, `always`.
+        launcher: `docker`, `process`, or "" if it is left to the session.
+        config: bootstrap after all overlays; shared with other plans, do not change it.
+        files: files for the run directory by name: text, or data.
+        args: further arguments.
+        env: environment variables.
+        deadline_s: seconds that Envoy may take to become ready.
+        timeout_s: seconds for the whole test, None for the session's default.
+        expectations: those that apply to this run, each with its index in the file.
+        admin: configured address of the admin endpoint, None if there is none.
+        listeners: the listeners that the config and its files name.
+    """
+
+    id: str
+    loaded: LoadedScenario
+    matrix: Mapping[str, Any]
+    concurrency: int
+    version: str
+    image: str
+    binary: str
+    pull: str
+    launcher: str
+    config: dict[str, Any]
+    files: Mapping[str, str | dict[str, Any]]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    deadline_s: float
+    timeout_s: float | None
+    expectations: tuple[tuple[int, Expectation], ...]
+    admin: Address | None
+    listeners: tuple[ListenerRecord, ...]
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario as written."""
+        return self.loaded.scenario
+
+    @property
+    def workers(self) -> int:
+        """Number of worker threads that were asked for; Envoy takes 0 for 1."""
+        return max(1, self.concurrency)
+
+    @property
+    def matrix_text(self) -> dict[str, str]:
+        """The matrix values as text, for the header of a trace and for reports."""
+        return {axis: plain_text(value) for axis, value in self.matrix.items()}
+
+    def in_rundir(self, rundir: str) -> RunPlan:
+        """Return the plan with `${rundir}` and `${concurrency}` replaced everywhere.
+
+        Text that is `${concurrency}` and nothing else becomes a number.
+
+        Args:
+            rundir: the run directory as Envoy sees it, without a slash at the end.
+        """
+        values = {"rundir": rundir, "concurrency": str(self.concurrency)}
+
+        def filled(text: str) -> Any:
+            if "${" not in text:
+                return text
+            if text == "${concurrency}":
+                return self.concurrency
+            return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
+
+        def filled_text(text: str) -> str:
+            return str(filled(text))
+
+        config = map_text(self.config, filled)
+        files = {
+            name: filled_text(content) if isinstance(content, str) else map_text(content, filled)
+            for name, content in self.files.items()
+        }
+        return replace(
+            self,
+            config=config,
+            files=files,
+            args=tuple(map(filled_text, self.args)),
+            env={name: filled_text(value) for name, value in self.env.items()},
+            expectations=tuple(
+                (index, _map_model(expectation, filled_text))
+                for index, expectation in self.expectations
+            ),
+            admin=admin_address(config),
+            listeners=configured_listeners(config, files),
+        )
+
+    def config_text(self) -> str:
+        """Return the bootstrap as text for Envoy: JSON, which is YAML too."""
+        return as_text(self.config)
+
+    def file_texts(self) -> dict[str, str]:
+        """Return the files for the run directory as text, by name."""
+        return {name: as_text(content) for name, content in self.files.items()}
+
+
+def as_text(content: str | dict[str, Any]) -> str:
+    """Return a file's text; data as JSON.
+
+    JSON and not YAML: every YAML reader, Envoy's too, takes it for what it says, while plain YAML
+    scalars such as `on` or `0660` depend on the reader.
+    """
+    if isinstance(content, str):
+        return content
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def plain_text(value: Any) -> str:
+    """Return a plain value as YAML spells it: `true`, `null`, `2`, `text`."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _map_model(value: Any, change: Any) -> Any:
+    """Return a model with `change` applied to the text of its selectors' Unix paths and names."""
+    if isinstance(value, BaseModel):
+        members = {name: getattr(value, name) for name in value.model_fields_set}
+        changed = {
+            name: change(member)
+            if name in ("path", "abstract") and isinstance(member, str)
+            else _map_model(member, change)
+            for name, member in members.items()
+        }
+        different = {name: new for name, new in changed.items() if new is not members[name]}
+        return value.model_copy(update=different) if different else value
+    if isinstance(value, tuple):
+        elements = tuple(_map_model(element, change) for element in value)
+        same = all(new is old for new, old in zip(elements, value, strict=True))
+        return value if same else elements
+    if isinstance(value, dict):
+        # Arguments of call patterns: paths that were unlinked, addresses that were bound.
+        return map_text(value, change)
+    return value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-import types
 import typing
 from typing import Any
 
@@ -31,7 +31,13 @@ _KINDS = {
 
 def problems_of(error: ValidationError, document: Document) -> list[Problem]:
     """Return the problems that a failed validation stands for, in no particular order."""
-    return [_problem(dict(fault), document) for fault in error.errors(include_url=False)]
+    faults = [dict(fault) for fault in error.errors(include_url=False)]
+    return [_problem(fault, document) for fault in faults if not _follows(fault)]
+
+
+def _follows(fault: dict[str, Any]) -> bool:
+    """Tell whether a list is too short only because some of its items have faults of their own."""
+    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
 
 
 def _problem(fault: dict[str, Any], document: Document) -> Problem:
@@ -55,20 +61,22 @@ def _problem(fault: dict[str, Any], document: Document) -> Problem:
         message, remedy = _no_subject(value, fault["msg"])
         return document.problem(path, message, remedy)
     if kind == "value_error":
-        return document.problem(
-            path, f"{name}: {context['error']}" if path else str(context["error"])
-        )
+        return document.problem(path, f"{name}: {context['error']}")
     must, remedy = _must(kind, fault, context, value)
-    at_value = "[key]" not in location
-    return document.problem(path, f"{name} must be {must}", remedy, at_value=at_value)
+    if "[key]" in location:
+        meaning = must.removesuffix(f", not {_shown(value)}")
+        return document.problem(path, f"the key {_shown(value)} must be {meaning}", remedy)
+    return document.problem(path, f"{name} must be {must}", remedy, at_value=True)
 
 
 def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any) -> tuple[str, str]:
     """Return what a value must be and is not, to follow "must be", and a remedy or ""."""
     shown = _shown(value)
     if kind in _KINDS:
-        remedy = f'quote it: "{shown[1:-1]}"' if kind == "string_type" and _plain(value) else ""
-        return f"{_KINDS[kind]}, not {shown}", remedy
+        if kind == "string_type":
+            return f"text, not {shown}", "quote it" if _plain(value) else ""
+        shown = f"the text {shown}" if isinstance(value, str) else shown
+        return f"{_KINDS[kind]}, not {shown}", ""
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
         known = " or ".join(f"`{word}`" for word in words) or str(context["expected"]).lower()
@@ -110,22 +118,20 @@ def _unknown_key(location: tuple[str | int, ...], path: Path) -> tuple[str, str]
         parent = f"an expectation about `{subject}`"
     remedy = did_you_mean(key, known)
     if not remedy:
-        owner = _owner(key, model)
-        if owner:
-            remedy = f"it belongs into `{owner}`"
+        owners = _owners(key, model)
+        if owners:
+            remedy = f"it is a key of {' and of '.join(owners)};"
     listed = f"keys: {', '.join(known)}"
     return f"`{key}` is not a key of {parent}", f"{remedy} {listed}" if remedy else listed
 
 
-def _owner(key: str, model: type[BaseModel]) -> str:
-    """Return the one member of the model whose own keys include `key`, or ""."""
-    owners = [
-        name
+def _owners(key: str, model: type[BaseModel]) -> list[str]:
+    """Return the members of the model whose own keys include `key`, in back quotes."""
+    return [
+        f"`{name}`"
         for name, field in model.model_fields.items()
-        for member in _models_in(field.annotation)
-        if key in member.model_fields
+        if any(key in member.model_fields for member in _models_in(field.annotation))
     ]
-    return owners[0] if len(set(owners)) == 1 else ""
 
 
 def _no_subject(value: Any, message: str) -> tuple[str, str]:
@@ -162,8 +168,8 @@ def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the models that an annotation mentions."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return [annotation] if issubclass(annotation, BaseModel) else []
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
     return [model for part in typing.get_args(annotation) for model in _models_in(part)]
 
 

@@ -60,10 +60,10 @@ def configured_listeners(
     admin = admin_address(config)
     if admin is not None:
         records.append(ListenerRecord("admin", _protocol(admin, {}), (admin,), "admin"))
-    for listener in _list(_get(_get(config, "static_resources"), "listeners")):
-        records.append(_record(listener, "static"))
+    static = _list(_get(_get(config, "static_resources"), "listeners"))
+    records += [_record(listener, "static") for listener in static]
     for content in (files or {}).values():
-        records.extend(_record(listener, "lds") for listener in _discovered(content))
+        records += [_record(listener, "lds") for listener in _discovered(content)]
     return tuple(records)
 
 

@@ -127,11 +127,7 @@ def _config(
     except ScenarioError as error:
         message = error.problems[0].message
         remedy = f"the path is relative to {path.parent}/"
-        return (
-            {},
-            None,
-            [document.problem(place, f"envoy.config: {message}", remedy, at_value=True)],
-        )
+        return {}, None, [document.problem(place, message, remedy, at_value=True)]
     try:
         found = parse_yaml(text, str(path.parent / config))
     except ScenarioError as error:

@@ -120,9 +120,7 @@ class _Expansion:
         for axis in axes:
             runs *= len(axis.values)
         if runs > MAX_RUNS:
-            self._complain(
-                ("matrix",), f"the matrix makes {runs} runs; at most {MAX_RUNS} are made"
-            )
+            self._complain(("matrix",), f"the matrix makes {runs} runs, more than {MAX_RUNS}")
         return [] if self.problems else axes
 
     def _check(self, axis: _Axis) -> None:
@@ -160,11 +158,8 @@ class _Expansion:
                 "keep one of the two",
             )
         for index, value in enumerate(axis.values):
-            try:
-                Envoy.model_validate({"config": {}, axis.name: value})
-            except ValidationError as error:
-                for problem in problems_of(error, self.loaded.document):
-                    self._complain(("matrix", axis.name, index), problem.message, problem.remedy)
+            for problem in _faults_of_field(axis.name, value, self.loaded):
+                self._complain(("matrix", axis.name, index), problem.message, problem.remedy)
 
     def configs(self, axes: list[_Axis]) -> Iterator[tuple[dict[_Axis, Any], Any]]:
         """Yield the values and the config of every combination."""
@@ -223,9 +218,7 @@ class _Expansion:
         own = scenario.envoy
         matrix = {axis.name: value for axis, value in values.items()}
         shown = {axis.label: plain_text(value) for axis, value in values.items()}
-        sources = {
-            source: str(matrix.get(source, getattr(own, source)) or "") for source in SOURCES
-        }
+        sources = {name: str(matrix.get(name, getattr(own, name)) or "") for name in SOURCES}
         if envoy is not None:
             sources = {source: str(getattr(envoy, source) or "") for source in SOURCES}
             shown["envoy"] = str(envoy)
@@ -309,6 +302,15 @@ class _Expansion:
                         f"the config has no listener `{name}`",
                         did_you_mean(name, names) or f"it has: {', '.join(names) or 'none'}",
                     )
+
+
+def _faults_of_field(name: str, value: Any, loaded: LoadedScenario) -> list[Problem]:
+    """Return what is wrong with a value of a field of `envoy`."""
+    try:
+        Envoy.model_validate({"config": {}, name: value})
+    except ValidationError as error:
+        return problems_of(error, loaded.document)
+    return []
 
 
 def _selected_names(model: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:

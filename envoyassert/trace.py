@@ -71,6 +71,7 @@ class Header:
         listeners: listeners by the config.
         unobserved: members of CHANNELS that this trace does not cover.
         matrix: the scenario's matrix values of this run, as text.
+        rundir: what `${rundir}` stood for, or "".
     """
 
     scenario: str = ""
@@ -82,6 +83,7 @@ class Header:
     listeners: tuple[ListenerRecord, ...] = ()
     unobserved: tuple[str, ...] = ()
     matrix: dict[str, str] = field(default_factory=dict)
+    rundir: str = ""
 
 
 @dataclass(frozen=True)
@@ -320,6 +322,7 @@ def _parse_header(data: dict[str, Any], path: str) -> Header:
         ),
         unobserved=tuple(data["unobserved"]),
         matrix=data["matrix"],
+        rundir=data["rundir"],
     )
 
 

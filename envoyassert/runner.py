@@ -1,0 +1,242 @@
+"""The order of a run: the only module that knows probe, launcher and witness together.
+
+    arm the probe -> start Envoy, the run id first in its environment -> wait until it is ready
+    -> ask the kernel (witness) -> drain the ring -> trace
+
+Whatever happens on the way, Envoy is stopped, the launcher's place removed and the run disarmed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from typing_extensions import Self
+
+from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
+from envoyassert.launch.choose import Preference, choose_launcher
+from envoyassert.launch.source import EnvoySource, PullPolicy
+from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, new_run_id
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.requires import RequirementUnmetError, unmet
+from envoyassert.trace import CpuCounters, End, EnvoyIdentity, Header, Outcome, Trace
+from envoyassert.witness import take_witness
+
+T = TypeVar("T")
+
+#: The Envoy of scenarios that name none, in sessions that name none.
+DEFAULT_VERSION = "1.40.0"
+#: The ring holds a whole start-up; reading it takes far less, unless the machine is starved.
+_DRAIN_DEADLINE_S = 10.0
+#: Without an admin endpoint, Envoy counts as ready when it has registered descriptors in an epoll
+#: and has made no recorded call for this long.
+_QUIET_S = 0.2
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run that is over.
+
+    Args:
+        plan: what was run, `${rundir}` replaced.
+        trace: what was observed.
+        log_text: what Envoy printed.
+    """
+
+    plan: RunPlan
+    trace: Trace
+    log_text: str
+
+
+def source_of(plan: RunPlan) -> EnvoySource:
+    """Return which Envoy a plan asks for; the default version if it names none."""
+    pull: PullPolicy = plan.pull  # type: ignore[assignment]  # checked by the scenario's model
+    if plan.image:
+        return EnvoySource(image=plan.image, pull=pull)
+    if plan.binary:
+        return EnvoySource(binary=plan.binary, pull=pull)
+    return EnvoySource(version=plan.version or DEFAULT_VERSION, pull=pull)
+
+
+def preference_of(plan: RunPlan, preference: Preference) -> Preference:
+    """Return how a plan wants to be launched, else what the session prefers."""
+    wanted = plan.launcher
+    if wanted in ("", "auto"):
+        wanted = plan.scenario.requires.launcher or preference
+    return wanted  # type: ignore[return-value]  # one of the three words
+
+
+def run_plan(plan: RunPlan, probe: Probe, preference: Preference = "auto") -> RunResult:
+    """Run a plan once.
+
+    Args:
+        plan: what to run.
+        probe: the loaded probe.
+        preference: how to launch Envoy, where the plan does not say.
+
+    Raises:
+        RequirementUnmetError: the scenario requires another Envoy, kernel or launcher.
+        MachineError: this machine lacks something.
+        LaunchError: Envoy could not be started at all.
+    """
+    with (
+        choose_launcher(preference_of(plan, preference), source_of(plan)) as launcher,
+        LiveRun(plan, probe, launcher) as run,
+    ):
+        trace = run.trace()
+        return RunResult(run.plan, trace, run.log())
+
+
+class LiveRun:
+    """A traced Envoy that is ready, has ended, or missed its deadline; a context manager.
+
+    Args:
+        plan: what to run.
+        probe: the loaded probe.
+        launcher: the place to start it in; the caller closes it.
+    """
+
+    def __init__(self, plan: RunPlan, probe: Probe, launcher: Launcher) -> None:
+        self.plan = plan
+        self._probe = probe
+        self._launcher = launcher
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start Envoy and wait for it. Raises like `run_plan`."""
+        with contextlib.ExitStack() as stack:
+            self.plan = self.plan.in_rundir(self._launcher.rundir())
+            source = source_of(self.plan)
+            identity = self._launcher.prepare(source)
+            reason = unmet(
+                self.plan.scenario.requires,
+                envoy=identity.version,
+                kernel=platform.release(),
+                launcher=self._launcher.name,
+            )
+            if reason:
+                raise RequirementUnmetError(reason)
+            self._arm: Arm = stack.enter_context(self._probe.arm(new_run_id()))
+            self._envoy: RunningEnvoy = stack.enter_context(
+                self._launcher.start(self._spec(source))
+            )
+            self._outcome = self._envoy.wait_ready(_quiet(self._arm))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _spec(self, source: EnvoySource) -> LaunchSpec:
+        plan = self.plan
+        return LaunchSpec(
+            source=source,
+            config_yaml=plan.config_text(),
+            files=plan.file_texts(),
+            concurrency=plan.concurrency,
+            args=plan.args,
+            # The probe reads the environment from its start and only so far.
+            env={RUN_ID_VARIABLE: self._arm.run_id, **plan.env},
+            deadline_s=plan.deadline_s,
+            admin=plan.admin,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The Envoy process, as seen from here."""
+        return self._envoy.pid
+
+    @property
+    def identity(self) -> EnvoyIdentity:
+        """Which Envoy it is."""
+        return self._envoy.identity
+
+    @property
+    def launcher(self) -> str:
+        """`docker` or `process`."""
+        return self._launcher.name
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it fared until now: ready, ended, or late."""
+        end = self._envoy.exited()
+        if end is None or not self._outcome.running:
+            return self._outcome
+        return dataclasses.replace(
+            self._outcome,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            log_tail=tail(self._envoy.log()),
+        )
+
+    def in_netns(self, call: Callable[[], T]) -> T:
+        """Run `call` inside Envoy's network namespace and return what it returns."""
+        return self._envoy.in_netns(call)
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the admin endpoint; return status and body."""
+        return self._envoy.admin_get(path, method)
+
+    def stop(self) -> Outcome:
+        """Stop Envoy with SIGTERM; the trace taken afterwards holds its end as well."""
+        self._envoy.stop()
+        return self.outcome
+
+    def log(self) -> str:
+        """Return what Envoy printed so far."""
+        return self._envoy.log()
+
+    def trace(self) -> Trace:
+        """Return all that was observed up to now."""
+        outcome = self.outcome
+        # Before the drain, so that the trace covers the instant of the kernel's account.
+        witness = take_witness(self.pid) if outcome.running else None
+        self._arm.drain(_DRAIN_DEADLINE_S)
+        snapshot = self._arm.snapshot()
+        plan = self.plan
+        header = Header(
+            scenario=plan.scenario.name,
+            run_id=self._arm.run_id,
+            envoy=self.identity,
+            launcher=self._launcher.name,
+            concurrency=plan.workers,
+            kernel=platform.release(),
+            listeners=plan.listeners,
+            matrix=plan.matrix_text,
+            rundir=self._launcher.rundir(),
+        )
+        end = End(
+            # A run that recorded nothing at all was still counted: by zero.
+            cpus=snapshot.cpus or (CpuCounters(0, 0, 0),),
+            misses=snapshot.misses,
+            drained=snapshot.drained,
+            marked=snapshot.marked,
+            outcome=outcome,
+        )
+        return Trace(header, snapshot.events, end, witness)
+
+
+def _quiet(arm: Arm) -> Callable[[], bool]:
+    """Return a function that tells whether Envoy waits for events and has become quiet."""
+    last = (-1, 0.0)
+
+    def is_quiet() -> bool:
+        nonlocal last
+        counters = arm.counters()
+        now = time.monotonic()
+        if counters.emitted != last[0]:
+            last = (counters.emitted, now)
+        return counters.registrations > 0 and now - last[1] >= _QUIET_S
+
+    return is_quiet

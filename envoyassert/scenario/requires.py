@@ -1,0 +1,57 @@
+"""Whether a run may take place: what a scenario requires against what there is."""
+
+from __future__ import annotations
+
+import operator
+import re
+
+from envoyassert.errors import EnvoyAssertError
+from envoyassert.scenario.model import Requires
+
+_COMPARE = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CONDITION = re.compile(r"(>=|<=|==|<|>)\s*([0-9.]+)")
+
+
+class RequirementUnmetError(EnvoyAssertError):
+    """The scenario says itself that this run cannot show what it is about."""
+
+
+def unmet(requires: Requires, *, envoy: str, kernel: str, launcher: str) -> str:
+    """Return why a run is not what the scenario requires, "" if it is.
+
+    Args:
+        requires: what the scenario says.
+        envoy: version of the Envoy, "" if it is unknown.
+        kernel: release of the kernel: `6.1.0-13-amd64`.
+        launcher: `docker` or `process`.
+    """
+    if requires.launcher is not None and requires.launcher != launcher:
+        return f"the scenario requires the launcher {requires.launcher}, not {launcher}"
+    if requires.envoy is not None:
+        if not envoy:
+            return f"the scenario requires Envoy {requires.envoy}; this one's version is unknown"
+        if not _satisfies(envoy, requires.envoy):
+            return f"the scenario requires Envoy {requires.envoy}, this is {envoy}"
+    if requires.kernel is not None and not _satisfies(kernel, requires.kernel):
+        return f"the scenario requires Linux {requires.kernel}, this is {kernel}"
+    return ""
+
+
+def _satisfies(version: str, conditions: str) -> bool:
+    return all(
+        _COMPARE[sign](_numbers(version, wanted), _numbers(wanted, wanted))
+        for sign, wanted in _CONDITION.findall(conditions)
+    )
+
+
+def _numbers(version: str, like: str) -> tuple[int, ...]:
+    """Return as many leading numbers of a version as `like` has: `1.36` is met by 1.36.4."""
+    found = [int(part) for part in re.findall(r"\d+", version.partition("-")[0])]
+    size = like.count(".") + 1
+    return tuple((found + [0] * size)[:size])

@@ -11,6 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def canonical_host(host: str | bytes) -> str:
+    """Return the one text that an IP address has here, v4-mapped ones with their dotted part.
+
+    Args:
+        host: text, or the 4 or 16 bytes of the address in network order.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        # Python prints these in two ways, depending on its version; inet_ntop(3) in this one.
+        return f"::ffff:{address.ipv4_mapped}"
+    return str(address)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """What a bind, connect, getsockname or accept call carried.
@@ -37,8 +53,8 @@ class Address:
         Raises:
             ValueError: `host` is not an IP address.
         """
-        parsed = ipaddress.ip_address(host)
-        return cls("AF_INET6" if parsed.version == 6 else "AF_INET", str(parsed), port)
+        text = canonical_host(host)
+        return cls("AF_INET6" if ":" in text else "AF_INET", text, port)
 
     @classmethod
     def unix(cls, name: str) -> Address:

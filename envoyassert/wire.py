@@ -9,13 +9,12 @@ made from the same classes.
 from __future__ import annotations
 
 import ctypes
-import ipaddress
 import struct
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
-from envoyassert.addresses import Address
+from envoyassert.addresses import Address, canonical_host
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.events import KERNEL_FACTS, Event
 from envoyassert.names import (
@@ -252,7 +251,7 @@ def _decode_address(data: bytes) -> Address | None:
     if family == 10:
         if len(data) < 24:
             return None
-        host = str(ipaddress.IPv6Address(data[8:24]))
+        host = canonical_host(data[8:24])
         return Address(name, host, int.from_bytes(data[2:4], "big"))
     return Address(name)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
-from envoyassert.addresses import Address
+from envoyassert.addresses import Address, canonical_host
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.scenario.expectation import Selector
 from envoyassert.trace import ListenerRecord
@@ -75,7 +74,7 @@ def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> 
         return False
     if selector.address is None:
         return True
-    return address.host == str(ipaddress.ip_address(selector.address))
+    return address.host == canonical_host(selector.address)
 
 
 def _by_name(
@@ -90,7 +89,7 @@ def _by_name(
     record = records[0]
     addresses = record.addresses
     if selector.address is not None:
-        wanted = str(ipaddress.ip_address(selector.address))
+        wanted = canonical_host(selector.address)
         addresses = tuple(address for address in addresses if address.host == wanted)
     if len(addresses) > 1:
         found = ", ".join(str(address) for address in addresses)

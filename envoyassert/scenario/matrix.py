@@ -81,7 +81,7 @@ def expand(
     return plans
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Axis:
     """One axis: its name in the file, the name in ids, its values."""
 

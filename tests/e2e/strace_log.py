@@ -45,10 +45,13 @@ def parse_strace(text: str) -> dict[int, list[Row]]:
             rest = begun.pop(tid) + resumed[2]
         if "= ?" in rest:
             continue  # the process ended inside, or the call runs again
+        if rest.startswith("execve("):
+            rows[tid].clear()  # what a wrapper did before it became Envoy
+            continue
         row = _parse_call(rest)
         if row is not None:
             rows[tid].append(row)
-    return rows
+    return {tid: found for tid, found in rows.items() if found}
 
 
 def _parse_call(text: str) -> Row | None:

@@ -23,7 +23,7 @@ from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect_client
 from envoyassert.launch.image import ResolvedImage, resolve_image
-from envoyassert.launch.kernel import Owner, process_started_s, wait_readable
+from envoyassert.launch.kernel import Owner, handles_signal, process_started_s, wait_readable
 from envoyassert.launch.namespace import NamespaceThread, joined_namespace
 from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
 from envoyassert.launch.running import NamespacedEnvoy, command_line
@@ -228,7 +228,9 @@ class DockerEnvoy(NamespacedEnvoy):
         try:
             _ = self.identity
             end = self.exited()
-            if end is None:
+            # The first process of a pid namespace ignores signals that it has no handler for:
+            # before Envoy has come that far, there is nothing to wait for.
+            if end is None and handles_signal(self._pid, signal.SIGTERM):
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
                 end = self.exited(deadline_s)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,13 @@ def netns() -> str:
 def open_descriptors() -> set[Path]:
     """Return what this process holds open (the directory's own descriptor included)."""
     return set(Path("/proc/self/fd").iterdir())
+
+
+def thread_names() -> set[str]:
+    """Return the names of this process's threads that were made to live in a namespace."""
+    return {
+        thread.name for thread in threading.enumerate() if thread.name.startswith("envoyassert")
+    }
 
 
 RUNNER = """

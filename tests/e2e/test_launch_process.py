@@ -22,6 +22,7 @@ from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.wheel import fetch_binary
+from envoyassert.witness import take_witness
 from tests.e2e.launching import (
     VERSION,
     bootstrap,
@@ -336,6 +337,36 @@ def test_sweep_kills_an_envoy_whose_runner_died_before_it_was_tied(run_root, sta
     with subprocess.Popen(["sleep", "600"], cwd=directory) as orphan:
         assert str(directory) in sweep()
         assert orphan.wait(timeout=5) == -signal.SIGKILL
+
+
+def test_witness_with_reuse_port_off_sees_one_socket_in_each_workers_epoll(launcher, make_spec):
+    config = bootstrap(echo_listener(10000, "enable_reuse_port: false,"))
+    with launcher.start(make_spec(config)) as envoy:
+        assert envoy.wait_ready().live
+        witness = take_witness(envoy.pid)
+        # Nothing was closed or changed by looking at it.
+        with envoy.in_netns(lambda: connect(10000)) as connection:
+            connection.sendall(b"ping")
+            assert connection.recv(4) == b"ping"
+    assert witness.error == ""
+    address = Address.inet("127.0.0.1", 10000)
+    serving = [found for found in witness.sockets if found.address == address]
+    assert len(serving) == 2
+    assert len({found.cookie for found in serving}) == 1
+    assert all(found.listening and found.reuse_port is False for found in serving)
+    pairs = {(found.fd, found.inode) for found in serving}
+    epolls = [found.epfd for found in witness.registrations if (found.fd, found.inode) in pairs]
+    assert len(epolls) == len(set(epolls)) == 2
+
+
+def test_witness_of_an_ended_process_says_so(launcher, make_spec):
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        os.kill(envoy.pid, signal.SIGKILL)
+        assert envoy.exited(5)
+        # A zombie until it is reaped by stop().
+        assert "has ended" in take_witness(envoy.pid).error
+    assert "has ended" in take_witness(envoy.pid).error
 
 
 def test_choose_auto_for_version_and_binary_is_process(run_root):

@@ -1,0 +1,87 @@
+"""Reading an ELF file's own words."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+
+import pytest
+
+from envoyassert.launch.elf import (
+    NotAnExecutableError,
+    parse_build_id,
+    parse_interpreter,
+    read_build_id,
+)
+
+BUILD_ID = bytes(range(20))
+
+
+def note(order: str, name: bytes, kind: int, description: bytes) -> bytes:
+    def padded(data: bytes) -> bytes:
+        return data + bytes(-len(data) % 4)
+
+    head = struct.pack(order + "III", len(name), len(description), kind)
+    return head + padded(name) + padded(description)
+
+
+def elf(segments: list[tuple[int, bytes]], wide: bool = True, order: str = "<") -> bytes:
+    """Return a file of one ELF header, program headers and the segments' contents."""
+    header_size, entry_size = (64, 56) if wide else (52, 32)
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if order == "<" else 2, 1]) + bytes(9)
+    layout = "HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"
+    header = ident + struct.pack(
+        order + layout, 3, 62, 1, 0, header_size, 0, 0, header_size, entry_size, len(segments),
+        0, 0, 0,
+    )  # fmt: skip
+    position = header_size + entry_size * len(segments)
+    entries = contents = b""
+    for kind, data in segments:
+        size = len(data)
+        if wide:
+            entries += struct.pack(order + "IIQQQQQQ", kind, 4, position, 0, 0, size, size, 4)
+        else:
+            entries += struct.pack(order + "IIIIIIII", kind, position, 0, 0, size, size, 4, 4)
+        contents += data
+        position += size
+    return header + entries + contents
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_parse_of_every_class_and_byte_order_finds_build_id_and_loader(wide, order):
+    notes = note(order, b"GNU\0", 1, b"abi!") + note(order, b"GNU\0", 3, BUILD_ID)
+    file = elf([(1, b"code"), (3, b"/lib/ld.so\0"), (4, notes)], wide, order)
+    assert parse_build_id(io.BytesIO(file)) == BUILD_ID.hex()
+    assert parse_interpreter(io.BytesIO(file)) == "/lib/ld.so"
+
+
+def test_parse_build_id_in_the_second_note_segment_is_found():
+    other = note("<", b"stapsdt\0", 3, b"not it")
+    file = elf([(4, other), (4, note("<", b"GNU\0", 3, BUILD_ID))])
+    assert parse_build_id(io.BytesIO(file)) == BUILD_ID.hex()
+
+
+def test_parse_of_a_file_without_them_is_empty():
+    file = elf([(1, b"code")])
+    assert parse_build_id(io.BytesIO(file)) == ""
+    assert parse_interpreter(io.BytesIO(file)) == ""
+
+
+@pytest.mark.parametrize("length", [0, 3, 16, 40, 63, 80, 130])
+def test_parse_of_a_file_that_is_cut_off_is_an_error(length):
+    file = elf([(4, note("<", b"GNU\0", 3, BUILD_ID))])
+    assert len(file) > 130
+    with pytest.raises(NotAnExecutableError):
+        parse_build_id(io.BytesIO(file[:length]))
+
+
+def test_read_build_id_of_a_text_file_is_empty(tmp_path):
+    (tmp_path / "envoy").write_text("#!/bin/sh\n")
+    assert read_build_id(tmp_path / "envoy") == ""
+
+
+def test_parse_interpreter_of_this_python_exists():
+    with open(sys.executable, "rb") as file:  # noqa: PTH123
+        assert "ld-" in parse_interpreter(file)

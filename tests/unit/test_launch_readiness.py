@@ -1,0 +1,98 @@
+"""Waiting for readiness, against an Envoy that answers by script."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.base import Exit
+from envoyassert.launch.readiness import wait_ready
+
+STARTED = (200, "listener_manager.workers_started: 1\n")
+LIVE = (200, "LIVE\n")
+INITIALIZING = (503, "PRE_INITIALIZING\n")
+
+
+class ScriptedEnvoy:
+    """Answers admin requests from a list; after the last it has ended, or begins again."""
+
+    def __init__(self, *replies: tuple[int, str] | None, ends: Exit | None = None) -> None:
+        self.script = replies
+        self.replies = list(replies)
+        self.ends = ends
+        self.asked: list[str] = []
+        self.waited_s: list[float] = []
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        self.waited_s.append(timeout_s)
+        return self.ends if not self.replies else None
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        self.asked.append(path.partition("?")[0])
+        if not self.replies:
+            self.replies = list(self.script)
+        reply = self.replies.pop(0)
+        if reply is None:
+            raise AdminUnreachableError("refused")
+        return reply
+
+    def log(self) -> str:
+        return "".join(f"line {number}\n" for number in range(100))
+
+
+def wait(envoy, has_admin=True, deadline_s=5.0, idle=None):
+    return wait_ready(envoy, has_admin, time.monotonic(), deadline_s, idle)
+
+
+def test_wait_until_live_and_workers_started():
+    not_started = (200, "listener_manager.workers_started: 0\n")
+    envoy = ScriptedEnvoy(None, INITIALIZING, LIVE, not_started, LIVE, STARTED)
+    outcome = wait(envoy)
+    assert outcome.live is True
+    assert outcome.live_after_s is not None
+    assert envoy.asked == ["/ready", "/ready", "/ready", "/stats", "/ready", "/stats"]
+    assert outcome.log_tail[-1] == "line 99"
+    assert len(outcome.log_tail) == 40
+
+
+def test_wait_live_without_workers_started_is_not_ready():
+    envoy = ScriptedEnvoy(LIVE, (200, "listener_manager.workers_started: 0\n"))
+    assert wait(envoy, deadline_s=0.01).live is False
+
+
+def test_wait_that_meets_the_end_tells_it():
+    outcome = wait(ScriptedEnvoy(None, INITIALIZING, ends=Exit(1, None)))
+    assert (outcome.live, outcome.exit_code, outcome.running) == (False, 1, False)
+    assert outcome.live_after_s is None
+
+
+def test_wait_that_meets_a_signal_without_admin_tells_it():
+    outcome = wait(ScriptedEnvoy(ends=Exit(None, 6)), has_admin=False)
+    assert (outcome.live, outcome.signal) == (None, 6)
+
+
+def test_wait_beyond_the_deadline_says_so():
+    outcome = wait(ScriptedEnvoy(INITIALIZING), deadline_s=0.01)
+    assert (outcome.live, outcome.deadline_s, outcome.running) == (False, 0.01, True)
+
+
+def test_wait_asks_a_living_envoy_less_and_less_often():
+    envoy = ScriptedEnvoy(*[INITIALIZING] * 8, LIVE, STARTED)
+    wait(envoy)
+    assert envoy.waited_s[:5] == pytest.approx([0.002, 0.004, 0.008, 0.016, 0.02])
+    assert max(envoy.waited_s) <= 0.02
+
+
+def test_wait_never_waits_beyond_the_deadline():
+    envoy = ScriptedEnvoy(INITIALIZING)
+    wait(envoy, deadline_s=0.001)
+    assert max(envoy.waited_s) <= 0.001
+
+
+def test_wait_without_the_gauge_relies_on_idle():
+    answers = iter([False, True])
+    envoy = ScriptedEnvoy(LIVE, (200, "\n"), LIVE, (200, "\n"))
+    assert wait(envoy, idle=lambda: next(answers)).live is True
+    assert envoy.replies == []

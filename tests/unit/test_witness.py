@@ -1,0 +1,79 @@
+"""The kernel's own account, taken of this very process."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.witness import take_witness
+
+
+@pytest.fixture
+def listener():
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener
+
+
+def seen(witness, fd):
+    return next(found for found in witness.sockets if found.fd == fd)
+
+
+def test_witness_of_a_listener_and_its_duplicate_is_one_kernel_socket(listener):
+    with listener.dup() as duplicate, socket.socket() as other:
+        witness = take_witness(os.getpid())
+        first, second = seen(witness, listener.fileno()), seen(witness, duplicate.fileno())
+        assert witness.error == ""
+        assert first.cookie == second.cookie != seen(witness, other.fileno()).cookie
+        assert first.inode == second.inode == os.fstat(listener.fileno()).st_ino
+        assert first.address == Address.inet("127.0.0.1", listener.getsockname()[1])
+        assert (first.listening, first.reuse_port) == (True, True)
+        unbound = seen(witness, other.fileno())
+        assert (unbound.address, unbound.listening, unbound.reuse_port) == (None, False, False)
+
+
+def test_witness_of_unix_sockets_tells_path_from_abstract(tmp_path):
+    name = f"envoyassert-{os.getpid()}\0\0"
+    with socket.socket(socket.AF_UNIX) as path, socket.socket(socket.AF_UNIX) as abstract:
+        path.bind(str(tmp_path / "s"))
+        abstract.bind(f"\0{name}")
+        witness = take_witness(os.getpid())
+        assert seen(witness, path.fileno()).address == Address.unix(str(tmp_path / "s"))
+        assert seen(witness, abstract.fileno()).address == Address.unix(f"@{name}")
+
+
+def test_witness_of_registrations_names_epoll_and_socket(listener):
+    with select.epoll() as epoll:
+        epoll.register(listener, select.EPOLLIN)
+        witness = take_witness(os.getpid())
+        (found,) = (item for item in witness.registrations if item.epfd == epoll.fileno())
+        assert found.fd == listener.fileno()
+        assert found.inode == os.fstat(listener.fileno()).st_ino
+
+
+def test_witness_leaves_descriptors_and_sockets_as_they_were(listener):
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names alone
+    take_witness(os.getpid())
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    with socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        accepted.close()
+        assert client.recv(1) == b""
+
+
+def test_witness_leaves_out_other_families():
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as netlink:
+        fds = {found.fd for found in take_witness(os.getpid()).sockets}
+        assert netlink.fileno() not in fds
+
+
+def test_witness_of_no_process_says_so():
+    witness = take_witness(2**22 + 1)
+    assert witness.sockets == ()
+    assert witness.error != ""

@@ -37,7 +37,11 @@ def problems_of(error: ValidationError, document: Document) -> list[Problem]:
 
 def _follows(fault: dict[str, Any]) -> bool:
     """Tell whether a list is too short only because some of its items have faults of their own."""
-    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
+    if fault["type"] != "too_short":
+        return False
+    given: int = len(fault["input"])
+    least: int = fault["ctx"]["min_length"]
+    return given >= least
 
 
 def _problem(fault: dict[str, Any], document: Document) -> Problem:

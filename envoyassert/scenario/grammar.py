@@ -20,6 +20,7 @@ from envoyassert.scenario.words import (
     ERRNO_PATTERN,
     FILE_PATTERN,
     OPTION_PATTERN,
+    OWN_ARGUMENT_PATTERN,
     ROLE_OR_NONE_PATTERN,
     ROLE_PATTERN,
     check_address,
@@ -126,6 +127,12 @@ Duration = Annotated[
     choice(kind, "a duration, such as 5s, 0.25s, 100ms, or a number of seconds"),
 ]
 """A duration: `5s`, `0.25s`, `100ms`, `2m`, or seconds as a number."""
+
+Argument = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "not": {"pattern": OWN_ARGUMENT_PATTERN}}),
+]
+"""A command line argument that is not set from a field of the scenario."""
 
 FileName = Annotated[str, Field(pattern=FILE_PATTERN)]
 """A path relative to the run directory that stays inside it."""

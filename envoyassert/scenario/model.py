@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.expectation import Expectation, Scalar
-from envoyassert.scenario.grammar import Duration, FileName, Many, Model, choice, kind
+from envoyassert.scenario.grammar import Argument, Duration, FileName, Many, Model, choice, kind
 from envoyassert.scenario.words import (
     KERNEL_PATTERN,
     MARK_PATTERN,
@@ -77,7 +77,7 @@ class Envoy(Model):
         default_factory=dict,
         description="Files placed into ${rundir} before the start: text, or YAML data.",
     )
-    args: Many[str] = Field((), description="Further command line arguments.")
+    args: Many[Argument] = Field((), description="Further command line arguments.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables.")
     deadline: Duration = Field("10s", description="How long it may take to become ready.")
 

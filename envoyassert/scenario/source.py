@@ -231,7 +231,7 @@ class _Builder:
         mark = event.start_mark
         top = self._stack[-1] if self._stack else None
         if event.tag is not None:
-            self._complain(event, f"the tag {event.tag!r} is not supported", "leave it out")
+            self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
         if top is not None and type(top.data) is dict and top.key is None:
             self._begin_member(event, event.value, top)
             return
@@ -300,7 +300,7 @@ class _Builder:
     def _open(self, event: Any, data: Any, members: Any) -> None:
         self._counted(event)
         if event.tag is not None:
-            self._complain(event, f"the tag {event.tag!r} is not supported", "leave it out")
+            self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
         top = self._stack[-1] if self._stack else None
         if top is not None and type(top.data) is dict and top.key is None:
             self._complain(event, "a key must be plain text, not a list or a mapping")
@@ -353,6 +353,10 @@ class _Builder:
         top.key = None
         top.data[key] = value
         members[key] = (line, column, node)
+
+
+def _tag(event: Any) -> str:
+    return str(event.tag).replace("tag:yaml.org,2002:", "!!")
 
 
 def _octal_remedy(digits: str) -> str:

@@ -45,6 +45,9 @@ def syntax_problem(error: yaml.YAMLError, text: str, path: str) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return Problem(path, 1, 1, f"not YAML: {error}")
     mark = error.problem_mark
+    if "quoted scalar" in str(error.context) and error.context_mark is not None:
+        begin = error.context_mark
+        return Problem(path, begin.line + 1, begin.column + 1, "this quote is not closed")
     line, column = mark.line + 1, mark.column + 1
     lines = text.splitlines()
     written = lines[mark.line] if mark.line < len(lines) else ""
@@ -69,8 +72,10 @@ def _in_words(problem: str, written: str, index: int) -> tuple[str, str]:
         )
     if "',' or ']'" in problem or "',' or '}'" in problem:
         return "a `,` or the closing bracket is missing before this", ""
-    if "unexpected end of stream" in problem or "quoted scalar" in problem:
-        return "the closing quote is missing", ""
+    if "expected node content" in problem:
+        return "a value or the closing bracket is missing before this", ""
+    if "unknown escape" in problem:
+        return "this is no escape of double quotes", "use single quotes, or double the backslash"
     if "expected ':'" in problem:
         return "a `:` is missing after the key", "write `key: value`"
     if "block end" in problem or "expected key" in problem or "'-' indicator" in problem:

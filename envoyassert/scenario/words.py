@@ -78,25 +78,30 @@ _RECORDED_AS = {
     "exit_group": "exit",
 }
 
-_OPTION_NAMES = tuple(sorted({name for options in OPTIONS.values() for name in options.values()}))
+#: Every socket option that has a name here.
+OPTION_NAMES = tuple(sorted({name for options in OPTIONS.values() for name in options.values()}))
 _LEVEL_NAMES = tuple(LEVELS.values()) + tuple(LEVEL_ALIASES)
 
+_ADDRESS_FIELDS = ("family", "host", "port", "path", "abstract")
 _ARGUMENT_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("socket", "family"): tuple(FAMILIES.values()),
     ("socket", "type"): tuple(SOCKET_TYPES.values()),
     ("socketpair", "family"): tuple(FAMILIES.values()),
     ("socketpair", "type"): tuple(SOCKET_TYPES.values()),
     ("setsockopt", "level"): tuple(LEVELS.values()),
-    ("setsockopt", "name"): _OPTION_NAMES,
+    ("setsockopt", "name"): OPTION_NAMES,
     ("epoll_ctl", "op"): tuple(EPOLL_OPS.values()),
     ("fcntl", "cmd"): tuple(FCNTL_DUPS.values()),
 }
 
-#: What an option may look like: a known name, or level/number where either may be a name too.
-OPTION_PATTERN = (
-    f"^({'|'.join(_OPTION_NAMES)}|({'|'.join(_LEVEL_NAMES)}|[0-9]+)"
-    f"/({'|'.join(_OPTION_NAMES)}|[0-9]+))$"
-)
+#: How a program argument looks that is set from a field of the scenario.
+OWN_ARGUMENT_PATTERN = r"^(--concurrency|--config-path|-c)(=.*)?$"
+
+_NAMES = "|".join(OPTION_NAMES)
+#: An option with its level, either of them by name or number: `1/15`, `SOL_SOCKET/15`.
+QUALIFIED_OPTION_PATTERN = f"^({'|'.join(_LEVEL_NAMES)}|[0-9]+)/({_NAMES}|[0-9]+)$"
+#: An option by its name, or with its level.
+OPTION_PATTERN = f"^({_NAMES}|{QUALIFIED_OPTION_PATTERN[1:-1]})$"
 
 ROLE_PATTERN = r"^(main|workers|other|worker_[0-9]+)$"
 ROLE_OR_NONE_PATTERN = r"^(main|workers|other|none|worker_[0-9]+)$"
@@ -176,7 +181,7 @@ def check_option(name: str) -> str:
     wrong = option if separator else name
     raise fault(
         f"`{wrong}` is not a socket option that is known",
-        did_you_mean(wrong, _OPTION_NAMES) or "write level/number, such as 1/15 for SO_REUSEPORT",
+        did_you_mean(wrong, OPTION_NAMES) or "write level/number, such as 1/15 for SO_REUSEPORT",
     )
 
 
@@ -206,6 +211,16 @@ def check_address(address: str) -> str:
     return address
 
 
+def _check_address_fields(fields: dict[str, Any]) -> None:
+    for name in fields:
+        if name not in _ADDRESS_FIELDS:
+            raise fault(
+                f"an address has no `{name}`",
+                did_you_mean(name, _ADDRESS_FIELDS) or f"it has: {', '.join(_ADDRESS_FIELDS)}",
+                "address",
+            )
+
+
 def check_arguments(calls: tuple[str, ...], arguments: dict[str, Any]) -> None:
     """Raise if an argument is not one that all of the calls have, or its word is not known."""
     for key, value in arguments.items():
@@ -219,6 +234,8 @@ def check_arguments(calls: tuple[str, ...], arguments: dict[str, Any]) -> None:
                     did_you_mean(key, known) or f"it has: {', '.join(known) or 'none'}",
                     key,
                 )
+            if key == "address" and isinstance(value, dict):
+                _check_address_fields(value)
             words = _ARGUMENT_WORDS.get((call, key))
             if words is not None and isinstance(value, str) and value not in words:
                 raise fault(

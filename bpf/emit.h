@@ -29,7 +29,12 @@ enum ea_draft_owner {
 
 BPF_RINGBUF_OUTPUT(records, EA_RING_PAGES);
 BPF_PERCPU_ARRAY(counters, struct ea_counters, EA_SLOTS);
-BPF_PERCPU_ARRAY(drafts, struct ea_draft, EA_DRAFTS);
+/* Declared as characters: bcc generates code to print and parse every member of a map's type. */
+struct ea_draft_room {
+	char bytes[sizeof(struct ea_draft)];
+} __attribute__((aligned(8)));
+
+BPF_PERCPU_ARRAY(drafts, struct ea_draft_room, EA_DRAFTS);
 
 static __always_inline struct ea_counters *ea_counters_of(u32 run)
 {
@@ -52,7 +57,7 @@ static __always_inline void ea_lose(u32 run)
 /* Begin a record. */
 static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s64 ret)
 {
-	struct ea_draft *draft = drafts.lookup(&owner);
+	struct ea_draft *draft = (struct ea_draft *)drafts.lookup(&owner);
 	struct ea_record *record;
 	u64 pid_tid;
 
@@ -100,7 +105,7 @@ static __always_inline bool ea_end(struct ea_draft *draft, u64 frames, u64 lengt
 /* Read user memory; a failure is noted in the record and never loses it. */
 static __always_inline bool ea_read_user(struct ea_record *record, void *to, u64 size, u64 from)
 {
-	if (!bpf_probe_read_user(to, size, (void *)from))
+	if (!ea_probe_user(to, size, (void *)from))
 		return true;
 	record->flags |= EA_FAULT;
 	return false;

@@ -15,6 +15,7 @@
  * recvmmsg.
  */
 #include "events.h"
+#include "helpers.h"
 #include "target.h"
 #include "emit.h"
 #include "registers.h"

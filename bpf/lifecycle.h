@@ -46,10 +46,10 @@ static __always_inline u32 ea_find_run(struct ea_image *image)
 	for (i = 0; i < EA_MAX_ENVIRONMENT; i++) {
 		u64 variable;
 
-		if (bpf_probe_read_user(&variable, sizeof(variable), (void *)at) || !variable)
+		if (ea_probe_user(&variable, sizeof(variable), (void *)at) || !variable)
 			return 0;
 		at += sizeof(variable);
-		if (bpf_probe_read_user(text, sizeof(text), (void *)variable))
+		if (ea_probe_user(text, sizeof(text), (void *)variable))
 			continue;
 		if (text[0] == EA_VARIABLE_HEAD && text[1] == EA_VARIABLE_TAIL)
 			goto found;
@@ -72,7 +72,7 @@ static __always_inline u64 ea_find_filename(u64 at)
 
 #pragma clang loop unroll(disable)
 	for (i = 0; i < EA_MAX_ENVIRONMENT; i++) {
-		if (bpf_probe_read_user(&pointer, sizeof(pointer), (void *)at))
+		if (ea_probe_user(&pointer, sizeof(pointer), (void *)at))
 			return 0;
 		at += sizeof(pointer);
 		if (!pointer)
@@ -80,7 +80,7 @@ static __always_inline u64 ea_find_filename(u64 at)
 	}
 #pragma clang loop unroll(disable)
 	for (i = 0; i < EA_MAX_AUXV; i++) {
-		if (bpf_probe_read_user(pair, sizeof(pair), (void *)at) || !pair[0])
+		if (ea_probe_user(pair, sizeof(pair), (void *)at) || !pair[0])
 			return 0;
 		if (pair[0] == EA_AT_EXECFN)
 			return pair[1];
@@ -102,7 +102,7 @@ static __always_inline void ea_record_exec(u32 run, const struct ea_image *image
 	draft->exec.filename[0] = 0;
 	filename = ea_find_filename(image->next);
 	if (!filename ||
-	    bpf_probe_read_user_str(draft->exec.filename, sizeof(draft->exec.filename),
+	    ea_probe_user_text(draft->exec.filename, sizeof(draft->exec.filename),
 				    (void *)filename) < 0)
 		draft->record.flags |= EA_FAULT;
 	if (size > sizeof(draft->exec.argv)) {
@@ -125,12 +125,12 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct ea_counters *count;
 	u64 sp = 0;
 
-	if (!ea_any_armed() || bpf_probe_read_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
+	if (!ea_any_armed() || ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
 		return 0;
-	bpf_probe_read_user(&image.argc, sizeof(image.argc), (void *)sp);
-	bpf_probe_read_user(&image.argv, sizeof(image.argv), (void *)(sp + 8));
+	ea_probe_user(&image.argc, sizeof(image.argc), (void *)sp);
+	ea_probe_user(&image.argv, sizeof(image.argv), (void *)(sp + 8));
 	image.next = sp + 8 * (image.argc + 2);
-	bpf_probe_read_user(&image.envp, sizeof(image.envp), (void *)image.next);
+	ea_probe_user(&image.envp, sizeof(image.envp), (void *)image.next);
 
 	old = ea_current_target();
 	if (old) {
@@ -170,7 +170,7 @@ static __always_inline bool ea_makes_thread(void)
 	if (call.nr == EA_NR_CLONE)
 		flags = call.args[0];
 	else if (call.nr == EA_NR_CLONE3)
-		bpf_probe_read_user(&flags, sizeof(flags), (void *)call.args[0]);
+		ea_probe_user(&flags, sizeof(flags), (void *)call.args[0]);
 	else if (call.nr == EA_NR_FORK || call.nr == EA_NR_VFORK)
 		flags = 0;
 	return flags & EA_CLONE_THREAD;
@@ -264,7 +264,7 @@ int ea_task_rename(void *ctx)
 	if (!draft)
 		return 0;
 	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_RENAME_TID);
-	bpf_probe_read_kernel(draft->frames, EA_COMM_SIZE, (u8 *)ctx + EA_AT_RENAME_NAME);
+	ea_probe_kernel(draft->frames, EA_COMM_SIZE, (u8 *)ctx + EA_AT_RENAME_NAME);
 	ea_end(draft, 0, EA_COMM_SIZE);
 	return 0;
 }

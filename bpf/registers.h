@@ -21,7 +21,7 @@ static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
 {
 	u64 raw[11]; /* r10 r9 r8 ax cx dx si di orig_ax ip cs */
 
-	if (bpf_probe_read_kernel(raw, sizeof(raw), (void *)(regs + 56)))
+	if (ea_probe_kernel(raw, sizeof(raw), (void *)(regs + 56)))
 		return false;
 	call->nr = raw[8];
 	call->args[0] = raw[7];
@@ -41,8 +41,8 @@ static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
 {
 	u64 raw[2]; /* orig_x0, syscallno */
 
-	if (bpf_probe_read_kernel(raw, sizeof(raw), (void *)(regs + 272)) ||
-	    bpf_probe_read_kernel(&call->args[1], 5 * sizeof(u64), (void *)(regs + 8)))
+	if (ea_probe_kernel(raw, sizeof(raw), (void *)(regs + 272)) ||
+	    ea_probe_kernel(&call->args[1], 5 * sizeof(u64), (void *)(regs + 8)))
 		return false;
 	call->nr = (u32)raw[1];
 	call->args[0] = raw[0];
@@ -52,10 +52,6 @@ static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
 #else
 #error "envoyassert: only x86-64 and arm64 are supported"
 #endif
-
-/* Called by number: bcc before 0.24 has no names for them. Both need Linux 5.15 and BTF. */
-static void *(*ea_current_task)(void) = (void *)158;     /* bpf_get_current_task_btf */
-static void *(*ea_task_registers)(void *) = (void *)175; /* bpf_task_pt_regs */
 
 static __always_inline u64 ea_current_registers(void)
 {

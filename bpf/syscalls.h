@@ -89,14 +89,14 @@ static __always_inline u64 ea_read_rights(struct ea_record *record, const struct
 	record->args[1] = 0;
 	if (record->ret < 0 && record->type == EA_RECVMSG)
 		return 0;
-	if (bpf_probe_read_user(&message, sizeof(message), (void *)call->args[1]) ||
+	if (ea_probe_user(&message, sizeof(message), (void *)call->args[1]) ||
 	    !message.control)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < EA_MAX_CMSGS; i++) {
 		if (position + sizeof(header) > message.control_length)
 			break;
-		if (bpf_probe_read_user(&header, sizeof(header),
+		if (ea_probe_user(&header, sizeof(header),
 					(void *)(message.control + position)) ||
 		    header.length < sizeof(header))
 			break;
@@ -119,7 +119,7 @@ static __always_inline u64 ea_read_rights(struct ea_record *record, const struct
 
 static __always_inline u64 ea_read_path(struct ea_record *record, u8 *path, u64 from)
 {
-	long length = bpf_probe_read_user_str(path, EA_PATH_SIZE, (void *)from);
+	long length = ea_probe_user_text(path, EA_PATH_SIZE, (void *)from);
 
 	if (length <= 0 || length > EA_PATH_SIZE) {
 		record->flags |= EA_FAULT;

@@ -17,13 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
+from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
 from envoyassert.launch import release
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.elf import read_build_id
-from envoyassert.launch.engine import connect_client
+from envoyassert.launch.engine import connect_client, engine_errors
 from envoyassert.launch.image import ResolvedImage, resolve_image
-from envoyassert.launch.kernel import Owner, handles_signal, process_started_s, wait_readable
+from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
+from envoyassert.launch.labels import LABEL_RUN, label_owner, owner_labels
 from envoyassert.launch.namespace import NamespaceThread, joined_namespace
 from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
 from envoyassert.launch.running import NamespacedEnvoy, command_line
@@ -42,10 +43,8 @@ T = TypeVar("T")
 
 #: `${rundir}` in a container: a directory of the container's own, writable by every user.
 RUNDIR = "/envoyassert"
-LABEL_RUN = "dev.envoyassert.run"
-LABEL_OWNER_PID = "dev.envoyassert.owner-pid"
-LABEL_OWNER_START = "dev.envoyassert.owner-start"
-LABEL_OWNER_NAMESPACE = "dev.envoyassert.owner-pidns"
+#: How long after the end of a process the engine may take to say how it ended.
+_ENGINE_DEADLINE_S = 30
 
 
 class DockerLauncher:
@@ -116,8 +115,9 @@ class DockerLauncher:
         if self._client is None:
             self._client = connect_client()
             _choose_cleanup(self._client)
-        image = resolve_image(self._client, source)
-        version = image.version or recall(image.image_id) or _ask_version(self._client, image)
+        with engine_errors("give an image"):
+            image = resolve_image(self._client, source)
+            version = image.version or recall(image.image_id) or _ask_version(self._client, image)
         identity = EnvoyIdentity(version, image.build_id, image.source, image.digest)
         self._prepared[source] = image, identity
         return image, identity
@@ -138,26 +138,19 @@ class DockerEnvoy(NamespacedEnvoy):
         self._kept_log: str | None = None
         staging = create_rundir()
         try:
-            self._docker = _new_container(spec, image, staging)
-            try:
-                self._start()
-            except BaseException:
-                self._remove()
-                raise
+            with engine_errors("start Envoy"):
+                self._docker = _new_container(spec, image, staging)
+                try:
+                    self._start()
+                except BaseException:
+                    self._remove()
+                    raise
         finally:
             remove_rundir(staging)
 
     def _start(self) -> None:
-        from docker.errors import APIError
-
         self._started_s = time.monotonic()
-        try:
-            self._docker.start()
-        except APIError as error:
-            raise LaunchError(
-                f"the Docker engine cannot start Envoy: {error.explanation or error}",
-                "check the image, the arguments and the space on the engine's disk",
-            ) from error
+        self._docker.start()
         container = self._container()
         container.reload()
         self._pid = int(container.attrs["State"]["Pid"])
@@ -213,7 +206,8 @@ class DockerEnvoy(NamespacedEnvoy):
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
         if self._end is None and (self._pidfd < 0 or wait_readable(self._pidfd, timeout_s)):
-            status = int(self._container().wait(timeout=STOP_DEADLINE_S)["StatusCode"])
+            with engine_errors("tell how Envoy ended"):
+                status = int(self._container().wait(timeout=_ENGINE_DEADLINE_S)["StatusCode"])
             # 128 + n is how engines and shells report a death by signal n.
             by_signal = 128 < status <= 128 + signal.NSIG
             self._end = Exit(None, status - 128) if by_signal else Exit(status, None)
@@ -243,8 +237,9 @@ class DockerEnvoy(NamespacedEnvoy):
         finally:
             # What interrupted the above must not keep the container alive.
             end = end or Exit(None, signal.SIGKILL)
+            with engine_errors("remove Envoy's container"):
+                self._remove()
             self._stopped = Exit(end.exit_code, end.signal, forced)
-            self._remove()
         return self._stopped
 
     def _remove(self) -> None:
@@ -265,7 +260,8 @@ class DockerEnvoy(NamespacedEnvoy):
         """Return what Envoy printed so far."""
         if self._kept_log is not None:
             return self._kept_log
-        return self._container().logs().decode("utf-8", "replace")
+        with engine_errors("give back Envoy's log"):
+            return self._container().logs().decode("utf-8", "replace")
 
 
 def entry_command(entrypoint: tuple[str, ...]) -> tuple[list[str] | None, list[str]]:
@@ -282,27 +278,6 @@ def entry_command(entrypoint: tuple[str, ...]) -> tuple[list[str] | None, list[s
     if program in ("docker-entrypoint.sh", ""):
         return None, ["envoy"]
     return ["envoy"], []
-
-
-def owner_labels(run: str) -> dict[str, str]:
-    """Return the labels of everything that this process makes at the engine.
-
-    Args:
-        run: id of the run, or "".
-    """
-    owner = Owner.current()
-    return {
-        LABEL_RUN: run,
-        LABEL_OWNER_PID: str(owner.pid),
-        LABEL_OWNER_START: str(owner.start),
-        LABEL_OWNER_NAMESPACE: str(owner.namespace),
-    }
-
-
-def label_owner(labels: dict[str, str]) -> Owner | None:
-    """Return who made a container, by its labels; None if they do not tell."""
-    names = (LABEL_OWNER_PID, LABEL_OWNER_START, LABEL_OWNER_NAMESPACE)
-    return Owner.parse("-".join(labels.get(name, "") for name in names))
 
 
 def _new_container(spec: LaunchSpec, image: ResolvedImage, staging: Path) -> DockerContainer:

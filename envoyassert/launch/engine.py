@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import socket
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from envoyassert.errors import DockerUnavailableError, EnvoyAssertError
+from envoyassert.errors import DockerUnavailableError, EnvoyAssertError, LaunchError
 from envoyassert.launch.wheel import cache_dir
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 #: it bounds each read, not the whole.
 _ANSWER_S = 60
 
+#: Where an engine listens unless DOCKER_HOST says otherwise.
+SOCKET = "/var/run/docker.sock"
 _INSTALL = "install and start one (Debian, Ubuntu: apt-get install docker.io)"
 
 
@@ -55,11 +58,14 @@ def connect() -> Iterator[DockerClient]:
 
 def connect_client() -> DockerClient:
     """Return a connection to the engine; the caller closes it. Raises like `connect`."""
+    docker_host = os.environ.get("DOCKER_HOST", "")
+    refuse_remote_address(docker_host)
+    _knock(docker_host)
+
     import docker
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    refuse_remote_address(os.environ.get("DOCKER_HOST", ""))
     try:
         client = docker.from_env(timeout=_ANSWER_S)
     except (DockerException, RequestException, OSError, ValueError) as error:
@@ -129,17 +135,56 @@ def _remote_remedy() -> str:
     )
 
 
+def _knock(docker_host: str) -> None:
+    """Connect to the engine's Unix socket once: the SDK need not be imported to learn this."""
+    path = urlsplit(docker_host).path if docker_host else SOCKET
+    if docker_host and not docker_host.startswith("unix://"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_ANSWER_S)
+            knocking.connect(path)
+    except FileNotFoundError as error:
+        raise DockerUnavailableError(f"there is no Docker engine at {path}", _INSTALL) from error
+    except PermissionError as error:
+        raise DockerUnavailableError(
+            f"the Docker engine at {path} refuses this user",
+            "run as root, or join the group `docker`",
+        ) from error
+    except OSError as error:
+        raise DockerUnavailableError(
+            f"the Docker engine at {path} does not run: {error.strerror or error}",
+            "start it (systemctl start docker, or dockerd)",
+        ) from error
+
+
 def _unavailable(error: Exception) -> DockerUnavailableError:
-    text = str(error)
-    if "Permission denied" in text:
-        return DockerUnavailableError(
-            "the Docker engine refuses this user", "run as root, or join the group `docker`"
-        )
-    if "FileNotFoundError" in text or "No such file" in text:
-        return DockerUnavailableError("there is no Docker engine", _INSTALL)
-    if "Connection refused" in text:
-        return DockerUnavailableError("the Docker engine does not run", "start it")
-    return DockerUnavailableError(f"the Docker engine does not answer: {text}", _INSTALL)
+    return DockerUnavailableError(f"the Docker engine does not answer: {error}", _INSTALL)
+
+
+@contextlib.contextmanager
+def engine_errors(what: str) -> Iterator[None]:
+    """Turn what the SDK raises inside the `with` block into errors for the user.
+
+    Args:
+        what: what was being done, as in `start Envoy`.
+
+    Raises:
+        LaunchError: the engine refused.
+        DockerUnavailableError: the engine did not answer.
+    """
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except APIError as error:
+        raise LaunchError(
+            f"the Docker engine cannot {what}: {error.explanation or error}",
+            "check the image, the arguments and the space on the engine's disk",
+        ) from error
+    except (DockerException, RequestException) as error:
+        raise _unavailable(error) from error
 
 
 def docker_capability() -> Capability:

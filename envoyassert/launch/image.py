@@ -255,6 +255,7 @@ def _pull(client: DockerClient, name: str) -> str:
     """Pull an image; return why it could not be pulled, or ""."""
     from docker.errors import APIError
     from docker.utils import parse_repository_tag
+    from requests.exceptions import RequestException
 
     repository, tag = parse_repository_tag(name)
     try:
@@ -263,6 +264,8 @@ def _pull(client: DockerClient, name: str) -> str:
                 return str(progress["error"])
     except APIError as error:
         return str(error.explanation or error)
+    except RequestException as error:
+        return f"the engine did not answer: {error}"
     return ""
 
 

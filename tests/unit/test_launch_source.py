@@ -6,9 +6,10 @@ import pytest
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
 from envoyassert.launch.choose import choose_launcher
-from envoyassert.launch.container import entry_command, label_owner, owner_labels
+from envoyassert.launch.container import entry_command
 from envoyassert.launch.engine import foreign_engine, refuse_remote_address
 from envoyassert.launch.kernel import Owner
+from envoyassert.launch.labels import label_owner, owner_labels
 from envoyassert.launch.source import EnvoySource, parse_envoy_argument
 from envoyassert.launch.version import parse_version
 

@@ -27,7 +27,8 @@ _UNOBSERVED = {
 LOSSES = ("marked", "received", "not skipped")
 
 #: Checks whose failure means that the graph is not what the kernel had.
-CONTRADICTIONS = ("no hidden path", "consistent", "kernel agrees")
+KERNEL_CHECK = "kernel agrees"
+CONTRADICTIONS = ("no hidden path", "consistent", KERNEL_CHECK)
 
 #: Name of the check whose failure leaves nothing that can be said at all.
 CHANNELS_CHECK = "unobserved channels"
@@ -121,15 +122,15 @@ def _consistent(graph: SocketGraph) -> Check:
 def _witness(trace: Trace, graph: SocketGraph) -> Check:
     witness = trace.witness
     if witness is None:
-        return Check("kernel agrees", None, "not asked")
+        return Check(KERNEL_CHECK, None, "not asked")
     if witness.error:
         if trace.end.outcome.running:
-            return Check("kernel agrees", False, f"could not be asked: {witness.error}")
-        return Check("kernel agrees", None, "the process had ended")
+            return Check(KERNEL_CHECK, False, f"could not be asked: {witness.error}")
+        return Check(KERNEL_CHECK, None, "the process had ended")
     found = disagreements(witness, graph)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        return Check("kernel agrees", False, found[0] + more)
+        return Check(KERNEL_CHECK, False, found[0] + more)
     return Check(
-        "kernel agrees", True, f"{plural(len(witness.sockets), 'socket descriptor')} compared"
+        KERNEL_CHECK, True, f"{plural(len(witness.sockets), 'socket descriptor')} compared"
     )

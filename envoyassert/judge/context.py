@@ -84,6 +84,7 @@ class Context:
         evidence: Iterable[Event] = (),
         hint: str = "",
         from_events: bool = False,
+        from_launcher: bool = False,
     ) -> Finding:
         """Make a finding; one that leans on a graph that cannot be trusted is INCONCLUSIVE.
 
@@ -95,9 +96,12 @@ class Context:
             evidence: events that show it; the first few are kept.
             hint: behaviour-level help, kept for a FAIL only.
             from_events: a violation is plain from the arguments of single events.
+            from_launcher: the launcher saw it itself; the trace's state does not matter.
         """
         plain_violation = from_events and status is Status.FAIL
-        if self.unobserved or (self.untrusted and not plain_violation):
+        if from_launcher:
+            pass
+        elif self.unobserved or (self.untrusted and not plain_violation):
             status, reason = Status.INCONCLUSIVE, self.unobserved or self.untrusted
         if status is Status.INCONCLUSIVE:
             reason = reason or self.doubt or "the trace does not tell"

@@ -11,6 +11,7 @@ from envoyassert.judge.calls import judge_calls, judge_in_order, judge_never
 from envoyassert.judge.certificate import (
     CHANNELS_CHECK,
     CONTRADICTIONS,
+    KERNEL_CHECK,
     LOSSES,
     certify,
 )
@@ -63,12 +64,15 @@ def judge(
     if graph is None:
         graph = fold(trace)
     certificate = certify(trace, graph, assume)
+    doubt = _details(certificate, LOSSES)
+    # After a loss the kernel knows more than the trace: that is the loss again, no contradiction.
+    contradictions = tuple(n for n in CONTRADICTIONS if not (doubt and n == KERNEL_CHECK))
     context = Context(
         trace,
         graph,
         workers,
-        doubt=_details(certificate, LOSSES),
-        untrusted=_details(certificate, CONTRADICTIONS),
+        doubt=doubt,
+        untrusted=_details(certificate, contradictions),
         unobserved=_details(certificate, (CHANNELS_CHECK,)),
         by_listen="epoll" in trace.header.unobserved,
     )

@@ -61,7 +61,8 @@ def judge_process(
 
 
 def _answer(context: Context, subject: Subject, holds: bool, expected: str, seen: str) -> Finding:
-    return context.finding(subject, Status.PASS if holds else Status.FAIL, expected, seen)
+    status = Status.PASS if holds else Status.FAIL
+    return context.finding(subject, status, expected, seen, from_launcher=True)
 
 
 def outcome_in_words(outcome: Outcome) -> str:

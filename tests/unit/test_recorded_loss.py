@@ -90,7 +90,9 @@ def test_twenty_random_losses_only_ever_make_answers_inconclusive(name: str, kin
         assert judged(damaged, wrong).status is not Status.PASS
     assert seen[Status.PASS, Status.PASS] > 0
     assert seen[Status.PASS, Status.INCONCLUSIVE] > 0
-    assert seen[Status.FAIL, Status.FAIL] > 0
+    if name != "reuse_port_off":
+        # There the wrong scenario expects more than there is: whatever was lost could be it.
+        assert seen[Status.FAIL, Status.FAIL] > 0
 
 
 def test_a_loss_the_counters_do_not_admit_is_noticed_by_the_numbers() -> None:

@@ -41,7 +41,11 @@ class TraceInconclusive(NotPassed):
 
 
 def raise_unless_passed(
-    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context | None = None
+    verdict: Verdict,
+    trace: Trace,
+    graph: SocketGraph,
+    context: Context | None = None,
+    note: str = "",
 ) -> None:
     """Return if the verdict is PASS.
 
@@ -50,6 +54,7 @@ def raise_unless_passed(
         trace: what was judged.
         graph: its socket graph.
         context: places and paths for the text.
+        note: a last line for the text, or "".
 
     Raises:
         ExpectationFailed: the verdict is FAIL.
@@ -63,7 +68,7 @@ def raise_unless_passed(
     kind = ExpectationFailed if verdict.status is Status.FAIL else TraceInconclusive
     raise kind(
         verdict,
-        failure_lines(verdict, trace, graph, context),
+        failure_lines(verdict, trace, graph, context) + ([note] if note else []),
         headline(verdict, context.title),
         context.place(findings[0].path) if findings else None,
     )

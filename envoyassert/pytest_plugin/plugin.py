@@ -1,1 +1,170 @@
-"""Hooks of the pytest plugin; imports nothing heavy, so that an idle plugin costs nothing."""
+"""Hooks of the pytest plugin; imports nothing heavy, so that an idle plugin costs nothing.
+
+Nothing here is autouse, and what needs bcc, Docker or pydantic is imported when a scenario file is
+collected or a fixture is used.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from envoyassert.errors import EnvoyAssertError, LaunchError, MachineError
+from envoyassert.pytest_plugin.fixtures import (
+    _envoyassert_probe,
+    _envoyassert_run,
+    envoy,
+    envoy_factory,
+    scenario,
+    socket_probe,
+    socket_trace,
+)
+from envoyassert.pytest_plugin.options import FILE_SUFFIXES, add_options
+from envoyassert.pytest_plugin.session import MACHINE_ERROR, session_of
+
+__all__ = [
+    "_envoyassert_probe",
+    "_envoyassert_run",
+    "envoy",
+    "envoy_factory",
+    "scenario",
+    "socket_probe",
+    "socket_trace",
+]
+
+_MARKERS = (
+    "envoy(config, concurrency=2, ...): needs an Envoy; arguments are for the fixture `envoy`",
+    "bpf: needs eBPF (root, the distribution's bcc, tracefs)",
+    "docker: needs a Docker engine on this kernel",
+)
+
+# Helpers are rewritten like a test module, so that plain asserts in them explain themselves.
+pytest.register_assert_rewrite("envoyassert.asserts")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options, and register the markers."""
+    session_of(config)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Counter(), "envoyassert_counter")
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect `*.envoyassert.yaml` anywhere, and what the ini option names; nothing else."""
+    name = file_path.name
+    if not name.endswith((".yaml", ".yml")):
+        return None
+    if not name.endswith(FILE_SUFFIXES):
+        config = parent.config
+        globs = session_of(config).options.globs
+        if not any(_matches(file_path, glob, config.rootpath) for glob in globs):
+            return None
+    from envoyassert.pytest_plugin.collect import ScenarioFile
+
+    return ScenarioFile.from_parent(parent, path=file_path)
+
+
+def _matches(path: Path, glob: str, root: Path) -> bool:
+    return fnmatch.fnmatchcase(str(path), str(root / glob))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """See before the first test whether skipping what lacks a capability leaves anything."""
+    if session.config.option.collectonly or not _has_scenarios(session.config):
+        return
+    from envoyassert.pytest_plugin.collect import nothing_would_run
+
+    session_of(session.config).nothing_would_run = nothing_would_run(session.items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say how scenarios are run, if there are any."""
+    if not _has_scenarios(config):
+        return []
+    options = session_of(config).options
+    envoys = ", ".join(options.envoys) or "as each scenario says"
+    return [f"envoyassert: launcher {', '.join(options.launchers)}; Envoy {envoys}"]
+
+
+def _has_scenarios(config: pytest.Config) -> bool:
+    return session_of(config).has_scenarios
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make what is not a verdict on Envoy an error, whatever phase and mark it comes in.
+
+    pytest calls what fails in its `call` phase a failure and what fails before it an error; an
+    xfail mark turns both into a skip. A verdict that could not be reached, or a machine that could
+    not run Envoy, is neither.
+    """
+    report = yield
+    error = call.excinfo.value if call.excinfo is not None else None
+    # Where the module was not imported, nobody raised its exception.
+    outcomes = sys.modules.get("envoyassert.outcomes")
+    undecided = outcomes is not None and isinstance(error, outcomes.TraceInconclusive)
+    if not undecided and not isinstance(error, EnvoyAssertError):
+        return report
+    assert call.excinfo is not None
+    report.outcome = "failed"
+    if report.when == "call":
+        report.when = "setup"
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail
+    if isinstance(error, EnvoyAssertError):
+        from envoyassert.pytest_plugin.failure import representation
+
+        path, line, _ = item.reportinfo()
+        report.longrepr = representation(error, Path(path), (line or 0) + 1)
+        if isinstance(error, (MachineError, LaunchError)):
+            report.user_properties.append((MACHINE_ERROR, type(error).__name__))
+    return report
+
+
+class _Counter:
+    """Counts runs where the reports arrive: in the one process, or in xdist's controller."""
+
+    def __init__(self) -> None:
+        from envoyassert.pytest_plugin.summary import Tally
+
+        self.tally = Tally()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of a phase of a test."""
+        self.tally.add(report)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a session in which every test was skipped for what the machine lacks."""
+        if self.tally.nothing_ran and session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print how many runs there were."""
+        records = self.tally.records()
+        if records:
+            from envoyassert.report.summary import summary_lines
+
+            terminalreporter.section("envoyassert")
+            for line in summary_lines(records):
+                terminalreporter.write_line(line)
+        if self.tally.nothing_ran:
+            terminalreporter.write_line(
+                "ERROR: nothing was run: this machine lacks what every test needs", red=True
+            )

@@ -1,0 +1,155 @@
+"""Scenario files as test modules, and each run of a scenario as a test function.
+
+A function inside a module, and not an item inside a file, because that is what gives a scenario
+fixtures of every scope, marks, `-k`, timeouts, `--setup-plan` and xdist without any code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envoyassert.errors import EnvoyUnavailableError, Problem, ScenarioError
+from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.pytest_plugin.failure import collect_error, representation
+from envoyassert.pytest_plugin.options import Options
+from envoyassert.pytest_plugin.session import session_of
+from envoyassert.pytest_plugin.summary import properties
+from envoyassert.runner import preference_of, source_of
+from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.plan import RunPlan
+
+#: Marks that every run has, so that `-m "not envoy"` leaves out what needs a machine.
+_MARKS = ("bpf", "envoy")
+
+
+def run_scenario(_envoyassert_run: Any) -> None:
+    """Judge a run; it took place in the fixture, so that what keeps it from it is an error."""
+    __tracebackhide__ = True
+    _envoyassert_run.raise_unless_passed()
+
+
+class ScenarioItem(pytest.Function):
+    """One run of one scenario."""
+
+    plan: RunPlan
+
+    @classmethod
+    def of_plan(cls, parent: ScenarioFile, plan: RunPlan) -> ScenarioItem:
+        """Return the item for a plan."""
+        item = cls.from_parent(parent, name=plan.id, callobj=run_scenario)
+        item.plan = plan
+        marks = [*_MARKS, *plan.scenario.marks]
+        for name in marks:
+            item.add_marker(getattr(pytest.mark, name))
+        if plan.timeout_s is not None:
+            item.add_marker(pytest.mark.timeout(plan.timeout_s))
+        item.user_properties.extend(
+            properties(
+                {
+                    "scenario": plan.scenario.name,
+                    "envoy": str(source_of(plan)),
+                    "launcher": preference_of(plan, "auto"),
+                    "concurrency": str(plan.workers),
+                }
+            )
+        )
+        return item
+
+    @property
+    def line(self) -> int:
+        """The 1-based line of the file where the scenario says its name."""
+        return self.plan.loaded.mark(("name",))[0]
+
+    def reportinfo(self) -> tuple[os.PathLike[str], int, str]:
+        """Return file, 0-based line and name, as pytest shows them."""
+        return self.path, self.line - 1, self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """Return our own text for our own errors, pytest's for any other."""
+        ours = representation(excinfo.value, self.path, self.line)
+        return ours or super().repr_failure(excinfo)
+
+
+class ScenarioFile(pytest.Module):
+    """One scenario file."""
+
+    def _getobj(self) -> types.ModuleType:
+        return types.ModuleType(self.path.name.partition(".")[0])
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Return the runs of the scenario.
+
+        Raises:
+            CollectError: the file is not a valid scenario; every problem is named.
+        """
+        session = session_of(self.config)
+        session.has_scenarios = True
+        try:
+            plans = plans_of(self.path, session.options, self.config.invocation_params.dir)
+            for plan in plans:
+                self._check_marks(plan)
+        except ScenarioError as error:
+            raise collect_error(error) from error
+        except EnvoyUnavailableError as error:
+            raise pytest.UsageError(f"--envoyassert-envoy: {error}") from error
+        return [ScenarioItem.of_plan(self, plan) for plan in plans]
+
+    def _check_marks(self, plan: RunPlan) -> None:
+        """Refuse a mark that strict markers would refuse, with its place in the file."""
+        name = ""
+        try:
+            for name in plan.scenario.marks:
+                getattr(pytest.mark, name)
+        except pytest.fail.Exception as error:
+            line, column = plan.loaded.mark(("marks", plan.scenario.marks.index(name)))
+            problem = Problem(str(plan.loaded.path), line, column, str(error.msg))
+            raise ScenarioError([problem]) from error
+
+
+def plans_of(path: os.PathLike[str], options: Options, start: os.PathLike[str]) -> list[RunPlan]:
+    """Return the runs of a scenario file, on the Envoys and launchers that the user named.
+
+    Args:
+        path: the file.
+        options: the session's options.
+        start: the directory that the user is in; paths in messages are relative to it.
+
+    Raises:
+        ScenarioError: the file is not valid.
+        EnvoyUnavailableError: a value of --envoyassert-envoy is none.
+    """
+    shown = Path(os.path.relpath(path, start))
+    if shown.parts[:1] == ("..",):
+        shown = Path(path)
+    plans = expand(
+        load_scenario(shown if shown.exists() else Path(path)),
+        envoys=[parse_envoy_argument(text) for text in options.envoys],
+        launchers=options.launchers if options.launchers_given else (),
+    )
+    if options.pull:
+        plans = [dataclasses.replace(plan, pull=options.pull) for plan in plans]
+    return plans
+
+
+def nothing_would_run(items: Sequence[pytest.Item]) -> bool:
+    """Return whether this machine lacks what every single test of the session needs."""
+    from envoyassert.probe import probe_capability
+
+    if not items or not all(isinstance(item, ScenarioItem) for item in items):
+        return False
+    if not all(capability.ok for capability in probe_capability()):
+        return True
+    plans = [item.plan for item in items if isinstance(item, ScenarioItem)]
+    if any(preference_of(plan, "auto") != "docker" for plan in plans):
+        return False
+    from envoyassert.launch.engine import docker_capability
+
+    return not docker_capability().ok

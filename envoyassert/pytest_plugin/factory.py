@@ -1,0 +1,107 @@
+"""Envoys for tests in Python, started from the same plans as those of scenario files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typing_extensions import Self
+
+from envoyassert.errors import MachineError
+from envoyassert.launch.choose import choose_launcher
+from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.pytest_plugin.session import session_of
+from envoyassert.runner import LiveRun, preference_of, source_of
+from envoyassert.scenario.load import parse_scenario, read_text
+from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.requires import RequirementUnmetError
+
+if TYPE_CHECKING:
+    from envoyassert.probe import Probe
+
+
+class EnvoyFactory:
+    """Starts Envoys for one test and stops them after it; a context manager.
+
+    Args:
+        node: the test.
+        load_probe: returns the session's probe.
+    """
+
+    def __init__(self, node: pytest.Item, load_probe: Callable[[], Probe]) -> None:
+        self._node = node
+        self._load_probe = load_probe
+        self._stack = contextlib.ExitStack()
+
+    def start(self, *, launcher: str = "", **envoy: Any) -> LiveRun:
+        """Start an Envoy; see the fixture `envoy_factory`.
+
+        Raises:
+            ScenarioError: the arguments are not valid.
+            MachineError: this machine lacks something that it must not lack.
+            LaunchError: Envoy could not be started at all.
+        """
+        __tracebackhide__ = True
+        options = session_of(self._node.config).options
+        plan = plan_of(self._node, envoy, options.envoys[:1], launcher or options.launchers[0])
+        try:
+            place = self._stack.enter_context(
+                choose_launcher(preference_of(plan, "auto"), source_of(plan))
+            )
+            return self._stack.enter_context(LiveRun(plan, self._load_probe(), place))
+        except RequirementUnmetError as error:
+            pytest.skip(error.message)
+        except MachineError as error:
+            session_of(self._node.config).lacks(error, self._node)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
+def plan_of(
+    node: pytest.Item, envoy: dict[str, Any], overriding: tuple[str, ...], launcher: str
+) -> RunPlan:
+    """Return the plan for the arguments of `envoy_factory`, checked as a scenario file is.
+
+    Args:
+        node: the test; relative files are next to it.
+        envoy: the fields of `envoy`.
+        overriding: the Envoy that the session says, at most one.
+        launcher: `auto`, `docker` or `process`.
+
+    Raises:
+        ScenarioError: the fields are not valid.
+    """
+    name = re.sub(r"\W+", "_", node.name.partition("[")[0].lower()).strip("_") or "test"
+    if isinstance(envoy.get("config"), Path):
+        envoy = {**envoy, "config": str(envoy["config"])}
+    data = {
+        "name": name,
+        "envoy": envoy,
+        # A plan has expectations; those of the test are in the test.
+        "expect": [{"process": {"stays_up": True}}],
+    }
+    # JSON is YAML: the arguments take the same way as a file, and get the same messages.
+    text = json.dumps(data, indent=1, default=str)
+    here = node.path.parent
+    loaded = parse_scenario(
+        text, here / f"{name}.yaml", read_config=lambda file: read_text(here / file)
+    )
+    envoys = [parse_envoy_argument(argument) for argument in overriding]
+    (plan,) = expand(loaded, envoys=envoys, launchers=(launcher,))
+    return plan

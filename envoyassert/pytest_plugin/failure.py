@@ -1,0 +1,64 @@
+"""How a failed item shows: our text, with a place and one line for summaries and JUnit.
+
+The only module that imports from `_pytest`: its classes survive xdist's serialisation, which a
+representation of our own would not, and without a `reprcrash` the short summary and JUnit's
+`message` would lose the reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from _pytest._code.code import (
+    ReprEntryNative,
+    ReprExceptionInfo,
+    ReprFileLocation,
+    ReprTraceback,
+)
+
+from envoyassert.errors import EnvoyAssertError, LaunchError, ProbeLoadError, ScenarioError
+from envoyassert.outcomes import NotPassed
+
+#: Of compiler, verifier and Envoy output; the end is where the reason stands.
+_LAST_LINES = 15
+
+
+def representation(error: BaseException, path: Path, line: int) -> ReprExceptionInfo | None:
+    """Return how an error of a scenario item shows, None for one that is not ours.
+
+    Args:
+        error: what was raised.
+        path: the scenario file.
+        line: 1-based line where it starts, for errors without a place of their own.
+    """
+    if isinstance(error, NotPassed):
+        if error.place is not None:
+            line = error.place.line
+        return _represent(str(error), path, line, error.summary)
+    if isinstance(error, EnvoyAssertError):
+        return _represent(_text(error), path, line, error.message)
+    return None
+
+
+def _text(error: EnvoyAssertError) -> str:
+    text = str(error)
+    more = ""
+    if isinstance(error, LaunchError):
+        more = error.log_tail
+    elif isinstance(error, ProbeLoadError):
+        more = error.compiler_output
+    lines = more.splitlines()[-_LAST_LINES:]
+    return "\n".join([text, *(f"  | {line}" for line in lines)])
+
+
+def _represent(text: str, path: Path, line: int, summary: str) -> ReprExceptionInfo:
+    return ReprExceptionInfo(
+        ReprTraceback([ReprEntryNative([text + "\n"])], None, "native"),
+        ReprFileLocation(str(path), line, summary),
+    )
+
+
+def collect_error(error: ScenarioError) -> pytest.Collector.CollectError:
+    """Return the error that makes pytest print every problem of a scenario file, no traceback."""
+    return pytest.Collector.CollectError(str(error))

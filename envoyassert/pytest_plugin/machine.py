@@ -1,0 +1,51 @@
+"""The session's probe, loaded when the first run needs it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from typing_extensions import Self
+
+from envoyassert.errors import MachineError
+from envoyassert.launch.release import exit_on_sigterm
+from envoyassert.launch.sweep import sweep
+from envoyassert.probe import Probe
+
+
+class ProbeHolder:
+    """Loads the probe once, remembers why that failed, and closes it; a context manager."""
+
+    def __init__(self) -> None:
+        self._probe: Probe | None = None
+        self._error: MachineError | None = None
+
+    def load(self) -> Probe:
+        """Return the probe; the first call removes what killed sessions left, and loads it.
+
+        Raises:
+            MachineError: this machine cannot.
+        """
+        if self._error is not None:
+            # A new one each time: pytest adds to the traceback of the one that it is given.
+            raise type(self._error)(self._error.message, self._error.remedy) from self._error
+        if self._probe is None:
+            exit_on_sigterm()
+            sweep()
+            try:
+                self._probe = Probe.load()
+            except MachineError as error:
+                self._error = error
+                raise
+        return self._probe
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._probe is not None:
+            self._probe.close()

@@ -1,0 +1,123 @@
+"""The plugin's options: from the command line, else the environment, else the ini file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+LAUNCHERS = ("auto", "docker", "process")
+PULLS = ("never", "missing", "always")
+CAPABILITIES = ("bpf", "docker", "envoy")
+DEFAULT_ARTIFACTS = ".envoyassert"
+FILE_SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register options and ini values."""
+    group = parser.getgroup("envoyassert", "real Envoys, traced and judged")
+    group.addoption(
+        "--envoyassert-launcher",
+        action="append",
+        metavar="auto|docker|process",
+        help="Start Envoy this way (default: auto). Repeat it to run every scenario both ways.",
+    )
+    group.addoption(
+        "--envoyassert-envoy",
+        action="append",
+        metavar="VERSION|IMAGE|BINARY",
+        help="Run every scenario on this Envoy instead of its own. Repeat it for several Envoys.",
+    )
+    group.addoption(
+        "--envoyassert-require",
+        metavar="bpf,docker,envoy",
+        help="Fail where one of these is missing instead of skipping.",
+    )
+    group.addoption(
+        "--envoyassert-artifacts",
+        metavar="DIR",
+        help=f"Where traces and logs of what did not pass are kept (default: {DEFAULT_ARTIFACTS}).",
+    )
+    group.addoption(
+        "--envoyassert-pull",
+        metavar="never|missing|always",
+        help="When images are pulled (default: what the scenario says, else missing).",
+    )
+    parser.addini(
+        "envoyassert_files",
+        "Globs of scenario files, relative to the root directory, beside *.envoyassert.yaml.",
+        type="args",
+        default=[],
+    )
+    for name in ("launcher", "envoy", "require"):
+        parser.addini(
+            f"envoyassert_{name}", f"Default of --envoyassert-{name}.", type="args", default=[]
+        )
+    for name in ("artifacts", "pull"):
+        parser.addini(f"envoyassert_{name}", f"Default of --envoyassert-{name}.", default="")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for.
+
+    Args:
+        launchers: one or more of LAUNCHERS.
+        launchers_given: whether the user named them.
+        envoys: values of --envoyassert-envoy; empty for each scenario's own.
+        require: capabilities that must not be missing.
+        artifacts: directory for traces and logs.
+        pull: one of PULLS, or "" for what the scenario says.
+        globs: further scenario files.
+    """
+
+    launchers: tuple[str, ...]
+    launchers_given: bool
+    envoys: tuple[str, ...]
+    require: frozenset[str]
+    artifacts: str
+    pull: str
+    globs: tuple[str, ...]
+
+
+def read_options(config: pytest.Config) -> Options:
+    """Return the options of this session.
+
+    Raises:
+        pytest.UsageError: a value is not known; the message names where it came from.
+    """
+    launchers = _values(config, "launcher", LAUNCHERS)
+    pulls = _values(config, "pull", PULLS)
+    artifacts = _values(config, "artifacts")
+    return Options(
+        launchers=launchers or ("auto",),
+        launchers_given=bool(launchers),
+        envoys=_values(config, "envoy"),
+        require=frozenset(_values(config, "require", CAPABILITIES)),
+        artifacts=artifacts[0] if artifacts else DEFAULT_ARTIFACTS,
+        pull=pulls[0] if pulls else "",
+        globs=tuple(config.getini("envoyassert_files")),
+    )
+
+
+def _values(
+    config: pytest.Config, name: str, allowed: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
+    """Return the values of one option from the first source that has any."""
+    variable = f"ENVOYASSERT_{name.upper()}"
+    sources = (
+        (f"--envoyassert-{name}", config.getoption(f"--envoyassert-{name}")),
+        (f"environment variable {variable}", os.environ.get(variable)),
+        (f"ini option envoyassert_{name}", config.getini(f"envoyassert_{name}")),
+    )
+    for source, given in sources:
+        texts = [given] if isinstance(given, str) else list(given or ())
+        separated = texts if name == "artifacts" else [p for t in texts for p in t.split(",")]
+        values = tuple(dict.fromkeys(text.strip() for text in separated if text.strip()))
+        for value in values:
+            if allowed is not None and value not in allowed:
+                raise pytest.UsageError(f"{source}: `{value}` is not one of {', '.join(allowed)}")
+        if values:
+            return values
+    return ()

@@ -1,0 +1,95 @@
+"""What one pytest session shares: options, the rule for what a machine lacks, and the counts."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+from envoyassert.errors import (
+    DockerUnavailableError,
+    EnvoyUnavailableError,
+    MachineError,
+    ProbeUnavailableError,
+)
+from envoyassert.pytest_plugin.options import Options, read_options
+
+#: Name of the user property that says which capability a skipped test lacked.
+LACKS = "envoyassert_lacks"
+#: Name of the user property that says which error of the machine ended a test.
+MACHINE_ERROR = "envoyassert_machine_error"
+
+_CAPABILITY_OF: tuple[tuple[type[MachineError], str], ...] = (
+    (ProbeUnavailableError, "bpf"),
+    (DockerUnavailableError, "docker"),
+    (EnvoyUnavailableError, "envoy"),
+)
+
+
+class Session:
+    """State of one session in one process.
+
+    Args:
+        options: what the user asked for.
+        in_ci: whether this is continuous integration, where nothing may be skipped silently.
+    """
+
+    def __init__(self, options: Options, in_ci: bool) -> None:
+        self.options = options
+        self.in_ci = in_ci
+        #: Whether skipping what lacks a capability would leave nothing to run.
+        self.nothing_would_run = False
+        #: Whether a scenario file was collected.
+        self.has_scenarios = False
+
+    def lacks(self, error: MachineError, node: pytest.Item) -> NoReturn:
+        """Skip a test whose machine lacks something; on a desk, that is.
+
+        Args:
+            error: what is lacking.
+            node: the test.
+
+        Raises:
+            MachineError: in CI, if the capability is required, if everything would be skipped, or
+                if it is a fault rather than a capability.
+        """
+        __tracebackhide__ = True
+        capability = next((name for kind, name in _CAPABILITY_OF if isinstance(error, kind)), "")
+        reason = self.must_have(capability) if capability else ""
+        if reason:
+            raise type(error)(f"{error.message} ({reason})", error.remedy) from error
+        if not capability:
+            raise error
+        node.user_properties.append((LACKS, capability))
+        pytest.skip(f"{error.message}; {error.remedy}")
+
+    def must_have(self, capability: str) -> str:
+        """Return why a capability may not be missing, "" if it may."""
+        if capability in self.options.require:
+            return f"{capability} is required"
+        if self.in_ci:
+            return "an error because CI is set"
+        if self.nothing_would_run:
+            return "an error because nothing else would run"
+        return ""
+
+
+_SESSION = pytest.StashKey[Session]()
+
+
+def session_of(config: pytest.Config) -> Session:
+    """Return the session's state, made at the first call.
+
+    Raises:
+        pytest.UsageError: an option is not valid.
+    """
+    session = config.stash.get(_SESSION, None)
+    if session is None:
+        session = Session(read_options(config), _in_ci())
+        config.stash[_SESSION] = session
+    return session
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")

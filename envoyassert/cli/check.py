@@ -1,0 +1,75 @@
+"""`envoyassert check`: is a scenario valid, and does Envoy accept its config?"""
+
+from __future__ import annotations
+
+import click
+
+from envoyassert.cli import exits
+from envoyassert.cli.files import scenario_files
+from envoyassert.errors import ScenarioError
+from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.plan import RunPlan
+
+
+@click.command()
+@click.argument("paths", nargs=-1)
+@click.option(
+    "--validate", is_flag=True, help="Ask Envoy itself about each config (--mode validate)."
+)
+@click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="With --validate: ask this Envoy.")
+def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
+    """Check scenario files: every problem with line and column, nothing is run.
+
+    PATHS are files or directories. Exit code: 0 all valid, 4 something is not.
+
+    Example: envoyassert check scenarios/ --validate
+    """
+    files = scenario_files(paths)
+    if not files:
+        click.echo("no scenario files found", err=True)
+        return exits.NOTHING
+    bad = 0
+    for file in files:
+        try:
+            plans = expand(load_scenario(file))
+        except ScenarioError as error:
+            click.echo(str(error))
+            bad += 1
+            continue
+        refusals = _refusals(plans, envoy) if validate else []
+        for refusal in refusals:
+            click.echo(refusal)
+        bad += bool(refusals)
+    good = len(files) - bad
+    click.echo(f"{good} of {len(files)} scenario files are valid", err=True)
+    return exits.USAGE if bad else exits.PASSED
+
+
+def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
+    """Return what Envoy says against the configs of a scenario's runs, each text once.
+
+    A scenario that expects Envoy to exit is about a config that is refused: it is not asked.
+    """
+    from envoyassert.launch.choose import validate_config
+    from envoyassert.launch.source import parse_envoy_argument
+    from envoyassert.runner import source_of
+
+    found: dict[str, None] = {}
+    for plan in plans:
+        if any(
+            item.process.exits is not None
+            for _, item in plan.expectations
+            if hasattr(item, "process")
+        ):
+            continue
+        source = parse_envoy_argument(envoy) if envoy else source_of(plan)
+        accepted, printed = validate_config(source, plan.config_text(), plan.file_texts())
+        if not accepted:
+            line, column = plan.loaded.mark(("envoy", "config"))
+            reason = printed.strip().splitlines()[-1] if printed.strip() else "no reason given"
+            found[
+                f"{plan.loaded.path}:{line}:{column}: error: Envoy refuses the config of "
+                f"{plan.id}: {reason}"
+            ] = None
+    return list(found)

@@ -1,0 +1,19 @@
+"""`envoyassert clean`: remove what killed sessions left behind."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def clean() -> None:
+    """Remove directories, processes and containers of sessions that were killed.
+
+    Sessions that are alive are left alone. Every run does this by itself when it begins.
+    """
+    from envoyassert.launch.sweep import sweep
+
+    removed = sweep()
+    for name in removed:
+        click.echo(name)
+    click.echo(f"{len(removed)} leftovers removed", err=True)

@@ -1,0 +1,90 @@
+"""`envoyassert doctor`: what this machine can do, and the remedy for what it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from typing import Protocol
+
+import click
+
+from envoyassert.cli import exits
+from envoyassert.report.table import columns
+
+
+class _Check(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
+
+
+#: Without these nothing can be run; Docker is one of two launchers.
+_OPTIONAL = ("docker",)
+
+
+@click.command()
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def doctor(output: str) -> int:
+    """Look at each thing that a run needs: ok, or what to do.
+
+    Exit code: 0 if scenarios can be run here, 1 if not. Docker is optional, as Envoy can be
+    started as a local process.
+
+    Example: sudo envoyassert doctor
+    """
+    checks = _checks()
+    able = all(check.ok for check in checks if check.name not in _OPTIONAL)
+    if output == "json":
+        data = [
+            {
+                "name": check.name,
+                "ok": check.ok,
+                "optional": check.name in _OPTIONAL,
+                "detail": check.detail,
+                "remedy": check.remedy,
+            }
+            for check in checks
+        ]
+        click.echo(json.dumps({"able": able, "checks": data}, indent=2))
+        return exits.PASSED if able else exits.FAILED
+    rows = []
+    for check in checks:
+        mark = "ok" if check.ok else "-" if check.name in _OPTIONAL else "MISSING"
+        rows.append([mark, check.name, check.detail])
+        if not check.ok and check.remedy:
+            rows.append(["", "", f"remedy: {check.remedy}"])
+    for line in columns(rows):
+        click.echo(_coloured(line))
+    click.echo("scenarios can be run here" if able else "scenarios cannot be run here")
+    return exits.PASSED if able else exits.FAILED
+
+
+def _checks() -> list[_Check]:
+    # The three kinds of check are named tuples of the same form.
+    if platform.system() != "Linux":
+        from envoyassert.launch.engine import Capability
+
+        detail = f"{platform.system()} has no eBPF"
+        return [Capability("kernel", False, detail, "run envoyassert on Linux, or in a Linux VM")]
+    from envoyassert.launch.engine import docker_capability, envoy_capability
+    from envoyassert.probe import probe_capability
+
+    return [*probe_capability(), envoy_capability(), docker_capability()]
+
+
+def _coloured(line: str) -> str:
+    """Colour the mark of a line on a terminal, unless NO_COLOR asks for none."""
+    if os.environ.get("NO_COLOR"):
+        return line
+    for mark, colour in (("MISSING", "red"), ("ok", "green")):
+        if line.startswith(mark):
+            return click.style(mark, fg=colour) + line[len(mark) :]
+    return line

@@ -1,0 +1,57 @@
+"""Which files a command works on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+#: Marked by name as a scenario, whatever is in it.
+SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
+_YAML = (".yaml", ".yml")
+# One of the two top-level keys that only a scenario has. Either is enough, so that a scenario with
+# the other misspelt is complained about and not passed over.
+_SCENARIO_KEY = re.compile(rb"^[\"']?(envoy|expect)[\"']?\s*:", re.MULTILINE)
+
+
+def scenario_files(paths: Iterable[str]) -> list[Path]:
+    """Return the scenario files that the paths name: files as they are, directories searched.
+
+    In a directory, a YAML file is a scenario if its name says so or if it has the top-level key
+    `envoy` or `expect`; other YAML files (Envoy configs, say) are left alone.
+
+    Args:
+        paths: what the user named; nothing means the current directory.
+
+    Raises:
+        click.UsageError: a path does not exist.
+    """
+    found: list[Path] = []
+    for name in paths or (".",):
+        path = Path(name)
+        if path.is_dir():
+            found += sorted(file for file in _yaml_files(path) if _is_scenario(file))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise click.UsageError(f"there is no file or directory {name}")
+    return list(dict.fromkeys(found))
+
+
+def _yaml_files(directory: Path) -> Iterable[Path]:
+    for path in directory.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
+        if path.suffix in _YAML and not hidden and path.is_file():
+            yield path
+
+
+def _is_scenario(path: Path) -> bool:
+    if path.name.endswith(SUFFIXES):
+        return True
+    try:
+        return _SCENARIO_KEY.search(path.read_bytes()) is not None
+    except OSError:
+        # Named as it is and not readable: let the loader say so.
+        return True

@@ -1,0 +1,52 @@
+"""`envoyassert record`: run a scenario once and keep the trace, unjudged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from envoyassert.cli.plans import choose_run
+
+
+@click.command()
+@click.argument("scenario", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False), help="The trace file."
+)
+@click.option("--run", "wanted", default="", help="Which run of the matrix (concurrency=2).")
+@click.option(
+    "--launcher",
+    type=click.Choice(["auto", "docker", "process"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run this Envoy instead.")
+def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | None) -> None:
+    """Run SCENARIO on a real Envoy and save the trace; nothing is judged.
+
+    Needs root and bcc. Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
+    """
+    from envoyassert.launch.release import exit_on_sigterm
+    from envoyassert.launch.source import parse_envoy_argument
+    from envoyassert.launch.sweep import sweep
+    from envoyassert.probe import Probe
+    from envoyassert.runner import run_plan
+    from envoyassert.scenario.load import load_scenario
+    from envoyassert.scenario.matrix import expand
+    from envoyassert.trace_file import write_trace
+
+    envoys = [parse_envoy_argument(envoy)] if envoy else []
+    plan = choose_run(expand(load_scenario(Path(scenario)), envoys=envoys), wanted)
+    exit_on_sigterm()
+    sweep()
+    with Probe.load() as probe:
+        result = run_plan(plan, probe, launcher)
+    write_trace(result.trace, output)
+    header = result.trace.header
+    click.echo(
+        f"{plan.id}: Envoy {header.envoy.version}, launcher {header.launcher}, "
+        f"{len(result.trace.events)} events written to {output}",
+        err=True,
+    )

@@ -1,0 +1,62 @@
+"""`envoyassert replay`: judge a saved trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from envoyassert.cli import exits
+from envoyassert.cli.plans import choose_run, run_of_trace
+from envoyassert.graph.fold import fold
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status
+from envoyassert.report.failure import Context, failure_lines, headline
+from envoyassert.report.places import place_finder
+from envoyassert.report.verdict_json import verdict_json
+from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.matrix import expand
+from envoyassert.trace_file import read_trace
+
+
+@click.command()
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--scenario",
+    "scenario_file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="The scenario whose expectations are judged.",
+)
+@click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def replay(trace: str, scenario_file: str, wanted: str, output: str) -> int:
+    """Judge the saved TRACE again, by the expectations of a scenario.
+
+    Needs neither root nor an Envoy. Exit code: 0 pass, 1 fail, 10 inconclusive.
+
+    Example: envoyassert replay trace.ndjson --scenario scenarios/istio_sidecar.yaml
+    """
+    read = read_trace(trace)
+    plans = expand(load_scenario(Path(scenario_file)))
+    plan = choose_run(plans, wanted) if wanted else run_of_trace(plans, read.header)
+    plan = plan.in_rundir(read.header.rundir or "${rundir}")
+    graph = fold(read)
+    verdict = judge(
+        read,
+        plan.expectations,
+        workers=read.header.concurrency or plan.workers,
+        assume=plan.scenario.assume,
+        graph=graph,
+    )
+    context = Context(title=plan.id, place=place_finder(plan.loaded))
+    if output == "json":
+        click.echo(json.dumps(verdict_json(verdict, read, graph, context), indent=2))
+    elif verdict.status is Status.PASS:
+        click.echo(headline(verdict, plan.id))
+    else:
+        click.echo("\n".join(failure_lines(verdict, read, graph, context)))
+    return exits.OF_STATUS[verdict.status]

@@ -1,0 +1,132 @@
+"""`envoyassert run`: run scenarios; thin over pytest."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from envoyassert.cli import exits
+from envoyassert.cli.files import scenario_files
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("paths", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--launcher",
+    "launchers",
+    multiple=True,
+    metavar="auto|docker|process",
+    help="How to start Envoy; repeat it to run everything both ways.",
+)
+@click.option(
+    "--envoy",
+    "envoys",
+    multiple=True,
+    metavar="VERSION|IMAGE|BINARY",
+    help="Run on this Envoy instead of the scenarios' own; repeat it for several.",
+)
+@click.option("--artifacts", metavar="DIR", help="Where traces of what did not pass are kept.")
+@click.option("--require", metavar="bpf,docker,envoy", help="Fail where one of these is missing.")
+@click.option("--pull", metavar="never|missing|always", help="When images are pulled.")
+def run(
+    paths: tuple[str, ...],
+    launchers: tuple[str, ...],
+    envoys: tuple[str, ...],
+    artifacts: str | None,
+    require: str | None,
+    pull: str | None,
+) -> int:
+    """Run scenarios on a real Envoy and judge them.
+
+    PATHS are scenario files or directories; further options are pytest's (-k, -n, -x, -v,
+    --junitxml=FILE).
+
+    Exit code: 0 pass, 1 fail, 4 invalid scenario, 5 nothing to run, 10 inconclusive, 77 this
+    machine cannot.
+
+    Example: sudo envoyassert run scenarios/ --envoy 1.36.4 --envoy 1.40.0 -k reuse_port
+    """
+    import pytest
+
+    named, more = _split(paths)
+    files = [path.resolve() for path in scenario_files(named)]
+    if not files:
+        click.echo("no scenario files found", err=True)
+        return exits.NOTHING
+    options = [f"--envoyassert-launcher={launcher}" for launcher in launchers]
+    options += [f"--envoyassert-envoy={envoy}" for envoy in envoys]
+    given = {"artifacts": artifacts, "require": require, "pull": pull}
+    options += [f"--envoyassert-{name}={value}" for name, value in given.items() if value]
+    # As an ini value, because that reaches xdist's workers as well.
+    globs = " ".join(shlex.quote(_literal(path)) for path in files)
+    arguments = [*options, "-o", f"envoyassert_files={globs}", *more, "--", *map(str, files)]
+    outcome = _Outcome()
+    code = int(pytest.main(arguments, plugins=[outcome]))
+    return outcome.exit_code(code)
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Tell paths from pytest's options: what exists or looks like a path is one.
+
+    The value of an option (`-k udp`) is neither an option nor a path; it stays behind its option.
+    """
+    paths: list[str] = []
+    options: list[str] = []
+    for index, argument in enumerate(arguments):
+        before = arguments[index - 1] if index else ""
+        is_value = before in ("-k", "-m", "-n", "-o", "-p", "-c", "-W", "-r", "--maxfail", "--dist")
+        if argument.startswith("-") or is_value:
+            options.append(argument)
+        else:
+            paths.append(argument)
+    return paths, options
+
+
+def _literal(path: Path) -> str:
+    """Return a path as a glob that matches nothing else."""
+    import glob
+
+    return glob.escape(str(path))
+
+
+class _Outcome:
+    """A pytest plugin that tells the exit codes apart that pytest has one number for."""
+
+    def __init__(self) -> None:
+        from envoyassert.pytest_plugin.summary import Tally
+
+        self._tally = Tally()
+        self._invalid = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of a phase of a run."""
+        self._tally.add(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take note of a file that is no valid scenario."""
+        self._invalid = self._invalid or report.failed
+
+    def exit_code(self, code: int) -> int:
+        """Return the exit code of the command.
+
+        Args:
+            code: pytest's.
+        """
+        if self._invalid:
+            return exits.USAGE
+        if code != exits.FAILED:
+            return exits.FAILED if code > exits.NOTHING else code
+        outcomes = {record.outcome for record in self._tally.records()}
+        if "failed" in outcomes:
+            return exits.FAILED
+        if "inconclusive" in outcomes:
+            return exits.INCONCLUSIVE
+        if self._tally.machine_errors or self._tally.nothing_ran:
+            return exits.MACHINE
+        return exits.FAILED

@@ -52,7 +52,8 @@ def _problem(fault: dict[str, Any], document: Document) -> Problem:
     value = fault["input"]
     name = _name(path)
     if kind == "missing":
-        return document.problem(path[:-1], f"`{path[-1]}` is missing{_inside(path)}")
+        remedy = f"add `{path[-1]}: …`"
+        return document.problem(path[:-1], f"`{path[-1]}` is missing{_inside(path)}", remedy)
     if kind == "extra_forbidden":
         message, remedy = _unknown_key(location, path)
         return document.problem(path, message, remedy)
@@ -78,15 +79,17 @@ def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any)
     shown = _shown(value)
     if kind in _KINDS:
         if kind == "string_type":
-            return f"text, not {shown}", "quote it" if _plain(value) else ""
+            number = "the number " if _plain(value) and not isinstance(value, bool) else ""
+            return f"text, not {number}{shown}", "quote it" if _plain(value) else ""
         shown = f"the text {shown}" if isinstance(value, str) else shown
         return f"{_KINDS[kind]}, not {shown}", ""
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
-        known = " or ".join(f"`{word}`" for word in words) or str(context["expected"]).lower()
+        known = _either(words) or str(context["expected"]).lower()
         return f"{known}, not {shown}", did_you_mean(str(value), words)
     if kind == "choice":
-        return f"{fault['msg']}, not {shown}", ""
+        words = re.findall(r"`(\w+)`", fault["msg"])
+        return f"{fault['msg']}, not {shown}", did_you_mean(str(value), words)
     if kind == "string_pattern_mismatch":
         meaning = MEANING[context["pattern"]]
         words = re.findall(r"`([a-z_]+)`", meaning)
@@ -107,6 +110,11 @@ def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any)
     return f"something else: {fault['msg']}", ""
 
 
+def _either(words: list[str]) -> str:
+    quoted = [f"`{word}`" for word in words]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
 def _unknown_key(location: tuple[str | int, ...], path: Path) -> tuple[str, str]:
     key = str(path[-1])
     model = _model_at(location[:-1])
@@ -124,9 +132,13 @@ def _unknown_key(location: tuple[str | int, ...], path: Path) -> tuple[str, str]
     if not remedy:
         owners = _owners(key, model)
         if owners:
-            remedy = f"it is a key of {' and of '.join(owners)};"
+            remedy = f"it is a key of {_list_of(owners)};"
     listed = f"keys: {', '.join(known)}"
     return f"`{key}` is not a key of {parent}", f"{remedy} {listed}" if remedy else listed
+
+
+def _list_of(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _owners(key: str, model: type[BaseModel]) -> list[str]:

@@ -27,7 +27,7 @@ from envoyassert.scenario.grammar import (
     RoleOrNone,
     choice,
     kind,
-    mapping_form,
+    one_of,
 )
 from envoyassert.scenario.pattern import CallPattern, CountedPattern, Step
 from envoyassert.scenario.quantity import (
@@ -87,8 +87,11 @@ CountOrListenCalls = Annotated[
     | Annotated[Range, Tag("|Range")]
     | Annotated[ListenCalls, Tag("|ListenCalls")],
     choice(
-        mapping_form(
-            Linear=("workers", "plus"), Range=("exactly", "at_least", "at_most"), ListenCalls=()
+        one_of(
+            ("workers",),
+            Linear=("workers", "plus"),
+            Range=("exactly", "at_least", "at_most"),
+            ListenCalls=(),
         ),
         f"{COUNT_WORDS}, or {{times: count, by: role}}",
     ),
@@ -115,7 +118,9 @@ OptionRule = Annotated[
     Annotated[Literal["set", "absent"], Tag("|text")]
     | Annotated[int, Tag("|int")]
     | Annotated[Option, Tag("|Option")],
-    choice(mapping_form(Option=()), "`set`, `absent`, a number or {value: n, phase: p}"),
+    choice(
+        one_of(("set", "absent"), Option=()), "`set`, `absent`, a number or {value: n, phase: p}"
+    ),
 ]
 """What is expected of one option."""
 
@@ -193,7 +198,7 @@ class ListenerExpectation(Conditional):
     backlog: (
         Annotated[
             Annotated[int, Tag("|int")] | Annotated[Backlog, Tag("|Backlog")],
-            choice(mapping_form(Backlog=()), "a number or {requested: n}"),
+            choice(one_of(Backlog=()), "a number or {requested: n}"),
         ]
         | None
     ) = Field(None, description="Backlog that listen() was called with.")
@@ -206,7 +211,7 @@ class ListenerExpectation(Conditional):
     @model_validator(mode="after")
     def _some_atom(self) -> ListenerExpectation:
         if not self.model_fields_set - {"listener", "when", "why"}:
-            raise ValueError("expects nothing of the listener; add bound, listened, options …")
+            raise ValueError("nothing is expected of the listener; add bound, listened, options …")
         return self
 
 
@@ -227,7 +232,7 @@ class Process(Model):
         Annotated[
             Annotated[int, Field(ge=0, le=255), Tag("|int")]
             | Annotated[Literal["nonzero"], Tag("|text")],
-            choice(kind, "an exit status from 0 to 255, or `nonzero`"),
+            choice(one_of(("nonzero",)), "an exit status from 0 to 255, or `nonzero`"),
         ]
         | None
     ) = Field(None, description="Its exit status.")
@@ -278,7 +283,7 @@ class NoOthersExpectation(Conditional):
 
     no_others: Annotated[
         Annotated[Literal[True], Tag("|flag")] | Annotated[OthersAllowed, Tag("|OthersAllowed")],
-        choice(mapping_form(OthersAllowed=()), "true or {allow: [hot_restart, admin]}"),
+        choice(one_of(OthersAllowed=()), "true or {allow: [hot_restart, admin]}"),
     ] = Field(description="true, or which sockets are no surprise.")
 
 

@@ -72,20 +72,25 @@ def choice(form: Callable[[Any], str | None], says: str) -> Discriminator:
     return Discriminator(form, custom_error_type="choice", custom_error_message=says)
 
 
-def mapping_form(**keys: tuple[str, ...]) -> Callable[[Any], str | None]:
-    """Return a function that tells the form of a mapping by the first of its keys that is there.
+def one_of(words: tuple[str, ...] = (), **keys: tuple[str, ...]) -> Callable[[Any], str | None]:
+    """Return a function that tells the form of a value among words, numbers and mappings.
+
+    A mapping's form is told by the first of its keys that is there.
 
     Args:
-        keys: for each form its keys; the last form is taken where no key is known.
+        words: the only texts that are a form.
+        keys: for each form of a mapping its keys; the last is taken where no key is known.
     """
 
     def form(data: Any) -> str | None:
+        if isinstance(data, str):
+            return "|text" if data in words else None
         if not isinstance(data, dict):
             return kind(data)
         for name, known in keys.items():
             if any(key in data for key in known):
                 return FORM + name
-        return FORM + next(reversed(keys))
+        return FORM + next(reversed(keys)) if keys else None
 
     return form
 

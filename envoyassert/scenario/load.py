@@ -125,7 +125,7 @@ def _config(
     try:
         text = read_config(config)
     except ScenarioError as error:
-        message = error.problems[0].message
+        message = f"{config}: {error.problems[0].message}"
         remedy = f"the path is relative to {path.parent}/"
         return {}, None, [document.problem(place, message, remedy, at_value=True)]
     try:
@@ -150,7 +150,7 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        problem = Problem(str(path), 0, 0, f"{path.name} cannot be read: {reason}")
+        problem = Problem(str(path), 0, 0, f"cannot be read: {reason}")
         raise ScenarioError([problem]) from error
     try:
         return content.decode("utf-8")

@@ -96,8 +96,15 @@ class _Expansion:
     loaded: LoadedScenario
     problems: list[Problem] = field(default_factory=list)
 
-    def _complain(self, path: tuple[str | int, ...], message: str, remedy: str = "") -> None:
-        problem = self.loaded.document.problem(path, message, remedy)
+    def _complain(
+        self,
+        path: tuple[str | int, ...],
+        message: str,
+        remedy: str = "",
+        *,
+        at_value: bool = False,
+    ) -> None:
+        problem = self.loaded.document.problem(path, message, remedy, at_value=at_value)
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -301,6 +308,7 @@ class _Expansion:
                         ("expect", index, *path),
                         f"the config has no listener `{name}`",
                         did_you_mean(name, names) or f"it has: {', '.join(names) or 'none'}",
+                        at_value=True,
                     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.scenario.grammar import Model, choice, mapping_form
+from envoyassert.scenario.grammar import Model, choice, one_of
 
 
 class Linear(Model):
@@ -20,7 +20,7 @@ Quantity = Annotated[
     Annotated[int, Field(ge=0), Tag("|int")]
     | Annotated[Literal["workers"], Tag("|text")]
     | Annotated[Linear, Tag("|Linear")],
-    choice(mapping_form(Linear=()), "a number, `workers` or {workers: n, plus: m}"),
+    choice(one_of(("workers",), Linear=()), "a number, `workers` or {workers: n, plus: m}"),
 ]
 """A number, the number of workers, or a number that grows with the workers."""
 
@@ -61,7 +61,7 @@ Count = Annotated[
     | Annotated[Literal["workers"], Tag("|text")]
     | Annotated[Linear, Tag("|Linear")]
     | Annotated[Range, Tag("|Range")],
-    choice(mapping_form(Linear=("workers", "plus"), Range=()), COUNT_WORDS),
+    choice(one_of(("workers",), Linear=("workers", "plus"), Range=()), COUNT_WORDS),
 ]
 """How many: exactly this many, or within bounds."""
 
@@ -91,8 +91,11 @@ CountOrTally = Annotated[
     | Annotated[Range, Tag("|Range")]
     | Annotated[Tally, Tag("|Tally")],
     choice(
-        mapping_form(
-            Linear=("workers", "plus"), Range=("exactly", "at_least", "at_most"), Tally=()
+        one_of(
+            ("workers",),
+            Linear=("workers", "plus"),
+            Range=("exactly", "at_least", "at_most"),
+            Tally=(),
         ),
         f"{COUNT_WORDS}, or counts by {', '.join(_TALLY_KEYS)}",
     ),

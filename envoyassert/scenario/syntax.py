@@ -45,8 +45,12 @@ def syntax_problem(error: yaml.YAMLError, text: str, path: str) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return Problem(path, 1, 1, f"not YAML: {error}")
     mark = error.problem_mark
-    if "quoted scalar" in str(error.context) and error.context_mark is not None:
-        begin = error.context_mark
+    begin = error.context_mark
+    ended = str(error.problem) in (
+        "found unexpected end of stream",
+        "found unexpected document indicator",
+    )
+    if "quoted scalar" in str(error.context) and ended and begin is not None:
         return Problem(path, begin.line + 1, begin.column + 1, "this quote is not closed")
     line, column = mark.line + 1, mark.column + 1
     lines = text.splitlines()
@@ -74,7 +78,7 @@ def _in_words(problem: str, written: str, index: int) -> tuple[str, str]:
         return "a `,` or the closing bracket is missing before this", ""
     if "expected node content" in problem:
         return "a value or the closing bracket is missing before this", ""
-    if "unknown escape" in problem:
+    if "escape" in problem or "hexadecimal" in problem:
         return "this is no escape of double quotes", "use single quotes, or double the backslash"
     if "expected ':'" in problem:
         return "a `:` is missing after the key", "write `key: value`"

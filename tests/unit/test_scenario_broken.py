@@ -1,0 +1,104 @@
+"""Every broken scenario is told in full: where, what, and what now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envoyassert.errors import ScenarioError
+from envoyassert.scenario.load import MAX_BYTES, load_scenario, parse_scenario
+from envoyassert.scenario.matrix import expand
+
+BROKEN = Path(__file__).parent / "broken"
+FILES = sorted(path.name for path in BROKEN.glob("*.yaml"))
+EXPECTED = (BROKEN / "problems.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_broken_scenario_names_every_problem(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BROKEN)
+    with pytest.raises(ScenarioError) as caught:
+        expand(load_scenario(Path(name)))
+    expected = [line for line in EXPECTED if line.startswith(f"{name}:")]
+    assert expected
+    assert str(caught.value).splitlines() == expected
+
+
+def test_problem_list_has_no_line_without_a_file() -> None:
+    assert {line.partition(":")[0] for line in EXPECTED} == set(FILES)
+
+
+def test_broken_scenarios_are_many_and_no_two_alike() -> None:
+    first = [next(line for line in EXPECTED if line.startswith(f"{name}:")) for name in FILES]
+    messages = [line.split(": error: ")[1] for line in first]
+    assert len(set(messages)) == len(FILES) >= 30
+
+
+def test_mended_scenario_loads() -> None:
+    """The files above are refused for their one fault and not for what they have in common."""
+    text = (BROKEN / "misplaced_key.yaml").read_text(encoding="utf-8")
+    mended = text.replace("    times: 1\n", "    bound: {times: 1}\n")
+    assert mended != text
+    parse_scenario(mended, Path("misplaced_key.yaml"))
+
+
+def test_missing_file_is_a_problem_without_a_line(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(tmp_path / "absent.yaml")
+    expected = f"{tmp_path}/absent.yaml: error: cannot be read: no such file or directory"
+    assert str(caught.value) == expected
+
+
+def test_directory_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"error: cannot be read: is a directory$"):
+        load_scenario(tmp_path)
+
+
+def test_huge_file_is_not_read(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.yaml"
+    huge.write_bytes(b"#" * (MAX_BYTES + 1))
+    with pytest.raises(ScenarioError, match=r"error: the file is larger than 4 MiB$"):
+        load_scenario(huge)
+
+
+def test_fault_in_config_file_is_located_in_that_file(tmp_path: Path) -> None:
+    (tmp_path / "bootstrap.yaml").write_text("admin: {}\nadmin: {}\n", encoding="utf-8")
+    scenario = tmp_path / "cut.yaml"
+    scenario.write_text(
+        "name: other\nenvoy: {config: bootstrap.yaml}\nexpect: [{process: {live: true}}]\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(scenario)
+    assert [(Path(p.path).name, p.line, p.column) for p in caught.value.problems] == [
+        ("cut.yaml", 1, 7),
+        ("bootstrap.yaml", 2, 1),
+    ]
+
+
+def test_excerpt_shows_the_line_and_a_caret_under_the_fault() -> None:
+    text = (
+        "name: shown\n"
+        "envoy: {config: {}}\n"
+        "expect:\n"
+        "  - listener: {port: 80}\n"
+        "    bound: {times: 1, by: main}\n"
+    )
+    loaded = parse_scenario(text, Path("shown.yaml"))
+    line, column = loaded.mark(("expect", 0, "bound", "by"))
+    assert (line, column) == (5, 23)
+    assert loaded.excerpt(line, column) == (
+        "  3 | expect:\n"
+        "  4 |   - listener: {port: 80}\n"
+        "> 5 |     bound: {times: 1, by: main}\n"
+        "    |                       ^"
+    )
+    assert loaded.excerpt(99, 1) == ""
+    assert loaded.mark(("expect", 0, "listened", "via")) == (4, 5)
+
+
+@pytest.mark.parametrize("stem", ["shown.yaml", "shown.yml", "shown.envoyassert.yaml"])
+def test_name_equals_the_stem_whatever_the_suffix(stem: str) -> None:
+    text = "name: shown\nenvoy: {config: {}}\nexpect: [{process: {live: true}}]\n"
+    assert parse_scenario(text, Path(stem)).scenario.name == "shown"

@@ -19,7 +19,9 @@ from envoyassert.scenario.plan import RunPlan
 )
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="With --validate: ask this Envoy.")
 def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
-    """Check scenario files: every problem with line and column, nothing is run.
+    """Check scenario files without a run.
+
+    Every problem has line and column; with --validate, Envoy is asked about each config.
 
     PATHS are files or directories. Exit code: 0 all valid, 4 something is not.
 

@@ -7,7 +7,9 @@ import click
 
 @click.command()
 def clean() -> None:
-    """Remove directories, processes and containers of sessions that were killed.
+    """Remove what killed sessions left behind.
+
+    That is: directories, processes and containers.
 
     Sessions that are alive are left alone. Every run does this by itself when it begins.
     """

@@ -33,7 +33,7 @@ _OPTIONAL = ("docker",)
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 def doctor(output: str) -> int:
-    """Look at each thing that a run needs: ok, or what to do.
+    """Tell what this machine can do, or the remedy.
 
     Exit code: 0 if scenarios can be run here, 1 if not. Docker is optional, as Envoy can be
     started as a local process.

@@ -21,7 +21,7 @@ from envoyassert.trace_file import read_lines, write_trace
     help="The number of workers that it was started with.",
 )
 def import_log(log: str, output: str, envoy_version: str, concurrency: int) -> None:
-    """Read the bpftrace log LOG and write it as a trace file.
+    """Turn a bpftrace log into a trace file.
 
     Such a log did not observe results, epoll or losses; the trace says so, and judging it is
     inconclusive unless the scenario states what it assumes.

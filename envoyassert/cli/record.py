@@ -24,7 +24,7 @@ from envoyassert.cli.plans import choose_run
 )
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run this Envoy instead.")
 def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | None) -> None:
-    """Run SCENARIO on a real Envoy and save the trace; nothing is judged.
+    """Run a scenario and save the trace, unjudged.
 
     Needs root and bcc. Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
     """

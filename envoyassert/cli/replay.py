@@ -34,7 +34,7 @@ from envoyassert.trace_file import read_trace
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 def replay(trace: str, scenario_file: str, wanted: str, output: str) -> int:
-    """Judge the saved TRACE again, by the expectations of a scenario.
+    """Judge a saved trace by a scenario.
 
     Needs neither root nor an Envoy. Exit code: 0 pass, 1 fail, 10 inconclusive.
 

@@ -14,6 +14,9 @@ from envoyassert.cli.files import scenario_files
 if TYPE_CHECKING:
     import pytest
 
+# pytest would rewrite the asserts of a plugin's package, and warns that this command imported it.
+_QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
+
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("paths", nargs=-1, type=click.UNPROCESSED)
@@ -65,7 +68,8 @@ def run(
     options += [f"--envoyassert-{name}={value}" for name, value in given.items() if value]
     # As an ini value, because that reaches xdist's workers as well.
     globs = " ".join(shlex.quote(_literal(path)) for path in files)
-    arguments = [*options, "-o", f"envoyassert_files={globs}", *more, "--", *map(str, files)]
+    arguments = [*_QUIET, *options, "-o", f"envoyassert_files={globs}", *more, "--"]
+    arguments += map(str, files)
     outcome = _Outcome()
     code = int(pytest.main(arguments, plugins=[outcome]))
     return outcome.exit_code(code)

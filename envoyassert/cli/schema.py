@@ -7,7 +7,9 @@ import click
 
 @click.command()
 def schema() -> None:
-    """Print the JSON Schema of scenario files, for completion in editors.
+    """Print the JSON Schema of scenario files.
+
+    Editors complete and check scenarios by it.
 
     Example: envoyassert schema > scenario.schema.json
     """

@@ -19,7 +19,9 @@ from envoyassert.trace_file import read_trace
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 def show(trace: str, output: str) -> None:
-    """Print what TRACE tells: the start-up in phases, then every listening socket.
+    """Print the story that a trace tells.
+
+    The start-up in phases, then a line for every listening socket: descriptors, threads, options.
 
     Needs neither root nor an Envoy. Example: envoyassert show trace.ndjson
     """

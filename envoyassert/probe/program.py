@@ -50,7 +50,8 @@ class Program:
         self._ring: Any = None
         with _captured_output() as captured, _kernel_headers():
             try:
-                self._bpf = bcc.BPF(text=text, cflags=flags)
+                # Bytes: bcc warns about text, and a warning may be an error in this session.
+                self._bpf = bcc.BPF(text=text.encode(), cflags=flags)
                 self._load(bcc.BPF, hooks)
             # bcc raises bare Exception for whatever clang or the kernel refuse.
             except Exception as error:  # noqa: BLE001
@@ -68,13 +69,13 @@ class Program:
 
     def _load(self, kinds: Any, hooks: list[tuple[str, str]]) -> None:
         for function in dict.fromkeys(function for _, function in hooks):
-            self._bpf.load_func(function, kinds.TRACEPOINT)
+            self._bpf.load_func(function.encode(), kinds.TRACEPOINT)
         for _, function in RAW_HOOKS:
-            self._bpf.load_func(function, kinds.RAW_TRACEPOINT)
+            self._bpf.load_func(function.encode(), kinds.RAW_TRACEPOINT)
         for tracepoint, function in hooks:
-            self._bpf.attach_tracepoint(tp=tracepoint, fn_name=function)
+            self._bpf.attach_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
         for tracepoint, function in RAW_HOOKS:
-            self._bpf.attach_raw_tracepoint(tp=tracepoint, fn_name=function)
+            self._bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
 
     def _map(self, library: Any, name: str, key_size: int, value_size: int) -> Map:
         fd = library.bpf_table_fd(self._bpf.module, name.encode())
@@ -88,7 +89,7 @@ class Program:
             receive(string_at(data, size))
             return 0
 
-        self._ring = self._bpf["records"]
+        self._ring = self._bpf[b"records"]
         self._ring.open_ring_buffer(callback)
 
     def read_ring(self) -> None:

@@ -42,9 +42,6 @@ _MARKERS = (
     "docker: needs a Docker engine on this kernel",
 )
 
-# Helpers are rewritten like a test module, so that plain asserts in them explain themselves.
-pytest.register_assert_rewrite("envoyassert.asserts")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""

@@ -307,6 +307,9 @@ def _new_container(spec: LaunchSpec, image: ResolvedImage, staging: Path) -> Doc
         # The log is read back: the engine's default driver may not allow that.
         "log_config": LogConfig(type=LogConfig.types.JSON),
     }
+    if Path("/proc/sys/net/ipv6").exists():
+        # Docker turns IPv6 off in a namespace without an IPv6 network, on the loopback as well.
+        options["sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
     if entrypoint is not None:
         options["entrypoint"] = entrypoint
     return container.with_kwargs(**options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.report.failure import Context, Place, deciding, failure_lines, headline
+from envoyassert.report.failure import Context, Place, deciding, failure_lines, reason_line
 from envoyassert.trace import Trace
 
 
@@ -18,7 +18,7 @@ class NotPassed(Exception):  # noqa: N818 - the verdicts' own words, as pytest h
     Args:
         verdict: the judgement.
         lines: the whole text, the headline first.
-        summary: the headline as one line.
+        summary: the reason in one line, for lists of failed tests.
         place: where the scenario file says what was not met; None where there is no file.
     """
 
@@ -65,10 +65,11 @@ def raise_unless_passed(
         return
     context = context or Context()
     findings = deciding(verdict)
-    kind = ExpectationFailed if verdict.status is Status.FAIL else TraceInconclusive
+    failed = verdict.status is Status.FAIL
+    kind = ExpectationFailed if failed else TraceInconclusive
     raise kind(
         verdict,
         failure_lines(verdict, trace, graph, context) + ([note] if note else []),
-        headline(verdict, context.title),
+        reason_line(verdict) if failed else f"INCONCLUSIVE: {reason_line(verdict)}",
         context.place(findings[0].path) if findings else None,
     )

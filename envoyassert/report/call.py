@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+from envoyassert.addresses import Address
 from envoyassert.events import KERNEL_FACTS, Event
 from envoyassert.graph.model import SocketGraph
 from envoyassert.trace import Trace
 
 _MAX_PATH = 60
+# Envoy's hot restart sockets are padded to the longest name there is: unix(7), every NUL counts.
+_PADDING = re.compile(r"(\\0){2,}$")
 
 
 def _flags(names: list[str]) -> str:
     return "|".join(str(name) for name in names) or "0"
 
 
+def address_text(address: Address | None) -> str:
+    """Return an address for people: `?` if unknown, the padding of an abstract name cut off."""
+    return "?" if address is None else _PADDING.sub(r"\\0…", str(address))
+
+
 def _or_unknown(value: Any) -> str:
+    if isinstance(value, Address):
+        return address_text(value)
     return "?" if value is None else str(value)
 
 

@@ -74,11 +74,17 @@ def headline(verdict: Verdict, title: str = "") -> str:
     `FAIL reuse_port_off: port 15006 bound.times: expected exactly 1 time, seen 2 times`
     """
     start = f"{verdict} {title}".rstrip()
+    reason = reason_line(verdict)
+    return f"{start}: {reason}" if reason else start
+
+
+def reason_line(verdict: Verdict) -> str:
+    """Return why a verdict is not PASS in one line, without the verdict; "" if it is PASS."""
     findings = deciding(verdict)
     if verdict.status is Status.PASS or not findings:
-        return start
+        return ""
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return f"{start}: {_sentence(findings[0])}{more}"
+    return _sentence(findings[0]) + more
 
 
 def _about(finding: Finding) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
+from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.verdict import Certificate
-from envoyassert.report.call import Clock, render_call, thread_label
+from envoyassert.report.call import Clock, address_text, render_call, thread_label
 from envoyassert.trace import Trace
 
 FORMAT = "envoyassert-story/1"
@@ -146,10 +147,11 @@ def _listening(trace: Trace, graph: SocketGraph, socket: KernelSocket) -> dict[s
     return {
         "socket": socket.number,
         "listener": listener_of(trace, socket),
+        "hot_restart": is_hot_restart(socket),
         "protocol": socket.protocol_name,
         "state": state if socket.is_live else "CLOSED",
-        "address": str(socket.address),
-        "requested": str(socket.requested),
+        "address": address_text(socket.address),
+        "requested": address_text(socket.requested),
         "origin": socket.origin,
         "backlog": socket.listens[-1].event.args.get("backlog") if socket.listens else None,
         "bound_by": _roles(graph, socket.binds),
@@ -207,7 +209,7 @@ def _other(graph: SocketGraph, socket: KernelSocket) -> dict[str, Any]:
         "protocol": socket.protocol_name or "unknown",
         "type": socket.type,
         "origin": socket.origin,
-        "address": None if socket.address is None else str(socket.address),
+        "address": None if socket.address is None else address_text(socket.address),
         "open": socket.is_live,
         "threads": _roles(graph, socket.calls),
         "calls": [render_call(call.event) for call in socket.calls],

@@ -99,7 +99,8 @@ def _tasks(story: dict[str, Any]) -> list[str]:
 
 def _listening(story: dict[str, Any]) -> list[str]:
     rows = [["Netid", "State", "Backlog", "Local address", "Socket", "Descriptors and story"]]
-    for item in story["listening"]:
+    # Listeners first; the sockets that Envoy makes for itself last.
+    for item in sorted(story["listening"], key=lambda item: bool(item["hot_restart"])):
         backlog = "-" if not item["listened_by"] else item["backlog"]
         rows.append(
             [
@@ -143,6 +144,8 @@ def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
         facts.append(count(item["connections"], "connection"))
     if item["listener"] is not None:
         facts.append(f"listener {item['listener']}")
+    elif item["hot_restart"]:
+        facts.append("Envoy's own, for hot restart")
     elif story["launcher"]:
         facts.append("joins no listener of the config")
     return facts

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 WIDTH = 100
+#: Longest text in a column that is not the last: a Unix path may have 107 bytes.
+_MAX_CELL = 44
 
 
 def columns(
@@ -24,6 +26,7 @@ def columns(
     """
     if not rows:
         return []
+    rows = [[*(_cut(cell) for cell in row[:-1]), row[-1]] for row in rows]
     sizes = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)][:-1]
     lead = sum(sizes) + 2 * len(sizes) + len(indent)
     room = max(width - lead, 20)
@@ -37,6 +40,10 @@ def columns(
         lines.append((head + tail[0]).rstrip())
         lines += [" " * lead + more for more in tail[1:]]
     return lines
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= _MAX_CELL else cell[: _MAX_CELL - 1] + "…"
 
 
 def wrapped(text: str, indent: str = "", hang: str = "", max_lines: int | None = None) -> list[str]:

@@ -23,6 +23,8 @@ def event(call, ret, **args) -> Event:
         (event("bind", -98, fd=5, address=V4), "bind(5, 127.0.0.1:80) = -1 EADDRINUSE"),
         (event("bind", None, fd=5, address=None), "bind(5, ?) = ?"),
         (event("bind", 0, fd=5, address=Address.unix("@a\0b")), "bind(5, @a\\0b) = 0"),
+        (event("bind", 0, fd=5, address=Address.unix("@a" + "\0" * 90)), "bind(5, @a\\0…) = 0"),
+        (event("bind", 0, fd=5, address=Address.unix("@a0\0")), "bind(5, @a0\\0) = 0"),
         (event("listen", 0, fd=5, backlog=-1), "listen(5, -1) = 0"),
         (event("listen", None, fd=5, backlog=None), "listen(5, ?) = ?"),
         (event("dup", 6, fd=5), "dup(5) = 6"),

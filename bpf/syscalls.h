@@ -12,6 +12,7 @@
 #define EA_F_DUPFD 0
 #define EA_F_DUPFD_CLOEXEC 1030
 #define EA_EPOLL_CTL_ADD 1
+#define EA_EPOLL_CTL_DEL 2
 #define EA_SOL_SOCKET 1
 #define EA_SCM_RIGHTS 1
 #define EA_MSG_CTRUNC 8
@@ -166,7 +167,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	switch (*class) {
 	case EA_BIND:
-		frames = ea_take_stack(ctx, draft, target->images, &key);
+		frames = ea_take_stack(ctx, &call, draft, target->images, &key);
 		length = ea_read_address(record, &call, (u8 *)draft->frames + frames);
 		break;
 	case EA_SOCKET:
@@ -175,7 +176,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	case EA_DUP2:
 	case EA_DUP3:
 	case EA_FCNTL:
-		frames = ea_take_stack(ctx, draft, target->images, &key);
+		frames = ea_take_stack(ctx, &call, draft, target->images, &key);
 		break;
 	case EA_ACCEPT4:
 		record->args[3] = call.args[3];
@@ -189,7 +190,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		length = ea_read_option(record, &call, (u8 *)draft->frames);
 		break;
 	case EA_EPOLL_CTL:
-		if (call.args[3])
+		if ((u32)call.args[1] != EA_EPOLL_CTL_DEL)
 			ea_read_user(record, &record->args[3], sizeof(u32), call.args[3]);
 		count = ea_counters_of(target->run);
 		if (count && ret == 0 && (u32)call.args[1] == EA_EPOLL_CTL_ADD)

@@ -13,10 +13,10 @@ from envoyassert.probe.live import (
     Arm,
     Probe,
     ProbeSnapshot,
-    RunCounters,
     new_run_id,
 )
 from envoyassert.probe.machine import Capability, probe_capability
+from envoyassert.probe.runs import RunCounters
 
 __all__ = [
     "RUN_ID_VARIABLE",

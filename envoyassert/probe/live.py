@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import secrets
-import struct
-import threading
 import time
-from bisect import bisect_right
 from dataclasses import dataclass
 from types import TracebackType
 
 from envoyassert.events import Event
 from envoyassert.probe.machine import require
-from envoyassert.probe.maps import possible_cpus
 from envoyassert.probe.program import DEFAULT_RING_PAGES, Program
+from envoyassert.probe.runs import RunCounters, Runs
 from envoyassert.trace import CpuCounters
-from envoyassert.wire import ROUTE, Counters, Decoder, Target
+from envoyassert.wire import Decoder
 
 #: Environment variable that a process to be traced is started with; put it first, the probe looks
 #: at the first 512 variables.
 RUN_ID_VARIABLE = "ENVOYASSERT_RUN"
 
-_SLOTS = 64
-_NUMBER = struct.Struct("=I")
-_COUNTERS = struct.Struct("=4Q")
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 #: How long to wait before looking again at a ring whose newest record is still being written.
 _PAUSE_S = 0.001
@@ -34,23 +27,6 @@ _PAUSE_S = 0.001
 def new_run_id() -> str:
     """Return a fresh run id: 16 hexadecimal digits."""
     return secrets.token_hex(8)
-
-
-@dataclass(frozen=True)
-class RunCounters:
-    """What the kernel counted for a run, all CPUs together.
-
-    Args:
-        emitted: records that the program wanted to write.
-        dropped: of these, records that were lost.
-        marked: execs that carried the run id.
-        registrations: successful EPOLL_CTL_ADD calls.
-    """
-
-    emitted: int
-    dropped: int
-    marked: int
-    registrations: int
 
 
 @dataclass(frozen=True)
@@ -75,23 +51,16 @@ class ProbeSnapshot:
 class Arm:
     """One run that is being watched; made by `Probe.arm`, a context manager that disarms."""
 
-    def __init__(self, probe: Probe, run_id: str, serial: int) -> None:
+    def __init__(self, runs: Runs, run_id: str) -> None:
         self.run_id = run_id
-        self._probe = probe
-        self._serial = serial
+        self._runs = runs
         self._decoder = Decoder()
-        self._records: list[bytes] = []
-        self._received: dict[int, list[int]] = {}
         self._cut: dict[int, CpuCounters] = {}
         self._drained = False
         self._marked = False
         self._misses = 0
-        self._misses_before = probe._program.misses()
-        self._armed = True
-
-    def _take(self, record: bytes, cpu: int, seq: int) -> None:
-        self._records.append(record)
-        self._received.setdefault(cpu, []).append(seq)
+        self._misses_before = runs.misses()
+        self._serial = runs.add(run_id)
 
     def drain(self, deadline_s: float) -> None:
         """Read the ring until all that was emitted so far has been received or is known as lost.
@@ -101,23 +70,23 @@ class Arm:
         """
         end = time.monotonic() + deadline_s
         while True:
-            counters = self._probe._counters(self._serial)
-            self._misses = self._probe._program.misses() - self._misses_before
-            self._probe._read_ring()
+            counters = self._runs.counters(self._serial)
+            self._runs.collect()
+            self._misses = self._runs.misses() - self._misses_before
             self._marked = any(count.marked for count in counters.values())
             self._cut = {
                 cpu: CpuCounters(cpu, count.emitted, count.dropped)
                 for cpu, count in counters.items()
                 if count.emitted
             }
-            self._drained = all(self._complete(count) for count in self._cut.values())
+            self._drained = all(
+                self._runs.received(self._serial, count.cpu, count.emitted)
+                == count.emitted - count.dropped
+                for count in self._cut.values()
+            )
             if self._drained or time.monotonic() >= end:
                 return
             time.sleep(_PAUSE_S)
-
-    def _complete(self, count: CpuCounters) -> bool:
-        numbers = self._received.get(count.cpu, [])
-        return bisect_right(numbers, count.emitted) == count.emitted - count.dropped
 
     def snapshot(self) -> ProbeSnapshot:
         """Return the events up to the last `drain`, decoded.
@@ -125,17 +94,15 @@ class Arm:
         Raises:
             RecordError: the ring held bytes that are not a record.
         """
-        with self._probe._lock:
-            records, self._records = self._records, []
-        self._decoder.feed(records)
+        self._decoder.feed(self._runs.take(self._serial))
         last = {cpu: count.emitted for cpu, count in self._cut.items()}
         events = [event for event in self._decoder.events if event.seq <= last.get(event.cpu, 0)]
         cpus = tuple(self._cut[cpu] for cpu in sorted(self._cut))
         return ProbeSnapshot(events, cpus, self._misses, self._drained, self._marked)
 
     def counters(self) -> RunCounters:
-        """Return the kernel's counters without reading the ring (some microseconds)."""
-        counts = self._probe._counters(self._serial).values()
+        """Return the kernel's counters, all CPUs together, without reading the ring."""
+        counts = self._runs.counters(self._serial).values()
         return RunCounters(
             sum(count.emitted for count in counts),
             sum(count.dropped for count in counts),
@@ -145,11 +112,9 @@ class Arm:
 
     def disarm(self) -> None:
         """Stop watching; processes of the run may live on. May be called more than once."""
-        if self._armed:
-            self._armed = False
-            self._probe._disarm(self)
+        self._runs.remove(self._serial)
 
-    def __enter__(self) -> Arm:
+    def __enter__(self) -> Arm:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         return self
 
     def __exit__(
@@ -165,12 +130,7 @@ class Probe:
     """The loaded probe; made by `Probe.load`, a context manager that closes."""
 
     def __init__(self, program: Program) -> None:
-        self._program = program
-        self._lock = threading.RLock()
-        self._inbox: list[bytes] = []
-        self._arms: dict[int, Arm] = {}
-        self._next = 1
-        program.open_ring(self._inbox.append)
+        self._runs = Runs(program)
 
     @classmethod
     def load(cls, *, ring_pages: int | None = None) -> Probe:
@@ -195,69 +155,13 @@ class Probe:
         """
         if not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"a run id has 16 hexadecimal digits, not {run_id!r}")
-        with self._lock:
-            if any(arm.run_id == run_id for arm in self._arms.values()):
-                raise ValueError(f"run {run_id} is armed already")
-            if len(self._arms) == _SLOTS:
-                raise RuntimeError(f"{_SLOTS} runs are armed, there is room for no more")
-            taken = {serial % _SLOTS for serial in self._arms}
-            while self._next % _SLOTS in taken:
-                self._next += 1
-            serial, self._next = self._next, self._next + 1
-            slot = _NUMBER.pack(serial % _SLOTS)
-            arm = Arm(self, run_id, serial)
-            self._arms[serial] = arm
-            program = self._program
-            program.counters.set(slot, bytes(ctypes.sizeof(Counters) * len(possible_cpus())))
-            program.armed.set(slot, _NUMBER.pack(serial))
-            self._count_armed()
-            program.runs.set(run_id.encode(), _NUMBER.pack(serial))
-            return arm
-
-    def _count_armed(self) -> None:
-        self._program.armed.set(_NUMBER.pack(_SLOTS), _NUMBER.pack(len(self._arms)))
-
-    def _disarm(self, arm: Arm) -> None:
-        with self._lock:
-            program = self._program
-            program.runs.delete(arm.run_id.encode())
-            program.armed.set(_NUMBER.pack(arm._serial % _SLOTS), _NUMBER.pack(0))
-            for pid in list(program.targets.keys()):
-                mark = program.targets.get(pid)
-                if mark is not None and Target.from_buffer_copy(mark).run == arm._serial:
-                    program.targets.delete(pid)
-            del self._arms[arm._serial]
-            self._count_armed()
-
-    def _counters(self, serial: int) -> dict[int, RunCounters]:
-        value = self._program.counters.get(_NUMBER.pack(serial % _SLOTS))
-        assert value is not None
-        return {
-            cpu: RunCounters(*count)
-            for cpu, count in zip(possible_cpus(), _COUNTERS.iter_unpack(value), strict=True)
-        }
-
-    def _read_ring(self) -> None:
-        """Move all records from the ring to the runs that they belong to."""
-        with self._lock:
-            self._program.read_ring()
-            arms = self._arms
-            route = ROUTE.unpack_from
-            for record in self._inbox:
-                serial, seq, cpu = route(record)
-                arm = arms.get(serial)
-                if arm is not None:
-                    arm._take(record, cpu, seq)
-            self._inbox.clear()
+        return Arm(self._runs, run_id)
 
     def close(self) -> None:
         """Detach and unload the probe. May be called more than once."""
-        with self._lock:
-            for arm in list(self._arms.values()):
-                arm.disarm()
-            self._program.close()
+        self._runs.close()
 
-    def __enter__(self) -> Probe:
+    def __enter__(self) -> Probe:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         return self
 
     def __exit__(

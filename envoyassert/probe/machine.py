@@ -101,13 +101,14 @@ _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
 
 def probe_capability() -> list[Capability]:
     """Return every check of the machine, without loading anything (a few milliseconds)."""
-    capabilities = []
-    for name, check in _CHECKS:
-        try:
-            capabilities.append(Capability(name, True, check(), ""))
-        except ProbeUnavailableError as error:
-            capabilities.append(Capability(name, False, error.message, error.remedy))
-    return capabilities
+    return [_capability(name, check) for name, check in _CHECKS]
+
+
+def _capability(name: str, check: Callable[[], str]) -> Capability:
+    try:
+        return Capability(name, True, check(), "")
+    except ProbeUnavailableError as error:
+        return Capability(name, False, error.message, error.remedy)
 
 
 def require() -> None:

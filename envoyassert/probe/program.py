@@ -54,7 +54,7 @@ class Program:
                 self._bpf = bcc.BPF(text=text.encode(), cflags=flags)
                 self._load(bcc.BPF, hooks)
             # bcc raises bare Exception for whatever clang or the kernel refuse.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.close()
                 raise _load_error(error, captured()) from error
         library = bcc.libbcc.lib

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -37,11 +38,9 @@ def tracefs_dir() -> Path:
         ProbeUnavailableError: nowhere, or it may not be read.
     """
     for root in _ROOTS:
-        try:
-            if (root / "events" / "sched").is_dir():
-                return root
-        except PermissionError:
-            continue
+        # Not is_dir(), which raises where a directory above may not be entered.
+        if os.access(root / "events" / "sched", os.R_OK | os.X_OK):
+            return root
     raise ProbeUnavailableError("tracefs is not mounted, or not readable", MOUNT_REMEDY)
 
 
@@ -65,7 +64,7 @@ def field_offsets() -> dict[str, int]:
     for macro, (tracepoint, name, size) in _FIELDS.items():
         if tracepoint.endswith("epoll_wait") and not (events / tracepoint).is_dir():
             # arm64 has only the newer calls.
-            tracepoint = tracepoint.replace("epoll_wait", "epoll_pwait")  # noqa: PLW2901
+            tracepoint = tracepoint.replace("epoll_wait", "epoll_pwait")
         if tracepoint not in formats:
             try:
                 text = (events / tracepoint / "format").read_text()

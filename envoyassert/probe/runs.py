@@ -1,0 +1,144 @@
+"""The runs that the loaded program watches: marks in its maps, counters, and records per run."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import threading
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from envoyassert.probe.maps import possible_cpus
+from envoyassert.probe.program import Program
+from envoyassert.wire import ROUTE, Counters, Target
+
+#: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
+SLOTS = 64
+
+_NUMBER = struct.Struct("=I")
+_COUNTERS = struct.Struct("=4Q")
+
+
+@dataclass(frozen=True)
+class RunCounters:
+    """What the kernel counted for a run.
+
+    Args:
+        emitted: records that the program wanted to write.
+        dropped: of these, records that were lost.
+        marked: execs that carried the run id.
+        registrations: successful EPOLL_CTL_ADD calls.
+    """
+
+    emitted: int
+    dropped: int
+    marked: int
+    registrations: int
+
+
+@dataclass
+class _Run:
+    run_id: str
+    records: list[bytes] = field(default_factory=list)
+    #: Sequence numbers per CPU in the order of their arrival, which is ascending.
+    received: dict[int, list[int]] = field(default_factory=dict)
+
+
+class Runs:
+    """All runs of one loaded program. Its methods may be called from several threads."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._lock = threading.RLock()
+        self._inbox: list[bytes] = []
+        self._runs: dict[int, _Run] = {}
+        self._next = 1
+        program.open_ring(self._inbox.append)
+
+    def add(self, run_id: str) -> int:
+        """Begin to watch a run and return its serial number.
+
+        Raises:
+            ValueError: it is watched already.
+            RuntimeError: too many runs.
+        """
+        with self._lock:
+            if any(run.run_id == run_id for run in self._runs.values()):
+                raise ValueError(f"run {run_id} is armed already")
+            if len(self._runs) == SLOTS:
+                raise RuntimeError(f"{SLOTS} runs are armed, there is room for no more")
+            taken = {serial % SLOTS for serial in self._runs}
+            while self._next % SLOTS in taken:
+                self._next += 1
+            serial, self._next = self._next, self._next + 1
+            program, slot = self._program, _NUMBER.pack(serial % SLOTS)
+            program.counters.set(slot, bytes(ctypes.sizeof(Counters) * len(possible_cpus())))
+            program.armed.set(slot, _NUMBER.pack(serial))
+            self._runs[serial] = _Run(run_id)
+            self._count()
+            program.runs.set(run_id.encode(), _NUMBER.pack(serial))
+            return serial
+
+    def remove(self, serial: int) -> None:
+        """Stop watching a run and remove its marks; nothing if that was done before."""
+        with self._lock:
+            run = self._runs.pop(serial, None)
+            if run is None:
+                return
+            program = self._program
+            program.runs.delete(run.run_id.encode())
+            program.armed.set(_NUMBER.pack(serial % SLOTS), _NUMBER.pack(0))
+            self._count()
+            for pid in list(program.targets.keys()):
+                mark = program.targets.get(pid)
+                if mark is not None and Target.from_buffer_copy(mark).run == serial:
+                    program.targets.delete(pid)
+
+    def _count(self) -> None:
+        self._program.armed.set(_NUMBER.pack(SLOTS), _NUMBER.pack(len(self._runs)))
+
+    def counters(self, serial: int) -> dict[int, RunCounters]:
+        """Return the kernel's counters per CPU."""
+        value = self._program.counters.get(_NUMBER.pack(serial % SLOTS))
+        assert value is not None
+        return {
+            cpu: RunCounters(*count)
+            for cpu, count in zip(possible_cpus(), _COUNTERS.iter_unpack(value), strict=True)
+        }
+
+    def misses(self) -> int:
+        """Return how often the kernel skipped the program since it was loaded."""
+        return self._program.misses()
+
+    def collect(self) -> None:
+        """Move all records from the ring to the runs that they belong to."""
+        with self._lock:
+            self._program.read_ring()
+            for record in self._inbox:
+                serial, seq, cpu = ROUTE.unpack_from(record)
+                run = self._runs.get(serial)
+                if run is not None:
+                    run.records.append(record)
+                    run.received.setdefault(cpu, []).append(seq)
+            self._inbox.clear()
+
+    def received(self, serial: int, cpu: int, last: int) -> int:
+        """Return how many records of a CPU with numbers up to `last` have been collected."""
+        with self._lock:
+            return bisect_right(self._runs[serial].received.get(cpu, []), last)
+
+    def take(self, serial: int) -> list[bytes]:
+        """Return the records that were collected since the last call."""
+        with self._lock:
+            run = self._runs.get(serial)
+            if run is None:
+                return []
+            records, run.records = run.records, []
+            return records
+
+    def close(self) -> None:
+        """Stop watching all runs; detach and unload the program."""
+        with self._lock:
+            for serial in list(self._runs):
+                self.remove(serial)
+            self._program.close()

@@ -57,7 +57,7 @@ fix: venv ## Format, and repair what ruff can
 
 .PHONY: bench
 bench: setup ## Measure what tracing costs
-	@$(AS_ROOT) $(BIN)/pytest tests/bench $(ARGS)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds from this checkout

@@ -22,6 +22,8 @@ from envoyassert.graph.model import (
     Registration,
     SocketGraph,
     Thread,
+    looks_like_probe,
+    place_key,
 )
 from envoyassert.trace import Trace
 
@@ -89,6 +91,11 @@ class _Folder:
         graph.ignored = dict(self.ignored)
         graph.inconsistencies += self.tables.unsettled()
         for socket in graph.sockets:
+            socket.is_probe = looks_like_probe(socket)
+            if not socket.is_probe and socket.origin != "accept":
+                graph.candidates.append(socket)
+                for key in {place_key(place) for place in socket.places}:
+                    graph.by_place.setdefault(key, []).append(socket)
             if socket.kernel_address in self.closed_by_kernel and socket.is_live:
                 graph.inconsistencies.append(
                     f"the kernel closed the listening socket of {socket.address}, "

@@ -148,6 +148,7 @@ class KernelSocket:
         kernel_address: the kernel's own pointer of it (TCP, once it listened), hex.
         accepted_from: the listening socket it was accepted on.
         closed_ns: when its last descriptor was closed.
+        is_probe: whether it only asked what the kernel supports; set at the end of the fold.
     """
 
     number: int
@@ -168,6 +169,13 @@ class KernelSocket:
     kernel_address: str | None = None
     accepted_from: KernelSocket | None = None
     closed_ns: int | None = None
+    is_probe: bool = False
+
+    @property
+    def places(self) -> set[Address]:
+        """Every address that it was bound to, or failed to be bound to."""
+        failed = {call.event.args["address"] for call in self.failed_binds}
+        return {place for place in (self.address, self.requested, *failed) if place is not None}
 
     @property
     def is_live(self) -> bool:
@@ -184,28 +192,6 @@ class KernelSocket:
             for registration in descriptor.registrations:
                 if registration.is_live:
                     yield registration
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether it only asked what the kernel supports.
-
-        A socket that saw nothing but close is a capability probe. One on which an option was set
-        or a bind was tried is never one (that is how a failing option looks), but for UDP_GRO and
-        the loopback pair of Envoy's cpu_locality check, which are known by shape.
-        """
-        calls = [call.event for call in self.calls]
-        others = [event for event in calls if event is not self.born and event.call != "close"]
-        if self.is_live or self.origin != "socket":
-            return False
-        if not others:
-            return not self.nonblock or self.type == "SOCK_DGRAM"
-        if self.type == "SOCK_DGRAM":
-            return all(e.call == "setsockopt" and e.args["name"] == "UDP_GRO" for e in others)
-        return any(
-            e.call == "setsockopt" and e.args["name"] == "SO_ATTACH_REUSEPORT_CBPF" for e in others
-        ) and all(
-            e.args["address"] == Address.inet("127.0.0.1", 0) for e in others if e.call == "bind"
-        )
 
     @property
     def protocol_name(self) -> str:
@@ -272,6 +258,8 @@ class SocketGraph:
         inconsistencies: observed facts that contradict each other, in words.
         ignored: operations on descriptors that were never sockets, by call.
         file_calls: unlink, chmod and the like, in time order.
+        candidates: sockets that may belong to a listener: no probes, no accepted connections.
+        by_place: the candidates by the port, path or abstract name of an address.
     """
 
     processes: dict[int, Process] = field(default_factory=dict)
@@ -284,6 +272,8 @@ class SocketGraph:
     inconsistencies: list[str] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     file_calls: list[Event] = field(default_factory=list)
+    candidates: list[KernelSocket] = field(default_factory=list)
+    by_place: dict[int | str, list[KernelSocket]] = field(default_factory=dict)
 
     def workers(self) -> list[Thread]:
         """Return the worker threads in order of their number."""
@@ -292,9 +282,7 @@ class SocketGraph:
 
     def listening(self) -> Iterator[KernelSocket]:
         """Yield sockets that ever served as a listener: listened, or bound datagram sockets."""
-        for socket in self.sockets:
-            if socket.is_probe or socket.origin == "accept":
-                continue
+        for socket in self.candidates:
             if socket.listens or (socket.binds and socket.type == "SOCK_DGRAM"):
                 yield socket
 
@@ -304,3 +292,30 @@ class SocketGraph:
         for registration in socket.live_registrations():
             found += [t for t in registration.epoll.waiters if t not in found]
         return found
+
+
+def place_key(address: Address) -> int | str:
+    """Return the part of an address by which sockets are found: its port, or its Unix name."""
+    if address.port is not None:
+        return address.port
+    return address.path if address.path is not None else f"@{address.abstract}"
+
+
+def looks_like_probe(socket: KernelSocket) -> bool:
+    """Whether a socket only asked what the kernel supports.
+
+    A socket that saw nothing but close is a capability probe. One on which an option was set or a
+    bind was tried is never one (that is how a failing option looks), but for UDP_GRO and the
+    loopback pair of Envoy's cpu_locality check, which are known by shape.
+    """
+    if socket.origin != "socket" or socket.is_live:
+        return False
+    calls = [call.event for call in socket.calls]
+    others = [event for event in calls if event is not socket.born and event.call != "close"]
+    if not others:
+        return not socket.nonblock or socket.type == "SOCK_DGRAM"
+    if socket.type == "SOCK_DGRAM":
+        return all(e.call == "setsockopt" and e.args["name"] == "UDP_GRO" for e in others)
+    return any(
+        e.call == "setsockopt" and e.args["name"] == "SO_ATTACH_REUSEPORT_CBPF" for e in others
+    ) and all(e.args["address"] == Address.inet("127.0.0.1", 0) for e in others if e.call == "bind")

@@ -34,10 +34,12 @@ def select(
     """
     if selector.name is not None:
         return _by_name(selector, graph, listeners)
-    bound = [socket for socket in _candidates(graph) if _fits(selector, socket, socket.address)]
+    key = selector.port or selector.path or f"@{selector.abstract}"
+    candidates = graph.by_place.get(key, [])
+    bound = [socket for socket in candidates if _fits(selector, socket, socket.address)]
     attempts = [
         socket
-        for socket in _candidates(graph)
+        for socket in candidates
         if any(
             _fits(selector, socket, call.event.args["address"]) for call in socket.failed_binds
         )
@@ -53,10 +55,6 @@ def select(
         found = ", ".join(sorted(f"{protocol} {address}" for protocol, address in places))
         return Selection(problem=f"{selector} is ambiguous: {found}; add address or protocol")
     return Selection(tuple(bound), tuple(attempts))
-
-
-def _candidates(graph: SocketGraph) -> list[KernelSocket]:
-    return [s for s in graph.sockets if s.origin != "accept" and not s.is_probe]
 
 
 def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> bool:
@@ -117,7 +115,7 @@ def sockets_of(
     Where port 0 was asked for, the k-th listener with that address has the k-th socket that was
     bound to port 0, and all that were bound to the port which that one learned.
     """
-    mine = [s for s in _candidates(graph) if _same_protocol(record, s)]
+    mine = [s for s in graph.candidates if _same_protocol(record, s)]
     attempts = [
         socket
         for socket in mine

@@ -20,6 +20,21 @@ from envoyassert.scenario.quantity import Count, Range
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.words import check_arguments
 
+_Plain = Annotated[
+    Annotated[str, Tag("|text")] | Annotated[int, Tag("|int")] | Annotated[bool, Tag("|flag")],
+    choice(kind, "text, a whole number, true or false"),
+]
+
+ArgumentValue = Annotated[
+    Annotated[str, Tag("|text")]
+    | Annotated[int, Tag("|int")]
+    | Annotated[bool, Tag("|flag")]
+    | Annotated[Many[_Plain], Tag("|list")]
+    | Annotated[dict[str, _Plain], Tag("|mapping")],
+    choice(kind, "a plain value, a list of them, or an address {host: …, port: …}"),
+]
+"""What an argument of a call must equal; every part that is given, of an address."""
+
 
 class CallPattern(Model):
     """A pattern over single observed calls; every given field must match."""
@@ -33,7 +48,7 @@ class CallPattern(Model):
     by: Role | None = Field(None, description="Only calls by these threads (any of the workers).")
     errno: ErrnoName | None = Field(None, description="Failed with this error.")
     succeeds: bool | None = Field(None, description="Only calls that succeeded, or only failed.")
-    args: dict[str, Any] = Field(
+    args: dict[str, ArgumentValue] = Field(
         default_factory=dict, description="Arguments by man page name that must be equal."
     )
 

@@ -1,0 +1,136 @@
+"""Listeners as a config names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.scenario.listeners import (
+    admin_address,
+    configured_listeners,
+    discovers_listeners,
+)
+from envoyassert.trace import ListenerRecord
+
+
+def place(host: str, port: int, **more: Any) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port, **more}}
+
+
+def records(*listeners: Any, **config: Any) -> tuple[ListenerRecord, ...]:
+    return configured_listeners({"static_resources": {"listeners": list(listeners)}, **config})
+
+
+def test_admin_comes_first_and_static_listeners_follow_in_order() -> None:
+    assert records(
+        {"name": "b", "address": place("127.0.0.1", 2)},
+        {"name": "a", "address": place("::1", 1)},
+        admin={"address": place("127.0.0.1", 9901)},
+    ) == (
+        ListenerRecord("admin", "TCP", (Address.inet("127.0.0.1", 9901),), "admin"),
+        ListenerRecord("b", "TCP", (Address.inet("127.0.0.1", 2),), "static"),
+        ListenerRecord("a", "TCP", (Address.inet("::1", 1),), "static"),
+    )
+
+
+def test_additional_addresses_are_kept_in_order() -> None:
+    (record,) = records(
+        {
+            "name": "l",
+            "address": place("127.0.0.1", 10000),
+            "additional_addresses": [{"address": place("::1", 0)}, {"address": place("::", 1)}],
+        }
+    )
+    assert [str(address) for address in record.addresses] == [
+        "127.0.0.1:10000",
+        "[::1]:0",
+        "[::]:1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "address, protocol, text",
+    [
+        (place("127.0.0.1", 53, protocol="UDP"), "UDP", "127.0.0.1:53"),
+        (place("127.0.0.1", 53, protocol="TCP"), "TCP", "127.0.0.1:53"),
+        ({"pipe": {"path": "/run/l.sock"}}, "UNIX", "/run/l.sock"),
+        ({"pipe": {"path": "@l"}}, "UNIX", "@l"),
+        ({"socketAddress": {"address": "::", "portValue": 80}}, "TCP", "[::]:80"),
+    ],
+)
+def test_listener_has_its_protocol_and_address(
+    address: dict[str, Any], protocol: str, text: str
+) -> None:
+    (record,) = records({"name": "l", "address": address})
+    assert (record.protocol, str(record.addresses[0])) == (protocol, text)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"bind_to_port": False},
+        {"bindToPort": False},
+        {"deprecated_v1": {"bind_to_port": False}},
+        {"internal_listener": {}},
+        {"api_listener": {"api_listener": {}}},
+    ],
+)
+def test_listener_that_asks_for_no_socket_has_no_address(field: dict[str, Any]) -> None:
+    (record,) = records({"name": "l", "address": place("127.0.0.1", 80), **field})
+    assert record == ListenerRecord("l", "TCP", (), "static")
+
+
+def test_listener_without_a_name_is_called_by_its_address() -> None:
+    first, second = records({"address": place("127.0.0.1", 80)}, {})
+    assert (first.name, second.name) == ("127.0.0.1:80", "(unnamed)")
+
+
+LDS = {
+    "resources": [
+        {
+            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            "name": "virtualInbound",
+            "address": place("0.0.0.0", 15006),
+        },
+        {"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "c"},
+    ]
+}
+LDS_TEXT = """resources:
+  - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+    name: virtualInbound
+    address: {socket_address: {address: 0.0.0.0, port_value: 15006}}
+"""
+
+
+@pytest.mark.parametrize("content", [LDS, LDS_TEXT])
+def test_listeners_of_a_discovery_file_are_listed(content: Any) -> None:
+    wildcard = Address.inet("0.0.0.0", 15006)
+    assert configured_listeners({}, {"lds.yaml": content, "cert.pem": "---"}) == (
+        ListenerRecord("virtualInbound", "TCP", (wildcard,), "lds"),
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        [],
+        {"static_resources": []},
+        {"static_resources": {"listeners": {}}},
+        {"static_resources": {"listeners": ["x"]}},
+        {"static_resources": {"listeners": [{"address": place("localhost", 1)}]}},
+        {"static_resources": {"listeners": [{"address": place("::1", 1)["socket_address"]}]}},
+        {"admin": {"address": {"socket_address": {"address": "::1", "port_value": "x"}}}},
+        {"admin": {"address": {"pipe": {"path": 3}}}},
+    ],
+)
+def test_config_that_envoy_would_refuse_yields_no_addresses(config: Any) -> None:
+    assert all(record.addresses == () for record in configured_listeners(config))
+    assert admin_address(config) is None
+
+
+def test_listener_discovery_is_told_from_the_bootstrap() -> None:
+    assert discovers_listeners({"dynamic_resources": {"lds_config": {"ads": {}}}})
+    assert not discovers_listeners({"dynamic_resources": {"cds_config": {}}})

@@ -1,0 +1,265 @@
+"""The JSON Schema is current, and says of a document's structure what the loader says."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envoyassert.errors import ScenarioError
+from envoyassert.scenario.load import parse_scenario
+from envoyassert.scenario.schema import SCHEMA_FILE, scenario_schema, schema_text
+
+VALIDATOR = jsonschema.Draft202012Validator(
+    scenario_schema(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+)
+
+#: Uses every word of the language, many of them in each of their forms.
+EVERYTHING: dict[str, Any] = {
+    "name": "everything",
+    "description": "Every word once.",
+    "requires": {"envoy": ">=1.20, <2.0", "kernel": ">=5.15", "launcher": "process"},
+    "marks": ["slow"],
+    "timeout": "2m",
+    "assume": ["complete", "comm_is_role"],
+    "matrix": {
+        "concurrency": [1, 2],
+        "static_resources.listeners.0.freebind": [True, False],
+        "reuse": {"default": {}, "off": {"admin": {"x": 1}}},
+    },
+    "envoy": {
+        "version": "1.40.0",
+        "pull": "never",
+        "concurrency": 2,
+        "config": {"admin": {"profile_path": None}},
+        "overlay": {"admin": {"profile_path": None}},
+        "files": {"lds.yaml": {"resources": []}, "certs/key.pem": "text"},
+        "args": ["--log-level", "info"],
+        "env": {"A": "b"},
+        "deadline": 7.5,
+    },
+    "expect": [
+        {
+            "listener": {"address": "::1", "port": 80, "protocol": "TCP"},
+            "bound": {"times": 1, "by": "main"},
+            "bind_failed": {"errno": "EADDRINUSE", "times": {"at_least": 1, "at_most": 3}},
+            "listened": {"by": "workers", "via": "dup"},
+            "served_by": "none",
+            "listen_by": "worker_1",
+            "via": "reuse_port",
+            "sockets": {"ever": 1, "live": {"workers": 1, "plus": -1}, "serving": "workers"},
+            "descriptors": {"exactly": {"workers": 2}},
+            "listen_calls": {"times": 1, "by": "other"},
+            "options": {
+                "SO_REUSEPORT": "absent",
+                "1/15": 1,
+                "SOL_SOCKET/SO_REUSEADDR": {"value": "01", "phase": "STATE_PREBIND"},
+            },
+            "backlog": {"requested": -1},
+            "in_order": ["bind", {"call": ["listen", "dup"], "succeeds": True}],
+            "when": {"concurrency": [1, 2]},
+            "why": "It matters.",
+        },
+        {"listener": {"name": "admin", "address": "0.0.0.0"}, "backlog": 5, "sockets": 1},
+        {"listener": {"path": "/x"}, "descriptors": {"at_least": 1}, "listen_calls": 1},
+        {"listener": {"abstract": "x"}, "listen_calls": {"at_most": "workers"}},
+        {"process": {"live": True, "within": "5s", "stays_up": False, "exits": "nonzero"}},
+        {"process": {"exits": 1}, "when": {"reuse": "off"}},
+        {"in_order": [{"call": "bind"}, {"call": "listen", "by": "workers"}]},
+        {"never": {"call": "setsockopt", "args": {"name": "SO_MARK"}, "errno": "EPERM"}},
+        {"no_others": True},
+        {"no_others": {"allow": ["hot_restart", "admin"]}},
+        {"calls": {"call": "bind", "listener": {"port": 80}, "times": {"exactly": 1}}},
+    ],
+}
+
+#: What the loader checks beyond the schema (see `envoyassert.scenario.schema`), by its messages.
+BEYOND = (
+    "is not the name of an error",
+    "is another name of",
+    "has no argument",
+    "is not a value of",
+    "an address has no",
+    "no number is at least",
+    "the name is `",
+    "`when` asks for",
+    "is never `",
+)
+
+
+def schema_accepts(document: Any) -> bool:
+    return bool(VALIDATOR.is_valid(document))
+
+
+def loader_accepts(document: Any) -> bool:
+    """Tell whether the loader accepts a document's structure. JSON is YAML too."""
+    try:
+        parse_scenario(json.dumps(document, indent=1), Path("everything.yaml"))
+    except ScenarioError as error:
+        messages = [problem.message for problem in error.problems]
+        return all(any(text in message for text in BEYOND) for message in messages)
+    return True
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    yield path, value
+    members = value.items() if isinstance(value, dict) else ()
+    elements = enumerate(value) if isinstance(value, list) else ()
+    for key, member in [*members, *elements]:
+        yield from nodes(member, (*path, key))
+
+
+def test_schema_file_is_current() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), (
+        "run: python -m envoyassert.scenario.schema"
+    )
+
+
+def test_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(scenario_schema())
+
+
+def test_every_word_of_the_schema_has_a_description() -> None:
+    bare = [
+        f"{name}.{key}"
+        for name, model in {"": scenario_schema(), **scenario_schema()["$defs"]}.items()
+        for key, field in model.get("properties", {}).items()
+        if "description" not in field and "$ref" not in field
+    ]
+    assert bare == []
+
+
+def test_document_with_every_word_is_accepted_by_both() -> None:
+    text = json.dumps(EVERYTHING)
+    parse_scenario(text, Path("everything.yaml"))
+    VALIDATOR.validate(EVERYTHING)
+
+
+def test_document_with_every_word_leaves_none_out() -> None:
+    defined = {
+        key
+        for model in [scenario_schema(), *scenario_schema()["$defs"].values()]
+        for key in model.get("properties", {})
+        if not key.isupper()
+    }
+    used = {key for path, value in nodes(EVERYTHING) if isinstance(value, dict) for key in value}
+    assert defined - used - {"image", "binary", "spare"} - OPTIONS == set()
+
+
+OPTIONS = set(
+    scenario_schema()["$defs"]["ListenerExpectation"]["properties"]["options"]["properties"]
+)
+
+#: One document for each item of `expect`, and one for the rest: small ones are checked fast.
+HEAD = {**EVERYTHING, "expect": [{"no_others": True}]}
+DOCUMENTS = [HEAD] + [
+    {
+        "name": "everything",
+        "matrix": EVERYTHING["matrix"],
+        "envoy": {"config": {}},
+        "expect": [item],
+    }
+    for item in EVERYTHING["expect"]
+]
+PLACES = [(HEAD, path) for path, _ in nodes(HEAD) if path] + [
+    (document, path)
+    for document in DOCUMENTS[1:]
+    for path, _ in nodes(document)
+    if path[1:] and path[0] == "expect"
+]
+KEYS = sorted(
+    {str(key) for path, value in nodes(EVERYTHING) if isinstance(value, dict) for key in value}
+    | {"image", "binary", "spare", "SO_REUSEPORT", "by", "x"}
+)
+VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 2.5, 70000, "", "x", "main", "workers", "worker_3", "set",
+    "absent", "dup", "5s", "0s", "UDP", "1.40.0", "bind", "::1", "1.2.3", "1/15", "TCP", "nonzero",
+    "/x", "../x", "--concurrency=2", "-c", [], [1], [1, 1], ["bind"], ["bind", "listen"], [None],
+    {}, {"x": 1}, {"x": {}}, {"x": [1]}, {"port": 80}, {"name": "x"}, {"at_least": 1},
+    {"at_least": 1, "exactly": 1}, {"workers": 1}, {"plus": 1}, {"live": True}, {"live": 1},
+    {"call": "bind"}, {"call": []}, {"times": 1}, {"by": "main"}, {"requested": 5}, {"value": 1},
+    {"allow": []}, {"exits": 0}, {"exits": 0, "stays_up": True}, {"within": 5, "live": True},
+    {"within": 5}, {"listener": {"port": 1}}, {"listener": {"port": 1}, "via": "dup"},
+    {"process": {"live": True}}, {"no_others": True}, {"no_others": False},
+    {"process": {"live": True}, "never": {"call": "bind"}},
+]  # fmt: skip
+
+
+def changed(document: Any, path: tuple[Any, ...], how: str, key: str, value: Any) -> Any:
+    """Return a copy with the node at `path` deleted, renamed, replaced, or given a new member."""
+    document = copy.deepcopy(document)
+    holder = document
+    for part in path[:-1]:
+        holder = holder[part]
+    last = path[-1]
+    if how == "delete":
+        del holder[last]
+    elif how == "replace":
+        holder[last] = value
+    elif how == "rename" and isinstance(holder, dict):
+        holder[key] = holder.pop(last)
+    elif how == "add" and isinstance(holder[last], dict):
+        holder[last][key] = value
+    elif how == "add" and isinstance(holder[last], list):
+        holder[last].append(value)
+    return document
+
+
+@pytest.mark.parametrize(
+    "number", range(len(PLACES)), ids=lambda number: ".".join(map(str, PLACES[number][1]))
+)
+def test_schema_and_loader_agree_on_one_change(number: int) -> None:
+    document, path = PLACES[number]
+    variants: list[tuple[str, str, Any]] = [("delete", "", None), ("rename", "x", None)]
+    # Every eighth value at each place: the places are many more than these.
+    variants += [("replace", "", value) for value in VALUES[number % 8 :: 8]]
+    variants += [("add", key, "main") for key in KEYS[number % 32 :: 32]]
+    for how, key, value in variants:
+        other = changed(document, path, how, key, value)
+        assert schema_accepts(other) == loader_accepts(other), (how, key, value)
+
+
+CHANGES = st.tuples(
+    st.sampled_from(["delete", "rename", "replace", "add"]),
+    st.sampled_from(KEYS),
+    st.sampled_from(VALUES),
+)
+
+
+@given(st.data(), st.sampled_from(DOCUMENTS), st.lists(CHANGES, min_size=1, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_schema_and_loader_agree_on_several_changes(
+    data: st.DataObject, document: Any, changes: list[tuple[str, str, Any]]
+) -> None:
+    for how, key, value in changes:
+        paths = [path for path, _ in nodes(document) if path]
+        if paths:
+            document = changed(document, data.draw(st.sampled_from(paths)), how, key, value)
+    assert schema_accepts(document) == loader_accepts(document)
+
+
+BROKEN = Path(__file__).parent / "broken"
+#: Broken scenarios whose structure is at fault: the schema refuses them too.
+STRUCTURAL = (
+    "bad_duration", "expects_nothing", "file_outside", "list_at_top", "list_for_mapping",
+    "misplaced_key", "missing_key", "no_subject", "no_value", "number_for_text", "out_of_range",
+    "own_argument", "repeated_value", "text_for_number", "two_selectors", "two_sources",
+    "two_subjects", "unknown_call", "unknown_key", "unknown_option", "wrong_form", "wrong_role",
+    "wrong_word",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRUCTURAL)
+def test_schema_refuses_what_the_loader_refuses_for_its_structure(name: str) -> None:
+    text = (BROKEN / f"{name}.yaml").read_text(encoding="utf-8")
+    assert not schema_accepts(yaml.safe_load(text))
+    with pytest.raises(ScenarioError):
+        parse_scenario(text, BROKEN / f"{name}.yaml")

@@ -14,6 +14,7 @@
 #define EA_MAX_AUXV 40
 #define EA_AT_EXECFN 31
 #define EA_CLONE_THREAD 0x10000
+#define EA_TCP_CLOSE 7
 #define EA_TCP_LISTEN 10
 
 /* "ENVOYASSERT_RUN=" as two little-endian words */
@@ -269,7 +270,11 @@ int ea_task_rename(void *ctx)
 	return 0;
 }
 
-/* sock:inet_sock_set_state, into or out of LISTEN, which happens in the caller's own context */
+/*
+ * sock:inet_sock_set_state, into LISTEN or from there to CLOSE, both in the context of the caller.
+ * A socket made for a new connection is a copy of the listening one and leaves LISTEN for another
+ * state, in the context of whoever the packet interrupted: it is not told.
+ */
 int ea_tcp_state(void *ctx)
 {
 	u32 old = EA_FIELD(u32, ctx, EA_AT_TCP_OLD);
@@ -278,7 +283,7 @@ int ea_tcp_state(void *ctx)
 	struct ea_draft *draft;
 	u64 sk;
 
-	if (old != EA_TCP_LISTEN && new != EA_TCP_LISTEN)
+	if (new != EA_TCP_LISTEN && (old != EA_TCP_LISTEN || new != EA_TCP_CLOSE))
 		return 0;
 	target = ea_current_target();
 	if (!target)

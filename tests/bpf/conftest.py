@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from envoyassert.events import Event
+from envoyassert.probe import (
+    RUN_ID_VARIABLE,
+    Arm,
+    Probe,
+    ProbeSnapshot,
+    new_run_id,
+    probe_capability,
+)
+
+DRAIN_S = 5.0
+CHILD_S = 20.0
+
+# Calls between two failing dups of these descriptors are those that a test is about.
+FIRST_MARK, LAST_MARK = 9998, 9999
+
+PREAMBLE = f"""
+import ctypes, errno, json, os, socket, struct, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def begin(): libc.dup({FIRST_MARK})
+def end(**told):
+    libc.dup({LAST_MARK})
+    print(json.dumps(told))
+def call(number, *arguments):
+    libc.syscall.restype = ctypes.c_long
+    return libc.syscall(ctypes.c_long(number), *[
+        ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
+def sockaddr(family, port, address, rest=b""):
+    return struct.pack("=H", family) + struct.pack("!H", port) + address + rest
+"""
+
+
+@pytest.fixture(scope="session")
+def require_bpf() -> None:
+    """Skip where the machine cannot load the probe; fail if ENVOYASSERT_REQUIRE names bpf."""
+    missing = [item for item in probe_capability() if not item.ok]
+    if not missing:
+        return
+    reason = f"{missing[0].detail}; remedy: {missing[0].remedy}"
+    if "bpf" in os.environ.get("ENVOYASSERT_REQUIRE", "").split(","):
+        pytest.fail(f"bpf is required here: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def probe(require_bpf: None) -> Iterator[Probe]:
+    with Probe.load(ring_pages=1024) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def arm(probe: Probe) -> Iterator[Arm]:
+    with probe.arm(new_run_id()) as armed:
+        yield armed
+
+
+def environment(run_id: str | None) -> dict[str, str]:
+    """Return a small environment, with the run id if there is one."""
+    plain = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    return plain if run_id is None else {RUN_ID_VARIABLE: run_id, **plain}
+
+
+def run_python(code: str, run_id: str | None, *wrapper: str) -> str:
+    """Run a script in a child, behind a wrapper command if one is given; return what it printed."""
+    command = [*wrapper, sys.executable, "-I", "-S", "-c", PREAMBLE + code]
+    done = subprocess.run(
+        command,
+        env=environment(run_id),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=CHILD_S,
+        check=True,
+    )
+    return done.stdout
+
+
+@dataclass
+class Child:
+    """What a traced script did.
+
+    Args:
+        snapshot: everything the probe saw.
+        told: keyword arguments that the script gave to `end`.
+    """
+
+    snapshot: ProbeSnapshot
+    told: dict[str, Any]
+
+    @property
+    def marked(self) -> list[Event]:
+        """The events of the main thread's process between `begin` and `end`."""
+        events = self.snapshot.events
+        marks = {
+            event.args["fd"]: index
+            for index, event in enumerate(events)
+            if event.call == "dup" and event.args["fd"] in (FIRST_MARK, LAST_MARK)
+        }
+        return events[marks[FIRST_MARK] + 1 : marks[LAST_MARK]]
+
+
+Trace = Callable[..., Child]
+
+
+@pytest.fixture
+def trace(arm: Arm) -> Trace:
+    """Return a function that runs a script traced and returns what it did."""
+
+    def run(code: str, *wrapper: str) -> Child:
+        printed = run_python(code, arm.run_id, *wrapper)
+        arm.drain(DRAIN_S)
+        snapshot = arm.snapshot()
+        assert snapshot.drained
+        told = json.loads(printed.splitlines()[-1]) if printed.strip() else {}
+        return Child(snapshot, told)
+
+    return run

@@ -4,7 +4,9 @@ If this process is killed, Envoy dies with it: Envoy's standard input is a pipe 
 held here, with a signal request on it (fcntl(2): F_SETSIG, F_SETOWN) that makes the kernel kill
 Envoy's process group when that end is closed. Unlike PR_SET_PDEATHSIG this needs no code between
 fork and exec (with threads about, such code may deadlock) and no wrapper process in the trace,
-does not depend on the thread that forked, and takes children of Envoy along.
+takes children of Envoy along, and is not undone by Envoy, which sets PR_SET_PDEATHSIG to SIGTERM
+itself (with hot restart only). As that signal is sent when the *thread* that forked ends, Envoy is
+forked by the namespace's thread, which outlives it.
 """
 
 from __future__ import annotations

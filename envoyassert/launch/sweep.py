@@ -31,9 +31,12 @@ def sweep() -> list[str]:
         from envoyassert.launch.container import sweep_containers
         from envoyassert.launch.engine import connect, engine_errors
 
-        with contextlib.suppress(DockerUnavailableError):
-            with connect() as client, engine_errors("list containers"):
-                removed += sweep_containers(client)
+        with (
+            contextlib.suppress(DockerUnavailableError),
+            connect() as client,
+            engine_errors("list containers"),
+        ):
+            removed += sweep_containers(client)
     return removed
 
 

@@ -79,11 +79,12 @@ def start_runner(run):
     """Return a function that starts a Runner; what is left of it is killed afterwards."""
     started = []
 
-    def start(launcher: str) -> Runner:
+    def start(launcher: str, *args: str) -> Runner:
         order = {
             "launcher": launcher,
             "version": VERSION,
             "run": run.id,
+            "args": args,
             "config": bootstrap(echo_listener()),
         }
         process = subprocess.Popen(

@@ -81,7 +81,8 @@ release.exit_on_sigterm()
 order = json.loads(sys.argv[1])
 source = EnvoySource(version=order["version"])
 with choose_launcher(order["launcher"], source) as launcher:
-    spec = LaunchSpec(source, order["config"], env={"ENVOYASSERT_RUN": order["run"]},
+    spec = LaunchSpec(source, order["config"], args=tuple(order["args"]),
+                      env={"ENVOYASSERT_RUN": order["run"]},
                       admin=Address.inet("127.0.0.1", 9901))
     with launcher.start(spec) as envoy:
         assert envoy.wait_ready().live

@@ -310,12 +310,14 @@ def test_runner_ended_by_signal_leaves_nothing(run_root, start_runner, run, numb
     assert list(run_root.iterdir()) == []
 
 
+# With hot restart Envoy asks for SIGTERM at its parent's death by itself; without, it does not.
+@pytest.mark.parametrize("args", [(), ("--disable-hot-restart",)], ids=["hot-restart", "without"])
 def test_runner_killed_takes_envoy_along_and_the_rest_is_swept(
-    run_root, start_runner, run, make_spec, launcher
+    run_root, start_runner, run, make_spec, launcher, args
 ):
     with launcher.start(make_spec()) as mine:
         assert mine.wait_ready().live
-        runner = start_runner("process")
+        runner = start_runner("process", *args)
         assert runner.end(signal.SIGKILL) == -signal.SIGKILL
         assert wait_ended(runner.envoy_pid)
         left = {str(path) for path in run_root.iterdir()} - {launcher.rundir()}

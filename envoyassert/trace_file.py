@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,4 +66,5 @@ def write_lines(lines: Iterable[str], path: str | Path) -> None:
             "free some space, or name another place with -o or --envoyassert-artifacts",
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from envoyassert.errors import EnvoyUnavailableError, Problem, ScenarioError
+from envoyassert.errors import Problem, ScenarioError
 from envoyassert.launch.source import parse_envoy_argument
 from envoyassert.pytest_plugin.failure import collect_error, representation
 from envoyassert.pytest_plugin.options import Options
@@ -98,8 +98,6 @@ class ScenarioFile(pytest.Module):
                 self._check_marks(plan)
         except ScenarioError as error:
             raise collect_error(error) from error
-        except EnvoyUnavailableError as error:
-            raise pytest.UsageError(f"--envoyassert-envoy: {error}") from error
         return [ScenarioItem.of_plan(self, plan) for plan in plans]
 
     def _check_marks(self, plan: RunPlan) -> None:
@@ -124,7 +122,6 @@ def plans_of(path: os.PathLike[str], options: Options, start: os.PathLike[str]) 
 
     Raises:
         ScenarioError: the file is not valid.
-        EnvoyUnavailableError: a value of --envoyassert-envoy is none.
     """
     shown = Path(os.path.relpath(path, start))
     if shown.parts[:1] == ("..",):

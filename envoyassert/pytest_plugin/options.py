@@ -90,15 +90,29 @@ def read_options(config: pytest.Config) -> Options:
     launchers = _values(config, "launcher", LAUNCHERS)
     pulls = _values(config, "pull", PULLS)
     artifacts = _values(config, "artifacts")
+    envoys = _values(config, "envoy")
+    if envoys:
+        _check_envoys(envoys)
     return Options(
         launchers=launchers or ("auto",),
         launchers_given=bool(launchers),
-        envoys=_values(config, "envoy"),
+        envoys=envoys,
         require=frozenset(_values(config, "require", CAPABILITIES)),
         artifacts=artifacts[0] if artifacts else DEFAULT_ARTIFACTS,
         pull=pulls[0] if pulls else "",
         globs=tuple(config.getini("envoyassert_files")),
     )
+
+
+def _check_envoys(envoys: tuple[str, ...]) -> None:
+    from envoyassert.errors import EnvoyUnavailableError
+    from envoyassert.launch.source import parse_envoy_argument
+
+    try:
+        for text in envoys:
+            parse_envoy_argument(text)
+    except EnvoyUnavailableError as error:
+        raise pytest.UsageError(f"--envoyassert-envoy: {error}") from error
 
 
 def _values(

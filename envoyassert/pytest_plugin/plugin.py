@@ -122,6 +122,9 @@ def pytest_runtest_makereport(
         report.when = "setup"
     if hasattr(report, "wasxfail"):
         del report.wasxfail
+    if undecided and hasattr(item, "plan"):
+        # pytest asks an item how its failure shows in the call phase only.
+        report.longrepr = item.repr_failure(call.excinfo)
     if isinstance(error, EnvoyAssertError):
         from envoyassert.pytest_plugin.failure import representation
 

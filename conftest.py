@@ -1,0 +1,72 @@
+"""This repository's own fixtures, and what its tests need of the machine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envoyassert.errors import (
+    DockerUnavailableError,
+    EnvoyUnavailableError,
+    MachineError,
+    ProbeUnavailableError,
+)
+from envoyassert.pytest_plugin.session import session_of
+
+if TYPE_CHECKING:
+    from envoyassert.launch.engine import Capability
+
+pytest_plugins = ["pytester"]
+
+
+@functools.cache
+def _missing_bpf() -> MachineError | None:
+    from envoyassert.probe import probe_capability
+
+    for capability in probe_capability():
+        if not capability.ok:
+            return ProbeUnavailableError(capability.detail, capability.remedy)
+    return None
+
+
+@functools.cache
+def _missing_docker() -> MachineError | None:
+    from envoyassert.launch.engine import docker_capability
+
+    return _error(docker_capability(), DockerUnavailableError)
+
+
+@functools.cache
+def _missing_envoy() -> MachineError | None:
+    from envoyassert.launch.engine import envoy_capability
+
+    return _error(envoy_capability(), EnvoyUnavailableError)
+
+
+def _error(capability: Capability, kind: type[MachineError]) -> MachineError | None:
+    return None if capability.ok else kind(capability.detail, capability.remedy)
+
+
+_MISSING: dict[str, Callable[[], MachineError | None]] = {
+    "bpf": _missing_bpf,
+    "docker": _missing_docker,
+    "envoy": _missing_envoy,
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a marked test where the machine lacks what the mark names, or fail if it must not.
+
+    The rule is the plugin's own, so that `ENVOYASSERT_REQUIRE` and `CI` mean the same for scenario
+    files and for these tests. Scenario files find out by themselves.
+    """
+    if hasattr(item, "plan"):
+        return
+    for mark, missing in _MISSING.items():
+        if item.get_closest_marker(mark) is not None:
+            error = missing()
+            if error is not None:
+                session_of(item.config).lacks(error, item)

@@ -1,0 +1,103 @@
+"""A pytester directory in which scenarios run on a made-up Envoy: neither root nor bcc is needed.
+
+The inner conftest puts a function in the place of the one that runs Envoy; it makes a trace by
+hand. What the scenario's environment says decides which one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from textwrap import dedent
+
+import pytest
+
+INNER_CONFTEST = """
+import dataclasses
+
+from envoyassert.errors import DockerUnavailableError, ProbeLoadError, ProbeUnavailableError
+from envoyassert.errors import EnvoyUnavailableError, LaunchError
+from envoyassert.pytest_plugin import collect, execute, machine
+from envoyassert.runner import RunResult
+from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import EnvoyIdentity
+
+RAISES = {
+    "no_bpf": ProbeUnavailableError("bcc is not installed", "install python3-bpfcc"),
+    "no_docker": DockerUnavailableError("there is no Docker engine", "start one"),
+    "no_envoy": EnvoyUnavailableError("no such Envoy", "name another"),
+    "refused": ProbeLoadError("the verifier refused", "report it", "line 1\\nlast line"),
+    "crash": LaunchError("Envoy cannot be executed", "check it", "log line"),
+    "unmet": RequirementUnmetError("the scenario requires Linux >=9.9"),
+}
+
+
+def run_plan(plan, probe, preference):
+    fake = plan.env.get("FAKE", "shared")
+    if fake in RAISES:
+        raise RAISES[fake]
+    trace = TraceBuilder(plan.workers)
+    getattr(trace, "reuse_port_listener" if fake == "reuse_port" else "shared_listener")(
+        "0.0.0.0:15006"
+    )
+    built = trace.build(lost=range(9, len(trace.events)) if fake == "lossy" else ())
+    version = plan.version or "1.40.0"
+    built.header = dataclasses.replace(
+        built.header,
+        scenario=plan.scenario.name,
+        matrix=plan.matrix_text,
+        launcher=plan.launcher or "process",
+        envoy=EnvoyIdentity(version, "ab12", f"version {version}"),
+    )
+    return RunResult(plan.in_rundir("/run"), built, "Envoy says hello\\n")
+
+
+execute.run_plan = run_plan
+machine.ProbeHolder.load = lambda self: None
+collect.nothing_would_run = lambda items: False
+"""
+
+SCENARIO = """\
+name: {name}
+{head}
+envoy:
+  env: {{FAKE: {fake}}}
+  config:
+    static_resources:
+      listeners:
+      - name: ingress
+        address: {{socket_address: {{address: 0.0.0.0, port_value: 15006}}}}
+expect:
+  - listener: {{port: 15006}}
+    bound: {{times: 1, by: main}}
+    listened: {{by: workers, via: dup}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _a_desk(monkeypatch):
+    """What the outer session is told must not reach the inner ones."""
+    for name in ("CI", "ENVOYASSERT_REQUIRE", "ENVOYASSERT_LAUNCHER", "ENVOYASSERT_ENVOY"):
+        monkeypatch.delenv(name, raising=False)
+    # Only the plugins that matter here: the others take most of the time of a short session.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "envoyassert.pytest_plugin.plugin,pytest_timeout")
+
+
+@pytest.fixture
+def fake_envoy(pytester: pytest.Pytester) -> pytest.Pytester:
+    """The directory, with the made-up Envoy."""
+    pytester.makeconftest(INNER_CONFTEST)
+    return pytester
+
+
+@pytest.fixture
+def write_scenario(fake_envoy) -> Callable[..., str]:
+    """A function that writes a scenario file and returns its name."""
+
+    def write(name="one", fake="shared", head="", suffix=".envoyassert.yaml", more="") -> str:
+        text = SCENARIO.format(name=name, fake=fake, head=dedent(head)) + more
+        (fake_envoy.path / f"{name}{suffix}").write_text(text)
+        return f"{name}{suffix}"
+
+    return write

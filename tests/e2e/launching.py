@@ -78,6 +78,8 @@ from envoyassert.launch.choose import choose_launcher
 from envoyassert.launch.source import EnvoySource
 
 release.exit_on_sigterm()
+# A test run in the background of a shell hands down SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 order = json.loads(sys.argv[1])
 source = EnvoySource(version=order["version"])
 with choose_launcher(order["launcher"], source) as launcher:

@@ -196,7 +196,12 @@ def _all_models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return found
 
 
-_FORMS = _all_models(Model)
+def models_by_name() -> dict[str, type[BaseModel]]:
+    """Return every model of the language by its name."""
+    return _all_models(Model)
+
+
+_FORMS = models_by_name()
 
 
 def _name(path: Path) -> str:

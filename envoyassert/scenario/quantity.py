@@ -26,7 +26,7 @@ Quantity = Annotated[
 
 
 class Range(Model):
-    """A count with bounds."""
+    """A count is a number, `workers`, a number that grows with the workers, or bounds."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -1,0 +1,117 @@
+"""One example of every key of the language: members of the mapping that the key stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_CONDITIONAL = {
+    "when": "when: {concurrency: [2, 4]}",
+    "why": "why: one socket for all workers is what makes them share connections",
+}
+_PATTERN = {
+    "call": "call: [bind, listen]",
+    "listener": "call: setsockopt, listener: {port: 15006}",
+    "by": "call: bind, by: workers",
+    "errno": "call: bind, errno: EADDRINUSE",
+    "succeeds": "call: connect, succeeds: false",
+    "args": "call: setsockopt, args: {name: SO_REUSEPORT, value: 1}",
+}
+
+#: For each model and key, members in YAML's flow form, without the braces.
+EXAMPLES: Mapping[str, Mapping[str, str]] = {
+    "Scenario": {
+        "name": "name: reuse_port_off",
+        "description": "description: Workers share one socket.",
+        "requires": 'requires: {envoy: ">=1.20"}',
+        "marks": "marks: [slow]",
+        "timeout": "timeout: 60s",
+        "assume": "assume: [complete, calls_succeeded, comm_is_role]",
+        "matrix": "matrix: {concurrency: [1, 2, 4], enable_reuse_port: [true, false]}",
+        "envoy": "envoy: {config: bootstrap.yaml}",
+        "expect": "expect: [{process: {live: true}}]",
+    },
+    "Requires": {
+        "envoy": 'envoy: ">=1.20, <1.40"',
+        "kernel": 'kernel: ">=5.15"',
+        "launcher": "launcher: process",
+    },
+    "Envoy": {
+        "version": "version: 1.40.0",
+        "image": "image: envoyproxy/envoy:v1.40.0",
+        "binary": "binary: ./envoy",
+        "pull": "pull: never",
+        "concurrency": "concurrency: 4",
+        "config": "config: bootstrap.yaml",
+        "overlay": "overlay: {static_resources: {listeners: {ingress: {freebind: true}}}}",
+        "files": "files: {lds.yaml: {resources: []}}",
+        "args": "args: [--log-level, debug]",
+        "env": 'env: {ENVOY_UID: "0"}',
+        "deadline": "deadline: 5s",
+    },
+    "ListenerExpectation": {
+        **_CONDITIONAL,
+        "listener": "listener: {port: 15006}",
+        "bound": "bound: {times: 1, by: main}",
+        "bind_failed": "bind_failed: {errno: EADDRINUSE}",
+        "listened": "listened: {by: workers, via: dup}",
+        "served_by": "served_by: workers",
+        "listen_by": "listen_by: main",
+        "via": "via: reuse_port",
+        "sockets": "sockets: 1",
+        "descriptors": "descriptors: workers",
+        "listen_calls": "listen_calls: workers",
+        "options": "options: {SO_REUSEPORT: absent, SO_REUSEADDR: 1}",
+        "backlog": "backlog: -1",
+        "in_order": "in_order: [socket, setsockopt, bind, listen]",
+    },
+    "ProcessExpectation": {**_CONDITIONAL, "process": "process: {exits: 1}"},
+    "CallsExpectation": {
+        **_CONDITIONAL,
+        "calls": "calls: {call: dup, listener: {port: 15006}, times: {workers: 1, plus: -1}}",
+    },
+    "NeverExpectation": {**_CONDITIONAL, "never": "never: {call: bind, errno: EADDRINUSE}"},
+    "InOrderExpectation": {
+        **_CONDITIONAL,
+        "in_order": "in_order: [{call: bind, by: main}, {call: epoll_wait, by: workers}]",
+    },
+    "NoOthersExpectation": {**_CONDITIONAL, "no_others": "no_others: true"},
+    "Selector": {
+        "name": "name: ingress",
+        "address": 'address: "::1", port: 15006',
+        "port": "port: 15006",
+        "protocol": "port: 53, protocol: UDP",
+        "path": 'path: "${rundir}/ingress.sock"',
+        "abstract": "abstract: ingress",
+    },
+    "Bound": {"times": "times: 1", "by": "by: main"},
+    "BindFailed": {
+        "errno": "errno: EADDRINUSE",
+        "times": "times: {at_least: 1}",
+        "by": "by: main",
+    },
+    "Listened": {"by": "by: workers", "via": "by: workers, via: reuse_port"},
+    "ListenCalls": {"times": "times: workers", "by": "by: main"},
+    "Tally": {
+        "ever": "ever: {at_most: 3}",
+        "live": "live: workers",
+        "serving": "serving: workers",
+        "spare": "spare: 0",
+    },
+    "Option": {"value": "value: 1", "phase": "value: 1, phase: before_bind"},
+    "Backlog": {"requested": "requested: 128"},
+    "Range": {
+        "exactly": "exactly: 2",
+        "at_least": "at_least: 1",
+        "at_most": "at_least: 1, at_most: {workers: 1, plus: 1}",
+    },
+    "Linear": {"workers": "workers: 1, plus: -1", "plus": "workers: 2, plus: 1"},
+    "Process": {
+        "exits": "exits: nonzero",
+        "stays_up": "stays_up: true",
+        "live": "live: true",
+        "within": "live: true, within: 5s",
+    },
+    "CallPattern": _PATTERN,
+    "CountedPattern": {**_PATTERN, "times": "call: dup, times: 3"},
+    "OthersAllowed": {"allow": "allow: [hot_restart, admin]"},
+}

@@ -54,7 +54,7 @@ static __always_inline void ea_lose(u32 run)
 	}
 }
 
-/* Begin a record. */
+/* Begin a record. Its time is that of its end, unless it is given one before. */
 static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s64 ret)
 {
 	struct ea_draft *draft = (struct ea_draft *)drafts.lookup(&owner);
@@ -66,6 +66,7 @@ static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s6
 	record = &draft->record;
 	pid_tid = bpf_get_current_pid_tgid();
 	record->ret = ret;
+	record->ts_ns = 0;
 	record->stack = 0;
 	record->run = run;
 	record->pid = pid_tid >> 32;
@@ -90,7 +91,8 @@ static __always_inline bool ea_end(struct ea_draft *draft, u64 frames, u64 lengt
 
 	if (!count)
 		return false;
-	draft->record.ts_ns = bpf_ktime_get_ns();
+	if (!draft->record.ts_ns)
+		draft->record.ts_ns = bpf_ktime_get_ns();
 	draft->record.frames = frames / sizeof(struct ea_frame);
 	draft->record.length = length;
 	draft->record.seq = ++count->emitted;

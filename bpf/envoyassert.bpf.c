@@ -5,7 +5,7 @@
  * Hooks: the raw tracepoints sys_exit (every recorded call, with its arguments from the saved
  * registers), sched_process_exec and sched_process_exit; the named tracepoints
  * sched_process_fork, signal_deliver, task_rename, inet_sock_set_state and the entries of the
- * epoll waits, which carry fields that no register holds.
+ * epoll waits, which carry fields that no register holds, and of close, whose time counts.
  *
  * Needs Linux 5.15 (bpf_task_pt_regs) with BTF. Uses tracepoint arguments, saved registers and
  * helpers alone and looks into no other structure of the kernel: it needs no kernel headers.

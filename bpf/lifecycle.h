@@ -237,7 +237,10 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* signal:signal_deliver */
+/*
+ * signal:signal_deliver. The kernel turns a fatal signal that dumps no core into SIGKILL before it
+ * delivers it; SIGTERM without a handler is told as SIGKILL.
+ */
 int ea_signal_deliver(void *ctx)
 {
 	struct ea_target *target = ea_current_target();

@@ -19,6 +19,7 @@
 #define EA_MAX_CMSGS 4
 
 BPF_ARRAY(classes, u32, EA_MAX_SYSCALL);
+BPF_HASH(closing, u32, u64, 16384); /* thread -> when its close began, ns */
 
 /* struct user_msghdr of the kernel, part of its user interface (recvmsg(2)) */
 struct ea_msghdr {
@@ -131,6 +132,23 @@ static __always_inline u64 ea_read_path(struct ea_record *record, u8 *path, u64 
 	return length;
 }
 
+/*
+ * syscalls:sys_enter_close: a close is recorded at its exit like any call, but with the time of its
+ * entry. Its number is free before it returns, and another thread may be given it and return first:
+ * by the times of exit alone the new descriptor would seem to be closed.
+ */
+int ea_close_enter(void *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	u64 now;
+
+	if (!ea_current_target())
+		return 0;
+	now = bpf_ktime_get_ns();
+	closing.update(&tid, &now);
+	return 0;
+}
+
 /* raw tracepoint: arguments are the saved registers and the return value */
 int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -142,7 +160,8 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	struct ea_call call;
 	u64 frames = 0, length = 0;
 	s64 ret = ctx->args[1];
-	u32 nr;
+	u64 *begun;
+	u32 nr, tid;
 	u32 *class;
 
 	if (!target || !ea_read_call(&call, ctx->args[0]) || call.nr >= EA_MAX_SYSCALL)
@@ -200,6 +219,14 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	case EA_EPOLL_CREATE1:
 		if (ret >= 0)
 			__sync_fetch_and_add(&target->epolls, 1);
+		break;
+	case EA_CLOSE:
+		tid = record->tid;
+		begun = closing.lookup(&tid);
+		if (begun) {
+			record->ts_ns = *begun;
+			closing.delete(&tid);
+		}
 		break;
 	case EA_SOCKETPAIR:
 		if (ret == 0)

@@ -115,9 +115,9 @@ def recorded_calls() -> dict[int, int]:
     types = {constant: number for number, (constant, _) in TYPES.items()}
     recorded = {}
     for call, number in table.items():
-        constant = f"EA_{_ALIASES.get(call, call).upper()}"
-        if constant in types:
-            recorded[number] = types[constant]
+        # Those the program names itself are told by tracepoints, not by their exit.
+        if call not in _NAMED:
+            recorded[number] = types[f"EA_{_ALIASES.get(call, call).upper()}"]
     return recorded
 
 

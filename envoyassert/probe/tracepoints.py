@@ -97,6 +97,7 @@ def named_hooks() -> list[tuple[str, str]]:
         ("signal:signal_deliver", "ea_signal_deliver"),
         ("task:task_rename", "ea_task_rename"),
         ("sock:inet_sock_set_state", "ea_tcp_state"),
+        ("syscalls:sys_enter_close", "ea_close_enter"),
     ]
     hooks.extend(
         (f"syscalls:sys_enter_{call}", "ea_epoll_wait")

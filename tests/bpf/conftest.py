@@ -72,7 +72,7 @@ def environment(run_id: str | None) -> dict[str, str]:
     return plain if run_id is None else {RUN_ID_VARIABLE: run_id, **plain}
 
 
-def run_python(code: str, run_id: str | None, *wrapper: str) -> str:
+def run_python(code: str, run_id: str | None, *wrapper: str, status: int = 0) -> str:
     """Run a script in a child, behind a wrapper command if one is given; return what it printed."""
     command = [*wrapper, sys.executable, "-I", "-S", "-c", PREAMBLE + code]
     done = subprocess.run(
@@ -81,8 +81,9 @@ def run_python(code: str, run_id: str | None, *wrapper: str) -> str:
         stdout=subprocess.PIPE,
         text=True,
         timeout=CHILD_S,
-        check=True,
+        check=False,
     )
+    assert done.returncode == status
     return done.stdout
 
 
@@ -117,8 +118,8 @@ Trace = Callable[..., Child]
 def trace(arm: Arm) -> Trace:
     """Return a function that runs a script traced and returns what it did."""
 
-    def run(code: str, *wrapper: str) -> Child:
-        printed = run_python(code, arm.run_id, *wrapper)
+    def run(code: str, *wrapper: str, status: int = 0) -> Child:
+        printed = run_python(code, arm.run_id, *wrapper, status=status)
         arm.drain(DRAIN_S)
         snapshot = arm.snapshot()
         assert snapshot.drained

@@ -1,0 +1,137 @@
+"""Loading and unloading: what is refused, with which words, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from envoyassert.errors import ProbeLoadError
+from envoyassert.probe import Probe, bcc_import, new_run_id, program, source
+
+pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
+
+
+def bpf_descriptors() -> list[str]:
+    found = []
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(fd.readlink())
+        except FileNotFoundError:
+            continue
+        if "bpf" in target or "perf_event" in target:
+            found.append(target)
+    return sorted(found)
+
+
+def test_closed_probe_leaves_no_program_map_or_event_open():
+    before = bpf_descriptors()
+    probe = Probe.load(ring_pages=1)
+    assert len(bpf_descriptors()) > len(before)
+
+    probe.close()
+    probe.close()
+
+    assert bpf_descriptors() == before
+
+
+def test_refused_program_leaves_nothing_open_and_says_what_the_compiler_said(monkeypatch, capfd):
+    before = bpf_descriptors()
+    text = source.program_text()
+    broken = text + "int broken(void *ctx) { return x; }"
+    monkeypatch.setattr(program, "program_text", lambda: broken)
+
+    with pytest.raises(ProbeLoadError, match="undeclared identifier 'x'") as caught:
+        Probe.load()
+
+    assert "broken" in caught.value.compiler_output
+    assert caught.value.remedy
+    assert capfd.readouterr() == ("", "")
+    assert bpf_descriptors() == before
+
+
+def test_layout_that_differs_from_the_programs_is_refused_by_the_field_s_name(monkeypatch):
+    real = source.program_text()
+    changed = real.replace("\tu32 seq; ", "\tu64 seq; ")
+    assert changed != real
+    monkeypatch.setattr(program, "program_text", lambda: changed)
+
+    with pytest.raises(ProbeLoadError, match=r"size of ea_record") as caught:
+        Probe.load()
+
+    assert "ea_record.pid: offset" in caught.value.compiler_output
+
+
+def test_program_that_the_verifier_refuses_is_told_with_its_log(monkeypatch):
+    real = source.program_text()
+    # A looked-up value that is used without asking whether it was found.
+    changed = real.replace("if (!draft)\n\t\treturn 0;\n\trecord = ", "record = ")
+    assert changed != real
+    monkeypatch.setattr(program, "program_text", lambda: changed)
+
+    with pytest.raises(ProbeLoadError, match="refused by the kernel") as caught:
+        Probe.load()
+
+    assert "map_value_or_null" in caught.value.compiler_output
+
+
+def test_headers_named_by_the_user_are_left_alone_and_ours_are_not_left_behind(monkeypatch):
+    seen = []
+    bcc = bcc_import.import_bcc()
+    real = bcc.BPF
+
+    class Remember(real):
+        def __init__(self, *args, **kwargs):
+            seen.append(os.environ.get("BCC_KERNEL_SOURCE"))
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(bcc, "BPF", Remember)
+    monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)
+    Probe.load(ring_pages=1).close()
+    assert "BCC_KERNEL_SOURCE" not in os.environ
+
+    own = str(source.kernel_headers_dir())
+    monkeypatch.setenv("BCC_KERNEL_SOURCE", own + "/.")
+    Probe.load(ring_pages=1).close()
+
+    assert seen == [own, own + "/."]
+    assert os.environ["BCC_KERNEL_SOURCE"] == own + "/."
+
+
+@pytest.mark.parametrize("pages", [0, 3, -8])
+def test_ring_that_is_no_power_of_two_is_refused(pages):
+    with pytest.raises(ValueError, match="power of two"):
+        Probe.load(ring_pages=pages)
+
+
+def test_bcc_is_imported_without_its_neighbours(monkeypatch):
+    package = bcc_import.find_bcc()
+    path_before = list(sys.path)
+
+    module = bcc_import.import_bcc()
+
+    assert Path(module.__file__).parent == package
+    assert sys.path == path_before
+
+
+def test_run_id_must_be_fresh_and_well_formed(probe):
+    run_id = new_run_id()
+    with probe.arm(run_id):
+        with pytest.raises(ValueError, match="armed already"):
+            probe.arm(run_id)
+        with pytest.raises(ValueError, match="16 hexadecimal digits"):
+            probe.arm("short")
+    with probe.arm(run_id):
+        pass
+
+
+def test_more_runs_than_slots_are_refused(probe):
+    arms = [probe.arm(new_run_id()) for _ in range(64)]
+    try:
+        with pytest.raises(RuntimeError, match="64 runs"):
+            probe.arm(new_run_id())
+    finally:
+        for arm in arms:
+            arm.disarm()

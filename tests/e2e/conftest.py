@@ -79,10 +79,10 @@ def start_runner(run):
     """Return a function that starts a Runner; what is left of it is killed afterwards."""
     started = []
 
-    def start(launcher: str, *args: str) -> Runner:
+    def start(launcher: str, *args: str, binary: str = "") -> Runner:
         order = {
             "launcher": launcher,
-            "version": VERSION,
+            "source": {"binary": binary} if binary else {"version": VERSION},
             "run": run.id,
             "args": args,
             "config": bootstrap(echo_listener()),

@@ -81,7 +81,7 @@ release.exit_on_sigterm()
 # A test run in the background of a shell hands down SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 order = json.loads(sys.argv[1])
-source = EnvoySource(version=order["version"])
+source = EnvoySource(**order["source"])
 with choose_launcher(order["launcher"], source) as launcher:
     spec = LaunchSpec(source, order["config"], args=tuple(order["args"]),
                       env={"ENVOYASSERT_RUN": order["run"]},

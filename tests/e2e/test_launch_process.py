@@ -289,16 +289,32 @@ def test_close_after_a_failure_leaves_nothing(run_root, make_spec, run):
     assert open_descriptors() == descriptors
 
 
-def test_stop_takes_children_of_envoy_along(run_root, make_spec, run, tmp_path):
+@pytest.fixture
+def script_with_child(tmp_path):
+    """A script that leaves a child of its own and becomes Envoy."""
     script = tmp_path / "envoy.sh"
     script.write_text(f'#!/bin/sh\nsleep 600 &\nexec {fetch_binary(VERSION)} "$@"\n')
     script.chmod(0o755)
+    return str(script)
+
+
+def test_stop_takes_children_of_envoy_along(run_root, make_spec, run, script_with_child):
     with ProcessLauncher() as launcher:
-        with launcher.start(make_spec(source=EnvoySource(binary=str(script)))) as envoy:
+        with launcher.start(make_spec(source=EnvoySource(binary=script_with_child))) as envoy:
             assert envoy.wait_ready().live
             children = set(run.processes()) - {envoy.pid}
             assert len(children) == 1
         assert all(wait_ended(child) for child in children)
+
+
+def test_runner_killed_takes_children_of_envoy_along(
+    run_root, start_runner, run, script_with_child
+):
+    runner = start_runner("process", binary=script_with_child)
+    (child,) = set(run.processes()) - {runner.envoy_pid}
+    runner.end(signal.SIGKILL)
+    assert wait_ended(runner.envoy_pid)
+    assert wait_ended(child)
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])

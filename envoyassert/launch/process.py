@@ -246,7 +246,9 @@ class ProcessEnvoy(NamespacedEnvoy):
                 os.killpg(self._process.pid, signal.SIGKILL)
             wait_readable(self._pidfd, STOP_DEADLINE_S)
             end = end or self.exited() or Exit(None, signal.SIGKILL)
-            self._process.wait()
+            # A process that the kernel cannot kill yet must not hold up everything else.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_DEADLINE_S)
             self._exit = Exit(end.exit_code, end.signal, forced)
             self._kept_log = self.log()
             os.close(self._pidfd)

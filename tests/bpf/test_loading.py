@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,9 +81,9 @@ def test_program_that_the_verifier_refuses_is_told_with_its_log(monkeypatch):
 def test_headers_named_by_the_user_are_left_alone_and_ours_are_not_left_behind(monkeypatch):
     seen = []
     bcc = bcc_import.import_bcc()
-    real = bcc.BPF
+    real: Any = bcc.BPF
 
-    class Remember(real):
+    class Remember(real):  # type: ignore[misc]
         def __init__(self, *args, **kwargs):
             seen.append(os.environ.get("BCC_KERNEL_SOURCE"))
             super().__init__(*args, **kwargs)
@@ -112,6 +113,7 @@ def test_bcc_is_imported_without_its_neighbours(monkeypatch):
 
     module = bcc_import.import_bcc()
 
+    assert module.__file__ is not None
     assert Path(module.__file__).parent == package
     assert sys.path == path_before
 

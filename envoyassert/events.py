@@ -47,7 +47,8 @@ class Event:
     """One event.
 
     Args:
-        ts_ns: CLOCK_MONOTONIC nanoseconds; for a system call the time of its return.
+        ts_ns: CLOCK_MONOTONIC nanoseconds; for a system call the time of its return, but for
+            close that of its entry: from then on its number may be given out again.
         pid: process id (tgid) in the initial pid namespace.
         tid: thread id in the initial pid namespace.
         call: what happened, see the module's table.

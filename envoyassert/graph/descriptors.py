@@ -1,8 +1,7 @@
 """Descriptor tables of the traced processes: numbers now, identities for ever.
 
-System calls are recorded when they return. A number freed by one thread's close can therefore be
-seen to be given out again by another thread's call before the close itself is recorded; such a
-close is owed, and the first close by another thread than the new owner's pays it.
+A close carries the time of its entry and a birth that of its return, so a number is always seen to
+be closed before it is seen to be given out again, whichever threads do it.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ class DescriptorTables:
         self._graph = graph
         self._tables: dict[int, dict[int, Descriptor | Epoll]] = defaultdict(dict)
         self._generations: dict[tuple[int, int], int] = defaultdict(int)
-        self._owed: dict[tuple[int, int], tuple[int, str]] = {}
         self._active: list[Gap] = []
         self._tainted_epolls: set[Epoll] = set()
         #: Whether records were lost so far.
@@ -84,7 +82,9 @@ class DescriptorTables:
         if held is not None:
             certain = isinstance(held, Epoll) or held.tainted_ns is None
             if certain and not self.lossy:
-                self._owed[event.pid, fd] = (event.tid, f"{event.call} returned {fd}")
+                self._graph.inconsistencies.append(
+                    f"{event.call} returned {fd}, which was open already"
+                )
             self._drop(event, fd)
         self._generations[event.pid, fd] += 1
         return self._generations[event.pid, fd]
@@ -134,16 +134,8 @@ class DescriptorTables:
             self._tables[child_pid][fd] = copied
             held.socket.descriptors.append(copied)
 
-    def owes_close(self, event: Event) -> bool:
-        """Whether this close pays for a number that was given out again before it returned."""
-        owed = self._owed.get((event.pid, event.args["fd"]))
-        return owed is not None and owed[0] != event.tid
-
     def close(self, event: Event, fd: int) -> None:
         """Record a close of a number."""
-        if self.owes_close(event):
-            del self._owed[event.pid, fd]
-            return
         self._drop(event, fd)
 
     def close_range(self, event: Event, first: int, last: int) -> None:
@@ -174,7 +166,3 @@ class DescriptorTables:
             ended = [r for r in held.registrations if r.is_live]
         for registration in ended:
             registration.until_ns = event.ts_ns
-
-    def unsettled(self) -> list[str]:
-        """Return contradictions that remain: numbers given out twice without a close between."""
-        return [f"{how} while it was open, and no close followed" for _, how in self._owed.values()]

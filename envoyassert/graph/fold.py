@@ -89,7 +89,6 @@ class _Folder:
         """Return the graph with what only the end of the trace can tell."""
         graph = self.graph
         graph.ignored = dict(self.ignored)
-        graph.inconsistencies += self.tables.unsettled()
         for socket in graph.sockets:
             socket.is_probe = looks_like_probe(socket)
             if not socket.is_probe and socket.origin != "accept":
@@ -189,7 +188,7 @@ class _Folder:
         if event.errno == "EBADF":
             return
         held = self.tables.get(event.pid, event.args["fd"])
-        if isinstance(held, Descriptor) and not self.tables.owes_close(event):
+        if isinstance(held, Descriptor):
             self._note(event, thread, held)
         elif held is None:
             self.ignored["close"] += 1

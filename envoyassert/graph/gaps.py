@@ -13,7 +13,7 @@ def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
 
     Returns:
         The gaps in order of their start, and contradictions (a number that came twice, more
-        records than were emitted, a clock that ran backwards) in words. A trace without counters
+        records than were emitted) in words. A trace without counters
         has neither: its incompleteness is declared in the header instead.
     """
     if not trace.end.cpus:
@@ -32,9 +32,8 @@ def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
                 contradictions.append(f"record {seq} of CPU {cpu} came more than once")
             elif seq > last_seq + 1:
                 gaps.append(Gap(cpu, last_ns, ts_ns, seq - last_seq - 1))
-            if ts_ns < last_ns:
-                contradictions.append(f"record {seq} of CPU {cpu} is older than the one before it")
-            last_seq, last_ns = seq, ts_ns
+            # A close carries the time of its entry, so it may be older than the record before it.
+            last_seq, last_ns = seq, max(last_ns, ts_ns)
         expected = emitted.get(cpu, 0)
         if last_seq < expected:
             gaps.append(Gap(cpu, last_ns, None, expected - last_seq))

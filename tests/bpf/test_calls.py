@@ -557,7 +557,7 @@ import threading
 keep = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
 def churn():
     for _ in range(997):
-        os.close(os.dup(keep[0]))
+        libc.close(libc.dup(keep[0]))
 begin()
 threads = [threading.Thread(target=churn) for _ in range(4)]
 for thread in threads: thread.start()

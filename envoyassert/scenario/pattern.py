@@ -29,7 +29,7 @@ ArgumentValue = Annotated[
     Annotated[str, Tag("|text")]
     | Annotated[int, Tag("|int")]
     | Annotated[bool, Tag("|flag")]
-    | Annotated[Many[_Plain], Tag("|list")]
+    | Annotated[list[_Plain], Tag("|list")]
     | Annotated[dict[str, _Plain], Tag("|mapping")],
     choice(kind, "a plain value, a list of them, or an address {host: …, port: …}"),
 ]

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from envoyassert.names import (
+    EPOLL_EVENTS,
     EPOLL_OPS,
     FAMILIES,
     FCNTL_DUPS,
@@ -23,6 +24,7 @@ from envoyassert.names import (
     LEVELS,
     OPTIONS,
     SOCKET_TYPES,
+    TCP_STATES,
 )
 
 #: Arguments of every call that is recorded; the table in `envoyassert.events` describes them.
@@ -47,7 +49,6 @@ CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "epoll_wait": ("epfd",),
     "sendmsg": ("fd", "fds", "truncated"),
     "recvmsg": ("fd", "fds", "truncated"),
-    "recvmmsg": ("fd", "fds", "truncated"),
     "shutdown": ("fd", "how"),
     "unlink": ("path",),
     "unlinkat": ("path",),
@@ -82,6 +83,8 @@ _RECORDED_AS = {
 OPTION_NAMES = tuple(sorted({name for options in OPTIONS.values() for name in options.values()}))
 _LEVEL_NAMES = tuple(LEVELS.values()) + tuple(LEVEL_ALIASES)
 
+#: Words that stand for a number without a name: an address family, bits of an event mask.
+_NUMBERED = re.compile(r"AF_[0-9]+|0x[0-9a-f]+")
 _ADDRESS_FIELDS = ("family", "host", "port", "path", "abstract")
 _ARGUMENT_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("socket", "family"): tuple(FAMILIES.values()),
@@ -91,7 +94,11 @@ _ARGUMENT_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("setsockopt", "level"): tuple(LEVELS.values()),
     ("setsockopt", "name"): OPTION_NAMES,
     ("epoll_ctl", "op"): tuple(EPOLL_OPS.values()),
+    ("epoll_ctl", "events"): tuple(EPOLL_EVENTS.values()),
     ("fcntl", "cmd"): tuple(FCNTL_DUPS.values()),
+    ("shutdown", "how"): ("SHUT_RD", "SHUT_WR", "SHUT_RDWR"),
+    ("tcp_state", "old"): tuple(TCP_STATES.values()),
+    ("tcp_state", "new"): tuple(TCP_STATES.values()),
 }
 
 #: How a program argument looks that is set from a field of the scenario.
@@ -237,9 +244,12 @@ def check_arguments(calls: tuple[str, ...], arguments: dict[str, Any]) -> None:
             if key == "address" and isinstance(value, dict):
                 _check_address_fields(value)
             words = _ARGUMENT_WORDS.get((call, key))
-            if words is not None and isinstance(value, str) and value not in words:
-                raise fault(
-                    f"`{value}` is not a value of {key} that {call} is recorded with",
-                    did_you_mean(value, words) or "write the number",
-                    key,
-                )
+            for word in value if isinstance(value, list) else (value,):
+                if words is None or not isinstance(word, str) or _NUMBERED.fullmatch(word):
+                    continue
+                if word not in words:
+                    raise fault(
+                        f"`{word}` is not a value of {key} that {call} is recorded with",
+                        did_you_mean(word, words) or "write the number",
+                        key,
+                    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import secrets
@@ -10,35 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from envoyassert.launch.base import LaunchSpec
-from envoyassert.launch.engine import Capability, docker_capability, envoy_capability
 from envoyassert.launch.source import EnvoySource
 from tests.e2e.launching import ADMIN, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
-
-_CAPABILITIES: dict[str, Callable[[], Capability]] = {
-    "docker": functools.cache(docker_capability),
-    "envoy": functools.cache(envoy_capability),
-}
-
-
-@pytest.fixture(autouse=True)
-def _capabilities(request):
-    """Skip what this machine cannot do; fail instead when ENVOYASSERT_REQUIRE names it."""
-    required = os.environ.get("ENVOYASSERT_REQUIRE", "").split(",")
-    for name, ask in _CAPABILITIES.items():
-        if request.node.get_closest_marker(name) is None:
-            continue
-        capability = ask()
-        if not capability.ok:
-            reason = f"{name}: {capability.detail}; remedy: {capability.remedy}"
-            if name in required:
-                pytest.fail(reason, pytrace=False)
-            pytest.skip(reason)
 
 
 @pytest.fixture

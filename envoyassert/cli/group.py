@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -19,6 +20,10 @@ COMMANDS = {
     "schema": ("envoyassert.cli.schema", "schema"),
     "clean": ("envoyassert.cli.clean", "clean"),
 }
+
+
+class ReaderGoneError(Exception):
+    """Whoever read the output has closed it."""
 
 
 class LazyGroup(click.Group):
@@ -45,3 +50,17 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command.
+
+        Raises:
+            ReaderGoneError: instead of BrokenPipeError, for which click would exit with 1, and
+                that means FAIL here.
+        """
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+        return result

@@ -1,0 +1,248 @@
+"""show, import and replay: from a file to text, JSON and exit codes, without root or an Envoy."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envoyassert.cli import main
+from envoyassert.trace_file import read_trace, write_trace
+from tests.unit.cli_words import run_cli
+
+TRACES = Path(__file__).parents[1] / "traces"
+LOG = TRACES / "istio-1.11-envoy-1.19.1.bpftrace.txt"
+ORIGIN = TRACES / "origin.yaml"
+WITHOUT_ASSUMPTIONS = ORIGIN.read_text().replace(
+    "assume: [complete, calls_succeeded, comm_is_role]\n", ""
+)
+
+
+@pytest.fixture
+def cli(capsys):
+    return lambda *arguments: run_cli(capsys, *arguments)
+
+
+@pytest.fixture
+def origin(cli, tmp_path: Path) -> Path:
+    trace = tmp_path / "origin.ndjson"
+    imported = cli("import", LOG, "-o", trace, "--envoy-version", "1.19.1", "--concurrency", 2)
+    assert imported.code == 0, imported.err
+    return trace
+
+
+def test_import_then_replay_passes_and_says_what_was_assumed(cli, origin):
+    done = cli("replay", origin, "--scenario", ORIGIN)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "PASS (assumed: complete, calls_succeeded, comm_is_role) origin\n"
+
+
+def test_replay_without_assumptions_is_inconclusive_with_code_10(cli, origin, tmp_path):
+    (tmp_path / "origin.yaml").write_text(WITHOUT_ASSUMPTIONS)
+    done = cli("replay", origin, "--scenario", tmp_path / "origin.yaml")
+    assert done.code == 10
+    assert done.out.startswith("INCONCLUSIVE origin: port 15001 bound.times: losses would not")
+
+
+def test_replay_of_an_expectation_not_met_fails_with_place_and_code_1(cli, origin, tmp_path):
+    wrong = ORIGIN.read_text().replace("listened: {by: main}", "listened: {by: workers}")
+    (tmp_path / "origin.yaml").write_text(wrong)
+    done = cli("replay", origin, "--scenario", tmp_path / "origin.yaml")
+    assert done.code == 1
+    assert done.out.startswith("FAIL origin: port 15000 listened.by: ")
+    line = wrong.splitlines().index("    listened: {by: workers}") + 1
+    assert f"origin.yaml:{line}:16" in done.out
+    assert "event 4  main    18  listen(18, ?) = ?" in done.out
+
+
+def test_replay_as_json_has_findings_with_evidence(cli, origin):
+    done = cli("replay", origin, "--scenario", ORIGIN, "-o", "json")
+    data = json.loads(done.out)
+    assert (done.code, data["status"], data["assumed"][0]) == (0, "PASS", "complete")
+    first = data["findings"][0]
+    assert (first["atom"], first["subject"]) == ("bound.times", "port 15001")
+    assert first["evidence"][0]["call"] == "bind(31, 0.0.0.0:15001) = ?"
+    assert first["evidence"][0]["stack"][0] == "bind+11"
+
+
+def test_show_as_text_and_json_tell_the_same_sockets(cli, origin):
+    text = cli("show", origin)
+    story = json.loads(cli("show", origin, "-o", "json").out)
+    assert text.code == 0
+    assert [item["address"] for item in story["listening"]] == [
+        "127.0.0.1:15000",
+        "0.0.0.0:15090",
+        "0.0.0.0:15021",
+        "0.0.0.0:15001",
+        "0.0.0.0:15006",
+    ]
+    assert all(f"  {item['address']}" in text.out for item in story["listening"])
+    assert "MISSING  unobserved channels" in text.out
+
+
+RECORDED = sorted(TRACES.glob("*.ndjson"))
+
+
+@pytest.mark.parametrize("trace", RECORDED, ids=lambda path: path.stem)
+def test_replay_of_a_recorded_run_passes_by_the_scenario_that_it_is_of(cli, trace):
+    scenario = read_trace(trace).header.scenario
+    done = cli("replay", trace, "--scenario", f"{TRACES.parents[1]}/scenarios/{scenario}.yaml")
+    assert (done.code, done.err) == (0, ""), done.out
+    assert done.out.startswith(f"PASS {scenario}[")
+
+
+def test_recorded_runs_exist():
+    assert len(RECORDED) >= 3
+
+
+def test_replay_against_a_scenario_without_such_a_run_asks_which(cli, tmp_path):
+    trace = read_trace(RECORDED[0])
+    trace.header.matrix["concurrency"] = "7"
+    write_trace(trace, tmp_path / "t.ndjson")
+    scenario = f"{TRACES.parents[1]}/scenarios/{trace.header.scenario}.yaml"
+    done = cli("replay", tmp_path / "t.ndjson", "--scenario", scenario)
+    assert done.code == 4
+    assert "concurrency=7" in done.err
+    chosen = cli("replay", tmp_path / "t.ndjson", "--scenario", scenario, "--run", "concurrency=2")
+    assert chosen.code == 0
+    wrong = cli("replay", tmp_path / "t.ndjson", "--scenario", scenario, "--run", "concurrency=9")
+    assert wrong.code == 4
+    assert "no run of the scenario is `concurrency=9`; there are" in wrong.err
+
+
+def cut(text: str) -> str:
+    return "".join(text.splitlines(keepends=True)[:-1])
+
+
+BROKEN_TRACES = {
+    "empty": (lambda text: "", "{path}: error: the file is empty"),
+    "cut off": (cut, "{path}: error: the file has no end line, so it was cut off"),
+    "not a trace": (lambda text: '{"a": 1}\n', "{path}:1:1: error: expected a header with format"),
+    "not JSON": (lambda text: text + "oops\n", "{path}:{last}:1: error: not a line of a trace"),
+    "another version": (
+        lambda text: text.replace("envoyassert-trace/1", "envoyassert-trace/9", 1),
+        "{path}:1:1: error: expected a header with format envoyassert-trace/1, found 'envoya",
+    ),
+}
+
+
+@pytest.mark.parametrize("change, message", BROKEN_TRACES.values(), ids=BROKEN_TRACES.keys())
+@pytest.mark.parametrize("command", ["show", "replay"])
+def test_broken_trace_file_is_refused_with_place_and_code_4(
+    cli, origin, tmp_path, command, change, message
+):
+    path = tmp_path / "broken.ndjson"
+    path.write_text(change(origin.read_text()))
+    last = len(path.read_text().splitlines())
+    more = ("--scenario", ORIGIN) if command == "replay" else ()
+    done = cli(command, path, *more)
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith(message.format(path=path, last=last)), done.err
+
+
+def test_trace_file_that_is_not_text_is_refused(cli, tmp_path):
+    (tmp_path / "t").write_bytes(b"\xff\xfe\x00")
+    done = cli("show", tmp_path / "t")
+    assert done.code == 4
+    assert "not a text file: byte 0 is not UTF-8" in done.err
+
+
+def test_bad_log_is_refused_and_nothing_is_written(cli, tmp_path):
+    (tmp_path / "log").write_text("watched envoy pid: 1\nhello\n")
+    done = cli("import", tmp_path / "log", "-o", tmp_path / "out", "--concurrency", 2)
+    assert done.code == 4
+    assert done.err.startswith(f"{tmp_path}/log:2:1: error: not a line of a bpftrace log: 'hello'")
+    assert not (tmp_path / "out").exists()
+
+
+def test_trace_that_does_not_fit_leaves_nothing_and_says_so(tmp_path):
+    """The limit on file sizes stands in for a full disk: write(2) fails half-way."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "from envoyassert.cli import main; main(sys.argv[1:])"
+    )
+    target = tmp_path / "out" / "t.ndjson"
+    arguments = ["import", str(LOG), "-o", str(target), "--concurrency", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 77
+    assert done.stderr.startswith(f"envoyassert: error: {target} cannot be written: File too large")
+    assert "remedy: free some space" in done.stderr
+    assert list(target.parent.iterdir()) == []
+
+
+def test_trace_that_replaces_another_is_swapped_in_whole(cli, origin, tmp_path):
+    before = origin.read_text()
+    imported = cli("import", LOG, "-o", origin, "--concurrency", 3)
+    assert imported.code == 0
+    assert origin.read_text() != before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["origin.ndjson"]
+
+
+def test_reader_of_the_output_that_goes_away_is_no_error(origin):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "envoyassert", "show", str(origin), "-o", "json"],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+BLOCK = """
+import sys
+
+class Blocker:
+    names = ("bcc", "docker", "testcontainers", "requests", "fcntl", "resource", "_pytest",
+             "envoyassert.launch", "envoyassert.probe", "envoyassert.runner", "envoyassert.witness")
+
+    def find_spec(self, name, path=None, target=None):
+        if name in self.names:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+from envoyassert.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "{trace}"],
+        ["replay", "{trace}", "--scenario", str(ORIGIN)],
+        ["import", str(LOG), "-o", "{trace}.2", "--concurrency", "2"],
+        ["check", str(ORIGIN)],
+        ["schema"],
+        ["--help"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_command_for_any_system_imports_nothing_of_linux(origin, tmp_path, arguments):
+    filled = [word.format(trace=origin) for word in arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK, *filled],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(TRACES.parents[1])},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_main_without_arguments_uses_those_of_the_process(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["envoyassert", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("envoyassert, version ")

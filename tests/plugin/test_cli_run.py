@@ -1,0 +1,106 @@
+"""`envoyassert run`: thin over pytest, with exit codes that tell more."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def run(fake_envoy):
+    return lambda *arguments: fake_envoy.run(sys.executable, "-m", "envoyassert", "run", *arguments)
+
+
+@pytest.mark.parametrize(
+    "fakes, code",
+    [
+        (["shared"], 0),
+        (["reuse_port"], 1),
+        (["lossy"], 10),
+        (["reuse_port", "lossy", "no_docker"], 1),
+        (["lossy", "no_docker"], 10),
+        (["shared", "lossy"], 10),
+        (["refused"], 77),
+        (["crash"], 77),
+        (["shared", "no_docker"], 0),
+        (["no_docker"], 77),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else None,
+)
+def test_exit_code_tells_the_worst_that_happened(write_scenario, run, fakes, code):
+    for fake in fakes:
+        write_scenario(name=fake, fake=fake)
+    result = run(".")
+    assert result.ret == code
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_missing_capability_that_is_required_is_code_77(write_scenario, run):
+    write_scenario(fake="no_docker")
+    write_scenario(name="good")
+    result = run("--require", "docker")
+    assert result.ret == 77
+    result.stdout.fnmatch_lines(["there is no Docker engine (docker is required)"])
+
+
+def test_invalid_scenario_is_code_4_with_its_place(write_scenario, run):
+    name = write_scenario(head="descripton: typo")
+    write_scenario(name="good")
+    result = run(".")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines([f"{name}:2:1: error: *"])
+
+
+def test_nothing_to_run_is_code_5(fake_envoy, run):
+    assert run(".").ret == 5
+
+
+def test_unknown_option_of_pytest_is_code_4(write_scenario, run):
+    write_scenario()
+    assert run("--no-such-option").ret == 4
+
+
+def test_unknown_value_of_an_option_is_code_4(write_scenario, run):
+    write_scenario()
+    result = run("--launcher", "podman")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--envoyassert-launcher: `podman` is not one of*"])
+
+
+def test_file_without_the_suffix_is_run_when_it_is_named_or_looks_like_a_scenario(
+    write_scenario, fake_envoy, run
+):
+    (fake_envoy.path / "a dir").mkdir()
+    name = write_scenario(name="one", suffix=".yaml")
+    (fake_envoy.path / name).rename(fake_envoy.path / "a dir" / name)
+    (fake_envoy.path / "a dir" / "envoy.yaml").write_text("static_resources: {}")
+    for path in ("a dir", "a dir/one.yaml", "."):
+        result = run(path, "-v")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["a dir/one.yaml::one PASSED*", "1 run executed: 1 passed*"])
+
+
+def test_options_of_pytest_pass_through(write_scenario, fake_envoy, run):
+    write_scenario(head="matrix: {concurrency: [1, 2, 4]}")
+    result = run(".", "-k", "one and 2", "--junitxml=out.xml", "-v")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*::one[[]concurrency=2] PASSED*", "1 run executed*"])
+    assert (fake_envoy.path / "out.xml").exists()
+
+
+def test_envoys_and_launchers_multiply_the_runs(write_scenario, run):
+    write_scenario()
+    result = run(
+        "--envoy", "1.36.4", "--envoy", "1.40.0", "--launcher", "docker", "--launcher", "process"
+    )
+    result.stdout.fnmatch_lines(
+        ["4 runs executed: 4 passed (1 scenario × 2 Envoys × 2 launchers × 1 concurrency)"]
+    )
+
+
+def test_file_named_from_another_directory_is_found(write_scenario, fake_envoy, run, monkeypatch):
+    write_scenario()
+    below = fake_envoy.mkdir("below")
+    monkeypatch.chdir(below)
+    result = run("../one.envoyassert.yaml")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["1 run executed: 1 passed *"])

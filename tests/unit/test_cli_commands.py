@@ -1,0 +1,243 @@
+"""check, schema, doctor, and what is common to all commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from envoyassert.cli import app, exits, group
+from envoyassert.cli.files import scenario_files
+from envoyassert.errors import (
+    DockerUnavailableError,
+    EnvoyAssertError,
+    LaunchError,
+    ProbeLoadError,
+    Problem,
+    ScenarioError,
+    TraceFileError,
+)
+from envoyassert.launch.engine import Capability
+from tests.unit.cli_words import run_cli
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = """\
+name: one
+envoy:
+  config: {}
+expect:
+  - process: {stays_up: true}
+"""
+
+
+@pytest.fixture
+def cli(capsys):
+    return lambda *arguments: run_cli(capsys, *arguments)
+
+
+# check
+
+
+def test_check_of_valid_scenarios_is_silent_on_stdout(cli):
+    done = cli("check", ROOT / "scenarios")
+    assert (done.code, done.out) == (0, "")
+    count = len(list((ROOT / "scenarios").glob("*.yaml")))
+    assert done.err == f"{count} of {count} scenario files are valid\n"
+
+
+def test_check_prints_every_problem_of_every_file_with_its_place(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("one.yaml").write_text(SCENARIO.replace("stays_up", "stay_up"))
+    Path("two.yaml").write_text(SCENARIO.replace("one", "two") + "  - never: 3\nmrks: []\n")
+    Path("good.envoyassert.yaml").write_text(SCENARIO.replace("one", "good"))
+    done = cli("check", ".")
+    assert done.code == 4
+    places = [line.split(" error: ")[0] for line in done.out.splitlines()]
+    assert places == ["one.yaml:5:15:", "two.yaml:6:12:", "two.yaml:7:1:"]
+    assert done.err == "1 of 3 scenario files are valid\n"
+
+
+def test_check_of_nothing_is_code_5(cli, tmp_path):
+    done = cli("check", tmp_path)
+    assert (done.code, done.err) == (5, "no scenario files found\n")
+
+
+def test_check_of_a_path_that_is_not_there_is_a_usage_error(cli):
+    done = cli("check", "/nowhere/x.yaml")
+    assert done.code == 4
+    assert "there is no file or directory /nowhere/x.yaml" in done.err
+
+
+def test_files_in_a_directory_are_scenarios_by_name_or_content(tmp_path):
+    files = {
+        "a.yaml": "envoy: {}",
+        "b.yml": '"expect": []',
+        "c.yaml": "static_resources: {}\nadmin: {}",
+        "d.envoyassert.yaml": "",
+        "e.txt": "envoy: {}",
+        "sub/f.yaml": "name: f\nexpect:\n",
+        ".hidden/g.yaml": "envoy: {}",
+        "h.yaml": "config:\n  envoy: 1",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = [str(path.relative_to(tmp_path)) for path in scenario_files([str(tmp_path)])]
+    assert found == ["a.yaml", "b.yml", "d.envoyassert.yaml", "sub/f.yaml"]
+
+
+def test_file_named_by_the_user_is_a_scenario_whatever_is_in_it(tmp_path):
+    (tmp_path / "c.yaml").write_text("static_resources: {}")
+    assert scenario_files([f"{tmp_path}/c.yaml"]) == [tmp_path / "c.yaml"]
+
+
+# schema and doctor
+
+
+def test_schema_is_one_json_document(cli):
+    done = cli("schema")
+    assert done.code == 0
+    assert {"$schema", "properties"} <= set(json.loads(done.out))
+
+
+FOUND = [
+    Capability("bcc", True, "bcc 0.26", ""),
+    Capability("tracefs", False, "is not mounted", "mount it"),
+    Capability("docker", False, "there is no Docker engine", "install one"),
+]
+
+
+@pytest.fixture
+def found(monkeypatch):
+    from envoyassert.cli import doctor
+
+    def set_found(*checks):
+        monkeypatch.setattr(doctor, "_checks", lambda: list(checks))
+
+    return set_found
+
+
+def test_doctor_names_the_remedy_of_what_is_missing(cli, found):
+    found(*FOUND)
+    done = cli("doctor")
+    assert done.code == 1
+    assert done.out.splitlines() == [
+        "ok       bcc      bcc 0.26",
+        "MISSING  tracefs  is not mounted",
+        "                  remedy: mount it",
+        "-        docker   there is no Docker engine",
+        "                  remedy: install one",
+        "scenarios cannot be run here",
+    ]
+
+
+def test_doctor_without_docker_is_content(cli, found):
+    found(FOUND[0], FOUND[2])
+    assert cli("doctor").code == 0
+
+
+def test_doctor_as_json_has_the_same(cli, found):
+    found(*FOUND)
+    done = cli("doctor", "-o", "json")
+    data = json.loads(done.out)
+    assert (done.code, data["able"]) == (1, False)
+    assert data["checks"][1] == {
+        "name": "tracefs",
+        "ok": False,
+        "optional": False,
+        "detail": "is not mounted",
+        "remedy": "mount it",
+    }
+
+
+# common to all
+
+
+def test_every_command_has_help_with_an_example_or_none_to_give(cli):
+    for name in group.COMMANDS:
+        done = cli(name, "--help")
+        assert done.code == 0
+        first = done.out.splitlines()[2].strip()
+        assert first.endswith("."), (name, first)
+        assert f"envoyassert {name}" in done.out.replace("\n", " "), name
+
+
+def test_list_of_commands_has_a_whole_sentence_for_each(cli):
+    done = cli("--help")
+    lines = done.out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines] == list(group.COMMANDS)
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["show"],
+        ["show", "/nowhere"],
+        ["replay", __file__],
+        ["show", "-o", "xml", __file__],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_code_4_with_a_hint(cli, arguments):
+    done = cli(*arguments)
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith("Usage: envoyassert")
+
+
+PROBLEM = Problem("x.yaml", 1, 2, "wrong")
+
+
+@pytest.mark.parametrize(
+    "error, code, text",
+    [
+        (ScenarioError([PROBLEM]), 4, "x.yaml:1:2: error: wrong\n"),
+        (TraceFileError("t:1:1: error: bad", "do"), 4, "t:1:1: error: bad\n  remedy: do\n"),
+        (
+            DockerUnavailableError("no engine", "start it"),
+            77,
+            "envoyassert: error: no engine\n  remedy: start it\n",
+        ),
+        (
+            ProbeLoadError("refused", "report"),
+            77,
+            "envoyassert: error: refused\n  remedy: report\n",
+        ),
+        (LaunchError("cannot start"), 77, "envoyassert: error: cannot start\n"),
+        (EnvoyAssertError("no"), 1, "envoyassert: error: no\n"),
+        (KeyboardInterrupt(), 2, "interrupted\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_error_of_a_command_is_one_text_and_one_code(cli, monkeypatch, error, code, text):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(group.LazyGroup, "get_command", fail)
+    done = cli("show", "x")
+    assert (done.code, done.out, done.err.lstrip("\n")) == (code, "", text)
+
+
+def test_fault_of_our_own_is_code_3_and_asks_for_a_report(cli, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(group.LazyGroup, "get_command", fail)
+    done = cli("show", "x")
+    assert done.code == exits.INTERNAL
+    assert done.err.startswith("envoyassert: internal error: ZeroDivisionError: by zero\n  remedy:")
+
+
+def test_exit_codes_are_those_that_help_names():
+    assert app.epilog is not None
+    for code, word in (
+        (exits.PASSED, "pass"),
+        (exits.FAILED, "fail"),
+        (exits.INTERRUPTED, "interrupted"),
+        (exits.INTERNAL, "internal error"),
+        (exits.USAGE, "usage"),
+        (exits.NOTHING, "nothing to run"),
+        (exits.INCONCLUSIVE, "inconclusive"),
+        (exits.MACHINE, "this machine cannot"),
+    ):
+        assert f"{code} {word}" in app.epilog

@@ -549,29 +549,24 @@ def test_end_of_listening_is_told_with_the_kernel_s_own_address_of_the_socket(tr
     assert len({a["sk"] for a in begun}) == 2
 
 
-def test_close_has_the_time_of_its_entry(trace):
-    """Two threads pass one number to and fro; a birth never comes before the close that freed it."""
+def test_close_comes_before_the_birth_that_takes_its_number(trace):
+    """One thread opens and closes directories, another takes the numbers that become free."""
     child = trace(
         """
-import threading
-keep = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
-def churn():
-    for _ in range(997):
-        libc.close(libc.dup(keep[0]))
+walker = threading.Thread(target=lambda: libc.glob(b"/usr/*/*/*", 0, None, bytes(200)))
 begin()
-threads = [threading.Thread(target=churn) for _ in range(4)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
+walker.start()
+for _ in range(4999): libc.close(libc.dup(0))
+walker.join()
 end()
 """
     )
-    held: set[int] = set()
-    births = 0
+    owner: dict[int, int] = {}
+    dups = 0
     for event in child.marked:
         if event.call == "dup":
-            assert event.ret not in held, event
-            held.add(event.ret)
-            births += 1
-        elif event.call == "close" and event.args["fd"] in held:
-            held.remove(event.args["fd"])
-    assert births == 4 * 997
+            owner[event.ret] = event.tid
+            dups += 1
+        elif event.call == "close" and event.args["fd"] in owner:
+            assert owner.pop(event.args["fd"]) == event.tid, event
+    assert dups == 4999

@@ -64,8 +64,12 @@ class Context:
 
 
 def deciding(verdict: Verdict) -> tuple[Finding, ...]:
-    """Return the findings that made the verdict what it is: those of its status."""
-    return verdict.with_status(verdict.status)
+    """Return the findings that made the verdict what it is: those of its status.
+
+    What became of the process comes first: where Envoy ended, it explains the others.
+    """
+    findings = verdict.with_status(verdict.status)
+    return tuple(sorted(findings, key=lambda finding: not _about_process(finding)))
 
 
 def headline(verdict: Verdict, title: str = "") -> str:
@@ -120,7 +124,7 @@ def failure_lines(
         lines += ["", *_finding(finding, graph, clock, context)]
     lines += _in_short(findings[_IN_FULL:], context)
     lines += _other_statuses(verdict)
-    if any(_about_process(finding) for finding in findings):
+    if any(_about_process(finding) for finding in findings) or not trace.end.outcome.running:
         lines += _log_tail(trace)
     lines += ["", *wrapped(_run_line(trace), hang="  ")]
     lines += wrapped(f"certificate: {certificate_line(verdict.certificate)}", hang="  ")
@@ -209,6 +213,11 @@ def _run_line(trace: Trace) -> str:
         facts.append(f"launcher {header.launcher}")
     facts.append(f"concurrency {header.concurrency or 'unknown'}")
     facts.append(count(len(trace.events), "event"))
+    outcome = trace.end.outcome
+    if outcome.exit_code is not None:
+        facts.append(f"ended with status {outcome.exit_code}")
+    elif outcome.signal is not None:
+        facts.append(f"killed by signal {outcome.signal}")
     return "run: " + ", ".join(facts)
 
 

@@ -49,7 +49,7 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
     executed = [record for record in records if record.outcome in _EXECUTED]
     outcomes = Counter(record.outcome for record in records)
     line = f"{count(len(executed), 'run')} executed"
-    told = [f"{outcomes[name]} {name}" for name in _ORDER if outcomes[name]]
+    told = [_tell(outcomes[name], name) for name in _ORDER if outcomes[name]]
     if told:
         line += f": {', '.join(told)}"
     if executed:
@@ -62,6 +62,10 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
         line += f" ({' × '.join(count(*axis) for axis in axes)})"
     reasons = Counter(record.reason for record in records if record.outcome == SKIPPED)
     return [line, *(f"  {times} skipped: {reason}" for reason, times in reasons.most_common())]
+
+
+def _tell(number: int, outcome: str) -> str:
+    return count(number, outcome) if outcome == ERROR else f"{number} {outcome}"
 
 
 __all__ = [

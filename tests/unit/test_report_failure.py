@@ -129,6 +129,15 @@ def test_process_finding_is_followed_by_the_end_of_envoys_log():
     assert "  one" not in lines
 
 
+def test_process_finding_comes_first_for_it_explains_the_others():
+    ended = a_finding(
+        atom=("process", "stays_up"), subject="process", expected="stays up", seen="exits with 1"
+    )
+    text = text_of(a_verdict(a_finding(), ended), a_trace(exit_code=1))
+    assert text.splitlines()[0].startswith("FAIL: process.stays_up: expected stays up, seen exits")
+    assert "5 events, ended with status 1" in text
+
+
 def test_listener_finding_does_not_show_envoys_log():
     assert "log ends" not in text_of(a_verdict(a_finding()), a_trace(log_tail=("one",)))
 

@@ -43,7 +43,11 @@ def test_summary_tells_skips_and_errors_apart_from_executed_runs():
 
 @pytest.mark.parametrize(
     ("records", "line"),
-    [([], "no runs executed"), ([record("skipped")], "no runs executed: 1 skipped")],
+    [
+        ([], "no runs executed"),
+        ([record("skipped")], "no runs executed: 1 skipped"),
+        ([record("error"), record("error", "b")], "no runs executed: 2 errors"),
+    ],
 )
 def test_summary_of_nothing_executed_says_so_first(records, line):
     assert summary_lines(records)[0] == line

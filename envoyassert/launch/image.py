@@ -257,7 +257,8 @@ def _pull(client: DockerClient, name: str) -> str:
     from docker.utils import parse_repository_tag
     from requests.exceptions import RequestException
 
-    repository, tag = parse_repository_tag(name)
+    # With tag and digest the digest decides; the engine takes only one of them.
+    repository, tag = parse_repository_tag(re.sub(r":[^:/@]+@", "@", name))
     try:
         for progress in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
             if "error" in progress:

@@ -46,6 +46,8 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *_matrix(document),
         *_when(document),
         *_arguments(document),
+        *_variables(document),
+        *_nul_bytes(document),
         *_placeholders(document, document.data.get("envoy"), ("envoy",)),
     ]
 
@@ -108,7 +110,9 @@ def _when(document: Document) -> Iterator[Problem]:
                     or (f"the axes: {', '.join(matrix)}" if matrix else "there is no matrix"),
                 )
                 continue
-            possible = [_text(value) for value in matrix[axis] or ()]
+            if not isinstance(matrix[axis], (list, dict)):
+                continue  # told already: no axis at all
+            possible = [_text(value) for value in matrix[axis]]
             for value in wanted if isinstance(wanted, list) else [wanted]:
                 if value is not None and _text(value) not in possible:
                     yield document.problem(
@@ -129,6 +133,33 @@ def _arguments(document: Document) -> Iterator[Problem]:
                 f"`{name}` is set from the scenario",
                 _OWN_ARGUMENTS[name],
             )
+
+
+def _variables(document: Document) -> Iterator[Problem]:
+    for name in _mapping(_mapping(document.data.get("envoy")).get("env")):
+        if name.startswith("ENVOYASSERT_"):
+            yield document.problem(
+                ("envoy", "env", name),
+                f"`{name}` is how a run is told from others",
+                "take another name",
+            )
+
+
+def _nul_bytes(document: Document) -> Iterator[Problem]:
+    """Find text that no process can be given: it ends at a NUL (execve(2))."""
+    envoy = _mapping(document.data.get("envoy"))
+    arguments = envoy.get("args")
+    given: list[tuple[Path, Any]] = [
+        (("envoy", key), envoy.get(key)) for key in ("binary", "image")
+    ]
+    given += [
+        (("envoy", "args", index), argument)
+        for index, argument in enumerate(arguments if isinstance(arguments, list) else [])
+    ]
+    given += [(("envoy", "env", key), text) for key, text in _mapping(envoy.get("env")).items()]
+    for path, text in given:
+        if isinstance(text, str) and "\0" in text:
+            yield document.problem(path, "text for a process cannot hold a NUL", at_value=True)
 
 
 def _placeholders(document: Document, value: Any, path: Path) -> Iterator[Problem]:

@@ -122,6 +122,9 @@ def _config(
     if not isinstance(config, str) or not config or read_config is None:
         return {}, None, []
     place = ("envoy", "config")
+    if "\n" in config:
+        message, remedy = "`config` is a block of text", "leave out the `|`, or name a file"
+        return {}, None, [document.problem(place, message, remedy, at_value=True)]
     try:
         text = read_config(config)
     except ScenarioError as error:
@@ -148,8 +151,8 @@ def read_text(path: Path) -> str:
             size = MAX_BYTES // 1024 // 1024
             raise ScenarioError([Problem(str(path), 0, 0, f"the file is larger than {size} MiB")])
         content = path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         problem = Problem(str(path), 0, 0, f"cannot be read: {reason}")
         raise ScenarioError([problem]) from error
     try:

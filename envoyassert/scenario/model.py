@@ -12,6 +12,7 @@ from envoyassert.scenario.words import (
     KERNEL_PATTERN,
     MARK_PATTERN,
     NAME_PATTERN,
+    VARIABLE_PATTERN,
     VERSION_PATTERN,
     VERSIONS_PATTERN,
 )
@@ -78,7 +79,9 @@ class Envoy(Model):
         description="Files placed into ${rundir} before the start: text, or YAML data.",
     )
     args: Many[Argument] = Field((), description="Further command line arguments.")
-    env: dict[str, str] = Field(default_factory=dict, description="Environment variables.")
+    env: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = Field(
+        default_factory=dict, description="Environment variables."
+    )
     deadline: Duration = Field("10s", description="How long it may take to become ready.")
 
     @model_validator(mode="after")

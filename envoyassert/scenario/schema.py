@@ -6,9 +6,10 @@ Run as a module it writes the schema into the package:
 
 What the schema cannot say and the loader checks in addition: that the name is the file's, that the
 config file is there, what `when` and the matrix have to do with each other and with the config,
-that errors and arguments of calls are known ones, that bounds leave a number, that axes have no
-value twice, and the rules of `envoyassert.scenario.source` for YAML text. JSON knows one kind of
-number, so `5.0` passes for a whole number in the schema and not in the loader.
+that errors and arguments of calls are known ones, that bounds leave a number, that no variable is
+the project's own, that no text for a process holds a NUL, and the rules of
+`envoyassert.scenario.source` for YAML text. JSON knows one kind of number, so `5.0` passes for a
+whole number in the schema and not in the loader.
 """
 
 from __future__ import annotations

@@ -123,6 +123,9 @@ MARK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _PART = r"(\.{0,2}[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)"
 FILE_PATTERN = rf"^{_PART}(/{_PART})*$"
 
+#: Names of variables that a shell can set (environ(7) forbids only `=` and NUL).
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
+
 #: Patterns in words, for messages.
 MEANING = {
     ROLE_PATTERN: "`main`, `workers`, `other` or `worker_<number>`",
@@ -134,6 +137,7 @@ MEANING = {
     KERNEL_PATTERN: 'the oldest kernel, such as ">=5.15"',
     VERSIONS_PATTERN: 'bounds of versions, such as ">=1.20" or ">=1.20, <1.40"',
     FILE_PATTERN: "a relative path of letters, digits, `_ . @ + -`, without `..`",
+    VARIABLE_PATTERN: "the name of a variable: letters, digits, `_ . -`, no digit first",
     MARK_PATTERN: "the name of a pytest mark",
 }
 

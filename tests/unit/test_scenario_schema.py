@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.load import parse_scenario
+from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.schema import SCHEMA_FILE, scenario_schema, schema_text
 
 VALIDATOR = jsonschema.Draft202012Validator(
@@ -244,6 +245,54 @@ def test_schema_and_loader_agree_on_several_changes(
         if paths:
             document = changed(document, data.draw(st.sampled_from(paths)), how, key, value)
     assert schema_accepts(document) == loader_accepts(document)
+
+
+RUNNABLE = {
+    "name": "runnable",
+    "matrix": {
+        "concurrency": [1, 2],
+        "freebind": [True, False],
+        "static_resources.listeners.a.transparent": [True],
+        "which": {"one": {"static_resources": {"listeners": {"0": {"x": 1}}}}, "none": {}},
+    },
+    "envoy": {
+        "config": {
+            "admin": {"address": {"pipe": {"path": "${rundir}/admin"}}},
+            "static_resources": {"listeners": [{"name": "a"}, {"name": "b", "x": None}]},
+        },
+        "overlay": {"static_resources": {"listeners": {"b": {"x": None}}}},
+        "files": {"lds.yaml": {"resources": []}},
+    },
+    "expect": [
+        {"listener": {"name": "a"}, "bound": {"times": 1}, "when": {"which": "one"}},
+        {"listener": {"path": "${rundir}/admin"}, "in_order": ["bind", {"call": "listen"}]},
+    ],
+}
+
+
+@given(st.data(), st.lists(CHANGES, max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_any_document_gives_runs_or_problems(
+    data: st.DataObject, changes: list[tuple[str, str, Any]]
+) -> None:
+    document: Any = RUNNABLE
+    for how, key, value in changes:
+        paths = [path for path, _ in nodes(document) if path]
+        document = changed(document, data.draw(st.sampled_from(paths)), how, key, value)
+    text = json.dumps(document)
+    try:
+        plans = expand(parse_scenario(text, Path("runnable.yaml"), read_config=lambda _: "a: 1"))
+    except ScenarioError as error:
+        problems = error.problems
+        assert all(problem.line and problem.message for problem in problems)
+    else:
+        assert len({plan.id for plan in plans}) == len(plans) > 0
+        assert all("${rundir}" not in plan.in_rundir("/r").config_text() for plan in plans)
+
+
+def test_runnable_document_has_runs() -> None:
+    plans = expand(parse_scenario(json.dumps(RUNNABLE), Path("runnable.yaml")))
+    assert len(plans) == 8
 
 
 BROKEN = Path(__file__).parent / "broken"

@@ -1,11 +1,11 @@
 """Build traces by hand, for tests of expectations without an Envoy.
 
-    trace = TraceBuilder(workers=2)
-    fd = trace.socket(trace.main)
-    trace.bind(trace.main, fd, "0.0.0.0:15006")
-    trace.listen(trace.main, fd)
-    trace.epoll_add(trace.worker(0), fd)
-    verdict = judge(trace.build(), …)
+trace = TraceBuilder(workers=2)
+fd = trace.socket(trace.main)
+trace.bind(trace.main, fd, "0.0.0.0:15006")
+trace.listen(trace.main, fd)
+trace.epoll_add(trace.worker(0), fd)
+verdict = judge(trace.build(), …)
 """
 
 from __future__ import annotations

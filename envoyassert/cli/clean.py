@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from envoyassert.report.table import count
+
 
 @click.command()
 def clean() -> None:
@@ -18,4 +20,4 @@ def clean() -> None:
     removed = sweep()
     for name in removed:
         click.echo(name)
-    click.echo(f"{len(removed)} leftovers removed", err=True)
+    click.echo(f"{count(len(removed), 'leftover')} removed", err=True)

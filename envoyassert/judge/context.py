@@ -56,9 +56,7 @@ class Context:
     @cached_property
     def calls_by_event(self) -> dict[int, Call]:
         """The calls on sockets, by `id()` of their event."""
-        return {
-            id(call.event): call for socket in self.graph.sockets for call in socket.calls
-        }
+        return {id(call.event): call for socket in self.graph.sockets for call in socket.calls}
 
     @cached_property
     def worker_threads(self) -> list[Thread]:
@@ -128,9 +126,7 @@ class Context:
         from_events: bool = False,
     ) -> Finding:
         """Judge how often something happened."""
-        possible = (
-            self.interval(len(calls), len(calls)) if from_events else self.count_calls(calls)
-        )
+        possible = self.interval(len(calls), len(calls)) if from_events else self.count_calls(calls)
         wanted = wish_of(wish, self.workers)
         return self.finding(
             subject,

@@ -156,9 +156,7 @@ def _served_by(target: Target, word: str, value: str) -> Iterator[Finding]:
 
 def _listen_by(target: Target, word: str, value: str) -> Iterator[Finding]:
     calls = target.calls("listens")
-    yield judge_callers(
-        target.context, target.subject.at(word), "listen() called by", value, calls
-    )
+    yield judge_callers(target.context, target.subject.at(word), "listen() called by", value, calls)
 
 
 def _via(target: Target, word: str, value: str) -> Iterator[Finding]:
@@ -217,8 +215,10 @@ def _sockets(target: Target, word: str, value: Count | Tally) -> Iterator[Findin
         value,
         "kernel socket",
         groups,
-        lambda name, socket: name == "ever"
-        or (name != "spare" and all(d.tainted_ns is None for d in socket.descriptors)),
+        lambda name, socket: (
+            name == "ever"
+            or (name != "spare" and all(d.tainted_ns is None for d in socket.descriptors))
+        ),
         lambda socket: [call.event for call in socket.binds],
     )
 

@@ -40,9 +40,7 @@ def select(
     attempts = [
         socket
         for socket in candidates
-        if any(
-            _fits(selector, socket, call.event.args["address"]) for call in socket.failed_binds
-        )
+        if any(_fits(selector, socket, call.event.args["address"]) for call in socket.failed_binds)
     ]
     places = {(socket.protocol_name, str(socket.address)) for socket in bound}
     places |= {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from types import TracebackType
 
 from typing_extensions import Self
 
 from envoyassert.errors import MachineError
-from envoyassert.launch.release import exit_on_sigterm
 from envoyassert.launch.sweep import sweep
 from envoyassert.probe import Probe
 
@@ -29,7 +30,7 @@ class ProbeHolder:
             # A new one each time: pytest adds to the traceback of the one that it is given.
             raise type(self._error)(self._error.message, self._error.remedy) from self._error
         if self._probe is None:
-            exit_on_sigterm()
+            interrupt_on_sigterm()
             sweep()
             try:
                 self._probe = Probe.load()
@@ -49,3 +50,13 @@ class ProbeHolder:
     ) -> None:
         if self._probe is not None:
             self._probe.close()
+
+
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM end the session like Ctrl-C, with all fixtures torn down, unless it is handled.
+
+    pytest would take a SystemExit for the failure of one test.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

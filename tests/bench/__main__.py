@@ -149,8 +149,9 @@ def bench_start(pairs: int) -> tuple[bool, ProbeSnapshot]:
         f"{statistics.median(plain):.3f} s, traced {statistics.median(traced):.3f} s, "
         f"{len(snapshot.events)} events"
     )
-    ok = report("traced / untraced, median of pairs", statistics.median(ratios), START_BUDGET, "",
-                ratios)
+    ok = report(
+        "traced / untraced, median of pairs", statistics.median(ratios), START_BUDGET, "", ratios
+    )
     return ok, snapshot
 
 

@@ -135,7 +135,7 @@ def test_process_finding_comes_first_for_it_explains_the_others():
     )
     text = text_of(a_verdict(a_finding(), ended), a_trace(exit_code=1))
     assert text.splitlines()[0].startswith("FAIL: process.stays_up: expected stays up, seen exits")
-    assert "5 events, ended with status 1" in text
+    assert "5 events, ended with\n  status 1" in text
 
 
 def test_listener_finding_does_not_show_envoys_log():

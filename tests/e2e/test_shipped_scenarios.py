@@ -1,0 +1,53 @@
+"""The shipped scenarios, all of them: each Envoy version, launcher and concurrency, none left out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.matrix import expand
+
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
+VERSIONS = ("1.36.4", "1.40.0")
+CONCURRENCIES = {1, 2, 4}
+
+
+def planned() -> Counter[str]:
+    """The runs of one Envoy and one launcher, by scenario."""
+    return Counter(plan.scenario.name for path in SCENARIOS for plan in expand(load_scenario(path)))
+
+
+def test_every_scenario_covers_every_concurrency() -> None:
+    assert len(SCENARIOS) >= 10
+    for path in SCENARIOS:
+        assert {plan.concurrency for plan in expand(load_scenario(path))} == CONCURRENCIES, path
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("launcher", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+def test_all_runs_of_a_version_and_launcher_pass(
+    launcher: str, version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "junit.xml"
+    command = [sys.executable, "-m", "envoyassert", "run", str(ROOT / "scenarios")]
+    command += ["--envoy", version, "--launcher", launcher, "--require", "bpf,envoy"]
+    command += ["--artifacts", str(tmp_path / "artifacts"), f"--junitxml={report}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    suite = ElementTree.parse(report).getroot()[0]
+    assert {suite.get("failures"), suite.get("errors"), suite.get("skipped")} == {"0"}
+    runs = Counter(case.get("name", "").partition("[")[0] for case in suite.iter("testcase"))
+    assert runs == planned()
+    (counted,) = (line for line in done.stdout.splitlines() if "runs executed" in line)
+    assert f"{sum(runs.values())} runs executed: {sum(runs.values())} passed" in counted
+    with capsys.disabled():
+        print(f"\n  shipped scenarios, Envoy {version}, {launcher}: {counted}")

@@ -51,7 +51,7 @@ def elf(segments: list[tuple[int, bytes]], wide: bool = True, order: str = "<") 
 @pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_parse_of_every_class_and_byte_order_finds_build_id_and_loader(wide, order):
-    notes = note(order, b"GNU\0", 1, b"abi!") + note(order, b"GNU\0", 3, BUILD_ID)
+    notes = note(order, b"GNU\0", 1, b"abi") + note(order, b"GNU\0", 3, BUILD_ID)
     file = elf([(1, b"code"), (3, b"/lib/ld.so\0"), (4, notes)], wide, order)
     assert parse_build_id(io.BytesIO(file)) == BUILD_ID.hex()
     assert parse_interpreter(io.BytesIO(file)) == "/lib/ld.so"

@@ -1,11 +1,11 @@
 """Every error that envoyassert raises on purpose.
 
-EnvoyAssertError                 something the user can act on; the CLI prints it without a traceback
+EnvoyAssertError                 the user can act on it; the CLI prints it without a traceback
 ├── ScenarioError                one or more problems in a scenario file, each with line and column
 ├── TraceFileError               a trace file that cannot be read, or was cut off
 ├── MachineError                 this machine lacks something; carries the remedy
 │   ├── ProbeUnavailableError    no root, no bcc, the wrong bcc, no tracefs, kernel too old
-│   ├── ProbeLoadError           the BPF program was refused; carries the compiler's or verifier's text
+│   ├── ProbeLoadError           the BPF program was refused; carries the compiler's words
 │   ├── EnvoyUnavailableError    no such Envoy: version not published, binary or image absent
 │   └── DockerUnavailableError   no engine, a remote engine, no permission
 └── LaunchError                  Envoy could not be started at all; carries the end of its log

@@ -5,18 +5,19 @@
 
 | call | args |
 |---|---|
-| socket, socketpair | family `AF_INET`, type `SOCK_STREAM`, flags [`SOCK_NONBLOCK`], protocol int; pair: fds |
+| socket | family `AF_INET`, type `SOCK_STREAM`, flags [`SOCK_NONBLOCK`], protocol int |
+| socketpair | the same, and fds [int] |
 | bind, connect, getsockname | fd, address (Address or None if it could not be read) |
 | listen | fd, backlog (int, as passed) |
 | dup; dup2, dup3 | fd; fd, newfd, flags |
 | fcntl | fd, cmd `F_DUPFD` or `F_DUPFD_CLOEXEC`, arg |
-| setsockopt | fd, level `SOL_SOCKET`, name `SO_REUSEPORT`, length int, value int (4 or 8 bytes) or hex str |
+| setsockopt | fd, level `SOL_SOCKET`, name `SO_REUSEPORT`, length, value int (4, 8 bytes) or hex |
 | accept, accept4 | fd, address (peer, or None), flags |
 | close; close_range | fd; first, last, flags |
 | epoll_create1 | flags; epoll_create is recorded under this name too |
 | epoll_ctl | epfd, op `EPOLL_CTL_ADD`, fd, events [`EPOLLIN`] |
-| epoll_wait | epfd; recorded at entry, once per thread and instance; pwait and pwait2 as well; ret None |
-| sendmsg, recvmsg | fd, fds [int], truncated bool; recorded only with SCM_RIGHTS; recvmmsg likewise |
+| epoll_wait | epfd; at entry, once per thread and instance; pwait, pwait2 as well; ret None |
+| sendmsg, recvmsg | fd, fds [int], truncated bool; recorded only with SCM_RIGHTS |
 | shutdown | fd, how |
 | unlink, unlinkat | path |
 | chmod, fchmodat, fchmod | path or fd, mode int |

@@ -105,12 +105,12 @@ class TraceBuilder:
         return self._fd
 
     def socket(
-        self, tid: int, family: str = "AF_INET", type: str = "SOCK_STREAM", protocol: int = 0
+        self, tid: int, family: str = "AF_INET", kind: str = "SOCK_STREAM", protocol: int = 0
     ) -> int:
         """Make a socket and return its descriptor."""
         fd = self._next_fd()
         flags = ["SOCK_NONBLOCK"]
-        self.call(tid, "socket", fd, family=family, type=type, flags=flags, protocol=protocol)
+        self.call(tid, "socket", fd, family=family, type=kind, flags=flags, protocol=protocol)
         return fd
 
     def setsockopt(

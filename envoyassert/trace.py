@@ -267,7 +267,8 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     stacks: dict[int, tuple[str, ...]] = {}
     number = 0
     try:
-        for number, text in enumerate(lines, 1):
+        for text in lines:
+            number += 1
             if not text.strip():
                 continue
             data = json.loads(text)

@@ -89,7 +89,8 @@ class Context:
         Args:
             subject: what and where.
             status: PASS, FAIL or INCONCLUSIVE, as far as the events tell.
-            expected, seen: in words.
+            expected: what was asked, in words.
+            seen: what was observed, in words.
             reason: why it is INCONCLUSIVE, if it is; the trace's own doubt by default.
             evidence: events that show it; the first few are kept.
             hint: behaviour-level help, kept for a FAIL only.

@@ -53,7 +53,7 @@ class Target:
     @property
     def serving(self) -> list[Serving]:
         """Who serves which of its descriptors at the end."""
-        return serving_of(self.context.graph, self.sockets, self.context.by_listen)
+        return serving_of(self.sockets, self.context.by_listen)
 
     @property
     def hint(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph, Thread
+from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
 from envoyassert.judge.interval import plural
 
 HINTS = {
@@ -26,22 +26,21 @@ class Serving:
     certain: bool
 
 
-def serving_of(
-    graph: SocketGraph, sockets: tuple[KernelSocket, ...], by_listen: bool
-) -> list[Serving]:
+def serving_of(sockets: tuple[KernelSocket, ...], by_listen: bool) -> list[Serving]:
     """Return who serves which descriptor at the end.
 
     Args:
-        graph: the graph.
         sockets: the listener's sockets.
         by_listen: take the caller of listen() for the server, for a trace without epoll.
     """
     found: list[Serving] = []
     for socket in sockets:
         if by_listen:
-            for call in socket.listens:
-                if call.descriptor is not None:
-                    found.append(Serving(call.thread, call.descriptor, call, call.certain))
+            found += [
+                Serving(call.thread, call.descriptor, call, call.certain)
+                for call in socket.listens
+                if call.descriptor is not None
+            ]
         elif socket.listens or socket.type == "SOCK_DGRAM":
             for registration in socket.live_registrations():
                 descriptor = registration.descriptor

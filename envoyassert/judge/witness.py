@@ -49,12 +49,9 @@ def _open_at(descriptor: Descriptor, ts_ns: int) -> bool:
 def _compare(socket: KernelSocket, entry: WitnessSocket) -> list[str]:
     found = []
     # accept(2) on MPTCP and unbound ports are the kernel's affair; only plain facts are compared.
-    if entry.address is not None and socket.address is not None and socket.address.port != 0:
-        if entry.address != socket.address:
-            found.append(
-                f"descriptor {entry.fd} is bound to {entry.address}, the trace says "
-                f"{socket.address}"
-            )
+    known = socket.address if socket.address is None or socket.address.port != 0 else None
+    if known is not None and entry.address not in (None, known):
+        found.append(f"descriptor {entry.fd} is bound to {entry.address}, the trace says {known}")
     if entry.listening is not None and entry.listening != bool(socket.listens):
         state = "listens" if entry.listening else "does not listen"
         found.append(f"descriptor {entry.fd} {state}, against the trace")

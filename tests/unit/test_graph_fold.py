@@ -114,7 +114,7 @@ def test_probes_are_told_from_failed_options_and_binds() -> None:
     plain = trace.call(main, "socket", 50, family="AF_INET", type="SOCK_STREAM", flags=[])
     plain.args["protocol"] = 0
     trace.close(main, 50)
-    gro = trace.socket(main, type="SOCK_DGRAM")
+    gro = trace.socket(main, kind="SOCK_DGRAM")
     trace.setsockopt(main, gro, "UDP_GRO", level="IPPROTO_UDP")
     trace.close(main, gro)
     option = trace.socket(main)

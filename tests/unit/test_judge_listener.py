@@ -202,7 +202,7 @@ def test_bind_failed_names_errno_and_caller() -> None:
 def test_selector_port_of_two_protocols_is_ambiguous_until_named() -> None:
     trace = TraceBuilder(1)
     trace.shared_listener("127.0.0.1:53")
-    fd = trace.socket(trace.main, type="SOCK_DGRAM")
+    fd = trace.socket(trace.main, kind="SOCK_DGRAM")
     trace.bind(trace.main, fd, "127.0.0.1:53")
     bound = {"bound": {"times": 1}}
     verdict = judged(trace.build(), {"listener": {"port": 53}, **bound}, workers=1)

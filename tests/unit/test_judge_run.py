@@ -71,7 +71,7 @@ def test_closed_world_counts_every_word_that_names_a_socket() -> None:
     trace = started()
     assert judged(trace.build(), listener, allowed).status is Status.PASS
     assert judged(trace.build(), {"no_others": True}, listener, admin).status is Status.PASS
-    udp = trace.socket(trace.main, type="SOCK_DGRAM")
+    udp = trace.socket(trace.main, kind="SOCK_DGRAM")
     trace.bind(trace.main, udp, "127.0.0.1:53")
     verdict = judged(trace.build(), listener, allowed)
     assert [f.seen for f in verdict.with_status(Status.FAIL)] == ["UDP 127.0.0.1:53"]

@@ -129,7 +129,6 @@ struct ea_run_id {
 /* Value of the map of marked processes. */
 struct ea_target {
 	u32 run;
-	u32 images;  /* execs so far: a stack's name is valid within one image */
 	u32 epolls;  /* epoll instances made so far */
 	u32 started; /* threads since the last exec, and how many of them are gone */
 	u32 exited;
@@ -142,7 +141,8 @@ struct ea_wait_key {
 
 struct ea_stack_key {
 	u64 hash;
-	u64 pid;
+	u32 run;
+	u32 pid;
 };
 
 #endif

@@ -136,7 +136,6 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	old = ea_current_target();
 	if (old) {
 		target.run = old->run;
-		target.images = old->images;
 		target.epolls = old->epolls + 1;
 	}
 	{
@@ -153,8 +152,7 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (!target.run)
 		return 0;
-	target.images++;
-	if (targets.update(&pid, &target))
+	if (!ea_mark(pid, &target))
 		ea_lose(target.run);
 	ea_record_exec(target.run, &image);
 	return 0;
@@ -191,10 +189,9 @@ int ea_process_fork(void *ctx)
 	if (thread) {
 		__sync_fetch_and_add(&parent->started, 1);
 	} else {
-		struct ea_target target = {
-			.run = parent->run, .images = parent->images, .started = 1};
+		struct ea_target target = {.run = parent->run, .started = 1};
 
-		if (targets.update(&child, &target))
+		if (!ea_mark(child, &target))
 			ea_lose(parent->run);
 	}
 	draft = ea_begin(EA_DRAFT_FORK, parent->run, EA_FORK, 0);
@@ -223,7 +220,7 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	__sync_fetch_and_add(&target->exited, 1);
 	/* Threads may end at the same time: the one that removes the mark is the last. */
 	if (target->exited == target->started)
-		last = targets.delete(&pid) == 0;
+		last = ea_unmark(pid);
 	read = ea_read_call(&call, ea_current_registers());
 	draft = ea_begin(EA_DRAFT_EXIT, run, EA_EXIT, 0);
 	if (!draft)
@@ -243,12 +240,12 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
  */
 int ea_signal_deliver(void *ctx)
 {
-	struct ea_target *target = ea_current_target();
+	u32 run = ea_current_run();
 	struct ea_draft *draft;
 
-	if (!target || EA_FIELD(u64, ctx, EA_AT_SIGNAL_HANDLER))
+	if (!run || EA_FIELD(u64, ctx, EA_AT_SIGNAL_HANDLER))
 		return 0;
-	draft = ea_begin(EA_DRAFT_SIGNAL, target->run, EA_SIGNAL, 0);
+	draft = ea_begin(EA_DRAFT_SIGNAL, run, EA_SIGNAL, 0);
 	if (!draft)
 		return 0;
 	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_SIGNAL_NUMBER);
@@ -259,12 +256,12 @@ int ea_signal_deliver(void *ctx)
 /* task:task_rename, current gives a task of its process (or itself) a name */
 int ea_task_rename(void *ctx)
 {
-	struct ea_target *target = ea_current_target();
+	u32 run = ea_current_run();
 	struct ea_draft *draft;
 
-	if (!target)
+	if (!run)
 		return 0;
-	draft = ea_begin(EA_DRAFT_RENAME, target->run, EA_RENAME, 0);
+	draft = ea_begin(EA_DRAFT_RENAME, run, EA_RENAME, 0);
 	if (!draft)
 		return 0;
 	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_RENAME_TID);
@@ -282,16 +279,16 @@ int ea_tcp_state(void *ctx)
 {
 	u32 old = EA_FIELD(u32, ctx, EA_AT_TCP_OLD);
 	u32 new = EA_FIELD(u32, ctx, EA_AT_TCP_NEW);
-	struct ea_target *target;
+	u32 run;
 	struct ea_draft *draft;
 	u64 sk;
 
 	if (new != EA_TCP_LISTEN && (old != EA_TCP_LISTEN || new != EA_TCP_CLOSE))
 		return 0;
-	target = ea_current_target();
-	if (!target)
+	run = ea_current_run();
+	if (!run)
 		return 0;
-	draft = ea_begin(EA_DRAFT_TCP, target->run, EA_TCP_STATE, 0);
+	draft = ea_begin(EA_DRAFT_TCP, run, EA_TCP_STATE, 0);
 	if (!draft)
 		return 0;
 	sk = EA_FIELD(u64, ctx, EA_AT_TCP_SOCKET);

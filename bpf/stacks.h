@@ -9,7 +9,7 @@
 
 BPF_TABLE("lru_hash", struct ea_stack_key, u8, known_stacks, 16384);
 
-/* Envoy's 16 frames take 2 to 5 KiB of stack. */
+/* Most of Envoy's stacks fit; more costs more than it saves. */
 #define EA_WINDOW_SIZE 4096
 
 struct ea_window {
@@ -28,11 +28,11 @@ static __always_inline u64 ea_mix(u64 hash, u64 value)
  * Hash the return addresses along the chain of frame pointers. Most of the chain lies in the first
  * bytes of the stack, which are read at once.
  */
-static __always_inline u64 ea_stack_name(const struct ea_call *call, u32 image)
+static __always_inline u64 ea_stack_name(const struct ea_call *call)
 {
 	u32 zero = 0;
 	struct ea_window *window = windows.lookup(&zero);
-	u64 hash = 0xcbf29ce484222325ULL + image;
+	u64 hash = 0xcbf29ce484222325ULL;
 	u64 fp = call->fp;
 	u64 frame[2]; /* the caller's frame pointer and the return address */
 	bool seen; /* false close to the end of the stack: then frame by frame */
@@ -65,13 +65,13 @@ static __always_inline u64 ea_stack_name(const struct ea_call *call, u32 image)
  * frames' size in bytes. `key` is to be remembered once the record is in the ring.
  */
 static __always_inline u64 ea_take_stack(void *ctx, const struct ea_call *call,
-					 struct ea_draft *draft, u32 image,
-					 struct ea_stack_key *key)
+					 struct ea_draft *draft, struct ea_stack_key *key)
 {
 	u64 size;
 
+	key->run = draft->record.run;
 	key->pid = draft->record.pid;
-	key->hash = ea_stack_name(call, image);
+	key->hash = ea_stack_name(call);
 	draft->record.stack = key->hash;
 	if (!key->hash || known_stacks.lookup(key))
 		return 0;

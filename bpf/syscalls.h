@@ -142,7 +142,7 @@ int ea_close_enter(void *ctx)
 	u32 tid = bpf_get_current_pid_tgid();
 	u64 now;
 
-	if (!ea_current_target())
+	if (!ea_current_run())
 		return 0;
 	now = bpf_ktime_get_ns();
 	closing.update(&tid, &now);
@@ -152,7 +152,8 @@ int ea_close_enter(void *ctx)
 /* raw tracepoint: arguments are the saved registers and the return value */
 int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct ea_target *target = ea_current_target();
+	u32 run = ea_current_run();
+	struct ea_target *target;
 	struct ea_stack_key key = {};
 	struct ea_counters *count;
 	struct ea_record *record;
@@ -164,7 +165,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	u32 nr, tid;
 	u32 *class;
 
-	if (!target || !ea_read_call(&call, ctx->args[0]) || call.nr >= EA_MAX_SYSCALL)
+	if (!run || !ea_read_call(&call, ctx->args[0]) || call.nr >= EA_MAX_SYSCALL)
 		return 0;
 	nr = call.nr;
 	class = classes.lookup(&nr);
@@ -176,7 +177,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (*class == EA_FCNTL && (u32)call.args[1] != EA_F_DUPFD &&
 	    (u32)call.args[1] != EA_F_DUPFD_CLOEXEC)
 		return 0;
-	draft = ea_begin(EA_DRAFT_SYSCALL, target->run, *class, ret);
+	draft = ea_begin(EA_DRAFT_SYSCALL, run, *class, ret);
 	if (!draft)
 		return 0;
 	record = &draft->record;
@@ -186,7 +187,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	switch (*class) {
 	case EA_BIND:
-		frames = ea_take_stack(ctx, &call, draft, target->images, &key);
+		frames = ea_take_stack(ctx, &call, draft, &key);
 		length = ea_read_address(record, &call, (u8 *)draft->frames + frames);
 		break;
 	case EA_SOCKET:
@@ -195,7 +196,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	case EA_DUP2:
 	case EA_DUP3:
 	case EA_FCNTL:
-		frames = ea_take_stack(ctx, &call, draft, target->images, &key);
+		frames = ea_take_stack(ctx, &call, draft, &key);
 		break;
 	case EA_ACCEPT4:
 		record->args[3] = call.args[3];
@@ -211,13 +212,14 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	case EA_EPOLL_CTL:
 		if ((u32)call.args[1] != EA_EPOLL_CTL_DEL)
 			ea_read_user(record, &record->args[3], sizeof(u32), call.args[3]);
-		count = ea_counters_of(target->run);
+		count = ea_counters_of(run);
 		if (count && ret == 0 && (u32)call.args[1] == EA_EPOLL_CTL_ADD)
 			count->registrations++;
 		break;
 	case EA_EPOLL_CREATE:
 	case EA_EPOLL_CREATE1:
-		if (ret >= 0)
+		target = ea_current_target();
+		if (ret >= 0 && target)
 			__sync_fetch_and_add(&target->epolls, 1);
 		break;
 	case EA_CLOSE:

@@ -79,7 +79,6 @@ class Target(ctypes.Structure):
 
     _fields_ = (
         ("run", ctypes.c_uint32),
-        ("images", ctypes.c_uint32),
         ("epolls", ctypes.c_uint32),
         ("started", ctypes.c_uint32),
         ("exited", ctypes.c_uint32),

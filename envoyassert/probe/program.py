@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from envoyassert.errors import ProbeLoadError
@@ -24,6 +25,7 @@ DEFAULT_RING_PAGES = 8192
 
 _HEADERS_VARIABLE = "BCC_KERNEL_SOURCE"
 _NUMBER = struct.Struct("=I")
+_PID_MAX = Path("/proc/sys/kernel/pid_max")
 
 
 class Program:
@@ -43,7 +45,12 @@ class Program:
         bcc = import_bcc()
         hooks = named_hooks()
         calls = recorded_calls()
-        defines = {"EA_RING_PAGES": ring_pages, **field_offsets(), **named_calls()}
+        defines = {
+            "EA_RING_PAGES": ring_pages,
+            "EA_PID_MAX": int(_PID_MAX.read_text()),
+            **field_offsets(),
+            **named_calls(),
+        }
         text = program_text()
         flags = [f"-I{source_dir()}", *(f"-D{name}={value}" for name, value in defines.items())]
         self._bpf: Any = None

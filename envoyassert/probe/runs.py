@@ -68,7 +68,8 @@ class Runs:
             if len(self._runs) == SLOTS:
                 raise RuntimeError(f"{SLOTS} runs are armed, there is room for no more")
             taken = {serial % SLOTS for serial in self._runs}
-            while self._next % SLOTS in taken:
+            # Marks hold the low 16 bits of the number, and 0 is no mark.
+            while self._next % SLOTS in taken or not self._next & 0xFFFF:
                 self._next += 1
             serial, self._next = self._next, self._next + 1
             program, slot = self._program, _NUMBER.pack(serial % SLOTS)

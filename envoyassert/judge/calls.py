@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import times, wish_of
+from envoyassert.judge.interval import so_often, times, wish_of
 from envoyassert.judge.roles import matches_role
 from envoyassert.judge.selection import select, sockets_of
 from envoyassert.judge.verdict import Finding, Status
@@ -33,7 +33,7 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
         subject.at("times"),
         context.interval(len(found), len(found)).compare(wish),
         f"{words} {times(wish)}",
-        f"{words} {times(wish_of(len(found), 0))}",
+        f"{words} {so_often(len(found))}",
         evidence=found,
         from_events=True,
     )
@@ -51,7 +51,7 @@ def judge_never(context: Context, index: int, expectation: NeverExpectation) -> 
         subject,
         context.interval(len(found), len(found)).compare(wish_of(0, 0)),
         f"never {words}",
-        f"{words} {times(wish_of(len(found), 0))}",
+        f"{words} {so_often(len(found))}",
         evidence=found,
         from_events=True,
     )

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
-from envoyassert.judge.interval import Interval, times, wish_of
+from envoyassert.judge.interval import Interval, so_often, times, wish_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import Count
 from envoyassert.trace import Trace
@@ -133,7 +133,7 @@ class Context:
             subject,
             possible.compare(wanted),
             f"{verb} {times(wanted)}",
-            f"{verb} {times(Interval(len(calls), len(calls)))}",
+            f"{verb} {so_often(len(calls))}",
             evidence=[call.event for call in calls],
             hint=hint,
             from_events=from_events,

@@ -73,6 +73,11 @@ def times(interval: Interval) -> str:
     return f"{interval.low} to {interval.high} times"
 
 
+def so_often(number: int) -> str:
+    """Return what was seen as words: `never`, `1 time`, `2 times`."""
+    return plural(number, "time") if number else "never"
+
+
 def plural(number: int, noun: str) -> str:
     """Return `1 time` or `2 times`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

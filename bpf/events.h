@@ -72,7 +72,7 @@ enum ea_type {
 struct ea_record {
 	u64 ts_ns; /* CLOCK_MONOTONIC */
 	s64 ret;
-	u64 stack;  /* names a stack within the process; 0 if none was taken */
+	u64 stack;  /* names a user stack of the process; 0 if none was taken */
 	u32 run;    /* serial number of the run that the process belongs to */
 	u32 seq;    /* counts the records of this run on this CPU, from 1 */
 	u32 pid;
@@ -137,12 +137,6 @@ struct ea_target {
 struct ea_wait_key {
 	u32 tid;
 	u32 epfd;
-};
-
-struct ea_stack_key {
-	u64 hash;
-	u32 run;
-	u32 pid;
 };
 
 #endif

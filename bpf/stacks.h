@@ -7,15 +7,15 @@
 #ifndef EA_STACKS_H
 #define EA_STACKS_H
 
-BPF_TABLE("lru_hash", struct ea_stack_key, u8, known_stacks, 16384);
-
-/* Most of Envoy's stacks fit; more costs more than it saves. */
-#define EA_WINDOW_SIZE 4096
+#define EA_KNOWN_STACKS 4096
+#define EA_WINDOW_SIZE 2048
 
 struct ea_window {
 	char bytes[EA_WINDOW_SIZE];
 } __attribute__((aligned(8)));
 
+/* A name at its place was sent; another one that takes the place is sent again, which is harmless. */
+BPF_ARRAY(known_stacks, u64, EA_KNOWN_STACKS);
 BPF_PERCPU_ARRAY(windows, struct ea_window, 1);
 
 static __always_inline u64 ea_mix(u64 hash, u64 value)
@@ -25,32 +25,37 @@ static __always_inline u64 ea_mix(u64 hash, u64 value)
 }
 
 /*
- * Hash the return addresses along the chain of frame pointers. Most of the chain lies in the first
- * bytes of the stack, which are read at once.
+ * Hash the return addresses along the chain of frame pointers. The stack is read by the window,
+ * which holds several frames.
  */
-static __always_inline u64 ea_stack_name(const struct ea_call *call)
+static __always_inline u64 ea_stack_name(const struct ea_call *call, u32 run, u32 pid)
 {
 	u32 zero = 0;
 	struct ea_window *window = windows.lookup(&zero);
-	u64 hash = 0xcbf29ce484222325ULL;
+	u64 hash = ea_mix(call->ip, (u64)run << 32 | pid);
 	u64 fp = call->fp;
+	u64 start = call->sp;
 	u64 frame[2]; /* the caller's frame pointer and the return address */
-	bool seen; /* false close to the end of the stack: then frame by frame */
+	bool filled;
 	int i;
 
 	if (!window)
 		return 0;
-	seen = !ea_probe_user(window, EA_WINDOW_SIZE, (void *)call->sp);
-	hash = ea_mix(hash, call->ip);
+	filled = !ea_probe_user(window, EA_WINDOW_SIZE, (void *)start);
 #pragma clang loop unroll(disable)
 	for (i = 1; i < EA_FRAME_COUNT; i++) {
-		u64 offset = fp - call->sp;
+		u64 offset = fp - start;
 
-		if (seen && offset <= EA_WINDOW_SIZE - sizeof(frame)) {
+		if (filled && offset > EA_WINDOW_SIZE - sizeof(frame)) {
+			start = fp;
+			offset = 0;
+			filled = !ea_probe_user(window, EA_WINDOW_SIZE, (void *)start);
+		}
+		if (filled && offset <= EA_WINDOW_SIZE - sizeof(frame)) {
 			frame[0] = *(u64 *)&window->bytes[offset];
 			frame[1] = *(u64 *)&window->bytes[offset + 8];
 		} else if (ea_probe_user(frame, sizeof(frame), (void *)fp)) {
-			break;
+			break; /* close to the end of the stack the window does not fit */
 		}
 		hash = ea_mix(hash, frame[1]);
 		if (frame[0] <= fp)
@@ -62,30 +67,31 @@ static __always_inline u64 ea_stack_name(const struct ea_call *call)
 
 /*
  * Name the user stack and put its frames into the draft unless they were sent before. Return the
- * frames' size in bytes. `key` is to be remembered once the record is in the ring.
+ * frames' size in bytes.
  */
 static __always_inline u64 ea_take_stack(void *ctx, const struct ea_call *call,
-					 struct ea_draft *draft, struct ea_stack_key *key)
+					 struct ea_record *record, void *frames)
 {
+	u64 name = ea_stack_name(call, record->run, record->pid);
+	u32 place = name % EA_KNOWN_STACKS;
+	u64 *known = known_stacks.lookup(&place);
 	u64 size;
 
-	key->run = draft->record.run;
-	key->pid = draft->record.pid;
-	key->hash = ea_stack_name(call);
-	draft->record.stack = key->hash;
-	if (!key->hash || known_stacks.lookup(key))
+	record->stack = name;
+	if (!name || (known && *known == name))
 		return 0;
-	size = bpf_get_stack(ctx, draft->frames, sizeof(draft->frames),
+	size = bpf_get_stack(ctx, frames, EA_FRAME_COUNT * sizeof(struct ea_frame),
 			     BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
 	EA_OPAQUE(size);
-	return size <= sizeof(draft->frames) ? size : 0;
+	return size <= EA_FRAME_COUNT * sizeof(struct ea_frame) ? size : 0;
 }
 
-static __always_inline void ea_remember_stack(struct ea_stack_key *key)
+/* To be called once the record with the frames is in the ring. */
+static __always_inline void ea_remember_stack(u64 name)
 {
-	u8 known = 1;
+	u32 place = name % EA_KNOWN_STACKS;
 
-	known_stacks.update(key, &known);
+	known_stacks.update(&place, &name);
 }
 
 #endif

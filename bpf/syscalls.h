@@ -154,7 +154,6 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 run = ea_current_run();
 	struct ea_target *target;
-	struct ea_stack_key key = {};
 	struct ea_counters *count;
 	struct ea_record *record;
 	struct ea_draft *draft;
@@ -187,7 +186,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	switch (*class) {
 	case EA_BIND:
-		frames = ea_take_stack(ctx, &call, draft, &key);
+		frames = ea_take_stack(ctx, &call, record, draft->frames);
 		length = ea_read_address(record, &call, (u8 *)draft->frames + frames);
 		break;
 	case EA_SOCKET:
@@ -196,7 +195,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	case EA_DUP2:
 	case EA_DUP3:
 	case EA_FCNTL:
-		frames = ea_take_stack(ctx, &call, draft, &key);
+		frames = ea_take_stack(ctx, &call, record, draft->frames);
 		break;
 	case EA_ACCEPT4:
 		record->args[3] = call.args[3];
@@ -250,7 +249,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		break;
 	}
 	if (ea_end(draft, frames, length) && frames)
-		ea_remember_stack(&key);
+		ea_remember_stack(record->stack);
 	return 0;
 }
 

@@ -31,7 +31,7 @@ KERNEL_CHECK = "kernel agrees"
 CONTRADICTIONS = ("no hidden path", "consistent", KERNEL_CHECK)
 
 #: Name of the check whose failure leaves nothing that can be said at all.
-CHANNELS_CHECK = "unobserved channels"
+CHANNELS_CHECK = "every channel"
 
 
 def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> Certificate:

@@ -79,7 +79,7 @@ def test_show_as_text_and_json_tell_the_same_sockets(cli, origin):
         "0.0.0.0:15006",
     ]
     assert all(f"  {item['address']}" in text.out for item in story["listening"])
-    assert "MISSING  unobserved channels" in text.out
+    assert "MISSING  every channel" in text.out
 
 
 RECORDED = sorted(TRACES.glob("*.ndjson"))

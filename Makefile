@@ -29,8 +29,7 @@ setup: ## Install everything a run needs: bcc, .venv, tracefs, Envoy
 
 .PHONY: run
 run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an engine answers)
-	@setup/prepare-images.sh $(ENVOY_VERSIONS)
-	@$(AS_ROOT) $(BIN)/envoyassert run scenarios/ $(ARGS)
+	@setup/run-scenarios.sh $(ENVOY_VERSIONS) -- $(ARGS)
 
 .PHONY: test
 test: setup ## Run every test; installs and starts a Docker engine when there is none

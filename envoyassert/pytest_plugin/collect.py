@@ -31,7 +31,7 @@ _MARKS = ("bpf", "envoy")
 
 
 def run_scenario(_envoyassert_run: Any) -> None:
-    """Judge a run; it took place in the fixture, so that what keeps it from it is an error."""
+    """Raise what the run's verdict asks for; the run took place in the fixture."""
     __tracebackhide__ = True
     _envoyassert_run.raise_unless_passed()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -59,21 +60,19 @@ class Judged:
     def _keep(self, item: ScenarioItem) -> None:
         directory = artifact_directory(item)
         trace, log = directory / "trace.ndjson", directory / "envoy.log"
+        kept: dict[str, str] = {}
         try:
             write_trace(self.result.trace, trace)
+            kept["trace"] = str(trace)
             write_lines(self.result.log_text.splitlines(), log)
+            kept["log"] = str(log)
         except MachineError as error:
             # The verdict matters more than its souvenirs.
-            self._note = f"the trace is not kept: {error.message}"
-            return
-        self._context = Context(
-            self._context.title,
-            self._context.place,
-            self._context.scenario_path,
-            str(trace),
-            str(log),
+            self._note = f"not kept: {error}"
+        self._context = dataclasses.replace(
+            self._context, trace_path=kept.get("trace", ""), log_path=kept.get("log", "")
         )
-        item.user_properties.extend(properties({"trace": str(trace), "log": str(log)}))
+        item.user_properties.extend(properties(kept))
 
     def raise_unless_passed(self) -> None:
         """Raise what the verdict asks for; nothing if it is PASS."""
@@ -89,7 +88,6 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
         load_probe: returns the session's probe.
 
     Raises:
-        TraceInconclusive: the verdict is INCONCLUSIVE.
         MachineError: this machine lacks something that it must not lack.
         LaunchError: Envoy could not be started at all.
     """
@@ -103,8 +101,6 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
     _describe(item, result)
     judged = Judged(result, item)
     item.user_properties.append((f"{PREFIX}verdict", str(judged.verdict)))
-    if judged.verdict.status is Status.INCONCLUSIVE:
-        judged.raise_unless_passed()
     return judged
 
 

@@ -17,11 +17,8 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
-from envoyassert.errors import EnvoyAssertError, LaunchError, ProbeLoadError, ScenarioError
+from envoyassert.errors import EnvoyAssertError, ScenarioError, text_with_output
 from envoyassert.outcomes import NotPassed
-
-#: Of compiler, verifier and Envoy output; the end is where the reason stands.
-_LAST_LINES = 15
 
 
 def representation(error: BaseException, path: Path, line: int) -> ReprExceptionInfo | None:
@@ -37,19 +34,8 @@ def representation(error: BaseException, path: Path, line: int) -> ReprException
             line = error.place.line
         return _represent(str(error), path, line, error.summary)
     if isinstance(error, EnvoyAssertError):
-        return _represent(_text(error), path, line, error.message)
+        return _represent(text_with_output(error), path, line, error.message)
     return None
-
-
-def _text(error: EnvoyAssertError) -> str:
-    text = str(error)
-    more = ""
-    if isinstance(error, LaunchError):
-        more = error.log_tail
-    elif isinstance(error, ProbeLoadError):
-        more = error.compiler_output
-    lines = more.splitlines()[-_LAST_LINES:]
-    return "\n".join([text, *(f"  | {line}" for line in lines)])
 
 
 def _represent(text: str, path: Path, line: int, summary: str) -> ReprExceptionInfo:

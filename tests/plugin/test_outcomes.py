@@ -161,3 +161,30 @@ def test_session_with_xdist_counts_runs_in_the_controller(write_scenario, fake_e
             "FAILED two.envoyassert.yaml::two*",
         ]
     )
+
+
+def test_place_of_a_failure_is_that_of_the_atom_and_of_an_item_that_of_its_name(
+    write_scenario, fake_envoy
+):
+    """Editors and annotations on pull requests read these two, not the text."""
+    name = write_scenario(fake="reuse_port")
+    path = fake_envoy.path / name
+    path.write_text("# a line before\n" + path.read_text())
+    fake_envoy.makepyfile(
+        later="""
+        def pytest_runtest_logreport(report):
+            if report.failed:
+                crash = report.longrepr.reprcrash
+                print("crash", crash.path.rpartition("/")[2], crash.lineno, crash.message)
+                print("location", *report.location)
+        """
+    )
+    result = fake_envoy.runpytest_subprocess("-p", "later", "-s")
+    text = (fake_envoy.path / "one.envoyassert.yaml").read_text().splitlines()
+    line = text.index("    bound: {times: 1, by: main}") + 1
+    result.stdout.fnmatch_lines(
+        [
+            f"*crash one.envoyassert.yaml {line} port 15006 bound.times: *",
+            "location one.envoyassert.yaml 1 one",
+        ]
+    )

@@ -283,9 +283,10 @@ def test_runner_killed_is_swept_and_a_living_run_is_not(
         assert mine.wait_ready().live
         (living,) = containers()
         runner = start_runner("docker")
+        assert len(containers()) == 2
         runner.end(signal.SIGKILL)
-        (dead,) = (found for found in containers() if found.id != living.id)
-        assert dead.name in sweep()
+        # What it returns may miss what another session's sweep has removed before it.
+        sweep()
         assert wait_ended(runner.envoy_pid)
         assert wait_until(lambda: [found.id for found in containers()] == [living.id])
         assert mine.admin_get("/ready")[0] == 200
@@ -306,9 +307,9 @@ def test_runner_dead_before_the_start_leaves_what_sweep_finds(run, client, conta
     created = subprocess.run(
         [sys.executable, "-c", _CREATE, image, run.id], check=True, capture_output=True, text=True
     )
-    assert [found.status for found in containers()] == ["created"]
-    assert created.stdout.strip() in sweep()
-    assert containers() == []
+    assert created.stdout.strip() != ""
+    sweep()
+    assert wait_until(lambda: containers() == [])
 
 
 def test_stop_before_envoy_handles_signals_does_not_wait(launcher, make_spec, containers):

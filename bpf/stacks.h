@@ -8,7 +8,7 @@
 #define EA_STACKS_H
 
 #define EA_KNOWN_STACKS 4096
-#define EA_WINDOW_SIZE 2048
+#define EA_WINDOW_SIZE 4096
 
 struct ea_window {
 	char bytes[EA_WINDOW_SIZE];

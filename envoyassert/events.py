@@ -26,7 +26,7 @@
 | exec | filename, argv [str], name (comm) |
 | fork | child_pid, child_tid, thread bool |
 | exit | status int or None, last bool (the last thread of the process is gone) |
-| signal | number (a signal with the default action was delivered; it may kill) |
+| signal | number (default action, delivered; Linux shows fatal ones without a core as 9) |
 | rename | tid, name |
 | tcp_state | sk hex str (the kernel's own address of the socket), old, new `TCP_LISTEN`, port |
 

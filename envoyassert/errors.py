@@ -15,6 +15,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Of compiler, verifier and Envoy output; the end is where the reason stands.
+_LAST_LINES = 15
+
 
 class EnvoyAssertError(Exception):
     """Base of all errors that are meant for the user.
@@ -111,3 +114,14 @@ class LaunchError(EnvoyAssertError):
     def __init__(self, message: str, remedy: str = "", log_tail: str = "") -> None:
         super().__init__(message, remedy)
         self.log_tail = log_tail
+
+
+def text_with_output(error: EnvoyAssertError) -> str:
+    """Return message and remedy, and the end of what compiler, verifier or Envoy printed."""
+    more = ""
+    if isinstance(error, LaunchError):
+        more = error.log_tail
+    elif isinstance(error, ProbeLoadError):
+        more = error.compiler_output
+    lines = more.splitlines()[-_LAST_LINES:]
+    return "\n".join([str(error), *(f"  | {line}" for line in lines)])

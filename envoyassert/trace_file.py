@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,9 +62,10 @@ def write_lines(lines: Iterable[str], path: str | Path) -> None:
             file.writelines(f"{line}\n" for line in lines)
         unfinished.replace(path)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise MachineError(
             f"{path} cannot be written: {error.strerror}",
-            "free some space, or name another place with -o or --envoyassert-artifacts",
+            ("free some space, or " if full else "") + "name a file or directory elsewhere",
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.group import COMMANDS, LazyGroup, ReaderGoneError
-from envoyassert.errors import EnvoyAssertError
+from envoyassert.errors import EnvoyAssertError, text_with_output
 
 __all__ = ["app", "main"]
 
@@ -79,5 +79,5 @@ def _reader_gone() -> int:
 
 
 def _text_of(error: EnvoyAssertError) -> str:
-    text = str(error)
+    text = text_with_output(error)
     return text if ": error: " in text.partition("\n")[0] else f"envoyassert: error: {text}"

@@ -6,6 +6,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
+from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
@@ -54,7 +55,6 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
     A scenario that expects Envoy to exit is about a config that is refused: it is not asked.
     """
     from envoyassert.launch.choose import validate_config
-    from envoyassert.launch.source import parse_envoy_argument
     from envoyassert.runner import source_of
 
     found: dict[str, None] = {}
@@ -65,7 +65,7 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
             if hasattr(item, "process")
         ):
             continue
-        source = parse_envoy_argument(envoy) if envoy else source_of(plan)
+        source = envoy_of(envoy) if envoy else source_of(plan)
         accepted, printed = validate_config(source, plan.config_text(), plan.file_texts())
         if not accepted:
             line, column = plan.loaded.mark(("envoy", "config"))

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
+from envoyassert.errors import EnvoyUnavailableError
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import Header
+
+if TYPE_CHECKING:
+    from envoyassert.launch.source import EnvoySource
+
+
+def envoy_of(argument: str) -> EnvoySource:
+    """Return the Envoy that `--envoy` names.
+
+    Raises:
+        click.UsageError: it names none, or a file that is not there or may not be executed.
+    """
+    from envoyassert.launch.source import parse_envoy_argument
+
+    try:
+        return parse_envoy_argument(argument)
+    except EnvoyUnavailableError as error:
+        raise click.UsageError(f"--envoy: {error}") from error
 
 
 def choose_run(plans: Sequence[RunPlan], wanted: str) -> RunPlan:

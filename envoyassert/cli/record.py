@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from envoyassert.cli.plans import choose_run
+from envoyassert.cli.plans import choose_run, envoy_of
+from envoyassert.judge.process import outcome_in_words
 
 
 @click.command()
@@ -29,7 +30,6 @@ def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | 
     Needs root and bcc. Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
     """
     from envoyassert.launch.release import exit_on_sigterm
-    from envoyassert.launch.source import parse_envoy_argument
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe
     from envoyassert.runner import run_plan
@@ -37,16 +37,19 @@ def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | 
     from envoyassert.scenario.matrix import expand
     from envoyassert.trace_file import write_trace
 
-    envoys = [parse_envoy_argument(envoy)] if envoy else []
+    envoys = [envoy_of(envoy)] if envoy else []
     plan = choose_run(expand(load_scenario(Path(scenario)), envoys=envoys), wanted)
     exit_on_sigterm()
     sweep()
     with Probe.load() as probe:
         result = run_plan(plan, probe, launcher)
     write_trace(result.trace, output)
-    header = result.trace.header
+    header, outcome = result.trace.header, result.trace.end.outcome
+    envoy_text = f"Envoy {header.envoy.version}" if header.envoy.version else header.envoy.source
     click.echo(
-        f"{plan.id}: Envoy {header.envoy.version}, launcher {header.launcher}, "
+        f"{plan.id}: {envoy_text}, launcher {header.launcher}, "
         f"{len(result.trace.events)} events written to {output}",
         err=True,
     )
+    if not outcome.running:
+        click.echo(f"note: Envoy {outcome_in_words(outcome)} before it was ready", err=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envoyassert.durations import parse_duration
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.names import signal_text
 from envoyassert.scenario.expectation import ProcessExpectation
 from envoyassert.trace import Outcome
 
@@ -68,7 +69,7 @@ def _answer(context: Context, subject: Subject, holds: bool, expected: str, seen
 def outcome_in_words(outcome: Outcome) -> str:
     """Return what became of the process: `exited with 1`, `live after 0.06 s`."""
     if outcome.signal is not None:
-        return f"killed by signal {outcome.signal}"
+        return f"killed by {signal_text(outcome.signal)}"
     if outcome.exit_code is not None:
         return f"exited with {outcome.exit_code}"
     if outcome.live:

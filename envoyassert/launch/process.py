@@ -12,6 +12,7 @@ forked by the namespace's thread, which outlives it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from envoyassert.errors import LaunchError
+from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch import release
 from envoyassert.launch.base import STOP_DEADLINE_S, VALIDATE_DEADLINE_S, Exit, LaunchSpec, tail
 from envoyassert.launch.elf import read_build_id
@@ -96,7 +97,15 @@ class ProcessLauncher:
         command = [str(binary), *command_line(spec, str(directory / config), admin_file)]
         log = directory / f"envoy{number}.log"
         assert self._namespace is not None
-        envoy = ProcessEnvoy(spec, command, identity, log, admin_file, self._namespace)
+        try:
+            envoy = ProcessEnvoy(spec, command, identity, log, admin_file, self._namespace)
+        except OSError as error:
+            raise MachineError(
+                f"Envoy cannot be started: {error.strerror or error}",
+                "raise the limit of open files (ulimit -n 1024)"
+                if error.errno in (errno.EMFILE, errno.ENFILE)
+                else "free some space, memory or processes, or set TMPDIR to another directory",
+            ) from error
         self._running.append(envoy)
         return envoy
 

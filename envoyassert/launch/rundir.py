@@ -34,7 +34,13 @@ def create_rundir() -> Path:
     Raises:
         MachineError: it cannot be written, or belongs to somebody else.
     """
-    parent = root()
+    try:
+        parent = root()
+    except FileNotFoundError as error:
+        raise MachineError(
+            "there is no directory for temporary files that can be written",
+            "set TMPDIR to one (in a container with a read-only root: mount a tmpfs on /tmp)",
+        ) from error
     try:
         parent.mkdir(mode=0o755, exist_ok=True)
         found = parent.lstat()

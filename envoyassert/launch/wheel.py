@@ -58,18 +58,18 @@ def fetch_binary(version: str) -> Path:
     Raises:
         EnvoyUnavailableError: no such version is published, or it cannot be downloaded.
     """
-    cached = cached_binary(version)
-    if cached:
-        return cached
     place = _place(version)
     try:
+        cached = cached_binary(version)
+        if cached:
+            return cached
         place.parent.mkdir(parents=True, exist_ok=True)
         with _locked(place.parent / ".lock"):
             return cached_binary(version) or _download(version, place)
     except OSError as error:
         raise EnvoyUnavailableError(
-            f"Envoy {version} cannot be stored in {place.parent}: {error.strerror or error}",
-            "free some space (120 MB a version), or set ENVOYASSERT_CACHE to another directory",
+            f"Envoy {version} cannot be kept in {place.parent}: {error.strerror or error}",
+            "set ENVOYASSERT_CACHE to a directory of this user with 120 MB to spare per version",
         ) from error
 
 

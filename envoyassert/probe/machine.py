@@ -17,6 +17,8 @@ from envoyassert.probe.tracepoints import field_offsets, tracefs_dir
 
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _OLDEST_KERNEL = (5, 15)
+#: PROC_PID_INIT_INO of linux/proc_ns.h: the inode of the machine's first pid namespace.
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC
 _BTF = Path("/sys/kernel/btf/vmlinux")
 
 
@@ -47,7 +49,8 @@ def _privileges() -> str:
         )
     if not held >> _CAP_SYS_ADMIN & 1 and not (held >> _CAP_BPF & 1 and held >> _CAP_PERFMON & 1):
         raise ProbeUnavailableError(
-            "this process is root without the capabilities CAP_BPF and CAP_PERFMON", remedy
+            "this process is root without the capabilities CAP_BPF and CAP_PERFMON",
+            "run with all of root's capabilities (in a container, with --privileged)",
         )
     return "root with the needed capabilities"
 
@@ -58,9 +61,19 @@ def _kernel() -> str:
     if numbers < _OLDEST_KERNEL:
         raise ProbeUnavailableError(
             f"Linux {release} is too old: the probe needs 5.15 (bpf_task_pt_regs)",
-            "use a newer kernel",
+            "use Linux 5.15 or newer",
         )
     return f"Linux {release}"
+
+
+def _pid_namespace() -> str:
+    if Path("/proc/self/ns/pid").stat().st_ino != _FIRST_PID_NAMESPACE:
+        raise ProbeUnavailableError(
+            "this process is in a pid namespace of its own (a container's), where processes have "
+            "other numbers than those that the kernel records",
+            "run on the machine itself, or start the container with --pid=host --privileged",
+        )
+    return "the machine's own"
 
 
 def _btf() -> str:
@@ -92,6 +105,7 @@ def _bcc_version() -> str:
 _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("privileges", _privileges),
     ("kernel", _kernel),
+    ("pid namespace", _pid_namespace),
     ("kernel types (BTF)", _btf),
     ("tracefs", _tracefs),
     ("bcc", _bcc_version),

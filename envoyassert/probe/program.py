@@ -166,6 +166,12 @@ def _load_error(error: Exception, output: str) -> ProbeLoadError:
             "that the kernel is not locked down",
             output,
         )
+    if "Too many open files" in f"{error}{output}":
+        return ProbeLoadError(
+            "this process may not open enough files to load the BPF program",
+            "raise the limit of open files: ulimit -n 1024",
+            output,
+        )
     errors = [line for line in lines if "error:" in line]
     reason = errors[0] if errors else (lines[-1] if lines else str(error))
     if "Failed to compile" in str(error):

@@ -69,9 +69,10 @@ def field_offsets() -> dict[str, int]:
             try:
                 text = (events / tracepoint / "format").read_text()
             except FileNotFoundError:
+                option = "FTRACE_SYSCALLS" if tracepoint.startswith("syscalls/") else "TRACEPOINTS"
                 raise ProbeUnavailableError(
                     f"this kernel has no tracepoint {tracepoint.replace('/', ':')}",
-                    "use a kernel with CONFIG_FTRACE_SYSCALLS, as all distributions' are",
+                    f"use a kernel with CONFIG_{option}, as all distributions' are",
                 ) from None
             formats[tracepoint] = parse_format(text)
         offset, found = formats[tracepoint].get(name, (0, 0))

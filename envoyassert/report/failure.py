@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict
+from envoyassert.names import signal_text
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.trace import Trace
@@ -217,7 +218,7 @@ def _run_line(trace: Trace) -> str:
     if outcome.exit_code is not None:
         facts.append(f"ended with status {outcome.exit_code}")
     elif outcome.signal is not None:
-        facts.append(f"killed by signal {outcome.signal}")
+        facts.append(f"killed by {signal_text(outcome.signal)}")
     return "run: " + ", ".join(facts)
 
 

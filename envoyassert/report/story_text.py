@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from envoyassert.names import signal_text
 from envoyassert.report.story import CLOSING, LISTENING, MADE, SERVING
 from envoyassert.report.table import columns, count, wrapped
 
@@ -69,7 +70,7 @@ def _outcome(outcome: dict[str, Any]) -> str:
     if outcome["exit_code"] is not None:
         return f"Envoy exited with status {outcome['exit_code']}"
     if outcome["signal"] is not None:
-        return f"Envoy was killed by signal {outcome['signal']}"
+        return f"Envoy was killed by {signal_text(outcome['signal'])}"
     if outcome["live"]:
         after = outcome["live_after_s"]
         return "Envoy became LIVE" + ("" if after is None else f" after {after * 1000:.0f} ms")

@@ -79,7 +79,7 @@ def test_trace_that_cannot_be_kept_does_not_hide_the_verdict(write_scenario, fak
     result = fake_envoy.runpytest_subprocess("--envoyassert-artifacts=taken")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["FAIL one: port 15006 *", "the trace is not kept: taken/* cannot be written: *"]
+        ["FAIL one: port 15006 *", "not kept: taken/* cannot be written: *"]
     )
 
 

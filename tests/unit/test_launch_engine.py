@@ -82,7 +82,7 @@ def test_connect_to_an_engine_on_another_kernel_is_refused(start_engine, informa
     start_engine(information)
     with pytest.raises(DockerUnavailableError, match=reason) as caught, connect():
         pytest.fail("connected")
-    assert "--envoyassert-launcher=process" in caught.value.remedy
+    assert "launcher `process`" in caught.value.remedy
     assert docker_capability().ok is False
 
 

@@ -45,6 +45,10 @@ T = TypeVar("T")
 RUNDIR = "/envoyassert"
 #: How long after the end of a process the engine may take to say how it ended.
 _ENGINE_DEADLINE_S = 30
+_RESEND_S = 0.25
+#: How long the engine may take to notice the end of a process, and how often it is asked.
+_NOTICE_S = 2.0
+_NOTICE_PAUSE_S = 0.01
 
 
 class DockerLauncher:
@@ -164,6 +168,8 @@ class DockerEnvoy(NamespacedEnvoy):
         except ProcessLookupError:
             pass
         container.reload()
+        if self._pidfd < 0 or not _is_container(self._pid, container.id or ""):
+            _wait_until_ended(container)
         if not container.attrs["State"]["Running"]:
             # The number may have been reused before it was opened: trust the engine alone.
             self._close_descriptors()
@@ -222,12 +228,8 @@ class DockerEnvoy(NamespacedEnvoy):
         try:
             _ = self.identity
             end = self.exited()
-            # The first process of a pid namespace ignores signals that it has no handler for:
-            # before Envoy has come that far, there is nothing to wait for.
-            if end is None and handles_signal(self._pid, signal.SIGTERM):
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
-                end = self.exited(deadline_s)
+            if end is None:
+                end = self._terminate(deadline_s)
             if end is None:
                 forced = True
                 with contextlib.suppress(ProcessLookupError):
@@ -241,6 +243,26 @@ class DockerEnvoy(NamespacedEnvoy):
                 self._remove()
             self._stopped = Exit(end.exit_code, end.signal, forced)
         return self._stopped
+
+    def _terminate(self, deadline_s: float) -> Exit | None:
+        """Send SIGTERM until the process ends; return how, or None if it does not."""
+        # The first process of a pid namespace ignores signals that it has no handler for. Before
+        # Envoy has one, there is nothing to wait for; after it took the signal, it gives its
+        # handler up. What the container runtime took instead, just before Envoy, is lost, which
+        # is why the signal is sent again.
+        deadline = time.monotonic() + deadline_s
+        sent = False
+        while (left_s := deadline - time.monotonic()) > 0:
+            if handles_signal(self._pid, signal.SIGTERM):
+                sent = True
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+            elif not sent:
+                return None
+            end = self.exited(min(left_s, _RESEND_S))
+            if end is not None:
+                return end
+        return None
 
     def _remove(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -331,6 +353,18 @@ def _remove_by_name(container: DockerContainer) -> None:
             raise
 
 
+def _wait_until_ended(container: Container) -> None:
+    """Wait until the engine says that a container has ended, for as long as it may lag behind.
+
+    An Envoy that ends at once is gone from this machine's processes a moment before the engine
+    takes note of it.
+    """
+    deadline = time.monotonic() + _NOTICE_S
+    while container.attrs["State"]["Running"] and time.monotonic() < deadline:
+        time.sleep(_NOTICE_PAUSE_S)
+        container.reload()
+
+
 def _is_container(pid: int, container_id: str) -> bool:
     """Whether process `pid` of this machine is the first process of a container."""
     try:
@@ -385,7 +419,10 @@ def sweep_containers(client: DockerClient) -> list[str]:
     from docker.errors import APIError
 
     removed = []
-    for container in client.containers.list(all=True, filters={"label": LABEL_RUN}):
+    # Without `ignore_removed` the SDK fails on what another sweep removes meanwhile.
+    for container in client.containers.list(
+        all=True, filters={"label": LABEL_RUN}, ignore_removed=True
+    ):
         owner = label_owner(container.labels)
         if owner is None or not owner.is_dead():
             continue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from envoyassert.errors import DockerUnavailableError, EnvoyAssertError, LaunchError
-from envoyassert.launch.wheel import cache_dir
+from envoyassert.launch.wheel import cache_dir, cached_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,7 +202,7 @@ def envoy_capability() -> Capability:
     lacking = f"no Envoy is cached in {cache_dir()}"
     remedy = "run: python -m envoyassert.launch.wheel 1.40.0"
     try:
-        cached = sorted(path.parent.name for path in cache_dir().glob("envoy/*/envoy"))
+        cached = cached_versions()
     except PermissionError:
         cached = []
         lacking = f"the cache {cache_dir()} may not be read by user id {os.geteuid()}"

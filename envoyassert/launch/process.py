@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: What a start may fail of that is no fault of the executable.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 #: F_SETSIG of fcntl.h, which Python's fcntl module lacks before 3.13.
 _F_SETSIG = 10
 
@@ -175,18 +177,19 @@ class ProcessEnvoy(NamespacedEnvoy):
         self._kept_log: str | None = None
         self._exit: Exit | None = None
         with contextlib.ExitStack() as undo:
-            read_end, self._lifeline = os.pipe()
-            undo.callback(os.close, self._lifeline)
-            with contextlib.ExitStack() as only_now:
-                only_now.callback(os.close, read_end)
-                output = only_now.enter_context(log.open("ab"))
-                fcntl.fcntl(read_end, _F_SETSIG, signal.SIGKILL)
-                flags = fcntl.fcntl(read_end, fcntl.F_GETFL)
-                fcntl.fcntl(read_end, fcntl.F_SETFL, flags | os.O_ASYNC)
+            # The read end stays open here as well: the kernel closes the files of a dead process
+            # last opened first, so the request outlives an Envoy that is faster to end.
+            self._lifeline = read_end, write_end = os.pipe()
+            undo.callback(os.close, write_end)
+            undo.callback(os.close, read_end)
+            fcntl.fcntl(read_end, _F_SETSIG, signal.SIGKILL)
+            flags = fcntl.fcntl(read_end, fcntl.F_GETFL)
+            fcntl.fcntl(read_end, fcntl.F_SETFL, flags | os.O_ASYNC)
+            with log.open("ab") as output:
                 self._process = namespace.call(lambda: self._spawn(read_end, output))
-                # Killed between the fork and here, this process would leave Envoy behind until the
-                # next sweep, which finds it by its working directory.
-                fcntl.fcntl(read_end, fcntl.F_SETOWN, -self._process.pid)
+            # Killed between the fork and here, this process would leave Envoy behind until the
+            # next sweep, which finds it by its working directory.
+            fcntl.fcntl(read_end, fcntl.F_SETOWN, -self._process.pid)
             undo.callback(self._process.wait)
             undo.callback(self._process.kill)
             self._pidfd = os.pidfd_open(self._process.pid)
@@ -206,6 +209,8 @@ class ProcessEnvoy(NamespacedEnvoy):
                 start_new_session=True,
             )
         except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise
             raise LaunchError(
                 f"{self._command[0]} cannot be executed: {error.strerror}",
                 "check that it is an Envoy for this machine's architecture and C library",
@@ -261,7 +266,8 @@ class ProcessEnvoy(NamespacedEnvoy):
             self._exit = Exit(end.exit_code, end.signal, forced)
             self._kept_log = self.log()
             os.close(self._pidfd)
-            os.close(self._lifeline)
+            for end_of_pipe in self._lifeline:
+                os.close(end_of_pipe)
         return self._exit
 
     def log(self) -> str:

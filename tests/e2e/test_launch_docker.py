@@ -50,7 +50,7 @@ def containers(client, run):
 
     def containers():
         label = f"{LABEL_RUN}={run.id}"
-        return client.containers.list(all=True, filters={"label": label})
+        return client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
 
     return containers
 

@@ -14,7 +14,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.group import COMMANDS, LazyGroup, ReaderGoneError
-from envoyassert.errors import EnvoyAssertError, text_with_output
+from envoyassert.errors import EnvoyAssertError, ScenarioError, TraceFileError, text_with_output
 
 __all__ = ["app", "main"]
 
@@ -80,4 +80,5 @@ def _reader_gone() -> int:
 
 def _text_of(error: EnvoyAssertError) -> str:
     text = text_with_output(error)
-    return text if ": error: " in text.partition("\n")[0] else f"envoyassert: error: {text}"
+    has_place = isinstance(error, (ScenarioError, TraceFileError)) and ": error: " in text
+    return text if has_place else f"envoyassert: error: {text}"

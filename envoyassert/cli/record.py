@@ -51,5 +51,5 @@ def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | 
         f"{len(result.trace.events)} events written to {output}",
         err=True,
     )
-    if not outcome.running:
-        click.echo(f"note: Envoy {outcome_in_words(outcome)} before it was ready", err=True)
+    if outcome.live is False or not outcome.running:
+        click.echo(f"note: Envoy was not up and ready: {outcome_in_words(outcome)}", err=True)

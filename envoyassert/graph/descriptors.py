@@ -18,7 +18,13 @@ from envoyassert.graph.model import (
     SocketGraph,
 )
 
-_CLOEXEC_ORIGINS = {"socket": "SOCK_CLOEXEC", "accept4": "SOCK_CLOEXEC"}
+_CLOEXEC_ORIGINS = {
+    "socket": "SOCK_CLOEXEC",
+    "socketpair": "SOCK_CLOEXEC",
+    "accept4": "SOCK_CLOEXEC",
+    "dup3": "O_CLOEXEC",
+    "epoll_create1": "EPOLL_CLOEXEC",
+}
 
 
 def succeeded(event: Event) -> bool:
@@ -26,7 +32,11 @@ def succeeded(event: Event) -> bool:
     return event.ret is None or event.ret >= 0
 
 
-def _closes_on_exec(event: Event) -> bool:
+def _closes_on_exec(held: Descriptor | Epoll) -> bool:
+    # fork(2) hands the flag on.
+    while isinstance(held, Descriptor) and held.origin == "fork" and held.source is not None:
+        held = held.source
+    event = held.created if isinstance(held, Epoll) else held.opened
     if event.call == "fcntl":
         return bool(event.args["cmd"] == "F_DUPFD_CLOEXEC")
     flags = event.args.get("flags", ())
@@ -150,8 +160,7 @@ class DescriptorTables:
     def close_on_exec(self, event: Event) -> None:
         """Record what exec closes."""
         for fd, held in list(self._tables[event.pid].items()):
-            opened = held.created if isinstance(held, Epoll) else held.opened
-            if _closes_on_exec(opened):
+            if _closes_on_exec(held):
                 self._drop(event, fd)
 
     def _drop(self, event: Event, fd: int) -> None:
@@ -162,7 +171,12 @@ class DescriptorTables:
             if not held.socket.is_live:
                 held.socket.closed_ns = event.ts_ns
                 ended = list(held.socket.live_registrations())
-        elif isinstance(held, Epoll) and held not in self._tables[event.pid].values():
+        elif isinstance(held, Epoll) and not self._is_held(held):
             ended = [r for r in held.registrations if r.is_live]
         for registration in ended:
             registration.until_ns = event.ts_ns
+
+    def _is_held(self, epoll: Epoll) -> bool:
+        """Whether a process that made the epoll, or waits on it, holds it; a bare copy is idle."""
+        pids = {epoll.pid, *(thread.pid for thread in epoll.waiters)}
+        return any(held is epoll for pid in pids for held in self._tables[pid].values())

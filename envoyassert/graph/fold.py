@@ -70,6 +70,8 @@ class _Folder:
         self.ignored: Counter[str] = Counter()
         self.listen_state: dict[int, str] = {}
         self.sent: list[list[KernelSocket | None]] = []
+        self.unsent: set[int] = set()
+        self.registered: dict[tuple[Epoll, KernelSocket, int], Registration] = {}
         self.closed_by_kernel: set[str] = set()
 
     def apply(self, event: Event) -> None:
@@ -95,7 +97,8 @@ class _Folder:
                 graph.candidates.append(socket)
                 for key in {place_key(place) for place in socket.places}:
                     graph.by_place.setdefault(key, []).append(socket)
-            if socket.kernel_address in self.closed_by_kernel and socket.is_live:
+            closed = socket.kernel_address in self.closed_by_kernel
+            if closed and socket.is_live and socket.stopped_ns is None:
                 graph.inconsistencies.append(
                     f"the kernel closed the listening socket of {socket.address}, "
                     "but no close of its last descriptor was seen"
@@ -104,7 +107,9 @@ class _Folder:
 
     def _thread(self, tid: int, pid: int) -> Thread:
         thread = self.graph.threads.get(tid)
-        if thread is None:
+        if thread is None or thread.pid != pid:
+            if thread is not None and not self.tables.lossy:
+                self.graph.inconsistencies.append(f"thread {tid} belongs to two processes")
             thread = self.graph.threads[tid] = Thread(tid, pid)
             self.graph.processes.setdefault(pid, Process(pid))
         return thread
@@ -152,6 +157,8 @@ class _Folder:
     def _on_tcp_state(self, event: Event, thread: Thread) -> None:
         if event.args["new"] == "TCP_LISTEN":
             self.listen_state[event.tid] = event.args["sk"]
+            # The kernel gives a closed socket's memory, and so its address, to the next one.
+            self.closed_by_kernel.discard(event.args["sk"])
         elif event.args["old"] == "TCP_LISTEN":
             self.closed_by_kernel.add(event.args["sk"])
 
@@ -223,13 +230,27 @@ class _Folder:
     def _on_sendmsg(self, event: Event, thread: Thread) -> None:
         if succeeded(event):
             held = [self.tables.get(event.pid, fd) for fd in event.args["fds"]]
+            if len(held) in self.unsent:
+                # The receiver may return before the sender does.
+                self.graph.inconsistencies.append(
+                    "descriptors were received before they were sent: which ones is not known"
+                )
             self.sent.append([d.socket if isinstance(d, Descriptor) else None for d in held])
 
     def _on_recvmsg(self, event: Event, thread: Thread) -> None:
         fds = event.args["fds"]
-        found = next((sent for sent in self.sent if len(sent) == len(fds)), None)
-        if found is not None:
+        if not fds:
+            return
+        fitting = [sent for sent in self.sent if len(sent) == len(fds)]
+        found = fitting[0] if fitting else None
+        if found is None:
+            self.unsent.add(len(fds))
+        else:
             self.sent.remove(found)
+        if any(other != found for other in fitting):
+            self.graph.inconsistencies.append(
+                "several descriptors are on their way at once: which one arrived is not known"
+            )
         for fd, socket in zip(fds, found or [None] * len(fds), strict=True):
             if socket is not None:
                 self.tables.open(event, fd, socket, "scm_rights")
@@ -267,13 +288,19 @@ class _Folder:
             return
         epoll = self._epoll(event)
         operation = event.args["op"]
-        for registration in held.registrations:
-            if registration.is_live and registration.epoll is epoll:
-                registration.until_ns = event.ts_ns
+        # The kernel's key is the open file description and the number, whoever closed and made
+        # that number anew in the meantime.
+        key = (epoll, held.socket, held.fd)
+        before = self.registered.pop(key, None)
+        if before is not None and before.is_live:
+            before.until_ns = event.ts_ns
         if operation in ("EPOLL_CTL_ADD", "EPOLL_CTL_MOD"):
+            if event.fault:
+                self.graph.inconsistencies.append("the mask of an epoll_ctl could not be read")
             certain = call.certain and self.tables.is_epoll_certain(epoll)
             events = tuple(event.args["events"])
             added = Registration(epoll, held, events, call, event.ts_ns, certain=certain)
+            self.registered[key] = added
             for holder in (held, epoll, self.graph):
                 holder.registrations.append(added)
 
@@ -307,10 +334,20 @@ class _Folder:
         if address is None:
             self.graph.inconsistencies.append("the address of a bind could not be read")
             return
+        if socket.binds and call.descriptor is not None:
+            # Only an unbound socket can be bound: between the two its number was given out anew.
+            if self.births_observed and not self.tables.lossy:
+                self.graph.inconsistencies.append(
+                    f"bind on descriptor {event.args['fd']}, which was bound already"
+                )
+            reborn = self._birth(event, call.thread, call.descriptor.fd, "unknown")
+            call = self._note(event, call.thread, reborn)
+            socket = reborn.socket
         socket.binds.append(call)
         socket.requested = socket.address = address
         socket.family = socket.family or address.family
-        socket.type = socket.type or "SOCK_STREAM"
+        if not self.births_observed:
+            socket.type = socket.type or "SOCK_STREAM"
 
     def _accept(self, event: Event, thread: Thread, listener: KernelSocket) -> None:
         descriptor = self._birth(event, thread, int(event.ret or 0), "accept")
@@ -322,11 +359,19 @@ class _Folder:
         if event.call == "setsockopt":
             phase = "listening" if socket.listens else "bound" if socket.binds else "before_bind"
             args = event.args
+            if args["value"] is None:
+                self.graph.inconsistencies.append(f"the value of {args['name']} could not be read")
             socket.options.append(
                 OptionSet(args["level"], args["name"], args["value"], phase, call)
             )
+        elif event.call == "shutdown":
+            # Where a socket listens, the end of receiving is that of listening
+            # (Linux, net/ipv4/af_inet.c, inet_shutdown()).
+            if socket.listens and event.args["how"] in ("SHUT_RD", "SHUT_RDWR"):
+                socket.stopped_ns = event.ts_ns
         elif event.call == "listen":
             socket.listens.append(call)
+            socket.stopped_ns = None
             self._settle_kernel_address(event, socket)
         elif event.call == "getsockname" and socket.requested is not None:
             learned = event.args["address"]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 
+from envoyassert.events import Event
 from envoyassert.graph.model import Gap
 from envoyassert.trace import Trace
+
+#: CPU of a gap that the counters do not place.
+EVERY_CPU = -1
 
 
 def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
@@ -13,32 +18,68 @@ def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
 
     Returns:
         The gaps in order of their start, and contradictions (a number that came twice, more
-        records than were emitted) in words. A trace without counters
-        has neither: its incompleteness is declared in the header instead.
+        records than were emitted, times that run backwards) in words. A trace without counters
+        has no gaps: its incompleteness is declared in the header instead. One whose probe was
+        skipped, whose ring was not read to its end or whose target was not seen from its exec
+        lacks records that have no number: that is one gap from the start to the end.
     """
-    if not trace.end.cpus:
-        return [], []
-    seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for event in trace.events:
-        seen[event.cpu].append((event.seq, event.ts_ns))
-    first_ns = trace.events[0].ts_ns if trace.events else 0
-    emitted = {counters.cpu: counters.emitted for counters in trace.end.cpus}
-    gaps: list[Gap] = []
+    events, end = trace.events, trace.end
     contradictions: list[str] = []
-    for cpu in sorted(emitted.keys() | seen.keys()):
-        last_seq, last_ns = 0, first_ns
-        for seq, ts_ns in sorted(seen[cpu]):
-            if seq <= last_seq:
-                contradictions.append(f"record {seq} of CPU {cpu} came more than once")
-            elif seq > last_seq + 1:
-                gaps.append(Gap(cpu, last_ns, ts_ns, seq - last_seq - 1))
-            # A close carries the time of its entry, so it may be older than the record before it.
-            last_seq, last_ns = seq, max(last_ns, ts_ns)
-        expected = emitted.get(cpu, 0)
-        if last_seq < expected:
-            gaps.append(Gap(cpu, last_ns, None, expected - last_seq))
-        elif last_seq > expected:
+    if any(after.ts_ns < before.ts_ns for before, after in pairwise(events)):
+        contradictions.append("the events are not in the order of their times")
+    if not end.cpus:
+        return [], contradictions
+    seen: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        seen[event.cpu].append(event)
+    first_ns = events[0].ts_ns if events else 0
+    counters = {entry.cpu: entry for entry in end.cpus}
+    gaps: list[Gap] = []
+    if end.misses or not end.drained or not end.marked:
+        gaps.append(Gap(EVERY_CPU, first_ns, None, 0))
+    for cpu in sorted(counters.keys() | seen.keys()):
+        emitted, dropped = (
+            (counters[cpu].emitted, counters[cpu].dropped) if cpu in counters else (0, 0)
+        )
+        found, problems = _gaps_of_cpu(cpu, seen[cpu], emitted, first_ns)
+        gaps += found
+        contradictions += problems
+        missing = sum(gap.count for gap in found)
+        if dropped > missing:
             contradictions.append(
-                f"CPU {cpu} emitted {expected} records, but number {last_seq} was received"
+                f"CPU {cpu} dropped {dropped} records, but only {missing} are missing"
             )
     return sorted(gaps, key=lambda gap: gap.start_ns), contradictions
+
+
+def _gaps_of_cpu(
+    cpu: int, events: list[Event], emitted: int, first_ns: int
+) -> tuple[list[Gap], list[str]]:
+    gaps: list[Gap] = []
+    contradictions: list[str] = []
+    last_seq, last_ns = 0, first_ns
+    # A close carries the time of its entry, so it may be older than the record before it: the
+    # losses end with the first record after them that carries the time of its return.
+    missing, since_ns = 0, first_ns
+    for event in sorted(events, key=lambda event: event.seq):
+        if event.seq <= last_seq:
+            contradictions.append(f"record {event.seq} of CPU {cpu} came more than once")
+        elif event.seq > last_seq + 1:
+            if not missing:
+                since_ns = last_ns
+            missing += event.seq - last_seq - 1
+        if missing and event.call != "close":
+            gaps.append(Gap(cpu, since_ns, event.ts_ns, missing))
+            missing = 0
+        last_seq, last_ns = event.seq, max(last_ns, event.ts_ns)
+    if last_seq < emitted:
+        if not missing:
+            since_ns = last_ns
+        missing += emitted - last_seq
+    elif last_seq > emitted:
+        contradictions.append(
+            f"CPU {cpu} emitted {emitted} records, but number {last_seq} was received"
+        )
+    if missing:
+        gaps.append(Gap(cpu, since_ns, None, missing))
+    return gaps, contradictions

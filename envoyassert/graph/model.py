@@ -148,6 +148,7 @@ class KernelSocket:
         kernel_address: the kernel's own pointer of it (TCP, once it listened), hex.
         accepted_from: the listening socket it was accepted on.
         closed_ns: when its last descriptor was closed.
+        stopped_ns: when shutdown(2) ended its listening, None if nothing did.
         is_probe: whether it only asked what the kernel supports; set at the end of the fold.
     """
 
@@ -169,7 +170,15 @@ class KernelSocket:
     kernel_address: str | None = None
     accepted_from: KernelSocket | None = None
     closed_ns: int | None = None
+    stopped_ns: int | None = None
     is_probe: bool = False
+
+    @property
+    def is_open_to_clients(self) -> bool:
+        """Whether connections or datagrams could still come in at the end."""
+        if not self.is_live or self.stopped_ns is not None:
+            return False
+        return bool(self.listens) or self.type == "SOCK_DGRAM"
 
     @property
     def places(self) -> set[Address]:
@@ -195,11 +204,13 @@ class KernelSocket:
 
     @property
     def protocol_name(self) -> str:
-        """TCP, UDP, MPTCP, UNIX, or the family's name for anything else."""
+        """TCP, UDP, MPTCP, UNIX, `unknown`, or the family's name for anything else."""
         if self.family == "AF_UNIX":
             return "UNIX"
         if self.family not in ("AF_INET", "AF_INET6"):
             return self.family
+        if not self.type:
+            return "unknown"  # its socket() was not seen, and a bind does not tell
         if self.type == "SOCK_DGRAM":
             return "UDP"
         return "MPTCP" if self.protocol == 262 else "TCP"
@@ -234,10 +245,24 @@ class Registration:
         """Whether it was there at the end."""
         return self.until_ns is None
 
+    @property
+    def wakes(self) -> list[Thread]:
+        """The threads that it wakes at the end when a client comes.
+
+        None if the mask does not ask for input, or if the descriptor is closed: the kernel would
+        still report it while another one of its open file description is open (epoll(7)), but
+        nobody can accept on it. A thread that has exited waits no more.
+        """
+        if not (self.is_live and self.descriptor.is_open):
+            return []
+        if not {"EPOLLIN", "EPOLLRDNORM"}.intersection(self.events):
+            return []
+        return [thread for thread in self.epoll.waiters if thread.exited_ns is None]
+
 
 @dataclass(frozen=True)
 class Gap:
-    """Lost records: `count` of them on one CPU between two times (None: to the end)."""
+    """Lost records: `count` of them (0: unknown) on one CPU between two times (None: the end)."""
 
     cpu: int
     start_ns: int
@@ -287,10 +312,11 @@ class SocketGraph:
                 yield socket
 
     def servers_of(self, socket: KernelSocket) -> list[Thread]:
-        """Return the threads in whose epoll the socket is at the end, without repetition."""
+        """Return the threads that wait for the socket at the end, without repetition."""
         found: list[Thread] = []
-        for registration in socket.live_registrations():
-            found += [t for t in registration.epoll.waiters if t not in found]
+        if socket.is_open_to_clients:
+            for registration in socket.live_registrations():
+                found += [thread for thread in registration.wakes if thread not in found]
         return found
 
 

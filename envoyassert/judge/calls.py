@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.graph.descriptors import succeeded
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import so_often, times, wish_of
+from envoyassert.judge.interval import Interval, so_often
 from envoyassert.judge.roles import matches_role
 from envoyassert.judge.selection import select, sockets_of
 from envoyassert.judge.verdict import Finding, Status
@@ -17,6 +18,8 @@ from envoyassert.scenario.expectation import (
     InOrderExpectation,
     NeverExpectation,
 )
+
+_EPOLL_CALLS = frozenset({"epoll_create1", "epoll_ctl", "epoll_wait"})
 
 
 def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:
@@ -28,14 +31,14 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
     if problem:
         yield _unresolved(context, subject, words, problem)
         return
-    wish = wish_of(pattern.times, context.workers)
-    yield context.finding(
+    yield context.judge_count(
         subject.at("times"),
-        context.interval(len(found), len(found)).compare(wish),
-        f"{words} {times(wish)}",
-        f"{words} {so_often(len(found))}",
+        words,
+        pattern.times,
+        _possible(context, pattern, found),
+        len(found),
         evidence=found,
-        from_events=True,
+        from_events=pattern.listener is None,
     )
 
 
@@ -49,12 +52,27 @@ def judge_never(context: Context, index: int, expectation: NeverExpectation) -> 
         return
     yield context.finding(
         subject,
-        context.interval(len(found), len(found)).compare(wish_of(0, 0)),
+        _possible(context, expectation.never, found).compare(Interval(0, 0)),
         f"never {words}",
         f"{words} {so_often(len(found))}",
         evidence=found,
-        from_events=True,
+        from_events=expectation.never.listener is None,
     )
+
+
+def _possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> Interval:
+    """Return how many events may truly match, given those that were found."""
+    sure = [event for event in found if _is_sure(context, pattern, event)]
+    return context.interval(len(sure), len(found))
+
+
+def _is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
+    """Whether an event that matches does so whatever was lost."""
+    if pattern.by == "other" and context.doubt:
+        return False  # a worker whose naming was lost looks the same
+    call = context.calls_by_event.get(id(event))
+    # The address stands in a bind's own arguments.
+    return pattern.listener is None or event.call == "bind" or call is None or call.certain
 
 
 def judge_in_order(
@@ -70,14 +88,19 @@ def judge_order(
     subject: Subject,
     steps: Sequence[str | CallPattern],
     events: Sequence[Event],
+    *,
+    of_socket: bool = False,
 ) -> Finding:
     """Judge that every match of a step precedes every match of the next.
+
+    Calls that different CPUs recorded at the same nanosecond have no order that anybody knows.
 
     Args:
         context: the trace.
         subject: what and where.
         steps: names of calls, or patterns.
         events: the calls among which to look.
+        of_socket: whether they are those of one socket, as far as the trace can tell.
     """
     patterns = [CallPattern(call=step) if isinstance(step, str) else step for step in steps]
     names = [pattern_in_words(pattern) for pattern in patterns]
@@ -88,27 +111,58 @@ def judge_order(
         if problem:
             return _unresolved(context, subject, expected, problem)
         matches.append(found)
+    leans = of_socket or any(pattern.listener is not None for pattern in patterns)
+    tied = False
     for earlier in range(len(matches) - 1):
         before, after = matches[earlier], matches[earlier + 1]
-        if before and after and before[-1].ts_ns >= after[0].ts_ns:
-            late = [event for event in before if event.ts_ns >= after[0].ts_ns]
+        if context.doubt:
+            before = _sure_only(context, patterns[earlier], before, of_socket)
+            after = _sure_only(context, patterns[earlier + 1], after, of_socket)
+        late = [event for event in before if _comes_late(event, after)]
+        if late:
             return context.finding(
                 subject,
                 Status.FAIL,
                 expected,
                 f"{names[earlier + 1]} came before {names[earlier]}",
                 evidence=[after[0], *late],
-                from_events=True,
+                from_events=not leans,
             )
+        tied = tied or any(
+            event.ts_ns == after[0].ts_ns and event.cpu != after[0].cpu
+            for event in (before if after else ())
+        )
     missing = [name for name, found in zip(names, matches, strict=True) if not found]
     shown = [event for found in matches for event in (found[:1] + found[1:][-1:])]
     if missing:
         status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
         seen = f"no {' and no '.join(missing)}"
     else:
-        status = Status.INCONCLUSIVE if context.doubt else Status.PASS
-        seen = "in this order"
+        status = Status.INCONCLUSIVE if context.doubt or tied else Status.PASS
+        seen = "at the same time" if tied else "in this order"
     return context.finding(subject, status, expected, seen, evidence=shown)
+
+
+def _sure_only(
+    context: Context, pattern: CallPattern, events: list[Event], of_socket: bool
+) -> list[Event]:
+    calls = context.calls_by_event
+    return [
+        event
+        for event in events
+        if _is_sure(context, pattern, event)
+        and not (of_socket and id(event) in calls and not calls[id(event)].certain)
+    ]
+
+
+def _comes_late(event: Event, after: list[Event]) -> bool:
+    """Whether an event does not precede the first of the others, for sure."""
+    if not after or event.ts_ns < after[0].ts_ns:
+        return False
+    if event.ts_ns > after[0].ts_ns or event is after[0]:
+        return True
+    # The records of one CPU are numbered in their order.
+    return event.cpu == after[0].cpu and event.seq > after[0].seq
 
 
 def matching(
@@ -120,13 +174,15 @@ def matching(
     names that listener.
     """
     names = set(pattern.calls)
+    if context.by_listen and not names.isdisjoint(_EPOLL_CALLS):
+        return [], "epoll was not observed"
     found = [e for e in (context.trace.events if events is None else events) if e.call in names]
     if pattern.listener is not None:
         selection = select(pattern.listener, context.graph, context.trace.header.listeners)
+        context.named.update(id(socket) for socket in selection.sockets)
         if selection.problem:
             return [], selection.problem
-        wanted = {id(socket) for socket in (*selection.sockets, *selection.attempts)}
-        context.named.update(id(socket) for socket in selection.sockets)
+        wanted = selection.members
     else:
         wanted = set()
     hidden = set() if pattern.listener is not None else admin_traffic(context)
@@ -165,7 +221,8 @@ def _is_traffic(event: Event, origin: str) -> bool:
 def _fits(context: Context, pattern: CallPattern, event: Event) -> bool:
     if pattern.errno is not None and event.errno != pattern.errno:
         return False
-    if pattern.succeeds is not None and event.ok is not pattern.succeeds:
+    # A result that was not observed is taken as success, as the graph takes it.
+    if pattern.succeeds is not None and succeeded(event) is not pattern.succeeds:
         return False
     if pattern.by is not None:
         thread = context.graph.threads[event.tid]

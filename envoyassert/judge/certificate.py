@@ -65,6 +65,8 @@ def _marked(trace: Trace, live: bool) -> Check:
 
 
 def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
+    if not live and "completeness" not in trace.header.unobserved:
+        return Check("received", False, "a trace that claims to be whole, without counters")
     if not live:
         return Check("received", None, "not counted")
     dropped = sum(counters.dropped for counters in trace.end.cpus)

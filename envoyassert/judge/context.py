@@ -10,11 +10,14 @@ from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, so_often, times, wish_of
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import Count
+from envoyassert.scenario.expectation import Count, Linear, Range
 from envoyassert.trace import Trace
 
 #: How many events a finding shows at most.
 EVIDENCE_LIMIT = 8
+
+#: Why nothing that is counted in workers can be judged.
+UNKNOWN_WORKERS = "the number of workers that was asked for is not known"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,15 @@ class Context:
     def interval(self, certain: int, seen: int) -> Interval:
         """Return what a count may truly be."""
         return Interval(certain, None) if self.doubt else Interval(certain, seen)
+
+    def wish(self, count: Count) -> Interval | None:
+        """Return what a count of the scenario stands for.
+
+        None if it grows with the workers and their number is not known: 0 of 0 is no answer.
+        """
+        bounds = (count.exactly, count.at_least, count.at_most) if isinstance(count, Range) else ()
+        grows = any(q == "workers" or isinstance(q, Linear) for q in (count, *bounds))
+        return None if grows and self.workers < 1 else wish_of(count, self.workers)
 
     def count_calls(self, calls: Sequence[Call]) -> Interval:
         """Return how many of these calls there may truly be."""
@@ -128,13 +140,51 @@ class Context:
     ) -> Finding:
         """Judge how often something happened."""
         possible = self.interval(len(calls), len(calls)) if from_events else self.count_calls(calls)
-        wanted = wish_of(wish, self.workers)
+        return self.judge_count(
+            subject,
+            verb,
+            wish,
+            possible,
+            len(calls),
+            evidence=[call.event for call in calls],
+            hint=hint,
+            from_events=from_events,
+        )
+
+    def judge_count(
+        self,
+        subject: Subject,
+        verb: str,
+        wish: Count,
+        possible: Interval,
+        seen: int,
+        *,
+        evidence: Sequence[Event],
+        hint: str = "",
+        from_events: bool = False,
+    ) -> Finding:
+        """Judge how often something happened, given how often it may truly have.
+
+        Too many is plain from the events themselves; too few never is, for what is missing may
+        have taken a path that was not seen.
+        """
+        wanted = self.wish(wish)
+        if wanted is None:
+            return self.finding(
+                subject,
+                Status.INCONCLUSIVE,
+                f"{verb} a number of times that grows with the workers",
+                f"{verb} {so_often(seen)}",
+                reason=UNKNOWN_WORKERS,
+                evidence=evidence,
+            )
+        too_many = wanted.high is not None and possible.low > wanted.high
         return self.finding(
             subject,
             possible.compare(wanted),
             f"{verb} {times(wanted)}",
-            f"{verb} {so_often(len(calls))}",
-            evidence=[call.event for call in calls],
+            f"{verb} {so_often(seen)}",
+            evidence=evidence,
             hint=hint,
-            from_events=from_events,
+            from_events=from_events and too_many,
         )

@@ -8,10 +8,10 @@ from typing import Any
 
 from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.judge.calls import judge_order
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import Interval, plural, times, wish_of
+from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.interval import Interval, plural, times
 from envoyassert.judge.options import judge_options
-from envoyassert.judge.roles import judge_callers, judge_threads, roles_in_words
+from envoyassert.judge.roles import judge_callers, judge_threads, matches_role, roles_in_words
 from envoyassert.judge.selection import select
 from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_in_words, shape_of
 from envoyassert.judge.verdict import Finding, Status
@@ -29,12 +29,16 @@ from envoyassert.scenario.expectation import (
 
 @dataclass(frozen=True)
 class Target:
-    """The listener under judgement: its sockets, and those that failed to become its own."""
+    """The listener under judgement: its sockets, and the binds that would have made more.
+
+    `role` is who should serve it, by the scenario; "" if the scenario does not say.
+    """
 
     context: Context
     subject: Subject
     sockets: tuple[KernelSocket, ...]
-    attempts: tuple[KernelSocket, ...]
+    failed: tuple[Call, ...]
+    role: str = ""
 
     def calls(self, name: str) -> list[Call]:
         """Return the successful bind or listen calls in time order."""
@@ -44,11 +48,7 @@ class Target:
     @property
     def standing(self) -> tuple[KernelSocket, ...]:
         """The sockets that accept connections or datagrams at the end."""
-        return tuple(
-            socket
-            for socket in self.sockets
-            if socket.is_live and (socket.listens or socket.type == "SOCK_DGRAM")
-        )
+        return tuple(socket for socket in self.sockets if socket.is_open_to_clients)
 
     @property
     def serving(self) -> list[Serving]:
@@ -69,6 +69,7 @@ def judge_listener(
     name = f"listener {selector.name}" if selector.name else str(selector)
     subject = Subject(name, ("expect", index), expectation.why or "")
     selection = select(selector, context.graph, context.trace.header.listeners)
+    context.named.update(id(socket) for socket in selection.sockets)
     if selection.problem:
         yield context.finding(
             subject.at("listener"),
@@ -78,8 +79,8 @@ def judge_listener(
             reason=selection.problem,
         )
         return
-    context.named.update(id(socket) for socket in selection.sockets)
-    target = Target(context, subject, selection.sockets, selection.attempts)
+    role = expectation.listened.by if expectation.listened else expectation.served_by or ""
+    target = Target(context, subject, selection.sockets, selection.failed, role)
     for word, judge in _ATOMS.items():
         value = getattr(expectation, word)
         if value is not None:
@@ -99,12 +100,7 @@ def _bound(target: Target, word: str, value: Bound) -> Iterator[Finding]:
 
 
 def _bind_failed(target: Target, word: str, value: BindFailed) -> Iterator[Finding]:
-    calls = [
-        call
-        for socket in target.attempts
-        for call in socket.failed_binds
-        if value.errno in (None, call.event.errno)
-    ]
+    calls = [call for call in target.failed if value.errno in (None, call.event.errno)]
     verb = f"bind failed with {value.errno}" if value.errno else "bind failed"
     yield target.context.judge_times(
         target.subject.at(word, "times"), verb, value.times, calls, from_events=True
@@ -135,7 +131,7 @@ def _judge_servers(target: Target, subject: Subject, verb: str, role: str) -> Fi
         role,
         threads,
         evidence=[entry.since.event for entry in serving],
-        certain=any(entry.certain for entry in serving),
+        certain=any(e.certain for e in serving if not matches_role(e.thread, role)),
         hint=hint,
     )
 
@@ -167,6 +163,17 @@ def _judge_via(target: Target, subject: Subject, via: str) -> Finding:
     context, serving, standing = target.context, target.serving, target.standing
     shape = shape_of(serving, standing)
     threads = {entry.thread for entry in serving}
+    seen = shape_in_words(serving, standing)
+    workers = sum(matches_role(thread, "workers") for thread in threads)
+    if workers and not target.role and workers != context.workers:
+        # Each way is one of reaching every worker, so one that reaches fewer is none of them.
+        # Where the scenario says who serves, that word tells who is missing.
+        shape = ""
+        seen += f" of {plural(context.workers, 'worker')}"
+    if workers and context.workers < 1:
+        return context.finding(
+            subject, Status.INCONCLUSIVE, f"served via {via}", seen, reason=UNKNOWN_WORKERS
+        )
     if shape == via or (shape == "dup" and via == "shared_fd" and len(threads) == 1):
         status = Status.INCONCLUSIVE if context.doubt else Status.PASS
     elif context.doubt and not _contradicts(target, via):
@@ -177,7 +184,7 @@ def _judge_via(target: Target, subject: Subject, via: str) -> Finding:
         subject,
         status,
         f"served via {via}",
-        shape_in_words(serving, standing),
+        seen,
         evidence=[call.event for call in target.calls("binds")]
         + [entry.since.event for entry in serving],
         hint=HINTS.get(shape, ""),
@@ -263,8 +270,18 @@ def _tally(
             continue
         members = groups[name]
         certain = sum(is_certain(name, member) for member in members)
-        wanted = wish_of(wish, target.context.workers)
+        wanted = target.context.wish(wish)
         path = (word, name) if isinstance(value, Tally) else (word,)
+        unobserved = target.context.by_listen and name in ("serving", "spare")
+        if wanted is None or unobserved:
+            yield target.context.finding(
+                target.subject.at(*path),
+                Status.INCONCLUSIVE,
+                f"a count of {noun}s ({name})",
+                f"{plural(len(members), noun)} ({name})",
+                reason="epoll was not observed" if unobserved else UNKNOWN_WORKERS,
+            )
+            continue
         yield target.context.finding(
             target.subject.at(*path),
             target.context.interval(certain, len(members)).compare(wanted),
@@ -328,7 +345,7 @@ def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Fin
         yield target.context.finding(subject, status, "calls in order", "no socket was bound")
     for socket in target.sockets:
         events = [call.event for call in socket.calls]
-        yield judge_order(target.context, subject, value, events)
+        yield judge_order(target.context, subject, value, events, of_socket=True)
 
 
 _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {

@@ -47,6 +47,8 @@ def judge_no_others(
 def _is_surely_other(context: Context, socket: KernelSocket) -> bool:
     """Whether no lost bind or getsockname could make this socket one that is named."""
     address = socket.address
+    if socket.protocol_name == "unknown":
+        return False
     return address is not None and not any(
         asked.port == 0 and asked.host == address.host
         for record in context.trace.header.listeners

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, Thread
-from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Finding, Status
 
@@ -67,7 +67,7 @@ def judge_threads(
             Status.INCONCLUSIVE,
             expected,
             seen,
-            reason="the number of workers that was asked for is not known",
+            reason=UNKNOWN_WORKERS,
         )
     status, note = _compare(context, role, threads, certain)
     if note:
@@ -101,6 +101,11 @@ def _compare(
         present = context.worker_threads
         if len(present) > context.workers or (len(present) != context.workers and not unproven):
             return Status.FAIL, f"{plural(len(present), 'worker thread')} exist"
+        if not unproven and len({thread.role for thread in present}) < len(present):
+            # Of two processes, or of one that counts wrong: not the N workers of one Envoy.
+            return Status.FAIL, "worker threads of the same name exist"
+        if not unproven and len({thread.pid for thread in present}) > 1:
+            return Status.FAIL, "the worker threads belong to several processes"
         missing = [thread for thread in present if thread not in threads]
         if missing and not unproven:
             return Status.FAIL, f"not {roles_in_words(missing)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envoyassert.addresses import Address, canonical_host
-from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.graph.model import Call, KernelSocket, SocketGraph
 from envoyassert.scenario.expectation import Selector
 from envoyassert.trace import ListenerRecord
 
@@ -16,13 +16,19 @@ class Selection:
 
     Args:
         sockets: kernel sockets that were bound to the listener's address.
-        attempts: sockets of which a bind to the listener's address failed.
+        failed: binds to the listener's address that failed.
         problem: why the selector cannot be resolved, or "".
     """
 
     sockets: tuple[KernelSocket, ...] = ()
-    attempts: tuple[KernelSocket, ...] = ()
+    failed: tuple[Call, ...] = ()
     problem: str = ""
+
+    @property
+    def members(self) -> set[int]:
+        """`id()` of every socket that was bound to the address, or failed to be."""
+        attempts = {id(call.descriptor.socket) for call in self.failed if call.descriptor}
+        return attempts | {id(socket) for socket in self.sockets}
 
 
 def select(
@@ -37,22 +43,21 @@ def select(
     key = selector.port or selector.path or f"@{selector.abstract}"
     candidates = graph.by_place.get(key, [])
     bound = [socket for socket in candidates if _fits(selector, socket, socket.address)]
-    attempts = [
-        socket
+    failed = [
+        (socket, call)
         for socket in candidates
-        if any(_fits(selector, socket, call.event.args["address"]) for call in socket.failed_binds)
-    ]
-    places = {(socket.protocol_name, str(socket.address)) for socket in bound}
-    places |= {
-        (socket.protocol_name, str(call.event.args["address"]))
-        for socket in attempts
         for call in socket.failed_binds
         if _fits(selector, socket, call.event.args["address"])
-    }
+    ]
+    places = {(socket.protocol_name, str(socket.address)) for socket in bound}
+    places |= {(socket.protocol_name, str(call.event.args["address"])) for socket, call in failed}
+    unknown = [s for s in (*bound, *(s for s, _ in failed)) if s.protocol_name == "unknown"]
+    if unknown and len({*bound, *(socket for socket, _ in failed)}) > 1:
+        return Selection(tuple(bound), problem=f"{selector}: a socket's protocol is not known")
     if len(places) > 1:
         found = ", ".join(sorted(f"{protocol} {address}" for protocol, address in places))
         return Selection(problem=f"{selector} is ambiguous: {found}; add address or protocol")
-    return Selection(tuple(bound), tuple(attempts))
+    return Selection(tuple(bound), tuple(call for _, call in failed))
 
 
 def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> bool:
@@ -94,12 +99,12 @@ def _by_name(
     if graph.gaps and twins > 1 and any(address.port == 0 for address in addresses):
         return Selection(problem="listeners on port 0 are told apart by order, and events are lost")
     sockets: list[KernelSocket] = []
-    attempts: list[KernelSocket] = []
+    failed: list[Call] = []
     for address in addresses:
-        bound, failed = sockets_of(record, address, graph, listeners)
+        bound, refused = sockets_of(record, address, graph, listeners)
         sockets += bound
-        attempts += failed
-    return Selection(tuple(sockets), tuple(attempts))
+        failed += refused
+    return Selection(tuple(sockets), tuple(failed))
 
 
 def sockets_of(
@@ -107,20 +112,21 @@ def sockets_of(
     address: Address,
     graph: SocketGraph,
     listeners: tuple[ListenerRecord, ...],
-) -> tuple[list[KernelSocket], list[KernelSocket]]:
-    """Return the sockets bound to one configured address, and those that failed to bind to it.
+) -> tuple[list[KernelSocket], list[Call]]:
+    """Return the sockets bound to one configured address, and the binds to it that failed.
 
     Where port 0 was asked for, the k-th listener with that address has the k-th socket that was
     bound to port 0, and all that were bound to the port which that one learned.
     """
     mine = [s for s in graph.candidates if _same_protocol(record, s)]
-    attempts = [
-        socket
+    failed = [
+        call
         for socket in mine
-        if any(call.event.args["address"] == address for call in socket.failed_binds)
+        for call in socket.failed_binds
+        if call.event.args["address"] == address
     ]
     if address.port != 0:
-        return [s for s in mine if address in (s.address, s.requested)], attempts
+        return [s for s in mine if address in (s.address, s.requested)], failed
     roots = [socket for socket in mine if socket.requested == address]
     rank = 0
     for other in listeners:
@@ -129,9 +135,9 @@ def sockets_of(
         rank += other.protocol == record.protocol and address in other.addresses
     rank += sum(a == address for a in record.addresses[: record.addresses.index(address)])
     if rank >= len(roots):
-        return [], attempts
+        return [], failed
     learned = roots[rank].address
-    return [s for s in mine if s is roots[rank] or s.requested == learned], attempts
+    return [s for s in mine if s is roots[rank] or s.requested == learned], failed
 
 
 def _same_protocol(record: ListenerRecord, socket: KernelSocket) -> bool:

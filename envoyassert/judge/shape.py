@@ -41,13 +41,13 @@ def serving_of(sockets: tuple[KernelSocket, ...], by_listen: bool) -> list[Servi
                 for call in socket.listens
                 if call.descriptor is not None
             ]
-        elif socket.listens or socket.type == "SOCK_DGRAM":
+        elif socket.is_open_to_clients:
             for registration in socket.live_registrations():
                 descriptor = registration.descriptor
                 certain = registration.certain and descriptor.tainted_ns is None
                 found += [
                     Serving(thread, descriptor, registration.added, certain)
-                    for thread in registration.epoll.waiters
+                    for thread in registration.wakes
                 ]
     return found
 
@@ -59,7 +59,8 @@ def reuse_port_before_bind(socket: KernelSocket) -> bool:
         for option in socket.options
         if option.name == "SO_REUSEPORT" and option.phase == "before_bind"
     ]
-    return bool(values) and values[-1] == 1
+    # sock_setsockopt() of Linux takes any number but 0 for on.
+    return bool(values) and bool(values[-1])
 
 
 def _root(descriptor: Descriptor) -> Descriptor:

@@ -35,6 +35,8 @@ def disagreements(witness: Witness, graph: SocketGraph) -> list[str]:
     for key, entry in theirs.items():
         if entry.listening and key not in ours:
             found.append(f"descriptor {key[1]} listens on {entry.address}, unknown to the trace")
+    if ours and not theirs and len(graph.processes) == 1:
+        found.append("the kernel shows no socket at all")
     found += _identities(ours, theirs)
     found += _registrations(witness, graph, ours)
     return found
@@ -50,9 +52,10 @@ def _compare(socket: KernelSocket, entry: WitnessSocket) -> list[str]:
     found = []
     # accept(2) on MPTCP and unbound ports are the kernel's affair; only plain facts are compared.
     known = socket.address if socket.address is None or socket.address.port != 0 else None
-    if known is not None and entry.address not in (None, known):
+    if known is not None and entry.address != known:
         found.append(f"descriptor {entry.fd} is bound to {entry.address}, the trace says {known}")
-    if entry.listening is not None and entry.listening != bool(socket.listens):
+    listens = bool(socket.listens) and socket.stopped_ns is None
+    if entry.listening is not None and entry.listening != listens:
         state = "listens" if entry.listening else "does not listen"
         found.append(f"descriptor {entry.fd} {state}, against the trace")
     is_ip = socket.family in ("AF_INET", "AF_INET6")

@@ -9,40 +9,42 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
 from envoyassert.launch import release
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
+from envoyassert.launch.creation import (
+    RUNDIR,
+    ask_version,
+    choose_cleanup,
+    new_container,
+    remove_by_name,
+)
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect_client, engine_errors
 from envoyassert.launch.image import ResolvedImage, resolve_image
 from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
-from envoyassert.launch.labels import LABEL_RUN, label_owner, owner_labels
 from envoyassert.launch.namespace import NamespaceThread, joined_namespace
-from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
-from envoyassert.launch.running import NamespacedEnvoy, command_line
-from envoyassert.launch.version import parse_version, recall, remember
+from envoyassert.launch.rundir import create_rundir, remove_rundir
+from envoyassert.launch.running import NamespacedEnvoy
+from envoyassert.launch.version import recall
 from envoyassert.trace import EnvoyIdentity
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
-    from testcontainers.core.container import DockerContainer
     from typing_extensions import Self
 
     from envoyassert.launch.source import EnvoySource
 
 T = TypeVar("T")
 
-#: `${rundir}` in a container: a directory of the container's own, writable by every user.
-RUNDIR = "/envoyassert"
 #: How long after the end of a process the engine may take to say how it ended.
 _ENGINE_DEADLINE_S = 30
 _RESEND_S = 0.25
@@ -118,10 +120,10 @@ class DockerLauncher:
             )
         if self._client is None:
             self._client = connect_client()
-            _choose_cleanup(self._client)
+            choose_cleanup(self._client)
         with engine_errors("give an image"):
             image = resolve_image(self._client, source)
-            version = image.version or recall(image.image_id) or _ask_version(self._client, image)
+            version = image.version or recall(image.image_id) or ask_version(self._client, image)
         identity = EnvoyIdentity(version, image.build_id, image.source, image.digest)
         self._prepared[source] = image, identity
         return image, identity
@@ -143,7 +145,7 @@ class DockerEnvoy(NamespacedEnvoy):
         staging = create_rundir()
         try:
             with engine_errors("start Envoy"):
-                self._docker = _new_container(spec, image, staging)
+                self._docker = new_container(spec, image, staging)
                 try:
                     self._start()
                 except BaseException:
@@ -268,7 +270,7 @@ class DockerEnvoy(NamespacedEnvoy):
         with contextlib.ExitStack() as stack:
             stack.callback(self._close_descriptors)
             stack.callback(self._docker.get_docker_client().client.close)
-            stack.callback(_remove_by_name, self._docker)
+            stack.callback(remove_by_name, self._docker)
 
     def _close_descriptors(self) -> None:
         if self._namespace is not None:
@@ -284,73 +286,6 @@ class DockerEnvoy(NamespacedEnvoy):
             return self._kept_log
         with engine_errors("give back Envoy's log"):
             return self._container().logs().decode("utf-8", "replace")
-
-
-def entry_command(entrypoint: tuple[str, ...]) -> tuple[list[str] | None, list[str]]:
-    """Return (entry point to set or None, words before Envoy's arguments) for an image.
-
-    Args:
-        entrypoint: the image's own entry point. That of the official image is a script which
-            expects `envoy` as its first argument and gives up root; one that is Envoy itself
-            takes the arguments; any other is replaced.
-    """
-    program = Path(entrypoint[-1]).name if entrypoint else ""
-    if program == "envoy":
-        return None, []
-    if program in ("docker-entrypoint.sh", ""):
-        return None, ["envoy"]
-    return ["envoy"], []
-
-
-def _new_container(spec: LaunchSpec, image: ResolvedImage, staging: Path) -> DockerContainer:
-    """Describe the container; nothing exists at the engine yet."""
-    from docker.types import LogConfig
-    from testcontainers.core.container import DockerContainer
-
-    # Copied as a directory, so that it exists, with this mode, in an image that holds nothing.
-    directory = staging / RUNDIR.lstrip("/")
-    directory.mkdir()
-    write_files(directory, {**spec.files, "envoy.yaml": spec.config_yaml})
-    for path in (directory, *directory.rglob("*")):
-        path.chmod(0o777 if path.is_dir() else 0o666)
-    entrypoint, words = entry_command(image.entrypoint)
-    arguments = command_line(spec, f"{RUNDIR}/envoy.yaml", f"{RUNDIR}/admin.address")
-    container = DockerContainer(image.name)
-    # The very image that was resolved, whatever prefix or tag says by now.
-    container.image = image.image_id
-    container.with_name(f"envoyassert-{secrets.token_hex(6)}")
-    container.with_command([*words, *arguments])
-    container.with_envs(**spec.env)
-    container.with_copy_into_container(directory, "/")
-    options: dict[str, Any] = {
-        "labels": owner_labels(next(iter(spec.env.values()), "")),
-        "network": "none",
-        "working_dir": RUNDIR,
-        # The log is read back: the engine's default driver may not allow that.
-        "log_config": LogConfig(type=LogConfig.types.JSON),
-    }
-    if Path("/proc/sys/net/ipv6").exists():
-        # Docker turns IPv6 off in a namespace without an IPv6 network, on the loopback as well.
-        options["sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
-    if entrypoint is not None:
-        options["entrypoint"] = entrypoint
-    return container.with_kwargs(**options)
-
-
-def _remove_by_name(container: DockerContainer) -> None:
-    """Remove a container and its volumes, also one whose creation was interrupted."""
-    from docker.errors import APIError, NotFound
-
-    client = container.get_docker_client().client
-    name = container._name  # noqa: SLF001 - set by with_name, which has no counterpart
-    try:
-        client.containers.get(str(name)).remove(force=True, v=True)
-    except NotFound:
-        return
-    except APIError as error:
-        # 409: somebody else is removing it.
-        if error.status_code != 409:
-            raise
 
 
 def _wait_until_ended(container: Container) -> None:
@@ -374,60 +309,3 @@ def _is_container(pid: int, container_id: str) -> bool:
         return False
     # Cgroups are named after the container, or else its host name is.
     return container_id in cgroups or f"HOSTNAME={container_id[:12]}".encode() in environment
-
-
-def _choose_cleanup(client: DockerClient) -> None:
-    """Keep testcontainers from starting its own cleaner where its image is not at hand.
-
-    Containers carry their owner in labels and are swept by the next run, cleaner or not.
-    """
-    from docker.errors import APIError
-    from testcontainers.core.config import testcontainers_config
-
-    if testcontainers_config.hub_image_name_prefix:
-        testcontainers_config.ryuk_disabled = True
-    elif not testcontainers_config.ryuk_disabled:
-        try:
-            client.images.get(testcontainers_config.ryuk_image)
-        except APIError:  # ImageNotFound is one
-            testcontainers_config.ryuk_disabled = True
-
-
-def _ask_version(client: DockerClient, image: ResolvedImage) -> str:
-    """Run `envoy --version` in a container; the answer is remembered by the image's id."""
-    from docker.errors import APIError, ContainerError
-
-    entrypoint, words = entry_command(image.entrypoint)
-    try:
-        printed = client.containers.run(
-            image.image_id,
-            [*words, "--version"],
-            entrypoint=entrypoint,
-            labels=owner_labels(""),
-            network="none",
-            remove=True,
-        )
-    except (APIError, ContainerError):
-        return ""
-    version = parse_version(bytes(printed).decode("utf-8", "replace"))
-    remember(image.image_id, version)
-    return version
-
-
-def sweep_containers(client: DockerClient) -> list[str]:
-    """Remove containers whose owner has died, with their volumes; return their names."""
-    from docker.errors import APIError
-
-    removed = []
-    # Without `ignore_removed` the SDK fails on what another sweep removes meanwhile.
-    for container in client.containers.list(
-        all=True, filters={"label": LABEL_RUN}, ignore_removed=True
-    ):
-        owner = label_owner(container.labels)
-        if owner is None or not owner.is_dead():
-            continue
-        # Gone or going already: another sweep was faster.
-        with contextlib.suppress(APIError):
-            container.remove(force=True, v=True)
-            removed.append(str(container.name))
-    return removed

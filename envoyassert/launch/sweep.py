@@ -6,13 +6,17 @@ import contextlib
 import json
 import os
 import urllib.parse
+from typing import TYPE_CHECKING
 
 from envoyassert.addresses import Address
 from envoyassert.errors import DockerUnavailableError
 from envoyassert.launch.admin import connect_admin, request
 from envoyassert.launch.engine import SOCKET
-from envoyassert.launch.labels import LABEL_RUN
+from envoyassert.launch.labels import LABEL_RUN, label_owner
 from envoyassert.launch.rundir import sweep_rundirs
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 #: An engine that does not answer within this keeps no session waiting.
 _ANSWER_S = 5.0
@@ -28,7 +32,6 @@ def sweep() -> list[str]:
     """
     removed = sweep_rundirs()
     if _has_labelled_containers():
-        from envoyassert.launch.container import sweep_containers
         from envoyassert.launch.engine import connect, engine_errors
 
         with (
@@ -36,7 +39,7 @@ def sweep() -> list[str]:
             connect() as client,
             engine_errors("list containers"),
         ):
-            removed += sweep_containers(client)
+            removed += _sweep_containers(client)
     return removed
 
 
@@ -53,3 +56,22 @@ def _has_labelled_containers() -> bool:
     except OSError:
         return False
     return status == 200 and body.strip() != "[]"
+
+
+def _sweep_containers(client: DockerClient) -> list[str]:
+    """Remove containers whose owner has died, with their volumes; return their names."""
+    from docker.errors import APIError
+
+    removed = []
+    # Without `ignore_removed` the SDK fails on what another sweep removes meanwhile.
+    for container in client.containers.list(
+        all=True, filters={"label": LABEL_RUN}, ignore_removed=True
+    ):
+        owner = label_owner(container.labels)
+        if owner is None or not owner.is_dead():
+            continue
+        # Gone or going already: another sweep was faster.
+        with contextlib.suppress(APIError):
+            container.remove(force=True, v=True)
+            removed.append(str(container.name))
+    return removed

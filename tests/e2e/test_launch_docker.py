@@ -15,7 +15,8 @@ from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.launch.base import STOP_DEADLINE_S
 from envoyassert.launch.choose import choose_launcher, validate_config
-from envoyassert.launch.container import RUNDIR, DockerLauncher
+from envoyassert.launch.container import DockerLauncher
+from envoyassert.launch.creation import RUNDIR
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
 from envoyassert.launch.image import BUILT, build_image, resolve_image

@@ -6,7 +6,7 @@ import pytest
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
 from envoyassert.launch.choose import choose_launcher
-from envoyassert.launch.container import entry_command
+from envoyassert.launch.creation import entry_command
 from envoyassert.launch.engine import foreign_engine, refuse_remote_address
 from envoyassert.launch.kernel import Owner
 from envoyassert.launch.labels import label_owner, owner_labels

@@ -1,0 +1,127 @@
+"""Describe, create and remove Envoy's containers, with testcontainers and the Docker SDK."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from envoyassert.launch.labels import owner_labels
+from envoyassert.launch.rundir import write_files
+from envoyassert.launch.running import command_line
+from envoyassert.launch.version import parse_version, remember
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from testcontainers.core.container import DockerContainer
+
+    from envoyassert.launch.base import LaunchSpec
+    from envoyassert.launch.image import ResolvedImage
+
+#: `${rundir}` in a container: a directory of the container's own, writable by every user.
+RUNDIR = "/envoyassert"
+
+
+def entry_command(entrypoint: tuple[str, ...]) -> tuple[list[str] | None, list[str]]:
+    """Return (entry point to set or None, words before Envoy's arguments) for an image.
+
+    Args:
+        entrypoint: the image's own entry point. That of the official image is a script which
+            expects `envoy` as its first argument and gives up root; one that is Envoy itself
+            takes the arguments; any other is replaced.
+    """
+    program = Path(entrypoint[-1]).name if entrypoint else ""
+    if program == "envoy":
+        return None, []
+    if program in ("docker-entrypoint.sh", ""):
+        return None, ["envoy"]
+    return ["envoy"], []
+
+
+def new_container(spec: LaunchSpec, image: ResolvedImage, staging: Path) -> DockerContainer:
+    """Describe the container; nothing exists at the engine yet."""
+    from docker.types import LogConfig
+    from testcontainers.core.container import DockerContainer
+
+    # Copied as a directory, so that it exists, with this mode, in an image that holds nothing.
+    directory = staging / RUNDIR.lstrip("/")
+    directory.mkdir()
+    write_files(directory, {**spec.files, "envoy.yaml": spec.config_yaml})
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    entrypoint, words = entry_command(image.entrypoint)
+    arguments = command_line(spec, f"{RUNDIR}/envoy.yaml", f"{RUNDIR}/admin.address")
+    container = DockerContainer(image.name)
+    # The very image that was resolved, whatever prefix or tag says by now.
+    container.image = image.image_id
+    container.with_name(f"envoyassert-{secrets.token_hex(6)}")
+    container.with_command([*words, *arguments])
+    container.with_envs(**spec.env)
+    container.with_copy_into_container(directory, "/")
+    options: dict[str, Any] = {
+        "labels": owner_labels(next(iter(spec.env.values()), "")),
+        "network": "none",
+        "working_dir": RUNDIR,
+        # The log is read back: the engine's default driver may not allow that.
+        "log_config": LogConfig(type=LogConfig.types.JSON),
+    }
+    if Path("/proc/sys/net/ipv6").exists():
+        # Docker turns IPv6 off in a namespace without an IPv6 network, on the loopback as well.
+        options["sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
+    if entrypoint is not None:
+        options["entrypoint"] = entrypoint
+    return container.with_kwargs(**options)
+
+
+def remove_by_name(container: DockerContainer) -> None:
+    """Remove a container and its volumes, also one whose creation was interrupted."""
+    from docker.errors import APIError, NotFound
+
+    client = container.get_docker_client().client
+    name = container._name  # noqa: SLF001 - set by with_name, which has no counterpart
+    try:
+        client.containers.get(str(name)).remove(force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        # 409: somebody else is removing it.
+        if error.status_code != 409:
+            raise
+
+
+def choose_cleanup(client: DockerClient) -> None:
+    """Keep testcontainers from starting its own cleaner where its image is not at hand.
+
+    Containers carry their owner in labels and are swept by the next run, cleaner or not.
+    """
+    from docker.errors import APIError
+    from testcontainers.core.config import testcontainers_config
+
+    if testcontainers_config.hub_image_name_prefix:
+        testcontainers_config.ryuk_disabled = True
+    elif not testcontainers_config.ryuk_disabled:
+        try:
+            client.images.get(testcontainers_config.ryuk_image)
+        except APIError:  # ImageNotFound is one
+            testcontainers_config.ryuk_disabled = True
+
+
+def ask_version(client: DockerClient, image: ResolvedImage) -> str:
+    """Run `envoy --version` in a container; the answer is remembered by the image's id."""
+    from docker.errors import APIError, ContainerError
+
+    entrypoint, words = entry_command(image.entrypoint)
+    try:
+        printed = client.containers.run(
+            image.image_id,
+            [*words, "--version"],
+            entrypoint=entrypoint,
+            labels=owner_labels(""),
+            network="none",
+            remove=True,
+        )
+    except (APIError, ContainerError):
+        return ""
+    version = parse_version(bytes(printed).decode("utf-8", "replace"))
+    remember(image.image_id, version)
+    return version

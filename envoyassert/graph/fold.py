@@ -327,12 +327,13 @@ class _Folder:
             self._other(event, call, socket)
 
     def _bind(self, event: Event, call: Call, socket: KernelSocket) -> None:
+        address = event.args["address"]
+        if address is None and event.errno != "EFAULT":
+            self.graph.inconsistencies.append("the address of a bind could not be read")
         if not succeeded(event):
             socket.failed_binds.append(call)
             return
-        address = event.args["address"]
         if address is None:
-            self.graph.inconsistencies.append("the address of a bind could not be read")
             return
         if socket.binds and call.descriptor is not None:
             # Only an unbound socket can be bound: between the two its number was given out anew.

@@ -61,9 +61,18 @@ def judge_never(context: Context, index: int, expectation: NeverExpectation) -> 
 
 
 def _possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> Interval:
-    """Return how many events may truly match, given those that were found."""
+    """Return how many events may truly match, given those that were found.
+
+    An argument that could not be read may be any.
+    """
     sure = [event for event in found if _is_sure(context, pattern, event)]
-    return context.interval(len(sure), len(found))
+    names = set(pattern.calls)
+    unread = sum(
+        event.fault and any(event.args.get(name, "") is None for name in pattern.args)
+        for event in (context.trace.events if pattern.args else ())
+        if event.call in names
+    )
+    return context.interval(len(sure), len(found) + unread)
 
 
 def _is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
@@ -201,6 +210,8 @@ def matching(
 
 def admin_traffic(context: Context) -> set[int]:
     """Return `id()` of the admin's listening sockets and of the connections accepted on them."""
+    if context.admin_traffic is not None:
+        return context.admin_traffic
     header = context.trace.header
     admin = [
         socket
@@ -211,6 +222,7 @@ def admin_traffic(context: Context) -> set[int]:
     ]
     hidden = {id(socket) for socket in admin}
     hidden |= {id(s) for s in context.graph.sockets if id(s.accepted_from) in hidden}
+    context.admin_traffic = hidden
     return hidden
 
 

@@ -44,6 +44,8 @@ class Context:
         doubt: why the trace as a whole proves no absence, "" if it does.
         untrusted: why nothing derived from the graph can be trusted, "" if it can.
         unobserved: which channel was not observed, so that nothing can be said at all, or "".
+        named: `id()` of the sockets that expectations named so far.
+        admin_traffic: what `calls.admin_traffic` found, once it was asked for.
         by_listen: whether serving is judged by listen() since epoll was not observed.
     """
 
@@ -55,6 +57,7 @@ class Context:
     unobserved: str = ""
     by_listen: bool = False
     named: set[int] = field(default_factory=set)
+    admin_traffic: set[int] | None = None
 
     @cached_property
     def calls_by_event(self) -> dict[int, Call]:

@@ -252,6 +252,24 @@ def test_mask_that_could_not_be_read_leaves_the_verdict_open() -> None:
     assert status(trace, SERVED) is INCONCLUSIVE
 
 
+@pytest.mark.parametrize("ret", [0, -98])
+def test_address_that_could_not_be_read_may_be_any(ret: int) -> None:
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main)
+    trace.call(trace.main, "bind", ret, fd=fd, address=None).fault = True
+    assert status(trace, {**PORT, "bound": {"times": 0}}) is INCONCLUSIVE
+    assert status(trace, {**PORT, "bind_failed": {"times": 0}}) is INCONCLUSIVE
+
+
+def test_argument_that_could_not_be_read_may_be_any() -> None:
+    trace = TraceBuilder(1)
+    item = {"never": {"call": "unlink", "args": {"path": "/run/envoy.sock"}}}
+    trace.call(trace.main, "unlink", 0, path="/run/other")
+    assert status(trace, item) is PASS
+    trace.call(trace.main, "unlink", 0, path=None).fault = True
+    assert status(trace, item) is INCONCLUSIVE
+
+
 # calls that failed, or went elsewhere
 
 
@@ -401,7 +419,14 @@ def test_stranger_that_is_doubted_is_not_made_certain_by_others_that_are_not() -
     trace._fd -= 1
     trace.socket(trace.main)
     trace.epoll_add(trace.main, stranger)
-    trace.reuse_port_listener(PLACE)
+    # A worker whose epoll, descriptor and registration are all younger than the loss.
+    trace.call(trace.main, "epoll_create1", 70, flags=0)
+    trace.call(trace.worker(0), "epoll_wait", None, epfd=70)
+    fd = trace.socket(trace.main)
+    trace.bind(trace.main, fd, PLACE)
+    trace.listen(trace.main, fd)
+    added = {"op": "EPOLL_CTL_ADD", "fd": fd, "events": ["EPOLLIN"]}
+    trace.call(trace.worker(0), "epoll_ctl", 0, epfd=70, **added)
     assert status(trace, SERVED) is PASS
     assert status(trace.build((lost, lost + 1)), SERVED) is INCONCLUSIVE
 
@@ -434,6 +459,14 @@ def test_two_different_descriptors_on_their_way_leave_the_verdict_open() -> None
         trace.call(trace.main, "sendmsg", 1, fd=7, fds=[fd], truncated=False)
     by_child(trace, child, "recvmsg", 1, fd=8, fds=[60], truncated=False)
     assert status(trace, SERVED) is INCONCLUSIVE
+
+
+def test_socket_from_outside_the_trace_leaves_the_closed_world_open() -> None:
+    trace, _ = reuse_port()
+    named = {**PORT, "bound": {"by": "main"}}
+    assert status(trace, named, {"no_others": True}) is PASS
+    trace.call(trace.main, "recvmsg", 1, fd=8, fds=[60], truncated=False)
+    assert status(trace, named, {"no_others": True}) is INCONCLUSIVE
 
 
 # imported logs

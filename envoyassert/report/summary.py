@@ -43,7 +43,9 @@ class RunRecord:
 def summary_lines(records: Iterable[RunRecord]) -> list[str]:
     """Return the count of executed runs, the axes they cover, and why others were skipped.
 
-    `48 runs executed: 48 passed (12 scenarios × 2 Envoys × 2 launchers × 1 concurrency)`
+    `48 runs executed: 48 passed (9 scenarios, 2 Envoys, 2 launchers, 1 concurrency)`
+
+    The axes need not multiply to the number of runs: a scenario may have further ones of its own.
     """
     records = list(records)
     executed = [record for record in records if record.outcome in _EXECUTED]
@@ -59,7 +61,7 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
             (len({record.launcher for record in executed}), "launcher", ""),
             (len({record.concurrency for record in executed}), "concurrency", "concurrencies"),
         )
-        line += f" ({' × '.join(count(*axis) for axis in axes)})"
+        line += f" ({', '.join(count(*axis) for axis in axes)})"
     reasons = Counter(record.reason for record in records if record.outcome == SKIPPED)
     return [line, *(f"  {times} skipped: {reason}" for reason, times in reasons.most_common())]
 

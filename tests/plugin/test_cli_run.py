@@ -93,7 +93,7 @@ def test_envoys_and_launchers_multiply_the_runs(write_scenario, run):
         "--envoy", "1.36.4", "--envoy", "1.40.0", "--launcher", "docker", "--launcher", "process"
     )
     result.stdout.fnmatch_lines(
-        ["4 runs executed: 4 passed (1 scenario × 2 Envoys × 2 launchers × 1 concurrency)"]
+        ["4 runs executed: 4 passed (1 scenario, 2 Envoys, 2 launchers, 1 concurrency)"]
     )
 
 

@@ -52,7 +52,7 @@ def test_launchers_and_envoys_given_make_an_item_each_and_show_in_ids(write_scen
     result.stdout.fnmatch_lines(
         [
             "envoyassert: launcher docker, process; Envoy 1.36.4, 1.40.0",
-            "4 runs executed: 4 passed (1 scenario × 2 Envoys × 2 launchers × 1 concurrency)",
+            "4 runs executed: 4 passed (1 scenario, 2 Envoys, 2 launchers, 1 concurrency)",
         ]
     )
 

@@ -34,7 +34,7 @@ def test_pass_is_counted_with_its_axes(write_scenario, fake_envoy):
             "one.envoyassert.yaml::one[[]concurrency=1] PASSED*",
             "one.envoyassert.yaml::one[[]concurrency=2] PASSED*",
             "one.envoyassert.yaml::one[[]concurrency=4] PASSED*",
-            "3 runs executed: 3 passed (1 scenario × 1 Envoy × 1 launcher × 3 concurrencies)",
+            "3 runs executed: 3 passed (1 scenario, 1 Envoy, 1 launcher, 3 concurrencies)",
         ]
     )
 
@@ -157,7 +157,7 @@ def test_session_with_xdist_counts_runs_in_the_controller(write_scenario, fake_e
     result.stdout.fnmatch_lines(
         [
             "FAIL two: port 15006 bound.times: *",
-            "4 runs executed: 3 passed, 1 failed (2 scenarios × 1 Envoy × 1 launcher × 3 conc*",
+            "4 runs executed: 3 passed, 1 failed (2 scenarios, 1 Envoy, 1 launcher, 3 conc*",
             "FAILED two.envoyassert.yaml::two*",
         ]
     )

@@ -16,7 +16,7 @@ def test_summary_counts_runs_and_the_axes_they_cover():
         for c in ("1", "2", "4")
     ]
     assert summary_lines(records) == [
-        "36 runs executed: 36 passed (3 scenarios × 2 Envoys × 2 launchers × 3 concurrencies)"
+        "36 runs executed: 36 passed (3 scenarios, 2 Envoys, 2 launchers, 3 concurrencies)"
     ]
 
 
@@ -33,7 +33,7 @@ def test_summary_tells_skips_and_errors_apart_from_executed_runs():
     first, *reasons = summary_lines(records)
     assert first == (
         "3 runs executed: 1 passed, 1 failed, 1 inconclusive, 1 error, 3 skipped "
-        "(3 scenarios × 1 Envoy × 1 launcher × 1 concurrency)"
+        "(3 scenarios, 1 Envoy, 1 launcher, 1 concurrency)"
     )
     assert reasons == [
         "  2 skipped: no root",

@@ -13,7 +13,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
@@ -102,12 +101,7 @@ class DockerLauncher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _image(self, source: EnvoySource) -> tuple[ResolvedImage, EnvoyIdentity]:

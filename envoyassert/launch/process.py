@@ -20,7 +20,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import LaunchError, MachineError
@@ -125,12 +124,7 @@ class ProcessLauncher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _executable(self, source: EnvoySource) -> tuple[Path, EnvoyIdentity]:

@@ -6,7 +6,8 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
-from types import TracebackType
+
+from typing_extensions import Self
 
 from envoyassert.events import Event
 from envoyassert.probe.machine import require
@@ -114,15 +115,10 @@ class Arm:
         """Stop watching; processes of the run may live on. May be called more than once."""
         self._runs.remove(self._serial)
 
-    def __enter__(self) -> Arm:  # noqa: PYI034 - typing.Self is newer than Python 3.10
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.disarm()
 
 
@@ -161,13 +157,8 @@ class Probe:
         """Detach and unload the probe. May be called more than once."""
         self._runs.close()
 
-    def __enter__(self) -> Probe:  # noqa: PYI034 - typing.Self is newer than Python 3.10
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()

@@ -33,6 +33,7 @@ _SOCKET_CALLS = frozenset(
 )
 _FILE_CALLS = frozenset({"unlink", "unlinkat", "chmod", "fchmod", "fchmodat"})
 _TRIPWIRES = frozenset({"io_uring_setup", "pidfd_getfd"})
+_CLONE_NEWNET = 0x40000000
 _NOT_A_SOCKET = frozenset({"EBADF", "ENOTSOCK"})
 
 
@@ -60,6 +61,13 @@ def fold(trace: Trace) -> SocketGraph:
     return folder.finish()
 
 
+def _enters_namespace(event: Event) -> bool:
+    """Whether a thread went into another network namespace; setns(2) takes 0 for any kind."""
+    if event.call == "setns":
+        return succeeded(event) and event.args["nstype"] in (0, _CLONE_NEWNET)
+    return event.call == "unshare" and succeeded(event) and event.args["flags"] & _CLONE_NEWNET > 0
+
+
 class _Folder:
     """State of one fold: the graph, and the descriptor tables of its processes."""
 
@@ -84,7 +92,7 @@ class _Folder:
             self._on_socket_call(event, thread)
         elif event.call in _FILE_CALLS:
             self.graph.file_calls.append(event)
-        elif event.call in _TRIPWIRES:
+        elif event.call in _TRIPWIRES or _enters_namespace(event):
             self.graph.tripwires.append(event)
 
     def finish(self) -> SocketGraph:

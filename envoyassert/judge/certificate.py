@@ -105,11 +105,19 @@ def _channels(trace: Trace, assume: tuple[str, ...]) -> Check:
 
 def _tripwires(graph: SocketGraph) -> Check:
     if not graph.tripwires:
-        return Check("no hidden path", True, "no io_uring, no pidfd_getfd")
-    names = sorted({event.call for event in graph.tripwires})
-    return Check(
-        "no hidden path", False, f"{', '.join(names)} can act on sockets where no probe looks"
-    )
+        return Check("no hidden path", True, "no io_uring, no pidfd_getfd, one network namespace")
+    names = {event.call for event in graph.tripwires}
+    moved = names & {"setns", "unshare"}
+    hidden = names - moved
+    reasons = []
+    if hidden:
+        reasons.append(f"{', '.join(sorted(hidden))} can act on sockets where no probe looks")
+    if moved:
+        reasons.append(
+            f"{', '.join(sorted(moved))} changed the network namespace, and equal addresses in "
+            "several namespaces are not told apart"
+        )
+    return Check("no hidden path", False, "; ".join(reasons))
 
 
 def _consistent(graph: SocketGraph) -> Check:

@@ -146,3 +146,16 @@ def test_tripwire_leaves_nothing_of_the_graph_trusted() -> None:
     assert status(source.build(), RIGHT) is Status.INCONCLUSIVE
     assert status(source.build(), [{**LISTENER, "sockets": 2}]) is Status.INCONCLUSIVE
     assert status(source.build(), [{"never": {"call": "bind"}}]) is Status.FAIL
+
+
+def test_other_network_namespace_leaves_nothing_of_the_graph_trusted() -> None:
+    for call, args, verdict in [
+        ("setns", {"fd": 9, "nstype": 0}, Status.INCONCLUSIVE),
+        ("setns", {"fd": 9, "nstype": 0x40000000}, Status.INCONCLUSIVE),
+        ("setns", {"fd": 9, "nstype": 0x20000}, Status.PASS),
+        ("unshare", {"flags": 0x40000000}, Status.INCONCLUSIVE),
+        ("unshare", {"flags": 0x200}, Status.PASS),
+    ]:
+        source = builder()
+        source.call(source.main, call, 0, **args)
+        assert status(source.build(), RIGHT) is verdict, (call, args)

@@ -230,14 +230,15 @@ def machine() -> Iterator[None]:
     """
     before = {name: current() for name, current in LISTS.items()}
     yield
-    for name, current in LISTS.items():
-        left = current() - before[name]
+    left = {name: current() - before[name] for name, current in LISTS.items()}
 
-        def gone(left: set = left, current: Callable[[], set] = current) -> bool:
-            left &= current()
-            return not left
+    def nothing_is_left() -> bool:
+        for name, current in LISTS.items():
+            left[name] &= current()
+        return not any(left.values())
 
-        assert wait_until(gone, DEADLINE_S), f"{name}: {left}"
+    wait_until(nothing_is_left, DEADLINE_S)
+    assert left == {name: set() for name in LISTS}
 
 
 def assert_nothing_left_of(session: Session, run_root: Path) -> None:

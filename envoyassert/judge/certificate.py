@@ -49,7 +49,7 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
             _received(trace, graph, live),
             _skipped(trace, live),
             _channels(trace, assume),
-            _tripwires(graph),
+            _tripwires(graph, live),
             _consistent(graph),
             _witness(trace, graph),
         )
@@ -103,7 +103,9 @@ def _channels(trace: Trace, assume: tuple[str, ...]) -> Check:
     return Check(name, True, "every channel observed")
 
 
-def _tripwires(graph: SocketGraph) -> Check:
+def _tripwires(graph: SocketGraph, live: bool) -> Check:
+    if not live and not graph.tripwires:
+        return Check("no hidden path", None, "not watched")
     if not graph.tripwires:
         return Check("no hidden path", True, "no io_uring, no pidfd_getfd, one network namespace")
     names = {event.call for event in graph.tripwires}

@@ -43,7 +43,7 @@ static __always_inline struct ea_counters *ea_counters_of(u32 run)
 	return counters.lookup(&slot);
 }
 
-/* Count a fact that could not be recorded at all. */
+/* Count a process that could not be marked: nothing of it will be recorded. */
 static __always_inline void ea_lose(u32 run)
 {
 	struct ea_counters *count = ea_counters_of(run);
@@ -51,6 +51,7 @@ static __always_inline void ea_lose(u32 run)
 	if (count) {
 		count->emitted++;
 		count->dropped++;
+		count->unmarked++;
 	}
 }
 

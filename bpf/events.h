@@ -115,7 +115,8 @@ struct ea_draft {
 /* One per run and CPU, read by user space. */
 struct ea_counters {
 	u64 emitted;       /* records that were to be written */
-	u64 dropped;       /* of these: the ring was full, or a map that the record depends on */
+	u64 dropped;       /* of these: lost, for one of the causes below or a full ring */
+	u64 unmarked;      /* of the dropped: a process could not be marked, the map was full */
 	u64 marked;        /* execs that carried the run id */
 	u64 registrations; /* successful EPOLL_CTL_ADD */
 };

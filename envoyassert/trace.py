@@ -93,12 +93,14 @@ class CpuCounters:
     Args:
         cpu: the CPU's number.
         emitted: records that the probe wanted to write (each took the next sequence number).
-        dropped: of these, records that found the ring full.
+        dropped: of these, records that were lost: they found the ring full, or as below.
+        unmarked: of the dropped, processes that could not be marked because a map was full.
     """
 
     cpu: int
     emitted: int
     dropped: int
+    unmarked: int = 0
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class Counters(ctypes.Structure):
     _fields_ = (
         ("emitted", ctypes.c_uint64),
         ("dropped", ctypes.c_uint64),
+        ("unmarked", ctypes.c_uint64),
         ("marked", ctypes.c_uint64),
         ("registrations", ctypes.c_uint64),
     )

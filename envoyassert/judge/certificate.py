@@ -73,7 +73,11 @@ def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
     emitted = sum(counters.emitted for counters in trace.end.cpus)
     missing = sum(gap.count for gap in graph.gaps)
     if missing or dropped:
-        detail = f"{missing} of {plural(emitted, 'event')} lost ({dropped} found the ring full)"
+        unmarked = sum(counters.unmarked for counters in trace.end.cpus)
+        causes = f"{dropped - unmarked} found the ring full"
+        if unmarked:
+            causes += f", {unmarked} for a process that could not be marked"
+        detail = f"{missing} of {plural(emitted, 'event')} lost ({causes})"
         return Check("received", False, detail)
     if not trace.end.drained:
         return Check("received", False, "the ring was not read to its end")

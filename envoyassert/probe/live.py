@@ -76,7 +76,7 @@ class Arm:
             self._misses = self._runs.misses() - self._misses_before
             self._marked = any(count.marked for count in counters.values())
             self._cut = {
-                cpu: CpuCounters(cpu, count.emitted, count.dropped)
+                cpu: CpuCounters(cpu, count.emitted, count.dropped, count.unmarked)
                 for cpu, count in counters.items()
                 if count.emitted
             }
@@ -107,6 +107,7 @@ class Arm:
         return RunCounters(
             sum(count.emitted for count in counts),
             sum(count.dropped for count in counts),
+            sum(count.unmarked for count in counts),
             sum(count.marked for count in counts),
             sum(count.registrations for count in counts),
         )

@@ -16,7 +16,7 @@ from envoyassert.wire import ROUTE, Counters, Target
 SLOTS = 64
 
 _NUMBER = struct.Struct("=I")
-_COUNTERS = struct.Struct("=4Q")
+_COUNTERS = struct.Struct("=5Q")
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,15 @@ class RunCounters:
 
     Args:
         emitted: records that the program wanted to write.
-        dropped: of these, records that were lost.
+        dropped: of these, records that were lost: the ring was full, or as below.
+        unmarked: of the dropped, processes that could not be marked for a full map.
         marked: execs that carried the run id.
         registrations: successful EPOLL_CTL_ADD calls.
     """
 
     emitted: int
     dropped: int
+    unmarked: int
     marked: int
     registrations: int
 

@@ -674,7 +674,9 @@ def test_record_without_a_place_for_temporary_files_names_the_variable(run):
         f"mount --bind {here} /var/tmp",
         "mount -o remount,ro,bind /var/tmp",
         "cd /var/tmp",
-        "mount -t tmpfs -o ro none /tmp",
+        # Read-only, not hidden: the checkout itself may be below it.
+        "mount --bind /tmp /tmp",
+        "mount -o remount,ro,bind /tmp",
     )
     done = run("record", "one.yaml", "-o", "/nonexistent/x", under=under)
     assert done.code == 77

@@ -6,6 +6,7 @@ are short: a Unix socket's path holds at most 107 bytes (unix(7)).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -42,22 +43,27 @@ def create_rundir() -> Path:
             "set TMPDIR to one (in a container with a read-only root: mount a tmpfs on /tmp)",
         ) from error
     try:
-        parent.mkdir(mode=0o755, exist_ok=True)
-        found = parent.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise MachineError(
-                f"{parent} is not a directory of this user", "remove it, or set TMPDIR"
-            )
-        return Path(tempfile.mkdtemp(prefix=f"{Owner.current()}-", dir=parent))
-    except FileNotFoundError:
-        # A sweep removed the empty parent in between; the second time the directory is ours.
-        parent.mkdir(mode=0o755, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{Owner.current()}-", dir=parent))
+        return _make_in(parent)
     except OSError as error:
         raise MachineError(
             f"no run directory can be made in {parent}: {error.strerror}",
             "free some space, or set TMPDIR to a directory that can be written",
         ) from error
+
+
+def _make_in(parent: Path) -> Path:
+    """Make the directory and, if need be, its parent, which others remove while it is empty."""
+    while True:
+        parent.mkdir(mode=0o755, exist_ok=True)
+        try:
+            found = parent.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                raise MachineError(
+                    f"{parent} is not a directory of this user", "remove it, or set TMPDIR"
+                )
+            return Path(tempfile.mkdtemp(prefix=f"{Owner.current()}-", dir=parent))
+        except FileNotFoundError:
+            continue
 
 
 def write_files(directory: Path, files: dict[str, str]) -> None:
@@ -90,8 +96,10 @@ def checked_name(name: str) -> str:
 
 
 def remove_rundir(directory: Path) -> None:
-    """Remove a run directory; it may be gone already."""
+    """Remove a run directory, which may be gone already, and its parent if it was the last."""
     shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.parent.rmdir()
 
 
 def sweep_rundirs() -> list[str]:

@@ -92,3 +92,12 @@ def test_process_started_is_before_now():
 def test_write_files_outside_the_directory_is_refused(base, name):
     with pytest.raises(ValueError, match="inside the run directory"):
         rundir.write_files(rundir.create_rundir(), {name: "text"})
+
+
+def test_parent_goes_with_its_last_run_directory(base):
+    one, two = rundir.create_rundir(), rundir.create_rundir()
+    rundir.remove_rundir(one)
+    assert list(rundir.root().iterdir()) == [two]
+    rundir.remove_rundir(two)
+    assert not rundir.root().exists()
+    assert rundir.create_rundir().is_dir()

@@ -267,7 +267,7 @@ def test_close_leaves_nothing(run_root, make_spec, run):
         assert run.processes() == [envoy.pid]
         assert [str(path) for path in run_root.iterdir()] == [launcher.rundir()]
     assert run.processes() == []
-    assert list(run_root.iterdir()) == []
+    assert not run_root.exists()
     # No thread and no descriptor is left that could keep a namespace or its mounts alive.
     assert threading.active_count() == threads
     assert open_descriptors() == descriptors
@@ -284,7 +284,7 @@ def test_close_after_a_failure_leaves_nothing(run_root, make_spec, run):
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert run.processes() == []
-    assert list(run_root.iterdir()) == []
+    assert not run_root.exists()
     assert threading.active_count() == threads
     assert open_descriptors() == descriptors
 
@@ -323,7 +323,7 @@ def test_runner_ended_by_signal_leaves_nothing(run_root, start_runner, run, numb
     assert run.processes() != []
     assert runner.end(number) == code
     assert run.processes() == []
-    assert list(run_root.iterdir()) == []
+    assert not run_root.exists()
 
 
 # With hot restart Envoy asks for SIGTERM at its parent's death by itself; without, it does not.
@@ -399,7 +399,7 @@ def test_validate_config_accepts_and_refuses(run_root):
     accepted, message = validate_config(source, "no_such_field: 1\n")
     assert not accepted
     assert "no_such_field" in message
-    assert list(run_root.iterdir()) == []
+    assert not run_root.exists()
 
 
 def test_fetch_offline_names_the_way_out(monkeypatch, tmp_path):

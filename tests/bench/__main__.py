@@ -203,7 +203,7 @@ def report(name: str, value: float, budget: float, unit: str, all_values: list[f
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what tracing costs.")
-    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--pairs", type=int, default=41)
     parser.add_argument("--arm-once", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm_once:

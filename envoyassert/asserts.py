@@ -11,15 +11,24 @@ def test_sidecar_inbound(envoy):
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import Unpack
 
-from envoyassert.errors import EnvoyAssertError
+from envoyassert.errors import EnvoyAssertError, Problem
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.outcomes import ExpectationFailed, TraceInconclusive, raise_unless_passed
-from envoyassert.scenario.expectation import Conditional, Expectation, Selector
+from envoyassert.scenario.complaint import Complaint, complaints_of
+from envoyassert.scenario.expectation import (
+    Conditional,
+    Expectation,
+    ListenerExpectation,
+    Selector,
+)
+from envoyassert.scenario.words import did_you_mean
 from envoyassert.trace import Trace
 
 __all__ = [
@@ -35,7 +44,23 @@ __all__ = [
 ]
 
 _EXPECTATION: TypeAdapter[Any] = TypeAdapter(Expectation)
-_SELECTOR_FIELDS = frozenset(Selector.model_fields)
+_SELECTOR_FIELDS = tuple(Selector.model_fields)
+_LISTENER_FIELDS = (
+    *_SELECTOR_FIELDS,
+    *(name for name in ListenerExpectation.model_fields if name not in ("listener", "when")),
+)
+
+
+class Judging(TypedDict, total=False):
+    """How a trace is judged; keyword arguments that the assertions share.
+
+    Args:
+        workers: the number of workers that was asked for; None for what the trace's header says.
+        assume: what is taken for granted about a trace that did not observe it.
+    """
+
+    workers: int | None
+    assume: tuple[str, ...]
 
 
 def assert_listener(
@@ -45,17 +70,29 @@ def assert_listener(
 
     Args:
         trace: what was observed.
-        workers: the number of workers that was asked for; None for what the trace's header says.
-        assume: what is taken for granted about a trace that did not observe it.
+        workers: as in `Judging`.
+        assume: as in `Judging`.
         **fields: those of `listener` in a scenario (port, address, name, protocol, path, abstract)
             and of the expectation (bound, listened, sockets, options, …), as plain data.
 
     Raises:
         ExpectationFailed: an expectation is not met.
         TraceInconclusive: the trace does not tell.
-        EnvoyAssertError: the fields are no valid expectation.
+        EnvoyAssertError: the fields are no valid expectation; every problem is named.
     """
     __tracebackhide__ = True
+    unknown = [key for key in fields if key not in _LISTENER_FIELDS]
+    if unknown:
+        # In a scenario the selector's keys stand one level deeper, here next to the others.
+        listed = f"keys: {', '.join(_LISTENER_FIELDS)}"
+        raise _invalid(
+            Complaint(
+                (key,),
+                f"`{key}` is not a key of assert_listener()",
+                f"{did_you_mean(key, _LISTENER_FIELDS)} {listed}".strip(),
+            )
+            for key in unknown
+        )
     listener = {key: fields.pop(key) for key in list(fields) if key in _SELECTOR_FIELDS}
     assert_expectations(trace, {"listener": listener, **fields}, workers=workers, assume=assume)
 
@@ -83,8 +120,8 @@ def assert_calls(
     Args:
         trace: what was observed.
         call: name of the system call, or several.
-        workers: as in `assert_listener`.
-        assume: as in `assert_listener`.
+        workers: as in `Judging`.
+        assume: as in `Judging`.
         **fields: those of `calls` in a scenario: times, listener, by, errno, succeeds, args.
 
     Raises:
@@ -107,25 +144,19 @@ def assert_never(
     assert_expectations(trace, {"never": {"call": call, **fields}}, workers=workers, assume=assume)
 
 
-def assert_in_order(
-    trace: Trace,
-    *steps: dict[str, Any],
-    workers: int | None = None,
-    assume: tuple[str, ...] = (),
-) -> None:
+def assert_in_order(trace: Trace, *steps: dict[str, Any], **how: Unpack[Judging]) -> None:
     """Assert that every call matching a step precedes every call matching the next one.
 
     Args:
         trace: what was observed.
         *steps: call patterns as data: `{"call": "bind", "listener": {"port": 80}}`.
-        workers: as in `assert_listener`.
-        assume: as in `assert_listener`.
+        **how: see `Judging`.
 
     Raises:
         ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.
     """
     __tracebackhide__ = True
-    assert_expectations(trace, {"in_order": steps}, workers=workers, assume=assume)
+    assert_expectations(trace, {"in_order": steps}, **how)
 
 
 def assert_no_others(trace: Trace, *listeners: dict[str, Any], allow: tuple[str, ...] = ()) -> None:
@@ -146,18 +177,14 @@ def assert_no_others(trace: Trace, *listeners: dict[str, Any], allow: tuple[str,
 
 
 def assert_expectations(
-    trace: Trace,
-    *expectations: dict[str, Any],
-    workers: int | None = None,
-    assume: tuple[str, ...] = (),
+    trace: Trace, *expectations: dict[str, Any], **how: Unpack[Judging]
 ) -> None:
     """Assert items of a scenario's `expect`, given as plain data.
 
     Args:
         trace: what was observed.
         *expectations: the items, as they would stand in YAML.
-        workers: as in `assert_listener`.
-        assume: as in `assert_listener`.
+        **how: see `Judging`.
 
     Raises:
         ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.
@@ -165,8 +192,9 @@ def assert_expectations(
     __tracebackhide__ = True
     items = [(index, parse_expectation(data)) for index, data in enumerate(expectations)]
     graph = fold(trace)
+    workers = how.get("workers")
     count = trace.header.concurrency if workers is None else workers
-    verdict = judge(trace, items, workers=count, assume=assume, graph=graph)
+    verdict = judge(trace, items, workers=count, assume=how.get("assume", ()), graph=graph)
     raise_unless_passed(verdict, trace, graph)
 
 
@@ -176,17 +204,20 @@ def parse_expectation(data: dict[str, Any]) -> Conditional:
     Raises:
         EnvoyAssertError: it is not valid; every problem is named.
     """
+    __tracebackhide__ = True
     try:
         expectation = _EXPECTATION.validate_python(data)
     except ValidationError as error:
-        problems = [
-            # The first part of a place is the name of the class that the item was read as.
-            f"{'.'.join(str(part) for part in item['loc'][1:]) or 'expectation'}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise EnvoyAssertError(
-            "not a valid expectation: " + "; ".join(problems),
-            "the words are those of `expect` in a scenario; `envoyassert schema` lists them",
-        ) from error
+        raise _invalid(complaints_of(error)) from None
     assert isinstance(expectation, Conditional)
     return expectation
+
+
+def _invalid(complaints: Iterable[Complaint]) -> EnvoyAssertError:
+    """Return the error for arguments that are no expectation: where, what, and what now."""
+    lines = []
+    for path, message, remedy, _ in complaints:
+        # A path of one key says no more than the message.
+        where = ".".join(map(str, path)) + ": " if len(path) > 1 else ""
+        lines.append(where + Problem("", 0, 0, message, remedy).text)
+    return EnvoyAssertError("not a valid expectation: " + "\n  ".join(lines))

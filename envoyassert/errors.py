@@ -54,10 +54,14 @@ class Problem:
     message: str
     remedy: str = ""
 
+    @property
+    def text(self) -> str:
+        """What is wrong and what to write instead, without the place."""
+        return f"{self.message} ({self.remedy})" if self.remedy else self.message
+
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-        text = f"{where}: error: {self.message}"
-        return f"{text} ({self.remedy})" if self.remedy else text
+        return f"{where}: error: {self.text}"
 
 
 class ScenarioError(EnvoyAssertError):

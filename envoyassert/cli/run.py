@@ -10,6 +10,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
+from envoyassert.cli.plans import envoy_of
 
 if TYPE_CHECKING:
     import pytest
@@ -57,6 +58,7 @@ def run(
     """
     import pytest
 
+    _check(launchers, envoys, require, pull)
     named, more = _split(paths)
     files = [path.resolve() for path in scenario_files(named)]
     if not files:
@@ -73,6 +75,28 @@ def run(
     outcome = _Outcome()
     code = int(pytest.main(arguments, plugins=[outcome]))
     return outcome.exit_code(code)
+
+
+def _check(
+    launchers: tuple[str, ...], envoys: tuple[str, ...], require: str | None, pull: str | None
+) -> None:
+    """Look at the values of the options before anything else, whatever there is to run.
+
+    Raises:
+        click.UsageError: a value is not known.
+    """
+    import pytest
+
+    from envoyassert.pytest_plugin.options import CAPABILITIES, LAUNCHERS, PULLS, separated
+
+    try:
+        separated(launchers, "--launcher", LAUNCHERS)
+        separated([require or ""], "--require", CAPABILITIES)
+        separated([pull or ""], "--pull", PULLS)
+    except pytest.UsageError as error:
+        raise click.UsageError(str(error)) from error
+    for envoy in separated(envoys, "--envoy"):
+        envoy_of(envoy)
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:

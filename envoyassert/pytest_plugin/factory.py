@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typing_extensions import Self
 
-from envoyassert.errors import MachineError
+from envoyassert.errors import EnvoyAssertError, MachineError, ScenarioError
 from envoyassert.launch.choose import choose_launcher
 from envoyassert.launch.source import parse_envoy_argument
 from envoyassert.pytest_plugin.session import session_of
@@ -43,7 +43,7 @@ class EnvoyFactory:
         """Start an Envoy; see the fixture `envoy_factory`.
 
         Raises:
-            ScenarioError: the arguments are not valid.
+            EnvoyAssertError: the arguments are not valid; every problem is named.
             MachineError: this machine lacks something that it must not lack.
             LaunchError: Envoy could not be started at all.
         """
@@ -79,7 +79,7 @@ def plan_of(
         launcher: `auto`, `docker` or `process`.
 
     Raises:
-        ScenarioError: the fields are not valid.
+        EnvoyAssertError: the fields are not valid; every problem is named.
     """
     name = re.sub(r"\W+", "_", node.name.partition("[")[0].lower()).strip("_") or "test"
     if isinstance(envoy.get("config"), Path):
@@ -93,9 +93,13 @@ def plan_of(
     # JSON is YAML: the arguments take the same way as a file, and get the same messages.
     text = json.dumps(data, indent=1, default=str)
     here = node.path.parent
-    loaded = parse_scenario(
-        text, here / f"{name}.yaml", read_config=lambda file: read_text(here / file)
-    )
+    path = here / f"{name}.yaml"
     envoys = [parse_envoy_argument(argument) for argument in overriding]
-    (plan,) = expand(loaded, envoys=envoys, launchers=(launcher,))
+    try:
+        loaded = parse_scenario(text, path, read_config=lambda file: read_text(here / file))
+        (plan,) = expand(loaded, envoys=envoys, launchers=(launcher,))
+    except ScenarioError as error:
+        # There is no file that holds the arguments: the test's own place is shown with this.
+        faults = [p.text if p.path == str(path) else str(p) for p in error.problems]
+        raise EnvoyAssertError("no Envoy can be described so: " + "\n  ".join(faults)) from None
     return plan

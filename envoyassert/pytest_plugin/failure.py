@@ -21,20 +21,24 @@ from envoyassert.errors import EnvoyAssertError, ScenarioError, text_with_output
 from envoyassert.outcomes import NotPassed
 
 
-def representation(error: BaseException, path: Path, line: int) -> ReprExceptionInfo | None:
+def representation(
+    error: BaseException, path: Path, line: int, where: str = ""
+) -> ReprExceptionInfo | None:
     """Return how an error of a scenario item shows, None for one that is not ours.
 
     Args:
         error: what was raised.
         path: the scenario file.
         line: 1-based line where it starts, for errors without a place of their own.
+        where: the place as text, to stand before the error; "" for none.
     """
     if isinstance(error, NotPassed):
         if error.place is not None:
             line = error.place.line
         return _represent(str(error), path, line, error.summary)
     if isinstance(error, EnvoyAssertError):
-        return _represent(text_with_output(error), path, line, error.message)
+        text = text_with_output(error)
+        return _represent(f"{where}: error: {text}" if where else text, path, line, error.message)
     return None
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from envoyassert.errors import EnvoyAssertError
+
 if TYPE_CHECKING:
     from envoyassert.probe import Probe
     from envoyassert.pytest_plugin.execute import Judged
@@ -53,7 +55,10 @@ def scenario(request: pytest.FixtureRequest) -> RunPlan:
     """The plan of the scenario file's run that is being tested, for fixtures that adapt to it."""
     plan: RunPlan | None = getattr(request.node, "plan", None)
     if plan is None:
-        raise pytest.UsageError("the fixture `scenario` is for the items of scenario files")
+        raise EnvoyAssertError(
+            "the fixture `scenario` is for the runs of scenario files, not for tests in Python",
+            "ask for it in a fixture that scenario files use; here, `envoy_factory` starts Envoys",
+        )
     return plan
 
 
@@ -80,8 +85,9 @@ def envoy(request: pytest.FixtureRequest, envoy_factory: Callable[..., LiveRun])
     for marker in reversed(list(request.node.iter_markers("envoy"))):
         arguments.update(marker.kwargs)
     if "config" not in arguments:
-        raise pytest.UsageError(
-            "the fixture `envoy` needs @pytest.mark.envoy(config=...) on the test"
+        raise EnvoyAssertError(
+            "the fixture `envoy` does not know which Envoy to start",
+            'put @pytest.mark.envoy(config="envoy.yaml") on the test, its class or module',
         )
     return envoy_factory(**arguments)
 

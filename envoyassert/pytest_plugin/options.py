@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -127,11 +128,28 @@ def _values(
     )
     for source, given in sources:
         texts = [given] if isinstance(given, str) else list(given or ())
-        separated = texts if name == "artifacts" else [p for t in texts for p in t.split(",")]
-        values = tuple(dict.fromkeys(text.strip() for text in separated if text.strip()))
-        for value in values:
-            if allowed is not None and value not in allowed:
-                raise pytest.UsageError(f"{source}: `{value}` is not one of {', '.join(allowed)}")
-        if values:
+        values = tuple(texts) if name == "artifacts" else separated(texts, source, allowed)
+        if any(values):
             return values
     return ()
+
+
+def separated(
+    texts: Iterable[str], source: str, allowed: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
+    """Return the values in texts that may hold several with commas between, each value once.
+
+    Args:
+        texts: what was given.
+        source: where, for the message.
+        allowed: the known values; None if there is no such list.
+
+    Raises:
+        pytest.UsageError: a value is not known.
+    """
+    parts = (part.strip() for text in texts for part in text.split(","))
+    values = tuple(dict.fromkeys(part for part in parts if part))
+    for value in values:
+        if allowed is not None and value not in allowed:
+            raise pytest.UsageError(f"{source}: `{value}` is not one of {', '.join(allowed)}")
+    return values

@@ -7,6 +7,7 @@ collected or a fixture is used.
 from __future__ import annotations
 
 import fnmatch
+import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -24,7 +25,7 @@ from envoyassert.pytest_plugin.fixtures import (
     socket_trace,
 )
 from envoyassert.pytest_plugin.options import FILE_SUFFIXES, add_options
-from envoyassert.pytest_plugin.session import MACHINE_ERROR, session_of
+from envoyassert.pytest_plugin.session import MACHINE_ERROR, SHOWN_PHASE, session_of
 
 __all__ = [
     "_envoyassert_probe",
@@ -119,7 +120,9 @@ def pytest_runtest_makereport(
     assert call.excinfo is not None
     report.outcome = "failed"
     if report.when == "call":
+        # Who counts errors, JUnit's XML above all, takes what fails in a call for a failure.
         report.when = "setup"
+        setattr(report, SHOWN_PHASE, "call")
     if hasattr(report, "wasxfail"):
         del report.wasxfail
     if undecided and hasattr(item, "plan"):
@@ -128,11 +131,45 @@ def pytest_runtest_makereport(
     if isinstance(error, EnvoyAssertError):
         from envoyassert.pytest_plugin.failure import representation
 
-        path, line, _ = item.reportinfo()
-        report.longrepr = representation(error, Path(path), (line or 0) + 1)
-        if isinstance(error, (MachineError, LaunchError)):
+        path, line = _place_of(item, call.excinfo)
+        of_machine = isinstance(error, (MachineError, LaunchError))
+        if of_machine:
             report.user_properties.append((MACHINE_ERROR, type(error).__name__))
+        # A mistake in a test in Python is shown with its place; a scenario's error names its own.
+        mistake = not of_machine and not hasattr(item, "plan")
+        where = f"{_shown(path, item.config)}:{line}" if mistake else ""
+        report.longrepr = representation(error, path, line, where)
     return report
+
+
+def _place_of(item: pytest.Item, raised: pytest.ExceptionInfo[BaseException]) -> tuple[Path, int]:
+    """Return where the test itself raised an error, else where the test begins; lines from 1."""
+    for entry in reversed(raised.traceback):
+        if entry.path == item.path:
+            return item.path, entry.lineno + 1
+    path, line, _ = item.reportinfo()
+    return Path(path), (line or 0) + 1
+
+
+def _shown(path: Path, config: pytest.Config) -> str:
+    """Return a path as pytest shows it: relative to where it was started, if it is below."""
+    shown = os.path.relpath(path, config.invocation_params.dir)
+    return str(path) if shown.startswith("..") else shown
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Call an error one, though it arose in the call."""
+    return ("error", "E", "ERROR") if hasattr(report, SHOWN_PHASE) and report.failed else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None]:
+    """Once everybody has counted an error as one, say again in which phase it arose."""
+    yield
+    phase = getattr(report, SHOWN_PHASE, None)
+    if phase is not None:
+        report.when = phase
 
 
 class _Counter:

@@ -19,6 +19,8 @@ from envoyassert.pytest_plugin.options import Options, read_options
 LACKS = "envoyassert_lacks"
 #: Name of the user property that says which error of the machine ended a test.
 MACHINE_ERROR = "envoyassert_machine_error"
+#: Attribute of a report that says in which phase of the test an error arose.
+SHOWN_PHASE = "envoyassert_phase"
 
 _CAPABILITY_OF: tuple[tuple[type[MachineError], str], ...] = (
     (ProbeUnavailableError, "bpf"),
@@ -51,12 +53,13 @@ class Session:
             node: the test.
 
         Raises:
-            MachineError: in CI, if the capability is required, if everything would be skipped, or
-                if it is a fault rather than a capability.
+            MachineError: in CI, if the capability is required, if the user named the Envoy that
+                cannot be had, if everything would be skipped, or if it is a fault rather than a
+                capability.
         """
         __tracebackhide__ = True
         capability = next((name for kind, name in _CAPABILITY_OF if isinstance(error, kind)), "")
-        reason = self.must_have(capability) if capability else ""
+        reason = self.must_have(capability, node) if capability else ""
         if reason:
             raise type(error)(f"{error.message} ({reason})", error.remedy) from error
         if not capability:
@@ -64,10 +67,13 @@ class Session:
         node.user_properties.append((LACKS, capability))
         pytest.skip(f"{error.message}; {error.remedy}")
 
-    def must_have(self, capability: str) -> str:
-        """Return why a capability may not be missing, "" if it may."""
+    def must_have(self, capability: str, node: pytest.Item) -> str:
+        """Return why a capability may not be missing for a test, "" if it may."""
         if capability in self.options.require:
             return f"{capability} is required"
+        image = getattr(getattr(node, "plan", None), "image", "")
+        if self.options.envoys and (capability == "envoy" or (capability == "docker" and image)):
+            return "an error because this Envoy was named explicitly"
         if self.in_ci:
             return "an error because CI is set"
         if self.nothing_would_run:

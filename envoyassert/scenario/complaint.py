@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,10 +29,34 @@ _KINDS = {
 }
 
 
+class Complaint(NamedTuple):
+    """One fault of data, wherever the data came from.
+
+    Args:
+        path: where in the data.
+        message: what is wrong.
+        remedy: what to write instead, or "".
+        at_value: whether the value is at fault, and not its key.
+    """
+
+    path: Path
+    message: str
+    remedy: str = ""
+    at_value: bool = False
+
+
 def problems_of(error: ValidationError, document: Document) -> list[Problem]:
     """Return the problems that a failed validation stands for, in no particular order."""
+    return [
+        document.problem(path, message, remedy, at_value=at_value)
+        for path, message, remedy, at_value in complaints_of(error)
+    ]
+
+
+def complaints_of(error: ValidationError) -> list[Complaint]:
+    """Return the faults that a failed validation stands for, in no particular order."""
     faults = [dict(fault) for fault in error.errors(include_url=False)]
-    return [_problem(fault, document) for fault in faults if not _follows(fault)]
+    return [_complaint(fault) for fault in faults if not _follows(fault)]
 
 
 def _follows(fault: dict[str, Any]) -> bool:
@@ -44,7 +68,7 @@ def _follows(fault: dict[str, Any]) -> bool:
     return given >= least
 
 
-def _problem(fault: dict[str, Any], document: Document) -> Problem:
+def _complaint(fault: dict[str, Any]) -> Complaint:
     location: tuple[str | int, ...] = fault["loc"]
     path = tuple(part for part in location if not str(part).startswith(FORM) and part != "[key]")
     kind: str = fault["type"]
@@ -53,25 +77,23 @@ def _problem(fault: dict[str, Any], document: Document) -> Problem:
     name = _name(path)
     if kind == "missing":
         remedy = f"add `{path[-1]}: …`"
-        return document.problem(path[:-1], f"`{path[-1]}` is missing{_inside(path)}", remedy)
+        return Complaint(path[:-1], f"`{path[-1]}` is missing{_inside(path)}", remedy)
     if kind == "extra_forbidden":
-        message, remedy = _unknown_key(location, path)
-        return document.problem(path, message, remedy)
+        return Complaint(path, *_unknown_key(location, path))
     if kind == "word":
         key = context["key"]
         place = path if key is None else (*path, key)
         at_value = "[key]" not in location and not context["message"].endswith(f"argument `{key}`")
-        return document.problem(place, context["message"], context["remedy"], at_value=at_value)
+        return Complaint(place, context["message"], context["remedy"], at_value)
     if kind == "no_subject":
-        message, remedy = _no_subject(value, fault["msg"])
-        return document.problem(path, message, remedy)
+        return Complaint(path, *_no_subject(value, fault["msg"]))
     if kind == "value_error":
-        return document.problem(path, f"{name}: {context['error']}")
+        return Complaint(path, f"{name}: {context['error']}")
     must, remedy = _must(kind, fault, context, value)
     if "[key]" in location:
         meaning = must.removesuffix(f", not {_shown(value)}")
-        return document.problem(path, f"the key {_shown(value)} must be {meaning}", remedy)
-    return document.problem(path, f"{name} must be {must}", remedy, at_value=True)
+        return Complaint(path, f"the key {_shown(value)} must be {meaning}", remedy)
+    return Complaint(path, f"{name} must be {must}", remedy, at_value=True)
 
 
 def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any) -> tuple[str, str]:

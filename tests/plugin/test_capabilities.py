@@ -61,6 +61,27 @@ def test_another_capability_being_required_leaves_the_skip(write_scenario, fake_
     result.assert_outcomes(passed=1, skipped=1)
 
 
+@pytest.mark.parametrize(
+    ("fake", "envoy"), [("no_envoy", "9.9.9"), ("no_envoy", "foo:bar"), ("no_docker", "foo:bar")]
+)
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_envoy_that_was_named_explicitly_and_cannot_be_had_is_an_error(
+    write_scenario, fake_envoy, monkeypatch, fake, envoy, how
+):
+    write_scenario(fake=fake)
+    write_scenario(name="good")
+    arguments = [f"--envoyassert-envoy={envoy}"] if how == "option" else []
+    if how == "environment":
+        monkeypatch.setenv("ENVOYASSERT_ENVOY", envoy)
+    result = fake_envoy.runpytest_subprocess(*arguments)
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, errors=1)
+    message, remedy = LACKING[fake][1].split("; ")
+    result.stdout.fnmatch_lines(
+        [f"{message} (an error because this Envoy was named explicitly)", f"  remedy: {remedy}"]
+    )
+
+
 def test_session_that_would_skip_everything_fails(write_scenario, fake_envoy):
     write_scenario(fake="no_docker")
     result = fake_envoy.runpytest_subprocess()

@@ -63,7 +63,31 @@ def test_unknown_value_of_an_option_is_code_4(write_scenario, run):
     write_scenario()
     result = run("--launcher", "podman")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*--envoyassert-launcher: `podman` is not one of*"])
+    result.stderr.fnmatch_lines(["*--launcher: `podman` is not one of*"])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--launcher", "podman"), "--launcher: `podman` is not one of auto, docker, process"),
+        (("--pull", "maybe"), "--pull: `maybe` is not one of never, missing, always"),
+        (("--require", "bpf,root"), "--require: `root` is not one of bpf, docker, envoy"),
+        (("--envoy", "1.40"), "--envoy: `1.40` is neither an Envoy version, an image nor*"),
+    ],
+)
+def test_unknown_value_of_an_option_is_told_even_where_there_is_nothing_to_run(
+    fake_envoy, run, option, message
+):
+    result = run(".", *option)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"Error: {message}"])
+
+
+@pytest.mark.parametrize(("fake", "code"), [("no_envoy", 77), ("no_docker", 0)])
+def test_envoy_that_was_named_and_cannot_be_had_is_code_77(write_scenario, run, fake, code):
+    write_scenario(fake=fake)
+    write_scenario(name="good")
+    assert run(".", "--envoy", "9.9.9").ret == code
 
 
 def test_file_without_the_suffix_is_run_when_it_is_named_or_looks_like_a_scenario(

@@ -15,6 +15,7 @@ COMMANDS = {
     "record": ("envoyassert.cli.record", "record"),
     "replay": ("envoyassert.cli.replay", "replay"),
     "show": ("envoyassert.cli.show", "show"),
+    "diff": ("envoyassert.cli.diff", "diff"),
     "import": ("envoyassert.cli.import_log", "import_log"),
     "doctor": ("envoyassert.cli.doctor", "doctor"),
     "schema": ("envoyassert.cli.schema", "schema"),

@@ -1,0 +1,70 @@
+"""`envoyassert diff`: what differs between two traces, in words."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from envoyassert.cli.trouble import CODES, DiffLikeCommand
+from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare
+from envoyassert.compare.diff_json import diff_json
+from envoyassert.compare.diff_text import diff_lines
+from envoyassert.compare.profile import profile_of
+from envoyassert.durations import parse_duration
+from envoyassert.judge.certificate import ASSUMABLE
+from envoyassert.trace_file import read_trace
+
+
+@click.command(cls=DiffLikeCommand)
+@click.argument("before", metavar="A", type=click.Path(exists=True, dir_okay=False))
+@click.argument("after", metavar="B", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--tolerance",
+    default=f"{TOLERANCE_MS:g}ms",
+    show_default=True,
+    metavar="DURATION",
+    help="Tell times that differ by more than this.",
+)
+@click.option("--fail-on-times", is_flag=True, help="Times that are told count as differences.")
+@click.option(
+    "--assume",
+    multiple=True,
+    type=click.Choice([*ASSUMABLE]),
+    help="Take this for granted of traces that did not observe it; may be repeated.",
+)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def diff(
+    before: str,
+    after: str,
+    tolerance: str,
+    fail_on_times: bool,
+    assume: tuple[str, ...],
+    output: str,
+) -> int:
+    """Tell in words what differs between two traces.
+
+    A is the old one, B the new one. Descriptor numbers, inodes, thread ids, the order of workers,
+    run directories and ports that the kernel chose never differ.
+
+    Needs neither root nor an Envoy. Exit code, as of diff(1): 0 the same, 1 different, 2 trouble;
+    2 also where nothing differs for sure but a trace is incomplete. Times count only with
+    --fail-on-times.
+
+    Example: envoyassert diff old.ndjson new.ndjson
+    """
+    try:
+        tolerance_ms = parse_duration(tolerance) * 1000
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--tolerance") from error
+    profiles = [profile_of(read_trace(path), assume=assume) for path in (before, after)]
+    comparison = compare(profiles[0], profiles[1], tolerance_ms)
+    if output == "json":
+        click.echo(json.dumps(diff_json(comparison, before, after), indent=2))
+    else:
+        click.echo("\n".join(diff_lines(comparison, before, after)))
+    if fail_on_times and comparison.times:
+        return CODES[DIFFERENT]
+    return CODES[comparison.result]

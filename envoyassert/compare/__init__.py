@@ -1,0 +1,1 @@
+"""Two runs against each other: what differs, in words; pure."""

@@ -1,0 +1,324 @@
+"""A run as facts that can be held against those of another run.
+
+Nothing volatile is in a profile: no descriptor number, inode, thread id, time, run directory, and
+no port that the kernel chose; workers are one role, whichever of them came first. What depends on
+who connects (accepted connections) is left out too, and so are Envoy's capability probes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from envoyassert.compare.groups import Group, groups_of
+from envoyassert.compare.measure import Measure
+from envoyassert.events import Event
+from envoyassert.graph.descriptors import succeeded
+from envoyassert.graph.fold import fold
+from envoyassert.graph.model import Call, KernelSocket, SocketGraph
+from envoyassert.judge.certificate import CONTRADICTIONS, KERNEL_CHECK, LOSSES, certify
+from envoyassert.judge.shape import serving_of, shape_of
+from envoyassert.names import signal_text
+from envoyassert.report.call import Clock
+from envoyassert.trace import Outcome, Trace
+
+Facts = dict[str, dict[str, Measure]]
+
+#: Aspects of a group in the order in which they are told. Options follow as `option <name>`.
+SOCKETS, OPEN_SOCKETS, KIND, ORIGIN = "sockets", "open sockets", "kind", "origin"
+BIND, BIND_FAILED, LISTEN, LISTEN_FAILED = "bind", "failed bind", "listen", "failed listen"
+BACKLOG, DUP, DESCRIPTORS, EVER = "backlog", "dup", "descriptors", "descriptors ever"
+SHAPE, SERVED, REGISTERED, FILES, ORDER = "shape", "served by", "epoll", "files", "order"
+OPTION = "option "
+#: Aspects of a run.
+OUTCOME, WORKERS, PROCESSES = "outcome", "workers", "processes"
+
+_DUPS = ("dup", "dup2", "dup3", "fcntl")
+_PHASES = {"before_bind": "before bind", "bound": "after bind", "listening": "after listen"}
+# These carry an address in the process: struct sock_fprog has a pointer.
+_POINTERS = frozenset(
+    {"SO_ATTACH_FILTER", "SO_ATTACH_REUSEPORT_CBPF", "SO_ATTACH_BPF", "SO_ATTACH_REUSEPORT_EBPF"}
+)
+# Not part of the order in which main prepares a socket.
+_UNORDERED = frozenset({"getsockname", "close", "accept", "accept4", "epoll_ctl", *_DUPS})
+
+
+@dataclass
+class Listener:
+    """The facts of one group."""
+
+    group: Group
+    facts: Facts
+
+
+@dataclass
+class Profile:
+    """The facts of a run.
+
+    Args:
+        trace: the run.
+        graph: its socket graph.
+        listeners: by the key of their group.
+        facts: those of the run as a whole.
+        times: milliseconds from exec to a milestone, for those that were reached.
+        workers: the number of workers that was asked for; 0 if unknown.
+        whole: whether the certificate has nothing missing.
+        missing: what it lacks, in words.
+        assumed: what is taken for granted of it, since it was not observed.
+    """
+
+    trace: Trace
+    graph: SocketGraph
+    listeners: dict[tuple[str, str, int], Listener] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
+    workers: int = 0
+    whole: bool = False
+    missing: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def lossy(self) -> bool:
+        """Whether records were lost, so that a socket may seem to be at another place."""
+        return bool(self.graph.gaps)
+
+    @property
+    def ended(self) -> bool:
+        """Whether Envoy had ended, so that nothing is open any more."""
+        return not self.trace.end.outcome.running
+
+    def lacks(self, channel: str) -> bool:
+        """Whether a channel was not observed."""
+        return channel in self.trace.header.unobserved
+
+
+def profile_of(
+    trace: Trace, graph: SocketGraph | None = None, assume: tuple[str, ...] = ()
+) -> Profile:
+    """Return the facts of a run.
+
+    Args:
+        trace: the run.
+        graph: its socket graph, if it is at hand.
+        assume: what is taken for granted of a trace that did not observe it.
+    """
+    if graph is None:
+        graph = fold(trace)
+    certificate = certify(trace, graph, assume)
+    failed = {check.name for check in certificate.missing}
+    lost = bool(failed.intersection(LOSSES))
+    contradicted = failed.intersection(CONTRADICTIONS) - ({KERNEL_CHECK} if lost else set())
+    meter = _Meter(certificate.whole, trusted=not contradicted, gapless=not graph.gaps)
+    profile = Profile(
+        trace,
+        graph,
+        workers=trace.header.concurrency,
+        whole=certificate.whole,
+        missing=tuple(check.detail for check in certificate.missing),
+        assumed=assume if trace.header.unobserved else (),
+    )
+    for key, group in groups_of(trace, graph).items():
+        profile.listeners[key] = Listener(group, _facts(group, trace, graph, meter))
+    launched = bool(trace.header.launcher)
+    profile.facts = {
+        OUTCOME: {outcome_text(trace.end.outcome): Measure(1, 1, True)} if launched else {},
+        WORKERS: {"": meter.measure(len(graph.workers()), len(graph.workers()))},
+        PROCESSES: {"": meter.measure(len(graph.processes), len(graph.processes))},
+    }
+    profile.times = _times(profile)
+    return profile
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """Return what became of Envoy, without times."""
+    if outcome.signal is not None:
+        return f"killed by {signal_text(outcome.signal)}"
+    if outcome.exit_code is not None:
+        return f"exited with {outcome.exit_code}"
+    return {True: "live", False: "up, but not live", None: "up"}[outcome.live]
+
+
+def role_of(call: Call) -> str:
+    """Return `main`, `workers` or `other`."""
+    return group_of_role(call.thread.role)
+
+
+def group_of_role(role: str) -> str:
+    """Return `workers` for the role of any worker, other roles as they are."""
+    return "workers" if role.startswith("worker_") else role
+
+
+@dataclass(frozen=True)
+class _Meter:
+    """Makes measures that know how far this trace can be trusted."""
+
+    whole: bool
+    trusted: bool
+    gapless: bool
+
+    def role(self, calls: Iterable[Call]) -> dict[str, Measure]:
+        """Count calls by the role of their thread."""
+        return self.calls((role_of(c), self.knows(role_of(c)) and c.certain) for c in calls)
+
+    def knows(self, role: str) -> bool:
+        """Whether a role is sure: a worker whose rename was lost looks like any other thread."""
+        return self.gapless or role != "other"
+
+    def measure(self, seen: int, certain: int, of: int | None = None) -> Measure:
+        return Measure(seen, certain if self.trusted else 0, self.whole, of)
+
+    def calls(self, keyed: Iterable[tuple[str, bool]], of: int | None = None) -> dict[str, Measure]:
+        """Count things by key; each comes with whether it is certain."""
+        seen: Counter[str] = Counter()
+        certain: Counter[str] = Counter()
+        for key, is_certain in keyed:
+            seen[key] += 1
+            certain[key] += is_certain
+        return {key: self.measure(number, certain[key], of) for key, number in seen.items()}
+
+    def shares(
+        self, sockets: list[KernelSocket], keyed: Iterable[tuple[KernelSocket, str]]
+    ) -> dict[str, Measure]:
+        """Count on how many of the sockets something was seen, by key.
+
+        These say in which state a socket was, or what came after what: a loss may change that.
+        """
+        found = dict.fromkeys((id(socket), key) for socket, key in keyed)
+        return self.calls(((key, self.gapless) for _, key in found), len(sockets))
+
+
+def _facts(group: Group, trace: Trace, graph: SocketGraph, meter: _Meter) -> Facts:
+    sockets = group.sockets
+    calls = [call for socket in sockets for call in socket.calls]
+    descriptors = [descriptor for socket in sockets for descriptor in socket.descriptors]
+    live = [socket for socket in sockets if socket.is_live]
+    bound = sum(any(c.certain for c in (*s.binds, *s.listens)) for s in sockets)
+    certain_fds = [d for d in descriptors if d.tainted_ns is None]
+    facts: Facts = {
+        SOCKETS: {"": meter.measure(len(sockets), bound)},
+        OPEN_SOCKETS: {"": meter.measure(len(live), min(bound, len(live)))},
+        KIND: meter.shares(sockets, ((s, kind_text(s)) for s in sockets)),
+        ORIGIN: meter.shares(sockets, ((s, s.origin) for s in sockets)),
+        BIND: meter.shares(sockets, ((s, role_of(c)) for s in sockets for c in s.binds)),
+        BIND_FAILED: meter.calls((_failure(call), call.certain) for call in group.failed),
+        LISTEN: meter.role(call for socket in sockets for call in socket.listens),
+        LISTEN_FAILED: meter.calls(
+            (_failure(call), call.certain)
+            for call in calls
+            if call.event.call == "listen" and not succeeded(call.event)
+        ),
+        BACKLOG: meter.shares(sockets, _backlogs(sockets)),
+        DUP: meter.role(
+            call for call in calls if call.event.call in _DUPS and succeeded(call.event)
+        ),
+        DESCRIPTORS: {
+            "": meter.measure(
+                sum(d.is_open for d in descriptors), sum(d.is_open for d in certain_fds)
+            )
+        },
+        EVER: {"": meter.measure(len(descriptors), len(certain_fds))},
+        FILES: meter.calls((text, True) for text in _file_calls(group, graph)),
+        ORDER: meter.shares(sockets, ((s, _order(s)) for s in sockets)),
+        **_options(sockets, meter),
+    }
+    by_listen = "epoll" in trace.header.unobserved
+    serving = serving_of(tuple(sockets), by_listen)
+    standing = () if by_listen else tuple(s for s in sockets if s.is_open_to_clients)
+    threads = {entry.thread: entry for entry in serving}
+    shape = shape_of(serving, standing)
+    sure = meter.whole and all(entry.certain for entry in serving)
+    facts[SHAPE] = {shape: meter.measure(1, int(sure))} if shape else {}
+    facts[SERVED] = meter.calls(
+        (role, meter.knows(role) and entry.certain)
+        for thread, entry in threads.items()
+        for role in [group_of_role(thread.role)]
+    )
+    facts[REGISTERED] = meter.calls(
+        (f"{'|'.join(r.events) or '0'} by {role_of(r.added)}", meter.gapless and r.certain)
+        for socket in sockets
+        for r in socket.live_registrations()
+    )
+    return facts
+
+
+def kind_text(socket: KernelSocket) -> str:
+    """Return what was asked of socket(2): `AF_INET SOCK_STREAM|SOCK_NONBLOCK`."""
+    flags = "|SOCK_NONBLOCK" if socket.nonblock else ""
+    protocol = f" protocol {socket.protocol}" if socket.protocol else ""
+    return f"{socket.family} {socket.type}{flags}{protocol}"
+
+
+def _failure(call: Call) -> str:
+    return f"{call.event.errno or 'an unknown error'} by {role_of(call)}"
+
+
+def _backlogs(sockets: list[KernelSocket]) -> Iterable[tuple[KernelSocket, str]]:
+    """Yield for each socket the backlogs of its listen() calls, one after the other."""
+    for socket in sockets:
+        values = [call.event.args.get("backlog") for call in socket.listens]
+        if values and None not in values:
+            changes = [str(value) for value, _ in groupby(values)]
+            yield socket, ", then ".join(changes)
+
+
+def _options(sockets: list[KernelSocket], meter: _Meter) -> Facts:
+    settings: dict[str, list[tuple[KernelSocket, str]]] = defaultdict(list)
+    for socket in sockets:
+        for item in socket.options:
+            value = "…" if item.name in _POINTERS else "?" if item.value is None else item.value
+            name = item.name if isinstance(item.name, str) else f"{item.level}/{item.name}"
+            settings[OPTION + name].append((socket, f"{value} {_PHASES[item.phase]}"))
+    return {name: meter.shares(sockets, found) for name, found in sorted(settings.items())}
+
+
+def _file_calls(group: Group, graph: SocketGraph) -> Iterable[str]:
+    for event in graph.file_calls:
+        if group.path and event.args.get("path") == group.path and succeeded(event):
+            mode = event.args.get("mode")
+            yield event.call + ("" if mode is None else f" {mode:04o}")
+
+
+def _order(socket: KernelSocket) -> str:
+    """Return in which order main prepared a socket."""
+    steps = [
+        _step(call.event)
+        for call in socket.calls
+        if call.thread.role == "main"
+        and call.event.call not in _UNORDERED
+        and succeeded(call.event)
+    ]
+    return ", ".join(step for step, _ in groupby(steps))
+
+
+def _step(event: Event) -> str:
+    return str(event.args["name"]) if event.call == "setsockopt" else event.call
+
+
+def _times(profile: Profile) -> dict[str, float]:
+    """Return when the sockets of listeners came up; Envoy's own do not count."""
+    clock = Clock(profile.trace)
+    sockets = [
+        socket
+        for listener in profile.listeners.values()
+        if not listener.group.own and "admin" not in listener.group.names
+        for socket in listener.group.sockets
+    ]
+    binds = [call.event.ts_ns for socket in sockets for call in socket.binds]
+    listens = [call.event.ts_ns for socket in sockets for call in socket.listens]
+    serves = [r.since_ns for socket in sockets for r in socket.live_registrations()]
+    found: dict[str, float] = {}
+    for name, times, pick in (
+        ("first bind", binds, min),
+        ("first listen", listens, min),
+        ("first served", serves, min),
+        ("last served", serves, max),
+    ):
+        at_ms = clock.ms(pick(times)) if times else None
+        if at_ms is not None:
+            found[name] = at_ms
+    live_s = profile.trace.end.outcome.live_after_s
+    if live_s is not None:
+        found["live"] = round(live_s * 1000, 3)
+    return found

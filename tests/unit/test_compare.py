@@ -1,0 +1,337 @@
+"""Two runs against each other: what is a difference, what never is, and what is not known."""
+
+import dataclasses
+import random
+from pathlib import Path
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN, Comparison, compare
+from envoyassert.compare.profile import profile_of
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.trace_file import read_trace
+
+TRACES = Path(__file__).parents[1] / "traces"
+PLACE = "0.0.0.0:15006"
+
+
+def against(before: Trace, after: Trace) -> Comparison:
+    return compare(profile_of(before), profile_of(after))
+
+
+def words(comparison: Comparison) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for difference in comparison.differences:
+        found.setdefault(difference.subject, []).append(difference.words)
+    return found
+
+
+def shared(workers: int = 2, **how) -> Trace:
+    trace = TraceBuilder(workers, **how)
+    trace.shared_listener(PLACE)
+    return trace.build()
+
+
+def reuse_port(workers: int = 2, **how) -> Trace:
+    trace = TraceBuilder(workers, **how)
+    trace.reuse_port_listener(PLACE)
+    return trace.build()
+
+
+def port_zero(learned: int) -> Trace:
+    any_port = Address.inet("127.0.0.1", 0)
+    trace = TraceBuilder(2, listeners=(ListenerRecord("ingress", "TCP", (any_port,)),))
+    for index in range(2):
+        fd = trace.socket(trace.main)
+        trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
+        trace.bind(trace.main, fd, f"127.0.0.1:{learned if index else 0}")
+        if not index:
+            address = Address.inet("127.0.0.1", learned)
+            trace.call(trace.main, "getsockname", 0, fd=fd, address=address)
+        trace.listen(trace.main, fd)
+        trace.epoll_add(trace.worker(index), fd)
+    return trace.build()
+
+
+def in_rundir(rundir: str) -> Trace:
+    trace = TraceBuilder(2)
+    trace.call(trace.main, "unlink", 0, path=f"{rundir}/in.sock")
+    trace.shared_listener(f"{rundir}/in.sock")
+    trace.header = dataclasses.replace(trace.header, rundir=rundir)
+    return trace.build()
+
+
+def hot_restart(base_id: int) -> Trace:
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main, "AF_UNIX", "SOCK_DGRAM")
+    trace.bind(trace.main, fd, f"@envoy_domain_socket_parent_{base_id}\0\0\0")
+    return trace.build()
+
+
+def workers_in_reverse() -> Trace:
+    trace = TraceBuilder(2)
+    fds = []
+    for _ in range(2):
+        fd = trace.socket(trace.main)
+        trace.setsockopt(trace.main, fd, "SO_REUSEADDR")
+        trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
+        trace.bind(trace.main, fd, PLACE)
+        fds.append(fd)
+    for fd in fds:
+        trace.listen(trace.main, fd)
+    for index in (1, 0):
+        trace.epoll_add(trace.worker(index), fds[1 - index])
+    return trace.build()
+
+
+def with_clients() -> Trace:
+    trace = TraceBuilder(2)
+    fds = trace.reuse_port_listener(PLACE)
+    for number in range(3):
+        trace.call(trace.worker(0), "accept4", 90 + number, fd=fds[0], address=None, flags=[])
+        trace.close(trace.worker(0), 90 + number)
+    trace.socket(trace.main, "AF_INET", "SOCK_DGRAM")
+    return trace.build()
+
+
+VOLATILE = {
+    "process and thread ids": (reuse_port(), reuse_port(pid=77)),
+    "ports that the kernel chose": (port_zero(31001), port_zero(42002)),
+    "run directories": (in_rundir("/tmp/a"), in_rundir("/run/b-2")),
+    "base ids of hot restart": (hot_restart(0), hot_restart(1270)),
+    "order of the workers": (reuse_port(), workers_in_reverse()),
+    "who connected": (reuse_port(), with_clients()),
+    "cpus that recorded": (shared(cpus=1), shared(cpus=4)),
+}
+
+
+@pytest.mark.parametrize("before, after", VOLATILE.values(), ids=VOLATILE.keys())
+def test_volatile_things_are_no_differences(before, after):
+    for comparison in (against(before, after), against(after, before)):
+        assert (words(comparison), comparison.result) == ({}, SAME)
+
+
+def test_port_zero_is_one_listener_with_all_its_sockets():
+    comparison = against(port_zero(31001), port_zero(42002))
+    assert [pair.title for pair in comparison.pairs] == ["127.0.0.1:0 (ingress)"]
+    (pair,) = comparison.pairs
+    assert pair.after is not None
+    assert pair.after.facts["sockets"][""].seen == 2
+
+
+def changed(change: str) -> Trace:
+    """A shared listener that is other than usual in one way."""
+    trace = TraceBuilder(2)
+    main, backlog, listener = trace.main, -1, trace.main
+    fd = trace.socket(main)
+    trace.setsockopt(main, fd, "SO_REUSEADDR")
+    if change == "option":
+        trace.setsockopt(main, fd, "SO_KEEPALIVE", 5)
+    trace.bind(main, fd, "127.0.0.1:15006" if change == "address" else PLACE)
+    if change == "late option":
+        trace.setsockopt(main, fd, "IP_FREEBIND", 1, level="IPPROTO_IP")
+    fds = [fd, trace.dup(main, fd)]
+    if change == "backlog":
+        backlog = 64
+    if change == "listen":
+        listener = trace.worker(0)
+    for one in fds:
+        trace.listen(listener, one, backlog)
+    if change == "relisten":
+        trace.listen(main, fd, 64)
+    for index, one in enumerate(fds):
+        if not (change == "unserved" and index):
+            mask = ("EPOLLIN", "EPOLLET") if change == "mask" else ("EPOLLIN",)
+            trace.epoll_add(trace.worker(index), one, mask)
+    if change == "another":
+        trace.shared_listener("[::]:8080")
+    if change == "refused":
+        extra = trace.socket(main)
+        trace.bind(main, extra, PLACE, ret=-98)
+    if change == "exit":
+        trace.outcome = dataclasses.replace(trace.outcome, live=False, exit_code=1)
+    return trace.build()
+
+
+CHANGES = {
+    "option": {PLACE: ["SO_KEEPALIVE now set to 5 before bind"]},
+    "late option": {PLACE: ["IP_FREEBIND now set after bind"]},
+    "backlog": {PLACE: ["backlog of listen() is 64 instead of -1"]},
+    "relisten": {
+        PLACE: [
+            "listen() called 3 times instead of 2 by main",
+            "backlog of listen() is -1, then 64 instead of -1",
+        ]
+    },
+    "listen": {PLACE: ["listen() moved from main to worker threads"]},
+    "unserved": {PLACE: ["served by 1 worker instead of 2 workers"]},
+    "mask": {
+        PLACE: [
+            "epoll registrations: 2 x EPOLLIN|EPOLLET by workers instead of 2 x EPOLLIN by workers"
+        ]
+    },
+    "another": {"[::]:8080": ["new: 1 socket, listen() 2 by main"]},
+    "refused": {PLACE: ["failed bind: 1 x EADDRINUSE by main instead of none"]},
+    "exit": {"the run": ["Envoy exited with 1; before, it became live"]},
+    "address": {PLACE: ["gone; it was 1 socket, listen() 2 by main"]},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_is_told_in_words_and_alone(change):
+    comparison = against(changed(""), changed(change))
+    assert comparison.result == DIFFERENT
+    told = words(comparison)
+    assert told.pop("127.0.0.1:15006", None) == (
+        ["new: 1 socket, listen() 2 by main"] if change == "address" else None
+    )
+    assert told == CHANGES[change]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_is_a_difference_in_both_directions(change):
+    assert against(changed(change), changed("")).result == DIFFERENT
+    assert against(changed(change), changed(change)).result == SAME
+
+
+def test_reuse_port_is_told_as_what_it_does_to_the_sockets():
+    one_each = "every worker has a kernel socket of its own (reuse_port)"
+    one = "workers share one kernel socket, each by a descriptor of its own (dup)"
+    assert words(against(shared(), reuse_port())) == {
+        PLACE: [
+            "+1 socket: 2 instead of 1",
+            "dup() no longer called; it was 1 time by main",
+            f"now {one_each}; before, {one}",
+            "SO_REUSEPORT now set before bind",
+        ]
+    }
+
+
+def test_listener_with_the_same_name_at_another_address_is_told_as_moved():
+    def named(address: str) -> Trace:
+        host, port = address.split(":")
+        record = ListenerRecord("ingress", "TCP", (Address.inet(host, int(port)),))
+        trace = TraceBuilder(2, listeners=(record,))
+        trace.shared_listener(address)
+        return trace.build()
+
+    assert words(against(named("0.0.0.0:80"), named("127.0.0.1:81"))) == {
+        "0.0.0.0:80 (ingress)": ["bound to TCP 127.0.0.1:81 instead of TCP 0.0.0.0:80"]
+    }
+
+
+@pytest.mark.parametrize("make", [shared, reuse_port], ids=["shared", "reuse_port"])
+@pytest.mark.parametrize("before, after", [(1, 2), (2, 4), (4, 1)])
+def test_other_number_of_workers_is_one_difference(make, before, after):
+    comparison = against(make(before), make(after))
+    noun = "worker" if after == 1 else "workers"
+    assert words(comparison) == {"the run": [f"{after} {noun} instead of {before}"]}
+    assert {"descriptors", "listen", "served by"} <= set(comparison.growing)
+
+
+def test_sockets_that_do_not_grow_with_the_workers_are_a_difference():
+    trace = TraceBuilder(4)
+    trace.workers = 2  # builds sockets for two of them only
+    trace.reuse_port_listener(PLACE)
+    told = words(against(reuse_port(4), trace.build()))
+    assert told[PLACE] == [
+        "-2 sockets: 2 instead of 4",
+        "listen() called 2 times instead of 4 by main",
+        "-2 open descriptors: 2 instead of 4",
+        "served by 2 workers instead of 4 workers",
+    ]
+
+
+def builder(kind: str) -> TraceBuilder:
+    trace = TraceBuilder(2)
+    getattr(trace, f"{kind}_listener")(PLACE)
+    return trace
+
+
+@pytest.mark.parametrize("kind", ["shared", "reuse_port"])
+def test_loss_alone_is_never_the_same_and_never_a_difference(kind):
+    whole = builder(kind).build()
+    chance = random.Random(20)
+    events = len(whole.events)
+    losses: list[tuple[int, ...]] = [(index,) for index in range(events)]
+    losses += [tuple(chance.sample(range(events), k)) for k in range(2, 12) for _ in range(20)]
+    for lost in losses:
+        lossy = builder(kind).build(lost=lost)
+        for comparison in (against(whole, lossy), against(lossy, whole), against(lossy, lossy)):
+            assert comparison.result == UNKNOWN, (lost, words(comparison))
+
+
+def test_loss_never_hides_a_difference_behind_the_same():
+    whole = builder("shared").build()
+    answers = set()
+    for index in range(len(builder("reuse_port").events)):
+        lossy = builder("reuse_port").build(lost=(index,))
+        answers |= {against(whole, lossy).result, against(lossy, whole).result}
+    assert SAME not in answers
+    assert DIFFERENT in answers  # what was seen for certain still counts
+
+
+def test_contradicted_trace_proves_no_difference():
+    trace = builder("shared")
+    trace.call(trace.main, "io_uring_setup", 9)
+    comparison = against(reuse_port(), trace.build())
+    assert comparison.result == UNKNOWN
+    assert comparison.differences
+    assert "io_uring_setup can act on sockets where no probe looks" in comparison.after.missing
+
+
+def origin(assume: tuple[str, ...] = ()):
+    log = TRACES / "istio-1.11-envoy-1.19.1.bpftrace.txt"
+    trace = parse_bpftrace_log(log.read_text().splitlines(), envoy_version="1.19.1", concurrency=2)
+    return profile_of(trace, assume=assume)
+
+
+def test_envoy_1_19_against_1_40_says_that_listen_and_dup_moved_to_main():
+    new = profile_of(read_trace(TRACES / "pairs" / "istio_sidecar_shared-1.40.0.ndjson"))
+    comparison = compare(origin(), new)
+    moved = [
+        "listen() moved from worker threads to main",
+        "dup() moved from worker threads to main, 1 time instead of 2",
+        "-1 descriptor: 2 instead of 3",
+    ]
+    assert words(comparison) == {
+        "0.0.0.0:15090 (metrics)": moved,
+        "0.0.0.0:15021 (health)": moved,
+        "0.0.0.0:15001 (virtualOutbound)": moved,
+        "0.0.0.0:15006 (virtualInbound)": moved,
+    }
+    assert comparison.result == DIFFERENT
+    assert len(comparison.not_compared) == 4
+
+
+def test_envoy_1_19_against_the_defaults_of_1_40_says_that_reuse_port_came():
+    new = profile_of(read_trace(TRACES / "istio_sidecar-1.40.0.ndjson"))
+    told = words(compare(origin(), new))["0.0.0.0:15006 (virtualInbound)"]
+    assert "listen() moved from worker threads to main" in told
+    assert "dup() no longer called; it was 2 times by worker threads" in told
+    assert "SO_REUSEPORT now set before bind" in told
+
+
+def test_imported_log_against_itself_is_the_same_only_if_that_is_assumed():
+    assert compare(origin(), origin()).result == UNKNOWN
+    assume = ("complete", "calls_succeeded", "comm_is_role")
+    assert compare(origin(assume), origin(assume)).result == SAME
+
+
+def test_times_are_told_beyond_the_tolerance_and_are_no_difference():
+    late = builder("shared")
+    for event in late.events:
+        event.ts_ns = event.ts_ns if event.call == "exec" else event.ts_ns + 40_000_000
+    comparison = against(shared(), late.build())
+    assert comparison.result == SAME
+    assert [time.words for time in comparison.times] == [
+        "first bind 40 ms later",
+        "first listen 40 ms later",
+        "first served 40 ms later",
+        "last served 40 ms later",
+    ]
+    assert compare(comparison.after, comparison.before).times[1].words.endswith("40 ms earlier")
+    assert compare(comparison.before, comparison.after, tolerance_ms=41).times == ()

@@ -65,7 +65,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class TimeDifference:
-    """A milestone that came earlier or later by more than the tolerance; times in milliseconds."""
+    """A milestone that came earlier or later; times in milliseconds since exec.
+
+    Those that follow it shifted by as much, within the tolerance, or have their own.
+    """
 
     milestone: str
     before_ms: float
@@ -283,9 +286,14 @@ class _Comparer:
         return Difference(title, "listener", *sides, words, sure)
 
     def _times(self, tolerance_ms: float) -> Iterator[TimeDifference]:
+        """Yield milestones that came at other times, but none that an earlier one explains."""
+        shift_ms = 0.0
         for milestone, before_ms in self._before.times.items():
             after_ms = self._after.times.get(milestone)
-            if after_ms is not None and abs(after_ms - before_ms) > tolerance_ms:
+            if after_ms is None:
+                continue
+            if abs(after_ms - before_ms - shift_ms) > tolerance_ms:
+                shift_ms = after_ms - before_ms
                 yield TimeDifference(milestone, before_ms, after_ms)
 
 

@@ -91,7 +91,7 @@ def test_times_decide_only_if_asked(cli, tmp_path):
     (tmp_path / "slow.ndjson").write_text("".join(lines))
     done = cli("diff", SHARED, tmp_path / "slow.ndjson")
     assert done.code == 0
-    assert "first listen 80 ms later: " in done.out
+    assert "  first bind 80 ms later: " in done.out
     assert cli("diff", SHARED, tmp_path / "slow.ndjson", "--fail-on-times").code == 1
     quiet = cli("diff", SHARED, tmp_path / "slow.ndjson", "--fail-on-times", "--tolerance", "1s")
     assert quiet.code == 0

@@ -292,8 +292,9 @@ class _Comparer:
             after_ms = self._after.times.get(milestone)
             if after_ms is None:
                 continue
-            if abs(after_ms - before_ms - shift_ms) > tolerance_ms:
-                shift_ms = after_ms - before_ms
+            change_ms = after_ms - before_ms
+            if min(abs(change_ms), abs(change_ms - shift_ms)) > tolerance_ms:
+                shift_ms = change_ms
                 yield TimeDifference(milestone, before_ms, after_ms)
 
 

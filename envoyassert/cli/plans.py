@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from envoyassert.launch.source import EnvoySource
 
 
-def envoy_of(argument: str) -> EnvoySource:
-    """Return the Envoy that `--envoy` names.
+def envoy_of(argument: str, option: str = "--envoy") -> EnvoySource:
+    """Return the Envoy that an option names.
+
+    Args:
+        argument: its value.
+        option: the option, for the message.
 
     Raises:
         click.UsageError: it names none, or a file that is not there or may not be executed.
@@ -26,7 +30,7 @@ def envoy_of(argument: str) -> EnvoySource:
     try:
         return parse_envoy_argument(argument)
     except EnvoyUnavailableError as error:
-        raise click.UsageError(f"--envoy: {error}") from error
+        raise click.UsageError(f"{option}: {error}") from error
 
 
 def choose_run(plans: Sequence[RunPlan], wanted: str) -> RunPlan:

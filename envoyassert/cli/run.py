@@ -35,6 +35,17 @@ _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarnin
     metavar="VERSION|IMAGE|BINARY",
     help="Run on this Envoy instead of the scenarios' own; repeat it for several.",
 )
+@click.option(
+    "--against",
+    metavar="VERSION|IMAGE|BINARY",
+    help="Run everything on this Envoy too, and tell what differs.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="With --against: json prints the comparison alone.",
+)
 @click.option("--artifacts", metavar="DIR", help="Where traces of what did not pass are kept.")
 @click.option("--require", metavar="bpf,docker,envoy", help="Fail where one of these is missing.")
 @click.option("--pull", metavar="never|missing|always", help="When images are pulled.")
@@ -42,6 +53,8 @@ def run(
     paths: tuple[str, ...],
     launchers: tuple[str, ...],
     envoys: tuple[str, ...],
+    against: str | None,
+    output: str,
     artifacts: str | None,
     require: str | None,
     pull: str | None,
@@ -52,9 +65,12 @@ def run(
     --junitxml=FILE).
 
     Exit code: 0 pass, 1 fail, 4 invalid scenario, 5 nothing to run, 10 inconclusive, 77 this
-    machine cannot.
+    machine cannot. With --against those of diff(1): 0 the same, 1 something differs or the new
+    Envoy fails, 2 trouble, or not known.
 
     Example: sudo envoyassert run scenarios/ --envoy 1.36.4 --envoy 1.40.0 -k reuse_port
+
+    Example: sudo envoyassert run scenarios/ --against 1.36.4 --envoy 1.40.0
     """
     import pytest
 
@@ -65,7 +81,8 @@ def run(
         click.echo("no scenario files found", err=True)
         return exits.NOTHING
     options = [f"--envoyassert-launcher={launcher}" for launcher in launchers]
-    options += [f"--envoyassert-envoy={envoy}" for envoy in envoys]
+    if against is None:
+        options += [f"--envoyassert-envoy={envoy}" for envoy in envoys]
     given = {"artifacts": artifacts, "require": require, "pull": pull}
     options += [f"--envoyassert-{name}={value}" for name, value in given.items() if value]
     # As an ini value, because that reaches xdist's workers as well.
@@ -73,6 +90,8 @@ def run(
     arguments = [*_QUIET, *options, "-o", f"envoyassert_files={globs}", *more, "--"]
     arguments += map(str, files)
     outcome = _Outcome()
+    if against is not None:
+        return _compare(against, envoys, arguments, outcome, output)
     code = int(pytest.main(arguments, plugins=[outcome]))
     return outcome.exit_code(code)
 
@@ -97,6 +116,19 @@ def _check(
         raise click.UsageError(str(error)) from error
     for envoy in separated(envoys, "--envoy"):
         envoy_of(envoy)
+
+
+def _compare(
+    against: str, envoys: tuple[str, ...], arguments: list[str], outcome: _Outcome, output: str
+) -> int:
+    from envoyassert.cli.against import Against
+    from envoyassert.cli.trouble import TROUBLE
+
+    try:
+        return Against(against, envoys).run(arguments, outcome, output)
+    except click.UsageError as error:
+        error.show()
+        return TROUBLE
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:

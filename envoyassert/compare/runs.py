@@ -1,0 +1,145 @@
+"""The same runs on two Envoys, pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from envoyassert.compare.comparison import (
+    DIFFERENT,
+    SAME,
+    TOLERANCE_MS,
+    UNKNOWN,
+    Comparison,
+    Difference,
+    TimeDifference,
+    compare,
+)
+from envoyassert.compare.profile import Profile
+from envoyassert.judge.verdict import Status
+
+#: Of a pair that a scenario's requirements exclude on one of the Envoys.
+SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class RunSide:
+    """One run on one Envoy.
+
+    Args:
+        profile: what was seen, None if it could not be run.
+        status: the scenario's verdict, None if it could not be run.
+        problem: why it could not be run, or "".
+        skipped: whether that is no fault: the scenario does not apply to this Envoy.
+    """
+
+    profile: Profile | None = None
+    status: Status | None = None
+    problem: str = ""
+    skipped: bool = False
+
+    @property
+    def text(self) -> str:
+        """Its verdict, `skipped`, or `error`."""
+        if self.status is not None:
+            return self.status.value
+        return SKIPPED if self.skipped else "error"
+
+
+NOT_RUN = RunSide(problem="it was not run")
+
+
+@dataclass(frozen=True)
+class RunPair:
+    """One run of a scenario on the old Envoy and on the new one.
+
+    Args:
+        title: the run's id without the Envoy: `reuse_port[concurrency=2]`.
+        before: on the old one.
+        after: on the new one.
+    """
+
+    title: str
+    before: RunSide = NOT_RUN
+    after: RunSide = NOT_RUN
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """What was seen of both, None if one of them could not be run; times are told elsewhere."""
+        if self.before.profile is None or self.after.profile is None:
+            return None
+        return compare(self.before.profile, self.after.profile)
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """What differs, the scenario's verdict included."""
+        if self.comparison is None:
+            return ()
+        old, new = self.before.text, self.after.text
+        if old == new:
+            return self.comparison.differences
+        words = f"the scenario's verdict is {new} instead of {old}"
+        sure = Status.INCONCLUSIVE not in (self.before.status, self.after.status)
+        return (
+            *self.comparison.differences,
+            Difference("the run", "verdict", old, new, words, sure),
+        )
+
+    @property
+    def result(self) -> str:
+        """SAME, DIFFERENT, UNKNOWN or SKIPPED."""
+        if self.comparison is None:
+            sides = (self.before, self.after)
+            lacking = [side for side in sides if side.profile is None]
+            return SKIPPED if all(side.skipped for side in lacking) else UNKNOWN
+        if any(difference.sure for difference in self.differences):
+            return DIFFERENT
+        return UNKNOWN if self.differences else self.comparison.result
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why it could not be compared, or not for sure."""
+        found = []
+        for side in (self.before, self.after):
+            if side.problem:
+                found.append(side.problem)
+            elif side.profile is not None and not side.profile.whole:
+                found.append(f"incomplete: {'; '.join(side.profile.missing)}")
+        return tuple(dict.fromkeys(found))
+
+
+def overall(pairs: Sequence[RunPair]) -> str:
+    """Return the answer over all runs: SAME, DIFFERENT or UNKNOWN.
+
+    DIFFERENT also where the new Envoy fails a scenario, though the old one fails it just so: what
+    is broken must not look fine. UNKNOWN also where nothing was compared.
+    """
+    results = {pair.result for pair in pairs}
+    fails = any(pair.after.status is Status.FAIL for pair in pairs)
+    if DIFFERENT in results or fails:
+        return DIFFERENT
+    undecided = any(pair.after.status is Status.INCONCLUSIVE for pair in pairs)
+    return SAME if SAME in results and UNKNOWN not in results and not undecided else UNKNOWN
+
+
+def typical_times(
+    pairs: Sequence[RunPair], tolerance_ms: float = TOLERANCE_MS
+) -> tuple[TimeDifference, ...]:
+    """Return the milestones whose medians over all runs differ by more than the tolerance."""
+    times: dict[str, tuple[list[float], list[float]]] = {}
+    for pair in pairs:
+        if pair.before.profile is None or pair.after.profile is None:
+            continue
+        before, after = pair.before.profile.times, pair.after.profile.times
+        for milestone in before:
+            if milestone in after:
+                olds, news = times.setdefault(milestone, ([], []))
+                olds.append(before[milestone])
+                news.append(after[milestone])
+    found = [
+        TimeDifference(name, round(median(olds), 3), round(median(news), 3))
+        for name, (olds, news) in times.items()
+    ]
+    return tuple(time for time in found if abs(time.after_ms - time.before_ms) > tolerance_ms)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.report.failure import Context, Place, deciding, failure_lines, reason_line
+from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.headline import deciding, reason_line
+from envoyassert.report.places import Place
 from envoyassert.trace import Trace
 
 
@@ -64,12 +66,13 @@ def raise_unless_passed(
     if verdict.status is Status.PASS:
         return
     context = context or Context()
-    findings = deciding(verdict)
+    findings = deciding(verdict, context.place)
     failed = verdict.status is Status.FAIL
     kind = ExpectationFailed if failed else TraceInconclusive
+    reason = reason_line(verdict, trace.end.outcome, context.place)
     raise kind(
         verdict,
         failure_lines(verdict, trace, graph, context) + ([note] if note else []),
-        reason_line(verdict) if failed else f"INCONCLUSIVE: {reason_line(verdict)}",
+        reason if failed else f"INCONCLUSIVE: {reason}",
         context.place(findings[0].path) if findings else None,
     )

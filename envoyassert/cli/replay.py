@@ -12,7 +12,8 @@ from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
-from envoyassert.report.failure import Context, failure_lines, headline
+from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.headline import headline
 from envoyassert.report.places import place_finder
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.load import load_scenario
@@ -33,7 +34,8 @@ from envoyassert.trace_file import read_trace
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-def replay(trace: str, scenario_file: str, wanted: str, output: str) -> int:
+@click.option("--all", "everything", is_flag=True, help="Tell every finding in full.")
+def replay(trace: str, scenario_file: str, wanted: str, output: str, everything: bool) -> int:
     """Judge a saved trace by a scenario.
 
     Needs neither root nor an Envoy. Exit code: 0 pass, 1 fail, 10 inconclusive.
@@ -52,11 +54,18 @@ def replay(trace: str, scenario_file: str, wanted: str, output: str) -> int:
         assume=plan.scenario.assume,
         graph=graph,
     )
-    context = Context(title=plan.id, place=place_finder(plan.loaded))
+    context = Context(
+        title=plan.id,
+        place=place_finder(plan.loaded),
+        scenario_path=scenario_file,
+        trace_path=trace,
+        replayed=True,
+    )
     if output == "json":
         click.echo(json.dumps(verdict_json(verdict, read, graph, context), indent=2))
     elif verdict.status is Status.PASS:
         click.echo(headline(verdict, plan.id))
     else:
-        click.echo("\n".join(failure_lines(verdict, read, graph, context)))
+        lines = failure_lines(verdict, read, graph, context, everything=everything)
+        click.echo("\n".join(lines))
     return exits.OF_STATUS[verdict.status]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
+from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.interval import Interval, so_often
+from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
 from envoyassert.judge.selection import select, sockets_of
 from envoyassert.judge.verdict import Finding, Status
@@ -31,7 +34,7 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
     if problem:
         yield _unresolved(context, subject, words, problem)
         return
-    yield context.judge_count(
+    finding = context.judge_count(
         subject.at("times"),
         words,
         pattern.times,
@@ -40,6 +43,7 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
         evidence=found,
         from_events=pattern.listener is None,
     )
+    yield finding if found else _with_nearest(context, finding, [pattern])
 
 
 def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
@@ -149,7 +153,36 @@ def judge_order(
     else:
         status = Status.INCONCLUSIVE if context.doubt or tied else Status.PASS
         seen = "at the same time" if tied else "in this order"
-    return context.finding(subject, status, expected, seen, evidence=shown)
+    finding = context.finding(subject, status, expected, seen, evidence=shown)
+    absent = [pattern for pattern, found in zip(patterns, matches, strict=True) if not found]
+    return _with_nearest(context, finding, absent)
+
+
+def _with_nearest(context: Context, finding: Finding, absent: Sequence[CallPattern]) -> Finding:
+    """Add to a finding which calls come closest to those that are not there."""
+    if finding.status is Status.PASS:
+        return finding
+    near: list[tuple[Event, str]] = []
+    for pattern in absent:
+        names = set(pattern.calls)
+        hidden = admin_traffic(context)
+        close = nearest_call(
+            [
+                (event, tuple(mismatches(context, pattern, event)))
+                for event in context.trace.events
+                if event.call in names and not _is_hidden(context, event, hidden)
+            ]
+        )
+        if close is not None:
+            near.append((close[0], f"{close[0].call}(): {close[1]}"))
+    if not near:
+        return finding
+    events = (*finding.evidence, *(event for event, _ in near))
+    return replace(
+        finding,
+        closest="; ".join(words for _, words in near),
+        evidence=tuple(sorted(events, key=lambda event: event.ts_ns)),
+    )
 
 
 def _sure_only(
@@ -192,20 +225,21 @@ def matching(
         if selection.problem:
             return [], selection.problem
         wanted = selection.members
+        found = [event for event in found if id(_socket_of(context, event)) in wanted]
     else:
-        wanted = set()
-    hidden = set() if pattern.listener is not None else admin_traffic(context)
-    kept = []
-    for event in found:
-        call = context.calls_by_event.get(id(event))
-        socket = None if call is None or call.descriptor is None else call.descriptor.socket
-        if pattern.listener is not None and id(socket) not in wanted:
-            continue
-        if socket is not None and id(socket) in hidden and _is_traffic(event, socket.origin):
-            continue
-        if _fits(context, pattern, event):
-            kept.append(event)
-    return kept, ""
+        hidden = admin_traffic(context)
+        found = [event for event in found if not _is_hidden(context, event, hidden)]
+    return [e for e in found if next(mismatches(context, pattern, e), None) is None], ""
+
+
+def _socket_of(context: Context, event: Event) -> KernelSocket | None:
+    call = context.calls_by_event.get(id(event))
+    return None if call is None or call.descriptor is None else call.descriptor.socket
+
+
+def _is_hidden(context: Context, event: Event, hidden: set[int]) -> bool:
+    socket = _socket_of(context, event)
+    return socket is not None and id(socket) in hidden and _is_traffic(event, socket.origin)
 
 
 def admin_traffic(context: Context) -> set[int]:
@@ -230,17 +264,25 @@ def _is_traffic(event: Event, origin: str) -> bool:
     return origin == "accept" or event.call in ("accept", "accept4")
 
 
-def _fits(context: Context, pattern: CallPattern, event: Event) -> bool:
+def mismatches(context: Context, pattern: CallPattern, event: Event) -> Iterator[str]:
+    """Yield in words each field of a pattern that a call of its name does not match.
+
+    Its listener is not looked at: that is a matter of the socket.
+    """
     if pattern.errno is not None and event.errno != pattern.errno:
-        return False
+        result = f"failed with {event.errno}" if event.errno else "succeeded"
+        yield f"{result}, not with {pattern.errno}"
     # A result that was not observed is taken as success, as the graph takes it.
     if pattern.succeeds is not None and succeeded(event) is not pattern.succeeds:
-        return False
+        yield f"failed with {event.errno}" if pattern.succeeds else "succeeded"
     if pattern.by is not None:
         thread = context.graph.threads[event.tid]
         if not matches_role(thread, pattern.by):
-            return False
-    return all(_equal(event.args.get(name), value) for name, value in pattern.args.items())
+            yield f"by {thread.role}, not {pattern.by}"
+    for name, value in pattern.args.items():
+        seen = event.args.get(name)
+        if not _equal(seen, value):
+            yield f"{name} {seen}, not {value}"
 
 
 def _equal(seen: object, wanted: object) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.judge.calls import judge_order
-from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.interval import Interval, plural, times
+from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.options import judge_options
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role, roles_in_words
 from envoyassert.judge.selection import select
@@ -23,6 +24,7 @@ from envoyassert.scenario.expectation import (
     ListenCalls,
     Listened,
     ListenerExpectation,
+    Selector,
     Tally,
 )
 
@@ -84,7 +86,22 @@ def judge_listener(
     for word, judge in _ATOMS.items():
         value = getattr(expectation, word)
         if value is not None:
-            yield from judge(target, word, value)
+            for finding in judge(target, word, value):
+                yield _with_nearest(target, selector, word, finding)
+
+
+def _with_nearest(target: Target, selector: Selector, word: str, finding: Finding) -> Finding:
+    """Add to a finding about sockets that are not there what comes closest to them."""
+    if finding.status is Status.PASS or word == "bind_failed":
+        return finding
+    if target.failed and (word == "bound" or not target.sockets):
+        closest = failed_binds(target.failed)
+        evidence = finding.evidence or tuple(call.event for call in target.failed[:EVIDENCE_LIMIT])
+        return replace(finding, closest=closest, evidence=evidence)
+    if target.sockets:
+        return finding
+    graph, listeners = target.context.graph, target.context.trace.header.listeners
+    return replace(finding, closest=nearest_listener(selector, graph, listeners))
 
 
 def _bound(target: Target, word: str, value: Bound) -> Iterator[Finding]:

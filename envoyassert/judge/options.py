@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from envoyassert.graph.model import KernelSocket, OptionSet
 from envoyassert.judge.context import Context, Subject
@@ -47,9 +48,19 @@ def _judge_rule(
         status = Status.FAIL if wrong or not sockets else Status.PASS
     shown = [o.call.event for _, options in (wrong or found) for o in options]
     shown += [call.event for socket, _ in wrong for call in socket.binds]
-    return context.finding(
+    finding = context.finding(
         subject, status, expected, _seen_in_words(name, found, wrong), evidence=shown
     )
+    lacking = [socket for socket, options in wrong if not options]
+    if status is not Status.FAIL or rule == "absent" or not lacking:
+        return finding
+    return replace(finding, closest=f"set there: {_all_in_words(lacking[0])}")
+
+
+def _all_in_words(socket: KernelSocket) -> str:
+    last = {option.name: option for option in socket.options}
+    words = [f"{o.name} = {o.value} {_PHASE_WORDS[o.phase]}" for o in last.values()]
+    return ", ".join(words) or "no option at all"
 
 
 def _is_named(option: OptionSet, name: str) -> bool:

@@ -10,6 +10,11 @@ from envoyassert.judge.selection import sockets_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import NoOthersExpectation, OthersAllowed
 
+_CLASSES = {
+    "hot_restart": "the abstract Unix sockets are Envoy's own, for hot restart",
+    "admin": "one is Envoy's admin endpoint",
+}
+
 
 def judge_no_others(
     context: Context, index: int, expectation: NoOthersExpectation
@@ -45,8 +50,27 @@ def judge_no_others(
         ", ".join(names) or "none",
         reason="" if context.doubt else "a socket was received from outside the trace",
         evidence=[call.event for socket in others for call in socket.binds],
-        hint="name it in a listener expectation, or allow its class",
+        hint=_hint(others, allowed, _admin_sockets(context)),
     )
+
+
+def _hint(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int]) -> str:
+    """Return what to do about sockets that are not named, by their class."""
+    classes = {
+        "hot_restart": [socket for socket in others if is_hot_restart(socket)],
+        "admin": [socket for socket in others if id(socket) in admin],
+    }
+    hints = []
+    lacking = [name for name, sockets in classes.items() if sockets]
+    if lacking:
+        known = ", ".join([*allowed, *lacking])
+        what = " and ".join(_CLASSES[name] for name in lacking)
+        hints.append(f"{what}: allow it by `no_others: {{allow: [{known}]}}`")
+    rest = [s for s in others if not any(s in sockets for sockets in classes.values())]
+    if rest:
+        names = ", ".join(sorted({str(socket.address) for socket in rest}))
+        hints.append(f"name {names} in a `listener` expectation, or take it out of the config")
+    return "; ".join(hints)
 
 
 def _is_surely_other(context: Context, socket: KernelSocket) -> bool:

@@ -30,6 +30,7 @@ class Finding:
         evidence: the few events that show it, in time order.
         hint: behaviour-level help for a FAIL, or "".
         why: the scenario's own `why`, or "".
+        closest: what came closest to what is not there, field by field, or "".
     """
 
     status: Status
@@ -41,6 +42,7 @@ class Finding:
     evidence: tuple[Event, ...] = ()
     hint: str = ""
     why: str = ""
+    closest: str = ""
 
     @property
     def atom(self) -> str:

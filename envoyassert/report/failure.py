@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict
-from envoyassert.names import signal_text
+from envoyassert.report.advice import advice
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
+from envoyassert.report.envoy_log import said_lines
+from envoyassert.report.headline import (
+    about,
+    about_process,
+    deciding,
+    end_in_words,
+    headline,
+    sentence,
+    setback,
+)
+from envoyassert.report.places import Finder, nowhere
 from envoyassert.report.table import columns, count, wrapped
-from envoyassert.trace import Trace
+from envoyassert.trace import Outcome, Trace
 
-#: Findings told in full; the others get a line each, so that the text stays on one screen.
+#: Findings told in full; the others in short, so that the text stays on about one screen.
 _IN_FULL = 2
 _IN_SHORT = 5
 _EVIDENCE = 5
-_PARAGRAPH = 2
-_LOG_LINES = 5
-_LOG_WIDTH = 240
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a scenario file says what was not met.
-
-    Args:
-        path: the file as the user named it.
-        line, column: 1-based.
-        excerpt: the line and its surroundings with a caret, as lines.
-    """
-
-    path: str
-    line: int
-    column: int
-    excerpt: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
-
-
-def _nowhere(_path: tuple[str | int, ...]) -> Place | None:
-    return None
+_PARAGRAPH = 3
 
 
 @dataclass(frozen=True)
@@ -55,131 +40,161 @@ class Context:
         scenario_path: the scenario file, for the replay command; "" if there is none.
         trace_path: the saved trace, or "".
         log_path: the saved log of Envoy, or "".
+        replayed: whether this is the text of a replay, which needs no word on how to replay.
     """
 
     title: str = ""
-    place: Callable[[tuple[str | int, ...]], Place | None] = _nowhere
+    place: Finder = nowhere
     scenario_path: str = ""
     trace_path: str = ""
     log_path: str = ""
+    replayed: bool = False
 
+    @property
+    def replay_command(self) -> str:
+        """The command that judges the saved trace again, or ""."""
+        if self.replayed or not (self.trace_path and self.scenario_path):
+            return ""
+        return self._replay()
 
-def deciding(verdict: Verdict) -> tuple[Finding, ...]:
-    """Return the findings that made the verdict what it is: those of its status.
+    @property
+    def everything_command(self) -> str:
+        """The command that tells every finding in full, or ""."""
+        return f"{self._replay()} --all" if self.trace_path and self.scenario_path else ""
 
-    What became of the process comes first: where Envoy ended, it explains the others.
-    """
-    findings = verdict.with_status(verdict.status)
-    return tuple(sorted(findings, key=lambda finding: not _about_process(finding)))
-
-
-def headline(verdict: Verdict, title: str = "") -> str:
-    """Return the verdict in one line, naming the first atom that was not met.
-
-    `FAIL reuse_port_off: port 15006 bound.times: expected exactly 1 time, seen 2 times`
-    """
-    start = f"{verdict} {title}".rstrip()
-    reason = reason_line(verdict)
-    return f"{start}: {reason}" if reason else start
-
-
-def reason_line(verdict: Verdict) -> str:
-    """Return why a verdict is not PASS in one line, without the verdict; "" if it is PASS."""
-    findings = deciding(verdict)
-    if verdict.status is Status.PASS or not findings:
-        return ""
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return _sentence(findings[0]) + more
-
-
-def _about(finding: Finding) -> str:
-    """Return what a finding is about, with its atom: `port 15006 bound.times`."""
-    if finding.atom.split(".")[0] == finding.subject:
-        return finding.atom
-    return f"{finding.subject} {finding.atom}".strip()
-
-
-def _sentence(finding: Finding) -> str:
-    subject = _about(finding)
-    if finding.status is Status.INCONCLUSIVE:
-        return f"{subject}: {finding.reason or 'cannot be decided'}"
-    return f"{subject}: expected {finding.expected}, seen {finding.seen}"
+    def _replay(self) -> str:
+        words = ["envoyassert", "replay", self.trace_path, "--scenario", self.scenario_path]
+        return shlex.join(words)
 
 
 def failure_lines(
-    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context | None = None
+    verdict: Verdict,
+    trace: Trace,
+    graph: SocketGraph,
+    context: Context | None = None,
+    *,
+    everything: bool = False,
 ) -> list[str]:
-    """Return the whole text for a verdict that is not PASS, at most about 60 lines.
+    """Return the whole text for a verdict that is not PASS, about a screen of lines.
 
     Args:
         verdict: the judgement.
         trace: what was judged.
         graph: its socket graph, for thread names.
         context: places and paths.
+        everything: tell every finding in full, however many there are.
     """
     context = context or Context()
-    findings = deciding(verdict)
-    clock = Clock(trace)
-    lines = wrapped(headline(verdict, context.title), hang="  ", max_lines=_PARAGRAPH)
-    for finding in findings[:_IN_FULL]:
-        lines += ["", *_finding(finding, graph, clock, context)]
-    lines += _in_short(findings[_IN_FULL:], context)
+    outcome = trace.end.outcome
+    text = _Text(verdict, graph, Clock(trace), context, outcome)
+    told, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
+    first = headline(verdict, context.title, outcome, context.place)
+    lines = wrapped(first, hang="  ", max_lines=_PARAGRAPH)
+    said = said_lines(outcome)
+    # Where Envoy did not come up, what it said about that is what a reader wants first.
+    early = not outcome.running or outcome.live is False
+    if said and early:
+        lines += ["", *said]
+    hints: set[str] = set()
+    for finding in told:
+        lines += ["", *text.in_full(finding, hints)]
+    lines += text.in_short(brief)
     lines += _other_statuses(verdict)
-    if any(_about_process(finding) for finding in findings) or not trace.end.outcome.running:
-        lines += _log_tail(trace)
+    if said and not early:
+        lines += ["", *said]
     lines += ["", *wrapped(_run_line(trace), hang="  ")]
     lines += wrapped(f"certificate: {certificate_line(verdict.certificate)}", hang="  ")
     lines += _paths(context)
     return lines
 
 
-def _finding(finding: Finding, graph: SocketGraph, clock: Clock, context: Context) -> list[str]:
-    place = context.place(finding.path)
-    lines = []
-    if place is not None:
-        lines.append(str(place))
-        lines += place.excerpt
-    rows = [
-        ["expected", f"{_about(finding)}: {finding.expected}"],
-        ["seen", finding.seen],
-        ["undecided", finding.reason],
-        ["why", finding.why],
-        ["hint", finding.hint],
-    ]
-    lines += columns([row for row in rows if row[1]], "  ", max_lines=_PARAGRAPH)
-    if finding.evidence:
-        lines += _evidence(finding, graph, clock)
-    return lines
+def _in_full_and_in_short(
+    findings: tuple[Finding, ...], everything: bool
+) -> tuple[list[Finding], list[Finding]]:
+    """Part findings into those told in full and those told in short.
+
+    Of a listener that is not there one is told in full: the others would say the same.
+    """
+    full: list[Finding] = []
+    short: list[Finding] = []
+    for finding in findings:
+        known = {(told.subject, told.closest) for told in full if told.closest}
+        if everything or (len(full) < _IN_FULL and (finding.subject, finding.closest) not in known):
+            full.append(finding)
+        else:
+            short.append(finding)
+    return full, short
 
 
-def _evidence(finding: Finding, graph: SocketGraph, clock: Clock) -> list[str]:
-    rows = [
-        [
-            clock.text(event.ts_ns),
-            thread_label(graph, event.tid),
-            fd_label(event),
-            render_call(event),
+@dataclass(frozen=True)
+class _Text:
+    """What the parts of one text share."""
+
+    verdict: Verdict
+    graph: SocketGraph
+    clock: Clock
+    context: Context
+    outcome: Outcome
+
+    def in_full(self, finding: Finding, hints: set[str]) -> list[str]:
+        """Return a finding in full, with its hint unless that is among those given already."""
+        hint = advice(finding, self.verdict, self.outcome)
+        hint = "" if hint in hints else hint
+        hints.add(hint)
+        place = self.context.place(finding.path)
+        lines = [] if place is None else [str(place), *place.excerpt]
+        rows = [
+            ["expected", f"{about(finding)}: {finding.expected}"],
+            ["seen", finding.seen + self._end(finding)],
+            ["undecided", finding.reason],
+            ["closest", finding.closest],
+            ["why", finding.why],
+            ["hint", hint],
         ]
-        for event in finding.evidence[:_EVIDENCE]
-    ]
-    lines = columns([["time", "thread", "fd", "call"], *rows], "  ")
-    left_out = len(finding.evidence) - _EVIDENCE
-    if left_out > 0:
-        lines.append(f"  … and {count(left_out, 'more event', 'more events')}")
-    return lines
+        lines += columns([row for row in rows if row[1]], "  ", max_lines=_PARAGRAPH)
+        if finding.evidence:
+            lines += self._evidence(finding)
+        return lines
 
+    def _end(self, finding: Finding) -> str:
+        """Return that Envoy had ended, where a finding does not say so itself."""
+        if self.outcome.running or about_process(finding):
+            return ""
+        ended = setback(self.verdict, self.outcome)
+        return f" (Envoy {end_in_words(self.outcome)} before that)" if ended else ""
 
-def _in_short(findings: tuple[Finding, ...], context: Context) -> list[str]:
-    if not findings:
-        return []
-    lines = ["", "also:"]
-    for finding in findings[:_IN_SHORT]:
-        place = context.place(finding.path)
-        where = f"{place}: " if place is not None else ""
-        lines += wrapped(f"{where}{_sentence(finding)}", "  ", "    ", max_lines=1)
-    if len(findings) > _IN_SHORT:
-        lines.append(f"  … and {len(findings) - _IN_SHORT} more")
-    return lines
+    def _evidence(self, finding: Finding) -> list[str]:
+        rows = [
+            [
+                self.clock.text(event.ts_ns),
+                thread_label(self.graph, event.tid),
+                fd_label(event),
+                render_call(event),
+            ]
+            for event in finding.evidence[:_EVIDENCE]
+        ]
+        lines = columns([["time", "thread", "fd", "call"], *rows], "  ")
+        if len(finding.evidence) > _EVIDENCE:
+            # How many more there are is not known here: a finding keeps the first few.
+            where = (
+                f": envoyassert show {self.context.trace_path}" if self.context.trace_path else ""
+            )
+            lines.append(f"  … and more{where}")
+        return lines
+
+    def in_short(self, findings: list[Finding]) -> list[str]:
+        if not findings:
+            return []
+        lines = ["", "also:"]
+        for finding in findings[:_IN_SHORT]:
+            place = self.context.place(finding.path)
+            where = f"{place}: " if place is not None else ""
+            lines += wrapped(f"{where}{sentence(finding)}", "  ", "    ", max_lines=_PARAGRAPH)
+        if len(findings) > _IN_SHORT:
+            command = self.context.everything_command
+            how = f"; all in full: {command}" if command else ""
+            lines.append(f"  … and {len(findings) - _IN_SHORT} more{how}")
+        return lines
 
 
 def _other_statuses(verdict: Verdict) -> list[str]:
@@ -189,17 +204,6 @@ def _other_statuses(verdict: Verdict) -> list[str]:
         if status is not verdict.status and verdict.with_status(status)
     ]
     return ["", f"other findings: {', '.join(others)}"] if others else []
-
-
-def _about_process(finding: Finding) -> bool:
-    return finding.subject.startswith("process") or "process" in finding.path
-
-
-def _log_tail(trace: Trace) -> list[str]:
-    tail = trace.end.outcome.log_tail[-_LOG_LINES:]
-    if not tail:
-        return ["", "Envoy printed nothing"]
-    return ["", "Envoy's log ends with"] + ["  " + line.rstrip()[:_LOG_WIDTH] for line in tail]
 
 
 def _run_line(trace: Trace) -> str:
@@ -215,10 +219,8 @@ def _run_line(trace: Trace) -> str:
     facts.append(f"concurrency {header.concurrency or 'unknown'}")
     facts.append(count(len(trace.events), "event"))
     outcome = trace.end.outcome
-    if outcome.exit_code is not None:
-        facts.append(f"ended with status {outcome.exit_code}")
-    elif outcome.signal is not None:
-        facts.append(f"killed by {signal_text(outcome.signal)}")
+    if not outcome.running:
+        facts.append(end_in_words(outcome))
     return "run: " + ", ".join(facts)
 
 
@@ -237,7 +239,6 @@ def _paths(context: Context) -> list[str]:
         lines.append(f"trace: {context.trace_path}")
     if context.log_path:
         lines.append(f"log: {context.log_path}")
-    if context.trace_path and context.scenario_path:
-        words = ["envoyassert", "replay", context.trace_path, "--scenario", context.scenario_path]
-        lines.append(f"replay: {shlex.join(words)}")
+    if context.replay_command:
+        lines.append(f"replay: {context.replay_command}")
     return lines

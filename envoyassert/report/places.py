@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from envoyassert.report.failure import Place
 from envoyassert.scenario.load import LoadedScenario
 
 
-def place_finder(loaded: LoadedScenario) -> Callable[[tuple[str | int, ...]], Place | None]:
+@dataclass(frozen=True)
+class Place:
+    """Where a scenario file says what was not met.
+
+    Args:
+        path: the file as the user named it.
+        line, column: 1-based.
+        excerpt: the line and its surroundings with a caret, as lines.
+    """
+
+    path: str
+    line: int
+    column: int
+    excerpt: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+#: Returns the place of a finding's path; None where there is no file.
+Finder: TypeAlias = Callable[[tuple["str | int", ...]], "Place | None"]
+
+
+def nowhere(_path: tuple[str | int, ...]) -> Place | None:
+    """Return None: the finder of expectations that are in no file."""
+    return None
+
+
+def place_finder(loaded: LoadedScenario) -> Finder:
     """Return a function from the path of a finding to its place in the file."""
 
     def find(path: tuple[str | int, ...]) -> Place | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.verdict import Finding, Verdict
+from envoyassert.judge.verdict import Finding, Status, Verdict
+from envoyassert.report.advice import advice
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.failure import Context
-from envoyassert.trace import Trace
+from envoyassert.trace import Outcome, Trace
 
 FORMAT = "envoyassert-verdict/1"
 
@@ -31,12 +32,22 @@ def verdict_json(
         "run": context.title,
         "status": verdict.status.value,
         "assumed": list(verdict.assumed),
-        "findings": [_finding(finding, graph, clock, context) for finding in verdict.findings],
+        "findings": [
+            {
+                **_finding(finding, graph, clock, context),
+                "hint": _hint(finding, verdict, trace.end.outcome),
+            }
+            for finding in verdict.findings
+        ],
         "certificate": [
             {"name": check.name, "ok": check.ok, "detail": check.detail}
             for check in verdict.certificate.checks
         ],
     }
+
+
+def _hint(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
+    return "" if finding.status is Status.PASS else advice(finding, verdict, outcome)
 
 
 def _finding(
@@ -51,7 +62,7 @@ def _finding(
         "expected": finding.expected,
         "seen": finding.seen,
         "reason": finding.reason,
-        "hint": finding.hint,
+        "closest": finding.closest,
         "why": finding.why,
         "location": None if place is None else str(place),
         "evidence": [

@@ -8,11 +8,11 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status, Verdict
 from envoyassert.report.failure import (
     Context,
-    Place,
     certificate_line,
     failure_lines,
-    headline,
 )
+from envoyassert.report.headline import headline
+from envoyassert.report.places import Place
 from envoyassert.trace import End, EnvoyIdentity, Header, Outcome, Trace
 
 PID, WORKER = 100, 101
@@ -118,28 +118,67 @@ def test_inconclusive_names_the_reason_and_what_is_missing():
     assert "certificate: NOT whole (losses: 3 records lost on CPU 1)" in text
 
 
-def test_process_finding_is_followed_by_the_end_of_envoys_log():
-    finding = a_finding(
-        atom=("process", "stays_up"), subject="process", expected="stays up", seen="exits with 1"
+ENDED = {
+    "atom": ("process", "stays_up"),
+    "subject": "process",
+    "expected": "stays up",
+    "seen": "exited with 1",
+}
+
+
+def test_process_finding_comes_after_what_envoy_said():
+    trace = a_trace(exit_code=1, log_tail=("starting", "cannot bind '0.0.0.0:80'"))
+    lines = text_of(a_verdict(a_finding(**ENDED)), trace).splitlines()
+    assert lines[0] == (
+        "FAIL: Envoy ended with status 1: cannot bind '0.0.0.0:80'; not met: process.stays_up"
     )
-    trace = a_trace(exit_code=1, log_tail=("one", *["cannot bind '0.0.0.0:80'"] * 5))
-    lines = text_of(a_verdict(finding), trace).splitlines()
-    assert lines[0] == "FAIL: process.stays_up: expected stays up, seen exits with 1"
-    assert lines[lines.index("Envoy's log ends with") + 1] == "  cannot bind '0.0.0.0:80'"
-    assert "  one" not in lines
+    assert lines[lines.index("Envoy said") + 2] == "  cannot bind '0.0.0.0:80'"
 
 
 def test_process_finding_comes_first_for_it_explains_the_others():
-    ended = a_finding(
-        atom=("process", "stays_up"), subject="process", expected="stays up", seen="exits with 1"
-    )
-    text = text_of(a_verdict(a_finding(), ended), a_trace(exit_code=1))
-    assert text.splitlines()[0].startswith("FAIL: process.stays_up: expected stays up, seen exits")
+    text = text_of(a_verdict(a_finding(), a_finding(**ENDED)), a_trace(exit_code=1))
+    assert "expected  process.stays_up: stays up" in text.split("expected  port")[0]
+    assert "seen      bound 2 times (Envoy ended with status 1 before that)" in text
+    assert "Envoy printed nothing" in text
     assert "5 events, ended with\n  status 1" in text
 
 
-def test_listener_finding_does_not_show_envoys_log():
-    assert "log ends" not in text_of(a_verdict(a_finding()), a_trace(log_tail=("one",)))
+def test_end_that_the_scenario_asked_for_is_no_cause():
+    asked = a_finding(Status.PASS, **{**ENDED, "atom": ("process", "exits")})
+    text = text_of(a_verdict(asked, a_finding()), a_trace(exit_code=1))
+    assert text.startswith("FAIL: port 15006 bound.times: ")
+    assert "before that" not in text
+
+
+def test_findings_come_in_the_order_of_the_file():
+    lines = {"times": 9, "by": 7}
+    first, second = a_finding(), a_finding(atom=("bound", "by"), expected="by main", seen="other")
+    context = Context(place=lambda path: Place("x.yaml", lines[str(path[3])], 1))
+    text = text_of(a_verdict(first, second), context=context)
+    assert text.startswith("FAIL: port 15006 bound.by: ")
+    assert text.index("x.yaml:7:1") < text.index("x.yaml:9:1")
+
+
+def test_findings_of_a_listener_that_is_not_there_are_told_once():
+    closest = "TCP 0.0.0.0:15007: port 15007, not 15006"
+    many = [a_finding(closest=closest), a_finding(atom=("backlog",), closest=closest)]
+    text = text_of(a_verdict(*many, a_finding(atom=("options", "X"))))
+    assert text.count(closest) == 1
+    assert "expected  port 15006 options.X" in text
+    assert "also:\n  port 15006 backlog: " in text
+
+
+def test_listener_finding_does_not_show_a_log_without_complaints():
+    text = text_of(a_verdict(a_finding()), a_trace(log_tail=("one",)))
+    assert "log ends" not in text
+    assert "said" not in text
+
+
+def test_every_finding_is_told_in_full_when_that_is_asked_for():
+    trace = a_trace()
+    findings = [a_finding(atom=("options", f"SO_{n}")) for n in range(30)]
+    lines = failure_lines(a_verdict(*findings), trace, fold(trace), everything=True)
+    assert sum(line.startswith("  expected") for line in lines) == 30
 
 
 def test_headline_of_many_findings_counts_those_of_the_same_status():
@@ -174,9 +213,9 @@ def test_text_of_a_hundred_findings_stays_on_a_screen():
     excerpt = tuple(f"{number} | text" for number in range(5))
     context = Context("x", lambda _: Place("x.yaml", 1, 1, excerpt), "x.yaml", "t", "l")
     lines = text_of(a_verdict(*many), trace, context).splitlines()
-    assert len(lines) <= 60
-    assert "  … and 93 more" in lines
-    assert "  … and 45 more events" in lines
+    assert len(lines) <= 75
+    assert "  … and 93 more; all in full: envoyassert replay t --scenario x.yaml --all" in lines
+    assert "  … and more: envoyassert show t" in lines
     assert max(map(len, lines)) <= 100
 
 

@@ -1,0 +1,155 @@
+"""Near misses: what comes closest to a listener or a call that is not there, field by field."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from envoyassert.addresses import Address, canonical_host
+from envoyassert.events import Event
+from envoyassert.graph.model import Call, KernelSocket, SocketGraph
+from envoyassert.judge.interval import plural
+from envoyassert.judge.others import is_hot_restart
+from envoyassert.judge.roles import roles_in_words
+from envoyassert.scenario.selector import Selector
+from envoyassert.trace import ListenerRecord
+
+#: A near miss of a call may differ in this many fields; one that differs in more is none.
+MAX_DIFFERENCES = 2
+
+
+def nearest_listener(
+    selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
+) -> str:
+    """Return what comes closest to a listener for which no socket was bound.
+
+    `TCP 127.0.0.1:15007 (listener ingress): port 15007, not 15006; bound once by main; served by
+    worker_0, worker_1`
+
+    Args:
+        selector: the listener that was looked for.
+        graph: all sockets.
+        listeners: listeners by the config.
+    """
+    found = _nearest_socket(selector, graph, listeners)
+    silent = _configured(selector, listeners)
+    if silent is not None:
+        return (
+            f"the config has listener {silent.name} there, but no bind() to it was seen: is "
+            "bind_to_port false, was it rejected, or is it still warming?"
+        )
+    if found is None:
+        return "no socket was bound to any address of this kind"
+    socket, address = found
+    record = _record_of(socket, listeners)
+    name = f" ({_title(record)})" if record is not None else ""
+    facts = [", ".join(_differences(selector, socket, address))]
+    if socket.binds:
+        facts.append(f"bound by {roles_in_words(call.thread for call in socket.binds)}")
+        servers = graph.servers_of(socket)
+        if servers:
+            facts.append(f"served by {roles_in_words(servers)}")
+    else:
+        facts.append(f"bind failed with {socket.failed_binds[0].event.errno}")
+    facts = [fact for fact in facts if fact]
+    return f"{socket.protocol_name} {address}{name}: {'; '.join(facts)}"
+
+
+def failed_binds(calls: Sequence[Call]) -> str:
+    """Return failed binds in words: `bind() to 0.0.0.0:80 by main failed with EACCES`."""
+    errors = ", ".join(sorted({str(call.event.errno) for call in calls}))
+    who = roles_in_words(call.thread for call in calls)
+    address = calls[0].event.args["address"]
+    times = "" if len(calls) == 1 else f" {plural(len(calls), 'time')}"
+    return f"bind() to {address} by {who} failed{times} with {errors}"
+
+
+def _nearest_socket(
+    selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
+) -> tuple[KernelSocket, Address] | None:
+    candidates = [
+        (socket, address)
+        for socket in graph.candidates
+        for address in [socket.address or next(iter(socket.places), None)]
+        if address is not None
+        and selector.name is None
+        and (address.is_ip if selector.port is not None else address.family == "AF_UNIX")
+        and not is_hot_restart(socket)
+    ]
+
+    def distance(item: tuple[KernelSocket, Address]) -> tuple[bool, int, float, int]:
+        socket, address = item
+        record = _record_of(socket, listeners)
+        return (
+            record is not None and record.kind == "admin",
+            len(_differences(selector, socket, address)),
+            _unlike(selector, address),
+            socket.number,
+        )
+
+    return min(candidates, key=distance, default=None)
+
+
+def _unlike(selector: Selector, address: Address) -> float:
+    """Return how far the part that is looked for is off, 0 for equal."""
+    if selector.port is not None and address.port is not None:
+        return abs(selector.port - address.port)
+    wanted = selector.path or selector.abstract or ""
+    there = address.path or address.abstract or ""
+    return 1 - difflib.SequenceMatcher(a=wanted, b=there).ratio()
+
+
+def _differences(selector: Selector, socket: KernelSocket, address: Address) -> list[str]:
+    """Return in words in which fields a socket is not what the selector asks for."""
+    host = canonical_host(selector.address) if selector.address is not None else None
+    unix = selector.path is not None or selector.abstract is not None
+    pairs = [
+        ("protocol", "UNIX" if unix else selector.protocol, socket.protocol_name),
+        ("address", host, address.host or None),
+        ("port", selector.port, address.port),
+        ("path", selector.path, address.path),
+        ("abstract", selector.abstract, address.abstract),
+    ]
+    return [
+        f"{field} {there}, not {wanted}"
+        for field, wanted, there in pairs
+        if wanted is not None and there is not None and wanted != there
+    ]
+
+
+def _record_of(
+    socket: KernelSocket, listeners: tuple[ListenerRecord, ...]
+) -> ListenerRecord | None:
+    return next((r for r in listeners if socket.places & set(r.addresses)), None)
+
+
+def _title(record: ListenerRecord) -> str:
+    return "the admin endpoint" if record.kind == "admin" else f"listener {record.name}"
+
+
+def _configured(selector: Selector, listeners: tuple[ListenerRecord, ...]) -> ListenerRecord | None:
+    """Return the listener of the config that is meant, if it is there at all."""
+    for record in listeners:
+        for address in record.addresses:
+            if selector.name is not None:
+                if selector.name == record.name:
+                    return record
+            elif (
+                (selector.port, selector.path, selector.abstract)
+                == (address.port, address.path, address.abstract)
+                and selector.protocol in (None, record.protocol)
+                and (selector.address is None or canonical_host(selector.address) == address.host)
+            ):
+                return record
+    return None
+
+
+def nearest_call(mismatches: Sequence[tuple[Event, tuple[str, ...]]]) -> tuple[Event, str] | None:
+    """Return the call that differs in the fewest fields, and how; None if none is close.
+
+    Args:
+        mismatches: calls of the name that was looked for, with what is amiss in words.
+    """
+    close = [item for item in mismatches if 0 < len(item[1]) <= MAX_DIFFERENCES]
+    best = min(close, key=lambda item: len(item[1]), default=None)
+    return None if best is None else (best[0], ", ".join(best[1]))

@@ -1,0 +1,165 @@
+"""What to do about a finding: help in terms of Envoy's config, of Linux, or of the scenario."""
+
+from __future__ import annotations
+
+from envoyassert.judge.certificate import CHANNELS_CHECK, CONTRADICTIONS, LOSSES
+from envoyassert.judge.verdict import Finding, Status, Verdict
+from envoyassert.names import signal_text
+from envoyassert.trace import Outcome
+
+# bind(2), listen(2), setsockopt(2), and what Envoy's listeners offer against them.
+_ERRORS = {
+    "EADDRINUSE": "something has this address already: another process (`ss -lntup` in Envoy's "
+    "network namespace shows which), or another listener; sockets share an address only if "
+    "all of them have SO_REUSEPORT",
+    "EADDRNOTAVAIL": "no interface in Envoy's network namespace has this address; freebind: true "
+    "of the listener binds it all the same",
+    "EACCES": "a port below net.ipv4.ip_unprivileged_port_start (1024) needs "
+    "CAP_NET_BIND_SERVICE, which an Envoy that is not root lacks; the official image stays root "
+    'with `env: {ENVOY_UID: "0"}`',
+    "EPERM": "this needs a capability that Envoy lacks here (IP_TRANSPARENT: CAP_NET_ADMIN)",
+    "ENOPROTOOPT": "this kernel knows no such option at this level",
+    "EAFNOSUPPORT": "this address family is switched off in Envoy's network namespace",
+    "EMFILE": "Envoy has no descriptors left: raise its limit (`ulimit -n`)",
+}
+
+# Envoy's listener fields by the option that they set (source/common/network/
+# socket_option_factory.cc, and listener_impl.cc for when).
+_FIELDS = {
+    "SO_REUSEPORT": "enable_reuse_port: true (the default since Envoy 1.20)",
+    "IP_TRANSPARENT": "transparent: true",
+    "IPV6_TRANSPARENT": "transparent: true",
+    "IP_FREEBIND": "freebind: true",
+    "IPV6_FREEBIND": "freebind: true",
+    "TCP_FASTOPEN": "tcp_fast_open_queue_length",
+    "SO_KEEPALIVE": "tcp_keepalive (Envoy 1.37 and newer)",
+    "TCP_KEEPIDLE": "tcp_keepalive (Envoy 1.37 and newer)",
+    "TCP_KEEPINTVL": "tcp_keepalive (Envoy 1.37 and newer)",
+    "TCP_KEEPCNT": "tcp_keepalive (Envoy 1.37 and newer)",
+}
+
+_BACKLOG = (
+    "listen() gets tcp_backlog_size of the listener, and without it -1, which Linux takes for "
+    "net.core.somaxconn; a change of it by LDS reaches the sockets since Envoy 1.40"
+)
+_LISTEN_BY = (
+    "since Envoy 1.20 main calls listen() on all sockets of a listener before the workers start; "
+    "up to 1.19 each worker did"
+)
+_BOUND_BY = (
+    "since Envoy 1.20 main binds all sockets of a listener; up to 1.19 each worker bound its own "
+    "where reuse_port was on"
+)
+_REFUSED = (
+    "Envoy gave up by itself, and its log says why; `envoyassert check SCENARIO` has Envoy "
+    "validate the config without starting it"
+)
+_CRASHED = (
+    "Envoy crashed, and its log has the backtrace; `envoyassert run SCENARIO --envoy VERSION` "
+    "tells which versions do"
+)
+_KILLED = (
+    "this comes from outside Envoy: by hand, or from the kernel for want of memory (`dmesg` says)"
+)
+_NOT_LIVE = (
+    "Envoy still waits for something: a management server, a cluster, a secret (the end of its "
+    "log tells the phase); if it only needs longer, raise `envoy.deadline`"
+)
+_ORDER = (
+    "an order holds if every match of a step comes before every match of the next one; the calls "
+    "below are the first of the later step, and those of the earlier one that it overtook"
+)
+_LOST = (
+    "run it again: what was lost cannot be judged, and no verdict is guessed; if it happens often, "
+    "run fewer at once (-n), or with a lower concurrency"
+)
+_UNOBSERVED = (
+    "record it live (`envoyassert record`), which observes everything; or let the scenario take "
+    "for granted what this trace does not tell: `assume: [complete]`"
+)
+_CONTRADICTED = (
+    "what was recorded and what the kernel showed do not fit together, so nothing is concluded "
+    "from it; run it again, and if it stays, report it with the trace"
+)
+
+
+def advice(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
+    """Return what to do about a finding that is not PASS, or "" if nothing general can be said.
+
+    Args:
+        finding: one of the verdict's.
+        verdict: all of it, with its certificate.
+        outcome: how Envoy fared.
+    """
+    if finding.hint:
+        return finding.hint
+    if finding.status is Status.INCONCLUSIVE:
+        return _undecided(finding, verdict)
+    failed = sorted({str(event.errno) for event in finding.evidence} & set(_ERRORS))
+    if failed:
+        return _ERRORS[failed[0]]
+    if not outcome.running:
+        return _of_process(finding, outcome)
+    return _of_atom(finding, outcome)
+
+
+def _undecided(finding: Finding, verdict: Verdict) -> str:
+    missing = [check for check in verdict.certificate.missing if check.detail in finding.reason]
+    names = {check.name for check in missing}
+    if CHANNELS_CHECK in names:
+        return _UNOBSERVED
+    if names & set(LOSSES):
+        return _LOST
+    return _CONTRADICTED if names & set(CONTRADICTIONS) else ""
+
+
+def _of_atom(finding: Finding, outcome: Outcome) -> str:
+    words = finding.path[2:]
+    word = words[0] if words else ""
+    if word == "process":
+        return _of_process(finding, outcome)
+    if word == "options" and len(words) > 1:
+        return _of_option(str(words[1]), finding)
+    by_place = {
+        ("bound", "by"): _BOUND_BY,
+        ("listen_by",): _LISTEN_BY,
+        ("listen_calls", "by"): _LISTEN_BY,
+        ("backlog",): _BACKLOG,
+        ("backlog", "requested"): _BACKLOG,
+    }
+    if word == "in_order":
+        return _ORDER if finding.evidence and not finding.closest else ""
+    # Nobody binds or listens where there is no socket: who ought to is not the question.
+    return "" if finding.closest else by_place.get(tuple(map(str, words)), "")
+
+
+def _of_process(finding: Finding, outcome: Outcome) -> str:
+    if outcome.exit_code:
+        return _REFUSED
+    if outcome.signal is not None:
+        name = signal_text(outcome.signal)
+        return _KILLED if name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") else _CRASHED
+    late = outcome.live is False or finding.path[-1] == "within"
+    return _NOT_LIVE if outcome.running and late else ""
+
+
+def _of_option(name: str, finding: Finding) -> str:
+    if not finding.evidence and not finding.closest.startswith("set there"):
+        return ""  # no socket at all
+    if finding.expected.endswith("on no socket"):
+        field = _FIELDS.get(name)
+        return f"the listener's {field} sets it" if field else "an entry of socket_options sets it"
+    if finding.closest:
+        field = _FIELDS.get(name)
+        generic = (
+            "an entry of the listener's socket_options sets it: {level, name, int_value, "
+            "state: STATE_PREBIND}"
+        )
+        return f"the listener's {field} sets it" if field else generic
+    return (
+        "the `state` of an entry of socket_options says when: STATE_PREBIND before bind, "
+        "STATE_BOUND after it, STATE_LISTENING after listen; its int_value says to what"
+    )
+
+
+__all__ = ["advice"]

@@ -1,0 +1,112 @@
+"""A verdict in one line: for lists of failed tests, for JUnit, and on top of the whole text."""
+
+from __future__ import annotations
+
+from envoyassert.judge.verdict import Finding, Status, Verdict
+from envoyassert.names import signal_text
+from envoyassert.report.envoy_log import cause
+from envoyassert.report.places import Finder, nowhere
+from envoyassert.trace import Outcome
+
+#: Envoy's own words in a headline are cut off here; they stand in full below it.
+_CAUSE_WIDTH = 150
+_CAUSE_START = 50
+
+
+def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
+    """Return the findings that made the verdict what it is: those of its status.
+
+    What became of the process comes first, for it explains the others; these are in the order of
+    the scenario file.
+    """
+
+    def order(finding: Finding) -> tuple[bool, int, int]:
+        where = place(finding.path)
+        line, column = (0, 0) if where is None else (where.line, where.column)
+        return (not about_process(finding), line, column)
+
+    return tuple(sorted(verdict.with_status(verdict.status), key=order))
+
+
+def about_process(finding: Finding) -> bool:
+    """Whether a finding is about what became of the Envoy process."""
+    return finding.path[2:3] == ("process",)
+
+
+def headline(
+    verdict: Verdict, title: str = "", outcome: Outcome | None = None, place: Finder = nowhere
+) -> str:
+    """Return the verdict in one line, naming the first atom that was not met.
+
+    `FAIL reuse_port_off: port 15006 bound.times: expected exactly 1 time, seen 2 times`
+
+    Args:
+        verdict: the judgement.
+        title: the run: `reuse_port_off[concurrency=2]`.
+        outcome: how Envoy fared; where it ended unasked, that comes first.
+        place: finds the place of a finding in the scenario file.
+    """
+    start = f"{verdict} {title}".rstrip()
+    reason = reason_line(verdict, outcome, place)
+    return f"{start}: {reason}" if reason else start
+
+
+def reason_line(verdict: Verdict, outcome: Outcome | None = None, place: Finder = nowhere) -> str:
+    """Return why a verdict is not PASS in one line, without the verdict; "" if it is PASS."""
+    findings = deciding(verdict, place)
+    if verdict.status is Status.PASS or not findings:
+        return ""
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    before = setback(verdict, outcome)
+    if before:
+        return f"{before}; not met: {about(findings[0])}{more}"
+    return sentence(findings[0]) + more
+
+
+def setback(verdict: Verdict, outcome: Outcome | None) -> str:
+    """Return what befell Envoy that the scenario did not ask for, and why; "" if nothing did.
+
+    `Envoy ended with status 1: cannot bind '192.0.2.1:80': Cannot assign requested address`
+    """
+    if outcome is None:
+        return ""
+    judged = [finding for finding in verdict.findings if about_process(finding)]
+    if any(finding.status is Status.PASS for finding in judged) and not any(
+        finding.status is Status.FAIL for finding in judged
+    ):
+        return ""
+    if outcome.running:
+        late = outcome.live is False and not judged
+        return f"Envoy was not live after {outcome.deadline_s or 0:g} s" if late else ""
+    reason = _shortened(cause(outcome))
+    return f"Envoy {end_in_words(outcome)}" + (f": {reason}" if reason else "")
+
+
+def _shortened(reason: str) -> str:
+    """Return a long text without its middle: it begins with what failed and ends with why."""
+    if len(reason) <= _CAUSE_WIDTH:
+        return reason
+    start = reason[:_CAUSE_START].rpartition(" ")[0]
+    end = reason[_CAUSE_START - _CAUSE_WIDTH :].partition(" ")[2]
+    return f"{start} … {end}"
+
+
+def end_in_words(outcome: Outcome) -> str:
+    """Return how the process ended: `ended with status 1`, `was killed by SIGSEGV`, or ""."""
+    if outcome.exit_code is not None:
+        return f"ended with status {outcome.exit_code}"
+    return f"was killed by {signal_text(outcome.signal)}" if outcome.signal is not None else ""
+
+
+def about(finding: Finding) -> str:
+    """Return what a finding is about, with its atom: `port 15006 bound.times`."""
+    if finding.atom.split(".")[0] == finding.subject:
+        return finding.atom
+    return f"{finding.subject} {finding.atom}".strip()
+
+
+def sentence(finding: Finding) -> str:
+    """Return a finding in one line: `port 15006 bound.times: expected …, seen …`."""
+    if finding.status is Status.INCONCLUSIVE:
+        return f"{about(finding)}: {finding.reason or 'cannot be decided'}"
+    return f"{about(finding)}: expected {finding.expected}, seen {finding.seen}"

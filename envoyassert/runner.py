@@ -22,15 +22,13 @@ from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, new_run_id
-from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.trace import CpuCounters, End, EnvoyIdentity, Header, Outcome, Trace
 from envoyassert.witness import take_witness
 
 T = TypeVar("T")
 
-#: The Envoy of scenarios that name none, in sessions that name none.
-DEFAULT_VERSION = "1.40.0"
 #: The ring holds a whole start-up; reading it takes far less, unless the machine is starved.
 _DRAIN_DEADLINE_S = 10.0
 #: Without an admin endpoint, Envoy counts as ready when it has registered descriptors in an epoll

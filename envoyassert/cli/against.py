@@ -20,7 +20,7 @@ from envoyassert.compare.runs import RunPair, RunSide, overall
 from envoyassert.compare.runs_text import runs_json, runs_lines
 from envoyassert.pytest_plugin.execute import Judged
 from envoyassert.pytest_plugin.session import LACKS
-from envoyassert.runner import DEFAULT_VERSION
+from envoyassert.scenario.plan import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from envoyassert.pytest_plugin.collect import ScenarioItem

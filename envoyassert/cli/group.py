@@ -10,6 +10,7 @@ import click
 
 #: (module, name of the command in it) by the word that the user types, in the order of `--help`.
 COMMANDS = {
+    "init": ("envoyassert.cli.init", "init"),
     "run": ("envoyassert.cli.run", "run"),
     "check": ("envoyassert.cli.check", "check"),
     "record": ("envoyassert.cli.record", "record"),

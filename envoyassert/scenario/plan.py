@@ -23,6 +23,9 @@ _PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
 #: Names that `${…}` may hold in configs, files, arguments and paths of Unix sockets.
 PLACEHOLDERS = ("rundir", "concurrency")
 
+#: The Envoy of scenarios that name none, in sessions that name none.
+DEFAULT_VERSION = "1.40.0"
+
 
 @dataclass(frozen=True)
 class RunPlan:

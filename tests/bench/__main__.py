@@ -24,8 +24,8 @@ from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import RUN_ID_VARIABLE, Probe, ProbeSnapshot, new_run_id
-from envoyassert.runner import DEFAULT_VERSION
 from envoyassert.scenario.expectation import ListenerExpectation
+from envoyassert.scenario.plan import DEFAULT_VERSION
 from envoyassert.trace import End, Header, Trace
 
 T = TypeVar("T")

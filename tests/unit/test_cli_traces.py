@@ -223,6 +223,7 @@ main(sys.argv[1:])
         ["import", str(LOG), "-o", "{trace}.2", "--concurrency", "2"],
         ["check", str(ORIGIN)],
         ["schema"],
+        ["init", "new"],
         ["--help"],
     ],
     ids=lambda arguments: arguments[0],

@@ -1,0 +1,160 @@
+"""`envoyassert init`: a first scenario, pytest's configuration and a CI file for a repository."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from envoyassert.errors import MachineError, Problem, ScenarioError
+from envoyassert.report.table import columns
+from envoyassert.scenario.plan import DEFAULT_VERSION
+from envoyassert.starter.files import CI_KINDS, StarterFile, ci_files, first_scenario
+from envoyassert.starter.pytest_config import (
+    CANDIDATES,
+    OPTION,
+    ConfigEdit,
+    test_directories,
+    with_envoy,
+)
+from envoyassert.trace_file import write_lines
+
+
+@click.command()
+@click.argument("directory", default=".", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--ci",
+    type=click.Choice([*CI_KINDS, "none"]),
+    default="github",
+    show_default=True,
+    help="Which continuous integration to write a file for.",
+)
+@click.option("--force", is_flag=True, help="Replace a scenario or a CI file that is there.")
+def init(directory: Path, ci: str, force: bool) -> None:
+    """Set a repository up for scenarios.
+
+    Writes a first scenario that explains itself, one line for pytest (in the file that holds its
+    configuration already, else in pytest.ini), and a CI file. What is there stays as it is.
+
+    DIRECTORY is the root of the repository; without it, the current directory.
+
+    Example: envoyassert init --ci gitlab
+    """
+    configs = _read_configs(directory)
+    with _named_below(directory):
+        scenarios = _place_of_scenarios(directory, test_directories(configs))
+        edit = with_envoy(configs, DEFAULT_VERSION)
+    files = [first_scenario(scenarios)]
+    if ci != "none":
+        files += ci_files(ci, scenarios, f"envoyassert=={version('envoyassert')}")
+    done = [_write(directory, file, force) for file in files]
+    done.insert(1, _edit_config(directory, edit))
+    for line in columns([(item.what, item.name, item.note) for item in done]):
+        click.echo(line)
+    for item in done:
+        if item.by_hand:
+            click.echo(f"\n{item.name}: {item.by_hand}")
+    if ci != "none" and _is_below_a_repository(directory):
+        click.echo(f"\nnote: CI files count in the root of a repository; {directory} is none")
+    where = shlex.quote(str(directory / scenarios))
+    click.echo(f"\nnext: envoyassert check {where}")
+    click.echo(f'      sudo "$(command -v envoyassert)" run {where}')
+
+
+class _Done(NamedTuple):
+    """What became of one file: a word, its name, what it is or why it stays, and what is left."""
+
+    what: str
+    name: str
+    note: str
+    by_hand: str = ""
+
+
+def _write(directory: Path, file: StarterFile, force: bool) -> _Done:
+    path = directory / file.name
+    existed = os.path.lexists(path)
+    if existed and _text_of(path) == file.text:
+        return _Done("exists", file.name, "as init writes it")
+    if existed and not (force and not file.instead):
+        note = "left as it is" if file.instead else "left as it is; --force replaces it"
+        return _Done("exists", file.name, note, file.instead)
+    write_lines(file.text.splitlines(), path)
+    return _Done("replaced" if existed else "wrote", file.name, file.purpose)
+
+
+def _edit_config(directory: Path, edit: ConfigEdit) -> _Done:
+    if edit.by_hand:
+        return _Done("exists", edit.name, "left as it is", f"add to it:\n{edit.by_hand}")
+    if edit.text is None:
+        return _Done("exists", edit.name, f"sets {OPTION} already")
+    # A link stays one, and a file keeps its mode.
+    path = (directory / edit.name).resolve()
+    mode = None if edit.new else stat.S_IMODE(path.stat().st_mode)
+    write_lines(edit.text.removesuffix("\n").split("\n"), path)
+    if mode is not None:
+        path.chmod(mode)
+    note = "pytest collects *.envoyassert.yaml; this says on which Envoy"
+    return _Done("wrote" if edit.new else "extended", edit.name, note)
+
+
+def _text_of(path: Path) -> str:
+    """Return what is in a file; "" if that is no text, as of nothing that init writes."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _is_below_a_repository(directory: Path) -> bool:
+    here = directory.resolve()
+    return not (here / ".git").exists() and any((up / ".git").exists() for up in here.parents)
+
+
+@contextlib.contextmanager
+def _named_below(directory: Path) -> Iterator[None]:
+    """Name files in problems as the user would, and not relative to the repository."""
+    try:
+        yield
+    except ScenarioError as error:
+        problems = [
+            dataclasses.replace(problem, path=str(directory / problem.path))
+            for problem in error.problems
+        ]
+        raise ScenarioError(problems) from error
+
+
+def _read_configs(directory: Path) -> dict[str, str]:
+    found = {}
+    for name in CANDIDATES:
+        path = directory / name
+        try:
+            # Not read_text, which makes all ends of lines alike.
+            found[name] = path.read_bytes().decode("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except UnicodeDecodeError as error:
+            problem = Problem(
+                str(path), 0, 0, f"byte {error.start} is not UTF-8", "save it as UTF-8"
+            )
+            raise ScenarioError([problem]) from error
+        except OSError as error:
+            raise MachineError(
+                f"{path} cannot be read: {error.strerror}", "make it readable, or move it away"
+            ) from error
+    return found
+
+
+def _place_of_scenarios(directory: Path, testpaths: list[str]) -> str:
+    """Return where scenarios go so that plain `pytest` finds them, relative to the repository."""
+    for path in testpaths:
+        if (directory / path).is_dir():
+            return "scenarios" if path == "." else f"{path}/scenarios"
+    return "scenarios"

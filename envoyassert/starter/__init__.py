@@ -1,0 +1,1 @@
+"""What `envoyassert init` puts into a repository: pure text, written by the command."""

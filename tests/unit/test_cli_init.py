@@ -1,0 +1,146 @@
+"""init: what it writes, and that it takes nothing away."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.cli_words import run_cli
+
+SCENARIO = "scenarios/first.envoyassert.yaml"
+GITHUB = ".github/workflows/envoyassert.yml"
+GITLAB_JOB = ".gitlab/envoyassert.gitlab-ci.yml"
+GITLAB = ".gitlab-ci.yml"
+
+
+@pytest.fixture
+def init(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: run_cli(capsys, "init", *arguments)
+
+
+def contents(directory: Path) -> dict[str, str]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.read_text() for path in files}
+
+
+def words(out: str) -> dict[str, str]:
+    """What became of each file, by its name."""
+    return {name: word for word, name in re.findall(r"^(\w+) +(\S+)  ", out, re.MULTILINE)}
+
+
+def test_init_of_an_empty_directory_writes_three_files_that_are_valid(init, capsys, tmp_path):
+    done = init()
+    assert done.code == 0
+    assert set(contents(tmp_path)) == {SCENARIO, "pytest.ini", GITHUB}
+    assert words(done.out) == dict.fromkeys((SCENARIO, "pytest.ini", GITHUB), "wrote")
+    assert run_cli(capsys, "check").code == 0
+    assert "@" not in (tmp_path / GITHUB).read_text().replace("@v", "")
+
+
+def test_init_makes_the_directory_that_it_is_given(init, tmp_path):
+    done = init("new/repository", "--ci", "none")
+    assert set(contents(tmp_path / "new/repository")) == {SCENARIO, "pytest.ini"}
+    assert f"envoyassert check new/repository/{Path(SCENARIO).parent}\n" in done.out
+
+
+def test_init_again_changes_nothing_and_says_what_exists(init, tmp_path):
+    init()
+    before = contents(tmp_path)
+    again = init()
+    assert again.code == 0
+    assert contents(tmp_path) == before
+    assert set(words(again.out).values()) == {"exists"}
+
+
+def test_init_leaves_what_differs_unless_forced(init, tmp_path):
+    init()
+    fresh = contents(tmp_path)
+    (tmp_path / SCENARIO).write_text("mine")
+    (tmp_path / GITHUB).write_text("mine")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nenvoyassert_envoy = 9.9.9\n")
+    again = init()
+    assert again.out.count("left as it is; --force replaces it") == 2
+    assert (tmp_path / SCENARIO).read_text() == "mine"
+    forced = init("--force")
+    assert words(forced.out)[SCENARIO] == "replaced"
+    assert contents(tmp_path) == {
+        **fresh,
+        "pytest.ini": "[pytest]\nenvoyassert_envoy = 9.9.9\n",
+    }
+
+
+def test_init_for_gitlab_writes_a_job_and_its_include(init, tmp_path):
+    assert init("--ci", "gitlab").code == 0
+    assert yaml.safe_load((tmp_path / GITLAB).read_text()) == {"include": [{"local": GITLAB_JOB}]}
+    assert "envoyassert" in yaml.safe_load((tmp_path / GITLAB_JOB).read_text())
+    assert set(words(init("--ci", "gitlab").out).values()) == {"exists"}
+
+
+def test_init_beside_a_gitlab_file_says_what_to_add_to_it_even_if_forced(init, tmp_path):
+    (tmp_path / GITLAB).write_text("test: {script: make}\n")
+    done = init("--ci", "gitlab", "--force")
+    assert (tmp_path / GITLAB).read_text() == "test: {script: make}\n"
+    assert f"add to it:\ninclude:\n  - local: {GITLAB_JOB}\n" in done.out
+
+
+def test_init_extends_the_configuration_that_is_there_and_keeps_its_mode(init, tmp_path):
+    real = tmp_path / "shared.toml"
+    real.write_text('[project]\nname = "x"\n')
+    real.chmod(0o640)
+    (tmp_path / "pyproject.toml").symlink_to(real)
+    assert words(init().out)["pyproject.toml"] == "extended"
+    assert (tmp_path / "pyproject.toml").is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert real.read_text().startswith('[project]\nname = "x"\n\n[tool.pytest.ini_options]\n')
+
+
+def test_init_puts_scenarios_where_pytest_looks(init, tmp_path):
+    (tmp_path / "tests/unit").mkdir(parents=True)
+    (tmp_path / "setup.cfg").write_text("[tool:pytest]\ntestpaths = absent tests/unit\n")
+    assert init().code == 0
+    place = "tests/unit/scenarios"
+    assert (tmp_path / place / "first.envoyassert.yaml").exists()
+    assert f'envoyassert" run {place} ' in (tmp_path / GITHUB).read_text()
+
+
+def test_init_given_a_broken_configuration_writes_nothing(init, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/pyproject.toml").write_text("[project\n")
+    done = init("sub")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith("sub/pyproject.toml:1:9: error: ")
+    assert set(contents(tmp_path)) == {"sub/pyproject.toml"}
+
+
+def test_init_given_a_configuration_that_is_no_text_says_so(init, tmp_path):
+    (tmp_path / "pytest.ini").write_bytes(b"[pytest]\n# caf\xe9\n")
+    done = init()
+    assert done.code == 4
+    assert done.err == "pytest.ini: error: byte 14 is not UTF-8 (save it as UTF-8)\n"
+
+
+def test_init_given_a_file_is_a_usage_error(init, tmp_path):
+    (tmp_path / "file").touch()
+    assert init("file").code == 4
+
+
+def test_init_where_a_directory_cannot_be_made_names_a_remedy(init, tmp_path):
+    (tmp_path / "scenarios").touch()
+    done = init()
+    assert done.code == 77
+    assert "cannot be written: Not a directory\n  remedy: " in done.err.replace(
+        "File exists", "Not a directory"
+    )
+
+
+def test_init_below_a_repository_says_that_its_ci_file_counts_nowhere(init, tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "sub").mkdir()
+    assert "note: CI files count in the root" in init("sub").out
+    assert "note:" not in init("sub", "--ci", "none").out
+    assert "note:" not in init().out

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from envoyassert.cli.options import format_option
 from envoyassert.cli.trouble import CODES, DiffLikeCommand
 from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare
 from envoyassert.compare.diff_json import diff_json
@@ -33,9 +34,7 @@ from envoyassert.trace_file import read_trace
     type=click.Choice([*ASSUMABLE]),
     help="Take this for granted of traces that did not observe it; may be repeated.",
 )
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+@format_option()
 def diff(
     before: str,
     after: str,

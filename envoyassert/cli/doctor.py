@@ -10,6 +10,7 @@ from typing import Protocol
 import click
 
 from envoyassert.cli import exits
+from envoyassert.cli.options import format_option
 from envoyassert.report.table import columns
 
 
@@ -29,9 +30,7 @@ _OPTIONAL = ("docker",)
 
 
 @click.command()
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+@format_option()
 def doctor(output: str) -> int:
     """Tell what this machine can do, or the remedy.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.cli.options import trace_output_option
 from envoyassert.trace_file import read_lines, write_trace
 
 
 @click.command(name="import")
 @click.argument("log", type=click.Path(exists=True, dir_okay=False))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(dir_okay=False), help="The trace file."
-)
+@trace_output_option
 @click.option("--envoy-version", default="", help="Version of the Envoy that was watched.")
 @click.option(
     "--concurrency",

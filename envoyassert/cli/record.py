@@ -7,22 +7,16 @@ from typing import Any
 
 import click
 
+from envoyassert.cli.options import launcher_option, trace_output_option
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.judge.process import outcome_in_words
 
 
 @click.command()
 @click.argument("scenario", type=click.Path(exists=True, dir_okay=False))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(dir_okay=False), help="The trace file."
-)
+@trace_output_option
 @click.option("--run", "wanted", default="", help="Which run of the matrix (concurrency=2).")
-@click.option(
-    "--launcher",
-    type=click.Choice(["auto", "docker", "process"]),
-    default="auto",
-    show_default=True,
-)
+@launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run this Envoy instead.")
 def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | None) -> None:
     """Run a scenario and save the trace, unjudged.

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from envoyassert.cli import exits
+from envoyassert.cli.options import format_option
 from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
@@ -31,9 +32,7 @@ from envoyassert.trace_file import read_trace
     help="The scenario whose expectations are judged.",
 )
 @click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+@format_option()
 @click.option("--all", "everything", is_flag=True, help="Tell every finding in full.")
 def replay(trace: str, scenario_file: str, wanted: str, output: str, everything: bool) -> int:
     """Judge a saved trace by a scenario.

@@ -10,6 +10,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
+from envoyassert.cli.options import format_option, launchers_option
 from envoyassert.cli.plans import envoy_of
 
 if TYPE_CHECKING:
@@ -21,13 +22,7 @@ _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarnin
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("paths", nargs=-1, type=click.UNPROCESSED)
-@click.option(
-    "--launcher",
-    "launchers",
-    multiple=True,
-    metavar="auto|docker|process",
-    help="How to start Envoy; repeat it to run everything both ways.",
-)
+@launchers_option
 @click.option(
     "--envoy",
     "envoys",
@@ -40,12 +35,8 @@ _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarnin
     metavar="VERSION|IMAGE|BINARY",
     help="Run everything on this Envoy too, and tell what differs.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="With --against: json prints the comparison alone.",
-)
+# `-o` is pytest's here, for values of its ini file.
+@format_option("--output", meaning="With --against: json prints the comparison alone.")
 @click.option("--artifacts", metavar="DIR", help="Where traces of what did not pass are kept.")
 @click.option("--require", metavar="bpf,docker,envoy", help="Fail where one of these is missing.")
 @click.option("--pull", metavar="never|missing|always", help="When images are pulled.")

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from envoyassert.cli.options import format_option
 from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import certify
 from envoyassert.report.story import tell
@@ -15,9 +16,7 @@ from envoyassert.trace_file import read_trace
 
 @click.command()
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False))
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+@format_option()
 def show(trace: str, output: str) -> None:
     """Print the story that a trace tells.
 

@@ -177,7 +177,7 @@ def _others(story: dict[str, Any]) -> list[str]:
         ]
         lines += columns(rows, "  ")
         if len(others) > _MAX_OTHERS:
-            lines.append(f"  and {len(others) - _MAX_OTHERS} more (-o json lists all)")
+            lines.append(f"  and {len(others) - _MAX_OTHERS} more (--format json lists all)")
     asides = []
     if story["probes"]:
         asides.append(f"{count(story['probes'], 'capability probe')} set aside")

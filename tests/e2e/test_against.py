@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def test_shipped_scenarios_on_1_36_4_and_1_40_0_are_the_same() -> None:
     command = [sys.executable, "-m", "envoyassert", "run", str(ROOT / "scenarios")]
     command += ["--against", "1.36.4", "--envoy", "1.40.0", "--launcher", "process"]
-    command += ["--output", "json", "-k", "concurrency=2"]
+    command += ["--format", "json", "-k", "concurrency=2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads(done.stdout)

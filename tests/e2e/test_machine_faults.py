@@ -283,7 +283,9 @@ def test_record_on_a_machine_without_what_the_probe_needs_is_77_with_the_remedy(
 def test_doctor_names_every_fault_at_once_with_its_remedy(run):
     names = ("no_types", "no_tracefs", "bcc_of_pypi", "no_probe_source", "old_kernel")
     faults = [FAULTS[name] for name in names]
-    done = run("doctor", "-o", "json", under=tuple(word for f in faults for word in f.under()))
+    done = run(
+        "doctor", "--format", "json", under=tuple(word for f in faults for word in f.under())
+    )
     assert done.code == 1
     report = json.loads(done.out)
     assert report["able"] is False

@@ -150,7 +150,7 @@ def test_invalid_scenario_is_2(write_scenario, run):
 
 def test_json_stands_alone_on_the_standard_output(write_scenario, run):
     write_scenario(fake="reuse_port")
-    result = run("--against", "1.36.4", "--output", "json")
+    result = run("--against", "1.36.4", "--format", "json")
     data = json.loads(result.stdout.str())
     assert (result.ret, data["result"], data["format"]) == (1, "different", "envoyassert-against/1")
     (one,) = data["runs"]

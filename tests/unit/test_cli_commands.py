@@ -1,8 +1,10 @@
 """check, schema, doctor, and what is common to all commands."""
 
 import json
+from itertools import product
 from pathlib import Path
 
+import click
 import pytest
 
 from envoyassert.cli import app, exits, group
@@ -20,6 +22,7 @@ from envoyassert.launch.engine import Capability
 from tests.unit.cli_words import run_cli
 
 ROOT = Path(__file__).parents[2]
+RECORDED = f"{ROOT}/tests/traces/reuse_port_on-1.40.0.ndjson"
 SCENARIO = """\
 name: one
 envoy:
@@ -137,7 +140,7 @@ def test_doctor_without_docker_is_content(cli, found):
 
 def test_doctor_as_json_has_the_same(cli, found):
     found(*FOUND)
-    done = cli("doctor", "-o", "json")
+    done = cli("doctor", "--format", "json")
     data = json.loads(done.out)
     assert (done.code, data["able"]) == (1, False)
     assert data["checks"][1] == {
@@ -175,7 +178,7 @@ def test_list_of_commands_has_a_whole_sentence_for_each(cli):
         ["show"],
         ["show", "/nowhere"],
         ["replay", __file__],
-        ["show", "-o", "xml", __file__],
+        ["show", "--format", "xml", __file__],
     ],
     ids=" ".join,
 )
@@ -183,6 +186,44 @@ def test_wrong_usage_is_code_4_with_a_hint(cli, arguments):
     done = cli(*arguments)
     assert (done.code, done.out) == (4, "")
     assert done.err.startswith("Usage: envoyassert")
+
+
+FORMATTING = ("diff", "doctor", "replay", "run", "show")
+
+
+def options_of(name: str) -> dict[str, click.Option]:
+    command = app.get_command(click.Context(app), name)
+    assert command is not None
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    return {text: option for option in options for text in option.opts if not option.hidden}
+
+
+def test_formats_and_files_are_spelt_alike_by_all_commands():
+    options = {name: options_of(name) for name in group.COMMANDS}
+    assert sorted(name for name in options if "--format" in options[name]) == sorted(FORMATTING)
+    launchers = {found["--launcher"].metavar for found in options.values() if "--launcher" in found}
+    assert launchers == {"auto|docker|process"}
+    files = {found["-o"].metavar for found in options.values() if "-o" in found}
+    assert files == {"FILE"}
+
+
+@pytest.mark.parametrize(
+    "name, spelling",
+    [*product(FORMATTING, ["--output"]), *product(("diff", "doctor", "replay", "show"), ["-o"])],
+)
+def test_old_spelling_of_a_format_is_refused_with_the_new_one(cli, name, spelling):
+    scenario = f"{ROOT}/scenarios/reuse_port_on.yaml"
+    more = {"diff": [RECORDED] * 2, "show": [RECORDED]}
+    more["replay"] = [RECORDED, "--scenario", scenario]
+    done = cli(name, *more.get(name, []), spelling, "json")
+    assert (done.code, done.out) == (2 if name == "diff" else 4, "")
+    assert done.err.endswith("Error: formats are named by --format now: say --format json\n")
+
+
+def test_file_to_print_into_is_refused_with_the_way_to_do_it(cli):
+    done = cli("show", RECORDED, "-o", "story.txt")
+    assert done.code == 4
+    assert "say `envoyassert show … > story.txt`" in done.err
 
 
 PROBLEM = Problem("x.yaml", 1, 2, "wrong")

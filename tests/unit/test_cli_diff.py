@@ -68,7 +68,7 @@ def test_diff_with_any_trouble_is_2_with_a_message(cli, arguments):
 
 
 def test_diff_as_json_tells_the_same(cli):
-    done = cli("diff", SIDECAR_SHARED, SIDECAR, "-o", "json")
+    done = cli("diff", SIDECAR_SHARED, SIDECAR, "--format", "json")
     data = json.loads(done.out)
     assert (done.code, data["result"], data["format"]) == (1, "different", "envoyassert-diff/1")
     assert data["differences"][0] == {

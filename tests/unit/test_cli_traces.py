@@ -58,7 +58,7 @@ def test_replay_of_an_expectation_not_met_fails_with_place_and_code_1(cli, origi
 
 
 def test_replay_as_json_has_findings_with_evidence(cli, origin):
-    done = cli("replay", origin, "--scenario", ORIGIN, "-o", "json")
+    done = cli("replay", origin, "--scenario", ORIGIN, "--format", "json")
     data = json.loads(done.out)
     assert (done.code, data["status"], data["assumed"][0]) == (0, "PASS", "complete")
     first = data["findings"][0]
@@ -69,7 +69,7 @@ def test_replay_as_json_has_findings_with_evidence(cli, origin):
 
 def test_show_as_text_and_json_tell_the_same_sockets(cli, origin):
     text = cli("show", origin)
-    story = json.loads(cli("show", origin, "-o", "json").out)
+    story = json.loads(cli("show", origin, "--format", "json").out)
     assert text.code == 0
     assert [item["address"] for item in story["listening"]] == [
         "127.0.0.1:15000",
@@ -188,7 +188,7 @@ def test_reader_of_the_output_that_goes_away_is_no_error(origin):
     os.close(read_end)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "envoyassert", "show", str(origin), "-o", "json"],
+            [sys.executable, "-m", "envoyassert", "show", str(origin), "--format", "json"],
             stdout=write_end,
             stderr=subprocess.PIPE,
             check=False,

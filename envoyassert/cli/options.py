@@ -1,0 +1,89 @@
+"""Options that several commands have, so that each is spelt and explained in one way.
+
+`-o FILE` names a file that is written, `--format` what is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS = ("text", "json")
+LAUNCHERS = ("auto", "docker", "process")
+
+
+def _no_output_file(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    """Say how the old spelling of `--format` is spelt now."""
+    if value is None:
+        return
+    if value in FORMATS:
+        raise click.UsageError(f"formats are named by --format now: say --format {value}", context)
+    path = context.command_path
+    raise click.UsageError(f"`{path}` prints what it finds; say `{path} … > {value}`", context)
+
+
+def format_option(*old: str, meaning: str = "What to print.") -> Callable[[F], F]:
+    """Return a decorator: `--format text|json`; the command's function has the argument `output`.
+
+    Args:
+        old: how the option was spelt before; that is refused with the spelling of today.
+        meaning: the text for `--help`.
+    """
+
+    def add(command: F) -> F:
+        refused = click.option(
+            *(old or ("-o", "--output")),
+            "_output_file",
+            hidden=True,
+            expose_value=False,
+            callback=_no_output_file,
+        )
+        shown = click.option(
+            "--format",
+            "output",
+            type=click.Choice(FORMATS),
+            default=FORMATS[0],
+            show_default=True,
+            help=meaning,
+        )
+        return shown(refused(command))
+
+    return add
+
+
+def trace_output_option(command: F) -> F:
+    """Add `-o FILE`, the trace file that a command writes; it is required."""
+    return click.option(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="The trace file to write.",
+    )(command)
+
+
+def launcher_option(command: F) -> F:
+    """Add `--launcher`, for one run."""
+    return click.option(
+        "--launcher",
+        type=click.Choice(LAUNCHERS),
+        metavar="|".join(LAUNCHERS),
+        default=LAUNCHERS[0],
+        help="How to start Envoy (default: auto).",
+    )(command)
+
+
+def launchers_option(command: F) -> F:
+    """Add `--launcher`, which may be repeated; its function has the argument `launchers`."""
+    return click.option(
+        "--launcher",
+        "launchers",
+        multiple=True,
+        metavar="|".join(LAUNCHERS),
+        help="How to start Envoy (default: auto); repeat it to run everything both ways.",
+    )(command)

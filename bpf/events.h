@@ -62,7 +62,7 @@ enum ea_type {
 #define EA_FAULT 1     /* some user memory could not be read */
 #define EA_TRUNCATED 2 /* there was more than the payload holds */
 
-#define EA_FRAME_COUNT 16
+#define EA_FRAME_COUNT 8
 #define EA_DATA_SIZE 128 /* at most: an address, an option's value, descriptors of SCM_RIGHTS */
 #define EA_PATH_SIZE 512
 #define EA_COMM_SIZE 16

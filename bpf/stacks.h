@@ -3,12 +3,15 @@
  * User stacks. Envoy keeps frame pointers, so walking is cheap; finding the build id of every
  * frame is not. So a stack is named by a hash of its addresses, and its frames are sent once per
  * process and name, inside the first record that has it.
+ *
+ * Deeper stacks and a larger window cost more than they tell: the kernel's copy of the caller's
+ * stack pushes Envoy's own data out of the processor's first cache.
  */
 #ifndef EA_STACKS_H
 #define EA_STACKS_H
 
 #define EA_KNOWN_STACKS 4096
-#define EA_WINDOW_SIZE 4096
+#define EA_WINDOW_SIZE 1024
 
 struct ea_window {
 	char bytes[EA_WINDOW_SIZE];

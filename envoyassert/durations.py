@@ -25,3 +25,15 @@ def parse_duration(text: float | str) -> float:
     if found is None:
         raise ValueError(f"{text!r} is not a duration; write 5s, 0.25s or 100ms")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def duration_in_words(ns: int) -> str:
+    """Return a duration in the unit that suits it: `2 s`, `1.5 ms`, `-340 µs`, `12 ns`.
+
+    Args:
+        ns: nanoseconds.
+    """
+    for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)):
+        if abs(ns) >= size:
+            return f"{ns / size:.4g} {unit}"
+    return f"{ns} ns"

@@ -10,6 +10,7 @@ verdict = judge(trace.build(), …)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
@@ -99,6 +100,16 @@ class TraceBuilder:
         event = Event(self._ts_ns, self.main, tid, call, ret, args, cpu, seq)
         self.events.append(event)
         return event
+
+    def pass_time(self, ns: int) -> None:
+        """Let so many nanoseconds go by until the next event."""
+        self._ts_ns += ns
+
+    def reply_live(self, ns: int = 500) -> None:
+        """Let `/ready` be asked now, and say LIVE for the first time so many ns later."""
+        asked_ns = self._ts_ns + 1
+        self._ts_ns = asked_ns + ns
+        self.outcome = replace(self.outcome, live_asked_ns=asked_ns, live_ns=self._ts_ns)
 
     def _next_fd(self) -> int:
         self._fd += 1

@@ -111,6 +111,10 @@ class Outcome:
         live: whether `/ready` said LIVE (and workers had started) before the deadline; None if the
             config has no admin endpoint.
         live_after_s: seconds from launch to that reply; None if it never came.
+        live_asked_ns: CLOCK_MONOTONIC nanoseconds just before `/ready` was asked for the first
+            time that it said LIVE, whether or not workers had started; None if it never did.
+        live_ns: the same clock just after that reply was received. Envoy became LIVE before it;
+            the reply itself was sent between the two.
         exit_code: exit status if it ended by itself; None if it was still running.
         signal: number of the signal that killed it; None if none.
         deadline_s: seconds it was given to become ready.
@@ -119,6 +123,8 @@ class Outcome:
 
     live: bool | None = None
     live_after_s: float | None = None
+    live_asked_ns: int | None = None
+    live_ns: int | None = None
     exit_code: int | None = None
     signal: int | None = None
     deadline_s: float | None = None

@@ -246,6 +246,11 @@ class Registration:
         return self.until_ns is None
 
     @property
+    def asks_for_input(self) -> bool:
+        """Whether the mask asks to be woken when a client comes."""
+        return not {"EPOLLIN", "EPOLLRDNORM"}.isdisjoint(self.events)
+
+    @property
     def wakes(self) -> list[Thread]:
         """The threads that it wakes at the end when a client comes.
 
@@ -253,9 +258,7 @@ class Registration:
         still report it while another one of its open file description is open (epoll(7)), but
         nobody can accept on it. A thread that has exited waits no more.
         """
-        if not (self.is_live and self.descriptor.is_open):
-            return []
-        if not {"EPOLLIN", "EPOLLRDNORM"}.intersection(self.events):
+        if not (self.is_live and self.descriptor.is_open and self.asks_for_input):
             return []
         return [thread for thread in self.epoll.waiters if thread.exited_ns is None]
 

@@ -1,4 +1,4 @@
-"""Patterns over single calls: `calls`, `never` and `in_order`."""
+"""Patterns over single calls: `calls` and `never`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import (
     CallPattern,
     CallsExpectation,
-    InOrderExpectation,
     NeverExpectation,
 )
 
+#: Calls that no connection sees, so that none of them is the framework's own traffic.
+NO_TRAFFIC = frozenset(
+    {"socket", "bind", "listen", "exec", "fork", "exit", "signal", "rename"}
+    | {"unlink", "unlinkat", "chmod", "fchmodat"}
+)
 _EPOLL_CALLS = frozenset({"epoll_create1", "epoll_ctl", "epoll_wait"})
 
 
@@ -43,7 +47,7 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
         evidence=found,
         from_events=pattern.listener is None,
     )
-    yield finding if found else _with_nearest(context, finding, [pattern])
+    yield finding if found else with_nearest(context, finding, [pattern])
 
 
 def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
@@ -69,96 +73,23 @@ def _possible(context: Context, pattern: CallPattern, found: Sequence[Event]) ->
 
     An argument that could not be read may be any.
     """
-    sure = [event for event in found if _is_sure(context, pattern, event)]
+    sure = [event for event in found if is_sure(context, pattern, event)]
+    return context.interval(len(sure), len(found) + len(unread_in(context, pattern)))
+
+
+def unread_in(context: Context, pattern: CallPattern) -> list[Event]:
+    """Return the calls of which an argument that the pattern asks for could not be read."""
     names = set(pattern.calls)
-    unread = sum(
-        event.fault and any(event.args.get(name, "") is None for name in pattern.args)
+    return [
+        event
         for event in (context.trace.events if pattern.args else ())
         if event.call in names
-    )
-    return context.interval(len(sure), len(found) + unread)
+        and event.fault
+        and any(event.args.get(name, "") is None for name in pattern.args)
+    ]
 
 
-def _is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
-    """Whether an event that matches does so whatever was lost."""
-    if pattern.by == "other" and context.doubt:
-        return False  # a worker whose naming was lost looks the same
-    call = context.calls_by_event.get(id(event))
-    # The address stands in a bind's own arguments.
-    return pattern.listener is None or event.call == "bind" or call is None or call.certain
-
-
-def judge_in_order(
-    context: Context, index: int, expectation: InOrderExpectation
-) -> Iterator[Finding]:
-    """Judge the order of calls across threads and sockets."""
-    subject = Subject("order of calls", ("expect", index, "in_order"), expectation.why or "")
-    yield judge_order(context, subject, expectation.in_order, context.trace.events)
-
-
-def judge_order(
-    context: Context,
-    subject: Subject,
-    steps: Sequence[str | CallPattern],
-    events: Sequence[Event],
-    *,
-    of_socket: bool = False,
-) -> Finding:
-    """Judge that every match of a step precedes every match of the next.
-
-    Calls that different CPUs recorded at the same nanosecond have no order that anybody knows.
-
-    Args:
-        context: the trace.
-        subject: what and where.
-        steps: names of calls, or patterns.
-        events: the calls among which to look.
-        of_socket: whether they are those of one socket, as far as the trace can tell.
-    """
-    patterns = [CallPattern(call=step) if isinstance(step, str) else step for step in steps]
-    names = [pattern_in_words(pattern) for pattern in patterns]
-    expected = " before ".join(names)
-    matches: list[list[Event]] = []
-    for pattern in patterns:
-        found, problem = matching(context, pattern, events)
-        if problem:
-            return _unresolved(context, subject, expected, problem)
-        matches.append(found)
-    leans = of_socket or any(pattern.listener is not None for pattern in patterns)
-    tied = False
-    for earlier in range(len(matches) - 1):
-        before, after = matches[earlier], matches[earlier + 1]
-        if context.doubt:
-            before = _sure_only(context, patterns[earlier], before, of_socket)
-            after = _sure_only(context, patterns[earlier + 1], after, of_socket)
-        late = [event for event in before if _comes_late(event, after)]
-        if late:
-            return context.finding(
-                subject,
-                Status.FAIL,
-                expected,
-                f"{names[earlier + 1]} came before {names[earlier]}",
-                evidence=[after[0], *late],
-                from_events=not leans,
-            )
-        tied = tied or any(
-            event.ts_ns == after[0].ts_ns and event.cpu != after[0].cpu
-            for event in (before if after else ())
-        )
-    missing = [name for name, found in zip(names, matches, strict=True) if not found]
-    shown = [event for found in matches for event in (found[:1] + found[1:][-1:])]
-    if missing:
-        status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
-        seen = f"no {' and no '.join(missing)}"
-    else:
-        status = Status.INCONCLUSIVE if context.doubt or tied else Status.PASS
-        seen = "at the same time" if tied else "in this order"
-    finding = context.finding(subject, status, expected, seen, evidence=shown)
-    absent = [pattern for pattern, found in zip(patterns, matches, strict=True) if not found]
-    return _with_nearest(context, finding, absent)
-
-
-def _with_nearest(context: Context, finding: Finding, absent: Sequence[CallPattern]) -> Finding:
+def with_nearest(context: Context, finding: Finding, absent: Sequence[CallPattern]) -> Finding:
     """Add to a finding which calls come closest to those that are not there."""
     if finding.status is Status.PASS:
         return finding
@@ -185,26 +116,22 @@ def _with_nearest(context: Context, finding: Finding, absent: Sequence[CallPatte
     )
 
 
-def _sure_only(
-    context: Context, pattern: CallPattern, events: list[Event], of_socket: bool
-) -> list[Event]:
-    calls = context.calls_by_event
-    return [
-        event
-        for event in events
-        if _is_sure(context, pattern, event)
-        and not (of_socket and id(event) in calls and not calls[id(event)].certain)
-    ]
-
-
-def _comes_late(event: Event, after: list[Event]) -> bool:
-    """Whether an event does not precede the first of the others, for sure."""
-    if not after or event.ts_ns < after[0].ts_ns:
-        return False
-    if event.ts_ns > after[0].ts_ns or event is after[0]:
-        return True
-    # The records of one CPU are numbered in their order.
-    return event.cpu == after[0].cpu and event.seq > after[0].seq
+def is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
+    """Return whether an event that matches does so whatever was lost."""
+    if pattern.by == "other" and context.doubt:
+        return False  # a worker whose naming was lost looks the same
+    call = context.calls_by_event.get(id(event))
+    if context.doubt and pattern.listener is None and event.call not in NO_TRAFFIC:
+        # It may be the framework's own connection to the admin endpoint, of which the accept
+        # was lost.
+        return (
+            call is not None
+            and call.certain
+            and call.descriptor is not None
+            and (call.descriptor.socket.origin != "unknown")
+        )
+    # The address stands in a bind's own arguments.
+    return pattern.listener is None or event.call == "bind" or call is None or call.certain
 
 
 def matching(
@@ -261,6 +188,8 @@ def admin_traffic(context: Context) -> set[int]:
 
 
 def _is_traffic(event: Event, origin: str) -> bool:
+    if event.call in NO_TRAFFIC:
+        return False
     return origin == "accept" or event.call in ("accept", "accept4")
 
 

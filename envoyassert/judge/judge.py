@@ -7,7 +7,8 @@ from typing import Any
 
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.calls import judge_calls, judge_in_order, judge_never
+from envoyassert.judge.always import judge_always
+from envoyassert.judge.calls import judge_calls, judge_never
 from envoyassert.judge.certificate import (
     CHANNELS_CHECK,
     CONTRADICTIONS,
@@ -17,14 +18,18 @@ from envoyassert.judge.certificate import (
 )
 from envoyassert.judge.context import Context
 from envoyassert.judge.listener import judge_listener
+from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.process import judge_process
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
 from envoyassert.scenario.expectation import (
+    AlwaysExpectation,
+    BetweenExpectation,
     CallsExpectation,
     Conditional,
     InOrderExpectation,
     ListenerExpectation,
+    MomentExpectation,
     NeverExpectation,
     NoOthersExpectation,
     ProcessExpectation,
@@ -35,6 +40,9 @@ _JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]
     ListenerExpectation: judge_listener,
     ProcessExpectation: judge_process,
     InOrderExpectation: judge_in_order,
+    MomentExpectation: judge_moment,
+    BetweenExpectation: judge_between,
+    AlwaysExpectation: judge_always,
     NeverExpectation: judge_never,
     CallsExpectation: judge_calls,
     NoOthersExpectation: judge_no_others,

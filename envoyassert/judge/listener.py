@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from envoyassert.graph.model import Call, KernelSocket
-from envoyassert.judge.calls import judge_order
 from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.interval import Interval, plural, times
 from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.options import judge_options
+from envoyassert.judge.order import judge_order_on_socket
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role, roles_in_words
 from envoyassert.judge.selection import select
 from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_in_words, shape_of
@@ -362,7 +362,7 @@ def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Fin
         yield target.context.finding(subject, status, "calls in order", "no socket was bound")
     for socket in target.sockets:
         events = [call.event for call in socket.calls]
-        yield judge_order(target.context, subject, value, events, of_socket=True)
+        yield judge_order_on_socket(target.context, subject, value, events)
 
 
 _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {

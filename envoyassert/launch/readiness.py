@@ -41,19 +41,22 @@ def wait_ready(
     """
     pause_s = _FIRST_PAUSE_S
     live_after_s: float | None = None
+    first_live = _FirstLive(envoy)
     while True:
         left_s = started_s + deadline_s - time.monotonic()
         end = envoy.exited(max(0.0, min(pause_s, left_s)))
         if end is not None:
             return Outcome(
                 live=False if has_admin else None,
+                live_asked_ns=first_live.asked_ns,
+                live_ns=first_live.answered_ns,
                 exit_code=end.exit_code,
                 signal=end.signal,
                 deadline_s=deadline_s,
                 log_tail=tail(envoy.log()),
             )
         if has_admin:
-            ready, pause_s = _ask(envoy, pause_s, idle)
+            ready, pause_s = _ask(envoy, first_live, pause_s, idle)
             if ready:
                 live_after_s = time.monotonic() - started_s
         else:
@@ -62,18 +65,36 @@ def wait_ready(
             return Outcome(
                 live=ready if has_admin else None,
                 live_after_s=live_after_s,
+                live_asked_ns=first_live.asked_ns,
+                live_ns=first_live.answered_ns,
                 deadline_s=deadline_s,
                 log_tail=tail(envoy.log()),
             )
 
 
+class _FirstLive:
+    """Asks `/ready`, and keeps when it first said LIVE."""
+
+    def __init__(self, envoy: RunningEnvoy) -> None:
+        self._envoy = envoy
+        self.asked_ns: int | None = None
+        self.answered_ns: int | None = None
+
+    def ask(self) -> bool:
+        """Return whether Envoy says LIVE. Raises AdminUnreachableError."""
+        asked_ns = time.monotonic_ns()
+        status, _ = self._envoy.admin_get("/ready")
+        if status == 200 and self.answered_ns is None:
+            self.asked_ns, self.answered_ns = asked_ns, time.monotonic_ns()
+        return status == 200
+
+
 def _ask(
-    envoy: RunningEnvoy, pause_s: float, idle: Callable[[], bool] | None
+    envoy: RunningEnvoy, first_live: _FirstLive, pause_s: float, idle: Callable[[], bool] | None
 ) -> tuple[bool, float]:
     """Ask once whether Envoy is ready; return (ready, pause before the next question)."""
     try:
-        status, _ = envoy.admin_get("/ready")
-        if status == 200:
+        if first_live.ask():
             _, stats = envoy.admin_get(f"/stats?filter=^{_STARTED}$")
             if _STARTED in stats:
                 return stats.strip() == f"{_STARTED}: 1", _FIRST_PAUSE_S

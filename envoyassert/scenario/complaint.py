@@ -118,6 +118,9 @@ def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any)
         return f"{meaning}, not {shown}", did_you_mean(str(value), words)
     if kind == "string_too_short":
         return "text that is not empty", ""
+    if kind == "too_long":
+        most = context["max_length"]
+        return f"at most {most} items long, not {len(value)}", ""
     if kind == "too_short":
         count, least = context["actual_length"], context["min_length"]
         return f"at least {least} item{'s' if least > 1 else ''} long, not {count}", ""

@@ -69,6 +69,27 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         **_CONDITIONAL,
         "calls": "calls: {call: dup, listener: {port: 15006}, times: {workers: 1, plus: -1}}",
     },
+    "MomentExpectation": {
+        **_CONDITIONAL,
+        "moment": "moment: {call: bind}, before: {call: listen}",
+        "before": "moment: {call: bind, listener: {port: 15006}}, before: {call: listen}",
+        "after": "moment: live, after: {listener: {port: 15006}, becomes: listening}",
+        "within": "moment: {listener: {port: 15006}, becomes: served}, after: start, within: 5s",
+        "each": "moment: {call: bind}, before: {call: listen}, each: socket",
+    },
+    "BetweenExpectation": {
+        **_CONDITIONAL,
+        "between": "between: [start, {listener: {port: 15006}, becomes: listening}]",
+        "lasts": "lasts: {at_most: 5s}",
+        "each": "each: socket",
+    },
+    "AlwaysExpectation": {
+        **_CONDITIONAL,
+        "always": "always: {listener: {port: 15006}, served: true}",
+        "since": "since: {listener: {port: 15006}, becomes: served}",
+        "until": "until: end",
+        "except_for": "except_for: 50ms",
+    },
     "NeverExpectation": {**_CONDITIONAL, "never": "never: {call: bind, errno: EADDRINUSE}"},
     "InOrderExpectation": {
         **_CONDITIONAL,
@@ -113,5 +134,23 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     },
     "CallPattern": _PATTERN,
     "CountedPattern": {**_PATTERN, "times": "call: dup, times: 3"},
+    "CallMoment": {**_PATTERN, "which": "call: listen, which: first"},
+    "StateMoment": {
+        "listener": "listener: {port: 15006}",
+        "becomes": "becomes: served",
+        "by": "becomes: served, by: workers",
+    },
+    "Lasts": {
+        "at_least": "at_least: 2s",
+        "at_most": "at_least: 2s, at_most: 5s",
+        "tolerance": "at_most: 100ms, tolerance: 20ms",
+    },
+    "State": {
+        "listener": "listener: {port: 15006}, served: true",
+        "served": "served: true",
+        "listening": "listening: false",
+        "bound": "bound: true",
+        "by": "served: true, by: workers",
+    },
     "OthersAllowed": {"allow": "allow: [hot_restart, admin]"},
 }

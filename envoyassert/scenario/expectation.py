@@ -17,7 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from envoyassert.scenario.conditional import Conditional, Scalar, ScalarOrMany
 from envoyassert.scenario.grammar import (
+    FORM,
     Duration,
     ErrnoName,
     Many,
@@ -40,6 +42,12 @@ from envoyassert.scenario.quantity import (
     Tally,
 )
 from envoyassert.scenario.selector import Protocol, Selector
+from envoyassert.scenario.timing import (
+    AlwaysExpectation,
+    BetweenExpectation,
+    InOrderExpectation,
+    MomentExpectation,
+)
 
 Via = Literal["dup", "reuse_port", "shared_fd"]
 SocketPhase = Literal[
@@ -129,36 +137,6 @@ class Backlog(Model):
     """The backlog of the listen() calls."""
 
     requested: int = Field(description="As passed to listen(); Envoy's default is -1.")
-
-
-Scalar = Annotated[
-    Annotated[str, Tag("|text")]
-    | Annotated[int, Tag("|int")]
-    | Annotated[float, Tag("|real")]
-    | Annotated[bool, Tag("|flag")],
-    choice(kind, "text, a number, true or false"),
-]
-"""A plain value."""
-
-ScalarOrMany = Annotated[
-    Annotated[str, Tag("|text")]
-    | Annotated[int, Tag("|int")]
-    | Annotated[float, Tag("|real")]
-    | Annotated[bool, Tag("|flag")]
-    | Annotated[Many[Scalar], Field(min_length=1), Tag("|list")],
-    choice(kind, "a plain value, or a list of plain values"),
-]
-"""A plain value, or several of which one must hold."""
-
-
-class Conditional(Model):
-    """What every expectation may carry."""
-
-    when: dict[str, ScalarOrMany] = Field(
-        default_factory=dict,
-        description="Judge only in runs whose matrix values equal these: a value or a list.",
-    )
-    why: str | None = Field(None, description="Why this matters; shown when it is not met.")
 
 
 class ListenerExpectation(Conditional):
@@ -257,12 +235,6 @@ class ProcessExpectation(Conditional):
     process: Process = Field(description="Exit status, being up, being ready.")
 
 
-class InOrderExpectation(Conditional):
-    """Every call that matches a step precedes every call that matches the next step."""
-
-    in_order: Many[CallPattern] = Field(min_length=2, description="The steps.")
-
-
 class NeverExpectation(Conditional):
     """No call matches."""
 
@@ -293,7 +265,19 @@ class CallsExpectation(Conditional):
     calls: CountedPattern = Field(description="Which calls, and how many.")
 
 
-SUBJECTS = ("listener", "process", "in_order", "never", "no_others", "calls")
+_FORMS: dict[str, type[Conditional]] = {
+    "listener": ListenerExpectation,
+    "process": ProcessExpectation,
+    "in_order": InOrderExpectation,
+    "moment": MomentExpectation,
+    "between": BetweenExpectation,
+    "always": AlwaysExpectation,
+    "never": NeverExpectation,
+    "no_others": NoOthersExpectation,
+    "calls": CallsExpectation,
+}
+#: The keys of which an item of `expect` has one, which says what it is about.
+SUBJECTS = tuple(_FORMS)
 
 
 def subject_of(data: Any) -> str | None:
@@ -309,22 +293,16 @@ def _expectation_form(data: Any) -> str | None:
     if isinstance(data, Conditional):
         return kind(data)
     subject = subject_of(data) if isinstance(data, dict) else None
-    return None if subject is None else _FORMS[subject]
+    return None if subject is None else FORM + _FORMS[subject].__name__
 
-
-_FORMS = {
-    "listener": "|ListenerExpectation",
-    "process": "|ProcessExpectation",
-    "in_order": "|InOrderExpectation",
-    "never": "|NeverExpectation",
-    "no_others": "|NoOthersExpectation",
-    "calls": "|CallsExpectation",
-}
 
 Expectation = Annotated[
     Annotated[ListenerExpectation, Tag("|ListenerExpectation")]
     | Annotated[ProcessExpectation, Tag("|ProcessExpectation")]
     | Annotated[InOrderExpectation, Tag("|InOrderExpectation")]
+    | Annotated[MomentExpectation, Tag("|MomentExpectation")]
+    | Annotated[BetweenExpectation, Tag("|BetweenExpectation")]
+    | Annotated[AlwaysExpectation, Tag("|AlwaysExpectation")]
     | Annotated[NeverExpectation, Tag("|NeverExpectation")]
     | Annotated[NoOthersExpectation, Tag("|NoOthersExpectation")]
     | Annotated[CallsExpectation, Tag("|CallsExpectation")],
@@ -338,7 +316,9 @@ Expectation = Annotated[
 
 __all__ = [
     "SUBJECTS",
+    "AlwaysExpectation",
     "Backlog",
+    "BetweenExpectation",
     "BindFailed",
     "Bound",
     "CallPattern",
@@ -354,6 +334,7 @@ __all__ = [
     "Listened",
     "ListenerExpectation",
     "Model",
+    "MomentExpectation",
     "NeverExpectation",
     "NoOthersExpectation",
     "Option",

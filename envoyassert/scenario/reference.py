@@ -29,6 +29,9 @@ HEADINGS = {
     "CallsExpectation": "Expectation `calls`",
     "NeverExpectation": "Expectation `never`",
     "InOrderExpectation": "Expectation `in_order`",
+    "MomentExpectation": "Expectation `moment`",
+    "BetweenExpectation": "Expectation `between`",
+    "AlwaysExpectation": "Expectation `always`",
     "NoOthersExpectation": "Expectation `no_others`",
     "Selector": "Selector: which listener",
     "Bound": "`bound`",
@@ -43,6 +46,10 @@ HEADINGS = {
     "Process": "`process`",
     "CallPattern": "Pattern of a call",
     "CountedPattern": "Pattern of a call with a count",
+    "CallMoment": "Moments of calls",
+    "StateMoment": "Moments of states",
+    "Lasts": "`lasts`",
+    "State": "`always`",
     "OthersAllowed": "`no_others`",
 }
 
@@ -123,6 +130,14 @@ def _shortened(forms: list[str]) -> list[str]:
         ("[count](#counts)", ("whole number", "`workers`", _LINEAR, "[counts](#counts)")),
         ("[number](#numbers-that-grow-with-the-workers)", ("whole number", "`workers`", _LINEAR)),
         ("seconds", ("whole number", "number")),
+        (
+            "[moment](#moments-of-calls)",
+            (
+                "`start` or `live` or `end`",
+                "[moments of states](#moments-of-states)",
+                "[moments of calls](#moments-of-calls)",
+            ),
+        ),
     ):
         if all(form in forms for form in long):
             forms = [short, *(form for form in forms if form not in long)]

@@ -575,6 +575,21 @@ _ASKED: list[dict[str, Any]] = [
     },
     {"never": {"call": "bind", **PORT}},
     {"in_order": [{"call": "bind"}, {"call": "listen", "by": "main"}]},
+    {"in_order": ["start", {**PORT, "becomes": "served", "by": "workers"}, "live", "end"]},
+    {
+        "moment": {"call": "bind", **PORT},
+        "before": {"call": "listen", "which": "last"},
+        "within": "1ms",
+        "each": "socket",
+    },
+    {
+        "between": [{"call": "epoll_ctl", "which": "first"}, {"call": "close"}],
+        "lasts": {"at_least": "1ms"},
+        "each": "worker",
+    },
+    {"always": {**PORT, "served": True, "by": "workers"}, "except_for": "1ms"},
+    {"always": {**PORT, "listening": False}, "until": {"call": "listen", "which": "first"}},
+    {"always": {**PORT, "bound": False}, "since": {"call": "bind"}},
     {"calls": {"call": ["listen", "close"], "by": "workers"}},
     {"no_others": {"allow": ["hot_restart", "admin"]}},
 ]

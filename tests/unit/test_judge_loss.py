@@ -30,6 +30,18 @@ RIGHT: list[dict[str, Any]] = [
     {"calls": {"call": "listen", "times": 3}},
     {"calls": {"call": "bind", "args": {"address": "0.0.0.0:15006"}}},
     {"in_order": [{"call": "bind"}, {"call": "listen"}]},
+    {"in_order": ["start", {"call": "bind"}, {"call": "listen", "which": "first"}, "live"]},
+    {"moment": {"call": "epoll_ctl", **LISTENER, "by": "workers"}, "after": {"call": "listen"}},
+    {"moment": {"call": "listen", "which": "last"}, "before": "live", "within": "1s"},
+    {"moment": {"call": "listen", **LISTENER}, "after": {"call": "bind"}, "each": "socket"},
+    {
+        "between": ["start", {**LISTENER, "becomes": "served", "by": "workers"}],
+        "lasts": {"at_most": "1s"},
+    },
+    {"between": [{"call": "bind"}, {"call": "listen"}], "lasts": {"at_least": "1ms"}},
+    {"always": {**LISTENER, "served": True, "by": "workers"}},
+    {"always": {**LISTENER, "listening": False}, "until": {**LISTENER, "becomes": "listening"}},
+    {"always": {**LISTENER, "bound": True}, "since": {"call": "listen", "which": "first"}},
     {"no_others": True},
 ]
 WRONG: list[dict[str, Any]] = [
@@ -49,6 +61,20 @@ WRONG: list[dict[str, Any]] = [
     {"calls": {"call": "listen", "times": 2}},
     {"in_order": [{"call": "listen"}, {"call": "bind"}]},
     {"listener": {"port": 1}, "bound": {"times": 1}},
+    {"in_order": ["live", {"call": "bind"}]},
+    {"moment": {"call": "listen"}, "before": {"call": "bind"}},
+    {"moment": {"call": "listen", "which": "last"}, "after": {"call": "bind"}, "within": "1ms"},
+    {"moment": {"call": "listen"}, "after": {"call": "bind"}, "each": "worker"},
+    {"between": [{"call": "bind"}, {"call": "listen"}], "lasts": {"at_least": "5ms"}},
+    {"between": [{"call": "bind"}, {"call": "listen"}], "lasts": {"at_most": "1ms"}},
+    {"between": [{"call": "bind"}, {"call": "shutdown"}], "lasts": {"at_most": "1s"}},
+    {
+        "between": ["start", {**LISTENER, "becomes": "served", "by": "main"}],
+        "lasts": {"at_most": "1s"},
+    },
+    {"always": {**LISTENER, "served": False}, "since": "start"},
+    {"always": {**LISTENER, "served": True, "by": "main"}},
+    {"always": {**LISTENER, "bound": True}, "since": "start"},
     {"no_others": True},
 ]
 
@@ -59,7 +85,16 @@ NAMED = {**LISTENER, "bound": {"times": {"at_least": 0}}}
 
 def builder() -> TraceBuilder:
     trace = TraceBuilder(3)
-    trace.shared_listener("0.0.0.0:15006")
+    fd = trace.socket(trace.main)
+    trace.setsockopt(trace.main, fd, "SO_REUSEADDR")
+    trace.bind(trace.main, fd, "0.0.0.0:15006")
+    fds = [fd, trace.dup(trace.main, fd), trace.dup(trace.main, fd)]
+    trace.pass_time(3_000_000)
+    for fd in fds:
+        trace.listen(trace.main, fd)
+    for index, fd in enumerate(fds):
+        trace.epoll_add(trace.worker(index), fd)
+    trace.reply_live()
     return trace
 
 

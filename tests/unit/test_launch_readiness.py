@@ -96,3 +96,17 @@ def test_wait_without_the_gauge_relies_on_idle():
     envoy = ScriptedEnvoy(LIVE, (200, "\n"), LIVE, (200, "\n"))
     assert wait(envoy, idle=lambda: next(answers)).live is True
     assert envoy.replies == []
+
+
+def test_first_live_reply_has_its_question_and_its_receipt():
+    before_ns = time.monotonic_ns()
+    not_started = (200, "listener_manager.workers_started: 0\n")
+    outcome = wait(ScriptedEnvoy(INITIALIZING, LIVE, not_started, None, LIVE, STARTED))
+    assert before_ns < outcome.live_asked_ns <= outcome.live_ns < time.monotonic_ns()
+    assert outcome.live_after_s >= (outcome.live_ns - before_ns) / 1e9
+
+
+def test_envoy_that_never_says_live_has_no_such_instant():
+    outcome = wait(ScriptedEnvoy(INITIALIZING, ends=Exit(1, None)))
+    assert outcome.live_asked_ns is None
+    assert outcome.live_ns is None

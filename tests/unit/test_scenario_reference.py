@@ -31,6 +31,11 @@ NEEDED: dict[str, dict[str, Any]] = {
     "NeverExpectation": {"never": {"call": "bind"}},
     "InOrderExpectation": {"in_order": [{"call": "bind"}, {"call": "listen"}]},
     "NoOthersExpectation": {"no_others": True},
+    "MomentExpectation": {"moment": "live", "after": "start"},
+    "BetweenExpectation": {"between": ["start", "live"], "lasts": {"at_most": 1}},
+    "AlwaysExpectation": {"always": {"listener": {"port": 1}, "served": True}},
+    "StateMoment": {"listener": {"port": 1}, "becomes": "served"},
+    "State": {"listener": {"port": 1}},
 }
 
 

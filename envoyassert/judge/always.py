@@ -1,0 +1,146 @@
+"""States that hold at every instant of a stretch of time: `always`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envoyassert.durations import duration_in_words, parse_duration
+from envoyassert.events import Event
+from envoyassert.graph.model import KernelSocket
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.instants import Instant, instants_of
+from envoyassert.judge.selection import select
+from envoyassert.judge.timeline import Spans, spans_of, without
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import AlwaysExpectation
+from envoyassert.scenario.timing import Moment, State
+
+_NS_PER_S = 1_000_000_000
+#: How many breaks are told with their times.
+_SHOWN = 3
+
+
+def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -> Iterator[Finding]:
+    """Judge that a listener has a state, or has it not, without a break."""
+    state = expectation.always
+    subject = Subject(
+        state.listener.name or str(state.listener),
+        ("expect", index, "always", state.name),
+        expectation.why or "",
+    )
+    expected = _in_words(expectation)
+    selection = select(state.listener, context.graph, context.trace.header.listeners)
+    context.named.update(id(socket) for socket in selection.sockets)
+    spans, problem = spans_of(context, selection.sockets, state.name, state.by)
+    problem = selection.problem or problem
+    if state.name == "served" and context.by_listen:
+        problem = problem or "epoll was not observed"
+    if not state.wanted:
+        spans = _complement(spans)
+    since, until = expectation.since, expectation.until
+    begin, why_begin = _boundary(context, since) if since is not None else (_first(spans), "")
+    end, why_end = _boundary(context, until)
+    problem = problem or why_begin or why_end
+    if problem:
+        yield context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)
+        return
+    allowed_ns = _allowed_ns(expectation)
+    if begin is None or end is None:
+        missing = "it never was" if begin is None and since is None else "no such stretch of time"
+        status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
+        yield context.finding(subject, status, expected, missing)
+        return
+    # Inside the borders for sure, and inside them at all: a reply is between question and answer.
+    inner = _broken_ns(spans, begin.high_ns, end.low_ns)
+    outer = _broken_ns(spans, begin.low_ns, end.high_ns)
+    reason = ""
+    if begin.low_ns > end.high_ns:
+        status, seen = Status.FAIL, "the stretch of time ends before it begins"
+    elif context.doubt:
+        # A close carries the time of its entry: one that was lost may be older than its gap.
+        status, seen = Status.INCONCLUSIVE, _seen(outer, begin)
+    elif sum(b - a for a, b in inner) > allowed_ns:
+        status, seen = Status.FAIL, _seen(inner, begin)
+    elif sum(b - a for a, b in outer) <= allowed_ns and begin.high_ns <= end.low_ns:
+        status, seen = Status.PASS, _seen(outer, begin)
+    else:
+        status, seen = Status.INCONCLUSIVE, _seen(outer, begin)
+        reason = "the instant of a reply is known only from its question to its receipt"
+    yield context.finding(
+        subject,
+        status,
+        expected,
+        seen,
+        reason=reason,
+        evidence=_evidence(selection.sockets, outer),
+    )
+
+
+def _in_words(expectation: AlwaysExpectation) -> str:
+    state: State = expectation.always
+    words = f"always {'' if state.wanted else 'not '}{state.name}"
+    if state.by:
+        words += f" by {state.by}"
+    if expectation.except_for is not None:
+        words += f", but for {duration_in_words(_allowed_ns(expectation))}"
+    return words
+
+
+def _allowed_ns(expectation: AlwaysExpectation) -> int:
+    if expectation.except_for is None:
+        return 0
+    return round(parse_duration(expectation.except_for) * _NS_PER_S)
+
+
+def _complement(spans: Spans) -> Spans:
+    """Return when a state does not hold, from the first instant of all."""
+    found: Spans = []
+    at: int | None = 0
+    for begin, end in spans:
+        if at is not None and begin > at:
+            found.append((at, begin))
+        at = end
+    if at is not None:
+        found.append((at, None))
+    return found
+
+
+def _first(spans: Spans) -> Instant | None:
+    return Instant(spans[0][0], spans[0][0]) if spans else None
+
+
+def _boundary(context: Context, moment: Moment) -> tuple[Instant | None, str]:
+    """Return the one instant that a moment stands for, or why it is none."""
+    found = instants_of(context, moment)
+    if found.problem:
+        return None, found.problem
+    members = found.narrowed().members
+    if not members:
+        return None, ""
+    if len(members) > 1 and not context.doubt:
+        return None, f"{found.words} is {len(members)} instants; say which: first or last"
+    return next((member for member in members if member.sure), members[0]), ""
+
+
+def _broken_ns(spans: Spans, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    return without(spans, begin_ns, end_ns) if end_ns > begin_ns else []
+
+
+def _seen(breaks: list[tuple[int, int]], begin: Instant) -> str:
+    if not breaks:
+        return "without a break"
+    total = duration_in_words(sum(b - a for a, b in breaks))
+    told = ", ".join(
+        f"{duration_in_words(b - a)} at +{duration_in_words(a - begin.low_ns)}"
+        for a, b in breaks[:_SHOWN]
+    )
+    more = f" and {len(breaks) - _SHOWN} more" if len(breaks) > _SHOWN else ""
+    return f"broken for {total}: {told}{more}"
+
+
+def _evidence(sockets: tuple[KernelSocket, ...], breaks: list[tuple[int, int]]) -> list[Event]:
+    """Return the calls on the listener's sockets at which a break begins or ends."""
+    borders = {time for span in breaks for time in span}
+    return [
+        call.event for socket in sockets for call in socket.calls if call.event.ts_ns in borders
+    ]

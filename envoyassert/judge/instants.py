@@ -1,0 +1,270 @@
+"""Instants in a trace as intervals, so that what is not known of them widens them.
+
+An instant lies from `low_ns` to `high_ns`, both included; for a call that was recorded the two are
+the same. The first LIVE reply lies between question and answer. A record that was lost is an
+instant somewhere in its gap that may be one of those that are asked for, or not: it is not `sure`.
+Like counts, comparisons can then only turn from an answer into INCONCLUSIVE by losing events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from envoyassert.events import Event
+from envoyassert.graph.model import Call
+from envoyassert.judge.calls import (
+    NO_TRAFFIC,
+    admin_traffic,
+    is_sure,
+    matching,
+    pattern_in_words,
+    unread_in,
+)
+from envoyassert.judge.context import Context
+from envoyassert.judge.selection import select
+from envoyassert.judge.timeline import first_ns, spans_of
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.timing import CallMoment, Moment, StateMoment
+from envoyassert.trace import Outcome
+
+#: Farther than any time of a trace, in ns.
+FAR_NS = 1 << 62
+
+
+@dataclass(frozen=True)
+class Instant:
+    """One instant.
+
+    Args:
+        low_ns: not before this, CLOCK_MONOTONIC.
+        high_ns: not after this.
+        event: the event that shows it, None if none does.
+        sure: whether it is one of those that were asked for.
+    """
+
+    low_ns: int
+    high_ns: int
+    event: Event | None = None
+    sure: bool = True
+
+
+ANY_TIME = Instant(-FAR_NS, FAR_NS, sure=False)
+
+
+@dataclass(frozen=True)
+class Instants:
+    """The instants that a moment stands for.
+
+    Args:
+        words: the moment in words.
+        members: the instants, and those that may be.
+        problem: why nothing can be said of it, "" if nothing hinders.
+        leans: whether it leans on the graph, and not on the arguments of single events alone.
+        shared: whether it is the same one for every socket and every worker.
+        which: `every`, or which one of the members is meant.
+        pattern: the pattern of calls that it stands for, if it does.
+    """
+
+    words: str
+    members: tuple[Instant, ...] = ()
+    problem: str = ""
+    leans: bool = False
+    shared: bool = False
+    which: str = "every"
+    pattern: CallPattern | None = None
+
+    @property
+    def sure(self) -> list[Instant]:
+        """The instants that are surely among those that are asked for."""
+        return [member for member in self.members if member.sure]
+
+    def narrowed(self) -> Instants:
+        """Return the first or last alone, if that is what is meant."""
+        if self.which == "every" or not self.members:
+            return self
+        found = _first(self.members) if self.which == "first" else _last(self.members)
+        return replace(self, members=(found,), which="every")
+
+
+def instants_of(context: Context, moment: Moment) -> Instants:
+    """Resolve a moment of the scenario."""
+    if isinstance(moment, str):
+        return _NAMED[moment](context)
+    if isinstance(moment, StateMoment):
+        return _of_state(context, moment)
+    return of_calls(context, moment)
+
+
+def of_calls(
+    context: Context,
+    pattern: CallPattern,
+    events: Sequence[Event] | None = None,
+    *,
+    of_socket: bool = False,
+) -> Instants:
+    """Resolve a pattern of calls.
+
+    Args:
+        context: the trace.
+        pattern: the pattern; a CallMoment may mean only the first or the last.
+        events: the calls among which to look; by default all.
+        of_socket: whether these are those of one socket, as far as the trace can tell.
+    """
+    which = pattern.which if isinstance(pattern, CallMoment) else "every"
+    words = pattern_in_words(pattern)
+    if which != "every":
+        words = f"the {which} {words}"
+    leans = of_socket or pattern.listener is not None
+    found, problem = matching(context, pattern, events)
+    calls = context.calls_by_event
+    members = [
+        Instant(
+            event.ts_ns,
+            event.ts_ns,
+            event,
+            is_sure(context, pattern, event) and not (of_socket and _doubted(calls, event)),
+        )
+        for event in found
+    ]
+    matched = {id(event) for event in found}
+    members += [
+        Instant(event.ts_ns, event.ts_ns, event, sure=False)
+        for event in unread_in(context, pattern)
+        if id(event) not in matched
+    ]
+    if context.doubt:
+        plain = not leans and pattern.by in (None, "main") and NO_TRAFFIC.issuperset(pattern.calls)
+        members += context_gaps(context) if plain else [ANY_TIME]
+    members.sort(key=lambda member: member.low_ns)
+    return Instants(words, tuple(members), problem, leans, which=which, pattern=pattern)
+
+
+def _doubted(calls: dict[int, Call], event: Event) -> bool:
+    call = calls.get(id(event))
+    return call is not None and not call.certain
+
+
+def context_gaps(context: Context) -> list[Instant]:
+    """Return when a lost record may have been made, one instant for each loss.
+
+    Nothing can be said of times where the trace has no counters, and what a CPU lost before its
+    first record may be older than the first event of all.
+    """
+    gaps, events = context.graph.gaps, context.trace.events
+    if not gaps or not events:
+        return [ANY_TIME]
+    first_ns = events[0].ts_ns
+    return [
+        Instant(
+            -FAR_NS if gap.start_ns <= first_ns else gap.start_ns,
+            FAR_NS if gap.end_ns is None else gap.end_ns,
+            sure=False,
+        )
+        for gap in gaps
+    ]
+
+
+def _first(members: Iterable[Instant]) -> Instant:
+    found = list(members)
+    sure = [member for member in found if member.sure]
+    low_ns = min(member.low_ns for member in found)
+    if not sure:
+        return Instant(low_ns, FAR_NS, sure=False)
+    best = min(sure, key=lambda member: (member.high_ns, _place(member)))
+    return Instant(min(low_ns, best.low_ns), best.high_ns, best.event)
+
+
+def _last(members: Iterable[Instant]) -> Instant:
+    found = list(members)
+    sure = [member for member in found if member.sure]
+    high_ns = max(member.high_ns for member in found)
+    if not sure:
+        return Instant(-FAR_NS, high_ns, sure=False)
+    best = max(sure, key=lambda member: (member.low_ns, _place(member)))
+    return Instant(best.low_ns, max(high_ns, best.high_ns), best.event)
+
+
+def _place(member: Instant) -> int:
+    return member.event.seq if member.event is not None else 0
+
+
+def _of_start(context: Context) -> Instants:
+    words = "the start"
+    event = next((event for event in context.trace.events if event.call == "exec"), None)
+    if event is None:
+        if context.doubt:
+            return Instants(words, (ANY_TIME,), shared=True)
+        return Instants(words, problem="the exec of Envoy was not observed")
+    members = [Instant(event.ts_ns, event.ts_ns, event)]
+    if context.doubt:
+        members += context_gaps(context)
+    return Instants(words, (_first(members),), shared=True)
+
+
+def _of_live(context: Context) -> Instants:
+    words = "the first LIVE reply"
+    outcome = context.trace.end.outcome
+    if outcome.live_ns is not None and outcome.live_asked_ns is not None:
+        asked_ns = max(outcome.live_asked_ns, _accepted_ns(context, outcome))
+        return Instants(words, (Instant(asked_ns, outcome.live_ns),), shared=True)
+    if not context.trace.header.launcher:
+        return Instants(words, problem="an imported trace does not tell when Envoy was LIVE")
+    if outcome.live:
+        return Instants(words, problem="this trace does not tell when Envoy was LIVE")
+    if outcome.live is None and outcome.running:
+        return Instants(words, problem="the config has no admin endpoint to ask")
+    return Instants(words, shared=True)  # it never was
+
+
+def _accepted_ns(context: Context, outcome: Outcome) -> int:
+    """Return when the connection was accepted on which LIVE was said, at the earliest."""
+    if context.doubt or outcome.live_asked_ns is None or outcome.live_ns is None:
+        return 0
+    admin = admin_traffic(context)
+    return min(
+        (
+            socket.born.ts_ns
+            for socket in context.graph.sockets
+            if id(socket.accepted_from) in admin
+            and outcome.live_asked_ns <= socket.born.ts_ns <= outcome.live_ns
+        ),
+        default=0,
+    )
+
+
+def _of_end(context: Context) -> Instants:
+    return Instants("the end", (Instant(end_ns(context), end_ns(context)),), shared=True)
+
+
+def end_ns(context: Context) -> int:
+    """Return the last instant that the trace covers."""
+    events, witness = context.trace.events, context.trace.witness
+    last_ns = events[-1].ts_ns if events else 0
+    return last_ns if witness is None else max(last_ns, witness.ts_ns)
+
+
+_NAMED = {"start": _of_start, "live": _of_live, "end": _of_end}
+
+
+def _of_state(context: Context, moment: StateMoment) -> Instants:
+    by = f" by {moment.by}" if moment.by else ""
+    name = moment.listener.name or str(moment.listener)
+    words = f"{name} {moment.becomes}{by}"
+    selection = select(moment.listener, context.graph, context.trace.header.listeners)
+    context.named.update(id(socket) for socket in selection.sockets)
+    problem = selection.problem
+    if moment.becomes == "served" and context.by_listen:
+        problem = problem or "epoll was not observed"
+    if problem:
+        return Instants(words, problem=problem)
+    spans, problem = spans_of(context, selection.sockets, moment.becomes, moment.by)
+    begin_ns = first_ns(spans)
+    members: tuple[Instant, ...] = ()
+    if begin_ns is not None:
+        event = next((e for e in context.trace.events if e.ts_ns == begin_ns), None)
+        # Whose it is, leans on every number; after a loss it may have been earlier or later.
+        members = (Instant(begin_ns, begin_ns, event, sure=not context.doubt),)
+    if context.doubt:
+        members += (ANY_TIME,)
+    return Instants(words, members, problem, leans=True, shared=True)

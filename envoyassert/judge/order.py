@@ -1,0 +1,272 @@
+"""Order and durations: `in_order`, `moment` and `between`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from envoyassert.durations import duration_in_words, parse_duration
+from envoyassert.events import Event
+from envoyassert.judge.calls import with_nearest
+from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.instants import ANY_TIME, Instant, Instants, instants_of, of_calls
+from envoyassert.judge.interval import plural
+from envoyassert.judge.precedence import Answer, lasting, precedes
+from envoyassert.judge.verdict import Finding, Status, worst
+from envoyassert.scenario.expectation import (
+    BetweenExpectation,
+    CallPattern,
+    InOrderExpectation,
+    MomentExpectation,
+)
+from envoyassert.scenario.timing import Each, Lasts, Moment
+
+_NS_PER_S = 1_000_000_000
+
+
+def judge_in_order(
+    context: Context, index: int, expectation: InOrderExpectation
+) -> Iterator[Finding]:
+    """Judge the order of instants across threads and sockets."""
+    subject = Subject("order", ("expect", index, "in_order"), expectation.why or "")
+    yield _judge_steps(context, subject, [instants_of(context, m) for m in expectation.in_order])
+
+
+def judge_order_on_socket(
+    context: Context, subject: Subject, steps: Sequence[str | CallPattern], events: Sequence[Event]
+) -> Finding:
+    """Judge the order of the calls of one socket.
+
+    Args:
+        context: the trace.
+        subject: what and where.
+        steps: names of calls, or patterns.
+        events: the calls of the socket, as far as the trace can tell.
+    """
+    patterns = [CallPattern(call=step) if isinstance(step, str) else step for step in steps]
+    found = [of_calls(context, pattern, events, of_socket=True) for pattern in patterns]
+    return _judge_steps(context, subject, found)
+
+
+def judge_moment(context: Context, index: int, expectation: MomentExpectation) -> Iterator[Finding]:
+    """Judge when something happens, against what it precedes and follows."""
+    subject = Subject("time", ("expect", index), expectation.why or "")
+    for word in ("before", "after"):
+        other = getattr(expectation, word)
+        if other is None:
+            continue
+        here, there = instants_of(context, expectation.moment), instants_of(context, other)
+        pair = (here, there) if word == "before" else (there, here)
+        at = subject.at(word)
+        yield _judge_pair(
+            context,
+            at,
+            f"{here.words} {word} {there.words}",
+            pair,
+            expectation.each,
+            lambda a, b: precedes([a, b]),
+        )
+        if expectation.within is not None:
+            limit = Lasts(at_most=expectation.within)
+            yield _judge_lasting(
+                context,
+                subject.at("within"),
+                f"{here.words} within {duration_in_words(_ns(expectation.within))} {word} "
+                f"{there.words}",
+                pair,
+                expectation.each,
+                limit,
+            )
+
+
+def judge_between(
+    context: Context, index: int, expectation: BetweenExpectation
+) -> Iterator[Finding]:
+    """Judge how long it takes from one instant to another."""
+    subject = Subject("duration", ("expect", index, "lasts"), expectation.why or "")
+    begin, end = (instants_of(context, moment) for moment in expectation.between)
+    yield _judge_lasting(
+        context,
+        subject,
+        f"from {begin.words} to {end.words} {lasts_in_words(expectation.lasts)}",
+        (begin, end),
+        expectation.each,
+        expectation.lasts,
+    )
+
+
+def _judge_lasting(
+    context: Context,
+    subject: Subject,
+    expected: str,
+    pair: tuple[Instants, Instants],
+    each: Each | None,
+    lasts: Lasts,
+) -> Finding:
+    low, high = bounds_ns(lasts)
+    return _judge_pair(
+        context, subject, expected, pair, each, lambda a, b: lasting(a, b, low, high)
+    )
+
+
+def _judge_steps(context: Context, subject: Subject, steps: Sequence[Instants]) -> Finding:
+    expected = " before ".join(step.words for step in steps)
+    problem = next((step.problem for step in steps if step.problem), "")
+    if problem:
+        return context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)
+    answer = precedes([step.narrowed() for step in steps])
+    return _finding(context, subject, expected, answer, steps)
+
+
+def _finding(
+    context: Context, subject: Subject, expected: str, answer: Answer, moments: Sequence[Instants]
+) -> Finding:
+    found = context.finding(
+        subject,
+        answer.status,
+        expected,
+        answer.seen,
+        reason=answer.reason,
+        evidence=answer.evidence,
+        from_events=answer.plain and not any(moment.leans for moment in moments),
+    )
+    absent = [moment.pattern for moment in moments if moment.pattern and not moment.sure]
+    return with_nearest(context, found, absent)
+
+
+def _judge_pair(
+    context: Context,
+    subject: Subject,
+    expected: str,
+    pair: tuple[Instants, Instants],
+    each: Each | None,
+    judge: Callable[[Instants, Instants], Answer],
+) -> Finding:
+    problem = pair[0].problem or pair[1].problem
+    if each is not None:
+        expected = f"for each {each}: {expected}"
+        if each == "worker" and context.workers < 1:
+            problem = problem or UNKNOWN_WORKERS
+    if problem:
+        return context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)
+    if each is None:
+        answer = judge(pair[0].narrowed(), pair[1].narrowed())
+        return _finding(context, subject, expected, answer, pair)
+    groups = groups_of(context, pair, each)
+    answers = [
+        (name, judge(begin.narrowed(), end.narrowed())) for name, (begin, end) in groups.items()
+    ]
+    return _finding(context, subject, expected, _for_each(context, each, answers), pair)
+
+
+def _for_each(context: Context, each: Each, answers: list[tuple[str, Answer]]) -> Answer:
+    """Return the worst answer of all groups, with the first group that gave it."""
+    present = len(answers)
+    if each == "worker" and present != context.workers:
+        # A worker that was not seen may have been lost; one too many is there.
+        lost = context.doubt and present < context.workers
+        status = Status.INCONCLUSIVE if lost else Status.FAIL
+        return Answer(status, f"{plural(present, 'worker thread')} exist, not {context.workers}")
+    if not answers:
+        status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
+        return Answer(status, f"no {each} at all")
+    status = worst([answer.status for _, answer in answers])
+    if context.doubt and status is Status.PASS:
+        status = Status.INCONCLUSIVE
+    shown = [(name, answer) for name, answer in answers if answer.status is status] or answers
+    name, answer = shown[0]
+    count = f" ({len(shown)} of {present})" if present > 1 else ""
+    return replace(answer, status=status, seen=f"{name}: {answer.seen}{count}", plain=False)
+
+
+def groups_of(
+    context: Context, pair: tuple[Instants, Instants], each: Each
+) -> dict[str, tuple[Instants, Instants]]:
+    """Return both moments for each socket or each worker, by its name.
+
+    A group has what is its own, what is nobody's, and what may be its own after a loss.
+    """
+    keys: dict[int, str] = {}
+    if each == "worker":
+        keys = {thread.tid: thread.role for thread in context.worker_threads}
+    owner = _worker_of if each == "worker" else _socket_of
+    parts: list[dict[int, list[Instant]]] = []
+    for moment in pair:
+        part: dict[int, list[Instant]] = {}
+        for member in moment.members:
+            found = None if member.event is None else owner(context, member.event)
+            if found is None or moment.shared:
+                continue
+            key, name, certain = found
+            if each == "socket":
+                keys.setdefault(key, name)
+            if key in keys:
+                kept = member if certain else replace(member, sure=False)
+                part.setdefault(key, []).append(kept)
+        parts.append(part)
+    groups = {}
+    for key, name in keys.items():
+        begin, end = (
+            _part(moment, part.get(key, []), bool(context.doubt))
+            for moment, part in zip(pair, parts, strict=True)
+        )
+        groups[name] = (begin, end)
+    return groups
+
+
+def _part(moment: Instants, members: list[Instant], doubt: bool) -> Instants:
+    if moment.shared:
+        return moment
+    return replace(moment, members=(*members, ANY_TIME) if doubt else tuple(members))
+
+
+def _worker_of(_: Context, event: Event) -> tuple[int, str, bool] | None:
+    return event.tid, "", True
+
+
+def _socket_of(context: Context, event: Event) -> tuple[int, str, bool] | None:
+    call = context.calls_by_event.get(id(event))
+    if call is None or call.descriptor is None:
+        return None
+    socket = call.descriptor.socket
+    return socket.number, f"socket {socket.number} ({socket.address})", call.certain
+
+
+# words
+
+
+def _ns(duration: float | str) -> int:
+    return round(parse_duration(duration) * _NS_PER_S)
+
+
+def bounds_ns(lasts: Lasts) -> tuple[int, int | None]:
+    """Return the shortest and longest duration that is no fault, in ns; None without limit."""
+    slack = 0 if lasts.tolerance is None else _ns(lasts.tolerance)
+    low = 0 if lasts.at_least is None else max(0, _ns(lasts.at_least) - slack)
+    return low, None if lasts.at_most is None else _ns(lasts.at_most) + slack
+
+
+def lasts_in_words(lasts: Lasts) -> str:
+    """Return `at least 2 s and at most 5 s, tolerance 100 ms`."""
+    words = [
+        f"{name.replace('_', ' ')} {duration_in_words(_ns(value))}"
+        for name in ("at_least", "at_most")
+        if (value := getattr(lasts, name)) is not None
+    ]
+    text = "lasts " + " and ".join(words)
+    if lasts.tolerance is not None:
+        text += f", tolerance {duration_in_words(_ns(lasts.tolerance))}"
+    return text
+
+
+__all__ = [
+    "Moment",
+    "bounds_ns",
+    "judge_between",
+    "judge_in_order",
+    "judge_moment",
+    "judge_order_on_socket",
+    "lasting",
+    "lasts_in_words",
+    "precedes",
+]

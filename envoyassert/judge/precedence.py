@@ -1,0 +1,157 @@
+"""Comparing instants that are known only as intervals: order, and durations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from envoyassert.durations import duration_in_words
+from envoyassert.events import Event
+from envoyassert.judge.instants import FAR_NS, Instant, Instants
+from envoyassert.judge.verdict import Status
+
+#: Longer than any trace: a side of it is not known.
+_UNKNOWN_NS = FAR_NS // 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a comparison of instants came to; `plain` if single events show the violation."""
+
+    status: Status
+    seen: str
+    evidence: tuple[Event, ...] = ()
+    reason: str = ""
+    plain: bool = False
+
+
+def precedes(steps: Sequence[Instants]) -> Answer:
+    """Tell whether every instant of each step precedes every instant of the next.
+
+    Calls that different CPUs recorded at the same nanosecond have no order that anybody knows.
+    """
+    open_question = ""
+    for before, after in pairwise(steps):
+        late = _sure_violation(before, after)
+        if late:
+            return Answer(
+                Status.FAIL,
+                f"{after.words} came before {before.words}",
+                _events(late),
+                plain=True,
+            )
+        open_question = open_question or _unsettled(before, after)
+    missing = [step.words for step in steps if not step.sure]
+    shown = _events(m for step in steps for m in (step.sure[:1] + step.sure[1:][-1:]))
+    if missing:
+        status = Status.INCONCLUSIVE if _may_be(steps) else Status.FAIL
+        return Answer(status, f"no {' and no '.join(missing)}", shown)
+    if open_question:
+        seen = "at the same time" if open_question == _TIED else "in this order, as far as is known"
+        return Answer(Status.INCONCLUSIVE, seen, shown, open_question)
+    return Answer(Status.PASS, "in this order", shown)
+
+
+def lasting(begin: Instants, end: Instants, low_ns: int, high_ns: int | None) -> Answer:
+    """Tell whether it takes from `low_ns` to `high_ns` from every begin to every end."""
+    if not begin.sure or not end.sure:
+        missing = [moment.words for moment in (begin, end) if not moment.sure]
+        status = Status.INCONCLUSIVE if _may_be((begin, end)) else Status.FAIL
+        return Answer(status, f"no {' and no '.join(missing)}")
+    shortest, longest = _durations(begin.sure, end.sure)
+    shown = _events((begin.sure[0], begin.sure[-1], end.sure[0], end.sure[-1]))
+    seen = _lasted(begin.sure, end.sure)
+    if shortest[1] < low_ns or (high_ns is not None and longest[0] > high_ns):
+        return Answer(Status.FAIL, seen, shown, plain=True)
+    least, most = _durations(begin.members, end.members)
+    if least[0] >= low_ns and (high_ns is None or most[1] <= high_ns):
+        return Answer(Status.PASS, seen, shown)
+    reason = "" if _may_be((begin, end)) else _INEXACT
+    return Answer(Status.INCONCLUSIVE, seen, shown, reason)
+
+
+_TIED = "calls that two CPUs recorded at the same nanosecond have no order that is known"
+_INEXACT = "the instant of a reply is known only from its question to its receipt"
+
+
+def _durations(
+    begin: Sequence[Instant], end: Sequence[Instant]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the shortest and the longest time between any two, each as (at least, at most)."""
+    shortest = (
+        min(e.low_ns for e in end) - max(b.high_ns for b in begin),
+        min(e.high_ns for e in end) - max(b.low_ns for b in begin),
+    )
+    longest = (
+        max(e.low_ns for e in end) - min(b.high_ns for b in begin),
+        max(e.high_ns for e in end) - min(b.low_ns for b in begin),
+    )
+    return shortest, longest
+
+
+def _lasted(begin: Sequence[Instant], end: Sequence[Instant]) -> str:
+    shortest, longest = _durations(begin, end)
+    if abs(shortest[0]) > _UNKNOWN_NS or abs(longest[1]) > _UNKNOWN_NS:
+        return "not known how long"
+    low, high = duration_in_words(shortest[0]), duration_in_words(longest[1])
+    return f"lasted {low}" if low == high else f"lasted {low} to {high}"
+
+
+def _may_be(steps: Iterable[Instants]) -> bool:
+    return any(not member.sure for step in steps for member in step.members)
+
+
+def _sure_violation(before: Instants, after: Instants) -> list[Instant]:
+    """Return instants that are surely in the wrong order, none if there are none."""
+    if not before.sure or not after.sure:
+        return []
+    first = min(after.sure, key=lambda member: member.high_ns)
+    late = [member for member in before.sure if member.low_ns > first.high_ns]
+    if late:
+        return [first, *late]
+    ties = _ties(before.sure, after.sure)
+    return next(([b, a] for a, b in ties if _order(a, b) is False), [])
+
+
+def _ties(before: Sequence[Instant], after: Sequence[Instant]) -> Iterator[tuple[Instant, Instant]]:
+    """Yield pairs of recorded calls at the same nanosecond that decide the order."""
+    last_ns = max(member.high_ns for member in before)
+    first_ns = min(member.low_ns for member in after)
+    if last_ns != first_ns:
+        return
+    yield from (
+        (a, b) for a in before if a.high_ns == last_ns for b in after if b.low_ns == first_ns
+    )
+
+
+def _order(a: Instant, b: Instant) -> bool | None:
+    """Tell whether `a` precedes `b` at the same nanosecond, None if nobody knows."""
+    if a.event is None or b.event is None:
+        return None
+    if a.event is b.event:
+        return False
+    # The records of one CPU are numbered in their order.
+    return a.event.seq < b.event.seq if a.event.cpu == b.event.cpu else None
+
+
+def _unsettled(before: Instants, after: Instants) -> str:
+    """Return why the order of two steps is not known, "" if it is."""
+    if not before.members or not after.members:
+        return ""
+    last_ns = max(member.high_ns for member in before.members)
+    first_ns = min(member.low_ns for member in after.members)
+    if last_ns < first_ns:
+        return ""
+    if last_ns == first_ns and all(
+        _order(a, b) is True for a, b in _ties(before.members, after.members)
+    ):
+        return ""
+    if _may_be((before, after)):
+        return "a call that was lost, or could not be read, may be out of order"
+    return _TIED if last_ns == first_ns else _INEXACT
+
+
+def _events(members: Iterable[Instant]) -> tuple[Event, ...]:
+    found = {id(m.event): m.event for m in members if m.event is not None}
+    return tuple(found.values())

@@ -17,6 +17,7 @@ COMMANDS = {
     "replay": ("envoyassert.cli.replay", "replay"),
     "show": ("envoyassert.cli.show", "show"),
     "diff": ("envoyassert.cli.diff", "diff"),
+    "plan": ("envoyassert.cli.plan", "plan"),
     "import": ("envoyassert.cli.import_log", "import_log"),
     "doctor": ("envoyassert.cli.doctor", "doctor"),
     "schema": ("envoyassert.cli.schema", "schema"),

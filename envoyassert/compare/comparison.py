@@ -103,6 +103,7 @@ class Comparison:
         times: milestones that differ by more than the tolerance.
         growing: aspects whose numbers differ only as those of the workers do.
         not_compared: what one of the traces did not observe, in words.
+        dropped: the aspects that were left out for that, or since Envoy had ended.
     """
 
     before: Profile
@@ -112,6 +113,7 @@ class Comparison:
     times: tuple[TimeDifference, ...]
     growing: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
+    dropped: frozenset[str] = frozenset()
 
     @property
     def result(self) -> str:
@@ -132,6 +134,11 @@ def compare(before: Profile, after: Profile, tolerance_ms: float = TOLERANCE_MS)
     """
     pairs = tuple(_pairs(before, after))
     return _Comparer(before, after).compare(pairs, tolerance_ms)
+
+
+def is_unobserved(profile: Profile, aspect: str) -> bool:
+    """Return whether a run could not tell an aspect."""
+    return any(profile.lacks(channel) and aspect in told for channel, told in _NEEDS.items())
 
 
 def _pairs(before: Profile, after: Profile) -> Iterator[Pair]:
@@ -190,6 +197,7 @@ class _Comparer:
             tuple(self._times(tolerance_ms)),
             tuple(self._growing),
             tuple(_NOT_TOLD[channel] for channel in _NOT_TOLD if channel in self._unobserved),
+            frozenset(self._dropped),
         )
 
     def _of_run(self) -> Iterator[Difference]:
@@ -199,11 +207,10 @@ class _Comparer:
             if aspect == p.PROCESSES or known:
                 yield from self._of_aspect(_RUN, aspect, old[aspect], new[aspect])
         if self._workers.differ:
-            numbers = [
-                {"": Measure(number, number, whole=True)}
-                for number in (self._workers.before, self._workers.after)
-            ]
-            yield self._difference(_RUN, p.WORKERS, numbers[0], numbers[1])
+            old_number, new_number = self._workers.before, self._workers.after
+            words = f"{count(new_number, 'worker')} instead of {old_number}"
+            sides = str(old_number), str(new_number)
+            yield Difference(_RUN, p.WORKERS, *sides, words, sure=True)
         else:
             yield from self._of_aspect(_RUN, p.WORKERS, old[p.WORKERS], new[p.WORKERS])
 

@@ -127,10 +127,13 @@ def _discovered(content: Any) -> Iterator[Any]:
             content = parse_yaml(content, "").data
         except ScenarioError:
             return
-    for resource in _list(_get(content, "resources")):
-        kind = _get(resource, "@type")
-        if isinstance(kind, str) and kind.endswith(_LISTENER_TYPE):
-            yield resource
+    yield from filter(is_listener, _list(_get(content, "resources")))
+
+
+def is_listener(resource: Any) -> bool:
+    """Return whether a resource of a discovery response is a listener."""
+    kind = _get(resource, "@type")
+    return isinstance(kind, str) and kind.endswith(_LISTENER_TYPE)
 
 
 def _get(mapping: Any, field: str) -> Any:

@@ -229,6 +229,7 @@ def test_other_number_of_workers_is_one_difference(make, before, after):
     comparison = against(make(before), make(after))
     noun = "worker" if after == 1 else "workers"
     assert words(comparison) == {"the run": [f"{after} {noun} instead of {before}"]}
+    assert comparison.result == DIFFERENT
     assert {"descriptors", "listen", "served by"} <= set(comparison.growing)
 
 

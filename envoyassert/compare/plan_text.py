@@ -1,0 +1,164 @@
+"""What a change of a config does to each listener: a table and a picture, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envoyassert.compare import profile as p
+from envoyassert.compare.comparison import Comparison, Pair, is_unobserved
+from envoyassert.compare.diff_json import difference_json, side_json
+from envoyassert.compare.diff_text import (
+    NOT_SURE,
+    difference_lines,
+    incomplete_lines,
+    side_words,
+)
+from envoyassert.compare.picture import picture_lines, side_by_side
+from envoyassert.compare.profile import Facts, Listener
+from envoyassert.compare.words import side_text
+from envoyassert.report.table import columns, count, wrapped
+
+FORMAT = "envoyassert-plan/1"
+
+_ASPECTS = {
+    p.SOCKETS: "kernel sockets",
+    p.DESCRIPTORS: "open descriptors",
+    p.EVER: "descriptors",
+    p.SHAPE: "reach the workers by",
+    p.SERVED: "served by",
+    p.BIND: "bind()",
+    p.BIND_FAILED: "failed bind()",
+    p.LISTEN: "listen()",
+    p.LISTEN_FAILED: "failed listen()",
+    p.DUP: "dup()",
+    p.BACKLOG: "backlog",
+}
+#: Left out where neither run has any.
+_RARE = (p.BIND_FAILED, p.LISTEN_FAILED)
+_ONE_QUEUE = "one accept queue for all workers: every worker is woken, and who is first accepts"
+#: What the ways to reach the workers mean for clients.
+MEANING = {
+    "reuse_port": "an accept queue per worker: the kernel spreads connections over them by a hash "
+    "of the addresses, and those of a busy worker wait for it",
+    "dup": _ONE_QUEUE,
+    "shared_fd": _ONE_QUEUE,
+}
+
+
+def plan_lines(comparison: Comparison, before: str, after: str) -> list[str]:
+    """Return what a change does to each listener.
+
+    Args:
+        comparison: the run without the change and the one with it.
+        before: the name of the old one, a file say.
+        after: the name of the new one.
+    """
+    lines = [
+        *wrapped(f"before: {before}: {side_words(comparison.before)}", hang="  "),
+        *wrapped(f"after:  {after}: {side_words(comparison.after)}", hang="  "),
+        *incomplete_lines(comparison, before, after),
+    ]
+    told = listeners_of(comparison)
+    for pair in told:
+        rows = [["", "", "before", "after"], *_rows(comparison, pair)]
+        pictures = (
+            picture_lines(comparison.before, pair.before),
+            picture_lines(comparison.after, pair.after),
+        )
+        lines += ["", *wrapped(pair.title), *columns(rows), "", *side_by_side(*pictures)]
+        lines += [line for text in _meaning(pair) for line in ("", *wrapped(text, "  ", "  "))]
+    rest = [d for d in comparison.differences if d.subject not in {pair.title for pair in told}]
+    if rest:
+        lines += ["", *difference_lines(rest)]
+    return [*lines, "", summary_words(comparison)]
+
+
+def listeners_of(comparison: Comparison) -> list[Pair]:
+    """Return the listeners that are told: all of the configs, but for Envoy's own sockets."""
+    return [
+        pair
+        for pair in comparison.pairs
+        for sides in [[side.group for side in (pair.before, pair.after) if side is not None]]
+        if not all(group.is_empty for group in sides) and not any(group.own for group in sides)
+    ]
+
+
+def summary_words(comparison: Comparison) -> str:
+    """Return `2 listeners change, 3 stay as they are`."""
+    subjects = {difference.subject for difference in comparison.differences}
+    pairs = listeners_of(comparison)
+    changed = sum(pair.title in subjects for pair in pairs)
+    verb = "changes" if changed == 1 else "change"
+    stay = "stays as it is" if len(pairs) - changed == 1 else "stay as they are"
+    words = f"{count(changed, 'listener')} {verb}, {len(pairs) - changed or 'none'} {stay}"
+    unsure = comparison.result == "unknown" or any(not d.sure for d in comparison.differences)
+    return words + (NOT_SURE if unsure else "")
+
+
+def plan_json(comparison: Comparison, before: str, after: str) -> dict[str, Any]:
+    """Return the same as JSON types."""
+    return {
+        "format": FORMAT,
+        "result": comparison.result,
+        "before": side_json(comparison.before, before),
+        "after": side_json(comparison.after, after),
+        "listeners": [
+            {
+                "listener": pair.title,
+                "before": _facts(pair.before),
+                "after": _facts(pair.after),
+                "changed": [d.aspect for d in comparison.differences if d.subject == pair.title],
+                "picture": {
+                    "before": picture_lines(comparison.before, pair.before),
+                    "after": picture_lines(comparison.after, pair.after),
+                },
+            }
+            for pair in listeners_of(comparison)
+        ],
+        "differences": [difference_json(one) for one in comparison.differences],
+        "not_compared": list(comparison.not_compared),
+    }
+
+
+def _facts(listener: Listener | None) -> dict[str, str]:
+    if listener is None:
+        return {}
+    return {aspect: side_text(aspect, found) for aspect, found in listener.facts.items()}
+
+
+def _rows(comparison: Comparison, pair: Pair) -> Iterator[list[str]]:
+    """Yield a row per aspect, marked with `*` where it changes."""
+    changed = {d.aspect for d in comparison.differences if d.subject == pair.title}
+    everything = changed & {"listener", "address"}
+    facts = [side.facts if side is not None else {} for side in (pair.before, pair.after)]
+    options = [aspect for side in facts for aspect in side if aspect.startswith(p.OPTION)]
+    titles = {**_ASPECTS, **{option: option.removeprefix(p.OPTION) for option in sorted(options)}}
+    titles.pop(p.EVER if p.EVER in comparison.dropped else p.DESCRIPTORS)
+    if "address" in everything:
+        places = [side.group.place for side in (pair.before, pair.after) if side is not None]
+        yield [" *", "address", *places]
+    for aspect, title in titles.items():
+        sides = [
+            "?" if is_unobserved(profile, aspect) else _side(aspect, side)
+            for profile, side in zip((comparison.before, comparison.after), facts, strict=True)
+        ]
+        if aspect in _RARE and sides in (["none", "none"], ["?", "?"]):
+            continue
+        mark = aspect in changed or ("listener" in everything and sides[0] != sides[1])
+        yield [" *" if mark else "", title, *sides]
+
+
+def _side(aspect: str, facts: Facts) -> str:
+    if aspect == p.BACKLOG and facts.get(p.LISTEN) and not facts.get(p.BACKLOG):
+        return "?"  # the log did not tell what listen() was called with
+    if aspect == p.SHAPE and "dup" in facts.get(p.SHAPE, {}) and facts[p.EVER][""].seen == 1:
+        return "its one descriptor"
+    return side_text(aspect, facts.get(aspect, {}))
+
+
+def _meaning(pair: Pair) -> Iterator[str]:
+    """Yield what a change of the way to the workers means."""
+    shapes = [next(iter(s.facts[p.SHAPE]), "") if s else "" for s in (pair.before, pair.after)]
+    if shapes[0] != shapes[1] and shapes[1] in MEANING:
+        yield MEANING[shapes[1]]

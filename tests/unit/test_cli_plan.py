@@ -1,0 +1,186 @@
+"""plan --traces: tables, pictures and judgements from recorded traces, without root or an Envoy."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace_file import write_trace
+from tests.unit.cli_words import run_cli
+
+ROOT = Path(__file__).parents[2]
+TRACES = ROOT / "tests" / "traces"
+SHARED = TRACES / "pairs" / "istio_sidecar_shared-1.40.0.ndjson"
+REUSE_PORT = TRACES / "istio_sidecar-1.40.0.ndjson"
+SCENARIO = ROOT / "scenarios" / "istio_sidecar.yaml"
+
+INBOUND = """\
+0.0.0.0:15006 (virtualInbound)
+                          before         after
+ *  kernel sockets        1              2
+    open descriptors      2              2
+ *  reach the workers by  dup            reuse_port
+    served by             2 workers      2 workers
+    bind()                1 by main      2 by main
+    listen()              2 by main      2 by main
+ *  dup()                 1 by main      none
+    backlog               -1             -1
+    SO_REUSEADDR          1 before bind  1 before bind
+ *  SO_REUSEPORT          none           1 before bind
+
+  before                                          after
+  socket 1 -+- descriptor       --- worker_0      socket 1 --- descriptor --- worker_0
+            '- descriptor (dup) --- worker_1      socket 2 --- descriptor --- worker_1
+
+  an accept queue per worker: the kernel spreads connections over them by a hash of the addresses,
+  and those of a busy worker wait for it
+
+4 listeners change, 1 stays as it is
+"""
+
+
+@pytest.fixture
+def cli(capsys):
+    return lambda *arguments: run_cli(capsys, *arguments)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(trace: TraceBuilder, name: str, lost: tuple[int, ...] = ()) -> Path:
+        path: Path = tmp_path / name
+        write_trace(trace.build(lost=lost), path)
+        return path
+
+    return write
+
+
+def test_plan_of_a_reuse_port_change_shows_table_and_picture_of_each_listener(cli):
+    done = cli("plan", "--traces", SHARED, REUSE_PORT)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith(INBOUND)
+    assert done.out.count(" *  reach the workers by  dup            reuse_port") == 4
+    assert "  reach the workers by  its one descriptor  its one descriptor" in done.out  # admin
+
+
+def test_plan_as_json_has_the_same_facts(cli):
+    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--format", "json")
+    data = json.loads(done.out)
+    assert (done.code, data["format"], data["verdict"]) == (0, "envoyassert-plan/1", None)
+    (inbound,) = [one for one in data["listeners"] if "15006" in one["listener"]]
+    assert inbound["changed"] == ["sockets", "dup", "shape", "option SO_REUSEPORT"]
+    assert (inbound["before"]["sockets"], inbound["after"]["sockets"]) == ("1", "2")
+    assert inbound["picture"]["after"] == [
+        "socket 1 --- descriptor --- worker_0",
+        "socket 2 --- descriptor --- worker_1",
+    ]
+
+
+def test_plan_judges_the_new_one_by_a_scenario(cli):
+    good = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", SCENARIO)
+    assert good.code == 0
+    assert good.out.endswith("\nPASS istio_sidecar[concurrency=2]\n")
+    bad = cli("plan", "--traces", REUSE_PORT, SHARED, "--expect", SCENARIO)
+    assert bad.code == 1
+    assert "FAIL istio_sidecar[concurrency=2]: port 15090 bound.times: " in bad.out
+    data = json.loads(
+        cli("plan", "--traces", REUSE_PORT, SHARED, "--expect", SCENARIO, "--format", "json").out
+    )
+    assert data["verdict"]["status"] == "FAIL"
+
+
+def test_plan_judges_by_a_file_with_only_expectations_and_names_its_lines(cli, tmp_path):
+    wish = tmp_path / "my-wishes.yaml"
+    wish.write_text(
+        "expect:\n  - listener: {name: virtualInbound}\n    listened: {by: workers, via: dup}\n"
+    )
+    assert cli("plan", "--traces", REUSE_PORT, SHARED, "--expect", wish).code == 0
+    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", wish)
+    assert done.code == 1
+    assert f"{wish}:3:29" in done.out
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        ("expect:\n  - listner: {port: 80}\n", ":2:5: error: "),
+        ("expect:\n  - listener: {name: nobody}\n    sockets: 1\n", ":2:22: error: "),
+        ("expect: [\n", ":2:1: error: "),
+    ],
+)
+def test_expectations_that_are_wrong_are_code_4_with_their_own_place(cli, tmp_path, text, place):
+    wish = tmp_path / "my-wishes.yaml"
+    wish.write_text(text)
+    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", wish)
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith(f"{wish}{place}")
+
+
+def test_plan_of_an_incomplete_trace_is_inconclusive(cli, save):
+    whole, lossy = TraceBuilder(2), TraceBuilder(2)
+    for trace in (whole, lossy):
+        trace.shared_listener("0.0.0.0:80")
+    done = cli("plan", "--traces", save(whole, "a"), save(lossy, "b", lost=(12,)))
+    assert done.code == 10
+    assert "incomplete: " in done.out
+
+
+def test_plan_of_an_envoy_that_does_not_come_up_fails_and_shows_its_log(cli, save):
+    good, bad = TraceBuilder(2), TraceBuilder(0, concurrency=2)
+    good.shared_listener("0.0.0.0:80")
+    bad.outcome = dataclasses.replace(
+        bad.outcome, live=False, exit_code=1, log_tail=("error initializing configuration",)
+    )
+    done = cli("plan", "--traces", save(good, "a"), save(bad, "b"))
+    assert done.code == 1
+    assert done.out.endswith(
+        "1 listener changes, none stay as they are\n"
+        "after: Envoy exited with 1\n"
+        "  | error initializing configuration\n"
+    )
+    assert "(no socket)" in done.out
+
+
+def test_picture_of_many_workers_is_cut_and_says_so(cli, save):
+    few, many = TraceBuilder(1), TraceBuilder(12)
+    for trace in (few, many):
+        trace.shared_listener("0.0.0.0:80")
+    done = cli("plan", "--traces", save(few, "a"), save(many, "b"))
+    (last,) = [line for line in done.out.splitlines() if "…" in line]
+    assert last.split("  ")[-1] == "… and 5 more descriptors"
+    assert "worker_6" in done.out
+    assert "worker_7" not in done.out
+    assert "the run\n  12 workers instead of 1\n" in done.out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "Missing argument 'OLD [NEW]'"),
+        ((SCENARIO,), "give two files, or one and --set"),
+        ((SCENARIO, SCENARIO, SCENARIO), "give two files, or one and --set"),
+        (("--traces", SHARED), "--traces takes two traces, and no --set"),
+        (("--traces", SHARED, SHARED, "--set", "a=1"), "--traces takes two traces, and no --set"),
+        (("--traces", SHARED, "nope"), "there is no file nope"),
+        (("nope", "--set", "a=1"), "there is no file nope"),
+        ((SCENARIO, "--set", "transparent=true"), "say with --run which of these is meant"),
+        (
+            (SCENARIO, "--run", "concurrency=2", "--set", "transparnt=true"),
+            "did you mean `transparent`?",
+        ),
+    ],
+)
+def test_wrong_use_is_code_4_with_a_message(cli, arguments, message):
+    done = cli("plan", *arguments)
+    assert (done.code, done.out) == (4, "")
+    assert message in done.err
+
+
+def test_config_that_is_not_valid_is_code_4_with_its_place(cli, tmp_path):
+    config = tmp_path / "envoy-new.yaml"
+    config.write_text("admin: {address: 1\nstatic: }\n")
+    done = cli("plan", config, "--set", "transparent=true")
+    assert done.code == 4
+    assert done.err.startswith(f"{config}:")
+    assert ": error: " in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,15 +41,20 @@ _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarnin
 @click.option("--artifacts", metavar="DIR", help="Where traces of what did not pass are kept.")
 @click.option("--require", metavar="bpf,docker,envoy", help="Fail where one of these is missing.")
 @click.option("--pull", metavar="never|missing|always", help="When images are pulled.")
+@click.option("--report", metavar="DIR", help="Write the results for machines there (JSON).")
+@click.option(
+    "--keep", metavar="failed|all", help="Which traces are kept: of what did not pass, or all."
+)
+@click.option(
+    "--rerun-inconclusive", metavar="0|1", help="Repeat a run that was INCONCLUSIVE, once."
+)
 def run(
     paths: tuple[str, ...],
     launchers: tuple[str, ...],
     envoys: tuple[str, ...],
     against: str | None,
     output: str,
-    artifacts: str | None,
-    require: str | None,
-    pull: str | None,
+    **given: str | None,
 ) -> int:
     """Run scenarios on a real Envoy and judge them.
 
@@ -65,7 +71,8 @@ def run(
     """
     import pytest
 
-    _check(launchers, envoys, require, pull)
+    named_values = {name: value for name, value in given.items() if value}
+    _check(launchers, envoys, named_values)
     named, more = _split(paths)
     files = [path.resolve() for path in scenario_files(named)]
     if not files:
@@ -74,8 +81,9 @@ def run(
     options = [f"--envoyassert-launcher={launcher}" for launcher in launchers]
     if against is None:
         options += [f"--envoyassert-envoy={envoy}" for envoy in envoys]
-    given = {"artifacts": artifacts, "require": require, "pull": pull}
-    options += [f"--envoyassert-{name}={value}" for name, value in given.items() if value]
+    options += [
+        f"--envoyassert-{name.replace('_', '-')}={value}" for name, value in named_values.items()
+    ]
     # As an ini value, because that reaches xdist's workers as well.
     globs = " ".join(shlex.quote(_literal(path)) for path in files)
     arguments = [*_QUIET, *options, "-o", f"envoyassert_files={globs}", *more, "--"]
@@ -87,9 +95,7 @@ def run(
     return outcome.exit_code(code)
 
 
-def _check(
-    launchers: tuple[str, ...], envoys: tuple[str, ...], require: str | None, pull: str | None
-) -> None:
+def _check(launchers: tuple[str, ...], envoys: tuple[str, ...], values: Mapping[str, str]) -> None:
     """Look at the values of the options before anything else, whatever there is to run.
 
     Raises:
@@ -97,12 +103,12 @@ def _check(
     """
     import pytest
 
-    from envoyassert.pytest_plugin.options import CAPABILITIES, LAUNCHERS, PULLS, separated
+    from envoyassert.pytest_plugin.options import ALLOWED, separated
 
     try:
-        separated(launchers, "--launcher", LAUNCHERS)
-        separated([require or ""], "--require", CAPABILITIES)
-        separated([pull or ""], "--pull", PULLS)
+        separated(launchers, "--launcher", ALLOWED["launcher"])
+        for name, value in values.items():
+            separated([value], f"--{name.replace('_', '-')}", ALLOWED.get(name))
     except pytest.UsageError as error:
         raise click.UsageError(str(error)) from error
     for envoy in separated(envoys, "--envoy"):

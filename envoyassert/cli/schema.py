@@ -1,4 +1,4 @@
-"""`envoyassert schema`: the JSON Schema of scenario files."""
+"""`envoyassert schema`: the JSON Schema of scenario files, or of the results."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import click
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of scenario files.
+@click.option("--results", is_flag=True, help="The schema of what is written for machines.")
+def schema(results: bool) -> None:
+    """Print the JSON Schema of scenario files, or of results.
 
-    Editors complete and check scenarios by it.
+    Editors complete and check scenarios by the first; programs read `run --report` and
+    `replay --format json` by the second.
 
     Example: envoyassert schema > scenario.schema.json
     """
-    from envoyassert.scenario.schema import schema_text
+    if results:
+        from envoyassert.report.results import schema_text
+    else:
+        from envoyassert.scenario.schema import schema_text
 
     click.echo(schema_text().rstrip("\n"))

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from envoyassert.errors import MachineError
+from envoyassert.errors import LaunchError, MachineError
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.outcomes import raise_unless_passed
+from envoyassert.pytest_plugin.attempts import attempts_of
+from envoyassert.pytest_plugin.places import artifact_directory
 from envoyassert.pytest_plugin.session import session_of
-from envoyassert.pytest_plugin.summary import PREFIX, properties
+from envoyassert.pytest_plugin.summary import SEPARATOR, properties, replace_properties
 from envoyassert.report.failure import Context
+from envoyassert.report.figures import figures_of
+from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder
+from envoyassert.report.results import Attempt, EnvoyPart
+from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.requires import RequirementUnmetError
 from envoyassert.trace_file import write_lines, write_trace
@@ -53,13 +57,16 @@ class Judged:
             place=place_finder(plan.loaded),
             scenario_path=str(plan.loaded.path),
         )
-        self._note = ""
-        if self.verdict.status is not Status.PASS:
+        self.notes: list[str] = []
+        if self.verdict.status is not Status.PASS or session_of(item.config).options.keep == "all":
             self._keep(item)
+        self._remember(item)
 
     def _keep(self, item: ScenarioItem) -> None:
         directory = artifact_directory(item)
-        trace, log = directory / "trace.ndjson", directory / "envoy.log"
+        number = len(attempts_of(item).done) + 1
+        suffix = f".{number}" if number > 1 else ""
+        trace, log = directory / f"trace{suffix}.ndjson", directory / f"envoy{suffix}.log"
         kept: dict[str, str] = {}
         try:
             write_trace(self.result.trace, trace)
@@ -68,20 +75,57 @@ class Judged:
             kept["log"] = str(log)
         except MachineError as error:
             # The verdict matters more than its souvenirs.
-            self._note = f"not kept: {error}"
+            self.notes.append(f"not kept: {error}")
         self._context = dataclasses.replace(
             self._context, trace_path=kept.get("trace", ""), log_path=kept.get("log", "")
         )
         item.user_properties.extend(properties(kept))
 
+    def _remember(self, item: ScenarioItem) -> None:
+        """Add the run to the attempts of its test, and its facts to the test's properties."""
+        attempts = attempts_of(item)
+        header, outcome = self.result.trace.header, self.result.trace.end.outcome
+        attempts.done.append(
+            Attempt(
+                status=self.verdict.status.value,
+                reason=reason_line(self.verdict, outcome, self._context.place),
+                trace=Path(self._context.trace_path).name or None,
+                log=Path(self._context.log_path).name or None,
+            )
+        )
+        if session_of(item.config).options.report:
+            attempts.envoy = EnvoyPart(
+                **dataclasses.asdict(header.envoy),
+                launcher=header.launcher,
+                concurrency=header.concurrency,
+            )
+            trace, graph = self.result.trace, self._graph
+            attempts.verdict = judgement(self.verdict, trace, graph, self._context)
+            attempts.figures = figures_of(trace, graph)
+        told = [attempt.status for attempt in attempts.done]
+        replace_properties(
+            item,
+            {
+                "envoy": header.envoy.version or header.envoy.source,
+                "envoy_source": header.envoy.source,
+                "build_id": header.envoy.build_id,
+                "image_digest": header.envoy.image_digest,
+                "launcher": header.launcher,
+                "kernel": header.kernel,
+                "verdict": str(self.verdict),
+                "attempts": SEPARATOR.join(told) if len(told) > 1 else "",
+            },
+        )
+
     def raise_unless_passed(self) -> None:
         """Raise what the verdict asks for; nothing if it is PASS."""
         __tracebackhide__ = True
-        raise_unless_passed(self.verdict, self.result.trace, self._graph, self._context, self._note)
+        trace, note = self.result.trace, "\n".join(self.notes)
+        raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
 
 
 def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
-    """Run a scenario item and judge it.
+    """Run a scenario item and judge it; again if it is INCONCLUSIVE and the session repeats those.
 
     Args:
         item: the test.
@@ -93,42 +137,18 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
     """
     __tracebackhide__ = True
     try:
-        result = run_plan(item.plan, load_probe(), "auto")
+        judged = Judged(run_plan(item.plan, load_probe(), "auto"), item)
     except RequirementUnmetError as error:
         pytest.skip(error.message)
     except MachineError as error:
         session_of(item.config).lacks(error, item)
-    _describe(item, result)
-    judged = Judged(result, item)
-    item.user_properties.append((f"{PREFIX}verdict", str(judged.verdict)))
+    for _ in range(session_of(item.config).options.reruns):
+        if judged.verdict.status is not Status.INCONCLUSIVE:
+            break
+        try:
+            judged = Judged(run_plan(item.plan, load_probe(), "auto"), item)
+        except (RequirementUnmetError, MachineError, LaunchError) as error:
+            # What cannot be repeated stays undecided; it must not become a skip.
+            judged.notes.append(f"could not be repeated: {error}")
+            break
     return judged
-
-
-def _describe(item: ScenarioItem, result: RunResult) -> None:
-    """Put what was run in the place of what was asked for into the item's properties."""
-    header = result.trace.header
-    envoy = header.envoy
-    facts = {
-        "envoy": envoy.version or envoy.source,
-        "envoy_source": envoy.source,
-        "build_id": envoy.build_id,
-        "image_digest": envoy.image_digest,
-        "launcher": header.launcher,
-        "kernel": header.kernel,
-    }
-    named = {PREFIX + key for key in facts}
-    item.user_properties[:] = [entry for entry in item.user_properties if entry[0] not in named]
-    item.user_properties.extend(properties({key: text for key, text in facts.items() if text}))
-
-
-def artifact_directory(item: pytest.Item) -> Path:
-    """Return the directory for traces and logs of one test, relative to where pytest was started.
-
-    `scenarios/reuse_port.yaml::reuse_port[concurrency=2]` has `scenarios/reuse_port/concurrency=2`.
-    """
-    root = Path(session_of(item.config).options.artifacts)
-    path = Path(os.path.relpath(item.path, item.config.rootpath))
-    parts = [part for part in path.parts if part != ".."]
-    parts[-1] = parts[-1].partition(".")[0]
-    name = item.name if "[" not in item.name else item.name.partition("[")[2].rstrip("]")
-    return root.joinpath(*parts, re.sub(r"[^\w.,=@-]+", "_", name))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
 
-LAUNCHERS = ("auto", "docker", "process")
-PULLS = ("never", "missing", "always")
-CAPABILITIES = ("bpf", "docker", "envoy")
+#: The known values of options that have a list of them.
+ALLOWED = {
+    "launcher": ("auto", "docker", "process"),
+    "require": ("bpf", "docker", "envoy"),
+    "pull": ("never", "missing", "always"),
+    "keep": ("failed", "all"),
+    "rerun_inconclusive": ("0", "1"),
+}
 DEFAULT_ARTIFACTS = ".envoyassert"
 FILE_SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
+YAML_SUFFIXES = (".yaml", ".yml")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -45,6 +51,23 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="never|missing|always",
         help="When images are pulled (default: what the scenario says, else missing).",
     )
+    group.addoption(
+        "--envoyassert-report",
+        metavar="DIR",
+        help="Write the results for machines there: a JSON document per run, an index of them, and "
+        "the traces and logs that are kept (in place of --envoyassert-artifacts).",
+    )
+    group.addoption(
+        "--envoyassert-keep",
+        metavar="failed|all",
+        help="Which traces and logs are kept: of what did not pass (default), or of all runs.",
+    )
+    group.addoption(
+        "--envoyassert-rerun-inconclusive",
+        metavar="0|1",
+        help="Repeat a run that was INCONCLUSIVE so many times (default: 0); the second verdict "
+        "counts, and both are told.",
+    )
     parser.addini(
         "envoyassert_files",
         "Globs of scenario files, relative to the root directory, beside *.envoyassert.yaml.",
@@ -55,7 +78,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(
             f"envoyassert_{name}", f"Default of --envoyassert-{name}.", type="args", default=[]
         )
-    for name in ("artifacts", "pull"):
+    for name in ("artifacts", "keep", "pull", "report", "rerun_inconclusive"):
         parser.addini(f"envoyassert_{name}", f"Default of --envoyassert-{name}.", default="")
 
 
@@ -64,13 +87,16 @@ class Options:
     """What the user asked for.
 
     Args:
-        launchers: one or more of LAUNCHERS.
+        launchers: one or more of the known ones.
         launchers_given: whether the user named them.
         envoys: values of --envoyassert-envoy; empty for each scenario's own.
         require: capabilities that must not be missing.
         artifacts: directory for traces and logs.
-        pull: one of PULLS, or "" for what the scenario says.
+        pull: one of the known values, or "" for what the scenario says.
         globs: further scenario files.
+        report: directory for the results for machines, or "" for none.
+        keep: `failed` or `all`.
+        reruns: how many times a run that was INCONCLUSIVE is repeated.
     """
 
     launchers: tuple[str, ...]
@@ -80,6 +106,9 @@ class Options:
     artifacts: str
     pull: str
     globs: tuple[str, ...]
+    report: str
+    keep: str
+    reruns: int
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -88,9 +117,10 @@ def read_options(config: pytest.Config) -> Options:
     Raises:
         pytest.UsageError: a value is not known; the message names where it came from.
     """
-    launchers = _values(config, "launcher", LAUNCHERS)
-    pulls = _values(config, "pull", PULLS)
-    artifacts = _values(config, "artifacts")
+    launchers = _values(config, "launcher")
+    pulls = _values(config, "pull")
+    keeps = _values(config, "keep")
+    reruns = _values(config, "rerun_inconclusive")
     envoys = _values(config, "envoy")
     if envoys:
         _check_envoys(envoys)
@@ -98,10 +128,13 @@ def read_options(config: pytest.Config) -> Options:
         launchers=launchers or ("auto",),
         launchers_given=bool(launchers),
         envoys=envoys,
-        require=frozenset(_values(config, "require", CAPABILITIES)),
-        artifacts=artifacts[0] if artifacts else DEFAULT_ARTIFACTS,
+        require=frozenset(_values(config, "require")),
+        artifacts=_directory(config, "artifacts") or DEFAULT_ARTIFACTS,
         pull=pulls[0] if pulls else "",
         globs=tuple(config.getini("envoyassert_files")),
+        report=_directory(config, "report"),
+        keep=keeps[0] if keeps else "failed",
+        reruns=int(reruns[0]) if reruns else 0,
     )
 
 
@@ -116,22 +149,30 @@ def _check_envoys(envoys: tuple[str, ...]) -> None:
         raise pytest.UsageError(f"--envoyassert-envoy: {error}") from error
 
 
-def _values(
-    config: pytest.Config, name: str, allowed: tuple[str, ...] | None = None
-) -> tuple[str, ...]:
+def _values(config: pytest.Config, name: str) -> tuple[str, ...]:
     """Return the values of one option from the first source that has any."""
-    variable = f"ENVOYASSERT_{name.upper()}"
-    sources = (
-        (f"--envoyassert-{name}", config.getoption(f"--envoyassert-{name}")),
-        (f"environment variable {variable}", os.environ.get(variable)),
-        (f"ini option envoyassert_{name}", config.getini(f"envoyassert_{name}")),
-    )
-    for source, given in sources:
-        texts = [given] if isinstance(given, str) else list(given or ())
-        values = tuple(texts) if name == "artifacts" else separated(texts, source, allowed)
-        if any(values):
+    for source, texts in _given(config, name):
+        values = separated(texts, source, ALLOWED.get(name))
+        if values:
             return values
     return ()
+
+
+def _directory(config: pytest.Config, name: str) -> str:
+    """Return the directory that one option names, or "" if no source names one."""
+    return next((text for _, texts in _given(config, name) for text in texts if text), "")
+
+
+def _given(config: pytest.Config, name: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each source of an option in words, and what it says, the strongest source first."""
+    option = f"--envoyassert-{name.replace('_', '-')}"
+    variable = f"ENVOYASSERT_{name.upper()}"
+    for source, given in (
+        (option, config.getoption(option)),
+        (f"environment variable {variable}", os.environ.get(variable)),
+        (f"ini option envoyassert_{name}", config.getini(f"envoyassert_{name}")),
+    ):
+        yield source, [given] if isinstance(given, str) else list(given or ())
 
 
 def separated(

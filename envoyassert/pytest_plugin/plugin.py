@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from envoyassert.pytest_plugin.fixtures import (
     socket_probe,
     socket_trace,
 )
-from envoyassert.pytest_plugin.options import FILE_SUFFIXES, add_options
+from envoyassert.pytest_plugin.options import FILE_SUFFIXES, YAML_SUFFIXES, add_options
 from envoyassert.pytest_plugin.session import MACHINE_ERROR, SHOWN_PHASE, session_of
 
 __all__ = [
@@ -36,6 +37,9 @@ __all__ = [
     "socket_probe",
     "socket_trace",
 ]
+
+#: The first error of a test that was INCONCLUSIVE, and how it shows.
+_UNDECIDED = pytest.StashKey[tuple[BaseException, Any]]()
 
 _MARKERS = (
     "envoy(config, concurrency=2, ...): needs an Envoy; arguments are for the fixture `envoy`",
@@ -51,9 +55,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and register the markers."""
-    session_of(config)
+    report = session_of(config).options.report
+    if report:
+        from envoyassert.pytest_plugin.results import ResultIndex, ResultWriter
+
+        config.pluginmanager.register(ResultWriter(report), "envoyassert_result_writer")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Counter(), "envoyassert_counter")
+        counter = _Counter()
+        config.pluginmanager.register(counter, "envoyassert_counter")
+        if report:
+            index = ResultIndex(report, counter.tally)
+            config.pluginmanager.register(index, "envoyassert_result_index")
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
 
@@ -61,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect `*.envoyassert.yaml` anywhere, and what the ini option names; nothing else."""
     name = file_path.name
-    if not name.endswith((".yaml", ".yml")):
+    if not name.endswith(YAML_SUFFIXES):
         return None
     if not name.endswith(FILE_SUFFIXES):
         config = parent.config
@@ -100,6 +112,19 @@ def _has_scenarios(config: pytest.Config) -> bool:
     return session_of(config).has_scenarios
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep a test undecided that once was, however often another plugin repeats it.
+
+    Repeating until it is green would make a PASS of a run that proved nothing. What may be repeated
+    is said by --envoyassert-rerun-inconclusive.
+    """
+    __tracebackhide__ = True
+    first = item.stash.get(_UNDECIDED, None)
+    if first is not None:
+        raise first[0]
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -125,9 +150,12 @@ def pytest_runtest_makereport(
         setattr(report, SHOWN_PHASE, "call")
     if hasattr(report, "wasxfail"):
         del report.wasxfail
-    if undecided and hasattr(item, "plan"):
-        # pytest asks an item how its failure shows in the call phase only.
-        report.longrepr = item.repr_failure(call.excinfo)
+    if undecided:
+        if hasattr(item, "plan"):
+            # pytest asks an item how its failure shows in the call phase only.
+            report.longrepr = item.repr_failure(call.excinfo)
+        first = item.stash.setdefault(_UNDECIDED, (call.excinfo.value, report.longrepr))
+        report.longrepr = first[1]
     if isinstance(error, EnvoyAssertError):
         from envoyassert.pytest_plugin.failure import representation
 

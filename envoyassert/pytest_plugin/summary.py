@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
+from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.pytest_plugin.session import LACKS, MACHINE_ERROR
 from envoyassert.report.summary import (
     ERROR,
@@ -13,19 +14,24 @@ from envoyassert.report.summary import (
     INCONCLUSIVE,
     PASSED,
     SKIPPED,
+    XFAILED,
     RunRecord,
 )
 
 #: Prefix of the user properties, which JUnit shows as well.
 PREFIX = "envoyassert_"
+#: Between the verdicts of a run's attempts, in the user property of that name.
+SEPARATOR = ", "
 _OUTCOMES = {"PASS": PASSED, "FAIL": FAILED, "INCONCLUSIVE": INCONCLUSIVE}
+_STRICT = "[XPASS(strict)]"
 
 
 class Tally:
     """What the reports of a session say, as far as it concerns runs."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, RunRecord] = {}
+        #: The runs by pytest's name of them, in the order in which they were first reported.
+        self.runs: dict[str, RunRecord] = {}
         #: Tests of any kind that did something.
         self.executed = 0
         #: Tests that were skipped because this machine lacks something.
@@ -42,12 +48,20 @@ class Tally:
             self.lacking += 1
         if report.failed and MACHINE_ERROR in properties:
             self.machine_errors += 1
-        if f"{PREFIX}scenario" in properties and (report.when == "call" or not report.passed):
-            self._runs[report.nodeid] = _record(report, properties)
+        if f"{PREFIX}scenario" in properties:
+            before = self.runs.get(report.nodeid)
+            if report.when == "teardown" and before and before.outcome not in (PASSED, XFAILED):
+                return  # what went wrong first says more
+            if report.when == "call" or not report.passed:
+                self.runs[report.nodeid] = _record(report, properties)
+        elif report.failed and _is_of_scenario(report):
+            # xdist's own report of a test whose process died knows nothing but its name.
+            run = RunRecord(_run_of(report), "", "", "", ERROR, reason_of(report))
+            self.runs[report.nodeid] = run
 
     def records(self) -> list[RunRecord]:
         """Return the runs in the order in which they were reported."""
-        return list(self._runs.values())
+        return list(self.runs.values())
 
     @property
     def nothing_ran(self) -> bool:
@@ -55,24 +69,67 @@ class Tally:
         return self.lacking > 0 and self.executed == 0
 
 
+def _is_of_scenario(report: pytest.TestReport) -> bool:
+    return report.nodeid.partition("::")[0].endswith(YAML_SUFFIXES)
+
+
+def _run_of(report: pytest.TestReport) -> str:
+    return report.nodeid.partition("::")[2]
+
+
 def _record(report: pytest.TestReport, properties: Mapping[str, str]) -> RunRecord:
-    verdict = properties.get(f"{PREFIX}verdict", "")
-    outcome = _OUTCOMES.get(verdict.partition(" ")[0])
-    if outcome is None:
-        outcome = SKIPPED if report.skipped else ERROR
-    reason = ""
-    if outcome == SKIPPED and isinstance(report.longrepr, tuple):
-        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+    verdict = properties.get(f"{PREFIX}verdict", "").partition(" ")[0]
+    outcome, reason = _outcome(report, verdict)
+    attempts = properties.get(f"{PREFIX}attempts", verdict)
     return RunRecord(
-        properties[f"{PREFIX}scenario"],
+        _run_of(report),
         properties.get(f"{PREFIX}envoy", ""),
         properties.get(f"{PREFIX}launcher", ""),
         properties.get(f"{PREFIX}concurrency", ""),
         outcome,
         reason,
+        tuple(attempts.split(SEPARATOR)) if attempts else (),
     )
+
+
+def _outcome(report: pytest.TestReport, verdict: str) -> tuple[str, str]:
+    """Return outcome and reason of a run.
+
+    Args:
+        report: the phase that decides it: the call, or another one that did not go well.
+        verdict: the run's, or "" if there is none.
+    """
+    expected = getattr(report, "wasxfail", None)
+    if report.passed:
+        return PASSED, "" if expected is None else f"passed, though marked xfail: {expected}"
+    if verdict == "FAIL":
+        return (FAILED, reason_of(report)) if expected is None else (XFAILED, str(expected))
+    if verdict == "PASS" and reason_of(report).startswith(_STRICT):
+        return FAILED, reason_of(report)
+    if verdict == "INCONCLUSIVE":
+        return INCONCLUSIVE, reason_of(report)
+    if report.skipped:
+        return SKIPPED, reason_of(report) if expected is None else f"xfail: {expected}"
+    return ERROR, reason_of(report)
+
+
+def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return why a test did not pass, in one line."""
+    shown = report.longrepr
+    if isinstance(shown, tuple):
+        return str(shown[2]).removeprefix("Skipped: ")
+    crash = getattr(shown, "reprcrash", None)
+    lines = str(shown if crash is None else crash.message).splitlines()
+    return lines[0] if lines else ""
 
 
 def properties(values: Mapping[str, str]) -> Iterable[tuple[str, object]]:
     """Return user properties with the plugin's prefix."""
     return [(PREFIX + key, value) for key, value in values.items()]
+
+
+def replace_properties(item: pytest.Item, values: Mapping[str, str]) -> None:
+    """Give an item user properties, in place of those of the same names."""
+    named = {PREFIX + key for key in values}
+    item.user_properties[:] = [entry for entry in item.user_properties if entry[0] not in named]
+    item.user_properties.extend(properties({key: text for key, text in values.items() if text}))

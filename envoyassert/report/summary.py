@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from envoyassert.report.table import count
 
-PASSED, FAILED, INCONCLUSIVE, SKIPPED, ERROR = (
+PASSED, FAILED, XFAILED, INCONCLUSIVE, SKIPPED, ERROR = (
     "passed",
     "failed",
+    "xfailed",
     "inconclusive",
     "skipped",
     "error",
 )
-_ORDER = (PASSED, FAILED, INCONCLUSIVE, ERROR, SKIPPED)
-_EXECUTED = (PASSED, FAILED, INCONCLUSIVE)
+_ORDER = (PASSED, FAILED, XFAILED, INCONCLUSIVE, ERROR, SKIPPED)
+#: Outcomes of runs that reached a verdict.
+EXECUTED = (PASSED, FAILED, XFAILED, INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class RunRecord:
     """One run, whether it was executed or not.
 
     Args:
-        scenario: name of the scenario with its matrix values.
+        scenario: name of the scenario with its matrix values: `udp[concurrency=2]`.
         envoy: which Envoy: `1.40.0`.
         launcher: `docker` or `process`.
         concurrency: number of workers asked for.
-        outcome: passed, failed, inconclusive, skipped or error (Envoy was never judged).
-        reason: why it was skipped, or "".
+        outcome: passed, failed, xfailed (failed, as an xfail mark expects), inconclusive, skipped
+            or error (not judged, or failed around the verdict).
+        reason: why it is not passed, in one line, or "".
+        verdicts: the verdict of each time that it was executed, in order.
     """
 
     scenario: str
@@ -38,6 +42,12 @@ class RunRecord:
     concurrency: str
     outcome: str
     reason: str = ""
+    verdicts: tuple[str, ...] = ()
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it was executed more than once."""
+        return len(self.verdicts) > 1
 
 
 def summary_lines(records: Iterable[RunRecord]) -> list[str]:
@@ -48,7 +58,7 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
     The axes need not multiply to the number of runs: a scenario may have further ones of its own.
     """
     records = list(records)
-    executed = [record for record in records if record.outcome in _EXECUTED]
+    executed = [record for record in records if record.outcome in EXECUTED]
     outcomes = Counter(record.outcome for record in records)
     line = f"{count(len(executed), 'run')} executed"
     told = [_tell(outcomes[name], name) for name in _ORDER if outcomes[name]]
@@ -63,7 +73,20 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
         )
         line += f" ({', '.join(count(*axis) for axis in axes)})"
     reasons = Counter(record.reason for record in records if record.outcome == SKIPPED)
-    return [line, *(f"  {times} skipped: {reason}" for reason, times in reasons.most_common())]
+    return [
+        line,
+        *(f"  {times} skipped: {reason}" for reason, times in reasons.most_common()),
+        *_repeated(records),
+    ]
+
+
+def _repeated(records: list[RunRecord]) -> list[str]:
+    lines = [
+        f"    {record.scenario}: {', then '.join(record.verdicts)}"
+        for record in records
+        if record.repeated
+    ]
+    return [f"  {count(len(lines), 'run')} repeated:", *lines] if lines else []
 
 
 def _tell(number: int, outcome: str) -> str:
@@ -72,10 +95,12 @@ def _tell(number: int, outcome: str) -> str:
 
 __all__ = [
     "ERROR",
+    "EXECUTED",
     "FAILED",
     "INCONCLUSIVE",
     "PASSED",
     "SKIPPED",
+    "XFAILED",
     "RunRecord",
     "summary_lines",
 ]

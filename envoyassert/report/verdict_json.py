@@ -1,8 +1,10 @@
-"""A verdict as JSON types."""
+"""A verdict as JSON types. The classes are the published format; their schema is made from them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Finding, Status, Verdict
@@ -11,13 +13,87 @@ from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.failure import Context
 from envoyassert.trace import Outcome, Trace
 
-FORMAT = "envoyassert-verdict/1"
+StatusWord = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
-def verdict_json(
+class Part(BaseModel):
+    """Base of everything in a published document: immutable, closed, always written in full."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Location(Part):
+    """A place in a scenario file."""
+
+    file: str = Field(description="The file as the user named it.")
+    line: int = Field(ge=1, description="Line, from 1.")
+    column: int = Field(ge=1, description="Column, from 1.")
+
+
+class EvidencePart(Part):
+    """One event that shows what was found."""
+
+    at_ms: float | None = Field(
+        description="Milliseconds since Envoy's first instruction; null in a trace without times."
+    )
+    pid: int = Field(description="Process.")
+    tid: int = Field(description="Thread.")
+    thread: str = Field(description="`main`, `worker_<i>`, or another thread's name.")
+    call: str = Field(description="The call as strace prints it: `bind(22, 0.0.0.0:80) = 0`.")
+    stack: tuple[str, ...] = Field(description="Frames of its stack, innermost first, if recorded.")
+
+
+class FindingPart(Part):
+    """The answer to one atom of one expectation."""
+
+    status: StatusWord
+    path: tuple[str | int, ...] = Field(
+        description="Where the atom stands in the scenario's data: `expect`, 0, `bound`, `times`."
+    )
+    subject: str = Field(description="What it is about: `port 15006`, `process`.")
+    atom: str = Field(description="Dotted name of the atom: `bound.times`.")
+    expected: str = Field(description="What was asked for, in words.")
+    seen: str = Field(description="What was observed, in words.")
+    reason: str = Field(description="Why it could not be decided; empty unless INCONCLUSIVE.")
+    closest: str = Field(
+        description="What came closest to what is not there, field by field; may be empty."
+    )
+    hint: str = Field(description="What it means and what to do; may be empty.")
+    why: str = Field(description="The scenario's own `why`; may be empty.")
+    location: Location | None = Field(description="Where the scenario file says it.")
+    evidence: tuple[EvidencePart, ...] = Field(description="The few events that show it.")
+
+
+class CheckPart(Part):
+    """One line of the certificate."""
+
+    name: str
+    ok: bool | None = Field(description="null: does not apply to this trace.")
+    detail: str
+
+
+class Judgement(Part):
+    """What a run was judged to be."""
+
+    status: StatusWord = Field(description="FAIL if any finding failed, else INCONCLUSIVE if any.")
+    assumed: tuple[str, ...] = Field(
+        description="What the scenario takes for granted and the verdict leans on."
+    )
+    findings: tuple[FindingPart, ...] = Field(description="One per atom, in the scenario's order.")
+    certificate: tuple[CheckPart, ...] = Field(description="What is known of completeness.")
+
+
+class VerdictDocument(Judgement):
+    """What `envoyassert replay --format json` prints."""
+
+    format: Literal["envoyassert-verdict/1"] = "envoyassert-verdict/1"
+    run: str = Field(description="The run: `reuse_port[concurrency=2]`.")
+
+
+def judgement(
     verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context | None = None
-) -> dict[str, Any]:
-    """Return a verdict with every finding, its evidence and the certificate as JSON types.
+) -> Judgement:
+    """Return a verdict with every finding, its evidence and the certificate.
 
     Args:
         verdict: the judgement.
@@ -27,53 +103,59 @@ def verdict_json(
     """
     context = context or Context()
     clock = Clock(trace)
-    return {
-        "format": FORMAT,
-        "run": context.title,
-        "status": verdict.status.value,
-        "assumed": list(verdict.assumed),
-        "findings": [
-            {
-                **_finding(finding, graph, clock, context),
-                "hint": _hint(finding, verdict, trace.end.outcome),
-            }
+    return Judgement(
+        status=verdict.status.value,
+        assumed=verdict.assumed,
+        findings=tuple(
+            _finding(finding, graph, clock, context, _hint(finding, verdict, trace.end.outcome))
             for finding in verdict.findings
-        ],
-        "certificate": [
-            {"name": check.name, "ok": check.ok, "detail": check.detail}
+        ),
+        certificate=tuple(
+            CheckPart(name=check.name, ok=check.ok, detail=check.detail)
             for check in verdict.certificate.checks
-        ],
-    }
+        ),
+    )
 
 
 def _hint(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
     return "" if finding.status is Status.PASS else advice(finding, verdict, outcome)
 
 
-def _finding(
-    finding: Finding, graph: SocketGraph, clock: Clock, context: Context
+def verdict_json(
+    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context
 ) -> dict[str, Any]:
+    """Return a verdict as a document of JSON types; arguments as `judgement`."""
+    parts = dict(judgement(verdict, trace, graph, context))
+    return VerdictDocument(run=context.title, **parts).model_dump(mode="json")
+
+
+def _finding(
+    finding: Finding, graph: SocketGraph, clock: Clock, context: Context, hint: str
+) -> FindingPart:
     place = context.place(finding.path)
-    return {
-        "status": finding.status.value,
-        "path": list(finding.path),
-        "subject": finding.subject,
-        "atom": finding.atom,
-        "expected": finding.expected,
-        "seen": finding.seen,
-        "reason": finding.reason,
-        "closest": finding.closest,
-        "why": finding.why,
-        "location": None if place is None else str(place),
-        "evidence": [
-            {
-                "at_ms": clock.ms(event.ts_ns),
-                "pid": event.pid,
-                "tid": event.tid,
-                "thread": thread_label(graph, event.tid),
-                "call": render_call(event),
-                "stack": list(event.stack),
-            }
+    return FindingPart(
+        status=finding.status.value,
+        path=finding.path,
+        subject=finding.subject,
+        atom=finding.atom,
+        expected=finding.expected,
+        seen=finding.seen,
+        reason=finding.reason,
+        closest=finding.closest,
+        hint=hint,
+        why=finding.why,
+        location=None
+        if place is None
+        else Location(file=place.path, line=place.line, column=place.column),
+        evidence=tuple(
+            EvidencePart(
+                at_ms=clock.ms(event.ts_ns),
+                pid=event.pid,
+                tid=event.tid,
+                thread=thread_label(graph, event.tid),
+                call=render_call(event),
+                stack=event.stack,
+            )
             for event in finding.evidence
-        ],
-    }
+        ),
+    )

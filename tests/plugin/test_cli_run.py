@@ -54,6 +54,21 @@ def test_nothing_to_run_is_code_5(fake_envoy, run):
     assert run(".").ret == 5
 
 
+FAULTS = {
+    "interrupted": ("def pytest_runtest_setup():\n    raise KeyboardInterrupt", 2),
+    "internal error": ("def pytest_runtestloop():\n    raise ValueError", 3),
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)
+def test_session_that_cannot_go_on_is_code_2_or_3_whatever_it_found(
+    write_scenario, fake_envoy, run, fault, code
+):
+    write_scenario()
+    fake_envoy.makepyfile(later=fault)
+    assert run(".", "-p", "later").ret == code
+
+
 def test_unknown_option_of_pytest_is_code_4(write_scenario, run):
     write_scenario()
     assert run("--no-such-option").ret == 4

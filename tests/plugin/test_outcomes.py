@@ -116,7 +116,7 @@ def test_xfail_accepts_a_fail(write_scenario, fake_envoy):
     fake_envoy.makepyfile(later=XFAIL)
     result = fake_envoy.runpytest_subprocess("-p", "later")
     result.assert_outcomes(xfailed=1)
-    result.stdout.fnmatch_lines(["1 run executed: 1 failed*"])
+    result.stdout.fnmatch_lines(["1 run executed: 1 xfailed*"])
 
 
 @pytest.mark.parametrize("fake", ["lossy", "no_bpf", "crash", "refused"])

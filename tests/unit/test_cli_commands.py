@@ -96,10 +96,11 @@ def test_file_named_by_the_user_is_a_scenario_whatever_is_in_it(tmp_path):
 # schema and doctor
 
 
-def test_schema_is_one_json_document(cli):
-    done = cli("schema")
+@pytest.mark.parametrize("arguments", [(), ("--results",)])
+def test_schema_is_one_json_document(cli, arguments):
+    done = cli("schema", *arguments)
     assert done.code == 0
-    assert {"$schema", "properties"} <= set(json.loads(done.out))
+    assert {"$schema", "$defs"} <= set(json.loads(done.out))
 
 
 FOUND = [

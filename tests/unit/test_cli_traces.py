@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from envoyassert.cli import main
+from envoyassert.report.results import results_schema
 from envoyassert.trace_file import read_trace, write_trace
 from tests.unit.cli_words import run_cli
 
@@ -60,6 +62,7 @@ def test_replay_of_an_expectation_not_met_fails_with_place_and_code_1(cli, origi
 def test_replay_as_json_has_findings_with_evidence(cli, origin):
     done = cli("replay", origin, "--scenario", ORIGIN, "--format", "json")
     data = json.loads(done.out)
+    jsonschema.validate(data, results_schema())
     assert (done.code, data["status"], data["assumed"][0]) == (0, "PASS", "complete")
     first = data["findings"][0]
     assert (first["atom"], first["subject"]) == ("bound.times", "port 15001")
@@ -224,6 +227,7 @@ main(sys.argv[1:])
         ["check", str(ORIGIN)],
         ["schema"],
         ["init", "new"],
+        ["schema", "--results"],
         ["--help"],
     ],
     ids=lambda arguments: arguments[0],

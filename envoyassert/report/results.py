@@ -1,0 +1,234 @@
+"""The results of a session for machines: a document for each run, and an index of them.
+
+The classes are the published format. Run as a module, this writes their schema into the package:
+
+    python -m envoyassert.report.results
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from envoyassert.report.figures import Figures
+from envoyassert.report.summary import EXECUTED, RunRecord, summary_lines
+from envoyassert.report.verdict_json import (
+    Judgement,
+    Location,
+    Part,
+    StatusWord,
+    VerdictDocument,
+)
+
+#: The generated file.
+SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "results.schema.json"
+
+OutcomeWord = Literal["passed", "failed", "xfailed", "inconclusive", "skipped", "error"]
+
+_OUTCOME = Field(
+    description="passed, failed and inconclusive as the verdict says; xfailed: failed, as an xfail "
+    "mark expects; skipped: not run; error: not judged, or failed around the verdict."
+)
+
+
+class MachinePart(Part):
+    """The machine and the tool."""
+
+    kernel: str = Field(description="Release of the kernel: `6.1.0-13-amd64`.")
+    architecture: str = Field(description="`x86_64`, `aarch64`.")
+    system: str = Field(description="The distribution: `Debian GNU/Linux 12 (bookworm)`.")
+    host: str = Field(description="The machine's name.")
+    cpus: int = Field(description="Processors of the machine.")
+    python: str = Field(description="Version of Python.")
+    envoyassert: str = Field(description="Version of envoyassert.")
+
+
+class EnvoyPart(Part):
+    """Which Envoy ran."""
+
+    version: str = Field(description="`1.40.0`, or empty if it could not be learned.")
+    build_id: str = Field(description="GNU build id of the executable, or empty.")
+    source: str = Field(description="How it was asked for: `image x/y:z`.")
+    image_digest: str = Field(description="Digest of its image, or empty.")
+    launcher: str = Field(description="`docker` or `process`.")
+    concurrency: int = Field(description="Number of workers that was asked for.")
+
+
+class ScenarioPart(Part):
+    """Which run of which scenario."""
+
+    name: str
+    location: Location = Field(description="Where the file says the name.")
+    matrix: dict[str, str] = Field(description="Value of each axis in this run.")
+
+
+class Attempt(Part):
+    """One time that the run was executed and judged."""
+
+    status: StatusWord
+    reason: str = Field(description="Why it is not PASS, in one line; may be empty.")
+    trace: str | None = Field(description="Its saved trace, relative to this document.")
+    log: str | None = Field(description="Envoy's log, relative to this document.")
+
+
+class RunDocument(Part):
+    """One run of one scenario, whether it was executed or not."""
+
+    format: Literal["envoyassert-run/1"] = "envoyassert-run/1"
+    id: str = Field(description="pytest's name of it: `scenarios/udp.yaml::udp[concurrency=2]`.")
+    run: str = Field(description="`udp[concurrency=2]`.")
+    scenario: ScenarioPart
+    outcome: OutcomeWord = _OUTCOME
+    reason: str = Field(description="Why the outcome is not `passed`, in one line.")
+    started: str = Field(description="When, UTC, ISO 8601.")
+    duration_s: float = Field(description="Seconds for everything, fixtures included.")
+    envoy: EnvoyPart | None = Field(description="null if none was started.")
+    machine: MachinePart
+    verdict: Judgement | None = Field(description="Of the last attempt; null if there is none.")
+    figures: Figures | None = Field(description="Of the last attempt.")
+    attempts: tuple[Attempt, ...] = Field(
+        description="Each time that it was executed and judged; several if it was repeated."
+    )
+
+
+class IndexCounts(Part):
+    """How many runs there were of which outcome."""
+
+    executed: int = Field(description="Runs that reached a verdict.")
+    passed: int
+    failed: int
+    xfailed: int
+    inconclusive: int
+    skipped: int
+    error: int
+    repeated: int = Field(description="Runs that were executed more than once.")
+
+
+class IndexEntry(Part):
+    """One run in the index."""
+
+    id: str
+    run: str
+    outcome: OutcomeWord = _OUTCOME
+    reason: str
+    envoy: str = Field(description="Version or source.")
+    launcher: str
+    concurrency: str
+    attempts: tuple[str, ...] = Field(description="Verdict of each attempt.")
+    document: str | None = Field(
+        description="The run's document, relative to the index; null if its process died."
+    )
+
+
+class Fault(Part):
+    """A file that could not be collected."""
+
+    id: str = Field(description="pytest's name of the file.")
+    message: str = Field(description="All of what is wrong, with places.")
+
+
+class IndexDocument(Part):
+    """What a session did."""
+
+    format: Literal["envoyassert-index/1"] = "envoyassert-index/1"
+    complete: bool = Field(
+        description="false: the session has not ended, was interrupted, or was killed."
+    )
+    stopped: str = Field(description="Why not every run was reached (`-x`, Ctrl-C), or empty.")
+    started: str = Field(description="When, UTC, ISO 8601.")
+    machine: MachinePart
+    counts: IndexCounts
+    summary: tuple[str, ...] = Field(description="The lines that are printed at the end.")
+    runs: tuple[IndexEntry, ...] = Field(description="In the order in which they ended.")
+    faults: tuple[Fault, ...] = Field(description="Files that could not be collected.")
+
+
+def counts_of(records: Iterable[RunRecord]) -> IndexCounts:
+    """Return how many runs there were of which outcome."""
+    records = list(records)
+    outcomes = Counter(record.outcome for record in records)
+    words = ("passed", "failed", "xfailed", "inconclusive", "skipped", "error")
+    return IndexCounts(
+        executed=sum(outcomes[outcome] for outcome in EXECUTED),
+        repeated=sum(record.repeated for record in records),
+        **{word: outcomes[word] for word in words},
+    )
+
+
+def index_document(
+    records: dict[str, RunRecord],
+    documents: dict[str, str],
+    faults: dict[str, str],
+    *,
+    machine: MachinePart,
+    started: str,
+    complete: bool,
+    stopped: str = "",
+) -> IndexDocument:
+    """Return the index of a session.
+
+    Args:
+        records: the runs, by pytest's name of them, in order.
+        documents: path of each run's document relative to the index, as far as there is one.
+        faults: message for each file that could not be collected.
+        machine: where it ran.
+        started: when, UTC, ISO 8601.
+        complete: whether the session ended by itself.
+        stopped: why not every run was reached, or "".
+    """
+    return IndexDocument(
+        complete=complete,
+        stopped=stopped,
+        started=started,
+        machine=machine,
+        counts=counts_of(records.values()),
+        summary=tuple(summary_lines(records.values())),
+        runs=tuple(
+            IndexEntry(
+                id=name,
+                run=record.scenario,
+                outcome=record.outcome,
+                reason=record.reason,
+                envoy=record.envoy,
+                launcher=record.launcher,
+                concurrency=record.concurrency,
+                attempts=record.verdicts,
+                document=documents.get(name),
+            )
+            for name, record in records.items()
+        ),
+        faults=tuple(Fault(id=name, message=message) for name, message in faults.items()),
+    )
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def results_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of every document that is written for machines."""
+    documents: TypeAdapter[Any] = TypeAdapter(
+        Annotated[RunDocument | IndexDocument | VerdictDocument, Field(discriminator="format")]
+    )
+    schema = documents.json_schema(mode="serialization", schema_generator=_WithoutTitles)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "envoyassert results",
+        **schema,
+    }
+
+
+def schema_text() -> str:
+    """Return the schema as the text of its file."""
+    return json.dumps(results_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")

@@ -43,10 +43,11 @@ unit: venv ## Run the tests that need no privileges, no Envoy and no Docker
 	@$(BIN)/pytest tests/unit $(wildcard tests/plugin) $(ARGS)
 
 .PHONY: check
-check: venv ## Check format, lint, types and layers; changes nothing
+check: venv ## Check format, lint, types, CI files and layers; changes nothing
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@setup/lint-ci-files.sh
 	@$(BIN)/pytest -q -p no:cacheprovider tests/unit/test_layering.py
 
 .PHONY: fix

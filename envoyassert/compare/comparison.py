@@ -31,7 +31,7 @@ _FOLLOWS = {
 _OF_THE_LIVING = (p.OPEN_SOCKETS, p.DESCRIPTORS, p.SHAPE, p.SERVED, p.REGISTERED)
 _NEEDS = {
     "epoll": (p.SERVED, p.REGISTERED),
-    "close": (p.OPEN_SOCKETS, p.DESCRIPTORS, p.KIND, p.ORIGIN, p.ORDER),
+    "close": (p.OPEN_SOCKETS, p.DESCRIPTORS, p.KIND, p.ORDER),
     "results": (p.BIND_FAILED, p.LISTEN_FAILED, p.FILES),
 }
 _NOT_TOLD = {

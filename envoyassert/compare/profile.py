@@ -27,7 +27,7 @@ from envoyassert.trace import Outcome, Trace
 Facts = dict[str, dict[str, Measure]]
 
 #: Aspects of a group in the order in which they are told. Options follow as `option <name>`.
-SOCKETS, OPEN_SOCKETS, KIND, ORIGIN = "sockets", "open sockets", "kind", "origin"
+SOCKETS, OPEN_SOCKETS, KIND = "sockets", "open sockets", "kind"
 BIND, BIND_FAILED, LISTEN, LISTEN_FAILED = "bind", "failed bind", "listen", "failed listen"
 BACKLOG, DUP, DESCRIPTORS, EVER = "backlog", "dup", "descriptors", "descriptors ever"
 SHAPE, SERVED, REGISTERED, FILES, ORDER = "shape", "served by", "epoll", "files", "order"
@@ -196,11 +196,11 @@ def _facts(group: Group, trace: Trace, graph: SocketGraph, meter: _Meter) -> Fac
     live = [socket for socket in sockets if socket.is_live]
     bound = sum(any(c.certain for c in (*s.binds, *s.listens)) for s in sockets)
     certain_fds = [d for d in descriptors if d.tainted_ns is None]
+    surely_live = len({id(d.socket) for d in certain_fds if d.is_open})
     facts: Facts = {
         SOCKETS: {"": meter.measure(len(sockets), bound)},
-        OPEN_SOCKETS: {"": meter.measure(len(live), min(bound, len(live)))},
+        OPEN_SOCKETS: {"": meter.measure(len(live), surely_live)},
         KIND: meter.shares(sockets, ((s, kind_text(s)) for s in sockets)),
-        ORIGIN: meter.shares(sockets, ((s, s.origin) for s in sockets)),
         BIND: meter.shares(sockets, ((s, role_of(c)) for s in sockets for c in s.binds)),
         BIND_FAILED: meter.calls((_failure(call), call.certain) for call in group.failed),
         LISTEN: meter.role(call for socket in sockets for call in socket.listens),

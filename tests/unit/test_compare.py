@@ -9,6 +9,7 @@ import pytest
 from envoyassert.addresses import Address
 from envoyassert.bpftrace_log import parse_bpftrace_log
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN, Comparison, compare
+from envoyassert.compare.measure import Workers
 from envoyassert.compare.profile import profile_of
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
@@ -64,6 +65,29 @@ def in_rundir(rundir: str) -> Trace:
     return trace.build()
 
 
+def two_on_port_zero(first: int, second: int, *, second_listens: bool = True) -> Trace:
+    any_port = Address.inet("127.0.0.1", 0)
+    listeners = tuple(ListenerRecord(name, "TCP", (any_port,)) for name in ("a", "b"))
+    trace = TraceBuilder(1, listeners=listeners)
+    for learned in (first, second):
+        fd = trace.socket(trace.main)
+        trace.bind(trace.main, fd, "127.0.0.1:0")
+        address = Address.inet("127.0.0.1", learned)
+        trace.call(trace.main, "getsockname", 0, fd=fd, address=address)
+        if learned == first or second_listens:
+            trace.listen(trace.main, fd)
+            trace.epoll_add(trace.worker(0), fd)
+    return trace.build()
+
+
+def packet_filter(pointer: str) -> Trace:
+    trace = TraceBuilder(1)
+    (fd,) = trace.shared_listener(PLACE)
+    option = {"level": "SOL_SOCKET", "name": "SO_ATTACH_REUSEPORT_CBPF", "length": 16}
+    trace.call(trace.main, "setsockopt", 0, fd=fd, **option, value=pointer)
+    return trace.build()
+
+
 def hot_restart(base_id: int) -> Trace:
     trace = TraceBuilder(1)
     fd = trace.socket(trace.main, "AF_UNIX", "SOCK_DGRAM")
@@ -94,12 +118,17 @@ def with_clients() -> Trace:
         trace.call(trace.worker(0), "accept4", 90 + number, fd=fds[0], address=None, flags=[])
         trace.close(trace.worker(0), 90 + number)
     trace.socket(trace.main, "AF_INET", "SOCK_DGRAM")
+    upstream = trace.socket(trace.worker(0))
+    trace.bind(trace.worker(0), upstream, "127.0.0.1:0")
+    trace.call(trace.worker(0), "connect", 0, fd=upstream, address=Address.inet("10.0.0.1", 80))
     return trace.build()
 
 
 VOLATILE = {
     "process and thread ids": (reuse_port(), reuse_port(pid=77)),
     "ports that the kernel chose": (port_zero(31001), port_zero(42002)),
+    "ports of several listeners": (two_on_port_zero(31, 32), two_on_port_zero(42, 41)),
+    "addresses of packet filters": (packet_filter("0700aa"), packet_filter("0700bb")),
     "run directories": (in_rundir("/tmp/a"), in_rundir("/run/b-2")),
     "base ids of hot restart": (hot_restart(0), hot_restart(1270)),
     "order of the workers": (reuse_port(), workers_in_reverse()),
@@ -114,6 +143,11 @@ def test_volatile_things_are_no_differences(before, after):
         assert (words(comparison), comparison.result) == ({}, SAME)
 
 
+def test_listeners_on_port_zero_are_told_apart_by_their_order():
+    after = two_on_port_zero(31, 32, second_listens=False)
+    assert list(words(against(two_on_port_zero(31, 32), after))) == ["127.0.0.1:0 #2 (b)"]
+
+
 def test_port_zero_is_one_listener_with_all_its_sockets():
     comparison = against(port_zero(31001), port_zero(42002))
     assert [pair.title for pair in comparison.pairs] == ["127.0.0.1:0 (ingress)"]
@@ -123,13 +157,25 @@ def test_port_zero_is_one_listener_with_all_its_sockets():
 
 
 def changed(change: str) -> Trace:
+    return changing(change).build()
+
+
+def changing(change: str) -> TraceBuilder:
     """A shared listener that is other than usual in one way."""
     trace = TraceBuilder(2)
     main, backlog, listener = trace.main, -1, trace.main
-    fd = trace.socket(main)
+    if change == "blocking":
+        kind = {"family": "AF_INET", "type": "SOCK_STREAM", "flags": [], "protocol": 0}
+        trace.call(main, "socket", fd := 18, **kind)
+    else:
+        fd = trace.socket(main)
+    if change == "order":
+        trace.setsockopt(main, fd, "IP_TRANSPARENT", level="IPPROTO_IP")
     trace.setsockopt(main, fd, "SO_REUSEADDR")
-    if change == "option":
+    if change in ("option", "kept alive"):
         trace.setsockopt(main, fd, "SO_KEEPALIVE", 5)
+    if change == "ordinary order":
+        trace.setsockopt(main, fd, "IP_TRANSPARENT", level="IPPROTO_IP")
     trace.bind(main, fd, "127.0.0.1:15006" if change == "address" else PLACE)
     if change == "late option":
         trace.setsockopt(main, fd, "IP_FREEBIND", 1, level="IPPROTO_IP")
@@ -142,6 +188,10 @@ def changed(change: str) -> Trace:
         trace.listen(listener, one, backlog)
     if change == "relisten":
         trace.listen(main, fd, 64)
+    if change == "listening option":
+        trace.setsockopt(main, fd, "TCP_FASTOPEN", 7, level="IPPROTO_TCP")
+    if change == "listen refused":
+        trace.listen(main, fd, ret=-98)
     for index, one in enumerate(fds):
         if not (change == "unserved" and index):
             mask = ("EPOLLIN", "EPOLLET") if change == "mask" else ("EPOLLIN",)
@@ -151,14 +201,30 @@ def changed(change: str) -> Trace:
     if change == "refused":
         extra = trace.socket(main)
         trace.bind(main, extra, PLACE, ret=-98)
+    if change == "closed":
+        for one in fds:
+            trace.close(main, one)
     if change == "exit":
         trace.outcome = dataclasses.replace(trace.outcome, live=False, exit_code=1)
-    return trace.build()
+    return trace
 
+
+ONE = "workers share one kernel socket, each by a descriptor of its own (dup)"
 
 CHANGES = {
     "option": {PLACE: ["SO_KEEPALIVE now set to 5 before bind"]},
     "late option": {PLACE: ["IP_FREEBIND now set after bind"]},
+    "listening option": {PLACE: ["TCP_FASTOPEN now set to 7 after listen"]},
+    "blocking": {PLACE: ["kind: AF_INET SOCK_STREAM instead of AF_INET SOCK_STREAM|SOCK_NONBLOCK"]},
+    "listen refused": {PLACE: ["failed listen: 1 x EADDRINUSE by main instead of none"]},
+    "closed": {
+        PLACE: [
+            "-2 open descriptors: 0 instead of 2",
+            f"now no known way to reach the workers; before, {ONE}",
+            "served by nobody instead of 2 workers",
+            "-1 open socket: 0 instead of 1",
+        ]
+    },
     "backlog": {PLACE: ["backlog of listen() is 64 instead of -1"]},
     "relisten": {
         PLACE: [
@@ -197,30 +263,89 @@ def test_each_change_is_a_difference_in_both_directions(change):
     assert against(changed(change), changed(change)).result == SAME
 
 
+def test_order_in_which_main_prepares_a_socket_is_a_difference():
+    comparison = against(changed("ordinary order"), changed("order"))
+    before = "socket, SO_REUSEADDR, IP_TRANSPARENT, bind, listen"
+    after = "socket, IP_TRANSPARENT, SO_REUSEADDR, bind, listen"
+    assert words(comparison) == {PLACE: [f"order of calls: {after} instead of {before}"]}
+    assert comparison.result == DIFFERENT
+
+
+def unix_socket(mode: int) -> Trace:
+    trace = TraceBuilder(1)
+    trace.shared_listener("/run/in.sock")
+    trace.call(trace.main, "chmod", 0, path="/run/in.sock", mode=mode)
+    return trace.build()
+
+
+def test_mode_of_a_unix_socket_is_a_difference():
+    assert words(against(unix_socket(0o660), unix_socket(0o600))) == {
+        "/run/in.sock": ["file calls: 1 x chmod 0600 instead of 1 x chmod 0660"]
+    }
+
+
+def exited(*, seen: bool) -> Trace:
+    trace = changing("exit")
+    if seen:
+        trace.call(trace.main, "exit", None, status=1, last=True)
+    return trace.build()
+
+
+def test_what_is_open_after_the_end_of_envoy_is_not_compared():
+    assert against(exited(seen=True), exited(seen=False)).result == SAME
+
+
 def test_reuse_port_is_told_as_what_it_does_to_the_sockets():
     one_each = "every worker has a kernel socket of its own (reuse_port)"
-    one = "workers share one kernel socket, each by a descriptor of its own (dup)"
     assert words(against(shared(), reuse_port())) == {
         PLACE: [
             "+1 socket: 2 instead of 1",
             "dup() no longer called; it was 1 time by main",
-            f"now {one_each}; before, {one}",
+            f"now {one_each}; before, {ONE}",
             "SO_REUSEPORT now set before bind",
         ]
     }
 
 
-def test_listener_with_the_same_name_at_another_address_is_told_as_moved():
-    def named(address: str) -> Trace:
-        host, port = address.split(":")
-        record = ListenerRecord("ingress", "TCP", (Address.inet(host, int(port)),))
-        trace = TraceBuilder(2, listeners=(record,))
-        trace.shared_listener(address)
-        return trace.build()
+def named(address: str, lost: tuple[int, ...] = ()) -> Trace:
+    host, port = address.split(":")
+    record = ListenerRecord("ingress", "TCP", (Address.inet(host, int(port)),))
+    trace = TraceBuilder(2, listeners=(record,))
+    trace.shared_listener(address)
+    return trace.build(lost=lost)
 
-    assert words(against(named("0.0.0.0:80"), named("127.0.0.1:81"))) == {
+
+def test_listener_with_the_same_name_at_another_address_is_told_as_moved():
+    comparison = against(named("0.0.0.0:80"), named("127.0.0.1:81"))
+    assert words(comparison) == {
         "0.0.0.0:80 (ingress)": ["bound to TCP 127.0.0.1:81 instead of TCP 0.0.0.0:80"]
     }
+    assert comparison.result == DIFFERENT
+
+
+def test_listener_that_moved_is_not_sure_after_a_loss():
+    comparison = against(named("0.0.0.0:80"), named("127.0.0.1:81", lost=(2,)))
+    assert [d.sure for d in comparison.differences if d.aspect == "address"] == [False]
+
+
+@pytest.mark.parametrize(
+    "workers, counts, grows",
+    [
+        ((2, 4), (2, 4), True),
+        ((2, 4), (1, 3), True),
+        ((2, 4), (3, 5), True),
+        ((1, 4), (0, 3), True),
+        ((2, 4), (4, 8), True),
+        ((2, 4), (2, 3), False),
+        ((2, 4), (4, 2), False),
+        ((2, 4), (2, 8), False),
+        ((1, 2), (1, 3), False),
+        ((2, 2), (2, 4), False),
+        ((0, 4), (2, 4), False),
+    ],
+)
+def test_count_grows_with_the_workers_if_it_is_a_number_per_worker(workers, counts, grows):
+    assert Workers(*workers).grow(*counts) is grows
 
 
 @pytest.mark.parametrize("make", [shared, reuse_port], ids=["shared", "reuse_port"])
@@ -247,18 +372,20 @@ def test_sockets_that_do_not_grow_with_the_workers_are_a_difference():
 
 
 def builder(kind: str) -> TraceBuilder:
+    if kind in CHANGES:
+        return changing(kind)
     trace = TraceBuilder(2)
     getattr(trace, f"{kind}_listener")(PLACE)
     return trace
 
 
-@pytest.mark.parametrize("kind", ["shared", "reuse_port"])
+@pytest.mark.parametrize("kind", ["shared", "reuse_port", *CHANGES])
 def test_loss_alone_is_never_the_same_and_never_a_difference(kind):
     whole = builder(kind).build()
     chance = random.Random(20)
     events = len(whole.events)
     losses: list[tuple[int, ...]] = [(index,) for index in range(events)]
-    losses += [tuple(chance.sample(range(events), k)) for k in range(2, 12) for _ in range(20)]
+    losses += [tuple(chance.sample(range(events), k)) for k in range(2, 12) for _ in range(4)]
     for lost in losses:
         lossy = builder(kind).build(lost=lost)
         for comparison in (against(whole, lossy), against(lossy, whole), against(lossy, lossy)):

@@ -55,6 +55,7 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
     A scenario that expects Envoy to exit is about a config that is refused: it is not asked.
     """
     from envoyassert.launch.choose import validate_config
+    from envoyassert.report.refusal import refusal
     from envoyassert.runner import source_of
 
     found: dict[str, None] = {}
@@ -66,12 +67,9 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
         ):
             continue
         source = envoy_of(envoy) if envoy else source_of(plan)
+        # Only the placeholder of the directory is left to whoever knows the directory.
+        plan = plan.in_rundir("${rundir}")
         accepted, printed = validate_config(source, plan.config_text(), plan.file_texts())
         if not accepted:
-            line, column = plan.loaded.mark(("envoy", "config"))
-            reason = printed.strip().splitlines()[-1] if printed.strip() else "no reason given"
-            found[
-                f"{plan.loaded.path}:{line}:{column}: error: Envoy refuses the config of "
-                f"{plan.id}: {reason}"
-            ] = None
+            found[str(refusal(printed, plan))] = None
     return list(found)

@@ -29,7 +29,10 @@ __all__ = ["app", "main"]
 )
 @click.version_option(package_name="envoyassert")
 def app() -> None:
-    """Prove what a real Envoy does with its listening sockets."""
+    """Prove what a real Envoy does with its listening sockets.
+
+    Example: envoyassert check scenarios/
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

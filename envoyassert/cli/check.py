@@ -14,7 +14,7 @@ from envoyassert.scenario.plan import RunPlan
 
 
 @click.command()
-@click.argument("paths", nargs=-1)
+@click.argument("paths", nargs=-1, type=click.Path())
 @click.option(
     "--validate", is_flag=True, help="Ask Envoy itself about each config (--mode validate)."
 )

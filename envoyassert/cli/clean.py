@@ -14,6 +14,8 @@ def clean() -> None:
     That is: directories, processes and containers.
 
     Sessions that are alive are left alone. Every run does this by itself when it begins.
+
+    Example: sudo envoyassert clean
     """
     from envoyassert.launch.sweep import sweep
 

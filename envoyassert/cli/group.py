@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ COMMANDS = {
     "doctor": ("envoyassert.cli.doctor", "doctor"),
     "schema": ("envoyassert.cli.schema", "schema"),
     "clean": ("envoyassert.cli.clean", "clean"),
+    "completion": ("envoyassert.cli.completion", "completion"),
 }
 
 
@@ -52,6 +54,8 @@ class LazyGroup(click.Group):
         module, name = self._by_name[cmd_name]
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
+        # click's mark for a paragraph that is not wrapped: an example is there to be copied.
+        command.help = re.sub(r"\n\n( *)(?=Example: )", "\n\n\\1\b\n\\1", command.help or "")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

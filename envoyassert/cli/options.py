@@ -78,12 +78,17 @@ def launcher_option(command: F) -> F:
     )(command)
 
 
+def _launchers(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    return [launcher for launcher in LAUNCHERS if launcher.startswith(begun)]
+
+
 def launchers_option(command: F) -> F:
     """Add `--launcher`, which may be repeated; its function has the argument `launchers`."""
     return click.option(
         "--launcher",
         "launchers",
         multiple=True,
+        shell_complete=_launchers,
         metavar="|".join(LAUNCHERS),
         help="How to start Envoy (default: auto); repeat it to run everything both ways.",
     )(command)

@@ -21,7 +21,9 @@ from envoyassert.judge.process import outcome_in_words
 def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | None) -> None:
     """Run a scenario and save the trace, unjudged.
 
-    Needs root and bcc. Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
+    Needs root and bcc.
+
+    Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
     """
     from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep

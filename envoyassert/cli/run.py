@@ -22,7 +22,7 @@ _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarnin
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("paths", nargs=-1, type=click.UNPROCESSED)
+@click.argument("paths", nargs=-1, type=click.Path())
 @launchers_option
 @click.option(
     "--envoy",

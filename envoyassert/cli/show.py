@@ -22,7 +22,9 @@ def show(trace: str, output: str) -> None:
 
     The start-up in phases, then a line for every listening socket: descriptors, threads, options.
 
-    Needs neither root nor an Envoy. Example: envoyassert show trace.ndjson
+    Needs neither root nor an Envoy.
+
+    Example: envoyassert show trace.ndjson
     """
     read = read_trace(trace)
     graph = fold(read)

@@ -1,0 +1,217 @@
+"""Help and completion of every command; the examples in help and documents are tried."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from envoyassert.cli import app, group
+from tests.unit.cli_words import run_cli
+
+ROOT = Path(__file__).parents[2]
+FILE = re.compile(r"[\w./@-]+(\.(yaml|ndjson|txt|json)|/)")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def command_of(name):
+    command = app.get_command(click.Context(app), name)
+    assert command is not None
+    return command
+
+
+def examples_of(name):
+    return re.findall(r"^\s*Example: (.*)$", command_of(name).help or "", re.MULTILINE)
+
+
+def words_of(line):
+    """The words of the one command in a shell line that is ours: up to `>`, `|` or `)`."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    words = list(lexer)
+    after = words[words.index("envoyassert") + 1 :]
+    ends = (number for number, word in enumerate(after) if set(word) <= set("|&;<>()"))
+    return after[: next(ends, len(after))]
+
+
+def parsed(line, directory):
+    """Parse a line as the command line would, the files that it names being there."""
+    name, *arguments = words_of(line)
+    for word in filter(FILE.fullmatch, arguments):
+        path = directory / word
+        (path if word.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not word.endswith("/"):
+            path.touch()
+    return command_of(name).make_context(name, list(arguments))
+
+
+@pytest.fixture
+def _in_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", group.COMMANDS)
+@pytest.mark.usefixtures("_in_directory")
+def test_help_of_a_command_says_what_it_does_with_an_example_that_parses(name, tmp_path, capsys):
+    done = run_cli(capsys, name, "--help")
+    assert done.code == 0
+    _, _, first, *_ = done.out.splitlines()
+    assert re.fullmatch(r"  [A-Z].+\.", first), first
+    examples = examples_of(name)
+    assert examples
+    for example in examples:
+        assert f"  Example: {example}\n" in done.out, "an example is not wrapped"
+        assert words_of(example)[0] == name
+        parsed(example, tmp_path)
+
+
+@pytest.mark.parametrize("name", group.COMMANDS)
+def test_help_explains_every_option(name):
+    options = [option for option in command_of(name).params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.hidden and not option.help] == []
+
+
+LINES = [
+    (f"{path.relative_to(ROOT)}: {line}", line)
+    for path in DOCUMENTS
+    for block in re.findall(r"^```console\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"^\$ ((?:sudo )?envoyassert .*)$", block, re.MULTILINE)
+]
+
+
+def test_documents_have_lines_to_try():
+    assert {label.partition(":")[0] for label, _ in LINES} >= {"README.md", "docs/comparing.md"}
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, id=label) for label, line in LINES])
+@pytest.mark.usefixtures("_in_directory")
+def test_line_of_a_document_parses(line, tmp_path):
+    parsed(line, tmp_path)
+
+
+@pytest.mark.usefixtures("_in_directory")
+def test_example_that_is_wrong_is_noticed(tmp_path):
+    with pytest.raises(click.NoSuchOption):
+        parsed("sudo envoyassert show x.ndjson --colour > y", tmp_path)
+
+
+# Completion
+
+COMPLETED = [
+    ("re", {"record", "replay"}),
+    ("show --for", {"--format"}),
+    ("show --format ", {"text", "json"}),
+    ("run --launcher d", {"docker"}),
+    ("completion ", {"bash", "zsh", "fish"}),
+]
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A directory with the command, as an installation puts it on PATH."""
+    path = tmp_path / "bin" / "envoyassert"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m envoyassert "$@"\n')
+    path.chmod(0o755)
+    return path.parent
+
+
+def run_shell(program, shell, *arguments):
+    environment = {"PATH": f"{program}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [shell, *arguments],
+        env={**environment, "HOME": str(program), "TERM": "dumb"},
+        cwd=program,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def needs(shell):
+    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
+
+
+BASH = """\
+source <(envoyassert completion bash)
+words={line}
+COMP_WORDS=(envoyassert $words)
+[[ $words == *' ' || -z $words ]] && COMP_WORDS+=("")
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+registered=$(complete -p envoyassert)
+[[ $registered =~ '-F '([_a-z]+) ]] && ${{BASH_REMATCH[1]}} envoyassert
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@needs("bash")
+@pytest.mark.parametrize("line, wanted", COMPLETED)
+def test_bash_completes(program, line, wanted):
+    script = BASH.format(line=shlex.quote(line))
+    assert set(run_shell(program, "bash", "--norc", "-c", script).split()) == wanted
+
+
+@needs("bash")
+@pytest.mark.parametrize("line", ["show tr", "run sc", "check sc", "replay t --scenario s"])
+def test_bash_is_told_to_complete_files(program, line):
+    # `compopt` works only while a line is being typed; what it is asked for shows all the same.
+    script = 'compopt() { printf "asked for %s %s\\n" "$@"; }\n' + BASH.format(
+        line=shlex.quote(line)
+    )
+    assert "asked for -o default" in run_shell(program, "bash", "--norc", "-c", script)
+
+
+@needs("fish")
+@pytest.mark.parametrize("line, wanted", COMPLETED)
+def test_fish_completes(program, line, wanted):
+    script = (
+        f"envoyassert completion fish | source\ncomplete -C {shlex.quote('envoyassert ' + line)}"
+    )
+    lines = run_shell(program, "fish", "--no-config", "-c", script).splitlines()
+    assert {one.split("\t")[0] for one in lines} == wanted
+
+
+# Outside a line that is being typed zsh has no completion; what the widget adds is taken down.
+ZSH = """\
+autoload -U compinit && compinit -D
+source <(envoyassert completion zsh)
+compadd() {{ print -l -- "${{(P)@[-1]}}"; }}
+_describe() {{ print -l -- "${{(@)${{(P)3}}%%:*}}"; }}
+words=(envoyassert {line})
+CURRENT=$#words
+$_comps[envoyassert]
+"""
+
+
+@needs("zsh")
+@pytest.mark.parametrize("line, wanted", COMPLETED)
+def test_zsh_completes(program, line, wanted):
+    words = line + "''" * line.endswith(" ")
+    out = run_shell(program, "zsh", "-f", "-c", ZSH.format(line=words))
+    assert set(out.split()) == wanted
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_script_of_a_shell_that_is_not_here_asks_the_program(shell, capsys, monkeypatch):
+    done = run_cli(capsys, "completion", shell)
+    assert f"_ENVOYASSERT_COMPLETE={shell}_complete" in done.out
+    monkeypatch.setenv("_ENVOYASSERT_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", "envoyassert rep")
+    monkeypatch.setenv("COMP_CWORD", "1" if shell == "zsh" else "rep")
+    assert "replay" in run_cli(capsys).out
+
+
+def test_completion_for_an_unknown_shell_names_those_there_are(capsys):
+    done = run_cli(capsys, "completion", "tcsh")
+    assert done.code == 4
+    assert "'bash', 'zsh', 'fish'" in done.err

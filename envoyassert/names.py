@@ -152,6 +152,8 @@ _ERRNO_NAMES = """\
     EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL
 """
 ERRNOS = {number: name for number, name in enumerate(_ERRNO_NAMES.split(), 1) if name != "-"}
+#: Second names of the same numbers, as errno(3) has them.
+ERRNO_ALIASES = {"EWOULDBLOCK": "EAGAIN", "EDEADLOCK": "EDEADLK", "ENOTSUP": "EOPNOTSUPP"}
 
 _EVENT_NAMES: dict[int, list[str]] = {}
 

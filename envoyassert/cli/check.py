@@ -6,6 +6,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
+from envoyassert.cli.linux import need_linux
 from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.load import load_scenario
@@ -54,6 +55,7 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
 
     A scenario that expects Envoy to exit is about a config that is refused: it is not asked.
     """
+    need_linux()
     from envoyassert.launch.choose import validate_config
     from envoyassert.report.refusal import refusal
     from envoyassert.runner import source_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from envoyassert.cli.linux import need_linux
 from envoyassert.report.table import count
 
 
@@ -17,6 +18,7 @@ def clean() -> None:
 
     Example: sudo envoyassert clean
     """
+    need_linux()
     from envoyassert.launch.sweep import sweep
 
     removed = sweep()

@@ -10,6 +10,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.configs import check_pair, expectations_of, plan_of_file
+from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import format_option, launcher_option
 from envoyassert.cli.plans import envoy_of
 from envoyassert.compare.comparison import Comparison, compare
@@ -109,6 +110,7 @@ def _plans(
 
 
 def _run_both(plans: tuple[RunPlan, RunPlan], launcher: Any) -> tuple[Trace, Trace]:
+    need_linux()
     from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe

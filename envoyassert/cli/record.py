@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import launcher_option, trace_output_option
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.judge.process import outcome_in_words
@@ -25,6 +26,7 @@ def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | 
 
     Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
     """
+    need_linux()
     from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe

@@ -11,6 +11,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
+from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import format_option, launchers_option
 from envoyassert.cli.plans import envoy_of
 
@@ -69,6 +70,7 @@ def run(
 
     Example: sudo envoyassert run scenarios/ --against 1.36.4 --envoy 1.40.0
     """
+    need_linux()
     import pytest
 
     named_values = {name: value for name, value in given.items() if value}

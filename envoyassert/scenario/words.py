@@ -7,7 +7,6 @@ for the wrong reason. So every such word is looked up before anything runs.
 from __future__ import annotations
 
 import difflib
-import errno
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,8 @@ from pydantic_core import PydanticCustomError
 from envoyassert.names import (
     EPOLL_EVENTS,
     EPOLL_OPS,
+    ERRNO_ALIASES,
+    ERRNOS,
     FAMILIES,
     FCNTL_DUPS,
     LEVEL_ALIASES,
@@ -198,12 +199,11 @@ def check_option(name: str) -> str:
 
 def check_errno(name: str) -> str:
     """Return the name of an error, or raise with the name that was meant."""
-    names = errno.errorcode.values()
+    names = ERRNOS.values()
     if name in names or re.fullmatch(r"E[0-9]+", name):
         return name
-    number = getattr(errno, name, None)
-    if isinstance(number, int):
-        raise fault(f"`{name}` is another name of {errno.errorcode[number]}", "write that one")
+    if name in ERRNO_ALIASES:
+        raise fault(f"`{name}` is another name of {ERRNO_ALIASES[name]}", "write that one")
     raise fault(
         f"`{name}` is not the name of an error",
         did_you_mean(name, names) or "write a name as errno(3) has it, such as EADDRINUSE",

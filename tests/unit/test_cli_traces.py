@@ -201,50 +201,6 @@ def test_reader_of_the_output_that_goes_away_is_no_error(origin):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-BLOCK = """
-import sys
-
-class Blocker:
-    names = ("bcc", "docker", "testcontainers", "requests", "fcntl", "resource", "_pytest",
-             "envoyassert.launch", "envoyassert.probe", "envoyassert.runner", "envoyassert.witness")
-
-    def find_spec(self, name, path=None, target=None):
-        if name in self.names:
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-from envoyassert.cli import main
-main(sys.argv[1:])
-"""
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["show", "{trace}"],
-        ["replay", "{trace}", "--scenario", str(ORIGIN)],
-        ["import", str(LOG), "-o", "{trace}.2", "--concurrency", "2"],
-        ["check", str(ORIGIN)],
-        ["schema"],
-        ["init", "new"],
-        ["schema", "--results"],
-        ["--help"],
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_command_for_any_system_imports_nothing_of_linux(origin, tmp_path, arguments):
-    filled = [word.format(trace=origin) for word in arguments]
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCK, *filled],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(TRACES.parents[1])},
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_main_without_arguments_uses_those_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["envoyassert", "--version"])
     with pytest.raises(SystemExit) as caught:

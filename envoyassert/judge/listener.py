@@ -98,8 +98,8 @@ def _with_nearest(target: Target, selector: Selector, word: str, finding: Findin
         closest = failed_binds(target.failed)
         evidence = finding.evidence or tuple(call.event for call in target.failed[:EVIDENCE_LIMIT])
         return replace(finding, closest=closest, evidence=evidence)
-    if target.sockets:
-        return finding
+    if target.sockets or not target.context.trace.end.outcome.running:
+        return finding  # an Envoy that ended had no time to bind anything else
     graph, listeners = target.context.graph, target.context.trace.header.listeners
     return replace(finding, closest=nearest_listener(selector, graph, listeners))
 

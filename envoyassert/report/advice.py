@@ -25,18 +25,22 @@ _ERRORS = {
 
 # Envoy's listener fields by the option that they set (source/common/network/
 # socket_option_factory.cc, and listener_impl.cc for when).
+_KEEPALIVE = "`tcp_keepalive` of the listener (Envoy 1.37 and newer)"
 _FIELDS = {
-    "SO_REUSEPORT": "enable_reuse_port: true (the default since Envoy 1.20)",
-    "IP_TRANSPARENT": "transparent: true",
-    "IPV6_TRANSPARENT": "transparent: true",
-    "IP_FREEBIND": "freebind: true",
-    "IPV6_FREEBIND": "freebind: true",
-    "TCP_FASTOPEN": "tcp_fast_open_queue_length",
-    "SO_KEEPALIVE": "tcp_keepalive (Envoy 1.37 and newer)",
-    "TCP_KEEPIDLE": "tcp_keepalive (Envoy 1.37 and newer)",
-    "TCP_KEEPINTVL": "tcp_keepalive (Envoy 1.37 and newer)",
-    "TCP_KEEPCNT": "tcp_keepalive (Envoy 1.37 and newer)",
+    "SO_REUSEPORT": "`enable_reuse_port: true` of the listener (the default since Envoy 1.20)",
+    "IP_TRANSPARENT": "`transparent: true` of the listener",
+    "IPV6_TRANSPARENT": "`transparent: true` of the listener",
+    "IP_FREEBIND": "`freebind: true` of the listener",
+    "IPV6_FREEBIND": "`freebind: true` of the listener",
+    "TCP_FASTOPEN": "`tcp_fast_open_queue_length` of the listener",
+    "SO_KEEPALIVE": _KEEPALIVE,
+    "TCP_KEEPIDLE": _KEEPALIVE,
+    "TCP_KEEPINTVL": _KEEPALIVE,
+    "TCP_KEEPCNT": _KEEPALIVE,
 }
+_ANY_OPTION = (
+    "an entry of the listener's `socket_options` ({level, name, int_value, state: STATE_PREBIND})"
+)
 
 _BACKLOG = (
     "listen() gets tcp_backlog_size of the listener, and without it -1, which Linux takes for "
@@ -65,17 +69,21 @@ _NOT_LIVE = (
     "Envoy still waits for something: a management server, a cluster, a secret (the end of its "
     "log tells the phase); if it only needs longer, raise `envoy.deadline`"
 )
+_ABSENT = (
+    "mend the listener's address in the config, or the `listener` that the scenario asks for; "
+    "`envoyassert show TRACE` lists what listened"
+)
 _ORDER = (
     "an order holds if every match of a step comes before every match of the next one; the calls "
-    "below are the first of the later step, and those of the earlier one that it overtook"
+    "below are the first of the later step, and those of the earlier one that came after it"
 )
 _LOST = (
     "run it again: what was lost cannot be judged, and no verdict is guessed; if it happens often, "
     "run fewer at once (-n), or with a lower concurrency"
 )
 _UNOBSERVED = (
-    "record it live (`envoyassert record`), which observes everything; or let the scenario take "
-    "for granted what this trace does not tell: `assume: [complete]`"
+    "record it live (`envoyassert record`), which observes everything; or put the `assume` named "
+    "above into the scenario: it takes for granted what this trace does not tell, and says so"
 )
 _CONTRADICTED = (
     "what was recorded and what the kernel showed do not fit together, so nothing is concluded "
@@ -129,8 +137,10 @@ def _of_atom(finding: Finding, outcome: Outcome) -> str:
     }
     if word == "in_order":
         return _ORDER if finding.evidence and not finding.closest else ""
-    # Nobody binds or listens where there is no socket: who ought to is not the question.
-    return "" if finding.closest else by_place.get(tuple(map(str, words)), "")
+    if finding.closest:
+        # Nobody binds or listens where there is no socket: who ought to is not the question.
+        return "" if finding.evidence else _ABSENT
+    return by_place.get(tuple(map(str, words)), "")
 
 
 def _of_process(finding: Finding, outcome: Outcome) -> str:
@@ -146,16 +156,8 @@ def _of_process(finding: Finding, outcome: Outcome) -> str:
 def _of_option(name: str, finding: Finding) -> str:
     if not finding.evidence and not finding.closest.startswith("set there"):
         return ""  # no socket at all
-    if finding.expected.endswith("on no socket"):
-        field = _FIELDS.get(name)
-        return f"the listener's {field} sets it" if field else "an entry of socket_options sets it"
-    if finding.closest:
-        field = _FIELDS.get(name)
-        generic = (
-            "an entry of the listener's socket_options sets it: {level, name, int_value, "
-            "state: STATE_PREBIND}"
-        )
-        return f"the listener's {field} sets it" if field else generic
+    if finding.expected.endswith("on no socket") or finding.closest:
+        return f"{_FIELDS.get(name, _ANY_OPTION)} sets it"
     return (
         "the `state` of an entry of socket_options says when: STATE_PREBIND before bind, "
         "STATE_BOUND after it, STATE_LISTENING after listen; its int_value says to what"

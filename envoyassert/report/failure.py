@@ -92,13 +92,14 @@ def failure_lines(
     lines = wrapped(first, hang="  ", max_lines=_PARAGRAPH)
     said = said_lines(outcome)
     # Where Envoy did not come up, what it said about that is what a reader wants first.
-    early = not outcome.running or outcome.live is False
+    # So is why a listener is not there.
+    early = not outcome.running or outcome.live is False or any(f.closest for f in told)
     if said and early:
         lines += ["", *said]
     hints: set[str] = set()
     for finding in told:
         lines += ["", *text.in_full(finding, hints)]
-    lines += text.in_short(brief)
+    lines += text.in_short(brief, {finding.reason for finding in told})
     lines += _other_statuses(verdict)
     if said and not early:
         lines += ["", *said]
@@ -113,17 +114,27 @@ def _in_full_and_in_short(
 ) -> tuple[list[Finding], list[Finding]]:
     """Part findings into those told in full and those told in short.
 
-    Of a listener that is not there one is told in full: the others would say the same.
+    Of a listener that is not there one is told in full, and of what is undecided for one reason:
+    the others would say the same.
     """
     full: list[Finding] = []
     short: list[Finding] = []
     for finding in findings:
-        known = {(told.subject, told.closest) for told in full if told.closest}
-        if everything or (len(full) < _IN_FULL and (finding.subject, finding.closest) not in known):
+        again = any(_says_the_same(finding, told) for told in full)
+        if everything or (len(full) < _IN_FULL and not again):
             full.append(finding)
         else:
             short.append(finding)
     return full, short
+
+
+def _says_the_same(finding: Finding, told: Finding) -> bool:
+    if finding.reason or told.reason:
+        return finding.reason == told.reason
+    if finding.subject != told.subject or about_process(finding):
+        return False
+    # Without a closest candidate or an event there is nothing to show but that nothing is there.
+    return finding.closest == told.closest and bool(finding.closest or not finding.evidence)
 
 
 @dataclass(frozen=True)
@@ -182,14 +193,18 @@ class _Text:
             lines.append(f"  … and more{where}")
         return lines
 
-    def in_short(self, findings: list[Finding]) -> list[str]:
+    def in_short(self, findings: list[Finding], reasons: set[str]) -> list[str]:
+        """Return findings in short; those undecided for one of `reasons` do not repeat it."""
         if not findings:
             return []
         lines = ["", "also:"]
         for finding in findings[:_IN_SHORT]:
             place = self.context.place(finding.path)
             where = f"{place}: " if place is not None else ""
-            lines += wrapped(f"{where}{sentence(finding)}", "  ", "    ", max_lines=_PARAGRAPH)
+            said = sentence(finding)
+            if finding.reason and finding.reason in reasons:
+                said = f"{about(finding)}: undecided for the same reason"
+            lines += wrapped(f"{where}{said}", "  ", "    ", max_lines=_PARAGRAPH)
         if len(findings) > _IN_SHORT:
             command = self.context.everything_command
             how = f"; all in full: {command}" if command else ""
@@ -220,7 +235,7 @@ def _run_line(trace: Trace) -> str:
     facts.append(count(len(trace.events), "event"))
     outcome = trace.end.outcome
     if not outcome.running:
-        facts.append(end_in_words(outcome))
+        facts.append(end_in_words(outcome).removeprefix("was "))
     return "run: " + ", ".join(facts)
 
 

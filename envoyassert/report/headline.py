@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
 from envoyassert.report.envoy_log import cause
@@ -11,6 +12,9 @@ from envoyassert.trace import Outcome
 #: Envoy's own words in a headline are cut off here; they stand in full below it.
 _CAUSE_WIDTH = 150
 _CAUSE_START = 50
+
+#: Expectations about the run as a whole: the atom says what they are about.
+_NO_LISTENER = (("process",), ("calls",), ("never",), ("no_others",))
 
 
 def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
@@ -58,9 +62,15 @@ def reason_line(verdict: Verdict, outcome: Outcome | None = None, place: Finder 
         return ""
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     before = setback(verdict, outcome)
+    first = findings[0]
+    if verdict.status is Status.INCONCLUSIVE:
+        return (f"{before}; " if before else "") + f"{about(first)}{more}: {_undecided(first)}"
     if before:
-        return f"{before}; not met: {about(findings[0])}{more}"
-    return sentence(findings[0]) + more
+        return f"{before}; not met: {about(first)}{more}"
+    # Which options a socket has instead is no news, where a listener is instead may be all.
+    absent = first.closest and first.path[2:3] != ("options",)
+    closest = f"; closest: {first.closest.partition(';')[0]}" if absent else ""
+    return sentence(first) + closest + more
 
 
 def setback(verdict: Verdict, outcome: Outcome | None) -> str:
@@ -100,7 +110,7 @@ def end_in_words(outcome: Outcome) -> str:
 
 def about(finding: Finding) -> str:
     """Return what a finding is about, with its atom: `port 15006 bound.times`."""
-    if finding.atom.split(".")[0] == finding.subject:
+    if finding.path[2:3] in _NO_LISTENER or finding.subject == "order":
         return finding.atom
     return f"{finding.subject} {finding.atom}".strip()
 
@@ -108,5 +118,9 @@ def about(finding: Finding) -> str:
 def sentence(finding: Finding) -> str:
     """Return a finding in one line: `port 15006 bound.times: expected …, seen …`."""
     if finding.status is Status.INCONCLUSIVE:
-        return f"{about(finding)}: {finding.reason or 'cannot be decided'}"
+        return f"{about(finding)}: {_undecided(finding)}"
     return f"{about(finding)}: expected {finding.expected}, seen {finding.seen}"
+
+
+def _undecided(finding: Finding) -> str:
+    return finding.reason or "cannot be decided"

@@ -66,6 +66,11 @@ def pytest_configure(config: pytest.Config) -> None:
         if report:
             index = ResultIndex(report, counter.tally)
             config.pluginmanager.register(index, "envoyassert_result_index")
+        if "GITHUB_ACTIONS" in os.environ or "GITHUB_STEP_SUMMARY" in os.environ:
+            from envoyassert.pytest_plugin.github import github_reporter
+
+            reporter = github_reporter(config, counter.tally, os.environ)
+            config.pluginmanager.register(reporter, "envoyassert_github")
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
 

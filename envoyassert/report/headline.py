@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
 from envoyassert.report.envoy_log import cause

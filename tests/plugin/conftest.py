@@ -83,7 +83,9 @@ expect:
 @pytest.fixture(autouse=True)
 def _a_desk(monkeypatch):
     """What the outer session is told must not reach the inner ones."""
-    for name in ("CI", "ENVOYASSERT_REQUIRE", "ENVOYASSERT_LAUNCHER", "ENVOYASSERT_ENVOY"):
+    github = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
+    own = ("ENVOYASSERT_REQUIRE", "ENVOYASSERT_LAUNCHER", "ENVOYASSERT_ENVOY")
+    for name in ("CI", *github, *own):
         monkeypatch.delenv(name, raising=False)
     # Only the plugins that matter here: the others take most of the time of a short session.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

@@ -1,0 +1,81 @@
+"""Failures as annotations of GitHub Actions, on the line of the YAML file that was not met.
+
+Source: GitHub Docs, "Workflow commands for GitHub Actions" (setting an error message), and
+`@actions/core`, which escapes in the way done here.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from dataclasses import dataclass
+
+_PLACE = re.compile(
+    r"^(?P<path>[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+): error: (?P<text>.*)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What is wrong at one place of a file.
+
+    Args:
+        path: the file, relative to the root of the repository.
+        line: 1-based.
+        title: a few words.
+        message: the text, of any number of lines.
+        column: 1-based, 0 if unknown.
+    """
+
+    path: str
+    line: int
+    title: str
+    message: str
+    column: int = 0
+
+
+def workflow_command(annotation: Annotation) -> str:
+    """Return the line of output from which GitHub makes an annotation."""
+    properties = {"file": annotation.path, "line": str(annotation.line)}
+    if annotation.column:
+        properties["col"] = str(annotation.column)
+    properties["title"] = annotation.title
+    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::error {told}::{_data(annotation.message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def problem_annotations(printed: str) -> list[Annotation]:
+    """Return the problems of a text as annotations: `file:line:column: error: what (what now)`.
+
+    Args:
+        printed: what is printed for a file that is no valid scenario.
+    """
+    problems = []
+    for found in _PLACE.finditer(printed):
+        line, column = int(found["line"]), int(found["column"])
+        if line:  # 0 is the file as a whole
+            problems.append(
+                Annotation(found["path"], line, "invalid scenario", found["text"], column)
+            )
+    return problems
+
+
+def in_repository(path: str, workspace: str) -> str:
+    """Return a path relative to the checkout, as annotations need it.
+
+    Args:
+        path: an absolute path, or one relative to the current directory.
+        workspace: the directory of the checkout, or "" if unknown.
+    """
+    if not workspace:
+        return path
+    relative = os.path.relpath(path, workspace)
+    return path if relative.startswith(os.pardir) else relative

@@ -1,0 +1,66 @@
+from envoyassert.report.annotation import (
+    Annotation,
+    in_repository,
+    problem_annotations,
+    workflow_command,
+)
+from envoyassert.report.job_summary import Mishap, job_summary
+
+
+def test_workflow_command_is_one_line_and_escapes_what_would_end_a_part():
+    annotation = Annotation("a,b:c.yaml", 3, "FAIL 100%", "one: 50%\ntwo, three", 7)
+    assert workflow_command(annotation) == (
+        "::error file=a%2Cb%3Ac.yaml,line=3,col=7,title=FAIL 100%25::one: 50%25%0Atwo, three"
+    )
+
+
+def test_problems_of_a_file_have_their_own_places():
+    text = "a/b.yaml:2:1: error: `x` is not a key (did you mean `y`?)\nb.yaml: error: empty"
+    (found,) = problem_annotations(text)
+    assert (found.path, found.line, found.column) == ("a/b.yaml", 2, 1)
+    assert found.message == "`x` is not a key (did you mean `y`?)"
+
+
+def test_path_is_relative_to_the_checkout_only_if_it_is_in_it():
+    assert in_repository("/work/repo/a/b.yaml", "/work/repo") == "a/b.yaml"
+    assert in_repository("/elsewhere/b.yaml", "/work/repo") == "/elsewhere/b.yaml"
+    assert in_repository("/work/repo/b.yaml", "") == "/work/repo/b.yaml"
+
+
+def a_mishap(**kwargs) -> Mishap:
+    fields = {"status": "FAIL", "run": "udp[n=2]", "place": "udp.yaml:3", "reason": "why"}
+    return Mishap(**{**fields, "text": "FAIL udp", **kwargs})
+
+
+def test_summary_escapes_markdown_in_cells_and_not_in_texts():
+    text = job_summary(["1 run executed"], [a_mishap(reason="a|b <c> *d*\ne", text="a|b\n```\nc")])
+    assert text == (
+        "## envoyassert: 1 run executed\n"
+        "\n"
+        "| verdict | run | where | why |\n"
+        "|---|---|---|---|\n"
+        "| ❌ FAIL | udp\\[n=2\\] | udp.yaml:3 | a\\|b &lt;c&gt; \\*d\\* e |\n"
+        "\n"
+        "<details><summary>FAIL udp[n=2]</summary>\n"
+        "\n"
+        "````text\n"
+        "a|b\n"
+        "```\n"
+        "c\n"
+        "````\n"
+        "\n"
+        "</details>\n"
+    )
+
+
+def test_summary_too_large_for_github_says_what_it_leaves_out():
+    text = job_summary(["9 runs"], [a_mishap(text="é" * 300)] * 9, max_bytes=3000)
+    assert len(text.encode()) <= 3000
+    shown = text.count("<details>")
+    assert 0 < shown < 9
+    assert text.endswith(f"… and the texts of {9 - shown} more, which the log has\n")
+
+
+def test_summary_without_failures_is_the_count_and_what_was_skipped():
+    text = job_summary(["1 run executed: 1 passed", "  2 skipped: no Docker"], [])
+    assert text == "## envoyassert: 1 run executed: 1 passed\n\n- 2 skipped: no Docker\n"

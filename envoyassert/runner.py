@@ -214,7 +214,8 @@ class LiveRun:
             misses=snapshot.misses,
             drained=snapshot.drained,
             marked=snapshot.marked,
-            outcome=outcome,
+            # What Envoy said since it became ready explains as well.
+            outcome=dataclasses.replace(outcome, log_tail=tail(self._envoy.log())),
         )
         return Trace(header, snapshot.events, end, witness)
 

@@ -14,6 +14,7 @@ what it made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Lines of Envoy's log that an outcome carries.
+#: Lines of Envoy's log that an outcome carries: the last ones, and the first complaints.
 LOG_TAIL_LINES = 40
+LOG_COMPLAINTS = 10
+_COMPLAINT = re.compile(r"[\[\t](?:critical|error)[\]\t]|[\[\t]warning[\]\t].*(?:reject|fail)")
 #: How long Envoy may take to end after SIGTERM before it is killed.
 STOP_DEADLINE_S = 5.0
 #: How long `envoy --mode validate` may take.
@@ -159,5 +162,10 @@ class Launcher(Protocol):
 
 
 def tail(log: str) -> tuple[str, ...]:
-    """Return the last lines of a log."""
-    return tuple(log.splitlines()[-LOG_TAIL_LINES:])
+    """Return the last lines of a log, after the first complaints among those before them.
+
+    Why Envoy gave up may stand far from its end: above a backtrace, or in a talkative log.
+    """
+    lines = log.splitlines()
+    complaints = [line for line in lines[:-LOG_TAIL_LINES] if _COMPLAINT.search(line)]
+    return (*complaints[:LOG_COMPLAINTS], *lines[-LOG_TAIL_LINES:])

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from envoyassert.launch.admin import AdminUnreachableError
-from envoyassert.launch.base import Exit
+from envoyassert.launch.base import Exit, tail
 from envoyassert.launch.readiness import wait_ready
 
 STARTED = (200, "listener_manager.workers_started: 1\n")
@@ -55,6 +55,15 @@ def test_wait_until_live_and_workers_started():
     assert envoy.asked == ["/ready", "/ready", "/ready", "/stats", "/ready", "/stats"]
     assert outcome.log_tail[-1] == "line 99"
     assert len(outcome.log_tail) == 40
+
+
+def test_tail_of_a_long_log_keeps_what_envoy_complained_of_first():
+    crash = "[2026-01-01 00:00:00.000][7][critical][backtrace] [b.h:1] Caught Segmentation fault"
+    advice = "[2026-01-01 00:00:00.000][7][warning][main] [s.cc:1] There is no configured limit"
+    kept = tail("\n".join(["start", advice, crash, *(f"frame {n}" for n in range(100))]))
+    assert kept[0] == crash
+    assert kept[1:] == tuple(f"frame {n}" for n in range(60, 100))
+    assert len(tail("\n".join([crash] * 100))) == 50
 
 
 def test_wait_live_without_workers_started_is_not_ready():

@@ -62,9 +62,13 @@ def test_another_capability_being_required_leaves_the_skip(write_scenario, fake_
 
 
 @pytest.mark.parametrize(
-    ("fake", "envoy"), [("no_envoy", "9.9.9"), ("no_envoy", "foo:bar"), ("no_docker", "foo:bar")]
+    ("fake", "envoy", "how"),
+    [
+        ("no_envoy", "9.9.9", "option"),
+        ("no_envoy", "9.9.9", "environment"),
+        ("no_docker", "foo:bar", "option"),
+    ],
 )
-@pytest.mark.parametrize("how", ["option", "environment"])
 def test_envoy_that_was_named_explicitly_and_cannot_be_had_is_an_error(
     write_scenario, fake_envoy, monkeypatch, fake, envoy, how
 ):

@@ -85,8 +85,6 @@ def test_unknown_value_of_an_option_is_code_4(write_scenario, run):
     ("option", "message"),
     [
         (("--launcher", "podman"), "--launcher: `podman` is not one of auto, docker, process"),
-        (("--pull", "maybe"), "--pull: `maybe` is not one of never, missing, always"),
-        (("--require", "bpf,root"), "--require: `root` is not one of bpf, docker, envoy"),
         (("--envoy", "1.40"), "--envoy: `1.40` is neither an Envoy version, an image nor*"),
     ],
 )

@@ -1,5 +1,7 @@
 """Green means proven: nothing that other plugins and marks do makes a PASS of an open question."""
 
+import json
+
 import pytest
 
 RERUNS = ("-p", "pytest_rerunfailures", "--reruns=2")
@@ -66,8 +68,14 @@ def test_reruns_of_a_fail_are_the_users_choice_and_told(write_scenario, fake_env
     )
 
 
-@pytest.mark.parametrize("mark", ['xfail(reason="known", strict=True)', 'xfail(reason="known")'])
-@pytest.mark.parametrize("more", [(), RERUNS], ids=["", "reruns"])
+@pytest.mark.parametrize(
+    ("mark", "more"),
+    [
+        ('xfail(reason="known", strict=True)', ()),
+        ('xfail(reason="known", strict=True)', RERUNS),
+        ('xfail(reason="known")', RERUNS),
+    ],
+)
 def test_xfail_never_swallows_an_inconclusive_run(write_scenario, fake_envoy, mark, more):
     write_scenario(fake="lossy>reuse_port")
     fake_envoy.makepyfile(later=MARK_ALL.format(mark=mark))
@@ -77,22 +85,44 @@ def test_xfail_never_swallows_an_inconclusive_run(write_scenario, fake_envoy, ma
     result.stdout.fnmatch_lines([OPEN, "1 run executed: 1 inconclusive (*"])
 
 
-@pytest.mark.parametrize(
-    ("fake", "mark", "line", "code"),
-    [
-        ("reuse_port", "xfail(strict=True)", "1 run executed: 1 xfailed (*", 0),
-        ("shared", "xfail(strict=True)", "1 run executed: 1 failed (*", 1),
-        ("shared", "xfail(reason='?')", "1 run executed: 1 passed (*", 0),
-        ("shared", "xfail(run=False, reason='?')", "no runs executed: 1 skipped", 0),
-        ("shared", "skip(reason='later')", "no runs executed: 1 skipped", 0),
-    ],
-)
-def test_count_says_what_a_mark_made_of_a_run(write_scenario, fake_envoy, fake, mark, line, code):
-    write_scenario(fake=fake)
-    fake_envoy.makepyfile(later=MARK_ALL.format(mark=mark))
-    result = fake_envoy.runpytest_subprocess("-p", "later")
-    assert result.ret == code
-    result.stdout.fnmatch_lines([line])
+def test_count_says_what_a_mark_made_of_a_run(write_scenario, fake_envoy):
+    write_scenario(name="a", fake="reuse_port")
+    for name in "bcde":
+        write_scenario(name=name)
+    fake_envoy.makepyfile(
+        later="""
+        import pytest
+
+        MARKS = {
+            "a": pytest.mark.xfail(strict=True),
+            "b": pytest.mark.xfail(strict=True),
+            "c": pytest.mark.xfail(reason="by and by"),
+            "d": pytest.mark.xfail(run=False, reason="hangs"),
+            "e": pytest.mark.skip(reason="later"),
+        }
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.add_marker(MARKS[item.name])
+        """
+    )
+    result = fake_envoy.runpytest_subprocess("-p", "later", "--envoyassert-report=out")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "3 runs executed: 1 passed, 1 failed, 1 xfailed, 2 skipped (*",
+            "  1 skipped: xfail: [[]NOTRUN[]] hangs",
+            "  1 skipped: later",
+        ]
+    )
+    index = json.loads((fake_envoy.path / "out/index.json").read_bytes())
+    assert {run["run"]: (run["outcome"], run["attempts"]) for run in index["runs"]} == {
+        "a": ("xfailed", ["FAIL"]),
+        "b": ("failed", ["PASS"]),
+        "c": ("passed", ["PASS"]),
+        "d": ("skipped", []),
+        "e": ("skipped", []),
+    }
 
 
 @pytest.mark.parametrize("arguments", [(), XDIST], ids=["one process", "xdist"])
@@ -126,13 +156,15 @@ def test_traces_of_both_attempts_are_kept_where_they_did_not_pass(write_scenario
     assert kept == ["envoy.2.log", "envoy.log", "trace.2.ndjson", "trace.ndjson"]
 
 
-@pytest.mark.parametrize("then", ["no_docker", "no_bpf", "unmet", "crash"])
-def test_run_that_cannot_be_repeated_stays_inconclusive(write_scenario, fake_envoy, then):
-    write_scenario(fake=f"lossy>{then}")
+def test_run_that_cannot_be_repeated_stays_inconclusive(write_scenario, fake_envoy):
+    for then in ("no_docker", "no_bpf", "unmet", "crash"):
+        write_scenario(name=then, fake=f"lossy>{then}")
     result = fake_envoy.runpytest_subprocess("--envoyassert-rerun-inconclusive=1")
     assert result.ret == 1
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([OPEN, "could not be repeated: *", "1 run executed: 1 inconclus*"])
+    result.assert_outcomes(errors=4)
+    result.stdout.fnmatch_lines(["4 runs executed: 4 inconclusive (*"])
+    told = [line for line in result.outlines if line.startswith("could not be repeated: ")]
+    assert len(told) == 4
 
 
 @pytest.mark.parametrize("arguments", [(), XDIST], ids=["one process", "xdist"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ from envoyassert.trace_file import read_trace
     help="Judge the new one by this scenario, or by a file with only `expect`.",
 )
 @click.option("--run", "wanted", default="", help="Which run of a scenario (concurrency=2).")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(0, 1024),
+    help="Number of workers of both; default: as a scenario says, else 2.",
+)
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run both on this Envoy.")
 @format_option()
@@ -54,6 +60,7 @@ def plan(
     traces: bool,
     expect: str | None,
     wanted: str,
+    concurrency: int | None,
     launcher: Any,
     envoy: str | None,
     output: str,
@@ -74,7 +81,7 @@ def plan(
     if traces:
         before, after = (read_trace(_existing(file)) for file in files)
     else:
-        before, after = _run_both(_plans(files, changes, wanted, envoy), launcher)
+        before, after = _run_both(_plans(files, changes, wanted, concurrency, envoy), launcher)
     names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
     judgement = _Judgement(after, expect)
     comparison = compare(
@@ -96,10 +103,16 @@ def _existing(file: str) -> str:
 
 
 def _plans(
-    files: tuple[str, ...], changes: tuple[str, ...], wanted: str, envoy: str | None
+    files: tuple[str, ...],
+    changes: tuple[str, ...],
+    wanted: str,
+    concurrency: int | None,
+    envoy: str | None,
 ) -> tuple[RunPlan, RunPlan]:
     envoys = [envoy_of(envoy)] if envoy else []
     plans = [plan_of_file(Path(_existing(file)), envoys, wanted) for file in files]
+    if concurrency is not None:
+        plans = [replace(plan, concurrency=concurrency) for plan in plans]
     new = plans[-1]
     try:
         for change in changes:

@@ -20,7 +20,7 @@ def test_plan_of_switching_reuse_port_off_runs_both_and_judges_the_new_one(tmp_p
     wish = tmp_path / "wish.yaml"
     wish.write_text("expect: [{listener: {name: l10000}, listened: {by: workers, via: dup}}]\n")
     command = [sys.executable, "-m", "envoyassert", "plan", str(config), "--envoy", VERSION]
-    command += ["--launcher", "process", "--set", "enable_reuse_port=false"]
+    command += ["--launcher", "process", "--concurrency", "3", "--set", "enable_reuse_port=false"]
     command += ["--expect", str(wish), "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -32,10 +32,12 @@ def test_plan_of_switching_reuse_port_off_runs_both_and_judges_the_new_one(tmp_p
         "before": [
             "socket 1 --- descriptor --- worker_0",
             "socket 2 --- descriptor --- worker_1",
+            "socket 3 --- descriptor --- worker_2",
         ],
         "after": [
             "socket 1 -+- descriptor       --- worker_0",
-            "          '- descriptor (dup) --- worker_1",
+            "          +- descriptor (dup) --- worker_1",
+            "          '- descriptor (dup) --- worker_2",
         ],
     }
     assert {one["subject"] for one in data["differences"]} == {listener["listener"]}

@@ -62,6 +62,7 @@ def test_plan_of_a_reuse_port_change_shows_table_and_picture_of_each_listener(cl
     assert done.out.endswith(INBOUND)
     assert done.out.count(" *  reach the workers by  dup            reuse_port") == 4
     assert done.out.count("an accept queue per worker: ") == 4
+    assert "one accept queue" not in done.out
     assert "  reach the workers by  its one descriptor  its one descriptor" in done.out  # admin
 
 

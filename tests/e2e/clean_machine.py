@@ -48,6 +48,10 @@ if [ ! -e "$root$PYTHON" ]; then
     mkdir -p "$root$PYTHON_PREFIX"
     mount --bind "$PYTHON_PREFIX" "$root$PYTHON_PREFIX"
 fi
+if [ -S "$ENGINE" ]; then
+    touch "$root/run/docker.sock"
+    mount --bind "$ENGINE" "$root/run/docker.sock"
+fi
 ip link set lo up
 
 rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
@@ -127,12 +131,13 @@ class CleanMachine:
 
 
 @contextlib.contextmanager
-def clean_machine(place: Path, mirror: Path) -> Iterator[CleanMachine]:
+def clean_machine(place: Path, mirror: Path, engine: str = "") -> Iterator[CleanMachine]:
     """Start a clean machine for the length of a `with` block.
 
     Args:
         place: an empty directory, to mount it on.
         mirror: what it sees at `/mirror`.
+        engine: the socket of a Docker engine that it is given if it is there.
     """
     python = Path(sys.executable).resolve()
     hidden = {"/root", "/home", str(ROOT), str(Path(sys.prefix).resolve().parent)}
@@ -140,6 +145,7 @@ def clean_machine(place: Path, mirror: Path) -> Iterator[CleanMachine]:
         "PATH": os.environ["PATH"],
         "PLACE": str(place),
         "MIRROR": str(mirror),
+        "ENGINE": engine,
         "PYTHON": str(python),
         "PYTHON_PREFIX": sys.base_prefix,
         "HIDDEN": " ".join(sorted(path for path in hidden if not path.startswith("/tmp/"))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from envoyassert.launch.engine import SOCKET, connect
+from envoyassert.launch.image import ensure_image
 from tests.e2e.ci_steps import Step, github_steps, gitlab_steps
 from tests.e2e.clean_machine import HOME, CleanMachine, clean_machine
 from tests.e2e.launching import VERSION
@@ -150,17 +153,6 @@ def test_wheel_and_init_in_an_empty_environment_and_their_github_workflow(machin
     machine.must("test -s .envoyassert/junit.xml && rm -r .envoyassert", directory=REPOSITORY)
 
 
-def test_gitlab_job_that_init_writes_passes_and_leaves_no_files_of_root(machine):
-    machine.must(f"cp -r /mirror/gitlab {REPOSITORY}")
-    (job,) = parsed(machine, ".gitlab/envoyassert.gitlab-ci.yml").values()
-    project = {"CI": "true", "CI_PROJECT_DIR": REPOSITORY, **OFFLINE}
-    codes, told = execute(machine, gitlab_steps(job, project))
-    assert codes == {"script": 0, "after_script": 0}, told
-    assert "1 run executed: 1 passed" in told
-    assert foreign_files(machine) == ""
-    machine.must("test -s .envoyassert/junit.xml", directory=REPOSITORY)
-
-
 def test_composite_action_runs_the_shipped_scenarios_from_its_own_source(machine):
     machine.must(
         f"cp -r /mirror/checkout action && mkdir -p {REPOSITORY} temp && touch summary.md\n"
@@ -179,3 +171,54 @@ def test_composite_action_runs_the_shipped_scenarios_from_its_own_source(machine
     assert " passed (2 scenarios, " in told
     assert foreign_files(machine) == ""
     machine.must("test ! -e injected && test ! -e ../injected", directory=REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def after_gitlab(tmp_path_factory, mirror) -> Iterator[tuple[CleanMachine, dict[str, int], str]]:
+    """A machine on which the job has run that init writes for GitLab; its codes and its output."""
+    with clean_machine(tmp_path_factory.mktemp("machine"), mirror, SOCKET) as machine:
+        machine.must(f"cp -r /mirror/gitlab {REPOSITORY}")
+        (job,) = parsed(machine, ".gitlab/envoyassert.gitlab-ci.yml").values()
+        project = {"CI": "true", "CI_PROJECT_DIR": REPOSITORY, **OFFLINE}
+        yield machine, *execute(machine, gitlab_steps(job, project))
+
+
+def test_gitlab_job_that_init_writes_passes_and_leaves_no_files_of_root(after_gitlab):
+    machine, codes, told = after_gitlab
+    assert codes == {"script": 0, "after_script": 0}, told
+    assert "1 run executed: 1 passed" in told
+    assert foreign_files(machine) == ""
+    machine.must("test -s .envoyassert/junit.xml", directory=REPOSITORY)
+
+
+# Commands of the documentation, each block as it stands there; on the machine of the GitLab job, so
+# that not everything is installed again.
+
+
+def blocks() -> list[str]:
+    page = (ROOT / "docs/ci.md").read_text().replace("1.40.0", VERSION)
+    return re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+
+
+def do(machine: CleanMachine, script: str, **environment: str) -> str:
+    return machine.must(script, directory=REPOSITORY, environment=environment)
+
+
+def test_documented_commands_collect_what_is_needed_without_a_network(after_gitlab):
+    machine, _, _ = after_gitlab
+    whole, collect, offline, _ = blocks()
+    # The first block expects a network: pip and apt find their mirrors, Envoy is there already.
+    do(machine, "sudo mkdir -p /root/.cache && sudo cp -r .cache/envoyassert /root/.cache")
+    assert "1 run executed: 1 passed" in do(machine, whole, **OFFLINE)
+    do(machine, collect, **OFFLINE)
+    do(machine, "sudo rm -r /root/.cache .venv")
+    assert "1 run executed: 1 passed" in do(machine, offline)
+
+
+@pytest.mark.docker
+def test_documented_commands_run_an_image_from_an_archive_in_the_machines_engine(after_gitlab):
+    machine, _, _ = after_gitlab
+    with connect() as client:
+        image = ensure_image(client, VERSION).name
+    do(machine, f"sudo docker save {image} --output envoy.tar && sudo rm -rf .cache /root/.cache")
+    assert "1 run executed: 1 passed" in do(machine, blocks()[-1])

@@ -31,7 +31,7 @@ environment=(
 )
 while IFS= read -r name; do
     case "$name" in
-        CI | GITHUB_ACTIONS | NO_COLOR | FORCE_COLOR | TERM | \
+        CI | GITHUB_ACTIONS | GITHUB_STEP_SUMMARY | GITHUB_WORKSPACE | NO_COLOR | FORCE_COLOR | TERM | \
             BCC_KERNEL_SOURCE | DEBIAN_FRONTEND | NEEDRESTART_SUSPEND | \
             ENVOYASSERT_* | DOCKER_* | TESTCONTAINERS_* | PIP_* | \
             http_proxy | https_proxy | no_proxy | HTTP_PROXY | HTTPS_PROXY | NO_PROXY)

@@ -148,7 +148,9 @@ def test_wheel_and_init_in_an_empty_environment_and_their_github_workflow(machin
     start = next(number for number, step in enumerate(steps) if step.name == "Run the scenarios")
     codes, told = execute(machine, steps[start:])
     assert codes == {"Run the scenarios": 1, "Hand root's files back": 0}, told
+    assert f"::error file={SCENARIO},line=" in told
     assert "expected bound exactly 2 times, seen bound 1 time" in told
+    machine.must("grep -q first summary.md")
     assert foreign_files(machine) == ""
     machine.must("test -s .envoyassert/junit.xml && rm -r .envoyassert", directory=REPOSITORY)
 
@@ -171,6 +173,7 @@ def test_composite_action_runs_the_shipped_scenarios_from_its_own_source(machine
     assert " passed (2 scenarios, " in told
     assert foreign_files(machine) == ""
     machine.must("test ! -e injected && test ! -e ../injected", directory=REPOSITORY)
+    machine.must("test -s summary.md")
 
 
 @pytest.fixture(scope="module")

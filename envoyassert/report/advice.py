@@ -69,6 +69,10 @@ _NOT_LIVE = (
     "Envoy still waits for something: a management server, a cluster, a secret (the end of its "
     "log tells the phase); if it only needs longer, raise `envoy.deadline`"
 )
+_LATE = (
+    "it did become live: `envoyassert show TRACE` tells what took how long; on a busy machine "
+    "everything takes longer"
+)
 _ABSENT = (
     "mend the listener's address in the config, or the `listener` that the scenario asks for; "
     "`envoyassert show TRACE` lists what listened"
@@ -149,8 +153,9 @@ def _of_process(finding: Finding, outcome: Outcome) -> str:
     if outcome.signal is not None:
         name = signal_text(outcome.signal)
         return _KILLED if name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") else _CRASHED
-    late = outcome.live is False or finding.path[-1] == "within"
-    return _NOT_LIVE if outcome.running and late else ""
+    if outcome.live:
+        return _LATE if finding.path[-1] == "within" else ""
+    return _NOT_LIVE if outcome.running and outcome.live is False else ""
 
 
 def _of_option(name: str, finding: Finding) -> str:

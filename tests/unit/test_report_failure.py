@@ -150,6 +150,41 @@ def test_end_that_the_scenario_asked_for_is_no_cause():
     assert "before that" not in text
 
 
+def test_envoy_that_was_not_live_is_said_before_what_it_had_not_done():
+    late = a_trace(live=False, deadline_s=5)
+    text = text_of(a_verdict(a_finding()), late)
+    assert text.startswith("FAIL: Envoy was not live after 5 s; not met: port 15006 bound.times\n")
+    asked = a_finding(Status.PASS, **{**ENDED, "atom": ("process", "live")})
+    assert text_of(a_verdict(asked, a_finding()), late).startswith("FAIL: port 15006 bound.times: ")
+
+
+def test_headline_of_an_end_with_a_long_reason_leaves_out_its_middle():
+    reason = f"cannot start {'because of ' * 30}no such field"
+    outcome = Outcome(exit_code=1, log_tail=(reason,))
+    line = headline(a_verdict(a_finding()), "x", outcome)
+    assert line.startswith("FAIL x: Envoy ended with status 1: cannot start because of")
+    assert " … " in line
+    assert line.endswith("no such field; not met: port 15006 bound.times")
+    assert len(line) < 250
+
+
+def test_headline_names_what_comes_closest_to_what_is_not_there():
+    verdict = a_verdict(a_finding(closest="TCP 0.0.0.0:80: port 80, not 15006; bound by main"))
+    assert headline(verdict).endswith(
+        "seen bound 2 times; closest: TCP 0.0.0.0:80: port 80, not 15006"
+    )
+
+
+def test_findings_undecided_for_one_reason_tell_it_once():
+    undecided = [
+        a_finding(Status.INCONCLUSIVE, atom=("bound", atom), reason="3 events lost")
+        for atom in ("times", "by")
+    ]
+    text = text_of(a_verdict(*undecided, certificate=TORN))
+    assert text.startswith("INCONCLUSIVE: port 15006 bound.times (and 1 more): 3 events lost\n")
+    assert "  port 15006 bound.by: undecided for the same reason" in text
+
+
 def test_findings_come_in_the_order_of_the_file():
     lines = {"times": 9, "by": 7}
     first, second = a_finding(), a_finding(atom=("bound", "by"), expected="by main", seen="other")

@@ -1,0 +1,83 @@
+"""What a reader is told to do."""
+
+import pytest
+
+from envoyassert.events import Event
+from envoyassert.judge.verdict import Certificate, Check, Finding, Status, Verdict
+from envoyassert.report.advice import advice
+from envoyassert.trace import Outcome
+
+UP = Outcome(live=True, live_after_s=1)
+
+
+def told(*atom, outcome=UP, checks=(), status=Status.FAIL, **fields):
+    finding = Finding(status, ("expect", 0, *atom), "port 80", "x", "y", **fields)
+    return advice(finding, Verdict(status, (finding,), Certificate(checks)), outcome)
+
+
+def a_bind(errno: int) -> Event:
+    return Event(1, 1, 1, "bind", -errno, {"fd": 3, "address": None})
+
+
+def test_hint_of_the_finding_comes_before_anything_general():
+    assert told("backlog", hint="do this") == "do this"
+
+
+@pytest.mark.parametrize(
+    "errno, words",
+    [(98, "SO_REUSEPORT"), (99, "freebind"), (13, "CAP_NET_BIND_SERVICE"), (1, "CAP_NET_ADMIN")],
+)
+def test_failed_call_is_explained_by_its_error(errno, words):
+    assert words in told("bound", "times", evidence=(a_bind(errno),))
+
+
+@pytest.mark.parametrize(
+    "outcome, words",
+    [
+        (Outcome(exit_code=1), "gave up by itself"),
+        (Outcome(signal=11), "crashed"),
+        (Outcome(signal=9), "dmesg"),
+        (Outcome(live=False), "envoy.deadline"),
+    ],
+)
+def test_process_is_explained_by_how_it_fared(outcome, words):
+    assert words in told("process", "live", outcome=outcome)
+
+
+def test_envoy_that_became_live_too_late_does_not_wait_for_anything():
+    assert "did become live" in told("process", "within")
+    assert told("process", "exits") == ""
+
+
+@pytest.mark.parametrize(
+    "atom, words",
+    [
+        (("bound", "by"), "1.19"),
+        (("listen_by",), "before the workers start"),
+        (("backlog",), "tcp_backlog_size"),
+        (("options", "IP_TRANSPARENT"), "`transparent: true`"),
+        (("options", "SO_MARK"), "`socket_options`"),
+    ],
+)
+def test_atom_is_explained_by_what_brings_it_about(atom, words):
+    closest = "set there: SO_REUSEADDR = 1" if atom[0] == "options" else ""
+    assert words in told(*atom, closest=closest)
+
+
+def test_listener_that_is_not_there_is_explained_as_that_alone():
+    assert "selector" not in told("bound", "by", closest="TCP 1.2.3.4:80: port 80, not 81")
+    assert "`listener`" in told("bound", "by", closest="TCP 1.2.3.4:80: port 80, not 81")
+
+
+@pytest.mark.parametrize(
+    "check, words",
+    [
+        ("received", "run it again"),
+        ("every channel", "`assume`"),
+        ("consistent", "report it with the trace"),
+    ],
+)
+def test_undecided_is_explained_by_the_check_that_failed(check, words):
+    checks = (Check(check, False, "the reason"),)
+    assert words in told("via", checks=checks, status=Status.INCONCLUSIVE, reason="the reason")
+    assert told("via", checks=checks, status=Status.INCONCLUSIVE, reason="another") == ""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,20 @@ def test_replay_without_assumptions_is_inconclusive_with_code_10(cli, origin, tm
     assert done.code == 10
     assert done.out.startswith("INCONCLUSIVE origin: port 15001 bound.times (and ")
     assert "): losses would not have been noticed" in done.out
+
+
+def test_command_that_a_long_failure_names_tells_every_finding_in_full(cli, origin, tmp_path):
+    scenario = tmp_path / "origin.yaml"
+    scenario.write_text(WITHOUT_ASSUMPTIONS)
+    short = cli("replay", origin, "--scenario", scenario)
+    (told,) = (line for line in short.out.splitlines() if "all in full: " in line)
+    words = shlex.split(told.partition("all in full: ")[2])
+    assert words[0] == "envoyassert"
+    whole = cli(*words[1:])
+    asked = json.loads(cli("replay", origin, "--scenario", scenario, "--format", "json").out)
+    assert whole.code == short.code
+    assert whole.out.count("  expected  ") == len(asked["findings"])
+    assert short.out.count("  expected  ") < len(asked["findings"])
 
 
 def test_replay_of_an_expectation_not_met_fails_with_place_and_code_1(cli, origin, tmp_path):

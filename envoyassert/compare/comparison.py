@@ -6,7 +6,7 @@ whole, and `unknown` otherwise: a hole in a trace can hide a difference, or make
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from envoyassert.compare import profile as p
@@ -194,7 +194,7 @@ class _Comparer:
             self._after,
             pairs,
             tuple(found),
-            tuple(self._times(tolerance_ms)),
+            tuple(shifts(self._before.times, self._after.times, tolerance_ms)),
             tuple(self._growing),
             tuple(_NOT_TOLD[channel] for channel in _NOT_TOLD if channel in self._unobserved),
             frozenset(self._dropped),
@@ -292,17 +292,25 @@ class _Comparer:
         sides = ("none", text) if appeared else (text, "none")
         return Difference(title, "listener", *sides, words, sure)
 
-    def _times(self, tolerance_ms: float) -> Iterator[TimeDifference]:
-        """Yield milestones that came at other times, but none that an earlier one explains."""
-        shift_ms = 0.0
-        for milestone, before_ms in self._before.times.items():
-            after_ms = self._after.times.get(milestone)
-            if after_ms is None:
-                continue
-            change_ms = after_ms - before_ms
-            if min(abs(change_ms), abs(change_ms - shift_ms)) > tolerance_ms:
-                shift_ms = change_ms
-                yield TimeDifference(milestone, before_ms, after_ms)
+
+def shifts(
+    before: Mapping[str, float], after: Mapping[str, float], tolerance_ms: float
+) -> Iterator[TimeDifference]:
+    """Yield milestones that came at other times, but none that an earlier one explains.
+
+    Args:
+        before: times of the old run by milestone, in milliseconds.
+        after: those of the new run.
+        tolerance_ms: changes up to this are not told, in milliseconds.
+    """
+    shift_ms = 0.0
+    for milestone in p.MILESTONES:
+        if milestone not in before or milestone not in after:
+            continue
+        change_ms = after[milestone] - before[milestone]
+        if min(abs(change_ms), abs(change_ms - shift_ms)) > tolerance_ms:
+            shift_ms = change_ms
+            yield TimeDifference(milestone, before[milestone], after[milestone])
 
 
 def _is_certain(listener: Listener) -> bool:

@@ -35,6 +35,11 @@ OPTION = "option "
 #: Aspects of a run.
 OUTCOME, WORKERS, PROCESSES = "outcome", "workers", "processes"
 
+#: Moments of a start-up, in the order in which they come.
+FIRST_BIND, FIRST_LISTEN = "first bind", "first listen"
+FIRST_SERVED, LAST_SERVED, LIVE = "first served", "last served", "live"
+MILESTONES = (FIRST_BIND, FIRST_LISTEN, FIRST_SERVED, LAST_SERVED, LIVE)
+
 _DUPS = ("dup", "dup2", "dup3", "fcntl")
 _PHASES = {"before_bind": "before bind", "bound": "after bind", "listening": "after listen"}
 # These carry an address in the process: struct sock_fprog has a pointer.
@@ -310,15 +315,15 @@ def _times(profile: Profile) -> dict[str, float]:
     serves = [r.since_ns for socket in sockets for r in socket.live_registrations()]
     found: dict[str, float] = {}
     for name, times, pick in (
-        ("first bind", binds, min),
-        ("first listen", listens, min),
-        ("first served", serves, min),
-        ("last served", serves, max),
+        (FIRST_BIND, binds, min),
+        (FIRST_LISTEN, listens, min),
+        (FIRST_SERVED, serves, min),
+        (LAST_SERVED, serves, max),
     ):
         at_ms = clock.ms(pick(times)) if times else None
         if at_ms is not None:
             found[name] = at_ms
     live_s = profile.trace.end.outcome.live_after_s
     if live_s is not None:
-        found["live"] = round(live_s * 1000, 3)
+        found[LIVE] = round(live_s * 1000, 3)
     return found

@@ -16,6 +16,7 @@ from envoyassert.compare.comparison import (
     Difference,
     TimeDifference,
     compare,
+    shifts,
 )
 from envoyassert.compare.profile import Profile
 from envoyassert.judge.verdict import Status
@@ -127,19 +128,18 @@ def overall(pairs: Sequence[RunPair]) -> str:
 def typical_times(
     pairs: Sequence[RunPair], tolerance_ms: float = TOLERANCE_MS
 ) -> tuple[TimeDifference, ...]:
-    """Return the milestones whose medians over all runs differ by more than the tolerance."""
+    """Return how the medians over all runs shifted, as far as that is beyond the tolerance."""
     times: dict[str, tuple[list[float], list[float]]] = {}
     for pair in pairs:
         if pair.before.profile is None or pair.after.profile is None:
             continue
         before, after = pair.before.profile.times, pair.after.profile.times
-        for milestone in before:
-            if milestone in after:
-                olds, news = times.setdefault(milestone, ([], []))
-                olds.append(before[milestone])
-                news.append(after[milestone])
-    found = [
-        TimeDifference(name, round(median(olds), 3), round(median(news), 3))
-        for name, (olds, news) in times.items()
+        for milestone in before.keys() & after.keys():
+            olds, news = times.setdefault(milestone, ([], []))
+            olds.append(before[milestone])
+            news.append(after[milestone])
+    medians = [
+        {milestone: round(median(both[side]), 3) for milestone, both in times.items()}
+        for side in (0, 1)
     ]
-    return tuple(time for time in found if abs(time.after_ms - time.before_ms) > tolerance_ms)
+    return tuple(shifts(medians[0], medians[1], tolerance_ms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +61,8 @@ def run(
     """Run scenarios on a real Envoy and judge them.
 
     PATHS are scenario files or directories; further options are pytest's (-k, -n, -x, -v,
-    --junitxml=FILE).
+    --junitxml=FILE). Each run has a line when it is over, on a terminal also while it lasts; -v
+    prints its story.
 
     Exit code: 0 pass, 1 fail, 4 invalid scenario, 5 nothing to run, 10 inconclusive, 77 this
     machine cannot. With --against those of diff(1): 0 the same, 1 something differs or the new
@@ -93,8 +95,20 @@ def run(
     outcome = _Outcome()
     if against is not None:
         return _compare(against, envoys, arguments, outcome, output)
-    code = int(pytest.main(arguments, plugins=[outcome]))
+    from envoyassert.cli.progress import Progress, Stories
+
+    code = int(pytest.main([*_shown(more), *arguments], plugins=[outcome, Progress(), Stories()]))
     return outcome.exit_code(code)
+
+
+def _shown(options: list[str]) -> list[str]:
+    """Return the options for what is shown, by pytest's own for more or less of it."""
+    if any(re.fullmatch("-v+|--verbose", option) for option in options):
+        return ["--envoyassert-story"]
+    if any(re.fullmatch("-q+|--quiet", option) for option in options):
+        return []
+    # The percentages of pytest's own lines would have no line to stand in.
+    return ["-o", "console_output_style=classic"]
 
 
 def _check(launchers: tuple[str, ...], envoys: tuple[str, ...], values: Mapping[str, str]) -> None:

@@ -23,6 +23,8 @@ from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder
 from envoyassert.report.results import Attempt, EnvoyPart
+from envoyassert.report.story import tell
+from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.requires import RequirementUnmetError
@@ -31,6 +33,11 @@ from envoyassert.trace_file import write_lines, write_trace
 if TYPE_CHECKING:
     from envoyassert.probe import Probe
     from envoyassert.pytest_plugin.collect import ScenarioItem
+
+
+_STORY = ("setup", "story")
+#: Title that pytest gives to the section of a report that tells the story of the run.
+STORY = f"Captured {_STORY[1]} {_STORY[0]}"
 
 
 class Judged:
@@ -117,6 +124,11 @@ class Judged:
             },
         )
 
+    def story(self) -> list[str]:
+        """Return what `envoyassert show` tells of the run, as lines."""
+        trace, graph = self.result.trace, self._graph
+        return story_lines(tell(trace, graph, self.verdict.certificate))
+
     def raise_unless_passed(self) -> None:
         """Raise what the verdict asks for; nothing if it is PASS."""
         __tracebackhide__ = True
@@ -151,4 +163,6 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
             # What cannot be repeated stays undecided; it must not become a skip.
             judged.notes.append(f"could not be repeated: {error}")
             break
+    if item.config.getoption("--envoyassert-story"):
+        item.add_report_section(*_STORY, "\n".join(judged.story()))
     return judged

@@ -68,6 +68,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="Repeat a run that was INCONCLUSIVE so many times (default: 0); the second verdict "
         "counts, and both are told.",
     )
+    group.addoption(
+        "--envoyassert-story",
+        action="store_true",
+        help="Print the story of every run: its start-up in phases, and its listening sockets.",
+    )
     parser.addini(
         "envoyassert_files",
         "Globs of scenario files, relative to the root directory, beside *.envoyassert.yaml.",

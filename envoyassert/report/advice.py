@@ -55,8 +55,8 @@ _BOUND_BY = (
     "where reuse_port was on"
 )
 _REFUSED = (
-    "Envoy gave up by itself, and its log says why; `envoyassert check SCENARIO` has Envoy "
-    "validate the config without starting it"
+    "Envoy gave up by itself, and its log says why; `envoyassert check --validate SCENARIO` "
+    "has Envoy look at the config without starting it"
 )
 _CRASHED = (
     "Envoy crashed, and its log has the backtrace; `envoyassert run SCENARIO --envoy VERSION` "

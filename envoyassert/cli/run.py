@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 # pytest would rewrite the asserts of a plugin's package, and warns that this command imported it.
 _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
 
+# Options of pytest, its time-outs and xdist whose value may be a word of its own.
+_WITH_VALUE = {
+    *("-k", "-m", "-n", "-o", "-p", "-c", "-W", "-r"),
+    *("--basetemp", "--capture", "--color", "--deselect", "--dist", "--durations", "--ignore"),
+    *("--junit-prefix", "--junit-xml", "--junitprefix", "--junitxml", "--log-cli-level"),
+    *("--log-file", "--log-level", "--maxfail", "--numprocesses", "--override-ini", "--rootdir"),
+    *("--tb", "--timeout", "--verbosity"),
+}
+
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("paths", nargs=-1, type=click.Path())
@@ -153,8 +162,7 @@ def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     options: list[str] = []
     for index, argument in enumerate(arguments):
         before = arguments[index - 1] if index else ""
-        is_value = before in ("-k", "-m", "-n", "-o", "-p", "-c", "-W", "-r", "--maxfail", "--dist")
-        if argument.startswith("-") or is_value:
+        if argument.startswith("-") or before in _WITH_VALUE:
             options.append(argument)
         else:
             paths.append(argument)

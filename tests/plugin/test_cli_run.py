@@ -116,9 +116,10 @@ def test_file_without_the_suffix_is_run_when_it_is_named_or_looks_like_a_scenari
         result.stdout.fnmatch_lines(["a dir/one.yaml::one PASSED*", "1 run executed: 1 passed*"])
 
 
-def test_options_of_pytest_pass_through(write_scenario, fake_envoy, run):
+@pytest.mark.parametrize("xml", [("--junitxml=out.xml",), ("--junitxml", "out.xml")])
+def test_options_of_pytest_pass_through(write_scenario, fake_envoy, run, xml):
     write_scenario(head="matrix: {concurrency: [1, 2, 4]}")
-    result = run(".", "-k", "one and 2", "--junitxml=out.xml", "-v")
+    result = run(".", "-k", "one and 2", *xml, "-v")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*::one[[]concurrency=2] PASSED*", "1 run executed*"])
     assert (fake_envoy.path / "out.xml").exists()

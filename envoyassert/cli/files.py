@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +21,8 @@ def scenario_files(paths: Iterable[str]) -> list[Path]:
     """Return the scenario files that the paths name: files as they are, directories searched.
 
     In a directory, a YAML file is a scenario if its name says so or if it has the top-level key
-    `envoy` or `expect`; other YAML files (Envoy configs, say) are left alone.
+    `envoy` or `expect`; other YAML files (Envoy configs, say) are left alone, and so are hidden
+    files and virtual environments.
 
     Args:
         paths: what the user named; nothing means the current directory.
@@ -41,10 +43,16 @@ def scenario_files(paths: Iterable[str]) -> list[Path]:
 
 
 def _yaml_files(directory: Path) -> Iterable[Path]:
-    for path in directory.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
-        if path.suffix in _YAML and not hidden and path.is_file():
-            yield path
+    for place, directories, files in os.walk(directory):
+        # pyvenv.cfg marks a virtual environment (PEP 405): what is installed is not the user's.
+        directories[:] = [
+            name
+            for name in directories
+            if not name.startswith(".") and not Path(place, name, "pyvenv.cfg").is_file()
+        ]
+        for name in files:
+            if name.endswith(_YAML) and not name.startswith("."):
+                yield Path(place, name)
 
 
 def _is_scenario(path: Path) -> bool:

@@ -79,6 +79,8 @@ def test_files_in_a_directory_are_scenarios_by_name_or_content(tmp_path):
         "e.txt": "envoy: {}",
         "sub/f.yaml": "name: f\nexpect:\n",
         ".hidden/g.yaml": "envoy: {}",
+        "venv/pyvenv.cfg": "home = /usr/bin",
+        "venv/lib/h.envoyassert.yaml": "envoy: {}",
         "h.yaml": "config:\n  envoy: 1",
     }
     for name, text in files.items():

@@ -12,6 +12,7 @@ import click
 #: (module, name of the command in it) by the word that the user types, in the order of `--help`.
 COMMANDS = {
     "init": ("envoyassert.cli.init", "init"),
+    "draft": ("envoyassert.cli.draft", "draft"),
     "run": ("envoyassert.cli.run", "run"),
     "check": ("envoyassert.cli.check", "check"),
     "record": ("envoyassert.cli.record", "record"),

@@ -59,8 +59,8 @@ def configured_listeners(
     records = []
     admin = admin_address(config)
     if admin is not None:
-        records.append(ListenerRecord("admin", _protocol(admin, {}), (admin,), "admin"))
-    static = _list(_get(_get(config, "static_resources"), "listeners"))
+        records.append(ListenerRecord("admin", protocol_of(admin, {}), (admin,), "admin"))
+    static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
     records += [_record(listener, "static") for listener in static]
     for content in (files or {}).values():
         records += [_record(listener, "lds") for listener in _discovered(content)]
@@ -69,47 +69,57 @@ def configured_listeners(
 
 def admin_address(config: Any) -> Address | None:
     """Return the configured address of the admin endpoint, None if there is none."""
-    return _address(_get(_get(config, "admin"), "address"))
+    return address_of(proto_field(proto_field(config, "admin"), "address"))
 
 
 def discovers_listeners(config: Any) -> bool:
     """Return whether listeners may come from a source outside the bootstrap (LDS, ADS)."""
-    return _get(_get(config, "dynamic_resources"), "lds_config") is not None
+    return proto_field(proto_field(config, "dynamic_resources"), "lds_config") is not None
 
 
 def _record(listener: Any, kind: str) -> ListenerRecord:
-    first = _get(listener, "address")
+    first = proto_field(listener, "address")
     places = [first]
-    places += [_get(more, "address") for more in _list(_get(listener, "additional_addresses"))]
-    addresses = tuple(address for place in places if (address := _address(place)) is not None)
-    name = _get(listener, "name")
+    places += [
+        proto_field(more, "address")
+        for more in items_of(proto_field(listener, "additional_addresses"))
+    ]
+    addresses = tuple(address for place in places if (address := address_of(place)) is not None)
+    name = proto_field(listener, "name")
     if not isinstance(name, str) or not name:
         name = str(addresses[0]) if addresses else "(unnamed)"
-    protocol = _protocol(addresses[0], first) if addresses else "TCP"
-    return ListenerRecord(name, protocol, addresses if _asks_for_sockets(listener) else (), kind)
+    protocol = protocol_of(addresses[0], first) if addresses else "TCP"
+    return ListenerRecord(name, protocol, addresses if asks_for_sockets(listener) else (), kind)
 
 
-def _asks_for_sockets(listener: Any) -> bool:
+def asks_for_sockets(listener: Any) -> bool:
+    """Return whether a listener's config asks for sockets of its own."""
     return (
-        _get(listener, "bind_to_port") is not False
-        and _get(_get(listener, "deprecated_v1"), "bind_to_port") is not False
-        and _get(listener, "internal_listener") is None
-        and _get(listener, "api_listener") is None
+        proto_field(listener, "bind_to_port") is not False
+        and proto_field(proto_field(listener, "deprecated_v1"), "bind_to_port") is not False
+        and proto_field(listener, "internal_listener") is None
+        and proto_field(listener, "api_listener") is None
     )
 
 
-def _protocol(address: Address, place: Any) -> str:
+def protocol_of(address: Address, place: Any) -> str:
+    """Return `TCP`, `UDP` or `UNIX`, of an address and the config that it is read from."""
     if not address.is_ip:
         return "UNIX"
-    return "UDP" if _get(_get(place, "socket_address"), "protocol") in ("UDP", 1) else "TCP"
+    return (
+        "UDP"
+        if proto_field(proto_field(place, "socket_address"), "protocol") in ("UDP", 1)
+        else "TCP"
+    )
 
 
-def _address(place: Any) -> Address | None:
-    pipe = _get(_get(place, "pipe"), "path")
+def address_of(place: Any) -> Address | None:
+    """Return the address that an `Address` of Envoy's config says, None if it is no such one."""
+    pipe = proto_field(proto_field(place, "pipe"), "path")
     if isinstance(pipe, str) and pipe:
         return Address.unix(pipe)
-    socket_address = _get(place, "socket_address")
-    host, port = _get(socket_address, "address"), _get(socket_address, "port_value")
+    socket_address = proto_field(place, "socket_address")
+    host, port = proto_field(socket_address, "address"), proto_field(socket_address, "port_value")
     if not isinstance(host, str):
         return None
     try:
@@ -127,16 +137,16 @@ def _discovered(content: Any) -> Iterator[Any]:
             content = parse_yaml(content, "").data
         except ScenarioError:
             return
-    yield from filter(is_listener, _list(_get(content, "resources")))
+    yield from filter(is_listener, items_of(proto_field(content, "resources")))
 
 
 def is_listener(resource: Any) -> bool:
     """Return whether a resource of a discovery response is a listener."""
-    kind = _get(resource, "@type")
+    kind = proto_field(resource, "@type")
     return isinstance(kind, str) and kind.endswith(_LISTENER_TYPE)
 
 
-def _get(mapping: Any, field: str) -> Any:
+def proto_field(mapping: Any, field: str) -> Any:
     """Return a field of a proto message by its proto name or its JSON name, None if absent."""
     if not isinstance(mapping, dict):
         return None
@@ -146,5 +156,6 @@ def _get(mapping: Any, field: str) -> Any:
     return mapping.get(head + "".join(part.title() for part in rest)) if rest else None
 
 
-def _list(value: Any) -> list[Any]:
+def items_of(value: Any) -> list[Any]:
+    """Return a list as it is, and no elements for anything else."""
     return value if isinstance(value, list) else []

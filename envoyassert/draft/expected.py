@@ -1,0 +1,81 @@
+"""What a drafted scenario pins: per address of a listener, its sockets and what is done to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoyassert.addresses import Address
+from envoyassert.errors import EnvoyAssertError
+
+
+class DraftError(EnvoyAssertError):
+    """Nothing can be drafted from this."""
+
+
+@dataclass(frozen=True)
+class DraftOption:
+    """One setsockopt on each socket.
+
+    Args:
+        level: its name, or its number if it has none.
+        name: likewise.
+        value: a number, or hex text; None if it is not to be compared.
+        phase: `before_bind`, `bound` or `listening`.
+    """
+
+    level: str | int
+    name: str | int
+    value: int | str | None
+    phase: str
+
+
+@dataclass(frozen=True)
+class SocketSet:
+    """The sockets of one address.
+
+    Args:
+        name: name of the listener; `admin` for the admin endpoint.
+        address: the configured address, port 0 where the kernel chooses.
+        protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
+        sockets: successful bind() calls, each on a kernel socket of its own.
+        descriptors: descriptors of these sockets that stay open.
+        role: who serves them: `main`, `workers`, or "" if that is not to be told.
+        via: `reuse_port`, `dup`, `shared_fd`, or "".
+        options: in the order of the calls, on each socket.
+        option_calls: successful setsockopt() calls on all of them; None if the number varies.
+        backlog: what listen() is called with; None where nothing listens.
+    """
+
+    name: str
+    address: Address
+    protocol: str
+    sockets: int
+    descriptors: int
+    role: str
+    via: str
+    options: tuple[DraftOption, ...]
+    option_calls: int | None
+    backlog: int | None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """All that a drafted scenario says.
+
+    Args:
+        concurrency: workers that are asked for, as on Envoy's command line.
+        sets: the sockets, per address.
+        closed: whether there must be no other sockets.
+        admin: whether `/ready` can be asked.
+        requires: bounds of Envoy's version, or "".
+        assume: what is taken for granted of the trace that this is drafted from.
+        notes: what the reader must know, a line each.
+    """
+
+    concurrency: int
+    sets: tuple[SocketSet, ...]
+    closed: bool = True
+    admin: bool = True
+    requires: str = ""
+    assume: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,237 @@
+"""What Envoy does with the sockets of a bootstrap config, by the config alone.
+
+Source: Envoy's listener_manager (ListenerImpl::buildListenSocketOptions, ListenSocketFactoryImpl,
+ListenerManagerImpl::startWorkers) and its system calls as recorded on 1.36.4 and 1.40.0, which do
+the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any
+
+from envoyassert.addresses import Address
+from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
+from envoyassert.names import level_name, option_name
+from envoyassert.scenario.listeners import (
+    address_of,
+    admin_address,
+    asks_for_sockets,
+    discovers_listeners,
+    items_of,
+    proto_field,
+    protocol_of,
+)
+
+_STATES = {
+    0: "before_bind",
+    "STATE_PREBIND": "before_bind",
+    1: "bound",
+    "STATE_BOUND": "bound",
+    2: "listening",
+    "STATE_LISTENING": "listening",
+}
+_KEEPALIVE = (
+    ("keepalive_probes", "TCP_KEEPCNT"),
+    ("keepalive_interval", "TCP_KEEPINTVL"),
+    ("keepalive_time", "TCP_KEEPIDLE"),
+)
+
+
+def draft_of_config(config: Any, concurrency: int | None = None) -> Draft:
+    """Return what Envoy does with the sockets of a bootstrap config.
+
+    Args:
+        config: the bootstrap as data.
+        concurrency: Envoy's --concurrency; None for 2, or for 1 where Envoy takes no more.
+
+    Raises:
+        DraftError: the config is none, or asks for no socket.
+    """
+    if not isinstance(config, dict):
+        raise DraftError("an Envoy config is a mapping", "name a bootstrap, a trace or a dump")
+    listeners = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
+    bound = [listener for listener in listeners if asks_for_sockets(listener)]
+    if concurrency is None:
+        concurrency = 1 if any(map(_takes_one_worker, bound)) else 2
+    workers = max(1, concurrency)
+    sets = [*_admin(config)]
+    notes = []
+    for listener in bound:
+        found = list(_sets_of(listener, workers))
+        sets += found
+        if not found:
+            notes.append(f"nothing is expected of {_name(listener)}: its address is no IP address")
+    if len(bound) < len(listeners):
+        number = len(listeners) - len(bound)
+        notes.append(f"{number} of the listeners must have no socket: no_others says so")
+    discovers = discovers_listeners(config)
+    if discovers:
+        notes.append("listeners from LDS are not in the config: draft from a trace to have them")
+    if not sets:
+        raise DraftError(
+            "the config has neither a listener with a socket nor an admin endpoint",
+            "name one that has, or draft from a trace of a run",
+        )
+    keepalive = any(proto_field(listener, "tcp_keepalive") is not None for listener in bound)
+    return Draft(
+        concurrency,
+        tuple(sets),
+        closed=not discovers and not any("no IP address" in note for note in notes),
+        admin=admin_address(config) is not None,
+        requires=">=1.37" if keepalive else "",
+        notes=tuple(notes),
+    )
+
+
+def _admin(config: Any) -> Iterator[SocketSet]:
+    admin = proto_field(config, "admin")
+    address = admin_address(config)
+    if address is None:
+        return
+    place = proto_field(admin, "address")
+    # Envoy applies the options of the admin endpoint before bind and at no other time.
+    literal = _literal(proto_field(admin, "socket_options"), "TCP")
+    options = [
+        *_v6only(address, place),
+        DraftOption("SOL_SOCKET", "SO_REUSEADDR", 1, "before_bind"),
+        *(option for option in literal if option.phase == "before_bind"),
+    ]
+    yield SocketSet(
+        "admin", address, protocol_of(address, place), 1, 1, "main", "", tuple(options),
+        len(options), -1,
+    )  # fmt: skip
+
+
+def _name(listener: Any) -> str:
+    name = proto_field(listener, "name")
+    if isinstance(name, str) and name:
+        return name
+    return str(address_of(proto_field(listener, "address")) or "a listener without a name")
+
+
+def _reuses_port(listener: Any) -> bool:
+    """Whether each worker has a socket; the deprecated field can only switch that on."""
+    return proto_field(listener, "enable_reuse_port") is not False
+
+
+def _takes_one_worker(listener: Any) -> bool:
+    """Whether Envoy refuses more than one worker: of UDP without SO_REUSEPORT."""
+    place = proto_field(listener, "address")
+    address = address_of(place)
+    is_udp = address is not None and protocol_of(address, place) == "UDP"
+    return is_udp and not _reuses_port(listener)
+
+
+def _sets_of(listener: Any, workers: int) -> Iterator[SocketSet]:
+    more = items_of(proto_field(listener, "additional_addresses"))
+    for entry in (listener, *more):
+        place = proto_field(entry, "address")
+        address = address_of(place)
+        if address is None:
+            continue
+        protocol = protocol_of(address, place)
+        reuse = _reuses_port(listener) and protocol != "UNIX"
+        sockets = workers if reuse else 1
+        options = tuple(_options(listener, entry, address, protocol, reuse))
+        counted = proto_field(listener, "udp_listener_config") is None
+        balance = proto_field(listener, "connection_balance_config")
+        counted = counted and proto_field(balance, "cpu_locality_balance") is None
+        if protocol == "TCP" and proto_field(listener, "enable_mptcp") is True:
+            protocol = "MPTCP"
+        backlog = proto_field(listener, "tcp_backlog_size")
+        yield SocketSet(
+            _name(listener),
+            address,
+            protocol,
+            sockets,
+            workers,
+            "workers",
+            "reuse_port" if reuse else "dup",
+            options,
+            sockets * len(options) if counted else None,
+            None if protocol == "UDP" else int(backlog) if backlog is not None else -1,
+        )
+
+
+def _options(
+    listener: Any, entry: Any, address: Address, protocol: str, reuse: bool
+) -> Iterator[DraftOption]:
+    if protocol == "UNIX":
+        return  # Envoy applies none to these, and says nothing of it
+    own = proto_field(entry, "socket_options")
+    if entry is not listener and own is not None:
+        literal = list(_literal(proto_field(own, "socket_options"), protocol))
+    else:
+        literal = list(_literal(proto_field(listener, "socket_options"), protocol))
+    v6 = address.family == "AF_INET6"
+    level, prefix = ("IPPROTO_IPV6", "IPV6") if v6 else ("IPPROTO_IP", "IP")
+    transparent = proto_field(listener, "transparent") is True
+    yield from _v6only(address, proto_field(entry, "address"))
+    if protocol == "TCP":
+        yield DraftOption("SOL_SOCKET", "SO_REUSEADDR", 1, "before_bind")
+    if transparent:
+        yield DraftOption(level, f"{prefix}_TRANSPARENT", 1, "before_bind")
+    if proto_field(listener, "freebind") is True:
+        yield DraftOption(level, f"{prefix}_FREEBIND", 1, "before_bind")
+    if reuse:
+        yield DraftOption("SOL_SOCKET", "SO_REUSEPORT", 1, "before_bind")
+    if protocol == "UDP":
+        yield from _udp(level, prefix)
+    keepalive = proto_field(entry, "tcp_keepalive")
+    if keepalive is None:
+        keepalive = proto_field(listener, "tcp_keepalive")
+    if keepalive is not None:
+        yield DraftOption("SOL_SOCKET", "SO_KEEPALIVE", 1, "before_bind")
+        for field, name in _KEEPALIVE:
+            value = proto_field(keepalive, field)
+            if value is not None:
+                yield DraftOption("IPPROTO_TCP", name, int(value), "before_bind")
+    if transparent:
+        yield DraftOption(level, f"{prefix}_TRANSPARENT", 1, "bound")
+    yield from literal
+    queue = proto_field(listener, "tcp_fast_open_queue_length")
+    if queue is not None:
+        yield DraftOption("IPPROTO_TCP", "TCP_FASTOPEN", int(queue), "listening")
+
+
+def _udp(level: str, prefix: str) -> Iterator[DraftOption]:
+    yield DraftOption(level, f"{prefix}_MTU_DISCOVER", 2, "before_bind")
+    info = "IPV6_RECVPKTINFO" if prefix == "IPV6" else "IP_PKTINFO"
+    yield DraftOption(level, info, 1, "bound")
+    yield DraftOption("SOL_SOCKET", "SO_RXQ_OVFL", 1, "bound")
+    yield DraftOption("IPPROTO_UDP", "UDP_GRO", 1, "bound")
+
+
+def _v6only(address: Address, place: Any) -> Iterator[DraftOption]:
+    if address.family == "AF_INET6":
+        compatible = proto_field(proto_field(place, "socket_address"), "ipv4_compat") is True
+        yield DraftOption("IPPROTO_IPV6", "IPV6_V6ONLY", 0 if compatible else 1, "before_bind")
+
+
+def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
+    for option in items_of(options):
+        kind = proto_field(option, "type")
+        wanted = "datagram" if protocol == "UDP" else "stream"
+        if isinstance(kind, dict) and kind and wanted not in kind:
+            continue
+        try:
+            level = level_name(int(proto_field(option, "level") or 0))
+            name = option_name(level, int(proto_field(option, "name") or 0))
+            value = _value(option)
+        except (TypeError, ValueError, binascii.Error):
+            continue  # Envoy says itself what it does not take
+        state = proto_field(option, "state")
+        yield DraftOption(level, name, value, _STATES.get(state or 0, "before_bind"))
+
+
+def _value(option: Any) -> int | str:
+    number = proto_field(option, "int_value")
+    if number is not None:
+        return int(number)
+    content = base64.b64decode(str(proto_field(option, "buf_value") or ""))
+    if len(content) in (4, 8):
+        return int.from_bytes(content, "little", signed=True)
+    return content.hex()

@@ -1,0 +1,217 @@
+"""Drafted scenarios on a real Envoy: each passes, and each single edit of the config fails.
+
+An edit is made as a user would make it, in the config file; the scenario stays as it was drafted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from envoyassert.cli.draft import draft
+from envoyassert.draft.text import MAX_LINES
+from envoyassert.errors import ScenarioError
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.launch.source import EnvoySource
+from envoyassert.probe import Probe
+from envoyassert.runner import run_plan
+from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.plan import RunPlan
+from tests.e2e.launching import bootstrap, echo_listener
+
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
+
+Config = dict[str, Any]
+
+KEEPALIVE = "{level: 1, name: 9, int_value: 1, state: STATE_PREBIND}"
+UDP = (
+    "{name: datagrams, address: {socket_address: {protocol: UDP, address: 127.0.0.1, "
+    "port_value: 10000}}, listener_filters: [{name: envoy.filters.udp_listener.udp_proxy, "
+    'typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.'
+    "UdpProxyConfig, stat_prefix: u, matcher: {on_no_match: {action: {name: route, typed_config: "
+    '{"@type": type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.Route, cluster: up'
+    "}}}}}}]%s}"
+)
+
+
+def at(place: str) -> str:
+    """A listener at an address that `echo_listener` does not know."""
+    return echo_listener().replace(
+        "{socket_address: {address: 127.0.0.1, port_value: 10000}}", place
+    )
+
+
+def ipv6(host: str, more: str = "") -> str:
+    return at(f'{{socket_address: {{address: "{host}", port_value: 10000{more}}}}}')
+
+
+CONFIGS = {
+    "plain": bootstrap(echo_listener()),
+    "switched_on": bootstrap(echo_listener(more="enable_reuse_port: true,")),
+    "switched_off": bootstrap(echo_listener(more="enable_reuse_port: false,")),
+    "deprecated": bootstrap(echo_listener(more="reuse_port: false,")),
+    "backlog": bootstrap(echo_listener(more="tcp_backlog_size: 64,")),
+    "two": bootstrap(echo_listener() + "," + echo_listener(10001, "enable_reuse_port: false,")),
+    "virtual": bootstrap(echo_listener() + "," + echo_listener(10001, "bind_to_port: false,")),
+    "three_addresses": bootstrap(
+        echo_listener(
+            more=f"socket_options: [{KEEPALIVE}], additional_addresses: ["
+            "{address: {socket_address: {address: 127.0.0.1, port_value: 10001}}, socket_options: "
+            "{socket_options: [{level: 6, name: 1, int_value: 1}]}}, "
+            "{address: {socket_address: {address: 127.0.0.1, port_value: 10002}}, socket_options: "
+            "{socket_options: []}}],"
+        )
+    ),
+    "states": bootstrap(
+        echo_listener(
+            more=f"socket_options: [{KEEPALIVE}, {{level: 6, name: 4, int_value: 42, state: "
+            "STATE_BOUND}, {level: 6, name: 9, int_value: 3, state: STATE_LISTENING}],"
+        )
+    ),
+    "states_shared": bootstrap(
+        echo_listener(
+            more=f"enable_reuse_port: false, socket_options: [{KEEPALIVE}, "
+            "{level: 6, name: 9, buf_value: AwAAAA==, state: STATE_LISTENING}],"
+        )
+    ),
+    "freebind": bootstrap(
+        at("{socket_address: {address: 192.0.2.7, port_value: 10000}}, freebind: true")
+    ),
+    "transparent": bootstrap(echo_listener(more="transparent: true,")),
+    "fast_open": bootstrap(echo_listener(more="tcp_fast_open_queue_length: 5,")),
+    "multipath": bootstrap(echo_listener(more="enable_mptcp: true,")),
+    "loopback_v6": bootstrap(ipv6("::1")),
+    "any_v6": bootstrap(ipv6("::", ", ipv4_compat: true")),
+    "kernel_chooses": bootstrap(at("{socket_address: {address: 127.0.0.1, port_value: 0}}")),
+    "path": bootstrap(at('{pipe: {path: "${rundir}/in.sock", mode: 432}}')),
+    "abstract": bootstrap(at('{pipe: {path: "@in"}}')),
+    "datagrams": bootstrap(UDP % "")
+    + "  clusters: [{name: up, connect_timeout: 1s, type: STATIC}]\n",
+    "datagrams_shared": bootstrap(UDP % ", enable_reuse_port: false")
+    + "  clusters: [{name: up, connect_timeout: 1s, type: STATIC}]\n",
+    "admin_options": bootstrap(echo_listener()).replace(
+        "static_resources", f"  socket_options: [{KEEPALIVE}]\nstatic_resources", 1
+    ),
+    "without_admin": bootstrap(echo_listener()).partition("static_resources")[1]
+    + bootstrap(echo_listener()).partition("static_resources")[2],
+}
+
+
+def place_of(config: Config) -> dict[str, Any]:
+    place = config["static_resources"]["listeners"][0]["address"]
+    found: dict[str, Any] = place["pipe"] if "pipe" in place else place["socket_address"]
+    return found
+
+
+def flip_reuse_port(config: Config) -> bool:
+    listener = config["static_resources"]["listeners"][0]
+    listener["enable_reuse_port"] = not listener.get("enable_reuse_port", True)
+    return "path" not in place_of(config)  # a Unix socket is shared in any case
+
+
+def move(config: Config) -> bool:
+    place = place_of(config)
+    if "path" in place:
+        place["path"] += "2"
+    else:
+        place["port_value"] += 7
+    return True
+
+
+def add_option(config: Config) -> bool:
+    options = config["static_resources"]["listeners"][0].setdefault("socket_options", [])
+    options.append({"level": 1, "name": 8, "int_value": 65536})
+    return "path" not in place_of(config)  # Envoy applies none to a Unix socket
+
+
+def change_option(config: Config) -> bool:
+    options = config["static_resources"]["listeners"][0].get("socket_options", [])
+    if options:
+        options[0]["name"] = 12  # SO_PRIORITY
+    return bool(options)
+
+
+def change_backlog(config: Config) -> bool:
+    config["static_resources"]["listeners"][0]["tcp_backlog_size"] = 77
+    return place_of(config).get("protocol") != "UDP"
+
+
+def remove(config: Config) -> bool:
+    del config["static_resources"]["listeners"][0]
+    return True
+
+
+EDITS: dict[str, Callable[[Config], bool]] = {
+    "reuse_port": flip_reuse_port,
+    "address": move,
+    "option": add_option,
+    "changed option": change_option,
+    "backlog": change_backlog,
+    "removed": remove,
+}
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Probe]:
+    with Probe.load() as probe:
+        yield probe
+
+
+def load_and_expand(scenario: Path, version: str = "1.40.0") -> list[RunPlan]:
+    return expand(load_scenario(scenario), envoys=[EnvoySource(version=version)])
+
+
+def verdict(scenario: Path, probe: Probe, version: str = "1.40.0") -> Verdict:
+    (plan,) = load_and_expand(scenario, version)
+    result = run_plan(plan, probe, "process")
+    return judge(result.trace, result.plan.expectations, workers=result.plan.workers)
+
+
+def told(verdict: Verdict) -> list[str]:
+    bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
+    return [f"{f.subject} {f.status.name}: {f.expected}; {f.seen}" for f in bad]
+
+
+def drafted(directory: Path, name: str) -> tuple[Path, Path]:
+    config, scenario = directory / "envoy.yaml", directory / f"{name}.envoyassert.yaml"
+    config.write_text(CONFIGS[name])
+    done = CliRunner().invoke(draft, [str(config), "-o", str(scenario)])
+    assert done.exit_code == 0, done.output
+    return config, scenario
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_draft_passes_and_every_single_edit_fails(name: str, tmp_path: Path, probe: Probe) -> None:
+    config, scenario = drafted(tmp_path, name)
+    text = scenario.read_text()
+    assert len(text.splitlines()) <= MAX_LINES
+    for version in ("1.36.4", "1.40.0"):
+        as_drafted = verdict(scenario, probe, version)
+        assert as_drafted.status is Status.PASS, (version, told(as_drafted))
+    data = yaml.safe_load(CONFIGS[name])
+    survived = []
+    for edit, change in EDITS.items():
+        edited = copy.deepcopy(data)
+        if change(edited):
+            config.write_text(yaml.safe_dump(edited))
+            if (name, edit) == ("kernel_chooses", "removed"):
+                # Only its name tells such a listener, so that it is gone shows before a run.
+                with pytest.raises(ScenarioError, match="has no listener"):
+                    load_and_expand(scenario)
+            elif verdict(scenario, probe).status is not Status.FAIL:
+                survived.append(edit)
+    config.write_text(CONFIGS[name])
+    workers = "concurrency: 1 " if name == "datagrams_shared" else "concurrency: 2 "
+    assert workers in text
+    scenario.write_text(text.replace(workers, "concurrency: 3 "))
+    if verdict(scenario, probe).status is not Status.FAIL:
+        survived.append("concurrency")
+    assert survived == []

@@ -1,0 +1,168 @@
+"""draft: what it writes from a config, a dump and a trace, without root or an Envoy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from envoyassert.draft.from_config import draft_of_config
+from envoyassert.draft.text import MAX_LINES
+from tests.unit.cli_words import run_cli
+
+TRACES = Path(__file__).parents[2] / "tests" / "traces"
+RECORDED = sorted(path.name for path in TRACES.glob("*-1.40.0.ndjson"))
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: run_cli(capsys, *arguments)
+
+
+def listener(name: str, port: int, **more: Any) -> dict[str, Any]:
+    address = {"socket_address": {"address": "0.0.0.0", "port_value": port}}
+    return {"name": name, "address": address, **more}
+
+
+def dump(*listeners: dict[str, Any]) -> str:
+    place = {"socket_address": {"address": "127.0.0.1", "port_value": 15000}}
+    kind = "type.googleapis.com/envoy.admin.v3."
+    return json.dumps(
+        {
+            "configs": [
+                {
+                    "@type": f"{kind}BootstrapConfigDump",
+                    "bootstrap": {"admin": {"address": place}, "static_resources": {}},
+                },
+                {
+                    "@type": f"{kind}ListenersConfigDump",
+                    "static_listeners": [{"listener": listener("metrics", 15090)}],
+                    "dynamic_listeners": [
+                        {"name": one["name"], "active_state": {"listener": one}}
+                        for one in listeners
+                    ],
+                },
+            ]
+        },
+        indent=1,
+    )
+
+
+def test_draft_of_a_config_refers_to_it_and_is_valid(cli, tmp_path):
+    (tmp_path / "envoy.yaml").write_text(
+        yaml.safe_dump({"static_resources": {"listeners": [listener("in", 10000)]}})
+    )
+    (tmp_path / "tests").mkdir()
+    assert cli("draft", "envoy.yaml", "-o", "tests/edge.yaml")[0] == 0
+    written = yaml.safe_load((tmp_path / "tests" / "edge.yaml").read_text())
+    assert written["envoy"] == {"concurrency": 2, "config": "../envoy.yaml"}
+    assert written["expect"][0]["bound"] == {"times": 2, "by": "main"}
+    assert written["expect"][-1] == {"process": {"stays_up": True}}
+    assert cli("check", "tests")[0] == 0
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_draft_of_a_trace_passes_on_that_trace(cli, name, tmp_path):
+    assert cli("draft", str(TRACES / name), "-o", "seen.yaml")[0] == 0
+    assert len((tmp_path / "seen.yaml").read_text().splitlines()) <= MAX_LINES
+    assert cli("check", "seen.yaml")[0] == 0
+    code, printed, _ = cli("replay", str(TRACES / name), "--scenario", "seen.yaml")
+    assert (code, printed.strip()) == (0, "PASS seen")
+
+
+def test_draft_of_a_trace_says_the_same_as_that_of_its_stand_in(cli, tmp_path):
+    """The two ways to a draft, by what was seen and by what Envoy does, hold each other."""
+    for name in RECORDED:
+        cli("draft", str(TRACES / name), "-o", "seen.yaml")
+        cli("draft", "seen.envoy.yaml", "-o", "told.yaml")
+        seen, told = (
+            yaml.safe_load((tmp_path / f"{n}.yaml").read_text()) for n in ("seen", "told")
+        )
+        assert seen["expect"] == told["expect"], name
+
+
+def test_draft_that_is_printed_holds_its_stand_in(cli, tmp_path):
+    trace = TRACES / "reuse_port_on-1.40.0.ndjson"
+    _, printed, _ = cli("draft", trace)
+    (tmp_path / "reuse_port_on_1.yaml").write_text(printed)
+    assert cli("check", "reuse_port_on_1.yaml")[0] == 0
+    assert cli("replay", trace, "--scenario", "reuse_port_on_1.yaml")[0] == 0
+
+
+def test_draft_of_one_trace_fails_on_another(cli):
+    cli("draft", str(TRACES / "reuse_port_off-1.40.0.ndjson"), "-o", "seen.yaml")
+    other = str(TRACES / "reuse_port_on-1.40.0.ndjson")
+    assert cli("replay", other, "--scenario", "seen.yaml")[0] == 1
+
+
+def test_draft_of_a_trace_with_its_config_refers_to_that(cli, tmp_path):
+    shutil.copy(TRACES / "reuse_port_off-1.40.0.ndjson", tmp_path / "run.ndjson")
+    (tmp_path / "mine.yaml").write_text("static_resources: {}\n")
+    code, printed, _ = cli("draft", "run.ndjson", "--config", "mine.yaml")
+    assert code == 0
+    assert yaml.safe_load(printed)["envoy"]["config"] == "mine.yaml"
+
+
+def test_draft_of_a_sidecars_dump_keeps_what_makes_sockets(cli, tmp_path):
+    inbound = listener("inbound", 15006, tcp_backlog_size=64, traffic_direction="INBOUND")
+    inbound["filter_chains"] = [{"filters": [{"name": "wasm"}], "transport_socket": {"name": "x"}}]
+    virtual = listener("10.0.0.1_80", 80, bindToPort=False)
+    (tmp_path / "dump.json").write_text(dump(inbound, virtual))
+    assert cli("draft", "dump.json", "-o", "sidecar.yaml")[0] == 0
+    text = (tmp_path / "sidecar.yaml").read_text()
+    assert len(text.splitlines()) <= MAX_LINES
+    assert "# Note: 1 listeners without a socket of their own are left out." in text
+    ports = [item["listener"]["port"] for item in yaml.safe_load(text)["expect"][:-2:2]]
+    assert ports == [15000, 15090, 15006]
+    stand_in = yaml.safe_load((tmp_path / "sidecar.envoy.yaml").read_text())
+    kept = stand_in["static_resources"]["listeners"][1]
+    assert kept["tcp_backlog_size"] == 64
+    assert [f["name"] for c in kept["filter_chains"] for f in c["filters"]] == [
+        "envoy.filters.network.echo"
+    ]
+    assert "transport_socket" not in kept["filter_chains"][0]
+    assert cli("check", "sidecar.yaml")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "code", "told"),
+    [
+        ("[]\n", (), 4, "an Envoy config is a mapping"),
+        ("static_resources: {}\n", (), 4, "neither a listener with a socket nor an admin"),
+        ('{"configs": []}', ("-o", "a.yaml"), 4, "the dump has no TCP or Unix listener"),
+        ("a: [\n", (), 4, "in.yaml:"),
+        ("static_resources: {}\n", ("--config", "in.yaml"), 4, "--config goes with a trace"),
+        ("static_resources: {listeners: [{address: {pipe: {path: '@a'}}}]}\n",
+         ("-o", "in.yaml"), 4, "is the file to draft from"),
+        ("static_resources: {listeners: [{address: {pipe: {path: '@a'}}}]}\n",
+         ("-o", "My-Draft.yaml"), 4, "say -o my_draft.yaml"),
+    ],
+)  # fmt: skip
+def test_draft_of_what_cannot_be_drafted_says_why(cli, tmp_path, content, arguments, code, told):
+    (tmp_path / "in.yaml").write_text(content)
+    got, printed, errors = cli("draft", "in.yaml", *arguments)
+    assert got == code
+    assert told in printed + errors
+    assert (tmp_path / "in.yaml").read_text() == content
+
+
+def test_draft_of_a_lossy_trace_is_refused(cli, tmp_path):
+    lines = (TRACES / "reuse_port_on-1.40.0.ndjson").read_text().splitlines()
+    end = json.loads(lines[-1])
+    end["end"]["cpus"][0]["dropped"] += 3
+    end["end"]["cpus"][0]["emitted"] += 3
+    (tmp_path / "run.ndjson").write_text("\n".join([*lines[:-1], json.dumps(end)]))
+    code, _, errors = cli("draft", "run.ndjson", "-o", "a.yaml")
+    assert code == 4
+    assert "the trace lost records" in errors
+
+
+def test_draft_of_udp_without_reuse_port_asks_for_the_one_worker_that_envoy_takes():
+    place = {"protocol": "UDP", "address": "127.0.0.1", "port_value": 53}
+    udp = {"address": {"socket_address": place}, "enableReusePort": False}
+    assert draft_of_config({"static_resources": {"listeners": [udp]}}).concurrency == 1

@@ -15,7 +15,7 @@ from envoyassert.cli import app, group
 from tests.unit.cli_words import run_cli
 
 ROOT = Path(__file__).parents[2]
-FILE = re.compile(r"[\w./@-]+(\.(yaml|ndjson|txt|json)|/)")
+FILE = re.compile(r"[\w./@=-]+(\.(yaml|ndjson|txt|json)|/)")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

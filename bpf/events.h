@@ -65,6 +65,7 @@ enum ea_type {
 #define EA_FRAME_COUNT 8
 #define EA_DATA_SIZE 128 /* at most: an address, an option's value, descriptors of SCM_RIGHTS */
 #define EA_PATH_SIZE 512
+#define EA_PROGRAM_SIZE 512 /* at most: instructions of a packet filter, 8 bytes each */
 #define EA_COMM_SIZE 16
 #define EA_FILENAME_SIZE 240
 #define EA_ARGV_SIZE 768
@@ -108,6 +109,7 @@ struct ea_draft {
 			u8 data[EA_DATA_SIZE]; /* begins earlier if there are fewer frames */
 		};
 		u8 path[EA_PATH_SIZE];
+		u8 program[EA_PROGRAM_SIZE];
 		struct ea_exec exec;
 	};
 };

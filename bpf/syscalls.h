@@ -14,6 +14,8 @@
 #define EA_EPOLL_CTL_ADD 1
 #define EA_EPOLL_CTL_DEL 2
 #define EA_SOL_SOCKET 1
+#define EA_SO_ATTACH_FILTER 26
+#define EA_SO_ATTACH_REUSEPORT_CBPF 51
 #define EA_SCM_RIGHTS 1
 #define EA_MSG_CTRUNC 8
 #define EA_MAX_CMSGS 4
@@ -47,6 +49,13 @@ struct ea_msghdr {
 	u32 pad1;
 };
 
+/* struct sock_fprog of a program of 64 bits (linux/filter.h) */
+struct ea_sock_fprog {
+	u16 length; /* in instructions of 8 bytes */
+	u16 pad[3];
+	u64 filter;
+};
+
 struct ea_cmsghdr {
 	u64 length;
 	s32 level;
@@ -73,6 +82,36 @@ static __always_inline u64 ea_read_address(struct ea_record *record, const struc
 	return size && ea_read_user(record, data, size, call->args[1]) ? size : 0;
 }
 
+/*
+ * A classic packet filter: its length in instructions is an argument, they are the payload. The
+ * value itself would be a pointer.
+ */
+static __always_inline u64 ea_read_program(struct ea_record *record, const struct ea_call *call,
+					   u8 *data)
+{
+	struct ea_sock_fprog program = {};
+	u64 size;
+
+	if (!ea_read_user(record, &program, sizeof(program), call->args[3]))
+		return 0;
+	record->args[4] = program.length;
+	size = program.length * 8ULL;
+	if (size > EA_PROGRAM_SIZE) {
+		size = EA_PROGRAM_SIZE;
+		record->flags |= EA_TRUNCATED;
+	}
+	return size && ea_read_user(record, data, size, program.filter) ? size : 0;
+}
+
+static __always_inline bool ea_is_program(const struct ea_call *call)
+{
+	u32 name = call->args[2];
+
+	return (u32)call->args[1] == EA_SOL_SOCKET &&
+	       (name == EA_SO_ATTACH_FILTER || name == EA_SO_ATTACH_REUSEPORT_CBPF) &&
+	       (u32)call->args[4] == sizeof(struct ea_sock_fprog);
+}
+
 /* The value goes into the last two arguments if it fits, into the payload otherwise. */
 static __always_inline u64 ea_read_option(struct ea_record *record, const struct ea_call *call,
 					  u8 *data)
@@ -80,6 +119,8 @@ static __always_inline u64 ea_read_option(struct ea_record *record, const struct
 	u64 size = (u32)call->args[4];
 
 	record->args[3] = size;
+	if (ea_is_program(call))
+		return ea_read_program(record, call, data);
 	if (size <= 8) {
 		if (size && !ea_read_user(record, &record->args[4], size, call->args[3]))
 			record->args[4] = record->args[5] = 0;

@@ -11,7 +11,7 @@
 | listen | fd, backlog (int, as passed) |
 | dup; dup2, dup3 | fd; fd, newfd, flags |
 | fcntl | fd, cmd `F_DUPFD` or `F_DUPFD_CLOEXEC`, arg |
-| setsockopt | fd, level `SOL_SOCKET`, name `SO_REUSEPORT`, length, value int (4, 8 bytes) or hex |
+| setsockopt | fd, level `SOL_SOCKET`, name `SO_REUSEPORT`, length, value (see `option_values`) |
 | accept, accept4 | fd, address (peer, or None), flags |
 | close; close_range | fd; first, last, flags |
 | epoll_create1 | flags; epoll_create is recorded under this name too |

@@ -24,9 +24,8 @@ from envoyassert.names import (
     level_name,
     option_name,
 )
+from envoyassert.option_values import decode_option_value
 
-_PAIR = struct.Struct("=2i")
-_LONG = struct.Struct("=q")
 _UNSIGNED = 0xFFFFFFFF
 #: Sizes of comm and filename at the head of an exec record, see `wire.Exec`.
 EXEC_HEAD = (16, 240)
@@ -123,23 +122,14 @@ def _accept(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
 
 
 def _setsockopt(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
-    length = args[3]
-    value: int | str
-    if length == 4:
-        value = args[4]
-    elif length == 8:
-        value = _LONG.unpack(_PAIR.pack(args[4], args[5]))[0]
-    elif 0 <= length < 8:
-        value = _PAIR.pack(args[4], args[5])[:length].hex()
-    else:
-        value = data.hex()
-    level = level_name(args[1])
+    level, length = level_name(args[1]), args[3]
+    name = option_name(level, args[2])
     return {
         "fd": args[0],
         "level": level,
-        "name": option_name(level, args[2]),
+        "name": name,
         "length": length,
-        "value": value,
+        "value": decode_option_value(name, length, (args[4], args[5]), data),
     }
 
 

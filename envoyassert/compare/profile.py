@@ -17,10 +17,11 @@ from envoyassert.compare.measure import Measure
 from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.fold import fold
-from envoyassert.graph.model import Call, KernelSocket, SocketGraph
+from envoyassert.graph.model import Call, KernelSocket, OptionSet, SocketGraph
 from envoyassert.judge.certificate import CONTRADICTIONS, KERNEL_CHECK, LOSSES, certify
 from envoyassert.judge.shape import serving_of, shape_of
 from envoyassert.names import signal_text
+from envoyassert.option_values import FILTERS, value_text
 from envoyassert.report.call import Clock
 from envoyassert.trace import Outcome, Trace
 
@@ -42,10 +43,8 @@ MILESTONES = (FIRST_BIND, FIRST_LISTEN, FIRST_SERVED, LAST_SERVED, LIVE)
 
 _DUPS = ("dup", "dup2", "dup3", "fcntl")
 _PHASES = {"before_bind": "before bind", "bound": "after bind", "listening": "after listen"}
-# These carry an address in the process: struct sock_fprog has a pointer.
-_POINTERS = frozenset(
-    {"SO_ATTACH_FILTER", "SO_ATTACH_REUSEPORT_CBPF", "SO_ATTACH_BPF", "SO_ATTACH_REUSEPORT_EBPF"}
-)
+# The value is a descriptor of a program.
+_DESCRIPTORS = frozenset({"SO_ATTACH_BPF", "SO_ATTACH_REUSEPORT_EBPF"})
 # Not part of the order in which main prepares a socket.
 _UNORDERED = frozenset({"getsockname", "close", "accept", "accept4", "epoll_ctl", *_DUPS})
 
@@ -272,10 +271,16 @@ def _options(sockets: list[KernelSocket], meter: _Meter) -> Facts:
     settings: dict[str, list[tuple[KernelSocket, str]]] = defaultdict(list)
     for socket in sockets:
         for item in socket.options:
-            value = "…" if item.name in _POINTERS else "?" if item.value is None else item.value
+            value = _setting(item)
             name = item.name if isinstance(item.name, str) else f"{item.level}/{item.name}"
             settings[OPTION + name].append((socket, f"{value} {_PHASES[item.phase]}"))
     return {name: meter.shares(sockets, found) for name, found in sorted(settings.items())}
+
+
+def _setting(item: OptionSet) -> str:
+    # Of a packet filter older traces have the bytes of a pointer.
+    pointer = item.name in FILTERS and isinstance(item.value, str)
+    return "…" if pointer or item.name in _DESCRIPTORS else value_text(item.value)
 
 
 def _file_calls(group: Group, graph: SocketGraph) -> Iterable[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
 from envoyassert.names import level_name, option_name
+from envoyassert.option_values import option_value_of
 from envoyassert.scenario.listeners import (
     address_of,
     admin_address,
@@ -220,18 +221,17 @@ def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
         try:
             level = level_name(int(proto_field(option, "level") or 0))
             name = option_name(level, int(proto_field(option, "name") or 0))
-            value = _value(option)
+            value = _value(name, option)
         except (TypeError, ValueError, binascii.Error):
             continue  # Envoy says itself what it does not take
         state = proto_field(option, "state")
         yield DraftOption(level, name, value, _STATES.get(state or 0, "before_bind"))
 
 
-def _value(option: Any) -> int | str:
+def _value(name: int | str, option: Any) -> int | str | None:
     number = proto_field(option, "int_value")
     if number is not None:
         return int(number)
     content = base64.b64decode(str(proto_field(option, "buf_value") or ""))
-    if len(content) in (4, 8):
-        return int.from_bytes(content, "little", signed=True)
-    return content.hex()
+    value = option_value_of(name, content)
+    return None if isinstance(value, dict) else value

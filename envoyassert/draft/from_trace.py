@@ -70,7 +70,13 @@ def _set(
     role = {"main": "main", "worker": "workers"}.get(roles.pop(), "") if len(roles) == 1 else ""
     first = sockets[0]
     options = tuple(
-        DraftOption(o.level, o.name, None if o.name in _POINTERS else o.value, o.phase)
+        DraftOption(
+            o.level,
+            o.name,
+            # A value with parts differs between machines, as that of a packet filter does.
+            None if o.name in _POINTERS or isinstance(o.value, dict) else o.value,
+            o.phase,
+        )
         for o in first.options
     )
     made = [sum(e.call == "setsockopt" for e in _succeeded(socket)) for socket in sockets]

@@ -14,6 +14,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
 from envoyassert.names import LEVELS, OPTIONS
+from envoyassert.option_values import NAMED_VALUES
 from envoyassert.scenario.listeners import (
     address_of,
     asks_for_sockets,
@@ -175,6 +176,7 @@ def _literal(option: DraftOption) -> dict[str, Any]:
     if isinstance(option.value, int):
         value: dict[str, Any] = {"int_value": option.value}
     else:
-        content = bytes.fromhex(option.value or "")
+        text = option.value or ""
+        content = text.encode() if option.name in NAMED_VALUES else bytes.fromhex(text)
         value = {"buf_value": base64.b64encode(content).decode()}
     return {"level": level, "name": name, **value, "state": _STATES[option.phase]}

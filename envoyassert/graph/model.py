@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.option_values import OptionValue
 
 _WORKER = re.compile(r"wrk:worker_(\d+)$")
 
@@ -88,7 +89,7 @@ class OptionSet:
 
     level: str | int
     name: str | int
-    value: int | str | None
+    value: OptionValue
     phase: str
     call: Call
 

@@ -10,6 +10,7 @@ from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import LEVELS, level_name, option_name
+from envoyassert.option_values import value_matches, value_text
 from envoyassert.scenario.expectation import Option, OptionRule
 
 _PHASES = {
@@ -40,16 +41,23 @@ def _judge_rule(
 ) -> Finding:
     expected = f"{name} {_rule_in_words(rule)}"
     found = [(socket, [o for o in socket.options if _is_named(o, name)]) for socket in sockets]
-    wrong = [(socket, options) for socket, options in found if not _holds(options, rule)]
+    answers = [_holds(options, rule) for _, options in found]
+    wrong = [pair for pair, holds in zip(found, answers, strict=True) if holds is False]
     seen_but_unwanted = rule == "absent" and any(o.call.certain for _, os in wrong for o in os)
     if context.doubt:
         status = Status.FAIL if seen_but_unwanted else Status.INCONCLUSIVE
     else:
-        status = Status.FAIL if wrong or not sockets else Status.PASS
+        unread = Status.INCONCLUSIVE if None in answers else Status.PASS
+        status = Status.FAIL if wrong or not sockets else unread
     shown = [o.call.event for _, options in (wrong or found) for o in options]
     shown += [call.event for socket, _ in wrong for call in socket.binds]
     finding = context.finding(
-        subject, status, expected, _seen_in_words(name, found, wrong), evidence=shown
+        subject,
+        status,
+        expected,
+        _seen_in_words(name, found, wrong),
+        reason="" if context.doubt else "not all of the value was recorded",
+        evidence=shown,
     )
     lacking = [socket for socket, options in wrong if not options]
     if status is not Status.FAIL or rule == "absent" or not lacking:
@@ -59,7 +67,7 @@ def _judge_rule(
 
 def _all_in_words(socket: KernelSocket) -> str:
     last = {option.name: option for option in socket.options}
-    words = [f"{o.name} = {o.value} {_PHASE_WORDS[o.phase]}" for o in last.values()]
+    words = [f"{o.name} = {value_text(o.value)} {_PHASE_WORDS[o.phase]}" for o in last.values()]
     return ", ".join(words) or "no option at all"
 
 
@@ -74,7 +82,7 @@ def _is_named(option: OptionSet, name: str) -> bool:
     )
 
 
-def _holds(options: list[OptionSet], rule: OptionRule) -> bool:
+def _holds(options: list[OptionSet], rule: OptionRule) -> bool | None:
     if rule == "absent":
         return not options
     if rule == "set" or not options:
@@ -85,7 +93,9 @@ def _holds(options: list[OptionSet], rule: OptionRule) -> bool:
     if rule.phase is not None:
         phase = _PHASES.get(rule.phase, rule.phase)
         options = [option for option in options if option.phase == phase]
-    return bool(options) and rule.value in (None, options[-1].value)
+    if not options or rule.value is None:
+        return bool(options)
+    return value_matches(options[-1].value, rule.wanted)
 
 
 def _rule_in_words(rule: OptionRule) -> str:
@@ -94,7 +104,7 @@ def _rule_in_words(rule: OptionRule) -> str:
     if isinstance(rule, int):
         return f"= {rule} on every socket"
     assert isinstance(rule, Option)
-    value = "set" if rule.value is None else f"= {rule.value}"
+    value = "set" if rule.value is None else f"= {value_text(rule.wanted)}"
     phase = _PHASE_WORDS[_PHASES.get(rule.phase, rule.phase)] if rule.phase else ""
     return f"{value} {phase} on every socket".replace("  ", " ")
 
@@ -108,7 +118,8 @@ def _seen_in_words(
         return "no socket was bound"
     ways = sorted(
         {
-            ", then ".join(f"= {o.value} {_PHASE_WORDS[o.phase]}" for o in options) or "not set"
+            ", then ".join(f"= {value_text(o.value)} {_PHASE_WORDS[o.phase]}" for o in options)
+            or "not set"
             for _, options in (wrong or found)
         }
     )

@@ -9,6 +9,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.events import KERNEL_FACTS, Event
 from envoyassert.graph.model import SocketGraph
+from envoyassert.option_values import value_text
 from envoyassert.trace import Trace
 
 _MAX_PATH = 60
@@ -69,7 +70,7 @@ _ARGUMENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "dup2": lambda a: f"{a['fd']}, {a['newfd']}",
     "dup3": lambda a: f"{a['fd']}, {a['newfd']}, {_or_unknown(a.get('flags'))}",
     "fcntl": lambda a: f"{a['fd']}, {a['cmd']}, {_or_unknown(a.get('arg'))}",
-    "setsockopt": lambda a: f"{a['fd']}, {a['level']}, {a['name']}, {_or_unknown(a['value'])}",
+    "setsockopt": lambda a: f"{a['fd']}, {a['level']}, {a['name']}, {value_text(a['value'])}",
     "accept": lambda a: f"{a['fd']}, {_or_unknown(a.get('address'))}",
     "accept4": lambda a: f"{a['fd']}, {_or_unknown(a.get('address'))}",
     "epoll_ctl": lambda a: f"{a['epfd']}, {a['op']}, {a['fd']}, {_flags(a.get('events') or [])}",

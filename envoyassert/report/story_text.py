@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from envoyassert.names import signal_text
+from envoyassert.option_values import value_text
 from envoyassert.report.story import CLOSING, LISTENING, MADE, SERVING
 from envoyassert.report.table import columns, count, wrapped
 
@@ -157,8 +158,7 @@ def _names(names: list[str]) -> str:
 
 
 def _option(option: dict[str, Any]) -> str:
-    value = "?" if option["value"] is None else option["value"]
-    return f"{option['name']}={value} {option['phase'].replace('_', ' ')}"
+    return f"{option['name']}={value_text(option['value'])} {option['phase'].replace('_', ' ')}"
 
 
 def _others(story: dict[str, Any]) -> list[str]:

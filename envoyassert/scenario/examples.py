@@ -119,6 +119,11 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "spare": "spare: 0",
     },
     "Option": {"value": "value: 1", "phase": "value: 1, phase: before_bind"},
+    "Linger": {"onoff": "onoff: 1, linger_s: 5", "linger_s": "onoff: 0, linger_s: 0"},
+    "PacketFilter": {
+        "instructions": "instructions: 14",
+        "sha256": "instructions: 14, sha256: 0123456789abcdef",
+    },
     "Backlog": {"requested": "requested: 128"},
     "Range": {
         "exactly": "exactly: 2",

@@ -31,6 +31,7 @@ from envoyassert.scenario.grammar import (
     kind,
     one_of,
 )
+from envoyassert.scenario.option_value import ValueRule
 from envoyassert.scenario.pattern import CallPattern, CountedPattern, Step
 from envoyassert.scenario.quantity import (
     COUNT_WORDS,
@@ -110,16 +111,21 @@ CountOrListenCalls = Annotated[
 class Option(Model):
     """One socket option, on every socket of the listener."""
 
-    value: (
-        Annotated[
-            Annotated[int, Tag("|int")] | Annotated[str, Tag("|text")],
-            choice(kind, "a number, or hex text"),
-        ]
-        | None
-    ) = Field(None, description="Value that was set: a number, or hex text for longer values.")
+    value: ValueRule | None = Field(
+        None,
+        description="Value that was set: a number, a name, the parts of a linger or of a packet "
+        "filter, or hex text for other values.",
+    )
     phase: SocketPhase | None = Field(
         None, description="before_bind, bound or listening; Envoy's STATE_ names mean the same."
     )
+
+    @property
+    def wanted(self) -> int | str | dict[str, int | str]:
+        """The value as `option_values.value_matches` takes it; "" if there is none."""
+        if isinstance(self.value, Model):
+            return self.value.model_dump(exclude_none=True)
+        return "" if self.value is None else self.value
 
 
 OptionRule = Annotated[

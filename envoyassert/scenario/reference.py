@@ -40,6 +40,8 @@ HEADINGS = {
     "ListenCalls": "`listen_calls`",
     "Tally": "Counts by kind (`sockets`, `descriptors`)",
     "Option": "One of `options`",
+    "Linger": "Value of SO_LINGER",
+    "PacketFilter": "Value of a packet filter",
     "Backlog": "`backlog`",
     "Range": "Counts",
     "Linear": "Numbers that grow with the workers",

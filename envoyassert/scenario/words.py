@@ -129,6 +129,7 @@ VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 
 #: Patterns in words, for messages.
 MEANING = {
+    r"^[0-9a-f]{8,64}$": "8 to 64 hexadecimal digits",
     ROLE_PATTERN: "`main`, `workers`, `other` or `worker_<number>`",
     ROLE_OR_NONE_PATTERN: "`main`, `workers`, `other`, `none` or `worker_<number>`",
     ERRNO_PATTERN: "the name of an error, such as EADDRINUSE",

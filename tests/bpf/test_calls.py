@@ -15,6 +15,9 @@ pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="call numbers of x86-64"),
 ]
 
+# Instructions of a packet filter that fit into a record: EA_PROGRAM_SIZE of bpf/events.h.
+_PROGRAM_LIMIT = 64
+
 # Per case: what the script does between `begin` and `end`, and the expected (call, result, args).
 # The expectation is a function of what the script told.
 CASES: dict[str, tuple[str, Any]] = {
@@ -249,7 +252,11 @@ end(fd=s.fileno())
                     "value": 1,
                 },
             ),
-            ("setsockopt", 0, {"name": "SO_LINGER", "length": 8, "value": 1 | 5 << 32}),
+            (
+                "setsockopt",
+                0,
+                {"name": "SO_LINGER", "length": 8, "value": {"onoff": 1, "linger_s": 5}},
+            ),
             (
                 "setsockopt",
                 0,
@@ -262,6 +269,57 @@ end(fd=s.fileno())
             ),
             ("setsockopt", -errno.EINVAL, {"name": "SO_REUSEADDR", "length": 2, "value": "0102"}),
             ("setsockopt", -errno.EFAULT, {"name": "SO_REUSEADDR", "length": 4, "value": None}),
+        ],
+    ),
+    "packet-filters": (
+        f"""
+import hashlib
+def program(*instructions):
+    code = b"".join(struct.pack("=HBBI", *one) for one in instructions)
+    kept = ctypes.create_string_buffer(code, len(code))
+    alive.append(kept)
+    return struct.pack("=HxxxxxxQ", len(instructions), ctypes.addressof(kept)), code
+alive = []
+accept = (0x06, 0, 0, 0xffff)
+one, code = program(accept)
+most, long = program(*[accept] * {_PROGRAM_LIMIT})
+more, _ = program(*[accept] * ({_PROGRAM_LIMIT} + 1))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+begin()
+s.setsockopt(socket.SOL_SOCKET, 51, one)
+s.setsockopt(socket.SOL_SOCKET, 26, most)
+s.setsockopt(socket.SOL_SOCKET, 26, more)
+libc.setsockopt(s.fileno(), 1, 26, struct.pack("=HxxxxxxQ", 3, 8), 16)
+end(code=hashlib.sha256(code).hexdigest(), long=hashlib.sha256(long).hexdigest())
+""",
+        lambda t: [
+            (
+                "setsockopt",
+                0,
+                {
+                    "name": "SO_ATTACH_REUSEPORT_CBPF",
+                    "length": 16,
+                    "value": {"instructions": 1, "sha256": t["code"]},
+                },
+            ),
+            (
+                "setsockopt",
+                0,
+                {
+                    "name": "SO_ATTACH_FILTER",
+                    "value": {"instructions": _PROGRAM_LIMIT, "sha256": t["long"]},
+                },
+            ),
+            (
+                "setsockopt",
+                0,
+                {
+                    "value": {"instructions": _PROGRAM_LIMIT + 1, "sha256": None},
+                    "truncated": True,
+                },
+            ),
+            ("setsockopt", -errno.EFAULT, {"name": "SO_ATTACH_FILTER", "value": None}),
         ],
     ),
     "shutdown": (

@@ -63,6 +63,8 @@ EVERYTHING: dict[str, Any] = {
                 "SO_REUSEPORT": "absent",
                 "1/15": 1,
                 "SOL_SOCKET/SO_REUSEADDR": {"value": "01", "phase": "STATE_PREBIND"},
+                "SO_LINGER": {"value": {"onoff": 1, "linger_s": 5}},
+                "SO_ATTACH_FILTER": {"value": {"instructions": 1, "sha256": "0123abcd"}},
             },
             "backlog": {"requested": -1},
             "in_order": ["bind", {"call": ["listen", "dup"], "succeeds": True}],

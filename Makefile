@@ -33,14 +33,14 @@ run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an 
 
 .PHONY: test
 test: setup ## Run every test; installs and starts a Docker engine when there is none
-	@setup/install-packages.sh strace
+	@setup/install-packages.sh strace zsh fish
 	@setup/start-docker.sh
 	@setup/prepare-images.sh $(ENVOY_VERSIONS)
-	@$(AS_ROOT) $(BIN)/pytest $(ARGS)
+	@$(AS_ROOT) setup/run-tests.sh $(ARGS)
 
 .PHONY: unit
 unit: venv ## Run the tests that need no privileges, no Envoy and no Docker
-	@$(BIN)/pytest tests/unit $(wildcard tests/plugin) $(ARGS)
+	@$(BIN)/pytest --numprocesses=auto --quiet tests/unit tests/plugin $(ARGS)
 
 .PHONY: check
 check: venv ## Check format, lint, types, CI files and layers; changes nothing

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing of the distribution packages that the arguments name.
 #
-#   setup/install-packages.sh bcc|strace|iproute2|venv|docker...
+#   setup/install-packages.sh bcc|strace|iproute2|venv|docker|zsh|fish...
 #
 # Each word is a capability; the package that brings it has another name on each distribution.
 # Nothing is contacted when nothing is missing.
@@ -16,7 +16,7 @@ has() {
     case "$1" in
         # The distribution's bcc, never the unrelated package of that name on PyPI.
         bcc) compgen -G '/usr/lib/python3*/*-packages/bcc/libbcc.py' >/dev/null ;;
-        strace) command -v strace >/dev/null ;;
+        strace | zsh | fish) command -v "$1" >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
         venv) /usr/bin/python3 -c 'import ensurepip' 2>/dev/null ;;
         docker) command -v dockerd >/dev/null ;;
@@ -68,6 +68,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
        system's package manager and run make again:
          bcc       BPF Compiler Collection for the system's Python (Fedora: python3-bcc)
          strace    strace
+         zsh, fish the shells whose completion is tested
          iproute2  the ip command
          venv      Python 3.10 or newer with venv and pip
          docker    a Docker engine (Fedora: moby-engine)

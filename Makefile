@@ -59,6 +59,10 @@ fix: venv ## Format, and repair what ruff can
 bench: setup ## Measure what tracing costs
 	@$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: fuzz
+fuzz: venv ## Judge a million damaged traces and 100,000 damaged scenario files
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv, caches and builds from this checkout
 	@$(AS_ROOT) rm -rf .venv .benchmarks .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

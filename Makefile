@@ -56,7 +56,7 @@ fix: venv ## Format, and repair what ruff can
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup ## Measure what tracing costs
+bench: setup ## Measure what tracing and judging cost
 	@$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: fuzz

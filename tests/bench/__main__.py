@@ -31,6 +31,7 @@ from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, ProbeSnapshot, new_ru
 from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.plan import DEFAULT_VERSION
 from envoyassert.trace import End, Header, Trace
+from tests.bench.judging import bench_judging
 
 T = TypeVar("T")
 
@@ -243,7 +244,8 @@ def main() -> int:
     armed_ok = bench_arming(5)
     start_ok, snapshot = bench_start(options.pairs, options.starts)
     bench_core(snapshot)
-    return 0 if armed_ok and start_ok else 1
+    judging_ok = bench_judging()
+    return 0 if armed_ok and start_ok and judging_ok else 1
 
 
 if __name__ == "__main__":

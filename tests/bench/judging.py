@@ -1,0 +1,97 @@
+"""How long fold and judge take on long traces, and whether the time grows linearly.
+
+    python -m tests.bench.judging
+
+Needs no root: the trace is built, a start-up of two workers followed by connections that come and
+go. Processor time counts, for that is what a busy machine leaves alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import TypeAdapter
+
+from envoyassert.graph.fold import fold
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status
+from envoyassert.scenario.expectation import Expectation
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import Trace, trace_lines
+from envoyassert.trace_file import read_trace
+
+SIZES = (100_000, 1_000_000)
+#: Seconds to fold and judge the smaller trace.
+BUDGET_S = 1.0
+#: How much more than in proportion the larger trace may take; memory costs more when there is more.
+GROWTH = 1.5
+
+_WISHES = [
+    {
+        "listener": {"port": 10000},
+        "bound": {"times": 1, "by": "main"},
+        "listened": {"by": "workers", "via": "dup"},
+    },
+    {"in_order": [{"call": "bind"}, {"call": "listen"}]},
+    {"never": {"call": "bind", "errno": "EADDRINUSE"}},
+    {
+        "always": {"listener": {"port": 10000}, "served": True, "by": "worker_0"},
+        "since": {"listener": {"port": 10000}, "becomes": "served", "by": "workers"},
+    },
+    {"no_others": True},
+]
+
+
+def long_trace(length: int) -> Trace:
+    """Return a trace of about `length` events, nearly all of them about accepted connections."""
+    trace = TraceBuilder(workers=2)
+    listener = trace.shared_listener("127.0.0.1:10000")
+    while len(trace.events) < length:
+        number = len(trace.events)
+        worker = trace.worker(number % 2)
+        trace.call(worker, "accept4", 1000 + number % 500, fd=listener[number % 2], flags=[])
+        trace.epoll_add(worker, 1000 + number % 500)
+        trace.epoll_delete(worker, 1000 + number % 500)
+        trace.close(worker, 1000 + number % 500)
+    return trace.build()
+
+
+def time_judging(trace: Trace, repeats: int) -> float:
+    """Return the shortest processor time of fold and judge, in seconds; the trace must pass."""
+    items = list(enumerate(TypeAdapter(list[Expectation]).validate_python(_WISHES)))
+    times = []
+    for _ in range(repeats):
+        begun = time.process_time()
+        verdict = judge(trace, items, workers=2, graph=fold(trace))
+        times.append(time.process_time() - begun)
+        if verdict.status is not Status.PASS:
+            raise AssertionError(f"the trace must pass: {verdict.findings}")
+    return min(times)
+
+
+def bench_judging() -> bool:
+    """Print the figures and return whether they keep their budgets."""
+    small = long_trace(SIZES[0])
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "trace.ndjson"
+        path.write_text("\n".join(trace_lines(small)) + "\n")
+        begun = time.process_time()
+        read_trace(path)
+        print(f"read the file of {len(small.events)} events: {time.process_time() - begun:.2f} s")
+    small_s = time_judging(small, 5)
+    large = long_trace(SIZES[1])
+    large_s = time_judging(large, 2)
+    growth = large_s / small_s / (len(large.events) / len(small.events))
+    print(f"fold and judge {len(small.events)} events: {small_s:.2f} s (budget {BUDGET_S} s)")
+    print(
+        f"fold and judge {len(large.events)} events: {large_s:.2f} s, {growth:.2f} times what "
+        f"proportion gives (budget {GROWTH})"
+    )
+    return small_s < BUDGET_S and growth < GROWTH
+
+
+if __name__ == "__main__":
+    sys.exit(0 if bench_judging() else 1)

@@ -8,12 +8,12 @@ from envoyassert.durations import duration_in_words, parse_duration
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.instants import Instant, instants_of
+from envoyassert.judge.instants import Instant, one_instant
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import Spans, spans_of, without
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import AlwaysExpectation
-from envoyassert.scenario.timing import Moment, State
+from envoyassert.scenario.timing import State
 
 _NS_PER_S = 1_000_000_000
 #: How many breaks are told with their times.
@@ -29,7 +29,7 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
         expectation.why or "",
     )
     expected = _in_words(expectation)
-    selection = select(state.listener, context.graph, context.trace.header.listeners)
+    selection = select(state.listener, context.graph, context.trace.header.listeners, total=True)
     context.named.update(id(socket) for socket in selection.sockets)
     spans, problem = spans_of(context, selection.sockets, state.name, state.by)
     problem = selection.problem or problem
@@ -38,8 +38,8 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
     if not state.wanted:
         spans = _complement(spans)
     since, until = expectation.since, expectation.until
-    begin, why_begin = _boundary(context, since) if since is not None else (_first(spans), "")
-    end, why_end = _boundary(context, until)
+    begin, why_begin = one_instant(context, since) if since is not None else (_first(spans), "")
+    end, why_end = one_instant(context, until)
     problem = problem or why_begin or why_end
     if problem:
         yield context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)
@@ -107,19 +107,6 @@ def _complement(spans: Spans) -> Spans:
 
 def _first(spans: Spans) -> Instant | None:
     return Instant(spans[0][0], spans[0][0]) if spans else None
-
-
-def _boundary(context: Context, moment: Moment) -> tuple[Instant | None, str]:
-    """Return the one instant that a moment stands for, or why it is none."""
-    found = instants_of(context, moment)
-    if found.problem:
-        return None, found.problem
-    members = found.narrowed().members
-    if not members:
-        return None, ""
-    if len(members) > 1 and not context.doubt:
-        return None, f"{found.words} is {len(members)} instants; say which: first or last"
-    return next((member for member in members if member.sure), members[0]), ""
 
 
 def _broken_ns(spans: Spans, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:

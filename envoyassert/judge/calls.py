@@ -10,14 +10,16 @@ from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.each import Member, groups_of, judge_each
 from envoyassert.judge.interval import Interval, so_often
 from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
-from envoyassert.judge.selection import select, sockets_of
+from envoyassert.judge.selection import Selection, select, sockets_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import (
     CallPattern,
     CallsExpectation,
+    CountedPattern,
     NeverExpectation,
 )
 
@@ -38,6 +40,9 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
     if problem:
         yield _unresolved(context, subject, words, problem)
         return
+    if pattern.each is not None:
+        yield _judge_each(context, subject.at("times"), words, pattern, found)
+        return
     finding = context.judge_count(
         subject.at("times"),
         words,
@@ -48,6 +53,25 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
         from_events=pattern.listener is None,
     )
     yield finding if found else with_nearest(context, finding, [pattern])
+
+
+def _judge_each(
+    context: Context, subject: Subject, words: str, pattern: CountedPattern, found: list[Event]
+) -> Finding:
+    """Judge how many calls match on each socket of a listener, or by each worker."""
+    assert pattern.each is not None
+    known = context.calls_by_event
+    selection = (
+        Selection()
+        if pattern.listener is None
+        else select(pattern.listener, context.graph, context.trace.header.listeners, total=True)
+    )
+    members = [
+        Member(event, known.get(id(event)), is_sure(context, pattern, event)) for event in found
+    ]
+    unread = len(unread_in(context, pattern))
+    groups = groups_of(context, members, pattern.each, selection.sockets, unread)
+    return judge_each(context, subject, pattern.each, words, pattern.times, groups)
 
 
 def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
@@ -147,7 +171,9 @@ def matching(
         return [], "epoll was not observed"
     found = [e for e in (context.trace.events if events is None else events) if e.call in names]
     if pattern.listener is not None:
-        selection = select(pattern.listener, context.graph, context.trace.header.listeners)
+        selection = select(
+            pattern.listener, context.graph, context.trace.header.listeners, total=True
+        )
         context.named.update(id(socket) for socket in selection.sockets)
         if selection.problem:
             return [], selection.problem

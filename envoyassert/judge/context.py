@@ -78,7 +78,9 @@ class Context:
 
         None if it grows with the workers and their number is not known: 0 of 0 is no answer.
         """
-        bounds = (count.exactly, count.at_least, count.at_most) if isinstance(count, Range) else ()
+        bounds: tuple[object, ...] = ()
+        if isinstance(count, Range):
+            bounds = (count.exactly, count.at_least, count.at_most, *(count.between or ()))
         grows = any(q == "workers" or isinstance(q, Linear) for q in (count, *bounds))
         return None if grows and self.workers < 1 else wish_of(count, self.workers)
 

@@ -251,7 +251,7 @@ def _of_state(context: Context, moment: StateMoment) -> Instants:
     by = f" by {moment.by}" if moment.by else ""
     name = moment.listener.name or str(moment.listener)
     words = f"{name} {moment.becomes}{by}"
-    selection = select(moment.listener, context.graph, context.trace.header.listeners)
+    selection = select(moment.listener, context.graph, context.trace.header.listeners, total=True)
     context.named.update(id(socket) for socket in selection.sockets)
     problem = selection.problem
     if moment.becomes == "served" and context.by_listen:
@@ -268,3 +268,16 @@ def _of_state(context: Context, moment: StateMoment) -> Instants:
     if context.doubt:
         members += (ANY_TIME,)
     return Instants(words, members, problem, leans=True, shared=True)
+
+
+def one_instant(context: Context, moment: Moment) -> tuple[Instant | None, str]:
+    """Return the one instant that a moment stands for, or why it is none."""
+    found = instants_of(context, moment)
+    if found.problem:
+        return None, found.problem
+    members = found.narrowed().members
+    if not members:
+        return None, ""
+    if len(members) > 1 and not context.doubt:
+        return None, f"{found.words} is {len(members)} instants; say which: first or last"
+    return next((member for member in members if member.sure), members[0]), ""

@@ -51,14 +51,17 @@ def resolve(quantity: Quantity, workers: int) -> int:
 
 def wish_of(count: Count, workers: int) -> Interval:
     """Return the interval that a count of the expectation language stands for."""
+    if count == "none":
+        return Interval(0, 0)
     if not isinstance(count, Range):
         number = resolve(count, workers)
         return Interval(number, number)
     if count.exactly is not None:
         number = resolve(count.exactly, workers)
         return Interval(number, number)
-    low = 0 if count.at_least is None else resolve(count.at_least, workers)
-    high = None if count.at_most is None else resolve(count.at_most, workers)
+    least, most = count.between or (count.at_least, count.at_most)
+    low = 0 if least is None else resolve(least, workers)
+    high = None if most is None else resolve(most, workers)
     return Interval(low, high)
 
 

@@ -16,12 +16,13 @@ from envoyassert.judge.certificate import (
     LOSSES,
     certify,
 )
-from envoyassert.judge.context import Context
+from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.process import judge_process
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
+from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import (
     AlwaysExpectation,
     BetweenExpectation,
@@ -34,6 +35,7 @@ from envoyassert.scenario.expectation import (
     NoOthersExpectation,
     ProcessExpectation,
 )
+from envoyassert.scenario.requires import satisfies
 from envoyassert.trace import Trace
 
 _JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]]] = {
@@ -87,13 +89,41 @@ def judge(
     items = list(expectations)
     # The closed world comes last: the others note which sockets they name.
     order = sorted(items, key=lambda item: isinstance(item[1], NoOthersExpectation))
-    findings = [
-        finding for index, item in order for finding in _JUDGES[type(item)](context, index, item)
-    ]
+    findings = [finding for index, item in order for finding in _findings(context, index, item)]
+    if items and not findings:
+        findings = [_nothing_applies(context, items[0])]
     findings.sort(key=lambda finding: finding.path[1])
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if trace.header.unobserved else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)
+
+
+def _findings(context: Context, index: int, item: Conditional) -> Iterator[Finding]:
+    """Judge one item, if it is about the version of Envoy that ran."""
+    version = context.trace.header.envoy.version
+    if item.versions and not version:
+        subject = Subject("when", ("expect", index, "when", ENVOY_CONDITION), item.why or "")
+        yield context.finding(
+            subject,
+            Status.INCONCLUSIVE,
+            f"judged for Envoy {item.versions}",
+            "not judged",
+            reason="the version of this Envoy is not known",
+        )
+    elif not item.versions or satisfies(version, item.versions):
+        yield from _JUDGES[type(item)](context, index, item)
+
+
+def _nothing_applies(context: Context, first: tuple[int, Conditional]) -> Finding:
+    """Return the finding that no expectation is about the version that ran."""
+    version = context.trace.header.envoy.version
+    return context.finding(
+        Subject("when", ("expect", first[0], "when", ENVOY_CONDITION)),
+        Status.INCONCLUSIVE,
+        "some expectation that applies",
+        "none",
+        reason=f"no expectation is about Envoy {version}: every `when` excludes it",
+    )
 
 
 def _details(certificate: Certificate, names: tuple[str, ...]) -> str:

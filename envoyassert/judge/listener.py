@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from envoyassert.graph.model import Call, KernelSocket
+from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.interval import Interval, plural, times
+from envoyassert.judge.each import groups_of_calls, judge_each
+from envoyassert.judge.interval import plural
 from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.options import judge_options
 from envoyassert.judge.order import judge_order_on_socket
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role, roles_in_words
-from envoyassert.judge.selection import select
-from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_in_words, shape_of
+from envoyassert.judge.selection import Selection, select, select_each
+from envoyassert.judge.shape import HINTS, shape_in_words, shape_of
+from envoyassert.judge.tally import judge_descriptors, judge_sockets
+from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import (
     Backlog,
@@ -25,42 +28,7 @@ from envoyassert.scenario.expectation import (
     Listened,
     ListenerExpectation,
     Selector,
-    Tally,
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """The listener under judgement: its sockets, and the binds that would have made more.
-
-    `role` is who should serve it, by the scenario; "" if the scenario does not say.
-    """
-
-    context: Context
-    subject: Subject
-    sockets: tuple[KernelSocket, ...]
-    failed: tuple[Call, ...]
-    role: str = ""
-
-    def calls(self, name: str) -> list[Call]:
-        """Return the successful bind or listen calls in time order."""
-        calls = [call for socket in self.sockets for call in getattr(socket, name)]
-        return sorted(calls, key=lambda call: call.event.ts_ns)
-
-    @property
-    def standing(self) -> tuple[KernelSocket, ...]:
-        """The sockets that accept connections or datagrams at the end."""
-        return tuple(socket for socket in self.sockets if socket.is_open_to_clients)
-
-    @property
-    def serving(self) -> list[Serving]:
-        """Who serves which of its descriptors at the end."""
-        return serving_of(self.sockets, self.context.by_listen)
-
-    @property
-    def hint(self) -> str:
-        """What the observed shape is, in terms of the config."""
-        return HINTS.get(shape_of(self.serving, self.standing), "")
 
 
 def judge_listener(
@@ -70,7 +38,20 @@ def judge_listener(
     selector = expectation.listener
     name = f"listener {selector.name}" if selector.name else str(selector)
     subject = Subject(name, ("expect", index), expectation.why or "")
-    selection = select(selector, context.graph, context.trace.header.listeners)
+    graph, listeners = context.graph, context.trace.header.listeners
+    if expectation.take == "each_address":
+        parts = select_each(selector, graph, listeners)
+    else:
+        parts = {"": select(selector, graph, listeners, total=expectation.take == "total")}
+    for address, selection in parts.items():
+        part = Subject(f"{name} {address}".rstrip(), subject.path, subject.why)
+        yield from _judge_part(context, part, selection, expectation)
+
+
+def _judge_part(
+    context: Context, subject: Subject, selection: Selection, expectation: ListenerExpectation
+) -> Iterator[Finding]:
+    """Judge every atom on what was selected: one address, or all of them together."""
     context.named.update(id(socket) for socket in selection.sockets)
     if selection.problem:
         yield context.finding(
@@ -81,6 +62,7 @@ def judge_listener(
             reason=selection.problem,
         )
         return
+    selector = expectation.listener
     role = expectation.listened.by if expectation.listened else expectation.served_by or ""
     target = Target(context, subject, selection.sockets, selection.failed, role)
     for word, judge in _ATOMS.items():
@@ -224,106 +206,21 @@ def _contradicts(target: Target, via: str) -> bool:
     return len(sure) > 1
 
 
-def _sockets(target: Target, word: str, value: Count | Tally) -> Iterator[Finding]:
-    live = [socket for socket in target.sockets if socket.is_live]
-    served = {entry.descriptor.socket for entry in target.serving}
-    groups = {
-        "ever": list(target.sockets),
-        "live": live,
-        "serving": [socket for socket in live if socket in served],
-        "spare": [socket for socket in live if socket not in served],
-    }
-    yield from _tally(
-        target,
-        word,
-        value,
-        "kernel socket",
-        groups,
-        lambda name, socket: (
-            name == "ever"
-            or (name != "spare" and all(d.tainted_ns is None for d in socket.descriptors))
-        ),
-        lambda socket: [call.event for call in socket.binds],
-    )
-
-
-def _descriptors(target: Target, word: str, value: Count | Tally) -> Iterator[Finding]:
-    ever = [descriptor for socket in target.sockets for descriptor in socket.descriptors]
-    live = [descriptor for descriptor in ever if descriptor.is_open]
-    served = {entry.descriptor for entry in target.serving}
-    groups = {
-        "ever": ever,
-        "live": live,
-        "serving": [descriptor for descriptor in live if descriptor in served],
-        "spare": [descriptor for descriptor in live if descriptor not in served],
-    }
-    yield from _tally(
-        target,
-        word,
-        value,
-        "descriptor",
-        groups,
-        lambda name, descriptor: name != "spare" and descriptor.tainted_ns is None,
-        lambda descriptor: [descriptor.opened],
-    )
-
-
-def _tally(
-    target: Target,
-    word: str,
-    value: Count | Tally,
-    noun: str,
-    groups: dict[str, list[Any]],
-    is_certain: Callable[[str, Any], bool],
-    evidence_of: Callable[[Any], list[Any]],
-) -> Iterator[Finding]:
-    """Judge counts by kind; a plain count means those that are live at the end."""
-    if isinstance(value, Tally):
-        wishes = {name: getattr(value, name) for name in groups}
-    else:
-        wishes = {"live": value}
-    for name, wish in wishes.items():
-        if wish is None:
-            continue
-        members = groups[name]
-        certain = sum(is_certain(name, member) for member in members)
-        wanted = target.context.wish(wish)
-        path = (word, name) if isinstance(value, Tally) else (word,)
-        unobserved = target.context.by_listen and name in ("serving", "spare")
-        if wanted is None or unobserved:
-            yield target.context.finding(
-                target.subject.at(*path),
-                Status.INCONCLUSIVE,
-                f"a count of {noun}s ({name})",
-                f"{plural(len(members), noun)} ({name})",
-                reason="epoll was not observed" if unobserved else UNKNOWN_WORKERS,
-            )
-            continue
-        yield target.context.finding(
-            target.subject.at(*path),
-            target.context.interval(certain, len(members)).compare(wanted),
-            f"{_how_many(wanted, noun)} ({name})",
-            f"{plural(len(members), noun)} ({name})",
-            evidence=[event for member in members for event in evidence_of(member)],
-            hint=target.hint,
-        )
-
-
-def _how_many(wish: Interval, noun: str) -> str:
-    if wish.low == wish.high:
-        return plural(wish.low, noun)
-    return times(wish).replace("times", f"{noun}s").replace("time", noun)
-
-
 def _listen_calls(target: Target, word: str, value: Count | ListenCalls) -> Iterator[Finding]:
     calls = target.calls("listens")
     subject = target.subject.at(word)
     if not isinstance(value, ListenCalls):
         yield target.context.judge_times(subject, "listen() called", value, calls)
         return
-    yield target.context.judge_times(
-        subject.at("times"), "listen() called", value.times, calls, hint=target.hint
-    )
+    if value.each is None:
+        yield target.context.judge_times(
+            subject.at("times"), "listen() called", value.times, calls, hint=target.hint
+        )
+    else:
+        groups = groups_of_calls(target.context, calls, value.each, target.sockets)
+        yield judge_each(
+            target.context, subject.at("times"), value.each, "listen() called", value.times, groups
+        )
     if value.by is not None:
         by = subject.at("by")
         yield judge_callers(target.context, by, "listen() called by", value.by, calls)
@@ -372,8 +269,8 @@ _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
     "served_by": _served_by,
     "listen_by": _listen_by,
     "via": _via,
-    "sockets": _sockets,
-    "descriptors": _descriptors,
+    "sockets": judge_sockets,
+    "descriptors": judge_descriptors,
     "listen_calls": _listen_calls,
     "options": _options,
     "backlog": _backlog,

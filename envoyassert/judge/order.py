@@ -9,8 +9,8 @@ from envoyassert.durations import duration_in_words, parse_duration
 from envoyassert.events import Event
 from envoyassert.judge.calls import with_nearest
 from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.each import absent_groups, socket_name
 from envoyassert.judge.instants import ANY_TIME, Instant, Instants, instants_of, of_calls
-from envoyassert.judge.interval import plural
 from envoyassert.judge.precedence import Answer, lasting, precedes
 from envoyassert.judge.verdict import Finding, Status, worst
 from envoyassert.scenario.expectation import (
@@ -162,14 +162,9 @@ def _judge_pair(
 def _for_each(context: Context, each: Each, answers: list[tuple[str, Answer]]) -> Answer:
     """Return the worst answer of all groups, with the first group that gave it."""
     present = len(answers)
-    if each == "worker" and present != context.workers:
-        # A worker that was not seen may have been lost; one too many is there.
-        lost = context.doubt and present < context.workers
-        status = Status.INCONCLUSIVE if lost else Status.FAIL
-        return Answer(status, f"{plural(present, 'worker thread')} exist, not {context.workers}")
-    if not answers:
-        status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
-        return Answer(status, f"no {each} at all")
+    absent = absent_groups(context, each, present)
+    if absent is not None:
+        return Answer(*absent)
     status = worst([answer.status for _, answer in answers])
     if context.doubt and status is Status.PASS:
         status = Status.INCONCLUSIVE
@@ -229,7 +224,7 @@ def _socket_of(context: Context, event: Event) -> tuple[int, str, bool] | None:
     if call is None or call.descriptor is None:
         return None
     socket = call.descriptor.socket
-    return socket.number, f"socket {socket.number} ({socket.address})", call.certain
+    return socket.number, socket_name(socket), call.certain
 
 
 # words

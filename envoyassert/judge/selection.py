@@ -31,15 +31,42 @@ class Selection:
         return attempts | {id(socket) for socket in self.sockets}
 
 
-def select(
+def select_each(
     selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
+) -> dict[str, Selection]:
+    """Resolve a selector by name for each address of the listener by itself, by the address.
+
+    A selector by address, or one that cannot be resolved, has one part, called "".
+    """
+    records = [record for record in listeners if record.name == selector.name]
+    if selector.name is None or selector.address is not None or len(records) != 1:
+        return {"": select(selector, graph, listeners)}
+    addresses = records[0].addresses
+    return {
+        str(address): _of_addresses(records[0], (address,), graph, listeners)
+        for address in addresses
+    }
+
+
+def select(
+    selector: Selector,
+    graph: SocketGraph,
+    listeners: tuple[ListenerRecord, ...],
+    *,
+    total: bool = False,
 ) -> Selection:
     """Resolve a selector.
 
     A port alone that fits sockets of several protocols or addresses is a problem, not a guess.
+
+    Args:
+        selector: which listener.
+        graph: the sockets.
+        listeners: listeners by the config.
+        total: whether the sockets of all addresses of a listener are meant, if it has several.
     """
     if selector.name is not None:
-        return _by_name(selector, graph, listeners)
+        return _by_name(selector, graph, listeners, total)
     key = selector.port or selector.path or f"@{selector.abstract}"
     candidates = graph.by_place.get(key, [])
     bound = [socket for socket in candidates if _fits(selector, socket, socket.address)]
@@ -79,7 +106,7 @@ def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> 
 
 
 def _by_name(
-    selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
+    selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...], total: bool
 ) -> Selection:
     records = [record for record in listeners if record.name == selector.name]
     if not records:
@@ -92,9 +119,21 @@ def _by_name(
     if selector.address is not None:
         wanted = canonical_host(selector.address)
         addresses = tuple(address for address in addresses if address.host == wanted)
-    if len(addresses) > 1:
+    if len(addresses) > 1 and not total:
         found = ", ".join(str(address) for address in addresses)
-        return Selection(problem=f"listener {selector.name!r} has several addresses: {found}")
+        return Selection(
+            problem=f"listener {selector.name!r} has several addresses: {found}; "
+            "take: each_address or total"
+        )
+    return _of_addresses(record, addresses, graph, listeners)
+
+
+def _of_addresses(
+    record: ListenerRecord,
+    addresses: tuple[Address, ...],
+    graph: SocketGraph,
+    listeners: tuple[ListenerRecord, ...],
+) -> Selection:
     twins = sum(address in r.addresses for r in listeners for address in addresses)
     if graph.gaps and twins > 1 and any(address.port == 0 for address in addresses):
         return Selection(problem="listeners on port 0 are told apart by order, and events are lost")

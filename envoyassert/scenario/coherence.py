@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from envoyassert.errors import Problem
+from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.words import closest, did_you_mean
 
@@ -86,6 +87,12 @@ def _name(document: Document, path: FilePath) -> Iterator[Problem]:
 
 def _matrix(document: Document) -> Iterator[Problem]:
     for axis, values in _mapping(document.data.get("matrix")).items():
+        if axis == ENVOY_CONDITION:
+            yield document.problem(
+                ("matrix", axis),
+                f"an axis cannot be called `{axis}`: in `when` that is the version of Envoy",
+                "vary `version`, or take another name",
+            )
         seen: set[str] = set()
         for index, value in enumerate(values if isinstance(values, list) else []):
             text = _text(value)
@@ -101,6 +108,8 @@ def _when(document: Document) -> Iterator[Problem]:
     expect = document.data.get("expect")
     for index, item in enumerate(expect if isinstance(expect, list) else []):
         for axis, wanted in _mapping(_mapping(item).get("when")).items():
+            if axis == ENVOY_CONDITION:
+                continue
             place = ("expect", index, "when", axis)
             if axis not in matrix:
                 yield document.problem(

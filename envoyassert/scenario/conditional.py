@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, field_validator
 
 from envoyassert.scenario.grammar import Many, Model, choice, kind
+from envoyassert.scenario.words import MEANING, VERSIONS_PATTERN, fault
+
+#: The key of `when` that is about the Envoy that ran, and not about the matrix.
+ENVOY_CONDITION = "envoy"
 
 Scalar = Annotated[
     Annotated[str, Tag("|text")]
@@ -33,6 +38,27 @@ class Conditional(Model):
 
     when: dict[str, ScalarOrMany] = Field(
         default_factory=dict,
-        description="Judge only in runs whose matrix values equal these: a value or a list.",
+        description="Judge only in runs whose matrix values equal these, a value or a list; "
+        '`envoy: ">=1.20"` only where the Envoy that ran has such a version.',
+        json_schema_extra={
+            "properties": {ENVOY_CONDITION: {"type": "string", "pattern": VERSIONS_PATTERN}}
+        },
     )
     why: str | None = Field(None, description="Why this matters; shown when it is not met.")
+
+    @field_validator("when")
+    @classmethod
+    def _known_versions(cls, when: dict[str, Any]) -> dict[str, Any]:
+        bounds = when.get(ENVOY_CONDITION)
+        if bounds is None or (isinstance(bounds, str) and re.search(VERSIONS_PATTERN, bounds)):
+            return when
+        raise fault(
+            f"`{ENVOY_CONDITION}` must be {MEANING[VERSIONS_PATTERN]}",
+            "write it as text",
+            ENVOY_CONDITION,
+        )
+
+    @property
+    def versions(self) -> str:
+        """The bounds of the Envoy version within which it is judged, "" for all."""
+        return str(self.when.get(ENVOY_CONDITION, ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _CONDITIONAL = {
-    "when": "when: {concurrency: [2, 4]}",
+    "when": 'when: {concurrency: [2, 4], envoy: ">=1.20"}',
     "why": "why: one socket for all workers is what makes them share connections",
 }
 _PATTERN = {
@@ -15,6 +15,14 @@ _PATTERN = {
     "errno": "call: bind, errno: EADDRINUSE",
     "succeeds": "call: connect, succeeds: false",
     "args": "call: setsockopt, args: {name: SO_REUSEPORT, value: 1}",
+}
+
+_TALLY = {
+    "ever": "ever: {at_most: 3}",
+    "live": "live: workers",
+    "serving": "serving: workers",
+    "spare": "spare: none",
+    "live_at": "live: workers, live_at: live",
 }
 
 #: For each model and key, members in YAML's flow form, without the braces.
@@ -51,6 +59,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "ListenerExpectation": {
         **_CONDITIONAL,
         "listener": "listener: {port: 15006}",
+        "take": "listener: {name: ingress}, take: each_address",
         "bound": "bound: {times: 1, by: main}",
         "bind_failed": "bind_failed: {errno: EADDRINUSE}",
         "listened": "listened: {by: workers, via: dup}",
@@ -111,13 +120,13 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "by": "by: main",
     },
     "Listened": {"by": "by: workers", "via": "by: workers, via: reuse_port"},
-    "ListenCalls": {"times": "times: workers", "by": "by: main"},
-    "Tally": {
-        "ever": "ever: {at_most: 3}",
-        "live": "live: workers",
-        "serving": "serving: workers",
-        "spare": "spare: 0",
+    "ListenCalls": {
+        "times": "times: workers",
+        "by": "by: main",
+        "each": "times: 1, each: socket",
     },
+    "Tally": {**_TALLY, "each": "serving: 1, each: worker"},
+    "DescriptorTally": {**_TALLY, "each": "live: 1, each: socket"},
     "Option": {"value": "value: 1", "phase": "value: 1, phase: before_bind"},
     "Linger": {"onoff": "onoff: 1, linger_s: 5", "linger_s": "onoff: 0, linger_s: 0"},
     "PacketFilter": {
@@ -129,6 +138,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "exactly": "exactly: 2",
         "at_least": "at_least: 1",
         "at_most": "at_least: 1, at_most: {workers: 1, plus: 1}",
+        "between": "between: [1, workers]",
     },
     "Linear": {"workers": "workers: 1, plus: -1", "plus": "workers: 2, plus: 1"},
     "Process": {
@@ -138,7 +148,11 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "within": "live: true, within: 5s",
     },
     "CallPattern": _PATTERN,
-    "CountedPattern": {**_PATTERN, "times": "call: dup, times: 3"},
+    "CountedPattern": {
+        **_PATTERN,
+        "times": "call: dup, times: 3",
+        "each": "call: epoll_ctl, listener: {port: 15006}, each: worker, times: 1",
+    },
     "CallMoment": {**_PATTERN, "which": "call: listen, which: first"},
     "StateMoment": {
         "listener": "listener: {port: 15006}",

@@ -35,14 +35,19 @@ from envoyassert.scenario.option_value import ValueRule
 from envoyassert.scenario.pattern import CallPattern, CountedPattern, Step
 from envoyassert.scenario.quantity import (
     COUNT_WORDS,
+    RANGE_KEYS,
     Count,
-    CountOrTally,
     Linear,
     Quantity,
     Range,
-    Tally,
 )
 from envoyassert.scenario.selector import Protocol, Selector
+from envoyassert.scenario.tally import (
+    CountOrDescriptorTally,
+    CountOrTally,
+    DescriptorTally,
+    Tally,
+)
 from envoyassert.scenario.timing import (
     AlwaysExpectation,
     BetweenExpectation,
@@ -87,21 +92,19 @@ class ListenCalls(Model):
 
     times: Count = Field(Range(at_least=1), description="How many listen() calls succeeded.")
     by: Role | None = Field(None, description="Which threads called listen().")
+    each: Literal["socket", "worker"] | None = Field(
+        None, description="Count those on each socket, or by each worker, by themselves."
+    )
 
 
 CountOrListenCalls = Annotated[
     Annotated[int, Field(ge=0), Tag("|int")]
-    | Annotated[Literal["workers"], Tag("|text")]
+    | Annotated[Literal["workers", "none"], Tag("|text")]
     | Annotated[Linear, Tag("|Linear")]
     | Annotated[Range, Tag("|Range")]
     | Annotated[ListenCalls, Tag("|ListenCalls")],
     choice(
-        one_of(
-            ("workers",),
-            Linear=("workers", "plus"),
-            Range=("exactly", "at_least", "at_most"),
-            ListenCalls=(),
-        ),
+        one_of(("workers", "none"), Linear=("workers", "plus"), Range=RANGE_KEYS, ListenCalls=()),
         f"{COUNT_WORDS}, or {{times: count, by: role}}",
     ),
 ]
@@ -145,20 +148,24 @@ class Backlog(Model):
     requested: int = Field(description="As passed to listen(); Envoy's default is -1.")
 
 
+_NO_ATOMS = frozenset({"listener", "take", "when", "why"})
+
+
 class ListenerExpectation(Conditional):
     """What one listener's sockets must have done."""
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema.update(
-            anyOf=[
-                {"required": [atom]}
-                for atom in schema["properties"]
-                if atom not in ("listener", "when", "why")
-            ]
+            anyOf=[{"required": [atom]} for atom in schema["properties"] if atom not in _NO_ATOMS]
         )
     )
 
     listener: Selector = Field(description="Which listener.")
+    take: Literal["each_address", "total"] | None = Field(
+        None,
+        description="A listener with several addresses: each address by itself, or the sockets of "
+        "all of them together.",
+    )
     bound: Bound | None = Field(None, description="Successful bind() calls.")
     bind_failed: BindFailed | None = Field(None, description="Failed bind() calls.")
     listened: Listened | None = Field(None, description="Who serves it, and how.")
@@ -170,7 +177,9 @@ class ListenerExpectation(Conditional):
     )
     via: Via | None = Field(None, description="How the serving descriptors relate.")
     sockets: CountOrTally | None = Field(None, description="Kernel sockets.")
-    descriptors: CountOrTally | None = Field(None, description="Descriptors of these sockets.")
+    descriptors: CountOrDescriptorTally | None = Field(
+        None, description="Descriptors of these sockets."
+    )
     listen_calls: CountOrListenCalls | None = Field(
         None, description="Successful listen() calls; a plain count in its place means `times`."
     )
@@ -194,7 +203,7 @@ class ListenerExpectation(Conditional):
 
     @model_validator(mode="after")
     def _some_atom(self) -> ListenerExpectation:
-        if not self.model_fields_set - {"listener", "when", "why"}:
+        if not self.model_fields_set - _NO_ATOMS:
             raise ValueError("nothing is expected of the listener; add bound, listened, options …")
         return self
 
@@ -333,6 +342,7 @@ __all__ = [
     "Count",
     "CountOrTally",
     "CountedPattern",
+    "DescriptorTally",
     "Expectation",
     "InOrderExpectation",
     "Linear",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from envoyassert.durations import parse_duration
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.complaint import problems_of
+from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.listeners import (
     SCALAR_FIELDS,
@@ -275,6 +276,8 @@ class _Expansion:
         for index, expectation in enumerate(self.loaded.scenario.expect):
             holds = True
             for axis, wanted in expectation.when.items():
+                if axis == ENVOY_CONDITION:
+                    continue  # which Envoy it was, the trace tells
                 value = matrix.get(axis)
                 if overridden and axis in SOURCES and axis not in matrix:
                     value = sources[axis]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, Tag, field_validator
+from pydantic import ConfigDict, Field, Tag, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from envoyassert.scenario.grammar import (
@@ -78,4 +78,20 @@ Step = Annotated[
 class CountedPattern(CallPattern):
     """A pattern and how many calls must match it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["each"], "properties": {"each": {"const": "socket"}}},
+            "then": {"required": ["listener"]},
+        }
+    )
+
     times: Count = Field(Range(at_least=1), description="How many calls match.")
+    each: Literal["socket", "worker"] | None = Field(
+        None, description="Count those of each socket, or of each worker, by themselves."
+    )
+
+    @model_validator(mode="after")
+    def _whose_sockets(self) -> CountedPattern:
+        if self.each == "socket" and self.listener is None:
+            raise ValueError("each socket of which listener? give listener as well")
+        return self

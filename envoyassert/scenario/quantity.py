@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.scenario.grammar import Model, choice, one_of
+from envoyassert.scenario.grammar import Many, Model, choice, one_of
 
 
 class Linear(Model):
@@ -34,70 +34,45 @@ class Range(Model):
                 {"required": ["exactly"], "maxProperties": 1},
                 {"required": ["at_least"], "not": {"required": ["exactly"]}},
                 {"required": ["at_most"], "not": {"required": ["exactly"]}},
-            ]
+                {"required": ["between"], "maxProperties": 1},
+            ],
+            "dependentSchemas": {"between": {"maxProperties": 1}},
         }
     )
 
     exactly: Quantity | None = Field(None, description="This many, no more and no fewer.")
     at_least: Quantity | None = Field(None, description="This many or more.")
     at_most: Quantity | None = Field(None, description="This many or fewer.")
+    between: Many[Quantity] | None = Field(
+        None, min_length=2, max_length=2, description="From the one to the other, both included."
+    )
 
     @model_validator(mode="after")
     def _some_bound(self) -> Range:
-        if self.exactly is None and self.at_least is None and self.at_most is None:
-            raise ValueError("give exactly, at_least or at_most")
+        if not self.model_fields_set:
+            raise ValueError("give exactly, at_least, at_most or between")
+        if self.between is not None and len(self.model_fields_set) > 1:
+            raise ValueError("between says both bounds; it leaves no room for others")
         if self.exactly is not None and (self.at_least is not None or self.at_most is not None):
             raise ValueError("exactly leaves no room for at_least or at_most")
-        low, high = self.at_least, self.at_most
+        low, high = self.between or (self.at_least, self.at_most)
         if isinstance(low, int) and isinstance(high, int) and low > high:
             raise ValueError(f"no number is at least {low} and at most {high}")
         return self
 
 
 #: The forms of a count, to follow "must be".
-COUNT_WORDS = "a count: a number, `workers`, {workers: n, plus: m} or {at_least: n, at_most: m}"
+COUNT_WORDS = (
+    "a count: a number, `workers`, `none`, {workers: n, plus: m}, {at_least: n, at_most: m} or "
+    "{between: [n, m]}"
+)
+#: The keys by which bounds are told from other mappings.
+RANGE_KEYS = ("exactly", "at_least", "at_most", "between")
 Count = Annotated[
     Annotated[int, Field(ge=0), Tag("|int")]
-    | Annotated[Literal["workers"], Tag("|text")]
+    | Annotated[Literal["workers", "none"], Tag("|text")]
     | Annotated[Linear, Tag("|Linear")]
     | Annotated[Range, Tag("|Range")],
-    choice(one_of(("workers",), Linear=("workers", "plus"), Range=()), COUNT_WORDS),
+    choice(one_of(("workers", "none"), Linear=("workers", "plus"), Range=()), COUNT_WORDS),
 ]
-"""How many: exactly this many, or within bounds."""
-
-
-class Tally(Model):
-    """How many there are. A plain count in its place means `live`."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
-
-    ever: Count | None = Field(None, description="All that were bound to the address.")
-    live: Count | None = Field(None, description="Open at the end of the phase.")
-    serving: Count | None = Field(None, description="Live, and in the epoll of some thread.")
-    spare: Count | None = Field(None, description="Live, and in nobody's epoll.")
-
-    @model_validator(mode="after")
-    def _some_tally(self) -> Tally:
-        if not self.model_fields_set:
-            raise ValueError("give ever, live, serving or spare")
-        return self
-
-
-_TALLY_KEYS = ("ever", "live", "serving", "spare")
-CountOrTally = Annotated[
-    Annotated[int, Field(ge=0), Tag("|int")]
-    | Annotated[Literal["workers"], Tag("|text")]
-    | Annotated[Linear, Tag("|Linear")]
-    | Annotated[Range, Tag("|Range")]
-    | Annotated[Tally, Tag("|Tally")],
-    choice(
-        one_of(
-            ("workers",),
-            Linear=("workers", "plus"),
-            Range=("exactly", "at_least", "at_most"),
-            Tally=(),
-        ),
-        f"{COUNT_WORDS}, or counts by {', '.join(_TALLY_KEYS)}",
-    ),
-]
-"""A count of those that are live, or counts by kind."""
+"""How many: exactly this many, or within bounds; `none` is 0."""

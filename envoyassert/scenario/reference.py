@@ -38,7 +38,8 @@ HEADINGS = {
     "BindFailed": "`bind_failed`",
     "Listened": "`listened`",
     "ListenCalls": "`listen_calls`",
-    "Tally": "Counts by kind (`sockets`, `descriptors`)",
+    "Tally": "Counts by kind (`sockets`)",
+    "DescriptorTally": "Counts by kind (`descriptors`)",
     "Option": "One of `options`",
     "Linger": "Value of SO_LINGER",
     "PacketFilter": "Value of a packet filter",
@@ -129,7 +130,7 @@ def _value(field: dict[str, Any]) -> str:
 def _shortened(forms: list[str]) -> list[str]:
     """Return the forms of a value with those of a count, and of a duration, told as one."""
     for short, long in (
-        ("[count](#counts)", ("whole number", "`workers`", _LINEAR, "[counts](#counts)")),
+        ("[count](#counts)", ("whole number", "`workers` or `none`", _LINEAR, "[counts](#counts)")),
         ("[number](#numbers-that-grow-with-the-workers)", ("whole number", "`workers`", _LINEAR)),
         ("seconds", ("whole number", "number")),
         (

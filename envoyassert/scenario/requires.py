@@ -36,14 +36,15 @@ def unmet(requires: Requires, *, envoy: str, kernel: str, launcher: str) -> str:
     if requires.envoy is not None:
         if not envoy:
             return f"the scenario requires Envoy {requires.envoy}; this one's version is unknown"
-        if not _satisfies(envoy, requires.envoy):
+        if not satisfies(envoy, requires.envoy):
             return f"the scenario requires Envoy {requires.envoy}, this is {envoy}"
-    if requires.kernel is not None and not _satisfies(kernel, requires.kernel):
+    if requires.kernel is not None and not satisfies(kernel, requires.kernel):
         return f"the scenario requires Linux {requires.kernel}, this is {kernel}"
     return ""
 
 
-def _satisfies(version: str, conditions: str) -> bool:
+def satisfies(version: str, conditions: str) -> bool:
+    """Return whether a version is within all of the bounds: `1.36.4` in `>=1.20, <1.40`."""
     return all(
         _COMPARE[sign](_numbers(version, wanted), _numbers(wanted, wanted))
         for sign, wanted in _CONDITION.findall(conditions)

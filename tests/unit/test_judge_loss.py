@@ -42,6 +42,11 @@ RIGHT: list[dict[str, Any]] = [
     {"always": {**LISTENER, "served": True, "by": "workers"}},
     {"always": {**LISTENER, "listening": False}, "until": {**LISTENER, "becomes": "listening"}},
     {"always": {**LISTENER, "bound": True}, "since": {"call": "listen", "which": "first"}},
+    {"calls": {"call": "epoll_ctl", "each": "worker", "times": 1}},
+    {"calls": {"call": "listen", **LISTENER, "each": "socket", "times": {"between": [3, 4]}}},
+    {**LISTENER, "descriptors": {"live": 3, "each": "socket"}},
+    {**LISTENER, "descriptors": {"serving": "workers", "spare": "none", "live_at": "live"}},
+    {**LISTENER, "listen_calls": {"times": "none", "each": "worker"}},
     {"no_others": True},
 ]
 WRONG: list[dict[str, Any]] = [
@@ -75,6 +80,11 @@ WRONG: list[dict[str, Any]] = [
     {"always": {**LISTENER, "served": False}, "since": "start"},
     {"always": {**LISTENER, "served": True, "by": "main"}},
     {"always": {**LISTENER, "bound": True}, "since": "start"},
+    {"calls": {"call": "epoll_ctl", "each": "worker", "times": 2}},
+    {"calls": {"call": "listen", **LISTENER, "each": "socket", "times": {"between": [1, 2]}}},
+    {**LISTENER, "descriptors": {"live": 2, "each": "socket"}},
+    {**LISTENER, "descriptors": {"spare": {"at_least": 1}, "live_at": "live"}},
+    {**LISTENER, "listen_calls": {"times": 1, "each": "worker"}},
     {"no_others": True},
 ]
 

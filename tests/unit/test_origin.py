@@ -1,14 +1,16 @@
 """The log that this project began with: what it proves, what it leaves open, what it denies."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from envoyassert.bpftrace_log import parse_bpftrace_log
 from envoyassert.judge.judge import judge
-from envoyassert.judge.verdict import Status
+from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.trace import EnvoyIdentity, Trace, parse_trace
 
 TRACES = Path(__file__).parents[1] / "traces"
 LOG = TRACES / "istio-1.11-envoy-1.19.1.bpftrace.txt"
@@ -80,3 +82,33 @@ def test_log_that_is_wrong_in_one_line_fails_the_atoms_that_it_concerns(true, fa
     assert log.count(true) == 1
     failed = verdict_of(SCENARIO, log.replace(true, false)).with_status(Status.FAIL)
     assert {f.atom for f in failed if f.subject == "port 15006"} == atoms
+
+
+# The same file on a trace of another version.
+
+NEWER = parse_trace((TRACES / "istio_sidecar-1.40.0.ndjson").read_text().splitlines())
+
+
+def verdict_on(trace: Trace) -> Verdict:
+    (plan,) = expand(parse_scenario(SCENARIO, Path("origin.yaml")))
+    return judge(trace, plan.expectations, workers=plan.workers, assume=plan.scenario.assume)
+
+
+def test_scenario_by_version_is_right_for_both_versions():
+    assert verdict_of(SCENARIO).status is Status.PASS
+    verdict = verdict_on(NEWER)
+    assert str(verdict) == "PASS"
+    assert {f.subject for f in verdict.findings} == {
+        f.subject for f in verdict_of(SCENARIO).findings
+    }
+
+
+def test_scenario_by_version_is_wrong_for_a_trace_that_is_not_of_its_version():
+    header = replace(NEWER.header, envoy=EnvoyIdentity("1.19.1"))
+    failed = verdict_on(replace(NEWER, header=header)).with_status(Status.FAIL)
+    assert {f.atom for f in failed if f.subject == "port 15006"} == {
+        "bound.times",
+        "listened.via",
+        "listen_calls.by",
+        "options.SO_REUSEPORT",
+    }

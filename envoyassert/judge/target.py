@@ -1,0 +1,43 @@
+"""The listener under judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoyassert.graph.model import Call, KernelSocket
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_of
+
+
+@dataclass(frozen=True)
+class Target:
+    """The listener under judgement: its sockets, and the binds that would have made more.
+
+    `role` is who should serve it, by the scenario; "" if the scenario does not say.
+    """
+
+    context: Context
+    subject: Subject
+    sockets: tuple[KernelSocket, ...]
+    failed: tuple[Call, ...]
+    role: str = ""
+
+    def calls(self, name: str) -> list[Call]:
+        """Return the successful bind or listen calls in time order."""
+        calls = [call for socket in self.sockets for call in getattr(socket, name)]
+        return sorted(calls, key=lambda call: call.event.ts_ns)
+
+    @property
+    def standing(self) -> tuple[KernelSocket, ...]:
+        """The sockets that accept connections or datagrams at the end."""
+        return tuple(socket for socket in self.sockets if socket.is_open_to_clients)
+
+    @property
+    def serving(self) -> list[Serving]:
+        """Who serves which of its descriptors at the end."""
+        return serving_of(self.sockets, self.context.by_listen)
+
+    @property
+    def hint(self) -> str:
+        """What the observed shape is, in terms of the config."""
+        return HINTS.get(shape_of(self.serving, self.standing), "")

@@ -12,6 +12,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.each import Member, groups_of, judge_each
 from envoyassert.judge.interval import Interval, so_often
+from envoyassert.judge.join import judge_let_of_calls
 from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
 from envoyassert.judge.selection import Selection, select, sockets_of
@@ -40,6 +41,8 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
     if problem:
         yield _unresolved(context, subject, words, problem)
         return
+    if pattern.let is not None:
+        yield from judge_let_of_calls(context, subject.at("let"), found, pattern.let)
     if pattern.each is not None:
         yield _judge_each(context, subject.at("times"), words, pattern, found)
         return

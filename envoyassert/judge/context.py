@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
@@ -33,6 +34,14 @@ class Subject:
         return Subject(self.name, (*self.path, *parts), self.why)
 
 
+class Joined(NamedTuple):
+    """What a variable stands for: its members' identities, in words, and who says so."""
+
+    members: frozenset[int]
+    words: str
+    subject: str
+
+
 @dataclass
 class Context:
     """One trace under judgement.
@@ -45,6 +54,7 @@ class Context:
         untrusted: why nothing derived from the graph can be trusted, "" if it can.
         unobserved: which channel was not observed, so that nothing can be said at all, or "".
         named: `id()` of the sockets that expectations named so far.
+        joined: what the variables of expectations stand for so far.
         admin_traffic: what `calls.admin_traffic` found, once it was asked for.
         by_listen: whether serving is judged by listen() since epoll was not observed.
     """
@@ -57,6 +67,7 @@ class Context:
     unobserved: str = ""
     by_listen: bool = False
     named: set[int] = field(default_factory=set)
+    joined: dict[str, Joined] = field(default_factory=dict)
     admin_traffic: set[int] | None = None
 
     @cached_property

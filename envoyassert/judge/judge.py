@@ -21,6 +21,7 @@ from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.process import judge_process
+from envoyassert.judge.startup import judge_startup
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import (
@@ -34,6 +35,7 @@ from envoyassert.scenario.expectation import (
     NeverExpectation,
     NoOthersExpectation,
     ProcessExpectation,
+    StartupExpectation,
 )
 from envoyassert.scenario.requires import satisfies
 from envoyassert.trace import Trace
@@ -45,6 +47,7 @@ _JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]
     MomentExpectation: judge_moment,
     BetweenExpectation: judge_between,
     AlwaysExpectation: judge_always,
+    StartupExpectation: judge_startup,
     NeverExpectation: judge_never,
     CallsExpectation: judge_calls,
     NoOthersExpectation: judge_no_others,

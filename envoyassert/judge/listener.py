@@ -10,6 +10,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.each import groups_of_calls, judge_each
 from envoyassert.judge.interval import plural
+from envoyassert.judge.join import judge_let_of_listener
 from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.options import judge_options
 from envoyassert.judge.order import judge_order_on_socket
@@ -262,7 +263,12 @@ def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Fin
         yield judge_order_on_socket(target.context, subject, value, events)
 
 
+def _let(target: Target, word: str, value: dict[str, Any]) -> Iterator[Finding]:
+    return judge_let_of_listener(target, target.subject.at(word), value)
+
+
 _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
+    "let": _let,
     "bound": _bound,
     "bind_failed": _bind_failed,
     "listened": _listened,

@@ -60,6 +60,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         **_CONDITIONAL,
         "listener": "listener: {port: 15006}",
         "take": "listener: {name: ingress}, take: each_address",
+        "let": "let: {ingress_port: port, ingress_sockets: socket}",
         "bound": "bound: {times: 1, by: main}",
         "bind_failed": "bind_failed: {errno: EADDRINUSE}",
         "listened": "listened: {by: workers, via: dup}",
@@ -98,6 +99,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "since": "since: {listener: {port: 15006}, becomes: served}",
         "until": "until: end",
         "except_for": "except_for: 50ms",
+    },
+    "StartupExpectation": {
+        **_CONDITIONAL,
+        "startup": "startup: {first_listen: {at_most: 5s}, served_to_live: {at_most: 1s}}",
     },
     "NeverExpectation": {**_CONDITIONAL, "never": "never: {call: bind, errno: EADDRINUSE}"},
     "InOrderExpectation": {
@@ -152,6 +157,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         **_PATTERN,
         "times": "call: dup, times: 3",
         "each": "call: epoll_ctl, listener: {port: 15006}, each: worker, times: 1",
+        "let": "call: listen, listener: {port: 15006}, let: {ingress_sockets: socket}",
     },
     "CallMoment": {**_PATTERN, "which": "call: listen, which: first"},
     "StateMoment": {
@@ -163,6 +169,13 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "at_least": "at_least: 2s",
         "at_most": "at_least: 2s, at_most: 5s",
         "tolerance": "at_most: 100ms, tolerance: 20ms",
+    },
+    "Startup": {
+        "listener": "listener: {port: 15006}, first_listen: {at_most: 5s}",
+        "first_listen": "first_listen: {at_most: 5s}",
+        "bind_to_listen": "bind_to_listen: {at_most: 100ms, tolerance: 50ms}",
+        "listen_to_served": "listen_to_served: {at_most: 1s}",
+        "served_to_live": "served_to_live: {at_most: 1s}",
     },
     "State": {
         "listener": "listener: {port: 15006}, served: true",

@@ -32,7 +32,7 @@ from envoyassert.scenario.grammar import (
     one_of,
 )
 from envoyassert.scenario.option_value import ValueRule
-from envoyassert.scenario.pattern import CallPattern, CountedPattern, Step
+from envoyassert.scenario.pattern import LET, CallPattern, CountedPattern, Let, Step
 from envoyassert.scenario.quantity import (
     COUNT_WORDS,
     RANGE_KEYS,
@@ -53,6 +53,7 @@ from envoyassert.scenario.timing import (
     BetweenExpectation,
     InOrderExpectation,
     MomentExpectation,
+    StartupExpectation,
 )
 
 Via = Literal["dup", "reuse_port", "shared_fd"]
@@ -166,6 +167,7 @@ class ListenerExpectation(Conditional):
         description="A listener with several addresses: each address by itself, or the sockets of "
         "all of them together.",
     )
+    let: Let | None = Field(None, description=LET)
     bound: Bound | None = Field(None, description="Successful bind() calls.")
     bind_failed: BindFailed | None = Field(None, description="Failed bind() calls.")
     listened: Listened | None = Field(None, description="Who serves it, and how.")
@@ -287,6 +289,7 @@ _FORMS: dict[str, type[Conditional]] = {
     "moment": MomentExpectation,
     "between": BetweenExpectation,
     "always": AlwaysExpectation,
+    "startup": StartupExpectation,
     "never": NeverExpectation,
     "no_others": NoOthersExpectation,
     "calls": CallsExpectation,
@@ -318,6 +321,7 @@ Expectation = Annotated[
     | Annotated[MomentExpectation, Tag("|MomentExpectation")]
     | Annotated[BetweenExpectation, Tag("|BetweenExpectation")]
     | Annotated[AlwaysExpectation, Tag("|AlwaysExpectation")]
+    | Annotated[StartupExpectation, Tag("|StartupExpectation")]
     | Annotated[NeverExpectation, Tag("|NeverExpectation")]
     | Annotated[NoOthersExpectation, Tag("|NoOthersExpectation")]
     | Annotated[CallsExpectation, Tag("|CallsExpectation")],
@@ -366,6 +370,7 @@ __all__ = [
     "ScalarOrMany",
     "Selector",
     "SocketPhase",
+    "StartupExpectation",
     "Step",
     "Tally",
     "Via",

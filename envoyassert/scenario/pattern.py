@@ -18,7 +18,7 @@ from envoyassert.scenario.grammar import (
 )
 from envoyassert.scenario.quantity import Count, Range
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.words import check_arguments
+from envoyassert.scenario.words import NAME_PATTERN, check_arguments
 
 _Plain = Annotated[
     Annotated[str, Tag("|text")] | Annotated[int, Tag("|int")] | Annotated[bool, Tag("|flag")],
@@ -75,6 +75,16 @@ Step = Annotated[
 """One step of an order."""
 
 
+Fact = Literal["socket", "descriptor", "thread", "port"]
+Let = Annotated[dict[Annotated[str, Field(pattern=NAME_PATTERN)], Fact], Field(min_length=1)]
+"""Variables: names for facts, by which expectations are joined."""
+
+LET = (
+    "Names for facts: the `socket`, `descriptor`, `thread` or `port` that this is about, or all of "
+    "them. Wherever a name is given again, they must be the same."
+)
+
+
 class CountedPattern(CallPattern):
     """A pattern and how many calls must match it."""
 
@@ -89,6 +99,7 @@ class CountedPattern(CallPattern):
     each: Literal["socket", "worker"] | None = Field(
         None, description="Count those of each socket, or of each worker, by themselves."
     )
+    let: Let | None = Field(None, description=LET)
 
     @model_validator(mode="after")
     def _whose_sockets(self) -> CountedPattern:

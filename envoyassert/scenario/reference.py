@@ -32,6 +32,7 @@ HEADINGS = {
     "MomentExpectation": "Expectation `moment`",
     "BetweenExpectation": "Expectation `between`",
     "AlwaysExpectation": "Expectation `always`",
+    "StartupExpectation": "Expectation `startup`",
     "NoOthersExpectation": "Expectation `no_others`",
     "Selector": "Selector: which listener",
     "Bound": "`bound`",
@@ -53,6 +54,7 @@ HEADINGS = {
     "StateMoment": "Moments of states",
     "Lasts": "`lasts`",
     "State": "`always`",
+    "Startup": "`startup`",
     "OthersAllowed": "`no_others`",
 }
 

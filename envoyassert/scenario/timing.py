@@ -13,6 +13,8 @@ from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.selector import Selector
 
 INSTANTS = ("start", "live", "end")
+#: The parts of a start.
+FIGURES = ("first_listen", "bind_to_listen", "listen_to_served", "served_to_live")
 Which = Literal["every", "first", "last"]
 Each = Literal["socket", "worker"]
 
@@ -193,7 +195,44 @@ class AlwaysExpectation(Conditional):
     )
 
 
+class Startup(Model):
+    """How long the parts of a start take; of several sockets the slowest counts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [figure]} for figure in FIGURES]}
+    )
+
+    listener: Selector | None = Field(
+        None, description="Only this listener; by default all but the admin endpoint."
+    )
+    first_listen: Lasts | None = Field(
+        None, description="From Envoy's exec until the first socket listens."
+    )
+    bind_to_listen: Lasts | None = Field(None, description="From bind until the socket listens.")
+    listen_to_served: Lasts | None = Field(
+        None, description="From when a socket listens until a thread waits for it in an epoll."
+    )
+    served_to_live: Lasts | None = Field(
+        None,
+        description="From when the last socket is served until the first LIVE reply. LIVE may come "
+        "first: only `at_least` forbids it.",
+    )
+
+    @model_validator(mode="after")
+    def _some_figure(self) -> Startup:
+        if not self.model_fields_set & set(FIGURES):
+            raise ValueError(f"give one of {', '.join(FIGURES)}")
+        return self
+
+
+class StartupExpectation(Conditional):
+    """How long Envoy takes to start."""
+
+    startup: Startup = Field(description="The parts of the start, each with its budget.")
+
+
 __all__ = [
+    "FIGURES",
     "INSTANTS",
     "AlwaysExpectation",
     "BetweenExpectation",
@@ -203,6 +242,8 @@ __all__ = [
     "Lasts",
     "Moment",
     "MomentExpectation",
+    "Startup",
+    "StartupExpectation",
     "State",
     "StateMoment",
 ]

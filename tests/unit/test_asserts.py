@@ -15,7 +15,7 @@ from envoyassert.errors import EnvoyAssertError
 from envoyassert.testing import TraceBuilder
 
 LISTENER_KEYS = (
-    "keys: name, address, port, protocol, path, abstract, why, bound, bind_failed, listened"
+    "keys: name, address, port, protocol, path, abstract, why, take, let, bound, bind_failed"
 )
 
 

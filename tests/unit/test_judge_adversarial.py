@@ -598,6 +598,17 @@ _ASKED: list[dict[str, Any]] = [
         "listen_calls": {"each": "worker"},
     },
     {**PORT, "take": "total", "sockets": {"serving": 1, "each": "worker"}},
+    {
+        "startup": {
+            "first_listen": {"at_most": "1s"},
+            "bind_to_listen": {"at_most": "1s"},
+            "listen_to_served": {"at_most": "1s"},
+            "served_to_live": {"at_most": "1s"},
+        }
+    },
+    {**PORT, "let": {"s": "socket", "d": "descriptor", "t": "thread", "p": "port"}},
+    {"calls": {"call": "listen", "let": {"s": "socket", "d": "descriptor", "t": "thread"}}},
+    {"calls": {"call": ["bind", "close"], "let": {"p": "port"}}},
     {"always": {**PORT, "bound": False}, "since": {"call": "bind"}},
     {"calls": {"call": ["listen", "close"], "by": "workers"}},
     {"no_others": {"allow": ["hot_restart", "admin"]}},

@@ -47,6 +47,16 @@ RIGHT: list[dict[str, Any]] = [
     {**LISTENER, "descriptors": {"live": 3, "each": "socket"}},
     {**LISTENER, "descriptors": {"serving": "workers", "spare": "none", "live_at": "live"}},
     {**LISTENER, "listen_calls": {"times": "none", "each": "worker"}},
+    {
+        "startup": {
+            "first_listen": {"at_most": "1s"},
+            "bind_to_listen": {"at_least": "2ms", "at_most": "1s"},
+            "listen_to_served": {"at_most": "1s"},
+            "served_to_live": {"at_most": "1s"},
+        }
+    },
+    {"calls": {"call": "bind", **LISTENER, "let": {"a_socket": "socket"}}},
+    {**LISTENER, "let": {"a_socket": "socket"}},
     {"no_others": True},
 ]
 WRONG: list[dict[str, Any]] = [
@@ -81,6 +91,9 @@ WRONG: list[dict[str, Any]] = [
     {"always": {**LISTENER, "served": True, "by": "main"}},
     {"always": {**LISTENER, "bound": True}, "since": "start"},
     {"calls": {"call": "epoll_ctl", "each": "worker", "times": 2}},
+    {"startup": {"first_listen": {"at_most": "1ms"}}},
+    {"startup": {"bind_to_listen": {"at_least": "1s"}}},
+    {"listener": {"port": 1}, "let": {"a_port": "port"}},
     {"calls": {"call": "listen", **LISTENER, "each": "socket", "times": {"between": [1, 2]}}},
     {**LISTENER, "descriptors": {"live": 2, "each": "socket"}},
     {**LISTENER, "descriptors": {"spare": {"at_least": 1}, "live_at": "live"}},

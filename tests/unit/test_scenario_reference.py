@@ -34,6 +34,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "MomentExpectation": {"moment": "live", "after": "start"},
     "BetweenExpectation": {"between": ["start", "live"], "lasts": {"at_most": 1}},
     "AlwaysExpectation": {"always": {"listener": {"port": 1}, "served": True}},
+    "StartupExpectation": {"startup": {"first_listen": {"at_most": 1}}},
     "StateMoment": {"listener": {"port": 1}, "becomes": "served"},
     "State": {"listener": {"port": 1}},
 }

@@ -113,6 +113,17 @@ EVERYTHING: dict[str, Any] = {
             "except_for": "10ms",
         },
         {"always": {"listener": {"port": 80}, "listening": False}},
+        {
+            "startup": {
+                "listener": {"port": 80},
+                "first_listen": {"at_most": 1},
+                "bind_to_listen": {"at_most": 1},
+                "listen_to_served": {"at_least": 1},
+                "served_to_live": {"at_most": 1, "tolerance": 1},
+            }
+        },
+        {"listener": {"name": "x"}, "let": {"one": "socket", "two": "port"}},
+        {"calls": {"call": "listen", "let": {"one": "socket", "two": "port"}}},
         {"always": {"listener": {"port": 80}, "bound": True}},
         {"never": {"call": "setsockopt", "args": {"name": "SO_MARK"}, "errno": "EPERM"}},
         {"no_others": True},
@@ -133,6 +144,8 @@ BEYOND = (
     "the name is `",
     "`when` asks for",
     "is never `",
+    "is given once and joins nothing",
+    " here and a ",
 )
 
 
@@ -238,6 +251,8 @@ VALUES: list[Any] = [
     {"envoy": "1.20"}, {"envoy": [1]}, {"serving": 1, "each": "worker"},
     {"ever": 1, "each": "worker"},
     {"each": "socket"}, {"live_at": "live", "ever": 1}, {"live_at": "live", "live": 1},
+    {"let": {"one": "socket"}}, {"one": "socket"}, {"One": "socket"}, {"one": "sockets"},
+    {"startup": {"first_listen": {"at_most": 1}}}, {"first_listen": {"at_most": 1}},
     {"call": "dup", "each": "socket"}, {"call": "dup", "each": "worker"},
     {"listener": {"port": 1}}, {"listener": {"port": 1}, "via": "dup"},
     {"process": {"live": True}}, {"no_others": True}, {"no_others": False},

@@ -1,0 +1,101 @@
+"""Variables that join expectations: the same socket, descriptor, thread or port in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from envoyassert.events import Event
+from envoyassert.graph.model import Descriptor, KernelSocket, Thread
+from envoyassert.judge.context import Context, Joined, Subject
+from envoyassert.judge.each import socket_name
+from envoyassert.judge.roles import roles_in_words
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.pattern import Fact
+
+#: How many members a finding names at most.
+_SHOWN = 4
+
+
+def judge_let_of_listener(
+    target: Target, subject: Subject, names: Mapping[str, Fact]
+) -> Iterator[Finding]:
+    """Judge the variables of a listener: all of its sockets, descriptors, servers or ports."""
+    descriptors = [d for socket in target.sockets for d in socket.descriptors]
+    threads = [entry.thread for entry in target.serving]
+    evidence = [call.event for call in target.calls("binds")]
+    for name, fact in names.items():
+        if fact == "thread" and target.context.by_listen:
+            yield target.context.finding(
+                subject.at(name),
+                Status.INCONCLUSIVE,
+                f"{name}: the threads that serve it",
+                "not known",
+                reason="epoll was not observed",
+            )
+            continue
+        yield _judge(
+            target.context,
+            subject.at(name),
+            name,
+            _joined(subject, fact, target.sockets, descriptors, threads),
+            evidence,
+        )
+
+
+def judge_let_of_calls(
+    context: Context, subject: Subject, events: Sequence[Event], names: Mapping[str, Fact]
+) -> Iterator[Finding]:
+    """Judge the variables of calls: all sockets and descriptors they were on, all callers."""
+    known = context.calls_by_event
+    calls = [known[id(event)] for event in events if id(event) in known]
+    descriptors = [call.descriptor for call in calls if call.descriptor is not None]
+    sockets = [descriptor.socket for descriptor in descriptors]
+    threads = [context.graph.threads[event.tid] for event in events]
+    for name, fact in names.items():
+        joined = _joined(subject, fact, sockets, descriptors, threads)
+        yield _judge(context, subject.at(name), name, joined, events)
+
+
+def _joined(
+    subject: Subject,
+    fact: Fact,
+    sockets: Iterable[KernelSocket],
+    descriptors: Iterable[Descriptor],
+    threads: Iterable[Thread],
+) -> Joined:
+    members: frozenset[int]
+    if fact == "thread":
+        found = list(threads)
+        return Joined(frozenset(id(t) for t in found), roles_in_words(found), subject.name)
+    if fact == "port":
+        ports = {s.address.port for s in sockets if s.address is not None and s.address.port}
+        members, words = frozenset(ports), [f"port {port}" for port in sorted(ports)]
+    elif fact == "socket":
+        by_number = {socket.number: socket for socket in sockets}
+        members = frozenset(by_number)
+        words = [socket_name(by_number[number]) for number in sorted(by_number)]
+    else:
+        listed = list(dict.fromkeys(descriptors))
+        members = frozenset(id(descriptor) for descriptor in listed)
+        words = [f"descriptor {d.fd} of process {d.pid}" for d in listed]
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return Joined(members, ", ".join(words[:_SHOWN]) + more or f"no {fact}", subject.name)
+
+
+def _judge(
+    context: Context, subject: Subject, name: str, joined: Joined, evidence: Sequence[Event]
+) -> Finding:
+    """Hold what a variable stands for against what it stood for before.
+
+    After a loss neither may be all there is, so no two can be said to be equal, or to differ.
+    """
+    before = context.joined.setdefault(name, joined)
+    expected = f"{name} to be something"
+    if before is not joined:
+        expected = f"{name} to be {before.words} (as in: {before.subject})"
+    holds = bool(joined.members) and before.members == joined.members
+    status = Status.PASS if holds else Status.FAIL
+    if context.doubt:
+        status = Status.INCONCLUSIVE
+    return context.finding(subject, status, expected, joined.words, evidence=evidence)

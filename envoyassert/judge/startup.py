@@ -1,0 +1,169 @@
+"""How long the parts of a start take: figures for reports, and budgets that are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from envoyassert.durations import duration_in_words
+from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.calls import admin_traffic
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.instants import FAR_NS, instants_of
+from envoyassert.judge.order import bounds_ns, lasts_in_words
+from envoyassert.judge.others import is_hot_restart
+from envoyassert.judge.selection import select
+from envoyassert.judge.timeline import bound_spans, first_ns, listening_spans, merged, served_spans
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import StartupExpectation
+from envoyassert.scenario.timing import FIGURES
+from envoyassert.trace import Trace
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How long one part of a start took.
+
+    Args:
+        low_ns: at least this long; negative where the second came before the first.
+        high_ns: at most this long; differs from `low_ns` for a reply, which is known only from
+            its question to its receipt.
+        problem: why it is not known, or "".
+        never: what never happened, so that there is no figure, or "".
+    """
+
+    low_ns: int = 0
+    high_ns: int = 0
+    problem: str = ""
+    never: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a figure."""
+        return not self.problem and not self.never
+
+    def __str__(self) -> str:
+        if not self.known:
+            return self.never or "not known"
+        low, high = duration_in_words(self.low_ns), duration_in_words(self.high_ns)
+        return low if low == high else f"{low} to {high}"
+
+
+def startup_figures(trace: Trace, graph: SocketGraph) -> dict[str, Figure]:
+    """Return how long each part of the start took, by its name in the scenario language.
+
+    Of all listeners but the admin endpoint; of several sockets the slowest counts. A trace that
+    is not whole gives the figures of what is left of it: see its certificate.
+
+    Args:
+        trace: the trace.
+        graph: what it folds into.
+    """
+    context = Context(trace, graph, 0, by_listen="epoll" in trace.header.unobserved)
+    return _figures(context, _listeners(context))
+
+
+def judge_startup(
+    context: Context, index: int, expectation: StartupExpectation
+) -> Iterator[Finding]:
+    """Judge the budgets of a start."""
+    wish = expectation.startup
+    subject = Subject("start", ("expect", index, "startup"), expectation.why or "")
+    problem = ""
+    if wish.listener is None:
+        sockets = _listeners(context)
+    else:
+        selection = select(wish.listener, context.graph, context.trace.header.listeners, total=True)
+        context.named.update(id(socket) for socket in selection.sockets)
+        sockets, problem = list(selection.sockets), selection.problem
+    figures = _figures(context, sockets)
+    for name in FIGURES:
+        lasts = getattr(wish, name)
+        if lasts is None:
+            continue
+        figure = figures[name]
+        expected = f"{name} {lasts_in_words(lasts)}"
+        low, high = bounds_ns(lasts)
+        if name == "served_to_live" and lasts.at_least is None:
+            low = -FAR_NS
+        reason = problem or figure.problem
+        if reason or context.doubt:
+            status = Status.INCONCLUSIVE
+        elif figure.never:
+            status = Status.FAIL
+        else:
+            status = _compare(figure, low, high)
+            reason = "the instant of a reply is known only from its question to its receipt"
+        yield context.finding(
+            subject.at(name),
+            status,
+            expected,
+            str(figure),
+            reason=reason,
+            evidence=[call.event for socket in sockets for call in socket.listens],
+        )
+
+
+def _compare(figure: Figure, low_ns: int, high_ns: int | None) -> Status:
+    if figure.high_ns < low_ns or (high_ns is not None and figure.low_ns > high_ns):
+        return Status.FAIL
+    inside = figure.low_ns >= low_ns and (high_ns is None or figure.high_ns <= high_ns)
+    return Status.PASS if inside else Status.INCONCLUSIVE
+
+
+def _listeners(context: Context) -> list[KernelSocket]:
+    """Return the sockets of all listeners but the admin endpoint."""
+    admin = admin_traffic(context)
+    return [
+        socket
+        for socket in context.graph.listening()
+        if id(socket) not in admin and not is_hot_restart(socket)
+    ]
+
+
+def _figures(context: Context, sockets: list[KernelSocket]) -> dict[str, Figure]:
+    listens = [first_ns(listening_spans(socket)) for socket in sockets]
+    binds = [first_ns(bound_spans(socket)) for socket in sockets]
+    served = [
+        first_ns(merged(span for spans in served_spans([socket]).values() for span in spans))
+        for socket in sockets
+    ]
+    blind = Figure(problem="epoll was not observed")
+    return {
+        "first_listen": _first_listen(context, listens),
+        "bind_to_listen": _longest(binds, listens, "a socket that never listens"),
+        "listen_to_served": blind
+        if context.by_listen
+        else _longest(listens, served, "a socket that nobody serves"),
+        "served_to_live": blind if context.by_listen else _served_to_live(context, served),
+    }
+
+
+def _first_listen(context: Context, listens: list[int | None]) -> Figure:
+    start = instants_of(context, "start")
+    if start.problem:
+        return Figure(problem=start.problem)
+    known = [time for time in listens if time is not None]
+    if not known or not start.members:
+        return Figure(never="no socket listens")
+    return Figure(min(known) - start.members[0].high_ns, min(known) - start.members[0].low_ns)
+
+
+def _longest(begins: list[int | None], ends: list[int | None], never: str) -> Figure:
+    if not begins or None in ends or None in begins:
+        return Figure(never=never if begins else "no socket listens")
+    found = max(b - a for a, b in zip(begins, ends, strict=True) if a is not None and b is not None)
+    return Figure(found, found)
+
+
+def _served_to_live(context: Context, served: list[int | None]) -> Figure:
+    live = instants_of(context, "live")
+    if live.problem:
+        return Figure(problem=live.problem)
+    known = [time for time in served if time is not None]
+    if not live.members:
+        return Figure(never="Envoy never said that it is LIVE")
+    if not known or len(known) < len(served):
+        return Figure(never="a socket that nobody serves")
+    (reply,) = live.members
+    return Figure(reply.low_ns - max(known), reply.high_ns - max(known))

@@ -17,6 +17,7 @@ from envoyassert.judge.certificate import (
     certify,
 )
 from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.invariants import judge_invariants
 from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
@@ -30,6 +31,7 @@ from envoyassert.scenario.expectation import (
     CallsExpectation,
     Conditional,
     InOrderExpectation,
+    InvariantsExpectation,
     ListenerExpectation,
     MomentExpectation,
     NeverExpectation,
@@ -51,6 +53,7 @@ _JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]
     NeverExpectation: judge_never,
     CallsExpectation: judge_calls,
     NoOthersExpectation: judge_no_others,
+    InvariantsExpectation: judge_invariants,
 }
 
 

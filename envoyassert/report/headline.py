@@ -13,7 +13,7 @@ _CAUSE_WIDTH = 150
 _CAUSE_START = 50
 
 #: Expectations about the run as a whole: the atom says what they are about.
-_NO_LISTENER = (("process",), ("calls",), ("never",), ("no_others",))
+_NO_LISTENER = (("process",), ("calls",), ("never",), ("no_others",), ("invariants",))
 
 
 def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:

@@ -109,6 +109,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         **_CONDITIONAL,
         "in_order": "in_order: [{call: bind, by: main}, {call: epoll_wait, by: workers}]",
     },
+    "InvariantsExpectation": {
+        **_CONDITIONAL,
+        "invariants": "invariants: [accepts_succeed, live_means_served]",
+    },
     "NoOthersExpectation": {**_CONDITIONAL, "no_others": "no_others: true"},
     "Selector": {
         "name": "name: ingress",

@@ -31,6 +31,7 @@ from envoyassert.scenario.grammar import (
     kind,
     one_of,
 )
+from envoyassert.scenario.invariant import INVARIANTS, InvariantName
 from envoyassert.scenario.option_value import ValueRule
 from envoyassert.scenario.pattern import LET, CallPattern, CountedPattern, Let, Step
 from envoyassert.scenario.quantity import (
@@ -276,6 +277,21 @@ class NoOthersExpectation(Conditional):
     ] = Field(description="true, or which sockets are no surprise.")
 
 
+class InvariantsExpectation(Conditional):
+    """What holds for every sound Envoy, whatever its config; [their list](#invariants)."""
+
+    invariants: Annotated[
+        Annotated[Literal["all"], Tag("|text")]
+        | Annotated[Many[InvariantName], Field(min_length=1), Tag("|list")],
+        choice(one_of(("all",)), "`all`, or a list of names of invariants"),
+    ] = Field(description="all, or which of them.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The invariants that are meant, in the order of the list."""
+        return tuple(INVARIANTS) if self.invariants == "all" else tuple(self.invariants)
+
+
 class CallsExpectation(Conditional):
     """How many observed calls match a pattern."""
 
@@ -292,6 +308,7 @@ _FORMS: dict[str, type[Conditional]] = {
     "startup": StartupExpectation,
     "never": NeverExpectation,
     "no_others": NoOthersExpectation,
+    "invariants": InvariantsExpectation,
     "calls": CallsExpectation,
 }
 #: The keys of which an item of `expect` has one, which says what it is about.
@@ -324,6 +341,7 @@ Expectation = Annotated[
     | Annotated[StartupExpectation, Tag("|StartupExpectation")]
     | Annotated[NeverExpectation, Tag("|NeverExpectation")]
     | Annotated[NoOthersExpectation, Tag("|NoOthersExpectation")]
+    | Annotated[InvariantsExpectation, Tag("|InvariantsExpectation")]
     | Annotated[CallsExpectation, Tag("|CallsExpectation")],
     Discriminator(
         _expectation_form,
@@ -349,6 +367,7 @@ __all__ = [
     "DescriptorTally",
     "Expectation",
     "InOrderExpectation",
+    "InvariantsExpectation",
     "Linear",
     "ListenCalls",
     "Listened",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from envoyassert.scenario.examples import EXAMPLES
+from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.words import CALL_ARGUMENTS, MEANING
 
@@ -34,6 +35,7 @@ HEADINGS = {
     "AlwaysExpectation": "Expectation `always`",
     "StartupExpectation": "Expectation `startup`",
     "NoOthersExpectation": "Expectation `no_others`",
+    "InvariantsExpectation": "Expectation `invariants`",
     "Selector": "Selector: which listener",
     "Bound": "`bound`",
     "BindFailed": "`bind_failed`",
@@ -67,6 +69,17 @@ def reference_text() -> str:
     for name, heading in HEADINGS.items():
         lines += _model_lines(name, heading, models)
     lines += [
+        "### Invariants",
+        "",
+        "| name | what holds | a fault that it shows |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {one.holds} | {one.caught} ({one.source}) |"
+        for name, one in INVARIANTS.items()
+    ]
+    lines += [
+        "",
         "### Calls",
         "",
         "The calls that are recorded, with the names of their arguments:",

@@ -30,6 +30,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "CallsExpectation": {"calls": {"call": "bind"}},
     "NeverExpectation": {"never": {"call": "bind"}},
     "InOrderExpectation": {"in_order": [{"call": "bind"}, {"call": "listen"}]},
+    "InvariantsExpectation": {"invariants": "all"},
     "NoOthersExpectation": {"no_others": True},
     "MomentExpectation": {"moment": "live", "after": "start"},
     "BetweenExpectation": {"between": ["start", "live"], "lasts": {"at_most": 1}},

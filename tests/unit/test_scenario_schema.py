@@ -127,6 +127,8 @@ EVERYTHING: dict[str, Any] = {
         {"always": {"listener": {"port": 80}, "bound": True}},
         {"never": {"call": "setsockopt", "args": {"name": "SO_MARK"}, "errno": "EPERM"}},
         {"no_others": True},
+        {"invariants": "all"},
+        {"invariants": ["accepts_succeed"], "why": "No spin."},
         {"no_others": {"allow": ["hot_restart", "admin"]}},
         {"calls": {"call": "bind", "listener": {"port": 80}, "times": {"exactly": 1}}},
     ],

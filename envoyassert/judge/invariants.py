@@ -1,0 +1,323 @@
+"""Invariants judged on any trace: each looks for breaks, and says how sure they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from envoyassert.durations import duration_in_words
+from envoyassert.events import Event
+from envoyassert.graph.model import Call, KernelSocket
+from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.interval import plural
+from envoyassert.judge.selection import sockets_of
+from envoyassert.judge.shape import reuse_port_before_bind
+from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import InvariantsExpectation
+from envoyassert.scenario.invariant import INVARIANTS
+
+_NS_PER_S = 1_000_000_000
+#: How long a socket may listen before a worker accepts from it, in ns.
+_UNSERVED_NS = _NS_PER_S
+#: How many breaks are told.
+_SHOWN = 3
+#: They act on bind or on what it allows: socket(7), ip(7), ipv6(7).
+_BEFORE_BIND = frozenset(
+    {"SO_REUSEADDR", "SO_REUSEPORT", "IP_FREEBIND", "IPV6_FREEBIND", "IP_TRANSPARENT"}
+    | {"IPV6_TRANSPARENT", "IPV6_V6ONLY"}
+)
+_NO_CONNECTION = frozenset({"EAGAIN", "ECONNABORTED", "EINTR"})
+
+
+@dataclass
+class _Report:
+    """What an invariant found.
+
+    Args:
+        looked_at: on what it was judged, in words.
+        breaks: what is wrong, in words, with the events that show it; the flag says whether lost
+            events could undo it.
+        unknown: why it cannot be judged, or "".
+    """
+
+    looked_at: str
+    breaks: list[tuple[str, list[Event], bool]] = field(default_factory=list)
+    unknown: str = ""
+
+    def add(self, words: str, events: list[Event], *, sure: bool = False) -> None:
+        self.breaks.append((words, events, sure))
+
+
+def judge_invariants(
+    context: Context, index: int, expectation: InvariantsExpectation
+) -> Iterator[Finding]:
+    """Judge each of the named invariants."""
+    for name in expectation.names:
+        subject = Subject(name, ("expect", index, "invariants", name), expectation.why or "")
+        yield _judge(context, subject, _JUDGES[name](context))
+
+
+def _judge(context: Context, subject: Subject, report: _Report) -> Finding:
+    invariant = INVARIANTS[subject.name]
+    if context.doubt:
+        sure = any(is_sure for _, _, is_sure in report.breaks)
+        status = Status.FAIL if sure else Status.INCONCLUSIVE
+    elif report.breaks:
+        status = Status.FAIL
+    else:
+        status = Status.INCONCLUSIVE if report.unknown else Status.PASS
+    words = [text for text, _, _ in report.breaks]
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return context.finding(
+        subject,
+        status,
+        invariant.holds,
+        "; ".join(words[:_SHOWN]) + more if words else f"no break, {report.looked_at}",
+        reason=context.doubt or report.unknown,
+        evidence=[event for _, events, _ in report.breaks[:_SHOWN] for event in events],
+        hint=f"it broke when {invariant.caught} ({invariant.source})",
+    )
+
+
+def _end_ns(context: Context) -> int:
+    return context.trace.events[-1].ts_ns if context.trace.events else 0
+
+
+def _listening(context: Context) -> list[KernelSocket]:
+    return [socket for socket in context.graph.listening() if socket.type != "SOCK_DGRAM"]
+
+
+def _places(context: Context, *kinds: str) -> Iterator[tuple[str, tuple[KernelSocket, ...]]]:
+    """Yield every configured address of these kinds with its sockets."""
+    listeners = context.trace.header.listeners
+    for record in listeners:
+        for address in record.addresses if record.kind in kinds else ():
+            sockets, _ = sockets_of(record, address, context.graph, listeners)
+            yield f"{record.name} {address}", tuple(sockets)
+
+
+def _name(socket: KernelSocket) -> str:
+    return f"socket {socket.number} ({socket.address or 'never bound'})"
+
+
+def _births(*sockets: KernelSocket) -> list[Event]:
+    return [socket.born for socket in sockets]
+
+
+def _only_listeners(context: Context) -> _Report:
+    configured = {id(s) for _, found in _places(context, "static", "lds") for s in found}
+    registered = {
+        registration.descriptor.socket: registration
+        for registration in context.graph.registrations
+        if registration.asks_for_input
+        and any(thread.role.startswith("worker_") for thread in registration.epoll.waiters)
+    }
+    mine = [s for s in registered if s in set(context.graph.candidates) and _may_listen(s)]
+    report = _Report(f"{plural(len(mine), 'socket')} in the epolls of workers")
+    if context.by_listen:
+        report.unknown = "epoll was not observed"
+    elif not context.trace.header.listeners:
+        report.unknown = "the configured listeners are not known"
+    for socket in mine:
+        since = registered[socket].added.event
+        if not socket.listens and socket.type == "SOCK_STREAM":
+            report.add(f"{_name(socket)} is in an epoll and never listened", [since])
+        elif id(socket) not in configured and not report.unknown:
+            report.add(f"{_name(socket)} belongs to no configured listener", [since])
+    return report
+
+
+def _may_listen(socket: KernelSocket) -> bool:
+    """Whether a socket is no client: it was bound or listened, or did neither and is a stream."""
+    if any(call.event.call == "connect" for call in socket.calls):
+        return False
+    if socket.family not in ("AF_INET", "AF_INET6", "AF_UNIX") or socket.origin == "socketpair":
+        return False
+    return bool(socket.binds or socket.listens) or socket.type == "SOCK_STREAM"
+
+
+def _no_unserved(context: Context) -> _Report:
+    sockets = _listening(context)
+    report = _Report(plural(len(sockets), "listening socket"))
+    if context.by_listen:
+        return _Report("", unknown="epoll was not observed")
+    live_ns = context.trace.end.outcome.live_asked_ns
+    end_ns = _end_ns(context)
+    for socket in sockets:
+        listening = listening_spans(socket)
+        served = merged(span for spans in served_spans([socket]).values() for span in spans)
+        for begin, until in listening:
+            for start, stop in without(served, begin, end_ns if until is None else until):
+                events = [call.event for call in socket.listens]
+                long = stop - start > _UNSERVED_NS
+                at_end = until is None and stop == end_ns
+                if long or (at_end and live_ns is not None and begin < live_ns):
+                    lasted = duration_in_words(stop - start)
+                    report.add(f"{_name(socket)} was not served for {lasted}", events)
+                elif at_end and not report.unknown:
+                    report.unknown = f"{_name(socket)} had no time to be served"
+    return report
+
+
+def _match_workers(context: Context) -> _Report:
+    places = list(_places(context, "static", "lds"))
+    report = _Report(f"{len(places)} addresses of listeners")
+    if context.workers < 1:
+        report.unknown = UNKNOWN_WORKERS
+        return report
+    for name, found in places:
+        if any(socket.origin == "scm_rights" for socket in found):
+            report.unknown = f"sockets of {name} came from another process"
+            continue
+        live = [s for s in found if s.is_live and (s.listens or s.type == "SOCK_DGRAM")]
+        shared = [s for s in live if not reuse_port_before_bind(s)]
+        events = _births(*live)
+        if len(live) not in (0, 1, context.workers):
+            words = f"{name} has {plural(len(live), 'socket')}, not one or {context.workers}"
+            report.add(words, events)
+        elif len(live) > 1 and shared:
+            report.add(
+                f"{name} has {len(live)} sockets, {len(shared)} without SO_REUSEPORT", events
+            )
+        elif len(live) == 1 < context.workers and not shared:
+            report.add(f"{name} has one socket for all workers, with SO_REUSEPORT", events)
+    return report
+
+
+def _before_bind(context: Context) -> _Report:
+    sockets = [s for s in context.graph.listening() if s.origin == "socket"]
+    report = _Report(plural(len(sockets), "socket"))
+    for socket in sockets:
+        early = {o.name for o in socket.options if o.phase == "before_bind"}
+        late = [o for o in socket.options if o.name in _BEFORE_BIND - early]
+        for option in late:
+            report.add(f"{option.name} was set after bind on {_name(socket)}", [option.call.event])
+    return report
+
+
+def _main_only(context: Context) -> _Report:
+    calls = _calls(context, "bind", "listen")
+    report = _Report(plural(len(calls), "call"))
+    numbers = re.match(r"(\d+)\.(\d+)", context.trace.header.envoy.version)
+    if numbers and (int(numbers[1]), int(numbers[2])) < (1, 20):
+        report.unknown = "before Envoy 1.20 workers listen"
+        return report
+    for call in calls:
+        if call.thread.role != "main":
+            words = f"{call.event.call} on {_name_of(call)} by {call.thread.role}"
+            report.add(words, [call.event], sure=call.certain)
+    return report
+
+
+def _calls(context: Context, *names: str) -> list[Call]:
+    return [
+        call
+        for socket in context.graph.candidates
+        for call in socket.calls
+        if call.event.call in names
+        and not any(other.event.call == "connect" for other in socket.calls)
+    ]
+
+
+def _name_of(call: Call) -> str:
+    return _name(call.descriptor.socket) if call.descriptor else f"{call.event.args['fd']}"
+
+
+def _accepts(context: Context) -> _Report:
+    calls = _calls(context, "accept", "accept4")
+    report = _Report(plural(len(calls), "call"))
+    if any(call.event.ret is None for call in calls):
+        report.unknown = "results of calls were not observed"
+    counts: dict[tuple[str, str], list[Event]] = {}
+    for call in calls:
+        errno = call.event.errno
+        if errno and errno not in _NO_CONNECTION:
+            counts.setdefault((errno, _name_of(call)), []).append(call.event)
+    for (errno, name), events in counts.items():
+        often = plural(len(events), "time")
+        report.add(f"accept on {name} failed with {errno} {often}", events, sure=True)
+    return report
+
+
+def _without_break(context: Context) -> _Report:
+    report = _Report("")
+    if context.by_listen:
+        return _Report("", unknown="epoll was not observed")
+    count = 0
+    for name, found in _places(context, "static", "lds"):
+        count += 1
+        spans = merged(span for spans in served_spans(found).values() for span in spans)
+        if spans and not context.trace.end.outcome.running:
+            report.unknown = "Envoy ended, so nothing is served any more"
+            continue
+        for start, stop in without(spans, spans[0][0], _end_ns(context)) if spans else ():
+            closes = [e for e in _births(*found) if e.ts_ns <= stop]
+            report.add(f"{name} was not served for {duration_in_words(stop - start)}", closes)
+    report.looked_at = f"{count} addresses of listeners"
+    return report
+
+
+def _live(context: Context) -> _Report:
+    outcome = context.trace.end.outcome
+    places = list(_places(context, "static"))
+    report = _Report(f"{len(places)} addresses of static listeners")
+    if outcome.live_ns is None:
+        if outcome.running or outcome.exit_code == 0:
+            report.unknown = "no LIVE reply was seen"
+        else:
+            report.looked_at = "Envoy ended before it was LIVE"
+        return report
+    if context.by_listen:
+        report.unknown = "epoll was not observed"
+        return report
+    latest_ns = outcome.live_ns + _UNSERVED_NS
+    over = outcome.live or _end_ns(context) > latest_ns
+    for name, found in places:
+        served = served_spans(found)
+        threads = [t for t in served if t.role.startswith("worker_") and served[t]]
+        late = [t for t in threads if served[t][0][0] > latest_ns]
+        if len(threads) < max(context.workers, 1):
+            if over:
+                number = plural(len(threads), "worker")
+                report.add(f"{name} is served by {number} though Envoy is LIVE", _births(*found))
+            else:
+                report.unknown = f"{name} had no time to be served"
+        elif late:
+            number = plural(len(late), "worker")
+            words = f"{name} was served by {number} more than a second after LIVE"
+            report.add(words, _births(*found))
+    return report
+
+
+def _bounded(context: Context) -> _Report:
+    sockets = list(context.graph.listening())
+    report = _Report(plural(len(sockets), "socket"))
+    if context.workers < 1:
+        report.unknown = UNKNOWN_WORKERS
+        return report
+    limit = 2 * context.workers
+    for socket in sockets:
+        moves = [(d.opened.ts_ns, 1, d.opened) for d in socket.descriptors]
+        moves += [(d.closed_ns, -1, d.opened) for d in socket.descriptors if d.closed_ns]
+        count = 0
+        for _, step, event in sorted(moves, key=lambda move: (move[0], move[1])):
+            count += step
+            if count == limit + 1 and step > 0:
+                words = f"{_name(socket)} has more than {plural(limit, 'descriptor')}"
+                report.add(words, [event])
+    return report
+
+
+_JUDGES: dict[str, Callable[[Context], _Report]] = {
+    "only_listeners_registered": _only_listeners,
+    "no_unserved_sockets": _no_unserved,
+    "sockets_match_workers": _match_workers,
+    "options_before_bind": _before_bind,
+    "main_binds_and_listens": _main_only,
+    "accepts_succeed": _accepts,
+    "served_without_break": _without_break,
+    "live_means_served": _live,
+    "descriptors_bounded": _bounded,
+}

@@ -9,9 +9,11 @@ from envoyassert.cli.files import scenario_files
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
+from envoyassert.report.places import place_finder
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.vacuity import vacuous
 
 
 @click.command()
@@ -23,7 +25,8 @@ from envoyassert.scenario.plan import RunPlan
 def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
     """Check scenario files without a run.
 
-    Every problem has line and column; with --validate, Envoy is asked about each config.
+    Every problem has line and column; with --validate, Envoy is asked about each config. An
+    expectation that no trace could fail is a warning.
 
     PATHS are files or directories. Exit code: 0 all valid, 4 something is not.
 
@@ -36,11 +39,15 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
     bad = 0
     for file in files:
         try:
-            plans = expand(load_scenario(file))
+            loaded = load_scenario(file)
+            plans = expand(loaded)
         except ScenarioError as error:
             click.echo(str(error))
             bad += 1
             continue
+        place = place_finder(loaded)
+        for path, reason in vacuous(loaded.scenario):
+            click.echo(f"{place(path)}: warning: no trace could fail this: {reason}")
         refusals = _refusals(plans, envoy) if validate else []
         for refusal in refusals:
             click.echo(refusal)

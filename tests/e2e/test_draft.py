@@ -14,14 +14,16 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from envoyassert.cli.check import check
 from envoyassert.cli.draft import draft
 from envoyassert.draft.text import MAX_LINES
 from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import Probe
-from envoyassert.runner import run_plan
+from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
@@ -52,6 +54,17 @@ def at(place: str) -> str:
 def ipv6(host: str, more: str = "") -> str:
     return at(f'{{socket_address: {{address: "{host}", port_value: 10000{more}}}}}')
 
+
+#: One that comes by LDS, with fields whose JSON differs from what a person writes.
+DYNAMIC = echo_listener(
+    10002,
+    '"@type": type.googleapis.com/envoy.config.listener.v3.Listener, '
+    f"enable_reuse_port: false, tcp_keepalive: {{keepalive_probes: 3}}, "
+    f"tcp_fast_open_queue_length: 5, socket_options: [{KEEPALIVE}, {{level: 6, name: 9, "
+    "buf_value: AwAAAA==, state: STATE_LISTENING}], additional_addresses: [{address: "
+    "{socket_address: {address: 127.0.0.1, port_value: 10003}}, socket_options: {socket_options: "
+    "[{level: 6, name: 1, int_value: 1, state: STATE_BOUND}]}}],",
+)
 
 CONFIGS = {
     "plain": bootstrap(echo_listener()),
@@ -215,3 +228,58 @@ def test_draft_passes_and_every_single_edit_fails(name: str, tmp_path: Path, pro
     if verdict(scenario, probe).status is not Status.FAIL:
         survived.append("concurrency")
     assert survived == []
+
+
+RUNNING = f"""
+name: running
+envoy:
+  concurrency: 2
+  config:
+    node: {{id: here, cluster: here}}
+    dynamic_resources:
+      lds_config: {{resource_api_version: V3, path_config_source: {{path: "${{rundir}}/lds.yaml"}}}}
+    admin:
+      address: {{socket_address: {{address: 127.0.0.1, port_value: 9901}}}}
+      socket_options: [{KEEPALIVE}]
+    static_resources:
+      listeners:
+      - {echo_listener(10000, "tcp_backlog_size: 64,")}
+      - {echo_listener(10001, "bind_to_port: false,")}
+  files:
+    lds.yaml: |
+      resources:
+      - {DYNAMIC}
+expect:
+- process: {{live: true}}
+"""
+
+
+def test_draft_of_what_a_running_envoy_dumps_passes_on_its_stand_in(
+    tmp_path: Path, probe: Probe
+) -> None:
+    """The dump is as Envoy writes it: its own spelling of numbers, enums and defaults."""
+    running, dump = tmp_path / "running.yaml", tmp_path / "dump.json"
+    running.write_text(RUNNING)
+    (plan,) = load_and_expand(running)
+    with ProcessLauncher() as launcher, LiveRun(plan, probe, launcher) as run:
+        status, body = run.admin_get("/config_dump")
+        trace = run.trace()
+    assert status == 200
+    dump.write_text(body)
+    scenario = tmp_path / "dumped.envoyassert.yaml"
+    for command, arguments in ((draft, [str(dump), "-o", str(scenario)]), (check, [str(scenario)])):
+        done = CliRunner().invoke(command, arguments)
+        assert done.exit_code == 0, done.output
+    text = scenario.read_text()
+    assert len(text.splitlines()) <= MAX_LINES
+    assert [port for port in range(10000, 10004) if f"port: {port}" in text] == [
+        10000,
+        10002,
+        10003,
+    ]
+    as_drafted = verdict(scenario, probe)
+    assert as_drafted.status is Status.PASS, told(as_drafted)
+    # It says all that the running Envoy did, of what came by LDS as well.
+    expectations = load_and_expand(scenario)[0].expectations
+    seen = judge(trace, expectations, workers=plan.workers)
+    assert seen.status is Status.PASS, told(seen)

@@ -130,6 +130,29 @@ def test_draft_of_a_sidecars_dump_keeps_what_makes_sockets(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("ports", "lines"), [(9, MAX_LINES), (10, MAX_LINES + 2), (40, MAX_LINES + 62)]
+)
+def test_draft_holds_ten_addresses_and_two_lines_for_each_further(cli, tmp_path, ports, lines):
+    """The admin endpoint is one of the ten."""
+    listeners = [listener(f"l{port}", port) for port in range(10000, 10000 + ports)]
+    admin = {"address": listener("", 9901)["address"]}
+    config = {"admin": admin, "static_resources": {"listeners": listeners}}
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(config))
+    text = cli("draft", "envoy.yaml")[1]
+    assert len(text.splitlines()) == lines
+    assert all(text.count(f"port: {port}}}") == 2 for port in range(10000, 10000 + ports))
+
+
+@pytest.mark.parametrize(("dynamic", "lines"), [(7, MAX_LINES - 1), (8, MAX_LINES + 1)])
+def test_draft_of_a_dump_holds_nine_addresses(cli, tmp_path, dynamic, lines):
+    (tmp_path / "dump.json").write_text(
+        dump(*(listener(f"l{port}", port) for port in range(10000, 10000 + dynamic)))
+    )
+    assert cli("draft", "dump.json", "-o", "dumped.yaml")[0] == 0
+    assert len((tmp_path / "dumped.yaml").read_text().splitlines()) == lines
+
+
+@pytest.mark.parametrize(
     ("content", "arguments", "code", "told"),
     [
         ("[]\n", (), 4, "an Envoy config is a mapping"),

@@ -35,6 +35,26 @@ def build_wheel(directory: Path) -> Path:
     return wheel
 
 
+def install_wheel(directory: Path) -> Path:
+    """Install the project's wheel, and what it requires, into an environment of its own.
+
+    Args:
+        directory: where the wheels and the environment are put.
+
+    Returns:
+        Where the environment has its commands.
+    """
+    wheels, environment = directory / "wheels", directory / "environment"
+    wheels.mkdir()
+    build_wheel(wheels)
+    collect_wheels(wheels, "envoyassert")
+    _output(sys.executable, "-m", "venv", "--without-pip", str(environment))
+    among = ("--no-index", "--find-links", str(wheels), "--no-compile")
+    pip = (sys.executable, "-m", "pip", "--python", str(environment))
+    _output(*pip, "install", "--quiet", *among, "envoyassert")
+    return environment / "bin"
+
+
 def collect_wheels(directory: Path, *names: str) -> None:
     """Pack installed distributions, and all that they require, into wheels again."""
     seen: set[str] = set()

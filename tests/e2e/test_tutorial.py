@@ -1,19 +1,25 @@
-"""The tutorial, replayed: every command in it, in order, prints what the page shows."""
+"""The tutorial, replayed: every command in it, in order, prints what the page shows.
+
+As a reader has it: in an empty directory, with what the wheel installs and nothing of the checkout.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
+from difflib import unified_diff
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.package_mirrors import ROOT, install_wheel
+
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 _BLOCK = re.compile(r"```(yaml|console)\n(.*?)```", re.DOTALL)
 # What differs from run to run, or from machine to machine: pytest's own header, moments, durations,
 # descriptor numbers, numbers of events, and the width of columns.
@@ -39,7 +45,10 @@ def steady(text: str) -> list[str]:
     """Return the lines of what was printed, without what is volatile."""
     for pattern, stand_in in _VOLATILE:
         text = pattern.sub(stand_in, text)
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = (line.strip() for line in text.splitlines() if line.strip())
+    # Workers start at once: which of them comes first differs from run to run.
+    by_worker = groupby(lines, lambda line: line.startswith("TIME worker_"))
+    return [line for mixed, some in by_worker for line in (sorted(some) if mixed else some)]
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ class Shell:
 
     def __call__(self, command: str) -> str:
         """Run a command; return all that it prints."""
-        environment = {k: v for k, v in os.environ.items() if k not in ("CI", "GITHUB_ACTIONS")}
+        hidden = ("CI", "GITHUB_ACTIONS", "PYTHONPATH")  # the last would lead to the checkout
+        environment = {k: v for k, v in os.environ.items() if k not in hidden}
         environment |= {"COLUMNS": "80", "PATH": f"{self.tools}:{environment['PATH']}"}
         done = subprocess.run(
             ["/bin/bash", "-c", command],
@@ -71,18 +81,18 @@ class Shell:
 
 
 def make_shell(tmp_path: Path) -> Shell:
-    tools, directory = tmp_path / "tools", tmp_path / "empty"
-    tools.mkdir()
+    tools, directory = install_wheel(tmp_path), tmp_path / "empty"
     directory.mkdir()
-    (tools / "envoyassert").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m envoyassert "$@"\n')
-    (tools / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
-    for tool in tools.iterdir():
-        tool.chmod(0o755)
+    sudo = tools / "sudo"
+    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.chmod(0o755)
     return Shell(directory, tools)
 
 
 def test_every_command_of_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
     shell = make_shell(tmp_path)
+    where = shell("python -c 'import envoyassert; print(envoyassert.__file__)'")
+    assert Path(where.strip()).is_relative_to(tmp_path), where
     seen, failed = 0, []
     for language, text in _BLOCK.findall(TUTORIAL.read_text()):
         if language == "yaml":
@@ -92,6 +102,9 @@ def test_every_command_of_the_tutorial_prints_what_it_shows(tmp_path: Path) -> N
             printed = shell(command)
             seen += 1
             if steady(printed) != steady(shown):
-                failed.append(f"$ {command}\n{printed}")
-    assert failed == []
+                changed = unified_diff(
+                    steady(shown), steady(printed), "shown", "printed", lineterm=""
+                )
+                failed.append("\n".join([f"$ {command}", *changed]))
+    assert failed == [], "\n".join(failed)
     assert seen >= 8

@@ -13,6 +13,7 @@ from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
+from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import headline
 from envoyassert.report.places import place_finder
@@ -34,7 +35,15 @@ from envoyassert.trace_file import read_trace
 @click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
 @format_option()
 @click.option("--all", "everything", is_flag=True, help="Tell every finding in full.")
-def replay(trace: str, scenario_file: str, wanted: str, output: str, everything: bool) -> int:
+@click.option(
+    "--coverage",
+    "uncovered",
+    is_flag=True,
+    help="Tell which listeners, sockets and options no expectation constrains.",
+)
+def replay(
+    trace: str, scenario_file: str, wanted: str, output: str, everything: bool, uncovered: bool
+) -> int:
     """Judge a saved trace by a scenario.
 
     Needs neither root nor an Envoy. Exit code: 0 pass, 1 fail, 10 inconclusive.
@@ -60,11 +69,17 @@ def replay(trace: str, scenario_file: str, wanted: str, output: str, everything:
         trace_path=trace,
         replayed=True,
     )
+    missing = coverage(read, graph, plan.expectations) if uncovered else {}
     if output == "json":
-        click.echo(json.dumps(verdict_json(verdict, read, graph, context), indent=2))
+        document = verdict_json(verdict, read, graph, context)
+        if uncovered:
+            document["unconstrained"] = missing
+        click.echo(json.dumps(document, indent=2))
     elif verdict.status is Status.PASS:
         click.echo(headline(verdict, plan.id))
     else:
         lines = failure_lines(verdict, read, graph, context, everything=everything)
         click.echo("\n".join(lines))
+    if uncovered and output != "json":
+        click.echo("\n".join(coverage_lines(missing)))
     return exits.OF_STATUS[verdict.status]

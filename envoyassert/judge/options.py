@@ -40,7 +40,7 @@ def _judge_rule(
     rule: OptionRule,
 ) -> Finding:
     expected = f"{name} {_rule_in_words(rule)}"
-    found = [(socket, [o for o in socket.options if _is_named(o, name)]) for socket in sockets]
+    found = [(socket, [o for o in socket.options if is_named(o, name)]) for socket in sockets]
     answers = [_holds(options, rule) for _, options in found]
     wrong = [pair for pair, holds in zip(found, answers, strict=True) if holds is False]
     seen_but_unwanted = rule == "absent" and any(o.call.certain for _, os in wrong for o in os)
@@ -71,7 +71,8 @@ def _all_in_words(socket: KernelSocket) -> str:
     return ", ".join(words) or "no option at all"
 
 
-def _is_named(option: OptionSet, name: str) -> bool:
+def is_named(option: OptionSet, name: str) -> bool:
+    """Whether an option is the one that a scenario names, by its name or as level/number."""
     level, separator, number = name.partition("/")
     if not separator:
         return option.name == name

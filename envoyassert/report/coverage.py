@@ -1,0 +1,105 @@
+"""What of a run no expectation constrains: listeners, sockets and options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.options import is_named
+from envoyassert.judge.selection import select, sockets_of
+from envoyassert.scenario.expectation import Conditional, ListenerExpectation, Selector
+from envoyassert.trace import ListenerRecord, Trace
+
+
+def coverage(
+    trace: Trace, graph: SocketGraph, expectations: Iterable[tuple[int, Conditional]]
+) -> dict[str, list[str]]:
+    """Return what no expectation is about, as `listeners`, `sockets` and `options`.
+
+    A socket is constrained if some expectation selects its listener; an option if a `listener`
+    expectation that selects its socket names it. Expectations about the run as a whole
+    (`no_others`, `never`, `invariants`) constrain none of them in particular.
+
+    Args:
+        trace: the run.
+        graph: what it folds into.
+        expectations: those that apply to the run, with their places.
+    """
+    items = [item for _, item in expectations]
+    listeners = trace.header.listeners
+    named: set[int] = set()
+    rules: dict[int, set[str]] = {}
+    for item in items:
+        for selector in _selectors(item):
+            named |= {id(socket) for socket in select(selector, graph, listeners).sockets}
+        if isinstance(item, ListenerExpectation):
+            for socket in select(item.listener, graph, listeners).sockets:
+                rules.setdefault(id(socket), set()).update(item.options or ())
+    sockets = list(graph.listening())
+    options: dict[str, None] = {}
+    for socket in sockets:
+        for option in socket.options:
+            known = rules.get(id(socket), ())
+            if not any(is_named(option, name) for name in known):
+                options[f"{option.name} on {_words(socket)}"] = None
+    return {
+        "listeners": [r.name for r in listeners if not _is_named(r, trace, graph, named, items)],
+        "sockets": [_words(socket) for socket in sockets if id(socket) not in named],
+        "options": list(options),
+    }
+
+
+def coverage_lines(found: dict[str, list[str]]) -> list[str]:
+    """Return the report as lines for people."""
+    lines = []
+    for kind, names in found.items():
+        head = f"{kind} that no expectation constrains: "
+        unique = [f"{name} (×{n})" if n > 1 else name for name, n in _counted(names)]
+        lines.append(head + ("none" if not names else str(len(names))))
+        lines += [f"  {name}" for name in unique]
+    return lines
+
+
+def _counted(names: list[str]) -> Iterator[tuple[str, int]]:
+    for name in dict.fromkeys(names):
+        yield name, names.count(name)
+
+
+def _words(socket: KernelSocket) -> str:
+    return f"{socket.protocol_name} {socket.address or 'unbound'}"
+
+
+def _is_named(
+    record: ListenerRecord,
+    trace: Trace,
+    graph: SocketGraph,
+    named: set[int],
+    items: list[Conditional],
+) -> bool:
+    """Whether an expectation is about a listener: by its name, its address or its sockets."""
+    for item in items:
+        for selector in _selectors(item):
+            if selector.name == record.name:
+                return True
+            if selector.port and any(address.port == selector.port for address in record.addresses):
+                return True
+    return any(
+        id(socket) in named
+        for address in record.addresses
+        for socket in sockets_of(record, address, graph, trace.header.listeners)[0]
+    )
+
+
+def _selectors(value: Any) -> Iterator[Selector]:
+    """Yield every selector in an expectation, however deep."""
+    if isinstance(value, Selector):
+        yield value
+    elif isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from _selectors(getattr(value, field))
+    elif isinstance(value, (tuple, list)):
+        for member in value:
+            yield from _selectors(member)

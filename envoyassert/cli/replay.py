@@ -69,17 +69,14 @@ def replay(
         trace_path=trace,
         replayed=True,
     )
-    missing = coverage(read, graph, plan.expectations) if uncovered else {}
+    missing = coverage(read, graph, plan.expectations) if uncovered else None
     if output == "json":
-        document = verdict_json(verdict, read, graph, context)
-        if uncovered:
-            document["unconstrained"] = missing
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(verdict_json(verdict, read, graph, context, missing), indent=2))
     elif verdict.status is Status.PASS:
         click.echo(headline(verdict, plan.id))
     else:
         lines = failure_lines(verdict, read, graph, context, everything=everything)
         click.echo("\n".join(lines))
-    if uncovered and output != "json":
+    if missing is not None and output != "json":
         click.echo("\n".join(coverage_lines(missing)))
     return exits.OF_STATUS[verdict.status]

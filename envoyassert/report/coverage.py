@@ -9,15 +9,17 @@ from pydantic import BaseModel
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.options import is_named
+from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.selection import select, sockets_of
+from envoyassert.report.verdict_json import Unconstrained
 from envoyassert.scenario.expectation import Conditional, ListenerExpectation, Selector
 from envoyassert.trace import ListenerRecord, Trace
 
 
 def coverage(
     trace: Trace, graph: SocketGraph, expectations: Iterable[tuple[int, Conditional]]
-) -> dict[str, list[str]]:
-    """Return what no expectation is about, as `listeners`, `sockets` and `options`.
+) -> Unconstrained:
+    """Return what no expectation is about. Envoy's own sockets for hot restart are left out.
 
     A socket is constrained if some expectation selects its listener; an option if a `listener`
     expectation that selects its socket names it. Expectations about the run as a whole
@@ -38,24 +40,26 @@ def coverage(
         if isinstance(item, ListenerExpectation):
             for socket in select(item.listener, graph, listeners).sockets:
                 rules.setdefault(id(socket), set()).update(item.options or ())
-    sockets = list(graph.listening())
+    sockets = [socket for socket in graph.listening() if not is_hot_restart(socket)]
     options: dict[str, None] = {}
     for socket in sockets:
         for option in socket.options:
             known = rules.get(id(socket), ())
             if not any(is_named(option, name) for name in known):
                 options[f"{option.name} on {_words(socket)}"] = None
-    return {
-        "listeners": [r.name for r in listeners if not _is_named(r, trace, graph, named, items)],
-        "sockets": [_words(socket) for socket in sockets if id(socket) not in named],
-        "options": list(options),
-    }
+    return Unconstrained(
+        listeners=tuple(
+            record.name for record in listeners if not _is_named(record, trace, graph, named, items)
+        ),
+        sockets=tuple(_words(socket) for socket in sockets if id(socket) not in named),
+        options=tuple(options),
+    )
 
 
-def coverage_lines(found: dict[str, list[str]]) -> list[str]:
+def coverage_lines(found: Unconstrained) -> list[str]:
     """Return the report as lines for people."""
     lines = []
-    for kind, names in found.items():
+    for kind, names in found:
         head = f"{kind} that no expectation constrains: "
         unique = [f"{name} (×{n})" if n > 1 else name for name, n in _counted(names)]
         lines.append(head + ("none" if not names else str(len(names))))
@@ -63,7 +67,7 @@ def coverage_lines(found: dict[str, list[str]]) -> list[str]:
     return lines
 
 
-def _counted(names: list[str]) -> Iterator[tuple[str, int]]:
+def _counted(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     for name in dict.fromkeys(names):
         yield name, names.count(name)
 

@@ -83,11 +83,22 @@ class Judgement(Part):
     certificate: tuple[CheckPart, ...] = Field(description="What is known of completeness.")
 
 
+class Unconstrained(Part):
+    """What no expectation is about."""
+
+    listeners: tuple[str, ...] = Field(description="Listeners of the config, by name.")
+    sockets: tuple[str, ...] = Field(description="Listening sockets that were seen, by address.")
+    options: tuple[str, ...] = Field(description="Options that were set, each with its socket.")
+
+
 class VerdictDocument(Judgement):
     """What `envoyassert replay --format json` prints."""
 
     format: Literal["envoyassert-verdict/1"] = "envoyassert-verdict/1"
     run: str = Field(description="The run: `reuse_port[concurrency=2]`.")
+    unconstrained: Unconstrained | None = Field(
+        description="What no expectation is about; null unless `--coverage` asked for it."
+    )
 
 
 def judgement(
@@ -122,11 +133,18 @@ def _hint(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
 
 
 def verdict_json(
-    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context
+    verdict: Verdict,
+    trace: Trace,
+    graph: SocketGraph,
+    context: Context,
+    unconstrained: Unconstrained | None = None,
 ) -> dict[str, Any]:
-    """Return a verdict as a document of JSON types; arguments as `judgement`."""
+    """Return a verdict as a document of JSON types; arguments as `judgement`, and what no
+    expectation is about, if that was asked for.
+    """
     parts = dict(judgement(verdict, trace, graph, context))
-    return VerdictDocument(run=context.title, **parts).model_dump(mode="json")
+    document = VerdictDocument(run=context.title, unconstrained=unconstrained, **parts)
+    return document.model_dump(mode="json")
 
 
 def _finding(

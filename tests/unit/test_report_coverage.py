@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from envoyassert.addresses import Address
 from envoyassert.cli import main
 from envoyassert.graph.fold import fold
 from envoyassert.report.coverage import coverage, coverage_lines
+from envoyassert.report.verdict_json import Unconstrained
 from envoyassert.scenario.expectation import (
     AlwaysExpectation,
     Conditional,
@@ -20,9 +22,10 @@ from envoyassert.scenario.expectation import (
 )
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
-from envoyassert.trace_file import write_trace
+from envoyassert.trace_file import read_trace, write_trace
 
 PORTS = (80, 81)
+TRACES = Path(__file__).parent.parent / "traces"
 SCENARIO = """\
 name: x
 envoy: {config: {}, concurrency: 2}
@@ -43,7 +46,7 @@ def run() -> Trace:
     return replace(built, header=replace(built.header, listeners=records))
 
 
-def uncovered(*items: Conditional) -> dict[str, list[str]]:
+def uncovered(*items: Conditional) -> Unconstrained:
     trace = run()
     return coverage(trace, fold(trace), list(enumerate(items)))
 
@@ -58,9 +61,9 @@ BOTH = {"SO_REUSEPORT": 1, "1/2": "set"}
 def test_run_that_nothing_is_expected_of_is_not_constrained_at_all():
     found = uncovered()
 
-    assert found["listeners"] == ["on_80", "on_81"]
-    assert found["sockets"] == ["TCP 127.0.0.1:80"] * 2 + ["TCP 127.0.0.1:81"] * 2
-    assert found["options"] == [
+    assert [*found.listeners] == ["on_80", "on_81"]
+    assert [*found.sockets] == ["TCP 127.0.0.1:80"] * 2 + ["TCP 127.0.0.1:81"] * 2
+    assert [*found.options] == [
         f"{option} on TCP 127.0.0.1:{port}"
         for port in PORTS
         for option in ("SO_REUSEADDR", "SO_REUSEPORT")
@@ -70,14 +73,14 @@ def test_run_that_nothing_is_expected_of_is_not_constrained_at_all():
 def test_run_of_which_everything_is_expected_has_nothing_left():
     found = uncovered(*(listener(port, options=BOTH) for port in PORTS))
 
-    assert found == {"listeners": [], "sockets": [], "options": []}
+    assert found == Unconstrained(listeners=(), sockets=(), options=())
 
 
 def test_listener_that_is_named_without_its_options_leaves_these():
     found = uncovered(listener(80, sockets=2), listener(81, options=BOTH))
 
-    assert found["listeners"] == found["sockets"] == []
-    assert found["options"] == [
+    assert found.listeners == found.sockets == ()
+    assert [*found.options] == [
         "SO_REUSEADDR on TCP 127.0.0.1:80",
         "SO_REUSEPORT on TCP 127.0.0.1:80",
     ]
@@ -91,13 +94,21 @@ def test_listener_that_is_named_without_its_options_leaves_these():
     ],
 )
 def test_listener_deep_in_an_expectation_is_constrained(item):
-    assert uncovered(item)["listeners"] == ["on_81"]
+    assert uncovered(item).listeners == ("on_81",)
 
 
 def test_expectation_about_the_run_as_a_whole_constrains_no_listener():
-    assert (
-        len(uncovered(NeverExpectation.model_validate({"never": {"call": "dup"}}))["sockets"]) == 4
-    )
+    never = NeverExpectation.model_validate({"never": {"call": "dup"}})
+    assert len(uncovered(never).sockets) == 4
+
+
+def test_sockets_for_hot_restart_are_not_told():
+    trace = read_trace(TRACES / "reuse_port_off-1.40.0.ndjson")
+
+    assert {*coverage(trace, fold(trace), []).sockets} == {
+        "TCP 0.0.0.0:15006",
+        "TCP 127.0.0.1:9901",
+    }
 
 
 def test_equal_sockets_are_told_once_with_their_number():
@@ -121,4 +132,4 @@ def test_replay_tells_it_as_text_and_as_json(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["unconstrained"]["listeners"] == ["on_81"]
     with pytest.raises(SystemExit):
         main([*command, "--format", "json"])
-    assert "unconstrained" not in json.loads(capsys.readouterr().out)
+    assert json.loads(capsys.readouterr().out)["unconstrained"] is None

@@ -21,22 +21,28 @@ from envoyassert.scenario.conditional import Conditional, Scalar, ScalarOrMany
 from envoyassert.scenario.grammar import (
     FORM,
     Duration,
-    ErrnoName,
     Many,
     Model,
-    OptionName,
     Role,
-    RoleOrNone,
     choice,
     kind,
     one_of,
 )
 from envoyassert.scenario.invariant import INVARIANTS, InvariantName
-from envoyassert.scenario.option_value import ValueRule
-from envoyassert.scenario.pattern import LET, CallPattern, CountedPattern, Let, Step
+from envoyassert.scenario.listener_words import (
+    Backlog,
+    BindFailed,
+    Bound,
+    ListenCalls,
+    Listened,
+    ListenerExpectation,
+    Option,
+    OptionRule,
+    SocketPhase,
+    Via,
+)
+from envoyassert.scenario.pattern import CallPattern, CountedPattern, Step
 from envoyassert.scenario.quantity import (
-    COUNT_WORDS,
-    RANGE_KEYS,
     Count,
     Linear,
     Quantity,
@@ -44,7 +50,6 @@ from envoyassert.scenario.quantity import (
 )
 from envoyassert.scenario.selector import Protocol, Selector
 from envoyassert.scenario.tally import (
-    CountOrDescriptorTally,
     CountOrTally,
     DescriptorTally,
     Tally,
@@ -56,159 +61,6 @@ from envoyassert.scenario.timing import (
     MomentExpectation,
     StartupExpectation,
 )
-
-Via = Literal["dup", "reuse_port", "shared_fd"]
-SocketPhase = Literal[
-    "before_bind", "bound", "listening", "STATE_PREBIND", "STATE_BOUND", "STATE_LISTENING"
-]
-
-
-class Bound(Model):
-    """Successful bind() calls to the listener's address."""
-
-    times: Count = Field(Range(at_least=1), description="How many bind() calls succeeded.")
-    by: Role | None = Field(None, description="Which threads called bind().")
-
-
-class BindFailed(Model):
-    """bind() calls to the listener's address that failed."""
-
-    errno: ErrnoName | None = Field(None, description="Only this error.")
-    times: Count = Field(Range(at_least=1), description="How many bind() calls failed.")
-    by: Role | None = Field(None, description="Which threads called bind().")
-
-
-class Listened(Model):
-    """Who serves the listener, and how the sockets reach them."""
-
-    by: Role = Field(description="Threads whose epoll holds the listener's sockets.")
-    via: Via | None = Field(
-        None,
-        description="dup: one kernel socket, a descriptor per worker; reuse_port: a kernel socket "
-        "per worker, SO_REUSEPORT before bind; shared_fd: one descriptor in every epoll.",
-    )
-
-
-class ListenCalls(Model):
-    """listen() calls on the listener's sockets that succeeded."""
-
-    times: Count = Field(Range(at_least=1), description="How many listen() calls succeeded.")
-    by: Role | None = Field(None, description="Which threads called listen().")
-    each: Literal["socket", "worker"] | None = Field(
-        None, description="Count those on each socket, or by each worker, by themselves."
-    )
-
-
-CountOrListenCalls = Annotated[
-    Annotated[int, Field(ge=0), Tag("|int")]
-    | Annotated[Literal["workers", "none"], Tag("|text")]
-    | Annotated[Linear, Tag("|Linear")]
-    | Annotated[Range, Tag("|Range")]
-    | Annotated[ListenCalls, Tag("|ListenCalls")],
-    choice(
-        one_of(("workers", "none"), Linear=("workers", "plus"), Range=RANGE_KEYS, ListenCalls=()),
-        f"{COUNT_WORDS}, or {{times: count, by: role}}",
-    ),
-]
-"""A count of successful listen() calls, or more about them."""
-
-
-class Option(Model):
-    """One socket option, on every socket of the listener."""
-
-    value: ValueRule | None = Field(
-        None,
-        description="Value that was set: a number, a name, the parts of a linger or of a packet "
-        "filter, or hex text for other values.",
-    )
-    phase: SocketPhase | None = Field(
-        None, description="before_bind, bound or listening; Envoy's STATE_ names mean the same."
-    )
-
-    @property
-    def wanted(self) -> int | str | dict[str, int | str]:
-        """The value as `option_values.value_matches` takes it; "" if there is none."""
-        if isinstance(self.value, Model):
-            return self.value.model_dump(exclude_none=True)
-        return "" if self.value is None else self.value
-
-
-OptionRule = Annotated[
-    Annotated[Literal["set", "absent"], Tag("|text")]
-    | Annotated[int, Tag("|int")]
-    | Annotated[Option, Tag("|Option")],
-    choice(
-        one_of(("set", "absent"), Option=()), "`set`, `absent`, a number or {value: n, phase: p}"
-    ),
-]
-"""What is expected of one option."""
-
-
-class Backlog(Model):
-    """The backlog of the listen() calls."""
-
-    requested: int = Field(description="As passed to listen(); Envoy's default is -1.")
-
-
-_NO_ATOMS = frozenset({"listener", "take", "when", "why"})
-
-
-class ListenerExpectation(Conditional):
-    """What one listener's sockets must have done."""
-
-    model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema.update(
-            anyOf=[{"required": [atom]} for atom in schema["properties"] if atom not in _NO_ATOMS]
-        )
-    )
-
-    listener: Selector = Field(description="Which listener.")
-    take: Literal["each_address", "total"] | None = Field(
-        None,
-        description="A listener with several addresses: each address by itself, or the sockets of "
-        "all of them together.",
-    )
-    let: Let | None = Field(None, description=LET)
-    bound: Bound | None = Field(None, description="Successful bind() calls.")
-    bind_failed: BindFailed | None = Field(None, description="Failed bind() calls.")
-    listened: Listened | None = Field(None, description="Who serves it, and how.")
-    served_by: RoleOrNone | None = Field(
-        None, description="Threads that have one of the listener's sockets in their epoll."
-    )
-    listen_by: RoleOrNone | None = Field(
-        None, description="Threads that called listen() on the listener's sockets."
-    )
-    via: Via | None = Field(None, description="How the serving descriptors relate.")
-    sockets: CountOrTally | None = Field(None, description="Kernel sockets.")
-    descriptors: CountOrDescriptorTally | None = Field(
-        None, description="Descriptors of these sockets."
-    )
-    listen_calls: CountOrListenCalls | None = Field(
-        None, description="Successful listen() calls; a plain count in its place means `times`."
-    )
-    options: dict[OptionName, OptionRule] | None = Field(
-        None,
-        min_length=1,
-        description="Socket options by name (SO_REUSEPORT) or level/number (1/15).",
-    )
-    backlog: (
-        Annotated[
-            Annotated[int, Tag("|int")] | Annotated[Backlog, Tag("|Backlog")],
-            choice(one_of(Backlog=()), "a number or {requested: n}"),
-        ]
-        | None
-    ) = Field(None, description="Backlog that listen() was called with.")
-    in_order: Many[Step] | None = Field(
-        None,
-        min_length=2,
-        description="On each of its sockets these calls come in this order.",
-    )
-
-    @model_validator(mode="after")
-    def _some_atom(self) -> ListenerExpectation:
-        if not self.model_fields_set - _NO_ATOMS:
-            raise ValueError("nothing is expected of the listener; add bound, listened, options …")
-        return self
 
 
 class Process(Model):

@@ -55,17 +55,19 @@ static __always_inline void ea_lose(u32 run)
 	}
 }
 
-/* Begin a record. Its time is that of its end, unless it is given one before. */
-static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s64 ret)
+/*
+ * Begin a record of the thread that bpf_get_current_pid_tgid() names. Its time is that of its end,
+ * unless it is given one before.
+ */
+static __always_inline struct ea_draft *ea_begin_of(u64 pid_tid, u32 owner, u32 run, u8 type,
+						    s64 ret)
 {
 	struct ea_draft *draft = (struct ea_draft *)drafts.lookup(&owner);
 	struct ea_record *record;
-	u64 pid_tid;
 
 	if (!draft)
 		return 0;
 	record = &draft->record;
-	pid_tid = bpf_get_current_pid_tgid();
 	record->ret = ret;
 	record->ts_ns = 0;
 	record->stack = 0;
@@ -79,6 +81,11 @@ static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s6
 	record->args[0] = record->args[1] = record->args[2] = 0;
 	record->args[3] = record->args[4] = record->args[5] = 0;
 	return draft;
+}
+
+static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s64 ret)
+{
+	return ea_begin_of(bpf_get_current_pid_tgid(), owner, run, type, ret);
 }
 
 /*

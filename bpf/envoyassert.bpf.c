@@ -3,9 +3,9 @@
  * Record what the processes of armed runs do with their sockets.
  *
  * Hooks: the raw tracepoints sys_exit (every recorded call, with its arguments from the saved
- * registers), sched_process_exec and sched_process_exit; the named tracepoints
- * sched_process_fork, signal_deliver, task_rename, inet_sock_set_state and the entries of the
- * epoll waits, which carry fields that no register holds, and of close, whose time counts.
+ * registers), sched_process_exec, sched_process_exit and inet_sock_set_state; the named
+ * tracepoints sched_process_fork, signal_deliver, task_rename and the entries of the epoll waits,
+ * which carry fields that no register holds, and of close, whose time counts.
  *
  * Needs Linux 5.15 (bpf_task_pt_regs) with BTF. Uses tracepoint arguments, saved registers and
  * helpers alone and looks into no other structure of the kernel: it needs no kernel headers.

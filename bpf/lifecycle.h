@@ -14,8 +14,6 @@
 #define EA_MAX_AUXV 40
 #define EA_AT_EXECFN 31
 #define EA_CLONE_THREAD 0x10000
-#define EA_TCP_CLOSE 7
-#define EA_TCP_LISTEN 10
 
 /* "ENVOYASSERT_RUN=" as two little-endian words */
 #define EA_VARIABLE_HEAD 0x535341594f564e45ULL
@@ -267,37 +265,6 @@ int ea_task_rename(void *ctx)
 	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_RENAME_TID);
 	ea_probe_kernel(draft->frames, EA_COMM_SIZE, (u8 *)ctx + EA_AT_RENAME_NAME);
 	ea_end(draft, 0, EA_COMM_SIZE);
-	return 0;
-}
-
-/*
- * sock:inet_sock_set_state, into LISTEN or from there to CLOSE, both in the context of the caller.
- * A socket made for a new connection is a copy of the listening one and leaves LISTEN for another
- * state, in the context of whoever the packet interrupted: it is not told.
- */
-int ea_tcp_state(void *ctx)
-{
-	u32 old = EA_FIELD(u32, ctx, EA_AT_TCP_OLD);
-	u32 new = EA_FIELD(u32, ctx, EA_AT_TCP_NEW);
-	u32 run;
-	struct ea_draft *draft;
-	u64 sk;
-
-	if (new != EA_TCP_LISTEN && (old != EA_TCP_LISTEN || new != EA_TCP_CLOSE))
-		return 0;
-	run = ea_current_run();
-	if (!run)
-		return 0;
-	draft = ea_begin(EA_DRAFT_TCP, run, EA_TCP_STATE, 0);
-	if (!draft)
-		return 0;
-	sk = EA_FIELD(u64, ctx, EA_AT_TCP_SOCKET);
-	draft->record.args[0] = sk;
-	draft->record.args[1] = sk >> 32;
-	draft->record.args[2] = old;
-	draft->record.args[3] = new;
-	draft->record.args[4] = EA_FIELD(u16, ctx, EA_AT_TCP_PORT);
-	ea_end(draft, 0, 0);
 	return 0;
 }
 

@@ -19,6 +19,8 @@
 #define EA_SCM_RIGHTS 1
 #define EA_MSG_CTRUNC 8
 #define EA_MAX_CMSGS 4
+#define EA_TCP_CLOSE 7
+#define EA_TCP_LISTEN 10
 
 BPF_ARRAY(classes, u32, EA_MAX_SYSCALL);
 
@@ -27,14 +29,14 @@ BPF_ARRAY(classes, u32, EA_MAX_SYSCALL);
  * cheaper than a hash. If another thread takes the place meanwhile, the close keeps the time of its
  * exit.
  */
-#define EA_CLOSING 65536
+#define EA_THREAD_PLACES 65536
 
 struct ea_closing {
 	u64 began_ns;
 	u64 tid; /* 0 when nobody closes */
 };
 
-BPF_ARRAY(closing, struct ea_closing, EA_CLOSING);
+BPF_ARRAY(closing, struct ea_closing, EA_THREAD_PLACES);
 
 /* struct user_msghdr of the kernel, part of its user interface (recvmsg(2)) */
 struct ea_msghdr {
@@ -194,7 +196,7 @@ static __always_inline u64 ea_read_path(struct ea_record *record, u8 *path, u64 
 int ea_close_enter(void *ctx)
 {
 	u32 tid = bpf_get_current_pid_tgid();
-	u32 place = tid % EA_CLOSING;
+	u32 place = tid % EA_THREAD_PLACES;
 	struct ea_closing *closes = closing.lookup(&place);
 
 	if (!closes || !ea_current_run())
@@ -204,10 +206,80 @@ int ea_close_enter(void *ctx)
 	return 0;
 }
 
+/*
+ * The socket that a thread's listen() has just put into LISTEN, by the kernel's own address of it.
+ * It is told in the record of that call. Places are shared as those of `closing` are; a call whose
+ * place was taken tells no address.
+ */
+struct ea_listening {
+	u64 sk;
+	u64 tid; /* 0 when there is none */
+};
+
+BPF_ARRAY(listening, struct ea_listening, EA_THREAD_PLACES);
+
+/*
+ * raw inet_sock_set_state: the socket, its old and its new state. Into LISTEN and from there to
+ * CLOSE come in the context of the caller. A socket made for a new connection is a copy of the
+ * listening one and leaves LISTEN for another state, in the context of whoever the packet
+ * interrupted: it is not told.
+ */
+int ea_tcp_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 sk = ctx->args[0];
+	u32 old = ctx->args[1];
+	u32 new = ctx->args[2];
+	struct ea_listening *listens;
+	struct ea_draft *draft;
+	u64 pid_tid;
+	u32 run, place;
+
+	if (new != EA_TCP_LISTEN && (old != EA_TCP_LISTEN || new != EA_TCP_CLOSE))
+		return 0;
+	pid_tid = bpf_get_current_pid_tgid();
+	run = ea_run_of(pid_tid >> 32);
+	if (!run)
+		return 0;
+	place = (u32)pid_tid % EA_THREAD_PLACES;
+	listens = listening.lookup(&place);
+	if (!listens)
+		return 0;
+	if (new == EA_TCP_LISTEN) {
+		listens->sk = sk;
+		listens->tid = (u32)pid_tid;
+		return 0;
+	}
+	if (listens->sk == sk)
+		listens->tid = 0; /* listen() fails after all: another socket has the port */
+	draft = ea_begin_of(pid_tid, EA_DRAFT_TCP, run, EA_TCP_STATE, 0);
+	if (!draft)
+		return 0;
+	draft->record.args[0] = sk;
+	draft->record.args[1] = sk >> 32;
+	draft->record.args[2] = old;
+	draft->record.args[3] = new;
+	ea_end(draft, 0, 0);
+	return 0;
+}
+
+/* listen: the kernel's address of a socket that began to listen by this call goes into arguments */
+static __always_inline void ea_read_listening(struct ea_record *record)
+{
+	u32 place = record->tid % EA_THREAD_PLACES;
+	struct ea_listening *listens = listening.lookup(&place);
+
+	if (!listens || listens->tid != record->tid)
+		return;
+	record->args[4] = listens->sk;
+	record->args[5] = listens->sk >> 32;
+	listens->tid = 0;
+}
+
 /* raw tracepoint: arguments are the saved registers and the return value */
 int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-	u32 run = ea_current_run();
+	u64 pid_tid = bpf_get_current_pid_tgid();
+	u32 run = ea_run_of(pid_tid >> 32);
 	struct ea_target *target;
 	struct ea_counters *count;
 	struct ea_record *record;
@@ -231,7 +303,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (*class == EA_FCNTL && (u32)call.args[1] != EA_F_DUPFD &&
 	    (u32)call.args[1] != EA_F_DUPFD_CLOEXEC)
 		return 0;
-	draft = ea_begin(EA_DRAFT_SYSCALL, run, *class, ret);
+	draft = ea_begin_of(pid_tid, EA_DRAFT_SYSCALL, run, *class, ret);
 	if (!draft)
 		return 0;
 	record = &draft->record;
@@ -244,8 +316,11 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		frames = ea_take_stack(ctx, &call, record, draft->frames);
 		length = ea_read_address(record, &call, (u8 *)draft->frames + frames);
 		break;
-	case EA_SOCKET:
 	case EA_LISTEN:
+		ea_read_listening(record);
+		frames = ea_take_stack(ctx, &call, record, draft->frames);
+		break;
+	case EA_SOCKET:
 	case EA_DUP:
 	case EA_DUP2:
 	case EA_DUP3:
@@ -277,7 +352,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 			__sync_fetch_and_add(&target->epolls, 1);
 		break;
 	case EA_CLOSE:
-		place = record->tid % EA_CLOSING;
+		place = record->tid % EA_THREAD_PLACES;
 		closes = closing.lookup(&place);
 		if (closes && closes->tid == record->tid) {
 			record->ts_ns = closes->began_ns;

@@ -53,10 +53,9 @@ static __always_inline bool ea_unmark(u32 pid)
 	return true;
 }
 
-/* Return the number of the armed run that the current process belongs to, 0 if there is none. */
-static __always_inline u32 ea_current_run(void)
+/* Return the number of the armed run that a process belongs to, 0 if there is none. */
+static __always_inline u32 ea_run_of(u32 pid)
 {
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	u32 word = pid / 4;
 	u64 *quarter = marks.lookup(&word);
 	u32 slot;
@@ -73,11 +72,16 @@ static __always_inline u32 ea_current_run(void)
 	return run && (u16)*run == mark ? *run : 0;
 }
 
+static __always_inline u32 ea_current_run(void)
+{
+	return ea_run_of(bpf_get_current_pid_tgid() >> 32);
+}
+
 /* Return the current process's mark, or NULL if it belongs to no armed run. */
 static __always_inline struct ea_target *ea_current_target(void)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	u32 run = ea_current_run();
+	u32 run = ea_run_of(pid);
 	struct ea_target *target;
 
 	if (!run)

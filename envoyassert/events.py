@@ -8,7 +8,8 @@
 | socket | family `AF_INET`, type `SOCK_STREAM`, flags [`SOCK_NONBLOCK`], protocol int |
 | socketpair | the same, and fds [int] |
 | bind, connect, getsockname | fd, address (Address or None if it could not be read) |
-| listen | fd, backlog (int, as passed) |
+| listen | fd, backlog (int, as passed), sk hex str (the kernel's own address of a socket of TCP
+  that this call put into LISTEN; absent from older files, which have a tcp_state for it) |
 | dup; dup2, dup3 | fd; fd, newfd, flags |
 | fcntl | fd, cmd `F_DUPFD` or `F_DUPFD_CLOEXEC`, arg |
 | setsockopt | fd, level `SOL_SOCKET`, name `SO_REUSEPORT`, length, value (see `option_values`) |
@@ -28,7 +29,7 @@
 | exit | status int or None, last bool (the last thread of the process is gone) |
 | signal | number (default action, delivered; Linux shows fatal ones without a core as 9) |
 | rename | tid, name |
-| tcp_state | sk hex str (the kernel's own address of the socket), old, new `TCP_LISTEN`, port |
+| tcp_state | sk hex str (as with listen), old `TCP_LISTEN`, new `TCP_CLOSE`; older files: port |
 
 Numbers without a known name stay numbers. `fd` is always the descriptor *operated on*; a new
 descriptor is `ret`.

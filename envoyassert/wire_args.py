@@ -170,12 +170,24 @@ def _rights(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
     return {"fd": args[0], "fds": fds, "truncated": False}
 
 
+def _kernel_address(low: int, high: int) -> int:
+    """Return the kernel's own address of a socket; 0 if it was not told."""
+    return (high & _UNSIGNED) << 32 | low & _UNSIGNED
+
+
+def _listen(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"fd": args[0], "backlog": args[1]}
+    address = _kernel_address(args[4], args[5])
+    if address:
+        made["sk"] = hex(address)
+    return made
+
+
 def _tcp_state(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
     return {
-        "sk": f"0x{(args[1] & _UNSIGNED) << 32 | args[0] & _UNSIGNED:x}",
+        "sk": hex(_kernel_address(args[0], args[1])),
         "old": TCP_STATES.get(args[2], args[2]),
         "new": TCP_STATES.get(args[3], args[3]),
-        "port": args[4],
     }
 
 
@@ -186,7 +198,7 @@ MAKERS: dict[str, Maker] = {
     "EA_SOCKETPAIR": _socketpair,
     "EA_BIND": _with_address,
     "EA_CONNECT": _with_address,
-    "EA_LISTEN": lambda a, _d, _r: {"fd": a[0], "backlog": a[1]},
+    "EA_LISTEN": _listen,
     "EA_ACCEPT": _accept,
     "EA_ACCEPT4": _accept,
     "EA_GETSOCKNAME": _with_address,

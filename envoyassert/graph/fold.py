@@ -165,8 +165,6 @@ class _Folder:
     def _on_tcp_state(self, event: Event, thread: Thread) -> None:
         if event.args["new"] == "TCP_LISTEN":
             self.listen_state[event.tid] = event.args["sk"]
-            # The kernel gives a closed socket's memory, and so its address, to the next one.
-            self.closed_by_kernel.discard(event.args["sk"])
         elif event.args["old"] == "TCP_LISTEN":
             self.closed_by_kernel.add(event.args["sk"])
 
@@ -389,9 +387,11 @@ class _Folder:
 
     def _settle_kernel_address(self, event: Event, socket: KernelSocket) -> None:
         """Hold the kernel's own address of the socket against the one known by birth."""
-        address = self.listen_state.pop(event.tid, None)
+        address = event.args.get("sk") or self.listen_state.pop(event.tid, None)
         if address is None:
             return
+        # The kernel gives a closed socket's memory, and so its address, to the next one.
+        self.closed_by_kernel.discard(address)
         if socket.kernel_address not in (None, address):
             self.graph.inconsistencies.append(
                 f"descriptor {event.args['fd']} is another kernel socket than its history says"

@@ -18,10 +18,6 @@ _FIELDS: dict[str, tuple[str, str, int]] = {
     "EA_AT_SIGNAL_HANDLER": ("signal/signal_deliver", "sa_handler", 8),
     "EA_AT_RENAME_TID": ("task/task_rename", "pid", 4),
     "EA_AT_RENAME_NAME": ("task/task_rename", "newcomm", 16),
-    "EA_AT_TCP_SOCKET": ("sock/inet_sock_set_state", "skaddr", 8),
-    "EA_AT_TCP_OLD": ("sock/inet_sock_set_state", "oldstate", 4),
-    "EA_AT_TCP_NEW": ("sock/inet_sock_set_state", "newstate", 4),
-    "EA_AT_TCP_PORT": ("sock/inet_sock_set_state", "sport", 2),
     "EA_AT_EPOLL_EPFD": ("syscalls/sys_enter_epoll_wait", "epfd", 8),
 }
 
@@ -97,7 +93,6 @@ def named_hooks() -> list[tuple[str, str]]:
         ("sched:sched_process_fork", "ea_process_fork"),
         ("signal:signal_deliver", "ea_signal_deliver"),
         ("task:task_rename", "ea_task_rename"),
-        ("sock:inet_sock_set_state", "ea_tcp_state"),
         ("syscalls:sys_enter_close", "ea_close_enter"),
     ]
     hooks.extend(
@@ -111,6 +106,7 @@ def named_hooks() -> list[tuple[str, str]]:
 #: Raw tracepoint and function; detaching one costs next to nothing.
 RAW_HOOKS = (
     ("sys_exit", "ea_sys_exit"),
+    ("inet_sock_set_state", "ea_tcp_state"),
     ("sched_process_exec", "ea_process_exec"),
     ("sched_process_exit", "ea_process_exit"),
 )

@@ -87,7 +87,7 @@ _ARGUMENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "fork": lambda a: f"{'thread' if a['thread'] else 'process'} {a['child_tid']}",
     "exit": lambda a: f"{_or_unknown(a.get('status'))}",
     "rename": lambda a: f'{a["tid"]}, "{a["name"]}"',
-    "tcp_state": lambda a: f"{a['old']} -> {a['new']}, port {a['port']}",
+    "tcp_state": lambda a: f"{a['old']} -> {a['new']}",
 }
 
 

@@ -65,7 +65,7 @@ CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "exit": ("status", "last"),
     "signal": ("number",),
     "rename": ("tid", "name"),
-    "tcp_state": ("sk", "old", "new", "port"),
+    "tcp_state": ("sk", "old", "new"),
 }
 
 _RECORDED_AS = {

@@ -89,11 +89,6 @@ end(fd=s.fileno(), port=port)
 """,
         lambda t: [
             ("bind", 0, {"fd": t["fd"], "address": Address.inet("127.0.0.1", 0)}),
-            (
-                "tcp_state",
-                None,
-                {"old": "TCP_CLOSE", "new": "TCP_LISTEN", "port": t["port"]},
-            ),
             ("listen", 0, {"fd": t["fd"], "backlog": 77}),
             ("getsockname", 0, {"fd": t["fd"], "address": Address.inet("127.0.0.1", t["port"])}),
         ],
@@ -582,29 +577,51 @@ def test_first_wait_on_an_epoll_instance_is_recorded_again_when_its_number_is_re
 LISTEN_ENDS = """
 a = socket.socket(); a.bind(("127.0.0.1", 0)); a.listen()
 b = socket.socket(); b.bind(("127.0.0.1", 0)); b.listen()
-ports = [a.getsockname()[1], b.getsockname()[1]]
-peer = socket.create_connection(("127.0.0.1", ports[0]))
+peer = socket.create_connection(a.getsockname())
 begin()
 a.close()
 b.shutdown(socket.SHUT_RDWR)
-end(ports=ports)
+end()
 """
 
 
 def test_end_of_listening_is_told_with_the_kernel_s_own_address_of_the_socket(trace):
     child = trace(LISTEN_ENDS)
 
-    states = [event.args for event in child.snapshot.events if event.call == "tcp_state"]
-    begun, ended = states[:2], states[2:]
+    begun = [event.args["sk"] for event in child.snapshot.events if event.call == "listen"]
+    ended = [event.args for event in child.snapshot.events if event.call == "tcp_state"]
     # Nothing about the socket that the connection got, which is a copy of the listening one.
-    assert [(a["old"], a["new"], a["port"]) for a in begun] == [
-        ("TCP_CLOSE", "TCP_LISTEN", port) for port in child.told["ports"]
+    assert [(a["old"], a["new"]) for a in ended] == [("TCP_LISTEN", "TCP_CLOSE")] * 2
+    assert [a["sk"] for a in ended] == begun
+    assert len(set(begun)) == 2
+
+
+LISTEN_FAILS = """
+a = socket.socket(); b = socket.socket(); c = socket.socket()
+for s in a, b:
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 40099))
+c.bind(("127.0.0.1", 0))
+begin()
+a.listen(); a.listen(7)
+try: b.listen()
+except OSError: pass
+c.listen()
+end()
+"""
+
+
+def test_only_the_listen_that_succeeds_tells_the_kernel_s_address_and_only_once(trace):
+    child = trace(LISTEN_FAILS)
+
+    listens = [event for event in child.marked if event.call == "listen"]
+    assert [(event.errno, "sk" in event.args) for event in listens] == [
+        (None, True),
+        (None, False),
+        ("EADDRINUSE", False),
+        (None, True),
     ]
-    assert [(a["old"], a["new"], a["port"]) for a in ended] == [
-        ("TCP_LISTEN", "TCP_CLOSE", port) for port in child.told["ports"]
-    ]
-    assert [a["sk"] for a in begun] == [a["sk"] for a in ended]
-    assert len({a["sk"] for a in begun}) == 2
+    assert listens[0].args["sk"] != listens[3].args["sk"]
 
 
 def test_close_comes_before_the_birth_that_takes_its_number(trace):

@@ -149,6 +149,16 @@ def test_kernel_address_of_another_socket_is_a_contradiction() -> None:
     assert "another kernel socket" in fold(trace.build()).inconsistencies[0]
 
 
+def test_kernel_address_that_listen_tells_of_another_socket_is_a_contradiction() -> None:
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main)
+    trace.bind(trace.main, fd, "127.0.0.1:80")
+    for sk in ("0xff1", "0xff1", "0xff2"):
+        assert fold(trace.build()).inconsistencies == []
+        trace.call(trace.main, "listen", 0, fd=fd, backlog=-1, sk=sk)
+    assert "another kernel socket" in fold(trace.build()).inconsistencies[0]
+
+
 def test_kernel_closing_a_socket_the_trace_holds_open_is_a_contradiction() -> None:
     trace = TraceBuilder(1)
     fd = trace.socket(trace.main)

@@ -135,14 +135,17 @@ def test_program_started_by_a_child_keeps_no_descriptor_that_closes_on_exec() ->
     assert status(trace, {**PORT, "sockets": {"live": 0}}) is PASS
 
 
-def test_socket_at_the_kernel_address_of_a_closed_one_is_no_contradiction() -> None:
+@pytest.mark.parametrize("told_by", ["listen", "tcp_state"])
+def test_socket_at_the_kernel_address_of_a_closed_one_is_no_contradiction(told_by: str) -> None:
     trace = TraceBuilder(1)
     states = {"sk": "ffff1", "port": 15006}
     for again in (True, False):
         fd = trace.socket(trace.main)
         trace.bind(trace.main, fd, PLACE)
-        trace.call(trace.main, "tcp_state", None, old="TCP_CLOSE", new="TCP_LISTEN", **states)
-        trace.listen(trace.main, fd)
+        if told_by == "tcp_state":
+            trace.call(trace.main, told_by, None, old="TCP_CLOSE", new="TCP_LISTEN", **states)
+        sk = {"sk": states["sk"]} if told_by == "listen" else {}
+        trace.call(trace.main, "listen", 0, fd=fd, backlog=-1, **sk)
         if again:
             trace.close(trace.main, fd)
             trace.call(trace.main, "tcp_state", None, old="TCP_LISTEN", new="TCP_CLOSE", **states)

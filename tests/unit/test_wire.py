@@ -125,10 +125,18 @@ CASES: dict[str, Any] = {
     ),
     "EA_EXIT": (((1, 3, 1), {}), {"status": 3, "last": True}),
     "EA_TCP_STATE": (
-        ((-2, 1, 7, 10, 15006), {}),
-        {"sk": "0x1fffffffe", "old": "TCP_CLOSE", "new": "TCP_LISTEN", "port": 15006},
+        ((-2, 1, 10, 7), {}),
+        {"sk": "0x1fffffffe", "old": "TCP_LISTEN", "new": "TCP_CLOSE"},
     ),
 }
+
+
+def test_listen_tells_the_kernel_s_address_of_a_socket_that_began_to_listen():
+    assert one("EA_LISTEN", (3, -1, 0, 0, -2, 1)).args == {
+        "fd": 3,
+        "backlog": -1,
+        "sk": "0x1fffffffe",
+    }
 
 
 @pytest.mark.parametrize("constant", CASES)

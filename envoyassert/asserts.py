@@ -47,7 +47,11 @@ _EXPECTATION: TypeAdapter[Any] = TypeAdapter(Expectation)
 _SELECTOR_FIELDS = tuple(Selector.model_fields)
 _LISTENER_FIELDS = (
     *_SELECTOR_FIELDS,
-    *(name for name in ListenerExpectation.model_fields if name not in ("listener", "when")),
+    *(
+        name
+        for name in ListenerExpectation.model_fields
+        if name not in ("known_defect", "listener", "when")
+    ),
 )
 
 

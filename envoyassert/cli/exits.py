@@ -23,6 +23,7 @@ MACHINE = 77
 
 OF_STATUS = {
     Status.PASS: PASSED,
+    Status.KNOWN_DEFECT: PASSED,
     Status.FAIL: FAILED,
     Status.INCONCLUSIVE: INCONCLUSIVE,
 }

@@ -21,7 +21,13 @@ from envoyassert.pytest_plugin.execute import STORY
 _INTERVAL_S = 0.2
 #: ECMA-48: back to the first column, erase to the end of the line.
 _CLEAR = "\r\x1b[K"
-_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "ERROR": "red"}
+_COLOURS = {
+    "PASS": "green",
+    "FAIL": "red",
+    "KNOWN_DEFECT": "yellow",
+    "INCONCLUSIVE": "yellow",
+    "ERROR": "red",
+}
 
 
 class Progress:

@@ -18,6 +18,7 @@ from envoyassert.judge.certificate import (
 )
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.invariants import judge_invariants
+from envoyassert.judge.known_defect import with_known_defect
 from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
@@ -95,7 +96,12 @@ def judge(
     items = list(expectations)
     # The closed world comes last: the others note which sockets they name.
     order = sorted(items, key=lambda item: isinstance(item[1], NoOthersExpectation))
-    findings = [finding for index, item in order for finding in _findings(context, index, item)]
+    version = trace.header.envoy.version
+    findings = [
+        finding
+        for index, item in order
+        for finding in with_known_defect(_findings(context, index, item), index, item, version)
+    ]
     if items and not findings:
         findings = [_nothing_applies(context, items[0])]
     findings.sort(key=lambda finding: finding.path[1])

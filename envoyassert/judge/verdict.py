@@ -13,6 +13,7 @@ class Status(Enum):
 
     PASS = "PASS"  # noqa: S105 - not a password
     FAIL = "FAIL"
+    KNOWN_DEFECT = "KNOWN_DEFECT"
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
@@ -21,7 +22,7 @@ class Finding:
     """The answer to one atom of one expectation.
 
     Args:
-        status: PASS, FAIL or INCONCLUSIVE.
+        status: PASS, FAIL, INCONCLUSIVE, or KNOWN_DEFECT for a FAIL that must be.
         path: where the atom stands in the scenario: `("expect", 0, "bound", "times")`.
         subject: what it is about: `port 15006`, `process`, `calls bind`.
         expected: what was asked, in words: `bound exactly 1 time`.
@@ -31,6 +32,7 @@ class Finding:
         hint: behaviour-level help for a FAIL, or "".
         why: the scenario's own `why`, or "".
         closest: what came closest to what is not there, field by field, or "".
+        known_defect: the defect that explains it, in words; "" unless it is a KNOWN_DEFECT.
     """
 
     status: Status
@@ -43,6 +45,7 @@ class Finding:
     hint: str = ""
     why: str = ""
     closest: str = ""
+    known_defect: str = ""
 
     @property
     def atom(self) -> str:
@@ -81,7 +84,8 @@ class Verdict:
     """The judgement of one run.
 
     Args:
-        status: FAIL if any finding failed, else INCONCLUSIVE if any is, else PASS.
+        status: FAIL if any finding failed, else INCONCLUSIVE if any is, else KNOWN_DEFECT if any
+            is, else PASS.
         findings: one per atom, in the order of the scenario.
         certificate: what is known of the trace's completeness.
         assumed: members of the scenario's `assume` that this verdict leans on.
@@ -103,7 +107,9 @@ class Verdict:
 
 
 def worst(statuses: list[Status]) -> Status:
-    """Return the status of a whole run: a seen violation outweighs an open question."""
-    if Status.FAIL in statuses:
-        return Status.FAIL
-    return Status.INCONCLUSIVE if Status.INCONCLUSIVE in statuses else Status.PASS
+    """Return the status of a whole run: a seen violation outweighs an open question.
+
+    Either outweighs a known defect, which excuses its own expectation and nothing else.
+    """
+    order = (Status.FAIL, Status.INCONCLUSIVE, Status.KNOWN_DEFECT)
+    return next((status for status in order if status in statuses), Status.PASS)

@@ -50,6 +50,7 @@ class Judged:
 
     def __init__(self, result: RunResult, item: ScenarioItem) -> None:
         self.result = result
+        self._item = item
         self._graph = fold(result.trace)
         plan = result.plan
         self.verdict: Verdict = judge(
@@ -130,8 +131,13 @@ class Judged:
         return story_lines(tell(trace, graph, self.verdict.certificate))
 
     def raise_unless_passed(self) -> None:
-        """Raise what the verdict asks for; nothing if it is PASS."""
+        """Raise what the verdict asks for; nothing if it is PASS.
+
+        A known defect ends as an expected failure, unless --runxfail asks for it as a failure.
+        """
         __tracebackhide__ = True
+        if self.verdict.status is Status.KNOWN_DEFECT:
+            pytest.xfail(attempts_of(self._item).done[-1].reason)
         trace, note = self.result.trace, "\n".join(self.notes)
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
 

@@ -12,6 +12,7 @@ from envoyassert.report.summary import (
     ERROR,
     FAILED,
     INCONCLUSIVE,
+    KNOWN_DEFECT,
     PASSED,
     SKIPPED,
     XFAILED,
@@ -22,7 +23,6 @@ from envoyassert.report.summary import (
 PREFIX = "envoyassert_"
 #: Between the verdicts of a run's attempts, in the user property of that name.
 SEPARATOR = ", "
-_OUTCOMES = {"PASS": PASSED, "FAIL": FAILED, "INCONCLUSIVE": INCONCLUSIVE}
 _STRICT = "[XPASS(strict)]"
 
 
@@ -50,7 +50,11 @@ class Tally:
             self.machine_errors += 1
         if f"{PREFIX}scenario" in properties:
             before = self.runs.get(report.nodeid)
-            if report.when == "teardown" and before and before.outcome not in (PASSED, XFAILED):
+            if (
+                report.when == "teardown"
+                and before
+                and before.outcome not in (PASSED, KNOWN_DEFECT, XFAILED)
+            ):
                 return  # what went wrong first says more
             if report.when == "call" or not report.passed:
                 self.runs[report.nodeid] = _record(report, properties)
@@ -102,7 +106,9 @@ def _outcome(report: pytest.TestReport, verdict: str) -> tuple[str, str]:
     expected = getattr(report, "wasxfail", None)
     if report.passed:
         return PASSED, "" if expected is None else f"passed, though marked xfail: {expected}"
-    if verdict == "FAIL":
+    if verdict == "KNOWN_DEFECT" and report.skipped:
+        return KNOWN_DEFECT, str(expected or reason_of(report))
+    if verdict in ("FAIL", "KNOWN_DEFECT"):
         return (FAILED, reason_of(report)) if expected is None else (XFAILED, str(expected))
     if verdict == "PASS" and reason_of(report).startswith(_STRICT):
         return FAILED, reason_of(report)

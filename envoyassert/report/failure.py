@@ -160,6 +160,7 @@ class _Text:
             ["undecided", finding.reason],
             ["closest", finding.closest],
             ["why", finding.why],
+            ["known as", finding.known_defect],
             ["hint", hint],
         ]
         lines += columns([row for row in rows if row[1]], "  ", max_lines=_PARAGRAPH)

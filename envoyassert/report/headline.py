@@ -62,6 +62,8 @@ def reason_line(verdict: Verdict, outcome: Outcome | None = None, place: Finder 
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     before = setback(verdict, outcome)
     first = findings[0]
+    if first.known_defect:
+        return f"known defect ({first.known_defect}): {sentence(first)}{more}"
     if verdict.status is Status.INCONCLUSIVE:
         return (f"{before}; " if before else "") + f"{about(first)}{more}: {_undecided(first)}"
     if before:

@@ -29,11 +29,13 @@ from envoyassert.report.verdict_json import (
 #: The generated file.
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "results.schema.json"
 
-OutcomeWord = Literal["passed", "failed", "xfailed", "inconclusive", "skipped", "error"]
+OutcomeWord = Literal[
+    "passed", "failed", "known_defect", "xfailed", "inconclusive", "skipped", "error"
+]
 
 _OUTCOME = Field(
-    description="passed, failed and inconclusive as the verdict says; xfailed: failed, as an xfail "
-    "mark expects; skipped: not run; error: not judged, or failed around the verdict."
+    description="passed, failed, known_defect and inconclusive as the verdict says; xfailed: as "
+    "an xfail mark expects; skipped: not run; error: not judged, or failed around the verdict."
 )
 
 
@@ -103,6 +105,7 @@ class IndexCounts(Part):
     executed: int = Field(description="Runs that reached a verdict.")
     passed: int
     failed: int
+    known_defect: int = Field(description="Runs that fail as their scenario says they must.")
     xfailed: int
     inconclusive: int
     skipped: int
@@ -153,7 +156,7 @@ def counts_of(records: Iterable[RunRecord]) -> IndexCounts:
     """Return how many runs there were of which outcome."""
     records = list(records)
     outcomes = Counter(record.outcome for record in records)
-    words = ("passed", "failed", "xfailed", "inconclusive", "skipped", "error")
+    words = ("passed", "failed", "known_defect", "xfailed", "inconclusive", "skipped", "error")
     return IndexCounts(
         executed=sum(outcomes[outcome] for outcome in EXECUTED),
         repeated=sum(record.repeated for record in records),

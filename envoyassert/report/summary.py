@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 from envoyassert.report.table import count
 
-PASSED, FAILED, XFAILED, INCONCLUSIVE, SKIPPED, ERROR = (
+PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE, SKIPPED, ERROR = (
     "passed",
     "failed",
+    "known_defect",
     "xfailed",
     "inconclusive",
     "skipped",
     "error",
 )
-_ORDER = (PASSED, FAILED, XFAILED, INCONCLUSIVE, ERROR, SKIPPED)
+_ORDER = (PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE, ERROR, SKIPPED)
 #: Outcomes of runs that reached a verdict.
-EXECUTED = (PASSED, FAILED, XFAILED, INCONCLUSIVE)
+EXECUTED = (PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class RunRecord:
         envoy: which Envoy: `1.40.0`.
         launcher: `docker` or `process`.
         concurrency: number of workers asked for.
-        outcome: passed, failed, xfailed (failed, as an xfail mark expects), inconclusive, skipped
-            or error (not judged, or failed around the verdict).
+        outcome: passed, failed, known_defect (failed, as the scenario says it must), xfailed
+            (failed, as an xfail mark expects), inconclusive, skipped or error (not judged, or
+            failed around the verdict).
         reason: why it is not passed, in one line, or "".
         verdicts: the verdict of each time that it was executed, in order.
     """
@@ -90,7 +92,9 @@ def _repeated(records: list[RunRecord]) -> list[str]:
 
 
 def _tell(number: int, outcome: str) -> str:
-    return count(number, outcome) if outcome == ERROR else f"{number} {outcome}"
+    if outcome in (ERROR, KNOWN_DEFECT):
+        return count(number, outcome.replace("_", " "))
+    return f"{number} {outcome}"
 
 
 __all__ = [
@@ -98,6 +102,7 @@ __all__ = [
     "EXECUTED",
     "FAILED",
     "INCONCLUSIVE",
+    "KNOWN_DEFECT",
     "PASSED",
     "SKIPPED",
     "XFAILED",

@@ -13,7 +13,7 @@ from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.failure import Context
 from envoyassert.trace import Outcome, Trace
 
-StatusWord = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+StatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE"]
 
 
 class Part(BaseModel):
@@ -60,6 +60,9 @@ class FindingPart(Part):
     )
     hint: str = Field(description="What it means and what to do; may be empty.")
     why: str = Field(description="The scenario's own `why`; may be empty.")
+    known_defect: str = Field(
+        description="The defect that explains it, in words; empty unless KNOWN_DEFECT."
+    )
     location: Location | None = Field(description="Where the scenario file says it.")
     evidence: tuple[EvidencePart, ...] = Field(description="The few events that show it.")
 
@@ -75,7 +78,9 @@ class CheckPart(Part):
 class Judgement(Part):
     """What a run was judged to be."""
 
-    status: StatusWord = Field(description="FAIL if any finding failed, else INCONCLUSIVE if any.")
+    status: StatusWord = Field(
+        description="FAIL if any finding is, else INCONCLUSIVE if any, else KNOWN_DEFECT if any."
+    )
     assumed: tuple[str, ...] = Field(
         description="What the scenario takes for granted and the verdict leans on."
     )
@@ -162,6 +167,7 @@ def _finding(
         closest=finding.closest,
         hint=hint,
         why=finding.why,
+        known_defect=finding.known_defect,
         location=None
         if place is None
         else Location(file=place.path, line=place.line, column=place.column),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, Tag, field_validator
 
 from envoyassert.scenario.grammar import Many, Model, choice, kind
+from envoyassert.scenario.known_defect import KnownDefect
 from envoyassert.scenario.words import MEANING, VERSIONS_PATTERN, fault
 
 #: The key of `when` that is about the Envoy that ran, and not about the matrix.
@@ -45,6 +46,9 @@ class Conditional(Model):
         },
     )
     why: str | None = Field(None, description="Why this matters; shown when it is not met.")
+    known_defect: KnownDefect | None = Field(
+        None, description="On these versions of Envoy it must fail, for a known reason."
+    )
 
     @field_validator("when")
     @classmethod

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 _CONDITIONAL = {
     "when": 'when: {concurrency: [2, 4], envoy: ">=1.20"}',
     "why": "why: one socket for all workers is what makes them share connections",
+    "known_defect": 'known_defect: {versions: "<1.40", owner: edge team, upstream: unreported}',
 }
 _PATTERN = {
     "call": "call: [bind, listen]",
@@ -42,6 +43,12 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "envoy": 'envoy: ">=1.20, <1.40"',
         "kernel": 'kernel: ">=5.15"',
         "launcher": "launcher: process",
+    },
+    "KnownDefect": {
+        "versions": 'versions: ">=1.36, <1.40"',
+        "owner": "owner: edge team",
+        "upstream": "upstream: envoyproxy/envoy#43659",
+        "what": "what: the sockets keep the backlog that they had",
     },
     "Envoy": {
         "version": "version: 1.40.0",

@@ -116,7 +116,7 @@ class Backlog(Model):
     requested: int = Field(description="As passed to listen(); Envoy's default is -1.")
 
 
-_NO_ATOMS = frozenset({"listener", "take", "when", "why"})
+_NO_ATOMS = frozenset({"known_defect", "listener", "take", "when", "why"})
 
 
 class ListenerExpectation(Conditional):

@@ -25,6 +25,7 @@ HEADINGS = {
     "Scenario": "A scenario",
     "Requires": "`requires`",
     "Envoy": "`envoy`",
+    "KnownDefect": "`known_defect`",
     "ListenerExpectation": "Expectation `listener`",
     "ProcessExpectation": "Expectation `process`",
     "CallsExpectation": "Expectation `calls`",

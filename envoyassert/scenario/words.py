@@ -120,6 +120,7 @@ VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 KERNEL_PATTERN = r"^>=[0-9]+\.[0-9]+$"
 _BOUND = r"(>=|<=|==|<|>)[0-9]+\.[0-9]+(\.[0-9]+)?"
 VERSIONS_PATTERN = rf"^{_BOUND}(, ?{_BOUND})*$"
+UPSTREAM_PATTERN = r"^(unreported|https?://[^\s]+|[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+#[0-9]+)$"
 MARK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _PART = r"(\.{0,2}[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)"
 FILE_PATTERN = rf"^{_PART}(/{_PART})*$"
@@ -138,6 +139,7 @@ MEANING = {
     VERSION_PATTERN: "a full version, such as 1.40.0",
     KERNEL_PATTERN: 'the oldest kernel, such as ">=5.15"',
     VERSIONS_PATTERN: 'bounds of versions, such as ">=1.20" or ">=1.20, <1.40"',
+    UPSTREAM_PATTERN: "`unreported`, owner/repository#number, or an address with https://",
     FILE_PATTERN: "a relative path of letters, digits, `_ . @ + -`, without `..`",
     VARIABLE_PATTERN: "the name of a variable: letters, digits, `_ . -`, no digit first",
     MARK_PATTERN: "the name of a pytest mark",

@@ -152,6 +152,7 @@ def test_index_counts_every_outcome_and_fits_the_schema(complete):
         "x::d": record("inconclusive", "INCONCLUSIVE"),
         "x::e": record("skipped"),
         "x::f": record("error"),
+        "x::g": record("known_defect", "KNOWN_DEFECT"),
     }
     index = index_document(
         records,
@@ -164,9 +165,9 @@ def test_index_counts_every_outcome_and_fits_the_schema(complete):
     VALIDATOR.validate(index)
     assert index["complete"] is complete
     assert index["counts"] == {
-        "executed": 4,
+        "executed": 5,
         "repeated": 1,
-        **dict.fromkeys(("passed", "failed", "xfailed", "inconclusive", "skipped", "error"), 1),
+        **dict.fromkeys((record.outcome for record in records.values()), 1),
     }
-    assert [run["document"] for run in index["runs"]] == ["runs/a/run.json", *[None] * 5]
-    assert index["summary"][0].startswith("4 runs executed: 1 passed, 1 failed, 1 xfailed, ")
+    assert [run["document"] for run in index["runs"]] == ["runs/a/run.json", *[None] * 6]
+    assert index["summary"][0].startswith("5 runs executed: 1 passed, 1 failed, 1 known defect, ")

@@ -70,6 +70,12 @@ EVERYTHING: dict[str, Any] = {
             "in_order": ["bind", {"call": ["listen", "dup"], "succeeds": True}],
             "when": {"concurrency": [1, 2], "envoy": ">=1.20, <2.0"},
             "why": "It matters.",
+            "known_defect": {
+                "versions": "<1.40",
+                "owner": "me",
+                "upstream": "unreported",
+                "what": "It waits.",
+            },
         },
         {"listener": {"name": "admin", "address": "0.0.0.0"}, "backlog": 5, "sockets": 1},
         {"listener": {"path": "/x"}, "descriptors": {"at_least": 1}, "listen_calls": 1},

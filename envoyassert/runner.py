@@ -24,7 +24,7 @@ from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, new_run_id
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
-from envoyassert.trace import CpuCounters, End, EnvoyIdentity, Header, Outcome, Trace
+from envoyassert.trace import CpuCounters, End, EnvoyIdentity, Header, Outcome, Trace, Witness
 from envoyassert.witness import take_witness
 
 T = TypeVar("T")
@@ -189,11 +189,16 @@ class LiveRun:
         """Return what Envoy printed so far."""
         return self._envoy.log()
 
+    def _witness(self) -> Witness:
+        """Return what the kernel and Envoy say now."""
+        admin_get = self.admin_get if self.plan.admin is not None else None
+        return take_witness(self.pid, self.in_netns, admin_get)
+
     def trace(self) -> Trace:
         """Return all that was observed up to now."""
         outcome = self.outcome
         # Before the drain, so that the trace covers the instant of the kernel's account.
-        witness = take_witness(self.pid) if outcome.running else None
+        witness = self._witness() if outcome.running else None
         self._arm.drain(_DRAIN_DEADLINE_S)
         snapshot = self._arm.snapshot()
         plan = self.plan

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from envoyassert.accounts import Witness, WitnessRegistration, WitnessSocket, parse_witness
 from envoyassert.addresses import Address
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
@@ -137,56 +138,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class WitnessSocket:
-    """One descriptor of a socket as the kernel showed it at the end of a phase.
-
-    Args:
-        pid: process.
-        fd: descriptor.
-        inode: the socket's inode.
-        cookie: SO_COOKIE, or None if it could not be read.
-        address: local address, or None if unbound.
-        reuse_port: SO_REUSEPORT, or None if it could not be read.
-        listening: SO_ACCEPTCONN, or None if it could not be read.
-    """
-
-    pid: int
-    fd: int
-    inode: int
-    cookie: int | None = None
-    address: Address | None = None
-    reuse_port: bool | None = None
-    listening: bool | None = None
-
-
-@dataclass(frozen=True)
-class WitnessRegistration:
-    """One line of an epoll's fdinfo: descriptor `fd` is registered in epoll `epfd`."""
-
-    pid: int
-    epfd: int
-    fd: int
-    inode: int
-
-
-@dataclass(frozen=True)
-class Witness:
-    """The kernel's own account at one instant, independent of the probe.
-
-    Args:
-        ts_ns: CLOCK_MONOTONIC nanoseconds after the account was taken.
-        sockets: all socket descriptors.
-        registrations: all epoll registrations.
-        error: why it could not be taken, or "".
-    """
-
-    ts_ns: int
-    sockets: tuple[WitnessSocket, ...] = ()
-    registrations: tuple[WitnessRegistration, ...] = ()
-    error: str = ""
-
-
-@dataclass(frozen=True)
 class End:
     """Last line of a trace: what is needed to know that it is whole.
 
@@ -287,7 +238,7 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
             elif "frames" in data:
                 stacks[data["stack"]] = tuple(data["frames"])
             elif "witness" in data:
-                witness = _parse_witness(data["witness"])
+                witness = parse_witness(data["witness"])
             elif "end" in data:
                 end = _parse_end(data["end"])
             else:
@@ -352,17 +303,6 @@ def _parse_event(data: dict[str, Any], stacks: dict[int, tuple[str, ...]]) -> Ev
         data.get("fault", False),
         stacks[data["stack"]] if "stack" in data else (),
     )
-
-
-def _parse_witness(data: dict[str, Any]) -> Witness:
-    sockets = []
-    for item in data["sockets"]:
-        address = item.pop("address")
-        sockets.append(
-            WitnessSocket(**item, address=Address.from_json(address) if address else None)
-        )
-    registrations = tuple(WitnessRegistration(**item) for item in data["registrations"])
-    return Witness(data["ts_ns"], tuple(sockets), registrations, data["error"])
 
 
 def _parse_end(data: dict[str, Any]) -> End:

@@ -13,6 +13,7 @@ from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
+from envoyassert.report.certificate import certificate_part
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import headline
@@ -73,7 +74,8 @@ def replay(
     if output == "json":
         click.echo(json.dumps(verdict_json(verdict, read, graph, context, missing), indent=2))
     elif verdict.status is Status.PASS:
-        click.echo(headline(verdict, plan.id))
+        lines = [headline(verdict, plan.id), *certificate_part(verdict.certificate, full=True)]
+        click.echo("\n".join(lines))
     else:
         lines = failure_lines(verdict, read, graph, context, everything=everything)
         click.echo("\n".join(lines))

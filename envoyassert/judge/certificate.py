@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from envoyassert.events import KERNEL_FACTS
 from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.account import differences
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Certificate, Check
-from envoyassert.judge.witness import disagreements
-from envoyassert.trace import Trace
+from envoyassert.judge.witness import disagreements, strangers
+from envoyassert.trace import Trace, Witness
 
 #: What each member of a scenario's `assume` stands in for.
 ASSUMABLE = {
@@ -24,11 +28,18 @@ _UNOBSERVED = {
 }
 
 #: Checks whose failure means that events are missing, so that only absence is in doubt.
-LOSSES = ("marked", "received", "not skipped")
+LOSSES = ("marked", "received", "not skipped", "paired")
 
 #: Checks whose failure means that the graph is not what the kernel had.
 KERNEL_CHECK = "kernel agrees"
 CONTRADICTIONS = ("no hidden path", "consistent", KERNEL_CHECK)
+
+#: Checks whose failure leaves no PASS, but takes away no FAIL.
+CONTESTED = ("Envoy agrees",)
+
+#: Recorded when they begin: their return may be far.
+_AT_ENTRY = ("epoll_wait",)
+_STRANGERS_SHOWN = 3
 
 #: Name of the check whose failure leaves nothing that can be said at all.
 CHANNELS_CHECK = "every channel"
@@ -51,7 +62,9 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
             _channels(trace, assume),
             _tripwires(graph, live),
             _consistent(graph),
+            _paired(trace, graph, live),
             _witness(trace, graph),
+            _envoy(trace, graph),
         )
     )
 
@@ -135,6 +148,39 @@ def _consistent(graph: SocketGraph) -> Check:
     )
 
 
+def _paired(trace: Trace, graph: SocketGraph, live: bool) -> Check:
+    """Check that every call has its return, or is a wait, and every thread its beginning."""
+    name = "paired"
+    if not live:
+        return Check(name, None, "not a live trace")
+    calls = [event for event in trace.events if event.call not in KERNEL_FACTS]
+    waits = [event for event in calls if event.call in _AT_ENTRY]
+    unreturned = [e for e in calls if e.ret is None and e.call not in _AT_ENTRY]
+    if unreturned:
+        first = unreturned[0]
+        return Check(
+            name, False, f"{first.call} of thread {first.tid} has no result{_more(unreturned)}"
+        )
+    born = {event.args["child_tid"] for event in trace.events if event.call == "fork"}
+    born |= {event.tid for event in trace.events if event.call == "exec"}
+    unborn = sorted(graph.threads.keys() - born)
+    if unborn:
+        return Check(
+            name, False, f"the beginning of thread {unborn[0]} was not seen{_more(unborn)}"
+        )
+    pending = {event.tid for event in waits if graph.threads[event.tid].exited_ns is None}
+    return Check(
+        name,
+        True,
+        f"{plural(len(calls) - len(waits), 'call')} with a result, "
+        f"{plural(len(pending), 'thread')} waiting in an epoll at the end",
+    )
+
+
+def _more(found: Sequence[object]) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+
+
 def _witness(trace: Trace, graph: SocketGraph) -> Check:
     witness = trace.witness
     if witness is None:
@@ -143,10 +189,41 @@ def _witness(trace: Trace, graph: SocketGraph) -> Check:
         if trace.end.outcome.running:
             return Check(KERNEL_CHECK, False, f"could not be asked: {witness.error}")
         return Check(KERNEL_CHECK, None, "the process had ended")
-    found = disagreements(witness, graph)
+    found = disagreements(trace, witness, graph)
     if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        return Check(KERNEL_CHECK, False, found[0] + more)
-    return Check(
-        KERNEL_CHECK, True, f"{plural(len(witness.sockets), 'socket descriptor')} compared"
-    )
+        return Check(KERNEL_CHECK, False, found[0] + _more(found))
+    return Check(KERNEL_CHECK, True, _compared(witness))
+
+
+def _compared(witness: Witness) -> str:
+    """Return what the kernel was asked, and who else takes clients in Envoy's network."""
+    detail = f"{plural(len(witness.sockets), 'socket descriptor')} compared"
+    network = witness.network
+    if network is None:
+        return detail
+    if network.error:
+        return f"{detail}; {network.error}"
+    detail += f", {plural(len(network.sockets), 'socket')} in its network"
+    others = strangers(witness)
+    if others:
+        names = [f"{socket.protocol} {socket.address}" for socket in others]
+        shown = ", ".join(names[:_STRANGERS_SHOWN])
+        more = f" and {len(names) - _STRANGERS_SHOWN} more" if names[_STRANGERS_SHOWN:] else ""
+        detail += f", of others than Envoy at that instant: {shown}{more}"
+    return detail
+
+
+def _envoy(trace: Trace, graph: SocketGraph) -> Check:
+    """Check what Envoy says of itself; that it does not answer is no contradiction."""
+    (name,) = CONTESTED
+    account = None if trace.witness is None else trace.witness.envoy
+    if account is None:
+        return Check(name, None, "not asked")
+    if account.error:
+        lively = trace.end.outcome.live and trace.end.outcome.running
+        return Check(name, False if lively else None, account.error)
+    pid = 0 if trace.witness is None else trace.witness.pid
+    found, compared = differences(trace, account, graph, pid)
+    if found:
+        return Check(name, False, found[0] + _more(found))
+    return Check(name, True, compared)

@@ -52,6 +52,7 @@ class Context:
         workers: the number of workers that was asked for; 0 if unknown.
         doubt: why the trace as a whole proves no absence, "" if it does.
         untrusted: why nothing derived from the graph can be trusted, "" if it can.
+        contested: why nothing derived from the graph can be a PASS, though a FAIL stays, or "".
         unobserved: which channel was not observed, so that nothing can be said at all, or "".
         named: `id()` of the sockets that expectations named so far.
         joined: what the variables of expectations stand for so far.
@@ -64,6 +65,7 @@ class Context:
     workers: int
     doubt: str = ""
     untrusted: str = ""
+    contested: str = ""
     unobserved: str = ""
     by_listen: bool = False
     named: set[int] = field(default_factory=set)
@@ -130,6 +132,8 @@ class Context:
             pass
         elif self.unobserved or (self.untrusted and not plain_violation):
             status, reason = Status.INCONCLUSIVE, self.unobserved or self.untrusted
+        elif self.contested and status is Status.PASS:
+            status, reason = Status.INCONCLUSIVE, self.contested
         if status is Status.INCONCLUSIVE:
             reason = reason or self.doubt or "the trace does not tell"
         return Finding(

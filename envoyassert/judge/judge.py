@@ -11,6 +11,7 @@ from envoyassert.judge.always import judge_always
 from envoyassert.judge.calls import judge_calls, judge_never
 from envoyassert.judge.certificate import (
     CHANNELS_CHECK,
+    CONTESTED,
     CONTRADICTIONS,
     KERNEL_CHECK,
     LOSSES,
@@ -82,14 +83,16 @@ def judge(
         graph = fold(trace)
     certificate = certify(trace, graph, assume)
     doubt = _details(certificate, LOSSES)
-    # After a loss the kernel knows more than the trace: that is the loss again, no contradiction.
+    # After a loss kernel and Envoy know more than the trace: that is the loss again.
     contradictions = tuple(n for n in CONTRADICTIONS if not (doubt and n == KERNEL_CHECK))
+    contested = "" if doubt else _details(certificate, CONTESTED)
     context = Context(
         trace,
         graph,
         workers,
         doubt=doubt,
         untrusted=_details(certificate, contradictions),
+        contested=contested,
         unobserved=_details(certificate, (CHANNELS_CHECK,)),
         by_listen="epoll" in trace.header.unobserved,
     )

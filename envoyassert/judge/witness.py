@@ -1,108 +1,193 @@
-"""The kernel's own account against the graph, at the same instant."""
+"""The kernel's own account against the graph, as far as nothing changed while it was taken."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
+from envoyassert.accounts import NetworkSocket, Witness, WitnessSocket
 from envoyassert.graph.model import Descriptor, KernelSocket, SocketGraph
-from envoyassert.judge.shape import reuse_port_before_bind
-from envoyassert.trace import Witness, WitnessSocket
+from envoyassert.judge.settled import Settled
+from envoyassert.trace import Trace
+
+_UNSIGNED = 0xFFFFFFFF
+#: What sock_diag is asked for, and how the graph calls it.
+_DIAGNOSED = ("TCP", "UDP", "UNIX")
+
+Numbers = tuple[int, int]
 
 
-def disagreements(witness: Witness, graph: SocketGraph) -> list[str]:
+def disagreements(trace: Trace, witness: Witness, graph: SocketGraph) -> list[str]:
     """Compare listening and bound datagram sockets with what the kernel shows.
 
     Connections come and go while the account is taken, so only sockets that listen, by either
     side's word, are compared: which descriptors there are, which of them are one socket, the
-    local address, SO_REUSEPORT, LISTEN, and the epoll registrations.
+    local address, SO_REUSEPORT, LISTEN, the epoll registrations, and what the network namespace
+    has of them, with the backlog.
     """
-    found: list[str] = []
-    ours = {
-        (descriptor.pid, descriptor.fd): descriptor
-        for socket in graph.listening()
-        for descriptor in socket.descriptors
-        if _open_at(descriptor, witness.ts_ns)
-    }
-    theirs = {(entry.pid, entry.fd): entry for entry in witness.sockets}
-    pids = {entry.pid for entry in witness.sockets}
-    for key, descriptor in ours.items():
-        entry = theirs.get(key)
-        if entry is None:
-            if key[0] in pids:
-                found.append(f"the kernel shows no socket at descriptor {key[1]}")
-        else:
-            found += _compare(descriptor.socket, entry)
-    for key, entry in theirs.items():
-        if entry.listening and key not in ours:
-            found.append(f"descriptor {key[1]} listens on {entry.address}, unknown to the trace")
-    if ours and not theirs and len(graph.processes) == 1:
-        found.append("the kernel shows no socket at all")
-    found += _identities(ours, theirs)
-    found += _registrations(witness, graph, ours)
-    return found
+    begun_ns = witness.ts_ns if witness.begun_ns is None else witness.begun_ns
+    settled = Settled(trace, graph, begun_ns, witness.ts_ns)
+    return _Comparison(witness, settled).found()
 
 
-def _open_at(descriptor: Descriptor, ts_ns: int) -> bool:
-    if descriptor.opened.ts_ns > ts_ns:
-        return False
-    return descriptor.closed_ns is None or descriptor.closed_ns > ts_ns
+def strangers(witness: Witness) -> list[NetworkSocket]:
+    """Return what takes clients in the network namespace and is not the process's."""
+    own = {entry.inode for entry in witness.sockets}
+    found = [] if witness.network is None else witness.network.sockets
+    return [socket for socket in found if socket.inode not in own]
 
 
-def _compare(socket: KernelSocket, entry: WitnessSocket) -> list[str]:
-    found = []
-    # accept(2) on MPTCP and unbound ports are the kernel's affair; only plain facts are compared.
-    known = socket.address if socket.address is None or socket.address.port != 0 else None
-    if known is not None and entry.address != known:
-        found.append(f"descriptor {entry.fd} is bound to {entry.address}, the trace says {known}")
-    listens = bool(socket.listens) and socket.stopped_ns is None
-    if entry.listening is not None and entry.listening != listens:
-        state = "listens" if entry.listening else "does not listen"
-        found.append(f"descriptor {entry.fd} {state}, against the trace")
-    is_ip = socket.family in ("AF_INET", "AF_INET6")
-    if is_ip and entry.reuse_port is not None and socket.origin == "socket":
-        values = [o.value for o in socket.options if o.name == "SO_REUSEPORT"]
-        if entry.reuse_port != bool(values and values[-1]):
-            found.append(
-                f"descriptor {entry.fd} has SO_REUSEPORT {int(entry.reuse_port)}, the trace says "
-                f"{int(reuse_port_before_bind(socket))}"
+def effective_backlog(requested: int, somaxconn: int) -> int:
+    """Return what the kernel makes of a backlog (Linux, net/socket.c, __sys_listen())."""
+    return min(requested & _UNSIGNED, somaxconn)
+
+
+class _Comparison:
+    """One account against one graph."""
+
+    def __init__(self, witness: Witness, settled: Settled) -> None:
+        self.witness = witness
+        self.settled = settled
+        self.ours = settled.descriptors()
+        self.theirs = {(entry.pid, entry.fd): entry for entry in witness.sockets}
+        self.pids = {entry.pid for entry in witness.sockets}
+
+    def found(self) -> list[str]:
+        """Return what the two sides disagree about, in words."""
+        return [
+            *self._descriptors(),
+            *self._identities(),
+            *self._registrations(),
+            *self._network(),
+        ]
+
+    def _descriptors(self) -> Iterator[str]:
+        for key, descriptor in self.ours.items():
+            entry = self.theirs.get(key)
+            if not self.settled.is_settled(descriptor.socket):
+                continue
+            if entry is not None:
+                yield from self._socket(descriptor.socket, entry)
+            elif key[0] in self.pids:
+                yield (
+                    f"the kernel shows no socket at descriptor {key[1]}, the trace has "
+                    f"{_name(descriptor.socket)} there"
+                )
+        for key, entry in self.theirs.items():
+            if entry.listening and key not in self.ours and not self.settled.is_moving(*key):
+                yield f"descriptor {key[1]} listens on {entry.address}, unknown to the trace"
+        lasting = [d for d in self.ours.values() if self.settled.is_settled(d.socket)]
+        if lasting and not self.theirs and len(self.settled.graph.processes) == 1:
+            yield f"the kernel shows no socket at all, the trace has {len(lasting)}"
+
+    def _socket(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[str]:
+        # accept(2) on MPTCP and unbound ports are the kernel's affair; only plain facts are told.
+        known = socket.address if socket.address is None or socket.address.port != 0 else None
+        if known is not None and entry.address != known:
+            yield f"descriptor {entry.fd} is bound to {entry.address}, the trace says {known}"
+        if entry.listening is not None and entry.listening != self.settled.is_listening(socket):
+            states = ("does not listen", "listens")
+            yield (
+                f"descriptor {entry.fd} {states[entry.listening]}, against the trace: it "
+                f"{states[not entry.listening]}"
             )
-    return found
+        is_ip = socket.family in ("AF_INET", "AF_INET6")
+        if is_ip and entry.reuse_port is not None and socket.origin == "socket":
+            ours = self.settled.reuse_port(socket)
+            if entry.reuse_port != ours:
+                yield (
+                    f"descriptor {entry.fd} has SO_REUSEPORT {int(entry.reuse_port)}, the trace "
+                    f"says {int(ours)}"
+                )
+
+    def _identities(self) -> Iterator[str]:
+        by_inode: dict[int, set[KernelSocket]] = defaultdict(set)
+        by_socket: dict[KernelSocket, set[int]] = defaultdict(set)
+        for key, descriptor in self.ours.items():
+            if key in self.theirs and self.settled.is_settled(descriptor.socket):
+                by_inode[self.theirs[key].inode].add(descriptor.socket)
+                by_socket[descriptor.socket].add(self.theirs[key].inode)
+        for socket, inodes in by_socket.items():
+            if len(inodes) > 1:
+                yield (
+                    f"descriptors of {_name(socket)} are several sockets for the kernel (inodes "
+                    f"{', '.join(map(str, sorted(inodes)))}), the trace has one"
+                )
+        for inode, sockets in by_inode.items():
+            if len(sockets) > 1:
+                yield f"the kernel has one socket (inode {inode}) where the trace has two"
+
+    def _registrations(self) -> Iterator[str]:
+        ours = {
+            key
+            for key, descriptor in self.ours.items()
+            if self.settled.is_settled(descriptor.socket)
+        }
+        shown = {(r.pid, r.epfd, r.fd) for r in self.witness.registrations if (r.pid, r.fd) in ours}
+        ts_ns = self.witness.ts_ns
+        kept = {
+            (r.epoll.pid, r.epoll.fd, r.descriptor.fd)
+            for r in self.settled.graph.registrations
+            if r.since_ns <= ts_ns
+            and (r.until_ns is None or r.until_ns > ts_ns)
+            and (r.descriptor.pid, r.descriptor.fd) in ours
+        }
+        for _, epfd, fd in sorted(shown - kept):
+            yield f"the kernel has descriptor {fd} in epoll {epfd}, the trace has not"
+        for pid, epfd, fd in sorted(kept - shown):
+            if pid in self.pids:
+                yield f"the kernel has descriptor {fd} not in epoll {epfd}, the trace has"
+
+    def _network(self) -> Iterator[str]:
+        """Compare with what sock_diag shows of the namespace, joined by inode."""
+        network = self.witness.network
+        if network is None or network.error:
+            return
+        shown = {entry.inode: entry for entry in network.sockets}
+        compared: dict[int, tuple[WitnessSocket, Descriptor]] = {}
+        for key, descriptor in self.ours.items():
+            if key in self.theirs and self.settled.is_settled(descriptor.socket):
+                compared.setdefault(self.theirs[key].inode, (self.theirs[key], descriptor))
+        for inode, (entry, descriptor) in compared.items():
+            socket = descriptor.socket
+            listens = self.settled.is_listening(socket)
+            if socket.protocol_name not in _DIAGNOSED or not (
+                listens or socket.type == "SOCK_DGRAM"
+            ):
+                continue
+            found = shown.get(inode)
+            if found is not None:
+                yield from self._diagnosed(entry, found, socket, network.somaxconn)
+            elif listens:
+                yield f"{_name(socket)} listens by the trace, sock_diag does not list it"
+
+    def _diagnosed(
+        self,
+        entry: WitnessSocket,
+        found: NetworkSocket,
+        socket: KernelSocket,
+        somaxconn: int | None,
+    ) -> Iterator[str]:
+        if found.address != entry.address:
+            yield (
+                f"sock_diag has inode {found.inode} at {found.address}, getsockname() at "
+                f"{entry.address}"
+            )
+        if None not in (found.cookie, entry.cookie) and found.cookie != entry.cookie:
+            yield (
+                f"{_name(socket)} has the cookie {found.cookie} by sock_diag, {entry.cookie} by "
+                "getsockopt()"
+            )
+        requested = self.settled.backlog(socket)
+        if found.backlog is None or requested is None or somaxconn is None:
+            return
+        effective = effective_backlog(requested, somaxconn)
+        if found.backlog != effective:
+            yield (
+                f"the kernel has the backlog {found.backlog} for {_name(socket)}, the trace "
+                f"{effective} (listen() with {requested}, somaxconn {somaxconn})"
+            )
 
 
-def _identities(
-    ours: dict[tuple[int, int], Descriptor], theirs: dict[tuple[int, int], WitnessSocket]
-) -> list[str]:
-    by_inode: dict[int, set[KernelSocket]] = defaultdict(set)
-    by_socket: dict[KernelSocket, set[int]] = defaultdict(set)
-    for key, descriptor in ours.items():
-        if key in theirs:
-            by_inode[theirs[key].inode].add(descriptor.socket)
-            by_socket[descriptor.socket].add(theirs[key].inode)
-    split = [s for s, inodes in by_socket.items() if len(inodes) > 1]
-    merged = [inode for inode, sockets in by_inode.items() if len(sockets) > 1]
-    return [
-        *(f"descriptors of {s.address} are several sockets for the kernel" for s in split),
-        *(f"the kernel has one socket (inode {inode}) where the trace has two" for inode in merged),
-    ]
-
-
-def _registrations(
-    witness: Witness, graph: SocketGraph, ours: dict[tuple[int, int], Descriptor]
-) -> list[str]:
-    shown = {(r.pid, r.epfd, r.fd) for r in witness.registrations if (r.pid, r.fd) in ours}
-    kept = {
-        (r.epoll.pid, r.epoll.fd, r.descriptor.fd)
-        for r in graph.registrations
-        if r.since_ns <= witness.ts_ns
-        and (r.until_ns is None or r.until_ns > witness.ts_ns)
-        and (r.descriptor.pid, r.descriptor.fd) in ours
-    }
-    pids = {entry.pid for entry in witness.sockets}
-    return [
-        *(f"the kernel has descriptor {fd} in epoll {ep}" for _, ep, fd in sorted(shown - kept)),
-        *(
-            f"the kernel has descriptor {fd} not in epoll {ep}"
-            for pid, ep, fd in sorted(kept - shown)
-            if pid in pids
-        ),
-    ]
+def _name(socket: KernelSocket) -> str:
+    return str(socket.address) if socket.address is not None else f"socket #{socket.number}"

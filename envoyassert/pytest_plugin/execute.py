@@ -18,6 +18,7 @@ from envoyassert.pytest_plugin.attempts import attempts_of
 from envoyassert.pytest_plugin.places import artifact_directory
 from envoyassert.pytest_plugin.session import session_of
 from envoyassert.pytest_plugin.summary import SEPARATOR, properties, replace_properties
+from envoyassert.report.certificate import certificate_line
 from envoyassert.report.failure import Context
 from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import reason_line
@@ -121,6 +122,7 @@ class Judged:
                 "launcher": header.launcher,
                 "kernel": header.kernel,
                 "verdict": str(self.verdict),
+                "certificate": certificate_line(self.verdict.certificate),
                 "attempts": SEPARATOR.join(told) if len(told) > 1 else "",
             },
         )

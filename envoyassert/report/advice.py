@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.judge.certificate import CHANNELS_CHECK, CONTRADICTIONS, LOSSES
+from envoyassert.judge.certificate import CHANNELS_CHECK, CONTESTED, CONTRADICTIONS, LOSSES
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
 from envoyassert.trace import Outcome
@@ -93,6 +93,10 @@ _CONTRADICTED = (
     "what was recorded and what the kernel showed do not fit together, so nothing is concluded "
     "from it; run it again, and if it stays, report it with the trace"
 )
+_CONTESTED = (
+    "either the trace lacks something, or Envoy is wrong about itself (a known defect where a "
+    "discovery response flips bind_to_port); `envoyassert show` has both accounts"
+)
 
 
 def advice(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
@@ -122,7 +126,9 @@ def _undecided(finding: Finding, verdict: Verdict) -> str:
         return _UNOBSERVED
     if names & set(LOSSES):
         return _LOST
-    return _CONTRADICTED if names & set(CONTRADICTIONS) else ""
+    if names & set(CONTRADICTIONS):
+        return _CONTRADICTED
+    return _CONTESTED if names & set(CONTESTED) else ""
 
 
 def _of_atom(finding: Finding, outcome: Outcome) -> str:

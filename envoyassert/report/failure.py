@@ -6,9 +6,10 @@ import shlex
 from dataclasses import dataclass
 
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict
+from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.advice import advice
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
+from envoyassert.report.certificate import certificate_part
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.headline import (
     about,
@@ -40,7 +41,8 @@ class Context:
         scenario_path: the scenario file, for the replay command; "" if there is none.
         trace_path: the saved trace, or "".
         log_path: the saved log of Envoy, or "".
-        replayed: whether this is the text of a replay, which needs no word on how to replay.
+        replayed: whether this is the text of a replay, which needs no word on how to replay, and
+            tells the whole certificate.
     """
 
     title: str = ""
@@ -104,7 +106,7 @@ def failure_lines(
     if said and not early:
         lines += ["", *said]
     lines += ["", *wrapped(_run_line(trace), hang="  ")]
-    lines += wrapped(f"certificate: {certificate_line(verdict.certificate)}", hang="  ")
+    lines += certificate_part(verdict.certificate, full=context.replayed)
     lines += _paths(context)
     return lines
 
@@ -238,15 +240,6 @@ def _run_line(trace: Trace) -> str:
     if not outcome.running:
         facts.append(end_in_words(outcome).removeprefix("was "))
     return "run: " + ", ".join(facts)
-
-
-def certificate_line(certificate: Certificate) -> str:
-    """Return what is known of a trace's completeness in one line."""
-    if certificate.missing:
-        missing = "; ".join(f"{check.name}: {check.detail}" for check in certificate.missing)
-        return f"NOT whole ({missing})"
-    held = [check.name for check in certificate.checks if check.ok]
-    return f"whole ({', '.join(held)})" if held else "no check applies to this trace"
 
 
 def _paths(context: Context) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from envoyassert.names import signal_text
 from envoyassert.option_values import value_text
+from envoyassert.report.certificate import check_lines
 from envoyassert.report.story import CLOSING, LISTENING, MADE, SERVING
 from envoyassert.report.table import columns, count, wrapped
 
@@ -38,7 +39,8 @@ def story_lines(story: dict[str, Any]) -> list[str]:
     lines += ["", "Listening sockets, as `ss -lnp` would show them if it knew"]
     lines += _listening(story)
     lines += _others(story)
-    lines += ["", "Certificate", *certificate_lines(story["certificate"])]
+    checks = [(check["name"], check["ok"], check["detail"]) for check in story["certificate"]]
+    lines += ["", "Certificate", *check_lines(checks)]
     return lines
 
 
@@ -190,10 +192,3 @@ def _others(story: dict[str, Any]) -> list[str]:
     for aside in asides:
         lines += wrapped(aside, "  ", "    ")
     return lines
-
-
-def certificate_lines(checks: list[dict[str, Any]]) -> list[str]:
-    """Return a line per check: whether it holds, and what was found."""
-    words = {True: "ok", False: "MISSING", None: "n/a"}
-    rows = [[words[check["ok"]], check["name"], check["detail"]] for check in checks]
-    return columns(rows, "  ") or ["  no checks were made"]

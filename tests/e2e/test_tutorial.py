@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 _BLOCK = re.compile(r"```(yaml|console)\n(.*?)```", re.DOTALL)
 # What differs from run to run, or from machine to machine: pytest's own header, moments, durations,
-# descriptor numbers, numbers of events, and the width of columns.
+# descriptor numbers, numbers of events and calls, and the width of columns.
 _HEADER = re.compile(r"^(platform|benchmark|rootdir|plugins|cachedir)\b.*\n", re.MULTILINE)
 _VOLATILE = [
     (re.compile(r"[+]?\d+\.\d+ ?(ms|s)\b"), "TIME"),
-    (re.compile(r"\b\d+ events\b"), "N events"),
+    (re.compile(r"\b\d+ (events|calls)\b"), r"N \1"),
     (re.compile(r"^( *TIME +\w+) +\d+ ", re.MULTILINE), r"\1 FD "),
     (re.compile(r"(bind|ADD|epoll_ctl)(\(|, )\d+, "), r"\1\2FD, "),
     (re.compile(r" +"), " "),

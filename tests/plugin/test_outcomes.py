@@ -92,7 +92,8 @@ def test_inconclusive_is_an_error_in_terminal_and_junit(write_scenario, junit, h
     result.stdout.fnmatch_lines(
         [
             "INCONCLUSIVE one: port 15006 *",
-            "certificate: NOT whole (received: *",
+            "certificate: NOT whole",
+            "  MISSING  received *",
             "1 run executed: 1 inconclusive (*",
             "ERROR one.envoyassert.yaml::one - INCONCLUSIVE: port 15006*",
         ]

@@ -6,9 +6,9 @@ from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status, Verdict
+from envoyassert.report.certificate import certificate_line
 from envoyassert.report.failure import (
     Context,
-    certificate_line,
     failure_lines,
 )
 from envoyassert.report.headline import headline
@@ -100,7 +100,7 @@ def test_failure_in_full_reads_from_verdict_to_replay_command():
           +4.000ms  worker_0  33  bind(33, 0.0.0.0:15006) = -1 EADDRINUSE
 
         run: Envoy 1.40.0, build id 0123456789ab, launcher process, concurrency 2, 5 events
-        certificate: whole (marked, losses)
+        certificate: whole (2 checks hold)
         trace: .envoyassert/sidecar/trace.ndjson
         log: .envoyassert/sidecar/envoy.log
         replay: envoyassert replay .envoyassert/sidecar/trace.ndjson --scenario sidecar.yaml
@@ -115,7 +115,7 @@ def test_inconclusive_names_the_reason_and_what_is_missing():
         "INCONCLUSIVE sidecar: port 15006 bound.times: 3 records are lost"
     )
     assert "  undecided  3 records are lost" in text
-    assert "certificate: NOT whole (losses: 3 records lost on CPU 1)" in text
+    assert "certificate: NOT whole\n  MISSING  losses  3 records lost on CPU 1" in text
 
 
 ENDED = {
@@ -257,7 +257,7 @@ def test_text_of_a_hundred_findings_stays_on_a_screen():
 @pytest.mark.parametrize(
     ("certificate", "line"),
     [
-        (WHOLE, "whole (marked, losses)"),
+        (WHOLE, "whole (2 checks hold)"),
         (TORN, "NOT whole (losses: 3 records lost on CPU 1)"),
         (Certificate((Check("marked", None, "imported"),)), "no check applies to this trace"),
     ],

@@ -14,12 +14,11 @@ import os
 import re
 import socket
 import struct
-import time
 from pathlib import Path
 
+from envoyassert.accounts import WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.launch.kernel import pidfd_getfd
-from envoyassert.trace import Witness, WitnessRegistration, WitnessSocket
 
 # asm-generic/socket.h; absent from Python's socket module in some versions.
 _SO_COOKIE = 57
@@ -32,15 +31,17 @@ _EPOLL_LINK = "anon_inode:[eventpoll]"
 _TARGET = re.compile(r"^tfd:\s*(\d+) events:.*? ino:\s*([0-9a-f]+)", re.MULTILINE)
 
 
-def take_witness(pid: int) -> Witness:
+def ask_process(
+    pid: int,
+) -> tuple[tuple[WitnessSocket, ...], tuple[WitnessRegistration, ...], str]:
     """Return what the kernel says about a process right now.
 
     Args:
         pid: the process, as seen from here.
 
     Returns:
-        Its sockets of the families AF_INET, AF_INET6 and AF_UNIX, and its epoll registrations.
-        What kept the account from being whole is in `error`; it is never raised.
+        Its sockets of the families AF_INET, AF_INET6 and AF_UNIX, its epoll registrations, and
+        what kept the account from being whole, or "".
     """
     sockets: list[WitnessSocket] = []
     registrations: list[WitnessRegistration] = []
@@ -62,7 +63,7 @@ def take_witness(pid: int) -> Witness:
         error = f"process {pid} has ended"
     except OSError as refused:
         error = f"process {pid} cannot be looked at: {refused.strerror or refused}"
-    return Witness(time.monotonic_ns(), tuple(sockets), tuple(registrations), error)
+    return tuple(sockets), tuple(registrations), error
 
 
 def _descriptors(pid: int) -> list[tuple[int, str]]:

@@ -1,0 +1,172 @@
+"""What the kernel and Envoy themselves say at one instant, independent of the probe.
+
+The kernel is asked about the process (its descriptors and epolls) and about its network namespace
+(sock_diag(7)); Envoy is asked by its admin endpoint. A trace carries what they said; comparing it
+with what the events say is the judge's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from envoyassert.addresses import Address
+
+
+@dataclass(frozen=True)
+class WitnessSocket:
+    """One descriptor of a socket as the kernel showed it.
+
+    Args:
+        pid: process.
+        fd: descriptor.
+        inode: the socket's inode.
+        cookie: SO_COOKIE, or None if it could not be read.
+        address: local address, or None if unbound.
+        reuse_port: SO_REUSEPORT, or None if it could not be read.
+        listening: SO_ACCEPTCONN, or None if it could not be read.
+    """
+
+    pid: int
+    fd: int
+    inode: int
+    cookie: int | None = None
+    address: Address | None = None
+    reuse_port: bool | None = None
+    listening: bool | None = None
+
+
+@dataclass(frozen=True)
+class WitnessRegistration:
+    """One line of an epoll's fdinfo: descriptor `fd` is registered in epoll `epfd`."""
+
+    pid: int
+    epfd: int
+    fd: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class NetworkSocket:
+    """A socket of the network namespace that takes clients, whoever holds it.
+
+    Args:
+        protocol: `TCP`, `UDP` or `UNIX`.
+        address: local address, or None if it has none.
+        inode: its inode.
+        cookie: its cookie (SO_COOKIE), or None if it has none.
+        queue: connections that wait to be accepted; None where nothing listens (UDP).
+        backlog: how many may wait, as the kernel took it from listen(); None for UDP.
+    """
+
+    protocol: str
+    address: Address | None
+    inode: int
+    cookie: int | None = None
+    queue: int | None = None
+    backlog: int | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """The listening sockets and bound UDP sockets of Envoy's network namespace.
+
+    Args:
+        sockets: all of them, in no order.
+        somaxconn: the namespace's limit of a backlog (net.core.somaxconn), or None if unknown.
+        error: why it could not be asked, or "".
+    """
+
+    sockets: tuple[NetworkSocket, ...] = ()
+    somaxconn: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class EnvoyListener:
+    """An active listener as Envoy lists it: name, and the addresses that it says it is at."""
+
+    name: str
+    addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True)
+class EnvoyAccount:
+    """What Envoy says of itself by its admin endpoint.
+
+    Args:
+        begun_ns: CLOCK_MONOTONIC nanoseconds before the first question.
+        ts_ns: the same clock after the last answer.
+        listeners: its active listeners (`/listeners`), asked before the statistics.
+        stats: gauges by their names: `listener_manager.total_listeners_draining`; those that the
+            config's stats_matcher leaves out are missing.
+        error: why it could not be asked, or "".
+    """
+
+    begun_ns: int
+    ts_ns: int
+    listeners: tuple[EnvoyListener, ...] = ()
+    stats: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """The kernel's own account and Envoy's, taken one after the other.
+
+    Args:
+        ts_ns: CLOCK_MONOTONIC nanoseconds after the kernel's account was taken.
+        sockets: all socket descriptors of the process.
+        registrations: all epoll registrations.
+        error: why it could not be taken, or "".
+        begun_ns: the same clock before it was taken; None in a trace that did not note it.
+        pid: the process that was looked at; 0 in a trace that did not note it.
+        network: what the network namespace holds; None if it was not asked.
+        envoy: what Envoy says; None if it was not asked.
+    """
+
+    ts_ns: int
+    sockets: tuple[WitnessSocket, ...] = ()
+    registrations: tuple[WitnessRegistration, ...] = ()
+    error: str = ""
+    begun_ns: int | None = None
+    pid: int = 0
+    network: Network | None = None
+    envoy: EnvoyAccount | None = None
+
+
+def parse_witness(data: dict[str, Any]) -> Witness:
+    """Return a witness from its form in a trace file.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has another form.
+    """
+    network, envoy = data.get("network"), data.get("envoy")
+    return Witness(
+        data["ts_ns"],
+        tuple(WitnessSocket(**_with_address(item)) for item in data["sockets"]),
+        tuple(WitnessRegistration(**item) for item in data["registrations"]),
+        data["error"],
+        data.get("begun_ns"),
+        data.get("pid", 0),
+        None if network is None else _parse_network(network),
+        None if envoy is None else _parse_envoy(envoy),
+    )
+
+
+def _with_address(item: dict[str, Any]) -> dict[str, Any]:
+    address = item["address"]
+    return {**item, "address": Address.from_json(address) if address else None}
+
+
+def _parse_network(data: dict[str, Any]) -> Network:
+    sockets = tuple(NetworkSocket(**_with_address(item)) for item in data["sockets"])
+    return Network(sockets, data["somaxconn"], data["error"])
+
+
+def _parse_envoy(data: dict[str, Any]) -> EnvoyAccount:
+    listeners = tuple(
+        EnvoyListener(item["name"], tuple(Address.from_json(a) for a in item["addresses"]))
+        for item in data["listeners"]
+    )
+    return EnvoyAccount(**{**data, "listeners": listeners})

@@ -1,0 +1,146 @@
+"""Envoy's own account of its listeners and workers against the graph.
+
+Envoy is no witness of the kernel: where the two differ, either the trace lacks something or Envoy
+is wrong about itself, and the trace alone cannot tell. So a difference leaves no PASS, and takes
+away no FAIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envoyassert.accounts import EnvoyAccount, EnvoyListener
+from envoyassert.addresses import Address
+from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.settled import Settled
+from envoyassert.trace import ListenerRecord, Trace
+
+_MANAGER = "listener_manager"
+_COMING_OR_GOING = ("draining", "warming")
+#: envoy.admin.v3.ServerInfo.State: those that come before LIVE.
+_INITIALIZING = {2: "PRE_INITIALIZING", 3: "INITIALIZING"}
+
+
+def differences(
+    trace: Trace, account: EnvoyAccount, graph: SocketGraph, pid: int = 0
+) -> tuple[list[str], str]:
+    """Compare what Envoy says of itself with the trace.
+
+    Every address of an active listener has an open socket; every socket that listens is a
+    listener's or the admin endpoint's, unless Envoy counts listeners that come or go; there are as
+    many workers as Envoy says.
+
+    Args:
+        trace: the trace, with the listeners by the config.
+        account: what Envoy says.
+        graph: what the trace folds into.
+        pid: Envoy's process; 0 for any.
+
+    Returns:
+        What differs, in words with both sides, and in words what was compared.
+    """
+    settled = Settled(trace, graph, account.begun_ns, account.ts_ns)
+    comparison = _Comparison(trace.header.listeners, account, settled, pid)
+    found = [*comparison.missing(), *comparison.unknown(), *comparison.workers()]
+    state = account.stats.get("server.state", 0)
+    if trace.end.outcome.live and state in _INITIALIZING:
+        found.append(
+            f"Envoy says that its state is {_INITIALIZING[state]}, /ready said LIVE before"
+        )
+    return found, comparison.compared()
+
+
+class _Comparison:
+    def __init__(
+        self,
+        records: tuple[ListenerRecord, ...],
+        account: EnvoyAccount,
+        settled: Settled,
+        pid: int,
+    ) -> None:
+        self.account = account
+        self.settled = settled
+        self.records = records
+        descriptors = settled.descriptors(pid).values()
+        self.open = list({id(d.socket): d.socket for d in descriptors}.values())
+        self.pid = pid
+        self._numbers: dict[str, int] = {"listener": 0, "listening socket": 0, "worker": 0}
+
+    def missing(self) -> Iterator[str]:
+        """Yield the addresses that Envoy says it is at, without an open socket in the trace."""
+        if any(not socket.places for socket in self._candidates()):
+            return  # received from outside the trace: it may be at any address
+        for listener in self.account.listeners:
+            if not self._has_sockets(listener):
+                continue
+            self._numbers["listener"] += 1
+            for address in listener.addresses:
+                if not self._is_open(address):
+                    yield (
+                        f"Envoy says that its listener {listener.name} is at {address}, the trace "
+                        "has no open socket there"
+                    )
+
+    def unknown(self) -> Iterator[str]:
+        """Yield the sockets that listen at an address of none of Envoy's listeners."""
+        stats = self.account.stats
+        moving = [stats.get(f"{_MANAGER}.total_listeners_{state}") for state in _COMING_OR_GOING]
+        if any(count != 0 for count in moving):
+            return  # Envoy lists the active ones alone
+        known = {a for listener in self.account.listeners for a in listener.addresses}
+        for record in self.records:
+            if record.kind == "admin":
+                known |= set(record.addresses)
+        for socket in self.open:
+            if not self.settled.is_settled(socket) or not self.settled.is_listening(socket):
+                continue
+            if not socket.places:
+                continue
+            self._numbers["listening socket"] += 1
+            if known.isdisjoint(socket.places):
+                yield (
+                    f"the trace has a socket that listens on {socket.address}, Envoy says nothing "
+                    "of a listener there"
+                )
+
+    def workers(self) -> Iterator[str]:
+        """Yield what differs in the number of workers."""
+        said = self.account.stats.get("server.concurrency")
+        if said is None or self.account.stats.get(f"{_MANAGER}.workers_started") != 1:
+            return
+        threads = [
+            thread
+            for thread in self.settled.graph.workers()
+            if self.pid in (0, thread.pid)
+            and (thread.created_ns is None or thread.created_ns <= self.account.ts_ns)
+            and (thread.exited_ns is None or thread.exited_ns > self.account.ts_ns)
+        ]
+        self._numbers["worker"] = said
+        # A worker that dies is Envoy's end; until then its threads are as many as it says.
+        if len(threads) != said:
+            yield f"Envoy says that it has {said} workers, the trace has {len(threads)}"
+
+    def compared(self) -> str:
+        """Return what was compared, in words."""
+        parts = [
+            f"{number} {what}{'' if number == 1 else 's'}"
+            for what, number in self._numbers.items()
+            if number
+        ]
+        return f"{', '.join(parts)} compared" if parts else "nothing to compare"
+
+    def _candidates(self) -> list[KernelSocket]:
+        return [s for s in self.settled.graph.candidates if s.origin in ("scm_rights", "unknown")]
+
+    def _has_sockets(self, listener: EnvoyListener) -> bool:
+        """Whether a listener is known to have sockets of its own, by the config.
+
+        Envoy lists a listener that is not bound to its port as well.
+        """
+        records = [r for r in self.records if r.kind != "admin" and r.name == listener.name]
+        return bool(records) and all(record.addresses for record in records)
+
+    def _is_open(self, address: Address) -> bool:
+        """Whether there is an open socket at an address, or something changes there."""
+        at_it = [s for s in self.settled.graph.candidates if address in s.places]
+        return any(socket in self.open or not self.settled.is_settled(socket) for socket in at_it)

@@ -1,0 +1,158 @@
+"""Ask the kernel which sockets of a network namespace take clients (sock_diag(7)).
+
+The messages are pyroute2's; its own socket for them drops the kernel's error replies, so they go
+over a plain one. What listens is asked for (TCP, Unix), and what is bound without a peer (UDP).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink.diag import (
+    SOCK_DIAG_BY_FAMILY,
+    SS_CLOSE,
+    SS_LISTEN,
+    UDIAG_SHOW_NAME,
+    UDIAG_SHOW_RQLEN,
+    inet_diag_msg,
+    inet_diag_req,
+    unix_diag_msg,
+    unix_diag_req,
+)
+
+from envoyassert.accounts import Network, NetworkSocket
+from envoyassert.addresses import Address
+
+_NETLINK_SOCK_DIAG = 4
+_REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
+_ERROR, _DONE = 2, 3
+_HEADER = 16
+_RECEIVED_AT_ONCE = 1 << 16
+#: The kernel answers at once; a limit all the same, so that nothing can hang.
+_DEADLINE_S = 2.0
+_SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+_INET = (
+    ("TCP", socket.AF_INET, socket.IPPROTO_TCP, SS_LISTEN),
+    ("TCP", socket.AF_INET6, socket.IPPROTO_TCP, SS_LISTEN),
+    ("UDP", socket.AF_INET, socket.IPPROTO_UDP, SS_CLOSE),
+    ("UDP", socket.AF_INET6, socket.IPPROTO_UDP, SS_CLOSE),
+)
+
+
+class _UnixMessage(unix_diag_msg):  # type: ignore[misc]  # pyroute2 has no types
+    # As bytes: the NUL in front is what tells an abstract name from a path (unix(7)).
+    nla_map = tuple(
+        (name, "cdata" if name == "UNIX_DIAG_NAME" else kind)
+        for name, kind in unix_diag_msg.nla_map
+    )
+
+
+def ask_network(in_netns: Callable[[Callable[[], Any]], Any]) -> Network:
+    """Return what a network namespace holds; why it could not be asked is in `error`.
+
+    Args:
+        in_netns: runs a call inside the namespace.
+    """
+    try:
+        found: Network = in_netns(_ask)
+    except OSError as error:
+        return Network(error=f"the network namespace could not be asked: {error}")
+    return found
+
+
+def _ask() -> Network:
+    sockets: list[NetworkSocket] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.settimeout(_DEADLINE_S)
+        netlink.bind((0, 0))
+        for protocol, family, number, state in _INET:
+            request = inet_diag_req()
+            request["sdiag_protocol"] = number
+            request["idiag_states"] = 1 << state
+            sockets += [
+                _inet_socket(protocol, message)
+                for message in _dump(netlink, request, family, inet_diag_msg)
+            ]
+        request = unix_diag_req()
+        request["udiag_states"] = 1 << SS_LISTEN
+        request["udiag_show"] = UDIAG_SHOW_NAME | UDIAG_SHOW_RQLEN
+        sockets += map(_unix_socket, _dump(netlink, request, socket.AF_UNIX, _UnixMessage))
+    return Network(tuple(sockets), _somaxconn())
+
+
+def _dump(
+    netlink: socket.socket, request: Any, family: int, form: Callable[..., Any]
+) -> Iterator[Any]:
+    """Yield the messages of one dump, decoded.
+
+    Raises:
+        OSError: the kernel refused it, or the answer was cut off.
+    """
+    request["sdiag_family"] = family
+    request["header"]["type"] = SOCK_DIAG_BY_FAMILY
+    request["header"]["flags"] = _REQUEST_DUMP
+    request.encode()
+    netlink.send(bytes(request.data))
+    while True:
+        data = netlink.recv(_RECEIVED_AT_ONCE)
+        offset = 0
+        while offset < len(data):
+            length = int.from_bytes(data[offset : offset + 4], "little")
+            kind = int.from_bytes(data[offset + 4 : offset + 6], "little")
+            if length < _HEADER or offset + length > len(data):
+                raise OSError(errno.EMSGSIZE, "a netlink message was cut off")
+            if kind in (_ERROR, _DONE):
+                code = data[offset + _HEADER : offset + _HEADER + 4]
+                number = -int.from_bytes(code, "little", signed=True)
+                if number:
+                    raise OSError(number, os.strerror(number))
+                return
+            message = form(data, offset=offset)
+            message.decode()
+            yield message
+            offset += (length + 3) & ~3
+
+
+def _inet_socket(protocol: str, message: Any) -> NetworkSocket:
+    listens = protocol == "TCP"
+    return NetworkSocket(
+        protocol,
+        Address.inet(message["idiag_src"], message["idiag_sport"]),
+        message["idiag_inode"],
+        message["idiag_cookie"],
+        message["idiag_rqueue"] if listens else None,
+        message["idiag_wqueue"] if listens else None,
+    )
+
+
+def _unix_socket(message: Any) -> NetworkSocket:
+    queues = message.get_attr("UNIX_DIAG_RQLEN") or {}
+    return NetworkSocket(
+        "UNIX",
+        _unix_address(message.get_attr("UNIX_DIAG_NAME")),
+        message["udiag_ino"],
+        message["udiag_cookie"],
+        queues.get("udiag_rqueue"),
+        queues.get("udiag_wqueue"),
+    )
+
+
+def _unix_address(name: bytes | None) -> Address | None:
+    if not name:
+        return None
+    if name[:1] == b"\0":
+        return Address("AF_UNIX", abstract=os.fsdecode(name[1:]))
+    return Address("AF_UNIX", path=os.fsdecode(name.rstrip(b"\0")))
+
+
+def _somaxconn() -> int | None:
+    """Return the limit of the namespace that the calling thread is in."""
+    try:
+        return int(_SOMAXCONN.read_text("ascii"))
+    except (OSError, ValueError):
+        return None

@@ -35,11 +35,12 @@ class Subject:
 
 
 class Joined(NamedTuple):
-    """What a variable stands for: its members' identities, in words, and who says so."""
+    """What a variable stands for: its members' identities, in words, who says so, of what kind."""
 
     members: frozenset[int]
     words: str
     subject: str
+    fact: str
 
 
 @dataclass

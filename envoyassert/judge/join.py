@@ -67,7 +67,7 @@ def _joined(
     members: frozenset[int]
     if fact == "thread":
         found = list(threads)
-        return Joined(frozenset(id(t) for t in found), roles_in_words(found), subject.name)
+        return Joined(frozenset(id(t) for t in found), roles_in_words(found), subject.name, fact)
     if fact == "port":
         ports = {s.address.port for s in sockets if s.address is not None and s.address.port}
         members, words = frozenset(ports), [f"port {port}" for port in sorted(ports)]
@@ -80,7 +80,8 @@ def _joined(
         members = frozenset(id(descriptor) for descriptor in listed)
         words = [f"descriptor {d.fd} of process {d.pid}" for d in listed]
     more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return Joined(members, ", ".join(words[:_SHOWN]) + more or f"no {fact}", subject.name)
+    shown = ", ".join(words[:_SHOWN]) + more or f"no {fact}"
+    return Joined(members, shown, subject.name, fact)
 
 
 def _judge(

@@ -25,6 +25,7 @@ from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.process import judge_process
 from envoyassert.judge.startup import judge_startup
+from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import (
@@ -40,6 +41,7 @@ from envoyassert.scenario.expectation import (
     NoOthersExpectation,
     ProcessExpectation,
     StartupExpectation,
+    subject_of,
 )
 from envoyassert.scenario.requires import satisfies
 from envoyassert.trace import Trace
@@ -126,6 +128,13 @@ def _findings(context: Context, index: int, item: Conditional) -> Iterator[Findi
             reason="the version of this Envoy is not known",
         )
     elif not item.versions or satisfies(version, item.versions):
+        try:
+            item = resolved(item, context)
+        except UnresolvedError as problem:
+            subject = Subject(subject_of(item) or "", ("expect", index), item.why or "")
+            seen, reason = "not judged", str(problem)
+            yield context.finding(subject, Status.INCONCLUSIVE, "a variable", seen, reason=reason)
+            return
         yield from _JUDGES[type(item)](context, index, item)
 
 

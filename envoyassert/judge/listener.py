@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.graph.model import KernelSocket
+from envoyassert.judge.arrival import judge_origin, judge_registered
 from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.each import groups_of_calls, judge_each
 from envoyassert.judge.interval import plural
@@ -17,6 +18,7 @@ from envoyassert.judge.order import judge_order_on_socket
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role, roles_in_words
 from envoyassert.judge.selection import Selection, select, select_each
 from envoyassert.judge.shape import HINTS, shape_in_words, shape_of
+from envoyassert.judge.socket_file import judge_socket_file
 from envoyassert.judge.tally import judge_descriptors, judge_sockets
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
@@ -275,10 +277,13 @@ _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
     "served_by": _served_by,
     "listen_by": _listen_by,
     "via": _via,
+    "origin": judge_origin,
+    "registered": judge_registered,
     "sockets": judge_sockets,
     "descriptors": judge_descriptors,
     "listen_calls": _listen_calls,
     "options": _options,
     "backlog": _backlog,
+    "socket_file": judge_socket_file,
     "in_order": _in_order,
 }

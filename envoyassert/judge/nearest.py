@@ -92,7 +92,7 @@ def _nearest_socket(
 
 def _unlike(selector: Selector, address: Address) -> float:
     """Return how far the part that is looked for is off, 0 for equal."""
-    if selector.port is not None and address.port is not None:
+    if isinstance(selector.port, int) and address.port is not None:
         return abs(selector.port - address.port)
     wanted = selector.path or selector.abstract or ""
     there = address.path or address.abstract or ""

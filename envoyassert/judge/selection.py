@@ -10,6 +10,12 @@ from envoyassert.scenario.expectation import Selector
 from envoyassert.trace import ListenerRecord
 
 
+class ChosenSockets(Selector):
+    """A selector whose variable stands for these sockets, by their number in the graph."""
+
+    numbers: frozenset[int]
+
+
 @dataclass(frozen=True)
 class Selection:
     """The outcome of a selector.
@@ -65,6 +71,9 @@ def select(
         listeners: listeners by the config.
         total: whether the sockets of all addresses of a listener are meant, if it has several.
     """
+    if isinstance(selector, ChosenSockets):
+        chosen = selector.numbers
+        return Selection(tuple(socket for socket in graph.candidates if socket.number in chosen))
     if selector.name is not None:
         return _by_name(selector, graph, listeners, total)
     key = selector.port or selector.path or f"@{selector.abstract}"

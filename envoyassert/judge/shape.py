@@ -63,7 +63,8 @@ def reuse_port_before_bind(socket: KernelSocket) -> bool:
     return bool(values) and bool(values[-1])
 
 
-def _root(descriptor: Descriptor) -> Descriptor:
+def root_of(descriptor: Descriptor) -> Descriptor:
+    """Return the descriptor that one was copied from, by however many copies."""
     while descriptor.source is not None:
         descriptor = descriptor.source
     return descriptor
@@ -92,7 +93,7 @@ def shape_of(serving: list[Serving], standing: tuple[KernelSocket, ...] = ()) ->
         return ""
     if len(descriptors) == 1 and len(threads) > 1:
         return "shared_fd"
-    same_family = len({_root(descriptor) for descriptor in descriptors}) == 1
+    same_family = len({root_of(descriptor) for descriptor in descriptors}) == 1
     return "dup" if one_each and same_family and not any(reuse) else ""
 
 

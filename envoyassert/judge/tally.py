@@ -168,7 +168,7 @@ def _judge_kind(
     return context.finding(
         subject,
         possible.compare(wanted),
-        f"{_how_many(wanted, noun)} ({kind})",
+        f"{how_many(wanted, noun)} ({kind})",
         f"{plural(len(members), noun)} ({kind})",
         reason="" if context.doubt else "the count changes between a question and its answer",
         evidence=[event for member in members for event in _evidence(member)],
@@ -237,7 +237,8 @@ def _evidence(member: KernelSocket | Descriptor) -> list[Event]:
     return [call.event for call in member.binds]
 
 
-def _how_many(wish: Interval, noun: str) -> str:
+def how_many(wish: Interval, noun: str) -> str:
+    """Return an interval as words: `2 sockets`, `at least 1 socket`."""
     if wish.low == wish.high:
         return plural(wish.low, noun)
     return times(wish).replace("times", f"{noun}s").replace("time", noun)

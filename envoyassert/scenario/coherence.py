@@ -14,6 +14,7 @@ from typing import Any
 from envoyassert.errors import Problem
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.source import Document, Path
+from envoyassert.scenario.variables import variable_problems
 from envoyassert.scenario.words import closest, did_you_mean
 
 #: Arguments of Envoy that are set from fields of the scenario.
@@ -46,7 +47,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *_name(document, path),
         *_matrix(document),
         *_when(document),
-        *_variables_of_expectations(document),
+        *variable_problems(document),
         *_arguments(document),
         *_variables(document),
         *_nul_bytes(document),
@@ -131,36 +132,6 @@ def _when(document: Document) -> Iterator[Problem]:
                         f"its values: {', '.join(possible)}",
                         at_value=True,
                     )
-
-
-def _variables_of_expectations(document: Document) -> Iterator[Problem]:
-    """Find names that join nothing, since they are given once."""
-    expect = document.data.get("expect")
-    given: dict[str, list[Path]] = {}
-    facts: dict[str, Any] = {}
-    for index, item in enumerate(expect if isinstance(expect, list) else []):
-        for inner in ((), ("calls",)):
-            holder = _mapping(item)
-            for part in inner:
-                holder = _mapping(holder.get(part))
-            for name, fact in _mapping(holder.get("let")).items():
-                place: Path = ("expect", index, *inner, "let", name)
-                given.setdefault(name, []).append(place)
-                if facts.setdefault(name, fact) != fact:
-                    yield document.problem(
-                        place,
-                        f"`{name}` is a {fact} here and a {facts[name]} above",
-                        "take two names",
-                        at_value=True,
-                    )
-    for name, places in given.items():
-        if len(places) == 1:
-            others = [other for other in given if other != name]
-            yield document.problem(
-                places[0],
-                f"the name `{name}` is given once and joins nothing",
-                did_you_mean(name, others) or "give it in another expectation as well",
-            )
 
 
 def _arguments(document: Document) -> Iterator[Problem]:

@@ -49,6 +49,7 @@ from envoyassert.scenario.quantity import (
     Range,
 )
 from envoyassert.scenario.selector import Protocol, Selector
+from envoyassert.scenario.serving_words import Origin, Registered, SocketFile
 from envoyassert.scenario.tally import (
     CountOrTally,
     DescriptorTally,
@@ -230,16 +231,19 @@ __all__ = [
     "NoOthersExpectation",
     "Option",
     "OptionRule",
+    "Origin",
     "OthersAllowed",
     "Process",
     "ProcessExpectation",
     "Protocol",
     "Quantity",
     "Range",
+    "Registered",
     "Role",
     "Scalar",
     "ScalarOrMany",
     "Selector",
+    "SocketFile",
     "SocketPhase",
     "StartupExpectation",
     "Step",

@@ -21,6 +21,7 @@ from envoyassert.scenario.option_value import ValueRule
 from envoyassert.scenario.pattern import LET, Let, Step
 from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range
 from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.serving_words import Origin, RegisteredOrMask, SocketFile
 from envoyassert.scenario.tally import CountOrDescriptorTally, CountOrTally
 
 Via = Literal["dup", "reuse_port", "shared_fd"]
@@ -116,6 +117,8 @@ class Backlog(Model):
     requested: int = Field(description="As passed to listen(); Envoy's default is -1.")
 
 
+#: Ways to say which listener is meant that mean none with a path.
+_PATHLESS = ("port", "abstract")
 _NO_ATOMS = frozenset({"known_defect", "listener", "take", "when", "why"})
 
 
@@ -124,7 +127,14 @@ class ListenerExpectation(Conditional):
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema.update(
-            anyOf=[{"required": [atom]} for atom in schema["properties"] if atom not in _NO_ATOMS]
+            anyOf=[{"required": [atom]} for atom in schema["properties"] if atom not in _NO_ATOMS],
+            dependentSchemas={
+                "socket_file": {
+                    "properties": {
+                        "listener": {"not": {"anyOf": [{"required": [w]} for w in _PATHLESS]}}
+                    }
+                }
+            },
         )
     )
 
@@ -145,6 +155,10 @@ class ListenerExpectation(Conditional):
         None, description="Threads that called listen() on the listener's sockets."
     )
     via: Via | None = Field(None, description="How the serving descriptors relate.")
+    origin: Origin | None = Field(None, description="Where the sockets that are served come from.")
+    registered: RegisteredOrMask | None = Field(
+        None, description="How they stand in the epolls of the threads that serve them."
+    )
     sockets: CountOrTally | None = Field(None, description="Kernel sockets.")
     descriptors: CountOrDescriptorTally | None = Field(
         None, description="Descriptors of these sockets."
@@ -164,6 +178,9 @@ class ListenerExpectation(Conditional):
         ]
         | None
     ) = Field(None, description="Backlog that listen() was called with.")
+    socket_file: SocketFile | None = Field(
+        None, description="The file of a Unix socket; the selector gives its path or its name."
+    )
     in_order: Many[Step] | None = Field(
         None,
         min_length=2,
@@ -174,4 +191,7 @@ class ListenerExpectation(Conditional):
     def _some_atom(self) -> ListenerExpectation:
         if not self.model_fields_set - _NO_ATOMS:
             raise ValueError("nothing is expected of the listener; add bound, listened, options …")
+        pathless = [way for way in _PATHLESS if getattr(self.listener, way) is not None]
+        if self.socket_file is not None and pathless:
+            raise ValueError("socket_file is about a listener with a path, not a port or a name")
         return self

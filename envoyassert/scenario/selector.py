@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.scenario.grammar import IpAddress, Model
+from envoyassert.scenario.grammar import IpAddress, Model, choice, kind
+from envoyassert.scenario.words import REFERENCE_PATTERN
+
+Reference = Annotated[str, Field(pattern=REFERENCE_PATTERN)]
+"""A variable: what an earlier expectation gave a name to, by `let`."""
+
+Port = Annotated[
+    Annotated[int, Field(ge=1, le=65535), Tag("|int")] | Annotated[Reference, Tag("|text")],
+    choice(
+        lambda data: None if isinstance(data, str) and data[:1] != "$" else kind(data),
+        "a whole number, or a variable such as $ingress_port",
+    ),
+]
+"""A port, or the variable that stands for it."""
 
 Protocol = Literal["TCP", "UDP", "MPTCP", "UNIX"]
 
-_WAYS = ("name", "port", "path", "abstract")
+_WAYS = ("name", "port", "path", "abstract", "socket")
 _EXCLUDED: list[tuple[str, str]] = [
     ("name", "protocol"),
     ("path", "address"),
     ("path", "protocol"),
     ("abstract", "address"),
     ("abstract", "protocol"),
+    ("socket", "address"),
+    ("socket", "protocol"),
 ]
 
 
@@ -34,22 +49,35 @@ class Selector(Model):
     address: IpAddress | None = Field(
         None, description="IP address; a wildcard matches a wildcard only."
     )
-    port: int | None = Field(None, ge=1, le=65535, description="Port that was bound.")
+    port: Port | None = Field(
+        None, description="Port that was bound, or `$name` for one that `let` gave a name to."
+    )
     protocol: Protocol | None = Field(None, description="Needed where TCP and UDP share a port.")
     path: str | None = Field(None, description="Path of a Unix socket; ${rundir} is replaced.")
     abstract: str | None = Field(None, description="Abstract Unix name without the leading `@`.")
+    socket: Reference | None = Field(
+        None, description="`$name`: the very kernel sockets that `let` gave a name to."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Selector:
         given = [way for way in _WAYS if getattr(self, way) is not None]
         if not given:
-            raise ValueError("give name, port, path or abstract")
+            raise ValueError("give name, port, path, abstract or socket")
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; one says which listener")
         for way, other in _EXCLUDED:
             if way == given[0] and getattr(self, other) is not None:
                 raise ValueError(f"{other} goes with port, not with {way}")
         return self
+
+    @property
+    def variable(self) -> str:
+        """The variable that it refers to, without the dollar sign; "" if there is none."""
+        for value in (self.port, self.socket):
+            if isinstance(value, str):
+                return value[1:]
+        return ""
 
     def __str__(self) -> str:
         given = self.model_dump(exclude_none=True)

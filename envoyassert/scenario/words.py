@@ -116,6 +116,8 @@ ROLE_OR_NONE_PATTERN = r"^(main|workers|other|none|worker_[0-9]+)$"
 ERRNO_PATTERN = r"^E[A-Z0-9]+$"
 DURATION_PATTERN = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|0+\.[0-9]*[1-9][0-9]*)(ms|s|m)$"
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+REFERENCE_PATTERN = r"^\$[a-z][a-z0-9_]*$"
+MODE_PATTERN = r"^0?[0-7]{3,4}$"
 VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 KERNEL_PATTERN = r"^>=[0-9]+\.[0-9]+$"
 _BOUND = r"(>=|<=|==|<|>)[0-9]+\.[0-9]+(\.[0-9]+)?"
@@ -135,6 +137,8 @@ MEANING = {
     ROLE_OR_NONE_PATTERN: "`main`, `workers`, `other`, `none` or `worker_<number>`",
     ERRNO_PATTERN: "the name of an error, such as EADDRINUSE",
     DURATION_PATTERN: "a duration above zero, such as 5s, 0.25s or 100ms",
+    REFERENCE_PATTERN: "a name that `let` gave, behind a dollar sign, such as $ingress_port",
+    MODE_PATTERN: 'a mode in octal digits, such as "0660"',
     NAME_PATTERN: "lower-case letters, digits and underscores, beginning with a letter",
     VERSION_PATTERN: "a full version, such as 1.40.0",
     KERNEL_PATTERN: 'the oldest kernel, such as ">=5.15"',

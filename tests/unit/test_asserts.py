@@ -14,9 +14,7 @@ from envoyassert.asserts import (
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.testing import TraceBuilder
 
-LISTENER_KEYS = (
-    "keys: name, address, port, protocol, path, abstract, why, take, let, bound, bind_failed"
-)
+LISTENER_KEYS = "keys: name, address, port, protocol, path, abstract, socket, why, take, let, bound"
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def trace():
         ),
         (
             lambda trace: assert_listener(trace, port="15006", bound={}),
-            "listener.port: `port` must be a whole number, not the text `15006`",
+            "listener.port: `port` must be a whole number, or a variable such as $ingress_port",
         ),
         (
             lambda trace: assert_process(trace, liv=True),

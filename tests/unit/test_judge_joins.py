@@ -84,6 +84,86 @@ def test_socket_is_inherited_by_the_child(inherited: bool) -> None:
     assert status(trace, parent, of_child) is (PASS if inherited else FAIL)
 
 
+def port_zero(second: int = 40001) -> TraceBuilder:
+    """Two workers' sockets: the first asks for any port, the second for the one it learned."""
+    asked = Address.inet("127.0.0.1", 0)
+    trace = TraceBuilder(2, listeners=(ListenerRecord("in", "TCP", (asked,)),))
+    fds = []
+    for place in ("127.0.0.1:0", f"127.0.0.1:{second}"):
+        fd = trace.socket(trace.main)
+        trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
+        trace.bind(trace.main, fd, place)
+        if not fds:
+            learned = Address.inet("127.0.0.1", 40001)
+            trace.call(trace.main, "getsockname", 0, fd=fd, address=learned)
+        fds.append(fd)
+    trace._serve(fds, -1)
+    return trace
+
+
+NAMED = {"listener": {"name": "in"}, "let": {"p": "port", "mine": "socket"}}
+
+
+@pytest.mark.parametrize(
+    "selector, second, expected",
+    [
+        ({"port": "$p"}, 40001, PASS),
+        ({"port": "$p"}, 40002, FAIL),
+        ({"port": "$p", "address": "127.0.0.1", "protocol": "TCP"}, 40001, PASS),
+        ({"socket": "$mine"}, 40001, PASS),
+        ({"socket": "$mine"}, 40002, FAIL),
+    ],
+)
+def test_variable_says_which_listener_is_meant(
+    selector: dict[str, Any], second: int, expected: Status
+) -> None:
+    wish = {"listener": selector, "sockets": "workers", "listen_calls": "workers"}
+    order = {
+        "in_order": [
+            {"call": "bind", "listener": selector},
+            {"listener": selector, "becomes": "served", "by": "workers"},
+        ]
+    }
+    verdict = judged(port_zero(second), NAMED, wish, order)
+    found = {f.path[1]: f.status for f in verdict.findings}
+    assert found[1] is expected
+    assert expected is FAIL or found == {0: PASS, 1: PASS, 2: PASS}
+
+
+@pytest.mark.parametrize(
+    "items, says",
+    [
+        ([{"listener": {"port": "$p"}, "sockets": 2}, NAMED], "stands for nothing"),
+        (
+            [{**NAMED, "when": {"envoy": "<1.0"}}, {"listener": {"port": "$p"}, "sockets": 2}],
+            "stands for nothing",
+        ),
+        ([NAMED, {"listener": {"socket": "$p"}, "sockets": 2}], "port 40001, not for sockets"),
+        ([NAMED, {"listener": {"port": "$mine"}, "sockets": 2}], "not for one port"),
+        (
+            [
+                {"calls": {"call": "connect", "times": "none", "let": {"none": "socket"}}},
+                {"never": {"call": "close", "listener": {"socket": "$none"}}},
+            ],
+            "no socket, not for sockets",
+        ),
+    ],
+)
+def test_variable_that_stands_for_nothing_of_the_kind_is_inconclusive(
+    items: list[dict[str, Any]], says: str
+) -> None:
+    reasons = [f.reason for f in judged(port_zero(), *items).with_status(INCONCLUSIVE)]
+    assert len(reasons) == 1
+    assert says in reasons[0]
+
+
+def test_variable_after_a_loss_is_inconclusive() -> None:
+    trace = port_zero()
+    wish = {"never": {"call": "close", "listener": {"socket": "$mine"}}}
+    for index in range(len(trace.events)):
+        assert status(trace.build(lost=(index,)), NAMED, wish) is INCONCLUSIVE
+
+
 def test_port_that_the_kernel_chose_is_the_same_on_every_socket() -> None:
     asked = Address.inet("127.0.0.1", 0)
     for second, expected in [(40001, PASS), (40002, FAIL)]:

@@ -25,7 +25,7 @@ SCENARIOS = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 NEEDED: dict[str, dict[str, Any]] = {
     "Scenario": {"name": "x", "envoy": {"config": {}}, "expect": [{"no_others": True}]},
     "Envoy": {"config": {}},
-    "ListenerExpectation": {"listener": {"port": 1}, "bound": {"times": 1}},
+    "ListenerExpectation": {"listener": {"name": "in"}, "bound": {"times": 1}},
     "ProcessExpectation": {"process": {"live": True}},
     "CallsExpectation": {"calls": {"call": "bind"}},
     "NeverExpectation": {"never": {"call": "bind"}},

@@ -81,6 +81,17 @@ EVERYTHING: dict[str, Any] = {
         {"listener": {"path": "/x"}, "descriptors": {"at_least": 1}, "listen_calls": 1},
         {"listener": {"abstract": "x"}, "listen_calls": {"at_most": "workers"}},
         {
+            "listener": {"path": "/x"},
+            "origin": {"created": 1, "inherited": "none"},
+            "registered": {"events": ["EPOLLIN", "EPOLLET"], "trigger": "edge"},
+            "socket_file": {
+                "unlinked_before_bind": True,
+                "mode": "0660",
+                "exists_after_exit": True,
+            },
+        },
+        {"listener": {"path": "/x"}, "registered": ["EPOLLIN"]},
+        {
             "listener": {"name": "x"},
             "take": "each_address",
             "sockets": {"live": "none", "live_at": "live"},
@@ -213,7 +224,7 @@ def test_document_with_every_word_leaves_none_out() -> None:
         if not key.isupper()
     }
     used = {key for path, value in nodes(EVERYTHING) if isinstance(value, dict) for key in value}
-    assert defined - used - {"image", "binary", "spare"} - OPTIONS == set()
+    assert defined - used - {"image", "binary", "spare", "socket"} - OPTIONS == set()
 
 
 OPTIONS = set(
@@ -265,6 +276,9 @@ VALUES: list[Any] = [
     {"listener": {"port": 1}}, {"listener": {"port": 1}, "via": "dup"},
     {"process": {"live": True}}, {"no_others": True}, {"no_others": False},
     {"process": {"live": True}, "never": {"call": "bind"}},
+    {"events": ["EPOLLIN"], "trigger": "edge"}, {"events": ["EPOLLET"], "trigger": "edge"},
+    {"trigger": "level"}, ["EPOLLIN"], ["EPOLLIX"], {"mode": "0660"}, {"mode": "0990"},
+    {"listener": {"port": 1}, "socket_file": {"mode": "0660"}}, {"created": 1},
 ]  # fmt: skip
 
 

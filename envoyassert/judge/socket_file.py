@@ -1,0 +1,144 @@
+"""Judge what became of the file of a Unix socket, by the calls that Envoy made on its path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from envoyassert.events import Event
+from envoyassert.graph.model import Call
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import SocketFile
+
+_REMOVES = ("unlink", "unlinkat")
+_CHANGES_MODE = ("chmod", "fchmodat")
+
+
+def judge_socket_file(target: Target, word: str, value: SocketFile) -> Iterator[Finding]:
+    """Judge the file of a Unix socket, as its path was bound."""
+    binds = [call for call in target.calls("binds") if _path(call) is not None]
+    for name, judge in _JUDGES.items():
+        wanted = getattr(value, name)
+        if wanted is None:
+            continue
+        if binds:
+            yield judge(target, (word, name), wanted, binds)
+        else:
+            yield _finding(
+                target, (word, name), Status.FAIL, f"{name}: {wanted}", "no path was bound", []
+            )
+
+
+def _path(call: Call) -> str | None:
+    path = call.event.args["address"].path
+    return None if path is None else str(path)
+
+
+def _on_path(target: Target, bind: Call, calls: tuple[str, ...]) -> list[Event]:
+    """Return the calls on the path of a bind, in order of time."""
+    return [
+        event
+        for event in target.context.graph.file_calls
+        if event.call in calls and event.args["path"] == _path(bind)
+    ]
+
+
+def _unlinked(target: Target, place: tuple[str, str], wanted: bool, binds: list[Call]) -> Finding:
+    without = []
+    removals: list[Event] = []
+    since_ns = 0
+    for bind in binds:
+        before = [
+            event
+            for event in _on_path(target, bind, _REMOVES)
+            if since_ns < event.ts_ns <= bind.event.ts_ns
+            and (event.ok or event.errno == "ENOENT")
+            and event.pid == bind.event.pid
+        ]
+        removals += before[-1:]
+        if not before:
+            without.append(bind.event)
+        since_ns = bind.event.ts_ns
+    right = not without if wanted else not removals
+    shown = without if wanted and without else removals
+    return _finding(
+        target,
+        place,
+        Status.PASS if right else Status.FAIL,
+        f"the path {'' if wanted else 'not '}removed before bind",
+        "bind without a removal before it" if without else "removed, then bound",
+        [*shown, *(bind.event for bind in binds)],
+        sure=not wanted,  # a removal that was seen took place, whatever was lost
+    )
+
+
+def _mode(target: Target, place: tuple[str, str], wanted: str, binds: list[Call]) -> Finding:
+    bind = binds[-1]
+    changes = [
+        event
+        for event in _on_path(target, bind, _CHANGES_MODE)
+        if event.ok and event.ts_ns >= bind.event.ts_ns
+    ]
+    seen = f"mode {changes[-1].args['mode']:04o}" if changes else "no chmod: the umask decided"
+    right = bool(changes) and changes[-1].args["mode"] == int(wanted, 8)
+    return _finding(
+        target,
+        place,
+        Status.PASS if right else Status.FAIL,
+        f"mode {int(wanted, 8):04o}",
+        seen,
+        changes or [bind.event],
+    )
+
+
+def _exists(target: Target, place: tuple[str, str], wanted: bool, binds: list[Call]) -> Finding:
+    context = target.context
+    removed = [
+        event
+        for event in _on_path(target, binds[-1], _REMOVES)
+        if event.ok and event.ts_ns > binds[-1].event.ts_ns
+    ]
+    exited = all(process.exited_ns is not None for process in context.graph.processes.values())
+    status = Status.PASS if wanted is not bool(removed) else Status.FAIL
+    return _finding(
+        target,
+        place,
+        status if exited or removed else Status.INCONCLUSIVE,
+        f"the file {'exists' if wanted else 'is gone'} after the exit",
+        "removed after bind" if removed else "not removed",
+        removed or [bind.event for bind in binds],
+        reason="" if exited else "Envoy had not exited",
+    )
+
+
+def _finding(
+    target: Target,
+    place: tuple[str, str],
+    status: Status,
+    expected: str,
+    seen: str,
+    evidence: list[Event],
+    *,
+    sure: bool = False,
+    reason: str = "",
+) -> Finding:
+    """Make a finding; after a loss only what was seen to go wrong is known."""
+    context = target.context
+    if context.doubt and not (sure and status is Status.FAIL):
+        status = Status.INCONCLUSIVE
+    return context.finding(
+        target.subject.at(*place),
+        status,
+        expected,
+        seen,
+        reason=context.doubt or reason,
+        evidence=evidence,
+    )
+
+
+_JUDGES: dict[str, Callable[[Target, tuple[str, str], Any, list[Call]], Finding]] = {
+    "unlinked_before_bind": _unlinked,
+    "mode": _mode,
+    "exists_after_exit": _exists,
+}

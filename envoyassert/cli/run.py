@@ -59,12 +59,18 @@ _WITH_VALUE = {
 @click.option(
     "--rerun-inconclusive", metavar="0|1", help="Repeat a run that was INCONCLUSIVE, once."
 )
+@click.option(
+    "--coverage",
+    is_flag=True,
+    help="Tell which listeners, sockets and options of each run no expectation constrains.",
+)
 def run(
     paths: tuple[str, ...],
     launchers: tuple[str, ...],
     envoys: tuple[str, ...],
     against: str | None,
     output: str,
+    coverage: bool,
     **given: str | None,
 ) -> int:
     """Run scenarios on a real Envoy and judge them.
@@ -97,6 +103,8 @@ def run(
     options += [
         f"--envoyassert-{name.replace('_', '-')}={value}" for name, value in named_values.items()
     ]
+    if coverage:
+        options.append("--envoyassert-coverage")
     # As an ini value, because that reaches xdist's workers as well.
     globs = " ".join(shlex.quote(_literal(path)) for path in files)
     arguments = [*_QUIET, *options, "-o", f"envoyassert_files={globs}", *more, "--"]

@@ -19,6 +19,7 @@ from envoyassert.pytest_plugin.places import artifact_directory
 from envoyassert.pytest_plugin.session import session_of
 from envoyassert.pytest_plugin.summary import SEPARATOR, properties, replace_properties
 from envoyassert.report.certificate import certificate_line
+from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context
 from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import reason_line
@@ -132,6 +133,11 @@ class Judged:
         trace, graph = self.result.trace, self._graph
         return story_lines(tell(trace, graph, self.verdict.certificate))
 
+    def coverage(self) -> list[str]:
+        """Return what of the run no expectation constrains, as lines."""
+        result = self.result
+        return coverage_lines(coverage(result.trace, self._graph, result.plan.expectations))
+
     def raise_unless_passed(self) -> None:
         """Raise what the verdict asks for; nothing if it is PASS.
 
@@ -171,6 +177,9 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
             # What cannot be repeated stays undecided; it must not become a skip.
             judged.notes.append(f"could not be repeated: {error}")
             break
-    if item.config.getoption("--envoyassert-story"):
-        item.add_report_section(*_STORY, "\n".join(judged.story()))
+    told = judged.story() if item.config.getoption("--envoyassert-story") else []
+    if item.config.getoption("--envoyassert-coverage"):
+        told += judged.coverage()
+    if told:
+        item.add_report_section(*_STORY, "\n".join(told))
     return judged

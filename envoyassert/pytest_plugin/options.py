@@ -73,6 +73,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Print the story of every run: its start-up in phases, and its listening sockets.",
     )
+    group.addoption(
+        "--envoyassert-coverage",
+        action="store_true",
+        help="Print which listeners, sockets and options of every run no expectation constrains.",
+    )
     parser.addini(
         "envoyassert_files",
         "Globs of scenario files, relative to the root directory, beside *.envoyassert.yaml.",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.others import is_hot_restart
+from envoyassert.judge.startup import Figure, startup_figures
 from envoyassert.report.call import Clock
 from envoyassert.report.verdict_json import Part
 from envoyassert.trace import Trace
@@ -31,6 +32,32 @@ class StartUp(Part):
     live_ms: float | None = Field(
         description="/ready said LIVE and the workers had started: since the launch, by the "
         "launcher's clock, in steps of its questions."
+    )
+
+
+class Spent(Part):
+    """How long a part of the start took; a reply is known only from its question to its receipt."""
+
+    at_least_ms: float
+    at_most_ms: float
+
+
+class Durations(Part):
+    """How long the parts of the start took, of all listeners but the admin endpoint.
+
+    Of several sockets the slowest counts. null: not known, or it never happened.
+    """
+
+    first_listen: Spent | None = Field(
+        description="From Envoy's first instruction until the first socket listens."
+    )
+    bind_to_listen: Spent | None = Field(description="From bind until the socket listens.")
+    listen_to_served: Spent | None = Field(
+        description="From when a socket listens until a thread waits for it in an epoll."
+    )
+    served_to_live: Spent | None = Field(
+        description="From when the last socket is served until the first LIVE reply; negative "
+        "where LIVE came first."
     )
 
 
@@ -56,6 +83,7 @@ class Figures(Part):
     """The figures of a run."""
 
     start_up: StartUp
+    durations: Durations
     counts: Counts
 
 
@@ -79,6 +107,9 @@ def figures_of(trace: Trace, graph: SocketGraph) -> Figures:
             served_ms=None if served_ns is None else clock.ms(served_ns),
             live_ms=None if live_s is None else round(live_s * 1000, 3),
         ),
+        durations=Durations(
+            **{name: _spent(figure) for name, figure in startup_figures(trace, graph).items()}
+        ),
         counts=Counts(
             events=len(trace.events),
             lost_events=sum(counters.dropped for counters in trace.end.cpus),
@@ -92,6 +123,13 @@ def figures_of(trace: Trace, graph: SocketGraph) -> Figures:
             listens=len(listens),
         ),
     )
+
+
+def _spent(figure: Figure) -> Spent | None:
+    if not figure.known:
+        return None
+    low_ns, high_ns = figure.low_ns, figure.high_ns
+    return Spent(at_least_ms=round(low_ns / 1e6, 3), at_most_ms=round(high_ns / 1e6, 3))
 
 
 def _served_ns(listening: Iterable[KernelSocket]) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.judge.others import is_hot_restart
+from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.call import Clock, address_text, render_call, thread_label
 from envoyassert.trace import Trace
@@ -65,6 +66,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
             "exit_code": outcome.exit_code,
             "signal": outcome.signal,
         },
+        "start_up": {name: str(figure) for name, figure in startup_figures(trace, graph).items()},
         "processes": [
             {
                 "pid": process.pid,

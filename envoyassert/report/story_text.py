@@ -64,6 +64,8 @@ def _heading(story: dict[str, Any]) -> list[str]:
     last = story["last_event_ms"]
     span = "" if last is None else f", the last one {last:.1f} ms after exec"
     lines.append(f"{count(story['events'], 'event')}{span}; {_outcome(story['outcome'])}")
+    parts = [f"{name.replace('_', ' ')} {took}" for name, took in story["start_up"].items()]
+    lines += wrapped("start-up: " + ", ".join(parts), hang="  ")
     if story["unobserved"]:
         lines += wrapped("not observed: " + ", ".join(story["unobserved"]), hang="  ")
     return lines

@@ -87,6 +87,25 @@ def test_figures_of_sockets_of_their_own_count_each_and_wait_for_the_last():
     assert figures.start_up.served_ms == (last_ns - builder.events[0].ts_ns) / 1e6
 
 
+def test_durations_are_intervals_and_null_where_something_never_happened():
+    builder = TraceBuilder(1)
+    fds = builder.shared_listener("0.0.0.0:15006")
+    times = {event.call: event.ts_ns / 1e6 for event in builder.events}
+    unknown = figures_of(builder.build(), fold(builder.build())).durations
+    builder.reply_live(ns=2_000_000)
+    found = figures_of(builder.build(), fold(builder.build())).durations
+    assert found.bind_to_listen is not None
+    assert found.bind_to_listen.at_most_ms == pytest.approx(times["listen"] - times["bind"])
+    assert unknown.served_to_live is None
+    assert found.served_to_live is not None
+    live = found.served_to_live
+    assert live.at_most_ms - live.at_least_ms == pytest.approx(2)
+    builder.epoll_delete(builder.worker(0), fds[0])
+    builder.listen(builder.main, builder.socket(builder.main))
+    late = figures_of(builder.build(), fold(builder.build())).durations
+    assert late.listen_to_served is None
+
+
 def test_figures_of_a_socket_that_nobody_waits_for_say_that_it_is_not_served():
     builder = TraceBuilder(2)
     builder.shared_listener("0.0.0.0:15006")

@@ -28,6 +28,7 @@ STORY = """\
 Envoy 1.40.0, build id abababababab, launcher process, concurrency 1, kernel 6.1
 scenario one (concurrency=1)
 13 events, the last one 12.0 ms after exec; Envoy became LIVE after 50 ms
+start-up: first listen 9 ms, bind to listen 3 ms, listen to served 1 ms, served to live not known
 
 Process and threads
   process 10  /bin/envoy -c

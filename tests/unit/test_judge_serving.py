@@ -31,6 +31,8 @@ def statuses(
 def inherited(kept: int = 2) -> TraceBuilder:
     """The first sockets come from another process, which made and bound them."""
     trace = TraceBuilder(2)
+    began = trace.call(trace.main, "exec", 0, filename="/bin/envoy", argv=["envoy"], name="envoy")
+    began.pid = began.tid = PARENT
     fds = []
     for index in range(2):
         before = len(trace.events)

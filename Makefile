@@ -59,6 +59,10 @@ fix: venv ## Format, and repair what ruff can
 bench: setup ## Measure what tracing and judging cost
 	@$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: matrix
+matrix: setup ## Run the shipped scenarios on every Envoy version (VERSIONS=...), and draw the atlas
+	@setup/run-matrix.sh $(VERSIONS) -- $(ARGS)
+
 .PHONY: fuzz
 fuzz: venv ## Judge a million damaged traces and 100,000 damaged scenario files
 	@$(BIN)/python -m tests.fuzz $(ARGS)

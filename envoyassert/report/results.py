@@ -62,10 +62,19 @@ class EnvoyPart(Part):
     concurrency: int = Field(description="Number of workers that was asked for.")
 
 
+class AskedPart(Part):
+    """What a run was to be made with, whether it was executed or not."""
+
+    envoy: str = Field(description="The Envoy: `1.40.0`, an image, a path.")
+    launcher: str = Field(description="`docker`, `process`, or `auto`.")
+    concurrency: int = Field(description="Number of workers.")
+
+
 class ScenarioPart(Part):
     """Which run of which scenario."""
 
     name: str
+    description: str = Field(description="What it says of itself.")
     location: Location = Field(description="Where the file says the name.")
     matrix: dict[str, str] = Field(description="Value of each axis in this run.")
 
@@ -90,6 +99,7 @@ class RunDocument(Part):
     reason: str = Field(description="Why the outcome is not `passed`, in one line.")
     started: str = Field(description="When, UTC, ISO 8601.")
     duration_s: float = Field(description="Seconds for everything, fixtures included.")
+    asked: AskedPart
     envoy: EnvoyPart | None = Field(description="null if none was started.")
     machine: MachinePart
     verdict: Judgement | None = Field(description="Of the last attempt; null if there is none.")

@@ -70,6 +70,7 @@ def test_report_has_each_run_whatever_became_of_it(write_scenario, report, fake_
         "executed": 4,
         "passed": 2,
         "failed": 1,
+        "known_defect": 0,
         "xfailed": 0,
         "inconclusive": 1,
         "skipped": 2,
@@ -98,6 +99,7 @@ def test_document_of_a_run_says_what_was_found_where_on_which_envoy_and_machine(
     assert run["id"] == f"{name}::one[concurrency=2]"
     assert run["scenario"] == {
         "name": "one",
+        "description": "",
         "location": {"file": name, "line": 1, "column": 1},
         "matrix": {"concurrency": "2"},
     }
@@ -114,6 +116,7 @@ def test_document_of_a_run_says_what_was_found_where_on_which_envoy_and_machine(
         "launcher": "process",
         "concurrency": 2,
     }
+    assert run["asked"] == {"envoy": "1.40.0", "launcher": "auto", "concurrency": 2}
     assert run["machine"]["kernel"]
     assert run["figures"]["counts"]["listening_sockets"] == 2
     assert run["figures"]["start_up"]["first_bind_ms"] > 0

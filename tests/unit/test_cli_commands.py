@@ -207,7 +207,7 @@ def test_formats_and_files_are_spelt_alike_by_all_commands():
     launchers = {found["--launcher"].metavar for found in options.values() if "--launcher" in found}
     assert launchers == {"auto|docker|process"}
     files = {found["-o"].metavar for found in options.values() if "-o" in found}
-    assert files == {"FILE"}
+    assert files == {"DIR", "FILE"}
 
 
 @pytest.mark.parametrize(

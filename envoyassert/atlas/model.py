@@ -1,0 +1,220 @@
+"""What an atlas tells: a state for each scenario on each Envoy, and what changed in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+from envoyassert.compare.runs import RunPair
+from envoyassert.report.results import MachinePart, RunDocument
+from envoyassert.versions import version_key
+
+
+class State(Enum):
+    """How a run ended; the worst one decides for several."""
+
+    FAILED = "failed"
+    ERROR = "not judged"
+    INCONCLUSIVE = "inconclusive"
+    KNOWN_DEFECT = "known defect"
+    GREEN = "green"
+    NOT_APPLICABLE = "not applicable"
+
+    @property
+    def slug(self) -> str:
+        """The state as one word: `known-defect`."""
+        return self.value.replace(" ", "-")
+
+
+#: By the outcome in the results; what an xfail mark of the user's excuses is known to them.
+STATES = {
+    "passed": State.GREEN,
+    "failed": State.FAILED,
+    "known_defect": State.KNOWN_DEFECT,
+    "xfailed": State.KNOWN_DEFECT,
+    "inconclusive": State.INCONCLUSIVE,
+    "skipped": State.NOT_APPLICABLE,
+    "error": State.ERROR,
+}
+
+
+@dataclass(frozen=True)
+class AtlasRun:
+    """One run in the atlas.
+
+    Args:
+        scenario: name of its scenario.
+        values: its matrix values without the concurrency: `enable_reuse_port=false`, or "".
+        envoy: the Envoy that was asked for: `1.40.0`, an image, a path.
+        launcher: `docker` or `process`.
+        concurrency: the number of workers that was asked for.
+        state: how it ended.
+        reason: why it is not green, or "".
+        story: where its story is, relative to the page; "" if it has none.
+    """
+
+    scenario: str
+    values: str
+    envoy: str
+    launcher: str
+    concurrency: int
+    state: State
+    reason: str = ""
+    story: str = ""
+
+    @property
+    def title(self) -> str:
+        """The run without scenario and Envoy: `concurrency 2, enable_reuse_port=false`."""
+        return f"concurrency {self.concurrency}" + (f", {self.values}" if self.values else "")
+
+    @property
+    def row(self) -> tuple[str, str, int, str]:
+        """What the same run on all Envoys has in common."""
+        return self.scenario, self.launcher, self.concurrency, self.values
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is different on one Envoy from what it was on the one before.
+
+    Args:
+        before: the older Envoy.
+        after: the newer one.
+        scenario: the scenario that showed it.
+        runs: the runs of it that differ in this way.
+        words: each difference: what it is about, and the difference in words.
+    """
+
+    before: str
+    after: str
+    scenario: str
+    runs: tuple[str, ...]
+    words: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A scenario on one Envoy."""
+
+    runs: tuple[AtlasRun, ...]
+
+    @property
+    def state(self) -> State | None:
+        """The worst state of its runs, None if there are none."""
+        states = {run.state for run in self.runs}
+        return next((state for state in State if state in states), None)
+
+    @property
+    def text(self) -> str:
+        """The state with how many runs it holds for: `green 6`, `failed 1 of 6`."""
+        state = self.state
+        if state is None:
+            return "-"
+        number = sum(run.state is state for run in self.runs)
+        total = len(self.runs)
+        return (
+            f"{state.value} {number}" if number == total else f"{state.value} {number} of {total}"
+        )
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Runs of scenarios on several Envoys.
+
+    Args:
+        runs: every run.
+        changes: what differs between neighbours.
+        descriptions: the description of each scenario.
+        machine: where it was run.
+        started: when, UTC.
+        complete: whether the session came to its end.
+    """
+
+    runs: tuple[AtlasRun, ...]
+    changes: tuple[Change, ...] = ()
+    descriptions: dict[str, str] = field(default_factory=dict)
+    machine: MachinePart | None = None
+    started: str = ""
+    complete: bool = True
+
+    @cached_property
+    def envoys(self) -> list[str]:
+        """The Envoys, versions in their order; others in the order in which they were named."""
+        return in_order(run.envoy for run in self.runs)
+
+    @cached_property
+    def scenarios(self) -> list[str]:
+        """The scenarios by name."""
+        return sorted({run.scenario for run in self.runs})
+
+    @cached_property
+    def counts(self) -> Counter[State]:
+        """How many runs ended in which state."""
+        return Counter(run.state for run in self.runs)
+
+    def of_scenario(self, scenario: str) -> list[AtlasRun]:
+        """Return the runs of a scenario."""
+        return [run for run in self.runs if run.scenario == scenario]
+
+    def cell(self, scenario: str, envoy: str) -> Cell:
+        """Return the runs of a scenario on one Envoy."""
+        found = [run for run in self.of_scenario(scenario) if run.envoy == envoy]
+        return Cell(tuple(sorted(found, key=lambda run: run.row)))
+
+    def changes_at(self, envoy: str) -> list[Change]:
+        """Return what is different on an Envoy from what it was on the one before."""
+        return [change for change in self.changes if change.after == envoy]
+
+
+def in_order(envoys: Iterable[str]) -> list[str]:
+    """Return each Envoy once: sorted, if all of them are versions, else in the order given."""
+    found = list(dict.fromkeys(envoys))
+    if all(envoy.replace(".", "").isdigit() for envoy in found):
+        return sorted(found, key=version_key)
+    return found
+
+
+def run_of(document: RunDocument, story: str = "") -> AtlasRun:
+    """Return a run of the results as the atlas shows it.
+
+    Args:
+        document: the run's.
+        story: where its story is, relative to the page, or "".
+    """
+    matrix = document.scenario.matrix
+    values = [f"{axis}={value}" for axis, value in matrix.items() if axis != "concurrency"]
+    asked = document.asked
+    return AtlasRun(
+        document.scenario.name,
+        ", ".join(values),
+        asked.envoy,
+        document.envoy.launcher if document.envoy else asked.launcher,
+        asked.concurrency,
+        STATES[document.outcome],
+        document.reason,
+        story,
+    )
+
+
+def changes_of(pairs: Iterable[tuple[AtlasRun, AtlasRun, RunPair]]) -> list[Change]:
+    """Return what differs between neighbours, runs that differ in the same way together.
+
+    Args:
+        pairs: for each run on two neighbouring Envoys: both, and what was seen of both.
+    """
+    found: dict[tuple[str, str, str, tuple[tuple[str, str], ...]], list[str]] = {}
+    for old, new, pair in pairs:
+        words = tuple(
+            (one.subject, one.words + ("" if one.sure else " (not sure)"))
+            for one in pair.differences
+        )
+        if words:
+            key = (old.envoy, new.envoy, new.scenario, words)
+            found.setdefault(key, []).append(f"{new.title}, {new.launcher}")
+    return [
+        Change(before, after, scenario, tuple(runs), words)
+        for (before, after, scenario, words), runs in found.items()
+    ]

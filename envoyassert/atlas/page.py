@@ -1,0 +1,80 @@
+"""An atlas as static pages: an index of scenarios and versions, and a page for each run.
+
+They need nothing but themselves: styles are in the page, there is no script, and links are
+relative. Every text goes through the escaping of the template engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from envoyassert.atlas.model import Atlas, AtlasRun, State
+from envoyassert.atlas.text import total
+from envoyassert.report.results import RunDocument
+
+#: What says in a page that it was made here.
+GENERATOR = "envoyassert matrix"
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("envoyassert.atlas", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def index_page(atlas: Atlas) -> str:
+    """Return the page of the whole atlas."""
+    return _page(
+        "index.html.jinja",
+        title="Scenarios on versions of Envoy",
+        atlas=atlas,
+        total=total(atlas),
+        known=_known_defects(atlas),
+    )
+
+
+def story_page(
+    run: AtlasRun, document: RunDocument, others: list[AtlasRun], story: list[str]
+) -> str:
+    """Return the page of one run.
+
+    Args:
+        run: the run.
+        document: its results.
+        others: the same run on every Envoy, this one included; their pages lie next to this one.
+        story: what `envoyassert show` tells of it, nothing if it was not executed.
+    """
+    return _page(
+        "story.html.jinja",
+        title=f"{run.scenario} on {run.envoy}",
+        run=run,
+        document=document,
+        others=others,
+        story="\n".join(story),
+    )
+
+
+def _page(template: str, **values: Any) -> str:
+    return _TEMPLATES.get_template(template).render(
+        generator=GENERATOR, State=State, name_of=_name_of, **values
+    )
+
+
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _known_defects(atlas: Atlas) -> list[dict[str, Any]]:
+    """Return each known defect that was seen, with the Envoys that have it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for run in atlas.runs:
+        if run.state is State.KNOWN_DEFECT:
+            found.setdefault((run.scenario, run.reason), []).append(run.envoy)
+    return [
+        {"scenario": scenario, "reason": reason, "envoys": list(dict.fromkeys(envoys))}
+        for (scenario, reason), envoys in sorted(found.items())
+    ]

@@ -1,0 +1,131 @@
+"""From the results of a session to the pages of an atlas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from pydantic import ValidationError
+
+from envoyassert.atlas.model import Atlas, AtlasRun, changes_of, in_order, run_of
+from envoyassert.atlas.page import GENERATOR, index_page, story_page
+from envoyassert.compare.profile import profile_of
+from envoyassert.compare.runs import RunPair, RunSide
+from envoyassert.graph.fold import fold
+from envoyassert.judge.certificate import certify
+from envoyassert.judge.verdict import Status
+from envoyassert.report.results import IndexDocument, RunDocument
+from envoyassert.report.story import tell
+from envoyassert.report.story_text import story_lines
+from envoyassert.trace_file import read_lines, read_trace, write_lines
+
+Document = TypeVar("Document", RunDocument, IndexDocument)
+
+INDEX = "index.html"
+STORIES = "stories"
+RESULTS = "results"
+
+
+def check_directory(out: Path) -> None:
+    """Refuse a directory with a page that is not of an atlas.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    index = out / INDEX
+    if index.exists() and f'content="{GENERATOR}"' not in "\n".join(read_lines(index)):
+        raise click.UsageError(f"{index} is not of an atlas; name another directory")
+
+
+def draw(out: Path) -> Atlas:
+    """Write the pages of the results that lie in a directory, and return what they tell.
+
+    Args:
+        out: the directory; its results are in `results/`.
+
+    Raises:
+        click.UsageError: there are no results that can be read.
+        MachineError: a page cannot be written.
+    """
+    results = out / RESULTS
+    index = _read(IndexDocument, results / "index.json")
+    documents = [
+        (results / entry.document, _read(RunDocument, results / entry.document))
+        for entry in index.runs
+        if entry.document is not None
+    ]
+    envoys = in_order(document.asked.envoy for _, document in documents)
+    rows: dict[tuple[str, str, int, str], list[_Result]] = {}
+    for path, document in documents:
+        result = _Result(path, document, run_of(document, f"{STORIES}/{path.parent.name}.html"))
+        rows.setdefault(result.run.row, []).append(result)
+    for row in rows.values():
+        row.sort(key=lambda result: envoys.index(result.run.envoy))
+    changes = changes_of(pair for row in rows.values() for pair in _draw_row(row, out))
+    written = {Path(result.run.story).name for row in rows.values() for result in row}
+    for stale in (out / STORIES).glob("*.html"):
+        if stale.name not in written:
+            stale.unlink()
+    atlas = Atlas(
+        runs=tuple(result.run for row in rows.values() for result in row),
+        changes=tuple(changes),
+        descriptions={
+            document.scenario.name: document.scenario.description for _, document in documents
+        },
+        machine=index.machine,
+        started=index.started,
+        complete=index.complete,
+    )
+    _write(index_page(atlas), out / INDEX)
+    return atlas
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A run's document, where it lies, and what the atlas shows of it."""
+
+    path: Path
+    document: RunDocument
+    run: AtlasRun
+
+
+def _draw_row(row: list[_Result], out: Path) -> Iterator[tuple[AtlasRun, AtlasRun, RunPair]]:
+    """Write the page of each run of a row; yield neighbours with what was seen of both.
+
+    The traces are read one after the other, and no more than two are held.
+    """
+    others = [result.run for result in row]
+    before: tuple[AtlasRun, RunSide] | None = None
+    for result in row:
+        side, story = _seen(result)
+        _write(story_page(result.run, result.document, others, story), out / result.run.story)
+        if side is not None and before is not None:
+            yield before[0], result.run, RunPair(result.run.title, before[1], side)
+        before = None if side is None else (result.run, side)
+
+
+def _seen(result: _Result) -> tuple[RunSide | None, list[str]]:
+    """Return what was seen of a run for a comparison, and its story."""
+    document = result.document
+    kept = document.attempts[-1].trace if document.attempts else None
+    if kept is None or document.verdict is None:
+        return None, []
+    trace = read_trace(result.path.parent / kept)
+    graph = fold(trace)
+    side = RunSide(profile_of(trace, graph), Status[document.verdict.status])
+    return side, story_lines(tell(trace, graph, certify(trace, graph)))
+
+
+def _read(kind: type[Document], path: Path) -> Document:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is of another version"
+        raise click.UsageError(f"{path} cannot be read: {reason}") from error
+
+
+def _write(page: str, path: Path) -> None:
+    write_lines(page.splitlines(), path)

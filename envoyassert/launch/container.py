@@ -59,6 +59,7 @@ class DockerLauncher:
 
     def __init__(self) -> None:
         self._client: DockerClient | None = None
+        self._shared: Path | None = None
         self._running: list[DockerEnvoy] = []
         self._prepared: dict[EnvoySource, tuple[ResolvedImage, EnvoyIdentity]] = {}
         release.register(self)
@@ -66,6 +67,13 @@ class DockerLauncher:
     def rundir(self) -> str:
         """Return the directory in the container that `${rundir}` stands for."""
         return RUNDIR
+
+    def shared_dir(self) -> Path:
+        """Return a directory that is mounted into every container that is started later."""
+        if self._shared is None:
+            self._shared = create_rundir()
+            self._shared.chmod(0o755)
+        return self._shared
 
     def prepare(self, source: EnvoySource) -> EnvoyIdentity:
         """Connect to the engine and have the image there.
@@ -85,7 +93,7 @@ class DockerLauncher:
             LaunchError: the engine could not start it.
         """
         image, identity = self._image(spec.source)
-        envoy = DockerEnvoy(spec, image, identity)
+        envoy = DockerEnvoy(spec, image, identity, self._shared)
         self._running.append(envoy)
         return envoy
 
@@ -95,6 +103,8 @@ class DockerLauncher:
             stack.callback(release.unregister, self)
             if self._client is not None:
                 stack.callback(self._client.close)
+            if self._shared is not None:
+                stack.callback(remove_rundir, self._shared)
             for envoy in self._running:
                 stack.callback(envoy.stop)
 
@@ -126,7 +136,13 @@ class DockerLauncher:
 class DockerEnvoy(NamespacedEnvoy):
     """One Envoy in a container; see `RunningEnvoy` for the methods."""
 
-    def __init__(self, spec: LaunchSpec, image: ResolvedImage, identity: EnvoyIdentity) -> None:
+    def __init__(
+        self,
+        spec: LaunchSpec,
+        image: ResolvedImage,
+        identity: EnvoyIdentity,
+        shared: Path | None = None,
+    ) -> None:
         super().__init__(spec, RUNDIR, f"{RUNDIR}/admin.address")
         self._image = image
         self._identity = identity
@@ -139,7 +155,7 @@ class DockerEnvoy(NamespacedEnvoy):
         staging = create_rundir()
         try:
             with engine_errors("start Envoy"):
-                self._docker = new_container(spec, image, staging)
+                self._docker = new_container(spec, image, staging, shared)
                 try:
                     self._start()
                 except BaseException:

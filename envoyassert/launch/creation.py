@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envoyassert.launch.base import SHARED
 from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import command_line
@@ -38,8 +39,17 @@ def entry_command(entrypoint: tuple[str, ...]) -> tuple[list[str] | None, list[s
     return ["envoy"], []
 
 
-def new_container(spec: LaunchSpec, image: ResolvedImage, staging: Path) -> DockerContainer:
-    """Describe the container; nothing exists at the engine yet."""
+def new_container(
+    spec: LaunchSpec, image: ResolvedImage, staging: Path, shared: Path | None
+) -> DockerContainer:
+    """Describe the container; nothing exists at the engine yet.
+
+    Args:
+        spec: what was asked for.
+        image: what it is made from.
+        staging: an empty directory, for what is copied into the container.
+        shared: a directory to mount as `${rundir}/xds`; None for none.
+    """
     from docker.types import LogConfig
     from testcontainers.core.container import DockerContainer
 
@@ -58,6 +68,8 @@ def new_container(spec: LaunchSpec, image: ResolvedImage, staging: Path) -> Dock
     container.with_command([*words, *arguments])
     container.with_envs(**spec.env)
     container.with_copy_into_container(directory, "/")
+    if shared is not None:
+        container.with_volume_mapping(shared, f"{RUNDIR}/{SHARED}", "ro")
     options: dict[str, Any] = {
         "labels": owner_labels(next(iter(spec.env.values()), "")),
         "network": "none",

@@ -24,7 +24,14 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch import release
-from envoyassert.launch.base import STOP_DEADLINE_S, VALIDATE_DEADLINE_S, Exit, LaunchSpec, tail
+from envoyassert.launch.base import (
+    SHARED,
+    STOP_DEADLINE_S,
+    VALIDATE_DEADLINE_S,
+    Exit,
+    LaunchSpec,
+    tail,
+)
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
@@ -67,6 +74,12 @@ class ProcessLauncher:
         if self._directory is None:
             self._directory = create_rundir()
         return str(self._directory)
+
+    def shared_dir(self) -> Path:
+        """Return a directory that both this process and Envoy see: part of the run directory."""
+        directory = Path(self.rundir()) / SHARED
+        directory.mkdir(exist_ok=True)
+        return directory
 
     def prepare(self, source: EnvoySource) -> EnvoyIdentity:
         """Have the executable, the run directory and the namespaces ready.

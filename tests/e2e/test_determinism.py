@@ -1,0 +1,25 @@
+"""A few runs of a few scenarios mean the same; `make determinism` does thirty of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envoyassert.probe import Probe
+from envoyassert.runner import run_plan
+from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.matrix import expand
+from tests.soak.meaning import facts_of, varying
+
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+
+@pytest.mark.parametrize("name", ["reuse_port_off", "socket_options_by_state"])
+def test_runs_of_a_scenario_tell_the_same_story(name: str, socket_probe: Probe) -> None:
+    plan = expand(load_scenario(SCENARIOS / f"{name}.yaml"))[-1]
+    stories = [facts_of(run_plan(plan, socket_probe, "process").trace) for _ in range(3)]
+    assert any(aspect == "bind" and told for (_, aspect), told in stories[0].items())
+    assert list(varying(stories)) == []

@@ -1,0 +1,55 @@
+"""A run as facts that must be the same whenever it is repeated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from envoyassert.compare.profile import profile_of
+from envoyassert.report.results import RunDocument
+from envoyassert.trace import Trace
+
+#: What is about a run, what of it, and how much or what it is.
+Facts = Mapping[tuple[str, str], str]
+
+
+def facts_of(trace: Trace) -> dict[tuple[str, str], str]:
+    """Return the story of a run without what is volatile: numbers of descriptors, times, order of
+    workers, who accepted."""
+    profile = profile_of(trace)
+    told = {
+        (str(listener.group.title), aspect): _text(measures)
+        for listener in profile.listeners.values()
+        for aspect, measures in listener.facts.items()
+    }
+    told |= {("the run", aspect): _text(measures) for aspect, measures in profile.facts.items()}
+    return told
+
+
+def _text(measures: Mapping[str, object]) -> str:
+    return ", ".join(
+        f"{key or 'number'}: {getattr(measure, 'text', measure)}"
+        for key, measure in sorted(measures.items())
+    )
+
+
+def answers_of(document: RunDocument) -> dict[tuple[str, str], str]:
+    """Return what became of each expectation of a run."""
+    if document.verdict is None:
+        return {("the run", "outcome"): document.outcome}
+    found: Counter[str] = Counter()
+    answers: dict[tuple[str, str], str] = {}
+    for finding in document.verdict.findings:
+        place = ".".join(map(str, finding.path))
+        # One atom may have several answers: one for each address of a listener, say.
+        found[place] += 1
+        answers[place, f"answer {found[place]}"] = finding.status
+    return answers
+
+
+def varying(runs: Sequence[Facts]) -> Iterator[tuple[tuple[str, str], Counter[str]]]:
+    """Yield each fact that is not the same in all runs, with how often it was what."""
+    for key in dict.fromkeys(key for facts in runs for key in facts):
+        seen = Counter(facts.get(key, "(none)") for facts in runs)
+        if len(seen) > 1:
+            yield key, seen

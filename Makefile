@@ -3,7 +3,8 @@
 
 # Which Envoy versions the tests and the shipped scenarios run on.
 ENVOY_VERSIONS ?= 1.36.4 1.40.0
-# Which Envoy versions `make matrix` runs on: by default what the package index holds.
+# Which Envoy versions `make matrix` runs on: by default the newest patch of each minor version that
+# the package index holds, `all` for every patch.
 VERSIONS ?=
 # How long `make soak` lasts, and how often `make determinism` runs each scenario.
 MINUTES ?= 10

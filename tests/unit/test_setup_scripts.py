@@ -345,3 +345,34 @@ def test_prepare_images_given_an_engine_asks_for_each_version(checkout):
     checkout.stand_in(".venv/bin/python")
     assert checkout.run("setup/prepare-images.sh", "1.2.3", "1.4.0").returncode == 0
     assert checkout.calls()[-1] == "python -m envoyassert.launch.image 1.2.3 1.4.0"
+
+
+PYTHON = """case "$*" in
+    "-m envoyassert.launch.index") echo 1.36.4 1.40.0 ;;
+    "-m envoyassert.launch.index --every-patch") echo 1.36.3 1.36.4 1.40.0 ;;
+    setup/docker_answers.py) exit "${NO_DOCKER:-0}" ;;
+esac"""
+
+
+@pytest.mark.parametrize(
+    "arguments, versions",
+    [([], "1.36.4 1.40.0"), (["all"], "1.36.3 1.36.4 1.40.0"), (["1.41.0"], "1.41.0")],
+)
+@pytest.mark.parametrize("no_docker", ["", "1"])
+def test_matrix_runs_on_the_versions_named_or_published(checkout, arguments, versions, no_docker):
+    checkout.stand_in(".venv/bin/python", PYTHON, record=False)
+    checkout.stand_in(".venv/bin/envoyassert")
+    launchers = "--launcher process" + ("" if no_docker else " --launcher docker")
+    result = checkout.run("setup/run-matrix.sh", *arguments, "--", "-k", "udp", NO_DOCKER=no_docker)
+    assert result.returncode == 0, result.stderr
+    assert checkout.calls() == [
+        f"envoyassert matrix scenarios/ -n auto --versions {versions} {launchers} -k udp"
+    ]
+
+
+def test_matrix_without_an_index_ends_with_the_reason(checkout):
+    checkout.stand_in(".venv/bin/python", "echo no index >&2; exit 1", record=False)
+    checkout.stand_in(".venv/bin/envoyassert")
+    result = checkout.run("setup/run-matrix.sh")
+    assert (result.returncode, result.stderr) == (1, "no index\n")
+    assert checkout.calls() == []

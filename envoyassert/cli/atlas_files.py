@@ -17,6 +17,7 @@ from envoyassert.compare.runs import RunPair, RunSide
 from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.verdict import Status
+from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.results import IndexDocument, RunDocument
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
@@ -116,7 +117,10 @@ def _seen(result: _Result) -> tuple[RunSide | None, list[str]]:
     trace = read_trace(result.path.parent / kept)
     graph = fold(trace)
     side = RunSide(profile_of(trace, graph), Status[document.verdict.status])
-    return side, story_lines(tell(trace, graph, certify(trace, graph)))
+    story = story_lines(tell(trace, graph, certify(trace, graph)))
+    outcome = trace.end.outcome
+    said = said_lines(outcome) if not outcome.running or outcome.live is False else []
+    return side, [*said, *([""] if said else []), *story]
 
 
 def _read(kind: type[Document], path: Path) -> Document:

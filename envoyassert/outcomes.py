@@ -70,7 +70,7 @@ def raise_unless_passed(
     findings = deciding(verdict, context.place)
     failed = verdict.status is not Status.INCONCLUSIVE
     kind = ExpectationFailed if failed else TraceInconclusive
-    reason = reason_line(verdict, trace.end.outcome, context.place)
+    reason = reason_line(verdict, trace.unasked, context.place)
     raise kind(
         verdict,
         failure_lines(verdict, trace, graph, context) + ([note] if note else []),

@@ -14,17 +14,30 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from typing_extensions import Self
 
-from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
+from envoyassert.accounts import Witness
+from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, new_run_id
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
-from envoyassert.trace import CpuCounters, End, EnvoyIdentity, Header, Outcome, Trace, Witness
+from envoyassert.scenario.steps.step import kind_of, phase_name
+from envoyassert.steps.base import StepProblem, StepResult
+from envoyassert.steps.carry_out import carry_out
+from envoyassert.trace import (
+    STARTUP,
+    CpuCounters,
+    End,
+    EnvoyIdentity,
+    Header,
+    Outcome,
+    Phase,
+    Trace,
+)
 from envoyassert.witness import take_witness
 
 T = TypeVar("T")
@@ -86,6 +99,7 @@ def run_plan(plan: RunPlan, probe: Probe, preference: Preference = "auto") -> Ru
         choose_launcher(preference_of(plan, preference), source_of(plan)) as launcher,
         LiveRun(plan, probe, launcher) as run,
     ):
+        run.carry_out_steps()
         trace = run.trace()
         return RunResult(run.plan, trace, run.log())
 
@@ -104,9 +118,11 @@ class LiveRun:
         self._probe = probe
         self._launcher = launcher
         self._stack = contextlib.ExitStack()
+        self._phases: list[Phase] = []
 
     def __enter__(self) -> Self:
         """Start Envoy and wait for it. Raises like `run_plan`."""
+        self._began_ns = time.monotonic_ns()
         with contextlib.ExitStack() as stack:
             self.plan = self.plan.in_rundir(self._launcher.rundir())
             source = source_of(self.plan)
@@ -194,11 +210,67 @@ class LiveRun:
         admin_get = self.admin_get if self.plan.admin is not None else None
         return take_witness(self.pid, self.in_netns, admin_get)
 
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
+        return self._envoy.exited(timeout_s)
+
+    def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
+        """Keep something open until the run is over."""
+        self._stack.enter_context(resource)
+
+    def emitted(self) -> int:
+        """Return how many records there are by now, without reading them."""
+        return self._arm.counters().emitted
+
+    def carry_out_steps(self) -> None:
+        """Carry out the plan's steps, up to the first that is not over; each is a phase."""
+        if not self.plan.steps:
+            return
+        self._end_phase(STARTUP, STARTUP, self._began_ns, StepResult(), "")
+        for step in self.plan.steps:
+            begin_ns, result, problem = time.monotonic_ns(), StepResult(), ""
+            try:
+                result = carry_out(self, step)
+            except StepProblem as found:
+                problem = str(found)
+            kind = kind_of(step) or ""
+            self._end_phase(phase_name(step) or kind, kind, begin_ns, result, problem)
+            if problem or result.missed:
+                return  # what was to come rests on it
+
+    def _end_phase(
+        self, name: str, kind: str, begin_ns: int, result: StepResult, problem: str
+    ) -> None:
+        outcome = self.outcome
+        witness = self._witness() if outcome.running else None
+        self._phases.append(
+            Phase(
+                name=name,
+                kind=kind,
+                begin_ns=begin_ns,
+                end_ns=time.monotonic_ns(),
+                outcome=outcome,
+                witness=witness,
+                problem=problem,
+                missed=result.missed,
+                attempts=result.attempts,
+                update=result.update,
+                listeners=result.listeners,
+            )
+        )
+        # The ring holds a whole start-up, but not a long life.
+        self._arm.drain(_DRAIN_DEADLINE_S)
+
     def trace(self) -> Trace:
         """Return all that was observed up to now."""
+        # Before the drain, so that the trace covers the instant of the kernel's account; with
+        # steps the accounts were taken at the end of each.
+        witness = self._witness() if self.outcome.running and not self._phases else None
+        return self.observed(witness)
+
+    def observed(self, witness: Witness | None = None) -> Trace:
+        """Return what was recorded up to now, with an account that was taken before."""
         outcome = self.outcome
-        # Before the drain, so that the trace covers the instant of the kernel's account.
-        witness = self._witness() if outcome.running else None
         self._arm.drain(_DRAIN_DEADLINE_S)
         snapshot = self._arm.snapshot()
         plan = self.plan
@@ -222,7 +294,7 @@ class LiveRun:
             # What Envoy said since it became ready explains as well.
             outcome=dataclasses.replace(outcome, log_tail=tail(self._envoy.log())),
         )
-        return Trace(header, snapshot.events, end, witness)
+        return Trace(header, snapshot.events, end, witness, tuple(self._phases))
 
 
 def _quiet(arm: Arm) -> Callable[[], bool]:

@@ -22,6 +22,7 @@ from envoyassert.trace import (
     Header,
     ListenerRecord,
     Outcome,
+    Phase,
     Trace,
 )
 
@@ -67,6 +68,7 @@ class TraceBuilder:
         )
         self._cpus = cpus
         self._fd = _FIRST_FD
+        self._phases: list[Phase] = []
         self._ts_ns = 1_000_000
         argv = ["envoy", "-c", "envoy.yaml"]
         self.call(pid, "exec", 0, filename="/usr/local/bin/envoy", argv=argv, name="envoy")
@@ -185,6 +187,19 @@ class TraceBuilder:
         for index, fd in enumerate(fds):
             self.epoll_add(self.worker(index), fd)
 
+    def end_phase(self, name: str, kind: str = "wait_for", **facts: Any) -> None:
+        """Let a phase end now; it began where the one before ended.
+
+        Args:
+            name: its name; the first one is `startup`.
+            kind: the kind of its step.
+            facts: further members of `Phase`.
+        """
+        begin_ns = self._phases[-1].end_ns + 1 if self._phases else 0
+        self._ts_ns += 1_000
+        facts.setdefault("outcome", self.outcome)
+        self._phases.append(Phase(name, kind, begin_ns, self._ts_ns, **facts))
+
     def build(self, lost: tuple[int, ...] = ()) -> Trace:
         """Return the trace.
 
@@ -200,7 +215,7 @@ class TraceBuilder:
             dropped[self.events[index].cpu] += 1
         counters = tuple(CpuCounters(cpu, emitted[cpu], dropped[cpu]) for cpu in range(self._cpus))
         end = End(counters, 0, drained=True, marked=True, outcome=self.outcome)
-        return Trace(self.header, kept, end)
+        return Trace(self.header, kept, end, phases=tuple(self._phases))
 
 
 def parse_address(text: str) -> Address:

@@ -1,21 +1,16 @@
 """A trace: what one run of one scenario observed, and everything needed to judge it again.
 
-In a file it is line-delimited JSON. The first line is the header, then one line per event (with
-`{"stack": n, "frames": […]}` lines before the first event that refers to stack n), witness
-snapshots, and the end line, without which a file was cut off. The file is the contract between
-the half that needs root and a kernel, and the half that needs neither.
+It is the contract between the half that needs root and a kernel, and the half that needs neither;
+`trace_lines` has its form in a file.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import pairwise
 
-from envoyassert.accounts import Witness, WitnessRegistration, WitnessSocket, parse_witness
+from envoyassert.accounts import Witness
 from envoyassert.addresses import Address
-from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
 
 FORMAT = "envoyassert-trace/1"
@@ -156,180 +151,101 @@ class End:
     outcome: Outcome = field(default_factory=Outcome)
 
 
+@dataclass(frozen=True)
+class ConnectionAttempt:
+    """One attempt of the driver to reach a listener, made once and told as it went.
+
+    Args:
+        protocol: `TCP`, `UDP` or `UNIX`.
+        address: where to.
+        ok: whether connect() succeeded; for UDP, whether the datagram could be sent.
+        errno: name of the error if it did not, or "".
+        local: the driver's own address, which is the peer that accept4() tells; None if unknown.
+        first_byte: whether anything came back before the end.
+        end: `held` (still open at the end of the phase), `closed` (by the driver), `eof` (by
+            Envoy), `reset` (by Envoy or the kernel), or "" if there was no connection.
+        began_ns: CLOCK_MONOTONIC nanoseconds before connect().
+        ended_ns: the same clock when it was over, or at the end of the step.
+    """
+
+    protocol: str
+    address: Address
+    ok: bool
+    errno: str = ""
+    local: Address | None = None
+    first_byte: bool = False
+    end: str = ""
+    began_ns: int = 0
+    ended_ns: int = 0
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """What Envoy said of a configuration that was pushed to it.
+
+    Args:
+        result: `ack` or `nack`.
+        version: the version of the resources.
+        message: Envoy's error text, or "".
+    """
+
+    result: str
+    version: str = ""
+    message: str = ""
+
+
+#: Kinds of steps that end Envoy.
+ENDING = frozenset({"signal", "quit"})
+
+#: Name and kind of the phase before the first step.
+STARTUP = "startup"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a run: start-up, or one step of the scenario.
+
+    Args:
+        name: `startup`, or the step's name.
+        kind: `startup`, or the kind of step: `connect`, `drain`, …
+        begin_ns: CLOCK_MONOTONIC nanoseconds before it began.
+        end_ns: the same clock after all that was asked at its end.
+        outcome: how Envoy fared until its end.
+        witness: the kernel's and Envoy's account at its end; None if Envoy had ended.
+        listeners: the listeners by the config at its end, None if they are those of the header.
+        missed: what Envoy should have done for the step to be over, and did not; "" if it did.
+        problem: why the step could not be carried out at all, "" if it was.
+        attempts: the connections that the driver tried.
+        update: what Envoy said of a configuration that was pushed, None if none was.
+    """
+
+    name: str
+    kind: str
+    begin_ns: int
+    end_ns: int
+    outcome: Outcome
+    witness: Witness | None = None
+    listeners: tuple[ListenerRecord, ...] | None = None
+    missed: str = ""
+    problem: str = ""
+    attempts: tuple[ConnectionAttempt, ...] = ()
+    update: UpdateResult | None = None
+
+
 @dataclass
 class Trace:
-    """A whole trace, events in time order."""
+    """A whole trace, events in time order; phases only if the scenario has steps."""
 
     header: Header
     events: list[Event]
     end: End
     witness: Witness | None = None
+    phases: tuple[Phase, ...] = ()
 
-
-def _plain(value: Any) -> Any:
-    """Return `value` as JSON types; addresses by their own form."""
-    if isinstance(value, Address):
-        return value.to_json()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return value
-
-
-def trace_lines(trace: Trace) -> Iterator[str]:
-    """Yield the lines of a trace file, without line ends."""
-    yield json.dumps({"format": FORMAT, **_plain(trace.header)})
-    stacks: dict[tuple[str, ...], int] = {}
-    encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
-    for event in trace.events:
-        line: dict[str, Any] = {
-            "ts": event.ts_ns,
-            "pid": event.pid,
-            "tid": event.tid,
-            "call": event.call,
-            "ret": event.ret,
-            "args": event.args,
-            "cpu": event.cpu,
-            "seq": event.seq,
-        }
-        if event.fault:
-            line["fault"] = True
-        if event.stack:
-            number = stacks.get(event.stack)
-            if number is None:
-                number = stacks[event.stack] = len(stacks)
-                yield encode({"stack": number, "frames": list(event.stack)})
-            line["stack"] = number
-        yield encode(line)
-    if trace.witness is not None:
-        yield encode({"witness": _plain(trace.witness)})
-    yield encode({"end": _plain(trace.end)})
-
-
-def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
-    """Read a trace file.
-
-    Args:
-        lines: its lines.
-        path: its name, for messages.
-
-    Raises:
-        TraceFileError: not a trace file, another format version, a bad line, or no end line.
-    """
-    header: Header | None = None
-    end: End | None = None
-    witness: Witness | None = None
-    events: list[Event] = []
-    stacks: dict[int, tuple[str, ...]] = {}
-    number = 0
-    try:
-        for text in lines:
-            number += 1
-            if not text.strip():
-                continue
-            data = json.loads(text)
-            if header is None:
-                header = _parse_header(data, path)
-            elif "call" in data:
-                events.append(_parse_event(data, stacks))
-            elif "frames" in data:
-                stacks[data["stack"]] = tuple(data["frames"])
-            elif "witness" in data:
-                witness = parse_witness(data["witness"])
-            elif "end" in data:
-                end = _parse_end(data["end"])
-            else:
-                raise ValueError("unknown kind of line")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TraceFileError(
-            f"{path}:{number}:1: error: not a line of a trace file: {error}"
-        ) from error
-    if header is None:
-        raise TraceFileError(f"{path}: error: the file is empty")
-    if end is None:
-        raise TraceFileError(
-            f"{path}: error: the file has no end line, so it was cut off",
-            "record the run again; a trace without its end proves nothing",
-        )
-    return Trace(header, events, end, witness)
-
-
-def _parse_header(data: dict[str, Any], path: str) -> Header:
-    found = data.get("format")
-    if found != FORMAT:
-        raise TraceFileError(
-            f"{path}:1:1: error: expected a header with format {FORMAT}, found {found!r}",
-            "pass a file written by `envoyassert record` or `envoyassert import`",
-        )
-    return Header(
-        scenario=data["scenario"],
-        run_id=data["run_id"],
-        envoy=EnvoyIdentity(**data["envoy"]),
-        launcher=data["launcher"],
-        concurrency=data["concurrency"],
-        kernel=data["kernel"],
-        listeners=tuple(
-            ListenerRecord(
-                item["name"],
-                item["protocol"],
-                tuple(Address.from_json(address) for address in item["addresses"]),
-                item["kind"],
-            )
-            for item in data["listeners"]
-        ),
-        unobserved=tuple(data["unobserved"]),
-        matrix=data["matrix"],
-        rundir=data["rundir"],
-    )
-
-
-def _parse_event(data: dict[str, Any], stacks: dict[int, tuple[str, ...]]) -> Event:
-    args = data["args"]
-    address = args.get("address")
-    if address is not None:
-        args["address"] = Address.from_json(address)
-    return Event(
-        data["ts"],
-        data["pid"],
-        data["tid"],
-        data["call"],
-        data["ret"],
-        args,
-        data["cpu"],
-        data["seq"],
-        data.get("fault", False),
-        stacks[data["stack"]] if "stack" in data else (),
-    )
-
-
-def _parse_end(data: dict[str, Any]) -> End:
-    outcome = data["outcome"]
-    outcome["log_tail"] = tuple(outcome["log_tail"])
-    return End(
-        cpus=tuple(CpuCounters(**item) for item in data["cpus"]),
-        misses=data["misses"],
-        drained=data["drained"],
-        marked=data["marked"],
-        outcome=Outcome(**outcome),
-    )
-
-
-__all__ = [
-    "CHANNELS",
-    "FORMAT",
-    "CpuCounters",
-    "End",
-    "EnvoyIdentity",
-    "Header",
-    "ListenerRecord",
-    "Outcome",
-    "Trace",
-    "Witness",
-    "WitnessRegistration",
-    "WitnessSocket",
-    "parse_trace",
-    "trace_lines",
-]
+    @property
+    def unasked(self) -> Outcome:
+        """How Envoy fared until a step ended it, or until the end if none did."""
+        for before, phase in pairwise(self.phases):
+            if phase.kind in ENDING and before.outcome.running:
+                return before.outcome
+        return self.end.outcome

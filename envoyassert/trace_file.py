@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from envoyassert.errors import MachineError, TraceFileError
-from envoyassert.trace import Trace, parse_trace, trace_lines
+from envoyassert.trace import Trace
+from envoyassert.trace_lines import parse_trace, trace_lines
 
 
 def read_trace(path: str | Path) -> Trace:

@@ -20,8 +20,9 @@ from envoyassert.draft.text import draft_text
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.scenario.source import parse_yaml
-from envoyassert.trace import FORMAT, parse_trace
+from envoyassert.trace import FORMAT
 from envoyassert.trace_file import write_lines
+from envoyassert.trace_lines import parse_trace
 
 #: The dump of a busy sidecar is far larger than any file that a person wrote.
 _MAX_DUMP_BYTES = 256 * 1024 * 1024

@@ -40,6 +40,9 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
     since, until = expectation.since, expectation.until
     begin, why_begin = one_instant(context, since) if since is not None else (_first(spans), "")
     end, why_end = one_instant(context, until)
+    if context.window is not None:
+        begin = Instant(context.window.begin_ns, context.window.begin_ns)
+        end = Instant(context.window.end_ns, context.window.end_ns)
     problem = problem or why_begin or why_end
     if problem:
         yield context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)

@@ -109,7 +109,7 @@ def unread_in(context: Context, pattern: CallPattern) -> list[Event]:
     names = set(pattern.calls)
     return [
         event
-        for event in (context.trace.events if pattern.args else ())
+        for event in (context.events if pattern.args else ())
         if event.call in names
         and event.fault
         and any(event.args.get(name, "") is None for name in pattern.args)
@@ -127,7 +127,7 @@ def with_nearest(context: Context, finding: Finding, absent: Sequence[CallPatter
         close = nearest_call(
             [
                 (event, tuple(mismatches(context, pattern, event)))
-                for event in context.trace.events
+                for event in context.events
                 if event.call in names and not _is_hidden(context, event, hidden)
             ]
         )
@@ -172,7 +172,7 @@ def matching(
     names = set(pattern.calls)
     if context.by_listen and not names.isdisjoint(_EPOLL_CALLS):
         return [], "epoll was not observed"
-    found = [e for e in (context.trace.events if events is None else events) if e.call in names]
+    found = [e for e in (context.events if events is None else events) if e.call in names]
     if pattern.listener is not None:
         selection = select(
             pattern.listener, context.graph, context.trace.header.listeners, total=True

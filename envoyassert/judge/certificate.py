@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from envoyassert.accounts import Witness
 from envoyassert.events import KERNEL_FACTS
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.account import differences
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.judge.witness import disagreements, strangers
-from envoyassert.trace import Trace, Witness
+from envoyassert.trace import Trace
 
 #: What each member of a scenario's `assume` stands in for.
 ASSUMABLE = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, so_often, times, wish_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import Count, Linear, Range
-from envoyassert.trace import Trace
+from envoyassert.trace import Phase, Trace
 
 #: How many events a finding shows at most.
 EVIDENCE_LIMIT = 8
@@ -37,7 +37,7 @@ class Subject:
 class Joined(NamedTuple):
     """What a variable stands for: its members' identities, in words, who says so, of what kind."""
 
-    members: frozenset[int]
+    members: frozenset[Hashable]
     words: str
     subject: str
     fact: str
@@ -58,6 +58,7 @@ class Context:
         named: `id()` of the sockets that expectations named so far.
         joined: what the variables of expectations stand for so far.
         admin_traffic: what `calls.admin_traffic` found, once it was asked for.
+        window: the phase whose calls alone count, None for all.
         by_listen: whether serving is judged by listen() since epoll was not observed.
     """
 
@@ -72,6 +73,19 @@ class Context:
     named: set[int] = field(default_factory=set)
     joined: dict[str, Joined] = field(default_factory=dict)
     admin_traffic: set[int] | None = None
+    window: Phase | None = None
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events that count: those made during a phase, if the expectation names one."""
+        if self.window is None:
+            return self.trace.events
+        return [event for event in self.trace.events if self.in_window(event)]
+
+    def in_window(self, event: Event) -> bool:
+        """Return whether an event was made during the phase that the expectation names, if any."""
+        phase = self.window
+        return phase is None or phase.begin_ns <= event.ts_ns <= phase.end_ns
 
     @cached_property
     def calls_by_event(self) -> dict[int, Call]:

@@ -239,6 +239,8 @@ def _of_end(context: Context) -> Instants:
 
 def end_ns(context: Context) -> int:
     """Return the last instant that the trace covers."""
+    if context.trace.phases:
+        return context.trace.phases[-1].end_ns
     events, witness = context.trace.events, context.trace.witness
     last_ns = events[-1].ts_ns if events else 0
     return last_ns if witness is None else max(last_ns, witness.ts_ns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Descriptor, KernelSocket, Thread
@@ -64,10 +64,10 @@ def _joined(
     descriptors: Iterable[Descriptor],
     threads: Iterable[Thread],
 ) -> Joined:
-    members: frozenset[int]
+    members: frozenset[Hashable]
     if fact == "thread":
         found = list(threads)
-        return Joined(frozenset(id(t) for t in found), roles_in_words(found), subject.name, fact)
+        return Joined(frozenset(t.tid for t in found), roles_in_words(found), subject.name, fact)
     if fact == "port":
         ports = {s.address.port for s in sockets if s.address is not None and s.address.port}
         members, words = frozenset(ports), [f"port {port}" for port in sorted(ports)]
@@ -77,7 +77,7 @@ def _joined(
         words = [socket_name(by_number[number]) for number in sorted(by_number)]
     else:
         listed = list(dict.fromkeys(descriptors))
-        members = frozenset(id(descriptor) for descriptor in listed)
+        members = frozenset((d.pid, d.fd, d.generation) for d in listed)
         words = [f"descriptor {d.fd} of process {d.pid}" for d in listed]
     more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
     shown = ", ".join(words[:_SHOWN]) + more or f"no {fact}"

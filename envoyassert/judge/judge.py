@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from envoyassert.graph.fold import fold
@@ -15,7 +16,6 @@ from envoyassert.judge.certificate import (
     CONTRADICTIONS,
     KERNEL_CHECK,
     LOSSES,
-    certify,
 )
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.invariants import judge_invariants
@@ -24,6 +24,7 @@ from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.process import judge_process
+from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
 from envoyassert.judge.startup import judge_startup
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
@@ -83,40 +84,48 @@ def judge(
     """
     if graph is None:
         graph = fold(trace)
-    certificate = certify(trace, graph, assume)
+    graphs: dict[str, SocketGraph] = {}
+    certificate = certify_phases(trace, graph, assume, graphs)
     doubt = _details(certificate, LOSSES)
     # After a loss kernel and Envoy know more than the trace: that is the loss again.
     contradictions = tuple(n for n in CONTRADICTIONS if not (doubt and n == KERNEL_CHECK))
     contested = "" if doubt else _details(certificate, CONTESTED)
-    context = Context(
-        trace,
-        graph,
-        workers,
-        doubt=doubt,
-        untrusted=_details(certificate, contradictions),
-        contested=contested,
-        unobserved=_details(certificate, (CHANNELS_CHECK,)),
-        by_listen="epoll" in trace.header.unobserved,
-    )
+
+    def context_of(part: Trace, folded: SocketGraph) -> Context:
+        # What is in doubt at one time is in doubt at all: a loss may be of any phase.
+        return Context(
+            part,
+            folded,
+            workers,
+            doubt=doubt,
+            untrusted=_details(certificate, contradictions),
+            contested=contested,
+            unobserved=_details(certificate, (CHANNELS_CHECK,)),
+            by_listen="epoll" in trace.header.unobserved,
+        )
+
     items = list(expectations)
+    scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])
     # The closed world comes last: the others note which sockets they name.
     order = sorted(items, key=lambda item: isinstance(item[1], NoOthersExpectation))
     version = trace.header.envoy.version
     findings = [
         finding
         for index, item in order
-        for finding in with_known_defect(_findings(context, index, item), index, item, version)
+        for finding in with_known_defect(_findings(scopes, index, item), index, item, version)
     ]
     if items and not findings:
-        findings = [_nothing_applies(context, items[0])]
+        findings = [_nothing_applies(scopes.whole, items[0])]
     findings.sort(key=lambda finding: finding.path[1])
+    findings = [*judge_steps(scopes.whole), *findings]
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if trace.header.unobserved else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)
 
 
-def _findings(context: Context, index: int, item: Conditional) -> Iterator[Finding]:
-    """Judge one item, if it is about the version of Envoy that ran."""
+def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:
+    """Judge one item in its scope, if it is about the version of Envoy that ran."""
+    context = scopes.whole
     version = context.trace.header.envoy.version
     if item.versions and not version:
         subject = Subject("when", ("expect", index, "when", ENVOY_CONDITION), item.why or "")
@@ -135,7 +144,21 @@ def _findings(context: Context, index: int, item: Conditional) -> Iterator[Findi
             seen, reason = "not judged", str(problem)
             yield context.finding(subject, Status.INCONCLUSIVE, "a variable", seen, reason=reason)
             return
-        yield from _JUDGES[type(item)](context, index, item)
+        scope = scopes.of(item)
+        if scope is None:
+            yield scopes.not_reached(index, item)
+            return
+        if isinstance(item, NoOthersExpectation):
+            scopes.name_all(scope)
+        scoped = _scope_in_words(item)
+        for finding in _JUDGES[type(item)](scope, index, item):
+            yield replace(finding, expected=finding.expected + scoped) if scoped else finding
+
+
+def _scope_in_words(item: Conditional) -> str:
+    if item.during is not None:
+        return f" (during {item.during})"
+    return "" if item.at_end_of is None else f" (at the end of {item.at_end_of})"
 
 
 def _nothing_applies(context: Context, first: tuple[int, Conditional]) -> Finding:

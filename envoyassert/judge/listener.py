@@ -67,7 +67,8 @@ def _judge_part(
         return
     selector = expectation.listener
     role = expectation.listened.by if expectation.listened else expectation.served_by or ""
-    target = Target(context, subject, selection.sockets, selection.failed, role)
+    failed = tuple(call for call in selection.failed if context.in_window(call.event))
+    target = Target(context, subject, selection.sockets, failed, role)
     for word, judge in _ATOMS.items():
         value = getattr(expectation, word)
         if value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from envoyassert.addresses import Address, canonical_host
@@ -13,7 +14,7 @@ from envoyassert.trace import ListenerRecord
 class ChosenSockets(Selector):
     """A selector whose variable stands for these sockets, by their number in the graph."""
 
-    numbers: frozenset[int]
+    numbers: frozenset[Hashable]
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ class Target:
     role: str = ""
 
     def calls(self, name: str) -> list[Call]:
-        """Return the successful bind or listen calls in time order."""
+        """Return the successful bind or listen calls that count, in time order."""
         calls = [call for socket in self.sockets for call in getattr(socket, name)]
-        return sorted(calls, key=lambda call: call.event.ts_ns)
+        counted = [call for call in calls if self.context.in_window(call.event)]
+        return sorted(counted, key=lambda call: call.event.ts_ns)
 
     @property
     def standing(self) -> tuple[KernelSocket, ...]:

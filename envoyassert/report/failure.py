@@ -87,7 +87,7 @@ def failure_lines(
         everything: tell every finding in full, however many there are.
     """
     context = context or Context()
-    outcome = trace.end.outcome
+    outcome = trace.unasked
     text = _Text(verdict, graph, Clock(trace), context, outcome)
     told, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
     first = headline(verdict, context.title, outcome, context.place)

@@ -123,7 +123,7 @@ def judgement(
         status=verdict.status.value,
         assumed=verdict.assumed,
         findings=tuple(
-            _finding(finding, graph, clock, context, _hint(finding, verdict, trace.end.outcome))
+            _finding(finding, graph, clock, context, _hint(finding, verdict, trace.unasked))
             for finding in verdict.findings
         ),
         certificate=tuple(

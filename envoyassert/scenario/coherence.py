@@ -13,6 +13,7 @@ from typing import Any
 
 from envoyassert.errors import Problem
 from envoyassert.scenario.conditional import ENVOY_CONDITION
+from envoyassert.scenario.phases import phase_problems
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.variables import variable_problems
 from envoyassert.scenario.words import closest, did_you_mean
@@ -46,6 +47,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *nulls,
         *_name(document, path),
         *_matrix(document),
+        *phase_problems(document),
         *_when(document),
         *variable_problems(document),
         *_arguments(document),

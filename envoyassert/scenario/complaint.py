@@ -14,6 +14,7 @@ from envoyassert.scenario.expectation import SUBJECTS, Conditional
 from envoyassert.scenario.grammar import FORM, Model
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, Path
+from envoyassert.scenario.steps.step import KINDS
 from envoyassert.scenario.words import MEANING, closest, did_you_mean
 
 _KINDS = {
@@ -85,6 +86,8 @@ def _complaint(fault: dict[str, Any]) -> Complaint:
         place = path if key is None else (*path, key)
         at_value = "[key]" not in location and not context["message"].endswith(f"argument `{key}`")
         return Complaint(place, context["message"], context["remedy"], at_value)
+    if kind == "no_kind":
+        return Complaint(path, *_no_kind(value, fault["msg"]))
     if kind == "no_subject":
         return Complaint(path, *_no_subject(value, fault["msg"]))
     if kind == "value_error":
@@ -183,6 +186,17 @@ def _no_subject(value: Any, message: str) -> tuple[str, str]:
         if meant is not None:
             return f"`{key}` is not what an expectation can be about", f"did you mean `{meant}`?"
     return message, "begin the item with it: `- listener: {port: …}`"
+
+
+def _no_kind(value: Any, message: str) -> tuple[str, str]:
+    kinds = ", ".join(f"`{kind}`" for kind in KINDS)
+    if not isinstance(value, dict):
+        return f"a step must be a mapping, not {_shown(value)}", f"begin with {kinds}"
+    for key in value:
+        meant = closest(key, KINDS, cutoff=0.7)
+        if meant is not None:
+            return f"`{key}` is not a kind of step", f"did you mean `{meant}`?"
+    return message, "begin the item with it: `- wait_for: {…}`"
 
 
 def _subjects() -> str:

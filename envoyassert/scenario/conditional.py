@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import Field, Tag, field_validator
+from pydantic import Field, Tag, field_validator, model_validator
 
 from envoyassert.scenario.grammar import Many, Model, choice, kind
 from envoyassert.scenario.known_defect import KnownDefect
-from envoyassert.scenario.words import MEANING, VERSIONS_PATTERN, fault
+from envoyassert.scenario.words import MEANING, NAME_PATTERN, VERSIONS_PATTERN, fault
+from envoyassert.trace import STARTUP
 
 #: The key of `when` that is about the Envoy that ran, and not about the matrix.
 ENVOY_CONDITION = "envoy"
+
+PhaseName = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""`startup`, or the name of a step."""
 
 Scalar = Annotated[
     Annotated[str, Tag("|text")]
@@ -49,6 +53,16 @@ class Conditional(Model):
     known_defect: KnownDefect | None = Field(
         None, description="On these versions of Envoy it must fail, for a known reason."
     )
+    during: PhaseName | None = Field(
+        None,
+        description="Of the calls, count only those made in this phase: the name of a step, or "
+        "`startup`.",
+    )
+    at_end_of: PhaseName | None = Field(
+        None,
+        description="Judge what had been observed at the end of this phase: the name of a step, "
+        "or `startup`, which is the default.",
+    )
 
     @field_validator("when")
     @classmethod
@@ -61,6 +75,17 @@ class Conditional(Model):
             "write it as text",
             ENVOY_CONDITION,
         )
+
+    @model_validator(mode="after")
+    def _one_scope(self) -> Conditional:
+        if self.during is not None and self.at_end_of is not None:
+            raise ValueError("give either during or at_end_of, not both")
+        return self
+
+    @property
+    def phase(self) -> str:
+        """The name of the phase at whose end it is judged."""
+        return self.during or self.at_end_of or STARTUP
 
     @property
     def versions(self) -> str:

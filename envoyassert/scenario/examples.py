@@ -8,7 +8,10 @@ _CONDITIONAL = {
     "when": 'when: {concurrency: [2, 4], envoy: ">=1.20"}',
     "why": "why: one socket for all workers is what makes them share connections",
     "known_defect": 'known_defect: {versions: "<1.40", owner: edge team, upstream: unreported}',
+    "during": "during: drain",
+    "at_end_of": "at_end_of: drain",
 }
+_STEP = {"name": "name: first_update", "deadline": "deadline: 30s"}
 _PATTERN = {
     "call": "call: [bind, listen]",
     "listener": "call: setsockopt, listener: {port: 15006}",
@@ -37,6 +40,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "assume": "assume: [complete, calls_succeeded, comm_is_role]",
         "matrix": "matrix: {concurrency: [1, 2, 4], enable_reuse_port: [true, false]}",
         "envoy": "envoy: {config: bootstrap.yaml}",
+        "steps": "steps: [{signal: SIGTERM}]",
         "expect": "expect: [{process: {live: true}}]",
     },
     "Requires": {
@@ -208,6 +212,21 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "listening": "listening: false",
         "bound": "bound: true",
         "by": "served: true, by: workers",
+    },
+    "WaitForStep": {**_STEP, "wait_for": "wait_for: {exit: true}"},
+    "SignalStep": {**_STEP, "signal": "signal: SIGTERM"},
+    "QuitStep": {**_STEP, "quit": "quit: true"},
+    "WaitFor": {
+        "call": "call: {call: epoll_ctl, listener: {port: 15006}}",
+        "stat": "stat: {name: listener_manager.total_listeners_draining, equals: 0}",
+        "ready": "ready: true",
+        "exit": "exit: true",
+    },
+    "Stat": {
+        "name": "name: listener_manager.lds.version, at_least: 1",
+        "equals": "equals: 0",
+        "at_least": "at_least: 1",
+        "at_most": "at_most: 4",
     },
     "OthersAllowed": {"allow": "allow: [hot_restart, admin]"},
 }

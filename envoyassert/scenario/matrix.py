@@ -264,6 +264,7 @@ class _Expansion:
             deadline_s=parse_duration(matrix.get("deadline", own.deadline)),
             timeout_s=None if scenario.timeout is None else parse_duration(scenario.timeout),
             expectations=expectations,
+            steps=scenario.steps,
             admin=admin_address(config),
             listeners=listeners,
         )

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.expectation import Expectation, Scalar
 from envoyassert.scenario.grammar import Argument, Duration, FileName, Many, Model, choice, kind
+from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.scenario.words import (
     KERNEL_PATTERN,
     MARK_PATTERN,
@@ -115,4 +116,7 @@ class Scenario(Model):
         "static listener (enable_reuse_port: [true, false]), or a name with overlays by value.",
     )
     envoy: Envoy = Field(description="Which Envoy, and how it is started.")
+    steps: Many[AnyStep] = Field(
+        (), description="What is done once Envoy is ready, one after the other; each is a phase."
+    )
     expect: Many[Expectation] = Field(min_length=1, description="What must be seen.")

@@ -16,6 +16,7 @@ from envoyassert.scenario.listeners import admin_address, configured_listeners
 from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import map_text
+from envoyassert.scenario.steps.frame import Step
 from envoyassert.trace import ListenerRecord
 
 _PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
@@ -50,6 +51,7 @@ class RunPlan:
         deadline_s: seconds that Envoy may take to become ready.
         timeout_s: seconds for the whole test, None for the session's default.
         expectations: those that apply to this run, each with its index in the file.
+        steps: what is done once Envoy is ready.
         admin: configured address of the admin endpoint, None if there is none.
         listeners: the listeners that the config and its files name.
     """
@@ -70,6 +72,7 @@ class RunPlan:
     deadline_s: float
     timeout_s: float | None
     expectations: tuple[tuple[int, Expectation], ...]
+    steps: tuple[Step, ...]
     admin: Address | None
     listeners: tuple[ListenerRecord, ...]
 
@@ -123,6 +126,7 @@ class RunPlan:
                 (index, _map_model(expectation, filled_text))
                 for index, expectation in self.expectations
             ),
+            steps=tuple(_map_model(step, filled_text) for step in self.steps),
             admin=admin_address(config),
             listeners=configured_listeners(config, files),
         )

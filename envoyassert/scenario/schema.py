@@ -7,10 +7,10 @@ Run as a module it writes the schema into the package:
 What the schema cannot say and the loader checks in addition: that the name is the file's, that the
 config file is there, what `when` and the matrix have to do with each other and with the config,
 that errors and arguments of calls are known ones, that bounds leave a number, what variables stand
-for, that no variable is the project's own, that no text for a process holds a NUL, that the file of
-a socket is asked of a path, that a mask fits its trigger, and the rules of
-`envoyassert.scenario.source` for YAML text. JSON knows one kind of number, so `5.0` passes for a
-whole number in the schema and not in the loader.
+for, what phases have to do with the steps, that no variable is the project's own, that no text for
+a process holds a NUL, that the file of a socket is asked of a path, that a mask fits its trigger,
+and the rules of `envoyassert.scenario.source` for YAML text. JSON knows one kind of number, so
+`5.0` passes for a whole number in the schema and not in the loader.
 """
 
 from __future__ import annotations

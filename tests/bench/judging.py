@@ -20,8 +20,9 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import Trace, trace_lines
+from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
+from envoyassert.trace_lines import trace_lines
 
 SIZES = (100_000, 1_000_000)
 #: Seconds to fold and judge the smaller trace.

@@ -14,7 +14,10 @@ from envoyassert.asserts import (
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.testing import TraceBuilder
 
-LISTENER_KEYS = "keys: name, address, port, protocol, path, abstract, socket, why, take, let, bound"
+LISTENER_KEYS = (
+    "keys: name, address, port, protocol, path, abstract, socket, why, during, at_end_of, take, "
+    "let, bound"
+)
 
 
 @pytest.fixture

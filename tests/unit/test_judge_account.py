@@ -25,7 +25,8 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Check, Status, Verdict
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import ListenerRecord, Trace, parse_trace, trace_lines
+from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.trace_lines import parse_trace, trace_lines
 
 ADDRESS = Address.inet("127.0.0.1", 80)
 ADMIN = Address.inet("127.0.0.1", 9901)

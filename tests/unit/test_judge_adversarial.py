@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from envoyassert.accounts import Witness, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import KERNEL_CHECK, certify
@@ -17,7 +18,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.judge.witness import disagreements
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import Trace, Witness, WitnessSocket
+from envoyassert.trace import Trace
 
 PLACE = "0.0.0.0:15006"
 ADDRESS = Address.inet("0.0.0.0", 15006)

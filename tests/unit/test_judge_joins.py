@@ -16,7 +16,8 @@ from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import ListenerRecord, Outcome, Trace, parse_trace
+from envoyassert.trace import ListenerRecord, Outcome, Trace
+from envoyassert.trace_lines import parse_trace
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "0.0.0.0:15006"

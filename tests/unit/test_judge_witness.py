@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from envoyassert.accounts import Witness, WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import KERNEL_CHECK, certify
 from envoyassert.judge.verdict import Check
 from envoyassert.judge.witness import disagreements
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import Outcome, Trace, Witness, WitnessRegistration, WitnessSocket
+from envoyassert.trace import Outcome, Trace
 
 ADDRESS = Address.inet("127.0.0.1", 80)
 

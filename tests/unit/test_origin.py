@@ -10,7 +10,8 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
-from envoyassert.trace import EnvoyIdentity, Trace, parse_trace
+from envoyassert.trace import EnvoyIdentity, Trace
+from envoyassert.trace_lines import parse_trace
 
 TRACES = Path(__file__).parents[1] / "traces"
 LOG = TRACES / "istio-1.11-envoy-1.19.1.bpftrace.txt"

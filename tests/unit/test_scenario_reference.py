@@ -39,6 +39,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "KnownDefect": {"versions": "<1.40", "owner": "x", "upstream": "unreported"},
     "StateMoment": {"listener": {"port": 1}, "becomes": "served"},
     "State": {"listener": {"port": 1}},
+    "WaitForStep": {"wait_for": {"ready": True}},
+    "SignalStep": {"signal": "SIGHUP"},
+    "QuitStep": {"quit": True},
+    "Stat": {"name": "x", "equals": 1},
 }
 
 

@@ -47,7 +47,17 @@ EVERYTHING: dict[str, Any] = {
         "env": {"A": "b"},
         "deadline": 7.5,
     },
+    "steps": [
+        {"wait_for": {"call": {"call": "close"}}, "name": "first", "deadline": "30s"},
+        {"wait_for": {"stat": {"name": "x", "equals": 1, "at_least": 1, "at_most": 1}}},
+        {"wait_for": {"ready": True}, "name": "second"},
+        {"wait_for": {"exit": True}, "name": "third"},
+        {"signal": "SIGTERM"},
+        {"quit": True},
+    ],
     "expect": [
+        {"never": {"call": "bind"}, "during": "first"},
+        {"never": {"call": "bind"}, "at_end_of": "first"},
         {
             "listener": {"address": "::1", "port": 80, "protocol": "TCP"},
             "bound": {"times": 1, "by": "main"},
@@ -164,6 +174,11 @@ BEYOND = (
     "`when` asks for",
     "is never `",
     "is given once and joins nothing",
+    "no step is called",
+    "there is a phase",
+    "is a state and not",
+    "is about start-up",
+    "either during or at_end_of",
     " here and a ",
 )
 

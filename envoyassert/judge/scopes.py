@@ -1,0 +1,157 @@
+"""Which part of a run an expectation is about: the end of a phase, or what was done during one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from envoyassert.graph.cut import cut
+from envoyassert.graph.fold import fold
+from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.certificate import certify
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.selection import select
+from envoyassert.judge.verdict import Certificate, Check, Finding, Status
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.expectation import ListenerExpectation
+from envoyassert.trace import STARTUP, Trace
+
+#: What is compared at the end of each phase; the other checks are about the trace as a whole.
+_AT_ENDS = ("kernel agrees", "Envoy agrees")
+
+#: Makes the context of a trace and its graph.
+ContextMaker = Callable[[Trace, SocketGraph], Context]
+
+
+def certify_phases(
+    trace: Trace, graph: SocketGraph, assume: tuple[str, ...], graphs: dict[str, SocketGraph]
+) -> Certificate:
+    """Certify a trace, and hold it against the accounts taken at the end of each of its phases.
+
+    Args:
+        trace: the whole trace.
+        graph: what it folds into.
+        assume: what the scenario takes for granted.
+        graphs: filled with what the trace folds into at the end of each phase.
+    """
+    certificate = certify(trace, graph, assume)
+    checks = {check.name: check for check in certificate.checks}
+    for phase in trace.phases:
+        part = cut(trace, phase)
+        graphs[phase.name] = fold(part)
+        for check in certify(part, graphs[phase.name], assume).checks:
+            if check.name in _AT_ENDS:
+                checks[check.name] = _worse(checks[check.name], check, phase.name)
+    return Certificate(tuple(checks.values()))
+
+
+def _worse(known: Check, check: Check, phase: str) -> Check:
+    """Return the check that says more against the trace."""
+    if known.ok is False or check.ok is None:
+        return known
+    if check.ok is False or known.ok is None:
+        return replace(check, detail=f"at the end of {phase}: {check.detail}")
+    return replace(known, detail=f"{known.detail}; at the end of {phase}: {check.detail}")
+
+
+class Scopes:
+    """The contexts in which the expectations of one trace are judged.
+
+    Args:
+        trace: the whole trace.
+        graph: what it folds into.
+        graphs: what it folds into at the end of phases, as far as that is known.
+        make: makes a context.
+        items: all expectations, whose selectors name sockets at the end of whatever phase.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        graph: SocketGraph,
+        graphs: dict[str, SocketGraph],
+        make: ContextMaker,
+        items: list[Conditional],
+    ) -> None:
+        self._trace = trace
+        self._make = make
+        self._graphs = graphs
+        self._phases = {phase.name: phase for phase in trace.phases}
+        self._items = items
+        self.whole = make(trace, graph)
+        # Without steps all of a trace is start-up.
+        self._contexts = {} if trace.phases else {STARTUP: self.whole}
+
+    def of(self, item: Conditional) -> Context | None:
+        """Return the context of an expectation; None if its phase was not reached."""
+        context = self._at_end_of(item.phase)
+        if context is None or item.during is None:
+            return context
+        phase = self._phases.get(item.during)
+        return context if phase is None else replace(context, window=phase)
+
+    def _at_end_of(self, name: str) -> Context | None:
+        known = self._contexts.get(name)
+        if known is not None:
+            return known
+        phase = self._phases.get(name)
+        if phase is None:
+            return None
+        part = cut(self._trace, phase)
+        if name not in self._graphs:
+            self._graphs[name] = fold(part)
+        context = self._make(part, self._graphs[name])
+        # A variable joins what it names at the end of one phase with what it names at another.
+        context.joined = self.whole.joined
+        self._contexts[name] = context
+        return context
+
+    def name_all(self, context: Context) -> None:
+        """Note the sockets that the scenario's listeners have in a context, whenever it asks."""
+        header = context.trace.header
+        for item in self._items:
+            if isinstance(item, ListenerExpectation):
+                found = select(item.listener, context.graph, header.listeners, total=True)
+                context.named.update(id(socket) for socket in found.sockets)
+
+    def not_reached(self, index: int, item: Conditional) -> Finding:
+        """Return the finding that the phase of an expectation was not reached."""
+        word = "during" if item.during else "at_end_of"
+        reasons = [
+            f"{phase.name}: {phase.problem or phase.missed}"
+            for phase in self._trace.phases
+            if phase.problem or phase.missed
+        ]
+        reason = (
+            f"the run ended before it ({reasons[0]})" if reasons else "the run has no such phase"
+        )
+        return self.whole.finding(
+            Subject(item.phase, ("expect", index, word), item.why or ""),
+            Status.INCONCLUSIVE,
+            f"the phase {item.phase}",
+            "not reached",
+            reason=reason,
+        )
+
+
+def judge_steps(context: Context) -> Iterator[Finding]:
+    """Tell which steps were not carried out, or waited in vain."""
+    for index, phase in enumerate(context.trace.phases[1:]):
+        subject = Subject(f"step {phase.name}", ("steps", index))
+        if phase.problem:
+            yield context.finding(
+                subject,
+                Status.INCONCLUSIVE,
+                "carried out",
+                "not carried out",
+                reason=phase.problem,
+                from_launcher=True,
+            )
+        elif phase.missed:
+            yield context.finding(
+                subject,
+                Status.INCONCLUSIVE if context.doubt else Status.FAIL,
+                phase.missed,
+                "it did not come to that",
+                from_launcher=True,
+            )

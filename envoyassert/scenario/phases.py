@@ -1,0 +1,81 @@
+"""What expectations say of phases must have to do with the steps of the scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envoyassert.errors import Problem
+from envoyassert.scenario.source import Document, Path
+from envoyassert.scenario.steps.step import phase_name
+from envoyassert.scenario.words import did_you_mean
+from envoyassert.trace import STARTUP
+
+#: What of a listener is done, so that it can be counted during a phase; all else is a state.
+_DONE = frozenset({"bound", "bind_failed", "listen_by", "listen_calls"})
+_FRAME = frozenset({"listener", "take", "when", "why", "during", "known_defect"})
+#: Expectations about a state.
+_STATES = ("process", "no_others", "invariants")
+
+
+def phase_problems(document: Document) -> Iterator[Problem]:
+    """Find names of phases that clash or do not exist, and states that are counted during one."""
+    steps = document.data.get("steps")
+    names: dict[str, int] = {STARTUP: -1}
+    for index, step in enumerate(steps if isinstance(steps, list) else []):
+        name = phase_name(step) if isinstance(step, dict) else None
+        if not isinstance(name, str):
+            continue  # told already
+        if name in names:
+            own = "name" in step
+            yield document.problem(
+                ("steps", index, "name") if own else ("steps", index),
+                f"there is a phase `{name}` already",
+                "take another name" if own else f"give it one: `name: {name}_2`",
+                at_value=own,
+            )
+        names.setdefault(name, index)
+    expect = document.data.get("expect")
+    for index, item in enumerate(expect if isinstance(expect, list) else []):
+        if isinstance(item, dict):
+            yield from _problems_of_item(document, ("expect", index), item, names)
+
+
+def _problems_of_item(
+    document: Document, place: Path, item: dict[str, Any], names: dict[str, int]
+) -> Iterator[Problem]:
+    for word in ("during", "at_end_of"):
+        name = item.get(word)
+        if isinstance(name, str) and name not in names:
+            known = ", ".join(f"`{known}`" for known in names)
+            yield document.problem(
+                (*place, word),
+                f"no step is called `{name}`",
+                did_you_mean(name, names) or f"the phases: {known}",
+                at_value=True,
+            )
+    during, process = item.get("during"), item.get("process")
+    if during is not None:
+        states = [word for word in _STATES if word in item]
+        if "listener" in item:
+            states = [word for word in item if word not in _DONE | _FRAME]
+        for word in states:
+            yield document.problem(
+                (*place, word),
+                f"`{word}` is a state and not something that is done during a phase",
+                f"write `at_end_of: {during}`",
+            )
+    if isinstance(process, dict) and item.get("at_end_of") not in (None, STARTUP):
+        for word in ("live", "within"):
+            if word in process:
+                yield document.problem(
+                    (*place, "process", word),
+                    f"`{word}` is about start-up",
+                    "leave out `at_end_of`; to wait for LIVE: `- wait_for: {ready: true}`",
+                )
+    if "startup" in item:
+        for word in ("during", "at_end_of"):
+            if item.get(word) not in (None, STARTUP):
+                yield document.problem(
+                    (*place, word), "`startup` is about start-up", f"leave out `{word}`"
+                )

@@ -1,0 +1,1 @@
+"""The steps of a scenario as data, one module per family of kinds."""

@@ -1,0 +1,26 @@
+"""Steps that send a signal, or ask Envoy to quit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from envoyassert.scenario.steps.frame import Step
+
+#: The signals that end Envoy (source/server/server.cc handles the first two; SIGKILL cannot be).
+FATAL = ("SIGTERM", "SIGINT", "SIGKILL")
+
+
+class SignalStep(Step):
+    """Send Envoy a signal; if it is one that ends it, the step is over when Envoy has ended."""
+
+    signal: Literal["SIGTERM", "SIGINT", "SIGKILL", "SIGHUP", "SIGUSR1"] = Field(
+        description="SIGTERM, SIGINT and SIGKILL end Envoy; SIGUSR1 lets it reopen its logs."
+    )
+
+
+class QuitStep(Step):
+    """Ask Envoy to quit by its admin endpoint; the step is over when it has ended."""
+
+    quit: Literal[True] = Field(description="true: POST /quitquitquit.")

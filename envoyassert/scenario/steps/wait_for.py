@@ -1,0 +1,78 @@
+"""Steps that wait for something to happen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.steps.frame import Step
+
+
+class Stat(Model):
+    """A counter or gauge of Envoy, by the admin endpoint."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [key]} for key in ("equals", "at_least", "at_most")]
+        }
+    )
+
+    name: str = Field(min_length=1, description="Its whole name, as /stats prints it.")
+    equals: int | None = Field(None, ge=0, description="It has this value.")
+    at_least: int | None = Field(None, ge=0, description="It has this value or a greater one.")
+    at_most: int | None = Field(None, ge=0, description="It has this value or a smaller one.")
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> Stat:
+        if self.equals is None and self.at_least is None and self.at_most is None:
+            raise ValueError("give equals, at_least or at_most")
+        return self
+
+    def holds(self, value: int) -> bool:
+        """Return whether a value is one that is waited for."""
+        return (
+            (self.equals is None or value == self.equals)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+    def __str__(self) -> str:
+        bounds = (("", self.equals), ("at least ", self.at_least), ("at most ", self.at_most))
+        said = " and ".join(f"{word}{value}" for word, value in bounds if value is not None)
+        return f"{self.name} to be {said}"
+
+
+_CONDITIONS = ("call", "stat", "ready", "exit")
+
+
+class WaitFor(Model):
+    """One condition; the step is over as soon as it holds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [condition]} for condition in _CONDITIONS]}
+    )
+
+    call: CallPattern | None = Field(
+        None, description="A call that matches was made since the step began."
+    )
+    stat: Stat | None = Field(None, description="A counter or gauge has a value.")
+    ready: bool | None = Field(
+        None, description="true: /ready says LIVE; false: it says something else."
+    )
+    exit: Literal[True] | None = Field(None, description="true: Envoy has ended.")
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> WaitFor:
+        given = [name for name in _CONDITIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of {', '.join(_CONDITIONS)}")
+        return self
+
+
+class WaitForStep(Step):
+    """Wait until something has happened; that it does not is a fault of Envoy."""
+
+    wait_for: WaitFor = Field(description="What to wait for.")

@@ -1,0 +1,83 @@
+"""What a step is given, and what it tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from envoyassert.launch.base import Exit
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.trace import ConnectionAttempt, ListenerRecord, Trace, UpdateResult
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.002
+_LONGEST_PAUSE_S = 0.02
+
+
+class StepProblem(Exception):  # noqa: N818 - not an error of the product, a fact of the run
+    """The step could not be carried out at all; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What came of a step; the members are those of `envoyassert.trace.Phase`."""
+
+    missed: str = ""
+    attempts: tuple[ConnectionAttempt, ...] = ()
+    update: UpdateResult | None = None
+    listeners: tuple[ListenerRecord, ...] | None = None
+
+
+class DrivenEnvoy(Protocol):
+    """A running, traced Envoy as steps see it."""
+
+    plan: RunPlan
+
+    @property
+    def pid(self) -> int:
+        """The main process, as seen from here."""
+
+    def in_netns(self, call: Callable[[], T]) -> T:
+        """Run `call` inside Envoy's network namespace and return what it returns."""
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the admin endpoint; return status and body. Raises AdminUnreachableError."""
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
+
+    def observed(self) -> Trace:
+        """Return what was recorded up to now."""
+
+    def emitted(self) -> int:
+        """Return how many records there are by now, without reading them."""
+
+    def hold(self, resource: AbstractContextManager[Any]) -> None:
+        """Keep something open until the run is over: a connection, a socket of a stranger."""
+
+
+def wait_until(envoy: DrivenEnvoy, deadline_s: float, holds: Callable[[], bool]) -> bool:
+    """Ask again and again whether a condition holds; return whether it did before the deadline.
+
+    Between two questions it is waited on the process itself, so that its end is noticed at once;
+    the condition is then asked once more.
+
+    Args:
+        envoy: the process.
+        deadline_s: seconds from now.
+        holds: asks once; each question may be work for Envoy, so they become rarer.
+    """
+    end_s = time.monotonic() + deadline_s
+    pause_s = _FIRST_PAUSE_S
+    while not holds():
+        left_s = end_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        if envoy.exited(min(pause_s, left_s)) is not None:
+            return holds()
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    return True

@@ -1,0 +1,29 @@
+"""Which function carries out which kind of step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from envoyassert.durations import parse_duration
+from envoyassert.scenario.steps.ending import QuitStep, SignalStep
+from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.wait_for import WaitForStep
+from envoyassert.steps.base import DrivenEnvoy, StepResult
+from envoyassert.steps.ending import quit_envoy, send_signal
+from envoyassert.steps.wait_for import wait_for
+
+_BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
+    WaitForStep: wait_for,
+    SignalStep: send_signal,
+    QuitStep: quit_envoy,
+}
+
+
+def carry_out(envoy: DrivenEnvoy, step: Step) -> StepResult:
+    """Carry out one step.
+
+    Raises:
+        StepProblem: it could not be carried out.
+    """
+    return _BY_KIND[type(step)](envoy, step, parse_duration(step.deadline))

@@ -1,0 +1,218 @@
+"""The form of a trace in a file.
+
+Line-delimited JSON: the header, then one line per event (with `{"stack": n, "frames": […]}` lines
+before the first event that refers to stack n), one line per phase if the scenario has steps, the
+witness, and the end line, without which a file was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from envoyassert.accounts import Witness, parse_witness
+from envoyassert.addresses import Address
+from envoyassert.errors import TraceFileError
+from envoyassert.events import Event
+from envoyassert.trace import (
+    FORMAT,
+    ConnectionAttempt,
+    CpuCounters,
+    End,
+    EnvoyIdentity,
+    Header,
+    ListenerRecord,
+    Outcome,
+    Phase,
+    Trace,
+    UpdateResult,
+)
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as JSON types; addresses by their own form."""
+    if isinstance(value, Address):
+        return value.to_json()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def trace_lines(trace: Trace) -> Iterator[str]:
+    """Yield the lines of a trace file, without line ends."""
+    yield json.dumps({"format": FORMAT, **_plain(trace.header)})
+    stacks: dict[tuple[str, ...], int] = {}
+    encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
+    for event in trace.events:
+        line: dict[str, Any] = {
+            "ts": event.ts_ns,
+            "pid": event.pid,
+            "tid": event.tid,
+            "call": event.call,
+            "ret": event.ret,
+            "args": event.args,
+            "cpu": event.cpu,
+            "seq": event.seq,
+        }
+        if event.fault:
+            line["fault"] = True
+        if event.stack:
+            number = stacks.get(event.stack)
+            if number is None:
+                number = stacks[event.stack] = len(stacks)
+                yield encode({"stack": number, "frames": list(event.stack)})
+            line["stack"] = number
+        yield encode(line)
+    yield from (encode({"phase": _plain(phase)}) for phase in trace.phases)
+    if trace.witness is not None:
+        yield encode({"witness": _plain(trace.witness)})
+    yield encode({"end": _plain(trace.end)})
+
+
+def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
+    """Read a trace file.
+
+    Args:
+        lines: its lines.
+        path: its name, for messages.
+
+    Raises:
+        TraceFileError: not a trace file, another format version, a bad line, or no end line.
+    """
+    header: Header | None = None
+    end: End | None = None
+    witness: Witness | None = None
+    phases: list[Phase] = []
+    events: list[Event] = []
+    stacks: dict[int, tuple[str, ...]] = {}
+    number = 0
+    try:
+        for text in lines:
+            number += 1
+            if not text.strip():
+                continue
+            data = json.loads(text)
+            if header is None:
+                header = _parse_header(data, path)
+            elif "call" in data:
+                events.append(_parse_event(data, stacks))
+            elif "frames" in data:
+                stacks[data["stack"]] = tuple(data["frames"])
+            elif "phase" in data:
+                phases.append(_parse_phase(data["phase"]))
+            elif "witness" in data:
+                witness = parse_witness(data["witness"])
+            elif "end" in data:
+                end = _parse_end(data["end"])
+            else:
+                raise ValueError("unknown kind of line")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TraceFileError(
+            f"{path}:{number}:1: error: not a line of a trace file: {error}"
+        ) from error
+    if header is None:
+        raise TraceFileError(f"{path}: error: the file is empty")
+    if end is None:
+        raise TraceFileError(
+            f"{path}: error: the file has no end line, so it was cut off",
+            "record the run again; a trace without its end proves nothing",
+        )
+    return Trace(header, events, end, witness, tuple(phases))
+
+
+def _parse_header(data: dict[str, Any], path: str) -> Header:
+    found = data.get("format")
+    if found != FORMAT:
+        raise TraceFileError(
+            f"{path}:1:1: error: expected a header with format {FORMAT}, found {found!r}",
+            "pass a file written by `envoyassert record` or `envoyassert import`",
+        )
+    return Header(
+        scenario=data["scenario"],
+        run_id=data["run_id"],
+        envoy=EnvoyIdentity(**data["envoy"]),
+        launcher=data["launcher"],
+        concurrency=data["concurrency"],
+        kernel=data["kernel"],
+        listeners=_parse_listeners(data["listeners"]),
+        unobserved=tuple(data["unobserved"]),
+        matrix=data["matrix"],
+        rundir=data["rundir"],
+    )
+
+
+def _parse_event(data: dict[str, Any], stacks: dict[int, tuple[str, ...]]) -> Event:
+    args = data["args"]
+    address = args.get("address")
+    if address is not None:
+        args["address"] = Address.from_json(address)
+    return Event(
+        data["ts"],
+        data["pid"],
+        data["tid"],
+        data["call"],
+        data["ret"],
+        args,
+        data["cpu"],
+        data["seq"],
+        data.get("fault", False),
+        stacks[data["stack"]] if "stack" in data else (),
+    )
+
+
+def _parse_listeners(data: list[dict[str, Any]]) -> tuple[ListenerRecord, ...]:
+    return tuple(
+        ListenerRecord(
+            item["name"],
+            item["protocol"],
+            tuple(Address.from_json(address) for address in item["addresses"]),
+            item["kind"],
+        )
+        for item in data
+    )
+
+
+def _parse_outcome(data: dict[str, Any]) -> Outcome:
+    return Outcome(**{**data, "log_tail": tuple(data["log_tail"])})
+
+
+def _parse_phase(data: dict[str, Any]) -> Phase:
+    listeners, witness, update = data["listeners"], data["witness"], data["update"]
+    return Phase(
+        name=data["name"],
+        kind=data["kind"],
+        begin_ns=data["begin_ns"],
+        end_ns=data["end_ns"],
+        outcome=_parse_outcome(data["outcome"]),
+        witness=None if witness is None else parse_witness(witness),
+        listeners=None if listeners is None else _parse_listeners(listeners),
+        missed=data["missed"],
+        problem=data["problem"],
+        attempts=tuple(_parse_attempt(item) for item in data["attempts"]),
+        update=None if update is None else UpdateResult(**update),
+    )
+
+
+def _parse_attempt(data: dict[str, Any]) -> ConnectionAttempt:
+    local = data["local"]
+    addresses = {
+        "address": Address.from_json(data["address"]),
+        "local": None if local is None else Address.from_json(local),
+    }
+    return ConnectionAttempt(**{**data, **addresses})
+
+
+def _parse_end(data: dict[str, Any]) -> End:
+    return End(
+        cpus=tuple(CpuCounters(**item) for item in data["cpus"]),
+        misses=data["misses"],
+        drained=data["drained"],
+        marked=data["marked"],
+        outcome=_parse_outcome(data["outcome"]),
+    )

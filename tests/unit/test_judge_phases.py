@@ -1,0 +1,175 @@
+"""Expectations that are scoped to a phase of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from envoyassert.accounts import Witness, WitnessSocket
+from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import STARTUP, ConnectionAttempt, Outcome, Trace, UpdateResult
+from envoyassert.trace_lines import parse_trace, trace_lines
+
+PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
+PORT = {"listener": {"port": 15006}}
+PLACE = "0.0.0.0:15006"
+
+
+def two_phases(**facts: Any) -> TraceBuilder:
+    """Start a listener, and in a step `change` close it and open one at another port."""
+    trace = TraceBuilder(1)
+    (fd,) = trace.shared_listener(PLACE)
+    trace.end_phase(STARTUP, STARTUP)
+    trace.epoll_delete(trace.worker(0), fd)
+    trace.close(trace.main, fd)
+    trace.shared_listener("0.0.0.0:15007")
+    trace.end_phase("change", **facts)
+    return trace
+
+
+def verdict(trace: Trace, *items: dict[str, Any]) -> Verdict:
+    expectations = [(index, parse_expectation(item)) for index, item in enumerate(items)]
+    return judge(trace, expectations, workers=1)
+
+
+def status(trace: TraceBuilder, item: dict[str, Any], lost: tuple[int, ...] = ()) -> Status:
+    return verdict(trace.build(lost), item).status
+
+
+@pytest.mark.parametrize(
+    "item, wanted",
+    [
+        ({**PORT, "served_by": "workers"}, PASS),
+        ({**PORT, "at_end_of": "startup", "served_by": "workers"}, PASS),
+        ({**PORT, "at_end_of": "change", "served_by": "workers"}, FAIL),
+        ({**PORT, "at_end_of": "change", "served_by": "none", "sockets": {"live": 0}}, PASS),
+        ({**PORT, "served_by": "none"}, FAIL),
+        ({"listener": {"port": 15007}, "bound": {"times": "none"}}, PASS),
+        ({"listener": {"port": 15007}, "at_end_of": "change", "bound": {"times": 1}}, PASS),
+        ({"listener": {"port": 15007}, "during": "change", "bound": {"times": 1}}, PASS),
+        ({**PORT, "during": "change", "bound": {"times": "none"}}, PASS),
+        ({**PORT, "during": "change", "bound": {"times": 1}}, FAIL),
+        ({**PORT, "during": "startup", "listen_calls": 1}, PASS),
+        ({"never": {"call": "close"}}, PASS),
+        ({"never": {"call": "close"}, "during": "change"}, FAIL),
+        ({"calls": {"call": "listen", "times": 1}, "during": "change"}, PASS),
+        ({"calls": {"call": "listen", "times": 2}, "at_end_of": "change"}, PASS),
+        ({"always": {**PORT, "served": True}, "during": "change"}, FAIL),
+        ({"always": {"listener": {"port": 15006}, "served": True}}, PASS),
+        ({"in_order": [{"call": "close"}, {"call": "bind"}], "during": "change"}, PASS),
+        ({"in_order": [{"call": "close"}, {"call": "bind"}], "at_end_of": "change"}, FAIL),
+    ],
+)
+def test_expectation_is_judged_in_its_phase(item: dict[str, Any], wanted: Status) -> None:
+    assert status(two_phases(), item) is wanted
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {**PORT, "served_by": "workers"},
+        {**PORT, "at_end_of": "change", "served_by": "none"},
+        {"never": {"call": "close"}},
+        {"calls": {"call": "listen", "times": 1}, "during": "change"},
+    ],
+)
+def test_loss_in_any_phase_leaves_no_pass_in_another(item: dict[str, Any]) -> None:
+    trace = two_phases()
+    for lost in range(len(trace.events)):
+        assert status(trace, item, lost=(lost,)) is not PASS
+
+
+def test_close_entered_before_the_end_of_a_phase_and_recorded_after_it_is_no_loss() -> None:
+    trace = TraceBuilder(1, cpus=1)
+    trace.shared_listener(PLACE)
+    other = trace.socket(trace.main)
+    closed = trace.call(trace.main, "close", 0, fd=other)
+    trace.end_phase(STARTUP, STARTUP)
+    later = trace.call(trace.main, "socket", 90, family="AF_INET", type="SOCK_STREAM", flags=[])
+    trace.end_phase("later")
+    closed.seq, later.seq = later.seq, closed.seq
+    found = verdict(trace.build(), {**PORT, "listened": {"by": "workers"}})
+    assert found.status is PASS, found.certificate.missing
+
+
+def test_phase_that_was_not_reached_is_inconclusive_with_the_reason() -> None:
+    found = verdict(
+        two_phases(problem="Envoy had ended before").build(),
+        {**PORT, "served_by": "workers"},
+        {**PORT, "at_end_of": "later", "served_by": "none"},
+    )
+    step, first, second = found.findings
+    assert (step.status, step.subject, step.reason) == (
+        INCONCLUSIVE,
+        "step change",
+        "Envoy had ended before",
+    )
+    assert first.status is PASS
+    assert second.status is INCONCLUSIVE
+    assert "Envoy had ended before" in second.reason
+    assert found.status is INCONCLUSIVE
+
+
+def test_step_that_waits_in_vain_fails_the_run() -> None:
+    trace = two_phases(missed="Envoy to end within 1 s")
+    found = verdict(trace.build(), {**PORT, "served_by": "workers"})
+    assert found.status is FAIL
+    assert found.findings[0].expected == "Envoy to end within 1 s"
+    doubted = verdict(trace.build(lost=(9,)), {**PORT, "served_by": "workers"})
+    assert doubted.status is INCONCLUSIVE
+
+
+def test_account_that_differs_at_the_end_of_any_phase_leaves_no_pass() -> None:
+    unknown = WitnessSocket(1000, 99, 1, 1, Address.inet("0.0.0.0", 1), listening=True)
+    trace = two_phases(witness=Witness(0, (unknown,), ()))
+    found = verdict(trace.build(), {**PORT, "served_by": "workers"})
+    assert found.status is INCONCLUSIVE
+    (missing,) = found.certificate.missing
+    assert missing.detail.startswith("at the end of change: ")
+
+
+def test_process_is_judged_by_its_outcome_at_the_end_of_the_phase() -> None:
+    trace = two_phases(outcome=Outcome(live=True, live_after_s=0.1, exit_code=0))
+    trace.outcome = replace(trace.outcome, exit_code=0)
+    assert status(trace, {"process": {"stays_up": True}}) is PASS
+    assert status(trace, {"process": {"exits": 0}}) is FAIL
+    assert status(trace, {"process": {"exits": 0}, "at_end_of": "change"}) is PASS
+
+
+def test_variable_joins_a_socket_of_two_phases() -> None:
+    trace = TraceBuilder(1)
+    trace.shared_listener(PLACE)
+    trace.end_phase(STARTUP, STARTUP)
+    trace.socket(trace.main)
+    trace.end_phase("change")
+    same = [
+        {**PORT, "let": {"kept": "socket"}, "sockets": 1},
+        {**PORT, "let": {"kept": "socket"}, "sockets": 1, "at_end_of": "change"},
+    ]
+    assert verdict(trace.build(), *same).status is PASS
+    trace.shared_listener(PLACE)
+    trace.end_phase("again")
+    again = {**same[1], "at_end_of": "again", "sockets": 2}
+    assert verdict(trace.build(), same[0], again).status is FAIL
+
+
+def test_no_others_of_a_phase_knows_the_listeners_that_are_named_for_another() -> None:
+    named = {"listener": {"port": 15006}, "served_by": "workers"}
+    world = {"no_others": True, "at_end_of": "change"}
+    assert verdict(two_phases().build(), named, world).status is FAIL
+    new = {"listener": {"port": 15007}, "bound": {"times": "none"}}
+    assert verdict(two_phases().build(), named, new, world).status is PASS
+
+
+def test_phases_survive_a_trace_file() -> None:
+    attempt = ConnectionAttempt("TCP", Address.inet("127.0.0.1", 1), False, errno="ECONNREFUSED")
+    trace = two_phases(
+        attempts=(attempt,), update=UpdateResult("nack", "2", "no"), witness=Witness(5, (), ())
+    ).build()
+    assert parse_trace(trace_lines(trace)) == trace

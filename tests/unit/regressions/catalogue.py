@@ -19,8 +19,9 @@ from pydantic import TypeAdapter
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Verdict
 from envoyassert.scenario.expectation import Expectation
-from envoyassert.trace import Trace, parse_trace
+from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
+from envoyassert.trace_lines import parse_trace
 
 ROOT = Path(__file__).parents[3]
 TRACES = ROOT / "tests" / "traces"

@@ -39,6 +39,7 @@ from envoyassert.trace import (
     Trace,
 )
 from envoyassert.witness import take_witness
+from envoyassert.xds.opening import open_control_plane
 
 T = TypeVar("T")
 
@@ -135,6 +136,9 @@ class LiveRun:
             )
             if reason:
                 raise RequirementUnmetError(reason)
+            self.control_plane = open_control_plane(self.plan, self._launcher)
+            if self.control_plane is not None:
+                stack.enter_context(self.control_plane)
             self._arm: Arm = stack.enter_context(self._probe.arm(new_run_id()))
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(self._spec(source))

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Name in the run directory of what is shared with Envoy's control plane.
-SHARED = "xds"
 #: Lines of Envoy's log that an outcome carries: the last ones, and the first complaints.
 LOG_TAIL_LINES = 40
 LOG_COMPLAINTS = 10

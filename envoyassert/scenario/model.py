@@ -17,6 +17,7 @@ from envoyassert.scenario.words import (
     VERSION_PATTERN,
     VERSIONS_PATTERN,
 )
+from envoyassert.scenario.xds import Xds
 
 TextOrMapping = Annotated[
     Annotated[str, Field(min_length=1), Tag("|text")] | Annotated[dict[str, Any], Tag("|mapping")],
@@ -78,6 +79,9 @@ class Envoy(Model):
     files: dict[FileName, TextOrMapping] = Field(
         default_factory=dict,
         description="Files placed into ${rundir} before the start: text, or YAML data.",
+    )
+    xds: Xds | None = Field(
+        None, description="A control plane that gives Envoy listeners and can change them."
     )
     args: Many[Argument] = Field((), description="Further command line arguments.")
     env: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = Field(

@@ -17,6 +17,7 @@ from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import map_text
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.xds import Xds
 from envoyassert.trace import ListenerRecord
 
 _PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
@@ -48,6 +49,8 @@ class RunPlan:
         files: files for the run directory by name: text, or data.
         args: further arguments.
         env: environment variables.
+        xds: the control plane, None if there is none; what Envoy needs for it is in `config`, and
+            its listeners are in `files`, which alone hold what overlays made of them.
         deadline_s: seconds that Envoy may take to become ready.
         timeout_s: seconds for the whole test, None for the session's default.
         expectations: those that apply to this run, each with its index in the file.
@@ -69,6 +72,7 @@ class RunPlan:
     files: Mapping[str, str | dict[str, Any]]
     args: tuple[str, ...]
     env: Mapping[str, str]
+    xds: Xds | None
     deadline_s: float
     timeout_s: float | None
     expectations: tuple[tuple[int, Expectation], ...]
@@ -122,6 +126,7 @@ class RunPlan:
             files=files,
             args=tuple(map(filled_text, self.args)),
             env={name: filled_text(value) for name, value in self.env.items()},
+            xds=_map_model(self.xds, filled),
             expectations=tuple(
                 (index, _map_model(expectation, filled_text))
                 for index, expectation in self.expectations

@@ -25,6 +25,7 @@ HEADINGS = {
     "Scenario": "A scenario",
     "Requires": "`requires`",
     "Envoy": "`envoy`",
+    "Xds": "`envoy.xds`",
     "KnownDefect": "`known_defect`",
     "ListenerExpectation": "Expectation `listener`",
     "ProcessExpectation": "Expectation `process`",

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.admin import AdminUnreachableError
-from envoyassert.updates import ListenerUpdate, Via
+from envoyassert.scenario.plan import as_text
+from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
 from envoyassert.xds.quiet import all_asleep
-from envoyassert.xds.resources import packed, type_name
+from envoyassert.xds.resources import ResourceError, packed, type_name
 from envoyassert.xds.server import AdsServer, Answer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from envoyassert.launch.base import RunningEnvoy
+    from envoyassert.launch.base import Exit
 
-LISTENER = "envoy.config.listener.v3.Listener"
-_LISTENER_URL = f"type.googleapis.com/{LISTENER}"
+_LISTENER = LISTENER_URL.rpartition("/")[2]
 _STATS = "/stats?filter=^listener_manager\\.(lds\\.update_|total_listeners_warming)"
 _REJECTED = "Filesystem config update rejected: "
 _PAUSE_S = 0.002
@@ -29,6 +29,51 @@ _PAUSE_S = 0.002
 _REST_DEADLINE_S = 2.0
 
 Resource = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ListenerUpdate:
+    """One version of the listeners, and Envoy's answer.
+
+    Args:
+        via: how it was given.
+        version: the version that the control plane gave it.
+        result: `ack`, `nack`, or `none` if no answer came before the deadline.
+        message: what Envoy said of a version that it refused, or "".
+        sent_ns: CLOCK_MONOTONIC nanoseconds just before it was given to Envoy.
+        answered_ns: the same clock when the answer was received; None if none came.
+        warming: number of listeners that were warming afterwards; None if it could not be learned.
+        warmed: whether none was, or the control plane itself holds them up.
+        settled: whether every thread of Envoy was seen asleep at once afterwards, so that none of
+            the work that the update made was left to do.
+    """
+
+    via: Via
+    version: str
+    result: Literal["ack", "nack", "none"]
+    message: str = ""
+    sent_ns: int = 0
+    answered_ns: int | None = None
+    warming: int | None = None
+    warmed: bool = False
+    settled: bool = False
+
+
+class LivingEnvoy(Protocol):
+    """What a control plane must know of the Envoy that it serves; see `RunningEnvoy`."""
+
+    @property
+    def pid(self) -> int:
+        """The main process, as seen from here."""
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the admin endpoint; return status and body. Raises AdminUnreachableError."""
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
+
+    def log(self) -> str:
+        """Return what Envoy printed so far."""
 
 
 class ControlPlane(Protocol):
@@ -40,7 +85,7 @@ class ControlPlane(Protocol):
 
     def update(
         self,
-        envoy: RunningEnvoy,
+        envoy: LivingEnvoy,
         listeners: Sequence[Resource],
         release: Sequence[str],
         deadline_s: float,
@@ -57,23 +102,12 @@ class ControlPlane(Protocol):
             deadline_s: seconds for all of it.
         """
 
-    def started(self, envoy: RunningEnvoy) -> ListenerUpdate:
+    def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
         """Return what became of the first listeners, of an Envoy that has started."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
-
-
-def named(listener: Resource) -> Resource:
-    """Return a listener with its type."""
-    return {"@type": _LISTENER_URL, **listener}
-
-
-def discovery_response(listeners: Sequence[Resource], version: int) -> str:
-    """Return the text of a file that gives listeners to Envoy: JSON, which is YAML too."""
-    content = {"version_info": str(version), "resources": [named(one) for one in listeners]}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 class FileControlPlane:
@@ -98,13 +132,13 @@ class FileControlPlane:
     def __exit__(self, *exception: object) -> None:
         """Nothing is held."""
 
-    def started(self, envoy: RunningEnvoy) -> ListenerUpdate:
+    def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
         """Return what became of the first listeners."""
         return self._judged(envoy, time.monotonic_ns(), "", time.monotonic() + _REST_DEADLINE_S)
 
     def update(
         self,
-        envoy: RunningEnvoy,
+        envoy: LivingEnvoy,
         listeners: Sequence[Resource],
         release: Sequence[str],
         deadline_s: float,
@@ -114,10 +148,11 @@ class FileControlPlane:
         self._version += 1
         place = Path(f"/proc/{envoy.pid}/root{self._file}")
         before, log = _stats(envoy), envoy.log()
+        content = discovery_response(listeners, self._version)
         new = place.with_name(f".{place.name}.new")
         sent_ns = time.monotonic_ns()
         try:
-            new.write_text(discovery_response(listeners, self._version), encoding="utf-8")
+            new.write_text(as_text(content), encoding="utf-8")
             sent_ns = time.monotonic_ns()
             new.rename(place)
         except OSError as error:
@@ -131,7 +166,7 @@ class FileControlPlane:
 
     def _judged(
         self,
-        envoy: RunningEnvoy,
+        envoy: LivingEnvoy,
         sent_ns: int,
         log_before: str,
         deadline: float,
@@ -146,7 +181,7 @@ class FileControlPlane:
         else:
             result = "ack" if _answers(now) > _answers(before) else "none"
         answered_ns = time.monotonic_ns() if result != "none" else None
-        warming, settled = _settle(envoy, deadline, held=False)
+        warming, warmed, settled = _settle(envoy, deadline, held=False)
         return ListenerUpdate(
             "file",
             str(self._version),
@@ -155,6 +190,7 @@ class FileControlPlane:
             sent_ns,
             answered_ns,
             warming,
+            warmed,
             settled,
         )
 
@@ -187,15 +223,15 @@ class AdsControlPlane:
         self.via: Via = "delta_ads" if delta else "ads"
         first = packed_listeners(listeners)
         others: dict[str, dict[str, Any]] = {}
-        for resource in resources:
-            name = str(resource.get("cluster_name") or resource.get("name") or "")
-            others.setdefault(type_name(resource), {})[name] = packed(resource)
+        for index, resource in enumerate(resources):
+            message = _packed("resources", index, resource)
+            others.setdefault(type_name(resource), {})[resource_name(resource)] = message
         self._server = AdsServer(socket, delta=delta)
         self._server.withhold(frozenset(withheld))
         for kind, messages in others.items():
             self._server.replace(kind, messages)
         self._started_ns = time.monotonic_ns()
-        self._first = self._server.replace(LISTENER, first)
+        self._first = self._server.replace(_LISTENER, first)
 
     def __enter__(self) -> Self:
         self._server.__enter__()
@@ -204,16 +240,16 @@ class AdsControlPlane:
     def __exit__(self, *exception: object) -> None:
         self._server.__exit__(*exception)
 
-    def started(self, envoy: RunningEnvoy) -> ListenerUpdate:
+    def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
         """Return what became of the first listeners."""
-        answer = self._server.answer(LISTENER, self._first)
+        answer = self._server.answer(_LISTENER, self._first)
         return self._judged(
             envoy, self._first, self._started_ns, answer, time.monotonic() + _REST_DEADLINE_S
         )
 
     def update(
         self,
-        envoy: RunningEnvoy,
+        envoy: LivingEnvoy,
         listeners: Sequence[Resource],
         release: Sequence[str],
         deadline_s: float,
@@ -224,12 +260,12 @@ class AdsControlPlane:
         sent_ns = time.monotonic_ns()
         if release:
             self._server.release(tuple(release))
-        version = self._server.replace(LISTENER, messages)
+        version = self._server.replace(_LISTENER, messages)
         answer: Answer | None = None
 
         def answered() -> bool:
             nonlocal answer
-            answer = self._server.answer(LISTENER, version, _PAUSE_S)
+            answer = self._server.answer(_LISTENER, version, _PAUSE_S)
             return answer is not None
 
         _await(envoy, deadline, answered, pause_s=0)
@@ -237,13 +273,14 @@ class AdsControlPlane:
 
     def _judged(
         self,
-        envoy: RunningEnvoy,
+        envoy: LivingEnvoy,
         version: int,
         sent_ns: int,
         answer: Answer | None,
         deadline: float,
     ) -> ListenerUpdate:
-        warming, settled = _settle(envoy, deadline, held=bool(self._server.withheld))
+        held = bool(self._server.withheld)
+        warming, warmed, settled = _settle(envoy, deadline, held=held)
         return ListenerUpdate(
             self.via,
             str(version),
@@ -252,20 +289,33 @@ class AdsControlPlane:
             sent_ns,
             answer.received_ns if answer else None,
             warming,
+            warmed,
             settled,
         )
 
 
 def packed_listeners(listeners: Sequence[Resource]) -> dict[str, Any]:
-    """Return listeners as packed messages by name. Raises like `packed`."""
-    return {str(one.get("name", "")): packed(named(one)) for one in listeners}
+    """Return listeners as packed messages by name. Raises like `AdsControlPlane`."""
+    return {
+        resource_name(one): _packed("listeners", index, {"@type": LISTENER_URL, **one})
+        for index, one in enumerate(listeners)
+    }
 
 
-def _settle(envoy: RunningEnvoy, deadline: float, *, held: bool) -> tuple[int | None, bool]:
+def _packed(part: str, index: int, resource: Resource) -> Any:
+    try:
+        return packed(resource)
+    except ResourceError as error:
+        path = (part, index, *error.path)
+        raise ResourceError(path, error.message, error.remedy) from error
+
+
+def _settle(envoy: LivingEnvoy, deadline: float, *, held: bool) -> tuple[int | None, bool, bool]:
     """Wait until nothing warms (unless that is `held` up) and Envoy has nothing left to do.
 
     Returns:
-        The number of warming listeners, None if unknown, and whether Envoy came to rest.
+        The number of warming listeners, None if unknown; whether none was, or that is held up; and
+        whether Envoy came to rest.
     """
     warming: int | None = None
 
@@ -275,11 +325,11 @@ def _settle(envoy: RunningEnvoy, deadline: float, *, held: bool) -> tuple[int | 
         return held or not warming
 
     warmed = _await(envoy, deadline, warm)
-    return warming, _await(envoy, deadline, lambda: all_asleep(envoy.pid)) and warmed
+    return warming, warmed, warmed and _await(envoy, deadline, lambda: all_asleep(envoy.pid))
 
 
 def _await(
-    envoy: RunningEnvoy,
+    envoy: LivingEnvoy,
     deadline: float,
     condition: Callable[[], bool],
     *,
@@ -293,7 +343,7 @@ def _await(
     return True
 
 
-def _stats(envoy: RunningEnvoy) -> dict[str, int]:
+def _stats(envoy: LivingEnvoy) -> dict[str, int]:
     """Return Envoy's numbers about its listeners; none where it cannot be asked."""
     try:
         status, text = envoy.admin_get(_STATS)

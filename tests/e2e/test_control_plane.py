@@ -10,28 +10,19 @@ from typing import Any
 
 import pytest
 
-from envoyassert.launch.base import SHARED, Launcher, RunningEnvoy
+from envoyassert.launch.base import Launcher, RunningEnvoy
 from envoyassert.launch.choose import choose_launcher
+from envoyassert.scenario.xds import FILE, SOCKET, Via, Xds, discovery_response, with_control_plane
 from envoyassert.xds.control_plane import (
     AdsControlPlane,
     ControlPlane,
     FileControlPlane,
-    discovery_response,
 )
 from tests.e2e.launching import ADMIN, thread_names
 
 pytestmark = [pytest.mark.envoy]
 
 ADMIN_CONFIG = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}}
-CLUSTER = {
-    "name": "xds",
-    "type": "STATIC",
-    "http2_protocol_options": {},
-    "load_assignment": {
-        "cluster_name": "xds",
-        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": ""}}}}]}],
-    },
-}
 
 
 def echo(name: str, port: int, **more: Any) -> dict[str, Any]:
@@ -65,42 +56,21 @@ def routed(name: str, port: int, route: str) -> dict[str, Any]:
     return echo(name, port, filter_chains=[{"filters": [{"name": "h", "typed_config": manager}]}])
 
 
-def bootstrap(rundir: str, via: str) -> str:
-    config: dict[str, Any] = {
-        "node": {"id": "one", "cluster": "c"},
-        "admin": ADMIN_CONFIG,
-    }
-    source: dict[str, Any] = {"ads": {}}
-    if via == "file":
-        source = {"path_config_source": {"path": f"{rundir}/{SHARED}/listeners.yaml"}}
-    else:
-        cluster = json.loads(json.dumps(CLUSTER).replace('""', f'"{rundir}/{SHARED}/ads.sock"'))
-        config["static_resources"] = {"clusters": [cluster]}
-    config["dynamic_resources"] = {"lds_config": {"resource_api_version": "V3", **source}}
-    if via != "file":
-        config["dynamic_resources"]["ads_config"] = {
-            "api_type": "GRPC" if via == "ads" else "DELTA_GRPC",
-            "transport_api_version": "V3",
-            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
-        }
-    return json.dumps(config)
-
-
 @contextlib.contextmanager
 def served(
-    launcher: Launcher, via: str, make_spec: Any, listeners: list[dict[str, Any]], **more: Any
+    launcher: Launcher, via: Via, make_spec: Any, listeners: list[dict[str, Any]], **more: Any
 ) -> Iterator[tuple[ControlPlane, RunningEnvoy]]:
     rundir = launcher.rundir()
-    files = {}
+    config = with_control_plane({"admin": ADMIN_CONFIG}, Xds(via=via))
+    text = json.dumps(config).replace("${rundir}", rundir)
+    files = {FILE: json.dumps(discovery_response(listeners))}
     plane: ControlPlane
     if via == "file":
-        name = f"{SHARED}/listeners.yaml"
-        files = {name: discovery_response(listeners, 1)}
-        plane = FileControlPlane(f"{rundir}/{name}")
+        plane = FileControlPlane(f"{rundir}/{FILE}")
     else:
-        place = launcher.shared_dir() / "ads.sock"
+        place = launcher.shared_dir() / SOCKET
         plane = AdsControlPlane(place, delta=via == "delta_ads", listeners=listeners, **more)
-    spec = make_spec(bootstrap(rundir, via), files=files, admin=ADMIN)
+    spec = make_spec(text, files=files, admin=ADMIN)
     with plane, launcher.start(spec) as envoy:
         outcome = envoy.wait_ready()
         assert outcome.live, outcome

@@ -43,6 +43,12 @@ EVERYTHING: dict[str, Any] = {
         "config": {"admin": {"profile_path": None}},
         "overlay": {"admin": {"profile_path": None}},
         "files": {"lds.yaml": {"resources": []}, "certs/key.pem": "text"},
+        "xds": {
+            "via": "ads",
+            "listeners": [{"name": "served"}],
+            "resources": [{"@type": "x/envoy.config.route.v3.RouteConfiguration", "name": "later"}],
+            "withheld": ["later"],
+        },
         "args": ["--log-level", "info"],
         "env": {"A": "b"},
         "deadline": 7.5,

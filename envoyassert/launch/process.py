@@ -34,6 +34,7 @@ from envoyassert.launch.base import (
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
+from envoyassert.launch.page_cache import load_into_page_cache
 from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
 from envoyassert.launch.running import NamespacedEnvoy, command_line
 from envoyassert.launch.source import EnvoySource, checked_binary
@@ -91,7 +92,9 @@ class ProcessLauncher:
         self.rundir()
         if self._namespace is None:
             self._namespace = new_namespace("envoyassert-netns")
-        return self._executable(source)[1]
+        path, identity = self._executable(source)
+        load_into_page_cache(path)
+        return identity
 
     def start(self, spec: LaunchSpec) -> ProcessEnvoy:
         """Start one Envoy.

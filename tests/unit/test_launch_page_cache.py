@@ -1,0 +1,40 @@
+"""A file in the page cache, as mincore(2) sees it."""
+
+import ctypes
+import mmap
+import os
+
+from envoyassert.launch.page_cache import load_into_page_cache
+
+PAGES = 512
+
+
+def cached_pages(path):
+    """How many pages of a file are in the page cache."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    found = (ctypes.c_ubyte * PAGES)()
+    descriptor = os.open(path, os.O_RDONLY)
+    size = PAGES * mmap.PAGESIZE
+    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    os.close(descriptor)
+    assert libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), found) == 0
+    libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+    return sum(page & 1 for page in found)
+
+
+def test_file_is_in_the_page_cache_afterwards(tmp_path):
+    path = tmp_path / "envoy"
+    with path.open("wb") as file:
+        file.write(os.urandom(PAGES * mmap.PAGESIZE))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    load_into_page_cache(path)
+    assert cached_pages(path) == PAGES
+
+
+def test_file_that_cannot_be_read_is_passed_over(tmp_path):
+    load_into_page_cache(tmp_path / "nothing")
+    (tmp_path / "empty").touch()
+    load_into_page_cache(tmp_path / "empty")

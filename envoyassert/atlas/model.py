@@ -49,7 +49,8 @@ class AtlasRun:
         scenario: name of its scenario.
         values: its matrix values without the concurrency: `enable_reuse_port=false`, or "".
         envoy: the Envoy that was asked for: `1.40.0`, an image, a path.
-        launcher: `docker` or `process`.
+        launcher: `docker` or `process`; `auto` if that was asked for and it was not executed.
+        asked_launcher: the one that was asked for.
         concurrency: the number of workers that was asked for.
         state: how it ended.
         reason: why it is not green, or "".
@@ -60,6 +61,7 @@ class AtlasRun:
     values: str
     envoy: str
     launcher: str
+    asked_launcher: str
     concurrency: int
     state: State
     reason: str = ""
@@ -73,7 +75,7 @@ class AtlasRun:
     @property
     def row(self) -> tuple[str, str, int, str]:
         """What the same run on all Envoys has in common."""
-        return self.scenario, self.launcher, self.concurrency, self.values
+        return self.scenario, self.asked_launcher, self.concurrency, self.values
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ def run_of(document: RunDocument, story: str = "") -> AtlasRun:
         ", ".join(values),
         asked.envoy,
         document.envoy.launcher if document.envoy else asked.launcher,
+        asked.launcher,
         asked.concurrency,
         STATES[document.outcome],
         document.reason,

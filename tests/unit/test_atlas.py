@@ -8,7 +8,7 @@ import pytest
 from envoyassert.atlas.model import STATES, Atlas, AtlasRun, Cell, Change, State, run_of
 from envoyassert.atlas.page import index_page, story_page
 from envoyassert.atlas.text import atlas_lines
-from envoyassert.report.results import AskedPart, MachinePart, RunDocument, ScenarioPart
+from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, RunDocument, ScenarioPart
 from envoyassert.report.summary import EXECUTED, SKIPPED
 from envoyassert.report.verdict_json import FindingPart, Judgement, Location
 
@@ -25,9 +25,8 @@ MACHINE = MachinePart(
 
 
 def run(scenario="udp", envoy="1.40.0", state=State.GREEN, concurrency=2, **more):
-    return AtlasRun(
-        scenario, "", envoy, more.pop("launcher", "process"), concurrency, state, **more
-    )
+    launcher = more.pop("launcher", "process")
+    return AtlasRun(scenario, "", envoy, launcher, launcher, concurrency, state, **more)
 
 
 RUNS = (
@@ -109,7 +108,7 @@ def test_page_links_to_the_story_of_each_run_and_to_what_changed():
     }
     inside = {link[1:] for link in page.links if link.startswith("#")}
     assert inside <= set(page.ids)
-    assert {"since-1.40.0", "udp", "known"} <= inside
+    assert {"since-1.40.0", "scenario-udp", "known"} <= inside
     assert "port 80: moved" in page.text
     assert "About datagrams." in page.text
 
@@ -172,3 +171,23 @@ def test_hostile_text_stays_text(kind):
     assert page.open == []
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 5
+
+
+def test_run_that_does_not_apply_is_in_the_row_of_those_that_do():
+    skipped = run_of(document("name").model_copy(update={"outcome": "skipped"}))
+    done = run_of(
+        document("name").model_copy(
+            update={
+                "envoy": EnvoyPart(
+                    version="1.40.0",
+                    build_id="",
+                    source="",
+                    image_digest="",
+                    launcher="process",
+                    concurrency=2,
+                )
+            }
+        )
+    )
+    assert (skipped.launcher, done.launcher) == ("auto", "process")
+    assert skipped.row == done.row

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from envoyassert.compare.runs import RunPair
+from envoyassert.compare.comparison import Difference
 from envoyassert.report.results import MachinePart, RunDocument
 from envoyassert.versions import version_key
 
@@ -202,17 +202,18 @@ def run_of(document: RunDocument, story: str = "") -> AtlasRun:
     )
 
 
-def changes_of(pairs: Iterable[tuple[AtlasRun, AtlasRun, RunPair]]) -> list[Change]:
+def changes_of(
+    pairs: Iterable[tuple[AtlasRun, AtlasRun, tuple[Difference, ...]]],
+) -> list[Change]:
     """Return what differs between neighbours, runs that differ in the same way together.
 
     Args:
-        pairs: for each run on two neighbouring Envoys: both, and what was seen of both.
+        pairs: for each run on two neighbouring Envoys: both, and what differs.
     """
     found: dict[tuple[str, str, str, tuple[tuple[str, str], ...]], list[str]] = {}
-    for old, new, pair in pairs:
+    for old, new, differences in pairs:
         words = tuple(
-            (one.subject, one.words + ("" if one.sure else " (not sure)"))
-            for one in pair.differences
+            (one.subject, one.words + ("" if one.sure else " (not sure)")) for one in differences
         )
         if words:
             key = (old.envoy, new.envoy, new.scenario, words)

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from envoyassert.atlas.model import Atlas, AtlasRun, changes_of, in_order, run_of
 from envoyassert.atlas.page import GENERATOR, index_page, story_page
-from envoyassert.compare.profile import profile_of
-from envoyassert.compare.runs import RunPair, RunSide
+from envoyassert.compare.comparison import Difference
+from envoyassert.compare.phases import Seen, differences_of, profiles_of
 from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.verdict import Status
@@ -93,34 +93,36 @@ class _Result:
     run: AtlasRun
 
 
-def _draw_row(row: list[_Result], out: Path) -> Iterator[tuple[AtlasRun, AtlasRun, RunPair]]:
-    """Write the page of each run of a row; yield neighbours with what was seen of both.
+def _draw_row(
+    row: list[_Result], out: Path
+) -> Iterator[tuple[AtlasRun, AtlasRun, tuple[Difference, ...]]]:
+    """Write the page of each run of a row; yield neighbours with what differs.
 
     The traces are read one after the other, and no more than two are held.
     """
     others = [result.run for result in row]
-    before: tuple[AtlasRun, RunSide] | None = None
+    before: tuple[AtlasRun, Seen] | None = None
     for result in row:
-        side, story = _seen(result)
+        seen, story = _seen(result)
         _write(story_page(result.run, result.document, others, story), out / result.run.story)
-        if side is not None and before is not None:
-            yield before[0], result.run, RunPair(result.run.title, before[1], side)
-        before = None if side is None else (result.run, side)
+        if seen is not None and before is not None:
+            yield before[0], result.run, differences_of(before[1], seen)
+        before = None if seen is None else (result.run, seen)
 
 
-def _seen(result: _Result) -> tuple[RunSide | None, list[str]]:
-    """Return what was seen of a run for a comparison, and its story."""
+def _seen(result: _Result) -> tuple[Seen | None, list[str]]:
+    """Return what was seen of a run, None if it was not executed, and its story."""
     document = result.document
     kept = document.attempts[-1].trace if document.attempts else None
     if kept is None or document.verdict is None:
         return None, []
     trace = read_trace(result.path.parent / kept)
     graph = fold(trace)
-    side = RunSide(profile_of(trace, graph), Status[document.verdict.status])
+    seen = Seen(Status[document.verdict.status], profiles_of(trace, graph))
     story = story_lines(tell(trace, graph, certify(trace, graph)))
     outcome = trace.end.outcome
     said = said_lines(outcome) if not outcome.running or outcome.live is False else []
-    return side, [*said, *([""] if said else []), *story]
+    return seen, [*said, *([""] if said else []), *story]
 
 
 def _read(kind: type[Document], path: Path) -> Document:

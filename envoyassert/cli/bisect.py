@@ -15,9 +15,8 @@ from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import launcher_option
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.compare.bisection import Answer, Boundary, bisect, path_between
-from envoyassert.compare.profile import profile_of
-from envoyassert.compare.runs import RunPair, RunSide
-from envoyassert.compare.runs_text import differing_together
+from envoyassert.compare.diff_text import difference_lines
+from envoyassert.compare.phases import Seen, differences_of, profiles_of
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
@@ -120,13 +119,13 @@ class _Tested:
     Args:
         answer: what it is.
         reason: why it is bad, or was skipped; "" if it is good.
-        sides: its runs by their matrix values, as far as they were judged.
+        seen: its runs by their matrix values, as far as they were judged.
         verdicts: the judgement of each.
     """
 
     answer: Answer
     reason: str = ""
-    sides: dict[str, RunSide] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
     verdicts: dict[str, tuple[RunPlan, Verdict]] = field(default_factory=dict)
 
 
@@ -189,7 +188,7 @@ class _Trial:
                 graph=graph,
             )
             title = ", ".join(f"{axis}={text}" for axis, text in plan.matrix_text.items())
-            tested.sides[title] = RunSide(profile_of(result.trace, graph), verdict.status)
+            tested.seen[title] = Seen(verdict.status, profiles_of(result.trace, graph))
             tested.verdicts[title] = (result.plan, verdict)
         if not tested.verdicts:
             return _Tested(Answer.SKIPPED, unmet or tested.reason)
@@ -200,8 +199,7 @@ def _answered(tested: _Tested) -> _Tested:
     """Return the answer of all runs together: one that fails is enough to be bad."""
     of_status: dict[Status, str] = {}
     for title, (plan, verdict) in tested.verdicts.items():
-        profile = tested.sides[title].profile
-        outcome = profile.trace.end.outcome if profile is not None else None
+        outcome = [*tested.seen[title].profiles.values()][-1].trace.end.outcome
         reason = reason_line(verdict, outcome, place_finder(plan.loaded))
         of_status.setdefault(verdict.status, f"{title}: {reason}" if title else reason)
     if Status.FAIL in of_status:
@@ -228,15 +226,16 @@ def _report(trial: _Trial, boundary: Boundary, *, backwards: bool) -> Iterator[s
     else:
         yield f"the first bad one is {bad}: {good} is the last good one"
     yield from _expectations(trial.tested[good], trial.tested[bad], good)
-    pairs = [
-        RunPair(title or "the run", side, trial.tested[bad].sides[title])
-        for title, side in trial.tested[good].sides.items()
-        if title in trial.tested[bad].sides
-    ]
     yield from ("", f"what is different on {bad} from {good}")
-    for titles, lines in differing_together(pairs):
+    together: dict[tuple[str, ...], list[str]] = {}
+    for title, seen in trial.tested[bad].seen.items():
+        before = trial.tested[good].seen.get(title)
+        if before is not None:
+            lines = tuple(difference_lines(differences_of(before, seen)))
+            together.setdefault(lines, []).append(title or "the run")
+    for told, titles in together.items():
         yield from wrapped("; ".join(titles), "  ", "    ")
-        yield from (f"    {line}" for line in lines)
+        yield from (f"    {line}" for line in told)
 
 
 def _expectations(good: _Tested, bad: _Tested, name: str) -> Iterator[str]:

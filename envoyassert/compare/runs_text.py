@@ -30,7 +30,7 @@ def runs_lines(pairs: Sequence[RunPair], before: str, after: str) -> list[str]:
         more = f": {count(number, 'difference')}" if number else ""
         rows.append([pair.before.text, pair.after.text, pair.result + more, pair.title])
     lines = columns(rows)
-    for titles, told in differing_together(pairs):
+    for titles, told in _together(pairs):
         lines += ["", *wrapped(", ".join(titles)), *(f"  {line}" for line in told)]
     times = typical_times(pairs)
     if times:
@@ -38,7 +38,7 @@ def runs_lines(pairs: Sequence[RunPair], before: str, after: str) -> list[str]:
     return [*lines, "", *wrapped(answer_words(pairs, before, after), hang="  ")]
 
 
-def differing_together(pairs: Sequence[RunPair]) -> list[tuple[list[str], tuple[str, ...]]]:
+def _together(pairs: Sequence[RunPair]) -> list[tuple[list[str], tuple[str, ...]]]:
     """Return the titles of runs that differ in the same ways, with how."""
     found: dict[tuple[str, ...], list[str]] = {}
     for pair in pairs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from envoyassert.compare.profile import profile_of
+from envoyassert.compare.phases import in_phase, profiles_of
 from envoyassert.report.results import RunDocument
 from envoyassert.trace import Trace
 
@@ -16,13 +16,13 @@ Facts = Mapping[tuple[str, str], str]
 def facts_of(trace: Trace) -> dict[tuple[str, str], str]:
     """Return the story of a run without what is volatile: numbers of descriptors, times, order of
     workers, who accepted."""
-    profile = profile_of(trace)
-    told = {
-        (str(listener.group.title), aspect): _text(measures)
-        for listener in profile.listeners.values()
-        for aspect, measures in listener.facts.items()
-    }
-    told |= {("the run", aspect): _text(measures) for aspect, measures in profile.facts.items()}
+    told: dict[tuple[str, str], str] = {}
+    for phase, profile in profiles_of(trace).items():
+        for listener in profile.listeners.values():
+            subject = in_phase(listener.group.title, phase)
+            told |= {(subject, aspect): _text(m) for aspect, m in listener.facts.items()}
+        subject = in_phase("the run", phase)
+        told |= {(subject, aspect): _text(m) for aspect, m in profile.facts.items()}
     return told
 
 

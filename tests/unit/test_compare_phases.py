@@ -1,0 +1,51 @@
+"""Two runs with steps against each other: each difference at the phase that first shows it."""
+
+from __future__ import annotations
+
+from envoyassert.compare.phases import Seen, differences_of, profiles_of
+from envoyassert.judge.verdict import Status
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import STARTUP, Outcome, Trace
+
+
+def run(*, backlog: int = -1, later: int = -1, steps: bool = True) -> Trace:
+    """A listener; in a step `change` another one; then the end."""
+    trace = TraceBuilder(1)
+    trace.shared_listener("0.0.0.0:80", backlog=backlog)
+    if steps:
+        trace.end_phase(STARTUP, STARTUP)
+        trace.shared_listener("0.0.0.0:81", backlog=later)
+        trace.end_phase("change")
+        trace.end_phase("quit", outcome=Outcome(live=True, exit_code=0))
+    return trace.build()
+
+
+def told(before: Trace, after: Trace, *statuses: Status) -> list[tuple[str, str]]:
+    one, other = statuses or (Status.PASS, Status.PASS)
+    sides = Seen(one, profiles_of(before)), Seen(other, profiles_of(after))
+    return [(difference.subject, difference.words) for difference in differences_of(*sides)]
+
+
+def test_same_runs_do_not_differ_in_any_phase():
+    assert told(run(), run()) == []
+    assert list(profiles_of(run())) == ["startup", "change", "quit"]
+    assert list(profiles_of(run(steps=False))) == [""]
+
+
+def test_difference_of_the_start_is_told_once_though_it_lasts():
+    ((subject, words),) = told(run(), run(backlog=256))
+    assert subject.startswith("0.0.0.0:80")
+    assert "at the end of" not in subject
+    assert words == "backlog of listen() is 256 instead of -1"
+
+
+def test_difference_of_a_step_is_told_with_its_phase():
+    ((subject, words),) = told(run(), run(later=256))
+    assert subject.startswith("0.0.0.0:81")
+    assert subject.endswith(", at the end of change")
+    assert words == "backlog of listen() is 256 instead of -1"
+
+
+def test_verdict_is_told_once():
+    found = told(run(), run(), Status.PASS, Status.FAIL)
+    assert found == [("the run", "the scenario's verdict is FAIL instead of PASS")]

@@ -39,7 +39,7 @@ run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an 
 
 .PHONY: test
 test: setup ## Run every test; installs and starts a Docker engine when there is none
-	@setup/install-packages.sh strace zsh fish
+	@setup/install-packages.sh strace zsh fish g++
 	@setup/start-docker.sh
 	@setup/prepare-images.sh $(ENVOY_VERSIONS)
 	@$(AS_ROOT) setup/run-tests.sh $(ARGS)

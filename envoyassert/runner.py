@@ -12,8 +12,9 @@ import contextlib
 import dataclasses
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from typing_extensions import Self
@@ -28,6 +29,7 @@ from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
+from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
     STARTUP,
     CpuCounters,
@@ -83,13 +85,20 @@ def preference_of(plan: RunPlan, preference: Preference) -> Preference:
     return wanted  # type: ignore[return-value]  # one of the three words
 
 
-def run_plan(plan: RunPlan, probe: Probe, preference: Preference = "auto") -> RunResult:
+def run_plan(
+    plan: RunPlan,
+    probe: Probe,
+    preference: Preference = "auto",
+    *,
+    debug_dirs: Sequence[Path] = (),
+) -> RunResult:
     """Run a plan once.
 
     Args:
         plan: what to run.
         probe: the loaded probe.
         preference: how to launch Envoy, where the plan does not say.
+        debug_dirs: where separate debug files are, beside the system's own place.
 
     Raises:
         RequirementUnmetError: the scenario requires another Envoy, kernel or launcher.
@@ -98,7 +107,7 @@ def run_plan(plan: RunPlan, probe: Probe, preference: Preference = "auto") -> Ru
     """
     with (
         choose_launcher(preference_of(plan, preference), source_of(plan)) as launcher,
-        LiveRun(plan, probe, launcher) as run,
+        LiveRun(plan, probe, launcher, debug_dirs) as run,
     ):
         run.carry_out_steps()
         trace = run.trace()
@@ -112,10 +121,14 @@ class LiveRun:
         plan: what to run.
         probe: the loaded probe.
         launcher: the place to start it in; the caller closes it.
+        debug_dirs: where separate debug files are, beside the system's own place.
     """
 
-    def __init__(self, plan: RunPlan, probe: Probe, launcher: Launcher) -> None:
+    def __init__(
+        self, plan: RunPlan, probe: Probe, launcher: Launcher, debug_dirs: Sequence[Path] = ()
+    ) -> None:
         self.plan = plan
+        self._debug_dirs = debug_dirs
         self._probe = probe
         self._launcher = launcher
         self._stack = contextlib.ExitStack()
@@ -298,7 +311,8 @@ class LiveRun:
             # What Envoy said since it became ready explains as well.
             outcome=dataclasses.replace(outcome, log_tail=tail(self._envoy.log())),
         )
-        return Trace(header, snapshot.events, end, witness, tuple(self._phases))
+        symbols = symbolize(snapshot.events, self._debug_dirs)
+        return Trace(header, snapshot.events, end, witness, tuple(self._phases), symbols)
 
 
 def _quiet(arm: Arm) -> Callable[[], bool]:

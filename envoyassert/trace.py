@@ -12,6 +12,7 @@ from itertools import pairwise
 from envoyassert.accounts import Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.symbols import Symbols
 
 FORMAT = "envoyassert-trace/1"
 
@@ -234,13 +235,17 @@ class Phase:
 
 @dataclass
 class Trace:
-    """A whole trace, events in time order; phases only if the scenario has steps."""
+    """A whole trace, events in time order; phases only if the scenario has steps.
+
+    With it go the names of the functions in its stacks.
+    """
 
     header: Header
     events: list[Event]
     end: End
     witness: Witness | None = None
     phases: tuple[Phase, ...] = ()
+    symbols: Symbols = field(default_factory=Symbols)
 
     @property
     def unasked(self) -> Outcome:

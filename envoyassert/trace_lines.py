@@ -2,7 +2,7 @@
 
 Line-delimited JSON: the header, then one line per event (with `{"stack": n, "frames": […]}` lines
 before the first event that refers to stack n), one line per phase if the scenario has steps, the
-witness, and the end line, without which a file was cut off.
+witness, the names of the functions in stacks, and the end line, without which a file was cut off.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from envoyassert.accounts import Witness, parse_witness
 from envoyassert.addresses import Address
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
+from envoyassert.symbols import Symbols
 from envoyassert.trace import (
     FORMAT,
     ConnectionAttempt,
@@ -72,6 +73,8 @@ def trace_lines(trace: Trace) -> Iterator[str]:
     yield from (encode({"phase": _plain(phase)}) for phase in trace.phases)
     if trace.witness is not None:
         yield encode({"witness": _plain(trace.witness)})
+    if trace.symbols.files:
+        yield encode({"symbols": trace.symbols.to_json()})
     yield encode({"end": _plain(trace.end)})
 
 
@@ -89,6 +92,7 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     end: End | None = None
     witness: Witness | None = None
     phases: list[Phase] = []
+    symbols = Symbols()
     events: list[Event] = []
     stacks: dict[int, tuple[str, ...]] = {}
     number = 0
@@ -108,6 +112,8 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
                 phases.append(_parse_phase(data["phase"]))
             elif "witness" in data:
                 witness = parse_witness(data["witness"])
+            elif "symbols" in data:
+                symbols = Symbols.from_json(data["symbols"])
             elif "end" in data:
                 end = _parse_end(data["end"])
             else:
@@ -123,7 +129,7 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
             f"{path}: error: the file has no end line, so it was cut off",
             "record the run again; a trace without its end proves nothing",
         )
-    return Trace(header, events, end, witness, tuple(phases))
+    return Trace(header, events, end, witness, tuple(phases), symbols)
 
 
 def _parse_header(data: dict[str, Any], path: str) -> Header:

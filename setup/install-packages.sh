@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing of the distribution packages that the arguments name.
 #
-#   setup/install-packages.sh bcc|strace|iproute2|venv|docker|zsh|fish...
+#   setup/install-packages.sh bcc|strace|iproute2|venv|docker|zsh|fish|g++...
 #
 # Each word is a capability; the package that brings it has another name on each distribution.
 # Nothing is contacted when nothing is missing.
@@ -20,6 +20,8 @@ has() {
         iproute2) command -v ip >/dev/null ;;
         venv) /usr/bin/python3 -c 'import ensurepip' 2>/dev/null ;;
         docker) command -v dockerd >/dev/null ;;
+        # The compiler brings binutils along.
+        g++) command -v g++ objcopy >/dev/null ;;
         *)
             echo "error: $0 does not know '$1'" >&2
             exit 2
@@ -69,6 +71,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
          bcc       BPF Compiler Collection for the system's Python (Fedora: python3-bcc)
          strace    strace
          zsh, fish the shells whose completion is tested
+         g++       a C++ compiler and binutils (Fedora: gcc-c++)
          iproute2  the ip command
          venv      Python 3.10 or newer with venv and pip
          docker    a Docker engine (Fedora: moby-engine)

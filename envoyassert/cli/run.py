@@ -56,6 +56,7 @@ _WITH_VALUE = {
 @click.option(
     "--keep", metavar="failed|all", help="Which traces are kept: of what did not pass, or all."
 )
+@click.option("--debug-dir", metavar="DIR", help="Where separate debug files are, for stacks.")
 @click.option(
     "--rerun-inconclusive", metavar="0|1", help="Repeat a run that was INCONCLUSIVE, once."
 )

@@ -30,7 +30,7 @@ def cut(trace: Trace, phase: Phase) -> Trace:
         header = replace(header, listeners=phase.listeners)
     until = trace.phases[: trace.phases.index(phase) + 1]
     end = replace(trace.end, cpus=cpus, outcome=phase.outcome)
-    return Trace(header, events, end, phase.witness, until)
+    return Trace(header, events, end, phase.witness, until, trace.symbols)
 
 
 def _renumbered(

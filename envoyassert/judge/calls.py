@@ -16,6 +16,7 @@ from envoyassert.judge.join import judge_let_of_calls
 from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
 from envoyassert.judge.selection import Selection, select, sockets_of
+from envoyassert.judge.stacks import match_stack, note_call_sites, stack_in_words
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import (
     CallPattern,
@@ -41,7 +42,10 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
     if problem:
         yield _unresolved(context, subject, words, problem)
         return
-    if pattern.let is not None:
+    if pattern.let is not None and context.unknown_stacks:
+        reason = context.unknown_stacks[0].words
+        yield _unresolved(context, subject.at("let"), words, reason)
+    elif pattern.let is not None:
         yield from judge_let_of_calls(context, subject.at("let"), found, pattern.let)
     if pattern.each is not None:
         yield _judge_each(context, subject.at("times"), words, pattern, found)
@@ -147,6 +151,8 @@ def is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
     """Return whether an event that matches does so whatever was lost."""
     if pattern.by == "other" and context.doubt:
         return False  # a worker whose naming was lost looks the same
+    if pattern.stack is not None and not match_stack(context, pattern.stack, event).holds:
+        return False
     call = context.calls_by_event.get(id(event))
     if context.doubt and pattern.listener is None and event.call not in NO_TRAFFIC:
         # It may be the framework's own connection to the admin endpoint, of which the accept
@@ -169,6 +175,9 @@ def matching(
     Connections that the framework made to the admin endpoint are left out, unless the pattern
     names that listener.
     """
+    problem = _resolve_source(context, pattern)
+    if problem:
+        return [], problem
     names = set(pattern.calls)
     if context.by_listen and not names.isdisjoint(_EPOLL_CALLS):
         return [], "epoll was not observed"
@@ -185,7 +194,23 @@ def matching(
     else:
         hidden = admin_traffic(context)
         found = [event for event in found if not _is_hidden(context, event, hidden)]
-    return [e for e in found if next(mismatches(context, pattern, e), None) is None], ""
+    found = [e for e in found if next(mismatches(context, pattern, e), None) is None]
+    if pattern.stack is not None:
+        told = [match_stack(context, pattern.stack, event) for event in found]
+        context.unknown_stacks += [match for match in told if match.holds is None]
+    return found, ""
+
+
+def _resolve_source(context: Context, pattern: CallPattern) -> str:
+    """Look up the calls from whose call sites these shall come; return why not, or ""."""
+    source = None if pattern.stack is None else pattern.stack.same_as
+    if pattern.stack is None or source is None or source in context.call_sites:
+        return ""
+    found, problem = matching(context, CallPattern(**dict(source)))
+    if problem or not found:
+        return problem or f"{stack_in_words(pattern.stack)}: there was no such call"
+    note_call_sites(context, source, found)
+    return ""
 
 
 def _socket_of(context: Context, event: Event) -> KernelSocket | None:
@@ -241,6 +266,10 @@ def mismatches(context: Context, pattern: CallPattern, event: Event) -> Iterator
         seen = event.args.get(name)
         if not _equal(seen, value):
             yield f"{name} {seen}, not {value}"
+    if pattern.stack is not None:
+        match = match_stack(context, pattern.stack, event)
+        if match.holds is False:
+            yield match.words
 
 
 def _equal(seen: object, wanted: object) -> bool:
@@ -266,6 +295,8 @@ def pattern_in_words(pattern: CallPattern) -> str:
         words.append(f"failing with {pattern.errno}")
     elif pattern.succeeds is not None:
         words.append("succeeding" if pattern.succeeds else "failing")
+    if pattern.stack is not None:
+        words.append(stack_in_words(pattern.stack))
     return " ".join(words)
 
 

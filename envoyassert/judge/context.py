@@ -12,6 +12,7 @@ from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, so_often, times, wish_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import Count, Linear, Range
+from envoyassert.scenario.stack import CallSource
 from envoyassert.trace import Phase, Trace
 
 #: How many events a finding shows at most.
@@ -43,6 +44,21 @@ class Joined(NamedTuple):
     fact: str
 
 
+class StackMatch(NamedTuple):
+    """Whether the stack of a call is the one that was asked for.
+
+    Args:
+        holds: True, False, or None if the trace does not tell.
+        words: what is amiss, or why it cannot be told.
+        skipped: whether it cannot be told for want of symbols, or of an entry for this build id:
+            something that more of the same trace would not change.
+    """
+
+    holds: bool | None
+    words: str = ""
+    skipped: bool = False
+
+
 @dataclass
 class Context:
     """One trace under judgement.
@@ -60,6 +76,9 @@ class Context:
         admin_traffic: what `calls.admin_traffic` found, once it was asked for.
         window: the phase whose calls alone count, None for all.
         by_listen: whether serving is judged by listen() since epoll was not observed.
+        call_sites: the call sites that `same_as` stands for, and whether each is sure; None for
+            one that is not known.
+        unknown_stacks: what could not be told of stacks for the expectation that is being judged.
     """
 
     trace: Trace
@@ -70,6 +89,8 @@ class Context:
     contested: str = ""
     unobserved: str = ""
     by_listen: bool = False
+    call_sites: dict[CallSource, dict[str | None, bool]] = field(default_factory=dict)
+    unknown_stacks: list[StackMatch] = field(default_factory=list)
     named: set[int] = field(default_factory=set)
     joined: dict[str, Joined] = field(default_factory=dict)
     admin_traffic: set[int] | None = None

@@ -25,6 +25,7 @@ from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.process import judge_process
 from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
+from envoyassert.judge.stacks import with_stacks
 from envoyassert.judge.startup import judge_startup
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
@@ -151,7 +152,9 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         if isinstance(item, NoOthersExpectation):
             scopes.name_all(scope)
         scoped = _scope_in_words(item)
-        for finding in _JUDGES[type(item)](scope, index, item):
+        scope.unknown_stacks.clear()
+        found = list(_JUDGES[type(item)](scope, index, item))
+        for finding in with_stacks(scope, found):
             yield replace(finding, expected=finding.expected + scoped) if scoped else finding
 
 

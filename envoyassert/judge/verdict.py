@@ -15,6 +15,7 @@ class Status(Enum):
     FAIL = "FAIL"
     KNOWN_DEFECT = "KNOWN_DEFECT"
     INCONCLUSIVE = "INCONCLUSIVE"
+    SKIPPED = "SKIPPED"
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class Finding:
     """The answer to one atom of one expectation.
 
     Args:
-        status: PASS, FAIL, INCONCLUSIVE, or KNOWN_DEFECT for a FAIL that must be.
+        status: PASS, FAIL, INCONCLUSIVE, KNOWN_DEFECT for a FAIL that must be, or SKIPPED for what
+            this build of Envoy cannot tell, ever.
         path: where the atom stands in the scenario: `("expect", 0, "bound", "times")`.
         subject: what it is about: `port 15006`, `process`, `calls bind`.
         expected: what was asked, in words: `bound exactly 1 time`.
         seen: what was observed, in words: `bound 2 times`.
-        reason: why it could not be decided; empty unless INCONCLUSIVE.
+        reason: why it could not be decided; empty unless INCONCLUSIVE or SKIPPED.
         evidence: the few events that show it, in time order.
         hint: behaviour-level help for a FAIL, or "".
         why: the scenario's own `why`, or "".
@@ -85,7 +87,7 @@ class Verdict:
 
     Args:
         status: FAIL if any finding failed, else INCONCLUSIVE if any is, else KNOWN_DEFECT if any
-            is, else PASS.
+            is, else PASS if any is; where all are SKIPPED, INCONCLUSIVE.
         findings: one per atom, in the order of the scenario.
         certificate: what is known of the trace's completeness.
         assumed: members of the scenario's `assume` that this verdict leans on.
@@ -101,8 +103,11 @@ class Verdict:
         return tuple(finding for finding in self.findings if finding.status is status)
 
     def __str__(self) -> str:
-        if self.status is Status.PASS and self.assumed:
-            return f"PASS (assumed: {', '.join(self.assumed)})"
+        notes = [f"assumed: {', '.join(self.assumed)}"] if self.assumed else []
+        skipped = self.with_status(Status.SKIPPED)
+        notes += [f"{len(skipped)} skipped"] if skipped else []
+        if self.status is Status.PASS and notes:
+            return f"PASS ({'; '.join(notes)})"
         return self.status.value
 
 
@@ -111,5 +116,5 @@ def worst(statuses: list[Status]) -> Status:
 
     Either outweighs a known defect, which excuses its own expectation and nothing else.
     """
-    order = (Status.FAIL, Status.INCONCLUSIVE, Status.KNOWN_DEFECT)
-    return next((status for status in order if status in statuses), Status.PASS)
+    order = (Status.FAIL, Status.INCONCLUSIVE, Status.KNOWN_DEFECT, Status.PASS)
+    return next((status for status in order if status in statuses), Status.INCONCLUSIVE)

@@ -150,6 +150,11 @@ class Judged:
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
 
 
+def _run(item: ScenarioItem, load_probe: Callable[[], Probe]) -> RunResult:
+    options = session_of(item.config).options
+    return run_plan(item.plan, load_probe(), "auto", debug_dirs=options.debug_dirs)
+
+
 def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
     """Run a scenario item and judge it; again if it is INCONCLUSIVE and the session repeats those.
 
@@ -163,7 +168,7 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
     """
     __tracebackhide__ = True
     try:
-        judged = Judged(run_plan(item.plan, load_probe(), "auto"), item)
+        judged = Judged(_run(item, load_probe), item)
     except RequirementUnmetError as error:
         pytest.skip(error.message)
     except MachineError as error:
@@ -172,7 +177,7 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
         if judged.verdict.status is not Status.INCONCLUSIVE:
             break
         try:
-            judged = Judged(run_plan(item.plan, load_probe(), "auto"), item)
+            judged = Judged(_run(item, load_probe), item)
         except (RequirementUnmetError, MachineError, LaunchError) as error:
             # What cannot be repeated stays undecided; it must not become a skip.
             judged.notes.append(f"could not be repeated: {error}")

@@ -54,7 +54,9 @@ class EnvoyFactory:
             place = self._stack.enter_context(
                 choose_launcher(preference_of(plan, "auto"), source_of(plan))
             )
-            return self._stack.enter_context(LiveRun(plan, self._load_probe(), place))
+            return self._stack.enter_context(
+                LiveRun(plan, self._load_probe(), place, options.debug_dirs)
+            )
         except RequirementUnmetError as error:
             pytest.skip(error.message)
         except MachineError as error:

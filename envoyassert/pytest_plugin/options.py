@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,13 @@ def add_options(parser: pytest.Parser) -> None:
         "counts, and both are told.",
     )
     group.addoption(
+        "--envoyassert-debug-dir",
+        action="append",
+        metavar="DIR",
+        help="Look for separate debug files there too (by build id), for the names of functions in "
+        "stacks. Repeat it for several.",
+    )
+    group.addoption(
         "--envoyassert-story",
         action="store_true",
         help="Print the story of every run: its start-up in phases, and its listening sockets.",
@@ -84,7 +92,7 @@ def add_options(parser: pytest.Parser) -> None:
         type="args",
         default=[],
     )
-    for name in ("launcher", "envoy", "require"):
+    for name in ("launcher", "envoy", "require", "debug_dir"):
         parser.addini(
             f"envoyassert_{name}", f"Default of --envoyassert-{name}.", type="args", default=[]
         )
@@ -107,6 +115,7 @@ class Options:
         report: directory for the results for machines, or "" for none.
         keep: `failed` or `all`.
         reruns: how many times a run that was INCONCLUSIVE is repeated.
+        debug_dirs: further directories with separate debug files.
     """
 
     launchers: tuple[str, ...]
@@ -119,6 +128,7 @@ class Options:
     report: str
     keep: str
     reruns: int
+    debug_dirs: tuple[Path, ...]
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -145,7 +155,16 @@ def read_options(config: pytest.Config) -> Options:
         report=_directory(config, "report"),
         keep=keeps[0] if keeps else "failed",
         reruns=int(reruns[0]) if reruns else 0,
+        debug_dirs=_debug_dirs(config),
     )
+
+
+def _debug_dirs(config: pytest.Config) -> tuple[Path, ...]:
+    directories = tuple(Path(name) for name in _values(config, "debug_dir"))
+    for directory in directories:
+        if not directory.is_dir():
+            raise pytest.UsageError(f"--envoyassert-debug-dir: {directory} is no directory")
+    return directories
 
 
 def _check_envoys(envoys: tuple[str, ...]) -> None:

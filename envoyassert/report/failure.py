@@ -159,7 +159,7 @@ class _Text:
         rows = [
             ["expected", f"{about(finding)}: {finding.expected}"],
             ["seen", finding.seen + self._end(finding)],
-            ["undecided", finding.reason],
+            ["skipped" if finding.status is Status.SKIPPED else "undecided", finding.reason],
             ["closest", finding.closest],
             ["why", finding.why],
             ["known as", finding.known_defect],

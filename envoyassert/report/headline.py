@@ -28,7 +28,9 @@ def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
         line, column = (0, 0) if where is None else (where.line, where.column)
         return (not about_process(finding), line, column)
 
-    return tuple(sorted(verdict.with_status(verdict.status), key=order))
+    # Where everything was skipped nothing else is there to tell.
+    found = verdict.with_status(verdict.status) or verdict.with_status(Status.SKIPPED)
+    return tuple(sorted(found, key=order))
 
 
 def about_process(finding: Finding) -> bool:
@@ -118,10 +120,11 @@ def about(finding: Finding) -> str:
 
 def sentence(finding: Finding) -> str:
     """Return a finding in one line: `port 15006 bound.times: expected …, seen …`."""
-    if finding.status is Status.INCONCLUSIVE:
+    if finding.status in (Status.INCONCLUSIVE, Status.SKIPPED):
         return f"{about(finding)}: {_undecided(finding)}"
     return f"{about(finding)}: expected {finding.expected}, seen {finding.seen}"
 
 
 def _undecided(finding: Finding) -> str:
-    return finding.reason or "cannot be decided"
+    skipped = "skipped: " if finding.status is Status.SKIPPED else ""
+    return skipped + (finding.reason or "cannot be decided")

@@ -13,6 +13,7 @@ from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.call import Clock, address_text, render_call, thread_label
+from envoyassert.report.called_from import tell_call_sites
 from envoyassert.trace import Trace
 
 FORMAT = "envoyassert-story/1"
@@ -94,6 +95,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
             for phase in (MADE, LISTENING, SERVING, CLOSING)
         },
         "listening": [_listening(trace, graph, socket) for socket in listening],
+        "called_from": tell_call_sites(listening, trace.symbols),
         "failed_binds": [
             {
                 "at_ms": clock.ms(call.event.ts_ns),

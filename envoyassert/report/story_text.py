@@ -6,6 +6,7 @@ from typing import Any
 
 from envoyassert.names import signal_text
 from envoyassert.option_values import value_text
+from envoyassert.report.called_from import call_site_lines
 from envoyassert.report.certificate import check_lines
 from envoyassert.report.story import CLOSING, LISTENING, MADE, SERVING
 from envoyassert.report.table import columns, count, wrapped
@@ -38,6 +39,10 @@ def story_lines(story: dict[str, Any]) -> list[str]:
             )
     lines += ["", "Listening sockets, as `ss -lnp` would show them if it knew"]
     lines += _listening(story)
+    if story["called_from"]:
+        build_ids = dict.fromkeys(place["build_id"] for place in story["called_from"])
+        lines += ["", f"Called from, in build id {', '.join(build_ids)}"]
+        lines += call_site_lines(story["called_from"])
     lines += _others(story)
     checks = [(check["name"], check["ok"], check["detail"]) for check in story["certificate"]]
     lines += ["", "Certificate", *check_lines(checks)]

@@ -14,6 +14,7 @@ from envoyassert.report.failure import Context
 from envoyassert.trace import Outcome, Trace
 
 StatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE"]
+FindingStatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE", "SKIPPED"]
 
 
 class Part(BaseModel):
@@ -46,7 +47,9 @@ class EvidencePart(Part):
 class FindingPart(Part):
     """The answer to one atom of one expectation."""
 
-    status: StatusWord
+    status: FindingStatusWord = Field(
+        description="SKIPPED: this build of Envoy cannot tell it, as it has no symbols."
+    )
     path: tuple[str | int, ...] = Field(
         description="Where the atom stands in the scenario's data: `expect`, 0, `bound`, `times`."
     )
@@ -54,7 +57,9 @@ class FindingPart(Part):
     atom: str = Field(description="Dotted name of the atom: `bound.times`.")
     expected: str = Field(description="What was asked for, in words.")
     seen: str = Field(description="What was observed, in words.")
-    reason: str = Field(description="Why it could not be decided; empty unless INCONCLUSIVE.")
+    reason: str = Field(
+        description="Why it could not be decided; empty unless INCONCLUSIVE or SKIPPED."
+    )
     closest: str = Field(
         description="What came closest to what is not there, field by field; may be empty."
     )

@@ -12,6 +12,13 @@ _CONDITIONAL = {
     "at_end_of": "at_end_of: drain",
 }
 _STEP = {"name": "name: first_update", "deadline": "deadline: 30s"}
+_CALL_SOURCE = {
+    "call": "call: bind",
+    "listener": "call: bind, listener: {port: 15006}",
+    "by": "call: listen, by: main",
+    "errno": "call: bind, errno: EADDRINUSE",
+    "succeeds": "call: bind, succeeds: true",
+}
 _PATTERN = {
     "call": "call: [bind, listen]",
     "listener": "call: setsockopt, listener: {port: 15006}",
@@ -19,6 +26,7 @@ _PATTERN = {
     "errno": "call: bind, errno: EADDRINUSE",
     "succeeds": "call: connect, succeeds: false",
     "args": "call: setsockopt, args: {name: SO_REUSEPORT, value: 1}",
+    "stack": 'call: bind, stack: {contains: "ListenSocketFactoryImpl"}',
 }
 
 _TALLY = {
@@ -190,6 +198,12 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "within": "live: true, within: 5s",
     },
     "CallPattern": _PATTERN,
+    "StackPattern": {
+        "contains": 'contains: ["ListenSocketFactoryImpl", "ListenerManagerImpl"]',
+        "same_as": "same_as: {call: bind, listener: {port: 15006}}",
+        "call_site": "call_site: {9e5580933739775e8bce696a57a2e1bc99368f23: 0123456789ab}",
+    },
+    "CallSource": _CALL_SOURCE,
     "CountedPattern": {
         **_PATTERN,
         "times": "call: dup, times: 3",

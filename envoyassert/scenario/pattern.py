@@ -18,6 +18,7 @@ from envoyassert.scenario.grammar import (
 )
 from envoyassert.scenario.quantity import Count, Range
 from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.stack import StackPattern, check_stacked
 from envoyassert.scenario.words import NAME_PATTERN, check_arguments
 
 _Plain = Annotated[
@@ -51,6 +52,7 @@ class CallPattern(Model):
     args: dict[str, ArgumentValue] = Field(
         default_factory=dict, description="Arguments by man page name that must be equal."
     )
+    stack: StackPattern | None = Field(None, description="From where in the code it was called.")
 
     @field_validator("args")
     @classmethod
@@ -58,6 +60,16 @@ class CallPattern(Model):
         call = info.data.get("call", ())
         check_arguments((call,) if isinstance(call, str) else call, args)
         return args
+
+    @field_validator("stack")
+    @classmethod
+    def _stack_is_recorded(
+        cls, stack: StackPattern | None, info: ValidationInfo
+    ) -> StackPattern | None:
+        call = info.data.get("call", ())
+        if stack is not None:
+            check_stacked((call,) if isinstance(call, str) else call)
+        return stack
 
     @property
     def calls(self) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ HEADINGS = {
     "Linear": "Numbers that grow with the workers",
     "Process": "`process`",
     "CallPattern": "Pattern of a call",
+    "StackPattern": "`stack`",
+    "CallSource": "Calls whose call sites are meant",
     "CountedPattern": "Pattern of a call with a count",
     "CallMoment": "Moments of calls",
     "StateMoment": "Moments of states",

@@ -113,6 +113,8 @@ OPTION_PATTERN = f"^({_NAMES}|{QUALIFIED_OPTION_PATTERN[1:-1]})$"
 
 ROLE_PATTERN = r"^(main|workers|other|worker_[0-9]+)$"
 ROLE_OR_NONE_PATTERN = r"^(main|workers|other|none|worker_[0-9]+)$"
+BUILD_ID_PATTERN = r"^[0-9a-f]{40}$"
+CALL_SITE_PATTERN = r"^[0-9a-f]{12}$"
 ERRNO_PATTERN = r"^E[A-Z0-9]+$"
 DURATION_PATTERN = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|0+\.[0-9]*[1-9][0-9]*)(ms|s|m)$"
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
@@ -132,6 +134,8 @@ VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 
 #: Patterns in words, for messages.
 MEANING = {
+    BUILD_ID_PATTERN: "a build id: 40 hexadecimal digits",
+    CALL_SITE_PATTERN: "a class of call sites as `show` prints it: 12 hexadecimal digits",
     r"^[0-9a-f]{8,64}$": "8 to 64 hexadecimal digits",
     ROLE_PATTERN: "`main`, `workers`, `other` or `worker_<number>`",
     ROLE_OR_NONE_PATTERN: "`main`, `workers`, `other`, `none` or `worker_<number>`",

@@ -1,0 +1,148 @@
+"""Stacks: whether a call came from where a pattern says, as far as the trace can tell.
+
+What is not known of a stack makes a match possible, never sure: a frame without a name, callers
+further out than those recorded, a stack that was not recorded at all, a direct caller of the C
+library that has no frame. A function that was inlined, or that left its frame to another by a tail
+call, is not on the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from envoyassert.events import Event
+from envoyassert.judge.context import Context, StackMatch
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.stack import CallSource, StackPattern
+from envoyassert.symbols import DEPTH, call_site, is_cut, split_frame, stack_is_own
+
+_SHOWN = 3
+#: What calls main() or the function of a thread, by glibc's and musl's names. A C library without
+#: symbols does not name them, and nothing else of it is that far out.
+_STARTERS = (
+    *("_start", "_start_c", "__libc_start_main", "__libc_start_main_impl"),
+    *("__libc_start_call_main", "libc_start_main_stage2", "start", "start_thread"),
+    *("clone", "__clone", "clone3", "__clone3"),
+)
+
+
+def match_stack(context: Context, pattern: StackPattern, event: Event) -> StackMatch:
+    """Return whether a call came from where a pattern says."""
+    if not event.stack:
+        return StackMatch(None, f"the stack of a {event.call}() was not recorded")
+    if not stack_is_own(event):
+        return StackMatch(None, "the stack of a blocking socket() may be that of an earlier one")
+    if pattern.texts:
+        return _named(context, pattern.texts, event)
+    site = call_site(event)
+    if site is None:
+        return StackMatch(None, f"the files of the stack of a {event.call}() were not told")
+    build_id, name = site
+    if pattern.call_site is not None:
+        sites = pattern.sites_of(build_id)
+        if not sites:
+            return StackMatch(None, f"no call site is given for build id {build_id}", skipped=True)
+        return StackMatch(name in sites, f"from call site {name}, not {' or '.join(sites)}")
+    assert pattern.same_as is not None
+    others = context.call_sites.get(pattern.same_as, {})
+    if name in others:
+        return (
+            StackMatch(True)
+            if others[name]
+            else StackMatch(None, "whose call site this is is not known")
+        )
+    if not others or None in others:
+        return StackMatch(None, "the call sites to compare with are not known")
+    return StackMatch(
+        False, f"from call site {name}, which is none of {', '.join(map(str, others))}"
+    )
+
+
+def _named(context: Context, texts: tuple[str, ...], event: Event) -> StackMatch:
+    symbols = context.trace.symbols
+    names = symbols.functions_of(event.stack)
+    absent = [text for text in texts if not any(text in name for name in names)]
+    if not absent:
+        return StackMatch(True)
+    inner = event.stack
+    if not any(text in starter for starter in _STARTERS for text in absent):
+        inner = _without_starters(event.stack)
+    lacking = [problem for frame in inner if (problem := symbols.problem_of(frame))]
+    if lacking:
+        return StackMatch(None, lacking[0], skipped=True)
+    if not all(map(symbols.name_of, inner)):
+        return StackMatch(None, f"some frame of the stack of a {event.call}() has no name")
+    if len(event.stack) < 2 or event.stack[1] not in symbols.callees:
+        return StackMatch(None, f"which function called {event.call}() itself is not known")
+    if is_cut(event):
+        reason = f"the innermost {DEPTH} frames are recorded, and it may be further out"
+        return StackMatch(None, reason)
+    shown = " < ".join(names[:_SHOWN]) + (" < …" if len(names) > _SHOWN else "")
+    return StackMatch(False, f"from {shown}, without {absent[0]}")
+
+
+def _without_starters(stack: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a stack without the C library's frames at its outer end.
+
+    The C library is the file in which the call itself stands.
+    """
+    library = split_frame(stack[0])[0]
+    end = len(stack)
+    while library and end and split_frame(stack[end - 1])[0] == library:
+        end -= 1
+    return stack[:end] or stack
+
+
+def note_call_sites(context: Context, source: CallSource, events: Iterable[Event]) -> None:
+    """Note from where the calls came that `same_as` stands for.
+
+    Args:
+        context: the trace; keeps the call sites.
+        source: what `same_as` says.
+        events: the calls; whether each is surely one of them is not known after a loss, but then
+            what is derived of them is not certain either.
+    """
+    sites: dict[str | None, bool] = {}
+    for event in events:
+        site = call_site(event)
+        sites[None if site is None else site[1]] = not context.doubt
+    context.call_sites[source] = sites
+
+
+def stack_in_words(pattern: StackPattern) -> str:
+    """Return `from "Listener::bind"`, or where else a call shall come from."""
+    if pattern.texts:
+        return "from " + " and ".join(f'"{text}"' for text in pattern.texts)
+    if pattern.same_as is not None:
+        source = pattern.same_as
+        words = [f"from where {source.call}()"]
+        if source.by is not None:
+            words.append(f"by {source.by}")
+        if source.listener is not None:
+            words.append(f"on {source.listener}")
+        if source.errno is not None:
+            words.append(f"failing with {source.errno}")
+        elif source.succeeds is not None:
+            words.append("succeeding" if source.succeeds else "failing")
+        return " ".join([*words, "came"])
+    sites = {site for build_id in pattern.call_site or () for site in pattern.sites_of(build_id)}
+    return f"from call site {' or '.join(sorted(sites))}"
+
+
+def with_stacks(context: Context, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Say of findings that are undecided for want of a stack why; skip those without symbols.
+
+    Args:
+        context: the trace, with what could not be told of stacks while the findings were made.
+        findings: those of one expectation.
+    """
+    unknown = context.unknown_stacks
+    for finding in findings:
+        undecided = finding.status is Status.INCONCLUSIVE
+        if not (unknown and undecided) or context.doubt or context.untrusted or context.unobserved:
+            yield finding
+        elif all(match.skipped for match in unknown):
+            yield replace(finding, status=Status.SKIPPED, reason=unknown[0].words)
+        else:
+            yield replace(finding, reason=next(m.words for m in unknown if not m.skipped))

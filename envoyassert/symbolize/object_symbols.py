@@ -1,0 +1,220 @@
+"""The functions of one ELF file: their places in memory, and how its parts lie in the file."""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import cxxfilt
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section
+
+from envoyassert.symbols import IN_LIBRARY
+
+_PF_X = 1
+_STT_FUNC, _STT_GNU_IFUNC = 2, 10
+
+
+class Segment(NamedTuple):
+    """An executable part of a file: where it is in the file, and where in memory (unrelocated)."""
+
+    offset: int
+    size: int
+    address: int
+
+
+class Function(NamedTuple):
+    """A function: address and length in bytes, and its name as the linker knows it."""
+
+    address: int
+    size: int
+    name: str
+
+
+class ObjectSymbols:
+    """The functions of an executable or library.
+
+    Args:
+        segments: its executable segments.
+        functions: its functions, in any order.
+        machine: `EM_X86_64`, `EM_AARCH64`, or another one, whose calls are not decoded.
+        tables: the addresses of the tables through which functions of libraries are called (PLT).
+    """
+
+    def __init__(
+        self,
+        segments: list[Segment],
+        functions: list[Function],
+        machine: str,
+        tables: list[range],
+    ) -> None:
+        self._segments = segments
+        self._tables = tables
+        self._machine = machine
+        self._functions = sorted(functions)
+        self._addresses = [function.address for function in self._functions]
+
+    def name_at(self, offset: int) -> str:
+        """Return the function that a return address is in, or "" if none covers it.
+
+        Args:
+            offset: offset in the file of the instruction after the call.
+        """
+        # The call itself is what counts: it may be the last instruction of its function.
+        address = self._address_of(offset - 1)
+        return "" if address is None else self._function_at(address)
+
+    def callee_at(self, path: Path, offset: int) -> str:
+        """Return the function that was called from before a return address.
+
+        Args:
+            path: the file itself.
+            offset: offset in the file of the instruction after the call.
+
+        Returns:
+            Its name, IN_LIBRARY, or "" if it was called through a pointer.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        following = self._address_of(offset)
+        if following is None or self._machine not in _CALL_SIZES:
+            return ""
+        size = _CALL_SIZES[self._machine]
+        with path.open("rb") as file:
+            file.seek(offset - size)
+            code = file.read(size)
+        target = _target(self._machine, code, following)
+        if target is None:
+            return ""
+        return IN_LIBRARY if any(target in t for t in self._tables) else self._function_at(target)
+
+    def _address_of(self, offset: int) -> int | None:
+        for segment in self._segments:
+            if segment.offset <= offset < segment.offset + segment.size:
+                return offset - segment.offset + segment.address
+        return None
+
+    def _function_at(self, address: int) -> str:
+        last = bisect.bisect_right(self._addresses, address)
+        # Functions share addresses (aliases); an alias may be shorter than what it stands for.
+        for function in reversed(self._functions[max(0, last - 8) : last]):
+            if function.address <= address < function.address + function.size:
+                return plain_name(function.name)
+        return ""
+
+
+#: Length in bytes of a call of a fixed target.
+_CALL_SIZES = {"EM_X86_64": 5, "EM_AARCH64": 4}
+
+
+def _target(machine: str, code: bytes, following: int) -> int | None:
+    """Return the address that a call instruction calls, None if it is no call of a fixed target.
+
+    Intel SDM volume 2, CALL (E8, a displacement from the next instruction); Arm ARM, BL.
+    """
+    if len(code) != _CALL_SIZES[machine]:
+        return None
+    if machine == "EM_X86_64":
+        (displacement,) = struct.unpack_from("<i", code, 1)
+        return following + int(displacement) if code[0] == _CALL else None
+    (word,) = struct.unpack("<I", code)
+    if word >> 26 != _BRANCH_WITH_LINK:
+        return None
+    words = (word & _BRANCH_MASK) - (word << 1 & _BRANCH_MASK + 1)
+    return following - 4 + 4 * int(words)
+
+
+_CALL = 0xE8
+_BRANCH_WITH_LINK = 0b100101
+_BRANCH_MASK = (1 << 26) - 1
+
+
+class UnreadableObjectError(ValueError):
+    """Not an ELF file, or a damaged one."""
+
+
+def read_symbols(path: Path, debug: Path | None) -> tuple[ObjectSymbols, bool]:
+    """Read the functions of an ELF file.
+
+    Args:
+        path: the file that was executed or mapped.
+        debug: the separate file with its debugging symbols, if there is one. Its own segments are
+            empty, so where code lies in the file is read from `path` all the same.
+
+    Returns:
+        The functions, and whether these are all of them: a file that was stripped names only what
+        it exports.
+
+    Raises:
+        UnreadableObjectError: one of them is not an ELF file, or damaged.
+        OSError: one of them cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            segments = [
+                Segment(part["p_offset"], part["p_filesz"], part["p_vaddr"])
+                for part in elf.iter_segments("PT_LOAD")
+                if part["p_flags"] & _PF_X
+            ]
+            tables = [
+                range(section["sh_addr"], section["sh_addr"] + section["sh_size"])
+                for section in elf.iter_sections()
+                if section.name.startswith(".plt")
+            ]
+            functions = _functions(elf, ".symtab")
+            if functions is None and debug is not None:
+                with debug.open("rb") as more:
+                    functions = _functions(ELFFile(more), ".symtab")
+            if functions is not None:
+                return ObjectSymbols(segments, functions, elf["e_machine"], tables), True
+            exported = _functions(elf, ".dynsym") or []
+            return ObjectSymbols(segments, exported, elf["e_machine"], tables), False
+    except (ELFError, struct.error, ValueError) as error:
+        raise UnreadableObjectError(f"cannot be read: {error}") from error
+
+
+def _functions(elf: ELFFile, table: str) -> list[Function] | None:
+    """Return the functions of a symbol table, None if the file lacks the table.
+
+    An Envoy with symbols has a million of them: the table is unpacked in one go.
+    """
+    section = elf.get_section_by_name(table)
+    if section is None or section["sh_type"] == "SHT_NOBITS":
+        return None
+    strings: Section = elf.get_section(section["sh_link"])
+    names = strings.data()
+    order = "<" if elf.little_endian else ">"
+    if elf.elfclass == 64:
+        rows = (
+            (name, info, index, value, size)
+            for name, info, _, index, value, size in struct.iter_unpack(
+                order + "IBBHQQ", section.data()
+            )
+        )
+    else:
+        rows = (
+            (name, info, index, value, size)
+            for name, value, size, info, _, index in struct.iter_unpack(
+                order + "IIIBBH", section.data()
+            )
+        )
+    return [
+        Function(value, size, names[name : names.index(b"\0", name)].decode(errors="replace"))
+        for name, info, index, value, size in rows
+        if index and size and info & 0xF in (_STT_FUNC, _STT_GNU_IFUNC)
+    ]
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a function as it stands in the source, with its parameters in C++."""
+    try:
+        return str(cxxfilt.demangle(name))
+    except cxxfilt.Error:
+        # Not C++, or the C++ runtime that knows how is not installed: the mangled name still holds
+        # every part of it.
+        return name

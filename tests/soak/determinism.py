@@ -50,12 +50,19 @@ def main() -> int:
                     stories.setdefault(name, []).append(facts_of(read_trace(result.trace)))
                 answers.setdefault(name, []).append(answers_of(result.document))
         print(f"round {number + 1} of {options.runs}", file=sys.stderr, flush=True)
-    return _tell(stories, answers, bad)
+    return tell(stories, answers, bad)
 
 
-def _tell(
+def tell(
     stories: dict[str, list[Facts]], answers: dict[str, list[Facts]], bad: Counter[str]
 ) -> int:
+    """Print what varies, and return 1 if something does that must not.
+
+    Args:
+        stories: the facts of each run of a scenario, by the name of the run.
+        answers: the answers of its expectations, likewise.
+        bad: runs that were not good, with how often.
+    """
     wrong = 0
     same = 0
     for name, runs in stories.items():

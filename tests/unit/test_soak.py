@@ -7,10 +7,14 @@ import select
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
+from tests.soak.determinism import tell
 from tests.soak.meaning import facts_of, varying
 from tests.soak.pressure import Pressure
 from tests.soak.times import spread
@@ -56,6 +60,36 @@ def test_fact_that_is_missing_in_some_runs_varies():
     ((key, seen),) = varying([{("port 80", "bind"): "1"}, {}])
     assert key == ("port 80", "bind")
     assert seen == {"1": 1, "(none)": 1}
+
+
+STORY = {("port 80", "bind"): "1"}
+OTHER = {("port 80", "bind"): "2"}
+PASSED = {("expect.0", "answer 1"): "PASS"}
+FAILED = {("expect.0", "answer 1"): "FAIL"}
+
+
+@pytest.mark.parametrize(
+    "stories, answers, bad, code, line",
+    [
+        ([STORY] * 3, [PASSED] * 3, {}, 0, "1 of 1 runs tell the same story 3 times over"),
+        ([STORY, OTHER, STORY], [PASSED] * 3, {}, 1, "udp: port 80: bind: 1 (2 x); 2 (1 x)"),
+        (
+            [STORY] * 2,
+            [PASSED, FAILED],
+            {},
+            1,
+            "udp: EXPECTATION expect.0 answer 1: PASS (1 x); FAIL (1 x)",
+        ),
+        ([STORY], [PASSED], {"udp: failed: no": 1}, 1, "NOT GOOD udp: failed: no (1 x)"),
+    ],
+)
+def test_determinism_tells_what_varies_and_ends_with_1(stories, answers, bad, code, line, capsys):
+    assert tell({"udp": stories}, {"udp": answers}, Counter(bad)) == code
+    assert line in capsys.readouterr().out.splitlines()
+
+
+def test_determinism_of_nothing_is_no_success():
+    assert tell({}, {}, Counter()) == 1
 
 
 OWNER = """

@@ -235,6 +235,12 @@ class LiveRun:
         """Keep something open until the run is over."""
         self._stack.enter_context(resource)
 
+    @property
+    def acted_ns(self) -> int:
+        """When the step before the present one began; 0 if there is none."""
+        steps = self._phases[1:]
+        return steps[-1].begin_ns if steps else 0
+
     def emitted(self) -> int:
         """Return how many records there are by now, without reading them."""
         return self._arm.counters().emitted

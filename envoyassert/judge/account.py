@@ -26,7 +26,7 @@ def differences(
 ) -> tuple[list[str], str]:
     """Compare what Envoy says of itself with the trace.
 
-    Every address of an active listener has an open socket; every socket that listens is a
+    Every address of an active listener has or had a socket; every socket that listens is a
     listener's or the admin endpoint's, unless Envoy counts listeners that come or go; there are as
     many workers as Envoy says.
 
@@ -67,7 +67,7 @@ class _Comparison:
         self._numbers: dict[str, int] = {"listener": 0, "listening socket": 0, "worker": 0}
 
     def missing(self) -> Iterator[str]:
-        """Yield the addresses that Envoy says it is at, without an open socket in the trace."""
+        """Yield the addresses that Envoy says it is at, without a socket in the trace."""
         if any(not socket.places for socket in self._candidates()):
             return  # received from outside the trace: it may be at any address
         for listener in self.account.listeners:
@@ -75,10 +75,10 @@ class _Comparison:
                 continue
             self._numbers["listener"] += 1
             for address in listener.addresses:
-                if not self._is_open(address):
+                if not self._was_open(address):
                     yield (
                         f"Envoy says that its listener {listener.name} is at {address}, the trace "
-                        "has no open socket there"
+                        "has no socket there"
                     )
 
     def unknown(self) -> Iterator[str]:
@@ -140,7 +140,9 @@ class _Comparison:
         records = [r for r in self.records if r.kind != "admin" and r.name == listener.name]
         return bool(records) and all(record.addresses for record in records)
 
-    def _is_open(self, address: Address) -> bool:
-        """Whether there is an open socket at an address, or something changes there."""
-        at_it = [s for s in self.settled.graph.candidates if address in s.places]
-        return any(socket in self.open or not self.settled.is_settled(socket) for socket in at_it)
+    def _was_open(self, address: Address) -> bool:
+        """Whether there is a socket at an address, or was one.
+
+        Envoy goes on to list a listener that was drained by the admin endpoint and closed.
+        """
+        return any(address in socket.places for socket in self.settled.graph.candidates)

@@ -17,6 +17,7 @@ from envoyassert.judge.certificate import (
     KERNEL_CHECK,
     LOSSES,
 )
+from envoyassert.judge.connections import judge_attempts
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.invariants import judge_invariants
 from envoyassert.judge.known_defect import with_known_defect
@@ -32,6 +33,7 @@ from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, wor
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import (
     AlwaysExpectation,
+    AttemptsExpectation,
     BetweenExpectation,
     CallsExpectation,
     Conditional,
@@ -58,6 +60,7 @@ _JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]
     StartupExpectation: judge_startup,
     NeverExpectation: judge_never,
     CallsExpectation: judge_calls,
+    AttemptsExpectation: judge_attempts,
     NoOthersExpectation: judge_no_others,
     InvariantsExpectation: judge_invariants,
 }

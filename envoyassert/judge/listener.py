@@ -8,6 +8,7 @@ from typing import Any
 
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.arrival import judge_origin, judge_registered
+from envoyassert.judge.connections import judge_connections
 from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.each import groups_of_calls, judge_each
 from envoyassert.judge.interval import plural
@@ -286,5 +287,6 @@ _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
     "options": _options,
     "backlog": _backlog,
     "socket_file": judge_socket_file,
+    "connections": judge_connections,
     "in_order": _in_order,
 }

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from envoyassert.scenario.conditional import Conditional, Scalar, ScalarOrMany
+from envoyassert.scenario.connection_words import Attempts, AttemptsExpectation
 from envoyassert.scenario.grammar import (
     FORM,
     Duration,
@@ -163,6 +164,7 @@ _FORMS: dict[str, type[Conditional]] = {
     "no_others": NoOthersExpectation,
     "invariants": InvariantsExpectation,
     "calls": CallsExpectation,
+    "attempts": AttemptsExpectation,
 }
 #: The keys of which an item of `expect` has one, which says what it is about.
 SUBJECTS = tuple(_FORMS)
@@ -195,7 +197,8 @@ Expectation = Annotated[
     | Annotated[NeverExpectation, Tag("|NeverExpectation")]
     | Annotated[NoOthersExpectation, Tag("|NoOthersExpectation")]
     | Annotated[InvariantsExpectation, Tag("|InvariantsExpectation")]
-    | Annotated[CallsExpectation, Tag("|CallsExpectation")],
+    | Annotated[CallsExpectation, Tag("|CallsExpectation")]
+    | Annotated[AttemptsExpectation, Tag("|AttemptsExpectation")],
     Discriminator(
         _expectation_form,
         custom_error_type="no_subject",
@@ -207,6 +210,8 @@ Expectation = Annotated[
 __all__ = [
     "SUBJECTS",
     "AlwaysExpectation",
+    "Attempts",
+    "AttemptsExpectation",
     "Backlog",
     "BetweenExpectation",
     "BindFailed",

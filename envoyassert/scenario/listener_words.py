@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.connection_words import Connections
 from envoyassert.scenario.grammar import (
     ErrnoName,
     Many,
@@ -178,6 +179,9 @@ class ListenerExpectation(Conditional):
         ]
         | None
     ) = Field(None, description="Backlog that listen() was called with.")
+    connections: Connections | None = Field(
+        None, description="Connections that were accepted on its sockets."
+    )
     socket_file: SocketFile | None = Field(
         None, description="The file of a Unix socket; the selector gives its path or its name."
     )

@@ -12,7 +12,7 @@ from envoyassert.scenario.words import did_you_mean
 from envoyassert.trace import STARTUP
 
 #: What of a listener is done, so that it can be counted during a phase; all else is a state.
-_DONE = frozenset({"bound", "bind_failed", "listen_by", "listen_calls"})
+_DONE = frozenset({"bound", "bind_failed", "connections", "listen_by", "listen_calls"})
 _FRAME = frozenset({"listener", "take", "when", "why", "during", "known_defect"})
 #: Expectations about a state.
 _STATES = ("process", "no_others", "invariants")
@@ -73,6 +73,12 @@ def _problems_of_item(
                     f"`{word}` is about start-up",
                     "leave out `at_end_of`; to wait for LIVE: `- wait_for: {ready: true}`",
                 )
+    if "attempts" in item and not (during or item.get("at_end_of")):
+        yield document.problem(
+            (*place, "attempts"),
+            "whose attempts are meant is not said",
+            "add `during:` with the name of a `connect` step",
+        )
     if "startup" in item:
         for word in ("during", "at_end_of"):
             if item.get(word) not in (None, STARTUP):

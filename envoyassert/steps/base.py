@@ -50,6 +50,10 @@ class DrivenEnvoy(Protocol):
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
 
+    @property
+    def acted_ns(self) -> int:
+        """When the step before began, CLOCK_MONOTONIC nanoseconds; 0 if there is none."""
+
     def observed(self) -> Trace:
         """Return what was recorded up to now."""
 

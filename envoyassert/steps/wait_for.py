@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 from envoyassert.graph.fold import fold
@@ -57,12 +56,14 @@ def _is_ready(envoy: DrivenEnvoy) -> bool | None:
 
 
 class _Seen:
-    """Whether a call that matches has been recorded since the step began."""
+    """Whether a call that matches has been recorded since the step before began.
+
+    What that step brought about may have happened before this one began to look.
+    """
 
     def __init__(self, envoy: DrivenEnvoy, pattern: CallPattern) -> None:
         self._envoy = envoy
         self._pattern = pattern
-        self._since_ns = time.monotonic_ns()
         self._emitted = -1
 
     def holds(self) -> bool:
@@ -73,4 +74,4 @@ class _Seen:
         trace = self._envoy.observed()
         context = Context(trace, fold(trace), self._envoy.plan.workers)
         found, _ = matching(context, self._pattern)
-        return any(event.ts_ns >= self._since_ns for event in found)
+        return any(event.ts_ns >= self._envoy.acted_ns for event in found)

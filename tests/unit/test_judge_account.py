@@ -135,7 +135,7 @@ def test_agreement_is_certified_with_what_was_compared() -> None:
 ENVOY_SAYS = {
     "another address": (
         {"listeners": (EnvoyListener("web", (Address.inet("127.0.0.1", 81),)),)},
-        "Envoy says that its listener web is at 127.0.0.1:81, the trace has no open socket there",
+        "Envoy says that its listener web is at 127.0.0.1:81, the trace has no socket there",
     ),
     "no listener": (
         {"listeners": ()},

@@ -42,6 +42,11 @@ NEEDED: dict[str, dict[str, Any]] = {
     "WaitForStep": {"wait_for": {"ready": True}},
     "SignalStep": {"signal": "SIGHUP"},
     "QuitStep": {"quit": True},
+    "ConnectStep": {"connect": {"listener": {"port": 1}}},
+    "DrainStep": {"drain": {}},
+    "HealthcheckStep": {"healthcheck": "ok"},
+    "AttemptsExpectation": {"attempts": "made"},
+    "Spread": {},
     "Stat": {"name": "x", "equals": 1},
 }
 

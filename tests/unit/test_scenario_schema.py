@@ -60,10 +60,31 @@ EVERYTHING: dict[str, Any] = {
         {"wait_for": {"exit": True}, "name": "third"},
         {"signal": "SIGTERM"},
         {"quit": True},
+        {"connect": {"listener": {"port": 1}, "times": 2, "held": True, "send": "x"}},
+        {"drain": {"graceful": True, "inbound_only": True, "skip_exit": True}},
+        {"healthcheck": "fail"},
     ],
     "expect": [
         {"never": {"call": "bind"}, "during": "first"},
         {"never": {"call": "bind"}, "at_end_of": "first"},
+        {
+            "attempts": {
+                **dict.fromkeys(("made", "refused", "answered", "held"), 1),
+                **dict.fromkeys(("eof", "reset", "silent"), "none"),
+            },
+            "during": "connect",
+        },
+        {
+            "listener": {"port": 1},
+            "connections": {
+                "total": 1,
+                "accepted_by": "workers",
+                "handled_by": "workers",
+                "spread": {"of": "accepted", "even": {"false_alarm": 0.01}},
+                "errors": {"EAGAIN": 1},
+            },
+        },
+        {"listener": {"port": 1}, "connections": {"spread": {"differ_by": 1}}},
         {
             "listener": {"address": "::1", "port": 80, "protocol": "TCP"},
             "bound": {"times": 1, "by": "main"},
@@ -184,6 +205,7 @@ BEYOND = (
     "is never `",
     "is given once and joins nothing",
     "no step is called",
+    "whose attempts are meant",
     "there is a phase",
     "is a state and not",
     "is about start-up",

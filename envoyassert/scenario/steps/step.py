@@ -12,12 +12,16 @@ from pydantic import Discriminator, Tag
 from envoyassert.scenario.grammar import FORM, kind
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
 
 _FORMS: dict[str, type[Step]] = {
     "wait_for": WaitForStep,
     "signal": SignalStep,
     "quit": QuitStep,
+    "connect": ConnectStep,
+    "drain": DrainStep,
+    "healthcheck": HealthcheckStep,
 }
 #: The keys of which a step has one, which says what is done.
 KINDS = tuple(_FORMS)
@@ -47,7 +51,10 @@ def _step_form(data: Any) -> str | None:
 AnyStep = Annotated[
     Annotated[WaitForStep, Tag("|WaitForStep")]
     | Annotated[SignalStep, Tag("|SignalStep")]
-    | Annotated[QuitStep, Tag("|QuitStep")],
+    | Annotated[QuitStep, Tag("|QuitStep")]
+    | Annotated[ConnectStep, Tag("|ConnectStep")]
+    | Annotated[DrainStep, Tag("|DrainStep")]
+    | Annotated[HealthcheckStep, Tag("|HealthcheckStep")],
     Discriminator(
         _step_form,
         custom_error_type="no_kind",

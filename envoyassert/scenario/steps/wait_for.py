@@ -56,7 +56,8 @@ class WaitFor(Model):
     )
 
     call: CallPattern | None = Field(
-        None, description="A call that matches was made since the step began."
+        None,
+        description="A call that matches was made since the step before began, or since the start.",
     )
     stat: Stat | None = Field(None, description="A counter or gauge has a value.")
     ready: bool | None = Field(

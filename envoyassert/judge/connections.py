@@ -1,0 +1,240 @@
+"""Connections: who accepted and who handles them, how they are spread, and how clients fared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import comb
+
+from envoyassert.events import Event
+from envoyassert.graph.model import Call, KernelSocket, Thread
+from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.interval import Interval, plural
+from envoyassert.judge.roles import judge_callers, judge_threads, matches_role
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.connection_words import (
+    Attempts,
+    AttemptsExpectation,
+    Connections,
+    Even,
+    Spread,
+)
+from envoyassert.scenario.quantity import Count
+from envoyassert.trace import ConnectionAttempt
+
+#: Fewer connections per worker than this tell chance and design apart too badly.
+_NEEDED_PER_WORKER = 20
+_ACCEPTS = ("accept", "accept4")
+
+
+def judge_connections(target: Target, word: str, value: Connections) -> Iterator[Finding]:
+    """Judge the connections of one listener."""
+    context, subject = target.context, target.subject.at(word)
+    calls = [
+        call
+        for socket in target.sockets
+        for call in socket.calls
+        if call.event.call in _ACCEPTS and context.in_window(call.event)
+    ]
+    accepts = [call for call in calls if call.event.ok]
+    if value.total is not None:
+        yield context.judge_times(subject.at("total"), "accepted", value.total, accepts)
+    if value.accepted_by is not None:
+        yield judge_callers(
+            context, subject.at("accepted_by"), "accepted by", value.accepted_by, accepts
+        )
+    handled = _Handled(target, accepts)
+    if value.handled_by is not None:
+        yield handled.judge(subject.at("handled_by"), value.handled_by)
+    if value.spread is not None:
+        yield _judge_spread(context, subject.at("spread"), value.spread, accepts, handled)
+    for errno, times in (value.errors or {}).items():
+        failed = [call for call in calls if call.event.errno == errno]
+        yield context.judge_times(
+            subject.at("errors", errno), f"accept() failed with {errno}", times, failed
+        )
+
+
+class _Handled:
+    """Whose epoll the accepted connections were registered in first."""
+
+    def __init__(self, target: Target, accepts: Sequence[Call]) -> None:
+        self._context = target.context
+        born = {id(call.event) for call in accepts}
+        listening = {id(socket) for socket in target.sockets}
+        self._connections = [
+            socket
+            for socket in target.context.graph.sockets
+            if id(socket.accepted_from) in listening and id(socket.born) in born
+        ]
+        self.threads: list[Thread] = []
+        self.evidence: list[Event] = []
+        #: Those that no thread waits for: closed at once, or their registration was not seen.
+        self.unhandled: list[KernelSocket] = []
+        self.unclear = ""
+        for connection in self._connections:
+            self._follow(connection)
+
+    def _follow(self, connection: KernelSocket) -> None:
+        registrations = [r for d in connection.descriptors for r in d.registrations]
+        if not registrations:
+            self.unhandled.append(connection)
+            return
+        first = min(registrations, key=lambda one: one.since_ns)
+        waiters = first.epoll.waiters
+        if len(waiters) != 1:
+            who = "several threads wait" if waiters else "nobody was seen to wait"
+            self.unclear = f"{who} on the epoll in which a connection was registered"
+            return
+        self.threads.append(waiters[0])
+        self.evidence.append(first.added.event)
+
+    def judge(self, subject: Subject, role: str) -> Finding:
+        """Judge who handles the connections."""
+        verb = "handled by"
+        if self._context.by_listen or self.unclear:
+            return self._context.finding(
+                subject,
+                Status.INCONCLUSIVE,
+                f"{verb} {role}",
+                "not known",
+                reason=self.unclear or "epoll was not observed",
+            )
+        return judge_threads(
+            self._context,
+            subject,
+            verb,
+            role,
+            list(dict.fromkeys(self.threads)),
+            evidence=self.evidence,
+            certain=False,
+        )
+
+
+def _judge_spread(
+    context: Context, subject: Subject, wish: Spread, accepts: Sequence[Call], handled: _Handled
+) -> Finding:
+    """Judge how the connections are spread over the workers."""
+    threads = handled.threads if wish.of == "handled" else [call.thread for call in accepts]
+    counts = Counter(thread.role for thread in threads if matches_role(thread, "workers"))
+    numbers = sorted((counts[f"worker_{i}"] for i in range(context.workers)), reverse=True)
+    seen = f"{'/'.join(map(str, numbers))} of {plural(len(threads), 'connection')} {wish.of}"
+    expected, holds, reason = "", False, ""
+    if wish.differ_by is not None:
+        expected = f"numbers that differ by at most {wish.differ_by}"
+        holds = bool(numbers) and max(numbers) - min(numbers) <= wish.differ_by
+    else:
+        even = wish.even or Even()
+        expected = f"an even spread (false alarms: {even.false_alarm:g})"
+        chance = rarity(numbers)
+        seen += f"; so uneven a spread or a worse one has a chance of {float(chance):.2g} at most"
+        holds = chance >= Fraction(even.false_alarm)
+        if len(threads) < _NEEDED_PER_WORKER * context.workers:
+            reason = f"it takes {_NEEDED_PER_WORKER * context.workers} connections to tell"
+    if context.workers < 1:
+        reason = UNKNOWN_WORKERS
+    elif sum(numbers) != len(threads):
+        holds = False  # somebody else than a worker has some of them
+    elif wish.of == "handled" and (handled.unclear or context.by_listen):
+        reason = handled.unclear or "epoll was not observed"
+    elif not threads:
+        reason = "no connection was accepted"
+    status = Status.PASS if holds else Status.FAIL
+    if reason or context.doubt:
+        status = Status.INCONCLUSIVE
+    evidence = [call.event for call in accepts]
+    return context.finding(subject, status, expected, seen, reason=reason, evidence=evidence)
+
+
+def rarity(numbers: Sequence[int]) -> Fraction:
+    """Return an upper bound of the chance of a spread at least as uneven as this one.
+
+    Each connection goes to each worker with the same probability, independently of the others (the
+    kernel picks a member of a reuseport group by a hash of addresses and ports: socket(7)). The
+    number of one worker is then binomial; the tails of all workers are added (Boole's inequality),
+    so that the bound is never too small and a FAIL never more frequent than the stated rate.
+
+    Args:
+        numbers: connections of each worker.
+    """
+    total, workers = sum(numbers), len(numbers)
+    if workers < 2 or not total:
+        return Fraction(1)
+    weights = [comb(total, k) * (workers - 1) ** (total - k) for k in range(total + 1)]
+    whole = workers**total
+    worst = min(min(sum(weights[: number + 1]), sum(weights[number:])) for number in numbers)
+    # Both tails of every worker that are as improbable as the most improbable one.
+    return min(Fraction(1), Fraction(2 * workers * worst, whole))
+
+
+def judge_attempts(
+    context: Context, index: int, expectation: AttemptsExpectation
+) -> Iterator[Finding]:
+    """Judge how the clients of a step fared; the driver saw it itself, so no loss matters."""
+    subject = Subject("clients", ("expect", index, "attempts"), expectation.why or "")
+    wanted = {expectation.phase}
+    attempts = [a for phase in context.trace.phases if phase.name in wanted for a in phase.attempts]
+    if not attempts:
+        yield context.finding(
+            subject,
+            Status.INCONCLUSIVE,
+            "clients that connect",
+            "none",
+            reason=f"nobody tried to connect in the phase {expectation.phase}",
+            from_launcher=True,
+        )
+        return
+    counts = _counts(attempts)
+    wish = expectation.attempts
+    if isinstance(wish, str):
+        yield _answer(context, subject, wish, len(attempts), counts, attempts)
+        return
+    for name in Attempts.model_fields:
+        count = getattr(wish, name)
+        if count is not None:
+            yield _answer(context, subject.at(name), name, count, counts, attempts)
+
+
+def _answer(
+    context: Context,
+    subject: Subject,
+    name: str,
+    wish: Count,
+    counts: Counter[str],
+    attempts: Sequence[ConnectionAttempt],
+) -> Finding:
+    wanted = context.wish(wish)
+    number = counts[name]
+    holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)
+    failed = Counter(attempt.errno for attempt in attempts if attempt.errno)
+    seen = f"{number} of {len(attempts)} {name}"
+    if failed:
+        seen += f" ({', '.join(f'{times} {errno}' for errno, times in failed.items())})"
+    return context.finding(
+        subject,
+        Status.PASS if holds else Status.FAIL,
+        f"{_count_in_words(wanted)} {name}",
+        seen,
+        from_launcher=True,
+    )
+
+
+def _count_in_words(wanted: Interval | None) -> str:
+    if wanted is None:
+        return "an unknown number"
+    if wanted.low == wanted.high:
+        return str(wanted.low)
+    return f"at least {wanted.low}" if wanted.high is None else f"{wanted.low} to {wanted.high}"
+
+
+def _counts(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for attempt in attempts:
+        counts["made"] += attempt.ok
+        counts["refused"] += not attempt.ok
+        counts["answered"] += attempt.first_byte
+        counts["silent"] += attempt.ok and attempt.errno == "ETIMEDOUT"
+        counts[attempt.end] += 1
+    return counts

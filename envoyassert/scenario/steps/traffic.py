@@ -1,0 +1,100 @@
+"""Steps that send clients to a listener, or send them away."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.steps.frame import Step
+
+
+class Connect(Model):
+    """Clients of a listener, one after the other; each tries once."""
+
+    listener: Selector = Field(description="Which listener; a wildcard is reached by loopback.")
+    times: int = Field(1, ge=1, le=10_000, description="How many connections (UDP: datagrams).")
+    held: bool = Field(
+        False, description="true: keep them open until the end of the run; false: close each."
+    )
+    send: str | None = Field(
+        None,
+        min_length=1,
+        description="Send this text over each, and wait for an answer, its end or a reset.",
+    )
+
+
+class ConnectStep(Step):
+    """Connect to a listener from inside Envoy's network namespace.
+
+    The step is over when every connection was accepted, and answered if something was sent, or at
+    its deadline: that nobody accepts is a fact to be judged.
+    """
+
+    connect: Connect = Field(description="Where to, and how often.")
+
+
+class Drain(Model):
+    """How to drain."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentSchemas": {
+                "skip_exit": {
+                    "if": {"properties": {"skip_exit": {"const": True}}},
+                    "then": {
+                        "required": ["graceful"],
+                        "properties": {"graceful": {"const": True}},
+                    },
+                }
+            }
+        }
+    )
+
+    inbound_only: bool = Field(
+        False, description="Only listeners whose traffic_direction is INBOUND."
+    )
+    graceful: bool = Field(
+        False, description="Drain for --drain-time-s before the listeners are closed."
+    )
+    skip_exit: bool = Field(
+        False, description="With graceful: drain the connections, but keep the listeners."
+    )
+
+    @model_validator(mode="after")
+    def _of_graceful(self) -> Drain:
+        if self.skip_exit and not self.graceful:
+            raise ValueError("skip_exit goes with graceful: true")
+        return self
+
+    @property
+    def query(self) -> str:
+        """The query string of /drain_listeners."""
+        given = [
+            name
+            for name, wanted in (
+                ("graceful", self.graceful),
+                ("inboundonly", self.inbound_only),
+                ("skip_exit", self.skip_exit),
+            )
+            if wanted
+        ]
+        return "?" + "&".join(given) if given else ""
+
+
+class DrainStep(Step):
+    """POST /drain_listeners; over as soon as it is answered.
+
+    Workers and main close the sockets after that: wait for it, as in
+    `wait_for: {call: {call: close, listener: {port: 15006}}}`.
+    """
+
+    drain: Drain = Field(description="How; {} closes all listeners at once.")
+
+
+class HealthcheckStep(Step):
+    """POST /healthcheck/fail or /healthcheck/ok; over as soon as it is answered."""
+
+    healthcheck: Literal["fail", "ok"] = Field(description="What Envoy's health check shall say.")

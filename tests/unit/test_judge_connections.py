@@ -1,0 +1,146 @@
+"""Connections on a listener, and how clients fared."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from math import comb
+from typing import Any
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
+from envoyassert.judge.connections import rarity
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import STARTUP, ConnectionAttempt, Trace
+
+PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
+PLACE = "0.0.0.0:15006"
+
+
+def accept(trace: TraceBuilder, fd: int, by: int, handled_by: int | None = None) -> int:
+    """Let a worker accept a connection, and one register it."""
+    connection = trace._next_fd()
+    trace.call(trace.worker(by), "accept4", connection, fd=fd, address=None, flags=[])
+    if handled_by is not None:
+        trace.epoll_add(trace.worker(handled_by), connection)
+    return connection
+
+
+def spread(*numbers: int, accepted_by: int | None = None) -> TraceBuilder:
+    """Let worker i handle so many connections, each accepted by itself or by one worker."""
+    trace = TraceBuilder(len(numbers))
+    fds = trace.shared_listener(PLACE)
+    for worker, number in enumerate(numbers):
+        by = worker if accepted_by is None else accepted_by
+        for _ in range(number):
+            accept(trace, fds[by], by, worker)
+    return trace
+
+
+def finding(trace: Trace, workers: int, item: dict[str, Any]) -> Finding:
+    verdict = judge(trace, [(0, parse_expectation(item))], workers=workers)
+    return verdict.findings[-1]
+
+
+def of(trace: TraceBuilder, lost: tuple[int, ...] = (), **connections: Any) -> Finding:
+    item = {"listener": {"port": 15006}, "connections": connections}
+    return finding(trace.build(lost), trace.workers, item)
+
+
+@pytest.mark.parametrize(
+    "word, wanted",
+    [
+        ({"total": 5}, PASS),
+        ({"total": 4}, FAIL),
+        ({"accepted_by": "workers"}, FAIL),
+        ({"accepted_by": "worker_0"}, PASS),
+        ({"handled_by": "workers"}, PASS),
+        ({"handled_by": "worker_0"}, FAIL),
+        ({"spread": {"differ_by": 1}}, PASS),
+        ({"spread": {"differ_by": 0}}, FAIL),
+        ({"spread": {"of": "accepted", "differ_by": 1}}, FAIL),
+        ({"errors": {"EMFILE": "none"}}, PASS),
+        ({"errors": {"EAGAIN": 1}}, FAIL),
+    ],
+)
+def test_connections_are_judged_by_who_accepts_and_who_handles(
+    word: dict[str, Any], wanted: Status
+) -> None:
+    trace = spread(3, 2, accepted_by=0)
+    assert of(trace, **word).status is wanted
+    for lost in range(len(trace.events)):
+        changed = of(trace, lost=(lost,), **word).status
+        assert changed is wanted or changed is INCONCLUSIVE
+
+
+def test_failed_accepts_are_counted_by_error() -> None:
+    trace = spread(1)
+    for _ in range(3):
+        trace.call(trace.worker(0), "accept4", -24, fd=21, address=None, flags=[])
+    assert of(trace, errors={"EMFILE": 3}).status is PASS
+    assert of(trace, errors={"EMFILE": {"at_most": 2}}).status is FAIL
+
+
+def test_connection_that_is_closed_at_once_is_handled_by_nobody() -> None:
+    trace = TraceBuilder(1)
+    (fd,) = trace.shared_listener(PLACE)
+    trace.close(trace.worker(0), accept(trace, fd, 0))
+    assert of(trace, handled_by="none").status is PASS
+    assert of(trace, total=1).status is PASS
+
+
+@pytest.mark.parametrize(
+    "numbers, wanted",
+    [((30, 22), PASS), ((44, 8), FAIL), ((3, 2), INCONCLUSIVE), ((52, 0), FAIL), ((0, 0), None)],
+)
+def test_even_spread_fails_only_beyond_its_rate_of_false_alarms(
+    numbers: tuple[int, ...], wanted: Status | None
+) -> None:
+    found = of(spread(*numbers), spread={"even": {"false_alarm": 0.001}})
+    assert found.status is (wanted or INCONCLUSIVE)
+    assert "false alarms: 0.001" in found.expected
+
+
+@pytest.mark.parametrize("workers, total", [(2, 9), (3, 7), (4, 5)])
+def test_rate_of_false_alarms_is_never_more_than_stated(workers: int, total: int) -> None:
+    """All outcomes together that are called rarer than a rate are not more frequent than it."""
+    chances: dict[tuple[int, ...], Fraction] = {}
+    for numbers in product(range(total + 1), repeat=workers):
+        if sum(numbers) == total:
+            ways, left = 1, total
+            for number in numbers:
+                ways *= comb(left, number)
+                left -= number
+            chances[numbers] = Fraction(ways, workers**total)
+    assert sum(chances.values()) == 1
+    for rate in {rarity(numbers) for numbers in chances}:
+        alarms = sum(p for numbers, p in chances.items() if rarity(numbers) <= rate)
+        assert alarms <= rate
+
+
+def test_clients_are_judged_by_how_they_fared_in_their_step() -> None:
+    trace = TraceBuilder(1)
+    place = Address.inet("127.0.0.1", 15006)
+    trace.end_phase(STARTUP, STARTUP)
+    attempts = (
+        ConnectionAttempt("TCP", place, True, first_byte=True, end="held"),
+        ConnectionAttempt("TCP", place, True, end="reset", errno="ECONNRESET"),
+        ConnectionAttempt("TCP", place, False, errno="ECONNREFUSED"),
+    )
+    trace.end_phase("connect", "connect", attempts=attempts)
+    built = trace.build()
+
+    def status(wish: Any, **scope: str) -> Status:
+        return finding(built, 1, {"attempts": wish, **(scope or {"during": "connect"})}).status
+
+    assert status({"made": 2, "refused": 1, "answered": 1, "held": 1, "reset": 1}) is PASS
+    assert status({"eof": "none", "silent": "none"}) is PASS
+    assert status("made") is FAIL
+    assert status({"answered": {"at_least": 2}}) is FAIL
+    assert status("made", during="startup") is INCONCLUSIVE
+    told = finding(built, 1, {"attempts": "answered", "during": "connect"})
+    assert told.seen == "1 of 3 answered (1 ECONNRESET, 1 ECONNREFUSED)"

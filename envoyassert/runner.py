@@ -29,6 +29,7 @@ from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
+from envoyassert.steps.update_listeners import result_of
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
     STARTUP,
@@ -36,6 +37,7 @@ from envoyassert.trace import (
     End,
     EnvoyIdentity,
     Header,
+    ListenerRecord,
     Outcome,
     Phase,
     Trace,
@@ -241,15 +243,23 @@ class LiveRun:
         steps = self._phases[1:]
         return steps[-1].begin_ns if steps else 0
 
+    @property
+    def listeners(self) -> tuple[ListenerRecord, ...]:
+        """The listeners that are known since the last step."""
+        found = [phase.listeners for phase in self._phases if phase.listeners is not None]
+        return found[-1] if found else self.plan.listeners
+
     def emitted(self) -> int:
         """Return how many records there are by now, without reading them."""
         return self._arm.counters().emitted
 
     def carry_out_steps(self) -> None:
         """Carry out the plan's steps, up to the first that is not over; each is a phase."""
-        if not self.plan.steps:
+        plane = self.control_plane
+        if not self.plan.steps and plane is None:
             return
-        self._end_phase(STARTUP, STARTUP, self._began_ns, StepResult(), "")
+        first = StepResult() if plane is None else StepResult(update=result_of(plane.started(self)))
+        self._end_phase(STARTUP, STARTUP, self._began_ns, first, "")
         for step in self.plan.steps:
             begin_ns, result, problem = time.monotonic_ns(), StepResult(), ""
             try:
@@ -278,7 +288,7 @@ class LiveRun:
                 missed=result.missed,
                 attempts=result.attempts,
                 update=result.update,
-                listeners=result.listeners,
+                listeners=result.listeners or self.listeners,
             )
         )
         # The ring holds a whole start-up, but not a long life.

@@ -28,6 +28,7 @@ from envoyassert.judge.process import judge_process
 from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
 from envoyassert.judge.stacks import with_stacks
 from envoyassert.judge.startup import judge_startup
+from envoyassert.judge.updates import judge_refusals, judge_update
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
 from envoyassert.scenario.conditional import ENVOY_CONDITION
@@ -45,6 +46,7 @@ from envoyassert.scenario.expectation import (
     NoOthersExpectation,
     ProcessExpectation,
     StartupExpectation,
+    UpdateExpectation,
     subject_of,
 )
 from envoyassert.scenario.requires import satisfies
@@ -63,6 +65,7 @@ _JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]
     AttemptsExpectation: judge_attempts,
     NoOthersExpectation: judge_no_others,
     InvariantsExpectation: judge_invariants,
+    UpdateExpectation: judge_update,
 }
 
 
@@ -121,7 +124,8 @@ def judge(
     if items and not findings:
         findings = [_nothing_applies(scopes.whole, items[0])]
     findings.sort(key=lambda finding: finding.path[1])
-    findings = [*judge_steps(scopes.whole), *findings]
+    refusals = judge_refusals(scopes.whole, [item for _, item in items])
+    findings = [*judge_steps(scopes.whole), *refusals, *findings]
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if trace.header.unobserved else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)

@@ -60,12 +60,13 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *_variables(document),
         *_nul_bytes(document),
         *_placeholders(document, document.data.get("envoy"), ("envoy",)),
+        *_placeholders(document, document.data.get("steps"), ("steps",)),
     ]
 
 
 def _nulls(document: Document, value: Any, path: Path) -> Iterator[Problem]:
     """Find keys without a value: they would expect nothing, silently."""
-    if path in _FREE:
+    if path in _FREE or path[2:] == ("update_listeners",):
         return
     if isinstance(value, dict):
         for key, member in value.items():

@@ -236,6 +236,22 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "bound": "bound: true",
         "by": "served: true, by: workers",
     },
+    "UpdateListenersStep": {
+        **_STEP,
+        "update_listeners": "update_listeners: {remove: [ingress]}",
+    },
+    "UpdateListeners": {
+        "add": 'add: [{name: more, address: {pipe: {path: "${rundir}/more"}}}]',
+        "change": "change: {ingress: {tcp_backlog_size: 64, stat_prefix: null}}",
+        "remove": "remove: [ingress]",
+        "set": "set: []",
+        "release": "release: [later]",
+    },
+    "UpdateExpectation": {**_CONDITIONAL, "update": "update: {result: ack}"},
+    "Update": {
+        "result": "result: ack",
+        "message_contains": "result: nack, message_contains: duplicate address",
+    },
     "WaitForStep": {**_STEP, "wait_for": "wait_for: {exit: true}"},
     "SignalStep": {**_STEP, "signal": "signal: SIGTERM"},
     "QuitStep": {**_STEP, "quit": "quit: true"},

@@ -63,6 +63,7 @@ from envoyassert.scenario.timing import (
     MomentExpectation,
     StartupExpectation,
 )
+from envoyassert.scenario.update_words import UpdateExpectation
 
 
 class Process(Model):
@@ -165,6 +166,7 @@ _FORMS: dict[str, type[Conditional]] = {
     "invariants": InvariantsExpectation,
     "calls": CallsExpectation,
     "attempts": AttemptsExpectation,
+    "update": UpdateExpectation,
 }
 #: The keys of which an item of `expect` has one, which says what it is about.
 SUBJECTS = tuple(_FORMS)
@@ -198,7 +200,8 @@ Expectation = Annotated[
     | Annotated[NoOthersExpectation, Tag("|NoOthersExpectation")]
     | Annotated[InvariantsExpectation, Tag("|InvariantsExpectation")]
     | Annotated[CallsExpectation, Tag("|CallsExpectation")]
-    | Annotated[AttemptsExpectation, Tag("|AttemptsExpectation")],
+    | Annotated[AttemptsExpectation, Tag("|AttemptsExpectation")]
+    | Annotated[UpdateExpectation, Tag("|UpdateExpectation")],
     Discriminator(
         _expectation_form,
         custom_error_type="no_subject",
@@ -253,6 +256,7 @@ __all__ = [
     "StartupExpectation",
     "Step",
     "Tally",
+    "UpdateExpectation",
     "Via",
     "subject_of",
 ]

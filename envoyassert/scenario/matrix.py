@@ -23,8 +23,8 @@ from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Envoy
 from envoyassert.scenario.overlay import OverlayError, merge, set_at
 from envoyassert.scenario.plan import RunPlan, plain_text
+from envoyassert.scenario.served import served
 from envoyassert.scenario.words import did_you_mean
-from envoyassert.scenario.xds import FILE, Xds, XdsError, discovery_response, with_control_plane
 from envoyassert.trace import ListenerRecord
 
 #: Which Envoy is run; a scenario names at most one of them.
@@ -103,7 +103,6 @@ class _Expansion:
         path: tuple[str | int, ...],
         message: str,
         remedy: str = "",
-        *,
         at_value: bool = False,
     ) -> None:
         problem = self.loaded.document.problem(path, message, remedy, at_value=at_value)
@@ -242,7 +241,9 @@ class _Expansion:
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
             binary = str(path.parent / binary)
-        xds, config, files = self._served(config)
+        xds, config, files, later, faults = served(scenario, config)
+        for fault in faults:
+            self._complain(*fault)
         listeners = configured_listeners(config, files)
         run = f"[{label}]" if label else ""
         expectations = self._applicable(matrix, sources, overridden=envoy is not None)
@@ -253,7 +254,7 @@ class _Expansion:
                 "every one has a `when` that excludes it",
             )
             return None
-        self._check_names(expectations, config, listeners)
+        self._check_names(expectations, config, (*listeners, *later))
         return RunPlan(
             id=scenario.name + run,
             loaded=self.loaded,
@@ -276,25 +277,6 @@ class _Expansion:
             admin=admin_address(config),
             listeners=listeners,
         )
-
-    def _served(self, config: dict[str, Any]) -> tuple[Xds | None, dict[str, Any], dict[str, Any]]:
-        """Return the control plane, the bootstrap that asks it, the files with its listeners."""
-        own = self.loaded.scenario.envoy
-        if own.xds is None:
-            return None, config, own.files
-        bootstrap = {key: value for key, value in config.items() if key != "xds"}
-        try:
-            xds = Xds.model_validate(config["xds"])
-            if FILE in own.files:
-                raise XdsError(f"`{FILE}` is the control plane's own file", "rename yours")
-            bootstrap = with_control_plane(bootstrap, xds)
-        except ValidationError as error:
-            for problem in problems_of(error, self.loaded.document):
-                self._complain(("matrix",), f"xds: {problem.message}", problem.remedy)
-            return None, bootstrap, own.files
-        except XdsError as error:
-            self._complain(("envoy", "xds"), error.message, error.remedy)
-        return xds, bootstrap, {**own.files, FILE: discovery_response(xds.listeners)}
 
     def _applicable(
         self, matrix: dict[str, Any], sources: dict[str, str], *, overridden: bool

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from envoyassert.launch.base import Exit
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import ConnectionAttempt, ListenerRecord, Trace, UpdateResult
+from envoyassert.xds.control_plane import ControlPlane
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class DrivenEnvoy(Protocol):
     """A running, traced Envoy as steps see it."""
 
     plan: RunPlan
+    control_plane: ControlPlane | None
 
     @property
     def pid(self) -> int:
@@ -53,6 +55,13 @@ class DrivenEnvoy(Protocol):
     @property
     def acted_ns(self) -> int:
         """When the step before began, CLOCK_MONOTONIC nanoseconds; 0 if there is none."""
+
+    def log(self) -> str:
+        """Return what Envoy printed so far."""
+
+    @property
+    def listeners(self) -> tuple[ListenerRecord, ...]:
+        """The listeners that are known since the last step."""
 
     def observed(self) -> Trace:
         """Return what was recorded up to now."""

@@ -9,14 +9,17 @@ from envoyassert.durations import parse_duration
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep
+from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.admin import drain, set_health
 from envoyassert.steps.base import DrivenEnvoy, StepResult
 from envoyassert.steps.connect import connect
 from envoyassert.steps.ending import quit_envoy, send_signal
+from envoyassert.steps.update_listeners import update_listeners
 from envoyassert.steps.wait_for import wait_for
 
 _BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
+    UpdateListenersStep: update_listeners,
     WaitForStep: wait_for,
     SignalStep: send_signal,
     QuitStep: quit_envoy,

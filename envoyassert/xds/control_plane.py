@@ -83,6 +83,10 @@ class ControlPlane(Protocol):
     def via(self) -> Via:
         """How it gives them."""
 
+    @property
+    def listeners(self) -> Sequence[Resource]:
+        """What it serves, as Envoy reads it."""
+
     def update(
         self,
         envoy: LivingEnvoy,
@@ -118,12 +122,14 @@ class FileControlPlane:
 
     Args:
         file: the file as Envoy sees it.
+        listeners: what is in it when Envoy starts.
     """
 
     via: Via = "file"
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, listeners: Sequence[Resource]) -> None:
         self._file = file
+        self.listeners = listeners
         self._version = 1
 
     def __enter__(self) -> Self:
@@ -146,6 +152,7 @@ class FileControlPlane:
         """Give Envoy another set of listeners, and wait for its answer."""
         deadline = time.monotonic() + deadline_s
         self._version += 1
+        self.listeners = listeners
         place = Path(f"/proc/{envoy.pid}/root{self._file}")
         before, log = _stats(envoy), envoy.log()
         content = discovery_response(listeners, self._version)
@@ -221,6 +228,7 @@ class AdsControlPlane:
         withheld: Sequence[str] = (),
     ) -> None:
         self.via: Via = "delta_ads" if delta else "ads"
+        self.listeners = listeners
         first = packed_listeners(listeners)
         others: dict[str, dict[str, Any]] = {}
         for index, resource in enumerate(resources):
@@ -257,6 +265,7 @@ class AdsControlPlane:
         """Give Envoy another set of listeners, and wait for its answer."""
         deadline = time.monotonic() + deadline_s
         messages = packed_listeners(listeners)
+        self.listeners = listeners
         sent_ns = time.monotonic_ns()
         if release:
             self._server.release(tuple(release))

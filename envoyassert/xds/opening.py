@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.listeners import items_of, proto_field
+from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
 from envoyassert.scenario.xds import FILE, SOCKET
-from envoyassert.xds.control_plane import AdsControlPlane, ControlPlane, FileControlPlane
+from envoyassert.xds.control_plane import (
+    AdsControlPlane,
+    ControlPlane,
+    FileControlPlane,
+    packed_listeners,
+)
 from envoyassert.xds.resources import ResourceError
 
 if TYPE_CHECKING:
@@ -30,12 +36,13 @@ def open_control_plane(plan: RunPlan, launcher: Launcher) -> ControlPlane | None
     """
     if plan.xds is None:
         return None
-    if plan.xds.via == "file":
-        return FileControlPlane(f"{launcher.rundir()}/{FILE}")
     listeners = [
         {key: value for key, value in resource.items() if key != "@type"}
         for resource in items_of(proto_field(plan.files.get(FILE), "resources"))
     ]
+    if plan.xds.via == "file":
+        return FileControlPlane(f"{launcher.rundir()}/{FILE}", listeners)
+    _check_updates(plan, listeners)
     try:
         return AdsControlPlane(
             launcher.shared_dir() / SOCKET,
@@ -48,3 +55,25 @@ def open_control_plane(plan: RunPlan, launcher: Launcher) -> ControlPlane | None
         place = ("envoy", "xds", *error.path)
         problem = plan.loaded.document.problem(place, error.message, error.remedy, at_value=True)
         raise ScenarioError([problem]) from error
+
+
+def _check_updates(plan: RunPlan, listeners: list[Any]) -> None:
+    """Refuse an update that cannot be sent, before anything is started for it."""
+    for number, step in enumerate(plan.steps):
+        if not isinstance(step, UpdateListenersStep):
+            continue
+        update = step.update_listeners
+        listeners = updated(listeners, update)
+        try:
+            packed_listeners(listeners)
+        except ResourceError as error:
+            place: tuple[str | int, ...] = ("steps", number, "update_listeners")
+            name = listeners[int(error.path[1])]["name"]
+            for part in ("add", "set"):
+                names = [listener["name"] for listener in getattr(update, part) or ()]
+                if name in names:
+                    place = (*place, part, names.index(name), *error.path[2:])
+            if name in (update.change or {}):
+                place = (*place, "change", name, *error.path[2:])
+            problem = plan.loaded.document.problem(place, error.message, error.remedy)
+            raise ScenarioError([problem]) from error

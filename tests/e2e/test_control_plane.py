@@ -66,7 +66,7 @@ def served(
     files = {FILE: json.dumps(discovery_response(listeners))}
     plane: ControlPlane
     if via == "file":
-        plane = FileControlPlane(f"{rundir}/{FILE}")
+        plane = FileControlPlane(f"{rundir}/{FILE}", listeners)
     else:
         place = launcher.shared_dir() / SOCKET
         plane = AdsControlPlane(place, delta=via == "delta_ads", listeners=listeners, **more)

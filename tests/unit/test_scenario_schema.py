@@ -58,6 +58,9 @@ EVERYTHING: dict[str, Any] = {
         {"wait_for": {"stat": {"name": "x", "equals": 1, "at_least": 1, "at_most": 1}}},
         {"wait_for": {"ready": True}, "name": "second"},
         {"wait_for": {"exit": True}, "name": "third"},
+        {"update_listeners": {"add": [{"name": "more"}], "change": {"served": {"x": None}}}},
+        {"update_listeners": {"remove": ["more"]}, "name": "fewer"},
+        {"update_listeners": {"set": [], "release": ["later"]}, "name": "none"},
         {"signal": "SIGTERM"},
         {"quit": True},
         {"connect": {"listener": {"port": 1}, "times": 2, "held": True, "send": "x"}},
@@ -67,6 +70,7 @@ EVERYTHING: dict[str, Any] = {
     "expect": [
         {"never": {"call": "bind"}, "during": "first"},
         {"never": {"call": "bind"}, "at_end_of": "first"},
+        {"update": {"result": "nack", "message_contains": "x"}, "at_end_of": "fewer"},
         {
             "attempts": {
                 **dict.fromkeys(("made", "refused", "answered", "held"), 1),

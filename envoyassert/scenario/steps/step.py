@@ -13,9 +13,11 @@ from envoyassert.scenario.grammar import FORM, kind
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep
+from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
 
 _FORMS: dict[str, type[Step]] = {
+    "update_listeners": UpdateListenersStep,
     "wait_for": WaitForStep,
     "signal": SignalStep,
     "quit": QuitStep,
@@ -49,7 +51,8 @@ def _step_form(data: Any) -> str | None:
 
 
 AnyStep = Annotated[
-    Annotated[WaitForStep, Tag("|WaitForStep")]
+    Annotated[UpdateListenersStep, Tag("|UpdateListenersStep")]
+    | Annotated[WaitForStep, Tag("|WaitForStep")]
     | Annotated[SignalStep, Tag("|SignalStep")]
     | Annotated[QuitStep, Tag("|QuitStep")]
     | Annotated[ConnectStep, Tag("|ConnectStep")]

@@ -1,0 +1,57 @@
+"""What Envoy said of listeners that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.update_words import UpdateExpectation
+from envoyassert.trace import STARTUP, UpdateResult
+
+_WORDS = {"ack": "accepted", "nack": "refused"}
+
+
+def judge_update(context: Context, index: int, expectation: UpdateExpectation) -> Iterator[Finding]:
+    """Judge one `update` item; the control plane saw the answer itself, so no loss matters."""
+    wish = expectation.update
+    subject = Subject("update", ("expect", index, "update"), expectation.why or "")
+    phases = [phase for phase in context.trace.phases if phase.name == expectation.phase]
+    update = phases[0].update if phases else None
+    expected = f"the listeners are {_WORDS[wish.result]}"
+    if update is None or update.result not in _WORDS:
+        yield context.finding(
+            subject,
+            Status.INCONCLUSIVE,
+            expected,
+            "no answer",
+            reason=f"Envoy was given no listeners in {expectation.phase}, or did not answer",
+        )
+        return
+    holds = update.result == wish.result
+    yield _finding(context, subject.at("result"), holds, expected, update)
+    if wish.message_contains is not None:
+        expected = f"the reason contains {wish.message_contains!r}"
+        holds = wish.message_contains in update.message
+        yield _finding(context, subject.at("message_contains"), holds, expected, update)
+
+
+def judge_refusals(context: Context, items: Iterable[Conditional]) -> Iterator[Finding]:
+    """Tell which updates Envoy refused although no expectation speaks of them."""
+    spoken = {item.phase for item in items if isinstance(item, UpdateExpectation)}
+    for index, phase in enumerate(context.trace.phases):
+        update = phase.update
+        if update is not None and update.result == "nack" and phase.name not in spoken:
+            first = phase.name == STARTUP
+            place = ("envoy", "xds") if first else ("steps", index - 1)
+            subject = Subject(f"{'' if first else 'step '}{phase.name}", place)
+            yield _finding(context, subject, False, "the listeners are accepted", update)
+
+
+def _finding(
+    context: Context, subject: Subject, holds: bool, expected: str, update: UpdateResult
+) -> Finding:
+    status = Status.PASS if holds else Status.FAIL
+    seen = _WORDS[update.result] + (f": {update.message}" if update.message else "")
+    return context.finding(subject, status, expected, seen, from_launcher=True)

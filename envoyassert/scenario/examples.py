@@ -127,8 +127,8 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "AlwaysExpectation": {
         **_CONDITIONAL,
         "always": "always: {listener: {port: 15006}, served: true}",
-        "since": "since: {listener: {port: 15006}, becomes: served}",
-        "until": "until: end",
+        "since": "since: live",
+        "until": "until: live",
         "except_for": "except_for: 50ms",
     },
     "StartupExpectation": {
@@ -138,7 +138,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "NeverExpectation": {**_CONDITIONAL, "never": "never: {call: bind, errno: EADDRINUSE}"},
     "InOrderExpectation": {
         **_CONDITIONAL,
-        "in_order": "in_order: [{call: bind, by: main}, {call: epoll_wait, by: workers}]",
+        "in_order": "in_order: [{call: bind, by: main}, {call: listen}, live]",
     },
     "InvariantsExpectation": {
         **_CONDITIONAL,
@@ -157,7 +157,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "Bound": {"times": "times: 1", "by": "by: main"},
     "BindFailed": {
         "errno": "errno: EADDRINUSE",
-        "times": "times: {at_least: 1}",
+        "times": "times: 1",
         "by": "by: main",
     },
     "Listened": {"by": "by: workers", "via": "by: workers, via: reuse_port"},
@@ -179,7 +179,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "Tally": {**_TALLY, "each": "serving: 1, each: worker"},
     "DescriptorTally": {**_TALLY, "each": "live: 1, each: socket"},
     "Option": {"value": "value: 1", "phase": "value: 1, phase: before_bind"},
-    "Linger": {"onoff": "onoff: 1, linger_s: 5", "linger_s": "onoff: 0, linger_s: 0"},
+    "Linger": {"onoff": "onoff: 1, linger_s: 5", "linger_s": "onoff: 1, linger_s: 5"},
     "PacketFilter": {
         "instructions": "instructions: 14",
         "sha256": "instructions: 14, sha256: 0123456789abcdef",
@@ -213,9 +213,9 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     },
     "CallMoment": {**_PATTERN, "which": "call: listen, which: first"},
     "StateMoment": {
-        "listener": "listener: {port: 15006}",
-        "becomes": "becomes: served",
-        "by": "becomes: served, by: workers",
+        "listener": "listener: {port: 15006}, becomes: served",
+        "becomes": "listener: {port: 15006}, becomes: listening",
+        "by": "listener: {port: 15006}, becomes: served, by: workers",
     },
     "Lasts": {
         "at_least": "at_least: 2s",
@@ -231,10 +231,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     },
     "State": {
         "listener": "listener: {port: 15006}, served: true",
-        "served": "served: true",
-        "listening": "listening: false",
-        "bound": "bound: true",
-        "by": "served: true, by: workers",
+        "served": "listener: {port: 15006}, served: true",
+        "listening": "listener: {port: 15006}, listening: false",
+        "bound": "listener: {port: 15006}, bound: true",
+        "by": "listener: {port: 15006}, served: true, by: workers",
     },
     "UpdateListenersStep": {
         **_STEP,

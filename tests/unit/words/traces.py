@@ -1,0 +1,445 @@
+"""Traces built by hand, each with one fact that some word of the language is about.
+
+Most are a start of Envoy with two workers and one listener, `ingress` on 127.0.0.1:15006, changed
+in one way; their names say in which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from envoyassert.addresses import Address
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import ListenerRecord, Outcome, Trace
+
+PLACE, OTHER = "127.0.0.1:15006", "127.0.0.1:15007"
+ADMIN = "127.0.0.1:9901"
+SECOND_NS = 1_000_000_000
+MS_NS = 1_000_000
+#: The run directory is not known here, so the path is as a scenario writes it.
+PATH = "${rundir}/ingress.sock"
+PARENT = 900
+_LISTENERS = (
+    ListenerRecord("admin", "TCP", (Address.inet("127.0.0.1", 9901),), "admin"),
+    ListenerRecord("ingress", "TCP", (Address.inet("127.0.0.1", 15006),)),
+)
+_TWO = (
+    ListenerRecord(
+        "ingress", "TCP", (Address.inet("127.0.0.1", 15006), Address.inet("127.0.0.1", 15007))
+    ),
+)
+Part = Callable[[TraceBuilder], None]
+
+
+def begun(listeners: tuple[ListenerRecord, ...] = _LISTENERS) -> TraceBuilder:
+    """Return a start with two workers and no listener yet."""
+    return TraceBuilder(2, listeners=listeners)
+
+
+def finished(trace: TraceBuilder) -> Trace:
+    """Return the trace, LIVE at its end unless it was before, with one more event behind that."""
+    if trace.outcome.live_ns is None and trace.outcome.running:
+        trace.reply_live()
+    trace.call(trace.main, "epoll_wait", None, epfd=5)
+    return trace.build()
+
+
+def run(*parts: Part, listeners: tuple[ListenerRecord, ...] = _LISTENERS) -> Trace:
+    """Return a start to which each part added something, in this order."""
+    trace = begun(listeners)
+    for part in parts:
+        part(trace)
+    return finished(trace)
+
+
+def live(trace: TraceBuilder) -> None:
+    """Envoy says LIVE."""
+    trace.reply_live()
+
+
+def wait(ns: int) -> Part:
+    """Time goes by."""
+
+    def part(trace: TraceBuilder) -> None:
+        trace.pass_time(ns)
+
+    return part
+
+
+def shared(place: str = PLACE, backlog: int = -1) -> Part:
+    """One socket for all workers."""
+
+    def part(trace: TraceBuilder) -> None:
+        trace.shared_listener(place, backlog)
+
+    return part
+
+
+def reuse(place: str = PLACE) -> Part:
+    """A socket per worker."""
+
+    def part(trace: TraceBuilder) -> None:
+        trace.reuse_port_listener(place)
+
+    return part
+
+
+def bind(place: str = PLACE, ret: int = 0, by: int = -1) -> Part:
+    """A socket is made and bound, or is not; by main, or by a worker of this number."""
+
+    def part(trace: TraceBuilder) -> None:
+        tid = trace.main if by < 0 else trace.worker(by)
+        trace.bind(tid, trace.socket(tid), place, ret)
+
+    return part
+
+
+def connect(ret: int) -> Part:
+    """Main connects somewhere."""
+
+    def part(trace: TraceBuilder) -> None:
+        fd = trace.socket(trace.main)
+        trace.call(trace.main, "connect", ret, fd=fd, address=Address.inet("127.0.0.1", 1))
+
+    return part
+
+
+def last(call: str, by: int = -1) -> Part:
+    """The socket that was made last listens, is duplicated, is closed or is put into an epoll."""
+
+    def part(trace: TraceBuilder) -> None:
+        fd = next(e.ret for e in reversed(trace.events) if e.call in ("socket", "dup"))
+        assert fd is not None
+        tid = trace.main if by < 0 else trace.worker(by)
+        {
+            "listen": trace.listen,
+            "dup": trace.dup,
+            "close": trace.close,
+            "add": trace.epoll_add,
+            "delete": trace.epoll_delete,
+        }[call](tid, fd)
+
+    return part
+
+
+def first_socket(trace: TraceBuilder) -> int:
+    """Return the first descriptor of a listener."""
+    return next(e.args["fd"] for e in trace.events if e.call == "bind")
+
+
+def option(name: str, value: object = 1) -> Part:
+    """The socket that was made last has an option set."""
+
+    def part(trace: TraceBuilder) -> None:
+        fd = next(e.ret for e in reversed(trace.events) if e.call == "socket")
+        assert fd is not None
+        args = {"fd": fd, "level": "SOL_SOCKET", "name": name, "length": 8, "value": value}
+        trace.call(trace.main, "setsockopt", 0, **args)
+
+    return part
+
+
+def with_option(name: str, value: object) -> Trace:
+    """A shared socket with an option set before bind."""
+
+    def part(trace: TraceBuilder) -> None:
+        fd = trace.socket(trace.main)
+        option(name, value)(trace)
+        trace.bind(trace.main, fd, PLACE)
+        trace._serve([fd, trace.dup(trace.main, fd)], -1)
+
+    return run(part)
+
+
+def left(index: int) -> Part:
+    """A worker takes its descriptor of the listener out of its epoll."""
+
+    def part(trace: TraceBuilder) -> None:
+        adds = [e for e in trace.events if e.call == "epoll_ctl" and e.tid == trace.worker(index)]
+        trace.epoll_delete(trace.worker(index), adds[-1].args["fd"])
+
+    return part
+
+
+def back(index: int) -> Part:
+    """A worker puts it in again."""
+
+    def part(trace: TraceBuilder) -> None:
+        adds = [e for e in trace.events if e.call == "epoll_ctl" and e.tid == trace.worker(index)]
+        trace.epoll_add(trace.worker(index), adds[-1].args["fd"])
+
+    return part
+
+
+def registered(mask: tuple[str, ...]) -> Trace:
+    """Two sockets, in the epolls with this mask."""
+
+    def part(trace: TraceBuilder) -> None:
+        for index in range(2):
+            fd = trace.socket(trace.main)
+            trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
+            trace.bind(trace.main, fd, PLACE)
+            trace.listen(trace.main, fd)
+            trace.epoll_add(trace.worker(index), fd, mask)
+
+    return run(part)
+
+
+def handed_over(trace: TraceBuilder) -> None:
+    """Both sockets come from a parent process that made them."""
+    began = trace.call(trace.main, "exec", 0, filename="/bin/envoy", argv=["envoy"], name="envoy")
+    began.pid = began.tid = PARENT
+    fds = []
+    for index in range(2):
+        before = len(trace.events)
+        fd = trace.socket(trace.main)
+        trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
+        trace.bind(trace.main, fd, PLACE)
+        trace.call(trace.main, "sendmsg", 9, fd=9, fds=[fd], truncated=False)
+        for event in trace.events[before:]:
+            event.pid = event.tid = PARENT
+        trace.call(trace.main, "recvmsg", 9, fd=9, fds=[50 + index], truncated=False)
+        fds.append(50 + index)
+    trace._serve(fds, -1)
+
+
+def unix(*, unlinked: bool = True, mode: int = 0o660, removed: bool = False) -> Trace:
+    """A Unix socket, up to the exit."""
+
+    def part(trace: TraceBuilder) -> None:
+        if unlinked:
+            trace.call(trace.main, "unlink", -2, path=PATH)
+        fd = trace.socket(trace.main, "AF_UNIX")
+        trace.call(trace.main, "bind", 0, fd=fd, address=Address.unix(PATH))
+        trace.call(trace.main, "chmod", 0, path=PATH, mode=mode)
+        trace._serve([fd, trace.dup(trace.main, fd)], -1)
+        if removed:
+            trace.call(trace.main, "unlink", 0, path=PATH)
+        trace.reply_live()
+        for tid in (trace.worker(0), trace.worker(1)):
+            trace.call(tid, "exit", None, status=None, last=False)
+        trace.call(trace.main, "exit", None, status=0, last=True)
+
+    trace = begun()
+    part(trace)
+    return trace.build()
+
+
+def abstract(number: int = 1) -> Part:
+    """Sockets with an abstract name."""
+
+    def part(trace: TraceBuilder) -> None:
+        for _ in range(number):
+            bind("@ingress")(trace)
+
+    return part
+
+
+def udp(place: str) -> Part:
+    """A bound socket for datagrams."""
+
+    def part(trace: TraceBuilder) -> None:
+        fd = trace.socket(trace.main, kind="SOCK_DGRAM", protocol=17)
+        trace.bind(trace.main, fd, place)
+
+    return part
+
+
+def ended(code: int) -> Trace:
+    """Envoy ends before it is LIVE."""
+    trace = begun()
+    trace.outcome = Outcome(live=False, exit_code=code, deadline_s=10)
+    trace.call(trace.main, "exit", None, status=code, last=True)
+    return trace.build()
+
+
+def late(after_s: float) -> Trace:
+    """Envoy is LIVE so many seconds after its launch."""
+    trace = begun()
+    shared()(trace)
+    trace.reply_live()
+    trace.outcome = replace(trace.outcome, live_after_s=after_s)
+    return trace.build()
+
+
+def slow(bind_to_listen_ns: int = 0, to_served_ns: int = 0, to_live_ns: int = 0) -> Trace:
+    """A start with one socket that takes its time here and there."""
+
+    def part(trace: TraceBuilder) -> None:
+        fd = trace.socket(trace.main)
+        trace.bind(trace.main, fd, PLACE)
+        trace.pass_time(bind_to_listen_ns)
+        trace.listen(trace.main, fd)
+        trace.pass_time(to_served_ns)
+        trace.epoll_add(trace.worker(0), fd)
+        trace.epoll_add(trace.worker(1), trace.dup(trace.main, fd))
+        trace.pass_time(to_live_ns)
+
+    return run(part)
+
+
+def one_after_another(pause_ns: int = 0, *, swapped: bool = False, slow_ns: int = 0) -> Trace:
+    """Two sockets, the second after a pause; perhaps it listens first, or is slow to."""
+
+    def part(trace: TraceBuilder) -> None:
+        for second in (False, True):
+            fd = trace.socket(trace.main)
+            trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
+            if swapped and second:
+                trace.listen(trace.main, fd)
+            trace.bind(trace.main, fd, PLACE)
+            if second:
+                trace.pass_time(slow_ns)
+            trace.listen(trace.main, fd)
+            trace.pass_time(0 if second else pause_ns)
+
+    return run(part)
+
+
+def two_addresses(second: Part) -> Trace:
+    """A listener with two addresses."""
+    return run(shared(), second, listeners=_TWO)
+
+
+TRACES: dict[str, Callable[[], Trace]] = {
+    "nothing": run,
+    "shared": lambda: run(shared()),
+    "reuse": lambda: run(reuse()),
+    "shared_late": lambda: run(live, wait(2 * SECOND_NS), shared()),
+    "shared_slowly": lambda: run(wait(10 * SECOND_NS), shared()),
+    "shared_after_another": lambda: run(shared(OTHER), wait(10 * SECOND_NS), shared()),
+    "another_before_and_shared_late": lambda: run(shared(OTHER), live, shared()),
+    "bound_by_worker": lambda: run(bind(by=0), last("listen")),
+    "port_taken": lambda: run(bind(ret=-98)),
+    "port_taken_twice": lambda: run(bind(ret=-98), bind(ret=-98)),
+    "port_forbidden": lambda: run(bind(ret=-13)),
+    "port_taken_for_worker": lambda: run(bind(ret=-98, by=0)),
+    "one_worker_left": lambda: run(shared(), left(1)),
+    "one_socket_left": lambda: run(reuse(), left(1)),
+    "both_left": lambda: run(shared(), live, left(0), left(1)),
+    "gap_before_live": lambda: run(shared(), left(0), left(1), back(0), back(1), live),
+    "gap_after_live": lambda: run(shared(), live, left(0), left(1), back(0), back(1)),
+    "short_gap": lambda: run(shared(), left(0), left(1), wait(20 * MS_NS), back(0), back(1)),
+    "long_gap": lambda: run(shared(), left(0), left(1), wait(SECOND_NS), back(0), back(1)),
+    "listens_once": lambda: run(bind(), last("listen"), last("add", 0)),
+    "worker_listens": lambda: run(shared(), last("listen", 0)),
+    "listens_again": lambda: run(reuse(), last("listen")),
+    "one_listens": lambda: run(bind(), last("listen"), last("add", 0), bind(), last("dup")),
+    "handed_over": lambda: run(handed_over),
+    "level": lambda: registered(("EPOLLIN",)),
+    "edge": lambda: registered(("EPOLLIN", "EPOLLOUT", "EPOLLET")),
+    "unix": unix,
+    "unix_kept": lambda: unix(unlinked=False, mode=0o600),
+    "unix_removed": lambda: unix(removed=True),
+    "four_binds": lambda: run(bind(), bind(), bind(), bind()),
+    "three_binds": lambda: run(bind(), bind(), bind()),
+    "three_dups": lambda: run(shared(), last("dup"), last("dup")),
+    "four_dups": lambda: run(shared(), last("dup"), last("dup"), last("dup")),
+    "dup_closed": lambda: run(shared(), last("close")),
+    "closed_after_live": lambda: run(reuse(), live, last("close")),
+    "made_after_live": lambda: run(bind(), live, bind()),
+    "dup_closed_after_live": lambda: run(shared(), live, last("close")),
+    "dup_after_live": lambda: run(bind(), live, last("dup")),
+    "option_late": lambda: run(bind(), option("SO_REUSEPORT")),
+    "option_off": lambda: with_option("SO_REUSEPORT", 0),
+    "option_on": lambda: with_option("SO_REUSEPORT", 1),
+    "option_elsewhere": lambda: run(bind(), bind(OTHER), option("SO_KEEPALIVE")),
+    "lingers": lambda: with_option("SO_LINGER", {"onoff": 1, "linger_s": 5}),
+    "lingers_not": lambda: with_option("SO_LINGER", {"onoff": 0, "linger_s": 5}),
+    "lingers_shortly": lambda: with_option("SO_LINGER", {"onoff": 1, "linger_s": 1}),
+    "filtered": lambda: with_option(
+        "SO_ATTACH_REUSEPORT_CBPF",
+        {"instructions": 14, "sha256": "0123456789abcdef" * 4},
+    ),
+    "filtered_shortly": lambda: with_option(
+        "SO_ATTACH_REUSEPORT_CBPF",
+        {"instructions": 7, "sha256": "0123456789abcdef" * 4},
+    ),
+    "filtered_otherwise": lambda: with_option(
+        "SO_ATTACH_REUSEPORT_CBPF",
+        {"instructions": 14, "sha256": "fedcba9876543210" * 4},
+    ),
+    "backlog_128": lambda: run(shared(backlog=128)),
+    "option_between": lambda: run(bind(), option("SO_KEEPALIVE"), last("listen")),
+    "ended_1": lambda: ended(1),
+    "ended_0": lambda: ended(0),
+    "live_after_1s": lambda: late(1),
+    "live_after_9s": lambda: late(9),
+    "connected": lambda: run(connect(0)),
+    "refused": lambda: run(connect(-111)),
+    "refused_then_connected": lambda: run(connect(-111), live, connect(0)),
+    "connected_then_refused": lambda: run(connect(0), live, connect(-111)),
+    "worker_binds_then_main": lambda: run(bind(by=0), live, bind()),
+    "main_binds_then_worker": lambda: run(bind(), live, bind(by=0)),
+    "taken_then_bound": lambda: run(bind(ret=-98), live, bind()),
+    "bound_then_taken": lambda: run(bind(), live, bind(ret=-98)),
+    "option_then_elsewhere": lambda: run(
+        bind(), option("SO_KEEPALIVE"), live, bind(OTHER), option("SO_KEEPALIVE")
+    ),
+    "elsewhere_then_option": lambda: run(
+        bind(OTHER), option("SO_KEEPALIVE"), live, bind(), option("SO_KEEPALIVE")
+    ),
+    "reuse_port_then_another": lambda: run(
+        bind(), option("SO_REUSEPORT"), live, option("SO_KEEPALIVE")
+    ),
+    "another_then_reuse_port": lambda: run(
+        bind(), option("SO_KEEPALIVE"), live, option("SO_REUSEPORT")
+    ),
+    "listens_before_and_after": lambda: run(bind(), last("listen"), live, last("listen")),
+    "listens_after": lambda: run(bind(), live, last("listen")),
+    "worker_late": lambda: run(bind(), last("listen"), last("add", 0), live, last("add", 1)),
+    "slow_listen": lambda: slow(bind_to_listen_ns=3 * SECOND_NS),
+    "slower_listen": lambda: slow(bind_to_listen_ns=10 * SECOND_NS),
+    "listen_after_110ms": lambda: slow(bind_to_listen_ns=110 * MS_NS),
+    "slowly_served": lambda: slow(to_served_ns=3 * SECOND_NS),
+    "slowly_live": lambda: slow(to_live_ns=3 * SECOND_NS),
+    "never_listens": lambda: run(bind()),
+    "closed": lambda: run(bind(), last("close")),
+    "one_after_another": lambda: one_after_another(10 * SECOND_NS),
+    "one_listens_first": lambda: one_after_another(swapped=True),
+    "one_is_slow": lambda: one_after_another(slow_ns=10 * SECOND_NS),
+    "another_bind_late": lambda: run(bind(), last("listen"), bind(OTHER)),
+    "out_of_descriptors": lambda: run(
+        shared(),
+        lambda t: (
+            t.call(t.worker(0), "accept4", -24, fd=first_socket(t), address=None, flags=[]) and None
+        ),
+    ),
+    "with_admin": lambda: run(
+        shared(), bind(ADMIN), last("listen"), lambda t: t.epoll_add(t.main, t._fd)
+    ),
+    "with_stranger": lambda: run(shared(), shared(OTHER)),
+    "two_addresses": lambda: two_addresses(shared(OTHER)),
+    "two_addresses_unlike": lambda: two_addresses(reuse(OTHER)),
+    "ipv6_and_ipv4": lambda: run(shared("[::1]:15006"), reuse()),
+    "ipv6_twice_and_ipv4": lambda: run(reuse("[::1]:15006"), shared()),
+    "udp_and_tcp": lambda: run(udp("127.0.0.1:53"), bind("127.0.0.1:53"), bind("127.0.0.1:53")),
+    "udp_twice_and_tcp": lambda: run(
+        udp("127.0.0.1:53"), udp("127.0.0.1:53"), bind("127.0.0.1:53")
+    ),
+    "abstract": lambda: run(abstract()),
+    "abstract_twice": lambda: run(abstract(2)),
+    "unix_bound_twice": lambda: run(
+        lambda t: (
+            t.call(
+                t.main,
+                "bind",
+                0,
+                fd=t.socket(t.main, "AF_UNIX"),
+                address=Address.unix(PATH),
+            )
+            and None
+        ),
+        lambda t: (
+            t.call(
+                t.main,
+                "bind",
+                0,
+                fd=t.socket(t.main, "AF_UNIX"),
+                address=Address.unix(PATH),
+            )
+            and None
+        ),
+    ),
+}

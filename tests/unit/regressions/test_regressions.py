@@ -33,6 +33,7 @@ def test_regression_is_judged_or_says_why_not(one: Regression) -> None:
     assert bool(one.excluded) is not bool(one.expect)
     if one.expect:
         assert bool(one.fails) is not bool(one.edit)
+        assert bool(one.edit) is bool(one.edit_is)
         assert bool(one.fails) is bool(one.real)
         assert one.at
     if one.scenario:

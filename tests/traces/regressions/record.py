@@ -218,22 +218,42 @@ class Recording:
 
         return self.run.in_netns(opened)
 
-    def hot_restart(self, concurrency: int = 2) -> None:
-        """Start the next epoch, and wait until the first has closed its listeners."""
+    def start(self, *args: str, **options: str) -> subprocess.Popen[bytes]:
+        """Start another Envoy of the same run, with other options and further arguments."""
         command = Path(f"/proc/{self.run.pid}/cmdline").read_text().split("\0")[:-1]
-        command[command.index("--concurrency") + 1] = str(concurrency)
+        for option, value in options.items():
+            command[command.index(f"--{option}" if option[1:] else f"-{option}") + 1] = value
         mark = {RUN_ID_VARIABLE: self.run._arm.run_id}
         self.child = self.run.in_netns(
             lambda: subprocess.Popen(
-                [*command, "--restart-epoch", "1"],
+                [*command, *args],
                 env=mark,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
         )
+        return self.child
+
+    def hot_restart(self, concurrency: int = 2) -> None:
+        """Start the next epoch, and wait until the first has closed its listeners."""
+        self.start("--restart-epoch", "1", concurrency=str(concurrency))
         self.until(lambda: self._epoch() == 1)
         self.until(lambda: self.stat("server.state") == 0)
         self.until(lambda: self._listening(self.run.pid) == 0)
+
+    def same_again(self) -> None:
+        """Start a second Envoy with the same base id, and wait for its end."""
+        self.start().wait(DEADLINE_S)
+
+    def twin(self) -> None:
+        """Start a second Envoy with an admin port and a base id of its own."""
+        command = Path(f"/proc/{self.run.pid}/cmdline").read_text().split("\0")
+        own = Path(command[command.index("-c") + 1])
+        config = own.with_name("twin.yaml")
+        config.write_text(own.read_text().replace("9901", "9902"))
+        pid = self.start("--base-id", "1", c=str(config)).pid
+        # The admin endpoint, and a socket for each worker.
+        self.until(lambda: self._listening(pid) == 1 + self.run.plan.workers)
 
     def _epoch(self) -> int:
         try:
@@ -494,6 +514,15 @@ RECORDINGS: dict[
         lambda r: r.post("/drain_listeners?graceful&skip_exit"),
     ),
     "exhausted": ("1.40.0", {"static": [listener()]}, [], Recording.exhaust),
+    "base_id_taken": ("1.40.0", {"static": [listener()]}, [], Recording.same_again),
+    "twins": ("1.40.0", {"static": [listener()]}, [], Recording.twin),
+    "twins_port_zero": ("1.40.0", {"static": [listener(0)]}, [], Recording.twin),
+    "parent_missing": (
+        "1.40.0",
+        {"static": [listener()], "args": ["--restart-epoch", "1"]},
+        [],
+        lambda _: None,
+    ),
     "hot_restart": ("1.40.0", RESTARTED, [], Recording.hot_restart),
     "hot_restart_more_workers": ("1.40.0", RESTARTED, [], lambda r: r.hot_restart(4)),
     "connections": ("1.40.0", {}, [listener()], lambda r: r.connect(8)),

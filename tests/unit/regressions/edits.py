@@ -110,7 +110,7 @@ class _Editor:
         if "ret" in to:
             event.ret = _ret(to["ret"])
         if "args" in to:
-            event.args = {**event.args, **to["args"]}
+            event.args = {**event.args, **_arguments(to["args"])}
         if to.get("at") == "end":
             event.ts_ns = self.events[-1].ts_ns + 1000
             self.events.sort(key=lambda other: other.ts_ns)
@@ -118,10 +118,7 @@ class _Editor:
     def add(self, what: Pattern, after: Event) -> None:
         """Add an event behind another, by its thread unless it says by whom."""
         tid = self._thread(after.pid, what["by"]) if "by" in what else after.tid
-        args = dict(what.get("args", {}))
-        if isinstance(args.get("address"), str):
-            host, _, port = args["address"].rpartition(":")
-            args["address"] = Address.inet(host, int(port))
+        args = _arguments(what.get("args", {}))
         ret = None if "ret" not in what else _ret(what["ret"])
         made = Event(after.ts_ns + 1, after.pid, tid, what["call"], ret, args, after.cpu, 0)
         self.events.insert(self.events.index(after) + 1, made)
@@ -156,6 +153,14 @@ def _copy(event: Event) -> Event:
         event.fault,
         event.stack,
     )
+
+
+def _arguments(given: Pattern) -> dict[str, Any]:
+    args = dict(given)
+    if isinstance(args.get("address"), str):
+        host, _, port = args["address"].rpartition(":")
+        args["address"] = Address.inet(host, int(port))
+    return args
 
 
 def _ret(value: int | str) -> int:

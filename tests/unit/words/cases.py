@@ -200,9 +200,27 @@ CASES: dict[str, tuple[str, str]] = {
 }
 
 #: What an expectation may carry besides what it expects; judged on the cases of each subject.
-CARRIED = ("when", "why", "known_defect")
+CARRIED = ("when", "why", "known_defect", "during", "at_end_of")
 
-#: By model and key: a value that is refused.
+#: A word of each expectation that is about what is done, so that `during` may limit it to a phase.
+DURING = (
+    "ListenerExpectation.bound",
+    "CallsExpectation.calls",
+    "MomentExpectation.before",
+    "BetweenExpectation.each",
+    "AlwaysExpectation.always",
+    "NeverExpectation.never",
+    "InOrderExpectation.in_order",
+)
+#: Expectations that `during` says nothing about: they are about a state, or about start-up.
+NOT_DURING = (
+    "ProcessExpectation.process",
+    "StartupExpectation.startup",
+    "InvariantsExpectation.invariants",
+    "NoOthersExpectation.no_others",
+)
+
+#: By model and key: a value that is refused, where a list in a list would not tell much.
 REFUSED: dict[str, str] = {
     "Scenario.name": "name: Reuse-Port",
     "Scenario.description": "description: 1",

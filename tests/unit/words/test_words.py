@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.complaint import models_by_name
 from envoyassert.scenario.examples import EXAMPLES
 from envoyassert.scenario.expectation import Expectation
+from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.reference import HEADINGS
+from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.source import parse_yaml
-from envoyassert.trace import Trace
+from envoyassert.trace import STARTUP, Phase, Trace
 from tests.unit.test_scenario_reference import NEEDED
-from tests.unit.words.cases import CARRIED, CASES, REFUSED, WHOLE
+from tests.unit.words.cases import CARRIED, CASES, DURING, NOT_DURING, REFUSED, WHOLE
 from tests.unit.words.traces import TRACES
 
 _ITEMS = TypeAdapter(list[Expectation])
 _WORDS = [f"{model}.{key}" for model, examples in EXAMPLES.items() for key in examples]
 _SUBJECTS = [word for word in CASES if word.partition(".")[0].endswith("Expectation")]
+
+
+def judged_models() -> set[str]:
+    """Return the models that stand in an expectation, however deep."""
+    definitions = scenario_schema()["$defs"]
+    found: set[str] = set()
+    waiting = [name for name in definitions if name.endswith("Expectation")]
+    while waiting:
+        name = waiting.pop()
+        if name in definitions and name not in found:
+            found.add(name)
+            waiting += re.findall(r"#/\$defs/(\w+)", json.dumps(definitions[name]))
+    return found & HEADINGS.keys() - {"KnownDefect"}
+
+
+#: Words that say how Envoy is run, and not what must be seen.
+_OF_RUNS = [word for word in _WORDS if word.partition(".")[0] not in judged_models()]
 
 
 @cache
@@ -50,17 +74,20 @@ def without(value: Any, key: str) -> Any:
     return [without(member, key) for member in value] if isinstance(value, list) else value
 
 
-def test_every_word_has_an_example_that_is_judged_or_a_value_that_is_refused() -> None:
-    told = {*CASES, *REFUSED}
-    carried = {word for word in _WORDS if word.rpartition(".")[2] in CARRIED}
-    missing = set(_WORDS) - told - carried
+def test_every_word_has_an_example_that_is_judged() -> None:
+    words = {
+        word
+        for word in _WORDS
+        if word.partition(".")[0] in judged_models() and word.rpartition(".")[2] not in CARRIED
+    }
+    missing = words - set(CASES)
     assert not missing, (
         f"give {', '.join(sorted(missing))} traces in tests/unit/words/cases.py on which the "
         "example of envoyassert/scenario/examples.py holds, and does not"
     )
-    assert not told - set(_WORDS)
-    assert not set(CASES) & set(REFUSED)
+    assert not set(CASES) - words
     assert {word.partition(".")[0] for word in _WORDS} == HEADINGS.keys()
+    assert set(REFUSED) <= set(_OF_RUNS)
 
 
 def test_every_trace_is_of_use() -> None:
@@ -130,13 +157,77 @@ def test_known_defect_must_fail(word: str) -> None:
     assert bad.with_status(Status.KNOWN_DEFECT) or bad.status is Status.FAIL
 
 
-@pytest.mark.parametrize("word", REFUSED)
+def phased(trace: Trace, begin: str = "exec") -> Trace:
+    """Return a trace with a phase `drain`, which begins behind the first calls of a kind."""
+    first = [event.ts_ns for event in trace.events if event.call == begin][:2][-1]
+    end = max(trace.events[-1].ts_ns, trace.end.outcome.live_ns or 0)
+    started = replace(trace.end.outcome, exit_code=None, signal=None)
+    phases = (
+        Phase(STARTUP, STARTUP, 0, first, started),
+        Phase("drain", "drain", first + 1, end + 1, trace.end.outcome),
+    )
+    return replace(trace, phases=phases)
+
+
+def in_phase(items: list[dict[str, Any]], word: str, phase: str) -> list[dict[str, Any]]:
+    """Return expectations of which the last is about a phase, the others about its end."""
+    *others, item = items
+    return [*({**other, "at_end_of": phase} for other in others), {**item, word: phase}]
+
+
+@pytest.mark.parametrize(
+    "word", [word for word in _SUBJECTS if word != "StartupExpectation.startup"]
+)
+def test_at_end_of_says_until_when_a_run_counts(word: str) -> None:
+    items, traces = items_of(word), [phased(trace_of(name)) for name in CASES[word]]
+    drained, started, never = (
+        [verdict_of(in_phase(items, "at_end_of", phase), trace).status for trace in traces]
+        for phase in ("drain", STARTUP, "nowhere")
+    )
+    assert drained == [Status.PASS, Status.FAIL]
+    assert started != drained
+    assert started == [verdict_of(items, trace).status for trace in traces]
+    assert Status.PASS not in never
+
+
+@pytest.mark.parametrize("word", DURING)
+def test_during_says_which_phase_counts(word: str) -> None:
+    # What must always be so has to be so when the phase begins.
+    begin = "epoll_ctl" if word.startswith("Always") else "exec"
+    items, traces = items_of(word), [phased(trace_of(name), begin) for name in CASES[word]]
+    drained, started, never = (
+        [verdict_of(in_phase(items, "during", phase), trace).status for trace in traces]
+        for phase in ("drain", STARTUP, "nowhere")
+    )
+    assert drained == [Status.PASS, Status.FAIL]
+    assert started != drained
+    assert Status.PASS not in never
+
+
+@pytest.mark.parametrize("word", NOT_DURING)
+def test_during_is_refused_of_a_state(word: str) -> None:
+    document = {
+        "name": "x",
+        "envoy": {"config": {}},
+        "steps": [{"signal": "SIGHUP", "name": "drain"}],
+        "expect": in_phase(items_of(word), "during", "drain"),
+    }
+    with pytest.raises(ScenarioError, match=r"during|at_end_of"):
+        parse_scenario(json.dumps(document), Path("x.yaml"))
+
+
+def test_every_expectation_takes_during_or_refuses_it() -> None:
+    models = {word.partition(".")[0] for word in _SUBJECTS}
+    assert {word.partition(".")[0] for word in (*DURING, *NOT_DURING)} == models
+
+
+@pytest.mark.parametrize("word", _OF_RUNS)
 def test_wrong_value_of_a_word_is_refused(word: str) -> None:
     model, _, key = word.partition(".")
     needed = NEEDED.get(model, {})
     members = parse_yaml(f"{{{EXAMPLES[model][key]}}}", "example").data
     models_by_name()[model].model_validate({**needed, **members})
-    wrong = parse_yaml(f"{{{REFUSED[word]}}}", "example").data
+    wrong = parse_yaml(f"{{{REFUSED.get(word, f'{key}: [[x]]')}}}", "example").data
     with pytest.raises(ValidationError) as caught:
-        models_by_name()[model].model_validate({**needed, **wrong})
+        models_by_name()[model].model_validate({**needed, **members, **wrong})
     assert {error["loc"][0] for error in caught.value.errors()} == {key}

@@ -32,6 +32,7 @@ _WORDS = [f"{model}.{key}" for model, examples in EXAMPLES.items() for key in ex
 _SUBJECTS = [word for word in CASES if word.partition(".")[0].endswith("Expectation")]
 
 
+@cache
 def judged_models() -> set[str]:
     """Return the models that stand in an expectation, however deep."""
     definitions = scenario_schema()["$defs"]

@@ -158,6 +158,28 @@ def test_variable_that_stands_for_nothing_of_the_kind_is_inconclusive(
     assert says in reasons[0]
 
 
+@pytest.mark.parametrize("same, expected", [(True, PASS), (False, FAIL)])
+@pytest.mark.parametrize("fact", ["socket", "descriptor", "thread"])
+def test_variable_means_the_same_at_the_end_of_another_phase(
+    same: bool, expected: Status, fact: str
+) -> None:
+    trace = TraceBuilder(1)
+    (fd,) = trace.reuse_port_listener(PLACE)
+    trace.end_phase("startup", "startup")
+    if not same:
+        trace.close(trace.main, fd)
+        fd = trace.socket(trace.main)
+        trace.bind(trace.main, fd, PLACE)
+    trace.listen(trace.worker(0) if same else trace.main, fd, 64)
+    trace.end_phase("update")
+    before = {**PORT, "let": {"it": fact, "mine": "socket"}}
+    after = {"at_end_of": "update", "listener": {"socket": "$mine"}, "sockets": {"live": 1}}
+    assert status(trace, before, after) is expected
+    again = {"call": "listen", "args": {"backlog": 64}, "let": {"it": fact}}
+    joined = {"during": "update", "calls": again}
+    assert status(trace, {**PORT, "let": {"it": fact}}, joined) is expected
+
+
 def test_variable_after_a_loss_is_inconclusive() -> None:
     trace = port_zero()
     wish = {"never": {"call": "close", "listener": {"socket": "$mine"}}}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def catalogue() -> list[Regression]:
     ]
 
 
+@cache
 def recorded(name: str) -> Trace:
     """Return a recording by its name, without what the kernel and Envoy said at its end.
 

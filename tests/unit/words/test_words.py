@@ -24,11 +24,12 @@ from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import STARTUP, Phase, Trace
 from tests.unit.test_scenario_reference import NEEDED
-from tests.unit.words.cases import CARRIED, CASES, DURING, NOT_DURING, REFUSED, WHOLE
+from tests.unit.words.cases import CARRIED, CASES, DURING, NOT_DURING, OF_A_STEP, REFUSED, WHOLE
 from tests.unit.words.traces import TRACES
 
 _ITEMS = TypeAdapter(list[Expectation])
 _WORDS = [f"{model}.{key}" for model, examples in EXAMPLES.items() for key in examples]
+_STARTUP = "StartupExpectation.startup"
 _SUBJECTS = [word for word in CASES if word.partition(".")[0].endswith("Expectation")]
 
 
@@ -178,9 +179,7 @@ def in_phase(items: list[dict[str, Any]], word: str, phase: str) -> list[dict[st
     return [*({**other, "at_end_of": phase} for other in others), {**item, word: phase}]
 
 
-@pytest.mark.parametrize(
-    "word", [word for word in _SUBJECTS if word != "StartupExpectation.startup"]
-)
+@pytest.mark.parametrize("word", [word for word in _SUBJECTS if word not in (_STARTUP, *OF_A_STEP)])
 def test_at_end_of_says_until_when_a_run_counts(word: str) -> None:
     items, traces = items_of(word), [phased(trace_of(name)) for name in CASES[word]]
     drained, started, never = (
@@ -221,7 +220,7 @@ def test_during_is_refused_of_a_state(word: str) -> None:
 
 def test_every_expectation_takes_during_or_refuses_it() -> None:
     models = {word.partition(".")[0] for word in _SUBJECTS}
-    assert {word.partition(".")[0] for word in (*DURING, *NOT_DURING)} == models
+    assert {word.partition(".")[0] for word in (*DURING, *NOT_DURING, *OF_A_STEP)} == models
 
 
 @pytest.mark.parametrize("word", _OF_RUNS)

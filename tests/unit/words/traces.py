@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from envoyassert.addresses import Address
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import ListenerRecord, Outcome, Trace
+from envoyassert.trace import STARTUP, ConnectionAttempt, ListenerRecord, Outcome, Trace
 
 PLACE, OTHER = "127.0.0.1:15006", "127.0.0.1:15007"
 ADMIN = "127.0.0.1:9901"
@@ -302,6 +302,53 @@ def two_addresses(second: Part) -> Trace:
     return run(shared(), second, listeners=_TWO)
 
 
+def accept(by: int, handled_by: int) -> Part:
+    """A worker accepts a connection, and one waits for it."""
+
+    def part(trace: TraceBuilder) -> None:
+        made = [e for e in trace.events if e.call == "epoll_ctl" and e.tid == trace.worker(by)]
+        connection = trace._next_fd()
+        listening = made[0].args["fd"]
+        trace.call(trace.worker(by), "accept4", connection, fd=listening, address=None, flags=[])
+        trace.epoll_add(trace.worker(handled_by), connection)
+
+    return part
+
+
+def accept_fails(ret: int) -> Part:
+    """Worker 0 accepts nothing."""
+
+    def part(trace: TraceBuilder) -> None:
+        fd = first_socket(trace)
+        trace.call(trace.worker(0), "accept4", ret, fd=fd, address=None, flags=[])
+
+    return part
+
+
+def accepted(*numbers: int, by: int = -1, handled_by: int = -1, ret: int = -11) -> Trace:
+    """Worker i accepts and handles so many connections, or one worker does for both."""
+    parts = [
+        accept(by if by >= 0 else worker, handled_by if handled_by >= 0 else worker)
+        for worker, number in enumerate(numbers)
+        for _ in range(number)
+    ]
+    return run(shared(), *parts, accept_fails(ret))
+
+
+def attempted(**last_one: object) -> Trace:
+    """Twenty clients of a step, the last of which fares otherwise."""
+    place = Address.inet("127.0.0.1", 15006)
+    fared = ConnectionAttempt("TCP", place, ok=True, first_byte=True, end="held")
+    attempts = (*[fared] * 19, replace(fared, **last_one))  # type: ignore[arg-type]
+    trace = begun()
+    shared()(trace)
+    trace.reply_live()
+    trace.end_phase(STARTUP, STARTUP)
+    trace.end_phase("connect", "connect", attempts=attempts)
+    trace.end_phase("drain", "drain")
+    return trace.build()
+
+
 TRACES: dict[str, Callable[[], Trace]] = {
     "nothing": run,
     "shared": lambda: run(shared()),
@@ -410,6 +457,19 @@ TRACES: dict[str, Callable[[], Trace]] = {
         shared(), bind(ADMIN), last("listen"), lambda t: t.epoll_add(t.main, t._fd)
     ),
     "with_stranger": lambda: run(shared(), shared(OTHER)),
+    "twenty_connections": lambda: accepted(10, 10),
+    "nineteen_connections": lambda: accepted(10, 9),
+    "one_worker_accepts_all": lambda: accepted(10, 10, by=0),
+    "one_worker_handles_all": lambda: accepted(10, 10, handled_by=0),
+    "accept_out_of_descriptors": lambda: accepted(10, 10, ret=-24),
+    "evenly_accepted": lambda: accepted(24, 20),
+    "rather_unevenly_accepted": lambda: accepted(34, 10),
+    "unevenly_accepted": lambda: accepted(40, 4),
+    "all_answered": attempted,
+    "one_refused": lambda: attempted(ok=False, errno="ECONNREFUSED", first_byte=False, end=""),
+    "one_silent": lambda: attempted(first_byte=False, end="closed"),
+    "one_closed": lambda: attempted(first_byte=False, end="eof"),
+    "one_reset": lambda: attempted(first_byte=False, end="reset"),
     "two_addresses": lambda: two_addresses(shared(OTHER)),
     "two_addresses_unlike": lambda: two_addresses(reuse(OTHER)),
     "ipv6_and_ipv4": lambda: run(shared("[::1]:15006"), reuse()),

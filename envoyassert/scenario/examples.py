@@ -202,7 +202,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "StackPattern": {
         "contains": 'contains: ["ListenSocketFactoryImpl", "ListenerManagerImpl"]',
         "same_as": "same_as: {call: bind, listener: {port: 15006}}",
-        "call_site": "call_site: {9e5580933739775e8bce696a57a2e1bc99368f23: 0123456789ab}",
+        "call_site": "call_site: {9e5580933739775e8bce696a57a2e1bc99368f23: ae8223834ab6}",
     },
     "CallSource": _CALL_SOURCE,
     "CountedPattern": {

@@ -37,6 +37,19 @@ WHOLE: dict[str, str] = {
     "NoOthersExpectation": "[{listener: {port: 15006}, bound: {times: 1}}, {%}]",
     "Selector": "[{listener: {%}, bound: {times: 1}}]",
     "Selector.socket": f"[{_NAMED}, {{listener: {{%}}, bound: {{times: 1}}}}]",
+    "StackPattern": "[{calls: {call: bind, stack: {%}, times: 1}}]",
+    "StackPattern.same_as": (
+        "[{calls: {call: bind, listener: {port: 15007}, stack: {%}, times: 1}}]"
+    ),
+    "CallSource": (
+        "[{calls: {call: bind, listener: {port: 15007}, stack: {same_as: {%}}, times: 1}}]"
+    ),
+    "CallSource.by": (
+        "[{calls: {call: listen, listener: {port: 15007}, stack: {same_as: {%}}, times: 1}}]"
+    ),
+    "CallSource.succeeds": (
+        "[{calls: {call: bind, errno: EADDRINUSE, stack: {same_as: {%}}, times: 1}}]"
+    ),
     "AttemptsExpectation": "[{%}]",
     "Connections": "[{listener: {port: 15006}, connections: {%}}]",
     "Spread": "[{listener: {port: 15006}, connections: {spread: {%}}}]",
@@ -128,6 +141,17 @@ CASES: dict[str, tuple[str, str]] = {
     "Attempts.eof": ("all_answered", "one_closed"),
     "Attempts.reset": ("all_answered", "one_reset"),
     "Attempts.silent": ("all_answered", "one_silent"),
+    "CallPattern.stack": ("bound_elsewhere", "bound_in_the_factory"),
+    "CountedPattern.stack": ("bound_in_the_factory", "bound_elsewhere"),
+    "CallMoment.stack": ("factory_then_elsewhere", "elsewhere_then_factory"),
+    "StackPattern.contains": ("bound_in_the_factory", "bound_elsewhere"),
+    "StackPattern.same_as": ("both_in_the_factory", "one_in_the_factory"),
+    "StackPattern.call_site": ("bound_in_the_factory", "bound_elsewhere"),
+    "CallSource.call": ("both_in_the_factory", "bound_in_the_factory"),
+    "CallSource.listener": ("both_in_the_factory", "one_in_the_factory"),
+    "CallSource.by": ("worker_listens_in_the_factory", "worker_listens_elsewhere"),
+    "CallSource.errno": ("refused_in_the_factory", "refused_elsewhere"),
+    "CallSource.succeeds": ("refused_in_the_factory", "refused_elsewhere"),
     "Selector.name": ("shared", "reuse"),
     "Selector.address": ("ipv6_and_ipv4", "ipv6_twice_and_ipv4"),
     "Selector.port": ("shared", "reuse"),

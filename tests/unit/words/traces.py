@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from envoyassert.addresses import Address
+from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, ConnectionAttempt, ListenerRecord, Outcome, Trace
 
@@ -349,6 +350,37 @@ def attempted(**last_one: object) -> Trace:
     return trace.build()
 
 
+_ENVOY, _LIBC = "9e5580933739775e8bce696a57a2e1bc99368f23", "c" * 40
+_NAMES = {
+    f"{_LIBC}+0x10": "bind",
+    f"{_ENVOY}+0x20": "Envoy::Server::ListenSocketFactoryImpl::createListenSocket()",
+    f"{_ENVOY}+0x21": "Envoy::Server::AdminImpl::startHttpListener()",
+    f"{_ENVOY}+0x22": "Envoy::Server::ListenerManagerImpl::addOrUpdateListener()",
+}
+#: The call, a function and what called that.
+FACTORY = (f"{_LIBC}+0x10", f"{_ENVOY}+0x20", f"{_ENVOY}+0x22")
+ELSEWHERE = (f"{_LIBC}+0x10", f"{_ENVOY}+0x21", f"{_ENVOY}+0x22")
+
+
+def at(stack: tuple[str, ...], part: Part) -> Part:
+    """The last call of a part is made from these functions."""
+
+    def stacked(trace: TraceBuilder) -> None:
+        part(trace)
+        trace.events[-1].stack = stack
+
+    return stacked
+
+
+def named(*parts: Part) -> Trace:
+    """A run of an Envoy whose functions have names."""
+    trace = run(*parts)
+    files = {_ENVOY: ObjectFile("/envoy"), _LIBC: ObjectFile("/libc.so.6")}
+    callees = {f"{_ENVOY}+0x20": IN_LIBRARY, f"{_ENVOY}+0x21": IN_LIBRARY}
+    trace.symbols = Symbols(_NAMES, callees, files)
+    return trace
+
+
 TRACES: dict[str, Callable[[], Trace]] = {
     "nothing": run,
     "shared": lambda: run(shared()),
@@ -467,9 +499,23 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "unevenly_accepted": lambda: accepted(40, 4),
     "all_answered": attempted,
     "one_refused": lambda: attempted(ok=False, errno="ECONNREFUSED", first_byte=False, end=""),
-    "one_silent": lambda: attempted(first_byte=False, end="closed"),
+    "one_silent": lambda: attempted(first_byte=False, errno="ETIMEDOUT"),
     "one_closed": lambda: attempted(first_byte=False, end="eof"),
     "one_reset": lambda: attempted(first_byte=False, end="reset"),
+    "bound_in_the_factory": lambda: named(at(FACTORY, bind())),
+    "bound_elsewhere": lambda: named(at(ELSEWHERE, bind())),
+    "factory_then_elsewhere": lambda: named(at(FACTORY, bind()), live, at(ELSEWHERE, bind(OTHER))),
+    "elsewhere_then_factory": lambda: named(at(ELSEWHERE, bind()), live, at(FACTORY, bind(OTHER))),
+    "both_in_the_factory": lambda: named(at(FACTORY, bind()), at(FACTORY, bind(OTHER))),
+    "one_in_the_factory": lambda: named(at(FACTORY, bind()), at(ELSEWHERE, bind(OTHER))),
+    "refused_in_the_factory": lambda: named(at(FACTORY, bind(ret=-98)), at(FACTORY, bind(OTHER))),
+    "refused_elsewhere": lambda: named(at(ELSEWHERE, bind(ret=-98)), at(FACTORY, bind(OTHER))),
+    "worker_listens_in_the_factory": lambda: named(
+        bind(), at(FACTORY, last("listen")), bind(OTHER), at(FACTORY, last("listen", 0))
+    ),
+    "worker_listens_elsewhere": lambda: named(
+        bind(), at(FACTORY, last("listen")), bind(OTHER), at(ELSEWHERE, last("listen", 0))
+    ),
     "two_addresses": lambda: two_addresses(shared(OTHER)),
     "two_addresses_unlike": lambda: two_addresses(reuse(OTHER)),
     "ipv6_and_ipv4": lambda: run(shared("[::1]:15006"), reuse()),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envoyassert.addresses import Address
+from envoyassert.events import Event
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,24 @@ class Witness:
     pid: int = 0
     network: Network | None = None
     envoy: EnvoyAccount | None = None
+
+
+@dataclass
+class SecondWitness:
+    """What another tracer recorded of the same run.
+
+    Args:
+        by: which one, `strace`.
+        until_ns: CLOCK_MONOTONIC nanoseconds before the probe's records were read; what returned
+            later may be missing there.
+        problems: what could not be understood of its record, in words.
+        events: what it recorded, in the form of our own events.
+    """
+
+    by: str
+    until_ns: int
+    problems: tuple[str, ...] = ()
+    events: list[Event] = field(default_factory=list)
 
 
 def parse_witness(data: dict[str, Any]) -> Witness:

@@ -67,7 +67,8 @@ def parse_bpftrace_log(
     header = Header(
         envoy=EnvoyIdentity(version=envoy_version, source=f"bpftrace log {path}"),
         concurrency=concurrency,
-        unobserved=CHANNELS,
+        unobserved=tuple(channel for channel in CHANNELS if channel != "stacks"),
+        tracer="",
     )
     return Trace(header, reader.events, End())
 

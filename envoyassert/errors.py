@@ -5,6 +5,7 @@ EnvoyAssertError                 the user can act on it; the CLI prints it witho
 ├── TraceFileError               a trace file that cannot be read, or was cut off
 ├── MachineError                 this machine lacks something; carries the remedy
 │   ├── ProbeUnavailableError    no root, no bcc, the wrong bcc, no tracefs, kernel too old
+│   ├── StraceUnavailableError   no strace, too old, or tracing is not allowed
 │   ├── ProbeLoadError           the BPF program was refused; carries the compiler's words
 │   ├── EnvoyUnavailableError    no such Envoy: version not published, binary or image absent
 │   └── DockerUnavailableError   no engine, a remote engine, no permission
@@ -82,6 +83,10 @@ class MachineError(EnvoyAssertError):
 
 class ProbeUnavailableError(MachineError):
     """The eBPF probe cannot be used here."""
+
+
+class StraceUnavailableError(MachineError):
+    """strace was asked for, and cannot be used on this machine."""
 
 
 class ProbeLoadError(MachineError):

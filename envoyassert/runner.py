@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from envoyassert.accounts import Witness
+from envoyassert.errors import MachineError
 from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.source import EnvoySource, PullPolicy
-from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, new_run_id
+from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.step import kind_of, phase_name
@@ -89,7 +90,7 @@ def preference_of(plan: RunPlan, preference: Preference) -> Preference:
 
 def run_plan(
     plan: RunPlan,
-    probe: Probe,
+    probe: Tracer,
     preference: Preference = "auto",
     *,
     debug_dirs: Sequence[Path] = (),
@@ -98,7 +99,7 @@ def run_plan(
 
     Args:
         plan: what to run.
-        probe: the loaded probe.
+        probe: the loaded probe, or another tracer.
         preference: how to launch Envoy, where the plan does not say.
         debug_dirs: where separate debug files are, beside the system's own place.
 
@@ -121,13 +122,13 @@ class LiveRun:
 
     Args:
         plan: what to run.
-        probe: the loaded probe.
+        probe: the loaded probe, or another tracer.
         launcher: the place to start it in; the caller closes it.
         debug_dirs: where separate debug files are, beside the system's own place.
     """
 
     def __init__(
-        self, plan: RunPlan, probe: Probe, launcher: Launcher, debug_dirs: Sequence[Path] = ()
+        self, plan: RunPlan, probe: Tracer, launcher: Launcher, debug_dirs: Sequence[Path] = ()
     ) -> None:
         self.plan = plan
         self._debug_dirs = debug_dirs
@@ -154,7 +155,7 @@ class LiveRun:
             self.control_plane = open_control_plane(self.plan, self._launcher)
             if self.control_plane is not None:
                 stack.enter_context(self.control_plane)
-            self._arm: Arm = stack.enter_context(self._probe.arm(new_run_id()))
+            self._arm: Watch = stack.enter_context(self._probe.arm(new_run_id()))
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(self._spec(source))
             )
@@ -167,16 +168,25 @@ class LiveRun:
 
     def _spec(self, source: EnvoySource) -> LaunchSpec:
         plan = self.plan
+        tracer = self._arm.command(self._launcher.rundir())
+        if tracer and self._launcher.name != "process":
+            raise MachineError(
+                f"{Path(tracer[0]).name} starts Envoy itself, which it cannot in a container",
+                "use the launcher `process`, or the tracer `ebpf` without a second witness",
+            )
+        # The probe reads the environment from its start and only so far. A tracer gives the mark
+        # to Envoy alone, or it would be taken for Envoy.
+        mark = {} if tracer else {RUN_ID_VARIABLE: self._arm.run_id}
         return LaunchSpec(
             source=source,
             config_yaml=plan.config_text(),
             files=plan.file_texts(),
             concurrency=plan.concurrency,
             args=plan.args,
-            # The probe reads the environment from its start and only so far.
-            env={RUN_ID_VARIABLE: self._arm.run_id, **plan.env},
+            env={**mark, **plan.env},
             deadline_s=plan.deadline_s,
             admin=plan.admin,
+            tracer=tracer,
         )
 
     @property
@@ -304,6 +314,7 @@ class LiveRun:
     def observed(self, witness: Witness | None = None) -> Trace:
         """Return what was recorded up to now, with an account that was taken before."""
         outcome = self.outcome
+        until_ns = time.monotonic_ns()
         self._arm.drain(_DRAIN_DEADLINE_S)
         snapshot = self._arm.snapshot()
         plan = self.plan
@@ -317,6 +328,8 @@ class LiveRun:
             listeners=plan.listeners,
             matrix=plan.matrix_text,
             rundir=self._launcher.rundir(),
+            unobserved=self._arm.unobserved,
+            tracer=self._arm.tracer,
         )
         end = End(
             # A run that recorded nothing at all was still counted: by zero.
@@ -328,10 +341,12 @@ class LiveRun:
             outcome=dataclasses.replace(outcome, log_tail=tail(self._envoy.log())),
         )
         symbols = symbolize(snapshot.events, self._debug_dirs)
-        return Trace(header, snapshot.events, end, witness, tuple(self._phases), symbols)
+        second = self._arm.second(until_ns)
+        phases = tuple(self._phases)
+        return Trace(header, snapshot.events, end, witness, phases, symbols, second)
 
 
-def _quiet(arm: Arm) -> Callable[[], bool]:
+def _quiet(arm: Watch) -> Callable[[], bool]:
     """Return a function that tells whether Envoy waits for events and has become quiet."""
     last = (-1, 0.0)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from envoyassert.accounts import Witness
+from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.symbols import Symbols
@@ -17,7 +17,10 @@ from envoyassert.symbols import Symbols
 FORMAT = "envoyassert-trace/1"
 
 #: Things a channel can observe. A live probe observes all; an imported log says what it lacks.
-CHANNELS = ("completeness", "results", "threads", "epoll", "close", "address_families")
+CHANNELS = (
+    *("completeness", "results", "threads", "epoll", "close", "address_families"),
+    *("socket_states", "stacks", "durations"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Header:
         unobserved: members of CHANNELS that this trace does not cover.
         matrix: the scenario's matrix values of this run, as text.
         rundir: what `${rundir}` stood for, or "".
+        tracer: `ebpf` for the probe, `strace`; "" for an imported log.
     """
 
     scenario: str = ""
@@ -81,6 +85,7 @@ class Header:
     unobserved: tuple[str, ...] = ()
     matrix: dict[str, str] = field(default_factory=dict)
     rundir: str = ""
+    tracer: str = "ebpf"
 
 
 @dataclass(frozen=True)
@@ -246,6 +251,7 @@ class Trace:
     witness: Witness | None = None
     phases: tuple[Phase, ...] = ()
     symbols: Symbols = field(default_factory=Symbols)
+    second: SecondWitness | None = None
 
     @property
     def unasked(self) -> Outcome:

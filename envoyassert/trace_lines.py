@@ -2,7 +2,8 @@
 
 Line-delimited JSON: the header, then one line per event (with `{"stack": n, "frames": […]}` lines
 before the first event that refers to stack n), one line per phase if the scenario has steps, the
-witness, the names of the functions in stacks, and the end line, without which a file was cut off.
+witness, the names of the functions in stacks, what a second tracer recorded (its events say by
+whom), and the end line, without which a file was cut off.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from envoyassert.accounts import Witness, parse_witness
+from envoyassert.accounts import SecondWitness, Witness, parse_witness
 from envoyassert.addresses import Address
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
@@ -51,18 +52,7 @@ def trace_lines(trace: Trace) -> Iterator[str]:
     stacks: dict[tuple[str, ...], int] = {}
     encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
     for event in trace.events:
-        line: dict[str, Any] = {
-            "ts": event.ts_ns,
-            "pid": event.pid,
-            "tid": event.tid,
-            "call": event.call,
-            "ret": event.ret,
-            "args": event.args,
-            "cpu": event.cpu,
-            "seq": event.seq,
-        }
-        if event.fault:
-            line["fault"] = True
+        line = _event_line(event)
         if event.stack:
             number = stacks.get(event.stack)
             if number is None:
@@ -75,7 +65,29 @@ def trace_lines(trace: Trace) -> Iterator[str]:
         yield encode({"witness": _plain(trace.witness)})
     if trace.symbols.files:
         yield encode({"symbols": trace.symbols.to_json()})
+    second = trace.second
+    if second is not None:
+        head = {"by": second.by, "until_ns": second.until_ns, "problems": second.problems}
+        yield encode({"second": head})
+        for event in second.events:
+            yield encode({**_event_line(event), "by": second.by})
     yield encode({"end": _plain(trace.end)})
+
+
+def _event_line(event: Event) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "ts": event.ts_ns,
+        "pid": event.pid,
+        "tid": event.tid,
+        "call": event.call,
+        "ret": event.ret,
+        "args": event.args,
+        "cpu": event.cpu,
+        "seq": event.seq,
+    }
+    if event.fault:
+        line["fault"] = True
+    return line
 
 
 def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
@@ -93,6 +105,7 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     witness: Witness | None = None
     phases: list[Phase] = []
     symbols = Symbols()
+    second: list[SecondWitness] = []
     events: list[Event] = []
     stacks: dict[int, tuple[str, ...]] = {}
     number = 0
@@ -105,7 +118,8 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
             if header is None:
                 header = _parse_header(data, path)
             elif "call" in data:
-                events.append(_parse_event(data, stacks))
+                owner = events if "by" not in data else second[-1].events
+                owner.append(_parse_event(data, stacks))
             elif "frames" in data:
                 stacks[data["stack"]] = tuple(data["frames"])
             elif "phase" in data:
@@ -114,11 +128,15 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
                 witness = parse_witness(data["witness"])
             elif "symbols" in data:
                 symbols = Symbols.from_json(data["symbols"])
+            elif "second" in data:
+                found = data["second"]
+                problems = tuple(found["problems"])
+                second = [SecondWitness(found["by"], found["until_ns"], problems)]
             elif "end" in data:
                 end = _parse_end(data["end"])
             else:
                 raise ValueError("unknown kind of line")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise TraceFileError(
             f"{path}:{number}:1: error: not a line of a trace file: {error}"
         ) from error
@@ -129,7 +147,8 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
             f"{path}: error: the file has no end line, so it was cut off",
             "record the run again; a trace without its end proves nothing",
         )
-    return Trace(header, events, end, witness, tuple(phases), symbols)
+    other = second[-1] if second else None
+    return Trace(header, events, end, witness, tuple(phases), symbols, other)
 
 
 def _parse_header(data: dict[str, Any], path: str) -> Header:
@@ -150,6 +169,7 @@ def _parse_header(data: dict[str, Any], path: str) -> Header:
         unobserved=tuple(data["unobserved"]),
         matrix=data["matrix"],
         rundir=data["rundir"],
+        tracer=data.get("tracer", "ebpf"),
     )
 
 

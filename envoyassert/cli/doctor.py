@@ -25,8 +25,8 @@ class _Check(Protocol):
     def remedy(self) -> str: ...
 
 
-#: Without these nothing can be run; Docker is one of two launchers.
-_OPTIONAL = ("docker",)
+#: Without the others nothing can be run; Docker is one of two launchers, strace a second tracer.
+_OPTIONAL = ("docker", "strace")
 
 
 @click.command()
@@ -62,7 +62,7 @@ def doctor(output: str) -> int:
             rows.append(["", "", f"remedy: {check.remedy}"])
     for line in columns(rows):
         click.echo(_coloured(line))
-    click.echo("scenarios can be run here" if able else "scenarios cannot be run here")
+    click.echo("scenarios can be run here" if able else _instead(checks))
     return exits.PASSED if able else exits.FAILED
 
 
@@ -74,9 +74,17 @@ def _checks() -> list[_Check]:
         detail = f"{platform.system()} has no eBPF"
         return [Capability("kernel", False, detail, "run envoyassert on Linux, or in a Linux VM")]
     from envoyassert.launch.engine import docker_capability, envoy_capability
-    from envoyassert.probe import probe_capability
+    from envoyassert.probe import probe_capability, strace_capability
 
-    return [*probe_capability(), envoy_capability(), docker_capability()]
+    return [*probe_capability(), envoy_capability(), docker_capability(), strace_capability()]
+
+
+def _instead(checks: list[_Check]) -> str:
+    """Return what can be done where scenarios cannot be run by the probe."""
+    able = {check.name: check.ok for check in checks}
+    if able.get("strace") and able.get("envoy"):
+        return "scenarios cannot be run here by eBPF; with --tracer strace they can"
+    return "scenarios cannot be run here"
 
 
 def _coloured(line: str) -> str:

@@ -92,3 +92,32 @@ def launchers_option(command: F) -> F:
         metavar="|".join(LAUNCHERS),
         help="How to start Envoy (default: auto); repeat it to run everything both ways.",
     )(command)
+
+
+def tracer_options(command: F) -> F:
+    """Add `--tracer` and `--witness`."""
+    witness = click.option(
+        "--witness",
+        type=click.Choice(("strace",)),
+        metavar="strace",
+        help="Let strace record too, and compare call by call.",
+    )
+    tracer = click.option(
+        "--tracer",
+        type=click.Choice(("ebpf", "strace")),
+        metavar="ebpf|strace",
+        help="What records runs (default: ebpf); strace needs neither root nor bcc.",
+    )
+    return tracer(witness(command))
+
+
+def check_strace(*names: str | None) -> None:
+    """Look for strace if one of these is its name, before anything is run.
+
+    Raises:
+        StraceUnavailableError: it cannot be used.
+    """
+    if "strace" in names:
+        from envoyassert.probe.strace import find_strace
+
+        find_strace()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import click
 
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import launcher_option, trace_output_option
+from envoyassert.cli.options import launcher_option, trace_output_option, tracer_options
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.judge.process import outcome_in_words
 
@@ -19,27 +20,37 @@ from envoyassert.judge.process import outcome_in_words
 @click.option("--run", "wanted", default="", help="Which run of the matrix (concurrency=2).")
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run this Envoy instead.")
-def record(scenario: str, output: str, wanted: str, launcher: Any, envoy: str | None) -> None:
+@tracer_options
+def record(
+    scenario: str,
+    output: str,
+    wanted: str,
+    launcher: Any,
+    envoy: str | None,
+    tracer: str | None,
+    witness: str | None,
+) -> None:
     """Run a scenario and save the trace, unjudged.
 
-    Needs root and bcc.
+    Needs root and bcc, or strace.
 
     Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
     """
     need_linux()
     from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
-    from envoyassert.probe import Probe
+    from envoyassert.probe import load_tracer, prepare_tracer
     from envoyassert.runner import run_plan
     from envoyassert.scenario.load import load_scenario
     from envoyassert.scenario.matrix import expand
     from envoyassert.trace_file import write_trace
 
+    prepare_tracer(tracer or "ebpf", witness or "")
     envoys = [envoy_of(envoy)] if envoy else []
     plan = choose_run(expand(load_scenario(Path(scenario)), envoys=envoys), wanted)
     exit_on_sigterm()
     sweep()
-    with Probe.load() as probe:
+    with contextlib.closing(load_tracer(tracer or "ebpf", witness or "")) as probe:
         result = run_plan(plan, probe, launcher)
     write_trace(result.trace, output)
     header, outcome = result.trace.header, result.trace.end.outcome

@@ -13,7 +13,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import format_option, launchers_option
+from envoyassert.cli.options import check_strace, format_option, launchers_option, tracer_options
 from envoyassert.cli.plans import envoy_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ _WITH_VALUE = {
 @click.option(
     "--rerun-inconclusive", metavar="0|1", help="Repeat a run that was INCONCLUSIVE, once."
 )
+@tracer_options
 @click.option(
     "--coverage",
     is_flag=True,
@@ -117,6 +118,7 @@ def run_scenarios(
 
     named_values = {name: value for name, value in given.items() if value}
     _check(launchers, envoys, named_values)
+    check_strace(named_values.get("tracer"), named_values.get("witness"))
     named, more = _split(paths)
     files = [path.resolve() for path in scenario_files(named)]
     if not files:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envoyassert.accounts import Witness
+from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.events import KERNEL_FACTS
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.account import differences
 from envoyassert.judge.interval import plural
+from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.judge.witness import disagreements, strangers
 from envoyassert.trace import Trace
@@ -33,7 +34,11 @@ LOSSES = ("marked", "received", "not skipped", "paired")
 
 #: Checks whose failure means that the graph is not what the kernel had.
 KERNEL_CHECK = "kernel agrees"
-CONTRADICTIONS = ("no hidden path", "consistent", KERNEL_CHECK)
+SECOND_CHECK = "strace agrees"
+CONTRADICTIONS = ("no hidden path", "consistent", KERNEL_CHECK, SECOND_CHECK)
+
+#: Channels without which everything else can still be judged; each has words of its own.
+BEARABLE = frozenset({"epoll", "socket_states", "stacks", "durations"})
 
 #: Checks whose failure leaves no PASS, but takes away no FAIL.
 CONTESTED = ("Envoy agrees",)
@@ -55,6 +60,7 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
         assume: what the scenario takes for granted.
     """
     live = bool(trace.end.cpus)
+    second = () if trace.second is None else (_second(trace, trace.second),)
     return Certificate(
         (
             _marked(trace, live),
@@ -64,10 +70,19 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
             _tripwires(graph, live),
             _consistent(graph),
             _paired(trace, graph, live),
-            _witness(trace, graph),
-            _envoy(trace, graph),
+            *certify_accounts(trace, graph),
+            *second,
         )
     )
+
+
+def certify_accounts(trace: Trace, graph: SocketGraph) -> tuple[Check, Check]:
+    """Hold the accounts of a trace's witness against its graph.
+
+    The graph may hold what came after the accounts: they are compared as of their time, and only
+    what comes later tells what was in flight then.
+    """
+    return _witness(trace, graph), _envoy(trace, graph)
 
 
 def _marked(trace: Trace, live: bool) -> Check:
@@ -83,6 +98,7 @@ def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
         return Check("received", False, "a trace that claims to be whole, without counters")
     if not live:
         return Check("received", None, "not counted")
+    by_strace = trace.header.tracer == "strace"
     dropped = sum(counters.dropped for counters in trace.end.cpus)
     emitted = sum(counters.emitted for counters in trace.end.cpus)
     missing = sum(gap.count for gap in graph.gaps)
@@ -94,13 +110,21 @@ def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
         detail = f"{missing} of {plural(emitted, 'event')} lost ({causes})"
         return Check("received", False, detail)
     if not trace.end.drained:
-        return Check("received", False, "the ring was not read to its end")
+        source = "strace ended before Envoy" if by_strace else "the ring was not read to its end"
+        return Check("received", False, source)
+    if by_strace:
+        detail = f"strace stopped Envoy at each call, {plural(emitted, 'event')}"
+        return Check("received", True, detail)
     return Check("received", True, f"all of {plural(emitted, 'event')} received")
 
 
 def _skipped(trace: Trace, live: bool) -> Check:
     if not live:
         return Check("not skipped", None, "not counted")
+    if trace.header.tracer == "strace":
+        lost = trace.end.misses
+        detail = f"{plural(lost, 'line')} of strace not understood" if lost else "every line read"
+        return Check("not skipped", not lost, detail)
     if trace.end.misses:
         detail = f"the kernel skipped the probe {plural(trace.end.misses, 'time')}"
         return Check("not skipped", False, detail)
@@ -111,13 +135,15 @@ def _channels(trace: Trace, assume: tuple[str, ...]) -> Check:
     name = CHANNELS_CHECK
     covered = {channel for word in assume for channel in ASSUMABLE[word]}
     unobserved = trace.header.unobserved
-    open_channels = [c for c in unobserved if c not in covered and c != "epoll"]
+    open_channels = [c for c in unobserved if c not in covered and c not in BEARABLE]
     if open_channels:
         words = [word for word, stands in ASSUMABLE.items() if set(stands) & set(open_channels)]
         detail = "; ".join(_UNOBSERVED[channel] for channel in open_channels)
         return Check(name, False, f"{detail} (a scenario may assume: [{', '.join(words)}])")
-    if unobserved:
+    if covered & set(unobserved):
         return Check(name, True, f"taken for granted: {', '.join(assume)}")
+    if unobserved:
+        return Check(name, True, f"every channel that counts; without {', '.join(unobserved)}")
     return Check(name, True, "every channel observed")
 
 
@@ -228,3 +254,13 @@ def _envoy(trace: Trace, graph: SocketGraph) -> Check:
     if found:
         return Check(name, False, found[0] + _more(found))
     return Check(name, True, compared)
+
+
+def _second(trace: Trace, second: SecondWitness) -> Check:
+    """Check that another tracer recorded the same calls."""
+    found = [f"not understood: {problem}" for problem in second.problems]
+    differing, compared = reconcile(trace, second)
+    found += differing
+    if found:
+        return Check(SECOND_CHECK, False, found[0] + _more(found))
+    return Check(SECOND_CHECK, True, f"{plural(compared, 'call')} compared one by one")

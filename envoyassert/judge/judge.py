@@ -11,12 +11,15 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.always import judge_always
 from envoyassert.judge.calls import judge_calls, judge_never
 from envoyassert.judge.certificate import (
+    BEARABLE,
     CHANNELS_CHECK,
     CONTESTED,
     CONTRADICTIONS,
     KERNEL_CHECK,
     LOSSES,
+    SECOND_CHECK,
 )
+from envoyassert.judge.channels import as_observed
 from envoyassert.judge.connections import judge_attempts
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.invariants import judge_invariants
@@ -94,8 +97,9 @@ def judge(
     graphs: dict[str, SocketGraph] = {}
     certificate = certify_phases(trace, graph, assume, graphs)
     doubt = _details(certificate, LOSSES)
-    # After a loss kernel and Envoy know more than the trace: that is the loss again.
-    contradictions = tuple(n for n in CONTRADICTIONS if not (doubt and n == KERNEL_CHECK))
+    # After a loss kernel, Envoy and strace know more than the trace: that is the loss again.
+    knowing = (KERNEL_CHECK, SECOND_CHECK) if doubt else ()
+    contradictions = tuple(name for name in CONTRADICTIONS if name not in knowing)
     contested = "" if doubt else _details(certificate, CONTESTED)
 
     def context_of(part: Trace, folded: SocketGraph) -> Context:
@@ -127,7 +131,7 @@ def judge(
     refusals = judge_refusals(scopes.whole, [item for _, item in items])
     findings = [*judge_steps(scopes.whole), *refusals, *findings]
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
-    assumed = assume if trace.header.unobserved else ()
+    assumed = assume if set(trace.header.unobserved) - BEARABLE else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)
 
 
@@ -161,7 +165,9 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         scoped = _scope_in_words(item)
         scope.unknown_stacks.clear()
         found = list(_JUDGES[type(item)](scope, index, item))
-        for finding in with_stacks(scope, found):
+        unobserved = context.trace.header.unobserved
+        for told in with_stacks(scope, found):
+            finding = as_observed(told, item, unobserved)
             yield replace(finding, expected=finding.expected + scoped) if scoped else finding
 
 

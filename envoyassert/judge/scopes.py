@@ -8,7 +8,7 @@ from dataclasses import replace
 from envoyassert.graph.cut import cut
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.certificate import certify
+from envoyassert.judge.certificate import certify, certify_accounts
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
@@ -17,8 +17,6 @@ from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.trace import STARTUP, Trace
 
 #: What is compared at the end of each phase; the other checks are about the trace as a whole.
-_AT_ENDS = ("kernel agrees", "Envoy agrees")
-
 #: Makes the context of a trace and its graph.
 ContextMaker = Callable[[Trace, SocketGraph], Context]
 
@@ -39,9 +37,8 @@ def certify_phases(
     for phase in trace.phases:
         part = cut(trace, phase)
         graphs[phase.name] = fold(part)
-        for check in certify(part, graphs[phase.name], assume).checks:
-            if check.name in _AT_ENDS:
-                checks[check.name] = _worse(checks[check.name], check, phase.name)
+        for check in certify_accounts(replace(part, events=trace.events), graph):
+            checks[check.name] = _worse(checks[check.name], check, phase.name)
     return Certificate(tuple(checks.values()))
 
 

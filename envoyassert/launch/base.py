@@ -53,6 +53,7 @@ class LaunchSpec:
             process for the probe comes first. Nothing is inherited.
         deadline_s: seconds from start until it must be ready.
         admin: the admin endpoint's address by the config; None if it has none.
+        tracer: what Envoy's command line begins with, for a tracer that starts Envoy itself.
     """
 
     source: EnvoySource
@@ -63,6 +64,7 @@ class LaunchSpec:
     env: dict[str, str] = field(default_factory=dict)
     deadline_s: float = 10.0
     admin: Address | None = None
+    tracer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

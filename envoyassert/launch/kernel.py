@@ -16,6 +16,7 @@ import time
 from typing import NamedTuple
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 1 << 18
 _SYS_PIDFD_GETFD = 438
@@ -176,6 +177,28 @@ def handles_signal(pid: int, number: int) -> bool:
     except (FileNotFoundError, ProcessLookupError, StopIteration):
         return False
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def tracer_of(pid: int) -> int | None:
+    """Return the process that traces a living process (ptrace(2)), None if there is none."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # What has ended is a zombie until its tracer has taken note.
+    return None if fields["State"][0] in "ZX" else int(fields["TracerPid"]) or None
+
+
+def open_tracer(pid: int) -> int | None:
+    """Return a pidfd of the process that traces another, None if there is none."""
+    tracer = tracer_of(pid)
+    if tracer is None:
+        return None
+    try:
+        return os.pidfd_open(tracer)
+    except ProcessLookupError:
+        return None
 
 
 def _pid_namespace() -> int:

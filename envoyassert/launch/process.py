@@ -32,7 +32,7 @@ from envoyassert.launch.base import (
     tail,
 )
 from envoyassert.launch.elf import read_build_id
-from envoyassert.launch.kernel import wait_readable
+from envoyassert.launch.kernel import open_tracer, wait_readable
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
 from envoyassert.launch.page_cache import load_into_page_cache
 from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
@@ -111,7 +111,8 @@ class ProcessLauncher:
         config = f"envoy{number}.yaml"
         write_files(directory, {**spec.files, config: spec.config_yaml})
         admin_file = str(directory / f"admin{number}.address")
-        command = [str(binary), *command_line(spec, str(directory / config), admin_file)]
+        arguments = command_line(spec, str(directory / config), admin_file)
+        command = [*spec.tracer, str(binary), *arguments]
         log = directory / f"envoy{number}.log"
         assert self._namespace is not None
         try:
@@ -247,7 +248,9 @@ class ProcessEnvoy(NamespacedEnvoy):
         if not wait_readable(self._pidfd, timeout_s):
             return None
         # The zombie stays until stop(): it keeps the process group's number from being reused.
-        status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        # Of a process that is traced its tracer learns first.
+        at_once = 0 if self._spec.tracer else os.WNOHANG
+        status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT | at_once)
         assert status is not None
         if status.si_code == os.CLD_EXITED:
             return Exit(status.si_status, None)
@@ -259,12 +262,17 @@ class ProcessEnvoy(NamespacedEnvoy):
             return self._exit
         end = self.exited()
         forced = False
+        tracer = open_tracer(self.pid) if end is None and self._spec.tracer else None
         try:
             if end is None:
                 self._process.terminate()
                 end = self.exited(deadline_s)
                 forced = end is None
+            if tracer is not None:
+                wait_readable(tracer, STOP_DEADLINE_S)  # it has the end of its log to write
         finally:
+            if tracer is not None:
+                os.close(tracer)
             # Also what Envoy may have started itself; in an interrupted stop, Envoy as well.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

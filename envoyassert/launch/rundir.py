@@ -16,6 +16,7 @@ from pathlib import Path
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.kernel import Owner
+from envoyassert.launch.user_namespace import outer_uid
 
 #: Longest temporary directory that leaves room for names of sockets.
 _LONGEST_ROOT = 40
@@ -26,7 +27,7 @@ def root() -> Path:
     base = tempfile.gettempdir()
     if len(os.fsencode(base)) > _LONGEST_ROOT:
         base = "/tmp"
-    return Path(base) / f"envoyassert-{os.getuid()}"
+    return Path(base) / f"envoyassert-{outer_uid()}"
 
 
 def create_rundir() -> Path:

@@ -17,6 +17,8 @@ from envoyassert.probe.live import (
 )
 from envoyassert.probe.machine import Capability, probe_capability
 from envoyassert.probe.runs import RunCounters
+from envoyassert.probe.strace import strace_capability
+from envoyassert.probe.tracing import Tracer, Watch, load_tracer, prepare_tracer
 
 __all__ = [
     "RUN_ID_VARIABLE",
@@ -25,6 +27,11 @@ __all__ = [
     "Probe",
     "ProbeSnapshot",
     "RunCounters",
+    "Tracer",
+    "Watch",
+    "load_tracer",
     "new_run_id",
+    "prepare_tracer",
     "probe_capability",
+    "strace_capability",
 ]

@@ -52,6 +52,9 @@ class ProbeSnapshot:
 class Arm:
     """One run that is being watched; made by `Probe.arm`, a context manager that disarms."""
 
+    tracer = "ebpf"
+    unobserved: tuple[str, ...] = ()
+
     def __init__(self, runs: Runs, run_id: str) -> None:
         self.run_id = run_id
         self._runs = runs
@@ -62,6 +65,13 @@ class Arm:
         self._misses = 0
         self._misses_before = runs.misses()
         self._serial = runs.add(run_id)
+
+    def command(self, directory: str) -> tuple[str, ...]:
+        """Return nothing: Envoy is started by itself."""
+        return ()
+
+    def second(self, until_ns: int) -> None:
+        """Return nothing: there is no other record of the run."""
 
     def drain(self, deadline_s: float) -> None:
         """Read the ring until all that was emitted so far has been received or is known as lost.

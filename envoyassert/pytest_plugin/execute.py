@@ -33,7 +33,7 @@ from envoyassert.scenario.requires import RequirementUnmetError
 from envoyassert.trace_file import write_lines, write_trace
 
 if TYPE_CHECKING:
-    from envoyassert.probe import Probe
+    from envoyassert.probe import Tracer
     from envoyassert.pytest_plugin.collect import ScenarioItem
 
 
@@ -150,12 +150,12 @@ class Judged:
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
 
 
-def _run(item: ScenarioItem, load_probe: Callable[[], Probe]) -> RunResult:
+def _run(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> RunResult:
     options = session_of(item.config).options
     return run_plan(item.plan, load_probe(), "auto", debug_dirs=options.debug_dirs)
 
 
-def execute(item: ScenarioItem, load_probe: Callable[[], Probe]) -> Judged:
+def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
     """Run a scenario item and judge it; again if it is INCONCLUSIVE and the session repeats those.
 
     Args:

@@ -23,7 +23,7 @@ from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError
 
 if TYPE_CHECKING:
-    from envoyassert.probe import Probe
+    from envoyassert.probe import Tracer
 
 
 class EnvoyFactory:
@@ -34,7 +34,7 @@ class EnvoyFactory:
         load_probe: returns the session's probe.
     """
 
-    def __init__(self, node: pytest.Item, load_probe: Callable[[], Probe]) -> None:
+    def __init__(self, node: pytest.Item, load_probe: Callable[[], Tracer]) -> None:
         self._node = node
         self._load_probe = load_probe
         self._stack = contextlib.ExitStack()

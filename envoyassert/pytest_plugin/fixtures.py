@@ -10,7 +10,7 @@ import pytest
 from envoyassert.errors import EnvoyAssertError
 
 if TYPE_CHECKING:
-    from envoyassert.probe import Probe
+    from envoyassert.probe import Tracer
     from envoyassert.pytest_plugin.execute import Judged
     from envoyassert.runner import LiveRun
     from envoyassert.scenario.plan import RunPlan
@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def _envoyassert_probe() -> Iterator[Callable[[], Probe]]:
-    """A function that loads the probe at its first call; errors are raised at every call."""
+def _envoyassert_probe(pytestconfig: pytest.Config) -> Iterator[Callable[[], Tracer]]:
+    """A function that loads the tracer at its first call; errors are raised at every call."""
     from envoyassert.pytest_plugin.machine import ProbeHolder
+    from envoyassert.pytest_plugin.session import session_of
 
-    with ProbeHolder() as holder:
+    options = session_of(pytestconfig).options
+    with ProbeHolder(options.tracer, options.witness) as holder:
         yield holder.load
 
 
 @pytest.fixture
-def socket_probe(request: pytest.FixtureRequest, _envoyassert_probe: Callable[[], Probe]) -> Probe:
+def socket_probe(
+    request: pytest.FixtureRequest, _envoyassert_probe: Callable[[], Tracer]
+) -> Tracer:
     """The loaded eBPF probe, one for the session; skips where this machine cannot load it."""
     __tracebackhide__ = True
     from envoyassert.errors import MachineError
@@ -41,7 +45,7 @@ def socket_probe(request: pytest.FixtureRequest, _envoyassert_probe: Callable[[]
 
 @pytest.fixture
 def _envoyassert_run(
-    request: pytest.FixtureRequest, _envoyassert_probe: Callable[[], Probe]
+    request: pytest.FixtureRequest, _envoyassert_probe: Callable[[], Tracer]
 ) -> Judged:
     """The judged run of a scenario file's item."""
     __tracebackhide__ = True
@@ -64,7 +68,7 @@ def scenario(request: pytest.FixtureRequest) -> RunPlan:
 
 @pytest.fixture
 def envoy_factory(
-    request: pytest.FixtureRequest, _envoyassert_probe: Callable[[], Probe]
+    request: pytest.FixtureRequest, _envoyassert_probe: Callable[[], Tracer]
 ) -> Iterator[Callable[..., LiveRun]]:
     """A function that starts a traced Envoy and waits until it is ready, has ended, or is late.
 

@@ -9,17 +9,23 @@ from typing_extensions import Self
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.sweep import sweep
-from envoyassert.probe import Probe
+from envoyassert.probe import Tracer, load_tracer
 
 
 class ProbeHolder:
-    """Loads the probe once, remembers why that failed, and closes it; a context manager."""
+    """Loads the tracer once, remembers why that failed, and closes it; a context manager.
 
-    def __init__(self) -> None:
-        self._probe: Probe | None = None
+    Args:
+        tracer: `ebpf` for the probe, or `strace`.
+        witness: `strace` for a second record of each run, or "".
+    """
+
+    def __init__(self, tracer: str = "ebpf", witness: str = "") -> None:
+        self._tracer, self._witness = tracer, witness
+        self._probe: Tracer | None = None
         self._error: MachineError | None = None
 
-    def load(self) -> Probe:
+    def load(self) -> Tracer:
         """Return the probe; the first call removes what killed sessions left, and loads it.
 
         Raises:
@@ -32,7 +38,7 @@ class ProbeHolder:
             interrupt_on_sigterm()
             sweep()
             try:
-                self._probe = Probe.load()
+                self._probe = load_tracer(self._tracer, self._witness)
             except MachineError as error:
                 self._error = error
                 raise

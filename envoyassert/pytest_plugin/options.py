@@ -16,6 +16,8 @@ ALLOWED = {
     "pull": ("never", "missing", "always"),
     "keep": ("failed", "all"),
     "rerun_inconclusive": ("0", "1"),
+    "tracer": ("ebpf", "strace"),
+    "witness": ("strace",),
 }
 DEFAULT_ARTIFACTS = ".envoyassert"
 FILE_SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
@@ -77,6 +79,17 @@ def add_options(parser: pytest.Parser) -> None:
         "stacks. Repeat it for several.",
     )
     group.addoption(
+        "--envoyassert-tracer",
+        metavar="ebpf|strace",
+        help="What records runs: eBPF probes (default; root and bcc), or strace, which needs "
+        "neither, slows Envoy down and says what it does not see.",
+    )
+    group.addoption(
+        "--envoyassert-witness",
+        metavar="strace",
+        help="Let strace record every run beside the probes, and hold the two against each other.",
+    )
+    group.addoption(
         "--envoyassert-story",
         action="store_true",
         help="Print the story of every run: its start-up in phases, and its listening sockets.",
@@ -96,7 +109,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(
             f"envoyassert_{name}", f"Default of --envoyassert-{name}.", type="args", default=[]
         )
-    for name in ("artifacts", "keep", "pull", "report", "rerun_inconclusive"):
+    for name in ("artifacts", "keep", "pull", "report", "rerun_inconclusive", "tracer", "witness"):
         parser.addini(f"envoyassert_{name}", f"Default of --envoyassert-{name}.", default="")
 
 
@@ -116,6 +129,8 @@ class Options:
         keep: `failed` or `all`.
         reruns: how many times a run that was INCONCLUSIVE is repeated.
         debug_dirs: further directories with separate debug files.
+        tracer: `ebpf` or `strace`.
+        witness: `strace` for a second record of each run, or "".
     """
 
     launchers: tuple[str, ...]
@@ -129,6 +144,8 @@ class Options:
     keep: str
     reruns: int
     debug_dirs: tuple[Path, ...]
+    tracer: str
+    witness: str
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -141,6 +158,12 @@ def read_options(config: pytest.Config) -> Options:
     pulls = _values(config, "pull")
     keeps = _values(config, "keep")
     reruns = _values(config, "rerun_inconclusive")
+    tracer = next(iter(_values(config, "tracer")), "ebpf")
+    witness = next(iter(_values(config, "witness")), "")
+    if witness == tracer:
+        raise pytest.UsageError(
+            f"{tracer} records the run already: a second witness must be another"
+        )
     envoys = _values(config, "envoy")
     if envoys:
         _check_envoys(envoys)
@@ -156,6 +179,8 @@ def read_options(config: pytest.Config) -> Options:
         keep=keeps[0] if keeps else "failed",
         reruns=int(reruns[0]) if reruns else 0,
         debug_dirs=_debug_dirs(config),
+        tracer=tracer,
+        witness=witness,
     )
 
 

@@ -53,6 +53,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Prepare for strace, if it is asked for, before any plugin starts a thread."""
+    options = session_of(config).options
+    if "strace" not in (options.tracer, options.witness):
+        return
+    from envoyassert.probe.tracing import prepare_tracer
+
+    try:
+        prepare_tracer(options.tracer, options.witness)
+    except MachineError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and register the markers."""
     report = session_of(config).options.report
@@ -110,7 +124,9 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
         return []
     options = session_of(config).options
     envoys = ", ".join(options.envoys) or "as each scenario says"
-    return [f"envoyassert: launcher {', '.join(options.launchers)}; Envoy {envoys}"]
+    tracer = "" if options.tracer == "ebpf" else f"; tracer {options.tracer}"
+    tracer += f"; witness {options.witness}" if options.witness else ""
+    return [f"envoyassert: launcher {', '.join(options.launchers)}; Envoy {envoys}{tracer}"]
 
 
 def _has_scenarios(config: pytest.Config) -> bool:

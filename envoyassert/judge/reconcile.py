@@ -1,0 +1,145 @@
+"""Two records of one run, held against each other call by call, thread by thread.
+
+The second tracer is read after the probe's records, so each side may have, at the end of a thread,
+what the other cannot have yet: a call of the second that returned after the probe's records were
+read, and on either side one call that was in flight. Everything else must be the same.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from envoyassert.accounts import SecondWitness
+from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.trace import Trace
+
+#: What has no return of its own: held against each other as sets.
+_AT_ENTRY = "epoll_wait"
+#: The kernel's own pointer, which no system call shows.
+_PROBE_ALONE = frozenset({"sk"})
+
+
+def reconcile(trace: Trace, second: SecondWitness) -> tuple[list[str], int]:
+    """Compare the probe's record with another tracer's.
+
+    Arguments that the second does not show as values are not compared.
+
+    Args:
+        trace: the probe's.
+        second: the other's.
+
+    Returns:
+        What differs, in words that name the call and both sides, and how many calls there were.
+    """
+    ours, theirs = _by_thread(trace.events), _by_thread(second.events)
+    found: list[str] = []
+    compared = 0
+    for tid in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(tid, []), theirs.get(tid, [])
+        compared += min(len(mine), len(other))
+        difference = _thread(tid, mine, other, second)
+        if difference:
+            found.append(difference)
+    found += _waits(trace.events, second)
+    found += _tasks(trace.events, second)
+    return found, compared
+
+
+def _by_thread(events: Iterable[Event]) -> dict[int, list[Event]]:
+    found: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        if event.call not in KERNEL_FACTS and event.call != _AT_ENTRY:
+            found[event.tid].append(event)
+    return found
+
+
+def _thread(tid: int, mine: list[Event], other: list[Event], second: SecondWitness) -> str:
+    """Return the first difference between the calls of one thread, "" if there is none."""
+    for index, (event, shown) in enumerate(zip(mine, other, strict=False), 1):
+        if not _same(event, shown):
+            return (
+                f"call {index} of thread {tid} is {_text(event)} by the probe, {_text(shown)} by "
+                f"{second.by}"
+            )
+    common = min(len(mine), len(other))
+    if len(mine) > common + 1:
+        return f"{_text(mine[common])} of thread {tid} by the probe is unknown to {second.by}"
+    late = [event for event in other[common:] if event.ts_ns > second.until_ns]
+    missing = len(other) - common - len(late)
+    # A close is told with the time of its beginning.
+    if missing > 1 or (missing == 1 and other[common].call != "close"):
+        return f"{_text(other[common])} of thread {tid} by {second.by} is unknown to the probe"
+    return ""
+
+
+def _same(event: Event, shown: Event) -> bool:
+    if (event.call, event.ret) != (shown.call, shown.ret):
+        return False
+    for name, value in shown.args.items():
+        if value is None or (event.call == "epoll_ctl" and _is_irrelevant(event, name)):
+            continue
+        mine = event.args.get(name)
+        if mine != value and not (mine is None and event.fault):
+            return False
+    return True
+
+
+def _is_irrelevant(event: Event, name: str) -> bool:
+    # EPOLL_CTL_DEL ignores the mask: what lies there is anything (epoll_ctl(2)).
+    return name == "events" and event.args["op"] == "EPOLL_CTL_DEL"
+
+
+def _waits(events: list[Event], second: SecondWitness) -> list[str]:
+    """Compare who waits on which epoll; a wait is recorded at its beginning."""
+    mine = {(e.tid, e.args["epfd"]) for e in events if e.call == _AT_ENTRY}
+    other = {
+        (e.tid, e.args["epfd"])
+        for e in second.events
+        if e.call == _AT_ENTRY and e.ts_ns <= second.until_ns
+    }
+    late = {
+        (e.tid, e.args["epfd"])
+        for e in second.events
+        if e.call == _AT_ENTRY and e.ts_ns > second.until_ns
+    }
+    return [
+        *(
+            f"thread {tid} waits on epoll {epfd} by the probe, {second.by} does not know of it"
+            for tid, epfd in sorted(mine - other - late)
+        ),
+        *(
+            f"thread {tid} waits on epoll {epfd} by {second.by}, the probe does not know of it"
+            for tid, epfd in sorted(other - mine)
+        ),
+    ]
+
+
+def _tasks(events: list[Event], second: SecondWitness) -> list[str]:
+    """Compare executables and threads."""
+    found = []
+    for call, name in (("exec", "filename"), ("fork", "child_tid")):
+        mine = {e.args[name] for e in events if e.call == call}
+        other = {e.args[name] for e in second.events if e.call == call}
+        early = {
+            e.args[name] for e in second.events if e.call == call and e.ts_ns <= second.until_ns
+        }
+        found += [
+            f"{call} of {what} by the probe is unknown to {second.by}" for what in mine - other
+        ]
+        found += [
+            f"{call} of {what} by {second.by} is unknown to the probe" for what in early - mine
+        ]
+    return sorted(found)
+
+
+def _text(event: Event) -> str:
+    shown = ", ".join(
+        f"{name}={_value(value)}" for name, value in event.args.items() if name not in _PROBE_ALONE
+    )
+    return f"{event.call}({shown}) = {event.ret if event.errno is None else event.errno}"
+
+
+def _value(value: Any) -> str:
+    return "|".join(map(str, value)) if isinstance(value, list) else str(value)

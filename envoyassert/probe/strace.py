@@ -1,0 +1,199 @@
+"""strace(1) as a tracer: in place of the probe, or beside it as a second witness.
+
+strace starts Envoy itself: with `-D` it becomes a child of Envoy's parent, so that Envoy's process
+is the one that was started, and with `--seccomp-bpf` only the calls that are asked for stop Envoy.
+The run id is put into the environment of Envoy alone (`-E`), so the probe marks Envoy at its exec
+and never strace.
+
+A line is written before the thread that made the call goes on (strace flushes each), so all that
+happened before an answer of Envoy's is in the log once the answer is here.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from typing_extensions import Self
+
+from envoyassert.accounts import SecondWitness
+from envoyassert.errors import StraceUnavailableError
+from envoyassert.launch.kernel import tracer_of
+from envoyassert.probe.live import RUN_ID_VARIABLE, ProbeSnapshot
+from envoyassert.probe.machine import Capability
+from envoyassert.probe.runs import RunCounters
+from envoyassert.strace.log import TRACED, UNOBSERVED, StraceLog, parse_strace
+from envoyassert.trace import CpuCounters
+
+#: `--seccomp-bpf` came with 5.3, `--syscall-times` with 5.6.
+_OLDEST = (5, 6)
+_INSTALL = "install strace 5.6 or newer (apt-get install strace)"
+_PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
+_LOG = "strace.log"
+#: Longer texts are cut; a path is never.
+_STRING_LENGTH = 4096
+_PAUSE_S = 0.005
+
+
+def find_strace() -> tuple[str, str]:
+    """Return path and version of the strace that would be used.
+
+    Raises:
+        StraceUnavailableError: there is none, it is too old, or it may not trace.
+    """
+    found = shutil.which("strace")
+    if found is None:
+        raise StraceUnavailableError("strace is not installed", _INSTALL)
+    done = subprocess.run([found, "-V"], capture_output=True, text=True, check=False)
+    version = re.search(r"version (\d+)\.(\d+)", done.stdout)
+    if version is None:
+        raise StraceUnavailableError(f"{found} does not say its version", _INSTALL)
+    if (int(version[1]), int(version[2])) < _OLDEST:
+        raise StraceUnavailableError(f"strace {version[1]}.{version[2]} is too old", _INSTALL)
+    if _PTRACE_SCOPE.exists() and _PTRACE_SCOPE.read_text("ascii").strip() == "3":
+        raise StraceUnavailableError(
+            "this kernel lets nobody trace (kernel.yama.ptrace_scope is 3)",
+            "use the tracer ebpf as root, or a machine where ptrace(2) is allowed",
+        )
+    return found, f"{version[1]}.{version[2]}"
+
+
+def strace_capability() -> Capability:
+    """Return whether strace can be used, as a tracer or as a second witness."""
+    try:
+        path, version = find_strace()
+    except StraceUnavailableError as error:
+        return Capability("strace", False, error.message, error.remedy)
+    return Capability("strace", True, f"strace {version} in {path}", "")
+
+
+class StraceArm:
+    """One run that strace watches, once Envoy is started by `command`; see `Arm`.
+
+    Args:
+        run_id: what Envoy is marked with.
+        executable: path of strace.
+    """
+
+    tracer = "strace"
+    unobserved = UNOBSERVED
+
+    def __init__(self, run_id: str, executable: str) -> None:
+        self.run_id = run_id
+        self._executable = executable
+        self._path: Path | None = None
+        self._log = StraceLog([], False, False, [])
+        self._whole = False
+
+    def command(self, directory: str) -> tuple[str, ...]:
+        """Return what Envoy's command line begins with.
+
+        Args:
+            directory: where the log is put.
+        """
+        self._path = Path(directory) / _LOG
+        calls = ",".join(f"?{call}" for call in TRACED)
+        return (
+            *(self._executable, "-D", "-f", "--seccomp-bpf", "-v", "-s", str(_STRING_LENGTH)),
+            *("--absolute-timestamps=format:unix,precision:ns", "--syscall-times=ns"),
+            *("-o", str(self._path), "-e", f"trace={calls}", "-e", "signal=none"),
+            *("-E", f"{RUN_ID_VARIABLE}={self.run_id}"),
+        )
+
+    def drain(self, deadline_s: float) -> None:
+        """Read the log; of an Envoy that has ended, once strace has written its end.
+
+        Args:
+            deadline_s: how long to wait for that.
+        """
+        end = time.monotonic() + deadline_s
+        while True:
+            traced = self._is_traced()
+            self._read()
+            self._whole = traced or self._log.ended
+            if self._whole or time.monotonic() >= end:
+                return
+            time.sleep(_PAUSE_S)
+
+    def snapshot(self) -> ProbeSnapshot:
+        """Return what the log told when it was read last."""
+        events = list(self._log.events)
+        counters = CpuCounters(0, len(events), 0)
+        problems = len(self._log.problems)
+        return ProbeSnapshot(events, (counters,), problems, self._whole, self._log.marked)
+
+    def counters(self) -> RunCounters:
+        """Return how much there is by now."""
+        self._read()
+        events = self._log.events
+        registrations = sum(event.call == "epoll_ctl" and event.ok for event in events)
+        return RunCounters(len(events), 0, 0, int(self._log.marked), registrations)
+
+    def second(self, until_ns: int) -> None:
+        """Return nothing: there is no other record of the run."""
+
+    def record(self, until_ns: int) -> SecondWitness:
+        """Return what the log told as the record of a second witness.
+
+        Args:
+            until_ns: CLOCK_MONOTONIC nanoseconds before the probe's records were read.
+        """
+        problems = list(self._log.problems)
+        if not self._whole:
+            problems.append("strace ended before Envoy")
+        return SecondWitness("strace", until_ns, tuple(problems), list(self._log.events))
+
+    def disarm(self) -> None:
+        """Do nothing: strace ends with Envoy."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.disarm()
+
+    def _read(self) -> None:
+        try:
+            text = "" if self._path is None else self._path.read_text("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            text = ""
+        # A line that is being written has no end yet.
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        offset_ns = time.monotonic_ns() - time.time_ns()
+        self._log = parse_strace(lines, f"{RUN_ID_VARIABLE}={self.run_id}", offset_ns)
+
+    def _is_traced(self) -> bool:
+        """Whether a process of the run lives, and is being traced."""
+        return any(tracer_of(event.pid) is not None for event in self._log.events[:1])
+
+
+class StraceProbe:
+    """strace in place of the probe; see `Probe`. A context manager."""
+
+    def __init__(self, executable: str) -> None:
+        self._executable = executable
+
+    @classmethod
+    def load(cls) -> StraceProbe:
+        """Return it, if this machine can.
+
+        Raises:
+            StraceUnavailableError: it cannot; the remedy says what is missing.
+        """
+        return cls(find_strace()[0])
+
+    def arm(self, run_id: str) -> StraceArm:
+        """Begin to watch a run."""
+        return StraceArm(run_id, self._executable)
+
+    def close(self) -> None:
+        """Do nothing: nothing is loaded."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,236 @@
+"""A log of strace as the events of a run.
+
+What strace does not tell is put together from what it does: the process of a thread from clone's
+flags, names from prctl(PR_SET_NAME) and from what is written to /proc/self/task/<tid>/comm, a
+thread's end from its fate. States of TCP sockets and stacks cannot be had.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from operator import attrgetter
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from envoyassert.events import Event
+from envoyassert.names import SIGNALS
+from envoyassert.strace.arguments import CALLS, arguments_of
+from envoyassert.strace.lines import (
+    Call,
+    Fate,
+    StraceLogError,
+    read_calls,
+    split,
+    text_of,
+    unquoted,
+)
+
+_CLONES = ("clone", "clone3", "fork", "vfork")
+_EXECS = ("execve", "execveat")
+#: The calls that strace must be asked for.
+TRACED = (*CALLS, *_EXECS, *_CLONES, "prctl", "openat", "write")
+#: What a log does not tell, of `envoyassert.trace.CHANNELS`.
+UNOBSERVED = ("socket_states", "stacks", "durations")
+
+_WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
+_RENAMED = {"epoll_create": "epoll_create1"}
+_COMM = re.compile(r"/proc/(?:self|\d+)/task/(\d+)/comm$")
+_SIGNAL_NUMBERS = {name: number for number, name in SIGNALS.items()}
+#: TASK_COMM_LEN of linux/sched.h, without the NUL.
+_COMM_LENGTH = 15
+
+
+class StraceLog(NamedTuple):
+    """What a log tells.
+
+    Args:
+        events: in time order, numbered from 1 as if one CPU had recorded them all.
+        marked: whether an exec carried the run id.
+        ended: whether all threads of the run had ended.
+        problems: lines that are not understood.
+    """
+
+    events: list[Event]
+    marked: bool
+    ended: bool
+    problems: list[str]
+
+
+def parse_strace(lines: Iterable[str], mark: str = "", offset_ns: int = 0) -> StraceLog:
+    """Read a log.
+
+    Args:
+        lines: whole lines.
+        mark: what the environment of the exec says with which the run begins,
+            `ENVOYASSERT_RUN=…`; "" for the first exec.
+        offset_ns: what to add to the times printed, to get those of CLOCK_MONOTONIC.
+    """
+    problems: list[str] = []
+    reader = _Reader(mark, problems)
+    calls = read_calls(lines, problems, offset_ns)
+    reader.find_families(calls)
+    # A call counts when it returned; what it needs to be known (its process) was found before.
+    for item in sorted(calls, key=_when):
+        reader.read(item)
+    reader.events.sort(key=attrgetter("ts_ns"))
+    for number, event in enumerate(reader.events, 1):
+        event.seq = number
+    ended = bool(reader.threads) and not reader.living
+    return StraceLog(reader.events, bool(reader.threads), ended, problems)
+
+
+def _when(item: Call | Fate) -> int:
+    if isinstance(item, Fate):
+        return item.ts_ns
+    if item.name in _WAITS or item.name in _CLONES or item.return_ns is None:
+        return item.entry_ns
+    return item.return_ns
+
+
+class _Reader:
+    """State of reading: threads, the process of each, files that names are written to."""
+
+    def __init__(self, mark: str, problems: list[str]) -> None:
+        self.events: list[Event] = []
+        self.threads: set[int] = set()
+        self.living: set[int] = set()
+        self._mark = mark
+        self._problems = problems
+        self._processes: dict[int, int] = {}
+        self._comm_files: dict[tuple[int, int], int] = {}
+        self._waited: set[tuple[int, int]] = set()
+
+    def find_families(self, items: Iterable[Call | Fate]) -> None:
+        """Learn the process of each thread that is made; its calls may come before clone's end."""
+        made = [
+            (item.entry_ns, item.tid, item.ret, "CLONE_THREAD" in item.arguments)
+            for item in items
+            if isinstance(item, Call) and item.name in _CLONES and item.ret and item.ret > 0
+        ]
+        for _, parent, child, thread in sorted(made):
+            self._processes[child] = self._processes.get(parent, parent) if thread else child
+
+    def read(self, item: Call | Fate) -> None:
+        """Read one call, or the end of a thread."""
+        if isinstance(item, Fate):
+            self._end(item)
+        elif item.name in _EXECS:
+            self._exec(item)
+        elif item.tid in self.threads:
+            try:
+                self._call(item)
+            except StraceLogError as error:
+                self._problems.append(str(error))
+
+    def _exec(self, call: Call) -> None:
+        if call.ret != 0:
+            return
+        try:
+            parts = split(call.arguments)
+            # execveat(2): the directory comes first, the flags last.
+            path, argv, environment = parts[1:4] if call.name == "execveat" else parts[:3]
+            known = call.tid in self.threads
+            if not known and self._mark and f'"{self._mark}"' not in split(environment[1:-1]):
+                return
+            words = [text_of(unquoted(word)) for word in split(argv[1:-1])]
+            filename = text_of(unquoted(path))
+        except (StraceLogError, ValueError) as error:
+            self._problems.append(f"{call.name}: {error}")
+            return
+        if not known:
+            self.threads.add(call.tid)
+            self.living.add(call.tid)
+        assert call.return_ns is not None
+        name = PurePosixPath(filename).name[:_COMM_LENGTH]
+        args = {"filename": filename, "argv": words, "name": name}
+        self._add(call.return_ns, call.tid, "exec", None, args)
+
+    def _call(self, call: Call) -> None:
+        if call.name in _CLONES:
+            if call.ret is not None and call.ret > 0:
+                self._fork(call, call.ret)
+        elif call.name in _WAITS:
+            self._wait(call)
+        elif call.ret is None:
+            return  # pending
+        elif call.name == "prctl":
+            self._prctl(call)
+        elif call.name == "openat":
+            self._open(call)
+        elif call.name == "write":
+            self._write(call)
+        else:
+            self._plain(call, call.ret)
+
+    def _plain(self, call: Call, ret: int) -> None:
+        args = arguments_of(call.name, call.arguments, ret)
+        if args is None:
+            return
+        assert call.return_ns is not None
+        # As the probe has it: from its entry on, the number may be given out again; and what is
+        # sent may arrive before the sender returns.
+        early = call.name in ("close", "sendmsg")
+        ts_ns = call.entry_ns if early else call.return_ns
+        self._add(ts_ns, call.tid, _RENAMED.get(call.name, call.name), ret, args)
+        if call.name == "close":
+            self._comm_files.pop((self._process(call.tid), args["fd"]), None)
+        elif call.name.startswith("epoll_create"):
+            self._waited = {wait for wait in self._waited if wait[1] != ret}
+
+    def _wait(self, call: Call) -> None:
+        """Add the first wait of a thread on an epoll."""
+        args = arguments_of(call.name, call.arguments, call.ret)
+        assert args is not None
+        if (call.tid, args["epfd"]) not in self._waited:
+            self._waited.add((call.tid, args["epfd"]))
+            self._add(call.entry_ns, call.tid, "epoll_wait", None, args)
+
+    def _fork(self, call: Call, child: int) -> None:
+        thread = "CLONE_THREAD" in call.arguments
+        process = self._process(call.tid) if thread else child
+        self.threads.add(child)
+        self.living.add(child)
+        args = {"child_pid": process, "child_tid": child, "thread": thread}
+        self._add(call.entry_ns, call.tid, "fork", None, args)
+
+    def _prctl(self, call: Call) -> None:
+        parts = split(call.arguments)
+        if parts[0] == "PR_SET_NAME" and call.ret == 0:
+            self._rename(call, call.tid, unquoted(parts[1]))
+
+    def _open(self, call: Call) -> None:
+        found = _COMM.search(text_of(unquoted(split(call.arguments)[1])))
+        if found and call.ret is not None and call.ret >= 0:
+            self._comm_files[self._process(call.tid), call.ret] = int(found[1])
+
+    def _write(self, call: Call) -> None:
+        fd, text, *_ = split(call.arguments)
+        tid = self._comm_files.get((self._process(call.tid), int(fd)))
+        if tid is not None and call.ret is not None and call.ret > 0:
+            self._rename(call, tid, unquoted(text))
+
+    def _rename(self, call: Call, tid: int, name: bytes) -> None:
+        assert call.return_ns is not None
+        args = {"tid": tid, "name": text_of(name[:_COMM_LENGTH])}
+        self._add(call.return_ns, call.tid, "rename", None, args)
+
+    def _end(self, fate: Fate) -> None:
+        if fate.tid not in self.living:
+            return
+        self.living.discard(fate.tid)
+        process = self._process(fate.tid)
+        last = all(self._process(tid) != process for tid in self.living)
+        exited = re.match(r"exited with (\d+)", fate.text)
+        killed = re.match(r"killed by (\w+)", fate.text)
+        if killed and last:
+            number = _SIGNAL_NUMBERS.get(killed[1], 0)
+            self._add(fate.ts_ns, fate.tid, "signal", None, {"number": number})
+        args: dict[str, Any] = {"status": int(exited[1]) if exited else None, "last": last}
+        self._add(fate.ts_ns, fate.tid, "exit", None, args)
+
+    def _process(self, tid: int) -> int:
+        return self._processes.get(tid, tid)
+
+    def _add(self, ts_ns: int, tid: int, name: str, ret: int | None, args: dict[str, Any]) -> None:
+        self.events.append(Event(ts_ns, self._process(tid), tid, name, ret, args))

@@ -8,6 +8,7 @@ from typing import Any
 
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.arrival import judge_origin, judge_registered
+from envoyassert.judge.backlog import judge_backlog
 from envoyassert.judge.connections import judge_connections
 from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.each import groups_of_calls, judge_each
@@ -24,7 +25,6 @@ from envoyassert.judge.tally import judge_descriptors, judge_sockets
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import (
-    Backlog,
     BindFailed,
     Bound,
     Count,
@@ -231,28 +231,6 @@ def _listen_calls(target: Target, word: str, value: Count | ListenCalls) -> Iter
         yield judge_callers(target.context, by, "listen() called by", value.by, calls)
 
 
-def _backlog(target: Target, word: str, value: int | Backlog) -> Iterator[Finding]:
-    wanted = value.requested if isinstance(value, Backlog) else value
-    subject = target.subject.at(word)
-    if isinstance(value, Backlog):
-        subject = subject.at("requested")
-    calls = target.calls("listens")
-    wrong = [call for call in calls if call.event.args["backlog"] != wanted]
-    context = target.context
-    if any(call.certain for call in wrong) or (not context.doubt and (wrong or not calls)):
-        status = Status.FAIL
-    else:
-        status = Status.INCONCLUSIVE if context.doubt else Status.PASS
-    seen = sorted({call.event.args["backlog"] for call in calls})
-    yield context.finding(
-        subject,
-        status,
-        f"every listen() with backlog {wanted}",
-        f"backlog {', '.join(map(str, seen))}" if seen else "no listen() call",
-        evidence=[call.event for call in (wrong or calls)],
-    )
-
-
 def _options(target: Target, word: str, value: dict[str, Any]) -> Iterator[Finding]:
     yield from judge_options(target.context, target.subject.at(word), target.sockets, value)
 
@@ -285,7 +263,7 @@ _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
     "descriptors": judge_descriptors,
     "listen_calls": _listen_calls,
     "options": _options,
-    "backlog": _backlog,
+    "backlog": judge_backlog,
     "socket_file": judge_socket_file,
     "connections": judge_connections,
     "in_order": _in_order,

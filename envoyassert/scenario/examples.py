@@ -184,7 +184,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "instructions": "instructions: 14",
         "sha256": "instructions: 14, sha256: 0123456789abcdef",
     },
-    "Backlog": {"requested": "requested: 128"},
+    "Backlog": {
+        "requested": "requested: 128",
+        "effective": "requested: -1, effective: somaxconn",
+    },
     "Range": {
         "exactly": "exactly: 2",
         "at_least": "at_least: 1",

@@ -112,10 +112,37 @@ OptionRule = Annotated[
 """What is expected of one option."""
 
 
-class Backlog(Model):
-    """The backlog of the listen() calls."""
+#: Stands for the limit of Envoy's network namespace, whatever it is on the machine.
+SOMAXCONN = "somaxconn"
 
-    requested: int = Field(description="As passed to listen(); Envoy's default is -1.")
+
+class Backlog(Model):
+    """The backlog of the listen() calls, and what the kernel made of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [number]} for number in ("requested", "effective")]
+        }
+    )
+
+    requested: int | None = Field(None, description="As passed to listen(); Envoy's default is -1.")
+    effective: (
+        Annotated[
+            Annotated[Literal["somaxconn"], Tag("|text")] | Annotated[int, Tag("|int")],
+            choice(one_of((SOMAXCONN,)), "a number or `somaxconn`"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="How many connections may wait, as the kernel shows at the end: what was "
+        "requested, but no more than net.core.somaxconn, which a negative number stands for.",
+    )
+
+    @model_validator(mode="after")
+    def _some_number(self) -> Backlog:
+        if self.requested is None and self.effective is None:
+            raise ValueError("give requested or effective")
+        return self
 
 
 #: Ways to say which listener is meant that mean none with a path.
@@ -175,7 +202,7 @@ class ListenerExpectation(Conditional):
     backlog: (
         Annotated[
             Annotated[int, Tag("|int")] | Annotated[Backlog, Tag("|Backlog")],
-            choice(one_of(Backlog=()), "a number or {requested: n}"),
+            choice(one_of(Backlog=()), "a number or {requested: n, effective: n}"),
         ]
         | None
     ) = Field(None, description="Backlog that listen() was called with.")

@@ -272,3 +272,50 @@ def test_accounts_survive_the_trace_file() -> None:
     assert read.witness is not None
     assert (read.witness.begun_ns, read.witness.network, read.witness.envoy) == (None, None, None)
     assert check_of(read, KERNEL_CHECK).ok is True
+
+
+def backlog(trace: Trace, **wish: Any) -> Verdict:
+    return verdict(trace, {"listener": {"port": 80}, "backlog": wish})
+
+
+@pytest.mark.parametrize(
+    "wish, status",
+    [
+        ({"requested": -1, "effective": "somaxconn"}, Status.PASS),
+        ({"effective": 4096}, Status.PASS),
+        ({"effective": 128}, Status.FAIL),
+        ({"requested": 5, "effective": 4096}, Status.FAIL),
+    ],
+)
+def test_effective_backlog_is_what_the_kernel_shows(wish: dict[str, Any], status: Status) -> None:
+    assert backlog(agreed(built()), **wish).status is status
+
+
+def test_effective_backlog_that_the_kernel_did_not_show_is_open() -> None:
+    trace = agreed(built())
+    assert trace.witness is not None
+    whole = trace.witness
+    for witness, reason in (
+        (None, "was not asked"),
+        (replace(whole, network=None), "was not asked"),
+        (replace(whole, network=Network(error="the network namespace is gone")), "is gone"),
+        (replace(whole, network=Network()), "sock_diag does not list it"),
+    ):
+        trace.witness = witness
+        undecided = backlog(trace, effective=4096)
+        assert undecided.status is Status.INCONCLUSIVE
+        assert reason in undecided.findings[0].reason
+    assert whole.network is not None
+    trace.witness = replace(whole, network=replace(whole.network, somaxconn=None))
+    assert "could not be read" in backlog(trace, effective="somaxconn").findings[0].reason
+
+
+def test_effective_backlog_of_a_listener_that_never_listened_fails() -> None:
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main)
+    trace.bind(trace.main, fd, str(ADDRESS))
+    whole = trace.build()
+    now = whole.events[-1].ts_ns + 1
+    entry = WitnessSocket(trace.main, fd, 7, 7, ADDRESS, False, False)
+    whole.witness = Witness(now, (entry,), network=Network((), 4096))
+    assert backlog(whole, effective=4096).status is Status.FAIL

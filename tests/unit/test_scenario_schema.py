@@ -107,7 +107,7 @@ EVERYTHING: dict[str, Any] = {
                 "SO_LINGER": {"value": {"onoff": 1, "linger_s": 5}},
                 "SO_ATTACH_FILTER": {"value": {"instructions": 1, "sha256": "0123abcd"}},
             },
-            "backlog": {"requested": -1},
+            "backlog": {"requested": -1, "effective": "somaxconn"},
             "in_order": ["bind", {"call": ["listen", "dup"], "succeeds": True}],
             "when": {"concurrency": [1, 2], "envoy": ">=1.20, <2.0"},
             "why": "It matters.",

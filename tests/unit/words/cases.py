@@ -50,6 +50,8 @@ WHOLE: dict[str, str] = {
     "CallSource.succeeds": (
         "[{calls: {call: bind, errno: EADDRINUSE, stack: {same_as: {%}}, times: 1}}]"
     ),
+    "UpdateExpectation": "[{%}]",
+    "Update": "[{update: {%}}]",
     "AttemptsExpectation": "[{%}]",
     "Connections": "[{listener: {port: 15006}, connections: {%}}]",
     "Spread": "[{listener: {port: 15006}, connections: {spread: {%}}}]",
@@ -152,6 +154,9 @@ CASES: dict[str, tuple[str, str]] = {
     "CallSource.by": ("worker_listens_in_the_factory", "worker_listens_elsewhere"),
     "CallSource.errno": ("refused_in_the_factory", "refused_elsewhere"),
     "CallSource.succeeds": ("refused_in_the_factory", "refused_elsewhere"),
+    "UpdateExpectation.update": ("accepted_update", "refused_update"),
+    "Update.result": ("accepted_update", "refused_update"),
+    "Update.message_contains": ("refused_update", "refused_for_another_reason"),
     "Selector.name": ("shared", "reuse"),
     "Selector.address": ("ipv6_and_ipv4", "ipv6_twice_and_ipv4"),
     "Selector.port": ("shared", "reuse"),
@@ -259,8 +264,8 @@ DURING = (
     "NeverExpectation.never",
     "InOrderExpectation.in_order",
 )
-#: Expectations whose example says already which phase they are about.
-OF_A_STEP = ("AttemptsExpectation.attempts",)
+#: Expectations about what the driver of a step was told; it stands in the phases themselves.
+OF_A_STEP = ("AttemptsExpectation.attempts", "UpdateExpectation.update")
 #: Expectations that `during` says nothing about: they are about a state, or about start-up.
 NOT_DURING = (
     "ProcessExpectation.process",

@@ -12,7 +12,14 @@ from dataclasses import replace
 from envoyassert.addresses import Address
 from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import STARTUP, ConnectionAttempt, ListenerRecord, Outcome, Trace
+from envoyassert.trace import (
+    STARTUP,
+    ConnectionAttempt,
+    ListenerRecord,
+    Outcome,
+    Trace,
+    UpdateResult,
+)
 
 PLACE, OTHER = "127.0.0.1:15006", "127.0.0.1:15007"
 ADMIN = "127.0.0.1:9901"
@@ -350,6 +357,15 @@ def attempted(**last_one: object) -> Trace:
     return trace.build()
 
 
+def answered(result: str, message: str = "") -> Trace:
+    """Envoy is given its listeners by a control plane, and says what it makes of them."""
+    trace = begun()
+    shared()(trace)
+    trace.reply_live()
+    trace.end_phase(STARTUP, STARTUP, update=UpdateResult(result, "1", message))
+    return trace.build()
+
+
 _ENVOY, _LIBC = "9e5580933739775e8bce696a57a2e1bc99368f23", "c" * 40
 _NAMES = {
     f"{_LIBC}+0x10": "bind",
@@ -516,6 +532,9 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "worker_listens_elsewhere": lambda: named(
         bind(), at(FACTORY, last("listen")), bind(OTHER), at(ELSEWHERE, last("listen", 0))
     ),
+    "accepted_update": lambda: answered("ack"),
+    "refused_update": lambda: answered("nack", "has duplicate address"),
+    "refused_for_another_reason": lambda: answered("nack", "no such filter"),
     "two_addresses": lambda: two_addresses(shared(OTHER)),
     "two_addresses_unlike": lambda: two_addresses(reuse(OTHER)),
     "ipv6_and_ipv4": lambda: run(shared("[::1]:15006"), reuse()),

@@ -12,6 +12,7 @@ from itertools import pairwise
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.excerpt import Excerpt
 from envoyassert.symbols import Symbols
 
 FORMAT = "envoyassert-trace/1"
@@ -73,6 +74,7 @@ class Header:
         matrix: the scenario's matrix values of this run, as text.
         rundir: what `${rundir}` stood for, or "".
         tracer: `ebpf` for the probe, `strace`; "" for an imported log.
+        excerpt: what it shows, if it is an excerpt of a trace; None if it is a whole one.
     """
 
     scenario: str = ""
@@ -86,6 +88,7 @@ class Header:
     matrix: dict[str, str] = field(default_factory=dict)
     rundir: str = ""
     tracer: str = "ebpf"
+    excerpt: Excerpt | None = None
 
 
 @dataclass(frozen=True)

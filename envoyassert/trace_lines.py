@@ -17,6 +17,7 @@ from envoyassert.accounts import SecondWitness, Witness, parse_witness
 from envoyassert.addresses import Address
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
+from envoyassert.excerpt import Excerpt
 from envoyassert.symbols import Symbols
 from envoyassert.trace import (
     FORMAT,
@@ -170,6 +171,7 @@ def _parse_header(data: dict[str, Any], path: str) -> Header:
         matrix=data["matrix"],
         rundir=data["rundir"],
         tracer=data.get("tracer", "ebpf"),
+        excerpt=Excerpt.from_json(data.get("excerpt")),
     )
 
 

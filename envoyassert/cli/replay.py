@@ -11,17 +11,22 @@ from envoyassert.cli import exits
 from envoyassert.cli.options import format_option
 from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
+from envoyassert.judge.excerpt import FAILURES
 from envoyassert.judge.judge import judge
-from envoyassert.judge.verdict import Status
+from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.certificate import certificate_part
+from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context, failure_lines
-from envoyassert.report.headline import headline
+from envoyassert.report.headline import about, deciding, headline
 from envoyassert.report.places import place_finder
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
-from envoyassert.trace_file import read_trace
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.shrink import shrink
+from envoyassert.trace import Trace
+from envoyassert.trace_file import read_trace, write_trace
 
 
 @click.command()
@@ -42,8 +47,21 @@ from envoyassert.trace_file import read_trace
     is_flag=True,
     help="Tell which listeners, sockets and options no expectation constrains.",
 )
+@click.option(
+    "--shrink",
+    "excerpt",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Write the few events that show the first failure to FILE.",
+)
 def replay(
-    trace: str, scenario_file: str, wanted: str, output: str, everything: bool, uncovered: bool
+    trace: str,
+    scenario_file: str,
+    wanted: str,
+    output: str,
+    everything: bool,
+    uncovered: bool,
+    excerpt: str | None,
 ) -> int:
     """Judge a saved trace by a scenario.
 
@@ -69,6 +87,15 @@ def replay(
         scenario_path=scenario_file,
         trace_path=trace,
         replayed=True,
+        remedies=remedies(
+            verdict,
+            read,
+            graph,
+            plan.expectations,
+            workers=read.header.concurrency or plan.workers,
+            assume=plan.scenario.assume,
+            place=place_finder(plan.loaded),
+        ),
     )
     missing = coverage(read, graph, plan.expectations) if uncovered else None
     if output == "json":
@@ -81,4 +108,37 @@ def replay(
         click.echo("\n".join(lines))
     if missing is not None and output != "json":
         click.echo("\n".join(coverage_lines(missing)))
+    if excerpt is not None:
+        _write_excerpt(excerpt, read, plan, verdict, context)
     return exits.OF_STATUS[verdict.status]
+
+
+def _write_excerpt(
+    path: str, trace: Trace, plan: RunPlan, verdict: Verdict, context: Context
+) -> None:
+    """Write the events that show the first failure, and tell how many there are.
+
+    Raises:
+        click.UsageError: there is no failure to show.
+    """
+    failed = [
+        finding
+        for finding in deciding(verdict, context.place)
+        if finding.status in FAILURES and finding.path[0] == "expect"
+    ]
+    if not failed:
+        raise click.UsageError(
+            f"--shrink shows an expectation that failed, and the verdict is {verdict}"
+        )
+    found = shrink(
+        trace,
+        failed[0],
+        plan.expectations,
+        workers=trace.header.concurrency or plan.workers,
+        assume=plan.scenario.assume,
+    )
+    write_trace(found, path)
+    click.echo(
+        f"{path}: {len(found.events)} of {len(trace.events)} events show {about(failed[0])}",
+        err=True,
+    )

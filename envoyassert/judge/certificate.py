@@ -8,6 +8,7 @@ from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.events import KERNEL_FACTS
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.account import differences
+from envoyassert.judge.excerpt import excerpt_check
 from envoyassert.judge.interval import plural
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
@@ -72,6 +73,7 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
             _paired(trace, graph, live),
             *certify_accounts(trace, graph),
             *second,
+            *excerpt_check(trace),
         )
     )
 

@@ -22,6 +22,7 @@ from envoyassert.judge.certificate import (
 from envoyassert.judge.channels import as_observed
 from envoyassert.judge.connections import judge_attempts
 from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.excerpt import as_excerpt
 from envoyassert.judge.invariants import judge_invariants
 from envoyassert.judge.known_defect import with_known_defect
 from envoyassert.judge.listener import judge_listener
@@ -130,6 +131,7 @@ def judge(
     findings.sort(key=lambda finding: finding.path[1])
     refusals = judge_refusals(scopes.whole, [item for _, item in items])
     findings = [*judge_steps(scopes.whole), *refusals, *findings]
+    findings = as_excerpt(findings, trace.header.excerpt)
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if set(trace.header.unobserved) - BEARABLE else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)

@@ -19,6 +19,7 @@ from envoyassert.pytest_plugin.places import artifact_directory
 from envoyassert.pytest_plugin.session import session_of
 from envoyassert.pytest_plugin.summary import SEPARATOR, properties, replace_properties
 from envoyassert.report.certificate import certificate_line
+from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context
 from envoyassert.report.figures import figures_of
@@ -66,6 +67,15 @@ class Judged:
             title=item.name,
             place=place_finder(plan.loaded),
             scenario_path=str(plan.loaded.path),
+            remedies=remedies(
+                self.verdict,
+                result.trace,
+                self._graph,
+                plan.expectations,
+                workers=plan.workers,
+                assume=plan.scenario.assume,
+                place=place_finder(plan.loaded),
+            ),
         )
         self.notes: list[str] = []
         if self.verdict.status is not Status.PASS or session_of(item.config).options.keep == "all":

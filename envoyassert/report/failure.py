@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.advice import advice
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
 from envoyassert.report.certificate import certificate_part
+from envoyassert.report.changes import Remedy
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.headline import (
     about,
@@ -29,6 +31,8 @@ _IN_FULL = 2
 _IN_SHORT = 5
 _EVIDENCE = 5
 _PARAGRAPH = 3
+#: With more events than this, a few of them tell more.
+_MANY_EVENTS = 500
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Context:
         log_path: the saved log of Envoy, or "".
         replayed: whether this is the text of a replay, which needs no word on how to replay, and
             tells the whole certificate.
+        remedies: what would make failures hold, by the path of their atoms.
     """
 
     title: str = ""
@@ -51,6 +56,7 @@ class Context:
     trace_path: str = ""
     log_path: str = ""
     replayed: bool = False
+    remedies: Mapping[tuple[str | int, ...], Remedy] = field(default_factory=dict)
 
     @property
     def replay_command(self) -> str:
@@ -107,7 +113,8 @@ def failure_lines(
         lines += ["", *said]
     lines += ["", *wrapped(_run_line(trace), hang="  ")]
     lines += certificate_part(verdict.certificate, full=context.replayed)
-    lines += _paths(context)
+    many = verdict.status is Status.FAIL and len(trace.events) > _MANY_EVENTS
+    lines += _paths(context, many)
     return lines
 
 
@@ -155,6 +162,7 @@ class _Text:
         hint = "" if hint in hints else hint
         hints.add(hint)
         place = self.context.place(finding.path)
+        remedy = self.context.remedies.get(finding.path)
         lines = [] if place is None else [str(place), *place.excerpt]
         rows = [
             ["expected", f"{about(finding)}: {finding.expected}"],
@@ -164,6 +172,7 @@ class _Text:
             ["why", finding.why],
             ["known as", finding.known_defect],
             ["hint", hint],
+            ["passes", remedy.words if remedy is not None else ""],
         ]
         lines += columns([row for row in rows if row[1]], "  ", max_lines=_PARAGRAPH)
         if finding.evidence:
@@ -242,7 +251,7 @@ def _run_line(trace: Trace) -> str:
     return "run: " + ", ".join(facts)
 
 
-def _paths(context: Context) -> list[str]:
+def _paths(context: Context, many: bool) -> list[str]:
     lines = []
     if context.trace_path:
         lines.append(f"trace: {context.trace_path}")
@@ -250,4 +259,6 @@ def _paths(context: Context) -> list[str]:
         lines.append(f"log: {context.log_path}")
     if context.replay_command:
         lines.append(f"replay: {context.replay_command}")
+    if context.replay_command and many:
+        lines.append(f"shrink: {context.replay_command} --shrink few.ndjson")
     return lines

@@ -44,6 +44,16 @@ class EvidencePart(Part):
     stack: tuple[str, ...] = Field(description="Frames of its stack, innermost first, if recorded.")
 
 
+class RemedyPart(Part):
+    """What would make an atom hold."""
+
+    scenario: str = Field(description="The change of the scenario, in words; it was tried.")
+    path: tuple[str | int, ...] = Field(description="Where the value stands that is changed.")
+    before: Any = Field(description="The value that failed; null if the scenario has none.")
+    after: Any = Field(description="The value that holds on the same trace.")
+    config: str = Field(description="What to set in the config instead, not tried; may be empty.")
+
+
 class FindingPart(Part):
     """The answer to one atom of one expectation."""
 
@@ -67,6 +77,9 @@ class FindingPart(Part):
     why: str = Field(description="The scenario's own `why`; may be empty.")
     known_defect: str = Field(
         description="The defect that explains it, in words; empty unless KNOWN_DEFECT."
+    )
+    remedy: RemedyPart | None = Field(
+        description="The smallest change by which it would hold; null if none was found."
     )
     location: Location | None = Field(description="Where the scenario file says it.")
     evidence: tuple[EvidencePart, ...] = Field(description="The few events that show it.")
@@ -161,6 +174,7 @@ def _finding(
     finding: Finding, graph: SocketGraph, clock: Clock, context: Context, hint: str
 ) -> FindingPart:
     place = context.place(finding.path)
+    remedy = context.remedies.get(finding.path)
     return FindingPart(
         status=finding.status.value,
         path=finding.path,
@@ -173,6 +187,15 @@ def _finding(
         hint=hint,
         why=finding.why,
         known_defect=finding.known_defect,
+        remedy=None
+        if remedy is None
+        else RemedyPart(
+            scenario=remedy.change.words,
+            path=remedy.change.path,
+            before=remedy.change.before,
+            after=remedy.change.after,
+            config=remedy.config,
+        ),
         location=None
         if place is None
         else Location(file=place.path, line=place.line, column=place.column),

@@ -11,6 +11,7 @@ from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.outcomes import NotPassed, raise_unless_passed
+from envoyassert.report.changes import remedies
 from envoyassert.report.failure import Context
 from envoyassert.report.places import place_finder
 from envoyassert.scenario.load import parse_scenario
@@ -67,6 +68,15 @@ class FailureCase:
             scenario_path=FILE,
             trace_path=f"{KEPT}/trace.ndjson",
             log_path=f"{KEPT}/envoy.log",
+            remedies=remedies(
+                verdict,
+                trace,
+                graph,
+                list(enumerate(loaded.scenario.expect)),
+                workers=WORKERS,
+                assume=loaded.scenario.assume,
+                place=place_finder(loaded),
+            ),
         )
         try:
             raise_unless_passed(verdict, trace, graph, context)

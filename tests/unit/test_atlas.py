@@ -126,6 +126,7 @@ def document(text):
         hint=text,
         why=text,
         known_defect=text,
+        remedy=None,
         location=Location(file=text, line=1, column=1),
         evidence=(),
     )

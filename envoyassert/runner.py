@@ -28,6 +28,7 @@ from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.step import kind_of, phase_name
+from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.update_listeners import result_of
@@ -136,6 +137,8 @@ class LiveRun:
         self._launcher = launcher
         self._stack = contextlib.ExitStack()
         self._phases: list[Phase] = []
+        #: When the last step that did something began.
+        self.acted_ns = 0
 
     def __enter__(self) -> Self:
         """Start Envoy and wait for it. Raises like `run_plan`."""
@@ -248,12 +251,6 @@ class LiveRun:
         self._stack.enter_context(resource)
 
     @property
-    def acted_ns(self) -> int:
-        """When the step before the present one began; 0 if there is none."""
-        steps = self._phases[1:]
-        return steps[-1].begin_ns if steps else 0
-
-    @property
     def listeners(self) -> tuple[ListenerRecord, ...]:
         """The listeners that are known since the last step."""
         found = [phase.listeners for phase in self._phases if phase.listeners is not None]
@@ -269,28 +266,29 @@ class LiveRun:
         if not self.plan.steps and plane is None:
             return
         first = StepResult() if plane is None else StepResult(update=result_of(plane.started(self)))
-        self._end_phase(STARTUP, STARTUP, self._began_ns, first, "")
+        self._end_phase(STARTUP, STARTUP, first, "")
         for step in self.plan.steps:
-            begin_ns, result, problem = time.monotonic_ns(), StepResult(), ""
+            result, problem = StepResult(), ""
+            if not isinstance(step, WaitForStep):
+                self.acted_ns = time.monotonic_ns()
             try:
                 result = carry_out(self, step)
             except StepProblem as found:
                 problem = str(found)
             kind = kind_of(step) or ""
-            self._end_phase(phase_name(step) or kind, kind, begin_ns, result, problem)
+            self._end_phase(phase_name(step) or kind, kind, result, problem)
             if problem or result.missed:
                 return  # what was to come rests on it
 
-    def _end_phase(
-        self, name: str, kind: str, begin_ns: int, result: StepResult, problem: str
-    ) -> None:
+    def _end_phase(self, name: str, kind: str, result: StepResult, problem: str) -> None:
         outcome = self.outcome
         witness = self._witness() if outcome.running else None
         self._phases.append(
             Phase(
                 name=name,
                 kind=kind,
-                begin_ns=begin_ns,
+                # What Envoy does between two steps is of the second: no instant is of none.
+                begin_ns=self._phases[-1].end_ns + 1 if self._phases else self._began_ns,
                 end_ns=time.monotonic_ns(),
                 outcome=outcome,
                 witness=witness,

@@ -217,7 +217,7 @@ class Phase:
     Args:
         name: `startup`, or the step's name.
         kind: `startup`, or the kind of step: `connect`, `drain`, …
-        begin_ns: CLOCK_MONOTONIC nanoseconds before it began.
+        begin_ns: CLOCK_MONOTONIC nanoseconds: when the phase before ended.
         end_ns: the same clock after all that was asked at its end.
         outcome: how Envoy fared until its end.
         witness: the kernel's and Envoy's account at its end; None if Envoy had ended.

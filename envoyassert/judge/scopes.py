@@ -145,10 +145,13 @@ def judge_steps(context: Context) -> Iterator[Finding]:
                 from_launcher=True,
             )
         elif phase.missed:
+            # What a step waits for may be told by the trace alone.
+            reason = context.unobserved or context.untrusted or context.doubt
             yield context.finding(
                 subject,
-                Status.INCONCLUSIVE if context.doubt else Status.FAIL,
+                Status.INCONCLUSIVE if reason else Status.FAIL,
                 phase.missed,
                 "it did not come to that",
+                reason=reason,
                 from_launcher=True,
             )

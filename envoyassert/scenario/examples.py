@@ -300,6 +300,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     },
     "WaitFor": {
         "call": "call: {call: epoll_ctl, listener: {port: 15006}}",
+        "state": "state: {listener: {port: 15006}, served: false}",
         "stat": "stat: {name: listener_manager.total_listeners_draining, equals: 0}",
         "ready": "ready: true",
         "exit": "exit: true",

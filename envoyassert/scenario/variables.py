@@ -16,6 +16,13 @@ _FACTS = ("port", "socket")
 
 def variable_problems(document: Document) -> Iterator[Problem]:
     """Find names that join nothing, and variables that nothing before gave a name to."""
+    for place, fact, name in _references(document.data.get("steps"), ("steps",)):
+        yield document.problem(
+            place,
+            f"`${name}` is not known while steps are carried out",
+            f"say which {fact} by name or number; variables join expectations, judged at the end",
+            at_value=True,
+        )
     expect = document.data.get("expect")
     given: dict[str, list[Path]] = {}
     facts: dict[str, Any] = {}

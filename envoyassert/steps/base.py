@@ -43,6 +43,10 @@ class DrivenEnvoy(Protocol):
     def pid(self) -> int:
         """The main process, as seen from here."""
 
+    @property
+    def acted_ns(self) -> int:
+        """When the last step that did something began: CLOCK_MONOTONIC ns, 0 if none did."""
+
     def in_netns(self, call: Callable[[], T]) -> T:
         """Run `call` inside Envoy's network namespace and return what it returns."""
 
@@ -51,10 +55,6 @@ class DrivenEnvoy(Protocol):
 
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
-
-    @property
-    def acted_ns(self) -> int:
-        """When the step before began, CLOCK_MONOTONIC nanoseconds; 0 if there is none."""
 
     def log(self) -> str:
         """Return what Envoy printed so far."""

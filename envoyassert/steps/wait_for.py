@@ -8,9 +8,12 @@ from collections.abc import Callable
 from envoyassert.graph.fold import fold
 from envoyassert.judge.calls import matching, pattern_in_words
 from envoyassert.judge.context import Context
+from envoyassert.judge.selection import select
+from envoyassert.judge.timeline import spans_of
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.steps.wait_for import Stat, WaitFor, WaitForStep
+from envoyassert.scenario.timing import State
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, wait_until
 
 
@@ -25,6 +28,7 @@ def wait_for(envoy: DrivenEnvoy, step: WaitForStep, deadline_s: float) -> StepRe
 
 
 def _condition(envoy: DrivenEnvoy, wish: WaitFor) -> tuple[str, Callable[[], bool]]:
+    """Return a condition in words, and what asks once whether it holds."""
     if wish.stat is not None:
         stat = wish.stat
         return str(stat), lambda: _stat_holds(envoy, stat)
@@ -33,8 +37,13 @@ def _condition(envoy: DrivenEnvoy, wish: WaitFor) -> tuple[str, Callable[[], boo
         words = "/ready to say LIVE" if wanted else "/ready to say something other than LIVE"
         return words, lambda: _is_ready(envoy) is wanted
     if wish.call is not None:
-        seen = _Seen(envoy, wish.call)
-        return pattern_in_words(wish.call), seen.holds
+        pattern = wish.call
+        return pattern_in_words(pattern), _Recorded(envoy, lambda it: _was_made(envoy, it, pattern))
+    if wish.state is not None:
+        state = wish.state
+        words = f"{state.listener} to be {'' if state.wanted else 'not '}{state.name}"
+        words += f" by {state.by}" if state.by else ""
+        return words, _Recorded(envoy, lambda it: _has_state(it, state))
     return "Envoy to end", lambda: envoy.exited() is not None
 
 
@@ -55,23 +64,35 @@ def _is_ready(envoy: DrivenEnvoy) -> bool | None:
         return None
 
 
-class _Seen:
-    """Whether a call that matches has been recorded since the step before began.
+def _was_made(envoy: DrivenEnvoy, context: Context, pattern: CallPattern) -> bool:
+    found, problem = matching(context, pattern)
+    if problem:
+        raise StepProblem(problem)
+    return any(event.ts_ns >= envoy.acted_ns for event in found)
 
-    What that step brought about may have happened before this one began to look.
-    """
 
-    def __init__(self, envoy: DrivenEnvoy, pattern: CallPattern) -> None:
+def _has_state(context: Context, state: State) -> bool:
+    listeners = context.trace.header.listeners
+    selection = select(state.listener, context.graph, listeners, total=True)
+    spans, problem = spans_of(context, selection.sockets, state.name, state.by)
+    if selection.problem or problem:
+        raise StepProblem(selection.problem or problem)
+    holds = bool(spans) and spans[-1][1] is None
+    return holds is state.wanted
+
+
+class _Recorded:
+    """A question about what was recorded, which is worth asking only if there is more of it."""
+
+    def __init__(self, envoy: DrivenEnvoy, holds: Callable[[Context], bool]) -> None:
         self._envoy = envoy
-        self._pattern = pattern
+        self._holds = holds
         self._emitted = -1
 
-    def holds(self) -> bool:
+    def __call__(self) -> bool:
         emitted = self._envoy.emitted()
         if emitted == self._emitted:
             return False
         self._emitted = emitted
         trace = self._envoy.observed()
-        context = Context(trace, fold(trace), self._envoy.plan.workers)
-        found, _ = matching(context, self._pattern)
-        return any(event.ts_ns >= self._envoy.acted_ns for event in found)
+        return self._holds(Context(trace, fold(trace), self._envoy.plan.workers))

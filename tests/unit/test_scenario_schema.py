@@ -61,6 +61,10 @@ EVERYTHING: dict[str, Any] = {
         {"update_listeners": {"add": [{"name": "more"}], "change": {"served": {"x": None}}}},
         {"update_listeners": {"remove": ["more"]}, "name": "fewer"},
         {"update_listeners": {"set": [], "release": ["later"]}, "name": "none"},
+        {
+            "wait_for": {"state": {"listener": {"port": 1}, "served": False}},
+            "name": "fourth",
+        },
         {"signal": "SIGTERM"},
         {"quit": True},
         {"connect": {"listener": {"port": 1}, "times": 2, "held": True, "send": "x"}},

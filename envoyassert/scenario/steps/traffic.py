@@ -88,7 +88,7 @@ class DrainStep(Step):
     """POST /drain_listeners; over as soon as it is answered.
 
     Workers and main close the sockets after that: wait for it, as in
-    `wait_for: {call: {call: close, listener: {port: 15006}}}`.
+    `wait_for: {state: {listener: {port: 15006}, bound: false}}`.
     """
 
     drain: Drain = Field(description="How; {} closes all listeners at once.")

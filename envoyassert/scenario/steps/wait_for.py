@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.timing import State
 
 
 class Stat(Model):
@@ -45,7 +46,7 @@ class Stat(Model):
         return f"{self.name} to be {said}"
 
 
-_CONDITIONS = ("call", "stat", "ready", "exit")
+_CONDITIONS = ("call", "state", "stat", "ready", "exit")
 
 
 class WaitFor(Model):
@@ -57,8 +58,10 @@ class WaitFor(Model):
 
     call: CallPattern | None = Field(
         None,
-        description="A call that matches was made since the step before began, or since the start.",
+        description="A call that matches was made since the last step that did something began, "
+        "or since the start if none did.",
     )
+    state: State | None = Field(None, description="A listener has a state, or has it not.")
     stat: Stat | None = Field(None, description="A counter or gauge has a value.")
     ready: bool | None = Field(
         None, description="true: /ready says LIVE; false: it says something else."

@@ -1,0 +1,213 @@
+"""Steps on an Envoy that is played: when each is over, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.base import Exit
+from envoyassert.scenario.load import parse_scenario
+from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.steps.step import AnyStep
+from envoyassert.steps import ending
+from envoyassert.steps.base import StepProblem, StepResult
+from envoyassert.steps.carry_out import carry_out
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import Trace
+
+PLACE = "127.0.0.1:15006"
+LISTENER = {"port": 15006}
+ADMIN = "{address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}"
+
+Reply = tuple[int, str] | None
+Act = Callable[["PlayedEnvoy"], None]
+
+
+def plan_of(admin: str = f"admin: {ADMIN}") -> RunPlan:
+    text = f"name: x\nenvoy: {{concurrency: 2, config: {{{admin}}}}}\n"
+    return expand(parse_scenario(f"{text}expect: [{{process: {{live: true}}}}]\n", Path("x.yaml")))[
+        0
+    ]
+
+
+class PlayedEnvoy:
+    """An Envoy whose next acts are given: one for each time it is waited for."""
+
+    pid = 1000
+
+    def __init__(
+        self, acts: Iterable[Act] = (), replies: Iterable[Reply] = (), plan: RunPlan | None = None
+    ) -> None:
+        self.plan = plan or plan_of()
+        self.trace = TraceBuilder(2)
+        self.acted_ns = 0
+        self.end: Exit | None = None
+        self.asked: list[str] = []
+        self._acts = list(acts)
+        self._replies = list(replies)
+
+    def emitted(self) -> int:
+        return len(self.trace.events)
+
+    def observed(self) -> Trace:
+        return self.trace.build()
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        if timeout_s and self._acts:
+            self._acts.pop(0)(self)
+        return self.end
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        self.asked.append(f"{method} {path}")
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        if reply is None:
+            raise AdminUnreachableError("played")
+        return reply
+
+    def in_netns(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+    def hold(self, resource: Any) -> None:
+        raise AssertionError("nothing is held by these steps")
+
+
+def run(envoy: PlayedEnvoy, step: dict[str, Any]) -> StepResult:
+    parsed = TypeAdapter(AnyStep).validate_python({"deadline": "50ms", **step})
+    return carry_out(envoy, parsed)
+
+
+def serve(envoy: PlayedEnvoy) -> None:
+    envoy.trace.reuse_port_listener(PLACE)
+
+
+def end(envoy: PlayedEnvoy) -> None:
+    envoy.end = Exit(0, None)
+
+
+def idle(envoy: PlayedEnvoy) -> None:
+    """Nothing happens."""
+
+
+@pytest.mark.parametrize(
+    "wish, acts",
+    [
+        ({"call": {"call": "listen", "listener": LISTENER}}, [idle, serve]),
+        ({"state": {"listener": LISTENER, "served": True, "by": "workers"}}, [idle, serve]),
+        ({"exit": True}, [idle, end]),
+    ],
+)
+def test_wait_for_is_over_when_its_condition_holds(wish: dict[str, Any], acts: list[Act]) -> None:
+    assert run(PlayedEnvoy(acts), {"wait_for": wish}).missed == ""
+    assert "within 0.05 s" in run(PlayedEnvoy(acts[:1]), {"wait_for": wish}).missed
+
+
+def test_wait_for_a_call_that_was_made_before_the_step_that_should_cause_it_waits() -> None:
+    envoy = PlayedEnvoy()
+    serve(envoy)
+    assert run(envoy, {"wait_for": {"call": {"call": "listen"}}}).missed == ""
+    envoy.acted_ns = envoy.trace.events[-1].ts_ns + 1
+    assert run(envoy, {"wait_for": {"call": {"call": "listen"}}}).missed != ""
+
+
+def test_wait_for_a_state_holds_only_when_every_worker_has_left() -> None:
+    envoy = PlayedEnvoy()
+    trace = envoy.trace
+    first, second = trace.reuse_port_listener(PLACE)
+    wish = {"wait_for": {"state": {"listener": LISTENER, "served": False}}}
+    trace.epoll_delete(trace.worker(0), first)
+    assert run(envoy, wish).missed == "port 15006 to be not served within 0.05 s"
+    trace.epoll_delete(trace.worker(1), second)
+    assert run(envoy, wish).missed == ""
+    wish = {"wait_for": {"state": {"listener": LISTENER, "bound": False}}}
+    trace.close(trace.main, first)
+    assert run(envoy, wish).missed != ""
+    trace.close(trace.main, second)
+    assert run(envoy, wish).missed == ""
+
+
+@pytest.mark.parametrize(
+    "wish, reply, met",
+    [
+        ({"stat": {"name": "a.b", "at_least": 2}}, (200, "a.b: 2\n"), True),
+        ({"stat": {"name": "a.b", "at_least": 2}}, (200, "a.b: 1\n"), False),
+        ({"stat": {"name": "a.b", "at_most": 2}}, (200, "a.bc: 1\n"), False),
+        ({"stat": {"name": "a.b", "equals": 0}}, (200, ""), False),
+        ({"stat": {"name": "a.b", "equals": 0}}, None, False),
+        ({"ready": True}, (200, "LIVE\n"), True),
+        ({"ready": True}, (503, "PRE_INITIALIZING\n"), False),
+        ({"ready": False}, (503, "DRAINING\n"), True),
+        # Somebody who does not answer at all says nothing.
+        ({"ready": False}, None, False),
+    ],
+)
+def test_wait_for_the_admin_endpoint_reads_its_answer(
+    wish: dict[str, Any], reply: Reply, met: bool
+) -> None:
+    assert (run(PlayedEnvoy(replies=[reply]), {"wait_for": wish}).missed == "") is met
+
+
+@pytest.mark.parametrize(
+    "wish, reason",
+    [
+        ({"call": {"call": "listen", "listener": {"name": "gone"}}}, "gone"),
+        ({"state": {"listener": {"name": "gone"}, "served": False}}, "gone"),
+    ],
+)
+def test_wait_for_a_listener_that_nobody_knows_is_not_carried_out(
+    wish: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(StepProblem, match=reason):
+        run(PlayedEnvoy(), {"wait_for": wish})
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"quit": True},
+        {"wait_for": {"ready": True}},
+        {"wait_for": {"stat": {"name": "a", "equals": 1}}},
+    ],
+)
+def test_step_that_asks_the_admin_endpoint_needs_one(step: dict[str, Any]) -> None:
+    with pytest.raises(StepProblem, match="no admin endpoint"):
+        run(PlayedEnvoy(plan=plan_of(admin="")), step)
+
+
+def test_quit_is_over_when_envoy_has_ended() -> None:
+    envoy = PlayedEnvoy([idle, end], [(200, "OK\n")])
+    envoy.exited = lambda timeout_s=0.0: Exit(0, None)  # type: ignore[method-assign]
+    assert run(envoy, {"quit": True}) == StepResult()
+    assert envoy.asked == ["POST /quitquitquit"]
+    assert run(PlayedEnvoy(replies=[None]), {"quit": True}).missed == "Envoy ends within 0.05 s"
+
+
+def test_quit_that_is_refused_is_not_carried_out() -> None:
+    with pytest.raises(StepProblem, match="answered with 400: only by POST"):
+        run(PlayedEnvoy(replies=[(400, "only by POST\n")]), {"quit": True})
+
+
+@pytest.mark.parametrize("name, waits", [("SIGTERM", True), ("SIGINT", True), ("SIGUSR1", False)])
+def test_signal_waits_for_the_end_if_it_is_one_that_ends_envoy(
+    name: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[int, str]] = []
+    monkeypatch.setattr(ending.os, "kill", lambda pid, signal: sent.append((pid, signal.name)))
+    assert (run(PlayedEnvoy(), {"signal": name}).missed != "") is waits
+    assert sent == [(1000, name)]
+
+
+def test_signal_to_an_envoy_that_has_ended_is_not_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(pid: int, signal: int) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(ending.os, "kill", gone)
+    with pytest.raises(StepProblem, match="ended before"):
+        run(PlayedEnvoy(), {"signal": "SIGTERM"})

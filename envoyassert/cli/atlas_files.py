@@ -15,7 +15,7 @@ from envoyassert.atlas.page import GENERATOR, index_page, story_page
 from envoyassert.compare.comparison import Difference
 from envoyassert.compare.phases import Seen, differences_of, profiles_of
 from envoyassert.graph.fold import fold
-from envoyassert.judge.certificate import certify
+from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.results import IndexDocument, RunDocument
@@ -119,7 +119,7 @@ def _seen(result: _Result) -> tuple[Seen | None, list[str]]:
     trace = read_trace(result.path.parent / kept)
     graph = fold(trace)
     seen = Seen(Status[document.verdict.status], profiles_of(trace, graph))
-    story = story_lines(tell(trace, graph, certify(trace, graph)))
+    story = story_lines(tell(trace, graph, certify_phases(trace, graph)))
     outcome = trace.end.outcome
     said = said_lines(outcome) if not outcome.running or outcome.live is False else []
     return seen, [*said, *([""] if said else []), *story]

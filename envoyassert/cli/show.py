@@ -8,7 +8,7 @@ import click
 
 from envoyassert.cli.options import format_option
 from envoyassert.graph.fold import fold
-from envoyassert.judge.certificate import certify
+from envoyassert.judge.scopes import certify_phases
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
 from envoyassert.trace_file import read_trace
@@ -28,7 +28,7 @@ def show(trace: str, output: str) -> None:
     """
     read = read_trace(trace)
     graph = fold(read)
-    story = tell(read, graph, certify(read, graph))
+    story = tell(read, graph, certify_phases(read, graph))
     if output == "json":
         click.echo(json.dumps(story, indent=2))
     else:

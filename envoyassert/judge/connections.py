@@ -186,7 +186,7 @@ def judge_attempts(
             from_launcher=True,
         )
         return
-    counts = _counts(attempts)
+    counts = fates(attempts)
     wish = expectation.attempts
     if isinstance(wish, str):
         yield _answer(context, subject, wish, len(attempts), counts, attempts)
@@ -229,12 +229,14 @@ def _count_in_words(wanted: Interval | None) -> str:
     return f"at least {wanted.low}" if wanted.high is None else f"{wanted.low} to {wanted.high}"
 
 
-def _counts(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
+def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
+    """Return how many attempts fared how; one of them may count under several words."""
     counts: Counter[str] = Counter()
     for attempt in attempts:
         counts["made"] += attempt.ok
         counts["refused"] += not attempt.ok
         counts["answered"] += attempt.first_byte
         counts["silent"] += attempt.ok and attempt.errno == "ETIMEDOUT"
-        counts[attempt.end] += 1
+        if attempt.end:
+            counts[attempt.end] += 1
     return counts

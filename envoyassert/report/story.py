@@ -14,6 +14,7 @@ from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.call import Clock, address_text, render_call, thread_label
 from envoyassert.report.called_from import tell_call_sites
+from envoyassert.report.steps import tell_steps
 from envoyassert.trace import Trace
 
 FORMAT = "envoyassert-story/1"
@@ -94,6 +95,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
             phase: list(_steps(graph, listening, phase, clock))
             for phase in (MADE, LISTENING, SERVING, CLOSING)
         },
+        "steps": tell_steps(trace, clock),
         "listening": [_listening(trace, graph, socket) for socket in listening],
         "called_from": tell_call_sites(listening, trace.symbols),
         "failed_binds": [

@@ -8,6 +8,7 @@ from envoyassert.names import signal_text
 from envoyassert.option_values import value_text
 from envoyassert.report.called_from import call_site_lines
 from envoyassert.report.certificate import check_lines
+from envoyassert.report.steps import step_lines
 from envoyassert.report.story import CLOSING, LISTENING, MADE, SERVING
 from envoyassert.report.table import columns, count, wrapped
 
@@ -26,6 +27,7 @@ def story_lines(story: dict[str, Any]) -> list[str]:
     """Return the lines of a story that `envoyassert.report.story.tell` told."""
     lines = _heading(story)
     lines += ["", "Process and threads", *_tasks(story)]
+    lines += step_lines(story["steps"])
     for phase, title in _TITLES.items():
         steps = story["phases"][phase]
         if steps:

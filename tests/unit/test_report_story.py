@@ -11,7 +11,18 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
-from envoyassert.trace import End, EnvoyIdentity, Header, ListenerRecord, Outcome, Trace
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import (
+    STARTUP,
+    ConnectionAttempt,
+    End,
+    EnvoyIdentity,
+    Header,
+    ListenerRecord,
+    Outcome,
+    Trace,
+    UpdateResult,
+)
 
 LOG = Path(__file__).parents[1] / "traces" / "istio-1.11-envoy-1.19.1.bpftrace.txt"
 CERTIFICATE = Certificate(
@@ -155,3 +166,29 @@ def test_story_of_the_origin_explains_what_ss_showed(origin):
 def test_story_lines_fit_a_page(origin):
     assert max(map(len, origin)) <= 100
     assert max(map(len, story_lines(story_of(a_run())))) <= 100
+
+
+def test_story_tells_when_each_phase_was_over_and_what_came_of_it() -> None:
+    trace = TraceBuilder(1)
+    trace.shared_listener("0.0.0.0:80")
+    trace.end_phase(STARTUP, STARTUP)
+    refused = ConnectionAttempt("TCP", ANY, False, errno="ECONNREFUSED")
+    made = ConnectionAttempt("TCP", ANY, True, first_byte=True, end="held")
+    trace.end_phase("clients", "connect", attempts=(refused, made))
+    trace.end_phase("pushed", "update_listeners", update=UpdateResult("nack", "2", "no such port"))
+    trace.end_phase("signal", "signal", outcome=Outcome(exit_code=0))
+    trace.end_phase("late", missed="/ready to say LIVE within 1 s")
+    trace.end_phase("odd", problem="the config has no admin endpoint to ask")
+    story = story_of(trace.build())
+    assert json.loads(json.dumps(story)) == story
+    lines = story_lines(story)
+    begin = lines.index("Phases, and when each was over")
+    told = [" ".join(line.split()[1:]) for line in lines[begin + 1 : begin + 7]]
+    assert told == [
+        "startup over",
+        "clients connect 2 attempts to connect (1 made, 1 refused, 1 answered, 1 held)",
+        "pushed update_listeners nack: no such port",
+        "signal Envoy exited with 0",
+        "late wait_for it did not come to this: /ready to say LIVE within 1 s",
+        "odd wait_for not carried out: the config has no admin endpoint to ask",
+    ]

@@ -31,6 +31,7 @@ from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
+from envoyassert.steps.client import Client
 from envoyassert.steps.update_listeners import result_of
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
@@ -139,6 +140,7 @@ class LiveRun:
         self._phases: list[Phase] = []
         #: When the last step that did something began.
         self.acted_ns = 0
+        self.clients: dict[str, list[Client]] = {}
 
     def __enter__(self) -> Self:
         """Start Envoy and wait for it. Raises like `run_plan`."""

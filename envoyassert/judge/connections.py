@@ -26,6 +26,8 @@ from envoyassert.trace import ConnectionAttempt
 
 #: Fewer connections per worker than this tell chance and design apart too badly.
 _NEEDED_PER_WORKER = 20
+#: What connect() fails with where nobody listens: at an address, or at a Unix path that is gone.
+_REFUSED = ("ECONNREFUSED", "ENOENT")
 _ACCEPTS = ("accept", "accept4")
 
 
@@ -234,9 +236,9 @@ def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for attempt in attempts:
         counts["made"] += attempt.ok
-        counts["refused"] += not attempt.ok
+        counts["refused"] += attempt.errno in _REFUSED and not attempt.ok
         counts["answered"] += attempt.first_byte
-        counts["silent"] += attempt.ok and attempt.errno == "ETIMEDOUT"
+        counts["silent"] += attempt.errno == "ETIMEDOUT"
         if attempt.end:
             counts[attempt.end] += 1
     return counts

@@ -90,12 +90,14 @@ class Attempts(Model):
     )
 
     made: Count | None = Field(None, description="connect() succeeded (UDP: it was sent).")
-    refused: Count | None = Field(None, description="connect() failed.")
+    refused: Count | None = Field(
+        None, description="Nobody listened: ECONNREFUSED, or ENOENT for a Unix path."
+    )
     answered: Count | None = Field(None, description="Something came back.")
     held: Count | None = Field(None, description="Still open when the step was over.")
     eof: Count | None = Field(None, description="Envoy closed it before it answered.")
     reset: Count | None = Field(None, description="It was reset.")
-    silent: Count | None = Field(None, description="Nothing came back before the deadline.")
+    silent: Count | None = Field(None, description="Nobody answered before the deadline.")
 
     @model_validator(mode="after")
     def _some_fact(self) -> Attempts:

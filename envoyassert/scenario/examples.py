@@ -259,6 +259,8 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "SignalStep": {**_STEP, "signal": "signal: SIGTERM"},
     "QuitStep": {**_STEP, "quit": "quit: true"},
     "ConnectStep": {**_STEP, "connect": "connect: {listener: {port: 15006}, times: 20}"},
+    "TalkStep": {**_STEP, "talk": "talk: {over: held, send: hello}"},
+    "Talk": {"over": "over: held, send: hello", "send": "over: held, send: hello"},
     "DrainStep": {**_STEP, "drain": "drain: {graceful: true}"},
     "HealthcheckStep": {**_STEP, "healthcheck": "healthcheck: fail"},
     "Connect": {

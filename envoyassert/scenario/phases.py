@@ -35,10 +35,32 @@ def phase_problems(document: Document) -> Iterator[Problem]:
                 at_value=own,
             )
         names.setdefault(name, index)
+        yield from _held_before(document, index, step)
     expect = document.data.get("expect")
     for index, item in enumerate(expect if isinstance(expect, list) else []):
         if isinstance(item, dict):
             yield from _problems_of_item(document, ("expect", index), item, names)
+
+
+def _held_before(document: Document, index: int, step: dict[str, Any]) -> Iterator[Problem]:
+    """Find that a step sends over connections that no step before it holds."""
+    talk = step.get("talk")
+    over = talk.get("over") if isinstance(talk, dict) else None
+    holders = [
+        name
+        for before in document.data["steps"][:index]
+        if isinstance(before, dict)
+        and isinstance(before.get("connect"), dict)
+        and before["connect"].get("held") is True
+        and isinstance(name := phase_name(before), str)
+    ]
+    if isinstance(over, str) and over not in holders:
+        yield document.problem(
+            ("steps", index, "talk", "over"),
+            f"no step before this one holds connections and is called `{over}`",
+            did_you_mean(over, holders) or "write `held: true` in a `connect` step before it",
+            at_value=True,
+        )
 
 
 def _problems_of_item(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from envoyassert.launch.base import Exit
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import ConnectionAttempt, ListenerRecord, Trace, UpdateResult
 from envoyassert.xds.control_plane import ControlPlane
+
+if TYPE_CHECKING:
+    from envoyassert.steps.client import Client
 
 T = TypeVar("T")
 
@@ -38,6 +41,8 @@ class DrivenEnvoy(Protocol):
 
     plan: RunPlan
     control_plane: ControlPlane | None
+    clients: dict[str, list[Client]]
+    """The connections that are held, by the name of the step that made them."""
 
     @property
     def pid(self) -> int:
@@ -71,6 +76,12 @@ class DrivenEnvoy(Protocol):
 
     def hold(self, resource: AbstractContextManager[Any]) -> None:
         """Keep something open until the run is over: a connection, a socket of a stranger."""
+
+
+def observed_now(envoy: DrivenEnvoy) -> Trace:
+    """Return what was recorded up to now, with the listeners that Envoy has since the last step."""
+    trace = envoy.observed()
+    return replace(trace, header=replace(trace.header, listeners=envoy.listeners))
 
 
 def wait_until(envoy: DrivenEnvoy, deadline_s: float, holds: Callable[[], bool]) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 from envoyassert.durations import parse_duration
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
-from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep
+from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.admin import drain, set_health
 from envoyassert.steps.base import DrivenEnvoy, StepResult
-from envoyassert.steps.connect import connect
+from envoyassert.steps.connect import connect, talk
 from envoyassert.steps.ending import quit_envoy, send_signal
 from envoyassert.steps.update_listeners import update_listeners
 from envoyassert.steps.wait_for import wait_for
@@ -24,6 +24,7 @@ _BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
     SignalStep: send_signal,
     QuitStep: quit_envoy,
     ConnectStep: connect,
+    TalkStep: talk,
     DrainStep: drain,
     HealthcheckStep: set_health,
 }

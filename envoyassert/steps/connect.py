@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import socket
 import time
-from dataclasses import replace
 
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.selection import select
-from envoyassert.scenario.steps.traffic import Connect, ConnectStep
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, wait_until
-from envoyassert.trace import ConnectionAttempt
-
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound
+from envoyassert.scenario.steps.step import phase_name
+from envoyassert.scenario.steps.traffic import Connect, ConnectStep, TalkStep
+from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, observed_now, wait_until
+from envoyassert.steps.client import Client
 
 
 def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepResult:
@@ -26,14 +21,17 @@ def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepRes
     began_ns = time.monotonic_ns()
     end_s = time.monotonic() + deadline_s
     attempts = []
+    held = envoy.clients.setdefault(phase_name(step) or "", [])
     for _ in range(wish.times):
-        client = _Client(protocol, address, envoy.pid)
-        attempt = client.attempt(envoy, wish, end_s)
-        if wish.held and client.connected:
-            envoy.hold(client)
-        else:
-            client.close()
-        attempts.append(attempt)
+        client = Client(protocol, address, f"/proc/{envoy.pid}/root")
+        with contextlib.ExitStack() as stack:
+            stack.callback(client.close)
+            attempt = client.attempt(envoy.in_netns, wish.send, end_s)
+            if wish.held and attempt.ok:
+                stack.pop_all()
+                envoy.hold(client)
+                held.append(client)
+        attempts.append(client.last)
     made = sum(attempt.ok for attempt in attempts)
     if protocol != "UDP" and made:
         accepted = _Accepted(envoy, wish, began_ns, made)
@@ -41,9 +39,19 @@ def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepRes
     return StepResult(attempts=tuple(attempts))
 
 
+def talk(envoy: DrivenEnvoy, step: TalkStep, deadline_s: float) -> StepResult:
+    """Send over every connection that a step before holds, and wait for the answers."""
+    wish = step.talk
+    clients = envoy.clients.get(wish.over, [])
+    if not clients:
+        raise StepProblem(f"the step {wish.over} made no connection that it could hold")
+    end_s = time.monotonic() + deadline_s
+    return StepResult(attempts=tuple(client.talk(wish.send, end_s) for client in clients))
+
+
 def _target(envoy: DrivenEnvoy, wish: Connect) -> tuple[str, Address]:
     """Return protocol and address of a listener: as it was bound, else as it is configured."""
-    trace = envoy.observed()
+    trace = observed_now(envoy)
     selector = wish.listener
     found = select(selector, fold(trace), trace.header.listeners, total=True)
     if found.problem:
@@ -56,77 +64,6 @@ def _target(envoy: DrivenEnvoy, wish: Connect) -> tuple[str, Address]:
             if record.name == selector.name or (selector.port and address.port == selector.port):
                 return record.protocol, address
     raise StepProblem(f"no socket was bound for {selector}, and the config names no address for it")
-
-
-class _Client(contextlib.AbstractContextManager["_Client"]):
-    """One connection."""
-
-    def __init__(self, protocol: str, address: Address, pid: int) -> None:
-        self._protocol = protocol
-        self._address = address
-        self._root = f"/proc/{pid}/root"
-        self._socket: socket.socket | None = None
-        self.connected = False
-
-    def attempt(self, envoy: DrivenEnvoy, wish: Connect, end_s: float) -> ConnectionAttempt:
-        """Try once."""
-        began_ns = time.monotonic_ns()
-        attempt = ConnectionAttempt(self._protocol, self._address, False, began_ns=began_ns)
-        try:
-            # Sockets belong to the namespace of the thread that makes them.
-            made = self._socket = envoy.in_netns(self._made)
-            made.settimeout(max(0.001, end_s - time.monotonic()))
-            made.connect(self._place())
-            self.connected = True
-            attempt = replace(attempt, ok=True, end="held" if wish.held else "closed")
-            attempt = replace(attempt, local=self._local(made))
-            if wish.send is not None:
-                attempt = _talk(made, wish.send, attempt)
-        except OSError as error:
-            name = errno.errorcode.get(error.errno or 0, "ETIMEDOUT")
-            attempt = replace(attempt, errno=name, end="reset" if attempt.ok else "")
-        return replace(attempt, ended_ns=time.monotonic_ns())
-
-    def _made(self) -> socket.socket:
-        kind = socket.SOCK_DGRAM if self._protocol == "UDP" else socket.SOCK_STREAM
-        if not self._address.is_ip:
-            return socket.socket(socket.AF_UNIX, kind)
-        v6 = self._address.family == "AF_INET6"
-        return socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind)
-
-    def _place(self) -> tuple[str, int] | str:
-        address = self._address
-        if address.is_ip:
-            return _WILDCARDS.get(address.host, address.host), address.port or 0
-        if address.abstract is not None:
-            return f"\0{address.abstract}"
-        return f"{self._root}{address.path}"
-
-    def _local(self, made: socket.socket) -> Address | None:
-        if not self._address.is_ip:
-            return None
-        host, port = made.getsockname()[:2]
-        return Address.inet(host, port)
-
-    def close(self) -> None:
-        """Close the connection. May be repeated."""
-        if self._socket is not None:
-            self._socket.close()
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-def _talk(made: socket.socket, text: str, attempt: ConnectionAttempt) -> ConnectionAttempt:
-    """Send text, and wait for the first byte of an answer."""
-    try:
-        made.sendall(os.fsencode(text))
-        answer = made.recv(1)
-    except TimeoutError:
-        return replace(attempt, errno="ETIMEDOUT")
-    except OSError as error:
-        return replace(attempt, errno=errno.errorcode.get(error.errno or 0, ""), end="reset")
-    return replace(attempt, first_byte=True) if answer else replace(attempt, end="eof")
 
 
 class _Accepted:
@@ -145,7 +82,7 @@ class _Accepted:
         if emitted == self._emitted:
             return False
         self._emitted = emitted
-        trace = self._envoy.observed()
+        trace = observed_now(self._envoy)
         graph = fold(trace)
         found = select(self._wish.listener, graph, trace.header.listeners, total=True)
         listening = {id(one) for one in found.sockets}

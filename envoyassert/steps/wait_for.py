@@ -14,7 +14,7 @@ from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.steps.wait_for import Stat, WaitFor, WaitForStep
 from envoyassert.scenario.timing import State
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, wait_until
+from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, observed_now, wait_until
 
 
 def wait_for(envoy: DrivenEnvoy, step: WaitForStep, deadline_s: float) -> StepResult:
@@ -94,5 +94,5 @@ class _Recorded:
         if emitted == self._emitted:
             return False
         self._emitted = emitted
-        trace = self._envoy.observed()
+        trace = observed_now(self._envoy)
         return self._holds(Context(trace, fold(trace), self._envoy.plan.workers))

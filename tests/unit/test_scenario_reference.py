@@ -46,6 +46,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "SignalStep": {"signal": "SIGHUP"},
     "QuitStep": {"quit": True},
     "ConnectStep": {"connect": {"listener": {"port": 1}}},
+    "TalkStep": {"talk": {"over": "held", "send": "x"}},
     "DrainStep": {"drain": {}},
     "HealthcheckStep": {"healthcheck": "ok"},
     "AttemptsExpectation": {"attempts": "made"},

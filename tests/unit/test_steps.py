@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from envoyassert.addresses import Address
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.base import Exit
 from envoyassert.scenario.load import parse_scenario
@@ -19,7 +20,7 @@ from envoyassert.steps import ending
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import Trace
+from envoyassert.trace import ListenerRecord, Trace
 
 PLACE = "127.0.0.1:15006"
 LISTENER = {"port": 15006}
@@ -47,6 +48,9 @@ class PlayedEnvoy:
         self.plan = plan or plan_of()
         self.trace = TraceBuilder(2)
         self.acted_ns = 0
+        self.clients: dict[str, Any] = {}
+        self.control_plane = None
+        self.listeners: tuple[ListenerRecord, ...] = ()
         self.end: Exit | None = None
         self.asked: list[str] = []
         self._acts = list(acts)
@@ -72,6 +76,9 @@ class PlayedEnvoy:
 
     def in_netns(self, call: Callable[[], Any]) -> Any:
         return call()
+
+    def log(self) -> str:
+        return ""
 
     def hold(self, resource: Any) -> None:
         raise AssertionError("nothing is held by these steps")
@@ -164,6 +171,18 @@ def test_wait_for_a_listener_that_nobody_knows_is_not_carried_out(
 ) -> None:
     with pytest.raises(StepProblem, match=reason):
         run(PlayedEnvoy(), {"wait_for": wish})
+
+
+def test_wait_for_a_listener_that_came_with_a_step_before_knows_its_name() -> None:
+    envoy = PlayedEnvoy([serve])
+    envoy.listeners = (ListenerRecord("new", "TCP", (Address.inet("127.0.0.1", 15006),)),)
+    state = {"listener": {"name": "new"}, "served": True}
+    assert run(envoy, {"wait_for": {"state": state}}).missed == ""
+
+
+def test_talk_needs_connections_that_are_held() -> None:
+    with pytest.raises(StepProblem, match="the step before made no connection"):
+        run(PlayedEnvoy(), {"talk": {"over": "before", "send": "x"}})
 
 
 @pytest.mark.parametrize(

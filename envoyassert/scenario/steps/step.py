@@ -12,7 +12,7 @@ from pydantic import Discriminator, Tag
 from envoyassert.scenario.grammar import FORM, kind
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
-from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep
+from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
 
@@ -22,6 +22,7 @@ _FORMS: dict[str, type[Step]] = {
     "signal": SignalStep,
     "quit": QuitStep,
     "connect": ConnectStep,
+    "talk": TalkStep,
     "drain": DrainStep,
     "healthcheck": HealthcheckStep,
 }
@@ -56,6 +57,7 @@ AnyStep = Annotated[
     | Annotated[SignalStep, Tag("|SignalStep")]
     | Annotated[QuitStep, Tag("|QuitStep")]
     | Annotated[ConnectStep, Tag("|ConnectStep")]
+    | Annotated[TalkStep, Tag("|TalkStep")]
     | Annotated[DrainStep, Tag("|DrainStep")]
     | Annotated[HealthcheckStep, Tag("|HealthcheckStep")],
     Discriminator(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from envoyassert.scenario.conditional import PhaseName
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.steps.frame import Step
@@ -34,6 +35,23 @@ class ConnectStep(Step):
     """
 
     connect: Connect = Field(description="Where to, and how often.")
+
+
+class Talk(Model):
+    """Clients that are connected already; each sends once."""
+
+    over: PhaseName = Field(
+        description="Over the connections that this step before made, with `held: true`."
+    )
+    send: str = Field(
+        min_length=1, description="Send this text over each, and wait for an answer or its end."
+    )
+
+
+class TalkStep(Step):
+    """Send over connections that are held: whether they live on is what `attempts` tells."""
+
+    talk: Talk = Field(description="Over which, and what.")
 
 
 class Drain(Model):

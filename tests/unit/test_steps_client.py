@@ -1,0 +1,150 @@
+"""Clients of a listener: every way in which an attempt may go, on sockets of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from envoyassert.addresses import Address
+from envoyassert.steps.base import StepProblem
+from envoyassert.steps.client import Client
+from envoyassert.trace import ConnectionAttempt
+
+LOCAL = "127.0.0.1"
+#: SO_LINGER that makes close() send a reset (socket(7)).
+RESET = struct.pack("ii", 1, 0)
+
+
+def echo(peer: socket.socket) -> None:
+    with contextlib.suppress(ConnectionResetError):  # the client did not read it all
+        while text := peer.recv(100):
+            peer.sendall(text)
+
+
+def end(peer: socket.socket) -> None:
+    peer.recv(100)
+
+
+def reset(peer: socket.socket) -> None:
+    peer.recv(100)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+
+def echo_once(peer: socket.socket) -> None:
+    peer.sendall(peer.recv(100))
+
+
+@contextlib.contextmanager
+def server(serve: Callable[[socket.socket], None]) -> Iterator[tuple[Address, threading.Thread]]:
+    """A server that takes one client; its thread ends when the connection does."""
+
+    def run() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            serve(peer)
+
+    with socket.create_server((LOCAL, 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield Address.inet(LOCAL, listener.getsockname()[1]), thread
+        thread.join(10)
+
+
+def attempt(client: Client, send: str | None = "hello", within_s: float = 5) -> ConnectionAttempt:
+    return client.attempt(lambda make: make(), send, time.monotonic() + within_s)
+
+
+@pytest.mark.parametrize(
+    "serve, first_byte, how, name",
+    [(echo, True, "held", ""), (end, False, "eof", ""), (reset, False, "reset", "ECONNRESET")],
+)
+def test_attempt_tells_how_the_server_answered(
+    serve: Callable[[socket.socket], None], first_byte: bool, how: str, name: str
+) -> None:
+    with server(serve) as (place, _), Client("TCP", place, "") as client:
+        told = attempt(client)
+        assert (told.ok, told.first_byte, told.end, told.errno) == (True, first_byte, how, name)
+        assert told.local is not None
+        assert told.local.port
+        assert 0 < told.began_ns < told.ended_ns
+
+
+def test_attempt_where_nobody_listens_is_refused() -> None:
+    with socket.create_server((LOCAL, 0)) as listener:
+        place = Address.inet(LOCAL, listener.getsockname()[1])
+    with Client("TCP", place, "") as client:
+        told = attempt(client)
+    assert (told.ok, told.errno, told.end) == (False, "ECONNREFUSED", "")
+
+
+def test_datagram_that_nobody_takes_is_refused() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind((LOCAL, 0))
+        place = Address.inet(LOCAL, taken.getsockname()[1])
+    with Client("UDP", place, "") as client:
+        assert attempt(client).errno == "ECONNREFUSED"
+        assert not client.last.ok
+
+
+def test_client_that_is_not_answered_before_the_deadline_is_told_apart() -> None:
+    with socket.create_server((LOCAL, 0)) as listener:
+        place = Address.inet(LOCAL, listener.getsockname()[1])
+        with Client("TCP", place, "") as client:
+            told = attempt(client, within_s=0.01)
+    assert (told.ok, told.errno, told.first_byte) == (True, "ETIMEDOUT", False)
+
+
+@pytest.mark.parametrize("bound, name", [(True, "ECONNREFUSED"), (False, "ENOENT")])
+def test_unix_path_without_anybody_behind_it_is_refused(
+    bound: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the whole path may be longer than a Unix address
+    if bound:
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind("./s")
+    with Client("UNIX", Address.unix("/s"), ".") as client:
+        assert attempt(client).errno == name
+
+
+def test_client_that_cannot_be_made_is_no_fact_about_the_server() -> None:
+    def no_more(make: Callable[[], socket.socket]) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with (
+        Client("TCP", Address.inet(LOCAL, 1), "") as client,
+        pytest.raises(StepProblem, match="Too many open files"),
+    ):
+        client.attempt(no_more, None, time.monotonic() + 1)
+    with (
+        Client("UNIX", Address.unix("/" + "x" * 200), "") as client,
+        pytest.raises(StepProblem, match="too long"),
+    ):
+        attempt(client)
+
+
+def test_talk_over_a_connection_that_lives_is_answered_anew() -> None:
+    with server(echo) as (place, _), Client("TCP", place, "") as client:
+        attempt(client, "a long first text, of which one byte is read")
+        told = client.talk("again", time.monotonic() + 5)
+        assert (told.first_byte, told.end) == (True, "held")
+        assert client.close().end == "closed"
+
+
+@pytest.mark.parametrize("serve", [echo_once, end, reset])
+def test_talk_over_a_connection_that_has_ended_is_not_answered_by_what_is_left_of_the_first(
+    serve: Callable[[socket.socket], None],
+) -> None:
+    with server(serve) as (place, thread), Client("TCP", place, "") as client:
+        attempt(client, "first text")
+        thread.join(10)
+        told = client.talk("again", time.monotonic() + 5)
+        assert not told.first_byte
+        assert told.end in ("eof", "reset")

@@ -82,6 +82,14 @@ def test_links_of_the_reference_lead_to_its_headings() -> None:
     assert links <= anchors
 
 
+@pytest.mark.parametrize("document", ["scenarios.md", "regressions.md"])
+def test_scenarios_that_are_linked_exist(document: str) -> None:
+    text = (DOCUMENT.parent / document).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((\.\./scenarios/[^)]*)\)", text)
+    assert links
+    assert [link for link in links if not (DOCUMENT.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize(
     "name, key", [(name, key) for name, examples in EXAMPLES.items() for key in examples]
 )

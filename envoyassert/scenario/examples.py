@@ -186,7 +186,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     },
     "Backlog": {
         "requested": "requested: 128",
-        "effective": "requested: -1, effective: somaxconn",
+        "effective": "effective: somaxconn",
     },
     "Range": {
         "exactly": "exactly: 2",

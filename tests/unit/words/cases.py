@@ -200,6 +200,7 @@ CASES: dict[str, tuple[str, str]] = {
     "PacketFilter.instructions": ("filtered", "filtered_shortly"),
     "PacketFilter.sha256": ("filtered", "filtered_otherwise"),
     "Backlog.requested": ("backlog_128", "shared"),
+    "Backlog.effective": ("longest_queue", "short_queue"),
     "Range.exactly": ("reuse", "shared"),
     "Range.at_least": ("shared", "nothing"),
     "Range.at_most": ("reuse", "four_binds"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from envoyassert.accounts import Network, NetworkSocket, Witness, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols
 from envoyassert.testing import TraceBuilder
@@ -28,6 +29,8 @@ MS_NS = 1_000_000
 #: The run directory is not known here, so the path is as a scenario writes it.
 PATH = "${rundir}/ingress.sock"
 PARENT = 900
+#: The limit of a backlog, which listen() with -1 asks for.
+SOMAXCONN = 4096
 _LISTENERS = (
     ListenerRecord("admin", "TCP", (Address.inet("127.0.0.1", 9901),), "admin"),
     ListenerRecord("ingress", "TCP", (Address.inet("127.0.0.1", 15006),)),
@@ -357,6 +360,19 @@ def attempted(**last_one: object) -> Trace:
     return trace.build()
 
 
+def shown_by_kernel(backlog: int) -> Trace:
+    """A socket of which the kernel says how many connections may wait."""
+    trace = begun()
+    bind()(trace)
+    trace.listen(trace.main, trace._fd, -1 if backlog == SOMAXCONN else backlog)
+    fd, place = trace._fd, Address.inet("127.0.0.1", 15006)
+    whole = trace.build()
+    held = WitnessSocket(trace.main, fd, 7, 7, place, False, True)
+    network = Network((NetworkSocket("TCP", place, 7, 7, 0, backlog),), SOMAXCONN)
+    whole.witness = Witness(whole.events[-1].ts_ns + 1, (held,), network=network)
+    return whole
+
+
 def answered(result: str, message: str = "") -> Trace:
     """Envoy is given its listeners by a control plane, and says what it makes of them."""
     trace = begun()
@@ -532,6 +548,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "worker_listens_elsewhere": lambda: named(
         bind(), at(FACTORY, last("listen")), bind(OTHER), at(ELSEWHERE, last("listen", 0))
     ),
+    "longest_queue": lambda: shown_by_kernel(SOMAXCONN),
+    "short_queue": lambda: shown_by_kernel(128),
     "accepted_update": lambda: answered("ack"),
     "refused_update": lambda: answered("nack", "has duplicate address"),
     "refused_for_another_reason": lambda: answered("nack", "no such filter"),

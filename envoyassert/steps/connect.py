@@ -53,13 +53,13 @@ def _target(envoy: DrivenEnvoy, wish: Connect) -> tuple[str, Address]:
     """Return protocol and address of a listener: as it was bound, else as it is configured."""
     trace = observed_now(envoy)
     selector = wish.listener
-    found = select(selector, fold(trace), trace.header.listeners, total=True)
+    found = select(selector, fold(trace), envoy.listeners, total=True)
     if found.problem:
         raise StepProblem(found.problem)
     for bound in reversed(found.sockets):
         if bound.address is not None:
             return bound.protocol_name, bound.address
-    for record in trace.header.listeners:
+    for record in envoy.listeners:
         for address in record.addresses:
             if record.name == selector.name or (selector.port and address.port == selector.port):
                 return record.protocol, address
@@ -84,7 +84,7 @@ class _Accepted:
         self._emitted = emitted
         trace = observed_now(self._envoy)
         graph = fold(trace)
-        found = select(self._wish.listener, graph, trace.header.listeners, total=True)
+        found = select(self._wish.listener, graph, self._envoy.listeners, total=True)
         listening = {id(one) for one in found.sockets}
         accepted = [
             one

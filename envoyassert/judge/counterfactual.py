@@ -24,7 +24,7 @@ from envoyassert.trace import Trace
 #: How many values are tried for a failure.
 _ATTEMPTS = 24
 #: How many events may be judged for them, so that a long trace is tried a few times only.
-_EVENTS = 400_000
+_EVENTS = 150_000
 _VIAS = ("reuse_port", "dup", "shared_fd")
 _ROLE = re.compile(r"\b(main|worker_\d+|workers|other)\b")
 _NUMBER = re.compile(r"(?<![\w.:])-?\d+\b(?![.:]\d)")

@@ -35,7 +35,7 @@ RAISES = {
 TIMES = {}
 
 
-def run_plan(plan, probe, preference):
+def run_plan(plan, probe, preference, **more):
     # `lossy>shared` is lossy at first and shared whenever it is repeated.
     fakes = plan.env.get("FAKE", "shared").split(">")
     times = TIMES[plan.id] = TIMES.get(plan.id, 0) + 1

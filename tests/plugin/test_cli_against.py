@@ -12,8 +12,8 @@ from envoyassert.pytest_plugin import execute
 of_new = execute.run_plan
 
 
-def run_plan(plan, probe, preference):
-    return of_new(plan if plan.version == "1.40.0" else _as_shared(plan), probe, preference)
+def run_plan(plan, probe, preference, **more):
+    return of_new(plan if plan.version == "1.40.0" else _as_shared(plan), probe, preference, **more)
 
 
 def _as_shared(plan):

@@ -12,12 +12,12 @@ from envoyassert.pytest_plugin import execute
 of_new = execute.run_plan
 
 
-def run_plan(plan, probe, preference):
+def run_plan(plan, probe, preference, **more):
     import dataclasses
 
     if plan.version == "1.36.4":
         plan = dataclasses.replace(plan, env={**plan.env, "FAKE": plan.env.get("OLD", "shared")})
-    return of_new(plan, probe, preference)
+    return of_new(plan, probe, preference, **more)
 
 
 execute.run_plan = run_plan

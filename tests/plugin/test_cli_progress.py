@@ -16,10 +16,10 @@ from envoyassert.pytest_plugin import execute
 
 quick = execute.run_plan
 
-def run_plan(plan, probe, preference):
+def run_plan(plan, probe, preference, **more):
     if "HANG" in plan.env:
         threading.Event().wait()
-    return quick(plan, probe, preference)
+    return quick(plan, probe, preference, **more)
 
 execute.run_plan = run_plan
 """

@@ -25,13 +25,16 @@ from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, ta
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
+from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
+from envoyassert.scenario.steps.another import FIRST, Another
 from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
+from envoyassert.steps.members import Started, outcome_of
 from envoyassert.steps.update_listeners import result_of
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
@@ -41,6 +44,7 @@ from envoyassert.trace import (
     EnvoyIdentity,
     Header,
     ListenerRecord,
+    Member,
     Outcome,
     Phase,
     Trace,
@@ -165,14 +169,39 @@ class LiveRun:
                 self._launcher.start(self._spec(source))
             )
             self._outcome = self._envoy.wait_ready(_quiet(self._arm))
+            self._members = [Started(FIRST, self.plan, self._envoy, self._outcome)]
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def _spec(self, source: EnvoySource) -> LaunchSpec:
-        plan = self.plan
+    def start_another(self, name: str, wish: Another, deadline_s: float) -> str:
+        """Start another Envoy beside those that run; see `DrivenEnvoy`."""
+        if self._launcher.name != "process":
+            raise StepProblem("another Envoy needs the launcher `process`: one network for both")
+        try:
+            plan = self.plan.for_another(wish, self._launcher.rundir())
+        except OverlayError as error:
+            raise StepProblem(f"the overlay does not fit the config: {error.message}") from error
+        plan = dataclasses.replace(plan, deadline_s=deadline_s)
+        envoy = self._stack.enter_context(self._launcher.start(self._spec(source_of(plan), plan)))
+        self.plan, self._envoy = plan, envoy
+        self._outcome = envoy.wait_ready(_quiet(self._arm))
+        self._members.append(Started(name, plan, envoy, self._outcome))
+        late = self._outcome.running and self._outcome.live is False
+        return f"{name} to be LIVE within {deadline_s:g} s" if late else ""
+
+    def current(self) -> RunningEnvoy:
+        """Return the Envoy that was started last."""
+        return self._envoy
+
+    def started(self) -> int:
+        """Return how many Envoys have been started."""
+        return len(self._members)
+
+    def _spec(self, source: EnvoySource, another: RunPlan | None = None) -> LaunchSpec:
+        plan = another or self.plan
         tracer = self._arm.command(self._launcher.rundir())
         if tracer and self._launcher.name != "process":
             raise MachineError(
@@ -212,15 +241,7 @@ class LiveRun:
     @property
     def outcome(self) -> Outcome:
         """How it fared until now: ready, ended, or late."""
-        end = self._envoy.exited()
-        if end is None or not self._outcome.running:
-            return self._outcome
-        return dataclasses.replace(
-            self._outcome,
-            exit_code=end.exit_code,
-            signal=end.signal,
-            log_tail=tail(self._envoy.log()),
-        )
+        return outcome_of(self._envoy, self._outcome)
 
     def in_netns(self, call: Callable[[], T]) -> T:
         """Run `call` inside Envoy's network namespace and return what it returns."""
@@ -285,6 +306,12 @@ class LiveRun:
     def _end_phase(self, name: str, kind: str, result: StepResult, problem: str) -> None:
         outcome = self.outcome
         witness = self._witness() if outcome.running else None
+        envoys: tuple[Member, ...] = ()
+        if len(self._members) > 1:
+            before = [member.told(self.in_netns) for member in self._members[:-1]]
+            last = self._members[-1]
+            newest = Member(last.name, self.pid, last.plan.workers, outcome, witness)
+            envoys = (*before, newest)
         self._phases.append(
             Phase(
                 name=name,
@@ -298,11 +325,19 @@ class LiveRun:
                 missed=result.missed,
                 attempts=result.attempts,
                 update=result.update,
-                listeners=result.listeners or self.listeners,
+                listeners=result.listeners or self._listeners(),
+                envoys=envoys,
             )
         )
         # The ring holds a whole start-up, but not a long life.
         self._arm.drain(_DRAIN_DEADLINE_S)
+
+    def _listeners(self) -> tuple[ListenerRecord, ...] | None:
+        """Return the listeners of several Envoys, each once; of one, if they changed."""
+        if len(self._members) == 1:
+            return self.listeners
+        found = [record for member in self._members for record in member.plan.listeners]
+        return tuple(dict.fromkeys(found))
 
     def trace(self) -> Trace:
         """Return all that was observed up to now."""
@@ -317,11 +352,11 @@ class LiveRun:
         until_ns = time.monotonic_ns()
         self._arm.drain(_DRAIN_DEADLINE_S)
         snapshot = self._arm.snapshot()
-        plan = self.plan
+        plan = self._members[0].plan
         header = Header(
             scenario=plan.scenario.name,
             run_id=self._arm.run_id,
-            envoy=self.identity,
+            envoy=self._members[0].envoy.identity,
             launcher=self._launcher.name,
             concurrency=plan.workers,
             kernel=platform.release(),

@@ -211,6 +211,25 @@ STARTUP = "startup"
 
 
 @dataclass(frozen=True)
+class Member:
+    """One of several Envoys of a run, as it was at the end of a phase.
+
+    Args:
+        name: `first`, or the name of the step that started it.
+        pid: its process.
+        concurrency: the number of workers that was asked for.
+        outcome: how it fared until then.
+        witness: the kernel's and its own account; None if it had ended.
+    """
+
+    name: str
+    pid: int
+    concurrency: int
+    outcome: Outcome
+    witness: Witness | None = None
+
+
+@dataclass(frozen=True)
 class Phase:
     """A stretch of a run: start-up, or one step of the scenario.
 
@@ -219,13 +238,14 @@ class Phase:
         kind: `startup`, or the kind of step: `connect`, `drain`, …
         begin_ns: CLOCK_MONOTONIC nanoseconds: when the phase before ended.
         end_ns: the same clock after all that was asked at its end.
-        outcome: how Envoy fared until its end.
-        witness: the kernel's and Envoy's account at its end; None if Envoy had ended.
+        outcome: how Envoy fared until its end; of several, the one that was started last.
+        witness: the kernel's and that Envoy's account at its end; None if it had ended.
         listeners: the listeners by the config at its end, None if they are those of the header.
         missed: what Envoy should have done for the step to be over, and did not; "" if it did.
         problem: why the step could not be carried out at all, "" if it was.
         attempts: the connections that the driver tried.
         update: what Envoy said of a configuration that was pushed, None if none was.
+        envoys: all Envoys that were started, if there were several.
     """
 
     name: str
@@ -239,6 +259,7 @@ class Phase:
     problem: str = ""
     attempts: tuple[ConnectionAttempt, ...] = ()
     update: UpdateResult | None = None
+    envoys: tuple[Member, ...] = ()
 
 
 @dataclass

@@ -27,6 +27,7 @@ from envoyassert.trace import (
     EnvoyIdentity,
     Header,
     ListenerRecord,
+    Member,
     Outcome,
     Phase,
     Trace,
@@ -224,6 +225,18 @@ def _parse_phase(data: dict[str, Any]) -> Phase:
         problem=data["problem"],
         attempts=tuple(_parse_attempt(item) for item in data["attempts"]),
         update=None if update is None else UpdateResult(**update),
+        envoys=tuple(_parse_member(item) for item in data.get("envoys", ())),
+    )
+
+
+def _parse_member(data: dict[str, Any]) -> Member:
+    witness = data["witness"]
+    return Member(
+        data["name"],
+        data["pid"],
+        data["concurrency"],
+        _parse_outcome(data["outcome"]),
+        None if witness is None else parse_witness(witness),
     )
 
 

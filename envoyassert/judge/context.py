@@ -74,6 +74,8 @@ class Context:
         named: `id()` of the sockets that expectations named so far.
         joined: what the variables of expectations stand for so far.
         admin_traffic: what `calls.admin_traffic` found, once it was asked for.
+        pids: the processes of the one Envoy that is asked about, None for all.
+        whole: the graph of all processes, if `graph` is that of one Envoy.
         window: the phase whose calls alone count, None for all.
         by_listen: whether serving is judged by listen() since epoll was not observed.
         call_sites: the call sites that `same_as` stands for, and whether each is sure; None for
@@ -95,16 +97,20 @@ class Context:
     joined: dict[str, Joined] = field(default_factory=dict)
     admin_traffic: set[int] | None = None
     window: Phase | None = None
+    pids: frozenset[int] | None = None
+    whole: SocketGraph | None = None
 
     @property
     def events(self) -> Sequence[Event]:
         """The events that count: those made during a phase, if the expectation names one."""
-        if self.window is None:
+        if self.window is None and self.pids is None:
             return self.trace.events
         return [event for event in self.trace.events if self.in_window(event)]
 
     def in_window(self, event: Event) -> bool:
-        """Return whether an event was made during the phase that the expectation names, if any."""
+        """Return whether an event is of the phase and the Envoy that are asked for, if any are."""
+        if self.pids is not None and event.pid not in self.pids:
+            return False
         phase = self.window
         return phase is None or phase.begin_ns <= event.ts_ns <= phase.end_ns
 

@@ -174,9 +174,12 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
 
 
 def _scope_in_words(item: Conditional) -> str:
+    words = [] if item.envoy is None else [f"Envoy {item.envoy}"]
     if item.during is not None:
-        return f" (during {item.during})"
-    return "" if item.at_end_of is None else f" (at the end of {item.at_end_of})"
+        words.append(f"during {item.during}")
+    elif item.at_end_of is not None:
+        words.append(f"at the end of {item.at_end_of}")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _nothing_applies(context: Context, first: tuple[int, Conditional]) -> Finding:

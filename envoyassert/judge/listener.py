@@ -17,6 +17,7 @@ from envoyassert.judge.join import judge_let_of_listener
 from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.options import judge_options
 from envoyassert.judge.order import judge_order_on_socket
+from envoyassert.judge.reachable import judge_reachable
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role, roles_in_words
 from envoyassert.judge.selection import Selection, select, select_each
 from envoyassert.judge.shape import HINTS, shape_in_words, shape_of
@@ -265,6 +266,7 @@ _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
     "options": _options,
     "backlog": judge_backlog,
     "socket_file": judge_socket_file,
+    "reachable_by_address": judge_reachable,
     "connections": judge_connections,
     "in_order": _in_order,
 }

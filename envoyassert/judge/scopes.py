@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from envoyassert.graph.cut import cut
+from envoyassert.graph.focus import focus
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.certificate import certify, certify_accounts
@@ -14,6 +15,7 @@ from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.expectation import ListenerExpectation
+from envoyassert.scenario.steps.another import FIRST
 from envoyassert.trace import STARTUP, Trace
 
 #: What is compared at the end of each phase; the other checks are about the trace as a whole.
@@ -41,8 +43,13 @@ def certify_phases(
         part = cut(trace, phase)
         if graphs is not None:
             graphs[phase.name] = fold(part)
-        for check in certify_accounts(replace(part, events=trace.events), graph):
-            checks[check.name] = _worse(checks[check.name], check, phase.name)
+        accounts = [replace(part, events=trace.events)]
+        for member in phase.envoys[:-1]:  # the last one's is the phase's own
+            end = replace(part.end, outcome=member.outcome)
+            accounts.append(replace(accounts[0], witness=member.witness, end=end))
+        for account in accounts:
+            for check in certify_accounts(account, graph):
+                checks[check.name] = _worse(checks[check.name], check, phase.name)
     return Certificate(tuple(checks.values()))
 
 
@@ -86,6 +93,8 @@ class Scopes:
     def of(self, item: Conditional) -> Context | None:
         """Return the context of an expectation; None if its phase was not reached."""
         context = self._at_end_of(item.phase)
+        if context is not None and item.envoy is not None:
+            context = self._focused(context, item)
         if context is None or item.during is None:
             return context
         phase = self._phases.get(item.during)
@@ -107,6 +116,34 @@ class Scopes:
         self._contexts[name] = context
         return context
 
+    def _focused(self, context: Context, item: Conditional) -> Context | None:
+        """Return a context in which one of several Envoys is all there is; None if it is not there.
+
+        The first of a run is every process that is none of the others.
+        """
+        name = item.envoy or FIRST
+        key = f"{item.phase} {name}"
+        if key in self._contexts:
+            return self._contexts[key]
+        members = {m.name: m for phase in context.trace.phases for m in phase.envoys}
+        if name != FIRST and name not in members:
+            return None
+        whole = context.graph
+        others = {member.pid for other, member in members.items() if other != FIRST}
+        pids = set(whole.processes) - others if name == FIRST else {members[name].pid}
+        part = context.trace
+        member = members.get(name)
+        if member is not None:
+            part = replace(
+                part, witness=member.witness, end=replace(part.end, outcome=member.outcome)
+            )
+        focused = self._make(part, focus(part, pids))
+        focused.joined, focused.pids, focused.whole = context.joined, frozenset(pids), whole
+        if member is not None:
+            focused.workers = member.concurrency
+        self._contexts[key] = focused
+        return focused
+
     def name_all(self, context: Context) -> None:
         """Note the sockets that the scenario's listeners have in a context, whenever it asks."""
         header = context.trace.header
@@ -117,6 +154,14 @@ class Scopes:
 
     def not_reached(self, index: int, item: Conditional) -> Finding:
         """Return the finding that the phase of an expectation was not reached."""
+        if item.envoy is not None and item.phase in self._phases:
+            return self.whole.finding(
+                Subject(item.envoy, ("expect", index, "envoy"), item.why or ""),
+                Status.INCONCLUSIVE,
+                f"an Envoy {item.envoy}",
+                "none",
+                reason=f"at the end of {item.phase} no Envoy of that name had been started",
+            )
         word = "during" if item.during else "at_end_of"
         reasons = [
             f"{phase.name}: {phase.problem or phase.missed}"

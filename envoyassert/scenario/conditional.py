@@ -58,6 +58,11 @@ class Conditional(Model):
         description="Of the calls, count only those made in this phase: the name of a step, or "
         "`startup`.",
     )
+    envoy: PhaseName | None = Field(
+        None,
+        description="Of several Envoys, judge only what this one did and has: `first`, or the name "
+        "of the step that started it.",
+    )
     at_end_of: PhaseName | None = Field(
         None,
         description="Judge what had been observed at the end of this phase: the name of a step, "

@@ -9,6 +9,7 @@ _CONDITIONAL = {
     "why": "why: one socket for all workers is what makes them share connections",
     "known_defect": 'known_defect: {versions: "<1.40", owner: edge team, upstream: unreported}',
     "during": "during: drain",
+    "envoy": "envoy: hot_restart, at_end_of: hot_restart",
     "at_end_of": "at_end_of: drain",
 }
 _STEP = {"name": "name: first_update", "deadline": "deadline: 30s"}
@@ -99,6 +100,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "sockets": "sockets: 1",
         "descriptors": "descriptors: workers",
         "listen_calls": "listen_calls: workers",
+        "reachable_by_address": "reachable_by_address: true",
         "connections": "connections: {total: 20, accepted_by: workers}",
         "options": "options: {SO_REUSEPORT: absent, SO_REUSEADDR: 1}",
         "backlog": "backlog: -1",
@@ -262,6 +264,13 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "TalkStep": {**_STEP, "talk": "talk: {over: held, send: hello}"},
     "Talk": {"over": "over: held, send: hello", "send": "over: held, send: hello"},
     "DrainStep": {**_STEP, "drain": "drain: {graceful: true}"},
+    "StartStep": {**_STEP, "start": "start: {}, name: second"},
+    "HotRestartStep": {**_STEP, "hot_restart": "hot_restart: {concurrency: 4}"},
+    "Another": {
+        "concurrency": "concurrency: 4",
+        "overlay": "overlay: {admin: {address: {socket_address: {port_value: 9902}}}}",
+        "args": 'args: [--base-id, "1"]',
+    },
     "HealthcheckStep": {**_STEP, "healthcheck": "healthcheck: fail"},
     "Connect": {
         "listener": "listener: {port: 15006}",

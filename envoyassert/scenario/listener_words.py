@@ -206,6 +206,11 @@ class ListenerExpectation(Conditional):
         ]
         | None
     ) = Field(None, description="Backlog that listen() was called with.")
+    reachable_by_address: bool | None = Field(
+        None,
+        description="Whether whoever connects to its address reaches one of its sockets, and "
+        "nobody else's: no stranger took the path of a Unix socket, or shares the port.",
+    )
     connections: Connections | None = Field(
         None, description="Connections that were accepted on its sockets."
     )

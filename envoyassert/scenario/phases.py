@@ -7,13 +7,14 @@ from typing import Any
 
 from envoyassert.errors import Problem
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.steps.step import phase_name
+from envoyassert.scenario.steps.another import FIRST
+from envoyassert.scenario.steps.step import STARTING, kind_of, phase_name
 from envoyassert.scenario.words import did_you_mean
 from envoyassert.trace import STARTUP
 
 #: What of a listener is done, so that it can be counted during a phase; all else is a state.
 _DONE = frozenset({"bound", "bind_failed", "connections", "listen_by", "listen_calls"})
-_FRAME = frozenset({"listener", "take", "when", "why", "during", "known_defect"})
+_FRAME = frozenset({"listener", "take", "when", "why", "during", "known_defect", "envoy"})
 #: Expectations about a state.
 _STATES = ("process", "no_others", "invariants")
 
@@ -22,6 +23,7 @@ def phase_problems(document: Document) -> Iterator[Problem]:
     """Find names of phases that clash or do not exist, and states that are counted during one."""
     steps = document.data.get("steps")
     names: dict[str, int] = {STARTUP: -1}
+    envoys = [FIRST]
     for index, step in enumerate(steps if isinstance(steps, list) else []):
         name = phase_name(step) if isinstance(step, dict) else None
         if not isinstance(name, str):
@@ -36,10 +38,12 @@ def phase_problems(document: Document) -> Iterator[Problem]:
             )
         names.setdefault(name, index)
         yield from _held_before(document, index, step)
+        if kind_of(step) in STARTING:
+            envoys.append(name)
     expect = document.data.get("expect")
     for index, item in enumerate(expect if isinstance(expect, list) else []):
         if isinstance(item, dict):
-            yield from _problems_of_item(document, ("expect", index), item, names)
+            yield from _problems_of_item(document, ("expect", index), item, names, envoys)
 
 
 def _held_before(document: Document, index: int, step: dict[str, Any]) -> Iterator[Problem]:
@@ -64,8 +68,17 @@ def _held_before(document: Document, index: int, step: dict[str, Any]) -> Iterat
 
 
 def _problems_of_item(
-    document: Document, place: Path, item: dict[str, Any], names: dict[str, int]
+    document: Document, place: Path, item: dict[str, Any], names: dict[str, int], envoys: list[str]
 ) -> Iterator[Problem]:
+    envoy = item.get("envoy")
+    if isinstance(envoy, str) and envoy not in envoys:
+        known = ", ".join(f"`{known}`" for known in envoys)
+        yield document.problem(
+            (*place, "envoy"),
+            f"no step starts an Envoy called `{envoy}`",
+            did_you_mean(envoy, envoys) or f"the Envoys: {known}",
+            at_value=True,
+        )
     for word in ("during", "at_end_of"):
         name = item.get(word)
         if isinstance(name, str) and name not in names:

@@ -15,7 +15,8 @@ from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.listeners import admin_address, configured_listeners
 from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Scenario
-from envoyassert.scenario.overlay import map_text
+from envoyassert.scenario.overlay import map_text, merge
+from envoyassert.scenario.steps.another import Another
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.xds import Xds
 from envoyassert.trace import ListenerRecord
@@ -135,6 +136,25 @@ class RunPlan:
             admin=admin_address(config),
             listeners=configured_listeners(config, files),
         )
+
+    def for_another(self, wish: Another, rundir: str) -> RunPlan:
+        """Return the plan of another Envoy beside this one.
+
+        Args:
+            wish: in what it differs.
+            rundir: the run directory as Envoy sees it.
+
+        Raises:
+            OverlayError: its overlay does not fit the config.
+        """
+        workers = self.concurrency if wish.concurrency is None else wish.concurrency
+        plan = replace(
+            self,
+            concurrency=workers,
+            config=merge(self.config, wish.overlay) if wish.overlay else self.config,
+            args=(*self.args, *wish.args),
+        )
+        return plan.in_rundir(rundir)
 
     def config_text(self) -> str:
         """Return the bootstrap as text for Envoy: JSON, which is YAML too."""

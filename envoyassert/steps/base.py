@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from envoyassert.launch.base import Exit
+from envoyassert.launch.base import Exit, RunningEnvoy
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.steps.another import Another
 from envoyassert.trace import ConnectionAttempt, ListenerRecord, Trace, UpdateResult
 from envoyassert.xds.control_plane import ControlPlane
 
@@ -73,6 +74,19 @@ class DrivenEnvoy(Protocol):
 
     def emitted(self) -> int:
         """Return how many records there are by now, without reading them."""
+
+    def current(self) -> RunningEnvoy:
+        """Return the Envoy that was started last."""
+
+    def started(self) -> int:
+        """Return how many Envoys have been started."""
+
+    def start_another(self, name: str, wish: Another, deadline_s: float) -> str:
+        """Start another Envoy, from now on the one that steps act on; wait until it is ready.
+
+        Returns:
+            What it should have done and did not, "" if it is ready or has ended.
+        """
 
     def hold(self, resource: AbstractContextManager[Any]) -> None:
         """Keep something open until the run is over: a connection, a socket of a stranger."""

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from envoyassert.durations import parse_duration
+from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.admin import drain, set_health
+from envoyassert.steps.another import hot_restart, start
 from envoyassert.steps.base import DrivenEnvoy, StepResult
 from envoyassert.steps.connect import connect, talk
 from envoyassert.steps.ending import quit_envoy, send_signal
@@ -26,6 +28,8 @@ _BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
     ConnectStep: connect,
     TalkStep: talk,
     DrainStep: drain,
+    StartStep: start,
+    HotRestartStep: hot_restart,
     HealthcheckStep: set_health,
 }
 

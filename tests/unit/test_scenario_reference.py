@@ -48,6 +48,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ConnectStep": {"connect": {"listener": {"port": 1}}},
     "TalkStep": {"talk": {"over": "held", "send": "x"}},
     "DrainStep": {"drain": {}},
+    "StartStep": {"start": {}},
+    "HotRestartStep": {"hot_restart": {}},
     "HealthcheckStep": {"healthcheck": "ok"},
     "AttemptsExpectation": {"attempts": "made"},
     "Spread": {},

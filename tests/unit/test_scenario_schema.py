@@ -71,11 +71,14 @@ EVERYTHING: dict[str, Any] = {
         {"talk": {"over": "connect", "send": "x"}},
         {"drain": {"graceful": True, "inbound_only": True, "skip_exit": True}},
         {"healthcheck": "fail"},
+        {"start": {"concurrency": 1, "overlay": {"admin": {"x": 1}}, "args": ["-l", "info"]}},
+        {"hot_restart": {}},
     ],
     "expect": [
         {"never": {"call": "bind"}, "during": "first"},
         {"never": {"call": "bind"}, "at_end_of": "first"},
         {"update": {"result": "nack", "message_contains": "x"}, "at_end_of": "fewer"},
+        {"listener": {"port": 1}, "reachable_by_address": True, "envoy": "start"},
         {
             "attempts": {
                 **dict.fromkeys(("made", "refused", "answered", "held"), 1),
@@ -214,6 +217,7 @@ BEYOND = (
     "is never `",
     "is given once and joins nothing",
     "no step is called",
+    "no step starts an Envoy",
     "whose attempts are meant",
     "there is a phase",
     "is a state and not",

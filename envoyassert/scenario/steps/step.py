@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from envoyassert.scenario.grammar import FORM, kind
+from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
@@ -24,10 +25,14 @@ _FORMS: dict[str, type[Step]] = {
     "connect": ConnectStep,
     "talk": TalkStep,
     "drain": DrainStep,
+    "start": StartStep,
+    "hot_restart": HotRestartStep,
     "healthcheck": HealthcheckStep,
 }
 #: The keys of which a step has one, which says what is done.
 KINDS = tuple(_FORMS)
+#: The kinds that start another Envoy.
+STARTING = ("start", "hot_restart")
 
 
 def kind_of(step: Any) -> str | None:
@@ -59,6 +64,8 @@ AnyStep = Annotated[
     | Annotated[ConnectStep, Tag("|ConnectStep")]
     | Annotated[TalkStep, Tag("|TalkStep")]
     | Annotated[DrainStep, Tag("|DrainStep")]
+    | Annotated[StartStep, Tag("|StartStep")]
+    | Annotated[HotRestartStep, Tag("|HotRestartStep")]
     | Annotated[HealthcheckStep, Tag("|HealthcheckStep")],
     Discriminator(
         _step_form,

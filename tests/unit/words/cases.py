@@ -125,6 +125,7 @@ CASES: dict[str, tuple[str, str]] = {
     "InOrderExpectation.in_order": ("shared", "shared_late"),
     "InvariantsExpectation.invariants": ("shared", "out_of_descriptors"),
     "NoOthersExpectation.no_others": ("shared", "with_stranger"),
+    "ListenerExpectation.reachable_by_address": ("alone", "beside_a_stranger"),
     "ListenerExpectation.connections": ("twenty_connections", "one_worker_accepts_all"),
     "AttemptsExpectation.attempts": ("all_answered", "one_silent"),
     "Connections.total": ("twenty_connections", "nineteen_connections"),
@@ -253,7 +254,7 @@ CASES: dict[str, tuple[str, str]] = {
 }
 
 #: What an expectation may carry besides what it expects; judged on the cases of each subject.
-CARRIED = ("when", "why", "known_defect", "during", "at_end_of")
+CARRIED = ("when", "why", "known_defect", "during", "at_end_of", "envoy")
 
 #: A word of each expectation that is about what is done, so that `during` may limit it to a phase.
 DURING = (

@@ -165,8 +165,8 @@ def phased(trace: Trace, begin: str = "exec") -> Trace:
     end = max(trace.events[-1].ts_ns, trace.end.outcome.live_ns or 0)
     started = replace(trace.end.outcome, exit_code=None, signal=None)
     phases = (
-        Phase(STARTUP, STARTUP, 0, first, started),
-        Phase("drain", "drain", first + 1, end + 1, trace.end.outcome),
+        Phase(STARTUP, STARTUP, 0, first, started, trace.witness),
+        Phase("drain", "drain", first + 1, end + 1, trace.end.outcome, trace.witness),
     )
     return replace(trace, phases=phases)
 
@@ -188,6 +188,17 @@ def test_at_end_of_says_until_when_a_run_counts(word: str) -> None:
     assert started != drained
     assert started == [verdict_of(items, trace).status for trace in traces]
     assert Status.PASS not in never
+
+
+@pytest.mark.parametrize("word", _SUBJECTS)
+def test_envoy_says_whose_acts_count(word: str) -> None:
+    items, traces = items_of(word), [trace_of(name) for name in CASES[word]]
+    of_the_first = [*items[:-1], {**items[-1], "envoy": "first"}]
+    of_another = [*items[:-1], {**items[-1], "envoy": "another"}]
+    first = [verdict_of(of_the_first, trace).status for trace in traces]
+    another = [verdict_of(of_another, trace).status for trace in traces]
+    assert first == [verdict_of(items, trace).status for trace in traces]
+    assert Status.PASS not in another
 
 
 @pytest.mark.parametrize("word", DURING)

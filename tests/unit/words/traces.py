@@ -373,6 +373,15 @@ def shown_by_kernel(backlog: int) -> Trace:
     return whole
 
 
+def beside(stranger: bool) -> Trace:
+    """The kernel is asked who takes clients at the listener's address: it alone, or a stranger."""
+    trace = run(shared())
+    sockets = (NetworkSocket("TCP", Address.inet("127.0.0.1", 15006), 99),) if stranger else ()
+    # Before the first event, so that nothing of the process itself is compared.
+    trace.witness = Witness(1, network=Network(sockets, SOMAXCONN))
+    return trace
+
+
 def answered(result: str, message: str = "") -> Trace:
     """Envoy is given its listeners by a control plane, and says what it makes of them."""
     trace = begun()
@@ -417,6 +426,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "nothing": run,
     "shared": lambda: run(shared()),
     "reuse": lambda: run(reuse()),
+    "alone": lambda: beside(stranger=False),
+    "beside_a_stranger": lambda: beside(stranger=True),
     "shared_late": lambda: run(live, wait(2 * SECOND_NS), shared()),
     "shared_slowly": lambda: run(wait(10 * SECOND_NS), shared()),
     "shared_after_another": lambda: run(shared(OTHER), wait(10 * SECOND_NS), shared()),

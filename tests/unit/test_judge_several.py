@@ -1,0 +1,143 @@
+"""Runs of several Envoys: what one of them did, and whose socket a client reaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from envoyassert.accounts import Network, NetworkSocket, Witness
+from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
+from envoyassert.graph.cut import cut
+from envoyassert.graph.focus import focus
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import STARTUP, Member, Outcome, Trace
+
+PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
+PATH = "/run/local.sock"
+#: Taken before the first event, so that there is nothing of the process to compare.
+ALONE = Witness(1, network=Network())
+
+
+def two_envoys(path: str = PATH, other: str = PATH) -> Trace:
+    """Let a second Envoy start whose listener is at an address, perhaps at that of the first."""
+    first = TraceBuilder(1, pid=1000, cpus=1)
+    first.shared_listener(path)
+    first.end_phase(STARTUP, STARTUP, witness=ALONE)
+    second = TraceBuilder(2, pid=2000, cpus=1)
+    second.pass_time(first._ts_ns)
+    second.shared_listener(other)
+    one, two = first.build(), second.build()
+    shift = one.phases[-1].end_ns
+    for number, event in enumerate(two.events, len(one.events) + 1):
+        event.ts_ns += shift
+        event.seq = number
+    counters = replace(one.end.cpus[0], emitted=len(one.events) + len(two.events))
+    members = (
+        Member("first", 1000, 1, replace(first.outcome, exit_code=0)),
+        Member("second", 2000, 2, Outcome(live=True), ALONE),
+    )
+    begin_ns, end_ns = shift + 1, two.events[-1].ts_ns + 1
+    phase = replace(
+        one.phases[0],
+        name="second",
+        kind="start",
+        begin_ns=begin_ns,
+        end_ns=end_ns,
+        envoys=members,
+    )
+    return Trace(
+        one.header,
+        [*one.events, *two.events],
+        replace(one.end, cpus=(counters,)),
+        phases=(*one.phases, phase),
+    )
+
+
+def status(trace: Trace, item: dict[str, Any]) -> Status:
+    return judge(trace, [(0, parse_expectation(item))], workers=1).findings[-1].status
+
+
+LOCAL = {"listener": {"path": PATH}}
+END = {"at_end_of": "second"}
+
+
+@pytest.mark.parametrize(
+    "item, wanted",
+    [
+        ({**LOCAL, "envoy": "first", "served_by": "workers"}, PASS),
+        ({**LOCAL, "envoy": "second", "served_by": "workers"}, PASS),
+        ({**LOCAL, "served_by": "workers"}, FAIL),
+        ({**LOCAL, "envoy": "first", "bound": {"times": 1, "by": "main"}}, PASS),
+        ({**LOCAL, "bound": {"times": 2}}, PASS),
+        ({**LOCAL, "envoy": "second", "sockets": 1}, PASS),
+        ({"calls": {"call": "bind", "times": 1}, "envoy": "first"}, PASS),
+        ({"calls": {"call": "bind", "times": 2}}, PASS),
+        ({"process": {"exits": 0}, "envoy": "first"}, PASS),
+        ({"process": {"exits": 0}, "envoy": "second"}, FAIL),
+        ({**LOCAL, "envoy": "third", "served_by": "workers"}, INCONCLUSIVE),
+        ({**LOCAL, "envoy": "first", "reachable_by_address": True}, FAIL),
+        ({**LOCAL, "envoy": "first", "reachable_by_address": False}, PASS),
+        ({**LOCAL, "envoy": "second", "reachable_by_address": True}, PASS),
+    ],
+)
+def test_expectation_is_about_one_of_several_envoys(item: dict[str, Any], wanted: Status) -> None:
+    assert status(two_envoys(), {**item, **END}) is wanted
+
+
+def test_second_envoy_is_not_there_before_it_was_started() -> None:
+    assert status(two_envoys(), {**LOCAL, "envoy": "second", "served_by": "none"}) is INCONCLUSIVE
+
+
+def test_focus_keeps_the_numbers_of_sockets() -> None:
+    trace = two_envoys(other="0.0.0.0:15006")
+    part = cut(trace, trace.phases[-1])
+    (mine,) = [s.number for s in focus(part, {1000}).candidates]
+    (other,) = [s.number for s in focus(part, {2000}).candidates]
+    assert (mine, other) == (0, 1)
+
+
+def test_port_that_two_envoys_share_leads_to_either() -> None:
+    trace = two_envoys("0.0.0.0:15006", "0.0.0.0:15006")
+    shared = {"listener": {"port": 15006}, "reachable_by_address": True}
+    for envoy in ("first", "second"):
+        assert status(trace, {**shared, **END, "envoy": envoy}) is FAIL
+    assert status(trace, shared) is PASS  # at the end of start-up the first was alone
+
+
+@pytest.mark.parametrize(
+    "witness, wanted",
+    [
+        (ALONE, PASS),
+        (None, INCONCLUSIVE),
+        (replace(ALONE, network=None), INCONCLUSIVE),
+        (
+            replace(
+                ALONE,
+                network=Network((NetworkSocket("TCP", Address.inet("0.0.0.0", 15006), 77),)),
+            ),
+            FAIL,
+        ),
+    ],
+)
+def test_stranger_is_told_by_the_account_of_the_network(
+    witness: Witness | None, wanted: Status
+) -> None:
+    trace = TraceBuilder(1)
+    trace.reuse_port_listener("0.0.0.0:15006")
+    trace.end_phase(STARTUP, STARTUP, witness=witness)
+    item = {"listener": {"port": 15006}, "reachable_by_address": True}
+    assert status(trace.build(), item) is wanted
+
+
+def test_loss_leaves_no_answer_about_who_is_reached() -> None:
+    for wanted in (True, False):
+        trace = TraceBuilder(1)
+        trace.reuse_port_listener("0.0.0.0:15006")
+        trace.end_phase(STARTUP, STARTUP, witness=ALONE)
+        item = {"listener": {"port": 15006}, "reachable_by_address": wanted}
+        assert status(trace.build(lost=(9,)), item) is INCONCLUSIVE

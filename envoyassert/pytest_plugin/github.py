@@ -17,6 +17,7 @@ from envoyassert.report.annotation import (
     problem_annotations,
     workflow_command,
 )
+from envoyassert.report.certificate import certificates_lines
 from envoyassert.report.job_summary import Mishap, job_summary
 from envoyassert.report.summary import summary_lines
 
@@ -51,10 +52,13 @@ class GitHubReporter:
         self._others_annotate = others_annotate
         self._annotations: list[Annotation] = []
         self._mishaps: list[Mishap] = []
+        self._certificates: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of a run that did not pass."""
         properties = {str(key): str(value) for key, value in report.user_properties}
+        if f"{PREFIX}certificate" in properties:
+            self._certificates[report.nodeid] = properties[f"{PREFIX}certificate"]
         crash = getattr(report.longrepr, "reprcrash", None)
         if not report.failed or crash is None or f"{PREFIX}scenario" not in properties:
             return
@@ -89,7 +93,8 @@ class GitHubReporter:
         records = self._tally.records()
         if not self._summary or not (records or self._mishaps):
             return
-        text = job_summary(summary_lines(records), self._mishaps)
+        lines = [*summary_lines(records), *certificates_lines(self._certificates.values())]
+        text = job_summary(lines, self._mishaps)
         try:
             # Other steps of the job may have written to it.
             with Path(self._summary).open("a", encoding="utf-8") as file:

@@ -48,3 +48,17 @@ def certificate_part(certificate: Certificate, full: bool = False) -> list[str]:
         return [f"certificate: {certificate_line(certificate)}"]
     state = "whole" if certificate.whole else "NOT whole"
     return [f"certificate: {state}", *certificate_lines(certificate)]
+
+
+def certificates_lines(lines: Iterable[str]) -> list[str]:
+    """Return the certificates of a session in one line, none if there are none.
+
+    Args:
+        lines: what `certificate_line` told of each run.
+    """
+    found = list(lines)
+    if not found:
+        return []
+    whole = sum(line.startswith("whole") for line in found)
+    rest = len(found) - whole
+    return [f"certificates: {whole} whole" + (f", {rest} NOT whole" if rest else "")]

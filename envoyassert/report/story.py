@@ -12,6 +12,7 @@ from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Certificate
+from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, address_text, render_call, thread_label
 from envoyassert.report.called_from import tell_call_sites
 from envoyassert.report.steps import tell_steps
@@ -114,6 +115,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
         "accepted": _accepted(graph),
         "tripwires": [render_call(event) for event in graph.tripwires],
         "ignored": dict(graph.ignored),
+        "accounts": accounts_of(trace),
         "certificate": [
             {"name": check.name, "ok": check.ok, "detail": check.detail}
             for check in certificate.checks

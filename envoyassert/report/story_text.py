@@ -6,6 +6,7 @@ from typing import Any
 
 from envoyassert.names import signal_text
 from envoyassert.option_values import value_text
+from envoyassert.report.accounts import accounts_lines
 from envoyassert.report.called_from import call_site_lines
 from envoyassert.report.certificate import check_lines
 from envoyassert.report.steps import step_lines
@@ -46,6 +47,7 @@ def story_lines(story: dict[str, Any]) -> list[str]:
         lines += ["", f"Called from, in build id {', '.join(build_ids)}"]
         lines += call_site_lines(story["called_from"])
     lines += _others(story)
+    lines += accounts_lines(story["accounts"])
     checks = [(check["name"], check["ok"], check["detail"]) for check in story["certificate"]]
     lines += ["", "Certificate", *check_lines(checks)]
     return lines

@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"```(yaml|console)\n(.*?)```", re.DOTALL)
 _HEADER = re.compile(r"^(platform|benchmark|rootdir|plugins|cachedir)\b.*\n", re.MULTILINE)
 _VOLATILE = [
     (re.compile(r"[+]?\d+\.\d+ ?(ms|s)\b"), "TIME"),
-    (re.compile(r"\b\d+ (events|calls)\b"), r"N \1"),
+    (re.compile(r"\b\d+ (events|calls|socket descriptors)\b"), r"N \1"),
     (re.compile(r"^( *TIME +\w+) +\d+ ", re.MULTILINE), r"\1 FD "),
     (re.compile(r"(bind|ADD|epoll_ctl)(\(|, )\d+, "), r"\1\2FD, "),
     (re.compile(r" +"), " "),

@@ -56,6 +56,7 @@ def test_failures_are_annotated_on_their_line_and_summed_up(
     )
     assert "| ❔ INCONCLUSIVE | torn | below/torn.envoyassert.yaml:" in summary
     assert "<details><summary>FAIL bad</summary>\n\n```text\nFAIL bad: " in summary
+    assert "- certificates: 2 whole, 1 NOT whole\n" in summary
     assert "good" not in summary
 
 

@@ -29,12 +29,14 @@ from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.another import FIRST, Another
+from envoyassert.scenario.steps.occupy import is_before_startup, occupied_first
 from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
 from envoyassert.steps.members import Started, outcome_of
+from envoyassert.steps.occupy import occupy_first
 from envoyassert.steps.update_listeners import result_of
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
@@ -165,6 +167,8 @@ class LiveRun:
             if self.control_plane is not None:
                 stack.enter_context(self.control_plane)
             self._arm: Watch = stack.enter_context(self._probe.arm(new_run_id()))
+            first = occupied_first(self.plan.steps)
+            self._strangers = occupy_first(first, self._launcher.in_netns, stack)
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(self._spec(source))
             )
@@ -291,6 +295,8 @@ class LiveRun:
         first = StepResult() if plane is None else StepResult(update=result_of(plane.started(self)))
         self._end_phase(STARTUP, STARTUP, first, "")
         for step in self.plan.steps:
+            if is_before_startup(step):
+                continue  # done
             result, problem = StepResult(), ""
             if not isinstance(step, WaitForStep):
                 self.acted_ns = time.monotonic_ns()
@@ -312,6 +318,7 @@ class LiveRun:
             last = self._members[-1]
             newest = Member(last.name, self.pid, last.plan.workers, outcome, witness)
             envoys = (*before, newest)
+        self._strangers += result.strangers
         self._phases.append(
             Phase(
                 name=name,
@@ -327,6 +334,7 @@ class LiveRun:
                 update=result.update,
                 listeners=result.listeners or self._listeners(),
                 envoys=envoys,
+                strangers=tuple(self._strangers),
             )
         )
         # The ring holds a whole start-up, but not a long life.

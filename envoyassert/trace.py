@@ -203,6 +203,25 @@ class UpdateResult:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Stranger:
+    """A socket that the driver put into Envoy's network and that is not Envoy's.
+
+    Args:
+        protocol: `TCP` or `UDP`.
+        address: what it is bound to.
+        listening: whether it listens.
+        reuse_port: whether it set SO_REUSEPORT before it was bound.
+        inode: its inode, by which the kernel's account shows it.
+    """
+
+    protocol: str
+    address: Address
+    listening: bool
+    reuse_port: bool
+    inode: int
+
+
 #: Kinds of steps that end Envoy.
 ENDING = frozenset({"signal", "quit"})
 
@@ -246,6 +265,7 @@ class Phase:
         attempts: the connections that the driver tried.
         update: what Envoy said of a configuration that was pushed, None if none was.
         envoys: all Envoys that were started, if there were several.
+        strangers: the driver's own sockets that held ports at its end.
     """
 
     name: str
@@ -260,6 +280,7 @@ class Phase:
     attempts: tuple[ConnectionAttempt, ...] = ()
     update: UpdateResult | None = None
     envoys: tuple[Member, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
 
 
 @dataclass

@@ -30,6 +30,7 @@ from envoyassert.trace import (
     Member,
     Outcome,
     Phase,
+    Stranger,
     Trace,
     UpdateResult,
 )
@@ -226,6 +227,10 @@ def _parse_phase(data: dict[str, Any]) -> Phase:
         attempts=tuple(_parse_attempt(item) for item in data["attempts"]),
         update=None if update is None else UpdateResult(**update),
         envoys=tuple(_parse_member(item) for item in data.get("envoys", ())),
+        strangers=tuple(
+            Stranger(**{**item, "address": Address.from_json(item["address"])})
+            for item in data.get("strangers", ())
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.events import KERNEL_FACTS
@@ -47,6 +47,8 @@ CONTESTED = ("Envoy agrees",)
 #: Recorded when they begin: their return may be far.
 _AT_ENTRY = ("epoll_wait",)
 _STRANGERS_SHOWN = 3
+#: What marks a stranger that a step of the scenario put there.
+PUT_THERE = " (put there by the scenario)"
 
 #: Name of the check whose failure leaves nothing that can be said at all.
 CHANNELS_CHECK = "every channel"
@@ -221,11 +223,17 @@ def _witness(trace: Trace, graph: SocketGraph) -> Check:
     found = disagreements(trace, witness, graph)
     if found:
         return Check(KERNEL_CHECK, False, found[0] + _more(found))
-    return Check(KERNEL_CHECK, True, _compared(witness))
+    put = {one.inode for one in trace.phases[-1].strangers} if trace.phases else set()
+    return Check(KERNEL_CHECK, True, _compared(witness, put))
 
 
-def _compared(witness: Witness) -> str:
-    """Return what the kernel was asked, and who else takes clients in Envoy's network."""
+def _compared(witness: Witness, put: Container[int]) -> str:
+    """Return what the kernel was asked, and who else takes clients in Envoy's network.
+
+    Args:
+        witness: the kernel's account.
+        put: inodes of the strangers that the scenario put there.
+    """
     detail = f"{plural(len(witness.sockets), 'socket descriptor')} compared"
     network = witness.network
     if network is None:
@@ -235,7 +243,10 @@ def _compared(witness: Witness) -> str:
     detail += f", {plural(len(network.sockets), 'socket')} in its network"
     others = strangers(witness)
     if others:
-        names = [f"{socket.protocol} {socket.address}" for socket in others]
+        names = [
+            f"{socket.protocol} {socket.address}{PUT_THERE if socket.inode in put else ''}"
+            for socket in others
+        ]
         shown = ", ".join(names[:_STRANGERS_SHOWN])
         more = f" and {len(names) - _STRANGERS_SHOWN} more" if names[_STRANGERS_SHOWN:] else ""
         detail += f", of others than Envoy at that instant: {shown}{more}"

@@ -154,6 +154,13 @@ class Launcher(Protocol):
             EnvoyUnavailableError: this Envoy cannot be had.
         """
 
+    def in_netns(self, call: Callable[[], T]) -> T:
+        """Run `call` in the network namespace that an Envoy started later will have.
+
+        Raises:
+            LaunchError: there is none before Envoy.
+        """
+
     def start(self, spec: LaunchSpec) -> RunningEnvoy:
         """Start one Envoy.
 

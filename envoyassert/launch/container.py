@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
+from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
 from envoyassert.launch import release
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.creation import (
@@ -83,6 +83,13 @@ class DockerLauncher:
             EnvoyUnavailableError: the image cannot be had, or the source is an executable.
         """
         return self._image(source)[1]
+
+    def in_netns(self, _call: Callable[[], T]) -> T:
+        """Refuse: a network namespace comes with each container."""
+        raise LaunchError(
+            "before Envoy there is no network namespace of its container to do something in",
+            "add `requires: {launcher: process}` to the scenario",
+        )
 
     def start(self, spec: LaunchSpec) -> DockerEnvoy:
         """Start one Envoy.

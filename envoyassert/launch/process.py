@@ -96,6 +96,11 @@ class ProcessLauncher:
         load_into_page_cache(path)
         return identity
 
+    def in_netns(self, call: Callable[[], T]) -> T:
+        """Run `call` in the network namespace of all Envoys of this launcher, once prepared."""
+        assert self._namespace is not None
+        return self._namespace.call(call)
+
     def start(self, spec: LaunchSpec) -> ProcessEnvoy:
         """Start one Envoy.
 

@@ -272,6 +272,18 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "args": 'args: [--base-id, "1"]',
     },
     "HealthcheckStep": {**_STEP, "healthcheck": "healthcheck: fail"},
+    "OccupyStep": {
+        **_STEP,
+        "occupy": "occupy: {port: 15006}",
+        "before": "occupy: {port: 15006}, before: startup",
+    },
+    "Occupy": {
+        "port": "port: 15006",
+        "address": "address: 127.0.0.1",
+        "protocol": "protocol: udp",
+        "listening": "listening: false",
+        "reuse_port": "reuse_port: true",
+    },
     "Connect": {
         "listener": "listener: {port: 15006}",
         "times": "listener: {port: 15006}, times: 20",

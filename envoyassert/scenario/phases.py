@@ -21,10 +21,12 @@ _STATES = ("process", "no_others", "invariants")
 
 def phase_problems(document: Document) -> Iterator[Problem]:
     """Find names of phases that clash or do not exist, and states that are counted during one."""
-    steps = document.data.get("steps")
     names: dict[str, int] = {STARTUP: -1}
     envoys = [FIRST]
-    for index, step in enumerate(steps if isinstance(steps, list) else []):
+    for index, step in enumerate(_steps(document)):
+        if isinstance(step, dict) and step.get("before") == STARTUP:
+            yield from _problems_before_startup(document, index)
+            continue  # no phase
         name = phase_name(step) if isinstance(step, dict) else None
         if not isinstance(name, str):
             continue  # told already
@@ -65,6 +67,24 @@ def _held_before(document: Document, index: int, step: dict[str, Any]) -> Iterat
             did_you_mean(over, holders) or "write `held: true` in a `connect` step before it",
             at_value=True,
         )
+
+
+def _problems_before_startup(document: Document, index: int) -> Iterator[Problem]:
+    place = ("steps", index, "before")
+    if any(not isinstance(one, dict) or "before" not in one for one in _steps(document)[:index]):
+        yield document.problem(place, "the start comes before all steps", "put this one first")
+    requires = document.data.get("requires")
+    if not isinstance(requires, dict) or requires.get("launcher") != "process":
+        yield document.problem(
+            place,
+            "before Envoy starts there is no network namespace of a container",
+            "add `requires: {launcher: process}` to the scenario",
+        )
+
+
+def _steps(document: Document) -> list[Any]:
+    steps = document.data.get("steps")
+    return steps if isinstance(steps, list) else []
 
 
 def _problems_of_item(

@@ -52,6 +52,8 @@ HEADINGS = {
     "StartStep": "Step `start`",
     "HotRestartStep": "Step `hot_restart`",
     "HealthcheckStep": "Step `healthcheck`",
+    "OccupyStep": "Step `occupy`",
+    "Occupy": "What a stranger holds",
     "Connect": "`connect`",
     "Talk": "`talk`",
     "Drain": "`drain`",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from envoyassert.launch.base import Exit, RunningEnvoy
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.steps.another import Another
-from envoyassert.trace import ConnectionAttempt, ListenerRecord, Trace, UpdateResult
+from envoyassert.trace import ConnectionAttempt, ListenerRecord, Stranger, Trace, UpdateResult
 from envoyassert.xds.control_plane import ControlPlane
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class StepResult:
     attempts: tuple[ConnectionAttempt, ...] = ()
     update: UpdateResult | None = None
     listeners: tuple[ListenerRecord, ...] | None = None
+    strangers: tuple[Stranger, ...] = ()
 
 
 class DrivenEnvoy(Protocol):

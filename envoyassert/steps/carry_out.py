@@ -9,6 +9,7 @@ from envoyassert.durations import parse_duration
 from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.occupy import OccupyStep
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
@@ -17,6 +18,7 @@ from envoyassert.steps.another import hot_restart, start
 from envoyassert.steps.base import DrivenEnvoy, StepResult
 from envoyassert.steps.connect import connect, talk
 from envoyassert.steps.ending import quit_envoy, send_signal
+from envoyassert.steps.occupy import occupy
 from envoyassert.steps.update_listeners import update_listeners
 from envoyassert.steps.wait_for import wait_for
 
@@ -31,6 +33,7 @@ _BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
     StartStep: start,
     HotRestartStep: hot_restart,
     HealthcheckStep: set_health,
+    OccupyStep: occupy,
 }
 
 

@@ -51,6 +51,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "StartStep": {"start": {}},
     "HotRestartStep": {"hot_restart": {}},
     "HealthcheckStep": {"healthcheck": "ok"},
+    "OccupyStep": {"occupy": {"port": 1}},
+    "Occupy": {"port": 1},
     "AttemptsExpectation": {"attempts": "made"},
     "Spread": {},
     "Stat": {"name": "x", "equals": 1},

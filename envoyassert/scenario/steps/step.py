@@ -13,6 +13,7 @@ from envoyassert.scenario.grammar import FORM, kind
 from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.occupy import OccupyStep
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
@@ -28,6 +29,7 @@ _FORMS: dict[str, type[Step]] = {
     "start": StartStep,
     "hot_restart": HotRestartStep,
     "healthcheck": HealthcheckStep,
+    "occupy": OccupyStep,
 }
 #: The keys of which a step has one, which says what is done.
 KINDS = tuple(_FORMS)
@@ -66,7 +68,8 @@ AnyStep = Annotated[
     | Annotated[DrainStep, Tag("|DrainStep")]
     | Annotated[StartStep, Tag("|StartStep")]
     | Annotated[HotRestartStep, Tag("|HotRestartStep")]
-    | Annotated[HealthcheckStep, Tag("|HealthcheckStep")],
+    | Annotated[HealthcheckStep, Tag("|HealthcheckStep")]
+    | Annotated[OccupyStep, Tag("|OccupyStep")],
     Discriminator(
         _step_form,
         custom_error_type="no_kind",

@@ -1,0 +1,70 @@
+"""The step that puts a stranger where Envoy listens, or is going to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from envoyassert.addresses import Address
+from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.steps.frame import Step
+
+
+class Occupy(Model):
+    """A socket that is not Envoy's; it holds its port until the end of the run."""
+
+    port: int = Field(ge=1, le=65535, description="The port that it holds.")
+    address: str = Field(
+        "0.0.0.0",  # noqa: S104 - what the config of a gateway says
+        description="An IPv4 or IPv6 address; by default all of IPv4.",
+    )
+    protocol: Literal["tcp", "udp"] = Field("tcp", description="tcp or udp.")
+    listening: bool = Field(
+        True,
+        description="true: it listens, and accepts nobody; false: it is bound and does not listen. "
+        "Only TCP listens.",
+    )
+    reuse_port: bool = Field(
+        False, description="true: it sets SO_REUSEPORT before it binds, and so may share its port."
+    )
+
+    @model_validator(mode="after")
+    def _address(self) -> Occupy:
+        Address.inet(self.address, self.port)
+        if self.protocol == "udp" and self.listening and "listening" in self.model_fields_set:
+            raise ValueError("a UDP socket cannot listen")
+        return self
+
+    @property
+    def listens(self) -> bool:
+        """Whether it listens."""
+        return self.listening and self.protocol == "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.protocol.upper()} {Address.inet(self.address, self.port)}"
+
+
+class OccupyStep(Step):
+    """Let a stranger hold a port in Envoy's network namespace; over when it does.
+
+    The certificate tells it from the sockets of others that the kernel shows. It answers nobody.
+    """
+
+    occupy: Occupy = Field(description="Which port, and how.")
+    before: Literal["startup"] | None = Field(
+        None,
+        description="`startup`: before Envoy is started, and then no phase of its own. Such steps "
+        "come first, and need `requires: {launcher: process}`.",
+    )
+
+
+def is_before_startup(step: Step) -> bool:
+    """Return whether a step is done before Envoy is started."""
+    return isinstance(step, OccupyStep) and step.before is not None
+
+
+def occupied_first(steps: Iterable[Step]) -> list[Occupy]:
+    """Return what is to be occupied before Envoy is started."""
+    return [step.occupy for step in steps if isinstance(step, OccupyStep) and step.before]

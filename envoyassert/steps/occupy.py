@@ -1,0 +1,88 @@
+"""Strangers: sockets in Envoy's network that are not Envoy's."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from envoyassert.addresses import Address
+from envoyassert.errors import LaunchError
+from envoyassert.scenario.steps.occupy import Occupy, OccupyStep
+from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
+from envoyassert.trace import Stranger
+
+
+def occupy(envoy: DrivenEnvoy, step: OccupyStep, _deadline_s: float) -> StepResult:
+    """Put a stranger beside a running Envoy.
+
+    Raises:
+        StepProblem: the kernel refuses it; with EADDRINUSE, somebody has the port to himself.
+    """
+    try:
+        made, stranger = envoy.in_netns(lambda: open_stranger(step.occupy))
+    except OSError as error:
+        raise StepProblem(_refusal(step.occupy, error)) from error
+    envoy.hold(made)
+    return StepResult(strangers=(stranger,))
+
+
+def occupy_first(
+    wishes: Iterable[Occupy],
+    in_netns: Callable[[Callable[[], Any]], Any],
+    stack: contextlib.ExitStack,
+) -> list[Stranger]:
+    """Put strangers where Envoy is going to be started.
+
+    Args:
+        wishes: what they hold.
+        in_netns: runs a call in the network namespace that Envoy will have.
+        stack: keeps them open.
+
+    Raises:
+        LaunchError: the kernel refuses one.
+    """
+    strangers = []
+    for wish in wishes:
+        try:
+            made, stranger = in_netns(functools.partial(open_stranger, wish))
+        except OSError as error:
+            raise LaunchError(
+                _refusal(wish, error), "let `occupy` name a free port of a local address"
+            ) from error
+        stack.enter_context(made)
+        strangers.append(stranger)
+    return strangers
+
+
+def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:
+    """Make the socket of a stranger, in the network namespace of the calling thread.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    address = Address.inet(wish.address, wish.port)
+    family = socket.AF_INET6 if address.family == "AF_INET6" else socket.AF_INET
+    kind = socket.SOCK_STREAM if wish.protocol == "tcp" else socket.SOCK_DGRAM
+    made = socket.socket(family, kind)
+    try:
+        if wish.reuse_port:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((wish.address, wish.port))
+        if wish.listens:
+            made.listen()
+        inode = os.fstat(made.fileno()).st_ino
+    except OSError:
+        made.close()
+        raise
+    protocol = wish.protocol.upper()
+    return made, Stranger(protocol, address, wish.listens, wish.reuse_port, inode)
+
+
+def _refusal(wish: Occupy, error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, str(error))
+    return f"a stranger cannot have {wish}: {name}"

@@ -1,0 +1,61 @@
+"""Strangers that hold a port: the sockets themselves, and how the trace keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+
+import pytest
+
+from envoyassert.errors import LaunchError
+from envoyassert.scenario.steps.occupy import Occupy
+from envoyassert.steps.occupy import occupy_first, open_stranger
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import STARTUP
+from envoyassert.trace_lines import parse_trace, trace_lines
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wish(port: int, **words: bool) -> Occupy:
+    return Occupy(address="127.0.0.1", port=port, **words)
+
+
+def test_stranger_alone_keeps_others_out() -> None:
+    port = free_port()
+    made, _ = open_stranger(wish(port, listening=False))
+    with made, pytest.raises(OSError) as caught:
+        open_stranger(wish(port, reuse_port=True))
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_strangers_with_reuse_port_share_it() -> None:
+    port = free_port()
+    first, _ = open_stranger(wish(port, reuse_port=True))
+    second, stranger = open_stranger(wish(port, reuse_port=True))
+    with first, second:
+        assert second.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+        assert stranger.reuse_port
+
+
+def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
+    port = free_port()
+    made, _ = open_stranger(wish(port))
+    with made, contextlib.ExitStack() as stack, pytest.raises(LaunchError, match="EADDRINUSE"):
+        occupy_first([wish(port)], lambda call: call(), stack)
+
+
+def test_strangers_survive_a_trace_file() -> None:
+    made, stranger = open_stranger(wish(free_port()))
+    made.close()
+    builder = TraceBuilder(1)
+    builder.end_phase(STARTUP, STARTUP, strangers=(stranger,))
+    trace = builder.build()
+    assert trace.phases[0].strangers == (stranger,)
+    assert parse_trace(trace_lines(trace)) == trace

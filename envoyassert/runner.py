@@ -25,6 +25,7 @@ from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, ta
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
+from envoyassert.probe.quiet import when_quiet
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
@@ -58,9 +59,6 @@ T = TypeVar("T")
 
 #: The ring holds a whole start-up; reading it takes far less, unless the machine is starved.
 _DRAIN_DEADLINE_S = 10.0
-#: Without an admin endpoint, Envoy counts as ready when it has registered descriptors in an epoll
-#: and has made no recorded call for this long.
-_QUIET_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def run_plan(
     ):
         run.carry_out_steps()
         trace = run.trace()
-        return RunResult(run.plan, trace, run.log())
+        return RunResult(run.began_with, trace, run.log())
 
 
 class LiveRun:
@@ -172,7 +170,7 @@ class LiveRun:
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(self._spec(source))
             )
-            self._outcome = self._envoy.wait_ready(_quiet(self._arm))
+            self._outcome = self._envoy.wait_ready(when_quiet(self._arm))
             self._members = [Started(FIRST, self.plan, self._envoy, self._outcome)]
             self._stack = stack.pop_all()
         return self
@@ -191,10 +189,15 @@ class LiveRun:
         plan = dataclasses.replace(plan, deadline_s=deadline_s)
         envoy = self._stack.enter_context(self._launcher.start(self._spec(source_of(plan), plan)))
         self.plan, self._envoy = plan, envoy
-        self._outcome = envoy.wait_ready(_quiet(self._arm))
+        self._outcome = envoy.wait_ready(when_quiet(self._arm))
         self._members.append(Started(name, plan, envoy, self._outcome))
         late = self._outcome.running and self._outcome.live is False
         return f"{name} to be LIVE within {deadline_s:g} s" if late else ""
+
+    @property
+    def began_with(self) -> RunPlan:
+        """The plan of the first Envoy."""
+        return self._members[0].plan
 
     def current(self) -> RunningEnvoy:
         """Return the Envoy that was started last."""
@@ -387,18 +390,3 @@ class LiveRun:
         second = self._arm.second(until_ns)
         phases = tuple(self._phases)
         return Trace(header, snapshot.events, end, witness, phases, symbols, second)
-
-
-def _quiet(arm: Watch) -> Callable[[], bool]:
-    """Return a function that tells whether Envoy waits for events and has become quiet."""
-    last = (-1, 0.0)
-
-    def is_quiet() -> bool:
-        nonlocal last
-        counters = arm.counters()
-        now = time.monotonic()
-        if counters.emitted != last[0]:
-            last = (counters.emitted, now)
-        return counters.registrations > 0 and now - last[1] >= _QUIET_S
-
-    return is_quiet

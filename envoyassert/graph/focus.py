@@ -13,8 +13,8 @@ def focus(trace: Trace, pids: Container[int]) -> SocketGraph:
     """Fold a trace and leave out what other processes did.
 
     A kernel socket stays if one of these processes holds or held a descriptor of it, whoever made
-    it; of its calls, options, descriptors and registrations those of these processes stay. Its
-    number is the one that it has in the whole graph.
+    it; of its calls, descriptors and registrations those of these processes stay. Its options and
+    its address are the socket's own, and its number is the one that it has in the whole graph.
 
     Args:
         trace: the whole trace; what one process sent, another may have received.
@@ -30,7 +30,6 @@ def focus(trace: Trace, pids: Container[int]) -> SocketGraph:
             ]
         for calls in (socket.calls, socket.binds, socket.listens, socket.failed_binds):
             calls[:] = _made_by(calls, pids)
-        socket.options = [option for option in socket.options if option.call.thread.pid in pids]
     mine = {id(socket) for socket in graph.sockets if socket.descriptors}
     graph.sockets = [socket for socket in graph.sockets if id(socket) in mine]
     graph.candidates = [socket for socket in graph.candidates if id(socket) in mine]

@@ -30,14 +30,13 @@ from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.another import FIRST, Another
-from envoyassert.scenario.steps.occupy import is_before_startup, occupied_first
 from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
 from envoyassert.steps.members import Started, outcome_of
-from envoyassert.steps.occupy import occupy_first
+from envoyassert.steps.occupy import after_startup, occupy_first
 from envoyassert.steps.update_listeners import result_of
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
@@ -165,8 +164,7 @@ class LiveRun:
             if self.control_plane is not None:
                 stack.enter_context(self.control_plane)
             self._arm: Watch = stack.enter_context(self._probe.arm(new_run_id()))
-            first = occupied_first(self.plan.steps)
-            self._strangers = occupy_first(first, self._launcher.in_netns, stack)
+            self._strangers = occupy_first(self.plan.steps, self._launcher.in_netns, stack)
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(self._spec(source))
             )
@@ -297,9 +295,7 @@ class LiveRun:
             return
         first = StepResult() if plane is None else StepResult(update=result_of(plane.started(self)))
         self._end_phase(STARTUP, STARTUP, first, "")
-        for step in self.plan.steps:
-            if is_before_startup(step):
-                continue  # done
+        for step in after_startup(self.plan.steps):
             result, problem = StepResult(), ""
             if not isinstance(step, WaitForStep):
                 self.acted_ns = time.monotonic_ns()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.events import KERNEL_FACTS
@@ -12,7 +12,7 @@ from envoyassert.judge.excerpt import excerpt_check
 from envoyassert.judge.interval import plural
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
-from envoyassert.judge.witness import disagreements, strangers
+from envoyassert.judge.witness import disagreements, name_of_stranger, strangers
 from envoyassert.trace import Trace
 
 #: What each member of a scenario's `assume` stands in for.
@@ -47,8 +47,6 @@ CONTESTED = ("Envoy agrees",)
 #: Recorded when they begin: their return may be far.
 _AT_ENTRY = ("epoll_wait",)
 _STRANGERS_SHOWN = 3
-#: What marks a stranger that a step of the scenario put there.
-PUT_THERE = " (put there by the scenario)"
 
 #: Name of the check whose failure leaves nothing that can be said at all.
 CHANNELS_CHECK = "every channel"
@@ -223,17 +221,11 @@ def _witness(trace: Trace, graph: SocketGraph) -> Check:
     found = disagreements(trace, witness, graph)
     if found:
         return Check(KERNEL_CHECK, False, found[0] + _more(found))
-    put = {one.inode for one in trace.phases[-1].strangers} if trace.phases else set()
-    return Check(KERNEL_CHECK, True, _compared(witness, put))
+    return Check(KERNEL_CHECK, True, _compared(trace, witness))
 
 
-def _compared(witness: Witness, put: Container[int]) -> str:
-    """Return what the kernel was asked, and who else takes clients in Envoy's network.
-
-    Args:
-        witness: the kernel's account.
-        put: inodes of the strangers that the scenario put there.
-    """
+def _compared(trace: Trace, witness: Witness) -> str:
+    """Return what the kernel was asked, and who else takes clients in Envoy's network."""
     detail = f"{plural(len(witness.sockets), 'socket descriptor')} compared"
     network = witness.network
     if network is None:
@@ -243,10 +235,7 @@ def _compared(witness: Witness, put: Container[int]) -> str:
     detail += f", {plural(len(network.sockets), 'socket')} in its network"
     others = strangers(witness)
     if others:
-        names = [
-            f"{socket.protocol} {socket.address}{PUT_THERE if socket.inode in put else ''}"
-            for socket in others
-        ]
+        names = [f"{socket.protocol} {name_of_stranger(trace, socket)}" for socket in others]
         shown = ", ".join(names[:_STRANGERS_SHOWN])
         more = f" and {len(names) - _STRANGERS_SHOWN} more" if names[_STRANGERS_SHOWN:] else ""
         detail += f", of others than Envoy at that instant: {shown}{more}"

@@ -9,7 +9,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Context
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.judge.witness import strangers
+from envoyassert.judge.witness import name_of_stranger, strangers
 
 
 def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
@@ -76,7 +76,7 @@ def _reached(candidates: list[KernelSocket], address: Address) -> list[KernelSoc
     return [socket for socket in there if socket.is_open_to_clients]
 
 
-def _outside(context: Context, addresses: set[Address]) -> list[Address]:
+def _outside(context: Context, addresses: set[Address]) -> list[str]:
     """Return the addresses at which somebody else than the traced processes takes clients."""
     phases = context.trace.phases
     witness = context.trace.witness
@@ -87,7 +87,7 @@ def _outside(context: Context, addresses: set[Address]) -> list[Address]:
         if member.witness is not None:
             own |= {entry.inode for entry in member.witness.sockets}
     return [
-        socket.address
+        name_of_stranger(context.trace, socket)
         for socket in strangers(witness)
-        if socket.address in addresses and socket.inode not in own and socket.address is not None
+        if socket.address in addresses and socket.inode not in own
     ]

@@ -37,6 +37,13 @@ def strangers(witness: Witness) -> list[NetworkSocket]:
     return [socket for socket in found if socket.inode not in own]
 
 
+def name_of_stranger(trace: Trace, stranger: NetworkSocket) -> str:
+    """Return where a stranger is, marked if a step of the scenario put it there."""
+    put = trace.phases[-1].strangers if trace.phases else ()
+    mark = " (put there by the scenario)" if stranger.inode in {one.inode for one in put} else ""
+    return f"{stranger.address}{mark}"
+
+
 def effective_backlog(requested: int, somaxconn: int) -> int:
     """Return what the kernel makes of a backlog (Linux, net/socket.c, __sys_listen())."""
     return min(requested & _UNSIGNED, somaxconn)

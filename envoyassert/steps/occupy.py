@@ -8,10 +8,11 @@ import functools
 import os
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from envoyassert.addresses import Address
 from envoyassert.errors import LaunchError
+from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.occupy import Occupy, OccupyStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
 from envoyassert.trace import Stranger
@@ -32,14 +33,14 @@ def occupy(envoy: DrivenEnvoy, step: OccupyStep, _deadline_s: float) -> StepResu
 
 
 def occupy_first(
-    wishes: Iterable[Occupy],
+    steps: Iterable[Step],
     in_netns: Callable[[Callable[[], Any]], Any],
     stack: contextlib.ExitStack,
 ) -> list[Stranger]:
     """Put strangers where Envoy is going to be started.
 
     Args:
-        wishes: what they hold.
+        steps: all steps; those before the start are carried out.
         in_netns: runs a call in the network namespace that Envoy will have.
         stack: keeps them open.
 
@@ -47,7 +48,10 @@ def occupy_first(
         LaunchError: the kernel refuses one.
     """
     strangers = []
-    for wish in wishes:
+    for step in steps:
+        if not _is_first(step):
+            continue
+        wish = step.occupy
         try:
             made, stranger = in_netns(functools.partial(open_stranger, wish))
         except OSError as error:
@@ -57,6 +61,15 @@ def occupy_first(
         stack.enter_context(made)
         strangers.append(stranger)
     return strangers
+
+
+def after_startup(steps: Iterable[Step]) -> list[Step]:
+    """Return the steps that are carried out on a running Envoy."""
+    return [step for step in steps if not _is_first(step)]
+
+
+def _is_first(step: Step) -> TypeGuard[OccupyStep]:
+    return isinstance(step, OccupyStep) and step.before is not None
 
 
 def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:

@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from envoyassert.errors import LaunchError
-from envoyassert.scenario.steps.occupy import Occupy
-from envoyassert.steps.occupy import occupy_first, open_stranger
+from envoyassert.scenario.steps.occupy import Occupy, OccupyStep
+from envoyassert.steps.occupy import after_startup, occupy_first, open_stranger
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP
 from envoyassert.trace_lines import parse_trace, trace_lines
@@ -46,9 +46,18 @@ def test_strangers_with_reuse_port_share_it() -> None:
 
 def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
     port = free_port()
+    step = OccupyStep(occupy=wish(port), before="startup")
     made, _ = open_stranger(wish(port))
     with made, contextlib.ExitStack() as stack, pytest.raises(LaunchError, match="EADDRINUSE"):
-        occupy_first([wish(port)], lambda call: call(), stack)
+        occupy_first([step], lambda call: call(), stack)
+
+
+def test_step_of_a_running_envoy_is_not_done_before_it() -> None:
+    step = OccupyStep(occupy=wish(free_port()))
+    with contextlib.ExitStack() as stack:
+        assert occupy_first([step], lambda call: call(), stack) == []
+    assert after_startup([step]) == [step]
+    assert after_startup([step.model_copy(update={"before": "startup"})]) == []
 
 
 def test_strangers_survive_a_trace_file() -> None:

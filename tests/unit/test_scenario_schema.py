@@ -73,6 +73,8 @@ EVERYTHING: dict[str, Any] = {
         {"healthcheck": "fail"},
         {"start": {"concurrency": 1, "overlay": {"admin": {"x": 1}}, "args": ["-l", "info"]}},
         {"hot_restart": {}},
+        {"occupy": {"port": 1, "address": "::1", "protocol": "tcp", "listening": False}},
+        {"name": "late", "occupy": {"port": 2, "reuse_port": True}},
     ],
     "expect": [
         {"never": {"call": "bind"}, "during": "first"},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from envoyassert.addresses import Address
-from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.grammar import IpAddress, Model
 from envoyassert.scenario.steps.frame import Step
 
 
@@ -16,7 +15,7 @@ class Occupy(Model):
     """A socket that is not Envoy's; it holds its port until the end of the run."""
 
     port: int = Field(ge=1, le=65535, description="The port that it holds.")
-    address: str = Field(
+    address: IpAddress = Field(
         "0.0.0.0",  # noqa: S104 - what the config of a gateway says
         description="An IPv4 or IPv6 address; by default all of IPv4.",
     )
@@ -31,8 +30,7 @@ class Occupy(Model):
     )
 
     @model_validator(mode="after")
-    def _address(self) -> Occupy:
-        Address.inet(self.address, self.port)
+    def _listening(self) -> Occupy:
         if self.protocol == "udp" and self.listening and "listening" in self.model_fields_set:
             raise ValueError("a UDP socket cannot listen")
         return self
@@ -58,13 +56,3 @@ class OccupyStep(Step):
         description="`startup`: before Envoy is started, and then no phase of its own. Such steps "
         "come first, and need `requires: {launcher: process}`.",
     )
-
-
-def is_before_startup(step: Step) -> bool:
-    """Return whether a step is done before Envoy is started."""
-    return isinstance(step, OccupyStep) and step.before is not None
-
-
-def occupied_first(steps: Iterable[Step]) -> list[Occupy]:
-    """Return what is to be occupied before Envoy is started."""
-    return [step.occupy for step in steps if isinstance(step, OccupyStep) and step.before]

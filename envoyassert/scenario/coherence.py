@@ -15,6 +15,7 @@ from envoyassert.errors import Problem
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.phases import phase_problems
 from envoyassert.scenario.source import Document, Path
+from envoyassert.scenario.steps.step import STARTING
 from envoyassert.scenario.variables import variable_problems
 from envoyassert.scenario.words import closest, did_you_mean
 
@@ -144,15 +145,20 @@ def _when(document: Document) -> Iterator[Problem]:
 
 
 def _arguments(document: Document) -> Iterator[Problem]:
-    arguments = _mapping(document.data.get("envoy")).get("args")
-    for index, argument in enumerate(arguments if isinstance(arguments, list) else []):
-        name = argument.partition("=")[0] if isinstance(argument, str) else ""
-        if name in _OWN_ARGUMENTS:
-            yield document.problem(
-                ("envoy", "args", index),
-                f"`{name}` is set from the scenario",
-                _OWN_ARGUMENTS[name],
-            )
+    given: list[tuple[Path, Any]] = [(("envoy",), document.data.get("envoy"))]
+    steps = document.data.get("steps")
+    for index, step in enumerate(steps if isinstance(steps, list) else []):
+        given += [(("steps", index, kind), _mapping(step).get(kind)) for kind in STARTING]
+    for place, holder in given:
+        arguments = _mapping(holder).get("args")
+        for index, argument in enumerate(arguments if isinstance(arguments, list) else []):
+            name = argument.partition("=")[0] if isinstance(argument, str) else ""
+            if name in _OWN_ARGUMENTS:
+                yield document.problem(
+                    (*place, "args", index),
+                    f"`{name}` is set from the scenario",
+                    _OWN_ARGUMENTS[name],
+                )
 
 
 def _variables(document: Document) -> Iterator[Problem]:

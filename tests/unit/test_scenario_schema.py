@@ -219,6 +219,7 @@ BEYOND = (
     "is never `",
     "is given once and joins nothing",
     "no step is called",
+    "no step before this one",
     "no step starts an Envoy",
     "whose attempts are meant",
     "there is a phase",

@@ -89,7 +89,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "schema": [],
 }
 #: Those that only a machine with the probes can do.
-NEED_LINUX = {"run", "record", "clean", "doctor"}
+NEED_LINUX = {"bisect", "matrix", "run", "record", "clean", "doctor"}
 
 
 def command_of(name):

@@ -220,6 +220,7 @@ BEYOND = (
     "is given once and joins nothing",
     "no step is called",
     "no step before this one",
+    "an axis cannot be called",
     "no step starts an Envoy",
     "whose attempts are meant",
     "there is a phase",

@@ -23,6 +23,12 @@ PATH = "/run/local.sock"
 ALONE = Witness(1, network=Network())
 
 
+def beside(protocol: str, host: str, port: int) -> Witness:
+    """The account of a network in which a stranger takes clients."""
+    stranger = NetworkSocket(protocol, Address.inet(host, port), 77)
+    return replace(ALONE, network=Network((stranger,)))
+
+
 def two_envoys(path: str = PATH, other: str = PATH) -> Trace:
     """Let a second Envoy start whose listener is at an address, perhaps at that of the first."""
     first = TraceBuilder(1, pid=1000, cpus=1)
@@ -115,13 +121,12 @@ def test_port_that_two_envoys_share_leads_to_either() -> None:
         (ALONE, PASS),
         (None, INCONCLUSIVE),
         (replace(ALONE, network=None), INCONCLUSIVE),
-        (
-            replace(
-                ALONE,
-                network=Network((NetworkSocket("TCP", Address.inet("0.0.0.0", 15006), 77),)),
-            ),
-            FAIL,
-        ),
+        (replace(ALONE, network=Network(error="refused")), INCONCLUSIVE),
+        (beside("TCP", "127.0.0.1", 15006), FAIL),
+        (beside("TCP", "::", 15006), PASS),
+        (beside("UDP", "0.0.0.0", 15006), PASS),
+        (beside("TCP", "127.0.0.1", 15007), PASS),
+        (beside("TCP", "0.0.0.0", 15006), FAIL),
     ],
 )
 def test_stranger_is_told_by_the_account_of_the_network(
@@ -130,6 +135,18 @@ def test_stranger_is_told_by_the_account_of_the_network(
     trace = TraceBuilder(1)
     trace.reuse_port_listener("0.0.0.0:15006")
     trace.end_phase(STARTUP, STARTUP, witness=witness)
+    item = {"listener": {"port": 15006}, "reachable_by_address": True}
+    assert status(trace.build(), item) is wanted
+
+
+@pytest.mark.parametrize("only, wanted", [(1, PASS), (0, FAIL)])
+def test_ipv6_wildcard_covers_ipv4_unless_it_is_v6_only(only: int, wanted: Status) -> None:
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main, "AF_INET6")
+    trace.setsockopt(trace.main, fd, "IPV6_V6ONLY", only, level="IPPROTO_IPV6")
+    trace.bind(trace.main, fd, "[::]:15006")
+    trace.listen(trace.main, fd)
+    trace.end_phase(STARTUP, STARTUP, witness=beside("TCP", "127.0.0.1", 15006))
     item = {"listener": {"port": 15006}, "reachable_by_address": True}
     assert status(trace.build(), item) is wanted
 

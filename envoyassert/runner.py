@@ -180,6 +180,8 @@ class LiveRun:
         """Start another Envoy beside those that run; see `DrivenEnvoy`."""
         if self._launcher.name != "process":
             raise StepProblem("another Envoy needs the launcher `process`: one network for both")
+        if self._arm.command(self._launcher.rundir()):
+            raise StepProblem("strace watches one Envoy alone; leave it out for another one")
         try:
             plan = self.plan.for_another(wish, self._launcher.rundir())
         except OverlayError as error:

@@ -92,6 +92,9 @@ class Scopes:
 
     def of(self, item: Conditional) -> Context | None:
         """Return the context of an expectation; None if its phase was not reached."""
+        phase = self._phases.get(item.phase)
+        if phase is not None and phase.problem:
+            return None  # what the step was to bring about did not begin
         context = self._at_end_of(item.phase)
         if context is not None and item.envoy is not None:
             context = self._focused(context, item)

@@ -18,6 +18,7 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.steps.step import STARTING, kind_of
 from envoyassert.trace import Trace
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
@@ -50,7 +51,23 @@ def second_check(trace: Trace, plan: RunPlan) -> tuple[bool | None, str]:
     return check.ok, check.detail
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def of_several(path: Path) -> bool:
+    """Whether a scenario starts another Envoy."""
+    return any(kind_of(step) in STARTING for step in load_scenario(path).scenario.steps)
+
+
+def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> None:
+    plan = largest(next(path for path in SCENARIOS if path.stem == "unix_stolen"))
+    result = run_plan(plan, witnessed, "process")
+    verdict = judge(result.trace, result.plan.expectations, workers=plan.workers)
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "strace watches one Envoy alone" in verdict.findings[0].reason
+
+
+ALONE = [path for path in SCENARIOS if not of_several(path)]
+
+
+@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
 def test_every_call_of_a_shipped_scenario_is_what_strace_saw(witnessed, path: Path) -> None:
     plan = largest(path)
     result = run_plan(plan, witnessed, "process")
@@ -58,7 +75,10 @@ def test_every_call_of_a_shipped_scenario_is_what_strace_saw(witnessed, path: Pa
     assert ok is True, detail
     assert int(detail.split()[0]) > 50
     verdict = judge(result.trace, result.plan.expectations, workers=plan.workers)
-    assert verdict.status is Status.PASS
+    undecided = [finding.reason for finding in verdict.with_status(Status.INCONCLUSIVE)]
+    # strace stops Envoy at every call, so that an update may not be seen to come to rest.
+    restless = bool(undecided) and all("did not come to rest" in reason for reason in undecided)
+    assert verdict.status in (Status.PASS, Status.KNOWN_DEFECT) or restless, undecided
 
 
 def test_whole_life_of_an_envoy_with_a_packet_filter_is_what_strace_saw(

@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def wish(port: int, **words: bool) -> Occupy:
-    return Occupy(address="127.0.0.1", port=port, **words)
+    return Occupy(address="127.0.0.1", port=port, **words)  # type: ignore[arg-type]
 
 
 def test_stranger_alone_keeps_others_out() -> None:

@@ -86,7 +86,7 @@ class PlayedEnvoy:
 
 def run(envoy: PlayedEnvoy, step: dict[str, Any]) -> StepResult:
     parsed = TypeAdapter(AnyStep).validate_python({"deadline": "50ms", **step})
-    return carry_out(envoy, parsed)
+    return carry_out(envoy, parsed)  # type: ignore[arg-type]
 
 
 def serve(envoy: PlayedEnvoy) -> None:
@@ -216,7 +216,7 @@ def test_signal_waits_for_the_end_if_it_is_one_that_ends_envoy(
     name: str, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[tuple[int, str]] = []
-    monkeypatch.setattr(ending.os, "kill", lambda pid, signal: sent.append((pid, signal.name)))
+    monkeypatch.setattr(ending.os, "kill", lambda pid, signal: sent.append((pid, signal.name)))  # type: ignore[attr-defined]
     assert (run(PlayedEnvoy(), {"signal": name}).missed != "") is waits
     assert sent == [(1000, name)]
 
@@ -227,6 +227,6 @@ def test_signal_to_an_envoy_that_has_ended_is_not_carried_out(
     def gone(pid: int, signal: int) -> None:
         raise ProcessLookupError
 
-    monkeypatch.setattr(ending.os, "kill", gone)
+    monkeypatch.setattr(ending.os, "kill", gone)  # type: ignore[attr-defined]
     with pytest.raises(StepProblem, match="ended before"):
         run(PlayedEnvoy(), {"signal": "SIGTERM"})

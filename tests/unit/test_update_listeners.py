@@ -35,7 +35,7 @@ def test_added_listener_comes_last_and_the_others_stay():
 def test_changed_listener_is_merged_in_its_place():
     changed = after(change={"one": {"x": None, "list": {"1": {"y": 3}}}})
     assert changed == [{"name": "one", "list": [{"y": 1}, {"y": 3}]}, {"name": "two"}]
-    assert SERVED[0]["x"] == 1
+    assert SERVED[0]["x"] == 1  # type: ignore[index]
 
 
 def test_removed_and_changed_together_are_by_the_names_before():

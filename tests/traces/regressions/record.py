@@ -525,8 +525,8 @@ RECORDINGS: dict[
     ),
     "hot_restart": ("1.40.0", RESTARTED, [], Recording.hot_restart),
     "hot_restart_more_workers": ("1.40.0", RESTARTED, [], lambda r: r.hot_restart(4)),
-    "connections": ("1.40.0", {}, [listener()], lambda r: r.connect(8)),
-    "connections_balanced": (
+    "connections": ("1.40.0", {}, [listener()], lambda r: r.connect(8)),  # type: ignore[dict-item]
+    "connections_balanced": (  # type: ignore[dict-item]
         "1.40.0",
         {},
         [listener(connection_balance_config={"exact_balance": {}})],

@@ -44,7 +44,7 @@ def edited(trace: Trace, steps: list[Mapping[str, Any]]) -> Trace:
             editor.add(step["add"], editor.find(step["after"]))
         else:
             ended = {"live": False, "live_after_s": None, "live_asked_ns": None, "live_ns": None}
-            editor.outcome = replace(editor.outcome, **ended, **step["outcome"])
+            editor.outcome = replace(editor.outcome, **ended, **step["outcome"])  # type: ignore[arg-type]
     return editor.trace()
 
 

@@ -123,7 +123,7 @@ def last(call: str, by: int = -1) -> Part:
         fd = next(e.ret for e in reversed(trace.events) if e.call in ("socket", "dup"))
         assert fd is not None
         tid = trace.main if by < 0 else trace.worker(by)
-        {
+        {  # type: ignore[operator]
             "listen": trace.listen,
             "dup": trace.dup,
             "close": trace.close,
@@ -136,7 +136,7 @@ def last(call: str, by: int = -1) -> Part:
 
 def first_socket(trace: TraceBuilder) -> int:
     """Return the first descriptor of a listener."""
-    return next(e.args["fd"] for e in trace.events if e.call == "bind")
+    return next(e.args["fd"] for e in trace.events if e.call == "bind")  # type: ignore[no-any-return]
 
 
 def option(name: str, value: object = 1) -> Part:
@@ -524,8 +524,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "another_bind_late": lambda: run(bind(), last("listen"), bind(OTHER)),
     "out_of_descriptors": lambda: run(
         shared(),
-        lambda t: (
-            t.call(t.worker(0), "accept4", -24, fd=first_socket(t), address=None, flags=[]) and None
+        lambda t: (  # type: ignore[arg-type]
+            t.call(t.worker(0), "accept4", -24, fd=first_socket(t), address=None, flags=[]) and None  # type: ignore[truthy-bool]
         ),
     ),
     "with_admin": lambda: run(
@@ -575,8 +575,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "abstract": lambda: run(abstract()),
     "abstract_twice": lambda: run(abstract(2)),
     "unix_bound_twice": lambda: run(
-        lambda t: (
-            t.call(
+        lambda t: (  # type: ignore[arg-type]
+            t.call(  # type: ignore[truthy-bool]
                 t.main,
                 "bind",
                 0,
@@ -585,8 +585,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
             )
             and None
         ),
-        lambda t: (
-            t.call(
+        lambda t: (  # type: ignore[arg-type]
+            t.call(  # type: ignore[truthy-bool]
                 t.main,
                 "bind",
                 0,

@@ -63,6 +63,9 @@ def _target(envoy: DrivenEnvoy, wish: Connect) -> tuple[str, Address]:
         for address in record.addresses:
             if record.name == selector.name or (selector.port and address.port == selector.port):
                 return record.protocol, address
+    if selector.address is not None and isinstance(selector.port, int):
+        # Nobody has it, or somebody who is no listener by the config: the client will tell.
+        return selector.protocol or "TCP", Address.inet(selector.address, selector.port)
     raise StepProblem(f"no socket was bound for {selector}, and the config names no address for it")
 
 

@@ -39,20 +39,20 @@ def known_defects(version: str) -> int:
     )
 
 
-def not_here(launcher: str) -> int:
-    """How many of these runs need another launcher."""
-    wanted = [
-        plan.scenario.requires.launcher
-        for path in SCENARIOS
-        for plan in expand(load_scenario(path))
-    ]
-    return sum(one not in (None, launcher) for one in wanted)
+def not_here(launcher: str, version: str) -> int:
+    """How many of these runs need another launcher or another Envoy."""
+    wanted = [plan.scenario.requires for path in SCENARIOS for plan in expand(load_scenario(path))]
+    return sum(
+        one.launcher not in (None, launcher)
+        or not (one.envoy is None or satisfies(version, one.envoy))
+        for one in wanted
+    )
 
 
 def test_every_scenario_covers_every_concurrency() -> None:
     assert len(SCENARIOS) >= 10
     for path in SCENARIOS:
-        assert {plan.concurrency for plan in expand(load_scenario(path))} == CONCURRENCIES, path
+        assert {plan.concurrency for plan in expand(load_scenario(path))} >= CONCURRENCIES, path
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -68,7 +68,7 @@ def test_all_runs_of_a_version_and_launcher_pass(
     assert done.returncode == 0, done.stdout + done.stderr
     suite = ET.parse(report).getroot()[0]  # noqa: S314 - our own report
     assert {suite.get("failures"), suite.get("errors")} == {"0"}
-    defects, elsewhere = known_defects(version), not_here(launcher)
+    defects, elsewhere = known_defects(version), not_here(launcher, version)
     # pytest's word for an expected failure as well
     assert suite.get("skipped") == str(defects + elsewhere)
     runs = Counter(case.get("name", "").partition("[")[0] for case in suite.iter("testcase"))

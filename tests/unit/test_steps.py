@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,19 @@ def test_wait_for_a_listener_that_came_with_a_step_before_knows_its_name() -> No
     envoy.listeners = (ListenerRecord("new", "TCP", (Address.inet("127.0.0.1", 15006),)),)
     state = {"listener": {"name": "new"}, "served": True}
     assert run(envoy, {"wait_for": {"state": state}}).missed == ""
+
+
+def test_connect_to_an_address_that_no_listener_has_is_refused() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
+        wish = {"listener": {"address": "127.0.0.1", "port": taken.getsockname()[1]}}
+        (attempt,) = run(PlayedEnvoy(), {"connect": wish}).attempts
+    assert (attempt.ok, attempt.errno) == (False, "ECONNREFUSED")
+
+
+def test_connect_to_a_port_that_no_listener_has_is_not_carried_out() -> None:
+    with pytest.raises(StepProblem, match="names no address"):
+        run(PlayedEnvoy(), {"connect": {"listener": {"port": 15007}}})
 
 
 def test_talk_needs_connections_that_are_held() -> None:

@@ -15,7 +15,10 @@ from envoyassert.scenario.steps.frame import Step
 class Connect(Model):
     """Clients of a listener, one after the other; each tries once."""
 
-    listener: Selector = Field(description="Which listener; a wildcard is reached by loopback.")
+    listener: Selector = Field(
+        description="Which listener; a wildcard is reached by loopback. "
+        "An address with a port may be one that no listener has."
+    )
     times: int = Field(1, ge=1, le=10_000, description="How many connections (UDP: datagrams).")
     held: bool = Field(
         False, description="true: keep them open until the end of the run; false: close each."

@@ -24,7 +24,7 @@ from envoyassert.judge.connections import judge_attempts
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.excerpt import as_excerpt
 from envoyassert.judge.invariants import judge_invariants
-from envoyassert.judge.known_defect import with_known_defect
+from envoyassert.judge.known_defect import with_fatal_defects, with_known_defect
 from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
@@ -130,7 +130,8 @@ def judge(
         findings = [_nothing_applies(scopes.whole, items[0])]
     findings.sort(key=lambda finding: finding.path[1])
     refusals = judge_refusals(scopes.whole, [item for _, item in items])
-    findings = [*judge_steps(scopes.whole), *refusals, *findings]
+    steps = with_fatal_defects(judge_steps(scopes.whole), trace, items, findings)
+    findings = [*steps, *refusals, *findings]
     findings = as_excerpt(findings, trace.header.excerpt)
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if set(trace.header.unobserved) - BEARABLE else ()

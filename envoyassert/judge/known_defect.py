@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.expectation import ProcessExpectation
 from envoyassert.scenario.requires import satisfies
+from envoyassert.trace import Phase, Trace
 
 #: Last part of the path of the finding that an expectation holds which must fail.
 KNOWN_DEFECT = "known_defect"
@@ -52,6 +54,53 @@ def with_known_defect(
         else finding
         for finding in found
     ]
+
+
+def with_fatal_defects(
+    steps: Iterable[Finding],
+    trace: Trace,
+    items: Iterable[tuple[int, Conditional]],
+    found: list[Finding],
+) -> list[Finding]:
+    """Return the findings about steps; one that Envoy did not survive is part of a known death.
+
+    A step that waited in vain is a known defect only if Envoy was up when it began and had ended
+    when it was over, and if that is what a known defect says: an expectation `stays_up: true` about
+    that very step, which failed. Everything else that a step did not come to stays a failure.
+
+    Args:
+        steps: findings about steps; the second part of the path is the step's place.
+        trace: the whole trace.
+        items: all expectations, each with its place.
+        found: their findings, with their known defects.
+    """
+    deaths = {
+        finding.path[1]: finding
+        for finding in found
+        if finding.status is Status.KNOWN_DEFECT and finding.path[2:] == ("process", "stays_up")
+    }
+    known = {
+        item.phase: deaths[index]
+        for index, item in items
+        if index in deaths and isinstance(item, ProcessExpectation) and item.process.stays_up
+    }
+    result = []
+    for finding in steps:
+        place = finding.path[1]
+        assert isinstance(place, int)
+        before, phase = trace.phases[place], trace.phases[place + 1]
+        death = known.get(phase.name)
+        if death is None or finding.status is not Status.FAIL or not _ended_in(phase, before):
+            result.append(finding)
+        else:
+            said = death.known_defect
+            result.append(replace(finding, status=Status.KNOWN_DEFECT, known_defect=said))
+    return result
+
+
+def _ended_in(phase: Phase, before: Phase) -> bool:
+    """Whether the only Envoy there was ended in a phase."""
+    return not phase.envoys and before.outcome.running and not phase.outcome.running
 
 
 def unexcused(

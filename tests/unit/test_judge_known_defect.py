@@ -14,7 +14,7 @@ from envoyassert.report.headline import headline
 from envoyassert.report.verdict_json import judgement
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import Trace
+from envoyassert.trace import Member, Outcome, Trace
 
 DEFECT = {
     "versions": ">=1.36, <1.41",
@@ -109,3 +109,81 @@ def test_assertion_in_python_takes_a_known_defect_for_the_failure_that_it_is():
     verdict = judged(trace, {**WRONG, "known_defect": DEFECT})
     with pytest.raises(ExpectationFailed, match="envoyproxy/envoy#1"):
         raise_unless_passed(verdict, trace, fold(trace))
+
+
+LIVE = Outcome(live=True, live_after_s=0.1)
+KILLED = Outcome(live=True, live_after_s=0.1, signal=11)
+DEATH = {"process": {"stays_up": True}, "at_end_of": "change", "known_defect": DEFECT}
+IN_VAIN = "Envoy survives version 2 of its listeners"
+
+
+def stepped(outcome: Outcome, missed: str = IN_VAIN, **facts: Any) -> Trace:
+    """A run of two workers whose step `change` was not over; Envoy fares so at its end."""
+    builder = TraceBuilder(2)
+    builder.reuse_port_listener("0.0.0.0:80")
+    builder.end_phase("startup", "startup", outcome=facts.pop("before", LIVE))
+    builder.end_phase("change", outcome=outcome, missed=missed, **facts)
+    trace = builder.build()
+    envoy = replace(trace.header.envoy, version="1.40.0")
+    return replace(trace, header=replace(trace.header, envoy=envoy))
+
+
+def test_step_that_envoy_is_known_not_to_survive_is_a_known_defect() -> None:
+    verdict = judged(stepped(KILLED), RIGHT, DEATH)
+    assert verdict.status is Status.KNOWN_DEFECT
+    step = next(finding for finding in verdict.findings if finding.path[0] == "steps")
+    assert step.status is Status.KNOWN_DEFECT
+    assert "edge team" in step.known_defect
+
+
+OTHER_ENVOY = Member("second", 2000, 2, KILLED, None)
+
+
+@pytest.mark.parametrize(
+    "trace, items",
+    [
+        # It lives: the step waited in vain for another reason, and the defect is not there.
+        (stepped(LIVE), [DEATH]),
+        (stepped(LIVE), [{**DEATH, "process": {"stays_up": False}}]),
+        # It had ended before the step.
+        (stepped(KILLED, before=KILLED), [DEATH]),
+        # Nothing says that its death is known: not at all, not of this step, not as a defect.
+        (stepped(KILLED), [RIGHT]),
+        (stepped(KILLED), [{**WRONG, "known_defect": DEFECT}]),
+        (stepped(KILLED), [{**WRONG, "known_defect": DEFECT, "at_end_of": "change"}]),
+        (stepped(KILLED), [{**DEATH, "known_defect": None}]),
+        (stepped(KILLED), [{**DEATH, "known_defect": {**DEFECT, "versions": ">=1.41"}}]),
+        (stepped(KILLED), [{**DEATH, "when": {"envoy": ">=1.41"}}]),
+        # What is known is that it stays up though it should end, or that it is not live.
+        (stepped(KILLED), [{**DEATH, "process": {"stays_up": False}}]),
+        (stepped(KILLED), [{**DEATH, "process": {"live": False}}]),
+        # Of several Envoys another one may be meant.
+        (stepped(KILLED, envoys=(replace(OTHER_ENVOY, name="first"), OTHER_ENVOY)), [DEATH]),
+    ],
+)
+def test_step_that_waited_in_vain_is_not_excused_by_anything_else(
+    trace: Trace, items: list[dict[str, Any]]
+) -> None:
+    verdict = judged(trace, *items)
+    step = next(finding for finding in verdict.findings if finding.path[0] == "steps")
+    assert (verdict.status, step.status) == (Status.FAIL, Status.FAIL)
+
+
+def test_known_death_excuses_no_other_expectation() -> None:
+    assert judged(stepped(KILLED), DEATH, WRONG).status is Status.FAIL
+
+
+def test_only_the_step_that_envoy_died_in_is_excused() -> None:
+    trace = stepped(KILLED)
+    again = replace(trace.phases[1], name="again", begin_ns=trace.phases[1].end_ns + 1)
+    trace = replace(trace, phases=(*trace.phases, replace(again, end_ns=again.begin_ns + 1)))
+    verdict = judged(trace, DEATH)
+    steps = [finding.status for finding in verdict.findings if finding.path[0] == "steps"]
+    assert steps == [Status.KNOWN_DEFECT, Status.FAIL]
+    assert verdict.status is Status.FAIL
+
+
+def test_death_that_does_not_come_is_an_unexpected_pass() -> None:
+    verdict = judged(stepped(LIVE, missed=""), DEATH)
+    assert verdict.status is Status.FAIL
+    assert "unexpected pass" in verdict.findings[-1].seen

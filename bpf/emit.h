@@ -3,7 +3,8 @@
  * Writing records. The only place where a loss is counted.
  *
  * The number of a record is taken before the ring is asked for room, so that a loss is a gap in
- * the numbers and emitted - dropped is exactly what user space will read.
+ * the numbers and emitted - dropped is exactly what user space will read, once it had the batches
+ * written.
  */
 #ifndef EA_EMIT_H
 #define EA_EMIT_H
@@ -14,9 +15,8 @@
  */
 #define EA_OPAQUE(value) asm volatile("" : "+r"(value))
 
-/* Each program has a draft of its own: one may interrupt another. */
+/* Each program but that of system calls has a draft of its own: one may interrupt another. */
 enum ea_draft_owner {
-	EA_DRAFT_SYSCALL,
 	EA_DRAFT_EXEC,
 	EA_DRAFT_FORK,
 	EA_DRAFT_EXIT,
@@ -35,6 +35,23 @@ struct ea_draft_room {
 } __attribute__((aligned(8)));
 
 BPF_PERCPU_ARRAY(drafts, struct ea_draft_room, EA_DRAFTS);
+
+/*
+ * Records of system calls wait for each other, one batch per CPU, and go into the ring together: a
+ * call of the ring's helper costs more than the copy. User space has the batches written before it
+ * reads the ring (ea_flush).
+ */
+struct ea_batch {
+	u32 used;    /* bytes; each record takes a multiple of 8 */
+	u32 records; /* how many they are, all of one run */
+	u32 run;
+	u32 busy;    /* a program is changing this: not to be written from an interrupt */
+	char bytes[EA_BATCH_SIZE + sizeof(struct ea_draft)];
+} __attribute__((aligned(8)));
+
+BPF_PERCPU_ARRAY(batches, struct ea_batch, 1);
+
+#define EA_BARRIER() asm volatile("" : : : "memory")
 
 static __always_inline struct ea_counters *ea_counters_of(u32 run)
 {
@@ -55,19 +72,66 @@ static __always_inline void ea_lose(u32 run)
 	}
 }
 
+static __always_inline struct ea_batch *ea_current_batch(void)
+{
+	u32 zero = 0;
+
+	return (struct ea_batch *)batches.lookup(&zero);
+}
+
+/*
+ * Write what waits into the ring; return whether there was room. The caller has marked the batch as
+ * busy, or cannot be interrupted.
+ */
+static __always_inline bool ea_write_batch(struct ea_batch *batch)
+{
+	struct ea_counters *count = ea_counters_of(batch->run);
+	u64 size = batch->used;
+	void *bytes = batch->bytes;
+	bool written = true;
+
+	EA_OPAQUE(size);
+	if (size > sizeof(batch->bytes) ||
+	    records.ringbuf_output(bytes, size, BPF_RB_NO_WAKEUP)) {
+		if (count)
+			count->dropped += batch->records;
+		written = false;
+	}
+	batch->used = 0;
+	batch->records = 0;
+	return written;
+}
+
+/* Make room in the batch of this CPU for a record of the run, and keep interrupts off the batch. */
+static __always_inline struct ea_draft *ea_reserve(struct ea_batch *batch, u32 run)
+{
+	u64 used;
+
+	batch->busy = 1;
+	EA_BARRIER();
+	if (batch->used && (batch->used > EA_BATCH_SIZE || batch->run != run))
+		ea_write_batch(batch);
+	batch->run = run;
+	used = batch->used;
+	EA_OPAQUE(used);
+	if (used > EA_BATCH_SIZE)
+		return 0;
+	return (struct ea_draft *)(batch->bytes + used);
+}
+
+static __always_inline void ea_release(struct ea_batch *batch)
+{
+	EA_BARRIER();
+	batch->busy = 0;
+}
+
 /*
  * Begin a record of the thread that bpf_get_current_pid_tgid() names. Its time is that of its end,
  * unless it is given one before.
  */
-static __always_inline struct ea_draft *ea_begin_of(u64 pid_tid, u32 owner, u32 run, u8 type,
-						    s64 ret)
+static __always_inline void ea_begin_of(struct ea_record *record, u64 pid_tid, u32 run, u8 type,
+					s64 ret)
 {
-	struct ea_draft *draft = (struct ea_draft *)drafts.lookup(&owner);
-	struct ea_record *record;
-
-	if (!draft)
-		return 0;
-	record = &draft->record;
 	record->ret = ret;
 	record->ts_ns = 0;
 	record->stack = 0;
@@ -80,30 +144,65 @@ static __always_inline struct ea_draft *ea_begin_of(u64 pid_tid, u32 owner, u32 
 	record->frames = 0;
 	record->args[0] = record->args[1] = record->args[2] = 0;
 	record->args[3] = record->args[4] = record->args[5] = 0;
+}
+
+/* Begin a record that is written by itself, in the draft of its owner. */
+static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s64 ret)
+{
+	struct ea_draft *draft = (struct ea_draft *)drafts.lookup(&owner);
+
+	if (draft)
+		ea_begin_of(&draft->record, bpf_get_current_pid_tgid(), run, type, ret);
 	return draft;
 }
 
-static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s64 ret)
+/* Complete a record that ends with `frames` bytes of frames and `length` bytes of payload. */
+static __always_inline void ea_complete(struct ea_record *record, struct ea_counters *count,
+					u64 frames, u64 length)
 {
-	return ea_begin_of(bpf_get_current_pid_tgid(), owner, run, type, ret);
+	if (!record->ts_ns)
+		record->ts_ns = bpf_ktime_get_ns();
+	record->frames = frames / sizeof(struct ea_frame);
+	record->length = length;
+	record->seq = ++count->emitted;
 }
 
 /*
- * Write a record that ends with `frames` bytes of frames and `length` bytes of payload. The reader
- * is not woken: it reads when the burst is over. Return whether there was room.
+ * Complete the record for which room was reserved. One with frames is written at once: they are
+ * not sent again. Return false if it is lost already.
  */
-static __always_inline bool ea_end(struct ea_draft *draft, u64 frames, u64 length)
+static __always_inline bool ea_commit(struct ea_batch *batch, struct ea_draft *draft, u64 frames,
+				      u64 length)
 {
 	struct ea_counters *count = ea_counters_of(draft->record.run);
-	u64 size = sizeof(draft->record) + frames + length;
 
 	if (!count)
 		return false;
-	if (!draft->record.ts_ns)
-		draft->record.ts_ns = bpf_ktime_get_ns();
-	draft->record.frames = frames / sizeof(struct ea_frame);
-	draft->record.length = length;
-	draft->record.seq = ++count->emitted;
+	ea_complete(&draft->record, count, frames, length);
+	batch->used += (sizeof(draft->record) + frames + length + 7) & ~7ULL;
+	batch->records++;
+	return !frames || ea_write_batch(batch);
+}
+
+/*
+ * Complete and write a record that is written by itself, behind those that wait. The reader is not
+ * woken: it reads when the burst is over. Return whether there was room.
+ */
+static __always_inline bool ea_end(struct ea_draft *draft, u64 length)
+{
+	struct ea_counters *count = ea_counters_of(draft->record.run);
+	struct ea_batch *batch = ea_current_batch();
+	u64 size = sizeof(draft->record) + length;
+
+	if (!count || !batch)
+		return false;
+	if (batch->used && !batch->busy) {
+		batch->busy = 1;
+		EA_BARRIER();
+		ea_write_batch(batch);
+		ea_release(batch);
+	}
+	ea_complete(&draft->record, count, 0, length);
 	EA_OPAQUE(size);
 	if (size > sizeof(*draft) || records.ringbuf_output(draft, size, BPF_RB_NO_WAKEUP)) {
 		count->dropped++;

@@ -20,5 +20,6 @@
 #include "emit.h"
 #include "registers.h"
 #include "stacks.h"
+#include "uapi.h"
 #include "syscalls.h"
 #include "lifecycle.h"

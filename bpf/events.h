@@ -3,8 +3,8 @@
  * The binary interface between the probe and user space.
  *
  * A record is a struct ea_record, then the frames of its stack if it is the first one with that
- * stack, then its payload; each only as long as needed, so that the ordinary record takes 80
- * bytes of the ring. The layout is written a second time in envoyassert/wire.py; static
+ * stack, then its payload; each only as long as needed, so that the ordinary record takes 72
+ * bytes. A piece of the ring is one record or several, each at a multiple of 8 bytes. The layout is written a second time in envoyassert/wire.py; static
  * assertions made from that file are compiled with this one, so that a difference is refused at
  * load.
  *
@@ -62,6 +62,7 @@ enum ea_type {
 #define EA_FAULT 1     /* some user memory could not be read */
 #define EA_TRUNCATED 2 /* there was more than the payload holds */
 
+#define EA_BATCH_SIZE 2048 /* a batch of records is written when it has so many bytes */
 #define EA_FRAME_COUNT 8
 #define EA_DATA_SIZE 128 /* at most: an address, an option's value, descriptors of SCM_RIGHTS */
 #define EA_PATH_SIZE 512

@@ -110,7 +110,7 @@ static __always_inline void ea_record_exec(u32 run, const struct ea_image *image
 	}
 	if (!ea_read_user(&draft->record, draft->exec.argv, size, image->argv))
 		size = 0;
-	ea_end(draft, 0, sizeof(draft->exec) - sizeof(draft->exec.argv) + size);
+	ea_end(draft, sizeof(draft->exec) - sizeof(draft->exec.argv) + size);
 }
 
 /* raw tracepoint: the new image is in place, its stack holds arguments and environment */
@@ -198,7 +198,7 @@ int ea_process_fork(void *ctx)
 	draft->record.args[0] = thread ? draft->record.pid : child;
 	draft->record.args[1] = child;
 	draft->record.args[2] = thread;
-	ea_end(draft, 0, 0);
+	ea_end(draft, 0);
 	return 0;
 }
 
@@ -228,7 +228,7 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
 		draft->record.args[1] = (u8)call.args[0];
 	}
 	draft->record.args[2] = last;
-	ea_end(draft, 0, 0);
+	ea_end(draft, 0);
 	return 0;
 }
 
@@ -247,7 +247,7 @@ int ea_signal_deliver(void *ctx)
 	if (!draft)
 		return 0;
 	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_SIGNAL_NUMBER);
-	ea_end(draft, 0, 0);
+	ea_end(draft, 0);
 	return 0;
 }
 
@@ -264,7 +264,7 @@ int ea_task_rename(void *ctx)
 		return 0;
 	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_RENAME_TID);
 	ea_probe_kernel(draft->frames, EA_COMM_SIZE, (u8 *)ctx + EA_AT_RENAME_NAME);
-	ea_end(draft, 0, EA_COMM_SIZE);
+	ea_end(draft, EA_COMM_SIZE);
 	return 0;
 }
 
@@ -292,8 +292,26 @@ int ea_epoll_wait(void *ctx)
 	if (!draft)
 		return 0;
 	draft->record.args[0] = key.epfd;
-	if (ea_end(draft, 0, 0)) /* otherwise the next wait tries again */
+	if (ea_end(draft, 0)) /* otherwise the next wait tries again */
 		waits.update(&key, &now);
+	return 0;
+}
+
+/*
+ * Write the batch of the CPU that this runs on: user space runs it on each of them before it reads
+ * the ring (BPF_PROG_TEST_RUN of bpf(2)). Returns 1, and wrote nothing, if it interrupted a program
+ * that was changing the batch.
+ */
+int ea_flush(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_batch *batch = ea_current_batch();
+
+	if (!batch)
+		return 0;
+	if (batch->busy)
+		return 1;
+	if (batch->used)
+		ea_write_batch(batch);
 	return 0;
 }
 

@@ -46,7 +46,7 @@ static __always_inline u64 ea_stack_name(const struct ea_call *call, u32 run, u3
 	struct ea_window *window = windows.lookup(&zero);
 	u64 hash = ea_mix(call->ip, (u64)run << 32 | pid);
 	u64 fp = call->fp;
-	u64 start = call->sp;
+	u64 start = fp;
 	u64 frame[2]; /* the caller's frame pointer and the return address */
 	bool filled;
 	int i;

@@ -38,32 +38,6 @@ struct ea_closing {
 
 BPF_ARRAY(closing, struct ea_closing, EA_THREAD_PLACES);
 
-/* struct user_msghdr of the kernel, part of its user interface (recvmsg(2)) */
-struct ea_msghdr {
-	u64 name;
-	u32 name_length;
-	u32 pad0;
-	u64 iov;
-	u64 iov_count;
-	u64 control;
-	u64 control_length;
-	u32 flags;
-	u32 pad1;
-};
-
-/* struct sock_fprog of a program of 64 bits (linux/filter.h) */
-struct ea_sock_fprog {
-	u16 length; /* in instructions of 8 bytes */
-	u16 pad[3];
-	u64 filter;
-};
-
-struct ea_cmsghdr {
-	u64 length;
-	s32 level;
-	s32 type;
-};
-
 /* bind, connect: address and length are inputs. accept, getsockname: outputs, valid on success. */
 static __always_inline u64 ea_read_address(struct ea_record *record, const struct ea_call *call,
 					   u8 *data)
@@ -251,14 +225,14 @@ int ea_tcp_state(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (listens->sk == sk)
 		listens->tid = 0; /* listen() fails after all: another socket has the port */
-	draft = ea_begin_of(pid_tid, EA_DRAFT_TCP, run, EA_TCP_STATE, 0);
+	draft = ea_begin(EA_DRAFT_TCP, run, EA_TCP_STATE, 0);
 	if (!draft)
 		return 0;
 	draft->record.args[0] = sk;
 	draft->record.args[1] = sk >> 32;
 	draft->record.args[2] = old;
 	draft->record.args[3] = new;
-	ea_end(draft, 0, 0);
+	ea_end(draft, 0);
 	return 0;
 }
 
@@ -275,21 +249,99 @@ static __always_inline void ea_read_listening(struct ea_record *record)
 	listens->tid = 0;
 }
 
+/*
+ * Put what is told of a call beyond its first three arguments into its record. Return false if it is
+ * not to be recorded after all.
+ */
+static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
+					struct ea_draft *draft, u64 *frames, u64 *length)
+{
+	struct ea_record *record = &draft->record;
+	u8 *data = (u8 *)draft->frames;
+	struct ea_target *target;
+	struct ea_counters *count;
+	struct ea_closing *closes;
+	u32 place;
+
+	switch (record->type) {
+	case EA_BIND:
+		*frames = ea_take_stack(ctx, call, record, data);
+		*length = ea_read_address(record, call, data + *frames);
+		break;
+	case EA_LISTEN:
+		ea_read_listening(record);
+		/* fall through */
+	case EA_SOCKET:
+	case EA_DUP:
+	case EA_DUP2:
+	case EA_DUP3:
+	case EA_FCNTL:
+		*frames = ea_take_stack(ctx, call, record, data);
+		break;
+	case EA_ACCEPT4:
+		record->args[3] = call->args[3];
+		/* fall through */
+	case EA_ACCEPT:
+	case EA_CONNECT:
+	case EA_GETSOCKNAME:
+		*length = ea_read_address(record, call, data);
+		break;
+	case EA_SETSOCKOPT:
+		*length = ea_read_option(record, call, data);
+		break;
+	case EA_EPOLL_CTL:
+		if ((u32)call->args[1] != EA_EPOLL_CTL_DEL)
+			ea_read_user(record, &record->args[3], sizeof(u32), call->args[3]);
+		count = ea_counters_of(record->run);
+		if (count && record->ret == 0 && (u32)call->args[1] == EA_EPOLL_CTL_ADD)
+			count->registrations++;
+		break;
+	case EA_EPOLL_CREATE:
+	case EA_EPOLL_CREATE1:
+		target = ea_current_target();
+		if (record->ret >= 0 && target)
+			__sync_fetch_and_add(&target->epolls, 1);
+		break;
+	case EA_CLOSE:
+		place = record->tid % EA_THREAD_PLACES;
+		closes = closing.lookup(&place);
+		if (closes && closes->tid == record->tid) {
+			record->ts_ns = closes->began_ns;
+			closes->tid = 0;
+		}
+		break;
+	case EA_SOCKETPAIR:
+		if (record->ret == 0)
+			ea_read_user(record, &record->args[4], 2 * sizeof(u32), call->args[3]);
+		break;
+	case EA_SENDMSG:
+	case EA_RECVMSG:
+		*length = ea_read_rights(record, call, data);
+		return record->args[1];
+	case EA_UNLINK:
+	case EA_CHMOD:
+		*length = ea_read_path(record, draft->path, call->args[0]);
+		break;
+	case EA_UNLINKAT:
+	case EA_FCHMODAT:
+		*length = ea_read_path(record, draft->path, call->args[1]);
+		break;
+	}
+	return true;
+}
+
 /* raw tracepoint: arguments are the saved registers and the return value */
 int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 pid_tid = bpf_get_current_pid_tgid();
 	u32 run = ea_run_of(pid_tid >> 32);
-	struct ea_target *target;
-	struct ea_counters *count;
-	struct ea_record *record;
+	struct ea_batch *batch;
 	struct ea_draft *draft;
 	struct ea_call call;
 	u64 frames = 0, length = 0;
 	s64 ret = ctx->args[1];
-	struct ea_closing *closes;
-	u32 nr, place;
 	u32 *class;
+	u32 nr;
 
 	if (!run || !ea_read_call(&call, ctx->args[0]) || call.nr >= EA_MAX_SYSCALL)
 		return 0;
@@ -303,83 +355,20 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (*class == EA_FCNTL && (u32)call.args[1] != EA_F_DUPFD &&
 	    (u32)call.args[1] != EA_F_DUPFD_CLOEXEC)
 		return 0;
-	draft = ea_begin_of(pid_tid, EA_DRAFT_SYSCALL, run, *class, ret);
-	if (!draft)
+	batch = ea_current_batch();
+	if (!batch)
 		return 0;
-	record = &draft->record;
-	record->args[0] = call.args[0];
-	record->args[1] = call.args[1];
-	record->args[2] = call.args[2];
-
-	switch (*class) {
-	case EA_BIND:
-		frames = ea_take_stack(ctx, &call, record, draft->frames);
-		length = ea_read_address(record, &call, (u8 *)draft->frames + frames);
-		break;
-	case EA_LISTEN:
-		ea_read_listening(record);
-		frames = ea_take_stack(ctx, &call, record, draft->frames);
-		break;
-	case EA_SOCKET:
-	case EA_DUP:
-	case EA_DUP2:
-	case EA_DUP3:
-	case EA_FCNTL:
-		frames = ea_take_stack(ctx, &call, record, draft->frames);
-		break;
-	case EA_ACCEPT4:
-		record->args[3] = call.args[3];
-		/* fall through */
-	case EA_ACCEPT:
-	case EA_CONNECT:
-	case EA_GETSOCKNAME:
-		length = ea_read_address(record, &call, (u8 *)draft->frames);
-		break;
-	case EA_SETSOCKOPT:
-		length = ea_read_option(record, &call, (u8 *)draft->frames);
-		break;
-	case EA_EPOLL_CTL:
-		if ((u32)call.args[1] != EA_EPOLL_CTL_DEL)
-			ea_read_user(record, &record->args[3], sizeof(u32), call.args[3]);
-		count = ea_counters_of(run);
-		if (count && ret == 0 && (u32)call.args[1] == EA_EPOLL_CTL_ADD)
-			count->registrations++;
-		break;
-	case EA_EPOLL_CREATE:
-	case EA_EPOLL_CREATE1:
-		target = ea_current_target();
-		if (ret >= 0 && target)
-			__sync_fetch_and_add(&target->epolls, 1);
-		break;
-	case EA_CLOSE:
-		place = record->tid % EA_THREAD_PLACES;
-		closes = closing.lookup(&place);
-		if (closes && closes->tid == record->tid) {
-			record->ts_ns = closes->began_ns;
-			closes->tid = 0;
-		}
-		break;
-	case EA_SOCKETPAIR:
-		if (ret == 0)
-			ea_read_user(record, &record->args[4], 2 * sizeof(u32), call.args[3]);
-		break;
-	case EA_SENDMSG:
-	case EA_RECVMSG:
-		length = ea_read_rights(record, &call, (u8 *)draft->frames);
-		if (!record->args[1])
-			return 0;
-		break;
-	case EA_UNLINK:
-	case EA_CHMOD:
-		length = ea_read_path(record, draft->path, call.args[0]);
-		break;
-	case EA_UNLINKAT:
-	case EA_FCHMODAT:
-		length = ea_read_path(record, draft->path, call.args[1]);
-		break;
+	draft = ea_reserve(batch, run);
+	if (draft) {
+		ea_begin_of(&draft->record, pid_tid, run, *class, ret);
+		draft->record.args[0] = call.args[0];
+		draft->record.args[1] = call.args[1];
+		draft->record.args[2] = call.args[2];
+		if (ea_describe(ctx, &call, draft, &frames, &length) &&
+		    ea_commit(batch, draft, frames, length) && frames)
+			ea_remember_stack(draft->record.stack);
 	}
-	if (ea_end(draft, frames, length) && frames)
-		ea_remember_stack(record->stack);
+	ea_release(batch);
 	return 0;
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -167,10 +167,30 @@ def _format(layout: type[ctypes.Structure]) -> struct.Struct:
 _RECORD = _format(Record)
 _FRAME = _format(Frame)
 
-#: Run, sequence number and CPU of a record without decoding it.
-ROUTE = struct.Struct(f"={Record.run.offset}xII8xH")
+#: Run, sequence number, CPU, number of frames and length of a record without decoding it.
+_ROUTE = struct.Struct(f"={Record.run.offset}xII8xH2xHH")
 
 RECORD_SIZE = _RECORD.size
+
+
+def split(piece: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield run, sequence number, CPU and bytes of each record of a piece of the ring.
+
+    Records that were written together lie behind one another, each at a multiple of 8 bytes.
+
+    Raises:
+        RecordError: the last one is cut short.
+    """
+    start, end = 0, len(piece)
+    while start < end:
+        if end - start < RECORD_SIZE:
+            raise RecordError(f"a record of {end - start} bytes; at least {RECORD_SIZE} needed")
+        run, seq, cpu, frames, length = _ROUTE.unpack_from(piece, start)
+        stop = start + RECORD_SIZE + frames * _FRAME.size + length
+        if stop > end:
+            raise RecordError(f"a record of {end - start} bytes that claims {stop - start}")
+        yield run, seq, cpu, piece[start:stop]
+        start = (stop + 7) & ~7
 
 
 def static_asserts() -> str:

@@ -164,6 +164,10 @@ class Probe:
             raise ValueError(f"a run id has 16 hexadecimal digits, not {run_id!r}")
         return Arm(self._runs, run_id)
 
+    def flush(self) -> None:
+        """Have the records that wait on each CPU written to the ring, where `drain` looks."""
+        self._runs.flush()
+
     def close(self) -> None:
         """Detach and unload the probe. May be called more than once."""
         self._runs.close()

@@ -14,6 +14,7 @@ from typing import Any
 
 from envoyassert.errors import ProbeLoadError
 from envoyassert.probe.bcc_import import import_bcc
+from envoyassert.probe.flush import run_on
 from envoyassert.probe.maps import Map, possible_cpus
 from envoyassert.probe.source import kernel_headers_dir, program_text, source_dir
 from envoyassert.probe.syscall_numbers import named_calls, recorded_calls
@@ -79,6 +80,7 @@ class Program:
             self._bpf.load_func(function.encode(), kinds.TRACEPOINT)
         for _, function in RAW_HOOKS:
             self._bpf.load_func(function.encode(), kinds.RAW_TRACEPOINT)
+        self._flush = self._bpf.load_func(b"ea_flush", kinds.RAW_TRACEPOINT)
         for tracepoint, function in hooks:
             self._bpf.attach_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
         for tracepoint, function in RAW_HOOKS:
@@ -89,7 +91,10 @@ class Program:
         return Map(library, fd, key_size, value_size)
 
     def open_ring(self, receive: Callable[[bytes], None]) -> None:
-        """Set what is called with each record when the ring is read; it must not raise."""
+        """Set what is called with each piece when the ring is read; it must not raise.
+
+        A piece is one record or several (`envoyassert.wire.split`).
+        """
         string_at = ctypes.string_at
 
         def callback(_context: Any, data: int, size: int) -> int:
@@ -99,8 +104,16 @@ class Program:
         self._ring = self._bpf[b"records"]
         self._ring.open_ring_buffer(callback)
 
+    def flush(self) -> None:
+        """Have the records that wait on each CPU written into the ring.
+
+        Those of a CPU that is about to add one more, or is offline, stay there.
+        """
+        for cpu in possible_cpus():
+            run_on(self._flush.fd, cpu)
+
     def read_ring(self) -> None:
-        """Read all records that are in the ring now."""
+        """Read all that is in the ring now."""
         self._bpf.ring_buffer_consume()
 
     def misses(self) -> int:

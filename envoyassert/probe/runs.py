@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 
 from envoyassert.probe.maps import possible_cpus
 from envoyassert.probe.program import Program
-from envoyassert.wire import ROUTE, Counters, Target
+from envoyassert.wire import Counters, Target, split
 
 #: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
 SLOTS = 64
@@ -42,7 +42,7 @@ class RunCounters:
 class _Run:
     run_id: str
     records: list[bytes] = field(default_factory=list)
-    #: Sequence numbers per CPU in the order of their arrival, which is ascending.
+    #: Sequence numbers per CPU, ascending.
     received: dict[int, list[int]] = field(default_factory=dict)
 
 
@@ -96,6 +96,8 @@ class Runs:
                 mark = program.targets.get(pid)
                 if mark is not None and Target.from_buffer_copy(mark).run == serial:
                     program.targets.delete(pid)
+            # What is lost later must not be counted for the next run of this slot.
+            program.flush()
 
     def _count(self) -> None:
         self._program.armed.set(_NUMBER.pack(SLOTS), _NUMBER.pack(len(self._runs)))
@@ -113,16 +115,25 @@ class Runs:
         """Return how often the kernel skipped the program since it was loaded."""
         return self._program.misses()
 
+    def flush(self) -> None:
+        """Have the records that wait on each CPU written into the ring."""
+        self._program.flush()
+
     def collect(self) -> None:
-        """Move all records from the ring to the runs that they belong to."""
+        """Move all records from the kernel to the runs that they belong to.
+
+        Raises:
+            RecordError: the ring held bytes that are not records.
+        """
         with self._lock:
+            self._program.flush()
             self._program.read_ring()
-            for record in self._inbox:
-                serial, seq, cpu = ROUTE.unpack_from(record)
-                run = self._runs.get(serial)
-                if run is not None:
-                    run.records.append(record)
-                    run.received.setdefault(cpu, []).append(seq)
+            for piece in self._inbox:
+                for serial, seq, cpu, record in split(piece):
+                    run = self._runs.get(serial)
+                    if run is not None:
+                        run.records.append(record)
+                        insort(run.received.setdefault(cpu, []), seq)
             self._inbox.clear()
 
     def received(self, serial: int, cpu: int, last: int) -> int:

@@ -150,6 +150,25 @@ def test_snapshot_of_a_running_process_ends_at_one_number_per_cpu(arm):
     assert sizes[0] < sizes[-1]
 
 
+def test_no_record_is_lost_or_written_twice_when_batches_are_written_amid_calls(probe):
+    with probe.arm(new_run_id()) as arm, start_chatter(arm.run_id) as process:
+        try:
+            deadline = time.monotonic() + DRAIN_S
+            while arm.counters().emitted < 40_000 and time.monotonic() < deadline:
+                probe.flush()
+        finally:
+            process.kill()
+        process.wait()
+        arm.drain(DRAIN_S)
+        snapshot = arm.snapshot()
+
+    assert snapshot.drained
+    found = numbers_by_cpu(snapshot.events)
+    for cpu in snapshot.cpus:
+        assert cpu.dropped == 0
+        assert found[cpu.cpu] == list(range(1, cpu.emitted + 1))
+
+
 def test_drain_of_a_run_that_nobody_belongs_to_ends_at_once(arm):
     start = time.monotonic()
     arm.drain(DRAIN_S)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from envoyassert import wire
 from envoyassert.addresses import Address
 from envoyassert.events import Event
-from envoyassert.wire import TYPES, Decoder, RecordError, decode, static_asserts
+from envoyassert.wire import TYPES, Decoder, RecordError, decode, split, static_asserts
 from envoyassert.wire_args import MAKERS, decode_address
 
 NUMBER = {constant: number for number, (constant, _) in TYPES.items()}
@@ -246,6 +246,32 @@ def test_stack_of_another_process_with_the_same_name_is_another_one():
 def test_bytes_that_are_no_record_raise_the_dedicated_error(broken, message):
     with pytest.raises(RecordError, match=message):
         decode([record("EA_CLOSE"), broken])
+
+
+def test_piece_of_the_ring_is_split_into_the_records_that_were_written_together():
+    made = [
+        record("EA_CLOSE", (7,), seq=1, cpu=3),
+        record("EA_BIND", data=IPV4[:13], seq=2, cpu=3),
+        record("EA_LISTEN", frames=FRAMES, stack=9, seq=3, cpu=3),
+        record("EA_UNLINK", data=b"/run/x\0", seq=4, cpu=3),
+    ]
+
+    found = list(split(b"".join(made)))
+
+    assert [(run, seq, cpu) for run, seq, cpu, _ in found] == [(1, seq, 3) for seq in (1, 2, 3, 4)]
+    # What is left out fills the last record up to a multiple of 8 bytes.
+    assert [whole[len(part) :] for whole, (*_, part) in zip(made, found, strict=True)] == [
+        *(b"", bytes(3), b"", bytes(1))
+    ]
+    assert decode(part for *_, part in found) == decode(made)
+
+
+@pytest.mark.parametrize("left", [1, 71, 72, 80])
+def test_piece_that_ends_within_a_record_raises_the_dedicated_error(left):
+    whole = record("EA_CLOSE") + record("EA_BIND", data=IPV4)
+
+    with pytest.raises(RecordError, match=f"a record of {left} bytes"):
+        list(split(whole[: len(record("EA_CLOSE")) + left]))
 
 
 @settings(max_examples=300)

@@ -77,6 +77,11 @@ fuzz: venv ## Judge a million damaged traces and 100,000 damaged scenario files
 soak: setup ## Run the fast scenarios for MINUTES under pressure; nothing but PASS is right
 	@$(AS_ROOT) $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
+.PHONY: mutants
+mutants: setup ## Make Envoy misbehave in many ways; each must make a shipped scenario fail
+	@setup/install-packages.sh g++
+	@$(AS_ROOT) $(BIN)/python -m tests.mutants $(ARGS)
+
 .PHONY: determinism
 determinism: setup ## Run each scenario RUNS times; its story must be the same
 	@$(AS_ROOT) $(BIN)/python -m tests.soak.determinism --runs $(RUNS) $(ARGS)

@@ -1,0 +1,72 @@
+"""A few of the mutants, and of the harmless variants: `make mutants` runs all of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envoyassert.probe import Probe
+from tests.mutants.catalogue import HARMLESS, MUTANTS
+from tests.mutants.mutant import Mutant, compile_shim
+from tests.mutants.play import plans_of, play
+
+pytestmark = [
+    pytest.mark.bpf,
+    pytest.mark.envoy,
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc (setup/install-packages.sh)"),
+]
+_BY_NAME = {one.name: one for one in (*MUTANTS, *HARMLESS)}
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory) -> Path:
+    return compile_shim(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Probe]:
+    with Probe.load() as loaded:
+        yield loaded
+
+
+@pytest.mark.parametrize(
+    "name, scenario",
+    [
+        ("reuse_port_late", "reuse_port_on"),
+        ("dup_lost", "reuse_port_off"),
+        ("stranger", "reuse_port_on"),
+        ("registered_by_main", "reuse_port_on"),
+        ("update_dup_wrong", "lds_full_update"),
+        ("connection_not_closed", "connection_limit"),
+    ],
+)
+def test_mutant_makes_an_expectation_fail(name: str, scenario: str, probe, shim) -> None:
+    (plan, *_) = plans_of(scenario)
+    played = play(_BY_NAME[name], plan, probe, shim)
+    assert played.killed, played
+
+
+@pytest.mark.parametrize(
+    "name, scenario",
+    [
+        ("fcntl_for_dup", "reuse_port_off"),
+        ("late_first_worker", "reuse_port_on"),
+        ("late_removal", "lds_full_update"),
+        ("probe_reuse_port", "reuse_port_off"),
+    ],
+)
+def test_harmless_variant_passes(name: str, scenario: str, probe, shim) -> None:
+    (plan, *_) = plans_of(scenario)
+    played = play(_BY_NAME[name], plan, probe, shim)
+    assert played.sound, played
+    assert all(played.fired), played
+
+
+def test_mutation_that_does_not_take_place_is_told(probe, shim) -> None:
+    mutant = Mutant("never", "", "listen nth=99 : ok ; bind nth=1 : call", "")
+    (plan, *_) = plans_of("reuse_port_on")
+    played = play(mutant, plan, probe, shim)
+    assert (played.outcome, played.fired) == ("PASS", (0, 1))

@@ -1,0 +1,104 @@
+"""What an Envoy can be made to do wrong, or differently: rules for the preloaded shim.
+
+A rule is `CALL FILTER… : OPERATION…`; several are separated by semicolons, and the first that
+matches a call decides. Calls are those on the sockets of listeners, unless `on=` says otherwise.
+
+Filters: `nth=2` the second such call of a process alone, `nth=2+` from the second on, all without;
+`on=admin`, `on=connection`, `on=any`; `by=main`, `by=worker`; `port=` that the socket is bound to;
+`arg1=6` the second argument's value.
+
+Operations stand in place of the call, one after the other:
+
+- `call`, `elsewhere`: the call itself, or in a new thread; without either it is not made.
+- `ok`, `fail ERRNO`, `same`: what Envoy is told instead; `same` is a duplicate of the first
+  listener's first socket.
+- `work MS` keeps the thread busy; `as CALL` makes another call; `arg I N`, `with I BITS`,
+  `without I BITS` change an argument; `value N` an option's value, `events BITS` those of
+  epoll_ctl, `port N`, `host ADDRESS` and `pad N` (longer by N) the address of bind, `pass_next` and
+  `pass_nothing` what sendmsg hands over; `next` takes the next listening descriptor, `other` the
+  epoll of another worker.
+- Further calls on the same socket: `set LEVEL NAME VALUE`, `listen BACKLOG`, `dup`, `close`,
+  `shutdown`, `getsockname`, `remove` its file; `watch EVENTS` in an epoll of its own, `also` in
+  that of another worker, `main` in that of main, `forget` in that of the call. `new` goes on with
+  what the call returned, `twin` with another socket on the same address, `fresh` with an unrelated
+  one.
+- `hold` keeps the call back, `release` makes those that were kept back for this descriptor.
+- `epoll_create`; `fork` and `execute` leave a child that holds all descriptors, `stranger` one that
+  listens on the same address by a socket of its own; `raise SIGNAL`.
+
+A rule counts as having taken effect only if every operation of it had one.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SHIM = Path(__file__).with_name("shim")
+#: As many as the shim has room for.
+_MAX_RULES = 8
+_COUNTER = struct.Struct("@L")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An Envoy that misbehaves, or a harmless variant.
+
+    Args:
+        name: short and unique.
+        what: what it does differently, in words.
+        rules: for the shim.
+        bug: the class of faults that it stands for; of a harmless variant what may differ.
+        scenarios: names of shipped scenarios that it is run against beside the core.
+        equivalent: why no scenario can tell it from a sound Envoy, "" if one must.
+        alone: whether it is run against its own scenarios and not against the core.
+        config: what is added to Envoy's config: mappings merge, lists grow.
+        args: further arguments of Envoy.
+    """
+
+    name: str
+    what: str
+    rules: str
+    bug: str
+    scenarios: tuple[str, ...] = ()
+    equivalent: str = ""
+    alone: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[str, ...] = ()
+
+    @property
+    def rule_count(self) -> int:
+        """How many rules there are."""
+        return self.rules.count(";") + 1 if self.rules else 0
+
+
+def compile_shim(directory: Path) -> Path:
+    """Compile the shim into a directory and return the library.
+
+    Raises:
+        OSError: there is no C compiler.
+        subprocess.CalledProcessError: it does not compile.
+    """
+    library = directory / "shim.so"
+    command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread"]
+    sources = map(str, sorted(SHIM.glob("*.c")))
+    subprocess.run([*command, "-o", str(library), *sources], check=True)
+    return library
+
+
+class Counters:
+    """How often each rule took effect, told by the shim through a file that it maps."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_bytes(bytes(_COUNTER.size * _MAX_RULES))
+        path.chmod(0o666)  # Envoy may run as another user
+
+    def read(self, mutant: Mutant) -> tuple[int, ...]:
+        """Return the number of each rule of a mutant."""
+        counters = [number for (number,) in _COUNTER.iter_unpack(self.path.read_bytes())]
+        return tuple(counters[: mutant.rule_count])

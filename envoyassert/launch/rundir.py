@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from envoyassert.errors import MachineError
@@ -83,6 +84,31 @@ def write_files(directory: Path, files: dict[str, str]) -> None:
             raise MachineError(
                 f"{path} cannot be written: {error.strerror}", "free some space, or set TMPDIR"
             ) from error
+
+
+def seen_by(pid: int, path: str) -> Path:
+    """Return the way from here to a file as a process sees it, which may be in a container.
+
+    Only a rename inside its own root is noticed there: inotify sees what happens in the container's
+    mounts, not what the engine puts there. `/proc/<pid>/root` leads into it.
+    """
+    return Path(f"/proc/{pid}/root{path}")
+
+
+def replace_file(path: Path, text: str) -> int:
+    """Give a file another content, or make it, by a rename: readers find the one or the other.
+
+    Returns:
+        CLOCK_MONOTONIC nanoseconds just before the rename.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    now_ns = time.monotonic_ns()
+    new.rename(path)
+    return now_ns
 
 
 def checked_name(name: str) -> str:

@@ -283,6 +283,15 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "protocol": "protocol: udp",
         "listening": "listening: false",
         "reuse_port": "reuse_port: true",
+        "reuse_address": "listening: false, reuse_address: true",
+    },
+    "ReplaceFileStep": {
+        **_STEP,
+        "replace_file": 'replace_file: {path: "${rundir}/pressure", content: "1"}',
+    },
+    "ReplaceFile": {
+        "path": 'path: "${rundir}/pressure", content: "1"',
+        "content": 'path: "${rundir}/pressure", content: "1"',
     },
     "Connect": {
         "listener": "listener: {port: 15006}",

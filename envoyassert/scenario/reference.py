@@ -54,6 +54,8 @@ HEADINGS = {
     "HealthcheckStep": "Step `healthcheck`",
     "OccupyStep": "Step `occupy`",
     "Occupy": "What a stranger holds",
+    "ReplaceFileStep": "Step `replace_file`",
+    "ReplaceFile": "`replace_file`",
     "Connect": "`connect`",
     "Talk": "`talk`",
     "Drain": "`drain`",

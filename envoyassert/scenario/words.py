@@ -131,6 +131,8 @@ FILE_PATTERN = rf"^{_PART}(/{_PART})*$"
 
 #: Names of variables that a shell can set (environ(7) forbids only `=` and NUL).
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
+#: A file in the run directory.
+RUNDIR_FILE_PATTERN = r"^\$\{rundir\}/[^/]+$"
 
 #: Patterns in words, for messages.
 MEANING = {
@@ -149,6 +151,7 @@ MEANING = {
     VERSIONS_PATTERN: 'bounds of versions, such as ">=1.20" or ">=1.20, <1.40"',
     UPSTREAM_PATTERN: "`unreported`, owner/repository#number, or an address with https://",
     FILE_PATTERN: "a relative path of letters, digits, `_ . @ + -`, without `..`",
+    RUNDIR_FILE_PATTERN: "a file in ${rundir}, such as ${rundir}/pressure",
     VARIABLE_PATTERN: "the name of a variable: letters, digits, `_ . -`, no digit first",
     MARK_PATTERN: "the name of a pytest mark",
 }

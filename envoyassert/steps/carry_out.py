@@ -10,6 +10,7 @@ from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.occupy import OccupyStep
+from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
@@ -19,6 +20,7 @@ from envoyassert.steps.base import DrivenEnvoy, StepResult
 from envoyassert.steps.connect import connect, talk
 from envoyassert.steps.ending import quit_envoy, send_signal
 from envoyassert.steps.occupy import occupy
+from envoyassert.steps.replace_file import replace_file
 from envoyassert.steps.update_listeners import update_listeners
 from envoyassert.steps.wait_for import wait_for
 
@@ -34,6 +36,7 @@ _BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
     HotRestartStep: hot_restart,
     HealthcheckStep: set_health,
     OccupyStep: occupy,
+    ReplaceFileStep: replace_file,
 }
 
 

@@ -83,6 +83,8 @@ def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:
     kind = socket.SOCK_STREAM if wish.protocol == "tcp" else socket.SOCK_DGRAM
     made = socket.socket(family, kind)
     try:
+        if wish.reuse_address:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if wish.reuse_port:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((wish.address, wish.port))

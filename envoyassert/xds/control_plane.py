@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.rundir import replace_file, seen_by
 from envoyassert.scenario.plan import as_text
 from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
 from envoyassert.xds.quiet import all_asleep
@@ -117,9 +118,6 @@ class ControlPlane(Protocol):
 class FileControlPlane:
     """Renames a file into place, inside Envoy's own view of the file system.
 
-    In a container only a rename inside its own root is noticed: inotify sees what happens in the
-    container's mounts, not what the engine puts there. `/proc/<pid>/root` leads into it.
-
     Args:
         file: the file as Envoy sees it.
         listeners: what is in it when Envoy starts.
@@ -153,15 +151,12 @@ class FileControlPlane:
         deadline = time.monotonic() + deadline_s
         self._version += 1
         self.listeners = listeners
-        place = Path(f"/proc/{envoy.pid}/root{self._file}")
+        place = seen_by(envoy.pid, self._file)
         before, log = _stats(envoy), envoy.log()
         content = discovery_response(listeners, self._version)
-        new = place.with_name(f".{place.name}.new")
         sent_ns = time.monotonic_ns()
         try:
-            new.write_text(as_text(content), encoding="utf-8")
-            sent_ns = time.monotonic_ns()
-            new.rename(place)
+            sent_ns = replace_file(place, as_text(content))
         except OSError as error:
             # The way to it leads through the process.
             if envoy.exited() is None:

@@ -44,6 +44,16 @@ def test_strangers_with_reuse_port_share_it() -> None:
         assert stranger.reuse_port
 
 
+def test_strangers_with_reuse_address_share_it_until_one_listens() -> None:
+    port = free_port()
+    first, _ = open_stranger(wish(port, reuse_address=True, listening=False))
+    with first:
+        second, _ = open_stranger(wish(port, reuse_address=True))
+        with second, pytest.raises(OSError) as caught:
+            first.listen()
+    assert caught.value.errno == errno.EADDRINUSE
+
+
 def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
     port = free_port()
     step = OccupyStep(occupy=wish(port), before="startup")

@@ -53,6 +53,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "HealthcheckStep": {"healthcheck": "ok"},
     "OccupyStep": {"occupy": {"port": 1}},
     "Occupy": {"port": 1},
+    "ReplaceFileStep": {"replace_file": {"path": "${rundir}/x", "content": ""}},
+    "ReplaceFile": {"path": "${rundir}/x", "content": ""},
     "AttemptsExpectation": {"attempts": "made"},
     "Spread": {},
     "Stat": {"name": "x", "equals": 1},

@@ -74,7 +74,8 @@ EVERYTHING: dict[str, Any] = {
         {"start": {"concurrency": 1, "overlay": {"admin": {"x": 1}}, "args": ["-l", "info"]}},
         {"hot_restart": {}},
         {"occupy": {"port": 1, "address": "::1", "protocol": "tcp", "listening": False}},
-        {"name": "late", "occupy": {"port": 2, "reuse_port": True}},
+        {"name": "late", "occupy": {"port": 2, "reuse_port": True, "reuse_address": True}},
+        {"replace_file": {"path": "${rundir}/x", "content": ""}},
     ],
     "expect": [
         {"never": {"call": "bind"}, "during": "first"},

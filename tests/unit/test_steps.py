@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,10 +17,12 @@ from envoyassert.launch.base import Exit
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.steps.replace_file import ReplaceFile, ReplaceFileStep
 from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.steps import ending
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
+from envoyassert.steps.replace_file import replace_file
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
 
@@ -192,6 +195,26 @@ def test_connect_to_an_address_that_no_listener_has_is_refused() -> None:
 def test_connect_to_a_port_that_no_listener_has_is_not_carried_out() -> None:
     with pytest.raises(StepProblem, match="names no address"):
         run(PlayedEnvoy(), {"connect": {"listener": {"port": 15007}}})
+
+
+def test_replaced_file_has_the_new_content_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    envoy = PlayedEnvoy()
+    envoy.pid = os.getpid()
+    (tmp_path / "pressure").write_text("0", "utf-8")
+    parsed = ReplaceFile.model_construct(path=f"{tmp_path}/pressure", content="1")
+    step = ReplaceFileStep.model_construct(replace_file=parsed)
+    assert replace_file(envoy, step, 1.0) == StepResult()  # type: ignore[arg-type]
+    assert [file.name for file in tmp_path.iterdir()] == ["pressure"]
+    assert (tmp_path / "pressure").read_text("utf-8") == "1"
+
+
+def test_file_that_cannot_be_replaced_is_not_carried_out(tmp_path: Path) -> None:
+    envoy = PlayedEnvoy()
+    envoy.pid = os.getpid()
+    parsed = ReplaceFile.model_construct(path=f"{tmp_path}/none/pressure", content="1")
+    step = ReplaceFileStep.model_construct(replace_file=parsed)
+    with pytest.raises(StepProblem, match="No such file"):
+        replace_file(envoy, step, 1.0)  # type: ignore[arg-type]
 
 
 def test_talk_needs_connections_that_are_held() -> None:

@@ -28,6 +28,11 @@ class Occupy(Model):
     reuse_port: bool = Field(
         False, description="true: it sets SO_REUSEPORT before it binds, and so may share its port."
     )
+    reuse_address: bool = Field(
+        False,
+        description="true: it sets SO_REUSEADDR before it binds, and so may have the port beside "
+        "another one that has set it, as long as neither listens.",
+    )
 
     @model_validator(mode="after")
     def _listening(self) -> Occupy:

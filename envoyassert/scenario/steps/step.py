@@ -14,6 +14,7 @@ from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.occupy import OccupyStep
+from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
 from envoyassert.scenario.steps.wait_for import WaitForStep
@@ -30,6 +31,7 @@ _FORMS: dict[str, type[Step]] = {
     "hot_restart": HotRestartStep,
     "healthcheck": HealthcheckStep,
     "occupy": OccupyStep,
+    "replace_file": ReplaceFileStep,
 }
 #: The keys of which a step has one, which says what is done.
 KINDS = tuple(_FORMS)
@@ -69,7 +71,8 @@ AnyStep = Annotated[
     | Annotated[StartStep, Tag("|StartStep")]
     | Annotated[HotRestartStep, Tag("|HotRestartStep")]
     | Annotated[HealthcheckStep, Tag("|HealthcheckStep")]
-    | Annotated[OccupyStep, Tag("|OccupyStep")],
+    | Annotated[OccupyStep, Tag("|OccupyStep")]
+    | Annotated[ReplaceFileStep, Tag("|ReplaceFileStep")],
     Discriminator(
         _step_form,
         custom_error_type="no_kind",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from envoyassert.scenario.conditional import PhaseName
 from envoyassert.scenario.grammar import Model
@@ -60,20 +60,6 @@ class TalkStep(Step):
 class Drain(Model):
     """How to drain."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "dependentSchemas": {
-                "skip_exit": {
-                    "if": {"properties": {"skip_exit": {"const": True}}},
-                    "then": {
-                        "required": ["graceful"],
-                        "properties": {"graceful": {"const": True}},
-                    },
-                }
-            }
-        }
-    )
-
     inbound_only: bool = Field(
         False, description="Only listeners whose traffic_direction is INBOUND."
     )
@@ -81,14 +67,10 @@ class Drain(Model):
         False, description="Drain for --drain-time-s before the listeners are closed."
     )
     skip_exit: bool = Field(
-        False, description="With graceful: drain the connections, but keep the listeners."
+        False,
+        description="Drain the connections, but keep the listeners. Without graceful it is known "
+        "from Envoy 1.40 on.",
     )
-
-    @model_validator(mode="after")
-    def _of_graceful(self) -> Drain:
-        if self.skip_exit and not self.graceful:
-            raise ValueError("skip_exit goes with graceful: true")
-        return self
 
     @property
     def query(self) -> str:

@@ -28,6 +28,9 @@ def focus(trace: Trace, pids: Container[int]) -> SocketGraph:
             descriptor.registrations = [
                 one for one in descriptor.registrations if one.added.thread.pid in pids
             ]
+        if socket.binds and socket.descriptors and socket.binds[0].thread.pid not in pids:
+            received_ns = min(descriptor.opened.ts_ns for descriptor in socket.descriptors)
+            socket.handed_over_ns = max(received_ns, socket.binds[0].event.ts_ns)
         for calls in (socket.calls, socket.binds, socket.listens, socket.failed_binds):
             calls[:] = _made_by(calls, pids)
     mine = {id(socket) for socket in graph.sockets if socket.descriptors}

@@ -151,6 +151,7 @@ class KernelSocket:
         closed_ns: when its last descriptor was closed.
         stopped_ns: when shutdown(2) ended its listening, None if nothing did.
         is_probe: whether it only asked what the kernel supports; set at the end of the fold.
+        handed_over_ns: when a process that is looked at alone got it, bound by another one.
     """
 
     number: int
@@ -173,6 +174,7 @@ class KernelSocket:
     closed_ns: int | None = None
     stopped_ns: int | None = None
     is_probe: bool = False
+    handed_over_ns: int | None = None
 
     @property
     def is_open_to_clients(self) -> bool:

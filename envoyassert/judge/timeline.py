@@ -66,10 +66,11 @@ def _earlier(*times: int | None) -> int | None:
 
 def bound_spans(socket: KernelSocket) -> Spans:
     """Return when a socket was bound and open."""
-    if not socket.binds:
+    begin = socket.binds[0].event.ts_ns if socket.binds else socket.handed_over_ns
+    if begin is None:
         return []
     end = None if socket.is_live else socket.closed_ns
-    return merged([(socket.binds[0].event.ts_ns, end)])
+    return merged([(begin, end)])
 
 
 def listening_spans(socket: KernelSocket) -> Spans:

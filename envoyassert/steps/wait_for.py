@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from envoyassert.graph.focus import focus
 from envoyassert.graph.fold import fold
 from envoyassert.judge.calls import matching, pattern_in_words
 from envoyassert.judge.context import Context
@@ -43,7 +44,9 @@ def _condition(envoy: DrivenEnvoy, wish: WaitFor) -> tuple[str, Callable[[], boo
         state = wish.state
         words = f"{state.listener} to be {'' if state.wanted else 'not '}{state.name}"
         words += f" by {state.by}" if state.by else ""
-        return words, _Recorded(envoy, lambda it: _has_state(it, state))
+        # Roles are those of one Envoy; without them it is asked of all together.
+        alone = state.by is not None and envoy.started() > 1
+        return words, _Recorded(envoy, lambda it: _has_state(it, state), alone)
     return "Envoy to end", lambda: envoy.exited() is not None
 
 
@@ -84,9 +87,12 @@ def _has_state(context: Context, state: State) -> bool:
 class _Recorded:
     """A question about what was recorded, which is worth asking only if there is more of it."""
 
-    def __init__(self, envoy: DrivenEnvoy, holds: Callable[[Context], bool]) -> None:
+    def __init__(
+        self, envoy: DrivenEnvoy, holds: Callable[[Context], bool], alone: bool = False
+    ) -> None:
         self._envoy = envoy
         self._holds = holds
+        self._alone = alone
         self._emitted = -1
 
     def __call__(self) -> bool:
@@ -95,4 +101,5 @@ class _Recorded:
             return False
         self._emitted = emitted
         trace = observed_now(self._envoy)
-        return self._holds(Context(trace, fold(trace), self._envoy.plan.workers))
+        graph = focus(trace, {self._envoy.pid}) if self._alone else fold(trace)
+        return self._holds(Context(trace, graph, self._envoy.plan.workers))

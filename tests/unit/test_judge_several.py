@@ -13,6 +13,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.graph.cut import cut
 from envoyassert.graph.focus import focus
 from envoyassert.judge.judge import judge
+from envoyassert.judge.timeline import bound_spans, listening_spans
 from envoyassert.judge.verdict import Status
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, Member, Outcome, Trace
@@ -105,6 +106,30 @@ def test_focus_keeps_the_numbers_of_sockets() -> None:
     (mine,) = [s.number for s in focus(part, {1000}).candidates]
     (other,) = [s.number for s in focus(part, {2000}).candidates]
     assert (mine, other) == (0, 1)
+
+
+def test_datagram_socket_that_was_handed_over_is_bound_from_then_on() -> None:
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main, kind="SOCK_DGRAM")
+    trace.bind(trace.main, fd, "127.0.0.1:53")
+    trace.call(trace.main, "sendmsg", 1, fd=7, fds=[fd], truncated=False)
+    received = trace.call(trace.main, "recvmsg", 1, fd=8, fds=[60], truncated=False)
+    received.pid = received.tid = 2000
+    (mine,) = focus(trace.build(), {2000}).candidates
+    assert bound_spans(mine) == listening_spans(mine) == [(received.ts_ns, None)]
+    (its,) = focus(trace.build(), {trace.main}).candidates
+    assert bound_spans(its) == [(its.binds[0].event.ts_ns, None)]
+
+
+def test_socket_that_is_bound_after_it_was_handed_over_is_not_bound_before() -> None:
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main, kind="SOCK_DGRAM")
+    trace.call(trace.main, "sendmsg", 1, fd=7, fds=[fd], truncated=False)
+    received = trace.call(trace.main, "recvmsg", 1, fd=8, fds=[60], truncated=False)
+    received.pid = received.tid = 2000
+    trace.bind(trace.main, fd, "127.0.0.1:53")
+    (mine,) = focus(trace.build(), {2000}).candidates
+    assert bound_spans(mine) == [(trace.events[-1].ts_ns, None)]
 
 
 def test_port_that_two_envoys_share_leads_to_either() -> None:

@@ -61,7 +61,11 @@ class WaitFor(Model):
         description="A call that matches was made since the last step that did something began, "
         "or since the start if none did.",
     )
-    state: State | None = Field(None, description="A listener has a state, or has it not.")
+    state: State | None = Field(
+        None,
+        description="A listener has a state, or has it not; with `by`, of several "
+        "Envoys that of the one that was started last.",
+    )
     stat: Stat | None = Field(None, description="A counter or gauge has a value.")
     ready: bool | None = Field(
         None, description="true: /ready says LIVE; false: it says something else."

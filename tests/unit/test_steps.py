@@ -60,6 +60,9 @@ class PlayedEnvoy:
         self._acts = list(acts)
         self._replies = list(replies)
 
+    def started(self) -> int:
+        return 1
+
     def emitted(self) -> int:
         return len(self.trace.events)
 

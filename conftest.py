@@ -70,3 +70,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             error = missing()
             if error is not None:
                 session_of(item.config).lacks(error, item)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many runs of scenarios the tests counted (their property `runs`)."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "runs":
+                terminalreporter.write_line(str(value))

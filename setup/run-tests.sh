@@ -3,8 +3,8 @@
 #
 #   setup/run-tests.sh [PYTEST-ARGUMENT...]
 #
-# The pure tests share the processors. The others follow alone, for they compare what is on the
-# machine before and after a run.
+# The pure tests share the processors; so do those of the real parts, which wait a lot. What compares
+# the machine before and after a run follows alone.
 set -euo pipefail
 
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -13,5 +13,6 @@ if [ "$#" -gt 0 ]; then
 fi
 status=0
 .venv/bin/pytest --numprocesses=auto --quiet tests/unit tests/plugin || status=$?
-.venv/bin/pytest tests/bpf tests/e2e || status=$?
+.venv/bin/pytest --numprocesses=auto --dist=worksteal -m "not alone" tests/bpf tests/e2e || status=$?
+.venv/bin/pytest -m alone tests/bpf tests/e2e || status=$?
 exit "$status"

@@ -120,7 +120,7 @@ class Runs:
         self._program.flush()
 
     def collect(self) -> None:
-        """Move all records from the kernel to the runs that they belong to.
+        """Move records from the kernel to the runs that they belong to; of very many, a part.
 
         Raises:
             RecordError: the ring held bytes that are not records.

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from envoyassert.probe import Probe, new_run_id
+from envoyassert.probe import Probe, new_run_id, program
 from tests.bpf.conftest import DRAIN_S, environment, run_python
 
 pytestmark = pytest.mark.bpf
@@ -167,6 +167,20 @@ def test_no_record_is_lost_or_written_twice_when_batches_are_written_amid_calls(
     for cpu in snapshot.cpus:
         assert cpu.dropped == 0
         assert found[cpu.cpu] == list(range(1, cpu.emitted + 1))
+
+
+def test_ring_that_holds_very_much_is_read_in_parts(arm, monkeypatch):
+    monkeypatch.setattr(program, "_PIECES_AT_ONCE", 10)
+    run_python(BURST, arm.run_id)
+
+    arm.drain(0)
+    assert not arm.snapshot().drained
+
+    arm.drain(DRAIN_S)
+    snapshot = arm.snapshot()
+    assert snapshot.drained
+    backlogs = [event.args["backlog"] for event in snapshot.events if event.call == "listen"]
+    assert backlogs == list(range(PRIME))
 
 
 def test_drain_of_a_run_that_nobody_belongs_to_ends_at_once(arm):

@@ -24,7 +24,7 @@ from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.labels import LABEL_OWNER_PID
 from tests.e2e.launching import VERSION, wait_until
 
-pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.alone]
 
 LAUNCHERS = ["process", pytest.param("docker", marks=pytest.mark.docker)]
 MARK = "LEFTOVERS_TOKEN"

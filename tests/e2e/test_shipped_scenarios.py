@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_every_scenario_covers_every_concurrency() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("launcher", ["process", pytest.param("docker", marks=pytest.mark.docker)])
 def test_all_runs_of_a_version_and_launcher_pass(
-    launcher: str, version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    launcher: str, version: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     report = tmp_path / "junit.xml"
     command = [sys.executable, "-m", "envoyassert", "run", str(ROOT / "scenarios")]
@@ -77,5 +78,4 @@ def test_all_runs_of_a_version_and_launcher_pass(
     executed = sum(runs.values()) - elsewhere
     passed = f"{executed} runs executed: {executed - defects} passed"
     assert passed + (f", {defects} known defects" if defects else "") in counted
-    with capsys.disabled():
-        print(f"\n  shipped scenarios, Envoy {version}, {launcher}: {counted}")
+    record_property("runs", f"shipped scenarios, Envoy {version}, {launcher}: {counted}")

@@ -118,7 +118,11 @@ class ProcessLauncher:
         admin_file = str(directory / f"admin{number}.address")
         arguments = command_line(spec, str(directory / config), admin_file)
         command = [*spec.tracer, str(binary), *arguments]
-        log = directory / f"envoy{number}.log"
+        # Not beside the files: Envoy watches their directory, and at level debug it logs that its
+        # log has changed, which changes it.
+        logs = directory / "logs"
+        logs.mkdir(exist_ok=True)
+        log = logs / f"envoy{number}.log"
         assert self._namespace is not None
         try:
             envoy = ProcessEnvoy(spec, command, identity, log, admin_file, self._namespace)
@@ -185,7 +189,7 @@ class ProcessEnvoy(NamespacedEnvoy):
         admin_file: str,
         namespace: NamespaceThread,
     ) -> None:
-        super().__init__(spec, str(log.parent), admin_file)
+        super().__init__(spec, str(log.parents[1]), admin_file)
         self._identity = identity
         self._command = command
         self._namespace = namespace

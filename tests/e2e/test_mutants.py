@@ -56,13 +56,14 @@ def test_mutant_makes_an_expectation_fail(name: str, scenario: str, probe, shim)
         ("late_first_worker", "reuse_port_on"),
         ("late_removal", "lds_full_update"),
         ("probe_reuse_port", "reuse_port_off"),
+        ("debug_log", "istio_sidecar"),
     ],
 )
 def test_harmless_variant_passes(name: str, scenario: str, probe, shim) -> None:
     (plan, *_) = plans_of(scenario)
     played = play(_BY_NAME[name], plan, probe, shim)
     assert played.sound, played
-    assert all(played.fired), played
+    assert all(played.fired), played  # debug_log has no rule: its arguments differ
 
 
 def test_mutation_that_does_not_take_place_is_told(probe, shim) -> None:

@@ -1,6 +1,6 @@
 """Mutants of Envoy against the scenarios that kill them: `make mutants`.
 
-    python -m tests.mutants [--all] [--envoy VERSION] [--markdown FILE] [NAME...]
+    python -m tests.mutants [--all] [--envoy VERSION] [--markdown FILE] [--keep DIR] [NAME...]
 
 Ends with 1 if a mutant lives whose equivalence is not argued, if a harmless variant does not pass,
 or if a mutation did not take place.
@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="against the whole library")
     parser.add_argument("--envoy", default=DEFAULT_VERSION, help="a version of Envoy")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
+    parser.add_argument("--keep", type=Path, help="keep traces of runs that do not pass here")
     parser.add_argument("--processes", type=int, default=2 * (os.cpu_count() or 1))
     options = parser.parse_args()
     everyone = (*MUTANTS, *HARMLESS)
@@ -38,7 +39,7 @@ def main() -> int:
     begun = time.monotonic()
     core = whole_library() if options.all else CORE
     rows: list[Row] = []
-    for row in run_all(chosen, options.envoy, core, options.processes):
+    for row in run_all(chosen, options.envoy, core, options.processes, options.keep):
         rows.append(row)
         print(row.line, flush=True)
     mutants = [row for row in rows if row.mutant in MUTANTS]

@@ -17,6 +17,7 @@ from envoyassert.runner import run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.trace_file import write_trace
 from tests.mutants.mutant import Counters, Mutant
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
@@ -88,12 +89,18 @@ def whole_library() -> tuple[str, ...]:
 
 
 def jobs(mutant: Mutant, core: tuple[str, ...] = CORE) -> Iterator[RunPlan]:
-    """Yield the runs of a mutant, those that were picked for it first."""
-    for scenario in dict.fromkeys((*mutant.scenarios, *(() if mutant.alone else core))):
+    """Yield the runs of a mutant: all of its own scenarios, and one of each of the core."""
+    for scenario in mutant.scenarios:
         yield from plans_of(scenario)
+    if not mutant.alone:
+        for scenario in core:
+            if scenario not in mutant.scenarios:
+                yield from plans_of(scenario)[:1]
 
 
-def play(mutant: Mutant, plan: RunPlan, probe: Tracer, shim: Path) -> Played:
+def play(
+    mutant: Mutant, plan: RunPlan, probe: Tracer, shim: Path, keep: Path | None = None
+) -> Played:
     """Run a mutant once and judge it by the scenario's expectations.
 
     Args:
@@ -101,6 +108,7 @@ def play(mutant: Mutant, plan: RunPlan, probe: Tracer, shim: Path) -> Played:
         plan: the run.
         probe: a loaded tracer.
         shim: the compiled shim, in a directory that Envoy may read.
+        keep: a directory for the trace if the run does not pass.
     """
     counters = Counters(shim.with_name(secrets.token_hex(8)))
     env = {
@@ -117,7 +125,11 @@ def play(mutant: Mutant, plan: RunPlan, probe: Tracer, shim: Path) -> Played:
         return Played(plan.id, "ERROR", counters.read(mutant), reason=str(error))
     ran = result.plan
     verdict = judge(result.trace, ran.expectations, workers=ran.workers, assume=ran.scenario.assume)
-    return told(plan.id, counters.read(mutant), verdict)
+    played = told(plan.id, counters.read(mutant), verdict)
+    if keep is not None and not played.sound:
+        keep.mkdir(parents=True, exist_ok=True)
+        write_trace(result.trace, keep / f"{mutant.name}-{plan.id}.ndjson")
+    return played
 
 
 def added(config: Any, more: Any) -> Any:
@@ -152,4 +164,4 @@ def told(run: str, fired: tuple[int, ...], verdict: Verdict) -> Played:
 
 
 def _words(finding: Finding) -> str:
-    return f"{finding.subject}: {finding.atom or finding.expected}"
+    return f"{finding.subject}: {finding.expected}: {finding.seen}"

@@ -24,7 +24,11 @@ _probe: Probe | None = None
 
 
 def run_all(
-    mutants: Sequence[Mutant], envoy: str, core: tuple[str, ...], processes: int
+    mutants: Sequence[Mutant],
+    envoy: str,
+    core: tuple[str, ...],
+    processes: int,
+    keep: Path | None = None,
 ) -> Iterator[Row]:
     """Run mutants against their scenarios; yield each when its runs are over, in order.
 
@@ -33,6 +37,7 @@ def run_all(
         envoy: version of Envoy.
         core: the scenarios for all of them.
         processes: how many runs at a time.
+        keep: a directory for the traces of runs that do not pass.
     """
     with tempfile.TemporaryDirectory(prefix="envoyassert-mutants-") as directory:
         Path(directory).chmod(0o755)
@@ -41,7 +46,7 @@ def run_all(
         with ProcessPoolExecutor(processes, fresh, initializer=_begin) as pool:
             started = [
                 [
-                    pool.submit(_play, one, number, envoy, core, shim)
+                    pool.submit(_play, one, number, envoy, core, shim, keep)
                     for number, _ in enumerate(jobs(one, core))
                 ]
                 for one in mutants
@@ -63,10 +68,17 @@ def _end_with_parent() -> None:
     os._exit(1)  # and with this process its Envoy
 
 
-def _play(mutant: Mutant, number: int, envoy: str, core: tuple[str, ...], shim: Path) -> Played:
+def _play(
+    mutant: Mutant,
+    number: int,
+    envoy: str,
+    core: tuple[str, ...],
+    shim: Path,
+    keep: Path | None,
+) -> Played:
     """Play one of a mutant's runs: what crosses to another process is its number."""
     plan = list(jobs(mutant, core))[number]
     assert _probe is not None
     begun = time.monotonic()
-    played = play(mutant, replace(plan, version=envoy), _probe, shim)
+    played = play(mutant, replace(plan, version=envoy), _probe, shim, keep)
     return replace(played, took_s=time.monotonic() - begun)

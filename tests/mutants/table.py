@@ -85,6 +85,9 @@ def bad(mutants: Sequence[Row], harmless: Sequence[Row]) -> list[str]:
     for row in (*mutants, *harmless):
         if not row.fired:
             found += [f"NEVER HAPPENED {row.mutant.name}", *_runs(row)]
+        for run in row.played:
+            if row.mutant.rules and not run.sound and not any(run.fired):
+                found.append(f"NOT SOUND WITHOUT IT {row.mutant.name} {_told(run)}")
     for row in mutants:
         if row.mutant.equivalent and not row.sound:
             found += [f"CALLED EQUIVALENT, AND IS NOT {row.mutant.name}", *_runs(row, sound=False)]
@@ -99,8 +102,11 @@ def bad(mutants: Sequence[Row], harmless: Sequence[Row]) -> list[str]:
 def _runs(row: Row, *, sound: bool = True) -> Iterator[str]:
     for run in row.played:
         if sound or not run.sound:
-            words = "; ".join(run.killers) or run.reason
-            yield f"  {run.outcome} {run.run} {list(run.fired)}: {words}"
+            yield f"  {_told(run)}"
+
+
+def _told(run: Played) -> str:
+    return f"{run.outcome} {run.run} {list(run.fired)}: {'; '.join(run.killers) or run.reason}"
 
 
 def summary(mutants: Sequence[Row], harmless: Sequence[Row]) -> str:

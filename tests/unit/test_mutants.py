@@ -58,7 +58,13 @@ PASSED = Played("b", "PASS", (1,))
         (
             [Row(MUTANT, (Played("a", "FAIL", (0,), ("x: y",)),))],
             [],
-            ["NEVER HAPPENED m", "  FAIL a [0]: x: y", "LIVES m", "  FAIL a [0]: x: y"],
+            [
+                "NEVER HAPPENED m",
+                "  FAIL a [0]: x: y",
+                "NOT SOUND WITHOUT IT m FAIL a [0]: x: y",
+                "LIVES m",
+                "  FAIL a [0]: x: y",
+            ],
         ),
         (
             [Row(EQUIVALENT, (KILLED, PASSED))],

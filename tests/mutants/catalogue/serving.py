@@ -22,7 +22,7 @@ SERVING = tuple(
         ("registered_stray_epoll", "an epoll on which nobody waits has the socket instead", f"{w.ADD} nth=1 : watch {w.IN} ok", w.UNSERVED),
         ("registered_by_main", "main waits for a listener's socket too", "listen nth=1 : call main", w.HERD),
         ("registered_elsewhere", "a helper thread registers for the workers", f"{w.ADD} : elsewhere", w.WRONG_THREAD),
-        ("registered_late", "the workers register two seconds late", f"{w.ADD} : work 2000 call", w.UNSERVED),
+        ("registered_late", "the workers register four seconds late", f"{w.ADD} : work 4000 call", w.UNSERVED, ("reuse_port_on",), "", True),
         ("registered_for_write", "a worker waits for the wrong event", f"{w.ADD} nth=1 : events {w.OUT} call", w.UNSERVED),
         ("registered_no_events", "a worker waits for nothing", f"{w.ADD} nth=1 : events 0 call", w.UNSERVED),
         ("registered_edge", "listening sockets are watched edge-triggered", f"{w.ADD} : events {w.IN | w.ET} call", w.UNSERVED),

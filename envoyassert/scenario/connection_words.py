@@ -83,7 +83,7 @@ _OUTCOMES = ("made", "refused", "answered", "held", "eof", "reset", "silent")
 
 
 class Attempts(Model):
-    """The attempts of a `connect` step, as the clients saw them."""
+    """The attempts of a `connect` step or of a `load`, as the clients saw them."""
 
     model_config = ConfigDict(
         json_schema_extra={"anyOf": [{"required": [fact]} for fact in _OUTCOMES]}
@@ -107,7 +107,7 @@ class Attempts(Model):
 
 
 class AttemptsExpectation(Conditional):
-    """How the clients of a `connect` step fared."""
+    """How the clients of a `connect` step, or of the `load` of any, fared."""
 
     attempts: Annotated[
         Annotated[Literal["answered", "made", "refused"], Tag("|text")]

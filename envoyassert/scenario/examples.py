@@ -13,6 +13,7 @@ _CONDITIONAL = {
     "at_end_of": "at_end_of: drain",
 }
 _STEP = {"name": "name: first_update", "deadline": "deadline: 30s"}
+_UNDER_LOAD = {**_STEP, "load": "load: {listener: {port: 15006}, send: hello}"}
 _CALL_SOURCE = {
     "call": "call: bind",
     "listener": "call: bind, listener: {port: 15006}",
@@ -242,7 +243,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "by": "listener: {port: 15006}, served: true, by: workers",
     },
     "UpdateListenersStep": {
-        **_STEP,
+        **_UNDER_LOAD,
         "update_listeners": "update_listeners: {remove: [ingress]}",
     },
     "UpdateListeners": {
@@ -257,21 +258,21 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "result": "result: ack",
         "message_contains": "result: nack, message_contains: duplicate address",
     },
-    "WaitForStep": {**_STEP, "wait_for": "wait_for: {exit: true}"},
-    "SignalStep": {**_STEP, "signal": "signal: SIGTERM"},
-    "QuitStep": {**_STEP, "quit": "quit: true"},
+    "WaitForStep": {**_UNDER_LOAD, "wait_for": "wait_for: {exit: true}"},
+    "SignalStep": {**_UNDER_LOAD, "signal": "signal: SIGTERM"},
+    "QuitStep": {**_UNDER_LOAD, "quit": "quit: true"},
     "ConnectStep": {**_STEP, "connect": "connect: {listener: {port: 15006}, times: 20}"},
     "TalkStep": {**_STEP, "talk": "talk: {over: held, send: hello}"},
     "Talk": {"over": "over: held, send: hello", "send": "over: held, send: hello"},
-    "DrainStep": {**_STEP, "drain": "drain: {graceful: true}"},
-    "StartStep": {**_STEP, "start": "start: {}, name: second"},
-    "HotRestartStep": {**_STEP, "hot_restart": "hot_restart: {concurrency: 4}"},
+    "DrainStep": {**_UNDER_LOAD, "drain": "drain: {graceful: true}"},
+    "StartStep": {**_UNDER_LOAD, "start": "start: {}, name: second"},
+    "HotRestartStep": {**_UNDER_LOAD, "hot_restart": "hot_restart: {concurrency: 4}"},
     "Another": {
         "concurrency": "concurrency: 4",
         "overlay": "overlay: {admin: {address: {socket_address: {port_value: 9902}}}}",
         "args": 'args: [--base-id, "1"]',
     },
-    "HealthcheckStep": {**_STEP, "healthcheck": "healthcheck: fail"},
+    "HealthcheckStep": {**_UNDER_LOAD, "healthcheck": "healthcheck: fail"},
     "OccupyStep": {
         **_STEP,
         "occupy": "occupy: {port: 15006}",
@@ -298,6 +299,14 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "times": "listener: {port: 15006}, times: 20",
         "held": "listener: {port: 15006}, held: true",
         "send": "listener: {port: 15006}, send: hello",
+    },
+    "Load": {
+        "listener": "listener: {name: ingress}, send: hello",
+        "send": 'listener: {port: 80}, send: "GET / HTTP/1.0\\r\\n\\r\\n"',
+        "clients": "listener: {port: 15006}, send: hello, clients: 8",
+        "per_second": "listener: {port: 15006}, send: hello, per_second: 500",
+        "around": "listener: {port: 15006}, send: hello, around: 50",
+        "answer_within": "listener: {port: 15006}, send: hello, answer_within: 1s",
     },
     "Drain": {
         "inbound_only": "inbound_only: true",

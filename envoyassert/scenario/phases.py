@@ -132,7 +132,7 @@ def _problems_of_item(
         yield document.problem(
             (*place, "attempts"),
             "whose attempts are meant is not said",
-            "add `during:` with the name of a `connect` step",
+            "add `during:` with the name of a step that has clients: `connect`, or one with `load`",
         )
     if "startup" in item:
         for word in ("during", "at_end_of"):

@@ -58,6 +58,7 @@ HEADINGS = {
     "ReplaceFile": "`replace_file`",
     "Connect": "`connect`",
     "Talk": "`talk`",
+    "Load": "`load`",
     "Drain": "`drain`",
     "Another": "Another Envoy",
     "WaitFor": "`wait_for`",

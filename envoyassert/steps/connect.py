@@ -8,6 +8,7 @@ import time
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.selection import select
+from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.steps.step import phase_name
 from envoyassert.scenario.steps.traffic import Connect, ConnectStep, TalkStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, observed_now, wait_until
@@ -17,7 +18,7 @@ from envoyassert.steps.client import Client
 def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepResult:
     """Connect so many times, then wait until all connections were accepted."""
     wish = step.connect
-    protocol, address = _target(envoy, wish)
+    protocol, address = target_of(envoy, wish.listener)
     began_ns = time.monotonic_ns()
     end_s = time.monotonic() + deadline_s
     attempts = []
@@ -49,10 +50,13 @@ def talk(envoy: DrivenEnvoy, step: TalkStep, deadline_s: float) -> StepResult:
     return StepResult(attempts=tuple(client.talk(wish.send, end_s) for client in clients))
 
 
-def _target(envoy: DrivenEnvoy, wish: Connect) -> tuple[str, Address]:
-    """Return protocol and address of a listener: as it was bound, else as it is configured."""
+def target_of(envoy: DrivenEnvoy, selector: Selector) -> tuple[str, Address]:
+    """Return protocol and address of a listener: as it was bound, else as it is configured.
+
+    Raises:
+        StepProblem: it has no address that is known.
+    """
     trace = observed_now(envoy)
-    selector = wish.listener
     found = select(selector, fold(trace), envoy.listeners, total=True)
     if found.problem:
         raise StepProblem(found.problem)

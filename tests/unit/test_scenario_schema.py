@@ -70,7 +70,17 @@ EVERYTHING: dict[str, Any] = {
         {"connect": {"listener": {"port": 1}, "times": 2, "held": True, "send": "x"}},
         {"talk": {"over": "connect", "send": "x"}},
         {"drain": {"graceful": True, "inbound_only": True, "skip_exit": True}},
-        {"healthcheck": "fail"},
+        {
+            "healthcheck": "fail",
+            "load": {
+                "listener": {"port": 1},
+                "send": "x",
+                "clients": 1,
+                "per_second": 1,
+                "around": 1,
+                "answer_within": "1s",
+            },
+        },
         {"start": {"concurrency": 1, "overlay": {"admin": {"x": 1}}, "args": ["-l", "info"]}},
         {"hot_restart": {}},
         {"occupy": {"port": 1, "address": "::1", "protocol": "tcp", "listening": False}},

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from envoyassert.scenario.grammar import Argument, Many, Model
-from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.load import StepUnderLoad
 
 #: The name of the Envoy that the scenario starts with.
 FIRST = "first"
@@ -25,7 +25,7 @@ class Another(Model):
     args: Many[Argument] = Field((), description="Arguments after those of the first.")
 
 
-class StartStep(Step):
+class StartStep(StepUnderLoad):
     """Start another Envoy in the same network namespace; over when it is LIVE or has ended.
 
     What it is called is the name of the step. Needs `launcher: process`.
@@ -34,7 +34,7 @@ class StartStep(Step):
     start: Another = Field(description="In what it differs from the first; {} if in nothing.")
 
 
-class HotRestartStep(Step):
+class HotRestartStep(StepUnderLoad):
     """Start the next epoch, which takes over the sockets; over when the one before has ended.
 
     The scenario's `envoy.args` say how long the one before may go on: `--parent-shutdown-time-s`,

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.load import StepUnderLoad
 
 #: The signals that end Envoy (source/server/server.cc handles the first two; SIGKILL cannot be).
 FATAL = ("SIGTERM", "SIGINT", "SIGKILL")
 
 
-class SignalStep(Step):
+class SignalStep(StepUnderLoad):
     """Send Envoy a signal; if it is one that ends it, the step is over when Envoy has ended."""
 
     signal: Literal["SIGTERM", "SIGINT", "SIGKILL", "SIGHUP", "SIGUSR1"] = Field(
@@ -20,7 +20,7 @@ class SignalStep(Step):
     )
 
 
-class QuitStep(Step):
+class QuitStep(StepUnderLoad):
     """Ask Envoy to quit by its admin endpoint; the step is over when it has ended."""
 
     quit: Literal[True] = Field(description="true: POST /quitquitquit.")

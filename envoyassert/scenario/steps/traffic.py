@@ -10,6 +10,7 @@ from envoyassert.scenario.conditional import PhaseName
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.load import StepUnderLoad
 
 
 class Connect(Model):
@@ -87,7 +88,7 @@ class Drain(Model):
         return "?" + "&".join(given) if given else ""
 
 
-class DrainStep(Step):
+class DrainStep(StepUnderLoad):
     """POST /drain_listeners; over as soon as it is answered.
 
     Workers and main close the sockets after that: wait for it, as in
@@ -97,7 +98,7 @@ class DrainStep(Step):
     drain: Drain = Field(description="How; {} closes all listeners at once.")
 
 
-class HealthcheckStep(Step):
+class HealthcheckStep(StepUnderLoad):
     """POST /healthcheck/fail or /healthcheck/ok; over as soon as it is answered."""
 
     healthcheck: Literal["fail", "ok"] = Field(description="What Envoy's health check shall say.")

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.scenario.grammar import Many, Model
 from envoyassert.scenario.overlay import OverlayError, merge
-from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.load import StepUnderLoad
 from envoyassert.scenario.words import did_you_mean
 from envoyassert.scenario.xds import ServedListener, ServedListeners
 
@@ -57,7 +57,7 @@ class UpdateListeners(Model):
         return self
 
 
-class UpdateListenersStep(Step):
+class UpdateListenersStep(StepUnderLoad):
     """Give Envoy other listeners; over when it has answered and they warm no more."""
 
     update_listeners: UpdateListeners = Field(

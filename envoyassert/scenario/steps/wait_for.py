@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.pattern import CallPattern
-from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.load import StepUnderLoad
 from envoyassert.scenario.timing import State
 
 
@@ -80,7 +80,7 @@ class WaitFor(Model):
         return self
 
 
-class WaitForStep(Step):
+class WaitForStep(StepUnderLoad):
     """Wait until something has happened; that it does not is a fault of Envoy."""
 
     wait_for: WaitFor = Field(description="What to wait for.")

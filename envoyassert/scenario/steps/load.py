@@ -1,0 +1,50 @@
+"""Clients that keep coming while a step is carried out."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from envoyassert.scenario.grammar import Duration, Model
+from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.steps.frame import Step
+
+
+class Load(Model):
+    """Clients that connect, send, wait for an answer and close, again and again; no retries.
+
+    The load begins before the step and goes on after it: its length is not a time, but so many
+    requests of each client before the step, and after it.
+    """
+
+    listener: Selector = Field(
+        description="Which listener; the address is the one that it has before the step."
+    )
+    send: str = Field(min_length=1, description="The request: text that is answered somehow.")
+    clients: int = Field(4, ge=1, le=64, description="How many send at the same time.")
+    per_second: int = Field(
+        200,
+        ge=1,
+        le=2_000,
+        description="How many requests all clients together begin each second, at most: a client "
+        "that waits for an answer begins no other.",
+    )
+    around: int = Field(
+        10,
+        ge=1,
+        le=1_000,
+        description="How many requests each client has made when the step begins, and begins after "
+        "it is over. One that stays silent is enough.",
+    )
+    answer_within: Duration = Field(
+        "5s", description="How long a request waits for its answer; then it is silent."
+    )
+
+
+class StepUnderLoad(Step):
+    """A step that clients may be sent through."""
+
+    load: Load | None = Field(
+        None,
+        description="Clients that keep coming meanwhile; `attempts` tells how each of their "
+        "requests fared.",
+    )

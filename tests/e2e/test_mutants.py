@@ -40,7 +40,7 @@ def probe() -> Iterator[Probe]:
         ("stranger", "reuse_port_on"),
         ("registered_by_main", "reuse_port_on"),
         ("update_dup_wrong", "lds_full_update"),
-        ("connection_not_closed", "connection_limit"),
+        ("keepidle_late", "socket_options_by_state"),
     ],
 )
 def test_mutant_makes_an_expectation_fail(name: str, scenario: str, probe, shim) -> None:

@@ -95,10 +95,17 @@ class Counters:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.write_bytes(bytes(_COUNTER.size * _MAX_RULES))
+        path.write_bytes(bytes(_COUNTER.size * _MAX_RULES * 2))
         path.chmod(0o666)  # Envoy may run as another user
 
     def read(self, mutant: Mutant) -> tuple[int, ...]:
-        """Return the number of each rule of a mutant."""
-        counters = [number for (number,) in _COUNTER.iter_unpack(self.path.read_bytes())]
-        return tuple(counters[: mutant.rule_count])
+        """Return how often each rule of a mutant took effect."""
+        return self._numbers()[: mutant.rule_count]
+
+    @property
+    def tried(self) -> bool:
+        """Whether any rule was tried, even if an operation of it was to no effect."""
+        return any(self._numbers()[_MAX_RULES:])
+
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple(number for (number,) in _COUNTER.iter_unpack(self.path.read_bytes()))

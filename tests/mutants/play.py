@@ -44,6 +44,7 @@ class Played:
         killers: the expectations that failed, in words.
         reason: of what is neither PASS nor a kill.
         took_s: seconds.
+        tried: whether any rule was tried, even if to no effect.
     """
 
     run: str
@@ -52,6 +53,7 @@ class Played:
     killers: tuple[str, ...] = ()
     reason: str = ""
     took_s: float = 0.0
+    tried: bool = True
 
     @property
     def scenario(self) -> str:
@@ -122,10 +124,11 @@ def play(
         changed = replace(plan, env=env, config=config, args=(*plan.args, *mutant.args))
         result = run_plan(changed, probe, "process")
     except EnvoyAssertError as error:
-        return Played(plan.id, "ERROR", counters.read(mutant), reason=str(error))
+        fired = counters.read(mutant)
+        return Played(plan.id, "ERROR", fired, reason=str(error), tried=counters.tried)
     ran = result.plan
     verdict = judge(result.trace, ran.expectations, workers=ran.workers, assume=ran.scenario.assume)
-    played = told(plan.id, counters.read(mutant), verdict)
+    played = replace(told(plan.id, counters.read(mutant), verdict), tried=counters.tried)
     if keep is not None and not played.sound:
         keep.mkdir(parents=True, exist_ok=True)
         write_trace(result.trace, keep / f"{mutant.name}-{plan.id}.ndjson")

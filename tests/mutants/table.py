@@ -86,7 +86,7 @@ def bad(mutants: Sequence[Row], harmless: Sequence[Row]) -> list[str]:
         if not row.fired:
             found += [f"NEVER HAPPENED {row.mutant.name}", *_runs(row)]
         for run in row.played:
-            if row.mutant.rules and not run.sound and not any(run.fired):
+            if row.mutant.rules and not run.sound and not run.tried:
                 found.append(f"NOT SOUND WITHOUT IT {row.mutant.name} {_told(run)}")
     for row in mutants:
         if row.mutant.equivalent and not row.sound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,15 @@ from tests.mutants.table import Row, bad, markdown, summary
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = {path.stem for path in (ROOT / "scenarios").glob("*.yaml")}
+DOCUMENT = (ROOT / "docs" / "mutants.md").read_text("utf-8")
 EVERYONE = (*MUTANTS, *HARMLESS)
+
+
+def rows_of(document: str) -> dict[str, list[str]]:
+    """Return the cells of each row of the document's tables, by the first one."""
+    lines = [line for line in document.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in cells if row[0] not in ("mutant", "variant")}
 
 
 def test_names_and_rules_are_of_one_mutant_each():
@@ -31,6 +40,33 @@ def test_scenarios_of_mutants_are_shipped():
 def test_mutants_have_runs_with_two_workers():
     assert all(plan.concurrency == 2 for one in EVERYONE for plan in jobs(one))
     assert {plan.scenario.name for plan in jobs(MUTANTS[0])} >= set(CORE)
+
+
+def test_document_has_a_row_of_each_mutant_and_names_what_kills_it():
+    rows = rows_of(DOCUMENT)
+    assert list(rows) == [one.name for one in EVERYONE], "make mutants ARGS='--markdown …'"
+    for one in MUTANTS:
+        what, stands_for, killed_by = rows[one.name]
+        assert (what, stands_for) == (one.what, one.bug)
+        if one.equivalent:
+            assert killed_by == f"equivalent: {one.equivalent}"
+        else:
+            assert killed_by
+            assert set(killed_by.split(", ")) <= SCENARIOS, one.name
+    for one in HARMLESS:
+        assert rows[one.name] == [one.what, "yes"]
+
+
+def test_document_tells_the_figures_of_the_table():
+    equivalent = sum(bool(one.equivalent) for one in MUTANTS)
+    figures = re.search(
+        r"(\d+) mutants: (\d+) killed, (\d+) equivalent; (\d+) harmless variants: (\d+) pass",
+        DOCUMENT,
+    )
+    assert figures
+    assert [int(figure) for figure in figures.groups()] == [
+        len(MUTANTS), len(MUTANTS) - equivalent, equivalent, len(HARMLESS), len(HARMLESS),
+    ]  # fmt: skip
 
 
 MUTANT = Mutant("m", "does", "bind : ok", "a bug")
@@ -56,7 +92,7 @@ PASSED = Played("b", "PASS", (1,))
             ["LIVES m", "  INCONCLUSIVE a [1]: a loss"],
         ),
         (
-            [Row(MUTANT, (Played("a", "FAIL", (0,), ("x: y",)),))],
+            [Row(MUTANT, (Played("a", "FAIL", (0,), ("x: y",), tried=False),))],
             [],
             [
                 "NEVER HAPPENED m",

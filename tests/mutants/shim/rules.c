@@ -12,7 +12,9 @@
 
 static struct rule rules[RULES];
 static int rule_count;
-static unsigned long *fired; /* per rule: shared with whoever reads the file ENVOY_MUTANT_FIRED */
+/* Shared with whoever reads the file ENVOY_MUTANT_FIRED: how often each rule had its effect, and then
+ * how often each was tried. */
+static unsigned long *fired;
 
 static const struct {
 	const char *name;
@@ -79,7 +81,7 @@ static void read_filter(struct rule *rule, char *text)
 static void open_counters(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
-	size_t size = RULES * sizeof *fired;
+	size_t size = 2 * RULES * sizeof *fired;
 	void *place = fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (place == MAP_FAILED)
 		refuse(strerror(errno), path);
@@ -136,8 +138,11 @@ static int matches(struct rule *rule, const struct call *call)
 struct rule *rule_for(struct call *call)
 {
 	for (int i = 0; i < rule_count; i++)
-		if (matches(&rules[i], call))
+		if (matches(&rules[i], call)) {
+			if (fired)
+				__atomic_add_fetch(&fired[RULES + i], 1, __ATOMIC_SEQ_CST);
 			return &rules[i];
+		}
 	return NULL;
 }
 

@@ -16,6 +16,9 @@ class ChosenSockets(Selector):
 
     numbers: frozenset[Hashable]
 
+    def __str__(self) -> str:
+        return f"socket {self.socket}"
+
 
 @dataclass(frozen=True)
 class Selection:

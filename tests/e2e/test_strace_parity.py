@@ -15,6 +15,7 @@ from envoyassert.judge.verdict import Status
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.probe import load_tracer
 from envoyassert.runner import LiveRun, run_plan
+from envoyassert.scenario.expectation import ProcessExpectation
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
@@ -64,7 +65,17 @@ def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> N
     assert "strace watches one Envoy alone" in verdict.findings[0].reason
 
 
-ALONE = [path for path in SCENARIOS if not of_several(path)]
+def crashes(path: Path) -> bool:
+    """Whether Envoy is known not to survive a step: strace tells no whole call of its last ones."""
+    return any(
+        isinstance(item, ProcessExpectation)
+        and item.process.stays_up is True
+        and item.known_defect is not None
+        for item in load_scenario(path).scenario.expect
+    )
+
+
+ALONE = [path for path in SCENARIOS if not of_several(path) and not crashes(path)]
 
 
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)

@@ -35,6 +35,7 @@ from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
+from envoyassert.steps.limit import limits_first
 from envoyassert.steps.members import Started, outcome_of
 from envoyassert.steps.occupy import after_startup, occupy_first
 from envoyassert.steps.update_listeners import result_of
@@ -228,6 +229,7 @@ class LiveRun:
             deadline_s=plan.deadline_s,
             admin=plan.admin,
             tracer=tracer,
+            limits=limits_first(plan.steps),
         )
 
     @property

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envoyassert.addresses import Address
+from envoyassert.launch.limits import Limits
 from envoyassert.launch.source import EnvoySource
 from envoyassert.trace import EnvoyIdentity, Outcome
 
@@ -54,6 +55,7 @@ class LaunchSpec:
         deadline_s: seconds from start until it must be ready.
         admin: the admin endpoint's address by the config; None if it has none.
         tracer: what Envoy's command line begins with, for a tracer that starts Envoy itself.
+        limits: what it may do.
     """
 
     source: EnvoySource
@@ -65,6 +67,7 @@ class LaunchSpec:
     deadline_s: float = 10.0
     admin: Address | None = None
     tracer: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envoyassert.launch.labels import owner_labels
+from envoyassert.launch.limits import container_options
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import command_line
 from envoyassert.launch.version import parse_version, remember
@@ -80,6 +81,9 @@ def new_container(
     if Path("/proc/sys/net/ipv6").exists():
         # Docker turns IPv6 off in a namespace without an IPv6 network, on the loopback as well.
         options["sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
+    limits = container_options(spec.limits)
+    options["sysctls"] = {**options.get("sysctls", {}), **limits.pop("sysctls", {})}
+    options |= limits
     if entrypoint is not None:
         options["entrypoint"] = entrypoint
     return container.with_kwargs(**options)

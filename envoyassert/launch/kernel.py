@@ -18,7 +18,7 @@ from typing import NamedTuple
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 1 << 18
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 1 << 18
 _SYS_PIDFD_GETFD = 438
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
@@ -69,6 +69,16 @@ def mount_tmpfs(path: str) -> None:
     flags = _MS_NOSUID | _MS_NODEV
     result = _libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", flags, b"mode=1777")
     _checked(result, f"mount tmpfs on {path}")
+
+
+def mount_file(source: str, target: str) -> None:
+    """Make a file appear at another place too, which is a file already (bind mount).
+
+    Raises:
+        OSError: not permitted, or no such file.
+    """
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND, None)
+    _checked(result, f"mount {source} at {target}")
 
 
 def bring_up_loopback() -> None:

@@ -32,7 +32,8 @@ from envoyassert.launch.base import (
     tail,
 )
 from envoyassert.launch.elf import read_build_id
-from envoyassert.launch.kernel import open_tracer, wait_readable
+from envoyassert.launch.kernel import mount_file, open_tracer, wait_readable
+from envoyassert.launch.limits import Limits, free_ports_from, hand_over, limited_command
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
 from envoyassert.launch.page_cache import load_into_page_cache
 from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
@@ -118,6 +119,8 @@ class ProcessLauncher:
         admin_file = str(directory / f"admin{number}.address")
         arguments = command_line(spec, str(directory / config), admin_file)
         command = [*spec.tracer, str(binary), *arguments]
+        if spec.limits != Limits():
+            command = self._limited(spec, binary, arguments)
         # Not beside the files: Envoy watches their directory, and at level debug it logs that its
         # log has changed, which changes it.
         logs = directory / "logs"
@@ -135,6 +138,32 @@ class ProcessLauncher:
             ) from error
         self._running.append(envoy)
         return envoy
+
+    def _limited(self, spec: LaunchSpec, binary: Path, arguments: list[str]) -> list[str]:
+        """Return the command line that starts Envoy under limits, and prepare what it needs."""
+        if spec.tracer:
+            raise MachineError(
+                "strace cannot watch an Envoy that is limited before it starts",
+                "leave strace out for this scenario",
+            )
+        assert self._namespace is not None
+        program = binary
+        first = spec.limits.first_free_port
+        try:
+            if first is not None:
+                self._namespace.call(lambda: free_ports_from(first))
+            if spec.limits.uid is not None:
+                # Seen in Envoy's mount namespace alone: the user may not get at the cache.
+                program = Path(self.rundir()) / f"bin-{len(self._running)}" / "envoy"
+                program.parent.mkdir()
+                program.touch(0o755)
+                hand_over(Path(self.rundir()), spec.limits.uid)
+                self._namespace.call(lambda: mount_file(str(binary), str(program)))
+        except OSError as error:
+            raise MachineError(
+                f"Envoy cannot be limited: {error}", "run as root, or leave out the step `limit`"
+            ) from error
+        return limited_command(spec.limits, spec.env, [str(program), *arguments])
 
     def close(self) -> None:
         """Stop every Envoy, leave the namespaces, remove the run directory."""
@@ -221,7 +250,7 @@ class ProcessEnvoy(NamespacedEnvoy):
             return subprocess.Popen(
                 self._command,
                 cwd=self._rundir,
-                env=self._spec.env,
+                env=self._spec.env if self._spec.limits == Limits() else {},
                 stdin=stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,

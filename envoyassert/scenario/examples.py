@@ -294,6 +294,18 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "path": 'path: "${rundir}/pressure", content: "1"',
         "content": 'path: "${rundir}/pressure", content: "1"',
     },
+    "LimitStep": {
+        **_UNDER_LOAD,
+        "limit": "limit: {nofile: 64}",
+        "before": "limit: {uid: 1337}, before: startup",
+    },
+    "Limit": {
+        "nofile": "nofile: 64",
+        "spare_files": "spare_files: 2",
+        "uid": "uid: 1337",
+        "capabilities": "uid: 1337, capabilities: [CAP_NET_BIND_SERVICE]",
+        "ip_unprivileged_port_start": "uid: 1337, ip_unprivileged_port_start: 80",
+    },
     "Connect": {
         "listener": "listener: {port: 15006}",
         "times": "listener: {port: 15006}, times: 20",

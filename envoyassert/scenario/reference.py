@@ -56,6 +56,8 @@ HEADINGS = {
     "Occupy": "What a stranger holds",
     "ReplaceFileStep": "Step `replace_file`",
     "ReplaceFile": "`replace_file`",
+    "LimitStep": "Step `limit`",
+    "Limit": "`limit`",
     "Connect": "`connect`",
     "Talk": "`talk`",
     "Load": "`load`",

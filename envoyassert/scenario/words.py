@@ -134,8 +134,20 @@ VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 #: A file in the run directory.
 RUNDIR_FILE_PATTERN = r"^\$\{rundir\}/[^/]+$"
 
+#: Capabilities of Linux, without their prefix (linux/capability.h).
+_CAPABILITIES = (
+    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"),
+    *("SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW"),
+    *("IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT"),
+    *("SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD"),
+    *("LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG"),
+    *("WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE"),
+)
+CAPABILITY_PATTERN = f"^CAP_({'|'.join(_CAPABILITIES)})$"
+
 #: Patterns in words, for messages.
 MEANING = {
+    CAPABILITY_PATTERN: "the name of a capability, such as CAP_NET_BIND_SERVICE",
     BUILD_ID_PATTERN: "a build id: 40 hexadecimal digits",
     CALL_SITE_PATTERN: "a class of call sites as `show` prints it: 12 hexadecimal digits",
     r"^[0-9a-f]{8,64}$": "8 to 64 hexadecimal digits",

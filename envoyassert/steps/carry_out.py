@@ -10,6 +10,7 @@ from envoyassert.durations import parse_duration
 from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.scenario.steps.load import StepUnderLoad
 from envoyassert.scenario.steps.occupy import OccupyStep
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
@@ -21,6 +22,7 @@ from envoyassert.steps.another import hot_restart, start
 from envoyassert.steps.base import DrivenEnvoy, StepResult
 from envoyassert.steps.connect import connect, talk, target_of
 from envoyassert.steps.ending import quit_envoy, send_signal
+from envoyassert.steps.limit import limit
 from envoyassert.steps.load import RunningLoad
 from envoyassert.steps.occupy import occupy
 from envoyassert.steps.replace_file import replace_file
@@ -40,6 +42,7 @@ _BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
     HealthcheckStep: set_health,
     OccupyStep: occupy,
     ReplaceFileStep: replace_file,
+    LimitStep: limit,
 }
 
 

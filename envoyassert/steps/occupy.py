@@ -65,11 +65,15 @@ def occupy_first(
 
 def after_startup(steps: Iterable[Step]) -> list[Step]:
     """Return the steps that are carried out on a running Envoy."""
-    return [step for step in steps if not _is_first(step)]
+    return [step for step in steps if not _before(step)]
+
+
+def _before(step: Step) -> bool:
+    return getattr(step, "before", None) is not None
 
 
 def _is_first(step: Step) -> TypeGuard[OccupyStep]:
-    return isinstance(step, OccupyStep) and step.before is not None
+    return isinstance(step, OccupyStep) and _before(step)
 
 
 def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:

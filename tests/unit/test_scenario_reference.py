@@ -55,6 +55,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Occupy": {"port": 1},
     "ReplaceFileStep": {"replace_file": {"path": "${rundir}/x", "content": ""}},
     "ReplaceFile": {"path": "${rundir}/x", "content": ""},
+    "LimitStep": {"limit": {"nofile": 64}},
     "AttemptsExpectation": {"attempts": "made"},
     "Spread": {},
     "Stat": {"name": "x", "equals": 1},

@@ -54,6 +54,10 @@ EVERYTHING: dict[str, Any] = {
         "deadline": 7.5,
     },
     "steps": [
+        {
+            "limit": {"uid": 1, "capabilities": ["CAP_CHOWN"], "ip_unprivileged_port_start": 80},
+            "before": "startup",
+        },
         {"wait_for": {"call": {"call": "close"}}, "name": "first", "deadline": "30s"},
         {"wait_for": {"stat": {"name": "x", "equals": 1, "at_least": 1, "at_most": 1}}},
         {"wait_for": {"ready": True}, "name": "second"},
@@ -86,6 +90,8 @@ EVERYTHING: dict[str, Any] = {
         {"occupy": {"port": 1, "address": "::1", "protocol": "tcp", "listening": False}},
         {"name": "late", "occupy": {"port": 2, "reuse_port": True, "reuse_address": True}},
         {"replace_file": {"path": "${rundir}/x", "content": ""}},
+        {"limit": {"nofile": 64}},
+        {"name": "fewer_files", "limit": {"spare_files": 1}},
     ],
     "expect": [
         {"never": {"call": "bind"}, "during": "first"},

@@ -11,12 +11,16 @@ from envoyassert.scenario.steps.load import StepUnderLoad
 #: The signals that end Envoy (source/server/server.cc handles the first two; SIGKILL cannot be).
 FATAL = ("SIGTERM", "SIGINT", "SIGKILL")
 
+Signal = Literal["SIGTERM", "SIGINT", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGSTOP", "SIGCONT"]
+"""A signal that a step sends."""
+
 
 class SignalStep(StepUnderLoad):
     """Send Envoy a signal; if it is one that ends it, the step is over when Envoy has ended."""
 
-    signal: Literal["SIGTERM", "SIGINT", "SIGKILL", "SIGHUP", "SIGUSR1"] = Field(
-        description="SIGTERM, SIGINT and SIGKILL end Envoy; SIGUSR1 lets it reopen its logs."
+    signal: Signal = Field(
+        description="SIGTERM, SIGINT and SIGKILL end Envoy; SIGUSR1 lets it reopen its logs; "
+        "SIGSTOP stops all its threads, so that clients wait in the queues, until SIGCONT."
     )
 
 

@@ -13,6 +13,7 @@ from envoyassert.scenario.grammar import FORM, kind
 from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
 from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.scenario.steps.occupy import OccupyStep
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
@@ -32,6 +33,7 @@ _FORMS: dict[str, type[Step]] = {
     "healthcheck": HealthcheckStep,
     "occupy": OccupyStep,
     "replace_file": ReplaceFileStep,
+    "limit": LimitStep,
 }
 #: The keys of which a step has one, which says what is done.
 KINDS = tuple(_FORMS)
@@ -72,7 +74,8 @@ AnyStep = Annotated[
     | Annotated[HotRestartStep, Tag("|HotRestartStep")]
     | Annotated[HealthcheckStep, Tag("|HealthcheckStep")]
     | Annotated[OccupyStep, Tag("|OccupyStep")]
-    | Annotated[ReplaceFileStep, Tag("|ReplaceFileStep")],
+    | Annotated[ReplaceFileStep, Tag("|ReplaceFileStep")]
+    | Annotated[LimitStep, Tag("|LimitStep")],
     Discriminator(
         _step_form,
         custom_error_type="no_kind",

@@ -1,0 +1,79 @@
+"""The step that limits what Envoy may do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from envoyassert.scenario.grammar import Many, Model
+from envoyassert.scenario.steps.load import StepUnderLoad
+from envoyassert.scenario.words import CAPABILITY_PATTERN
+
+_KEYS = ("nofile", "spare_files", "uid", "capabilities", "ip_unprivileged_port_start")
+#: What a process that runs cannot be given from outside, and what cannot be counted before.
+_FIRST_ONLY = ("uid", "capabilities", "ip_unprivileged_port_start")
+_RUNNING_ONLY = ("spare_files",)
+
+
+class Limit(Model):
+    """What Envoy may do from now on."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in _KEYS]})
+
+    nofile: int | None = Field(
+        None, ge=3, le=1_048_576, description="RLIMIT_NOFILE: its descriptors are below it."
+    )
+    spare_files: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="RLIMIT_NOFILE such that so many more descriptors can be opened than are open.",
+    )
+    uid: int | None = Field(
+        None, ge=0, le=4_294_967_294, description="User, and group, that it runs as."
+    )
+    capabilities: Many[Annotated[str, Field(pattern=CAPABILITY_PATTERN)]] | None = Field(
+        None,
+        description="All capabilities that it has, as capabilities(7) names them; [] for none. "
+        "Without it root has all of the launcher's, any other user none.",
+    )
+    ip_unprivileged_port_start: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="The sysctl net.ipv4.ip_unprivileged_port_start of its network namespace: the "
+        "first port that needs no CAP_NET_BIND_SERVICE. 1024 wherever `uid` or `capabilities` is "
+        "given, else what the launcher's is: containers have 0.",
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Limit:
+        if not self.model_fields_set:
+            raise ValueError(f"give one of {', '.join(_KEYS)}")
+        if self.nofile is not None and self.spare_files is not None:
+            raise ValueError("give either nofile or spare_files")
+        return self
+
+
+class LimitStep(StepUnderLoad):
+    """Limit what Envoy may do: its descriptors at any time, all else only before it is started."""
+
+    limit: Limit = Field(description="Which limits.")
+    before: Literal["startup"] | None = Field(
+        None,
+        description="`startup`: before Envoy is started, and every Envoy that is started later; "
+        "then no phase of its own. Such steps come first.",
+    )
+
+    @model_validator(mode="after")
+    def _when(self) -> LimitStep:
+        given = self.limit.model_fields_set
+        wrong = [key for key in (_RUNNING_ONLY if self.before else _FIRST_ONLY) if key in given]
+        if wrong and self.before:
+            raise ValueError(f"{wrong[0]} is counted on a running Envoy; leave out `before`")
+        if wrong:
+            raise ValueError(f"{wrong[0]} is set before Envoy starts; add `before: startup`")
+        if self.before and self.load is not None:
+            raise ValueError("before Envoy starts there is nobody to answer; leave out load")
+        return self

@@ -1,0 +1,66 @@
+"""Limits of what Envoy may do, before it starts or while it runs."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from pathlib import Path
+
+from envoyassert.launch.limits import Limits
+from envoyassert.scenario.steps.frame import Step
+from envoyassert.scenario.steps.limit import LimitStep
+from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
+
+
+def limit(envoy: DrivenEnvoy, step: LimitStep, _deadline_s: float) -> StepResult:
+    """Limit the descriptors of a running Envoy.
+
+    Raises:
+        StepProblem: it has ended, or this process may not.
+    """
+    wish = step.limit
+    try:
+        if wish.spare_files is not None:
+            numbers = {int(entry.name) for entry in Path(f"/proc/{envoy.pid}/fd").iterdir()}
+            soft = limit_with_spare(numbers, wish.spare_files)
+        else:
+            assert wish.nofile is not None  # the model allows nothing else on a running Envoy
+            soft = wish.nofile
+        _, hard = resource.prlimit(envoy.pid, resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY:
+            hard = max(hard, soft)
+        resource.prlimit(envoy.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    except (OSError, ValueError) as error:
+        raise StepProblem(f"Envoy cannot be limited: {error}") from error
+    return StepResult()
+
+
+def limit_with_spare(numbers: Iterable[int], spare: int) -> int:
+    """Return the lowest limit below which so many descriptors are free.
+
+    Args:
+        numbers: those that are open.
+        spare: how many more shall be possible.
+    """
+    taken = set(numbers)
+    number, free = 0, 0
+    while free < spare or number in taken:
+        free += number not in taken
+        number += 1
+    return number
+
+
+def limits_first(steps: Iterable[Step]) -> Limits:
+    """Return the limits that are set before Envoy starts; of several of a kind the last."""
+    limits: dict[str, object] = {}
+    for step in steps:
+        if isinstance(step, LimitStep) and step.before is not None:
+            wish = step.limit
+            given = {
+                "nofile": wish.nofile,
+                "uid": wish.uid,
+                "capabilities": None if wish.capabilities is None else tuple(wish.capabilities),
+                "port_start": wish.ip_unprivileged_port_start,
+            }
+            limits |= {name: value for name, value in given.items() if value is not None}
+    return Limits(**limits)  # type: ignore[arg-type]  # names and types are those of the members

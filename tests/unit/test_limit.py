@@ -1,0 +1,156 @@
+"""Limits of what Envoy may do: how they become a command line, and how descriptors are counted."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from envoyassert.errors import LaunchError, MachineError
+from envoyassert.launch.limits import Limits, container_options, hand_over, limited_command
+from envoyassert.scenario.steps.limit import LimitStep
+from envoyassert.scenario.steps.step import AnyStep
+from envoyassert.steps.base import StepProblem
+from envoyassert.steps.limit import limit, limit_with_spare, limits_first
+
+ROOT = os.geteuid() == 0
+
+
+class Child:
+    """A process of this test in Envoy's place."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield Child(process.pid)
+        process.kill()
+
+
+def step(text: dict[str, object]) -> LimitStep:
+    parsed = TypeAdapter(AnyStep).validate_python(text)
+    assert isinstance(parsed, LimitStep)
+    return parsed
+
+
+def status_under(limits: Limits) -> dict[str, str]:
+    """What the kernel says of a process that is started under limits."""
+    program = ["cat", "/proc/self/status", "/proc/self/limits"]
+    command = limited_command(limits, {"MARK": "here"}, program)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={})
+    pairs = (line.partition(":") for line in done.stdout.splitlines())
+    return {name: value.strip() for name, _, value in pairs} | {"text": done.stdout}
+
+
+@pytest.mark.skipif(not ROOT, reason="only root gives privileges away")
+def test_user_keeps_the_capabilities_that_are_named_and_no_other() -> None:
+    told = status_under(Limits(uid=1337, capabilities=("CAP_NET_BIND_SERVICE",)))
+    assert told["Uid"].split() == ["1337"] * 4
+    assert told["Gid"].split() == ["1337"] * 4
+    bit = f"{1 << 10:016x}"  # CAP_NET_BIND_SERVICE (linux/capability.h)
+    assert [told[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")] == [bit] * 4
+
+
+@pytest.mark.skipif(not ROOT, reason="only root gives privileges away")
+@pytest.mark.parametrize("uid", [None, 0])
+def test_root_without_capabilities_has_none(uid: int | None) -> None:
+    assert int(status_under(Limits(uid=uid, capabilities=()))["CapEff"], 16) == 0
+
+
+def test_limit_of_files_holds_in_the_program_and_its_environment_is_the_given_one() -> None:
+    told = status_under(Limits(nofile=64))
+    files = next(line for line in told["text"].splitlines() if line.startswith("Max open files"))
+    assert files.split()[3:5] == ["64", "64"]
+    printed = subprocess.run(
+        limited_command(Limits(nofile=64), {"MARK": "here"}, ["/usr/bin/env"]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed.stdout == "MARK=here\n"
+
+
+def test_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(MachineError, match="setpriv is not installed"):
+        limited_command(Limits(uid=1), {}, ["x"])
+
+
+def test_container_has_user_and_limits_but_no_capabilities_for_a_user() -> None:
+    options = container_options(Limits(nofile=64, uid=1337, capabilities=()))
+    assert options["user"] == "1337:1337"
+    assert (options["cap_drop"], options["cap_add"]) == (["ALL"], [])
+    assert options["ulimits"][0]["Hard"] == 64
+    # An engine would lower it; the same scenario means the same in both launchers.
+    assert options["sysctls"] == {"net.ipv4.ip_unprivileged_port_start": "1024"}
+    assert container_options(Limits()) == {}
+    with pytest.raises(LaunchError, match="root alone"):
+        container_options(Limits(uid=1337, capabilities=("CAP_CHOWN",)))
+
+
+def test_directory_that_the_user_cannot_enter_is_refused(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "run").mkdir(parents=True)
+    closed.chmod(0o700)
+    with pytest.raises(MachineError, match="may not enter"):
+        hand_over(closed / "run", os.getuid())
+
+
+@pytest.mark.parametrize(
+    "numbers, spare, wanted",
+    [([0, 1, 2], 0, 3), ([0, 1, 2], 2, 5), ([0, 1, 4], 1, 3), ([0, 1, 4], 2, 5), ([0, 9], 8, 10)],
+)
+def test_limit_leaves_so_many_descriptors_free(numbers: list[int], spare: int, wanted: int) -> None:
+    assert limit_with_spare(numbers, spare) == wanted
+    assert wanted - len([number for number in numbers if number < wanted]) == spare
+
+
+def test_running_process_is_limited(child: Child) -> None:
+    limit(child, step({"limit": {"nofile": 77}}), 1)  # type: ignore[arg-type]
+    assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE)[0] == 77
+    limit(child, step({"limit": {"spare_files": 1}}), 1)  # type: ignore[arg-type]
+    assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE)[0] < 77
+
+
+def test_process_that_has_ended_cannot_be_limited() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    with pytest.raises(StepProblem, match="cannot be limited"):
+        limit(Child(process.pid), step({"limit": {"nofile": 77}}), 1)  # type: ignore[arg-type]
+
+
+def test_limits_before_the_start_are_those_of_all_such_steps() -> None:
+    steps = [
+        step({"limit": {"nofile": 64, "uid": 1}, "before": "startup"}),
+        step({"limit": {"uid": 2, "capabilities": []}, "before": "startup"}),
+        step({"limit": {"nofile": 32}}),
+    ]
+    assert limits_first(steps) == Limits(nofile=64, uid=2, capabilities=())
+    assert limits_first(steps[2:]) == Limits()
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ({"limit": {"uid": 1}}, "before Envoy starts"),
+        ({"limit": {"spare_files": 1}, "before": "startup"}, "running Envoy"),
+        ({"limit": {"nofile": 9, "spare_files": 1}}, "either nofile or spare_files"),
+        ({"limit": {"nofile": 9}, "before": "startup", "load": {}}, "load"),
+        ({"limit": {}}, "give one of"),
+    ],
+)
+def test_limit_that_cannot_be_is_refused(text: dict[str, object], complaint: str) -> None:
+    if "load" in text:
+        text["load"] = {"listener": {"port": 1}, "send": "x"}
+    with pytest.raises(ValidationError, match=complaint):
+        step(text)

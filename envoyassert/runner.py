@@ -25,6 +25,7 @@ from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, ta
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
+from envoyassert.probe.faults import with_faults
 from envoyassert.probe.quiet import when_quiet
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
@@ -35,6 +36,7 @@ from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
+from envoyassert.steps.fault import faults_first
 from envoyassert.steps.limit import limits_first
 from envoyassert.steps.members import Started, outcome_of
 from envoyassert.steps.occupy import after_startup, occupy_first
@@ -165,6 +167,7 @@ class LiveRun:
             if self.control_plane is not None:
                 stack.enter_context(self.control_plane)
             self._arm: Watch = stack.enter_context(self._probe.arm(new_run_id()))
+            self._arm = with_faults(self._arm, faults_first(self.plan.steps))
             self._strangers = occupy_first(self.plan.steps, self._launcher.in_netns, stack)
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(self._spec(source))

@@ -21,6 +21,7 @@ from typing_extensions import Self
 
 from envoyassert.accounts import SecondWitness
 from envoyassert.errors import StraceUnavailableError
+from envoyassert.events import Event
 from envoyassert.launch.kernel import tracer_of
 from envoyassert.probe.live import RUN_ID_VARIABLE, ProbeSnapshot
 from envoyassert.probe.machine import Capability
@@ -124,6 +125,10 @@ class StraceArm:
         counters = CpuCounters(0, len(events), 0)
         problems = len(self._log.problems)
         return ProbeSnapshot(events, (counters,), problems, self._whole, self._log.marked)
+
+    def injected(self) -> list[Event]:
+        """Return the calls that it made fail, when the log was read last."""
+        return list(self._log.injected)
 
     def counters(self) -> RunCounters:
         """Return how much there is by now."""

@@ -294,6 +294,18 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "path": 'path: "${rundir}/pressure", content: "1"',
         "content": 'path: "${rundir}/pressure", content: "1"',
     },
+    "FaultStep": {
+        **_STEP,
+        "fault": "fault: {call: listen, nth: 2, error: EADDRINUSE}, before: startup",
+        "before": "fault: {call: bind, delay: 100ms}, before: startup",
+    },
+    "Fault": {
+        "call": "call: listen, error: EADDRINUSE",
+        "nth": "call: listen, nth: 2, error: EADDRINUSE",
+        "onwards": "call: accept4, onwards: true, error: EMFILE",
+        "error": "call: bind, error: EACCES",
+        "delay": "call: bind, delay: 100ms",
+    },
     "LimitStep": {
         **_UNDER_LOAD,
         "limit": "limit: {nofile: 64}",

@@ -73,7 +73,7 @@ def _problems_before_startup(document: Document, index: int) -> Iterator[Problem
     place = ("steps", index, "before")
     if any(not isinstance(one, dict) or "before" not in one for one in _steps(document)[:index]):
         yield document.problem(place, "the start comes before all steps", "put this one first")
-    if kind_of(_steps(document)[index]) != "occupy":
+    if kind_of(_steps(document)[index]) not in ("occupy", "fault"):
         return
     requires = document.data.get("requires")
     if not isinstance(requires, dict) or requires.get("launcher") != "process":

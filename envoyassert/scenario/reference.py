@@ -58,6 +58,8 @@ HEADINGS = {
     "ReplaceFile": "`replace_file`",
     "LimitStep": "Step `limit`",
     "Limit": "`limit`",
+    "FaultStep": "Step `fault`",
+    "Fault": "`fault`",
     "Connect": "`connect`",
     "Talk": "`talk`",
     "Load": "`load`",

@@ -41,6 +41,7 @@ class Call(NamedTuple):
         arguments: between the parentheses; what was printed at its beginning if it has not
             returned.
         ret: return value, negative errno on failure; None if it has not returned.
+        injected: whether strace made it fail.
     """
 
     tid: int
@@ -49,6 +50,7 @@ class Call(NamedTuple):
     name: str
     arguments: str
     ret: int | None
+    injected: bool = False
 
 
 class Fate(NamedTuple):
@@ -125,7 +127,8 @@ def _call(tid: int, entry_ns: int, name: str, rest: str) -> Call:
             raise StraceLogError(f"an unknown error: {error}")
         ret = -_ERROR_NUMBERS[error]
     lasted_ns = int(found["seconds"]) * _NS_PER_S + int(found["ns"])
-    return Call(tid, entry_ns, entry_ns + lasted_ns, name, found["arguments"], ret)
+    injected = "(INJECTED)" in rest[found.end("ret") :]
+    return Call(tid, entry_ns, entry_ns + lasted_ns, name, found["arguments"], ret, injected)
 
 
 def split(text: str) -> list[str]:

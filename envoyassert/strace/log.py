@@ -8,7 +8,7 @@ thread's end from its fate. States of TCP sockets and stacks cannot be had.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -49,12 +49,14 @@ class StraceLog(NamedTuple):
         marked: whether an exec carried the run id.
         ended: whether all threads of the run had ended.
         problems: lines that are not understood.
+        injected: those of the events that strace made fail.
     """
 
     events: list[Event]
     marked: bool
     ended: bool
     problems: list[str]
+    injected: Sequence[Event] = ()
 
 
 def parse_strace(lines: Iterable[str], mark: str = "", offset_ns: int = 0) -> StraceLog:
@@ -77,7 +79,7 @@ def parse_strace(lines: Iterable[str], mark: str = "", offset_ns: int = 0) -> St
     for number, event in enumerate(reader.events, 1):
         event.seq = number
     ended = bool(reader.threads) and not reader.living
-    return StraceLog(reader.events, bool(reader.threads), ended, problems)
+    return StraceLog(reader.events, bool(reader.threads), ended, problems, reader.injected)
 
 
 def _when(item: Call | Fate) -> int:
@@ -93,6 +95,7 @@ class _Reader:
 
     def __init__(self, mark: str, problems: list[str]) -> None:
         self.events: list[Event] = []
+        self.injected: list[Event] = []
         self.threads: set[int] = set()
         self.living: set[int] = set()
         self._mark = mark
@@ -173,6 +176,8 @@ class _Reader:
         early = call.name in ("close", "sendmsg")
         ts_ns = call.entry_ns if early else call.return_ns
         self._add(ts_ns, call.tid, _RENAMED.get(call.name, call.name), ret, args)
+        if call.injected:
+            self.injected.append(self.events[-1])
         if call.name == "close":
             self._comm_files.pop((self._process(call.tid), args["fd"]), None)
         elif call.name.startswith("epoll_create"):

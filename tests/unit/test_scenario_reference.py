@@ -55,6 +55,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Occupy": {"port": 1},
     "ReplaceFileStep": {"replace_file": {"path": "${rundir}/x", "content": ""}},
     "ReplaceFile": {"path": "${rundir}/x", "content": ""},
+    "FaultStep": {"fault": {"call": "bind", "error": "EACCES"}, "before": "startup"},
+    "Fault": {"call": "bind"},
     "LimitStep": {"limit": {"nofile": 64}},
     "AttemptsExpectation": {"attempts": "made"},
     "Spread": {},

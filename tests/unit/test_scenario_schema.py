@@ -55,6 +55,11 @@ EVERYTHING: dict[str, Any] = {
     },
     "steps": [
         {
+            "fault": {"call": "bind", "nth": 2, "onwards": True, "error": "EACCES"},
+            "before": "startup",
+        },
+        {"fault": {"call": "listen", "delay": "1ms"}, "before": "startup"},
+        {
             "limit": {"uid": 1, "capabilities": ["CAP_CHOWN"], "ip_unprivileged_port_start": 80},
             "before": "startup",
         },

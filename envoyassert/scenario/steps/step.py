@@ -12,6 +12,7 @@ from pydantic import Discriminator, Tag
 from envoyassert.scenario.grammar import FORM, kind
 from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.ending import QuitStep, SignalStep
+from envoyassert.scenario.steps.fault import FaultStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.scenario.steps.occupy import OccupyStep
@@ -34,6 +35,7 @@ _FORMS: dict[str, type[Step]] = {
     "occupy": OccupyStep,
     "replace_file": ReplaceFileStep,
     "limit": LimitStep,
+    "fault": FaultStep,
 }
 #: The keys of which a step has one, which says what is done.
 KINDS = tuple(_FORMS)
@@ -75,7 +77,8 @@ AnyStep = Annotated[
     | Annotated[HealthcheckStep, Tag("|HealthcheckStep")]
     | Annotated[OccupyStep, Tag("|OccupyStep")]
     | Annotated[ReplaceFileStep, Tag("|ReplaceFileStep")]
-    | Annotated[LimitStep, Tag("|LimitStep")],
+    | Annotated[LimitStep, Tag("|LimitStep")]
+    | Annotated[FaultStep, Tag("|FaultStep")],
     Discriminator(
         _step_form,
         custom_error_type="no_kind",

@@ -1,0 +1,120 @@
+"""The probe, with a strace that makes system calls of Envoy's fail or late.
+
+What strace makes fail never reaches the kernel: strace exchanges the call for one that does not
+exist, and puts the error in place of its result after the probe has seen that. So the trace has
+those calls by strace's log, as if a further CPU had recorded them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from typing_extensions import Self
+
+from envoyassert.errors import MachineError
+from envoyassert.events import Event
+from envoyassert.probe.live import ProbeSnapshot
+from envoyassert.probe.runs import RunCounters
+from envoyassert.probe.strace import StraceArm, find_strace
+from envoyassert.probe.tracing import Watch
+from envoyassert.trace import CpuCounters
+
+#: The number of the CPU that stands for strace; a kernel has fewer (CONFIG_NR_CPUS, at most 8192).
+STRACE_CPU = 65535
+
+
+@dataclass(frozen=True)
+class CallFault:
+    """One fault.
+
+    Args:
+        call: name of the system call.
+        when: which of a thread's calls, as strace has it: `2`, `2+`.
+        error: name of the error, or "".
+        delay_us: microseconds before it begins, or 0.
+    """
+
+    call: str
+    when: str
+    error: str = ""
+    delay_us: int = 0
+
+    @property
+    def option(self) -> str:
+        """The value of strace's `-e`."""
+        what = f"error={self.error}" if self.error else f"delay_enter={self.delay_us}"
+        return f"inject={self.call}:{what}:when={self.when}"
+
+
+class FaultyArm:
+    """One run whose Envoy is started by a strace that injects faults; see `Arm`."""
+
+    tracer = "ebpf"
+
+    def __init__(self, arm: Watch, strace: StraceArm, faults: Iterable[CallFault]) -> None:
+        self._arm = arm
+        self._strace = strace
+        self._faults = tuple(faults)
+        self.run_id = arm.run_id
+        self.unobserved = arm.unobserved
+
+    def command(self, directory: str) -> tuple[str, ...]:
+        """Return what Envoy's command line begins with."""
+        options = (word for fault in self._faults for word in ("-e", fault.option))
+        return (*self._strace.command(directory), *options)
+
+    def drain(self, deadline_s: float) -> None:
+        """Read what the probe recorded, then what strace did."""
+        self._arm.drain(deadline_s)
+        self._strace.drain(deadline_s)
+
+    def snapshot(self) -> ProbeSnapshot:
+        """Return the probe's record, and the calls that strace made fail."""
+        seen, told = self._arm.snapshot(), self._strace.snapshot()
+        failed = [
+            Event(e.ts_ns, e.pid, e.tid, e.call, e.ret, e.args, STRACE_CPU, number)
+            for number, e in enumerate(self._strace.injected(), 1)
+        ]
+        return ProbeSnapshot(
+            sorted([*seen.events, *failed], key=lambda event: event.ts_ns),
+            (*seen.cpus, CpuCounters(STRACE_CPU, len(failed), 0)),
+            seen.misses + told.misses,
+            seen.drained and told.drained,
+            seen.marked,
+        )
+
+    def counters(self) -> RunCounters:
+        """Return the probe's counters."""
+        return self._arm.counters()
+
+    def second(self, until_ns: int) -> None:
+        """Return nothing: strace is part of the record itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._strace.disarm()
+
+
+def with_faults(arm: Watch, faults: Iterable[CallFault]) -> Watch:
+    """Return the same run, with faults if there are any.
+
+    Args:
+        arm: the run; its caller disarms it.
+        faults: what is to be injected.
+
+    Raises:
+        StraceUnavailableError: strace cannot be used.
+        MachineError: the run is watched by strace already.
+    """
+    wanted = tuple(faults)
+    if not wanted:
+        return arm
+    if arm.tracer != "ebpf" or arm.command("/"):
+        raise MachineError(
+            "strace watches this run already and cannot inject faults beside that",
+            "leave out the tracer or witness strace for this scenario",
+        )
+    return FaultyArm(arm, StraceArm(arm.run_id, find_strace()[0]), wanted)

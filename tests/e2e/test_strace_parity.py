@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.errors import MachineError
 from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import SECOND_CHECK
 from envoyassert.judge.judge import judge
@@ -75,7 +76,28 @@ def crashes(path: Path) -> bool:
     )
 
 
-ALONE = [path for path in SCENARIOS if not of_several(path) and not crashes(path)]
+def starts_otherwise(path: Path) -> bool:
+    """Whether Envoy is started by other tools: under limits, or by a strace that injects faults."""
+    return any(
+        getattr(step, "before", None) is not None and kind_of(step) in ("limit", "fault")
+        for step in load_scenario(path).scenario.steps
+    )
+
+
+ALONE = [
+    path
+    for path in SCENARIOS
+    if not of_several(path) and not crashes(path) and not starts_otherwise(path)
+]
+
+
+@pytest.mark.parametrize("name", ["port_privileged", "listen_fails"])
+def test_strace_beside_tools_that_start_envoy_is_refused_with_the_reason(
+    witnessed, name: str
+) -> None:
+    plan = largest(next(path for path in SCENARIOS if path.stem == name))
+    with pytest.raises(MachineError, match="strace"):
+        run_plan(plan, witnessed, "process")
 
 
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)

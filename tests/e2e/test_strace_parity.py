@@ -67,7 +67,7 @@ def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> N
 
 
 def crashes(path: Path) -> bool:
-    """Whether Envoy crashes, at its start or in a step: strace tells no whole call of its last ones."""
+    """Whether Envoy crashes, at once or in a step: strace tells no whole call of its last ones."""
     return any(
         isinstance(item, ProcessExpectation)
         and item.process.stays_up is (item.known_defect is not None)

@@ -33,6 +33,12 @@ _FREE = (
     ("envoy", "xds"),
     ("matrix",),
 )
+#: The same of a step.
+_FREE_OF_STEPS = (
+    *(("update_listeners", key) for key in ("add", "change", "set")),
+    ("start", "overlay"),
+    ("hot_restart", "overlay"),
+)
 _PLACEHOLDERS = ("rundir", "concurrency")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
 
@@ -67,7 +73,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
 
 def _nulls(document: Document, value: Any, path: Path) -> Iterator[Problem]:
     """Find keys without a value: they would expect nothing, silently."""
-    if path in _FREE or path[2:] == ("update_listeners",):
+    if path in _FREE or path[2:] in _FREE_OF_STEPS:
         return
     if isinstance(value, dict):
         for key, member in value.items():

@@ -113,7 +113,7 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
     Raises:
         XdsError: the bootstrap says already where listeners come from, or the two do not fit.
     """
-    dynamic = proto_field(config, "dynamic_resources") or {}
+    dynamic, static = (_mapping(config, key) for key in ("dynamic_resources", "static_resources"))
     for key in ("lds_config", "ads_config"):
         if proto_field(dynamic, key) is not None:
             raise XdsError(f"the config has a `{key}` of its own", "leave it out: `xds` writes one")
@@ -147,13 +147,19 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
             "grpc_services": [{"envoy_grpc": {"cluster_name": CLUSTER}}],
         },
     }
-    static = proto_field(config, "static_resources") or {}
     result.pop("staticResources", None)
     result["static_resources"] = {
         **static,
         "clusters": [*items_of(static.get("clusters")), _cluster()],
     }
     return result
+
+
+def _mapping(config: Data, key: str) -> dict[str, Any]:
+    value = proto_field(config, key) or {}
+    if not isinstance(value, dict):
+        raise XdsError(f"the config's `{key}` is not a mapping", "write `key: value` pairs in it")
+    return value
 
 
 def _v3(source: dict[str, Any]) -> dict[str, Any]:

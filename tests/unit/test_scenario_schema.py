@@ -229,6 +229,8 @@ EVERYTHING: dict[str, Any] = {
 
 #: What the loader checks beyond the schema (see `envoyassert.scenario.schema`), by its messages.
 BEYOND = (
+    "before Envoy starts there is no network namespace",
+    "the start comes before all steps",
     "is not the name of an error",
     "is another name of",
     "has no argument",

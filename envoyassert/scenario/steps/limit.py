@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -16,10 +16,20 @@ _FIRST_ONLY = ("uid", "capabilities", "ip_unprivileged_port_start")
 _RUNNING_ONLY = ("spare_files",)
 
 
+def _without(keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the schema of a mapping that has none of the keys."""
+    return {"not": {"anyOf": [{"required": [key]} for key in keys]}}
+
+
 class Limit(Model):
     """What Envoy may do from now on."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in _KEYS]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [key]} for key in _KEYS],
+            "not": {"required": ["nofile", "spare_files"]},
+        }
+    )
 
     nofile: int | None = Field(
         None, ge=3, le=1_048_576, description="RLIMIT_NOFILE: its descriptors are below it."
@@ -58,6 +68,17 @@ class Limit(Model):
 
 class LimitStep(StepUnderLoad):
     """Limit what Envoy may do: its descriptors at any time, all else only before it is started."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["before"]},
+            "then": {
+                "not": {"required": ["load"]},
+                "properties": {"limit": _without(_RUNNING_ONLY)},
+            },
+            "else": {"properties": {"limit": _without(_FIRST_ONLY)}},
+        }
+    )
 
     limit: Limit = Field(description="Which limits.")
     before: Literal["startup"] | None = Field(

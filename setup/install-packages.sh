@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing of the distribution packages that the arguments name.
 #
-#   setup/install-packages.sh bcc|strace|iproute2|venv|docker|zsh|fish|g++...
+#   setup/install-packages.sh bcc|strace|iproute2|iptables|venv|docker|zsh|fish|g++...
 #
 # Each word is a capability; the package that brings it has another name on each distribution.
 # Nothing is contacted when nothing is missing.
@@ -18,6 +18,7 @@ has() {
         bcc) compgen -G '/usr/lib/python3*/*-packages/bcc/libbcc.py' >/dev/null ;;
         strace | zsh | fish) command -v "$1" >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
+        iptables) PATH=$PATH:/usr/sbin:/sbin command -v iptables >/dev/null ;;
         venv) /usr/bin/python3 -c 'import ensurepip' 2>/dev/null ;;
         docker) command -v dockerd >/dev/null ;;
         # The compiler brings binutils along.
@@ -73,6 +74,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
          zsh, fish the shells whose completion is tested
          g++       a C++ compiler and binutils (Fedora: gcc-c++)
          iproute2  the ip command
+         iptables  the iptables command, for the step redirect
          venv      Python 3.10 or newer with venv and pip
          docker    a Docker engine (Fedora: moby-engine)
        The PyPI package named bcc is unrelated and will not do.

@@ -54,6 +54,8 @@ class LaunchSpec:
             process for the probe comes first. Nothing is inherited.
         deadline_s: seconds from start until it must be ready.
         admin: the admin endpoint's address by the config; None if it has none.
+        agent: a program and its arguments, started with Envoy's command line behind them; it
+            starts Envoy, and gives it `--concurrency`.
         tracer: what Envoy's command line begins with, for a tracer that starts Envoy itself.
         limits: what it may do.
     """
@@ -66,6 +68,7 @@ class LaunchSpec:
     env: dict[str, str] = field(default_factory=dict)
     deadline_s: float = 10.0
     admin: Address | None = None
+    agent: tuple[str, ...] = ()
     tracer: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
@@ -91,7 +94,7 @@ class RunningEnvoy(Protocol):
 
     @property
     def pid(self) -> int:
-        """The main process, as seen from here."""
+        """Envoy's process, as seen from here."""
 
     @property
     def identity(self) -> EnvoyIdentity:

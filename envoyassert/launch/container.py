@@ -218,7 +218,7 @@ class DockerEnvoy(NamespacedEnvoy):
         return self._identity
 
     @property
-    def pid(self) -> int:
+    def started_pid(self) -> int:
         """The container's first process as seen from here; 0 if it ended at once."""
         return self._pid
 

@@ -1,15 +1,16 @@
-"""What an Envoy may do, set before it is started.
+"""What an Envoy may do, set before it is started, and who starts it.
 
 A local process is started by prlimit(1) and setpriv(1), each of which becomes the next program: the
-process that Envoy is in the end is the one that was started. The last of them is env(1), which
-alone gives Envoy its environment, so that the mark in it is never on one of the others.
+process that Envoy is in the end is the one that was started, or a child of its agent. The last of
+them is env(1), which alone gives Envoy its environment, so that the mark in it is never on one of
+the others.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,17 @@ class Limits:
         return self.port_start
 
 
-def limited_command(limits: Limits, env: Mapping[str, str], command: list[str]) -> list[str]:
+def limited_command(
+    limits: Limits, env: Mapping[str, str], command: list[str], agent: Sequence[str] = ()
+) -> list[str]:
     """Return the command line that starts a command under limits; its own environment is empty.
 
     Args:
         limits: what it may do.
         env: its environment, in this order.
         command: path of the program, and its arguments.
+        agent: a program and its arguments that starts the command behind them, under the same
+            limits.
 
     Raises:
         MachineError: a tool that is needed is not installed.
@@ -77,7 +82,7 @@ def limited_command(limits: Limits, env: Mapping[str, str], command: list[str]) 
         # Root gets what is in the bounding set; for others only ambient ones survive exec.
         words += [f"--ambient-caps={kept}"] if limits.uid else []
     marks = (f"{name}={value}" for name, value in env.items())
-    return [*words, _tool("env"), "-i", *marks, *command]
+    return [*words, *agent, _tool("env"), "-i", *marks, *command]
 
 
 def container_options(limits: Limits) -> dict[str, Any]:
@@ -134,7 +139,7 @@ def _tool(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         raise MachineError(
-            f"{name} is not installed, which sets the limits of the step `limit`",
+            f"{name} is not installed, which the step `limit` and `envoy.agent` need",
             "install util-linux and coreutils (apt-get install util-linux)",
         )
     return found

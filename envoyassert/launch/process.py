@@ -119,8 +119,8 @@ class ProcessLauncher:
         admin_file = str(directory / f"admin{number}.address")
         arguments = command_line(spec, str(directory / config), admin_file)
         command = [*spec.tracer, str(binary), *arguments]
-        if spec.limits != Limits():
-            command = self._limited(spec, binary, arguments)
+        if spec.agent or spec.limits != Limits():
+            command = self._by_others(spec, binary, arguments)
         # Not beside the files: Envoy watches their directory, and at level debug it logs that its
         # log has changed, which changes it.
         logs = directory / "logs"
@@ -139,11 +139,11 @@ class ProcessLauncher:
         self._running.append(envoy)
         return envoy
 
-    def _limited(self, spec: LaunchSpec, binary: Path, arguments: list[str]) -> list[str]:
-        """Return the command line that starts Envoy under limits, and prepare what it needs."""
+    def _by_others(self, spec: LaunchSpec, binary: Path, arguments: list[str]) -> list[str]:
+        """Return the command line of programs that start Envoy, and prepare what they need."""
         if spec.tracer:
             raise MachineError(
-                "strace cannot watch an Envoy that is limited before it starts",
+                "strace cannot watch an Envoy that other programs start (`limit`, `envoy.agent`)",
                 "leave strace out for this scenario",
             )
         assert self._namespace is not None
@@ -163,7 +163,7 @@ class ProcessLauncher:
             raise MachineError(
                 f"Envoy cannot be limited: {error}", "run as root, or leave out the step `limit`"
             ) from error
-        return limited_command(spec.limits, spec.env, [str(program), *arguments])
+        return limited_command(spec.limits, spec.env, [str(program), *arguments], spec.agent)
 
     def close(self) -> None:
         """Stop every Envoy, leave the namespaces, remove the run directory."""
@@ -204,6 +204,13 @@ def find_executable(source: EnvoySource) -> tuple[Path, EnvoyIdentity]:
     binary = checked_binary(source.binary)
     build_id = read_build_id(binary)
     return binary, EnvoyIdentity(binary_version(binary, build_id), build_id, source.text)
+
+
+def _environment(spec: LaunchSpec) -> dict[str, str]:
+    """Return what the process that is started has: the mark in it is for Envoy alone."""
+    if spec.agent:
+        return dict(list(spec.env.items())[1:])
+    return spec.env if spec.limits == Limits() else {}
 
 
 class ProcessEnvoy(NamespacedEnvoy):
@@ -250,7 +257,7 @@ class ProcessEnvoy(NamespacedEnvoy):
             return subprocess.Popen(
                 self._command,
                 cwd=self._rundir,
-                env=self._spec.env if self._spec.limits == Limits() else {},
+                env=_environment(self._spec),
                 stdin=stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -271,8 +278,8 @@ class ProcessEnvoy(NamespacedEnvoy):
         return self._identity
 
     @property
-    def pid(self) -> int:
-        """The process."""
+    def started_pid(self) -> int:
+        """The process that was started: Envoy, its agent, or a tool that becomes Envoy."""
         return self._process.pid
 
     def in_netns(self, call: Callable[[], T]) -> T:
@@ -300,7 +307,7 @@ class ProcessEnvoy(NamespacedEnvoy):
             return self._exit
         end = self.exited()
         forced = False
-        tracer = open_tracer(self.pid) if end is None and self._spec.tracer else None
+        tracer = open_tracer(self.started_pid) if end is None and self._spec.tracer else None
         try:
             if end is None:
                 self._process.terminate()

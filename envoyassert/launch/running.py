@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from envoyassert.addresses import Address
 from envoyassert.launch.admin import AdminUnreachableError, connect_admin, request
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
+from envoyassert.launch.process_tree import envoy_among
 from envoyassert.launch.readiness import wait_ready
 from envoyassert.trace import EnvoyIdentity, Outcome
 
@@ -37,6 +38,7 @@ class NamespacedEnvoy(ABC):
         self._rundir = rundir
         self._admin_file = admin_file
         self._started_s = time.monotonic()
+        self._envoy_pid = 0
 
     @property
     @abstractmethod
@@ -45,8 +47,18 @@ class NamespacedEnvoy(ABC):
 
     @property
     @abstractmethod
+    def started_pid(self) -> int:
+        """The process that was started, as seen from here; 0 if it ended at once."""
+
+    @property
     def pid(self) -> int:
-        """The main process, as seen from here."""
+        """Envoy's process, as seen from here.
+
+        That is the one that was started, unless that one started another which has workers.
+        """
+        if not self._envoy_pid and self.started_pid:
+            self._envoy_pid = envoy_among(self.started_pid) or 0
+        return self._envoy_pid or self.started_pid
 
     @abstractmethod
     def in_netns(self, call: Callable[[], T]) -> T:
@@ -71,7 +83,7 @@ class NamespacedEnvoy(ABC):
             AdminUnreachableError: there is none, or it does not answer.
         """
         address = self._admin_address()
-        root = f"/proc/{self.pid}/root"
+        root = f"/proc/{self.started_pid}/root"
         try:
             connection = self.in_netns(lambda: connect_admin(address, root, _ADMIN_DEADLINE_S))
         except OSError as error:
@@ -83,7 +95,7 @@ class NamespacedEnvoy(ABC):
         if address is None:
             raise AdminUnreachableError("the config has no admin endpoint")
         if address.port == 0:
-            file = Path(f"/proc/{self.pid}/root{self._admin_file}")
+            file = Path(f"/proc/{self.started_pid}/root{self._admin_file}")
             try:
                 return address.with_port(int(file.read_text("ascii").rpartition(":")[2]))
             except (OSError, ValueError) as error:
@@ -112,7 +124,8 @@ def command_line(spec: LaunchSpec, config: str, admin_file: str) -> list[str]:
         config: path of the bootstrap, as Envoy sees it.
         admin_file: where Envoy shall write the admin address if its port is left to the kernel.
     """
-    arguments = ["-c", config, "--concurrency", str(spec.concurrency), *spec.args]
+    workers = [] if spec.agent else ["--concurrency", str(spec.concurrency)]
+    arguments = ["-c", config, *workers, *spec.args]
     if spec.admin is not None and spec.admin.port == 0:
         arguments += ["--admin-address-path", admin_file]
     return arguments

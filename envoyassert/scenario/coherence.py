@@ -64,6 +64,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *_when(document),
         *variable_problems(document),
         *_arguments(document),
+        *_agent(document),
         *_variables(document),
         *_nul_bytes(document),
         *_placeholders(document, document.data.get("envoy"), ("envoy",)),
@@ -112,7 +113,7 @@ def _matrix(document: Document) -> Iterator[Problem]:
                 "vary `version`, or take another name",
             )
         seen: set[str] = set()
-        for index, value in enumerate(values if isinstance(values, list) else []):
+        for index, value in enumerate(_list(values)):
             text = _text(value)
             if text in seen:
                 yield document.problem(
@@ -124,7 +125,7 @@ def _matrix(document: Document) -> Iterator[Problem]:
 def _when(document: Document) -> Iterator[Problem]:
     matrix = _mapping(document.data.get("matrix"))
     expect = document.data.get("expect")
-    for index, item in enumerate(expect if isinstance(expect, list) else []):
+    for index, item in enumerate(_list(expect)):
         for axis, wanted in _mapping(_mapping(item).get("when")).items():
             if axis == ENVOY_CONDITION:
                 continue
@@ -153,11 +154,11 @@ def _when(document: Document) -> Iterator[Problem]:
 def _arguments(document: Document) -> Iterator[Problem]:
     given: list[tuple[Path, Any]] = [(("envoy",), document.data.get("envoy"))]
     steps = document.data.get("steps")
-    for index, step in enumerate(steps if isinstance(steps, list) else []):
+    for index, step in enumerate(_list(steps)):
         given += [(("steps", index, kind), _mapping(step).get(kind)) for kind in STARTING]
     for place, holder in given:
         arguments = _mapping(holder).get("args")
-        for index, argument in enumerate(arguments if isinstance(arguments, list) else []):
+        for index, argument in enumerate(_list(arguments)):
             name = argument.partition("=")[0] if isinstance(argument, str) else ""
             if name in _OWN_ARGUMENTS:
                 yield document.problem(
@@ -165,6 +166,16 @@ def _arguments(document: Document) -> Iterator[Problem]:
                     f"`{name}` is set from the scenario",
                     _OWN_ARGUMENTS[name],
                 )
+
+
+def _agent(document: Document) -> Iterator[Problem]:
+    requires = _mapping(document.data.get("requires"))
+    if "agent" in _mapping(document.data.get("envoy")) and requires.get("launcher") != "process":
+        yield document.problem(
+            ("envoy", "agent"),
+            "in a container the image's entry point starts Envoy",
+            "add `requires: {launcher: process}` to the scenario",
+        )
 
 
 def _variables(document: Document) -> Iterator[Problem]:
@@ -180,13 +191,13 @@ def _variables(document: Document) -> Iterator[Problem]:
 def _nul_bytes(document: Document) -> Iterator[Problem]:
     """Find text that no process can be given: it ends at a NUL (execve(2))."""
     envoy = _mapping(document.data.get("envoy"))
-    arguments = envoy.get("args")
     given: list[tuple[Path, Any]] = [
         (("envoy", key), envoy.get(key)) for key in ("binary", "image")
     ]
     given += [
-        (("envoy", "args", index), argument)
-        for index, argument in enumerate(arguments if isinstance(arguments, list) else [])
+        (("envoy", key, index), argument)
+        for key in ("args", "agent")
+        for index, argument in enumerate(_list(envoy.get(key)))
     ]
     given += [(("envoy", "env", key), text) for key, text in _mapping(envoy.get("env")).items()]
     for path, text in given:
@@ -212,6 +223,10 @@ def _placeholders(document: Document, value: Any, path: Path) -> Iterator[Proble
     elif isinstance(value, list):
         for index, element in enumerate(value):
             yield from _placeholders(document, element, (*path, index))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -75,6 +75,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "files": "files: {lds.yaml: {resources: []}}",
         "xds": "xds: {via: ads, listeners: []}",
         "args": "args: [--log-level, debug]",
+        "agent": """agent: [/bin/sh, -c, '"$@" --concurrency 2 & wait', agent]""",
         "env": 'env: {ENVOY_UID: "0"}',
         "deadline": "deadline: 5s",
     },
@@ -286,6 +287,8 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "reuse_port": "reuse_port: true",
         "reuse_address": "listening: false, reuse_address: true",
     },
+    "RedirectStep": {**_STEP, "redirect": "redirect: {address: 10.96.0.1, port: 443, to: 15001}"},
+    "Redirect": dict.fromkeys(("address", "port", "to"), "address: 10.0.0.1, port: 80, to: 15006"),
     "ReplaceFileStep": {
         **_STEP,
         "replace_file": 'replace_file: {path: "${rundir}/pressure", content: "1"}',

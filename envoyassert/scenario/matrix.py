@@ -268,6 +268,7 @@ class _Expansion:
             config=config,
             files=files,
             args=own.args,
+            agent=own.agent or (),
             env=own.env,
             xds=xds,
             deadline_s=parse_duration(matrix.get("deadline", own.deadline)),

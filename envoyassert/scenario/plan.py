@@ -49,6 +49,7 @@ class RunPlan:
         config: bootstrap after all overlays; shared with other plans, do not change it.
         files: files for the run directory by name: text, or data.
         args: further arguments.
+        agent: a program that starts Envoy, and its arguments; () for none.
         env: environment variables.
         xds: the control plane, None if there is none; what Envoy needs for it is in `config`, and
             its listeners are in `files`, which alone hold what overlays made of them.
@@ -72,6 +73,7 @@ class RunPlan:
     config: dict[str, Any]
     files: Mapping[str, str | dict[str, Any]]
     args: tuple[str, ...]
+    agent: tuple[str, ...]
     env: Mapping[str, str]
     xds: Xds | None
     deadline_s: float
@@ -126,6 +128,7 @@ class RunPlan:
             config=config,
             files=files,
             args=tuple(map(filled_text, self.args)),
+            agent=tuple(map(filled_text, self.agent)),
             env={name: filled_text(value) for name, value in self.env.items()},
             xds=_map_model(self.xds, filled),
             expectations=tuple(

@@ -54,6 +54,8 @@ HEADINGS = {
     "HealthcheckStep": "Step `healthcheck`",
     "OccupyStep": "Step `occupy`",
     "Occupy": "What a stranger holds",
+    "RedirectStep": "Step `redirect`",
+    "Redirect": "`redirect`",
     "ReplaceFileStep": "Step `replace_file`",
     "ReplaceFile": "`replace_file`",
     "LimitStep": "Step `limit`",

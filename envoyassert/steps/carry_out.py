@@ -13,6 +13,7 @@ from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.scenario.steps.load import StepUnderLoad
 from envoyassert.scenario.steps.occupy import OccupyStep
+from envoyassert.scenario.steps.redirect import RedirectStep
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
@@ -25,6 +26,7 @@ from envoyassert.steps.ending import quit_envoy, send_signal
 from envoyassert.steps.limit import limit
 from envoyassert.steps.load import RunningLoad
 from envoyassert.steps.occupy import occupy
+from envoyassert.steps.redirect import redirect
 from envoyassert.steps.replace_file import replace_file
 from envoyassert.steps.update_listeners import update_listeners
 from envoyassert.steps.wait_for import wait_for
@@ -42,6 +44,7 @@ _BY_KIND: dict[type[Step], Callable[[DrivenEnvoy, Any, float], StepResult]] = {
     HealthcheckStep: set_health,
     OccupyStep: occupy,
     ReplaceFileStep: replace_file,
+    RedirectStep: redirect,
     LimitStep: limit,
 }
 

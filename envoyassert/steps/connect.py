@@ -10,7 +10,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.selection import select
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.steps.step import phase_name
-from envoyassert.scenario.steps.traffic import Connect, ConnectStep, TalkStep
+from envoyassert.scenario.steps.traffic import ConnectStep, TalkStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, observed_now, wait_until
 from envoyassert.steps.client import Client
 
@@ -35,7 +35,8 @@ def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepRes
         attempts.append(client.last)
     made = sum(attempt.ok for attempt in attempts)
     if protocol != "UDP" and made:
-        accepted = _Accepted(envoy, wish, began_ns, made)
+        listener = _accepting(envoy, wish.listener, address)
+        accepted = _Accepted(envoy, listener, began_ns, made)
         wait_until(envoy, max(0.0, end_s - time.monotonic()), accepted.all)
     return StepResult(attempts=tuple(attempts))
 
@@ -73,12 +74,20 @@ def target_of(envoy: DrivenEnvoy, selector: Selector) -> tuple[str, Address]:
     raise StepProblem(f"no socket was bound for {selector}, and the config names no address for it")
 
 
+def _accepting(envoy: DrivenEnvoy, asked: Selector, address: Address) -> Selector:
+    """Return which listener accepts the connections to an address."""
+    for rule in envoy.redirects:
+        if address == Address.inet(rule.address, rule.port):
+            return Selector(port=rule.to)
+    return asked
+
+
 class _Accepted:
     """Whether so many connections to a listener were accepted since the step began."""
 
-    def __init__(self, envoy: DrivenEnvoy, wish: Connect, since_ns: int, wanted: int) -> None:
+    def __init__(self, envoy: DrivenEnvoy, listener: Selector, since_ns: int, wanted: int) -> None:
         self._envoy = envoy
-        self._wish = wish
+        self._listener = listener
         self._since_ns = since_ns
         self._wanted = wanted
         self._emitted = -1
@@ -91,7 +100,7 @@ class _Accepted:
         self._emitted = emitted
         trace = observed_now(self._envoy)
         graph = fold(trace)
-        found = select(self._wish.listener, graph, self._envoy.listeners, total=True)
+        found = select(self._listener, graph, self._envoy.listeners, total=True)
         listening = {id(one) for one in found.sockets}
         accepted = [
             one

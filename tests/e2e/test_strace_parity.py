@@ -76,10 +76,11 @@ def crashes(path: Path) -> bool:
 
 
 def starts_otherwise(path: Path) -> bool:
-    """Whether Envoy is started by other tools: under limits, or by a strace that injects faults."""
-    return any(
+    """Whether other tools start Envoy: an agent, what limits it, a strace that injects faults."""
+    scenario = load_scenario(path).scenario
+    return scenario.envoy.agent is not None or any(
         getattr(step, "before", None) is not None and kind_of(step) in ("limit", "fault")
-        for step in load_scenario(path).scenario.steps
+        for step in scenario.steps
     )
 
 
@@ -90,7 +91,7 @@ ALONE = [
 ]
 
 
-@pytest.mark.parametrize("name", ["port_privileged", "listen_fails"])
+@pytest.mark.parametrize("name", ["port_privileged", "listen_fails", "istio_agent"])
 def test_strace_beside_tools_that_start_envoy_is_refused_with_the_reason(
     witnessed, name: str
 ) -> None:

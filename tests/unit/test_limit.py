@@ -80,6 +80,18 @@ def test_limit_of_files_holds_in_the_program_and_its_environment_is_the_given_on
     assert printed.stdout == "MARK=here\n"
 
 
+def test_agent_is_limited_too_and_the_environment_is_for_what_it_starts() -> None:
+    agent = ["/bin/sh", "-c", 'echo "agent:$MARK:$(ulimit -n)"; "$@"', "agent"]
+    printed = subprocess.run(
+        limited_command(Limits(nofile=64), {"MARK": "here"}, ["/usr/bin/env"], agent),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={},
+    )
+    assert printed.stdout == "agent::64\nMARK=here\n"
+
+
 def test_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(MachineError, match="setpriv is not installed"):

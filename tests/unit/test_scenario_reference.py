@@ -53,6 +53,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "HealthcheckStep": {"healthcheck": "ok"},
     "OccupyStep": {"occupy": {"port": 1}},
     "Occupy": {"port": 1},
+    "RedirectStep": {"redirect": {"address": "10.96.0.1", "port": 443, "to": 15001}},
+    "Redirect": {"address": "10.96.0.1", "port": 443, "to": 15001},
     "ReplaceFileStep": {"replace_file": {"path": "${rundir}/x", "content": ""}},
     "ReplaceFile": {"path": "${rundir}/x", "content": ""},
     "FaultStep": {"fault": {"call": "bind", "error": "EACCES"}, "before": "startup"},

@@ -50,6 +50,7 @@ EVERYTHING: dict[str, Any] = {
             "withheld": ["later"],
         },
         "args": ["--log-level", "info"],
+        "agent": ["/bin/sh", "-c", "x"],
         "env": {"A": "b"},
         "deadline": 7.5,
     },
@@ -94,6 +95,7 @@ EVERYTHING: dict[str, Any] = {
         {"hot_restart": {}},
         {"occupy": {"port": 1, "address": "::1", "protocol": "tcp", "listening": False}},
         {"name": "late", "occupy": {"port": 2, "reuse_port": True, "reuse_address": True}},
+        {"redirect": {"address": "10.96.0.1", "port": 443, "to": 15001}, "name": "caught"},
         {"replace_file": {"path": "${rundir}/x", "content": ""}},
         {"limit": {"nofile": 64}},
         {"name": "fewer_files", "limit": {"spare_files": 1}},
@@ -230,6 +232,7 @@ EVERYTHING: dict[str, Any] = {
 #: What the loader checks beyond the schema (see `envoyassert.scenario.schema`), by its messages.
 BEYOND = (
     "before Envoy starts there is no network namespace",
+    "in a container the image's entry point starts Envoy",
     "the start comes before all steps",
     "is not the name of an error",
     "is another name of",

@@ -16,6 +16,7 @@ from envoyassert.scenario.steps.fault import FaultStep
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.scenario.steps.occupy import OccupyStep
+from envoyassert.scenario.steps.redirect import RedirectStep
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.scenario.steps.traffic import ConnectStep, DrainStep, HealthcheckStep, TalkStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
@@ -34,6 +35,7 @@ _FORMS: dict[str, type[Step]] = {
     "healthcheck": HealthcheckStep,
     "occupy": OccupyStep,
     "replace_file": ReplaceFileStep,
+    "redirect": RedirectStep,
     "limit": LimitStep,
     "fault": FaultStep,
 }
@@ -77,6 +79,7 @@ AnyStep = Annotated[
     | Annotated[HealthcheckStep, Tag("|HealthcheckStep")]
     | Annotated[OccupyStep, Tag("|OccupyStep")]
     | Annotated[ReplaceFileStep, Tag("|ReplaceFileStep")]
+    | Annotated[RedirectStep, Tag("|RedirectStep")]
     | Annotated[LimitStep, Tag("|LimitStep")]
     | Annotated[FaultStep, Tag("|FaultStep")],
     Discriminator(

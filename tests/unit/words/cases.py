@@ -303,6 +303,7 @@ REFUSED: dict[str, str] = {
     "Envoy.overlay": "overlay: text",
     "Envoy.files": "files: {../lds.yaml: text}",
     "Envoy.args": "args: --log-level",
+    "Envoy.agent": "agent: /usr/local/bin/pilot-agent",
     "Envoy.env": "env: {A: 1}",
     "Envoy.deadline": "deadline: soon",
 }

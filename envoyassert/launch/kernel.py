@@ -191,13 +191,23 @@ def handles_signal(pid: int, number: int) -> bool:
 
 def tracer_of(pid: int) -> int | None:
     """Return the process that traces a living process (ptrace(2)), None if there is none."""
+    return _tracer(pid) or None
+
+
+def lives_untraced(pid: int) -> bool:
+    """Whether a process lives and nobody traces it."""
+    return _tracer(pid) == 0
+
+
+def _tracer(pid: int) -> int | None:
+    """Return what traces a living process, 0 for nobody; None if the process does not live."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
     except (FileNotFoundError, ProcessLookupError):
         return None
     # What has ended is a zombie until its tracer has taken note.
-    return None if fields["State"][0] in "ZX" else int(fields["TracerPid"]) or None
+    return None if fields["State"][0] in "ZX" else int(fields["TracerPid"])
 
 
 def open_tracer(pid: int) -> int | None:

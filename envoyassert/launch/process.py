@@ -36,7 +36,7 @@ from envoyassert.launch.kernel import mount_file, open_tracer, wait_readable
 from envoyassert.launch.limits import Limits, free_ports_from, hand_over, limited_command
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
 from envoyassert.launch.page_cache import load_into_page_cache
-from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
+from envoyassert.launch.rundir import LOGS, create_rundir, remove_rundir, write_files
 from envoyassert.launch.running import NamespacedEnvoy, command_line
 from envoyassert.launch.source import EnvoySource, checked_binary
 from envoyassert.launch.version import binary_version
@@ -121,9 +121,7 @@ class ProcessLauncher:
         command = [*spec.tracer, str(binary), *arguments]
         if spec.agent or spec.limits != Limits():
             command = self._by_others(spec, binary, arguments)
-        # Not beside the files: Envoy watches their directory, and at level debug it logs that its
-        # log has changed, which changes it.
-        logs = directory / "logs"
+        logs = directory / LOGS
         logs.mkdir(exist_ok=True)
         log = logs / f"envoy{number}.log"
         assert self._namespace is not None

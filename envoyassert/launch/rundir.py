@@ -21,6 +21,9 @@ from envoyassert.launch.user_namespace import outer_uid
 
 #: Longest temporary directory that leaves room for names of sockets.
 _LONGEST_ROOT = 40
+#: Where logs are written, in a run directory. Not beside the files: Envoy watches their directory,
+#: and wakes at each write to it. Were what it does then written there, it would never sleep.
+LOGS = "logs"
 
 
 def root() -> Path:

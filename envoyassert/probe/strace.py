@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from typing_extensions import Self
@@ -22,10 +23,12 @@ from typing_extensions import Self
 from envoyassert.accounts import SecondWitness
 from envoyassert.errors import StraceUnavailableError
 from envoyassert.events import Event
-from envoyassert.launch.kernel import tracer_of
+from envoyassert.launch.kernel import lives_untraced, tracer_of
+from envoyassert.launch.rundir import LOGS
 from envoyassert.probe.live import RUN_ID_VARIABLE, ProbeSnapshot
 from envoyassert.probe.machine import Capability
 from envoyassert.probe.runs import RunCounters
+from envoyassert.strace.lines import RepeatedWaits
 from envoyassert.strace.log import TRACED, UNOBSERVED, StraceLog, parse_strace
 from envoyassert.trace import CpuCounters
 
@@ -88,14 +91,17 @@ class StraceArm:
         self._path: Path | None = None
         self._log = StraceLog([], False, False, [])
         self._whole = False
+        self._lines: list[str] = []
+        self._waits = RepeatedWaits()
+        self._read_bytes = 0
 
     def command(self, directory: str) -> tuple[str, ...]:
         """Return what Envoy's command line begins with.
 
         Args:
-            directory: where the log is put.
+            directory: the run directory.
         """
-        self._path = Path(directory) / _LOG
+        self._path = Path(directory) / LOGS / _LOG
         calls = ",".join(f"?{call}" for call in TRACED)
         return (
             *(self._executable, "-D", "-f", "--seccomp-bpf", "-v", "-s", str(_STRING_LENGTH)),
@@ -108,14 +114,15 @@ class StraceArm:
         """Read the log; of an Envoy that has ended, once strace has written its end.
 
         Args:
-            deadline_s: how long to wait for that.
+            deadline_s: how long to wait for that. If strace has ended before Envoy, nothing more
+                is to come.
         """
         end = time.monotonic() + deadline_s
         while True:
             traced = self._is_traced()
             self._read()
             self._whole = traced or self._log.ended
-            if self._whole or time.monotonic() >= end:
+            if self._whole or self._is_abandoned() or time.monotonic() >= end:
                 return
             time.sleep(_PAUSE_S)
 
@@ -161,18 +168,29 @@ class StraceArm:
         self.disarm()
 
     def _read(self) -> None:
-        try:
-            text = "" if self._path is None else self._path.read_text("utf-8", "surrogateescape")
-        except FileNotFoundError:
-            text = ""
-        # A line that is being written has no end yet.
-        lines = text[: text.rfind("\n") + 1].splitlines()
+        self._lines += (line for line in self._new_lines() if not self._waits.has(line))
         offset_ns = time.monotonic_ns() - time.time_ns()
-        self._log = parse_strace(lines, f"{RUN_ID_VARIABLE}={self.run_id}", offset_ns)
+        self._log = parse_strace(self._lines, f"{RUN_ID_VARIABLE}={self.run_id}", offset_ns)
+
+    def _new_lines(self) -> Iterator[str]:
+        """Return the lines that were written since it was last called."""
+        if self._path is None or not self._path.exists():
+            return
+        with self._path.open("rb") as log:
+            log.seek(self._read_bytes)
+            for line in log:
+                if not line.endswith(b"\n"):
+                    return  # it is being written
+                self._read_bytes += len(line)
+                yield line[:-1].decode("utf-8", "surrogateescape")
 
     def _is_traced(self) -> bool:
         """Whether a process of the run lives, and is being traced."""
         return any(tracer_of(event.pid) is not None for event in self._log.events[:1])
+
+    def _is_abandoned(self) -> bool:
+        """Whether the run's first process lives, and strace does not."""
+        return any(lives_untraced(event.pid) for event in self._log.events[:1])
 
 
 class StraceProbe:

@@ -84,7 +84,7 @@ class Envoy(Model):
         None, description="A control plane that gives Envoy listeners and can change them."
     )
     args: Many[Argument] = Field((), description="Further command line arguments.")
-    agent: Annotated[Many[Argument], Field(min_length=1)] | None = Field(
+    agent: Annotated[Many[str], Field(min_length=1)] | None = Field(
         None,
         description="A program and its arguments that starts Envoy, as Istio's pilot-agent does. "
         "Envoy's command line follows them, without --concurrency: the agent adds it. Its "

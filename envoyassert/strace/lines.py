@@ -18,6 +18,7 @@ _CALL = re.compile(r"(\w+)\((.*)")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _UNFINISHED = re.compile(r"<unfinished \.\.\.>(?:\) += \?)?$")
 _AGAIN = re.compile(r"\) += \?(?: |$)")
+_WAIT = re.compile(r"(\d+) +\d+\.\d{9} epoll_p?wait2?\((\d+),")
 _RESULT = re.compile(
     r"(?P<arguments>.*)\) += (?P<ret>-?\d+|0x[0-9a-f]+)(?: (?P<error>E[A-Z0-9]+))?(?: .*)?"
     r" <(?P<seconds>\d+)\.(?P<ns>\d{9})>"
@@ -59,6 +60,34 @@ class Fate(NamedTuple):
     tid: int
     ts_ns: int
     text: str
+
+
+class RepeatedWaits:
+    """Tells the lines of waits that say nothing new; a thread may wait 100,000 times a second.
+
+    Only the first wait of a thread on an epoll is an event (see `envoyassert.strace.log`).
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, str]] = set()
+
+    def has(self, line: str) -> bool:
+        """Whether a line is a whole wait of a thread on an epoll on which it has waited already.
+
+        Args:
+            line: the next line of the log.
+        """
+        wait = _WAIT.match(line)
+        if wait is None:
+            if "epoll_create" in line:
+                self._seen.clear()  # the number may be a new epoll's
+            return False
+        if _UNFINISHED.search(line) or _AGAIN.search(line):
+            return False  # no whole one
+        key = (wait[1], wait[2])
+        known = key in self._seen
+        self._seen.add(key)
+        return known
 
 
 def read_calls(lines: Iterable[str], problems: list[str], offset_ns: int = 0) -> list[Call | Fate]:

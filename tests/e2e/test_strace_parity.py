@@ -159,14 +159,12 @@ def test_strace_in_place_of_the_probe_gives_the_same_answers_but_for_durations(
 
 
 def test_strace_that_dies_before_envoy_is_told(strace) -> None:
-    """Without its tracer the calls that strace asked for fail, and Envoy ends."""
+    """Envoy lives on, and nobody sees what it does."""
     plan = largest(next(path for path in SCENARIOS if path.stem == "reuse_port_off"))
     with ProcessLauncher() as launcher, LiveRun(plan, strace, launcher) as run:
         text = Path(f"/proc/{run.pid}/status").read_text()
         tracer = int(text.partition("TracerPid:\t")[2].split()[0])
         subprocess.run(["kill", "-KILL", str(tracer)], check=True)
-        run._envoy.exited(10)
-        run._arm.drain(0)
         trace = run.trace()
     verdict = judge(trace, plan.expectations, workers=plan.workers)
     assert verdict.status is Status.INCONCLUSIVE

@@ -7,6 +7,7 @@ Everything in the package is core unless it is listed below as an edge (touches 
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import subprocess
@@ -106,6 +107,8 @@ def impure_imports(modules: Modules, module: str) -> set[str]:
 def layering_faults(modules: Modules) -> list[str]:
     """Return one line per core module and forbidden thing it reaches, with the way to it."""
     faults = []
+    own = functools.cache(functools.partial(own_imports, modules))
+    impure = functools.cache(functools.partial(impure_imports, modules))
     for start in modules:
         if layer(start) != "core":
             continue
@@ -116,8 +119,8 @@ def layering_faults(modules: Modules) -> list[str]:
             if layer(module) != "core":
                 faults.append(f"{way[module]} is no core module")
                 continue
-            faults += [f"{way[module]} -> {name}" for name in impure_imports(modules, module)]
-            for reached in sorted(own_imports(modules, module) - way.keys()):
+            faults += [f"{way[module]} -> {name}" for name in impure(module)]
+            for reached in sorted(own(module) - way.keys()):
                 way[reached] = f"{way[module]} -> {reached}"
                 waiting.append(reached)
     return sorted(faults)

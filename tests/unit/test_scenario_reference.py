@@ -19,6 +19,7 @@ from envoyassert.scenario.source import parse_yaml
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scenarios.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
+REFERENCE = reference_text()
 SCENARIOS = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 #: Members that a model needs besides the one that an example shows.
@@ -86,9 +87,9 @@ def test_reference_covers_every_model_and_key() -> None:
 
 
 def test_links_of_the_reference_lead_to_its_headings() -> None:
-    headings = re.findall(r"^### (.*)$", reference_text(), re.MULTILINE)
+    headings = re.findall(r"^### (.*)$", REFERENCE, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
-    links = set(re.findall(r"\]\(#([^)]*)\)", reference_text()))
+    links = set(re.findall(r"\]\(#([^)]*)\)", REFERENCE))
     assert links
     assert links <= anchors
 
@@ -107,7 +108,7 @@ def test_scenarios_that_are_linked_exist(document: str) -> None:
 def test_example_is_valid_and_shows_its_key(name: str, key: str) -> None:
     members = parse_yaml(f"{{{EXAMPLES[name][key]}}}", "example").data
     assert key in members
-    assert EXAMPLES[name][key] in reference_text()
+    assert EXAMPLES[name][key] in REFERENCE
     models_by_name()[name].model_validate({**NEEDED.get(name, {}), **members})
 
 

@@ -9,7 +9,7 @@ import pytest
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.strace.arguments import arguments_of
-from envoyassert.strace.lines import StraceLogError, split, unquoted
+from envoyassert.strace.lines import RepeatedWaits, StraceLogError, split, unquoted
 from envoyassert.strace.log import StraceLog, parse_strace
 
 MARK = "ENVOYASSERT_RUN=0123456789abcdef"
@@ -256,3 +256,27 @@ def test_split_and_unquoted_take_cs_escapes() -> None:
     assert unquoted(r'"a\tb\0\303\244"...') == b"a\tb\0\xc3\xa4"
     with pytest.raises(StraceLogError):
         unquoted("0x7ffc")
+
+
+def test_waits_that_repeat_others_are_told_apart() -> None:
+    log = """\
+100 1000.000001000 epoll_wait(5, [], 16, 0) = ? <unavailable>
+100 1000.000001000 epoll_pwait(5, <unfinished ...>
+100 1000.000001001 <... epoll_pwait resumed> [], 16, 10, NULL, 8) = 0 <0.000000001>
+100 1000.000001002 epoll_wait(5, [], 16, 0) = 0 <0.000000001>
+100 1000.000001003 epoll_wait(5, [], 16, 0) = 0 <0.000000001>
+88 1000.000001004 epoll_wait(5, [], 16, 0) = 0 <0.000000001>
+100 1000.000001005 epoll_wait(6, [], 16, 0) = 0 <0.000000001>
+100 1000.000001006 epoll_pwait(5, [], 16, 0, NULL, 8) = 0 <0.000000001>
+100 1000.000001007 epoll_create1(0) = 5 <0.000000001>
+100 1000.000001008 epoll_wait(5, [], 16, 0) = 0 <0.000000001>
+"""
+    waits = RepeatedWaits()
+    repeated = [number for number, line in enumerate(log.splitlines()) if waits.has(line)]
+    assert repeated == [4, 7]
+    clone = f"100 1000.000001001 clone3({THREAD}) = 88 <0.000000001>"
+    whole = parsed(clone, *log.splitlines())
+    assert len(whole.events) > 5
+    waits = RepeatedWaits()
+    shortened = parsed(clone, *(line for line in log.splitlines() if not waits.has(line)))
+    assert shortened.events == whole.events

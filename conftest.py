@@ -73,8 +73,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many runs of scenarios the tests counted (their property `runs`)."""
-    for report in terminalreporter.getreports("passed"):
-        for name, value in report.user_properties:
-            if name == "runs":
-                terminalreporter.write_line(str(value))
+    """Print how many runs of scenarios the tests counted (their property `runs`), and their sum."""
+    counted = [
+        str(value)
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "runs"
+    ]
+    for line in counted:
+        terminalreporter.write_line(line)
+    if counted:
+        total = sum(int(line.split()[0]) for line in counted)
+        terminalreporter.write_line(f"shipped scenarios: {total} runs executed in all")

@@ -22,11 +22,8 @@ ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 VERSIONS = ("1.36.4", "1.40.0")
 CONCURRENCIES = {1, 2, 4}
-
-
-def planned() -> Counter[str]:
-    """The runs of one Envoy and one launcher, by scenario."""
-    return Counter(plan.scenario.name for path in SCENARIOS for plan in expand(load_scenario(path)))
+#: They are run in so many parts, which share the processors.
+PARTS = 3
 
 
 def is_here(plan: RunPlan, launcher: str, version: str) -> bool:
@@ -51,29 +48,34 @@ def test_every_scenario_covers_every_concurrency() -> None:
         assert {plan.concurrency for plan in expand(load_scenario(path))} >= CONCURRENCIES, path
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("launcher", ["process", pytest.param("docker", marks=pytest.mark.docker)])
 def test_all_runs_of_a_version_and_launcher_pass(
-    launcher: str, version: str, tmp_path: Path, record_property: Callable[[str, object], None]
+    launcher: str,
+    version: str,
+    part: int,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    report = tmp_path / "junit.xml"
-    command = [sys.executable, "-m", "envoyassert", "run", str(ROOT / "scenarios")]
+    report, scenarios = tmp_path / "junit.xml", SCENARIOS[part::PARTS]
+    command = [sys.executable, "-m", "envoyassert", "run", *map(str, scenarios)]
     command += ["--envoy", version, "--launcher", launcher, "--require", "bpf,envoy"]
     command += ["--artifacts", str(tmp_path / "artifacts"), f"--junitxml={report}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     suite = ET.parse(report).getroot()[0]  # noqa: S314 - our own report
     assert {suite.get("failures"), suite.get("errors")} == {"0"}
-    plans = [plan for path in SCENARIOS for plan in expand(load_scenario(path))]
+    plans = [plan for path in scenarios for plan in expand(load_scenario(path))]
     here = [plan for plan in plans if is_here(plan, launcher, version)]
     defects = sum(has_defect(plan, version) for plan in here)
     elsewhere = len(plans) - len(here)
     # pytest's word for an expected failure as well
     assert suite.get("skipped") == str(defects + elsewhere)
     runs = Counter(case.get("name", "").partition("[")[0] for case in suite.iter("testcase"))
-    assert runs == planned()
+    assert runs == Counter(plan.scenario.name for plan in plans)
     (counted,) = (line for line in done.stdout.splitlines() if "runs executed" in line)
     executed = sum(runs.values()) - elsewhere
     passed = f"{executed} runs executed: {executed - defects} passed"
     assert passed + (f", {defects} known defects" if defects else "") in counted
-    record_property("runs", f"shipped scenarios, Envoy {version}, {launcher}: {counted}")
+    record_property("runs", f"{counted} on {launcher} with Envoy {version}")

@@ -9,10 +9,20 @@ it can be told from the keys of the file.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+)
 from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 from envoyassert.scenario.words import (
     CALL_ARGUMENTS,
@@ -132,6 +142,17 @@ Duration = Annotated[
     choice(kind, "a duration, such as 5s, 0.25s, 100ms, or a number of seconds"),
 ]
 """A duration: `5s`, `0.25s`, `100ms`, `2m`, or seconds as a number."""
+
+
+def _true(value: Any) -> Any:
+    """Refuse 1 and 1.0, which equal True (a Literal compares)."""
+    if value is not True:
+        raise PydanticKnownError("literal_error", {"expected": "True"})
+    return value
+
+
+Yes = Annotated[Literal[True], BeforeValidator(_true)]
+"""true and nothing else, of what is not said otherwise."""
 
 Argument = Annotated[
     str,

@@ -245,10 +245,10 @@ class AdsControlPlane:
 
     def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
         """Return what became of the first listeners."""
-        answer = self._server.answer(_LISTENER, self._first)
-        return self._judged(
-            envoy, self._first, self._started_ns, answer, time.monotonic() + _REST_DEADLINE_S
-        )
+        # Envoy may be ready a moment before its answer is here.
+        deadline = time.monotonic() + _REST_DEADLINE_S
+        answer = self._answer(envoy, self._first, deadline)
+        return self._judged(envoy, self._first, self._started_ns, answer, deadline)
 
     def update(
         self,
@@ -265,6 +265,10 @@ class AdsControlPlane:
         if release:
             self._server.release(tuple(release))
         version = self._server.replace(_LISTENER, messages)
+        answer = self._answer(envoy, version, deadline)
+        return self._judged(envoy, version, sent_ns, answer, deadline)
+
+    def _answer(self, envoy: LivingEnvoy, version: int, deadline: float) -> Answer | None:
         answer: Answer | None = None
 
         def answered() -> bool:
@@ -273,7 +277,7 @@ class AdsControlPlane:
             return answer is not None
 
         _await(envoy, deadline, answered, pause_s=0)
-        return self._judged(envoy, version, sent_ns, answer, deadline)
+        return answer
 
     def _judged(
         self,

@@ -321,9 +321,20 @@ OPTIONS = set(
     scenario_schema()["$defs"]["ListenerExpectation"]["properties"]["options"]["properties"]
 )
 
-#: One document for each item of `expect`, and one for the rest: small ones are checked fast.
-HEAD = {**EVERYTHING, "expect": [{"no_others": True}]}
-DOCUMENTS = [HEAD] + [
+#: One document for each step, one for each item of `expect`, and one for the rest: small ones are
+#: checked fast.
+HEAD = {**EVERYTHING, "steps": [], "expect": [{"no_others": True}]}
+OF_STEPS = [
+    {
+        "name": "everything",
+        "requires": EVERYTHING["requires"],
+        "envoy": {"config": {}, "xds": EVERYTHING["envoy"]["xds"]},
+        "steps": [step],
+        "expect": [{"no_others": True}],
+    }
+    for step in EVERYTHING["steps"]
+]
+OF_ITEMS = [
     {
         "name": "everything",
         "matrix": EVERYTHING["matrix"],
@@ -332,11 +343,13 @@ DOCUMENTS = [HEAD] + [
     }
     for item in EVERYTHING["expect"]
 ]
+DOCUMENTS = [HEAD, *OF_STEPS, *OF_ITEMS]
 PLACES = [(HEAD, path) for path, _ in nodes(HEAD) if path] + [
     (document, path)
-    for document in DOCUMENTS[1:]
+    for documents, part in ((OF_STEPS, "steps"), (OF_ITEMS, "expect"))
+    for document in documents
     for path, _ in nodes(document)
-    if path[1:] and path[0] == "expect"
+    if path[1:] and path[0] == part
 ]
 KEYS = sorted(
     {str(key) for path, value in nodes(EVERYTHING) if isinstance(value, dict) for key in value}

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from envoyassert.scenario.grammar import Yes
 from envoyassert.scenario.steps.load import StepUnderLoad
 
 #: The signals that end Envoy (source/server/server.cc handles the first two; SIGKILL cannot be).
@@ -27,4 +28,4 @@ class SignalStep(StepUnderLoad):
 class QuitStep(StepUnderLoad):
     """Ask Envoy to quit by its admin endpoint; the step is over when it has ended."""
 
-    quit: Literal[True] = Field(description="true: POST /quitquitquit.")
+    quit: Yes = Field(description="true: POST /quitquitquit.")

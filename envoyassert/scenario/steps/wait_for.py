@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.grammar import Model, Yes
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.steps.load import StepUnderLoad
 from envoyassert.scenario.timing import State
@@ -70,7 +68,7 @@ class WaitFor(Model):
     ready: bool | None = Field(
         None, description="true: /ready says LIVE; false: it says something else."
     )
-    exit: Literal[True] | None = Field(None, description="true: Envoy has ended.")
+    exit: Yes | None = Field(None, description="true: Envoy has ended.")
 
     @model_validator(mode="after")
     def _one_condition(self) -> WaitFor:

@@ -11,6 +11,7 @@
 #define EA_FIELD(type, context, offset) (*(type *)((u8 *)(context) + (offset)))
 
 #define EA_MAX_ENVIRONMENT 512
+#define EA_AT_ONCE 4 /* the verifier is slow with loops of many rounds */
 #define EA_MAX_AUXV 40
 #define EA_AT_EXECFN 31
 #define EA_CLONE_THREAD 0x10000
@@ -36,22 +37,26 @@ struct ea_image {
 static __always_inline u32 ea_find_run(struct ea_image *image)
 {
 	u64 at = image->next;
+	u64 variables[EA_AT_ONCE];
 	u64 text[4]; /* 16 bytes of name and sign, 16 of run id */
 	struct ea_run_id id;
 	u32 *run;
-	int i;
+	int i, j;
 
 #pragma clang loop unroll(disable)
-	for (i = 0; i < EA_MAX_ENVIRONMENT; i++) {
-		u64 variable;
-
-		if (ea_probe_user(&variable, sizeof(variable), (void *)at) || !variable)
+	for (i = 0; i < EA_MAX_ENVIRONMENT / EA_AT_ONCE; i++) {
+		/* Behind the last variable is auxv[]: there is more than enough to read. */
+		if (ea_probe_user(variables, sizeof(variables), (void *)at))
 			return 0;
-		at += sizeof(variable);
-		if (ea_probe_user(text, sizeof(text), (void *)variable))
-			continue;
-		if (text[0] == EA_VARIABLE_HEAD && text[1] == EA_VARIABLE_TAIL)
-			goto found;
+#pragma unroll
+		for (j = 0; j < EA_AT_ONCE; j++) {
+			if (!variables[j])
+				return 0;
+			at += sizeof(u64);
+			if (!ea_probe_user(text, sizeof(text), (void *)variables[j]) &&
+			    text[0] == EA_VARIABLE_HEAD && text[1] == EA_VARIABLE_TAIL)
+				goto found;
+		}
 	}
 	return 0;
 found:

@@ -139,7 +139,13 @@ def test_ci_run_requires_every_capability_and_reads_no_input(checkout):
     checkout.stand_in("make", 'echo "require=$ENVOYASSERT_REQUIRE"; read -r line || echo no input')
     result = checkout.run("bash", ".ci/run")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == ["require=bpf,docker,envoy", "no input"]
+    assert result.stdout.splitlines() == ["require=bpf,docker,envoy", "no input"] * 2
+    assert checkout.calls() == ["make test", "make run ARGS=--require bpf,docker,envoy"]
+
+
+def test_ci_run_stops_where_a_test_fails(checkout):
+    checkout.stand_in("make", "exit 2")
+    assert checkout.run("bash", ".ci/run").returncode == 2
     assert checkout.calls() == ["make test"]
 
 

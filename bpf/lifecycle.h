@@ -39,6 +39,7 @@ static __always_inline u32 ea_find_run(struct ea_image *image)
 	u64 at = image->next;
 	u64 variables[EA_AT_ONCE];
 	u64 text[4]; /* 16 bytes of name and sign, 16 of run id */
+	u64 differs;
 	struct ea_run_id id;
 	u32 *run;
 	int i, j;
@@ -53,8 +54,11 @@ static __always_inline u32 ea_find_run(struct ea_image *image)
 			if (!variables[j])
 				return 0;
 			at += sizeof(u64);
-			if (!ea_probe_user(text, sizeof(text), (void *)variables[j]) &&
-			    text[0] == EA_VARIABLE_HEAD && text[1] == EA_VARIABLE_TAIL)
+			/* What cannot be read is read as zeros. One branch: the verifier walks each. */
+			ea_probe_user(text, sizeof(text), (void *)variables[j]);
+			differs = (text[0] ^ EA_VARIABLE_HEAD) | (text[1] ^ EA_VARIABLE_TAIL);
+			EA_OPAQUE(differs);
+			if (!differs)
 				goto found;
 		}
 	}

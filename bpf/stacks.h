@@ -78,25 +78,38 @@ static __always_inline u64 ea_stack_name(const struct ea_call *call, u32 run, u3
 }
 
 /*
- * The stack of a blocking socket. Envoy makes several of them for each listener, in one and the same
- * place, to learn whether an address family works, and closes them unused; walking to their callers,
- * which are far away, took a fifth of all the time of the probe. So such a stack is walked once for
- * each place in the code and on the stack, and named the same from then on: a caller further out
- * that differs from the first one, with everything between at equal places, is not told.
+ * Where the name of a blocking socket's stack is kept. Envoy makes several of them for each listener,
+ * in one and the same place, to learn whether an address family works, and closes them unused; walking
+ * to their callers, which are far away, took a fifth of all the time of the probe. So such a stack is
+ * walked once for each place in the code and on the stack, and named the same from then on: a caller
+ * further out that differs from the first one, with everything between at equal places, is not told.
  */
-static __always_inline u64 ea_blocking_stack_name(const struct ea_call *call, u32 run, u32 pid)
+static __always_inline struct ea_blocking *ea_blocking_place(u64 key)
 {
-	u64 key = ea_mix(ea_mix(ea_mix(call->ip, (u64)run << 32 | pid), call->sp), call->fp);
 	u32 place = key % EA_KNOWN_BLOCKING;
-	struct ea_blocking *known = known_blocking.lookup(&place);
 
-	if (!known)
-		return 0;
-	if (known->key != key) {
-		known->name = ea_stack_name(call, run, pid);
-		known->key = key;
+	return known_blocking.lookup(&place);
+}
+
+/* Return the name of the user stack. The way there is written once: it is long for the compiler. */
+static __always_inline u64 ea_name_stack(const struct ea_call *call, const struct ea_record *record)
+{
+	struct ea_blocking *blocking = 0;
+	u64 key = 0, name;
+
+	if (record->type == EA_SOCKET && !(record->args[1] & EA_SOCK_NONBLOCK)) {
+		key = ea_mix(call->ip, (u64)record->run << 32 | record->pid);
+		key = ea_mix(ea_mix(key, call->sp), call->fp);
+		blocking = ea_blocking_place(key);
+		if (blocking && blocking->key == key)
+			return blocking->name;
 	}
-	return known->name;
+	name = ea_stack_name(call, record->run, record->pid);
+	if (blocking) {
+		blocking->name = name;
+		blocking->key = key;
+	}
+	return name;
 }
 
 /*
@@ -106,9 +119,7 @@ static __always_inline u64 ea_blocking_stack_name(const struct ea_call *call, u3
 static __always_inline u64 ea_take_stack(void *ctx, const struct ea_call *call,
 					 struct ea_record *record, void *frames)
 {
-	bool blocking = record->type == EA_SOCKET && !(record->args[1] & EA_SOCK_NONBLOCK);
-	u64 name = blocking ? ea_blocking_stack_name(call, record->run, record->pid) :
-			      ea_stack_name(call, record->run, record->pid);
+	u64 name = ea_name_stack(call, record);
 	u32 place = name % EA_KNOWN_STACKS;
 	u64 *known = known_stacks.lookup(&place);
 	u64 size;

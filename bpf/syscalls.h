@@ -251,7 +251,8 @@ static __always_inline void ea_read_listening(struct ea_record *record)
 
 /*
  * Put what is told of a call beyond its first three arguments into its record. Return false if it is
- * not to be recorded after all.
+ * not to be recorded after all. What several calls need is done behind the switch, once: the compiler
+ * puts a copy of it wherever it is called.
  */
 static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 					struct ea_draft *draft, u64 *frames, u64 *length)
@@ -261,12 +262,13 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 	struct ea_target *target;
 	struct ea_counters *count;
 	struct ea_closing *closes;
+	bool stack = false, address = false, path = false;
+	u64 path_at = 0;
 	u32 place;
 
 	switch (record->type) {
 	case EA_BIND:
-		*frames = ea_take_stack(ctx, call, record, data);
-		*length = ea_read_address(record, call, data + *frames);
+		stack = address = true;
 		break;
 	case EA_LISTEN:
 		ea_read_listening(record);
@@ -276,7 +278,7 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 	case EA_DUP2:
 	case EA_DUP3:
 	case EA_FCNTL:
-		*frames = ea_take_stack(ctx, call, record, data);
+		stack = true;
 		break;
 	case EA_ACCEPT4:
 		record->args[3] = call->args[3];
@@ -284,7 +286,7 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 	case EA_ACCEPT:
 	case EA_CONNECT:
 	case EA_GETSOCKNAME:
-		*length = ea_read_address(record, call, data);
+		address = true;
 		break;
 	case EA_SETSOCKOPT:
 		*length = ea_read_option(record, call, data);
@@ -320,13 +322,21 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 		return record->args[1];
 	case EA_UNLINK:
 	case EA_CHMOD:
-		*length = ea_read_path(record, draft->path, call->args[0]);
+		path = true;
+		path_at = call->args[0];
 		break;
 	case EA_UNLINKAT:
 	case EA_FCHMODAT:
-		*length = ea_read_path(record, draft->path, call->args[1]);
+		path = true;
+		path_at = call->args[1];
 		break;
 	}
+	if (stack)
+		*frames = ea_take_stack(ctx, call, record, data);
+	if (address)
+		*length = ea_read_address(record, call, data + *frames);
+	if (path)
+		*length = ea_read_path(record, draft->path, path_at);
 	return true;
 }
 

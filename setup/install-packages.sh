@@ -22,7 +22,7 @@ has() {
         venv) /usr/bin/python3 -c 'import ensurepip' 2>/dev/null ;;
         docker) command -v dockerd >/dev/null ;;
         # The compiler brings binutils along.
-        g++) command -v g++ objcopy >/dev/null ;;
+        g++) command -v g++ >/dev/null && command -v objcopy >/dev/null ;;
         *)
             echo "error: $0 does not know '$1'" >&2
             exit 2

@@ -229,6 +229,16 @@ def test_install_packages_given_the_list_lock_held_waits_for_it(checkout):
     assert sum(call.endswith(" update") for call in checkout.calls()) == 2
 
 
+@pytest.mark.parametrize("present", ["g++", "objcopy"])
+def test_install_packages_given_one_of_two_programs_installs_the_package(checkout, present):
+    checkout.stand_in(present, record=False)
+    install = 'case "$*" in *" install "*) cp "$0" "${0%/*}/g++"; cp "$0" "${0%/*}/objcopy" ;; esac'
+    checkout.stand_in("apt-get", install)
+    result = checkout.run("setup/install-packages.sh", "g++")
+    assert result.returncode == 0, result.stderr
+    assert any(call.endswith(" g++") for call in checkout.calls())
+
+
 @pytest.mark.parametrize("capability", ["strace", "iproute2"])
 def test_install_packages_given_a_package_without_its_program_fails(checkout, capability):
     checkout.stand_in("apt-get")

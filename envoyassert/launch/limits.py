@@ -51,7 +51,7 @@ class Limits:
         return self.port_start
 
 
-def limited_command(
+def starting_command(
     limits: Limits, env: Mapping[str, str], command: list[str], agent: Sequence[str] = ()
 ) -> list[str]:
     """Return the command line that starts a command under limits; its own environment is empty.

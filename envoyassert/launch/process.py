@@ -33,7 +33,7 @@ from envoyassert.launch.base import (
 )
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.kernel import mount_file, open_tracer, wait_readable
-from envoyassert.launch.limits import Limits, free_ports_from, hand_over, limited_command
+from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starting_command
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
 from envoyassert.launch.page_cache import load_into_page_cache
 from envoyassert.launch.rundir import LOGS, create_rundir, remove_rundir, write_files
@@ -161,7 +161,7 @@ class ProcessLauncher:
             raise MachineError(
                 f"Envoy cannot be limited: {error}", "run as root, or leave out the step `limit`"
             ) from error
-        return limited_command(spec.limits, spec.env, [str(program), *arguments], spec.agent)
+        return starting_command(spec.limits, spec.env, [str(program), *arguments], spec.agent)
 
     def close(self) -> None:
         """Stop every Envoy, leave the namespaces, remove the run directory."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from envoyassert.errors import Problem
 from envoyassert.scenario.conditional import ENVOY_CONDITION
-from envoyassert.scenario.phases import phase_problems
+from envoyassert.scenario.listeners import items_of
+from envoyassert.scenario.phases import phase_problems, process_problems
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.steps.step import STARTING
 from envoyassert.scenario.variables import variable_problems
@@ -113,7 +114,7 @@ def _matrix(document: Document) -> Iterator[Problem]:
                 "vary `version`, or take another name",
             )
         seen: set[str] = set()
-        for index, value in enumerate(_list(values)):
+        for index, value in enumerate(items_of(values)):
             text = _text(value)
             if text in seen:
                 yield document.problem(
@@ -125,7 +126,7 @@ def _matrix(document: Document) -> Iterator[Problem]:
 def _when(document: Document) -> Iterator[Problem]:
     matrix = _mapping(document.data.get("matrix"))
     expect = document.data.get("expect")
-    for index, item in enumerate(_list(expect)):
+    for index, item in enumerate(items_of(expect)):
         for axis, wanted in _mapping(_mapping(item).get("when")).items():
             if axis == ENVOY_CONDITION:
                 continue
@@ -154,11 +155,11 @@ def _when(document: Document) -> Iterator[Problem]:
 def _arguments(document: Document) -> Iterator[Problem]:
     given: list[tuple[Path, Any]] = [(("envoy",), document.data.get("envoy"))]
     steps = document.data.get("steps")
-    for index, step in enumerate(_list(steps)):
+    for index, step in enumerate(items_of(steps)):
         given += [(("steps", index, kind), _mapping(step).get(kind)) for kind in STARTING]
     for place, holder in given:
         arguments = _mapping(holder).get("args")
-        for index, argument in enumerate(_list(arguments)):
+        for index, argument in enumerate(items_of(arguments)):
             name = argument.partition("=")[0] if isinstance(argument, str) else ""
             if name in _OWN_ARGUMENTS:
                 yield document.problem(
@@ -169,13 +170,9 @@ def _arguments(document: Document) -> Iterator[Problem]:
 
 
 def _agent(document: Document) -> Iterator[Problem]:
-    requires = _mapping(document.data.get("requires"))
-    if "agent" in _mapping(document.data.get("envoy")) and requires.get("launcher") != "process":
-        yield document.problem(
-            ("envoy", "agent"),
-            "in a container the image's entry point starts Envoy",
-            "add `requires: {launcher: process}` to the scenario",
-        )
+    if "agent" in _mapping(document.data.get("envoy")):
+        why = "in a container the image's entry point starts Envoy"
+        yield from process_problems(document, ("envoy", "agent"), why)
 
 
 def _variables(document: Document) -> Iterator[Problem]:
@@ -197,7 +194,7 @@ def _nul_bytes(document: Document) -> Iterator[Problem]:
     given += [
         (("envoy", key, index), argument)
         for key in ("args", "agent")
-        for index, argument in enumerate(_list(envoy.get(key)))
+        for index, argument in enumerate(items_of(envoy.get(key)))
     ]
     given += [(("envoy", "env", key), text) for key, text in _mapping(envoy.get("env")).items()]
     for path, text in given:
@@ -223,10 +220,6 @@ def _placeholders(document: Document, value: Any, path: Path) -> Iterator[Proble
     elif isinstance(value, list):
         for index, element in enumerate(value):
             yield from _placeholders(document, element, (*path, index))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from envoyassert.errors import Problem
+from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.steps.another import FIRST
 from envoyassert.scenario.steps.step import STARTING, kind_of, phase_name
@@ -43,7 +44,7 @@ def phase_problems(document: Document) -> Iterator[Problem]:
         if kind_of(step) in STARTING:
             envoys.append(name)
     expect = document.data.get("expect")
-    for index, item in enumerate(expect if isinstance(expect, list) else []):
+    for index, item in enumerate(items_of(expect)):
         if isinstance(item, dict):
             yield from _problems_of_item(document, ("expect", index), item, names, envoys)
 
@@ -73,20 +74,26 @@ def _problems_before_startup(document: Document, index: int) -> Iterator[Problem
     place = ("steps", index, "before")
     if any(not isinstance(one, dict) or "before" not in one for one in _steps(document)[:index]):
         yield document.problem(place, "the start comes before all steps", "put this one first")
-    if kind_of(_steps(document)[index]) not in ("occupy", "fault"):
-        return
+    if kind_of(_steps(document)[index]) in ("occupy", "fault"):
+        why = "before Envoy starts there is no network namespace of a container"
+        yield from process_problems(document, place, why)
+
+
+def process_problems(document: Document, place: Path, why: str) -> Iterator[Problem]:
+    """Find that a scenario does not ask for the launcher `process`, which something in it needs.
+
+    Args:
+        document: the scenario file.
+        place: what needs it.
+        why: the reason, for the message.
+    """
     requires = document.data.get("requires")
     if not isinstance(requires, dict) or requires.get("launcher") != "process":
-        yield document.problem(
-            place,
-            "before Envoy starts there is no network namespace of a container",
-            "add `requires: {launcher: process}` to the scenario",
-        )
+        yield document.problem(place, why, "add `requires: {launcher: process}` to the scenario")
 
 
 def _steps(document: Document) -> list[Any]:
-    steps = document.data.get("steps")
-    return steps if isinstance(steps, list) else []
+    return items_of(document.data.get("steps"))
 
 
 def _problems_of_item(

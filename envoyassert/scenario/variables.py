@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from envoyassert.errors import Problem
+from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.words import REFERENCE_PATTERN, did_you_mean
 
@@ -27,7 +28,7 @@ def variable_problems(document: Document) -> Iterator[Problem]:
     given: dict[str, list[Path]] = {}
     facts: dict[str, Any] = {}
     used: set[str] = set()
-    for index, item in enumerate(expect if isinstance(expect, list) else []):
+    for index, item in enumerate(items_of(expect)):
         for place, fact, name in _references(item, ("expect", index)):
             used.add(name)
             if name not in facts:

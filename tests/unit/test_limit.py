@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from envoyassert.errors import LaunchError, MachineError
-from envoyassert.launch.limits import Limits, container_options, hand_over, limited_command
+from envoyassert.launch.limits import Limits, container_options, hand_over, starting_command
 from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.steps.base import StepProblem
@@ -46,7 +46,7 @@ def step(text: dict[str, object]) -> LimitStep:
 def status_under(limits: Limits) -> dict[str, str]:
     """What the kernel says of a process that is started under limits."""
     program = ["cat", "/proc/self/status", "/proc/self/limits"]
-    command = limited_command(limits, {"MARK": "here"}, program)
+    command = starting_command(limits, {"MARK": "here"}, program)
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={})
     pairs = (line.partition(":") for line in done.stdout.splitlines())
     return {name: value.strip() for name, _, value in pairs} | {"text": done.stdout}
@@ -72,7 +72,7 @@ def test_limit_of_files_holds_in_the_program_and_its_environment_is_the_given_on
     files = next(line for line in told["text"].splitlines() if line.startswith("Max open files"))
     assert files.split()[3:5] == ["64", "64"]
     printed = subprocess.run(
-        limited_command(Limits(nofile=64), {"MARK": "here"}, ["/usr/bin/env"]),
+        starting_command(Limits(nofile=64), {"MARK": "here"}, ["/usr/bin/env"]),
         capture_output=True,
         text=True,
         check=True,
@@ -83,7 +83,7 @@ def test_limit_of_files_holds_in_the_program_and_its_environment_is_the_given_on
 def test_agent_is_limited_too_and_the_environment_is_for_what_it_starts() -> None:
     agent = ["/bin/sh", "-c", 'echo "agent:$MARK:$(ulimit -n)"; "$@"', "agent"]
     printed = subprocess.run(
-        limited_command(Limits(nofile=64), {"MARK": "here"}, ["/usr/bin/env"], agent),
+        starting_command(Limits(nofile=64), {"MARK": "here"}, ["/usr/bin/env"], agent),
         capture_output=True,
         text=True,
         check=True,
@@ -95,7 +95,7 @@ def test_agent_is_limited_too_and_the_environment_is_for_what_it_starts() -> Non
 def test_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(MachineError, match="setpriv is not installed"):
-        limited_command(Limits(uid=1), {}, ["x"])
+        starting_command(Limits(uid=1), {}, ["x"])
 
 
 def test_container_has_user_and_limits_but_no_capabilities_for_a_user() -> None:

@@ -22,9 +22,9 @@ def test_problems_of_a_file_have_their_own_places():
 
 
 def test_path_is_relative_to_the_checkout_only_if_it_is_in_it():
-    assert in_repository("/work/repo/a/b.yaml", "/work/repo") == "a/b.yaml"
-    assert in_repository("/elsewhere/b.yaml", "/work/repo") == "/elsewhere/b.yaml"
-    assert in_repository("/work/repo/b.yaml", "") == "/work/repo/b.yaml"
+    assert in_repository("/checkout/a/b.yaml", "/checkout") == "a/b.yaml"
+    assert in_repository("/elsewhere/b.yaml", "/checkout") == "/elsewhere/b.yaml"
+    assert in_repository("/checkout/b.yaml", "") == "/checkout/b.yaml"
 
 
 def a_mishap(**kwargs) -> Mishap:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from envoyassert.launch.limits import Limits
 from envoyassert.scenario.steps.frame import Step
@@ -52,15 +54,17 @@ def limit_with_spare(numbers: Iterable[int], spare: int) -> int:
 
 def limits_first(steps: Iterable[Step]) -> Limits:
     """Return the limits that are set before Envoy starts; of several of a kind the last."""
-    limits: dict[str, object] = {}
+    limits = Limits()
     for step in steps:
         if isinstance(step, LimitStep) and step.before is not None:
             wish = step.limit
-            given = {
+            given: dict[str, Any] = {
                 "nofile": wish.nofile,
                 "uid": wish.uid,
                 "capabilities": None if wish.capabilities is None else tuple(wish.capabilities),
                 "port_start": wish.ip_unprivileged_port_start,
             }
-            limits |= {name: value for name, value in given.items() if value is not None}
-    return Limits(**limits)  # type: ignore[arg-type]  # names and types are those of the members
+            limits = replace(
+                limits, **{n: value for n, value in given.items() if value is not None}
+            )
+    return limits

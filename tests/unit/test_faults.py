@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -45,6 +46,11 @@ class Seen:
         return ProbeSnapshot([event], (CpuCounters(0, 1, 0),), 0, True, True)
 
 
+def seen(*started: str) -> Any:
+    """The stand-in, which has what is used here of the real one."""
+    return Seen(started)
+
+
 class Told(StraceArm):
     """strace, whose log is given."""
 
@@ -62,7 +68,7 @@ def test_only_calls_that_strace_made_fail_are_injected() -> None:
 
 @pytest.mark.parametrize("drained", [True, False])
 def test_trace_has_what_the_probe_saw_and_what_never_reached_the_kernel(drained: bool) -> None:
-    arm = FaultyArm(Seen(), Told(drained), [])  # type: ignore[arg-type]
+    arm = FaultyArm(seen(), Told(drained), [])
     found = arm.snapshot()
     assert [(one.call, one.args["fd"], one.cpu, one.seq) for one in found.events] == [
         ("listen", 6, STRACE_CPU, 1),
@@ -80,7 +86,7 @@ def test_strace_is_asked_for_every_fault() -> None:
         {"signal": "SIGTERM"},
     ]
     faults = faults_first(TypeAdapter(AnyStep).validate_python(text) for text in texts)
-    arm = FaultyArm(Seen(), Told(), faults)  # type: ignore[arg-type]
+    arm = FaultyArm(seen(), Told(), faults)
     words = arm.command("/run")
     assert "inject=listen:error=EADDRINUSE:when=2" in words
     assert "inject=bind:delay_enter=1500:when=1+" in words
@@ -88,14 +94,14 @@ def test_strace_is_asked_for_every_fault() -> None:
 
 
 def test_run_without_faults_is_left_alone() -> None:
-    arm = Seen()
-    assert with_faults(arm, []) is arm  # type: ignore[arg-type, comparison-overlap]
+    arm = seen()
+    assert with_faults(arm, []) is arm
 
 
 def test_run_that_strace_watches_already_is_refused() -> None:
-    arm = Seen(("strace",))
+    arm = seen("strace")
     with pytest.raises(MachineError, match="watches this run already"):
-        with_faults(arm, [CallFault("bind", "1", "EACCES")])  # type: ignore[arg-type]
+        with_faults(arm, [CallFault("bind", "1", "EACCES")])
 
 
 @pytest.mark.parametrize("effect", [{}, {"error": "EACCES", "delay": "1s"}])

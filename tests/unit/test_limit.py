@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -31,7 +32,7 @@ class Child:
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
+def child() -> Iterator[Any]:
     with subprocess.Popen(["sleep", "60"]) as process:
         yield Child(process.pid)
         process.kill()
@@ -127,18 +128,19 @@ def test_limit_leaves_so_many_descriptors_free(numbers: list[int], spare: int, w
     assert wanted - len([number for number in numbers if number < wanted]) == spare
 
 
-def test_running_process_is_limited(child: Child) -> None:
-    limit(child, step({"limit": {"nofile": 77}}), 1)  # type: ignore[arg-type]
+def test_running_process_is_limited(child: Any) -> None:
+    limit(child, step({"limit": {"nofile": 77}}), 1)
     assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE)[0] == 77
-    limit(child, step({"limit": {"spare_files": 1}}), 1)  # type: ignore[arg-type]
+    limit(child, step({"limit": {"spare_files": 1}}), 1)
     assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE)[0] < 77
 
 
 def test_process_that_has_ended_cannot_be_limited() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
+    ended: Any = Child(process.pid)
     with pytest.raises(StepProblem, match="cannot be limited"):
-        limit(Child(process.pid), step({"limit": {"nofile": 77}}), 1)  # type: ignore[arg-type]
+        limit(ended, step({"limit": {"nofile": 77}}), 1)
 
 
 def test_limits_before_the_start_are_those_of_all_such_steps() -> None:

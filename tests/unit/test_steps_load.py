@@ -49,7 +49,8 @@ def load_on(port: int, envoy: Here | None = None, answer_within: float = 10) -> 
             "answer_within": answer_within,
         }
     )
-    return RunningLoad(envoy or Here(), wish, "TCP", Address.inet(LOCAL, port))  # type: ignore[arg-type]
+    here: Any = envoy or Here()
+    return RunningLoad(here, wish, "TCP", Address.inet(LOCAL, port))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,10 @@ ARGS ?=
 AS_ROOT := setup/as-root.sh
 BIN := .venv/bin
 
+# Many images forbid bytecode. Here hundreds of short Pythons follow one another, and each would
+# compile everything anew; what they keep is ignored by git, and goes with `make clean`.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 

@@ -56,6 +56,8 @@ enum ea_type {
 	EA_SIGNAL = 35,
 	EA_RENAME = 36,
 	EA_TCP_STATE = 37,
+	EA_OPEN = 38,   /* no record of its own: the path is told by the setns that uses it */
+	EA_OPENAT = 39,
 };
 
 /* Bits of ea_record.flags. */

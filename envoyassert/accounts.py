@@ -7,6 +7,7 @@ with what the events say is the judge's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,17 +71,28 @@ class NetworkSocket:
 
 @dataclass(frozen=True)
 class Network:
-    """The listening sockets and bound UDP sockets of Envoy's network namespace.
+    """The listening sockets and bound UDP sockets of Envoy's network namespaces.
 
     Args:
         sockets: all of them, in no order.
         somaxconn: the namespace's limit of a backlog (net.core.somaxconn), or None if unknown.
         error: why it could not be asked, or "".
+        others: the limit of each further network namespace that was asked, by the file that it was
+            entered by; its sockets have it in their addresses.
     """
 
     sockets: tuple[NetworkSocket, ...] = ()
     somaxconn: int | None = None
     error: str = ""
+    others: Mapping[str, int | None] = field(default_factory=dict)
+
+    def knows(self, netns: str) -> bool:
+        """Whether a namespace was asked, by the file that it was entered by; "" for Envoy's own."""
+        return not self.error and (not netns or netns in self.others)
+
+    def limit_of(self, netns: str) -> int | None:
+        """Return net.core.somaxconn of a namespace, None if it is not known."""
+        return self.others.get(netns) if netns else self.somaxconn
 
 
 @dataclass(frozen=True)
@@ -180,7 +192,7 @@ def _with_address(item: dict[str, Any]) -> dict[str, Any]:
 
 def _parse_network(data: dict[str, Any]) -> Network:
     sockets = tuple(NetworkSocket(**_with_address(item)) for item in data["sockets"])
-    return Network(sockets, data["somaxconn"], data["error"])
+    return Network(sockets, data["somaxconn"], data["error"], data.get("others", {}))
 
 
 def _parse_envoy(data: dict[str, Any]) -> EnvoyAccount:

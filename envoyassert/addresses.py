@@ -7,7 +7,7 @@ equals only a wildcard, and a v4-mapped address is told apart from the IPv4 addr
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -38,6 +38,8 @@ class Address:
         path: file system path of an AF_UNIX socket; None unless it has one.
         abstract: abstract name of an AF_UNIX socket without the leading NUL; None unless it has
             one. Trailing NULs that belong to the name are kept (unix(7): every byte counts).
+        netns: file by which the network namespace was entered in which this is an address; "" for
+            the one in which Envoy began. A path of the file system is in none.
     """
 
     family: str
@@ -45,6 +47,7 @@ class Address:
     port: int | None = None
     path: str | None = None
     abstract: str | None = None
+    netns: str = ""
 
     @classmethod
     def inet(cls, host: str, port: int) -> Address:
@@ -75,14 +78,22 @@ class Address:
 
     def with_port(self, port: int) -> Address:
         """Return this IP address with another port (for a requested port 0)."""
-        return Address(self.family, self.host, port)
+        return replace(self, port=port)
+
+    def within(self, netns: str) -> Address:
+        """Return the same address in a network namespace (`netns`)."""
+        if netns == self.netns or not (self.is_ip or self.abstract is not None):
+            return self
+        return replace(self, netns=netns)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form used in trace files: only the fields that are set."""
+        place = {"netns": self.netns} if self.netns else {}
         if self.is_ip:
-            return {"family": self.family, "host": self.host, "port": self.port}
+            return {"family": self.family, "host": self.host, "port": self.port, **place}
         fields = {"path": self.path, "abstract": self.abstract}
-        return {"family": self.family, **{k: v for k, v in fields.items() if v is not None}}
+        given = {key: value for key, value in fields.items() if value is not None}
+        return {"family": self.family, **given, **place}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Address:
@@ -97,9 +108,15 @@ class Address:
             data.get("port"),
             data.get("path"),
             data.get("abstract"),
+            data.get("netns", ""),
         )
 
     def __str__(self) -> str:
+        return f"{self.place} in {self.netns}" if self.netns else self.place
+
+    @property
+    def place(self) -> str:
+        """The text of the address without its network namespace."""
         if self.family == "AF_INET6" and self.is_ip:
             return f"[{self.host}]:{self.port}"
         if self.is_ip:

@@ -22,7 +22,8 @@
 | shutdown | fd, how |
 | unlink, unlinkat | path |
 | chmod, fchmodat, fchmod | path or fd, mode int |
-| setns, unshare | fd, nstype int; flags int |
+| setns | fd, nstype int, path (that fd was opened from, or None), age_ns (between the two) |
+| unshare | flags int |
 | io_uring_setup, pidfd_getfd | (tripwires) nothing, or fd |
 | exec | filename, argv [str], name (comm) |
 | fork | child_pid, child_tid, thread bool |

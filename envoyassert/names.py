@@ -13,6 +13,8 @@ SOCK_NONBLOCK = 0o4000
 SOCK_CLOEXEC = 0o2000000
 SOCK_TYPE_MASK = 0xF
 IPPROTO_TCP, IPPROTO_UDP, IPPROTO_MPTCP = 6, 17, 262
+#: linux/sched.h: a new network namespace, or one that is entered.
+CLONE_NEWNET = 0x40000000
 
 LEVELS = {
     0: "IPPROTO_IP",

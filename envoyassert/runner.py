@@ -23,6 +23,7 @@ from envoyassert.accounts import Witness
 from envoyassert.errors import MachineError
 from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.choose import Preference, choose_launcher
+from envoyassert.launch.namespace import in_netns_of
 from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults
@@ -54,6 +55,7 @@ from envoyassert.trace import (
     Outcome,
     Phase,
     Trace,
+    namespaces_of,
 )
 from envoyassert.witness import take_witness
 from envoyassert.xds.opening import open_control_plane
@@ -231,6 +233,7 @@ class LiveRun:
             concurrency=plan.concurrency,
             args=plan.args,
             agent=plan.agent,
+            netns=plan.netns,
             env={**mark, **plan.env},
             deadline_s=plan.deadline_s,
             admin=plan.admin,
@@ -258,9 +261,9 @@ class LiveRun:
         """How it fared until now: ready, ended, or late."""
         return outcome_of(self._envoy, self._outcome)
 
-    def in_netns(self, call: Callable[[], T]) -> T:
-        """Run `call` inside Envoy's network namespace and return what it returns."""
-        return self._envoy.in_netns(call)
+    def in_netns(self, call: Callable[[], T], netns: str = "") -> T:
+        """Run `call` inside a network namespace of Envoy's and return what it returns."""
+        return in_netns_of(self.pid, netns, call) if netns else self._envoy.in_netns(call)
 
     def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Ask the admin endpoint; return status and body."""
@@ -278,7 +281,7 @@ class LiveRun:
     def _witness(self) -> Witness:
         """Return what the kernel and Envoy say now."""
         admin_get = self.admin_get if self.plan.admin is not None else None
-        return take_witness(self.pid, self.in_netns, admin_get)
+        return take_witness(self.pid, self.in_netns, admin_get, namespaces_of(self.listeners))
 
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
@@ -323,7 +326,7 @@ class LiveRun:
         witness = self._witness() if outcome.running else None
         envoys: tuple[Member, ...] = ()
         if len(self._members) > 1:
-            before = [member.told(self.in_netns) for member in self._members[:-1]]
+            before = [member.told(self.in_netns, self.listeners) for member in self._members[:-1]]
             last = self._members[-1]
             newest = Member(last.name, self.pid, last.plan.workers, outcome, witness)
             envoys = (*before, newest)
@@ -394,5 +397,4 @@ class LiveRun:
         )
         symbols = symbolize(snapshot.events, self._debug_dirs)
         second = self._arm.second(until_ns)
-        phases = tuple(self._phases)
-        return Trace(header, snapshot.events, end, witness, phases, symbols, second)
+        return Trace(header, snapshot.events, end, witness, tuple(self._phases), symbols, second)

@@ -6,6 +6,7 @@ It is the contract between the half that needs root and a kernel, and the half t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -56,6 +57,12 @@ class ListenerRecord:
     protocol: str
     addresses: tuple[Address, ...]
     kind: str = "static"
+
+
+def namespaces_of(listeners: Iterable[ListenerRecord]) -> tuple[str, ...]:
+    """Return the network namespaces that listeners name, by their files, in order."""
+    named = (address.netns for record in listeners for address in record.addresses)
+    return tuple(dict.fromkeys(netns for netns in named if netns))
 
 
 @dataclass(frozen=True)

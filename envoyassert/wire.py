@@ -129,6 +129,11 @@ TYPES: dict[int, tuple[str, str]] = {
     37: ("EA_TCP_STATE", "tcp_state"),
 }
 
+#: Types of `enum ea_type` that no record has: what such a call says is told by another one.
+NOTED = {"EA_OPEN": 38, "EA_OPENAT": 39}
+#: Every constant of `enum ea_type` with its number.
+NUMBERS = {constant: number for number, (constant, _) in TYPES.items()} | NOTED
+
 _LAYOUTS: dict[str, type[ctypes.Structure]] = {
     "ea_record": Record,
     "ea_frame": Frame,
@@ -209,7 +214,7 @@ def static_asserts() -> str:
             lines.append(f'_Static_assert({size}, "{name}.{member}: size");')
     lines.extend(
         f'_Static_assert({constant} == {number}, "{constant}");'
-        for number, (constant, _) in TYPES.items()
+        for constant, number in NUMBERS.items()
     )
     lines.append(f'_Static_assert(EA_FAULT == {FAULT}, "EA_FAULT");')
     lines.append(f'_Static_assert(EA_TRUNCATED == {TRUNCATED}, "EA_TRUNCATED");')

@@ -170,22 +170,30 @@ def _rights(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
     return {"fd": args[0], "fds": fds, "truncated": False}
 
 
-def _kernel_address(low: int, high: int) -> int:
-    """Return the kernel's own address of a socket; 0 if it was not told."""
+def _two_words(low: int, high: int) -> int:
+    """Return the 64 bits that two arguments hold."""
     return (high & _UNSIGNED) << 32 | low & _UNSIGNED
 
 
 def _listen(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
     made: dict[str, Any] = {"fd": args[0], "backlog": args[1]}
-    address = _kernel_address(args[4], args[5])
+    address = _two_words(args[4], args[5])
     if address:
         made["sk"] = hex(address)
     return made
 
 
+def _setns(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"fd": args[0], "nstype": args[1], "path": None}
+    if data:
+        made["path"] = _text(data)
+        made["age_ns"] = _two_words(args[2], args[3])
+    return made
+
+
 def _tcp_state(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
     return {
-        "sk": hex(_kernel_address(args[0], args[1])),
+        "sk": hex(_two_words(args[0], args[1])),
         "old": TCP_STATES.get(args[2], args[2]),
         "new": TCP_STATES.get(args[3], args[3]),
     }
@@ -224,7 +232,7 @@ MAKERS: dict[str, Maker] = {
     "EA_CHMOD": lambda a, d, _r: {"path": _text(d), "mode": a[1]},
     "EA_FCHMODAT": lambda a, d, _r: {"path": _text(d), "mode": a[2]},
     "EA_FCHMOD": lambda a, _d, _r: {"fd": a[0], "mode": a[1]},
-    "EA_SETNS": lambda a, _d, _r: {"fd": a[0], "nstype": a[1]},
+    "EA_SETNS": _setns,
     "EA_UNSHARE": lambda a, _d, _r: {"flags": a[0] & _UNSIGNED},
     "EA_IO_URING_SETUP": lambda _a, _d, _r: {},
     "EA_PIDFD_GETFD": lambda a, _d, _r: {"fd": a[1]},

@@ -4,8 +4,8 @@
 #   setup/as-root.sh COMMAND [ARGUMENT...]
 #
 # sudo clears the environment, so what steers the command is handed over by name. In a checkout that
-# belongs to somebody else root must leave no files that its owner could not replace: no compiled
-# modules, no index of git, no caches of pytest or hypothesis.
+# belongs to somebody else root must leave no files that its owner could not replace: no index of git,
+# no compiled modules and no caches of pytest or hypothesis.
 set -euo pipefail
 
 if [ "$#" -eq 0 ]; then
@@ -24,7 +24,7 @@ if ! command -v sudo >/dev/null; then
 fi
 
 environment=(
-    "PYTHONDONTWRITEBYTECODE=1"
+    PYTHONPYCACHEPREFIX=~root/.cache/envoyassert/pycache
     "GIT_OPTIONAL_LOCKS=0"
     "PYTEST_ADDOPTS=${PYTEST_ADDOPTS:-} -p no:cacheprovider"
     HYPOTHESIS_STORAGE_DIRECTORY=~root/.cache/hypothesis

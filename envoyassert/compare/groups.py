@@ -103,7 +103,7 @@ def groups_of(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int], Gr
 def place_text(address: Address, rundir: str) -> str:
     """Return an address as it is in every run."""
     text = address_text(address)
-    return text.replace(rundir, "${rundir}") if rundir and not address.is_ip else text
+    return text.replace(rundir, "${rundir}") if rundir else text
 
 
 def _add(group: Group, socket: KernelSocket) -> None:
@@ -128,7 +128,7 @@ def _place_other(
         _add(_group(found, protocol, address, rundir, is_hot_restart(socket)), socket)
     for call in socket.failed_binds:
         if id(call) not in taken:
-            address = call.event.args["address"]
+            address = socket.asked_for(call)
             _group(found, protocol, address, rundir, own=False).failed.append(call)
 
 

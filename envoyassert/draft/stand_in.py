@@ -161,7 +161,9 @@ def _place(one: SocketSet) -> dict[str, Any]:
     address: Address = one.address
     if not address.is_ip:
         return {"pipe": {"path": address.path or f"@{address.abstract}"}}
-    place = {"address": address.host, "port_value": address.port}
+    place: dict[str, Any] = {"address": address.host, "port_value": address.port}
+    if address.netns:
+        place["network_namespace_filepath"] = address.netns
     if any(o.name == "IPV6_V6ONLY" and o.value == 0 for o in one.options):
         place["ipv4_compat"] = True
     return {"socket_address": place}

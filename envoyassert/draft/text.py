@@ -92,11 +92,13 @@ def _selector(one: SocketSet, draft: Draft) -> dict[str, Any]:
     shared = [s for s in draft.sets if _place(s.address) == _place(address)]
     if one.protocol != "TCP" or len(shared) > 1:
         selector["protocol"] = one.protocol
+    if address.netns:
+        selector["netns"] = address.netns
     return selector
 
 
-def _place(address: Address) -> tuple[str, int | None]:
-    return address.host, address.port
+def _place(address: Address) -> tuple[str, int | None, str]:
+    return address.host, address.port, address.netns
 
 
 def _option_rules(one: SocketSet) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections import Counter
 from envoyassert.events import Event
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
 from envoyassert.graph.gaps import find_gaps
+from envoyassert.graph.messages import Messages
 from envoyassert.graph.model import (
     Call,
     Descriptor,
@@ -25,6 +26,7 @@ from envoyassert.graph.model import (
     looks_like_probe,
     place_key,
 )
+from envoyassert.graph.namespaces import Namespaces
 from envoyassert.trace import Trace
 
 #: Calls that only make sense on a socket, so that one on an unknown descriptor is a discovery.
@@ -33,7 +35,6 @@ _SOCKET_CALLS = frozenset(
 )
 _FILE_CALLS = frozenset({"unlink", "unlinkat", "chmod", "fchmod", "fchmodat"})
 _TRIPWIRES = frozenset({"io_uring_setup", "pidfd_getfd"})
-_CLONE_NEWNET = 0x40000000
 _NOT_A_SOCKET = frozenset({"EBADF", "ENOTSOCK"})
 
 
@@ -61,24 +62,17 @@ def fold(trace: Trace) -> SocketGraph:
     return folder.finish()
 
 
-def _enters_namespace(event: Event) -> bool:
-    """Whether a thread went into another network namespace; setns(2) takes 0 for any kind."""
-    if event.call == "setns":
-        return succeeded(event) and event.args["nstype"] in (0, _CLONE_NEWNET)
-    return event.call == "unshare" and succeeded(event) and event.args["flags"] & _CLONE_NEWNET > 0
-
-
 class _Folder:
     """State of one fold: the graph, and the descriptor tables of its processes."""
 
     def __init__(self, births_observed: bool) -> None:
         self.graph = SocketGraph()
         self.tables = DescriptorTables(self.graph)
+        self.messages = Messages(self.graph.inconsistencies)
+        self.namespaces = Namespaces()
         self.births_observed = births_observed
         self.ignored: Counter[str] = Counter()
         self.listen_state: dict[int, str] = {}
-        self.sent: list[list[KernelSocket | None]] = []
-        self.unsent: set[int] = set()
         self.registered: dict[tuple[Epoll, KernelSocket, int], Registration] = {}
         self.closed_by_kernel: set[str] = set()
 
@@ -92,13 +86,16 @@ class _Folder:
             self._on_socket_call(event, thread)
         elif event.call in _FILE_CALLS:
             self.graph.file_calls.append(event)
-        elif event.call in _TRIPWIRES or _enters_namespace(event):
+        elif event.call in _TRIPWIRES:
             self.graph.tripwires.append(event)
 
     def finish(self) -> SocketGraph:
         """Return the graph with what only the end of the trace can tell."""
         graph = self.graph
         graph.ignored = dict(self.ignored)
+        if graph.gaps:
+            # A thread whose way back is among the losses would be taken to be where it is not.
+            graph.tripwires += self.namespaces.entered
         for socket in graph.sockets:
             socket.is_probe = looks_like_probe(socket)
             if not socket.is_probe and socket.origin != "accept":
@@ -139,6 +136,7 @@ class _Folder:
     def _on_fork(self, event: Event, thread: Thread) -> None:
         child_pid, child_tid = event.args["child_pid"], event.args["child_tid"]
         self.graph.threads[child_tid] = Thread(child_tid, child_pid, created_ns=event.ts_ns)
+        self.namespaces.fork(event)
         if not event.args["thread"]:
             parent = self.graph.processes[event.pid]
             self.graph.processes[child_pid] = Process(
@@ -168,6 +166,12 @@ class _Folder:
         elif event.args["old"] == "TCP_LISTEN":
             self.closed_by_kernel.add(event.args["sk"])
 
+    def _on_setns(self, event: Event, thread: Thread) -> None:
+        if not self.namespaces.move(event):
+            self.graph.tripwires.append(event)
+
+    _on_unshare = _on_setns
+
     # births and deaths of descriptors
 
     def _on_socket(self, event: Event, thread: Thread) -> None:
@@ -189,6 +193,7 @@ class _Folder:
             nonblock="SOCK_NONBLOCK" in args.get("flags", ()),
             origin=origin,
             born=event,
+            netns=self.namespaces.of(event.tid),
         )
         self.graph.sockets.append(socket)
         descriptor = self.tables.open(event, fd, socket, origin)
@@ -205,12 +210,14 @@ class _Folder:
             self._note(event, thread, held)
         elif held is None:
             self.ignored["close"] += 1
+            self.namespaces.renumber(event, event.args["fd"])
         self.tables.close(event, event.args["fd"])
 
     def _on_close_range(self, event: Event, thread: Thread) -> None:
         cloexec_only = 4  # CLOSE_RANGE_CLOEXEC
         if succeeded(event) and not event.args["flags"] & cloexec_only:
             self.tables.close_range(event, event.args["first"], event.args["last"])
+            self.namespaces.renumber(event)
 
     def _on_dup(self, event: Event, thread: Thread) -> None:
         self._copy(event, thread, "dup")
@@ -230,38 +237,26 @@ class _Folder:
         if not succeeded(event) or event.ret is None or event.ret == event.args["fd"]:
             return
         self.tables.copy(event, held, event.ret, origin)
+        self.namespaces.renumber(event, event.ret)
         if held is None:
             self.ignored[event.call] += 1
 
     def _on_sendmsg(self, event: Event, thread: Thread) -> None:
         if succeeded(event):
             held = [self.tables.get(event.pid, fd) for fd in event.args["fds"]]
-            if len(held) in self.unsent:
-                # The receiver may return before the sender does.
-                self.graph.inconsistencies.append(
-                    "descriptors were received before they were sent: which ones is not known"
-                )
-            self.sent.append([d.socket if isinstance(d, Descriptor) else None for d in held])
+            self.messages.send([d.socket if isinstance(d, Descriptor) else None for d in held])
 
     def _on_recvmsg(self, event: Event, thread: Thread) -> None:
         fds = event.args["fds"]
         if not fds:
             return
-        fitting = [sent for sent in self.sent if len(sent) == len(fds)]
-        found = fitting[0] if fitting else None
-        if found is None:
-            self.unsent.add(len(fds))
-        else:
-            self.sent.remove(found)
-        if any(other != found for other in fitting):
-            self.graph.inconsistencies.append(
-                "several descriptors are on their way at once: which one arrived is not known"
-            )
+        found = self.messages.receive(len(fds))
         for fd, socket in zip(fds, found or [None] * len(fds), strict=True):
             if socket is not None:
                 self.tables.open(event, fd, socket, "scm_rights")
             elif found is None:
                 self._birth(event, thread, fd, "scm_rights")
+            self.namespaces.renumber(event, fd)
 
     # epoll
 
@@ -351,7 +346,7 @@ class _Folder:
             call = self._note(event, call.thread, reborn)
             socket = reborn.socket
         socket.binds.append(call)
-        socket.requested = socket.address = address
+        socket.requested = socket.address = socket.placed(address)
         socket.family = socket.family or address.family
         if not self.births_observed:
             socket.type = socket.type or "SOCK_STREAM"
@@ -361,6 +356,7 @@ class _Folder:
         accepted = descriptor.socket
         accepted.family, accepted.type = listener.family, listener.type
         accepted.protocol, accepted.accepted_from = listener.protocol, listener
+        accepted.netns = listener.netns
 
     def _other(self, event: Event, call: Call, socket: KernelSocket) -> None:
         if event.call == "setsockopt":
@@ -383,7 +379,7 @@ class _Folder:
         elif event.call == "getsockname" and socket.requested is not None:
             learned = event.args["address"]
             if learned is not None and learned.is_ip and socket.requested.port == 0:
-                socket.address = learned
+                socket.address = socket.placed(learned)
 
     def _settle_kernel_address(self, event: Event, socket: KernelSocket) -> None:
         """Hold the kernel's own address of the socket against the one known by birth."""

@@ -150,6 +150,8 @@ class KernelSocket:
         accepted_from: the listening socket it was accepted on.
         closed_ns: when its last descriptor was closed.
         stopped_ns: when shutdown(2) ended its listening, None if nothing did.
+        netns: the network namespace that it is in, by the file by which its maker entered it; ""
+            for the one in which Envoy began.
         is_probe: whether it only asked what the kernel supports; set at the end of the fold.
         handed_over_ns: when a process that is looked at alone got it, bound by another one.
     """
@@ -173,6 +175,7 @@ class KernelSocket:
     accepted_from: KernelSocket | None = None
     closed_ns: int | None = None
     stopped_ns: int | None = None
+    netns: str = ""
     is_probe: bool = False
     handed_over_ns: int | None = None
 
@@ -186,8 +189,17 @@ class KernelSocket:
     @property
     def places(self) -> set[Address]:
         """Every address that it was bound to, or failed to be bound to."""
-        failed = {call.event.args["address"] for call in self.failed_binds}
+        failed = {self.asked_for(call) for call in self.failed_binds}
         return {place for place in (self.address, self.requested, *failed) if place is not None}
+
+    def placed(self, address: Address) -> Address:
+        """Return an address that a call on this socket carried as one of its namespace."""
+        return address.within(self.netns)
+
+    def asked_for(self, bind: Call) -> Address | None:
+        """Return what a bind of this socket asked for, None if it could not be read."""
+        address: Address | None = bind.event.args["address"]
+        return None if address is None else self.placed(address)
 
     @property
     def is_live(self) -> bool:

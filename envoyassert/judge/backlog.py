@@ -55,8 +55,11 @@ def _effective(target: Target, subject: Subject, wanted: int | str) -> Finding:
         reason = "" if network is None else network.error
         reason = reason or "the kernel was not asked how many connections may wait"
     elif wanted == SOMAXCONN:
-        number = network.somaxconn if network.somaxconn is not None else ""
-        reason = "" if number != "" else "the limit net.core.somaxconn could not be read"
+        limits = {network.limit_of(socket.netns) for socket in listening}
+        if len(limits) == 1 and (limit := limits.pop()) is not None:
+            number = limit
+        else:
+            reason = "the limit net.core.somaxconn could not be read, or there are several"
     shown = [_shown(witness, socket) for socket in listening]
     known = [entry.backlog for entry in shown if entry is not None and entry.backlog is not None]
     if not reason and len(known) < len(listening):

@@ -153,7 +153,9 @@ def _tripwires(graph: SocketGraph, live: bool) -> Check:
     if not live and not graph.tripwires:
         return Check("no hidden path", None, "not watched")
     if not graph.tripwires:
-        return Check("no hidden path", True, "no io_uring, no pidfd_getfd, one network namespace")
+        several = any(socket.netns for socket in graph.sockets)
+        networks = "each network namespace known" if several else "one network namespace"
+        return Check("no hidden path", True, f"no io_uring, no pidfd_getfd, {networks}")
     names = {event.call for event in graph.tripwires}
     moved = names & {"setns", "unshare"}
     hidden = names - moved
@@ -162,8 +164,8 @@ def _tripwires(graph: SocketGraph, live: bool) -> Check:
         reasons.append(f"{', '.join(sorted(hidden))} can act on sockets where no probe looks")
     if moved:
         reasons.append(
-            f"{', '.join(sorted(moved))} changed the network namespace, and equal addresses in "
-            "several namespaces are not told apart"
+            f"{', '.join(sorted(moved))} changed the network namespace, and which one it is now "
+            "is not known"
         )
     return Check("no hidden path", False, "; ".join(reasons))
 

@@ -11,7 +11,7 @@ from envoyassert.graph.model import Call, KernelSocket, SocketGraph
 from envoyassert.judge.interval import plural
 from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.roles import roles_in_words
-from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.selector import OWN, Selector
 from envoyassert.trace import ListenerRecord
 
 #: A near miss of a call may differ in this many fields; one that differs in more is none.
@@ -59,7 +59,10 @@ def failed_binds(calls: Sequence[Call]) -> str:
     """Return failed binds in words: `bind() to 0.0.0.0:80 by main failed with EACCES`."""
     errors = ", ".join(sorted({str(call.event.errno) for call in calls}))
     who = roles_in_words(call.thread for call in calls)
-    address = calls[0].event.args["address"]
+    first = calls[0]
+    address = first.event.args["address"]
+    if first.descriptor is not None:
+        address = first.descriptor.socket.asked_for(first)
     times = "" if len(calls) == 1 else f" {plural(len(calls), 'time')}"
     return f"bind() to {address} by {who} failed{times} with {errors}"
 
@@ -107,6 +110,7 @@ def _differences(selector: Selector, socket: KernelSocket, address: Address) -> 
         ("protocol", "UNIX" if unix else selector.protocol, socket.protocol_name),
         ("address", host, address.host or None),
         ("port", selector.port, address.port),
+        ("netns", selector.netns, address.netns or OWN),
         ("path", selector.path, address.path),
         ("abstract", selector.abstract, address.abstract),
     ]
@@ -139,6 +143,7 @@ def _configured(selector: Selector, listeners: tuple[ListenerRecord, ...]) -> Li
                 == (address.port, address.path, address.abstract)
                 and selector.protocol in (None, record.protocol)
                 and (selector.address is None or canonical_host(selector.address) == address.host)
+                and selector.namespace in (None, address.netns)
             ):
                 return record
     return None

@@ -39,7 +39,8 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
             dead.append(address)
     seen_others = _outside(context, addresses, target.sockets)
     witness = context.trace.witness
-    unwatched = witness is None or witness.network is None or bool(witness.network.error)
+    network = None if witness is None else witness.network
+    unwatched = network is None or not all(network.knows(s.netns) for s in target.sockets)
     parts = []
     if foreign:
         parts.append("another Envoy's socket at " + _names(s.address for s in foreign.values()))
@@ -100,7 +101,7 @@ def _takes_from(address: Address, other: Address, own: Sequence[KernelSocket]) -
     """
     if other == address:
         return True
-    if not address.is_ip or other.port != address.port:
+    if not address.is_ip or (other.port, other.netns) != (address.port, address.netns):
         return False
     if address.host == _ANY_IPV4:
         return other.family == "AF_INET"

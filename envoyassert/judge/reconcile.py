@@ -17,8 +17,9 @@ from envoyassert.trace import Trace
 
 #: What has no return of its own: held against each other as sets.
 _AT_ENTRY = "epoll_wait"
-#: The kernel's own pointer, which no system call shows.
-_PROBE_ALONE = frozenset({"sk"})
+#: The kernel's own pointer, which no system call shows, and a time, which no two tracers measure
+#: alike.
+_NOT_COMPARED = frozenset({"sk", "age_ns"})
 
 
 def reconcile(trace: Trace, second: SecondWitness) -> tuple[list[str], int]:
@@ -78,7 +79,11 @@ def _same(event: Event, shown: Event) -> bool:
     if (event.call, event.ret) != (shown.call, shown.ret):
         return False
     for name, value in shown.args.items():
-        if value is None or (event.call == "epoll_ctl" and _is_irrelevant(event, name)):
+        if (
+            value is None
+            or name in _NOT_COMPARED
+            or (event.call == "epoll_ctl" and _is_irrelevant(event, name))
+        ):
             continue
         mine = event.args.get(name)
         if mine != value and not (mine is None and event.fault):
@@ -136,7 +141,7 @@ def _tasks(events: list[Event], second: SecondWitness) -> list[str]:
 
 def _text(event: Event) -> str:
     shown = ", ".join(
-        f"{name}={_value(value)}" for name, value in event.args.items() if name not in _PROBE_ALONE
+        f"{name}={_value(value)}" for name, value in event.args.items() if name not in _NOT_COMPARED
     )
     return f"{event.call}({shown}) = {event.ret if event.errno is None else event.errno}"
 

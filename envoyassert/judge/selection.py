@@ -87,16 +87,18 @@ def select(
         (socket, call)
         for socket in candidates
         for call in socket.failed_binds
-        if _fits(selector, socket, call.event.args["address"])
+        if _fits(selector, socket, socket.asked_for(call))
     ]
     places = {(socket.protocol_name, str(socket.address)) for socket in bound}
-    places |= {(socket.protocol_name, str(call.event.args["address"])) for socket, call in failed}
+    places |= {(socket.protocol_name, str(socket.asked_for(call))) for socket, call in failed}
     unknown = [s for s in (*bound, *(s for s, _ in failed)) if s.protocol_name == "unknown"]
     if unknown and len({*bound, *(socket for socket, _ in failed)}) > 1:
         return Selection(tuple(bound), problem=f"{selector}: a socket's protocol is not known")
     if len(places) > 1:
         found = ", ".join(sorted(f"{protocol} {address}" for protocol, address in places))
-        return Selection(problem=f"{selector} is ambiguous: {found}; add address or protocol")
+        return Selection(
+            problem=f"{selector} is ambiguous: {found}; add address, protocol or netns"
+        )
     return Selection(tuple(bound), tuple(call for _, call in failed))
 
 
@@ -112,6 +114,8 @@ def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> 
             and address.abstract == selector.abstract
         )
     if not address.is_ip or address.port != selector.port:
+        return False
+    if selector.namespace not in (None, address.netns):
         return False
     if selector.address is None:
         return True
@@ -172,10 +176,7 @@ def sockets_of(
     """
     mine = [s for s in graph.candidates if _same_protocol(record, s)]
     failed = [
-        call
-        for socket in mine
-        for call in socket.failed_binds
-        if call.event.args["address"] == address
+        call for socket in mine for call in socket.failed_binds if socket.asked_for(call) == address
     ]
     if address.port != 0:
         return [s for s in mine if address in (s.address, s.requested)], failed

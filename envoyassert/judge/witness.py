@@ -164,7 +164,7 @@ class _Comparison:
                 continue
             found = shown.get(inode)
             if found is not None:
-                yield from self._diagnosed(entry, found, socket, network.somaxconn)
+                yield from self._diagnosed(entry, found, socket, network.limit_of(socket.netns))
             elif listens:
                 yield f"{_name(socket)} listens by the trace, sock_diag does not list it"
 

@@ -56,6 +56,7 @@ class LaunchSpec:
         admin: the admin endpoint's address by the config; None if it has none.
         agent: a program and its arguments, started with Envoy's command line behind them; it
             starts Envoy, and gives it `--concurrency`.
+        netns: names of network namespaces to make, each a file `netns/NAME` of the run directory.
         tracer: what Envoy's command line begins with, for a tracer that starts Envoy itself.
         limits: what it may do.
     """
@@ -69,6 +70,7 @@ class LaunchSpec:
     deadline_s: float = 10.0
     admin: Address | None = None
     agent: tuple[str, ...] = ()
+    netns: tuple[str, ...] = ()
     tracer: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 

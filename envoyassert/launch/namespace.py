@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.kernel import (
-    CLONE_NEWNET,
     CLONE_NEWNS,
     bring_up_loopback,
     join_network_namespace,
     make_mounts_private,
+    mount_file,
     mount_tmpfs,
     unshare,
 )
+from envoyassert.names import CLONE_NEWNET
 
 T = TypeVar("T")
 
@@ -143,3 +144,54 @@ def joined_namespace(pid: int, name: str) -> NamespaceThread:
             f"Envoy's network namespace cannot be entered: {error.strerror}",
             "run as root (with CAP_SYS_ADMIN and CAP_SYS_PTRACE)",
         ) from error
+
+
+def add_network_namespace(inside: NamespaceThread, file: Path) -> None:
+    """Make a network namespace, with loopback alone, that is entered by a file.
+
+    The file is one for the threads and processes of `inside` alone, where it is mounted; the
+    namespace goes with the last of them.
+
+    Args:
+        inside: a thread with a mount namespace of its own.
+        file: which file; it is made.
+
+    Raises:
+        OSError: not permitted, or the file cannot be made.
+    """
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+
+    def enter() -> None:
+        unshare(CLONE_NEWNET)
+        bring_up_loopback()
+        mount_file("/proc/thread-self/ns/net", str(file))
+
+    # A new thread has the namespaces of the one that makes it.
+    inside.call(lambda: NamespaceThread(enter, "envoyassert-newnet").close())
+
+
+def in_netns_of(pid: int, netns: str, call: Callable[[], T]) -> T:
+    """Run a call in a network namespace that a process could enter; return what it returns.
+
+    Args:
+        pid: the process.
+        netns: the file by which it would enter the namespace.
+        call: what to run.
+
+    Raises:
+        OSError: there is no such namespace, or it may not be entered.
+    """
+
+    def enter() -> None:
+        descriptor = os.open(f"/proc/{pid}/root{netns}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            join_network_namespace(descriptor)
+        finally:
+            os.close(descriptor)
+
+    thread = NamespaceThread(enter, "envoyassert-another-netns")
+    try:
+        return thread.call(call)
+    finally:
+        thread.close()

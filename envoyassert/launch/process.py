@@ -18,7 +18,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -34,9 +34,9 @@ from envoyassert.launch.base import (
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.kernel import mount_file, open_tracer, wait_readable
 from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starting_command
-from envoyassert.launch.namespace import NamespaceThread, new_namespace
+from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.page_cache import load_into_page_cache
-from envoyassert.launch.rundir import LOGS, create_rundir, remove_rundir, write_files
+from envoyassert.launch.rundir import LOGS, NETNS, create_rundir, remove_rundir, write_files
 from envoyassert.launch.running import NamespacedEnvoy, command_line
 from envoyassert.launch.source import EnvoySource, checked_binary
 from envoyassert.launch.version import binary_version
@@ -97,6 +97,18 @@ class ProcessLauncher:
         load_into_page_cache(path)
         return identity
 
+    def _add_namespaces(self, names: Sequence[str], directory: Path) -> None:
+        assert self._namespace is not None
+        for name in names:
+            if not (directory / name).exists():
+                try:
+                    add_network_namespace(self._namespace, directory / name)
+                except OSError as error:
+                    raise MachineError(
+                        f"the network namespace {name} cannot be made: {error.strerror}",
+                        "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN",
+                    ) from error
+
     def in_netns(self, call: Callable[[], T]) -> T:
         """Run `call` in the network namespace of all Envoys of this launcher, once prepared."""
         assert self._namespace is not None
@@ -125,6 +137,7 @@ class ProcessLauncher:
         logs.mkdir(exist_ok=True)
         log = logs / f"envoy{number}.log"
         assert self._namespace is not None
+        self._add_namespaces(spec.netns, directory / NETNS)
         try:
             envoy = ProcessEnvoy(spec, command, identity, log, admin_file, self._namespace)
         except OSError as error:

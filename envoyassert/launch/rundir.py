@@ -24,6 +24,8 @@ _LONGEST_ROOT = 40
 #: Where logs are written, in a run directory. Not beside the files: Envoy watches their directory,
 #: and wakes at each write to it. Were what it does then written there, it would never sleep.
 LOGS = "logs"
+#: Where files that stand for network namespaces are.
+NETNS = "netns"
 
 
 def root() -> Path:

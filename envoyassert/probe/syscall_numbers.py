@@ -10,9 +10,10 @@ from __future__ import annotations
 import platform
 
 from envoyassert.errors import ProbeUnavailableError
-from envoyassert.wire import TYPES
+from envoyassert.wire import NUMBERS
 
 _X86_64 = {
+    "open": 2,
     "close": 3,
     "dup": 32,
     "dup2": 33,
@@ -38,6 +39,7 @@ _X86_64 = {
     "epoll_create": 213,
     "exit_group": 231,
     "epoll_ctl": 233,
+    "openat": 257,
     "unlinkat": 263,
     "fchmodat": 268,
     "unshare": 272,
@@ -56,6 +58,7 @@ _ARM64 = {
     "unlinkat": 35,
     "fchmod": 52,
     "fchmodat": 53,
+    "openat": 56,
     "close": 57,
     "exit": 93,
     "exit_group": 94,
@@ -81,6 +84,7 @@ _COMMON = {
     "io_uring_setup": 425,
     "clone3": 435,
     "close_range": 436,
+    "openat2": 437,
     "pidfd_getfd": 438,
     "fchmodat2": 452,
 }
@@ -91,7 +95,7 @@ _TABLES = {"x86_64": _X86_64 | _COMMON, "aarch64": _ARM64 | _COMMON}
 _NAMED = ("clone", "clone3", "fork", "vfork", "exit", "exit_group")
 _NO_CALL = 0xFFFF
 
-_ALIASES = {"fchmodat2": "fchmodat"}
+_ALIASES = {"fchmodat2": "fchmodat", "openat2": "openat"}
 
 
 def _table() -> dict[str, int]:
@@ -112,12 +116,11 @@ def recorded_calls() -> dict[int, int]:
         ProbeUnavailableError: unknown architecture.
     """
     table = _table()
-    types = {constant: number for number, (constant, _) in TYPES.items()}
     recorded = {}
     for call, number in table.items():
         # Those the program names itself are told by tracepoints, not by their exit.
         if call not in _NAMED:
-            recorded[number] = types[f"EA_{_ALIASES.get(call, call).upper()}"]
+            recorded[number] = NUMBERS[f"EA_{_ALIASES.get(call, call).upper()}"]
     return recorded
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.events import KERNEL_FACTS, Event
 from envoyassert.graph.model import SocketGraph
+from envoyassert.names import CLONE_NEWNET
 from envoyassert.option_values import value_text
 from envoyassert.trace import Trace
 
@@ -59,6 +60,11 @@ def _exec(args: dict[str, Any]) -> str:
     return words if len(words) <= _MAX_PATH else words[: _MAX_PATH - 1] + "…"
 
 
+def _setns(args: dict[str, Any]) -> str:
+    kind = "CLONE_NEWNET" if args["nstype"] == CLONE_NEWNET else hex(args["nstype"])
+    return f"{args['fd']}<{_or_unknown(args.get('path'))}>, {kind}"
+
+
 _ARGUMENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "socket": _socket,
     "socketpair": _socket,
@@ -78,6 +84,7 @@ _ARGUMENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "sendmsg": _rights,
     "recvmsg": _rights,
     "recvmmsg": _rights,
+    "setns": _setns,
     "unlink": _path,
     "unlinkat": _path,
     "chmod": _chmod,

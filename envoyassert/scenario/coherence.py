@@ -66,6 +66,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *variable_problems(document),
         *_arguments(document),
         *_agent(document),
+        *_netns(document),
         *_variables(document),
         *_nul_bytes(document),
         *_placeholders(document, document.data.get("envoy"), ("envoy",)),
@@ -173,6 +174,12 @@ def _agent(document: Document) -> Iterator[Problem]:
     if "agent" in _mapping(document.data.get("envoy")):
         why = "in a container the image's entry point starts Envoy"
         yield from process_problems(document, ("envoy", "agent"), why)
+
+
+def _netns(document: Document) -> Iterator[Problem]:
+    if "netns" in _mapping(document.data.get("envoy")):
+        why = "in a container Envoy may not enter another network namespace"
+        yield from process_problems(document, ("envoy", "netns"), why)
 
 
 def _variables(document: Document) -> Iterator[Problem]:

@@ -122,8 +122,9 @@ def address_of(place: Any) -> Address | None:
     host, port = proto_field(socket_address, "address"), proto_field(socket_address, "port_value")
     if not isinstance(host, str):
         return None
+    netns = proto_field(socket_address, "network_namespace_filepath")
     try:
-        return Address.inet(host, int(port or 0))
+        return Address.inet(host, int(port or 0)).within(netns if isinstance(netns, str) else "")
     except (TypeError, ValueError):
         return None
 

@@ -269,6 +269,7 @@ class _Expansion:
             files=files,
             args=own.args,
             agent=own.agent or (),
+            netns=own.netns,
             env=own.env,
             xds=xds,
             deadline_s=parse_duration(matrix.get("deadline", own.deadline)),

@@ -90,6 +90,12 @@ class Envoy(Model):
         "Envoy's command line follows them, without --concurrency: the agent adds it. Its "
         "environment is `env`. Needs `requires: {launcher: process}`.",
     )
+    netns: Many[Annotated[str, Field(pattern=NAME_PATTERN)]] = Field(
+        (),
+        description="Network namespaces to make before the start, with loopback alone: each is a "
+        "file `${rundir}/netns/NAME` for `network_namespace_filepath`. Needs "
+        "`requires: {launcher: process}`.",
+    )
     env: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = Field(
         default_factory=dict, description="Environment variables."
     )

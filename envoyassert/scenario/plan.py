@@ -50,6 +50,7 @@ class RunPlan:
         files: files for the run directory by name: text, or data.
         args: further arguments.
         agent: a program that starts Envoy, and its arguments; () for none.
+        netns: names of network namespaces to make before the start.
         env: environment variables.
         xds: the control plane, None if there is none; what Envoy needs for it is in `config`, and
             its listeners are in `files`, which alone hold what overlays made of them.
@@ -74,6 +75,7 @@ class RunPlan:
     files: Mapping[str, str | dict[str, Any]]
     args: tuple[str, ...]
     agent: tuple[str, ...]
+    netns: tuple[str, ...]
     env: Mapping[str, str]
     xds: Xds | None
     deadline_s: float
@@ -185,12 +187,12 @@ def plain_text(value: Any) -> str:
 
 
 def _map_model(value: Any, change: Any) -> Any:
-    """Return a model with `change` applied to the text of its selectors' Unix paths and names."""
+    """Return a model with `change` applied to the text of its selectors' paths and names."""
     if isinstance(value, BaseModel):
         members = {name: getattr(value, name) for name in value.model_fields_set}
         changed = {
             name: change(member)
-            if name in ("path", "abstract") and isinstance(member, str)
+            if name in ("path", "abstract", "netns") and isinstance(member, str)
             else _map_model(member, change)
             for name, member in members.items()
         }

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.grammar import IpAddress, Model, choice, kind
-from envoyassert.scenario.words import REFERENCE_PATTERN
+from envoyassert.scenario.words import NETNS_PATTERN, REFERENCE_PATTERN
 
 Reference = Annotated[str, Field(pattern=REFERENCE_PATTERN)]
 """A variable: what an earlier expectation gave a name to, by `let`."""
@@ -32,7 +32,14 @@ _EXCLUDED: list[tuple[str, str]] = [
     ("abstract", "protocol"),
     ("socket", "address"),
     ("socket", "protocol"),
+    ("name", "netns"),
+    ("path", "netns"),
+    ("abstract", "netns"),
+    ("socket", "netns"),
 ]
+
+#: The value of `netns` that stands for the network namespace in which Envoy began.
+OWN = "own"
 
 
 class Selector(Model):
@@ -53,6 +60,11 @@ class Selector(Model):
         None, description="Port that was bound, or `$name` for one that `let` gave a name to."
     )
     protocol: Protocol | None = Field(None, description="Needed where TCP and UDP share a port.")
+    netns: Annotated[str, Field(pattern=NETNS_PATTERN)] | None = Field(
+        None,
+        description="Network namespace: the listener's `network_namespace_filepath`, or `own` for "
+        "the one of Envoy itself. Needed where several have the port.",
+    )
     path: str | None = Field(None, description="Path of a Unix socket; ${rundir} is replaced.")
     abstract: str | None = Field(None, description="Abstract Unix name without the leading `@`.")
     socket: Reference | None = Field(
@@ -78,6 +90,11 @@ class Selector(Model):
             if isinstance(value, str):
                 return value[1:]
         return ""
+
+    @property
+    def namespace(self) -> str | None:
+        """The `netns` of the addresses that are meant; None for any."""
+        return "" if self.netns == OWN else self.netns
 
     def __str__(self) -> str:
         given = self.model_dump(exclude_none=True)

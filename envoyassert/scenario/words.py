@@ -56,7 +56,7 @@ CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "chmod": ("path", "mode"),
     "fchmodat": ("path", "mode"),
     "fchmod": ("fd", "mode"),
-    "setns": ("fd", "nstype"),
+    "setns": ("fd", "nstype", "path", "age_ns"),
     "unshare": ("flags",),
     "io_uring_setup": (),
     "pidfd_getfd": ("fd",),
@@ -133,6 +133,8 @@ FILE_PATTERN = rf"^{_PART}(/{_PART})*$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 #: A file in the run directory.
 RUNDIR_FILE_PATTERN = r"^\$\{rundir\}/[^/]+$"
+#: A network namespace by the file that it is entered by.
+NETNS_PATTERN = r"^(own|(/|\$\{rundir\}/).+)$"
 
 #: Capabilities of Linux, without their prefix (linux/capability.h).
 _CAPABILITIES = (
@@ -164,6 +166,7 @@ MEANING = {
     UPSTREAM_PATTERN: "`unreported`, owner/repository#number, or an address with https://",
     FILE_PATTERN: "a relative path of letters, digits, `_ . @ + -`, without `..`",
     RUNDIR_FILE_PATTERN: "a file in ${rundir}, such as ${rundir}/pressure",
+    NETNS_PATTERN: "`own`, or a file with its whole path, such as ${rundir}/netns/blue",
     VARIABLE_PATTERN: "the name of a variable: letters, digits, `_ . -`, no digit first",
     MARK_PATTERN: "the name of a pytest mark",
 }

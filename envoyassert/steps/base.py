@@ -57,8 +57,13 @@ class DrivenEnvoy(Protocol):
     def acted_ns(self) -> int:
         """When the last step that did something began: CLOCK_MONOTONIC ns, 0 if none did."""
 
-    def in_netns(self, call: Callable[[], T]) -> T:
-        """Run `call` inside Envoy's network namespace and return what it returns."""
+    def in_netns(self, call: Callable[[], T], netns: str = "", /) -> T:
+        """Run `call` inside Envoy's network namespace and return what it returns.
+
+        Args:
+            call: what to run.
+            netns: another network namespace, by the file that Envoy enters it by.
+        """
 
     def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Ask the admin endpoint; return status and body. Raises AdminUnreachableError."""

@@ -40,14 +40,14 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
     def attempt(
         self,
-        in_netns: Callable[[Callable[[], socket.socket]], socket.socket],
+        in_netns: Callable[[Callable[[], socket.socket], str], socket.socket],
         send: str | None,
         end_s: float,
     ) -> ConnectionAttempt:
         """Connect, and send a text if there is one; return how it went.
 
         Args:
-            in_netns: runs a call inside Envoy's network namespace.
+            in_netns: runs a call inside Envoy's network namespace, or another one by its file.
             send: what to send, None for nothing.
             end_s: until when it may take, by time.monotonic().
 
@@ -57,7 +57,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         began_ns = time.monotonic_ns()
         try:
             # Sockets belong to the namespace of the thread that makes them.
-            self._socket = in_netns(self._made)
+            self._socket = in_netns(self._made, self._address.netns)
         except OSError as error:
             raise StepProblem(f"no client can be made: {error.strerror or error}") from error
         last = ConnectionAttempt(self._protocol, self._address, False, began_ns=began_ns)

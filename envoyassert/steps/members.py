@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from envoyassert.launch.base import RunningEnvoy, tail
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.trace import Member, Outcome
-from envoyassert.witness import take_witness
+from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
+from envoyassert.witness import InNetns, take_witness
 
 
 @dataclass(frozen=True)
@@ -22,13 +20,14 @@ class Started:
     envoy: RunningEnvoy
     outcome: Outcome
 
-    def told(self, in_netns: Callable[[Callable[[], Any]], Any]) -> Member:
+    def told(self, in_netns: InNetns, listeners: tuple[ListenerRecord, ...]) -> Member:
         """Return how it fares now, with an account if it runs."""
         outcome = outcome_of(self.envoy, self.outcome)
         witness = None
         if outcome.running:
             # Asked by way of the kernel alone: an admin endpoint may have been handed on.
-            witness = take_witness(self.envoy.pid, in_netns, None)
+            others = namespaces_of(listeners)
+            witness = take_witness(self.envoy.pid, in_netns, None, others)
         return Member(self.name, self.envoy.pid, self.plan.workers, outcome, witness)
 
 

@@ -12,7 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.names import EPOLL_EVENTS, epoll_event_names, level_name, option_name
+from envoyassert.names import (
+    CLONE_NEWNET,
+    EPOLL_EVENTS,
+    epoll_event_names,
+    level_name,
+    option_name,
+)
 from envoyassert.option_values import OptionValue, decode_option_value, option_value_of
 from envoyassert.strace.filters import instructions_of
 from envoyassert.strace.lines import StraceLogError, split, text_of, unquoted
@@ -36,7 +42,7 @@ _PROTOCOLS = {
 }
 #: Families and types that our own events have no name for.
 _NUMBERED = {"AF_PACKET": "AF_17", "AF_ALG": "AF_38", "AF_VSOCK": "AF_40", "SOCK_PACKET": 10}
-_CLONE = {"CLONE_NEWNET": 0x40000000, "CLONE_NEWNS": 0x20000, "CLONE_NEWUSER": 0x10000000}
+_CLONE = {"CLONE_NEWNET": CLONE_NEWNET, "CLONE_NEWNS": 0x20000, "CLONE_NEWUSER": 0x10000000}
 _CLONE |= {"CLONE_NEWPID": 0x20000000, "CLONE_NEWUTS": 0x4000000, "CLONE_NEWIPC": 0x8000000}
 _CLONE |= {"CLONE_NEWCGROUP": 0x2000000, "CLONE_FILES": 0x400, "CLONE_FS": 0x200}
 _CLOSE_RANGE = {"CLOSE_RANGE_UNSHARE": 2, "CLOSE_RANGE_CLOEXEC": 4}
@@ -261,7 +267,7 @@ _MAKERS: dict[str, Callable[[list[str], int | None], Args | None]] = {
     "chmod": lambda a, _: {"path": _path(a[0]), "mode": int(a[1], 8)},
     "fchmodat": lambda a, _: {"path": _path(a[1]), "mode": int(a[2], 8)},
     "fchmod": lambda a, _: {"fd": int(a[0]), "mode": int(a[1], 8)},
-    "setns": lambda a, _: {"fd": int(a[0]), "nstype": _bits(a[1], _CLONE)},
+    "setns": lambda a, _: {"fd": int(a[0]), "nstype": _bits(a[1], _CLONE), "path": None},
     "unshare": lambda a, _: {"flags": _bits(a[0], _CLONE)},
     "io_uring_setup": lambda _a, _: {},
     "pidfd_getfd": lambda a, _: {"fd": int(a[1])},

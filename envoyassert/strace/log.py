@@ -28,8 +28,9 @@ from envoyassert.strace.lines import (
 
 _CLONES = ("clone", "clone3", "fork", "vfork")
 _EXECS = ("execve", "execveat")
+_OPENS = ("open", "openat", "openat2")
 #: The calls that strace must be asked for.
-TRACED = (*CALLS, *_EXECS, *_CLONES, "prctl", "openat", "write")
+TRACED = (*CALLS, *_EXECS, *_CLONES, "prctl", *_OPENS, "write")
 #: What a log does not tell, of `envoyassert.trace.CHANNELS`.
 UNOBSERVED = ("socket_states", "stacks", "durations")
 
@@ -102,6 +103,7 @@ class _Reader:
         self._problems = problems
         self._processes: dict[int, int] = {}
         self._comm_files: dict[tuple[int, int], int] = {}
+        self._opened: dict[tuple[int, int], tuple[int, str]] = {}
         self._waited: set[tuple[int, int]] = set()
 
     def find_families(self, items: Iterable[Call | Fate]) -> None:
@@ -159,7 +161,7 @@ class _Reader:
             return  # pending
         elif call.name == "prctl":
             self._prctl(call)
-        elif call.name == "openat":
+        elif call.name in _OPENS:
             self._open(call)
         elif call.name == "write":
             self._write(call)
@@ -176,6 +178,8 @@ class _Reader:
         early = call.name in ("close", "sendmsg")
         ts_ns = call.entry_ns if early else call.return_ns
         self._add(ts_ns, call.tid, _RENAMED.get(call.name, call.name), ret, args)
+        if call.name == "setns":
+            self._name_file(ts_ns, call.tid, args)
         if call.injected:
             self.injected.append(self.events[-1])
         if call.name == "close":
@@ -205,9 +209,21 @@ class _Reader:
             self._rename(call, call.tid, unquoted(parts[1]))
 
     def _open(self, call: Call) -> None:
-        found = _COMM.search(text_of(unquoted(split(call.arguments)[1])))
-        if found and call.ret is not None and call.ret >= 0:
-            self._comm_files[self._process(call.tid), call.ret] = int(found[1])
+        if call.ret is None or call.ret < 0:
+            return
+        assert call.return_ns is not None
+        place = self._process(call.tid), call.ret
+        # open(2) has the path where openat(2) has the directory.
+        path = text_of(unquoted(split(call.arguments)[call.name != "open"]))
+        self._opened[place] = call.return_ns, path
+        found = _COMM.search(path)
+        if found:
+            self._comm_files[place] = int(found[1])
+
+    def _name_file(self, ts_ns: int, tid: int, args: dict[str, Any]) -> None:
+        opened = self._opened.get((self._process(tid), args["fd"]))
+        if opened is not None:
+            args["path"], args["age_ns"] = opened[1], ts_ns - opened[0]
 
     def _write(self, call: Call) -> None:
         fd, text, *_ = split(call.arguments)

@@ -8,36 +8,47 @@ what did not change in the meantime.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 from envoyassert.accounts import Witness
 from envoyassert.witness.envoy import ask_envoy
-from envoyassert.witness.network import ask_network
+from envoyassert.witness.network import ask_networks, names_by_cookie
 from envoyassert.witness.process import ask_process
 
-#: Runs a call inside Envoy's network namespace.
-InNetns = Callable[[Callable[[], Any]], Any]
+
+class InNetns(Protocol):
+    """Runs a call inside a network namespace."""
+
+    def __call__(self, call: Callable[[], Any], netns: str = "", /) -> Any:
+        """Run it in Envoy's own, or in one by the file that Envoy enters it by."""
+
+
 #: Asks the admin endpoint for a path; returns status and body.
 AdminGet = Callable[[str], tuple[int, str]]
 
 
 def take_witness(
-    pid: int, in_netns: InNetns | None = None, admin_get: AdminGet | None = None
+    pid: int,
+    in_netns: InNetns | None = None,
+    admin_get: AdminGet | None = None,
+    others: Collection[str] = (),
 ) -> Witness:
     """Return what the kernel and Envoy say about a process right now.
 
     Args:
         pid: the process, as seen from here.
-        in_netns: enters its network namespace; None to leave the namespace out.
+        in_netns: enters its network namespaces; None to leave them out.
         admin_get: asks its admin endpoint; None if it has none.
+        others: further network namespaces, by the files that it enters them by.
 
     Returns:
         The accounts. What kept one from being whole is in its `error`; it is never raised.
     """
     begun_ns = time.monotonic_ns()
-    sockets, registrations, error = ask_process(pid)
-    network = None if error or in_netns is None else ask_network(in_netns)
+    names = {} if in_netns is None or not others else names_by_cookie(in_netns, others)
+    sockets, registrations, error = ask_process(pid, names)
+    network = None if error or in_netns is None else ask_networks(in_netns, others)
     ts_ns = time.monotonic_ns()
     # Last: the questions are traced as well, and would fall into the time of the others.
     envoy = None if error or admin_get is None else ask_envoy(admin_get)

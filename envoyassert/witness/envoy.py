@@ -74,4 +74,5 @@ def _address(place: dict[str, Any]) -> Address | None:
     found = place.get("socket_address")
     if found is None:
         return None
-    return Address.inet(found["address"], int(found.get("port_value", 0)))
+    address = Address.inet(found["address"], int(found.get("port_value", 0)))
+    return address.within(found.get("network_namespace_filepath", ""))

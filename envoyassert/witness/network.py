@@ -6,10 +6,13 @@ over a plain one. What listens is asked for (TCP, Unix), and what is bound witho
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ from pyroute2.netlink.diag import (
 from envoyassert.accounts import Network, NetworkSocket
 from envoyassert.addresses import Address
 
+# asm-generic/socket.h; absent from Python's socket module in some versions.
+_SO_NETNS_COOKIE = 71
 _NETLINK_SOCK_DIAG = 4
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
 _ERROR, _DONE = 2, 3
@@ -52,17 +57,57 @@ class _UnixMessage(unix_diag_msg):  # type: ignore[misc]  # pyroute2 has no type
     )
 
 
-def ask_network(in_netns: Callable[[Callable[[], Any]], Any]) -> Network:
-    """Return what a network namespace holds; why it could not be asked is in `error`.
+def ask_networks(in_netns: Callable[..., Any], others: Collection[str] = ()) -> Network:
+    """Return what Envoy's network namespaces hold; why one could not be asked is in `error`.
 
     Args:
-        in_netns: runs a call inside the namespace.
+        in_netns: runs a call inside Envoy's namespace, or with a second argument in another one.
+        others: the other ones, by the files that Envoy enters them by.
     """
     try:
         found: Network = in_netns(_ask)
+        for netns in others:
+            other: Network = in_netns(_ask, netns)
+            placed = (replace(one, address=_within(one.address, netns)) for one in other.sockets)
+            found = replace(
+                found,
+                sockets=(*found.sockets, *placed),
+                others={**found.others, netns: other.somaxconn},
+            )
     except OSError as error:
         return Network(error=f"the network namespace could not be asked: {error}")
     return found
+
+
+def names_by_cookie(in_netns: Callable[..., Any], others: Collection[str]) -> dict[int, str]:
+    """Return the network namespaces by the kernel's number of each (SO_NETNS_COOKIE, Linux 5.14).
+
+    Of two names of one namespace the first one counts. One that cannot be entered is left out.
+    """
+    found: dict[int, str] = {}
+    for netns in ("", *others):
+        with contextlib.suppress(OSError):
+            found.setdefault(in_netns(_own_cookie, netns), netns)
+    return found
+
+
+def _own_cookie() -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asked:
+        return netns_cookie(asked)
+
+
+def netns_cookie(asked: socket.socket) -> int:
+    """Return the kernel's number of the network namespace of a socket.
+
+    Raises:
+        OSError: the kernel is older than 5.14.
+    """
+    value = asked.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    return int.from_bytes(value, sys.byteorder)
+
+
+def _within(address: Address | None, netns: str) -> Address | None:
+    return None if address is None else address.within(netns)
 
 
 def _ask() -> Network:

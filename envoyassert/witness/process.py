@@ -14,11 +14,13 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from envoyassert.accounts import WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.launch.kernel import pidfd_getfd
+from envoyassert.witness.network import netns_cookie
 
 # asm-generic/socket.h; absent from Python's socket module in some versions.
 _SO_COOKIE = 57
@@ -32,12 +34,13 @@ _TARGET = re.compile(r"^tfd:\s*(\d+) events:.*? ino:\s*([0-9a-f]+)", re.MULTILIN
 
 
 def ask_process(
-    pid: int,
+    pid: int, namespaces: Mapping[int, str] | None = None
 ) -> tuple[tuple[WitnessSocket, ...], tuple[WitnessRegistration, ...], str]:
     """Return what the kernel says about a process right now.
 
     Args:
         pid: the process, as seen from here.
+        namespaces: names of network namespaces by their cookies, if there are several.
 
     Returns:
         Its sockets of the families AF_INET, AF_INET6 and AF_UNIX, its epoll registrations, and
@@ -52,7 +55,7 @@ def ask_process(
             for fd, link in _descriptors(pid):
                 found = _SOCKET_LINK.fullmatch(link)
                 if found:
-                    witnessed = _ask_socket(pidfd, pid, fd, int(found[1]))
+                    witnessed = _ask_socket(pidfd, pid, fd, int(found[1]), namespaces or {})
                     if witnessed:
                         sockets.append(witnessed)
                 elif link == _EPOLL_LINK:
@@ -81,7 +84,9 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _ask_socket(pidfd: int, pid: int, fd: int, inode: int) -> WitnessSocket | None:
+def _ask_socket(
+    pidfd: int, pid: int, fd: int, inode: int, namespaces: Mapping[int, str]
+) -> WitnessSocket | None:
     """Return one socket's state; None if it is of another family, or no longer there."""
     try:
         duplicate = pidfd_getfd(pidfd, fd)
@@ -105,7 +110,7 @@ def _ask_socket(pidfd: int, pid: int, fd: int, inode: int) -> WitnessSocket | No
             fd=fd,
             inode=inode,
             cookie=_cookie(borrowed),
-            address=_address(borrowed),
+            address=_placed(borrowed, namespaces),
             reuse_port=_flag(borrowed, _SO_REUSEPORT),
             listening=_flag(borrowed, _SO_ACCEPTCONN),
         )
@@ -137,6 +142,15 @@ def _address(borrowed: socket.socket) -> Address | None:
     if isinstance(name, bytes):
         return Address("AF_UNIX", abstract=os.fsdecode(name[1:]))
     return Address("AF_UNIX", path=name)
+
+
+def _placed(borrowed: socket.socket, namespaces: Mapping[int, str]) -> Address | None:
+    """Return the local address in its network namespace, as far as these are told apart."""
+    address = _address(borrowed)
+    if address is None or not namespaces:
+        return address
+    cookie = netns_cookie(borrowed)
+    return address.within(namespaces.get(cookie, f"the network namespace with cookie {cookie}"))
 
 
 def _registrations(pid: int, epfd: int) -> list[WitnessRegistration]:

@@ -409,13 +409,19 @@ end(a=a, b=b, fd=s.fileno())
     "namespaces": (
         """
 fd = os.open("/proc/self/ns/uts", os.O_RDONLY)
+deep = os.open("/proc" + "/." * 80 + "/self/ns/uts", os.O_RDONLY)
+again = os.dup(fd)
 begin()
 call(308, fd, 0x04000000)
+call(308, deep, 0x04000000)
+call(308, again, 0x04000000)
 call(272, 0x00000400)
-end(fd=fd)
+end(fd=fd, deep=deep, again=again)
 """,
         lambda t: [
-            ("setns", 0, {"fd": t["fd"], "nstype": 0x04000000}),
+            ("setns", 0, {"fd": t["fd"], "nstype": 0x04000000, "path": "/proc/self/ns/uts"}),
+            ("setns", 0, {"fd": t["deep"], "path": ("/proc" + "/." * 80)[:127], "truncated": True}),
+            ("setns", 0, {"fd": t["again"], "path": None}),
             ("unshare", 0, {"flags": 0x400}),
         ],
     ),

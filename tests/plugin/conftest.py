@@ -6,10 +6,15 @@ hand. What the scenario's environment says decides which one.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from tests.plugin.forked import ForkedModule
 
 INNER_CONFTEST = """
 import dataclasses
@@ -90,6 +95,26 @@ def _a_desk(monkeypatch):
     # Only the plugins that matter here: the others take most of the time of a short session.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "envoyassert.pytest_plugin.plugin,pytest_timeout")
+
+
+@pytest.fixture
+def pytester(pytester, monkeypatch):
+    """pytest's own, with `python -m ...` in a fork that has the imports done."""
+    popen = pytester.popen
+
+    def forked(command, stdout, stderr, **more):
+        match [os.fspath(word) for word in command]:
+            # pytester itself writes the name without a space.
+            case [sys.executable, "-mpytest", *rest] | [sys.executable, "-m", "pytest", *rest]:
+                module = "pytest"
+            case [sys.executable, "-m", module, *rest]:
+                pass
+            case _:
+                return popen(command, stdout=stdout, stderr=stderr, **more)
+        return ForkedModule(module, rest, Path(stdout.name), Path(stderr.name), os.environ)
+
+    monkeypatch.setattr(pytester, "popen", forked)
+    return pytester
 
 
 @pytest.fixture

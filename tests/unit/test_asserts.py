@@ -15,8 +15,8 @@ from envoyassert.errors import EnvoyAssertError
 from envoyassert.testing import TraceBuilder
 
 LISTENER_KEYS = (
-    "keys: name, address, port, protocol, path, abstract, socket, why, during, envoy, at_end_of, "
-    "take, let, bound"
+    "keys: name, address, port, protocol, netns, path, abstract, socket, why, during, envoy, "
+    "at_end_of, take, let, bound"
 )
 
 

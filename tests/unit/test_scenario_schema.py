@@ -51,6 +51,7 @@ EVERYTHING: dict[str, Any] = {
         },
         "args": ["--log-level", "info"],
         "agent": ["/bin/sh", "-c", "x"],
+        "netns": ["blue"],
         "env": {"A": "b"},
         "deadline": 7.5,
     },
@@ -233,6 +234,7 @@ EVERYTHING: dict[str, Any] = {
 BEYOND = (
     "before Envoy starts there is no network namespace",
     "in a container the image's entry point starts Envoy",
+    "in a container Envoy may not enter another network namespace",
     "the start comes before all steps",
     "is not the name of an error",
     "is another name of",

@@ -81,7 +81,7 @@ class PlayedEnvoy:
             raise AdminUnreachableError("played")
         return reply
 
-    def in_netns(self, call: Callable[[], Any]) -> Any:
+    def in_netns(self, call: Callable[[], Any], netns: str = "", /) -> Any:
         return call()
 
     def log(self) -> str:

@@ -59,7 +59,7 @@ def server(serve: Callable[[socket.socket], None]) -> Iterator[tuple[Address, th
 
 
 def attempt(client: Client, send: str | None = "hello", within_s: float = 5) -> ConnectionAttempt:
-    return client.attempt(lambda make: make(), send, time.monotonic() + within_s)
+    return client.attempt(lambda make, _: make(), send, time.monotonic() + within_s)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_unix_path_without_anybody_behind_it_is_refused(
 
 
 def test_client_that_cannot_be_made_is_no_fact_about_the_server() -> None:
-    def no_more(make: Callable[[], socket.socket]) -> socket.socket:
+    def no_more(make: Callable[[], socket.socket], netns: str) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 
     with (

@@ -27,14 +27,14 @@ class Here:
 
     pid = 1
 
-    def in_netns(self, call: Callable[[], Any]) -> Any:
+    def in_netns(self, call: Callable[[], Any], netns: str = "", /) -> Any:
         return call()
 
 
 class Nowhere(Here):
     """One whose network has no sockets to spare."""
 
-    def in_netns(self, call: Callable[[], Any]) -> Any:
+    def in_netns(self, call: Callable[[], Any], netns: str = "", /) -> Any:
         raise OSError(24, "Too many open files")
 
 

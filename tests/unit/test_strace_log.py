@@ -196,7 +196,7 @@ CALLS = [
     ),
     ('unlinkat(AT_FDCWD, "/run/x", 0)', {"path": "/run/x"}),
     ('fchmodat(AT_FDCWD, "/run/x", 0640)', {"path": "/run/x", "mode": 0o640}),
-    ("setns(3, CLONE_NEWNET)", {"fd": 3, "nstype": 0x40000000}),
+    ("setns(3, CLONE_NEWNET)", {"fd": 3, "nstype": 0x40000000, "path": None}),
     ("shutdown(3, SHUT_RDWR)", {"fd": 3, "how": "SHUT_RDWR"}),
 ]
 
@@ -204,6 +204,18 @@ CALLS = [
 @pytest.mark.parametrize("text, args", CALLS, ids=[text.partition("(")[0] for text, _ in CALLS])
 def test_arguments_are_those_of_our_own_events(text: str, args: dict[str, object]) -> None:
     assert last(f"100 1001.000000000 {text} = 0 <0.000000001>").args == args
+
+
+@pytest.mark.parametrize(
+    "opened",
+    ['open("/run/x", O_RDONLY)', 'openat(AT_FDCWD, "/run/x", 0)', 'openat2(5, "/run/x", {}, 24)'],
+)
+def test_namespace_is_named_by_the_file_that_was_opened(opened: str) -> None:
+    entered = last(
+        f"100 1001.000000000 {opened} = 7 <0.000000005>",
+        "100 1001.000000100 setns(7, CLONE_NEWNET) = 0 <0.000000010>",
+    )
+    assert (entered.args["path"], entered.args["age_ns"]) == ("/run/x", 105)
 
 
 def test_packet_filter_has_the_hash_of_its_instructions() -> None:

@@ -162,6 +162,7 @@ CASES: dict[str, tuple[str, str]] = {
     "Selector.address": ("ipv6_and_ipv4", "ipv6_twice_and_ipv4"),
     "Selector.port": ("shared", "reuse"),
     "Selector.protocol": ("udp_and_tcp", "udp_twice_and_tcp"),
+    "Selector.netns": ("two_networks", "two_networks_twice"),
     "Selector.path": ("unix", "unix_bound_twice"),
     "Selector.abstract": ("abstract", "abstract_twice"),
     "Selector.socket": ("shared", "reuse"),
@@ -304,6 +305,7 @@ REFUSED: dict[str, str] = {
     "Envoy.files": "files: {../lds.yaml: text}",
     "Envoy.args": "args: --log-level",
     "Envoy.agent": "agent: /usr/local/bin/pilot-agent",
+    "Envoy.netns": "netns: [Blue]",
     "Envoy.env": "env: {A: 1}",
     "Envoy.deadline": "deadline: soon",
 }

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from envoyassert.accounts import Network, NetworkSocket, Witness, WitnessSocket
 from envoyassert.addresses import Address
+from envoyassert.names import CLONE_NEWNET
 from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import (
@@ -24,6 +25,7 @@ from envoyassert.trace import (
 
 PLACE, OTHER = "127.0.0.1:15006", "127.0.0.1:15007"
 ADMIN = "127.0.0.1:9901"
+FAR, BLUE = "127.0.0.1:8080", "/run/netns/blue"
 SECOND_NS = 1_000_000_000
 MS_NS = 1_000_000
 #: The run directory is not known here, so the path is as a scenario writes it.
@@ -102,6 +104,16 @@ def bind(place: str = PLACE, ret: int = 0, by: int = -1) -> Part:
     def part(trace: TraceBuilder) -> None:
         tid = trace.main if by < 0 else trace.worker(by)
         trace.bind(tid, trace.socket(tid), place, ret)
+
+    return part
+
+
+def enter(netns: str) -> Part:
+    """Main goes into another network namespace."""
+
+    def part(trace: TraceBuilder) -> None:
+        how = {"fd": 90, "nstype": CLONE_NEWNET, "path": netns, "age_ns": 500}
+        trace.call(trace.main, "setns", 0, **how)
 
     return part
 
@@ -568,6 +580,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "two_addresses_unlike": lambda: two_addresses(reuse(OTHER)),
     "ipv6_and_ipv4": lambda: run(shared("[::1]:15006"), reuse()),
     "ipv6_twice_and_ipv4": lambda: run(reuse("[::1]:15006"), shared()),
+    "two_networks": lambda: run(bind(FAR), bind(FAR), enter(BLUE), bind(FAR)),
+    "two_networks_twice": lambda: run(bind(FAR), enter(BLUE), bind(FAR), bind(FAR)),
     "udp_and_tcp": lambda: run(udp("127.0.0.1:53"), bind("127.0.0.1:53"), bind("127.0.0.1:53")),
     "udp_twice_and_tcp": lambda: run(
         udp("127.0.0.1:53"), udp("127.0.0.1:53"), bind("127.0.0.1:53")

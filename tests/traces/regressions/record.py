@@ -146,6 +146,9 @@ RESTARTED = {
     "clusters": [CLUSTER],
     "args": ["--parent-shutdown-time-s", "30"],
 }
+#: The same of TCP, in another network namespace.
+FAR = listener()
+FAR["address"]["socket_address"]["network_namespace_filepath"] = "${rundir}/netns/blue"
 
 
 class Recording:
@@ -291,7 +294,9 @@ def record(name: str, probe: Probe) -> None:
     static = envoy.get("static", ())
     data = {
         "name": name,
+        "requires": {"launcher": "process"},
         "envoy": {
+            "netns": envoy.get("netns", []),
             "version": version,
             "args": ["--drain-time-s", "1", *envoy.get("args", [])],
             "concurrency": 2,
@@ -525,6 +530,12 @@ RECORDINGS: dict[
     ),
     "hot_restart": ("1.40.0", RESTARTED, [], Recording.hot_restart),
     "hot_restart_more_workers": ("1.40.0", RESTARTED, [], lambda r: r.hot_restart(4)),
+    "hot_restart_netns": (
+        "1.40.0",
+        {"static": [FAR], "netns": ["blue"], "args": RESTARTED["args"]},
+        [],
+        Recording.hot_restart,
+    ),
     "connections": ("1.40.0", {}, [listener()], lambda r: r.connect(8)),  # type: ignore[dict-item]
     "connections_balanced": (  # type: ignore[dict-item]
         "1.40.0",

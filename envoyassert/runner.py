@@ -27,7 +27,6 @@ from envoyassert.launch.namespace import in_netns_of
 from envoyassert.launch.source import EnvoySource, PullPolicy
 from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults
-from envoyassert.probe.quiet import when_quiet
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
@@ -40,7 +39,7 @@ from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
 from envoyassert.steps.fault import faults_first
 from envoyassert.steps.limit import limits_first
-from envoyassert.steps.members import Started, outcome_of
+from envoyassert.steps.members import Started, become_ready, outcome_of
 from envoyassert.steps.occupy import after_startup, occupy_first
 from envoyassert.steps.update_listeners import result_of
 from envoyassert.symbolize import symbolize
@@ -176,7 +175,7 @@ class LiveRun:
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(self._spec(source))
             )
-            self._outcome = self._envoy.wait_ready(when_quiet(self._arm))
+            self._outcome = become_ready(self._envoy, self._arm)
             self._members = [Started(FIRST, self.plan, self._envoy, self._outcome)]
             self._stack = stack.pop_all()
         return self
@@ -197,7 +196,7 @@ class LiveRun:
         plan = dataclasses.replace(plan, deadline_s=deadline_s)
         envoy = self._stack.enter_context(self._launcher.start(self._spec(source_of(plan), plan)))
         self.plan, self._envoy = plan, envoy
-        self._outcome = envoy.wait_ready(when_quiet(self._arm))
+        self._outcome = become_ready(envoy, self._arm)
         self._members.append(Started(name, plan, envoy, self._outcome))
         late = self._outcome.running and self._outcome.live is False
         return f"{name} to be LIVE within {deadline_s:g} s" if late else ""

@@ -12,7 +12,7 @@ from collections import Counter
 from envoyassert.events import Event
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
 from envoyassert.graph.gaps import find_gaps
-from envoyassert.graph.messages import Messages
+from envoyassert.graph.messages import Messages, sent_first
 from envoyassert.graph.model import (
     Call,
     Descriptor,
@@ -53,7 +53,7 @@ def fold(trace: Trace) -> SocketGraph:
     folder.graph.gaps = gaps
     folder.graph.inconsistencies += contradictions
     pending = list(gaps)
-    for event in trace.events:
+    for event in sent_first(trace.events):
         while pending and pending[0].start_ns <= event.ts_ns:
             folder.tables.open_gap(pending.pop(0))
         folder.apply(event)

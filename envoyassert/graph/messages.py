@@ -6,7 +6,58 @@ not enough to tell which socket arrived, it is said, never guessed.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
+from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
+
+
+def sent_first(events: Sequence[Event]) -> Sequence[Event]:
+    """Return the events with each message before its receipt.
+
+    A call is recorded when it returns, and what is sent may arrive before the sender returns. A
+    receipt without a message is paired with the first one that returns later, if its thread made no
+    recorded call in between: it was in that call when the message arrived. Any other stays where it
+    is, and the receipt without a known origin.
+    """
+    waiting: Counter[int] = Counter()
+    early: list[tuple[Event, Event]] = []
+    moved: set[int] = set()
+    for index, event in enumerate(events):
+        if event.call not in ("sendmsg", "recvmsg") or not event.ok or id(event) in moved:
+            continue
+        count = len(event.args["fds"])
+        if not count:
+            continue
+        if event.call == "sendmsg":
+            waiting[count] += 1
+        elif waiting[count]:
+            waiting[count] -= 1
+        elif (sender := _in_the_call(events[index + 1 :], count, moved)) is not None:
+            moved.add(id(sender))
+            early.append((sender, event))
+    if not early:
+        return events
+    senders = {id(receipt): sender for sender, receipt in early}
+    ordered: list[Event] = []
+    for event in events:
+        if id(event) in senders:
+            ordered.append(senders[id(event)])
+        if id(event) not in moved:
+            ordered.append(event)
+    return ordered
+
+
+def _in_the_call(later: Sequence[Event], count: int, moved: set[int]) -> Event | None:
+    """Return the first message of so many descriptors whose thread did nothing before it."""
+    active = set()
+    for event in later:
+        sends = event.call == "sendmsg" and event.ok and id(event) not in moved
+        if sends and len(event.args["fds"]) == count:
+            return None if event.tid in active else event
+        active.add(event.tid)
+    return None
 
 
 class Messages:

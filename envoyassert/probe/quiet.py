@@ -1,15 +1,20 @@
-"""When an Envoy without an admin endpoint is ready: it waits for events and does nothing else."""
+"""When an Envoy has become quiet: it waits for events, and does nothing that it could wait for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from envoyassert.events import Event
 from envoyassert.probe import Watch
 
 #: Without an admin endpoint, Envoy counts as ready when it has registered descriptors in an epoll
 #: and has made no recorded call for this long.
 _QUIET_S = 0.2
+#: How long a thread may take from its first registration to its first wait.
+_FIRST_WAIT_S = 1.0
+_PAUSE_S = 0.002
+_READ_S = 1.0
 
 
 def when_quiet(arm: Watch) -> Callable[[], bool]:
@@ -25,3 +30,33 @@ def when_quiet(arm: Watch) -> Callable[[], bool]:
         return counters.registrations > 0 and now - last[1] >= _QUIET_S
 
     return is_quiet
+
+
+def let_threads_wait(arm: Watch, pause: Callable[[float], object]) -> None:
+    """Return when every epoll with a registration has been waited on, or after a second.
+
+    A worker carries out what was posted to it, its listeners among it, before it waits for the
+    first time (Envoy, source/common/event/dispatcher_impl.cc, `DispatcherImpl::run`): on a busy
+    machine Envoy says that its workers have started, and for a moment nobody serves.
+
+    Args:
+        arm: the run.
+        pause: sleeps for so many seconds, or until Envoy has ended.
+    """
+    end_s = time.monotonic() + _FIRST_WAIT_S
+    while True:
+        arm.drain(_READ_S)
+        if not unwaited(arm.snapshot().events) or time.monotonic() >= end_s:
+            return
+        pause(_PAUSE_S)
+
+
+def unwaited(events: Iterable[Event]) -> set[tuple[int, int]]:
+    """Return the epolls, by process and descriptor, with a registration that nobody waits for."""
+    registered, waited = set(), set()
+    for event in events:
+        if event.call == "epoll_wait":
+            waited.add((event.pid, event.args["epfd"]))
+        elif event.call == "epoll_ctl" and event.ret == 0:
+            registered.add((event.pid, event.args["epfd"]))
+    return registered - waited

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from envoyassert.launch.base import RunningEnvoy, tail
+from envoyassert.probe import Watch
+from envoyassert.probe.quiet import let_threads_wait, when_quiet
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
 from envoyassert.witness import InNetns, take_witness
@@ -29,6 +31,14 @@ class Started:
             others = namespaces_of(listeners)
             witness = take_witness(self.envoy.pid, in_netns, None, others)
         return Member(self.name, self.envoy.pid, self.plan.workers, outcome, witness)
+
+
+def become_ready(envoy: RunningEnvoy, arm: Watch) -> Outcome:
+    """Wait until an Envoy is ready and its threads wait for events, or has ended, or is late."""
+    outcome = envoy.wait_ready(when_quiet(arm))
+    if outcome.running and outcome.live is not False:
+        let_threads_wait(arm, envoy.exited)
+    return outcome
 
 
 def outcome_of(envoy: RunningEnvoy, outcome: Outcome) -> Outcome:

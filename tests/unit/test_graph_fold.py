@@ -110,6 +110,32 @@ def test_scm_rights_carry_the_socket_to_the_receiver() -> None:
     ]
 
 
+def test_message_that_arrived_before_its_sender_returned_carries_its_sockets() -> None:
+    trace = TraceBuilder(1)
+    (fd,) = trace.shared_listener("127.0.0.1:80")
+    child = trace.main + 100
+    for number in (60, 61):
+        received = trace.call(trace.main, "recvmsg", 1, fd=8, fds=[number], truncated=False)
+        received.pid = received.tid = child
+        trace.call(trace.main, "sendmsg", 1, fd=7, fds=[fd], truncated=False)
+    graph = fold(trace.build())
+    socket = only_listener(graph)
+    assert [d.fd for d in socket.descriptors if d.pid == child] == [60, 61]
+    assert graph.inconsistencies == []
+
+
+def test_message_whose_sender_did_something_else_in_between_is_not_that_one() -> None:
+    trace = TraceBuilder(1)
+    (fd,) = trace.shared_listener("127.0.0.1:80")
+    received = trace.call(trace.main, "recvmsg", 1, fd=8, fds=[60], truncated=False)
+    received.pid = received.tid = trace.main + 100
+    trace.socket(trace.main)
+    trace.call(trace.main, "sendmsg", 1, fd=7, fds=[fd], truncated=False)
+    graph = fold(trace.build())
+    assert [d.fd for d in only_listener(graph).descriptors] == [fd]
+    assert "received before they were sent" in graph.inconsistencies[0]
+
+
 def test_probes_are_told_from_failed_options_and_binds() -> None:
     trace = TraceBuilder(1)
     main = trace.main

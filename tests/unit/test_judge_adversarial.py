@@ -452,6 +452,7 @@ def test_descriptor_received_before_it_was_sent_leaves_the_verdict_open() -> Non
     trace, fds = reuse_port()
     child = trace.main + 500
     by_child(trace, child, "recvmsg", 1, fd=8, fds=[60], truncated=False)
+    trace.socket(trace.main)
     trace.call(trace.main, "sendmsg", 1, fd=7, fds=[fds[0]], truncated=False)
     assert status(trace, SERVED) is INCONCLUSIVE
 

@@ -44,6 +44,17 @@ def served(order: tuple[int, ...], *, times: int = 1) -> Trace:
     return trace.build()
 
 
+def test_end_of_a_step_that_envoy_notices_later_is_no_fact():
+    trace = TraceBuilder(2)
+    trace.shared_listener("0.0.0.0:80")
+    trace.end_phase("startup", "startup")
+    trace.end_phase("pressure", "replace_file")
+    trace.end_phase("held", "wait_for")
+    phases = " ".join(subject for subject, _ in facts_of(trace.build()))
+    assert "startup" in phases or "0.0.0.0:80" in phases
+    assert ("pressure" in phases, "held" in phases) == (False, True)
+
+
 def test_story_is_the_same_whichever_worker_comes_first():
     stories = [facts_of(served(order)) for order in ((0, 1), (1, 0))]
     assert stories[0]

@@ -67,7 +67,18 @@ _CONFIGURED = tuple(
     )
 )  # fmt: skip
 
-VARIANTS = _CONFIGURED + tuple(
+_NAMESPACES = (
+    Mutant(
+        "netns_entered_twice",
+        "main enters a network namespace in which it is already",
+        "setns : call call",
+        _MORE,
+        ("listener_netns",),
+        alone=True,
+    ),
+)
+
+VARIANTS = _CONFIGURED + _NAMESPACES + tuple(
     Mutant(name, what, rules, bug, _ON)
     for name, what, rules, bug in (
         ("untouched", "the shim alone, without a rule", "", _MORE),

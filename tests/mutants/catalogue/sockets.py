@@ -7,6 +7,8 @@ from errno import EACCES, EADDRINUSE, EMFILE
 from tests.mutants.catalogue import words as w
 from tests.mutants.mutant import Mutant
 
+_FAR = ("listener_netns",)
+
 SOCKETS = tuple(
     Mutant(*fields)
     for fields in (
@@ -38,6 +40,9 @@ SOCKETS = tuple(
         ("bind_every_address", "an address is bound as wildcard", "bind : host 0.0.0.0 call", w.EXPOSED),
         ("bind_swapped_addresses", "the first address is bound twice, the additional one not at all", "bind port=15007 : port 15006 host 127.0.0.1 call", w.WRONG_PLACE),
         ("bind_padded", "an abstract name is bound with a NUL more", "bind arg2=22 : pad 1 call", w.WRONG_PLACE, ("unix_abstract",)),
+        ("netns_not_entered", "main does not go into the listener's network namespace", "setns nth=1 : ok", w.WRONG_PLACE, _FAR, "", True),
+        ("netns_not_left", "main does not come back from the listener's network namespace", "setns nth=2 : ok", w.WRONG_PLACE, _FAR, "", True),
+        ("netns_left_early", "main goes back before it has made the second socket", "setns nth=3 : ok", w.WRONG_PLACE, _FAR, "", True),
         ("unix_not_unlinked", "the old socket file is not removed", "unlink : ok", w.REFUSED),
         ("unix_file_vanishes", "the socket's file is removed after bind", "bind nth=1 : call remove", w.REFUSED),
         ("unix_mode_dropped", "the socket file keeps the default mode", "chmod : ok", w.EXPOSED),

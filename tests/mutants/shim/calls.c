@@ -192,6 +192,12 @@ int epoll_create1(int flags)
 	return (int)pass(call);
 }
 
+int setns(int fd, int kind)
+{
+	struct call call = {.nr = SYS_setns, .a = {fd, kind}, .fd_at = -1, .kind = ANY};
+	return (int)pass(call);
+}
+
 #ifdef SYS_unlink
 int unlink(const char *path)
 {

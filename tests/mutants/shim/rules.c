@@ -24,7 +24,7 @@ static const struct {
     {"setsockopt", SYS_setsockopt}, {"accept4", SYS_accept4}, {"dup", SYS_dup},
     {"dup3", SYS_dup3},             {"fcntl", SYS_fcntl},     {"close", SYS_close},
     {"epoll_ctl", SYS_epoll_ctl},   {"sendmsg", SYS_sendmsg}, {"shutdown", SYS_shutdown},
-    {"epoll_create1", SYS_epoll_create1},
+    {"epoll_create1", SYS_epoll_create1}, {"setns", SYS_setns},
 #ifdef SYS_unlink
     {"unlink", SYS_unlink},         {"chmod", SYS_chmod},
 #endif

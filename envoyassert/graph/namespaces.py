@@ -34,9 +34,8 @@ class Namespaces:
 
     def fork(self, event: Event) -> None:
         """Put a new thread or process where its maker is."""
-        stays = self._stays.get(event.tid)
-        if stays:
-            self._stays[event.args["child_tid"]] = [(event.ts_ns, stays[-1][1])]
+        # Also where that is its own: the number may have been that of a thread that has ended.
+        self._stays[event.args["child_tid"]] = [(event.ts_ns, self.of(event.tid))]
 
     def renumber(self, event: Event, fd: int | None = None) -> None:
         """Note that a descriptor is no longer what open(2) made it; all of a process for None."""

@@ -19,6 +19,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.expectation import SocketPhase
+from envoyassert.scenario.selector import OWN
 from envoyassert.trace import Trace
 
 #: How many values are tried for a failure.
@@ -197,11 +198,12 @@ def _elsewhere(
     if not (finding.closest and isinstance(selector, dict)):
         return
     addresses = [socket.address for socket in graph.listening() if socket.address is not None]
-    for key in ("port", "path", "abstract", "address"):
+    for key in ("port", "path", "abstract", "address", "netns"):
         if key not in selector:
             continue
         for address in addresses:
-            value = address.host if key == "address" else getattr(address, key)
+            value = {"address": address.host, "netns": address.netns or OWN}.get(key)
+            value = getattr(address, key) if value is None else value
             if value is not None and str(value) in finding.closest:
                 yield ("listener", key), value
     protocol = selector.get("protocol")

@@ -53,6 +53,10 @@ REAL: dict[str, tuple[str, dict[str, Any], tuple[str | int, ...], Any, str]] = {
              ("listener", "port"), 15006, "15007"),
     "calls": (ON, {"calls": {"call": "bind", "listener": INGRESS, "times": 5}},
               ("calls", "times"), 2, ""),
+    "network namespace": (
+        *(ON, {"listener": {"port": 10000, "netns": "/run/netns/blue"}, "sockets": 2}),
+        *(("listener", "netns"), "own", ""),
+    ),
     "argument": (OFF, {"calls": {"call": "listen", "args": {"backlog": 9}}},
                  ("calls", "args", "backlog"), -1, ""),
 }  # fmt: skip

@@ -86,6 +86,18 @@ def test_new_thread_is_where_its_maker_is() -> None:
     assert bound(fold(trace.build())) == [f"{PLACE} in {BLUE}"]
 
 
+def test_thread_with_the_number_of_one_that_went_elsewhere_is_where_its_maker_is() -> None:
+    trace = TraceBuilder(1)
+    trace.start_thread(4242, "other")
+    away = {"fd": 90, "nstype": CLONE_NEWNET, "path": BLUE, "age_ns": 5}
+    trace.call(4242, "setns", 0, **away)
+    trace.call(4242, "exit", None, status=0, last=False)
+    trace.start_thread(4242, "other")
+    trace.bind(4242, trace.socket(4242), PLACE)
+
+    assert bound(fold(trace.build())) == [PLACE]
+
+
 def test_failed_setns_and_one_of_another_kind_change_nothing() -> None:
     trace = TraceBuilder(1)
     trace.call(trace.main, "setns", -1, fd=9, nstype=CLONE_NEWNET, path=BLUE, age_ns=5)

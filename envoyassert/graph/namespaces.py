@@ -75,4 +75,5 @@ class Namespaces:
         if path == _ITS_OWN or (path == _THE_PROCESS_S and event.tid == event.pid):
             before = [name for since, name in self._stays.get(event.tid, ()) if since <= opened_ns]
             return before[-1] if before else ""
-        return str(path)
+        # What it stands for depends on who opened it: here, on another thread's way.
+        return None if path.startswith(("/proc/self/", "/proc/thread-self/")) else str(path)

@@ -122,6 +122,9 @@ def unknown(trace: TraceBuilder, how: str) -> None:
         enter(trace, None)
     elif how == "cut off":
         enter(trace, BLUE, truncated=True)
+    elif how == "another thread's":
+        args = {"fd": 90, "nstype": CLONE_NEWNET, "path": "/proc/self/ns/net", "age_ns": 5}
+        trace.call(trace.worker(0), "setns", 0, **args)
     elif how == "relative":
         enter(trace, "netns/blue")
     elif how == "dup since":
@@ -140,7 +143,15 @@ def unknown(trace: TraceBuilder, how: str) -> None:
         trace.call(trace.main, "unshare", 0, flags=CLONE_NEWNET)
 
 
-WAYS = ["no path", "cut off", "relative", "dup since", "closed since", "all closed since"]
+WAYS = [
+    "no path",
+    "cut off",
+    "relative",
+    "another thread's",
+    "dup since",
+    "closed since",
+    "all closed since",
+]
 
 
 @pytest.mark.parametrize("how", [*WAYS, "received since", "unshare"])

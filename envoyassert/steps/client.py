@@ -55,12 +55,16 @@ class Client(contextlib.AbstractContextManager["Client"]):
             StepProblem: it could not be tried at all.
         """
         began_ns = time.monotonic_ns()
+        last = ConnectionAttempt(self._protocol, self._address, False, began_ns=began_ns)
         try:
             # Sockets belong to the namespace of the thread that makes them.
             self._socket = in_netns(self._made, self._address.netns)
+        except ProcessLookupError:
+            # A container that has ended has taken its network along: nobody can be reached there.
+            self.last = replace(last, errno="ESRCH", ended_ns=time.monotonic_ns())
+            return self.last
         except OSError as error:
             raise StepProblem(f"no client can be made: {error.strerror or error}") from error
-        last = ConnectionAttempt(self._protocol, self._address, False, began_ns=began_ns)
         try:
             self._socket.settimeout(max(0.001, end_s - time.monotonic()))
             self._socket.connect(self._place())

@@ -114,6 +114,15 @@ def test_unix_path_without_anybody_behind_it_is_refused(
         assert attempt(client).errno == name
 
 
+def test_network_that_went_with_its_container_is_a_failed_attempt() -> None:
+    def gone(make: Callable[[], socket.socket], netns: str) -> socket.socket:
+        raise ProcessLookupError("Envoy ended before its network namespace was entered")
+
+    with Client("TCP", Address.inet(LOCAL, 1), "") as client:
+        attempted = client.attempt(gone, "hello", time.monotonic() + 1)
+    assert (attempted.ok, attempted.errno) == (False, "ESRCH")
+
+
 def test_client_that_cannot_be_made_is_no_fact_about_the_server() -> None:
     def no_more(make: Callable[[], socket.socket], netns: str) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")

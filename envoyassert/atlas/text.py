@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envoyassert.atlas.model import Atlas, State
+from envoyassert.report.headline import without_sight
 from envoyassert.report.table import count
 
 
@@ -41,10 +42,12 @@ def total(atlas: Atlas) -> str:
 def _troubles(atlas: Atlas) -> list[str]:
     lines = []
     for state in (State.FAILED, State.ERROR, State.INCONCLUSIVE, State.KNOWN_DEFECT):
-        told: dict[str, list[str]] = {}
+        told: dict[str, tuple[str, dict[str, None]]] = {}
         for run in atlas.runs:
             if run.state is state:
-                told.setdefault(f"{run.scenario}: {run.reason}", []).append(run.envoy)
-        for text, envoys in told.items():
-            lines.append(f"{state.value}: {text} ({', '.join(dict.fromkeys(envoys))})")
+                text = f"{run.scenario}: {run.reason}"
+                what = without_sight(text) if state is State.KNOWN_DEFECT else text
+                told.setdefault(what, (text, {}))[1][run.envoy] = None
+        for text, envoys in told.values():
+            lines.append(f"{state.value}: {text} ({', '.join(envoys)})")
     return ["", *lines, ""] if lines else [""]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from envoyassert.report.headline import without_sight
 from envoyassert.report.table import count
 
 PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE, SKIPPED, ERROR = (
@@ -83,8 +84,12 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
 
 
 def _reasons(records: list[RunRecord], outcome: str) -> list[str]:
-    found = Counter(_why(record) for record in records if record.outcome == outcome)
-    return [f"  {_tell(times, outcome)}: {reason}" for reason, times in found.most_common()]
+    # What was seen of a known defect differs from run to run: the first run tells for all.
+    alike: dict[str, list[str]] = {}
+    for why in (_why(record) for record in records if record.outcome == outcome):
+        alike.setdefault(without_sight(why) if outcome == KNOWN_DEFECT else why, []).append(why)
+    most_first = sorted(alike.values(), key=len, reverse=True)
+    return [f"  {_tell(len(told), outcome)}: {told[0]}" for told in most_first]
 
 
 def _why(record: RunRecord) -> str:

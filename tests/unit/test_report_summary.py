@@ -43,9 +43,10 @@ def test_summary_tells_skips_and_errors_apart_from_executed_runs():
 
 def test_summary_tells_what_each_known_defect_is():
     defect = "known defect (x#1, owner me): port 80 backlog: expected 1, seen 2"
+    again = "known defect (x#1, owner me): port 80 backlog: expected 1, seen 3"
     records = [
         record("known_defect", "a[concurrency=1]", reason=defect),
-        record("known_defect", "a[concurrency=2]", reason=defect),
+        record("known_defect", "a[concurrency=2]", reason=again),
         record("skipped", reason="no root"),
     ]
     assert summary_lines(records)[1:] == [

@@ -23,11 +23,13 @@ if ! command -v sudo >/dev/null; then
     exit 77
 fi
 
+# Expanded here: in the words of a list it would stay a tilde.
+caches=~root/.cache
 environment=(
-    PYTHONPYCACHEPREFIX=~root/.cache/envoyassert/pycache
+    "PYTHONPYCACHEPREFIX=$caches/envoyassert/pycache"
     "GIT_OPTIONAL_LOCKS=0"
     "PYTEST_ADDOPTS=${PYTEST_ADDOPTS:-} -p no:cacheprovider"
-    HYPOTHESIS_STORAGE_DIRECTORY=~root/.cache/hypothesis
+    "HYPOTHESIS_STORAGE_DIRECTORY=$caches/hypothesis"
 )
 while IFS= read -r name; do
     case "$name" in

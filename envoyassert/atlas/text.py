@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envoyassert.atlas.model import Atlas, State
-from envoyassert.report.headline import without_sight
+from envoyassert.report.summary import without_sight
 from envoyassert.report.table import count
 
 

@@ -128,8 +128,3 @@ def sentence(finding: Finding) -> str:
 def _undecided(finding: Finding) -> str:
     skipped = "skipped: " if finding.status is Status.SKIPPED else ""
     return skipped + (finding.reason or "cannot be decided")
-
-
-def without_sight(reason: str) -> str:
-    """Return which known defect a headline tells of, without what was seen this time."""
-    return reason.partition("): ")[0]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from envoyassert.report.headline import without_sight
 from envoyassert.report.table import count
 
 PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE, SKIPPED, ERROR = (
@@ -90,6 +89,11 @@ def _reasons(records: list[RunRecord], outcome: str) -> list[str]:
         alike.setdefault(without_sight(why) if outcome == KNOWN_DEFECT else why, []).append(why)
     most_first = sorted(alike.values(), key=len, reverse=True)
     return [f"  {_tell(len(told), outcome)}: {told[0]}" for told in most_first]
+
+
+def without_sight(reason: str) -> str:
+    """Return which known defect a reason tells of, without what was seen this time."""
+    return reason.partition("): ")[0]
 
 
 def _why(record: RunRecord) -> str:

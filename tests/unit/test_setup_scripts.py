@@ -168,7 +168,9 @@ def test_as_root_given_a_user_hands_over_what_steers_a_run_and_nothing_else(chec
     variables = dict(line.split("=", 1) for line in result.stdout.splitlines())
     assert variables["ENVOYASSERT_REQUIRE"] == "bpf,envoy"
     assert variables["CI"] == "true"
-    assert variables["PYTHONPYCACHEPREFIX"].endswith("/.cache/envoyassert/pycache")
+    caches = Path("~root/.cache").expanduser()
+    assert variables["PYTHONPYCACHEPREFIX"] == f"{caches}/envoyassert/pycache"
+    assert variables["HYPOTHESIS_STORAGE_DIRECTORY"] == f"{caches}/hypothesis"
     assert variables["PYTEST_ADDOPTS"] == "-x -p no:cacheprovider"
     assert "COLOUR" not in variables
 

@@ -41,9 +41,10 @@ def on_terminal(directory, *arguments, until=None, **environment):
     ours, theirs = pty.openpty()
     # pytester switches colours off for what it runs.
     inherited = {name: text for name, text in os.environ.items() if name != "PY_COLORS"}
-    command = [sys.executable, "-m", "envoyassert", "run", *arguments]
+    # What is started in the background ignores SIGINT, and hands that on.
+    interruptible = ["env", "--default-signal=INT"]
     process = subprocess.Popen(
-        command,
+        [*interruptible, sys.executable, "-m", "envoyassert", "run", *arguments],
         cwd=directory,
         stdin=theirs,
         stdout=theirs,

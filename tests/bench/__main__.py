@@ -32,6 +32,7 @@ from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.plan import DEFAULT_VERSION
 from envoyassert.trace import End, Header, Trace
 from tests.bench.judging import bench_judging
+from tests.bench.library import bench_library
 
 T = TypeVar("T")
 
@@ -245,7 +246,8 @@ def main() -> int:
     start_ok, snapshot = bench_start(options.pairs, options.starts)
     bench_core(snapshot)
     judging_ok = bench_judging()
-    return 0 if armed_ok and start_ok and judging_ok else 1
+    library_ok = bench_library()
+    return 0 if armed_ok and start_ok and judging_ok and library_ok else 1
 
 
 if __name__ == "__main__":

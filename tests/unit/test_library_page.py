@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.model import Scenario
+from tests.library_page import ROOT, behaviours, waits
 
-ROOT = Path(__file__).parents[2]
 SHIPPED = {path.stem: path for path in sorted((ROOT / "scenarios").glob("*.yaml"))}
 _NAMED = re.compile(r"\[(\w+)\]\(\.\./scenarios/(\w+)\.yaml\)( ⚙)?")
-
-
-def rows() -> list[list[str]]:
-    """The cells of each row of the table."""
-    lines = (ROOT / "docs" / "library.md").read_text("utf-8").splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
-    return [row for row in cells if row[0].isdigit()]
 
 
 def scenarios_of(row: list[str]) -> list[Scenario]:
@@ -27,12 +19,12 @@ def scenarios_of(row: list[str]) -> list[Scenario]:
 
 
 def test_page_names_every_shipped_scenario_once_and_no_other() -> None:
-    named = [found for row in rows() for found in _NAMED.findall(row[2])]
+    named = [found for row in behaviours() for found in _NAMED.findall(row[2])]
     assert sorted(file for _, file, _ in named) == sorted(SHIPPED)
     assert all(text == file for text, file, _ in named)
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", behaviours(), ids=lambda row: row[0])
 def test_row_says_which_versions_differ_and_which_defects_are_known(row: list[str]) -> None:
     differ, defects = set(), set()
     for scenario in scenarios_of(row):
@@ -46,8 +38,31 @@ def test_row_says_which_versions_differ_and_which_defects_are_known(row: list[st
     assert set(filter(None, row[4].split("; "))) == defects
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", behaviours(), ids=lambda row: row[0])
 def test_row_marks_what_needs_the_launcher_process(row: list[str]) -> None:
     for _, file, mark in _NAMED.findall(row[2]):
         wanted = load_scenario(SHIPPED[file]).scenario.requires.launcher
         assert bool(mark) is (wanted == "process"), file
+
+
+def test_waits_are_those_that_the_scenarios_set() -> None:
+    assert waits()
+    for wait in waits():
+        scenario = load_scenario(SHIPPED[wait.file])
+        option, _, value = wait.timer.partition(" ")
+        if option.startswith("--"):
+            args = scenario.scenario.envoy.args
+            assert args[args.index(option) + 1] == value, wait
+        else:
+            assert wait.timer in SHIPPED[wait.file].read_text("utf-8"), wait
+
+
+def test_every_scenario_with_hot_restart_tells_its_wait() -> None:
+    listed = {wait.file for wait in waits()}
+    setting = {
+        name
+        for name, path in SHIPPED.items()
+        if "--parent-shutdown-time-s" in load_scenario(path).scenario.envoy.args
+    }
+    assert setting
+    assert setting <= listed

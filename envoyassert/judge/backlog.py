@@ -25,20 +25,30 @@ def judge_backlog(target: Target, word: str, value: int | Backlog) -> Iterator[F
 
 
 def _requested(target: Target, subject: Subject, wanted: int) -> Finding:
-    calls = target.calls("listens")
-    wrong = [call for call in calls if call.event.args["backlog"] != wanted]
+    """Judge what listen() was last called with on each socket: a later call replaces the number."""
     context = target.context
-    if any(call.certain for call in wrong) or (not context.doubt and (wrong or not calls)):
+    listening = _listening(target)
+    last = [socket.listens[-1].event for socket in listening]
+    known = [event for event in last if event.args["backlog"] is not None]
+    wrong = [event for event in known if event.args["backlog"] != wanted]
+    reason = ""
+    if context.doubt:
+        status = Status.INCONCLUSIVE  # a call that was lost may have replaced the number
+    elif wrong or not last:
         status = Status.FAIL
+    elif len(known) < len(last):
+        status, reason = Status.INCONCLUSIVE, "the trace does not tell the backlog of listen()"
     else:
-        status = Status.INCONCLUSIVE if context.doubt else Status.PASS
-    seen = sorted({call.event.args["backlog"] for call in calls})
+        status = Status.PASS
+    numbers = sorted({event.args["backlog"] for event in known})
+    told = f"{', '.join(map(str, numbers)) or 'unknown'} of {_sockets(listening)}"
     return context.finding(
         subject,
         status,
-        f"every listen() with backlog {wanted}",
-        f"backlog {', '.join(map(str, seen))}" if seen else "no listen() call",
-        evidence=[call.event for call in (wrong or calls)],
+        f"every socket listens with backlog {wanted}",
+        f"backlog {told}" if listening else "no socket listens",
+        reason=reason,
+        evidence=wrong or last,
     )
 
 
@@ -47,7 +57,7 @@ def _effective(target: Target, subject: Subject, wanted: int | str) -> Finding:
     context = target.context
     witness = context.trace.witness
     network = None if witness is None else witness.network
-    listening = [socket for socket in target.standing if socket.listens]
+    listening = _listening(target)
     expected = f"the kernel lets {wanted} connections wait"
     evidence = [call.event for call in target.calls("listens")]
     reason, number = "", wanted
@@ -79,6 +89,10 @@ def _effective(target: Target, subject: Subject, wanted: int | str) -> Finding:
         reason=reason,
         evidence=evidence,
     )
+
+
+def _listening(target: Target) -> list[KernelSocket]:
+    return [socket for socket in target.standing if socket.listens]
 
 
 def _sockets(listening: list[KernelSocket]) -> str:

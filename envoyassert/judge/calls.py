@@ -102,21 +102,22 @@ def judge_never(context: Context, index: int, expectation: NeverExpectation) -> 
 def _possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> Interval:
     """Return how many events may truly match, given those that were found.
 
-    An argument that could not be read may be any.
+    An argument that is not known may be any.
     """
     sure = [event for event in found if is_sure(context, pattern, event)]
     return context.interval(len(sure), len(found) + len(unread_in(context, pattern)))
 
 
 def unread_in(context: Context, pattern: CallPattern) -> list[Event]:
-    """Return the calls of which an argument that the pattern asks for could not be read."""
+    """Return the calls of which an argument that the pattern asks for is not known.
+
+    It could not be read, or the tracer does not tell it.
+    """
     names = set(pattern.calls)
     return [
         event
         for event in (context.events if pattern.args else ())
-        if event.call in names
-        and event.fault
-        and any(event.args.get(name, "") is None for name in pattern.args)
+        if event.call in names and any(event.args.get(name, "") is None for name in pattern.args)
     ]
 
 

@@ -247,6 +247,6 @@ class Context:
             f"{verb} {times(wanted)}",
             f"{verb} {so_often(seen)}",
             evidence=evidence,
-            hint=hint,
+            hint=hint if wanted.high != 0 else "",
             from_events=from_events and too_many,
         )

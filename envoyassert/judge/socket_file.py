@@ -125,14 +125,16 @@ def _finding(
 ) -> Finding:
     """Make a finding; after a loss only what was seen to go wrong is known."""
     context = target.context
-    if context.doubt and not (sure and status is Status.FAIL):
+    unread = any(event.args.get("path", "") is None for event in context.graph.file_calls)
+    doubt = context.doubt or ("a path could not be read, and may be this one" if unread else "")
+    if doubt and not (sure and status is Status.FAIL):
         status = Status.INCONCLUSIVE
     return context.finding(
         target.subject.at(*place),
         status,
         expected,
         seen,
-        reason=context.doubt or reason,
+        reason=doubt or reason,
         evidence=evidence,
     )
 

@@ -172,7 +172,7 @@ def _judge_kind(
         f"{plural(len(members), noun)} ({kind})",
         reason="" if context.doubt else "the count changes between a question and its answer",
         evidence=[event for member in members for event in _evidence(member)],
-        hint=target.hint,
+        hint=target.hint if wanted.high != 0 else "",
     )
 
 

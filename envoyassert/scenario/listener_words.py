@@ -117,7 +117,7 @@ SOMAXCONN = "somaxconn"
 
 
 class Backlog(Model):
-    """The backlog of the listen() calls, and what the kernel made of it."""
+    """With which backlog its sockets listen, and what the kernel made of it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -125,7 +125,11 @@ class Backlog(Model):
         }
     )
 
-    requested: int | None = Field(None, description="As passed to listen(); Envoy's default is -1.")
+    requested: int | None = Field(
+        None,
+        description="What listen() was last called with on each of its sockets; Envoy's default "
+        "is -1.",
+    )
     effective: (
         Annotated[
             Annotated[Literal["somaxconn"], Tag("|text")] | Annotated[int, Tag("|int")],
@@ -205,7 +209,9 @@ class ListenerExpectation(Conditional):
             choice(one_of(Backlog=()), "a number or {requested: n, effective: n}"),
         ]
         | None
-    ) = Field(None, description="Backlog that listen() was called with.")
+    ) = Field(
+        None, description="Backlog that listen() was last called with on each of its sockets."
+    )
     reachable_by_address: bool | None = Field(
         None,
         description="Whether whoever connects to its address reaches one of its sockets, and "

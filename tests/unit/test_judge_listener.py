@@ -187,6 +187,24 @@ def test_atom_right_passes_and_wrong_fails(atom: str, right: Any, wrong: Any) ->
     assert all(finding.atom.startswith(atom) for finding in verdict.with_status(Status.FAIL))
 
 
+def test_backlog_is_that_of_the_last_listen_on_each_socket_that_stands() -> None:
+    trace = TraceBuilder(2)
+    fds = trace.reuse_port_listener(ADDRESS, 32)
+    trace.listen(trace.main, fds[0], 64)
+    raised = {"listener": {"port": 15006}, "backlog": 64}
+    half = judged(trace.build(), raised)
+    assert half.status is Status.FAIL
+    assert half.findings[0].seen == "backlog 32, 64 of 2 sockets"
+    trace.listen(trace.main, fds[1], 64)
+    assert judged(trace.build(), raised).status is Status.PASS
+    assert judged(trace.build(), {**raised, "backlog": 32}).status is Status.FAIL
+    for fd in fds:
+        trace.close(trace.main, fd)
+    closed = judged(trace.build(), raised)
+    assert closed.status is Status.FAIL
+    assert closed.findings[0].seen == "no socket listens"
+
+
 def test_bind_failed_names_errno_and_caller() -> None:
     trace = TraceBuilder(1)
     fd = trace.socket(trace.main)

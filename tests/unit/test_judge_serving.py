@@ -164,6 +164,17 @@ def test_file_of_a_socket(trace: TraceBuilder, word: dict[str, Any], expected: S
     assert statuses(trace, {"socket_file": word}, PATH) == {expected}
 
 
+@pytest.mark.parametrize(
+    "word", [{"unlinked_before_bind": False}, {"mode": "0660"}, {"exists_after_exit": True}]
+)
+def test_path_that_could_not_be_read_may_be_that_of_the_socket(word: dict[str, Any]) -> None:
+    trace = with_file(unlink=None, exits=False)
+    assert statuses(trace, {"socket_file": word}, PATH) <= {PASS, INCONCLUSIVE}
+    trace.call(trace.main, "unlink", 0, path=None)
+    trace.call(trace.main, "exit", None, status=0, last=True)
+    assert statuses(trace, {"socket_file": word}, PATH) == {INCONCLUSIVE}
+
+
 def test_file_of_a_socket_that_was_never_bound_fails() -> None:
     assert statuses(TraceBuilder(1), {"socket_file": {"mode": "0660"}}, PATH) == {FAIL}
 

@@ -113,3 +113,17 @@ def test_scenario_by_version_is_wrong_for_a_trace_that_is_not_of_its_version():
         "listen_calls.by",
         "options.SO_REUSEPORT",
     }
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "{listener: {port: 15006}, backlog: 32}",
+        "never: {call: listen, args: {backlog: 32}}",
+        "calls: {call: listen, args: {backlog: 32}, times: 0}",
+        "calls: {call: listen, args: {backlog: 32}, times: 2}",
+    ],
+)
+def test_number_that_the_log_does_not_tell_is_open(item: str) -> None:
+    scenario = f"{SCENARIO.partition('expect:')[0]}expect:\n- {item}\n"
+    assert verdict_of(scenario).status is Status.INCONCLUSIVE

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,7 +42,7 @@ def tell(results: list[Result], took_s: float) -> bool:
     executed = [result for result in results if result.document.figures is not None]
     listed = {wait.file: wait.seconds for wait in waits()}
     waited_s, ok = 0.0, True
-    busy: Counter[str] = Counter()
+    busy: dict[str, float] = defaultdict(float)
     for result in executed:
         document = result.document
         file = Path(document.scenario.location.file).stem
@@ -60,7 +60,8 @@ def tell(results: list[Result], took_s: float) -> bool:
         f"Envoy imposes {waited_s / PROCESSES:.1f} s; without them {value_s:.1f} s "
         f"(budget {BUDGET_S:g} s) {'ok' if ok else 'OVER'}"
     )
-    slowest = ", ".join(f"{file} {spent_s:.1f} s" for file, spent_s in busy.most_common(5))
+    most = sorted(busy.items(), key=lambda item: -item[1])[:5]
+    slowest = ", ".join(f"{file} {spent_s:.1f} s" for file, spent_s in most)
     print(f"most of that: {slowest}")
     return ok
 

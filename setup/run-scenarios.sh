@@ -3,8 +3,8 @@
 #
 #   setup/run-scenarios.sh VERSION... [-- ARGUMENT...]
 #
-# Always as a local process; in a container too, when a Docker engine answers. Further arguments go
-# to `envoyassert run`.
+# Always as a local process; in a container too, when a Docker engine answers; as many at once as
+# there are processors. Further arguments go to `envoyassert run` (`-n 0`: one after the other).
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -25,4 +25,4 @@ done
 if "$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>/dev/null; then
     options+=(--launcher docker)
 fi
-exec "$here/as-root.sh" .venv/bin/envoyassert run scenarios/ "${options[@]}" "$@"
+exec "$here/as-root.sh" .venv/bin/envoyassert run scenarios/ -n auto "${options[@]}" "$@"

@@ -69,7 +69,7 @@ fix: venv ## Format, and repair what ruff can
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup ## Measure what tracing and judging cost
+bench: setup ## Measure what tracing, judging and the whole library cost
 	@$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: matrix

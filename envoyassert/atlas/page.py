@@ -10,9 +10,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from envoyassert.atlas.model import Atlas, AtlasRun, State
+from envoyassert.atlas.model import Atlas, AtlasRun, State, in_order
 from envoyassert.atlas.text import total
 from envoyassert.report.results import RunDocument
+from envoyassert.report.summary import without_sight
 
 #: What says in a page that it was made here.
 GENERATOR = "envoyassert matrix"
@@ -70,11 +71,16 @@ def _name_of(path: str) -> str:
 
 def _known_defects(atlas: Atlas) -> list[dict[str, Any]]:
     """Return each known defect that was seen, with the Envoys that have it."""
-    found: dict[tuple[str, str], list[str]] = {}
+    # What was seen of a defect differs from run to run: the first run tells for all.
+    found: dict[tuple[str, str], list[AtlasRun]] = {}
     for run in atlas.runs:
         if run.state is State.KNOWN_DEFECT:
-            found.setdefault((run.scenario, run.reason), []).append(run.envoy)
+            found.setdefault((run.scenario, without_sight(run.reason)), []).append(run)
     return [
-        {"scenario": scenario, "reason": reason, "envoys": list(dict.fromkeys(envoys))}
-        for (scenario, reason), envoys in sorted(found.items())
+        {
+            "scenario": scenario,
+            "reason": runs[0].reason,
+            "envoys": in_order(run.envoy for run in runs),
+        }
+        for (scenario, _), runs in sorted(found.items())
     ]

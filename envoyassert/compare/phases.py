@@ -13,6 +13,9 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Status
 from envoyassert.trace import Trace
 
+#: Kinds of steps that are over before Envoy has noticed: at their end it has, or has not yet.
+_UNNOTICED = frozenset({"replace_file"})
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -31,7 +34,7 @@ def profiles_of(trace: Trace, graph: SocketGraph | None = None) -> dict[str, Pro
     """Return the facts of a run at the end of each phase.
 
     So what is open, served and registered is told of an Envoy that was running then, however it
-    ended later.
+    ended later. A step that is over before Envoy has noticed is told with the one after it.
 
     Args:
         trace: the run.
@@ -39,7 +42,9 @@ def profiles_of(trace: Trace, graph: SocketGraph | None = None) -> dict[str, Pro
     """
     if not trace.phases:
         return {"": profile_of(trace, graph)}
-    return {phase.name: profile_of(cut(trace, phase)) for phase in trace.phases}
+    *others, last = trace.phases
+    settled = [phase for phase in others if phase.kind not in _UNNOTICED]
+    return {phase.name: profile_of(cut(trace, phase)) for phase in (*settled, last)}
 
 
 def differences_of(before: Seen, after: Seen) -> tuple[Difference, ...]:

@@ -13,18 +13,11 @@ from envoyassert.trace import Trace
 Facts = Mapping[tuple[str, str], str]
 
 
-#: Steps that are over before Envoy has noticed: the state at their end is that of before, or not.
-_UNNOTICED = frozenset({"replace_file"})
-
-
 def facts_of(trace: Trace) -> dict[tuple[str, str], str]:
     """Return the story of a run without what is volatile: numbers of descriptors, times, order of
     workers, who accepted."""
     told: dict[tuple[str, str], str] = {}
-    unnoticed = {phase.name for phase in trace.phases if phase.kind in _UNNOTICED}
     for phase, profile in profiles_of(trace).items():
-        if phase in unnoticed:
-            continue
         for listener in profile.listeners.values():
             subject = in_phase(listener.group.title, phase)
             told |= {(subject, aspect): _text(m) for aspect, m in listener.facts.items()}

@@ -113,6 +113,17 @@ def test_page_links_to_the_story_of_each_run_and_to_what_changed():
     assert "About datagrams." in page.text
 
 
+def test_page_tells_each_known_defect_once_whatever_was_seen_of_it():
+    def known(envoy, times):
+        reason = f"known defect (x#1, owner o): accept() failed: expected none, seen {times} times"
+        return run("emfile", envoy, State.KNOWN_DEFECT, reason=reason)
+
+    runs = (known("1.40.0", 17), known("1.39.3", 23), known("1.39.3", 42))
+    text = Page(index_page(Atlas(runs))).text
+    assert text.count("accept() failed") == 1
+    assert "1.39.3, 1.40.0" in text
+
+
 def document(text):
     finding = FindingPart(
         status="FAIL",

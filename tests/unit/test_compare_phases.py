@@ -32,6 +32,26 @@ def test_same_runs_do_not_differ_in_any_phase():
     assert list(profiles_of(run(steps=False))) == [""]
 
 
+def test_state_at_the_end_of_a_step_that_envoy_notices_later_is_left_to_the_next_step():
+    def relieved(*, noticed: bool, last: bool = False) -> Trace:
+        trace = TraceBuilder(1)
+        (fd,) = trace.shared_listener("0.0.0.0:80")
+        trace.end_phase(STARTUP, STARTUP)
+        if noticed:
+            trace.listen(trace.main, fd, backlog=5)
+        trace.end_phase("relief", "replace_file")
+        if last:
+            return trace.build()
+        if not noticed:
+            trace.listen(trace.main, fd, backlog=5)
+        trace.end_phase("accepting", "wait_for")
+        return trace.build()
+
+    assert list(profiles_of(relieved(noticed=True))) == [STARTUP, "accepting"]
+    assert told(relieved(noticed=True), relieved(noticed=False)) == []
+    assert told(relieved(noticed=True, last=True), relieved(noticed=False, last=True))
+
+
 def test_difference_of_the_start_is_told_once_though_it_lasts():
     ((subject, words),) = told(run(), run(backlog=256))
     assert subject.startswith("0.0.0.0:80")

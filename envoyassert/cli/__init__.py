@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.group import COMMANDS, LazyGroup, ReaderGoneError
+from envoyassert.cli.group import COMMANDS, LazyGroup
+from envoyassert.cli.output import check_written, lasting_output
 from envoyassert.errors import EnvoyAssertError, ScenarioError, TraceFileError, text_with_output
 
 __all__ = ["app", "main"]
@@ -41,12 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what follows the program's name; None for those of this process.
     """
-    sys.exit(_exit_code(arguments))
+    with lasting_output():
+        code = _exit_code(arguments)
+    sys.exit(code)
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
         result = app.main(arguments, prog_name="envoyassert", standalone_mode=False)
+        if not result:
+            check_written()
     except click.ClickException as error:
         error.show()
         return exits.USAGE
@@ -56,8 +61,6 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except EnvoyAssertError as error:
         click.echo(_text_of(error), err=True)
         return exits.code_of(error)
-    except ReaderGoneError:
-        return _reader_gone()
     except Exception as error:  # noqa: BLE001 - the last resort: say it is ours, keep the code
         if os.environ.get("ENVOYASSERT_DEBUG"):
             traceback.print_exc()
@@ -69,17 +72,6 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         )
         return exits.INTERNAL
     return result if isinstance(result, int) else exits.PASSED
-
-
-def _reader_gone() -> int:
-    """The reader of the output has had enough (`envoyassert show T | head`): no error.
-
-    Python would complain when it flushes at exit, so it gets another place to flush to.
-    """
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.__stdout__.fileno() if sys.__stdout__ else 1)
-    os.close(null)
-    return exits.PASSED
 
 
 def _text_of(error: EnvoyAssertError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 from typing import Any
 
 import click
@@ -28,10 +27,6 @@ COMMANDS = {
     "clean": ("envoyassert.cli.clean", "clean"),
     "completion": ("envoyassert.cli.completion", "completion"),
 }
-
-
-class ReaderGoneError(Exception):
-    """Whoever read the output has closed it."""
 
 
 class LazyGroup(click.Group):
@@ -62,15 +57,9 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the command.
-
-        Raises:
-            ReaderGoneError: instead of BrokenPipeError, for which click would exit with 1, and
-                that means FAIL here.
-        """
+        """Call the command."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            return super().invoke(ctx)
         except BrokenPipeError as error:
-            raise ReaderGoneError from error
-        return result
+            # Of a socket. click would take it for the output's and exit with 1, which is FAIL.
+            raise RuntimeError(str(error)) from error

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from envoyassert.cli.output import check_written
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN
 from envoyassert.errors import EnvoyAssertError, text_with_output
 
@@ -27,7 +28,10 @@ class DiffLikeCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Do it."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if not result:
+                check_written()
+            return result
         except click.ClickException as error:
             error.show()
             raise click.exceptions.Exit(TROUBLE) from error

@@ -1,0 +1,100 @@
+"""Standard output and error that outlast their reader, so that the exit code is the verdict's.
+
+`envoyassert run X | head` closes the pipe long before the verdict. Work goes on, and what is still
+printed goes nowhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from envoyassert.errors import MachineError
+
+
+class _Lasting(io.FileIO):
+    """A descriptor that takes whatever is written; what its reader no longer takes is dropped.
+
+    Its attribute `fault` is why something was lost that there is a reader for, or None.
+    """
+
+    fault: OSError | None = None
+
+    def write(self, data: bytes, /) -> int | None:  # type: ignore[override]  # any buffer of bytes
+        """Write bytes, and return how many were taken."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EPIPE and self.fault is None:
+                self.fault = error
+            # The descriptor itself, for whoever else writes to it.
+            _to_nowhere(self.fileno())
+            return len(data)
+
+
+@contextlib.contextmanager
+def lasting_output() -> Iterator[None]:
+    """Let standard output and error outlast their readers inside a `with` statement."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _lasting(before[0], 1), _lasting(before[1], 2)
+    try:
+        yield
+    finally:
+        _flush()
+        sys.stdout, sys.stderr = before
+
+
+def check_written() -> None:
+    """Make sure that what was printed has arrived, or has no reader.
+
+    Raises:
+        MachineError: it has not, the disk being full, say.
+    """
+    _flush()
+    for stream, name in ((sys.stdout, "output"), (sys.stderr, "error")):
+        buffer = getattr(stream, "buffer", None)
+        fault = getattr(getattr(buffer, "raw", buffer), "fault", None)
+        if fault is not None:
+            raise MachineError(
+                f"the standard {name} cannot be written: {fault.strerror}",
+                "free some space, or send it elsewhere",
+            )
+
+
+def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
+    """Return a stream that outlasts its reader, in place of one that may be closed (None)."""
+    if stream is None:
+        _to_nowhere(descriptor)
+        return Path(os.devnull).open("w", encoding="utf-8")  # as long as the process
+    try:
+        descriptor = stream.fileno()
+    except OSError:
+        return stream  # in memory: it has no reader that could go
+    stream.flush()
+    raw = _Lasting(descriptor, "wb", closefd=False)
+    unbuffered = bool(getattr(stream, "write_through", False))
+    return io.TextIOWrapper(
+        raw if unbuffered else io.BufferedWriter(raw),  # type: ignore[type-var]
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=bool(stream.line_buffering),
+        write_through=unbuffered,
+    )
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+
+
+def _to_nowhere(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    if null != descriptor:
+        os.dup2(null, descriptor)
+        os.close(null)

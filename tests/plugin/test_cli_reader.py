@@ -1,0 +1,115 @@
+"""A reader of the output that goes away never makes red green (`envoyassert run X | head`)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace_file import write_trace
+
+#: Where every write fails with ENOSPC.
+FULL = Path("/dev/full")
+COMMANDS = {
+    "run that fails": ("run red.yaml", 1),
+    "run of several that fail, in two processes": ("run . -n 2", 1),
+    "run that is inconclusive": ("run lossy.yaml", 10),
+    "run that passes": ("run green.yaml", 0),
+    "run against another Envoy": ("run red.yaml --against 1.36.4", 1),
+    "run of an unknown option": ("run red.yaml --no-such-option", 4),
+    "check of what is not valid": ("check bad.yaml", 4),
+    "check of what is valid": ("check green.yaml", 0),
+    "replay that fails": ("replay dup.ndjson --scenario red.yaml --all", 1),
+    "diff of two that differ": ("diff dup.ndjson reuse.ndjson", 1),
+    "diff of the same": ("diff dup.ndjson dup.ndjson", 0),
+    "diff of what is not there": ("diff dup.ndjson nothing.ndjson", 2),
+    "plan that is not as expected": ("plan dup.ndjson reuse.ndjson --traces --expect red.yaml", 1),
+    "show": ("show dup.ndjson", 0),
+    "schema": ("schema", 0),
+    "help": ("run --help", 0),
+    "a command that there is not": ("runn", 4),
+}
+
+
+@pytest.fixture
+def directory(write_scenario, fake_envoy, monkeypatch) -> Path:
+    monkeypatch.setenv("PYTEST_PLUGINS", "envoyassert.pytest_plugin.plugin,xdist.plugin")
+    for name, fake in (("red", "reuse_port"), ("green", "shared"), ("lossy", "lossy")):
+        write_scenario(name=name, fake=fake, suffix=".yaml")
+    write_scenario(name="bad", head="descripton: typo", suffix=".yaml")
+    for name, listener in (("dup", "shared_listener"), ("reuse", "reuse_port_listener")):
+        trace = TraceBuilder(2)
+        getattr(trace, listener)("0.0.0.0:15006")
+        write_trace(trace.build(), fake_envoy.path / f"{name}.ndjson")
+    (fake_envoy.path / "red.yaml").write_text(
+        (fake_envoy.path / "red.yaml").read_text().replace("by: main", "by: workers")
+    )
+    return Path(fake_envoy.path)
+
+
+def called(directory: Path, words: str, **streams):
+    arguments = [sys.executable, "-m", "envoyassert", *words.split()]
+    return subprocess.run(arguments, cwd=directory, check=False, **streams)
+
+
+@pytest.fixture
+def no_reader() -> Iterator[int]:
+    """The end of a pipe that is written to, the other being closed."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    yield write_end
+    os.close(write_end)
+
+
+@pytest.mark.parametrize(("words", "code"), COMMANDS.values(), ids=COMMANDS)
+def test_exit_code_is_the_same_without_a_reader(directory, no_reader, words, code):
+    if " . " in words:
+        (directory / "bad.yaml").unlink()
+    done = called(directory, words, stdout=no_reader, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code
+    # Of an error, the words of it; and never Python's own about a broken pipe.
+    assert not [word for word in ("Broken", "Traceback", "ignored") if word in done.stderr]
+
+
+@pytest.mark.parametrize(("words", "code"), [("run red.yaml", 1), ("run bad.yaml", 4)])
+def test_exit_code_is_the_same_where_no_one_reads_errors_either(directory, no_reader, words, code):
+    assert called(directory, words, stdout=no_reader, stderr=no_reader).returncode == code
+
+
+def test_run_goes_on_to_its_verdict_when_the_reader_leaves_in_the_middle(directory):
+    (directory / "bad.yaml").unlink()
+    arguments = [sys.executable, "-m", "envoyassert", "run", ".", "--report", "out"]
+    with subprocess.Popen(
+        arguments, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith("=")
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 1
+    assert '"complete": true' in (directory / "out" / "index.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("run red.yaml", 1), ("run green.yaml", 77), ("show dup.ndjson", 77), ("--help", 77),
+     ("diff dup.ndjson dup.ndjson", 2), ("diff dup.ndjson reuse.ndjson", 1)],
+)  # fmt: skip
+def test_output_that_is_lost_on_a_full_disk_is_never_green(directory, words, code):
+    with FULL.open("w", encoding="utf-8") as full:
+        done = called(directory, words, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code
+    if code not in (0, 1):
+        told = "the standard output cannot be written: No space left on device"
+        assert done.stderr.startswith((f"envoyassert: error: {told}", told))
+
+
+@pytest.mark.parametrize(("words", "code"), [("run red.yaml", 1), ("show dup.ndjson", 0)])
+def test_output_that_is_closed_from_the_start_changes_nothing(directory, words, code):
+    shell = f"exec {sys.executable} -m envoyassert {words} >&-"
+    done = subprocess.run(["sh", "-c", shell], cwd=directory, check=False, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (code, b"")

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import Counter
 
 from envoyassert.events import Event
+from envoyassert.graph.completion import complete
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
+from envoyassert.graph.envoys import told_envoys
 from envoyassert.graph.gaps import find_gaps
 from envoyassert.graph.messages import Messages, sent_first
 from envoyassert.graph.model import (
@@ -23,8 +25,6 @@ from envoyassert.graph.model import (
     Registration,
     SocketGraph,
     Thread,
-    looks_like_probe,
-    place_key,
 )
 from envoyassert.graph.namespaces import Namespaces
 from envoyassert.trace import Trace
@@ -59,6 +59,7 @@ def fold(trace: Trace) -> SocketGraph:
         folder.apply(event)
     for gap in pending:
         folder.tables.open_gap(gap)
+    folder.graph.told = told_envoys(trace)
     return folder.finish()
 
 
@@ -96,18 +97,7 @@ class _Folder:
         if graph.gaps:
             # A thread whose way back is among the losses would be taken to be where it is not.
             graph.tripwires += self.namespaces.entered
-        for socket in graph.sockets:
-            socket.is_probe = looks_like_probe(socket)
-            if not socket.is_probe and socket.origin != "accept":
-                graph.candidates.append(socket)
-                for key in {place_key(place) for place in socket.places}:
-                    graph.by_place.setdefault(key, []).append(socket)
-            closed = socket.kernel_address in self.closed_by_kernel
-            if closed and socket.is_live and socket.stopped_ns is None:
-                graph.inconsistencies.append(
-                    f"the kernel closed the listening socket of {socket.address}, "
-                    "but no close of its last descriptor was seen"
-                )
+        complete(graph, self.closed_by_kernel)
         return graph
 
     def _thread(self, tid: int, pid: int) -> Thread:
@@ -130,6 +120,7 @@ class _Folder:
         process = self.graph.processes[event.pid]
         process.filename = event.args["filename"]
         process.argv = tuple(event.args["argv"])
+        process.executed = True
         thread.names.append((event.ts_ns, event.args["name"]))
         self.tables.close_on_exec(event)
 
@@ -140,7 +131,7 @@ class _Folder:
         if not event.args["thread"]:
             parent = self.graph.processes[event.pid]
             self.graph.processes[child_pid] = Process(
-                child_pid, event.pid, parent.filename, parent.argv
+                child_pid, event.pid, parent.filename, parent.argv, executed=False
             )
             self.tables.fork(event, child_pid)
 

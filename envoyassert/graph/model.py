@@ -28,6 +28,7 @@ class Thread:
         names: (time in ns, name), oldest first; the last one counts.
         created_ns: when it was created, None if that was not seen.
         exited_ns: when it ended, None if it did not.
+        of_envoy: whether its process is an Envoy (`envoys`); set at the end of the fold.
     """
 
     tid: int
@@ -35,6 +36,7 @@ class Thread:
     names: list[tuple[int, str]] = field(default_factory=list)
     created_ns: int | None = None
     exited_ns: int | None = None
+    of_envoy: bool = True
 
     @property
     def name(self) -> str:
@@ -43,11 +45,18 @@ class Thread:
 
     @property
     def role(self) -> str:
-        """`main`, `worker_<i>` or `other`."""
+        """`main`, `worker_<i>` or `other`: what it is in an Envoy."""
+        if not self.of_envoy:
+            return "other"
         if self.tid == self.pid:
             return "main"
         found = _WORKER.match(self.name)
         return f"worker_{int(found[1])}" if found else "other"
+
+    @property
+    def is_named_worker(self) -> bool:
+        """Whether it has the name of a worker."""
+        return _WORKER.match(self.name) is not None
 
 
 @dataclass(eq=False)
@@ -62,6 +71,7 @@ class Process:
         exited_ns: when its last thread ended, None if it did not.
         status: exit status if it was seen.
         signal: last signal with the default action that was delivered to it.
+        executed: whether it runs a program of its own, not a copy of its parent.
     """
 
     pid: int
@@ -71,6 +81,7 @@ class Process:
     exited_ns: int | None = None
     status: int | None = None
     signal: int | None = None
+    executed: bool = True
 
 
 @dataclass(eq=False)
@@ -303,6 +314,7 @@ class SocketGraph:
         file_calls: unlink, chmod and the like, in time order.
         candidates: sockets that may belong to a listener: no probes, no accepted connections.
         by_place: the candidates by the port, path or abstract name of an address.
+        told: the processes that the accounts say are Envoys.
     """
 
     processes: dict[int, Process] = field(default_factory=dict)
@@ -317,6 +329,11 @@ class SocketGraph:
     file_calls: list[Event] = field(default_factory=list)
     candidates: list[KernelSocket] = field(default_factory=list)
     by_place: dict[int | str, list[KernelSocket]] = field(default_factory=dict)
+    told: frozenset[int] = frozenset()
+
+    def is_surely_envoy(self, pid: int) -> bool:
+        """Whether a process is an Envoy whatever was lost: accounts say so, or it is alone."""
+        return pid in self.told or len(self.processes) == 1
 
     def workers(self) -> list[Thread]:
         """Return the worker threads in order of their number."""

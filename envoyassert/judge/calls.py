@@ -152,6 +152,8 @@ def is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
     """Return whether an event that matches does so whatever was lost."""
     if pattern.by == "other" and context.doubt:
         return False  # a worker whose naming was lost looks the same
+    if pattern.by == "main" and context.doubt and not context.graph.is_surely_envoy(event.pid):
+        return False  # it may be that of a helper
     if pattern.stack is not None and not match_stack(context, pattern.stack, event).holds:
         return False
     call = context.calls_by_event.get(id(event))

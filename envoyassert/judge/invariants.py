@@ -11,6 +11,7 @@ from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.interval import plural
+from envoyassert.judge.roles import is_surely_other, roles_in_words
 from envoyassert.judge.selection import sockets_of
 from envoyassert.judge.shape import reuse_port_before_bind
 from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
@@ -206,8 +207,9 @@ def _main_only(context: Context) -> _Report:
         return report
     for call in calls:
         if call.thread.role != "main":
-            words = f"{call.event.call} on {_name_of(call)} by {call.thread.role}"
-            report.add(words, [call.event], sure=call.certain)
+            words = f"{call.event.call} on {_name_of(call)} by {roles_in_words([call.thread])}"
+            sure = call.certain and is_surely_other(context, call.thread)
+            report.add(words, [call.event], sure=sure)
     return report
 
 

@@ -124,8 +124,9 @@ def _listened(target: Target, word: str, value: Listened) -> Iterator[Finding]:
 def _judge_servers(target: Target, subject: Subject, verb: str, role: str) -> Finding:
     if target.context.by_listen:
         verb = f"{verb} (by listen(), for epoll was not observed)"
-    serving = target.serving
-    threads = list(dict.fromkeys(entry.thread for entry in serving))
+    serving, taking = target.serving, target.taking
+    sure = [(e.thread, e.certain) for e in serving] + [(c.thread, c.certain) for c in taking]
+    threads = list(dict.fromkeys(thread for thread, _ in sure))
     hint = ""
     if target.standing and not threads:
         hint = "a socket listens, but no thread waits for it: clients connect and hang"
@@ -135,8 +136,8 @@ def _judge_servers(target: Target, subject: Subject, verb: str, role: str) -> Fi
         verb,
         role,
         threads,
-        evidence=[entry.since.event for entry in serving],
-        certain=any(e.certain for e in serving if not matches_role(e.thread, role)),
+        evidence=[entry.since.event for entry in serving] + [call.event for call in taking],
+        certain=any(certain for thread, certain in sure if not matches_role(thread, role)),
         hint=hint,
     )
 

@@ -31,9 +31,19 @@ def roles_in_words(threads: Iterable[Thread]) -> str:
         return (1, int(thread.role[7:])) if worker else (2, thread.tid)
 
     return ", ".join(
-        f"{thread.role} ({thread.name or thread.tid})" if thread.role == "other" else thread.role
+        f"{thread.role} ({_name(thread)})" if thread.role == "other" else thread.role
         for thread in sorted(known.values(), key=rank)
     )
+
+
+def _name(thread: Thread) -> str:
+    name = thread.name or str(thread.tid)
+    return name if thread.of_envoy else f"{name}, process {thread.pid}"
+
+
+def is_surely_other(context: Context, thread: Thread) -> bool:
+    """Whether a thread that is no main is none whatever was lost."""
+    return not context.doubt or thread.tid != thread.pid
 
 
 def judge_threads(
@@ -86,12 +96,14 @@ def _compare(
 ) -> tuple[Status, str]:
     """Return the status, and what is amiss in words."""
     unproven = Status.INCONCLUSIVE if context.doubt else None
-    # A lost rename makes a worker look like `other`; main is known by its numbers alone.
+    # A lost rename makes a worker look like `other`; main is known by its numbers, in an Envoy.
     nameless = unproven is not None and role.startswith("worker")
     strangers = [
         thread
         for thread in threads
-        if not matches_role(thread, role) and not (nameless and thread.role == "other")
+        if not matches_role(thread, role)
+        and not (nameless and thread.role == "other")
+        and (role != "main" or is_surely_other(context, thread))
     ]
     if strangers:
         if certain or not unproven:

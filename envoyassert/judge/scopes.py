@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from envoyassert.graph.cut import cut
+from envoyassert.graph.envoys import family_of
 from envoyassert.graph.focus import focus
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
@@ -122,7 +123,7 @@ class Scopes:
     def _focused(self, context: Context, item: Conditional) -> Context | None:
         """Return a context in which one of several Envoys is all there is; None if it is not there.
 
-        The first of a run is every process that is none of the others.
+        To each belongs what it started; to the first of a run, all that is none of the others.
         """
         name = item.envoy or FIRST
         key = f"{item.phase} {name}"
@@ -132,8 +133,13 @@ class Scopes:
         if name != FIRST and name not in members:
             return None
         whole = context.graph
-        others = {member.pid for other, member in members.items() if other != FIRST}
-        pids = set(whole.processes) - others if name == FIRST else {members[name].pid}
+        envoys = frozenset(member.pid for member in members.values())
+        families = {
+            other: family_of(whole, member.pid, envoys - {member.pid})
+            for other, member in members.items()
+            if other != FIRST
+        }
+        pids = families.get(name) or frozenset(whole.processes).difference(*families.values())
         part = context.trace
         member = members.get(name)
         if member is not None:
@@ -141,7 +147,7 @@ class Scopes:
                 part, witness=member.witness, end=replace(part.end, outcome=member.outcome)
             )
         focused = self._make(part, focus(part, pids))
-        focused.joined, focused.pids, focused.whole = context.joined, frozenset(pids), whole
+        focused.joined, focused.pids, focused.whole = context.joined, pids, whole
         if member is not None:
             focused.workers = member.concurrency
         self._contexts[key] = focused

@@ -39,6 +39,23 @@ class Target:
         return serving_of(self.sockets, self.context.by_listen)
 
     @property
+    def taking(self) -> list[Call]:
+        """The calls by which helpers of Envoy accepted on sockets that they hold at the end.
+
+        Whoever waits in accept(2) itself is in no epoll.
+        """
+        return [
+            call
+            for socket in self.standing
+            for call in socket.calls
+            if call.event.call in ("accept", "accept4")
+            and call.event.ok
+            and not call.thread.of_envoy
+            and call.descriptor is not None
+            and call.descriptor.is_open
+        ]
+
+    @property
     def hint(self) -> str:
         """What the observed shape is, in terms of the config."""
         return HINTS.get(shape_of(self.serving, self.standing), "")

@@ -143,12 +143,17 @@ class Clock:
 
 
 def thread_label(graph: SocketGraph, tid: int) -> str:
-    """Return `main`, `worker_0`, or for other threads their name or number."""
+    """Return `main`, `worker_0`, or for other threads their name or number.
+
+    Where there are several processes, main and the threads of a helper have their number behind it.
+    """
     thread = graph.threads.get(tid)
     if thread is None:
         return f"thread {tid}"
     if thread.role == "main" and len(graph.processes) > 1:
         return f"main/{thread.pid}"
+    if not thread.of_envoy:
+        return f"{thread.name or 'thread'}/{tid}"
     if thread.role == "other":
         return thread.name or f"thread {tid}"
     return thread.role

@@ -47,6 +47,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
         if socket not in listening and not socket.is_probe and socket.origin != "accept"
     ]
     outcome = trace.end.outcome
+    envoys = {thread.pid for thread in graph.threads.values() if thread.of_envoy}
     return {
         "format": FORMAT,
         "scenario": header.scenario,
@@ -73,6 +74,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
         "processes": [
             {
                 "pid": process.pid,
+                "envoy": process.pid in envoys,
                 "parent": process.parent,
                 "filename": process.filename,
                 "argv": list(process.argv),

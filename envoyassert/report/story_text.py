@@ -100,13 +100,18 @@ def _tasks(story: dict[str, Any]) -> list[str]:
         ended = ""
         if process["exited_ms"] is not None:
             ended = f"; ended at {process['exited_ms']:+.3f}ms, status {process['status']}"
-        rows.append([f"process {process['pid']}", (command or "(no exec seen)") + ended])
+        several = len(story["processes"]) > 1
+        name = "Envoy" if several and process["envoy"] else "process"
+        rows.append([f"{name} {process['pid']}", (command or "(no exec seen)") + ended])
+    envoys = {process["pid"] for process in story["processes"] if process["envoy"]}
     roles: dict[str, list[str]] = {"workers": [], "others": []}
     for thread in story["threads"]:
         if thread["role"].startswith("worker_"):
             roles["workers"].append(f"{thread['role']} ({thread['tid']})")
         elif thread["role"] == "other":
             roles["others"].append(thread["name"] or str(thread["tid"]))
+            if thread["pid"] not in envoys:
+                roles["others"][-1] += f" (process {thread['pid']})"
     for role, names in roles.items():
         rows.append([f"{len(names)} {role}", ", ".join(names) or "-"])
     return columns(rows, "  ")

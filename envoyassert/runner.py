@@ -123,8 +123,7 @@ def run_plan(
         LiveRun(plan, probe, launcher, debug_dirs) as run,
     ):
         run.carry_out_steps()
-        trace = run.trace()
-        return RunResult(run.began_with, trace, run.log())
+        return RunResult(run.began_with, run.trace(), run.log())
 
 
 class LiveRun:
@@ -315,8 +314,7 @@ class LiveRun:
                 result = carry_out(self, step)
             except StepProblem as found:
                 problem = str(found)
-            kind = kind_of(step) or ""
-            self._end_phase(phase_name(step) or kind, kind, result, problem)
+            self._end_phase(phase_name(step) or "", kind_of(step) or "", result, problem)
             if problem or result.missed:
                 return  # what was to come rests on it
 
@@ -384,6 +382,8 @@ class LiveRun:
             rundir=self._launcher.rundir(),
             unobserved=self._arm.unobserved,
             tracer=self._arm.tracer,
+            steps=tuple(phase_name(s) or "" for s in after_startup(plan.steps) if self._phases),
+            began_ns=self._began_ns,
         )
         end = End(
             # A run that recorded nothing at all was still counted: by zero.
@@ -393,6 +393,7 @@ class LiveRun:
             marked=snapshot.marked,
             # What Envoy said since it became ready explains as well.
             outcome=dataclasses.replace(outcome, log_tail=tail(self._envoy.log())),
+            ended_ns=time.monotonic_ns(),
         )
         symbols = symbolize(snapshot.events, self._debug_dirs)
         second = self._arm.second(until_ns)

@@ -19,7 +19,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Verdict
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.symbols import Symbols
-from envoyassert.trace import CpuCounters, Trace
+from envoyassert.trace import CpuCounters, Member, Phase, Trace
 
 T = TypeVar("T")
 
@@ -104,8 +104,13 @@ def _with_events(trace: Trace, events: Iterable[Event]) -> Trace:
         {frame: name for frame, name in trace.symbols.callees.items() if frame in frames},
         trace.symbols.files,
     )
-    phases = tuple(replace(phase, witness=None) for phase in trace.phases)
-    return Trace(trace.header, kept, end, None, phases, symbols)
+    phases = tuple(replace(phase, witness=None, envoys=_unasked(phase)) for phase in trace.phases)
+    by = "" if trace.header.tracer == "ebpf" else trace.header.tracer
+    return Trace(replace(trace.header, tracer=by), kept, end, None, phases, symbols)
+
+
+def _unasked(phase: Phase) -> tuple[Member, ...]:
+    return tuple(replace(member, witness=None) for member in phase.envoys)
 
 
 @dataclass

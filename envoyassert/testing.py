@@ -65,6 +65,7 @@ class TraceBuilder:
             kernel="6.18",
             listeners=listeners,
             unobserved=unobserved,
+            tracer="",
         )
         self._cpus = cpus
         self._fd = _FIRST_FD

@@ -6,7 +6,7 @@ It is the contract between the half that needs root and a kernel, and the half t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,7 +16,9 @@ from envoyassert.events import Event
 from envoyassert.excerpt import Excerpt
 from envoyassert.symbols import Symbols
 
-FORMAT = "envoyassert-trace/1"
+FORMAT = "envoyassert-trace/2"
+#: Without a closing line: what is left out of such a file, or changed in it, is not noticed.
+OLD_FORMAT = "envoyassert-trace/1"
 
 #: Things a channel can observe. A live probe observes all; an imported log says what it lacks.
 CHANNELS = (
@@ -80,8 +82,12 @@ class Header:
         unobserved: members of CHANNELS that this trace does not cover.
         matrix: the scenario's matrix values of this run, as text.
         rundir: what `${rundir}` stood for, or "".
-        tracer: `ebpf` for the probe, `strace`; "" for an imported log.
+        tracer: `ebpf` for the probe, `strace`; "" for an imported log, and for a trace that was
+            built or edited, of which kernel and Envoy cannot have said anything.
         excerpt: what it shows, if it is an excerpt of a trace; None if it is a whole one.
+        steps: names of the steps that were to be carried out, in order.
+        began_ns: CLOCK_MONOTONIC nanoseconds before Envoy was started; 0 if unknown.
+        format: of the file that it was read from, or is written to.
     """
 
     scenario: str = ""
@@ -96,6 +102,9 @@ class Header:
     rundir: str = ""
     tracer: str = "ebpf"
     excerpt: Excerpt | None = None
+    steps: tuple[str, ...] = ()
+    began_ns: int = 0
+    format: str = FORMAT
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,7 @@ class End:
         drained: whether every emitted record had been received or was counted as dropped.
         marked: whether a process was seen to carry the run id at its exec.
         outcome: how Envoy fared.
+        ended_ns: CLOCK_MONOTONIC nanoseconds after the last record was read; 0 if unknown.
     """
 
     cpus: tuple[CpuCounters, ...] = ()
@@ -165,6 +175,7 @@ class End:
     drained: bool = False
     marked: bool = False
     outcome: Outcome = field(default_factory=Outcome)
+    ended_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -304,6 +315,13 @@ class Trace:
     phases: tuple[Phase, ...] = ()
     symbols: Symbols = field(default_factory=Symbols)
     second: SecondWitness | None = None
+
+    def accounts(self) -> Iterator[Witness]:
+        """Yield what kernel and Envoy said, at the end of each phase and of the run."""
+        taken = [self.witness, *(phase.witness for phase in self.phases)]
+        # The last of several Envoys is the one of the phase itself.
+        taken += [m.witness for phase in self.phases for m in phase.envoys[:-1]]
+        yield from (witness for witness in taken if witness is not None)
 
     @property
     def unasked(self) -> Outcome:

@@ -3,11 +3,14 @@
 Line-delimited JSON: the header, then one line per event (with `{"stack": n, "frames": […]}` lines
 before the first event that refers to stack n), one line per phase if the scenario has steps, the
 witness, the names of the functions in stacks, what a second tracer recorded (its events say by
-whom), and the end line, without which a file was cut off.
+whom), the end line, and the closing line, without which a file was cut off. The closing line counts
+what there is and has the SHA-256 of all lines before it, each with a line feed: so a file that lost
+a line or was edited is refused. It keeps from accidents and is no signature.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -21,6 +24,7 @@ from envoyassert.excerpt import Excerpt
 from envoyassert.symbols import Symbols
 from envoyassert.trace import (
     FORMAT,
+    OLD_FORMAT,
     ConnectionAttempt,
     CpuCounters,
     End,
@@ -50,8 +54,43 @@ def _plain(value: Any) -> Any:
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:
-    """Yield the lines of a trace file, without line ends."""
-    yield json.dumps({"format": FORMAT, **_plain(trace.header)})
+    """Yield the lines of a trace file, without line ends.
+
+    A trace that was read from a file of the old format remains one.
+    """
+    lines = _lines(trace)
+    yield from closed(lines, trace) if trace.header.format == FORMAT else lines
+
+
+def closed(lines: Iterable[str], trace: Trace) -> Iterator[str]:
+    """Yield the lines of a trace, and after them the closing line."""
+    digest = hashlib.sha256()
+    for line in lines:
+        _add(digest, line)
+        yield line
+    yield json.dumps({"closing": {**_contents(trace), "sha256": digest.hexdigest()}})
+
+
+def _add(digest: Any, line: str) -> None:
+    digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
+
+
+def _contents(trace: Trace) -> dict[str, int]:
+    """Return how many there are of what a trace is made of."""
+    second = trace.second
+    return {
+        "events": len(trace.events),
+        "phases": len(trace.phases),
+        "steps": len(trace.header.steps),
+        "accounts": sum(1 for _ in trace.accounts()),
+        "second_events": 0 if second is None else len(second.events),
+        "ends": 1,
+    }
+
+
+def _lines(trace: Trace) -> Iterator[str]:
+    head = _plain(trace.header)
+    yield json.dumps({"format": head.pop("format"), **head})
     stacks: dict[tuple[str, ...], int] = {}
     encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
     for event in trace.events:
@@ -101,7 +140,8 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
         path: its name, for messages.
 
     Raises:
-        TraceFileError: not a trace file, another format version, a bad line, or no end line.
+        TraceFileError: not a trace file, another format version, a bad line, no closing line, or
+            one that was written for other lines.
     """
     header: Header | None = None
     end: End | None = None
@@ -111,6 +151,8 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     second: list[SecondWitness] = []
     events: list[Event] = []
     stacks: dict[int, tuple[str, ...]] = {}
+    closing: dict[str, Any] | None = None
+    digest = hashlib.sha256()
     number = 0
     try:
         for text in lines:
@@ -118,6 +160,10 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
             if not text.strip():
                 continue
             data = json.loads(text)
+            if closing is not None:
+                raise ValueError("it follows the closing line")
+            if "closing" not in data:
+                _add(digest, text.rstrip("\r\n"))
             if header is None:
                 header = _parse_header(data, path)
             elif "call" in data:
@@ -128,6 +174,7 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
             elif "phase" in data:
                 phases.append(_parse_phase(data["phase"]))
             elif "witness" in data:
+                _once("witness", witness)
                 witness = parse_witness(data["witness"])
             elif "symbols" in data:
                 symbols = Symbols.from_json(data["symbols"])
@@ -136,7 +183,10 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
                 problems = tuple(found["problems"])
                 second = [SecondWitness(found["by"], found["until_ns"], problems)]
             elif "end" in data:
+                _once("end", end)
                 end = _parse_end(data["end"])
+            elif "closing" in data:
+                closing = dict(data["closing"])
             else:
                 raise ValueError("unknown kind of line")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -145,18 +195,44 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
         ) from error
     if header is None:
         raise TraceFileError(f"{path}: error: the file is empty")
-    if end is None:
+    if end is None or (closing is None and header.format == FORMAT):
         raise TraceFileError(
-            f"{path}: error: the file has no end line, so it was cut off",
+            f"{path}: error: the file has no {'end' if end is None else 'closing'} line, so it was "
+            "cut off",
             "record the run again; a trace without its end proves nothing",
         )
     other = second[-1] if second else None
-    return Trace(header, events, end, witness, tuple(phases), symbols, other)
+    trace = Trace(header, events, end, witness, tuple(phases), symbols, other)
+    if closing is not None:
+        problem = _amiss(closing, {**_contents(trace), "sha256": digest.hexdigest()})
+        if problem:
+            raise TraceFileError(
+                f"{path}:{number}:1: error: {problem}",
+                "use the file as it was written, or record the run again; a trace that was edited "
+                "proves nothing",
+            )
+    return trace
+
+
+def _once(kind: str, known: object) -> None:
+    if known is not None:
+        raise ValueError(f"a second {kind} line")
+
+
+def _amiss(closing: dict[str, Any], found: dict[str, Any]) -> str:
+    """Return what a closing line says that the lines before it do not; "" if they agree."""
+    for name, number in found.items():
+        if name != "sha256" and closing.get(name) != number:
+            what = name.replace("_", " ")
+            return f"the closing line counts {closing.get(name)} {what}, the file has {number}"
+    if closing.get("sha256") != found["sha256"]:
+        return "the closing line was written for other lines: the file was edited or damaged"
+    return ""
 
 
 def _parse_header(data: dict[str, Any], path: str) -> Header:
     found = data.get("format")
-    if found != FORMAT:
+    if found not in (FORMAT, OLD_FORMAT):
         raise TraceFileError(
             f"{path}:1:1: error: expected a header with format {FORMAT}, found {found!r}",
             "pass a file written by `envoyassert record` or `envoyassert import`",
@@ -174,6 +250,9 @@ def _parse_header(data: dict[str, Any], path: str) -> Header:
         rundir=data["rundir"],
         tracer=data.get("tracer", "ebpf"),
         excerpt=Excerpt.from_json(data.get("excerpt")),
+        steps=tuple(data.get("steps", ())),
+        began_ns=data.get("began_ns", 0),
+        format=found,
     )
 
 
@@ -261,4 +340,5 @@ def _parse_end(data: dict[str, Any]) -> End:
         drained=data["drained"],
         marked=data["marked"],
         outcome=_parse_outcome(data["outcome"]),
+        ended_ns=data.get("ended_ns", 0),
     )

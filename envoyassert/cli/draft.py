@@ -20,7 +20,7 @@ from envoyassert.draft.text import draft_text
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.scenario.source import parse_yaml
-from envoyassert.trace import FORMAT
+from envoyassert.trace import FORMAT, OLD_FORMAT
 from envoyassert.trace_file import write_lines
 from envoyassert.trace_lines import parse_trace
 
@@ -95,7 +95,7 @@ def _drafted(
 ) -> tuple[Draft, dict[str, Any] | None]:
     """Return the draft, and the stand-in for the config if there must be one."""
     text = _text(path)
-    if f'"format": "{FORMAT}"' in text[:200]:
+    if any(f'"format": "{known}"' in text[:200] for known in (FORMAT, OLD_FORMAT)):
         return _of_trace(path, text, concurrency, with_config)
     if with_config:
         raise click.UsageError("--config goes with a trace")

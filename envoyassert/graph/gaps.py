@@ -18,15 +18,16 @@ def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
 
     Returns:
         The gaps in order of their start, and contradictions (a number that came twice, more
-        records than were emitted, times that run backwards) in words. A trace without counters
-        has no gaps: its incompleteness is declared in the header instead. One whose probe was
-        skipped, whose ring was not read to its end or whose target was not seen from its exec
-        lacks records that have no number: that is one gap from the start to the end.
+        records than were emitted, times that run backwards or are not of the run) in words. A trace
+        without counters has no gaps: its incompleteness is declared in the header instead. One
+        whose probe was skipped, whose ring was not read to its end or whose target was not seen
+        from its exec lacks records that have no number: that is one gap from the start to the end.
     """
     events, end = trace.events, trace.end
     contradictions: list[str] = []
     if any(after.ts_ns < before.ts_ns for before, after in pairwise(events)):
         contradictions.append("the events are not in the order of their times")
+    contradictions += _outside(trace)
     if not end.cpus:
         return [], contradictions
     seen: dict[int, list[Event]] = defaultdict(list)
@@ -50,6 +51,17 @@ def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
                 f"CPU {cpu} dropped {dropped} records, but only {missing} are missing"
             )
     return sorted(gaps, key=lambda gap: gap.start_ns), contradictions
+
+
+def _outside(trace: Trace) -> list[str]:
+    """Return in words that an event is older or newer than the run, if one is."""
+    events = trace.events
+    began_ns, ended_ns = trace.header.began_ns, trace.end.ended_ns
+    if events and began_ns and events[0].ts_ns < began_ns:
+        return [f"the first event is {began_ns - events[0].ts_ns} ns older than the run"]
+    if events and ended_ns and events[-1].ts_ns > ended_ns:
+        return [f"the last event is {events[-1].ts_ns - ended_ns} ns newer than the run's end"]
+    return []
 
 
 def _gaps_of_cpu(

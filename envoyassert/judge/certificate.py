@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.events import KERNEL_FACTS
@@ -13,7 +14,7 @@ from envoyassert.judge.interval import plural
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.judge.witness import disagreements, name_of_stranger, strangers
-from envoyassert.trace import Trace
+from envoyassert.trace import FORMAT, STARTUP, Phase, Trace
 
 #: What each member of a scenario's `assume` stands in for.
 ASSUMABLE = {
@@ -36,13 +37,16 @@ LOSSES = ("marked", "received", "not skipped", "paired")
 #: Checks whose failure means that the graph is not what the kernel had.
 KERNEL_CHECK = "kernel agrees"
 SECOND_CHECK = "strace agrees"
-CONTRADICTIONS = ("no hidden path", "consistent", KERNEL_CHECK, SECOND_CHECK)
+STEPS_CHECK = "every step"
+CONTRADICTIONS = ("no hidden path", "consistent", STEPS_CHECK, KERNEL_CHECK, SECOND_CHECK)
 
 #: Channels without which everything else can still be judged; each has words of its own.
 BEARABLE = frozenset({"epoll", "socket_states", "stacks", "durations"})
 
 #: Checks whose failure leaves no PASS, but takes away no FAIL.
-CONTESTED = ("Envoy agrees",)
+ENVOY_CHECK = "Envoy agrees"
+FORMAT_CHECK = "whole file"
+CONTESTED = (ENVOY_CHECK, FORMAT_CHECK)
 
 #: Recorded when they begin: their return may be far.
 _AT_ENTRY = ("epoll_wait",)
@@ -71,20 +75,28 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
             _tripwires(graph, live),
             _consistent(graph),
             _paired(trace, graph, live),
-            *certify_accounts(trace, graph),
+            *_steps(trace),
+            # With steps the accounts are those of the phases.
+            *certify_accounts(trace, graph, owed=not trace.phases),
             *second,
+            *_format(trace),
             *excerpt_check(trace),
         )
     )
 
 
-def certify_accounts(trace: Trace, graph: SocketGraph) -> tuple[Check, Check]:
+def certify_accounts(trace: Trace, graph: SocketGraph, *, owed: bool = True) -> tuple[Check, Check]:
     """Hold the accounts of a trace's witness against its graph.
 
     The graph may hold what came after the accounts: they are compared as of their time, and only
     what comes later tells what was in flight then.
+
+    Args:
+        trace: the trace as it was when they were taken.
+        graph: what the whole trace folds into.
+        owed: whether a trace of the probes without them lacks something, if Envoy was running.
     """
-    return _witness(trace, graph), _envoy(trace, graph)
+    return _witness(trace, graph, owed), _envoy(trace, graph)
 
 
 def _marked(trace: Trace, live: bool) -> Check:
@@ -212,9 +224,50 @@ def _more(found: Sequence[object]) -> str:
     return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
-def _witness(trace: Trace, graph: SocketGraph) -> Check:
+def _steps(trace: Trace) -> tuple[Check, ...]:
+    """Check that the phases are those of the scenario's steps; nothing where there are neither."""
+    phases, steps = trace.phases, trace.header.steps
+    if not phases and not steps:
+        return ()
+    said = _amiss_in_phases(phases, steps)
+    return (Check(STEPS_CHECK, not said, said or f"{plural(len(phases), 'phase')} in order"),)
+
+
+def _amiss_in_phases(phases: Sequence[Phase], steps: Sequence[str]) -> str:
+    for before, phase in pairwise(phases):
+        if phase.begin_ns != before.end_ns + 1:
+            return f"the phase {phase.name} does not begin where {before.name} ended"
+    for phase in phases:
+        if phase.end_ns < phase.begin_ns:
+            return f"the phase {phase.name} ends before it begins"
+    if not steps:
+        return ""
+    wanted = (STARTUP, *steps)
+    for number, name in enumerate(wanted):
+        if number == len(phases):
+            over = bool(phases) and bool(phases[-1].missed or phases[-1].problem)
+            return "" if over else f"the trace ends before the step {name}, and does not say why"
+        if phases[number].name != name:
+            return f"the phase {phases[number].name} stands where {name} should"
+    return "" if len(phases) == len(wanted) else f"no step is called {phases[len(wanted)].name}"
+
+
+def _format(trace: Trace) -> tuple[Check, ...]:
+    """Check that a file would have shown what was left out of it; nothing if it would."""
+    if trace.header.format == FORMAT:
+        return ()
+    detail = (
+        f"the file is of the format {trace.header.format}, which does not show whether lines were "
+        "left out or changed (record the run again)"
+    )
+    return (Check(FORMAT_CHECK, False, detail),)
+
+
+def _witness(trace: Trace, graph: SocketGraph, owed: bool) -> Check:
     witness = trace.witness
     if witness is None:
+        if owed and trace.header.tracer == "ebpf" and trace.end.outcome.running:
+            return Check(KERNEL_CHECK, False, "no account of the kernel, though Envoy was running")
         return Check(KERNEL_CHECK, None, "not asked")
     if witness.error:
         if trace.end.outcome.running:
@@ -246,7 +299,7 @@ def _compared(trace: Trace, witness: Witness) -> str:
 
 def _envoy(trace: Trace, graph: SocketGraph) -> Check:
     """Check what Envoy says of itself; that it does not answer is no contradiction."""
-    (name,) = CONTESTED
+    name = ENVOY_CHECK
     account = None if trace.witness is None else trace.witness.envoy
     if account is None:
         return Check(name, None, "not asked")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace_file import write_trace
+from envoyassert.trace_file import read_trace, write_trace
 from tests.unit.cli_words import run_cli
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -83,12 +83,10 @@ def test_diff_as_json_tells_the_same(cli):
 
 
 def test_times_decide_only_if_asked(cli, tmp_path):
-    lines = SHARED.read_text().splitlines(keepends=True)
-    start = json.loads(lines[1])
-    assert start["call"] == "exec"
-    start["ts"] -= 80_000_000
-    lines[1] = json.dumps(start) + "\n"
-    (tmp_path / "slow.ndjson").write_text("".join(lines))
+    slow = read_trace(SHARED)
+    assert slow.events[0].call == "exec"
+    slow.events[0].ts_ns -= 80_000_000
+    write_trace(slow, tmp_path / "slow.ndjson")
     done = cli("diff", SHARED, tmp_path / "slow.ndjson")
     assert done.code == 0
     assert "  first bind 80 ms later: " in done.out

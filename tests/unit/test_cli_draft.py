@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.text import MAX_LINES
+from envoyassert.trace_file import read_trace, write_trace
 from tests.unit.cli_words import run_cli
 
 TRACES = Path(__file__).parents[2] / "tests" / "traces"
@@ -175,11 +177,11 @@ def test_draft_of_what_cannot_be_drafted_says_why(cli, tmp_path, content, argume
 
 
 def test_draft_of_a_lossy_trace_is_refused(cli, tmp_path):
-    lines = (TRACES / "reuse_port_on-1.40.0.ndjson").read_text().splitlines()
-    end = json.loads(lines[-1])
-    end["end"]["cpus"][0]["dropped"] += 3
-    end["end"]["cpus"][0]["emitted"] += 3
-    (tmp_path / "run.ndjson").write_text("\n".join([*lines[:-1], json.dumps(end)]))
+    trace = read_trace(TRACES / "reuse_port_on-1.40.0.ndjson")
+    first, *others = trace.end.cpus
+    lossy = replace(first, dropped=first.dropped + 3, emitted=first.emitted + 3)
+    trace.end = replace(trace.end, cpus=(lossy, *others))
+    write_trace(trace, tmp_path / "run.ndjson")
     code, _, errors = cli("draft", "run.ndjson", "-o", "a.yaml")
     assert code == 4
     assert "the trace lost records" in errors

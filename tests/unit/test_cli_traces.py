@@ -138,12 +138,12 @@ def cut(text: str) -> str:
 
 BROKEN_TRACES = {
     "empty": (lambda text: "", "{path}: error: the file is empty"),
-    "cut off": (cut, "{path}: error: the file has no end line, so it was cut off"),
+    "cut off": (cut, "{path}: error: the file has no closing line, so it was cut off"),
     "not a trace": (lambda text: '{"a": 1}\n', "{path}:1:1: error: expected a header with format"),
     "not JSON": (lambda text: text + "oops\n", "{path}:{last}:1: error: not a line of a trace"),
     "another version": (
-        lambda text: text.replace("envoyassert-trace/1", "envoyassert-trace/9", 1),
-        "{path}:1:1: error: expected a header with format envoyassert-trace/1, found 'envoya",
+        lambda text: text.replace("envoyassert-trace/2", "envoyassert-trace/9", 1),
+        "{path}:1:1: error: expected a header with format envoyassert-trace/2, found 'envoya",
     ),
 }
 

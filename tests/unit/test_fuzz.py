@@ -43,7 +43,8 @@ def test_judge_that_overlooks_losses_is_caught(monkeypatch: pytest.MonkeyPatch) 
 
     def blind(trace: Trace, items: Items) -> Verdict:
         cpus = tuple(replace(c, dropped=0) for c in trace.end.cpus)
-        return judged(Trace(trace.header, trace.events, replace(trace.end, cpus=cpus)), items)
+        header = replace(trace.header, tracer="")
+        return judged(Trace(header, trace.events, replace(trace.end, cpus=cpus)), items)
 
     monkeypatch.setattr(traces, "judged", blind)
     broken = fuzz_traces(600, "b").broken

@@ -26,7 +26,7 @@ from envoyassert.runner import LiveRun, source_of
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import as_text
-from envoyassert.trace_file import write_trace
+from envoyassert.trace_lines import closed, trace_lines
 
 HERE = Path(__file__).parent
 DEADLINE_S = 20.0
@@ -340,25 +340,24 @@ def record(name: str, probe: Probe) -> None:
         recording = Recording(run)
         try:
             act(recording)
-            # Of an edited trace the kernel and Envoy would say something else.
-            trace = dataclasses.replace(run.trace(), witness=None)
+            trace = run.trace()
         finally:
             if recording.child is not None:
                 recording.child.terminate()
                 recording.child.wait(DEADLINE_S)
         rundir = trace.header.rundir
-    target = HERE / f"{name}.ndjson"
-    write_trace(trace, target)
-    clean = target.read_text().replace(rundir, "/tmp/envoyassert-run")
+    # Of an edited trace the kernel and Envoy would say something else.
+    header = dataclasses.replace(trace.header, tracer="")
+    trace = dataclasses.replace(trace, header=header, witness=None)
+    clean = "\n".join(list(trace_lines(trace))[:-1]).replace(rundir, "/tmp/envoyassert-run")
     for place in {event.args["filename"] for event in trace.events if event.call == "exec"}:
         clean = clean.replace(str(Path(place).parents[1]), "/opt/envoy")
-    target.unlink()
     # Without a name and a time the same text is the same file.
     with (
         (HERE / f"{name}.ndjson.gz").open("wb") as file,
         gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as zipped,
     ):
-        zipped.write(clean.encode())
+        zipped.writelines(f"{line}\n".encode() for line in closed(clean.split("\n"), trace))
     print(f"{name}: {len(trace.events)} events")
 
 

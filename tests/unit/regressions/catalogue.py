@@ -77,7 +77,8 @@ def recorded(name: str) -> Trace:
     if packed.exists():
         with gzip.open(packed, "rt", encoding="utf-8") as lines:
             return parse_trace(lines, str(packed))
-    return replace(read_trace(TRACES / f"{name}.ndjson"), witness=None)
+    trace = read_trace(TRACES / f"{name}.ndjson")
+    return replace(trace, witness=None, header=replace(trace.header, tracer=""))
 
 
 def verdict_of(regression: Regression, trace: Trace) -> Verdict:

@@ -39,7 +39,7 @@ class SocketSet:
         protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         sockets: successful bind() calls, each on a kernel socket of its own.
         descriptors: descriptors of these sockets that stay open.
-        role: who serves them: `main`, `workers`, or "" if that is not to be told.
+        role: who serves them: `main`, `workers`, `none`, or "" if that is not to be told.
         via: `reuse_port`, `dup`, `shared_fd`, or "".
         options: in the order of the calls, on each socket.
         option_calls: successful setsockopt() calls on all of them; None if the number varies.

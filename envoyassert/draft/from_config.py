@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
@@ -24,6 +25,7 @@ from envoyassert.scenario.listeners import (
     items_of,
     proto_field,
     protocol_of,
+    static_listeners,
 )
 
 _STATES = {
@@ -53,22 +55,24 @@ def draft_of_config(config: Any, concurrency: int | None = None) -> Draft:
     """
     if not isinstance(config, dict):
         raise DraftError("an Envoy config is a mapping", "name a bootstrap, a trace or a dump")
-    listeners = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
-    bound = [listener for listener in listeners if asks_for_sockets(listener)]
+    static = proto_field(config, "static_resources")
+    listeners = static_listeners(config)
+    bound = {name: one for name, one in listeners.items() if asks_for_sockets(one)}
     if concurrency is None:
-        concurrency = 1 if any(map(_takes_one_worker, bound)) else 2
+        concurrency = 1 if any(map(_takes_one_worker, bound.values())) else 2
     workers = max(1, concurrency)
     sets = [*_admin(config)]
     notes = []
-    for listener in bound:
-        found = list(_sets_of(listener, workers))
-        sets += found
-        if not found:
-            notes.append(f"nothing is expected of {_name(listener)}: its address is no IP address")
-    if len(bound) < len(listeners):
-        number = len(listeners) - len(bound)
-        notes.append(f"{number} of the listeners must have no socket: no_others says so")
     discovers = discovers_listeners(config)
+    for name, listener in bound.items():
+        sets += _sets_of(name, listener, workers)
+    without = [name for name in listeners if name not in bound]
+    if without:
+        says_so = "" if discovers else ": no_others says so"
+        notes.append(f"{len(without)} of the listeners must have no socket{says_so}")
+    ignored = len(items_of(proto_field(static, "listeners"))) - len(listeners)
+    if ignored:
+        notes.append(f"{ignored} of the listeners have the name of one before: Envoy ignores them")
     if discovers:
         notes.append("listeners from LDS are not in the config: draft from a trace to have them")
     if not sets:
@@ -76,11 +80,11 @@ def draft_of_config(config: Any, concurrency: int | None = None) -> Draft:
             "the config has neither a listener with a socket nor an admin endpoint",
             "name one that has, or draft from a trace of a run",
         )
-    keepalive = any(proto_field(listener, "tcp_keepalive") is not None for listener in bound)
+    keepalive = any(proto_field(one, "tcp_keepalive") is not None for one in bound.values())
     return Draft(
         concurrency,
         tuple(sets),
-        closed=not discovers and not any("no IP address" in note for note in notes),
+        closed=not discovers,
         admin=admin_address(config) is not None,
         requires=">=1.37" if keepalive else "",
         notes=tuple(notes),
@@ -101,16 +105,10 @@ def _admin(config: Any) -> Iterator[SocketSet]:
         *(option for option in literal if option.phase == "before_bind"),
     ]
     yield SocketSet(
-        "admin", address, protocol_of(address, place), 1, 1, "main", "", tuple(options),
+        # Envoy takes no heed of the protocol that the address says.
+        "admin", address, "TCP" if address.is_ip else "UNIX", 1, 1, "main", "", tuple(options),
         len(options), -1,
     )  # fmt: skip
-
-
-def _name(listener: Any) -> str:
-    name = proto_field(listener, "name")
-    if isinstance(name, str) and name:
-        return name
-    return str(address_of(proto_field(listener, "address")) or "a listener without a name")
 
 
 def _reuses_port(listener: Any) -> bool:
@@ -126,7 +124,7 @@ def _takes_one_worker(listener: Any) -> bool:
     return is_udp and not _reuses_port(listener)
 
 
-def _sets_of(listener: Any, workers: int) -> Iterator[SocketSet]:
+def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
     more = items_of(proto_field(listener, "additional_addresses"))
     for entry in (listener, *more):
         place = proto_field(entry, "address")
@@ -136,37 +134,61 @@ def _sets_of(listener: Any, workers: int) -> Iterator[SocketSet]:
         protocol = protocol_of(address, place)
         reuse = _reuses_port(listener) and protocol != "UNIX"
         sockets = workers if reuse else 1
-        options = tuple(_options(listener, entry, address, protocol, reuse))
-        counted = proto_field(listener, "udp_listener_config") is None
+        options = tuple(_options(listener, entry, address, protocol, sockets if reuse else 0))
         balance = proto_field(listener, "connection_balance_config")
-        counted = counted and proto_field(balance, "cpu_locality_balance") is None
+        counted = proto_field(balance, "cpu_locality_balance") is None
         if protocol == "TCP" and proto_field(listener, "enable_mptcp") is True:
             protocol = "MPTCP"
         backlog = proto_field(listener, "tcp_backlog_size")
-        yield SocketSet(
-            _name(listener),
+        found = SocketSet(
+            name,
             address,
             protocol,
             sockets,
             workers,
             "workers",
-            "reuse_port" if reuse else "dup",
+            _via(options, sockets, workers),
             options,
             sockets * len(options) if counted else None,
             None if protocol == "UDP" else int(backlog) if backlog is not None else -1,
         )
+        yield _refused(found) if _is_refused(listener, protocol) else found
+
+
+def _via(options: tuple[DraftOption, ...], sockets: int, workers: int) -> str:
+    """Return how the sockets reach the workers; an option of the user's own may have it changed."""
+    early = [o for o in options if o.name == "SO_REUSEPORT" and o.phase == "before_bind"]
+    together = bool(early and early[-1].value)
+    if together == (sockets > 1) or workers == 1:
+        return "reuse_port" if together else "dup"
+    return ""
+
+
+def _is_refused(listener: Any, protocol: str) -> bool:
+    """Whether the kernel refuses an option that is set after listen, so that Envoy gives up.
+
+    Envoy is LIVE then, without the listener.
+    """
+    return protocol == "UNIX" and proto_field(listener, "tcp_fast_open_queue_length") is not None
+
+
+def _refused(found: SocketSet) -> SocketSet:
+    return replace(found, role="none", via="", descriptors=0, backlog=None)
 
 
 def _options(
-    listener: Any, entry: Any, address: Address, protocol: str, reuse: bool
+    listener: Any, entry: Any, address: Address, protocol: str, group: int
 ) -> Iterator[DraftOption]:
-    if protocol == "UNIX":
-        return  # Envoy applies none to these, and says nothing of it
+    """Yield what is set on each socket; `group` is how many share the port by SO_REUSEPORT."""
     own = proto_field(entry, "socket_options")
     if entry is not listener and own is not None:
         literal = list(_literal(proto_field(own, "socket_options"), protocol))
     else:
         literal = list(_literal(proto_field(listener, "socket_options"), protocol))
+    if protocol == "UNIX":
+        # Envoy sets none before it binds a path or a name, and says nothing of it.
+        yield from (option for option in literal if option.phase != "before_bind")
+        return
     v6 = address.family == "AF_INET6"
     level, prefix = ("IPPROTO_IPV6", "IPV6") if v6 else ("IPPROTO_IP", "IP")
     transparent = proto_field(listener, "transparent") is True
@@ -177,39 +199,67 @@ def _options(
         yield DraftOption(level, f"{prefix}_TRANSPARENT", 1, "before_bind")
     if proto_field(listener, "freebind") is True:
         yield DraftOption(level, f"{prefix}_FREEBIND", 1, "before_bind")
-    if reuse:
+    if group:
         yield DraftOption("SOL_SOCKET", "SO_REUSEPORT", 1, "before_bind")
     if protocol == "UDP":
-        yield from _udp(level, prefix)
-    keepalive = proto_field(entry, "tcp_keepalive")
-    if keepalive is None:
-        keepalive = proto_field(listener, "tcp_keepalive")
-    if keepalive is not None:
-        yield DraftOption("SOL_SOCKET", "SO_KEEPALIVE", 1, "before_bind")
-        for field, name in _KEEPALIVE:
-            value = proto_field(keepalive, field)
-            if value is not None:
-                yield DraftOption("IPPROTO_TCP", name, int(value), "before_bind")
+        yield from _udp(listener, entry, prefix, group)
+        # Nothing listens, so what is to be set after listen is not set at all.
+        literal = [option for option in literal if option.phase != "listening"]
+    else:
+        yield from _keepalive(listener, entry)
     if transparent:
         yield DraftOption(level, f"{prefix}_TRANSPARENT", 1, "bound")
     yield from literal
     queue = proto_field(listener, "tcp_fast_open_queue_length")
-    if queue is not None:
+    if queue is not None and protocol == "TCP":
         yield DraftOption("IPPROTO_TCP", "TCP_FASTOPEN", int(queue), "listening")
 
 
-def _udp(level: str, prefix: str) -> Iterator[DraftOption]:
-    yield DraftOption(level, f"{prefix}_MTU_DISCOVER", 2, "before_bind")
+def _udp(listener: Any, entry: Any, prefix: str, group: int) -> Iterator[DraftOption]:
+    families = [prefix]
+    if _is_compatible(proto_field(entry, "address")):
+        families.append("IP")  # an IPv6 socket that takes IPv4 as well needs both
+    level = {"IP": "IPPROTO_IP", "IPV6": "IPPROTO_IPV6"}
+    for family in families:
+        yield DraftOption(level[family], f"{family}_MTU_DISCOVER", 2, "before_bind")
     info = "IPV6_RECVPKTINFO" if prefix == "IPV6" else "IP_PKTINFO"
-    yield DraftOption(level, info, 1, "bound")
+    yield DraftOption(level[prefix], info, 1, "bound")
     yield DraftOption("SOL_SOCKET", "SO_RXQ_OVFL", 1, "bound")
     yield DraftOption("IPPROTO_UDP", "UDP_GRO", 1, "bound")
+    quic = proto_field(proto_field(listener, "udp_listener_config"), "quic_options")
+    if quic is None:
+        return
+    if group > 1:
+        # The filter sends each connection to its worker, so it differs with their number.
+        yield DraftOption("SOL_SOCKET", "SO_ATTACH_REUSEPORT_CBPF", None, "bound")
+    for family in families:
+        tos = "IPV6_RECVTCLASS" if family == "IPV6" else "IP_RECVTOS"
+        yield DraftOption(level[family], tos, 1, "bound")
+
+
+def _keepalive(listener: Any, entry: Any) -> Iterator[DraftOption]:
+    """Yield what keepalive sets: nothing at all if one of its fields is 0."""
+    keepalive = proto_field(entry, "tcp_keepalive")
+    if keepalive is None:
+        keepalive = proto_field(listener, "tcp_keepalive")
+    if keepalive is None:
+        return
+    values = {name: proto_field(keepalive, field) for field, name in _KEEPALIVE}
+    given = {name: int(value) for name, value in values.items() if value is not None}
+    if all(given.values()):
+        yield DraftOption("SOL_SOCKET", "SO_KEEPALIVE", 1, "before_bind")
+        for name, value in given.items():
+            yield DraftOption("IPPROTO_TCP", name, value, "before_bind")
 
 
 def _v6only(address: Address, place: Any) -> Iterator[DraftOption]:
     if address.family == "AF_INET6":
-        compatible = proto_field(proto_field(place, "socket_address"), "ipv4_compat") is True
-        yield DraftOption("IPPROTO_IPV6", "IPV6_V6ONLY", 0 if compatible else 1, "before_bind")
+        only = 0 if _is_compatible(place) else 1
+        yield DraftOption("IPPROTO_IPV6", "IPV6_V6ONLY", only, "before_bind")
+
+
+def _is_compatible(place: Any) -> bool:
+    return proto_field(proto_field(place, "socket_address"), "ipv4_compat") is True
 
 
 def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
@@ -231,7 +281,7 @@ def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
 def _value(name: int | str, option: Any) -> int | str | None:
     number = proto_field(option, "int_value")
     if number is not None:
-        return int(number)
+        return (int(number) + 2**31) % 2**32 - 2**31  # Envoy hands 4 bytes of it on
     content = base64.b64decode(str(proto_field(option, "buf_value") or ""))
     value = option_value_of(name, content)
     return None if isinstance(value, dict) else value

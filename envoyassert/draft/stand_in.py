@@ -45,9 +45,34 @@ _ECHO = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo",
     },
 }
+_CLUSTER = {"name": "nowhere", "connect_timeout": "1s", "type": "STATIC"}
+_TO_NOWHERE = {
+    "name": "envoy.filters.udp_listener.udp_proxy",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
+        "stat_prefix": "nowhere",
+        "matcher": {
+            "on_no_match": {
+                "action": {
+                    "name": "route",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/"
+                        "envoy.extensions.filters.udp.udp_proxy.v3.Route",
+                        "cluster": _CLUSTER["name"],
+                    },
+                }
+            }
+        },
+    },
+}
 _STATES = {"before_bind": "STATE_PREBIND", "bound": "STATE_BOUND", "listening": "STATE_LISTENING"}
 # Options that follow from other fields, and that Envoy sets by itself.
 _IMPLIED = {"SO_REUSEADDR", "SO_REUSEPORT", "IPV6_V6ONLY"}
+_IMPLIED_BY_UDP = _IMPLIED | {
+    *("IP_MTU_DISCOVER", "IPV6_MTU_DISCOVER", "IP_PKTINFO", "IPV6_RECVPKTINFO"),
+    *("SO_RXQ_OVFL", "UDP_GRO"),
+}
+_OF_QUIC = {"SO_ATTACH_REUSEPORT_CBPF", "IP_RECVTOS", "IPV6_RECVTCLASS"}
 
 
 def is_config_dump(data: Any) -> bool:
@@ -75,23 +100,23 @@ def bootstrap_of_dump(dump: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     for listener in listeners:
         place = proto_field(listener, "address")
         address = address_of(place)
-        if not asks_for_sockets(listener):
+        if not asks_for_sockets(listener) or address is None:
             virtual += 1
-        elif address is None or protocol_of(address, place) == "UDP":
+        elif proto_field(proto_field(listener, "udp_listener_config"), "quic_options") is not None:
             left_out.append(str(proto_field(listener, "name") or address))
         else:
-            kept.append(_stand_in(listener))
+            kept.append(_stand_in(listener, is_udp=protocol_of(address, place) == "UDP"))
     if not kept:
         raise DraftError(
-            "the dump has no TCP or Unix listener with a socket of its own",
+            "the dump has no listener with a socket of its own, but for QUIC",
             "ask for all of it: curl 127.0.0.1:15000/config_dump (15000 is Istio's admin port)",
         )
     notes = ["filters, clusters and secrets are left out: no socket depends on them"]
     if virtual:
         notes.append(f"{virtual} listeners without a socket of their own are left out")
     if left_out:
-        notes.append(f"not covered, UDP cannot be stood in for: {', '.join(left_out)}")
-    result: dict[str, Any] = {"static_resources": {"listeners": kept}}
+        notes.append(f"not covered, QUIC cannot be stood in for: {', '.join(left_out)}")
+    result = _bootstrap(kept)
     admin = proto_field(bootstrap, "admin")
     if proto_field(admin, "address") is not None:
         options = proto_field(admin, "socket_options")
@@ -104,13 +129,13 @@ def bootstrap_of_draft(draft: Draft) -> dict[str, Any]:
     """Return a bootstrap that has the sockets of a draft, as one made from a trace.
 
     Raises:
-        DraftError: a socket is a UDP one: what serves it is not in a trace.
+        DraftError: a socket is one of QUIC: the certificate for it is not in a trace.
     """
     admin, listeners = None, []
     for number, one in enumerate(draft.sets):
-        if one.protocol == "UDP":
+        if any(option.name in _OF_QUIC for option in one.options):
             raise DraftError(
-                f"what serves the UDP socket {one.address} cannot be told from a trace",
+                f"{one.address} serves QUIC, which needs a certificate that no trace has",
                 "name the config that was run: --config FILE",
             )
         if one.role == "main":
@@ -120,17 +145,18 @@ def bootstrap_of_draft(draft: Draft) -> dict[str, Any]:
             "name": one.name if one.name != str(one.address) else f"listener_{number}",
             "address": _place(one),
             "enable_reuse_port": one.via == "reuse_port",
-            "filter_chains": [{"filters": [_ECHO]}],
+            **_filters(is_udp=one.protocol == "UDP"),
         }
         if one.backlog not in (None, -1):
             listener["tcp_backlog_size"] = one.backlog
         if one.protocol == "MPTCP":
             listener["enable_mptcp"] = True
-        options = [_literal(o) for o in one.options if o.name not in _IMPLIED]
+        implied = _IMPLIED_BY_UDP if one.protocol == "UDP" else _IMPLIED
+        options = [_literal(o) for o in one.options if o.name not in implied]
         if options:
             listener["socket_options"] = options
         listeners.append(listener)
-    bootstrap: dict[str, Any] = {"static_resources": {"listeners": listeners}}
+    bootstrap = _bootstrap(listeners)
     return {"admin": admin, **bootstrap} if admin else bootstrap
 
 
@@ -151,10 +177,24 @@ def _dumped(section: Any) -> Iterator[dict[str, Any]]:
             yield listener
 
 
-def _stand_in(listener: dict[str, Any]) -> dict[str, Any]:
+def _stand_in(listener: dict[str, Any], *, is_udp: bool) -> dict[str, Any]:
     kept = {field: proto_field(listener, field) for field in _KEPT}
     stand_in = {field: value for field, value in kept.items() if value is not None}
-    return {**stand_in, "filter_chains": [{"filters": [_ECHO]}]}
+    return {**stand_in, **_filters(is_udp=is_udp)}
+
+
+def _filters(*, is_udp: bool) -> dict[str, Any]:
+    """Return what a listener serves by: TCP echoes, datagrams go to a cluster without members."""
+    if is_udp:
+        return {"listener_filters": [_TO_NOWHERE]}
+    return {"filter_chains": [{"filters": [_ECHO]}]}
+
+
+def _bootstrap(listeners: list[dict[str, Any]]) -> dict[str, Any]:
+    static: dict[str, Any] = {"listeners": listeners}
+    if any("listener_filters" in listener for listener in listeners):
+        static["clusters"] = [_CLUSTER]
+    return {"static_resources": static}
 
 
 def _place(one: SocketSet) -> dict[str, Any]:
@@ -162,6 +202,8 @@ def _place(one: SocketSet) -> dict[str, Any]:
     if not address.is_ip:
         return {"pipe": {"path": address.path or f"@{address.abstract}"}}
     place: dict[str, Any] = {"address": address.host, "port_value": address.port}
+    if one.protocol == "UDP":
+        place["protocol"] = "UDP"
     if address.netns:
         place["network_namespace_filepath"] = address.netns
     if any(o.name == "IPV6_V6ONLY" and o.value == 0 for o in one.options):

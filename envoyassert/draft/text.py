@@ -59,7 +59,9 @@ def _items(one: SocketSet, draft: Draft) -> list[dict[str, Any]]:
     selector = _selector(one, draft)
     by = {} if draft.assume else {"by": "main"}
     item: dict[str, Any] = {"listener": selector, "bound": {"times": one.sockets, **by}}
-    if one.role:
+    if one.role == "none":
+        item["served_by"] = one.role
+    elif one.role:
         via = {"via": one.via} if one.via else {}
         item["listened"] = {"by": one.role, **via}
     if one.descriptors != one.sockets and not draft.assume:

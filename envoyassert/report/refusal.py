@@ -8,7 +8,7 @@ from typing import Any
 
 from envoyassert.errors import Problem
 from envoyassert.report.envoy_log import log_records
-from envoyassert.scenario.listeners import configured_listeners
+from envoyassert.scenario.listeners import configured_listeners, items_of, proto_field
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.source import Path
 
@@ -92,8 +92,9 @@ def _where(path: Path, reason: str, config: dict[str, Any]) -> Path:
     """Return the path that Envoy named, or of the listener or the value that it speaks of."""
     if path:
         return path
-    static = [record for record in configured_listeners(config) if record.kind == "static"]
-    for number, record in enumerate(static):
+    static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
+    for number, listener in enumerate(static):
+        (record,) = configured_listeners({"static_resources": {"listeners": [listener]}})
         names = {record.name, *map(str, record.addresses)}
         if any(found["name"] in names for found in _LISTENER.finditer(reason)):
             return ("static_resources", "listeners", number)

@@ -46,7 +46,7 @@ def configured_listeners(
     """Return the listeners that a bootstrap config and its files name.
 
     A listener that asks for no socket (`bind_to_port: false`, `internal_listener`, `api_listener`)
-    has a record without addresses. A listener without a name has its first address as its name.
+    has a record without addresses. Names are those of `static_listeners`.
 
     Args:
         config: the bootstrap config as data.
@@ -60,11 +60,39 @@ def configured_listeners(
     admin = admin_address(config)
     if admin is not None:
         records.append(ListenerRecord("admin", protocol_of(admin, {}), (admin,), "admin"))
-    static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
-    records += [_record(listener, "static") for listener in static]
+    records += [_record(name, one, "static") for name, one in static_listeners(config).items()]
     for content in (files or {}).values():
-        records += [_record(listener, "lds") for listener in _discovered(content)]
+        records += [_record(_name(one), one, "lds") for one in _discovered(content)]
     return tuple(records)
+
+
+def static_listeners(config: Any) -> dict[str, Any]:
+    """Return the listeners of a bootstrap that Envoy takes, by names that tell them apart.
+
+    One without a name has its first address as its name. If that is another's name, or a listener
+    is called `admin` as the admin endpoint is, a number follows: `127.0.0.1:0 #2`. One that has
+    the name of a listener before it is left out: Envoy ignores it (ListenerManagerImpl::
+    addOrUpdateListener: a static listener is not updated; seen on 1.36.4 and 1.40.0).
+
+    Args:
+        config: the bootstrap config as data.
+    """
+    static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
+    given = {name for listener in static if (name := proto_field(listener, "name"))}
+    admin = {"admin"} if admin_address(config) is not None else set()
+    found: dict[str, Any] = {}
+    known: set[str] = set()
+    for listener in static:
+        own = proto_field(listener, "name")
+        if own and own in known:
+            continue
+        known |= {own} if own else set()
+        name, number = _name(listener), 1
+        taken = admin | set(found) | (set() if own else given)
+        while (name if number == 1 else f"{name} #{number}") in taken:
+            number += 1
+        found[name if number == 1 else f"{name} #{number}"] = listener
+    return found
 
 
 def admin_address(config: Any) -> Address | None:
@@ -77,29 +105,44 @@ def discovers_listeners(config: Any) -> bool:
     return proto_field(proto_field(config, "dynamic_resources"), "lds_config") is not None
 
 
-def _record(listener: Any, kind: str) -> ListenerRecord:
-    first = proto_field(listener, "address")
-    places = [first]
-    places += [
-        proto_field(more, "address")
-        for more in items_of(proto_field(listener, "additional_addresses"))
-    ]
-    addresses = tuple(address for place in places if (address := address_of(place)) is not None)
-    name = proto_field(listener, "name")
-    if not isinstance(name, str) or not name:
-        name = str(addresses[0]) if addresses else "(unnamed)"
+def _record(name: str, listener: Any, kind: str) -> ListenerRecord:
+    first, addresses = proto_field(listener, "address"), _addresses(listener)
     protocol = protocol_of(addresses[0], first) if addresses else "TCP"
     return ListenerRecord(name, protocol, addresses if asks_for_sockets(listener) else (), kind)
+
+
+def _addresses(listener: Any) -> tuple[Address, ...]:
+    more = items_of(proto_field(listener, "additional_addresses"))
+    places = [proto_field(entry, "address") for entry in (listener, *more)]
+    return tuple(address for place in places if (address := address_of(place)) is not None)
+
+
+def _name(listener: Any) -> str:
+    """Return the name that a listener is given, else its first address."""
+    name, addresses = proto_field(listener, "name"), _addresses(listener)
+    if isinstance(name, str) and name:
+        return name
+    return str(addresses[0]) if addresses else "(unnamed)"
 
 
 def asks_for_sockets(listener: Any) -> bool:
     """Return whether a listener's config asks for sockets of its own."""
     return (
-        proto_field(listener, "bind_to_port") is not False
+        not _is_reverse_tunnel(listener)
+        and proto_field(listener, "bind_to_port") is not False
         and proto_field(proto_field(listener, "deprecated_v1"), "bind_to_port") is not False
         and proto_field(listener, "internal_listener") is None
         and proto_field(listener, "api_listener") is None
     )
+
+
+def _is_reverse_tunnel(listener: Any) -> bool:
+    """Whether a listener dials out and is handed the connections: it binds and listens nowhere.
+
+    Source: Envoy, extensions/bootstrap/reverse_tunnel (ReverseConnectionResolver).
+    """
+    place = proto_field(proto_field(listener, "address"), "socket_address")
+    return bool(proto_field(place, "resolver_name") == "envoy.resolvers.reverse_connection")
 
 
 def protocol_of(address: Address, place: Any) -> str:

@@ -159,7 +159,7 @@ def test_draft_of_a_dump_holds_nine_addresses(cli, tmp_path, dynamic, lines):
     [
         ("[]\n", (), 4, "an Envoy config is a mapping"),
         ("static_resources: {}\n", (), 4, "neither a listener with a socket nor an admin"),
-        ('{"configs": []}', ("-o", "a.yaml"), 4, "the dump has no TCP or Unix listener"),
+        ('{"configs": []}', ("-o", "a.yaml"), 4, "the dump has no listener with a socket"),
         ("a: [\n", (), 4, "in.yaml:"),
         ("static_resources: {}\n", ("--config", "in.yaml"), 4, "--config goes with a trace"),
         ("static_resources: {listeners: [{address: {pipe: {path: '@a'}}}]}\n",
@@ -185,6 +185,29 @@ def test_draft_of_a_lossy_trace_is_refused(cli, tmp_path):
     code, _, errors = cli("draft", "run.ndjson", "-o", "a.yaml")
     assert code == 4
     assert "the trace lost records" in errors
+
+
+def test_draft_of_a_dump_stands_in_for_udp_and_leaves_quic_out(cli, tmp_path):
+    def udp(name: str, port: int, **config: Any) -> dict[str, Any]:
+        one = listener(name, port, udp_listener_config=config)
+        one["address"]["socket_address"]["protocol"] = "UDP"
+        return one
+
+    tunnel = {"address": "rc://a:b:c@up:1", "resolver_name": "envoy.resolvers.reverse_connection"}
+    dialer = {"name": "dialer", "address": {"socket_address": {**tunnel, "port_value": 0}}}
+    content = dump(udp("dns", 5353), udp("web", 443, quicOptions={}), dialer)
+    (tmp_path / "dump.json").write_text(content)
+    assert cli("draft", "dump.json", "-o", "sidecar.yaml")[0] == 0
+    text = (tmp_path / "sidecar.yaml").read_text()
+    assert "# Note: not covered, QUIC cannot be stood in for: web." in text
+    assert "# Note: 1 listeners without a socket of their own are left out." in text
+    items = yaml.safe_load(text)["expect"]
+    assert [i["listener"]["port"] for i in items if "listener" in i] == [15000, 15090, 5353]
+    static = yaml.safe_load((tmp_path / "sidecar.envoy.yaml").read_text())["static_resources"]
+    assert "filter_chains" not in static["listeners"][1]
+    (sink,) = static["listeners"][1]["listener_filters"]
+    assert static["clusters"][0]["name"] in json.dumps(sink)
+    assert cli("check", "sidecar.yaml")[0] == 0
 
 
 def test_draft_of_udp_without_reuse_port_asks_for_the_one_worker_that_envoy_takes():

@@ -134,3 +134,43 @@ def test_config_that_envoy_would_refuse_yields_no_addresses(config: Any) -> None
 def test_listener_discovery_is_told_from_the_bootstrap() -> None:
     assert discovers_listeners({"dynamic_resources": {"lds_config": {"ads": {}}}})
     assert not discovers_listeners({"dynamic_resources": {"cds_config": {}}})
+
+
+def test_names_tell_static_listeners_apart() -> None:
+    chosen = {"address": place("127.0.0.1", 0)}
+    found = records(
+        {"name": "web", **chosen},
+        chosen,
+        {"name": "127.0.0.1:0", **chosen},
+        chosen,
+        {"name": "admin", "address": place("::1", 1)},
+        {"internal_listener": {}},
+        {"internal_listener": {}},
+        admin={"address": place("127.0.0.1", 9901)},
+    )
+    assert [record.name for record in found] == [
+        *("admin", "web", "127.0.0.1:0 #2", "127.0.0.1:0", "127.0.0.1:0 #3", "admin #2"),
+        *("(unnamed)", "(unnamed) #2"),
+    ]
+
+
+def test_a_listener_is_called_admin_where_there_is_no_admin_endpoint() -> None:
+    assert [record.name for record in records({"name": "admin", "address": place("::1", 1)})] == [
+        "admin"
+    ]
+
+
+def test_envoy_ignores_a_static_listener_with_the_name_of_one_before() -> None:
+    found = records(
+        {"name": "web", "address": place("127.0.0.1", 1), "bind_to_port": False},
+        {"name": "web", "address": place("127.0.0.1", 2)},
+    )
+    assert [(record.name, record.addresses) for record in found] == [("web", ())]
+
+
+def test_a_reverse_tunnel_asks_for_no_socket() -> None:
+    tunnel = place(
+        "rc://a:b:c@up:1", 0, protocol="UDP", resolver_name="envoy.resolvers.reverse_connection"
+    )
+    (record,) = records({"name": "dialer", "address": tunnel})
+    assert record.addresses == ()

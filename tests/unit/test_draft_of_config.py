@@ -1,0 +1,143 @@
+"""What a config alone says of Envoy's sockets: each line was seen on 1.36.4 and 1.40.0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envoyassert.draft.expected import Draft, SocketSet
+from envoyassert.draft.from_config import draft_of_config
+from envoyassert.draft.text import draft_text
+
+REUSE_PORT = "before_bind SO_REUSEPORT=1"
+TCP = ["before_bind SO_REUSEADDR=1", REUSE_PORT]
+OF_UDP = ["bound SO_RXQ_OVFL=1", "bound UDP_GRO=1"]
+UDP = [REUSE_PORT, "before_bind IP_MTU_DISCOVER=2", "bound IP_PKTINFO=1", *OF_UDP]
+UDP_V6 = [
+    REUSE_PORT,
+    "before_bind IPV6_MTU_DISCOVER=2",
+    "bound IPV6_RECVPKTINFO=1",
+    *OF_UDP,
+]
+BUFFER = {"level": 1, "name": 8, "int_value": 8192}
+QUIC: dict[str, Any] = {"udp_listener_config": {"quic_options": {}}}
+
+
+def place(host: str = "127.0.0.1", port: int = 10000, **more: Any) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port, **more}}
+
+
+def udp(host: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
+    return place(host, protocol="UDP", **more)
+
+
+def drafted(*listeners: dict[str, Any], workers: int = 2, **config: Any) -> Draft:
+    named = [{"name": f"l{number}", **one} for number, one in enumerate(listeners)]
+    return draft_of_config({"static_resources": {"listeners": named}, **config}, workers)
+
+
+def only(listener: dict[str, Any], workers: int = 2) -> SocketSet:
+    (found,) = drafted(listener, workers=workers).sets
+    return found
+
+
+def options(found: SocketSet) -> list[str]:
+    return sorted(f"{o.phase} {o.name}={o.value}" for o in found.options)
+
+
+@pytest.mark.parametrize(
+    ("listener", "expected"),
+    [
+        ({"address": place()}, TCP),
+        ({"address": place(), "socket_options": [{**BUFFER, "state": "STATE_LISTENING"}]},
+         [*TCP, "listening SO_RCVBUF=8192"]),
+        ({"address": place(), "socket_options": [{**BUFFER, "int_value": 2**32 - 1}]},
+         [*TCP, "before_bind SO_RCVBUF=-1"]),
+        ({"address": place(), "tcp_fast_open_queue_length": 0}, [*TCP, "listening TCP_FASTOPEN=0"]),
+        # Nothing of UDP listens: what is to be set after listen is not set at all.
+        ({"address": udp()}, UDP),
+        ({"address": udp(), "socket_options": [{**BUFFER, "state": "STATE_LISTENING"}]}, UDP),
+        ({"address": udp(), "socket_options": [{**BUFFER, "state": 1}]},
+         [*UDP, "bound SO_RCVBUF=8192"]),
+        ({"address": udp(), "tcp_fast_open_queue_length": 5}, UDP),
+        ({"address": udp(), "tcp_keepalive": {"keepalive_time": 5}}, UDP),
+        ({"address": udp("::1")}, ["before_bind IPV6_V6ONLY=1", *UDP_V6]),
+        ({"address": udp("::", ipv4_compat=True)},
+         ["before_bind IPV6_V6ONLY=0", *UDP_V6, "before_bind IP_MTU_DISCOVER=2"]),
+        ({"address": udp(), **QUIC},
+         [*UDP, "bound SO_ATTACH_REUSEPORT_CBPF=None", "bound IP_RECVTOS=1"]),
+        ({"address": udp("::", ipv4_compat=True), **QUIC},
+         ["before_bind IPV6_V6ONLY=0", *UDP_V6, "before_bind IP_MTU_DISCOVER=2",
+          "bound SO_ATTACH_REUSEPORT_CBPF=None", "bound IPV6_RECVTCLASS=1", "bound IP_RECVTOS=1"]),
+        # A Unix socket has the options for the states after bind, and those alone.
+        ({"address": {"pipe": {"path": "@a"}}, "transparent": False,
+          "socket_options": [BUFFER, {**BUFFER, "state": 1, "int_value": 1},
+                             {**BUFFER, "state": 2, "int_value": 2}]},
+         ["bound SO_RCVBUF=1", "listening SO_RCVBUF=2"]),
+        ({"address": {"pipe": {"path": "@a"}}, "tcp_keepalive": {}}, []),
+        # A field of keepalive that is 0 leaves out all of it.
+        ({"address": place(), "tcp_keepalive": {}}, [*TCP, "before_bind SO_KEEPALIVE=1"]),
+        ({"address": place(), "tcp_keepalive": {"keepalive_time": 5}},
+         [*TCP, "before_bind SO_KEEPALIVE=1", "before_bind TCP_KEEPIDLE=5"]),
+        *(({"address": place(), "tcp_keepalive": {"keepalive_time": 5, field: 0}}, TCP)
+          for field in ("keepalive_time", "keepalive_probes", "keepalive_interval")),
+    ],
+)  # fmt: skip
+def test_options_on_each_socket(listener: dict[str, Any], expected: list[str]) -> None:
+    found = only(listener)
+    assert options(found) == sorted(expected)
+    assert found.option_calls == found.sockets * len(expected)
+
+
+def test_quic_needs_no_packet_filter_with_one_worker() -> None:
+    found = only({"address": udp(), **QUIC}, workers=1)
+    assert options(found) == sorted([*UDP, "bound IP_RECVTOS=1"])
+
+
+@pytest.mark.parametrize(
+    ("own", "workers", "via"),
+    [
+        ([], 2, "dup"),
+        ([{"level": 1, "name": 15, "int_value": 1}], 2, ""),
+        ([{"level": 1, "name": 15, "int_value": 1}], 1, "reuse_port"),
+        ([{"level": 1, "name": 15, "int_value": 1, "state": "STATE_BOUND"}], 2, "dup"),
+    ],
+)
+def test_one_socket_with_reuse_port_by_an_option_is_no_dup(
+    own: list[Any], workers: int, via: str
+) -> None:
+    listener = {"address": place(), "enable_reuse_port": False, "socket_options": own}
+    assert only(listener, workers).via == via
+
+
+def test_unix_listener_with_fast_open_is_given_up_after_listen() -> None:
+    found = only({"address": {"pipe": {"path": "@a"}}, "tcp_fast_open_queue_length": 5})
+    assert (found.role, found.sockets, found.descriptors) == ("none", 1, 0)
+
+
+def test_the_admin_endpoint_is_tcp_whatever_its_address_says() -> None:
+    found = drafted(admin={"address": udp()}).sets
+    assert [one.protocol for one in found] == ["TCP"]
+
+
+def test_of_two_static_listeners_with_one_name_the_first_counts() -> None:
+    twins = [{"name": "a", "address": place(port=port)} for port in (1, 2)]
+    found = drafted(*twins)
+    assert [one.address.port for one in found.sets] == [1]
+    assert found.notes == ("1 of the listeners have the name of one before: Envoy ignores them",)
+
+
+@pytest.mark.parametrize("lds", [False, True])
+def test_note_speaks_of_no_others_where_the_draft_has_it(lds: bool) -> None:
+    tunnel = place("rc://a:b:c@up:1", 0, resolver_name="envoy.resolvers.reverse_connection")
+    listeners: list[Any] = [{"address": place()}, {"internal_listener": {}}, {"address": tunnel}]
+    more: dict[str, Any] = {"dynamic_resources": {"lds_config": {"ads": {}}}} if lds else {}
+    text = draft_text(drafted(*listeners, **more), "a", "envoy.yaml", "envoy.yaml")
+    assert "# Note: 2 of the listeners must have no socket" in text
+    assert ("no_others says so" in text) is ("- no_others:" in text) is not lds
+
+
+def test_listeners_that_only_their_place_tells_apart_have_names_of_their_own() -> None:
+    chosen = {"name": "", "address": place(port=0)}
+    assert [one.name for one in drafted(chosen, chosen).sets] == ["127.0.0.1:0", "127.0.0.1:0 #2"]

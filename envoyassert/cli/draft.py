@@ -135,6 +135,6 @@ def _dump(text: str) -> dict[str, Any] | None:
         return None
     try:
         data = json.loads(text)
-    except json.JSONDecodeError:
-        return None  # YAML's flow style: read as such
+    except (json.JSONDecodeError, RecursionError):
+        return None  # YAML's flow style, or too deep, which the reader of YAML says with its place
     return data if is_config_dump(data) else None

@@ -41,6 +41,24 @@ class ScenarioItem(pytest.Function):
 
     plan: RunPlan
 
+    # Since 9.2 pytest keeps the parts of a node id, and compares them with those that it parses
+    # from text (its cache, the report of a worker). The name of a run holds brackets without
+    # parameters of pytest's own, which are parts only once they are parsed. pytest-xdist 3.8
+    # writes the group of a test to `_nodeid`, which pytest read until 9.1.
+    if hasattr(pytest.Item, "id"):
+
+        @property
+        def _nodeid(self) -> str:
+            return self.nodeid
+
+        @_nodeid.setter
+        def _nodeid(self, nodeid: str) -> None:
+            self._id = self.id.parse(nodeid)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._nodeid = self.nodeid
+
     @classmethod
     def of_plan(cls, parent: ScenarioFile, plan: RunPlan) -> ScenarioItem:
         """Return the item for a plan."""

@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from envoyassert.errors import Problem, ScenarioError
-from envoyassert.scenario.syntax import MAX_DEPTH, MAX_NODES, control_character, syntax_problem
+from envoyassert.scenario.syntax import (
+    MAX_DEPTH,
+    MAX_NODES,
+    TOO_DEEP,
+    control_character,
+    syntax_problem,
+)
 
 Path = tuple[str | int, ...]
 """Where something is in the data: keys and indexes from the top."""
@@ -306,7 +312,7 @@ class _Builder:
             self._complain(event, "a key must be plain text, not a list or a mapping")
             raise _BeyondReasonError
         if len(self._stack) == MAX_DEPTH:
-            self._complain(event, f"nested more than {MAX_DEPTH} levels deep")
+            self._complain(event, TOO_DEEP)
             raise _BeyondReasonError
         mark = event.start_mark
         if event.anchor is not None:

@@ -10,6 +10,7 @@ from envoyassert.errors import Problem
 
 #: Levels of nesting; Envoy's deepest configs have about 30.
 MAX_DEPTH = 100
+TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 #: Values of one document, every alias counted with all that it stands for.
 MAX_NODES = 200_000
 
@@ -63,6 +64,9 @@ def syntax_problem(error: yaml.YAMLError, text: str, path: str) -> Problem:
 
 def _in_words(problem: str, written: str, index: int) -> tuple[str, str]:
     at = written[index : index + 1]
+    # libyaml's own limit, since 0.2.6: its scanner runs ahead of the events that are counted here.
+    if "maximum nesting depth" in problem:
+        return TOO_DEEP, ""
     if at == "\t" or (not at and "\t" in written):
         return "a tab cannot indent YAML", "use spaces"
     if at in ("@", "`", "%") and "cannot start any token" in problem:

@@ -202,20 +202,41 @@ def mounts() -> set[str]:
     return {line.split(" ", 2)[2] for line in lines}
 
 
+def held_mounts() -> set[str]:
+    """Return the mounts that an engine keeps for containers that exist."""
+    if not Path("/var/run/docker.sock").exists():
+        return set()
+    parts: set[str] = set()
+    with connect() as client:
+        for container in client.containers.list(all=True, ignore_removed=True):
+            layers = container.attrs["GraphDriver"]["Data"] or {}
+            place = container.attrs["NetworkSettings"]["SandboxKey"]
+            parts |= {container.id, place or container.id, layers.get("MergedDir", container.id)}
+    return {line for line in mounts() if any(part in line for part in parts)}
+
+
 def volumes() -> set[str]:
+    """Return the volumes that no container uses."""
     if not Path("/var/run/docker.sock").exists():
         return set()
     with connect() as client:
-        return {str(volume.name) for volume in client.volumes.list()}
+        return {str(volume.name) for volume in client.volumes.list(filters={"dangling": True})}
 
 
 def shared_memory() -> set[str]:
     return {path.name for path in Path("/dev/shm").iterdir()}
 
 
+def held_shared_memory() -> set[str]:
+    """Return the shared memory that living processes have mapped."""
+    maps = b"".join(read(process / "maps") for process in processes())
+    return {name.decode() for name in re.findall(rb" /dev/shm/(\S+)", maps)}
+
+
+#: What nothing that is alive holds: other Envoys, containers and probes may come and go meanwhile.
 LISTS: dict[str, Callable[[], set]] = {
-    "mounts": mounts,
-    "shared memory": shared_memory,
+    "mounts": lambda: mounts() - held_mounts(),
+    "shared memory": lambda: shared_memory() - held_shared_memory(),
     "volumes": volumes,
     "bpf": lambda: bpf_objects() - held_bpf_objects(),
 }

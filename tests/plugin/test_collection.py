@@ -1,6 +1,7 @@
 """Which files are collected, as what, and with which options."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -183,3 +184,45 @@ def test_idle_plugin_imports_nothing_heavy(pytester):
     loaded = set(json.loads(result.outlines[-1]))
     assert "envoyassert" in loaded
     assert not loaded & {"bcc", "docker", "testcontainers", "pydantic", "requests", "yaml"}
+
+
+def ran(result):
+    """Return which runs were executed, in their order."""
+    words = (line.split() for line in result.outlines if "::" in line)
+    return [name.partition("::")[2] for name, word, *_ in words if word in ("PASSED", "FAILED")]
+
+
+@pytest.fixture
+def failed_before(write_scenario, fake_envoy):
+    """Two files with two runs each; those of `b` failed in the session before."""
+    matrix = "matrix: {concurrency: [1, 2]}"
+    write_scenario(name="a", head=matrix)
+    write_scenario(name="b", head=matrix, fake="reuse_port")
+    cache = ("-p", "cacheprovider")
+    fake_envoy.runpytest_subprocess(*cache).assert_outcomes(passed=2, failed=2)
+    return lambda *arguments: fake_envoy.runpytest_subprocess(*cache, "-v", *arguments)
+
+
+def test_only_what_failed_last_is_run_again(failed_before):
+    assert ran(failed_before("--lf")) == ["b[concurrency=1]", "b[concurrency=2]"]
+
+
+def test_what_failed_last_is_run_first(failed_before):
+    runs = [f"{name}[concurrency={workers}]" for name in "ba" for workers in (1, 2)]
+    assert ran(failed_before("--ff")) == runs
+
+
+def test_stepwise_goes_on_at_what_failed(failed_before):
+    first, again = failed_before("--sw"), failed_before("--sw")
+    assert ran(first)[-1:] == ran(again) == ["b[concurrency=1]"]
+    assert len(ran(first)) == 3
+
+
+def test_runs_of_one_group_go_to_one_worker(write_scenario, fake_envoy, monkeypatch):
+    monkeypatch.setenv("PYTEST_PLUGINS", f"{os.environ['PYTEST_PLUGINS']},xdist,xdist.looponfail")
+    for name in "abcd":
+        write_scenario(name=name, head="marks: [xdist_group]\nmatrix: {concurrency: [1, 2]}")
+    result = fake_envoy.runpytest_subprocess("-n2", "--dist=loadgroup", "-v")
+    result.assert_outcomes(passed=8)
+    workers = {line.split()[0] for line in result.outlines if "PASSED" in line}
+    assert len(workers) == 1

@@ -55,6 +55,14 @@ def dump(*listeners: dict[str, Any]) -> str:
     )
 
 
+def test_dump_that_is_nested_too_deep_is_refused_with_its_place(cli, tmp_path):
+    (tmp_path / "dump.json").write_text('{"configs": ' + "[" * 50_000)
+    code, out, err = cli("draft", "dump.json")
+    assert (code, out) == (4, "")
+    assert err.startswith("dump.json:1:")
+    assert "error: nested more than 100 levels deep" in err
+
+
 def test_draft_of_a_config_refers_to_it_and_is_valid(cli, tmp_path):
     (tmp_path / "envoy.yaml").write_text(
         yaml.safe_dump({"static_resources": {"listeners": [listener("in", 10000)]}})

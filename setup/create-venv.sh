@@ -3,8 +3,9 @@
 #
 #   [PYTHON=/path/to/python] setup/create-venv.sh
 #
-# Done again only when pyproject.toml, the checkout's path or the interpreter changed. The system's
-# site-packages stay out: bcc is imported by path.
+# What is installed is what setup/requirements.lock has, by version and hash (`make lock` renews it).
+# Done again only when that, pyproject.toml, the checkout's path or the interpreter changed. The
+# system's site-packages stay out: bcc is imported by path.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -26,7 +27,7 @@ fingerprint() {
     # The scripts in .venv/bin name the checkout and the interpreter by their full path.
     pwd
     grep -E '^(home|version)' .venv/pyvenv.cfg 2>/dev/null || true
-    sha256sum <pyproject.toml
+    cat pyproject.toml setup/requirements.lock | sha256sum
 }
 
 if [ -f "$STAMP" ] && [ "$(fingerprint)" = "$(cat "$STAMP")" ] && works .venv/bin/python; then
@@ -68,6 +69,11 @@ fi
 rm -f "$STAMP"
 
 echo "installing envoyassert and its development tools into .venv"
-.venv/bin/python -m pip --quiet --quiet --no-input --disable-pip-version-check \
-    install --retries 5 --editable '.[dev]' </dev/null
+pip_install() {
+    .venv/bin/python -m pip --quiet --quiet --no-input --disable-pip-version-check \
+        install --retries 5 "$@" </dev/null
+}
+pip_install --require-hashes --requirement setup/requirements.lock
+# The build backend is among them.
+pip_install --no-deps --no-build-isolation --editable .
 fingerprint >"$STAMP"

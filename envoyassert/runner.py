@@ -384,6 +384,7 @@ class LiveRun:
             tracer=self._arm.tracer,
             steps=tuple(phase_name(s) or "" for s in after_startup(plan.steps) if self._phases),
             began_ns=self._began_ns,
+            stood_in=plan.stood_in,
         )
         end = End(
             # A run that recorded nothing at all was still counted: by zero.

@@ -88,6 +88,7 @@ class Header:
         steps: names of the steps that were to be carried out, in order.
         began_ns: CLOCK_MONOTONIC nanoseconds before Envoy was started; 0 if unknown.
         format: of the file that it was read from, or is written to.
+        stood_in: what took the place of something that the scenario's config has or asks for.
     """
 
     scenario: str = ""
@@ -105,6 +106,7 @@ class Header:
     steps: tuple[str, ...] = ()
     began_ns: int = 0
     format: str = FORMAT
+    stood_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

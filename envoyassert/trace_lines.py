@@ -253,6 +253,7 @@ def _parse_header(data: dict[str, Any], path: str) -> Header:
         steps=tuple(data.get("steps", ())),
         began_ns=data.get("began_ns", 0),
         format=found,
+        stood_in=tuple(data.get("stood_in", ())),
     )
 
 

@@ -15,7 +15,12 @@ import yaml
 from envoyassert.draft.expected import Draft, DraftError
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.from_trace import draft_of_trace
-from envoyassert.draft.stand_in import bootstrap_of_draft, bootstrap_of_dump, is_config_dump
+from envoyassert.draft.stand_in import (
+    bootstrap_of_draft,
+    bootstrap_of_dump,
+    is_config_dump,
+    served_by_dump,
+)
 from envoyassert.draft.text import draft_text
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.load import parse_scenario, read_text
@@ -40,7 +45,19 @@ _MAX_DUMP_BYTES = 256 * 1024 * 1024
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="With a trace: the config that was run.",
 )
-def draft(source: str, output: Path | None, concurrency: int | None, config: Path | None) -> None:
+@click.option(
+    "--with",
+    "dump",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With a bootstrap: a dump, whose listeners are served in its control plane's place.",
+)
+def draft(
+    source: str,
+    output: Path | None,
+    concurrency: int | None,
+    config: Path | None,
+    dump: Path | None,
+) -> None:
     """Write a first scenario: what Envoy does with its sockets.
 
     CONFIG is a bootstrap (YAML or JSON), or the answer of a running Envoy's or Istio sidecar's
@@ -50,13 +67,15 @@ def draft(source: str, output: Path | None, concurrency: int | None, config: Pat
     For a dump, and for a trace without --config, a stand-in is written next to the scenario (or
     into what is printed): a config with the same sockets, without clusters, filters and secrets.
 
+    What a bootstrap asks servers for is answered with nothing, or by --with DUMP; a line says so.
+
     Needs neither root nor an Envoy.
 
     Example: envoyassert draft envoy.yaml -o envoy.envoyassert.yaml
     """
     path = Path(source)
     try:
-        found, stand_in = _drafted(path, concurrency, with_config=config is not None)
+        found, stand_in = _drafted(path, concurrency, dump, with_config=config is not None)
     except DraftError as error:
         raise ScenarioError([Problem(source, 1, 1, error.message, error.remedy)]) from error
     scenario = output or Path(f"{_name(path.name)}.envoyassert.yaml")
@@ -71,6 +90,8 @@ def draft(source: str, output: Path | None, concurrency: int | None, config: Pat
         told = stand_in  # nothing is written, so it is part of what is printed
     text = draft_text(found, name, told, path.name)
     parse_scenario(text, scenario)  # a fault of the draft is told here and not by its first run
+    for one in found.envoy:
+        click.echo(f"envoy.{one.key}: {one.why}", err=True)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -91,20 +112,43 @@ def _name(file: str) -> str:
 
 
 def _drafted(
-    path: Path, concurrency: int | None, *, with_config: bool
+    path: Path, concurrency: int | None, served: Path | None, *, with_config: bool
 ) -> tuple[Draft, dict[str, Any] | None]:
     """Return the draft, and the stand-in for the config if there must be one."""
     text = _text(path)
-    if any(f'"format": "{known}"' in text[:200] for known in (FORMAT, OLD_FORMAT)):
+    if served is not None and (with_config or _is_trace(text) or _dump(text) is not None):
+        raise click.UsageError("--with goes with a bootstrap")
+    if _is_trace(text):
         return _of_trace(path, text, concurrency, with_config)
     if with_config:
         raise click.UsageError("--config goes with a trace")
     dump = _dump(text)
     if dump is None:
-        return draft_of_config(parse_yaml(text, str(path)).data, concurrency), None
+        config = parse_yaml(text, str(path)).data
+        if served is None:
+            return draft_of_config(config, concurrency), None
+        listeners, notes = _served(served)
+        drafted = draft_of_config(config, concurrency, listeners)
+        return dataclasses.replace(drafted, notes=(*notes, *drafted.notes)), None
     bootstrap, notes = bootstrap_of_dump(dump)
     drafted = draft_of_config(bootstrap, concurrency)
     return dataclasses.replace(drafted, notes=(*notes, *drafted.notes)), bootstrap
+
+
+def _is_trace(text: str) -> bool:
+    return any(f'"format": "{known}"' in text[:200] for known in (FORMAT, OLD_FORMAT))
+
+
+def _served(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the listeners of a dump, and notes on them."""
+    dump = _dump(_text(path))
+    try:
+        if dump is None:
+            raise DraftError("this is no dump", "ask Envoy: curl 127.0.0.1:PORT/config_dump")
+        return served_by_dump(dump)
+    except DraftError as error:
+        problem = Problem(str(path), 1, 1, error.message, error.remedy)
+        raise ScenarioError([problem]) from error
 
 
 def _of_trace(

@@ -39,6 +39,7 @@ class Progress:
         self._done = 0
         self._running: dict[str, float] = {}
         self._words: dict[str, tuple[str, float]] = {}
+        self._stood_in: dict[str, list[str]] = {}
         self._reporter: pytest.TerminalReporter | None = None
         self._live: _LiveLine | None = None
 
@@ -87,7 +88,9 @@ class Progress:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember how a run went."""
-        verdict = dict(report.user_properties).get("envoyassert_verdict", "")
+        told = dict(report.user_properties)
+        self._stood_in[report.nodeid] = str(told.get("envoyassert_stood_in", "")).splitlines()
+        verdict = told.get("envoyassert_verdict", "")
         word = str(verdict).partition(" ")[0]
         if not word and (report.when == "call" or not report.passed):
             word = {"passed": "PASS", "skipped": "SKIP"}.get(report.outcome, "ERROR")
@@ -99,6 +102,7 @@ class Progress:
         """A run is over: its line stays."""
         self._running.pop(nodeid, None)
         word, took = self._words.pop(nodeid, ("", 0.0))
+        stood_in = self._stood_in.pop(nodeid, [])
         if self._reporter is None or not word:
             return
         self._done += 1
@@ -109,6 +113,8 @@ class Progress:
         colour = _COLOURS.get(word)
         self._reporter.write(f"{word:12}", **({colour: True} if colour else {}))
         self._reporter.write_line(f"  {name_of(nodeid)}  {took:.1f} s")
+        for one in stood_in:
+            self._reporter.write_line(f"{'':25}stood in: {one}")
         if self._live is not None and self._running:
             self._live.show()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyAssertError
@@ -59,6 +60,21 @@ class SocketSet:
 
 
 @dataclass(frozen=True)
+class EnvoyField:
+    """A field of `envoy` that a config needs to start away from where it is used.
+
+    Args:
+        key: which field.
+        value: what it is.
+        why: what it does to the config, for a comment and for a message.
+    """
+
+    key: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
 class Draft:
     """All that a drafted scenario says.
 
@@ -70,6 +86,7 @@ class Draft:
         requires: bounds of Envoy's version, or "".
         assume: what is taken for granted of the trace that this is drafted from.
         notes: what the reader must know, a line each.
+        envoy: what is said of Envoy beside its config and concurrency.
     """
 
     concurrency: int
@@ -79,3 +96,4 @@ class Draft:
     requires: str = ""
     assume: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    envoy: tuple[EnvoyField, ...] = ()

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
+from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
 from envoyassert.names import level_name, option_name
 from envoyassert.option_values import option_value_of
+from envoyassert.scenario.absent import source_names
 from envoyassert.scenario.listeners import (
     address_of,
     admin_address,
@@ -43,12 +44,15 @@ _KEEPALIVE = (
 )
 
 
-def draft_of_config(config: Any, concurrency: int | None = None) -> Draft:
+def draft_of_config(
+    config: Any, concurrency: int | None = None, served: Sequence[Any] | None = None
+) -> Draft:
     """Return what Envoy does with the sockets of a bootstrap config.
 
     Args:
         config: the bootstrap as data.
         concurrency: Envoy's --concurrency; None for 2, or for 1 where Envoy takes no more.
+        served: listeners that are served in the place of its own control plane; None for none.
 
     Raises:
         DraftError: the config is none, or asks for no socket.
@@ -57,20 +61,22 @@ def draft_of_config(config: Any, concurrency: int | None = None) -> Draft:
         raise DraftError("an Envoy config is a mapping", "name a bootstrap, a trace or a dump")
     static = proto_field(config, "static_resources")
     listeners = static_listeners(config)
+    ignored = len(items_of(proto_field(static, "listeners"))) - len(listeners)
+    listeners |= {str(one["name"]): one for one in served or () if one["name"] not in listeners}
     bound = {name: one for name, one in listeners.items() if asks_for_sockets(one)}
     if concurrency is None:
         concurrency = 1 if any(map(_takes_one_worker, bound.values())) else 2
     workers = max(1, concurrency)
     sets = [*_admin(config)]
     notes = []
-    discovers = discovers_listeners(config)
+    asked = source_names(config)
+    discovers = discovers_listeners(config) and served is None and "lds_config" not in asked
     for name, listener in bound.items():
         sets += _sets_of(name, listener, workers)
     without = [name for name in listeners if name not in bound]
     if without:
         says_so = "" if discovers else ": no_others says so"
         notes.append(f"{len(without)} of the listeners must have no socket{says_so}")
-    ignored = len(items_of(proto_field(static, "listeners"))) - len(listeners)
     if ignored:
         notes.append(f"{ignored} of the listeners have the name of one before: Envoy ignores them")
     if discovers:
@@ -88,7 +94,20 @@ def draft_of_config(config: Any, concurrency: int | None = None) -> Draft:
         admin=admin_address(config) is not None,
         requires=">=1.37" if keepalive else "",
         notes=tuple(notes),
+        envoy=tuple(_control_plane(asked, served)),
     )
+
+
+def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterator[EnvoyField]:
+    """Yield what takes the place of the servers that a config asks."""
+    if served is not None:
+        why = "what the dump has, in the place of the config's own lds_config; filters echo"
+        yield EnvoyField("xds", {"via": "file", "listeners": list(served)}, why)
+        asked = [name for name in asked if name != "lds_config"]
+    if asked:
+        why = f"no server: {', '.join(asked)} answered with nothing"
+        more = " (--with DUMP serves a dump's listeners)" if "lds_config" in asked else ""
+        yield EnvoyField("control_plane", "empty", why + more)
 
 
 def _admin(config: Any) -> Iterator[SocketSet]:

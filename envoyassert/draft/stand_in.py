@@ -96,6 +96,34 @@ def bootstrap_of_dump(dump: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if section is None:
         static = proto_field(bootstrap, "static_resources")
         listeners = items_of(proto_field(static, "listeners"))
+    kept, notes = _stood_in(listeners, "listener with a socket of its own")
+    result = _bootstrap(kept)
+    admin = proto_field(bootstrap, "admin")
+    if proto_field(admin, "address") is not None:
+        options = proto_field(admin, "socket_options")
+        more = {"socket_options": options} if options else {}
+        result = {"admin": {"address": proto_field(admin, "address"), **more}, **result}
+    return result, notes
+
+
+def served_by_dump(dump: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return stand-ins of the listeners that a control plane gave to a dumped Envoy, and notes.
+
+    Args:
+        dump: the answer of /config_dump, dynamic listeners included.
+
+    Raises:
+        DraftError: it holds none.
+    """
+    sections = (part for part in _parts(dump) if "dynamic_listeners" in part)
+    served = [listener for section in sections for listener in _dynamic(section)]
+    return _stood_in(served, "listener from a control plane")
+
+
+def _stood_in(
+    listeners: list[dict[str, Any]], wanted: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return stand-ins of listeners, and notes on what is left out."""
     kept, left_out, virtual = [], [], 0
     for listener in listeners:
         place = proto_field(listener, "address")
@@ -108,7 +136,7 @@ def bootstrap_of_dump(dump: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
             kept.append(_stand_in(listener, is_udp=protocol_of(address, place) == "UDP"))
     if not kept:
         raise DraftError(
-            "the dump has no listener with a socket of its own, but for QUIC",
+            f"the dump has no {wanted}, but for QUIC",
             "ask for all of it: curl 127.0.0.1:15000/config_dump (15000 is Istio's admin port)",
         )
     notes = ["filters, clusters and secrets are left out: no socket depends on them"]
@@ -116,13 +144,7 @@ def bootstrap_of_dump(dump: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         notes.append(f"{virtual} listeners without a socket of their own are left out")
     if left_out:
         notes.append(f"not covered, QUIC cannot be stood in for: {', '.join(left_out)}")
-    result = _bootstrap(kept)
-    admin = proto_field(bootstrap, "admin")
-    if proto_field(admin, "address") is not None:
-        options = proto_field(admin, "socket_options")
-        more = {"socket_options": options} if options else {}
-        result = {"admin": {"address": proto_field(admin, "address"), **more}, **result}
-    return result, notes
+    return kept, notes
 
 
 def bootstrap_of_draft(draft: Draft) -> dict[str, Any]:
@@ -169,6 +191,10 @@ def _parts(dump: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _dumped(section: Any) -> Iterator[dict[str, Any]]:
     for entry in items_of(proto_field(section, "static_listeners")):
         yield proto_field(entry, "listener") or {}
+    yield from _dynamic(section)
+
+
+def _dynamic(section: Any) -> Iterator[dict[str, Any]]:
     for entry in items_of(proto_field(section, "dynamic_listeners")):
         # One that is warming has bound its sockets; one that drains is on its way out.
         state = proto_field(entry, "active_state") or proto_field(entry, "warming_state")

@@ -41,6 +41,7 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
         "envoy:",
         f"  concurrency: {draft.concurrency}  # the counts below are for this many workers",
         f"  config: {_flow(config)}",
+        *(f"  {one.key}: {_flow(one.value)}  # {one.why}" for one in draft.envoy),
         "expect:",
     ]
     tail = []

@@ -134,6 +134,7 @@ class Judged:
                 "kernel": header.kernel,
                 "verdict": str(self.verdict),
                 "certificate": certificate_line(self.verdict.certificate),
+                "stood_in": "\n".join(header.stood_in),
                 "attempts": SEPARATOR.join(told) if len(told) > 1 else "",
             },
         )

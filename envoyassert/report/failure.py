@@ -112,6 +112,7 @@ def failure_lines(
     if said and not early:
         lines += ["", *said]
     lines += ["", *wrapped(_run_line(trace), hang="  ")]
+    lines += [line for one in trace.header.stood_in for line in wrapped(f"stood in: {one}")]
     lines += certificate_part(verdict.certificate, full=context.replayed)
     many = verdict.status is Status.FAIL and len(trace.events) > _MANY_EVENTS
     lines += _paths(context, many)

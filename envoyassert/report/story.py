@@ -62,6 +62,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
         "concurrency": header.concurrency,
         "kernel": header.kernel,
         "unobserved": list(header.unobserved),
+        "stood_in": list(header.stood_in),
         "events": len(trace.events),
         "last_event_ms": clock.ms(trace.events[-1].ts_ns) if trace.events else None,
         "outcome": {

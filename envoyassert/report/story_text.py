@@ -75,6 +75,8 @@ def _heading(story: dict[str, Any]) -> list[str]:
     lines.append(f"{count(story['events'], 'event')}{span}; {_outcome(story['outcome'])}")
     parts = [f"{name.replace('_', ' ')} {took}" for name, took in story["start_up"].items()]
     lines += wrapped("start-up: " + ", ".join(parts), hang="  ")
+    for one in story["stood_in"]:
+        lines += wrapped(f"stood in: {one}", hang="  ")
     if story["unobserved"]:
         lines += wrapped("not observed: " + ", ".join(story["unobserved"]), hang="  ")
     return lines

@@ -74,6 +74,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "overlay": "overlay: {static_resources: {listeners: {ingress: {freebind: true}}}}",
         "files": "files: {lds.yaml: {resources: []}}",
         "xds": "xds: {via: ads, listeners: []}",
+        "control_plane": "control_plane: empty",
         "args": "args: [--log-level, debug]",
         "agent": """agent: [/bin/sh, -c, '"$@" --concurrency 2 & wait', agent]""",
         "netns": "netns: [blue]",

@@ -200,6 +200,11 @@ def proto_field(mapping: Any, field: str) -> Any:
     return mapping.get(head + "".join(part.title() for part in rest)) if rest else None
 
 
+def proto_name(key: str) -> str:
+    """Return a field's proto name, of itself or of its JSON name: `api_config_source`."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
+
+
 def items_of(value: Any) -> list[Any]:
     """Return a list as it is, and no elements for anything else."""
     return value if isinstance(value, list) else []

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from envoyassert.durations import parse_duration
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.scenario.absent import longest_wait_s
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import Expectation
@@ -31,6 +32,8 @@ from envoyassert.trace import ListenerRecord
 SOURCES = ("version", "image", "binary")
 #: Fields of `envoy` that may be axes.
 ENVOY_AXES = (*SOURCES, "pull", "concurrency", "deadline")
+#: How long an Envoy that waits for no server may take to become ready.
+DEADLINE_S = 10.0
 #: More runs than this of one scenario are a mistake.
 MAX_RUNS = 1024
 
@@ -241,7 +244,7 @@ class _Expansion:
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
             binary = str(path.parent / binary)
-        xds, config, files, later, faults = served(scenario, config)
+        xds, config, files, later, faults, stood_in = served(scenario, config)
         for fault in faults:
             self._complain(*fault)
         listeners = configured_listeners(config, files)
@@ -272,12 +275,13 @@ class _Expansion:
             netns=own.netns,
             env=own.env,
             xds=xds,
-            deadline_s=parse_duration(matrix.get("deadline", own.deadline)),
+            deadline_s=_deadline_s(matrix.get("deadline", own.deadline), config),
             timeout_s=None if scenario.timeout is None else parse_duration(scenario.timeout),
             expectations=expectations,
             steps=scenario.steps,
             admin=admin_address(config),
             listeners=listeners,
+            stood_in=stood_in,
         )
 
     def _applicable(
@@ -325,6 +329,11 @@ class _Expansion:
                         did_you_mean(name, names) or f"it has: {', '.join(names) or 'none'}",
                         at_value=True,
                     )
+
+
+def _deadline_s(own: float | str | None, config: dict[str, Any]) -> float:
+    """Return a scenario's own deadline, else one that exceeds what the config makes Envoy wait."""
+    return DEADLINE_S + longest_wait_s(config) if own is None else parse_duration(own)
 
 
 def _has_listeners(config: dict[str, Any], part: str) -> bool:

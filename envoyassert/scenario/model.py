@@ -83,6 +83,12 @@ class Envoy(Model):
     xds: Xds | None = Field(
         None, description="A control plane that gives Envoy listeners and can change them."
     )
+    control_plane: Literal["empty"] | None = Field(
+        None,
+        description="`empty`: the servers that the config asks for configuration are not there. "
+        "Each of its config sources is answered with nothing, by a file, so Envoy starts with what "
+        "it has; a node without id or cluster gets one.",
+    )
     args: Many[Argument] = Field((), description="Further command line arguments.")
     agent: Annotated[Many[str], Field(min_length=1)] | None = Field(
         None,
@@ -99,7 +105,11 @@ class Envoy(Model):
     env: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = Field(
         default_factory=dict, description="Environment variables."
     )
-    deadline: Duration = Field("10s", description="How long it may take to become ready.")
+    deadline: Duration | None = Field(
+        None,
+        description="How long it may take to become ready (10s, and as long as the config itself "
+        "makes Envoy wait for the first answers of servers).",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Envoy:

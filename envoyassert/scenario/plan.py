@@ -60,6 +60,7 @@ class RunPlan:
         steps: what is done once Envoy is ready.
         admin: configured address of the admin endpoint, None if there is none.
         listeners: the listeners that the config and its files name.
+        stood_in: what takes the place of something that the scenario's config has or asks for.
     """
 
     id: str
@@ -84,6 +85,7 @@ class RunPlan:
     steps: tuple[Step, ...]
     admin: Address | None
     listeners: tuple[ListenerRecord, ...]
+    stood_in: tuple[str, ...] = ()
 
     @property
     def scenario(self) -> Scenario:

@@ -6,12 +6,26 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from envoyassert.scenario.absent import (
+    NO_RESOURCES,
+    NOTHING,
+    source_names,
+    with_node,
+    without_servers,
+)
 from envoyassert.scenario.complaint import Complaint, complaints_of
-from envoyassert.scenario.listeners import configured_listeners
+from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
-from envoyassert.scenario.xds import FILE, Xds, XdsError, discovery_response, with_control_plane
+from envoyassert.scenario.xds import (
+    FILE,
+    Xds,
+    XdsError,
+    discovery_response,
+    with_control_plane,
+    without_lds,
+)
 from envoyassert.trace import ListenerRecord
 
 
@@ -24,6 +38,7 @@ class Served(NamedTuple):
         files: the run's files, the first listeners among them.
         later: the listeners of all updates.
         faults: what does not fit.
+        stood_in: what takes the place of something that the config has or asks for, a line each.
     """
 
     xds: Xds | None
@@ -31,6 +46,7 @@ class Served(NamedTuple):
     files: dict[str, Any]
     later: tuple[ListenerRecord, ...]
     faults: tuple[Complaint, ...]
+    stood_in: tuple[str, ...] = ()
 
 
 def served(scenario: Scenario, config: dict[str, Any]) -> Served:
@@ -41,9 +57,24 @@ def served(scenario: Scenario, config: dict[str, Any]) -> Served:
         config: bootstrap after all overlays; under `xds` it has what is served.
     """
     own = scenario.envoy
+    bootstrap, files = config, dict(own.files)
+    stood_in: list[str] = []
+    if own.xds is not None:
+        bootstrap = {key: value for key, value in config.items() if key != "xds"}
+        if discovers_listeners(bootstrap):
+            stood_in.append("lds_config: answered by envoy.xds, in the place of the config's own")
+            bootstrap = without_lds(bootstrap)
+    if own.control_plane == "empty":
+        asked = ", ".join(source_names(bootstrap))
+        if asked:
+            stood_in.append(f"{asked}: answered with nothing, in the place of a server")
+        named = with_node(bootstrap, "envoyassert")
+        if named is not bootstrap:
+            stood_in.append("node: an id and a cluster that the config lacks")
+        bootstrap = without_servers(named, f"${{rundir}}/{NOTHING}")
+        files[NOTHING] = NO_RESOURCES
     if own.xds is None:
-        return Served(None, config, own.files, *_updates(scenario, None))
-    bootstrap = {key: value for key, value in config.items() if key != "xds"}
+        return Served(None, bootstrap, files, *_updates(scenario, None), tuple(stood_in))
     try:
         xds = Xds.model_validate(config["xds"])
     except ValidationError as error:
@@ -51,13 +82,14 @@ def served(scenario: Scenario, config: dict[str, Any]) -> Served:
             Complaint(("matrix",), f"xds: {fault.message}", fault.remedy)
             for fault in complaints_of(error)
         ]
-        return Served(None, bootstrap, own.files, (), tuple(faults))
-    files = {**own.files, FILE: discovery_response(xds.listeners)}
+        return Served(None, bootstrap, files, (), tuple(faults))
+    files[FILE] = discovery_response(xds.listeners)
     later, told = _updates(scenario, xds)
     try:
         if FILE in own.files:
             raise XdsError(f"`{FILE}` is the control plane's own file", "rename yours")
-        return Served(xds, with_control_plane(bootstrap, xds), files, later, told)
+        asking = with_control_plane(bootstrap, xds)
+        return Served(xds, asking, files, later, told, tuple(stood_in))
     except XdsError as error:
         fault = Complaint(("envoy", "xds"), error.message, error.remedy)
         return Served(xds, bootstrap, files, later, (fault, *told))

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from pydantic.json_schema import WithJsonSchema
 
 from envoyassert.scenario.grammar import Many, Model
-from envoyassert.scenario.listeners import items_of, proto_field
+from envoyassert.scenario.listeners import items_of, proto_field, proto_name
 from envoyassert.scenario.words import fault
 
 #: Ways by which a control plane gives listeners to Envoy: a file that is renamed into place, the
@@ -106,17 +106,17 @@ class Xds(Model):
 def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
     """Return a bootstrap with all that Envoy needs to be given its listeners.
 
+    Its own `ads_config` stays, by gRPC with another server; so does its node.
+
     Args:
-        config: the bootstrap.
+        config: the bootstrap, which asks nobody for listeners.
         xds: the control plane.
 
     Raises:
-        XdsError: the bootstrap says already where listeners come from, or the two do not fit.
+        XdsError: the bootstrap and the control plane do not fit.
     """
     dynamic, static = (_mapping(config, key) for key in ("dynamic_resources", "static_resources"))
-    for key in ("lds_config", "ads_config"):
-        if proto_field(dynamic, key) is not None:
-            raise XdsError(f"the config has a `{key}` of its own", "leave it out: `xds` writes one")
+    own_ads = proto_field(dynamic, "ads_config") or {}
     if xds.via == "file":
         if xds.resources or xds.withheld:
             raise XdsError("`via: file` serves listeners alone", "write `via: ads`")
@@ -129,7 +129,7 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
     for name in xds.withheld:
         if name not in names:
             raise XdsError(f"there is no resource `{name}` to withhold", "add it to `resources`")
-    result = dict(config)
+    result = _without(config, "dynamic_resources")
     result.setdefault("node", {"id": "envoyassert", "cluster": "envoyassert"})
     if xds.via == "file":
         source: dict[str, Any] = {"path_config_source": {"path": f"${{rundir}}/{FILE}"}}
@@ -138,16 +138,17 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
     kinds = {str(resource.get("@type", "")).rpartition(".")[2] for resource in xds.resources}
     clusters = {"cds_config": _v3({"ads": {}})} if "Cluster" in kinds else {}
     result["dynamic_resources"] = {
-        **dynamic,
+        **_without(dynamic, "ads_config"),
         **clusters,
         "lds_config": _v3({"ads": {}}),
         "ads_config": {
+            **_without(own_ads, "api_type", "transport_api_version", "grpc_services"),
             "api_type": "GRPC" if xds.via == "ads" else "DELTA_GRPC",
             "transport_api_version": "V3",
             "grpc_services": [{"envoy_grpc": {"cluster_name": CLUSTER}}],
         },
     }
-    result.pop("staticResources", None)
+    result = _without(result, "static_resources")
     result["static_resources"] = {
         **static,
         "clusters": [*items_of(static.get("clusters")), _cluster()],
@@ -155,11 +156,22 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
     return result
 
 
+def without_lds(config: Data) -> dict[str, Any]:
+    """Return a bootstrap that asks nobody for listeners."""
+    dynamic = _without(_mapping(config, "dynamic_resources"), "lds_config", "lds_resources_locator")
+    return {**_without(config, "dynamic_resources"), "dynamic_resources": dynamic}
+
+
 def _mapping(config: Data, key: str) -> dict[str, Any]:
     value = proto_field(config, key) or {}
     if not isinstance(value, dict):
         raise XdsError(f"the config's `{key}` is not a mapping", "write `key: value` pairs in it")
     return value
+
+
+def _without(config: Data, *fields: str) -> dict[str, Any]:
+    """Return a message without some fields, whichever way they are spelt."""
+    return {key: value for key, value in config.items() if proto_name(key) not in fields}
 
 
 def _v3(source: dict[str, Any]) -> dict[str, Any]:

@@ -222,3 +222,62 @@ def test_draft_of_udp_without_reuse_port_asks_for_the_one_worker_that_envoy_take
     place = {"protocol": "UDP", "address": "127.0.0.1", "port_value": 53}
     udp = {"address": {"socket_address": place}, "enableReusePort": False}
     assert draft_of_config({"static_resources": {"listeners": [udp]}}).concurrency == 1
+
+
+ASKING = {
+    "node": {"id": "pod", "cluster": "front"},
+    "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}},
+    "dynamic_resources": {"lds_config": {"ads": {}}, "cds_config": {"ads": {}}},
+    "static_resources": {"listeners": [listener("metrics", 15090)]},
+}
+
+
+def test_draft_of_a_config_that_asks_a_server_says_that_nothing_answers(cli, tmp_path):
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(ASKING, sort_keys=False))
+    code, printed, told = cli("draft", "envoy.yaml", "-o", "asking.yaml")
+    assert (code, printed) == (0, "wrote asking.yaml\n")
+    why = (
+        "no server: lds_config, cds_config answered with nothing "
+        "(--with DUMP serves a dump's listeners)"
+    )
+    assert told == f"envoy.control_plane: {why}\n"
+    text = (tmp_path / "asking.yaml").read_text()
+    assert f"  control_plane: empty  # {why}\n" in text
+    assert "- no_others: true" in text
+    assert "LDS" not in text
+    assert cli("check", "asking.yaml")[0] == 0
+
+
+def test_draft_with_a_dump_serves_its_listeners(cli, tmp_path):
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(ASKING, sort_keys=False))
+    (tmp_path / "dump.json").write_text(dump(listener("in", 15006, enable_reuse_port=False)))
+    code, _, told = cli("draft", "envoy.yaml", "--with", "dump.json", "-o", "both.yaml")
+    assert code == 0, told
+    text = (tmp_path / "both.yaml").read_text()
+    assert len(text.splitlines()) <= MAX_LINES
+    envoy = yaml.safe_load(text)["envoy"]
+    (served,) = envoy["xds"].pop("listeners")
+    assert (served["name"], served["enable_reuse_port"]) == ("in", False)
+    assert envoy == {
+        "concurrency": 2,
+        "config": "envoy.yaml",
+        "xds": {"via": "file"},
+        "control_plane": "empty",
+    }
+    assert "no server: cds_config answered with nothing\n" in told
+    for port in (9901, 15090, 15006):
+        assert f"port: {port}" in text
+    assert "- no_others: true" in text
+    assert cli("check", "both.yaml")[0] == 0
+
+
+def test_draft_with_a_dump_needs_a_bootstrap_and_a_dump(cli, tmp_path):
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(ASKING, sort_keys=False))
+    (tmp_path / "dump.json").write_text(dump(listener("in", 15006)))
+    (tmp_path / "static.json").write_text(dump())
+    code, _, told = cli("draft", "dump.json", "--with", "dump.json")
+    assert (code, "--with goes with a bootstrap" in told) == (4, True)
+    code, printed, told = cli("draft", "envoy.yaml", "--with", "envoy.yaml")
+    assert (code, "envoy.yaml:1:1: error: this is no dump" in printed + told) == (4, True)
+    code, printed, told = cli("draft", "envoy.yaml", "--with", "static.json")
+    assert (code, "no listener from a control plane" in printed + told) == (4, True)

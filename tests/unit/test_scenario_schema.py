@@ -49,6 +49,7 @@ EVERYTHING: dict[str, Any] = {
             "resources": [{"@type": "x/envoy.config.route.v3.RouteConfiguration", "name": "later"}],
             "withheld": ["later"],
         },
+        "control_plane": "empty",
         "args": ["--log-level", "info"],
         "agent": ["/bin/sh", "-c", "x"],
         "netns": ["blue"],

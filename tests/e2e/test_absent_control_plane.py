@@ -1,0 +1,318 @@
+"""Configs whose control plane, network and addresses are elsewhere, drafted and run as they are.
+
+The bootstraps have the shape of those that meshes and gateways write: what they ask, whom, and
+what they bind of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from envoyassert.cli.check import check
+from envoyassert.cli.draft import draft
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.launch.source import EnvoySource
+from envoyassert.probe import Probe
+from envoyassert.runner import RunResult, run_plan
+from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.matrix import expand
+
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
+
+VERSIONS = ("1.36.4", "1.40.0")
+
+_HTTP = """
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.\
+v3.HttpConnectionManager
+          stat_prefix: in
+          %s
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"""
+_INLINE = _HTTP % "route_config: {virtual_hosts: [{name: all, domains: ['*']}]}"
+_HTTP2 = """
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}"""
+
+#: A sidecar: everything from an agent on a Unix socket, and two listeners of its own.
+SIDECAR = f"""
+node: {{id: sidecar~10.0.0.7~a.b~b.svc, cluster: a.b, metadata: {{LABELS: {{app: a}}}}}}
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 15000}}}}}}
+layered_runtime:
+  layers:
+  - {{name: global, static_layer: {{re2.max_program_size.error_level: "32768"}}}}
+  - {{name: admin, admin_layer: {{}}}}
+dynamic_resources:
+  lds_config: {{ads: {{}}, initial_fetch_timeout: 0s, resource_api_version: V3}}
+  cds_config: {{ads: {{}}, initial_fetch_timeout: 0s, resource_api_version: V3}}
+  ads_config:
+    api_type: GRPC
+    set_node_on_first_message_only: true
+    transport_api_version: V3
+    grpc_services: [{{envoy_grpc: {{cluster_name: agent}}}}]
+static_resources:
+  clusters:
+  - name: agent
+    type: STATIC
+    connect_timeout: 1s{_HTTP2}
+    load_assignment:
+      cluster_name: agent
+      endpoints:
+      - lb_endpoints: [{{endpoint: {{address: {{pipe: {{path: ./etc/agent/XDS}}}}}}}}]
+  listeners:
+  - address: {{socket_address: {{address: 0.0.0.0, port_value: 15090}}}}
+    filter_chains:
+    - filters:{_INLINE}
+  - address: {{socket_address: {{address: 0.0.0.0, port_value: 15021}}}}
+    filter_chains:
+    - filters:{_INLINE}
+"""
+
+#: A gateway: incremental, from a server by its name, with runtime and secrets from there too.
+GATEWAY = f"""
+node: {{id: gateway-1, cluster: gateway}}
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 19000}}}}}}
+layered_runtime:
+  layers:
+  - name: from_server
+    rtds_layer: {{name: from_server, rtds_config: {{ads: {{}}, resource_api_version: V3}}}}
+dynamic_resources:
+  ads_config:
+    api_type: DELTA_GRPC
+    transport_api_version: V3
+    set_node_on_first_message_only: true
+    grpc_services: [{{envoy_grpc: {{cluster_name: server}}}}]
+  lds_config: {{ads: {{}}, resource_api_version: V3}}
+  cds_config: {{ads: {{}}, resource_api_version: V3}}
+static_resources:
+  listeners:
+  - name: ready
+    address: {{socket_address: {{address: 0.0.0.0, port_value: 19003}}}}
+    filter_chains:
+    - transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.\
+DownstreamTlsContext
+          common_tls_context:
+            tls_certificate_sds_secret_configs:
+            - {{name: own, sds_config: {{ads: {{}}, resource_api_version: V3}}}}
+      filters:{_INLINE}
+  clusters:
+  - name: server
+    type: STRICT_DNS
+    connect_timeout: 10s{_HTTP2}
+    load_assignment:
+      cluster_name: server
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: gateway.system.test, \
+port_value: 18000}}}}}}
+"""
+
+#: A proxy beside a local agent: JSON, no listener of its own but the one for statistics.
+AGENT = json.dumps(
+    {
+        "admin": {
+            "access_log_path": "/dev/null",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 19000}},
+        },
+        "node": {"cluster": "web", "id": "web-proxy", "metadata": {"namespace": "default"}},
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": "local_agent",
+                    "type": "STATIC",
+                    "connect_timeout": "1s",
+                    "http2_protocol_options": {},
+                    "loadAssignment": {
+                        "clusterName": "local_agent",
+                        "endpoints": [
+                            {
+                                "lbEndpoints": [
+                                    {
+                                        "endpoint": {
+                                            "address": {
+                                                "socket_address": {
+                                                    "address": "127.0.0.1",
+                                                    "port_value": 8502,
+                                                }
+                                            }
+                                        }
+                                    }
+                                ]
+                            }
+                        ],
+                    },
+                }
+            ],
+            "listeners": [
+                {
+                    "name": "statistics",
+                    "address": {"socket_address": {"address": "0.0.0.0", "port_value": 20200}},
+                    "filter_chains": [{}],
+                }
+            ],
+        },
+        "dynamic_resources": {
+            "lds_config": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
+            "cds_config": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": {
+                    "initial_metadata": [{"key": "token", "value": "x"}],
+                    "envoy_grpc": {"cluster_name": "local_agent"},
+                },
+            },
+        },
+    }
+)
+
+#: A data plane: the admin endpoint alone, node and all else from a server, health checks too.
+DATA_PLANE = f"""
+node: {{id: default.web, cluster: web, metadata: {{dataplane.admin.port: "9901"}}}}
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 9901}}}}}}
+hds_config:
+  api_type: GRPC
+  transport_api_version: V3
+  set_node_on_first_message_only: true
+  grpc_services: [{{envoy_grpc: {{cluster_name: server}}}}]
+dynamic_resources:
+  lds_config: {{ads: {{}}, resource_api_version: V3}}
+  cds_config: {{ads: {{}}, resource_api_version: V3}}
+  ads_config:
+    api_type: GRPC
+    transport_api_version: V3
+    set_node_on_first_message_only: true
+    grpc_services: [{{envoy_grpc: {{cluster_name: server}}}}]
+static_resources:
+  clusters:
+  - name: server
+    type: STRICT_DNS
+    connect_timeout: 1s{_HTTP2}
+    load_assignment:
+      cluster_name: server
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: plane.system.test, \
+port_value: 5678}}}}}}
+"""
+
+_RDS = _HTTP % (
+    "rds: {route_config_name: any, config_source: {resource_api_version: V3, api_config_source: "
+    "{api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: "
+    "{cluster_name: server}}]}}}"
+)
+#: Routes from a server that has no name for anybody, and nobody to ask whether it is LIVE.
+ROUTES = f"""
+node: {{id: front, cluster: front}}
+static_resources:
+  listeners:
+  - name: front
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 10000}}}}
+    filter_chains:
+    - filters:{_RDS}
+  clusters:
+  - name: server
+    type: STATIC
+    connect_timeout: 1s{_HTTP2}
+    load_assignment:
+      cluster_name: server
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, \
+port_value: 1}}}}}}}}]}}]
+"""
+
+SHAPES = {
+    "sidecar": SIDECAR,
+    "gateway": GATEWAY,
+    "agent": AGENT,
+    "data_plane": DATA_PLANE,
+    "routes": ROUTES,
+}
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Probe]:
+    with Probe.load() as probe:
+        yield probe
+
+
+def drafted(directory: Path, name: str, config: str, *more: str) -> Path:
+    """Draft a scenario from a config, check it, and return its file."""
+    file, scenario = directory / f"{name}.envoy.yaml", directory / f"{name}.envoyassert.yaml"
+    file.write_text(config)
+    for command, arguments in (
+        (draft, [str(file), "-o", str(scenario), *more]),
+        (check, [str(scenario)]),
+    ):
+        done = CliRunner().invoke(command, arguments)
+        assert done.exit_code == 0, done.output
+    return scenario
+
+
+def run(scenario: Path, probe: Probe, version: str) -> RunResult:
+    (plan,) = expand(load_scenario(scenario), envoys=[EnvoySource(version=version)])
+    return run_plan(plan, probe, "process")
+
+
+def judged(result: RunResult) -> Verdict:
+    return judge(result.trace, result.plan.expectations, workers=result.plan.workers)
+
+
+def told(verdict: Verdict) -> list[str]:
+    bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
+    return [f"{f.subject} {f.status.name}: {f.expected}; {f.seen}" for f in bad]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_draft_passes_without_the_server_that_its_config_asks(
+    name: str, version: str, tmp_path: Path, probe: Probe
+) -> None:
+    scenario = drafted(tmp_path, name, SHAPES[name])
+    result = run(scenario, probe, version)
+    verdict = judged(result)
+    assert verdict.status is Status.PASS, told(verdict)
+    (said,) = result.trace.header.stood_in
+    assert "answered with nothing, in the place of a server" in said
+    assert "no_others: true" in scenario.read_text()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_draft_with_a_dump_has_its_listeners_beside_the_configs_own(
+    version: str, tmp_path: Path, probe: Probe
+) -> None:
+    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    place = {"socket_address": {"address": "0.0.0.0", "port_value": 15006}}
+    inbound = {"@type": kind, "name": "inbound", "address": place, "enable_reuse_port": False}
+    state = {"name": "inbound", "active_state": {"listener": inbound}}
+    section = {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"}
+    dump = tmp_path / "dump.json"
+    dump.write_text(json.dumps({"configs": [{**section, "dynamic_listeners": [state]}]}))
+    scenario = drafted(tmp_path, "sidecar", SIDECAR, "--with", str(dump))
+    ports = [
+        item["listener"]["port"]
+        for item in yaml.safe_load(scenario.read_text())["expect"]
+        if "bound" in item
+    ]
+    assert ports == [15000, 15090, 15021, 15006]
+    result = run(scenario, probe, version)
+    verdict = judged(result)
+    assert verdict.status is Status.PASS, told(verdict)
+    assert [one.partition(":")[0] for one in result.trace.header.stood_in] == [
+        "lds_config",
+        "cds_config",
+    ]

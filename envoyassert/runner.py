@@ -24,11 +24,12 @@ from envoyassert.errors import MachineError
 from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.namespace import in_netns_of
-from envoyassert.launch.source import EnvoySource, PullPolicy
+from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults
 from envoyassert.scenario.overlay import OverlayError
-from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
+from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.another import FIRST, Another
 from envoyassert.scenario.steps.redirect import Redirect
@@ -78,24 +79,6 @@ class RunResult:
     plan: RunPlan
     trace: Trace
     log_text: str
-
-
-def source_of(plan: RunPlan) -> EnvoySource:
-    """Return which Envoy a plan asks for; the default version if it names none."""
-    pull: PullPolicy = plan.pull  # type: ignore[assignment]  # checked by the scenario's model
-    if plan.image:
-        return EnvoySource(image=plan.image, pull=pull)
-    if plan.binary:
-        return EnvoySource(binary=plan.binary, pull=pull)
-    return EnvoySource(version=plan.version or DEFAULT_VERSION, pull=pull)
-
-
-def preference_of(plan: RunPlan, preference: Preference) -> Preference:
-    """Return how a plan wants to be launched, else what the session prefers."""
-    wanted = plan.launcher
-    if wanted in ("", "auto"):
-        wanted = plan.scenario.requires.launcher or preference
-    return wanted  # type: ignore[return-value]  # one of the three words
 
 
 def run_plan(

@@ -64,8 +64,8 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
     """
     need_linux()
     from envoyassert.launch.choose import validate_config
+    from envoyassert.launch.wanted import source_of
     from envoyassert.report.refusal import refusal
-    from envoyassert.runner import source_of
 
     found: dict[str, None] = {}
     for plan in plans:

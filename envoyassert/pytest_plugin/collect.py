@@ -17,11 +17,11 @@ import pytest
 
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.pytest_plugin.failure import collect_error, representation
 from envoyassert.pytest_plugin.options import Options
 from envoyassert.pytest_plugin.session import session_of
 from envoyassert.pytest_plugin.summary import properties
-from envoyassert.runner import preference_of, source_of
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan

@@ -21,6 +21,7 @@ import pytest
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.host import this_machine
+from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.pytest_plugin.attempts import attempts_of
 from envoyassert.pytest_plugin.failure import representation
 from envoyassert.pytest_plugin.places import DOCUMENT, RUNS, run_directory
@@ -28,7 +29,6 @@ from envoyassert.pytest_plugin.session import MACHINE_ERROR
 from envoyassert.pytest_plugin.summary import Tally
 from envoyassert.report.results import AskedPart, RunDocument, ScenarioPart, index_document
 from envoyassert.report.verdict_json import Location, Part
-from envoyassert.runner import preference_of, source_of
 from envoyassert.trace_file import write_lines
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from envoyassert.launch.choose import choose_launcher
 from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.wanted import source_of
 from envoyassert.probe import Probe
-from envoyassert.runner import LiveRun, source_of
+from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan, as_text

@@ -21,8 +21,9 @@ from typing import Any
 
 from envoyassert.launch.choose import choose_launcher
 from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.wanted import source_of
 from envoyassert.probe import RUN_ID_VARIABLE, Probe
-from envoyassert.runner import LiveRun, source_of
+from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import as_text

@@ -20,13 +20,11 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from envoyassert.accounts import Witness
-from envoyassert.errors import MachineError
-from envoyassert.launch.base import Exit, Launcher, LaunchSpec, RunningEnvoy, tail
+from envoyassert.launch.base import Exit, Launcher, RunningEnvoy
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.namespace import in_netns_of
-from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.wanted import preference_of, source_of
-from envoyassert.probe import RUN_ID_VARIABLE, Tracer, Watch, new_run_id
+from envoyassert.probe import Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import RunPlan
@@ -39,17 +37,14 @@ from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
 from envoyassert.steps.fault import faults_first
-from envoyassert.steps.limit import limits_first
-from envoyassert.steps.members import Started, become_ready, outcome_of
+from envoyassert.steps.members import Started, become_ready, outcome_of, spec_of
 from envoyassert.steps.occupy import after_startup, occupy_first
+from envoyassert.steps.recorded import RunObserver, end_of, header_of
 from envoyassert.steps.update_listeners import result_of
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
     STARTUP,
-    CpuCounters,
-    End,
     EnvoyIdentity,
-    Header,
     ListenerRecord,
     Member,
     Outcome,
@@ -87,6 +82,7 @@ def run_plan(
     preference: Preference = "auto",
     *,
     debug_dirs: Sequence[Path] = (),
+    observer: RunObserver | None = None,
 ) -> RunResult:
     """Run a plan once.
 
@@ -95,6 +91,7 @@ def run_plan(
         probe: the loaded probe, or another tracer.
         preference: how to launch Envoy, where the plan does not say.
         debug_dirs: where separate debug files are, beside the system's own place.
+        observer: is told of the run, and when it is cut short.
 
     Raises:
         RequirementUnmetError: the scenario requires another Envoy, kernel or launcher.
@@ -103,7 +100,7 @@ def run_plan(
     """
     with (
         choose_launcher(preference_of(plan, preference), source_of(plan)) as launcher,
-        LiveRun(plan, probe, launcher, debug_dirs) as run,
+        LiveRun(plan, probe, launcher, debug_dirs, observer) as run,
     ):
         run.carry_out_steps()
         return RunResult(run.began_with, run.trace(), run.log())
@@ -117,12 +114,21 @@ class LiveRun:
         probe: the loaded probe, or another tracer.
         launcher: the place to start it in; the caller closes it.
         debug_dirs: where separate debug files are, beside the system's own place.
+        observer: is told of the run, and when it is cut short.
     """
 
     def __init__(
-        self, plan: RunPlan, probe: Tracer, launcher: Launcher, debug_dirs: Sequence[Path] = ()
+        self,
+        plan: RunPlan,
+        probe: Tracer,
+        launcher: Launcher,
+        debug_dirs: Sequence[Path] = (),
+        observer: RunObserver | None = None,
     ) -> None:
         self.plan = plan
+        self._observer = observer
+        #: Where the run is, in words.
+        self.whereabouts = "before Envoy was started"
         self._debug_dirs = debug_dirs
         self._probe = probe
         self._launcher = launcher
@@ -132,6 +138,10 @@ class LiveRun:
         self.acted_ns = 0
         self.clients: dict[str, list[Client]] = {}
         self.redirects: list[Redirect] = []
+        self._under_way = (STARTUP, STARTUP)
+        self._members: list[Started] = []
+        if observer is not None:
+            observer.began(self)
 
     def __enter__(self) -> Self:
         """Start Envoy and wait for it. Raises like `run_plan`."""
@@ -155,15 +165,24 @@ class LiveRun:
             self._arm = with_faults(self._arm, faults_first(self.plan.steps))
             self._strangers = occupy_first(self.plan.steps, self._launcher.in_netns, stack)
             self._envoy: RunningEnvoy = stack.enter_context(
-                self._launcher.start(self._spec(source))
+                self._launcher.start(spec_of(self.plan, source, self._launcher, self._arm))
             )
+            self.whereabouts = "in Envoy's start-up"
+            self._outcome = Outcome(deadline_s=self.plan.deadline_s)
+            self._members = [Started(FIRST, self.plan, self._envoy, self._outcome)]
+            stack.push(self._cut_short)
             self._outcome = become_ready(self._envoy, self._arm)
             self._members = [Started(FIRST, self.plan, self._envoy, self._outcome)]
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._cut_short(*exception)
         self._stack.close()
+
+    def _cut_short(self, *exception: object) -> None:
+        if self._observer is not None and isinstance(exception[1], BaseException):
+            self._observer.cut_short(self, exception[1])
 
     def start_another(self, name: str, wish: Another, deadline_s: float) -> str:
         """Start another Envoy beside those that run; see `DrivenEnvoy`."""
@@ -176,7 +195,9 @@ class LiveRun:
         except OverlayError as error:
             raise StepProblem(f"the overlay does not fit the config: {error.message}") from error
         plan = dataclasses.replace(plan, deadline_s=deadline_s)
-        envoy = self._stack.enter_context(self._launcher.start(self._spec(source_of(plan), plan)))
+        envoy = self._stack.enter_context(
+            self._launcher.start(spec_of(plan, source_of(plan), self._launcher, self._arm))
+        )
         self.plan, self._envoy = plan, envoy
         self._outcome = become_ready(envoy, self._arm)
         self._members.append(Started(name, plan, envoy, self._outcome))
@@ -195,32 +216,6 @@ class LiveRun:
     def started(self) -> int:
         """Return how many Envoys have been started."""
         return len(self._members)
-
-    def _spec(self, source: EnvoySource, another: RunPlan | None = None) -> LaunchSpec:
-        plan = another or self.plan
-        tracer = self._arm.command(self._launcher.rundir())
-        if tracer and self._launcher.name != "process":
-            raise MachineError(
-                f"{Path(tracer[0]).name} starts Envoy itself, which it cannot in a container",
-                "use the launcher `process`, or the tracer `ebpf` without a second witness",
-            )
-        # The probe reads the environment from its start and only so far. A tracer gives the mark
-        # to Envoy alone, or it would be taken for Envoy.
-        mark = {} if tracer else {RUN_ID_VARIABLE: self._arm.run_id}
-        return LaunchSpec(
-            source=source,
-            config_yaml=plan.config_text(),
-            files=plan.file_texts(),
-            concurrency=plan.concurrency,
-            args=plan.args,
-            agent=plan.agent,
-            netns=plan.netns,
-            env={**mark, **plan.env},
-            deadline_s=plan.deadline_s,
-            admin=plan.admin,
-            tracer=tracer,
-            limits=limits_first(plan.steps),
-        )
 
     @property
     def pid(self) -> int:
@@ -289,15 +284,19 @@ class LiveRun:
             return
         first = StepResult() if plane is None else StepResult(update=result_of(plane.started(self)))
         self._end_phase(STARTUP, STARTUP, first, "")
-        for step in after_startup(self.plan.steps):
+        steps = [*after_startup(self.plan.steps)]
+        for number, step in enumerate(steps, 1):
             result, problem = StepResult(), ""
+            name, kind = phase_name(step) or "", kind_of(step) or ""
+            self._under_way = (name, kind)
+            self.whereabouts = f"in step {number} of {len(steps)}, `{name}`"
             if not isinstance(step, WaitForStep):
                 self.acted_ns = time.monotonic_ns()
             try:
                 result = carry_out(self, step)
             except StepProblem as found:
                 problem = str(found)
-            self._end_phase(phase_name(step) or "", kind_of(step) or "", result, problem)
+            self._end_phase(name, kind, result, problem)
             if problem or result.missed:
                 return  # what was to come rests on it
 
@@ -341,44 +340,34 @@ class LiveRun:
 
     def trace(self) -> Trace:
         """Return all that was observed up to now."""
+        self.whereabouts = "at the end of the run"
         # Before the drain, so that the trace covers the instant of the kernel's account; with
         # steps the accounts were taken at the end of each.
         witness = self._witness() if self.outcome.running and not self._phases else None
         return self.observed(witness)
 
-    def observed(self, witness: Witness | None = None) -> Trace:
+    def observed(self, witness: Witness | None = None, unfinished: tuple[Phase, ...] = ()) -> Trace:
         """Return what was recorded up to now, with an account that was taken before."""
         outcome = self.outcome
         until_ns = time.monotonic_ns()
         self._arm.drain(_DRAIN_DEADLINE_S)
         snapshot = self._arm.snapshot()
-        plan = self._members[0].plan
-        header = Header(
-            scenario=plan.scenario.name,
-            run_id=self._arm.run_id,
-            envoy=self._members[0].envoy.identity,
-            launcher=self._launcher.name,
-            concurrency=plan.workers,
-            kernel=platform.release(),
-            listeners=plan.listeners,
-            matrix=plan.matrix_text,
-            rundir=self._launcher.rundir(),
-            unobserved=self._arm.unobserved,
-            tracer=self._arm.tracer,
-            steps=tuple(phase_name(s) or "" for s in after_startup(plan.steps) if self._phases),
-            began_ns=self._began_ns,
-            stood_in=plan.stood_in,
-        )
-        end = End(
-            # A run that recorded nothing at all was still counted: by zero.
-            cpus=snapshot.cpus or (CpuCounters(0, 0, 0),),
-            misses=snapshot.misses,
-            drained=snapshot.drained,
-            marked=snapshot.marked,
-            # What Envoy said since it became ready explains as well.
-            outcome=dataclasses.replace(outcome, log_tail=tail(self._envoy.log())),
-            ended_ns=time.monotonic_ns(),
-        )
+        phases = (*self._phases, *unfinished)
+        header = header_of(self._members[0], self._launcher, self._arm, phases, self._began_ns)
+        end = end_of(snapshot, outcome, self._envoy.log())
         symbols = symbolize(snapshot.events, self._debug_dirs)
         second = self._arm.second(until_ns)
-        return Trace(header, snapshot.events, end, witness, tuple(self._phases), symbols, second)
+        return Trace(header, snapshot.events, end, witness, phases, symbols, second)
+
+    def trace_cut_short(self, why: str) -> Trace:
+        """Return what was recorded until `why`; the last phase is the one that it cuts short."""
+        phase = Phase(
+            *self._under_way,
+            begin_ns=self._phases[-1].end_ns + 1 if self._phases else self._began_ns,
+            end_ns=time.monotonic_ns(),
+            outcome=self.outcome,
+            problem=why,
+            listeners=self._listeners(),
+            strangers=tuple(self._strangers),
+        )
+        return self.observed(unfinished=(phase,))

@@ -68,9 +68,10 @@ class Against:
 
     def _take(self, item: ScenarioItem, report: pytest.TestReport) -> None:
         plan = item.plan
-        values = {**plan.matrix_text, **({"launcher": plan.launcher} if plan.launcher else {})}
-        key = (item.path, *values.items())
-        label = ",".join(f"{axis.rsplit('.', 1)[-1]}={value}" for axis, value in values.items())
+        values = [*plan.matrix_text.items()]
+        values += [("launcher", plan.launcher)] if plan.launcher else []
+        key = (item.path, *values)
+        label = ",".join(f"{axis.rsplit('.', 1)[-1]}={value}" for axis, value in values)
         title = plan.scenario.name + (f"[{label}]" if label else "")
         side = _side(item, report)
         sources = (self._old.version, self._old.image, self._old.binary)

@@ -15,9 +15,9 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.outcomes import raise_unless_passed
 from envoyassert.pytest_plugin.attempts import attempts_of
-from envoyassert.pytest_plugin.places import artifact_directory
+from envoyassert.pytest_plugin.evidence import Evidence, keep, reason_of
 from envoyassert.pytest_plugin.session import session_of
-from envoyassert.pytest_plugin.summary import SEPARATOR, properties, replace_properties
+from envoyassert.pytest_plugin.summary import SEPARATOR, replace_properties
 from envoyassert.report.certificate import certificate_line
 from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
@@ -31,7 +31,6 @@ from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.requires import RequirementUnmetError
-from envoyassert.trace_file import write_lines, write_trace
 
 if TYPE_CHECKING:
     from envoyassert.probe import Tracer
@@ -83,23 +82,11 @@ class Judged:
         self._remember(item)
 
     def _keep(self, item: ScenarioItem) -> None:
-        directory = artifact_directory(item)
-        number = len(attempts_of(item).done) + 1
-        suffix = f".{number}" if number > 1 else ""
-        trace, log = directory / f"trace{suffix}.ndjson", directory / f"envoy{suffix}.log"
-        kept: dict[str, str] = {}
-        try:
-            write_trace(self.result.trace, trace)
-            kept["trace"] = str(trace)
-            write_lines(self.result.log_text.splitlines(), log)
-            kept["log"] = str(log)
-        except MachineError as error:
-            # The verdict matters more than its souvenirs.
-            self.notes.append(f"not kept: {error}")
+        kept, note = keep(item, self.result.trace, self.result.log_text)
+        self.notes += [note] if note else []
         self._context = dataclasses.replace(
             self._context, trace_path=kept.get("trace", ""), log_path=kept.get("log", "")
         )
-        item.user_properties.extend(properties(kept))
 
     def _remember(self, item: ScenarioItem) -> None:
         """Add the run to the attempts of its test, and its facts to the test's properties."""
@@ -161,9 +148,22 @@ class Judged:
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
 
 
-def _run(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> RunResult:
-    options = session_of(item.config).options
-    return run_plan(item.plan, load_probe(), "auto", debug_dirs=options.debug_dirs)
+def _judged(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
+    """Run a scenario item once and judge it; whatever ends that early, keep what there is."""
+    __tracebackhide__ = True
+    evidence = Evidence(item)
+    directories = session_of(item.config).options.debug_dirs
+    try:
+        result = run_plan(
+            item.plan, load_probe(), "auto", debug_dirs=directories, observer=evidence
+        )
+        evidence.over(result)
+        return Judged(result, item)
+    except pytest.fail.Exception as error:
+        raise evidence.told(reason_of(error)) from error
+    except BaseException as error:
+        evidence.secure(reason_of(error))
+        raise
 
 
 def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
@@ -176,10 +176,11 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
     Raises:
         MachineError: this machine lacks something that it must not lack.
         LaunchError: Envoy could not be started at all.
+        CutShortError: a time-out struck.
     """
     __tracebackhide__ = True
     try:
-        judged = Judged(_run(item, load_probe), item)
+        judged = _judged(item, load_probe)
     except RequirementUnmetError as error:
         pytest.skip(error.message)
     except MachineError as error:
@@ -188,7 +189,7 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
         if judged.verdict.status is not Status.INCONCLUSIVE:
             break
         try:
-            judged = Judged(_run(item, load_probe), item)
+            judged = _judged(item, load_probe)
         except (RequirementUnmetError, MachineError, LaunchError) as error:
             # What cannot be repeated stays undecided; it must not become a skip.
             judged.notes.append(f"could not be repeated: {error}")

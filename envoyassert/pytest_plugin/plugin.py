@@ -146,6 +146,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         raise first[0]
 
 
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    """Have pytest-timeout's thread, which ends the process, keep what there is of a run before."""
+    if not hasattr(item, "plan"):
+        return None
+    from envoyassert.pytest_plugin.timeouts import set_timer
+
+    return set_timer(item, settings)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

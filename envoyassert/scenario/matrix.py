@@ -233,14 +233,15 @@ class _Expansion:
         scenario, path = self.loaded.scenario, self.loaded.path
         own = scenario.envoy
         matrix = {axis.name: value for axis, value in values.items()}
-        shown = {axis.label: plain_text(value) for axis, value in values.items()}
+        shown = [(axis.label, plain_text(value)) for axis, value in values.items()]
         sources = {name: str(matrix.get(name, getattr(own, name)) or "") for name in SOURCES}
         if envoy is not None:
             sources = {source: str(getattr(envoy, source) or "") for source in SOURCES}
-            shown["envoy"] = str(envoy)
+            shown.append(("envoy", str(envoy)))
         if launcher:
-            shown["launcher"] = launcher
-        label = ",".join(f"{name}={value}" for name, value in shown.items())
+            shown.append(("launcher", launcher))
+        # An axis may have either name, too.
+        label = ",".join(f"{name}={value}" for name, value in shown)
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
             binary = str(path.parent / binary)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
-from envoyassert.launch.base import RunningEnvoy, tail
-from envoyassert.probe import Watch
+from envoyassert.errors import MachineError
+from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
+from envoyassert.launch.source import EnvoySource
+from envoyassert.probe import RUN_ID_VARIABLE, Watch
 from envoyassert.probe.quiet import let_threads_wait, when_quiet
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.steps.limit import limits_first
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
 from envoyassert.witness import InNetns, take_witness
 
@@ -31,6 +35,43 @@ class Started:
             others = namespaces_of(listeners)
             witness = take_witness(self.envoy.pid, in_netns, None, others)
         return Member(self.name, self.envoy.pid, self.plan.workers, outcome, witness)
+
+
+def spec_of(plan: RunPlan, source: EnvoySource, launcher: Launcher, arm: Watch) -> LaunchSpec:
+    """Return how to start an Envoy of a run.
+
+    Args:
+        plan: what is asked for.
+        source: which Envoy.
+        launcher: what will start it.
+        arm: what watches it.
+
+    Raises:
+        MachineError: whoever watches would have to start Envoy inside a container.
+    """
+    tracer = arm.command(launcher.rundir())
+    if tracer and launcher.name != "process":
+        raise MachineError(
+            f"{Path(tracer[0]).name} starts Envoy itself, which it cannot in a container",
+            "use the launcher `process`, or the tracer `ebpf` without a second witness",
+        )
+    # The probe reads the environment from its start and only so far. A tracer gives the mark
+    # to Envoy alone, or it would be taken for Envoy.
+    mark = {} if tracer else {RUN_ID_VARIABLE: arm.run_id}
+    return LaunchSpec(
+        source=source,
+        config_yaml=plan.config_text(),
+        files=plan.file_texts(),
+        concurrency=plan.concurrency,
+        args=plan.args,
+        agent=plan.agent,
+        netns=plan.netns,
+        env={**mark, **plan.env},
+        deadline_s=plan.deadline_s,
+        admin=plan.admin,
+        tracer=tracer,
+        limits=limits_first(plan.steps),
+    )
 
 
 def become_ready(envoy: RunningEnvoy, arm: Watch) -> Outcome:

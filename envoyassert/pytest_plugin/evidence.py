@@ -1,0 +1,141 @@
+"""What is kept of a run: its trace and Envoy's log, also if something cuts it short."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from envoyassert.errors import EnvoyAssertError, MachineError
+from envoyassert.pytest_plugin.attempts import attempts_of
+from envoyassert.pytest_plugin.places import artifact_directory
+from envoyassert.pytest_plugin.summary import properties
+from envoyassert.runner import LiveRun, RunResult
+from envoyassert.trace import Trace
+from envoyassert.trace_file import write_lines, write_trace
+
+#: A time-out may strike in a thread of its own, while the run's thread writes the same files.
+_ONE_WRITES = threading.Lock()
+
+
+class CutShortError(EnvoyAssertError):
+    """A run was ended before there was a verdict, by a time-out say.
+
+    Args:
+        message: what ended it, and where it was, in one line.
+        kept: lines that say where its trace and log are.
+    """
+
+    def __init__(self, message: str, kept: list[str]) -> None:
+        super().__init__(message)
+        self.kept = kept
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *self.kept])
+
+
+def keep(item: pytest.Item, trace: Trace, log: str) -> tuple[dict[str, str], str]:
+    """Write a run's trace and log, and say so in the properties of its test.
+
+    Args:
+        item: the test.
+        trace: what was observed.
+        log: what Envoy printed.
+
+    Returns:
+        Paths by `trace` and `log`, and why one is missing, or "".
+    """
+    directory = artifact_directory(item)
+    number = len(attempts_of(item).done) + 1
+    suffix = f".{number}" if number > 1 else ""
+    paths = directory / f"trace{suffix}.ndjson", directory / f"envoy{suffix}.log"
+    kept: dict[str, str] = {}
+    note = ""
+    with _ONE_WRITES:
+        try:
+            write_trace(trace, paths[0])
+            kept["trace"] = str(paths[0])
+            write_lines(log.splitlines(), paths[1])
+            kept["log"] = str(paths[1])
+        except MachineError as error:
+            # The verdict matters more than its souvenirs.
+            note = f"not kept: {error}"
+    item.user_properties.extend(properties(kept))
+    return kept, note
+
+
+class Evidence:
+    """Follows one run of a test, to keep what there is of it if it is cut short.
+
+    Args:
+        item: the test.
+    """
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+        self._run: LiveRun | None = None
+        self._result: RunResult | None = None
+        self._lines: list[str] | None = None
+        item.stash[_EVIDENCE] = self
+
+    def began(self, run: LiveRun) -> None:
+        """Take note of a run; nothing has been started yet."""
+        self._run = run
+
+    def cut_short(self, run: LiveRun, error: BaseException) -> None:
+        """Keep what was recorded of a run that an exception ends."""
+        del run
+        self.secure(reason_of(error))
+
+    def over(self, result: RunResult) -> None:
+        """Take note of what is to be judged."""
+        self._result = result
+
+    @property
+    def whereabouts(self) -> str:
+        """Where the run is, in words."""
+        if self._result is not None:
+            return "after the run, while it was judged"
+        return "before Envoy was started" if self._run is None else self._run.whereabouts
+
+    def secure(self, why: str) -> list[str]:
+        """Keep what there is, once, and return lines that say where it is.
+
+        Args:
+            why: what cuts the run short.
+        """
+        if self._lines is None:
+            self._lines = []
+            try:
+                self._lines += self._secured(why)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide the reason
+                self._lines.append(f"not kept: {type(error).__name__}: {error}")
+        return self._lines
+
+    def _secured(self, why: str) -> list[str]:
+        if self._result is not None:
+            trace, log = self._result.trace, self._result.log_text
+        elif self._run is not None and self._run.started():
+            trace, log = self._run.trace_cut_short(why), self._run.log()
+        else:
+            return []
+        kept, note = keep(self._item, trace, log)
+        return [*(f"{what}: {path}" for what, path in kept.items()), *([note] if note else [])]
+
+    def told(self, why: str) -> CutShortError:
+        """Return the error that says what cut the run short, where, and what is kept of it."""
+        return CutShortError(f"{why.rstrip('.')}: it struck {self.whereabouts}", self.secure(why))
+
+
+_EVIDENCE = pytest.StashKey[Evidence]()
+
+
+def evidence_of(item: pytest.Item) -> Evidence | None:
+    """Return what follows a test's run, None if there is none."""
+    return item.stash.get(_EVIDENCE, None)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an exception says, in one line."""
+    lines = str(getattr(error, "msg", "") or error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,83 @@
+"""The beginning and the end of a run's trace: what ran where, and how it was watched.
+
+And who takes what there is of a run that is cut short.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from envoyassert.launch.base import Launcher, tail
+from envoyassert.probe import ProbeSnapshot, Watch
+from envoyassert.scenario.steps.step import phase_name
+from envoyassert.steps.members import Started
+from envoyassert.steps.occupy import after_startup
+from envoyassert.trace import CpuCounters, End, Header, Outcome, Phase
+
+if TYPE_CHECKING:
+    from envoyassert.runner import LiveRun
+
+
+class RunObserver(Protocol):
+    """Who wants to know of a run before it is over."""
+
+    def began(self, run: LiveRun) -> None:
+        """Take note of a run; nothing has been started yet."""
+
+    def cut_short(self, run: LiveRun, error: BaseException) -> None:
+        """Take what is wanted of a run that an exception ends, while its Envoy lives."""
+
+
+def header_of(
+    first: Started, launcher: Launcher, arm: Watch, phases: Sequence[Phase], began_ns: int
+) -> Header:
+    """Return the header of a run's trace.
+
+    Args:
+        first: the Envoy that the run began with.
+        launcher: what started it.
+        arm: what records it.
+        phases: those that it came to; () if it has none.
+        began_ns: CLOCK_MONOTONIC nanoseconds before Envoy was started.
+    """
+    plan = first.plan
+    return Header(
+        scenario=plan.scenario.name,
+        run_id=arm.run_id,
+        envoy=first.envoy.identity,
+        launcher=launcher.name,
+        concurrency=plan.workers,
+        kernel=platform.release(),
+        listeners=plan.listeners,
+        matrix=plan.matrix_text,
+        rundir=launcher.rundir(),
+        unobserved=arm.unobserved,
+        tracer=arm.tracer,
+        steps=tuple(phase_name(s) or "" for s in after_startup(plan.steps) if phases),
+        began_ns=began_ns,
+        stood_in=plan.stood_in,
+    )
+
+
+def end_of(snapshot: ProbeSnapshot, outcome: Outcome, log: str) -> End:
+    """Return the end of a run's trace.
+
+    Args:
+        snapshot: what was recorded.
+        outcome: how the newest Envoy fared.
+        log: what it printed.
+    """
+    return End(
+        # A run that recorded nothing at all was still counted: by zero.
+        cpus=snapshot.cpus or (CpuCounters(0, 0, 0),),
+        misses=snapshot.misses,
+        drained=snapshot.drained,
+        marked=snapshot.marked,
+        # What Envoy said since it became ready explains as well.
+        outcome=dataclasses.replace(outcome, log_tail=tail(log)),
+        ended_ns=time.monotonic_ns(),
+    )

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
-from envoyassert.judge.others import is_hot_restart
-from envoyassert.judge.selection import sockets_of
+from envoyassert.judge.selection import parts_of
 from envoyassert.report.call import address_text
 from envoyassert.trace import Trace
 
@@ -79,7 +78,8 @@ def groups_of(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int], Gr
     listeners = trace.header.listeners
     ranks: dict[tuple[str, str], int] = {}
     for record in listeners:
-        for address in record.addresses:
+        for part in parts_of(record, graph, listeners):
+            address = part.address
             group = Group(record.protocol, place_text(address, trace.header.rundir))
             if address.port == 0:
                 twin = (group.protocol, group.place)
@@ -87,14 +87,13 @@ def groups_of(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int], Gr
                 ranks[twin] = group.rank + 1
             group = found.setdefault(group.key, group)
             group.names += (record.name,) if record.name not in group.names else ()
-            sockets, failed = sockets_of(record, address, graph, listeners)
-            members = [s for s in sockets if id(s) not in taken]
+            members = [s for s in part.sockets if id(s) not in taken]
             for socket in members:
                 _add(group, socket)
-            group.failed += [call for call in failed if id(call) not in taken]
+            group.failed += [call for call in part.failed if id(call) not in taken]
             group.family = address.family
             group.path = address.path or ""
-            taken |= {id(call) for call in failed} | {id(socket) for socket in members}
+            taken |= {id(call) for call in part.failed} | {id(socket) for socket in members}
     for socket in graph.candidates:
         _place_other(found, taken, socket, trace.header.rundir)
     return found
@@ -108,7 +107,7 @@ def place_text(address: Address, rundir: str) -> str:
 
 def _add(group: Group, socket: KernelSocket) -> None:
     group.sockets.append(socket)
-    group.own = group.own or is_hot_restart(socket)
+    group.own = group.own or socket.is_hot_restart
 
 
 def _place_other(
@@ -125,7 +124,7 @@ def _place_other(
             if address is not None and any(address == root.address for root in roots):
                 _add(group, socket)
                 return
-        _add(_group(found, protocol, address, rundir, is_hot_restart(socket)), socket)
+        _add(_group(found, protocol, address, rundir, socket.is_hot_restart), socket)
     for call in socket.failed_binds:
         if id(call) not in taken:
             address = socket.asked_for(call)

@@ -9,7 +9,6 @@ from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.shape import serving_of, shape_of
 from envoyassert.trace import ListenerRecord, Trace
 
@@ -38,7 +37,7 @@ def draft_of_trace(trace: Trace) -> Draft:
         raise DraftError("Envoy had ended when the trace was taken", "draft from a run that is up")
     groups: dict[tuple[str, Address], list[KernelSocket]] = {}
     for socket in graph.listening():
-        if socket.address is None or is_hot_restart(socket) or not socket.is_live:
+        if socket.address is None or socket.is_hot_restart or not socket.is_live:
             continue
         groups.setdefault((socket.protocol_name, socket.address), []).append(socket)
     if not groups:

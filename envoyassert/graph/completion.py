@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from envoyassert.graph.envoys import find_envoys
-from envoyassert.graph.model import SocketGraph, looks_like_probe, place_key
+from envoyassert.graph.kinds import (
+    looks_like_client,
+    looks_like_hot_restart,
+    looks_like_probe,
+)
+from envoyassert.graph.model import SocketGraph, place_key
 
 
 def complete(graph: SocketGraph, closed_by_kernel: Collection[str]) -> None:
@@ -20,6 +25,9 @@ def complete(graph: SocketGraph, closed_by_kernel: Collection[str]) -> None:
         thread.of_envoy = thread.pid in envoys
     for socket in graph.sockets:
         socket.is_probe = looks_like_probe(socket)
+        argv = graph.processes[socket.born.pid].argv
+        socket.is_hot_restart = looks_like_hot_restart(socket, argv)
+        socket.is_client = looks_like_client(socket)
         if not socket.is_probe and socket.origin != "accept":
             graph.candidates.append(socket)
             for key in {place_key(place) for place in socket.places}:

@@ -89,6 +89,7 @@ class _Folder:
             self.graph.file_calls.append(event)
         elif event.call in _TRIPWIRES:
             self.graph.tripwires.append(event)
+        self.namespaces.see(event)
 
     def finish(self) -> SocketGraph:
         """Return the graph with what only the end of the trace can tell."""

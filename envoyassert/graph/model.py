@@ -164,6 +164,8 @@ class KernelSocket:
         netns: the network namespace that it is in, by the file by which its maker entered it; ""
             for the one in which Envoy began.
         is_probe: whether it only asked what the kernel supports; set at the end of the fold.
+        is_hot_restart: whether it is one of Envoy's own for hot restart; set there too.
+        is_client: whether it is bound and takes the datagrams of one peer alone; set there too.
         handed_over_ns: when a process that is looked at alone got it, bound by another one.
     """
 
@@ -188,6 +190,8 @@ class KernelSocket:
     stopped_ns: int | None = None
     netns: str = ""
     is_probe: bool = False
+    is_hot_restart: bool = False
+    is_client: bool = False
     handed_over_ns: int | None = None
 
     @property
@@ -341,9 +345,13 @@ class SocketGraph:
         return sorted(found, key=lambda thread: (int(thread.role[7:]), thread.tid))
 
     def listening(self) -> Iterator[KernelSocket]:
-        """Yield sockets that ever served as a listener: listened, or bound datagram sockets."""
+        """Yield sockets that ever served as a listener: listened, or bound datagram sockets.
+
+        Those of clients are left out.
+        """
         for socket in self.candidates:
-            if socket.listens or (socket.binds and socket.type == "SOCK_DGRAM"):
+            bound = socket.binds and socket.type == "SOCK_DGRAM" and not socket.is_client
+            if socket.listens or bound:
                 yield socket
 
     def servers_of(self, socket: KernelSocket) -> list[Thread]:
@@ -360,23 +368,3 @@ def place_key(address: Address) -> int | str:
     if address.port is not None:
         return address.port
     return address.path if address.path is not None else f"@{address.abstract}"
-
-
-def looks_like_probe(socket: KernelSocket) -> bool:
-    """Whether a socket only asked what the kernel supports.
-
-    A socket that saw nothing but close is a capability probe. One on which an option was set or a
-    bind was tried is never one (that is how a failing option looks), but for UDP_GRO and the
-    loopback pair of Envoy's cpu_locality check, which are known by shape.
-    """
-    if socket.origin != "socket" or socket.is_live:
-        return False
-    calls = [call.event for call in socket.calls]
-    others = [event for event in calls if event is not socket.born and event.call != "close"]
-    if not others:
-        return not socket.nonblock or socket.type == "SOCK_DGRAM"
-    if socket.type == "SOCK_DGRAM":
-        return all(e.call == "setsockopt" and e.args["name"] == "UDP_GRO" for e in others)
-    return any(
-        e.call == "setsockopt" and e.args["name"] == "SO_ATTACH_REUSEPORT_CBPF" for e in others
-    ) and all(e.args["address"] == Address.inet("127.0.0.1", 0) for e in others if e.call == "bind")

@@ -9,13 +9,37 @@ which the program began is "".
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import pairwise
+from typing import NamedTuple
+
 from envoyassert.events import Event
 from envoyassert.names import CLONE_NEWNET
 
 #: Whoever opens this has the namespace that it is in.
 _ITS_OWN = "/proc/thread-self/ns/net"
-#: The same, for the first thread of a process.
+#: This is the namespace that the first thread of the process is in, whichever thread opens it
+#: (proc(5)). Envoy's workers came back by it up to 1.36.
 _THE_PROCESS_S = "/proc/self/ns/net"
+
+
+class _Stay(NamedTuple):
+    """A stretch of a thread's time in one namespace.
+
+    Args:
+        called_ns: the thread's call before the one that brought it here.
+        left_ns: the thread was still in the namespace before at this time.
+        since_ns: the thread was in this one by this time.
+        name: the namespace.
+    """
+
+    called_ns: int
+    left_ns: int
+    since_ns: int
+    name: str
+
+
+_BEGINNING = _Stay(0, 0, 0, "")
 
 
 class Namespaces:
@@ -23,19 +47,26 @@ class Namespaces:
 
     def __init__(self) -> None:
         self.entered: list[Event] = []
-        self._stays: dict[int, list[tuple[int, str]]] = {}
+        self._stays: dict[int, list[_Stay]] = {}
+        self._seen_ns: dict[int, int] = {}
         self._renumbered: dict[tuple[int, int], int] = {}
         self._renumbered_any: dict[int, int] = {}
+        #: When threads opened the namespace of the first thread of their process, by the process.
+        self._borrowed_ns: dict[int, list[int]] = defaultdict(list)
 
     def of(self, tid: int) -> str:
         """Return the namespace that a thread is in now."""
-        stays = self._stays.get(tid)
-        return stays[-1][1] if stays else ""
+        return self._stays.get(tid, [_BEGINNING])[-1].name
 
     def fork(self, event: Event) -> None:
         """Put a new thread or process where its maker is."""
         # Also where that is its own: the number may have been that of a thread that has ended.
-        self._stays[event.args["child_tid"]] = [(event.ts_ns, self.of(event.tid))]
+        born = _Stay(event.ts_ns, event.ts_ns, event.ts_ns, self.of(event.tid))
+        self._stays[event.args["child_tid"]] = [born]
+
+    def see(self, event: Event) -> None:
+        """Note that an event of a thread has gone by: its next call began later."""
+        self._seen_ns[event.tid] = event.ts_ns
 
     def renumber(self, event: Event, fd: int | None = None) -> None:
         """Note that a descriptor is no longer what open(2) made it; all of a process for None."""
@@ -45,7 +76,7 @@ class Namespaces:
             self._renumbered[event.pid, fd] = event.ts_ns
 
     def move(self, event: Event) -> bool:
-        """Follow a setns or unshare; return whether it is known where the thread is now."""
+        """Follow a setns or unshare; return whether it is known where the threads are now."""
         args = event.args
         if event.errno is not None:
             return True
@@ -58,8 +89,17 @@ class Namespaces:
         name = self._name(event)
         if name is None:
             return False
-        self._stays.setdefault(event.tid, []).append((event.ts_ns, name))
-        return True
+        # It began after the thread's call before, and after its file was opened.
+        called_ns = self._seen_ns.get(event.tid, 0)
+        left_ns = max(called_ns, event.ts_ns - args["age_ns"])
+        stays = self._stays.setdefault(event.tid, [_BEGINNING])
+        overtaken = (
+            event.tid == event.pid
+            and name != stays[-1].name
+            and any(opened_ns >= left_ns for opened_ns in self._borrowed_ns[event.pid])
+        )
+        stays.append(_Stay(called_ns, left_ns, event.ts_ns, name))
+        return not overtaken
 
     def _name(self, event: Event) -> str | None:
         path, age_ns = event.args.get("path"), event.args.get("age_ns")
@@ -73,7 +113,29 @@ class Namespaces:
         if max(changed_ns) > opened_ns:
             return None
         if path == _ITS_OWN or (path == _THE_PROCESS_S and event.tid == event.pid):
-            before = [name for since, name in self._stays.get(event.tid, ()) if since <= opened_ns]
+            before = [s.name for s in self._stays.get(event.tid, ()) if s.since_ns <= opened_ns]
             return before[-1] if before else ""
+        if path == _THE_PROCESS_S:
+            return self._of_first_thread(event, opened_ns)
         # What it stands for depends on who opened it: here, on another thread's way.
         return None if path.startswith(("/proc/self/", "/proc/thread-self/")) else str(path)
+
+    def _of_first_thread(self, event: Event, opened_ns: int) -> str | None:
+        """Return where the first thread was while another one opened its namespace.
+
+        None if it may have been on its way then. The open ended at `opened_ns`; it began after
+        whatever the other thread had done before.
+        """
+        self._borrowed_ns[event.pid].append(opened_ns)
+        moves = self._stays.get(event.tid, ())
+        called_ns = [stay.called_ns for stay in moves if stay.since_ns > opened_ns][:1]
+        called_ns = called_ns or [self._seen_ns.get(event.tid, 0)]
+        began_ns = called_ns[0] if called_ns[0] <= opened_ns else 0
+        stays = self._stays.get(event.pid, [_BEGINNING])
+        ends_ns = [after.since_ns for _, after in pairwise(stays)] + [event.ts_ns]
+        names = {
+            stay.name
+            for stay, end_ns in zip(stays, ends_ns, strict=True)
+            if stay.left_ns <= opened_ns and end_ns >= began_ns
+        }
+        return names.pop() if len(names) == 1 else None

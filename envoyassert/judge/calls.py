@@ -15,7 +15,7 @@ from envoyassert.judge.interval import Interval, so_often
 from envoyassert.judge.join import judge_let_of_calls
 from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
-from envoyassert.judge.selection import Selection, select, sockets_of
+from envoyassert.judge.selection import Selection, parts_of, select
 from envoyassert.judge.stacks import match_stack, note_call_sites, stack_in_words
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import (
@@ -235,8 +235,8 @@ def admin_traffic(context: Context) -> set[int]:
         socket
         for record in header.listeners
         if record.kind == "admin"
-        for address in record.addresses
-        for socket in sockets_of(record, address, context.graph, header.listeners)[0]
+        for part in parts_of(record, context.graph, header.listeners)
+        for socket in part.sockets
     ]
     hidden = {id(socket) for socket in admin}
     hidden |= {id(s) for s in context.graph.sockets if id(s.accepted_from) in hidden}

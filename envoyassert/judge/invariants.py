@@ -12,7 +12,7 @@ from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.interval import plural
 from envoyassert.judge.roles import is_surely_other, roles_in_words
-from envoyassert.judge.selection import sockets_of
+from envoyassert.judge.selection import parts_of
 from envoyassert.judge.shape import reuse_port_before_bind
 from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
 from envoyassert.judge.verdict import Finding, Status
@@ -94,9 +94,8 @@ def _places(context: Context, *kinds: str) -> Iterator[tuple[str, tuple[KernelSo
     """Yield every configured address of these kinds with its sockets."""
     listeners = context.trace.header.listeners
     for record in listeners:
-        for address in record.addresses if record.kind in kinds else ():
-            sockets, _ = sockets_of(record, address, context.graph, listeners)
-            yield f"{record.name} {address}", tuple(sockets)
+        for part in parts_of(record, context.graph, listeners) if record.kind in kinds else ():
+            yield f"{record.name} {part.title}", part.sockets
 
 
 def _name(socket: KernelSocket) -> str:

@@ -41,7 +41,7 @@ def judge_listener(
 ) -> Iterator[Finding]:
     """Judge one `listener` item, atom by atom."""
     selector = expectation.listener
-    name = f"listener {selector.name}" if selector.name else str(selector)
+    name = str(selector)
     subject = Subject(name, ("expect", index), expectation.why or "")
     graph, listeners = context.graph, context.trace.header.listeners
     if expectation.take == "each_address":

@@ -9,7 +9,6 @@ from envoyassert.addresses import Address, canonical_host
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
 from envoyassert.judge.interval import plural
-from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.roles import roles_in_words
 from envoyassert.scenario.selector import OWN, Selector
 from envoyassert.trace import ListenerRecord
@@ -77,7 +76,7 @@ def _nearest_socket(
         if address is not None
         and selector.name is None
         and (address.is_ip if selector.port is not None else address.family == "AF_UNIX")
-        and not is_hot_restart(socket)
+        and not socket.is_hot_restart
     ]
 
     def distance(item: tuple[KernelSocket, Address]) -> tuple[bool, int, float, int]:

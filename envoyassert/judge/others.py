@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.selection import sockets_of
+from envoyassert.judge.selection import parts_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import NoOthersExpectation, OthersAllowed
 
@@ -21,6 +21,7 @@ def judge_no_others(
 ) -> Iterator[Finding]:
     """Judge that every socket in LISTEN, and every bound datagram socket, is named.
 
+    Left out are datagram sockets of clients, which their peer alone reaches.
     Must run after all other expectations, which note the sockets that they name.
     """
     wish = expectation.no_others
@@ -31,7 +32,7 @@ def judge_no_others(
         for socket in context.graph.listening()
         if socket.family in ("AF_INET", "AF_INET6", "AF_UNIX")
         and id(socket) not in context.named | admin
-        and not ("hot_restart" in allowed and is_hot_restart(socket))
+        and not ("hot_restart" in allowed and socket.is_hot_restart)
     ]
     # A socket from outside the trace may listen already, and nothing here would tell.
     foreign = [s for s in context.graph.candidates if s.origin == "scm_rights" and not s.places]
@@ -42,12 +43,11 @@ def judge_no_others(
         status = Status.INCONCLUSIVE
     else:
         status = Status.FAIL if others else Status.PASS
-    names = sorted({f"{socket.protocol_name} {socket.address}" for socket in others})
     yield context.finding(
         Subject("other sockets", ("expect", index, "no_others"), expectation.why or ""),
         status,
         "no other listening or bound datagram socket",
-        ", ".join(names) or "none",
+        (_names(others) or "none") + _left_out(context),
         reason="" if context.doubt else "a socket was received from outside the trace",
         evidence=[call.event for socket in others for call in socket.binds],
         hint=_hint(others, allowed, _admin_sockets(context)),
@@ -57,7 +57,7 @@ def judge_no_others(
 def _hint(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int]) -> str:
     """Return what to do about sockets that are not named, by their class."""
     classes = {
-        "hot_restart": [socket for socket in others if is_hot_restart(socket)],
+        "hot_restart": [socket for socket in others if socket.is_hot_restart],
         "admin": [socket for socket in others if id(socket) in admin],
     }
     hints = []
@@ -67,10 +67,32 @@ def _hint(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int])
         what = " and ".join(_CLASSES[name] for name in lacking)
         hints.append(f"{what}: allow it by `no_others: {{allow: [{known}]}}`")
     rest = [s for s in others if not any(s in sockets for sockets in classes.values())]
-    if rest:
-        names = ", ".join(sorted({str(socket.address) for socket in rest}))
+    chosen = {str(s.address) for s in rest if s.requested is not None and s.requested.port == 0}
+    fixed = {str(socket.address) for socket in rest} - chosen
+    if fixed:
+        names = ", ".join(sorted(fixed))
         hints.append(f"name {names} in a `listener` expectation, or take it out of the config")
+    if chosen:
+        hints.append(
+            f"the kernel chose the port of {', '.join(sorted(chosen))}: name its listener by the "
+            "name that it has in the config, or take it out of the config"
+        )
     return "; ".join(hints)
+
+
+def _names(sockets: Iterable[KernelSocket]) -> str:
+    return ", ".join(sorted({f"{socket.protocol_name} {socket.address}" for socket in sockets}))
+
+
+def _left_out(context: Context) -> str:
+    """Return in words which bound sockets are no surprise since they are those of clients."""
+    clients = [socket for socket in context.graph.candidates if socket.is_client]
+    clients = [socket for socket in clients if id(socket) not in context.named]
+    if not clients:
+        return ""
+    are = "is 1 datagram socket" if len(clients) == 1 else f"are {len(clients)} datagram sockets"
+    was = "was" if len(clients) == 1 else "were"
+    return f"; left out {are} that {was} connected to a peer at once: {_names(clients)}"
 
 
 def _is_surely_other(context: Context, socket: KernelSocket) -> bool:
@@ -78,23 +100,12 @@ def _is_surely_other(context: Context, socket: KernelSocket) -> bool:
     address = socket.address
     if socket.protocol_name == "unknown":
         return False
+    if socket.type == "SOCK_DGRAM":
+        return False  # a connect that was lost would make it one of a client
     return address is not None and not any(
         asked.port == 0 and asked.host == address.host
         for record in context.trace.header.listeners
         for asked in record.addresses
-    )
-
-
-def is_hot_restart(socket: KernelSocket) -> bool:
-    """Whether a socket is one of Envoy's own for hot restart, by its reserved name.
-
-    Source: Envoy, source/server/hot_restarting_base.cc (`envoy_domain_socket_…`).
-    """
-    name = socket.address.abstract if socket.address is not None else None
-    return (
-        socket.family == "AF_UNIX"
-        and socket.type == "SOCK_DGRAM"
-        and (name or "").startswith("envoy_domain_socket_")
     )
 
 
@@ -104,6 +115,6 @@ def _admin_sockets(context: Context) -> set[int]:
         id(socket)
         for record in header.listeners
         if record.kind == "admin"
-        for address in record.addresses
-        for socket in sockets_of(record, address, context.graph, header.listeners)[0]
+        for part in parts_of(record, context.graph, header.listeners)
+        for socket in part.sockets
     }

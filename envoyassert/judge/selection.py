@@ -41,6 +41,29 @@ class Selection:
         return attempts | {id(socket) for socket in self.sockets}
 
 
+@dataclass(frozen=True)
+class Part:
+    """The sockets of one address of a listener.
+
+    Args:
+        address: as configured, port 0 where the kernel was to choose.
+        rank: how many addresses before it in the same listener are equal: each asks for a port of
+            its own where that is 0.
+        sockets: kernel sockets that were bound to it.
+        failed: binds to it that failed.
+    """
+
+    address: Address
+    rank: int
+    sockets: tuple[KernelSocket, ...]
+    failed: tuple[Call, ...]
+
+    @property
+    def title(self) -> str:
+        """Its address; `127.0.0.1:0 #2` for the second that is equal."""
+        return f"{self.address} #{self.rank + 1}" if self.rank else str(self.address)
+
+
 def select_each(
     selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
 ) -> dict[str, Selection]:
@@ -49,13 +72,11 @@ def select_each(
     A selector by address, or one that cannot be resolved, has one part, called "".
     """
     records = [record for record in listeners if record.name == selector.name]
-    if selector.name is None or selector.address is not None or len(records) != 1:
+    narrowed = selector.address is not None or selector.port is not None
+    if selector.name is None or narrowed or len(records) != 1:
         return {"": select(selector, graph, listeners)}
-    addresses = records[0].addresses
-    return {
-        str(address): _of_addresses(records[0], (address,), graph, listeners)
-        for address in addresses
-    }
+    parts = parts_of(records[0], graph, listeners)
+    return {part.title: _joined([part], graph, listeners) for part in parts}
 
 
 def select(
@@ -132,65 +153,86 @@ def _by_name(
     if len(records) > 1:
         return Selection(problem=f"the config has {len(records)} listeners {selector.name!r}")
     record = records[0]
-    addresses = record.addresses
-    if selector.address is not None:
-        wanted = canonical_host(selector.address)
-        addresses = tuple(address for address in addresses if address.host == wanted)
-    if len(addresses) > 1 and not total:
-        found = ", ".join(str(address) for address in addresses)
+    parts = [p for p in parts_of(record, graph, listeners) if _is_at(selector, p.address)]
+    if record.addresses and not parts:
+        found = ", ".join(map(str, record.addresses))
+        return Selection(problem=f"{selector}: the listener has no such address, but {found}")
+    if len(parts) > 1 and not total:
+        found = ", ".join(str(part.address) for part in parts)
         return Selection(
             problem=f"listener {selector.name!r} has several addresses: {found}; "
             "take: each_address or total"
         )
-    return _of_addresses(record, addresses, graph, listeners)
+    return _joined(parts, graph, listeners)
 
 
-def _of_addresses(
-    record: ListenerRecord,
-    addresses: tuple[Address, ...],
+def _is_at(selector: Selector, configured: Address) -> bool:
+    """Whether a selector by name means this address of the listener."""
+    if selector.address is not None and configured.host != canonical_host(selector.address):
+        return False
+    return selector.port in (None, configured.port)
+
+
+def _joined(
+    parts: list[Part],
     graph: SocketGraph,
     listeners: tuple[ListenerRecord, ...],
 ) -> Selection:
-    twins = sum(address in r.addresses for r in listeners for address in addresses)
-    if graph.gaps and twins > 1 and any(address.port == 0 for address in addresses):
+    asked = {part.address for part in parts if part.address.port == 0}
+    twins = (sum(r.addresses.count(address) for r in listeners) for address in asked)
+    if graph.gaps and any(number > 1 for number in twins):
         return Selection(problem="listeners on port 0 are told apart by order, and events are lost")
-    sockets: list[KernelSocket] = []
-    failed: list[Call] = []
-    for address in addresses:
-        bound, refused = sockets_of(record, address, graph, listeners)
-        sockets += bound
-        failed += refused
-    return Selection(tuple(sockets), tuple(failed))
+    # Two equal addresses with a port of their own share their sockets.
+    sockets = {id(socket): socket for part in parts for socket in part.sockets}
+    failed = {id(call): call for part in parts for call in part.failed}
+    return Selection(tuple(sockets.values()), tuple(failed.values()))
 
 
-def sockets_of(
-    record: ListenerRecord,
-    address: Address,
-    graph: SocketGraph,
-    listeners: tuple[ListenerRecord, ...],
-) -> tuple[list[KernelSocket], list[Call]]:
-    """Return the sockets bound to one configured address, and the binds to it that failed.
+def parts_of(
+    record: ListenerRecord, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
+) -> list[Part]:
+    """Return the sockets of each address of a listener, in the order of the config.
 
-    Where port 0 was asked for, the k-th listener with that address has the k-th socket that was
-    bound to port 0, and all that were bound to the port which that one learned.
+    Where port 0 was asked for, the k-th address that is equal, of all listeners, has the k-th
+    socket that was bound to port 0, and all that were bound to the port which that one learned.
+
+    Args:
+        record: the listener.
+        graph: the sockets.
+        listeners: all listeners by the config, this one among them.
     """
     mine = [s for s in graph.candidates if _same_protocol(record, s)]
-    failed = [
-        call for socket in mine for call in socket.failed_binds if socket.asked_for(call) == address
-    ]
-    if address.port != 0:
-        return [s for s in mine if address in (s.address, s.requested)], failed
+    parts = []
+    for position, address in enumerate(record.addresses):
+        rank = record.addresses[:position].count(address)
+        places = {address}
+        found = [s for s in mine if address in (s.address, s.requested)]
+        if address.port == 0:
+            found = _of_port_zero(record, address, rank, mine, listeners)
+            places |= {socket.address for socket in found if socket.address is not None}
+        failed = [c for s in mine for c in s.failed_binds if s.asked_for(c) in places]
+        parts.append(Part(address, rank, tuple(found), tuple(failed)))
+    return parts
+
+
+def _of_port_zero(
+    record: ListenerRecord,
+    address: Address,
+    rank: int,
+    mine: list[KernelSocket],
+    listeners: tuple[ListenerRecord, ...],
+) -> list[KernelSocket]:
     roots = [socket for socket in mine if socket.requested == address]
-    rank = 0
     for other in listeners:
         if other is record:
             break
-        rank += other.protocol == record.protocol and address in other.addresses
-    rank += sum(a == address for a in record.addresses[: record.addresses.index(address)])
+        rank += other.addresses.count(address) if other.protocol == record.protocol else 0
     if rank >= len(roots):
-        return [], failed
-    learned = roots[rank].address
-    return [s for s in mine if s is roots[rank] or s.requested == learned], failed
+        return []
+    root = roots[rank]
+    if root.address == address:
+        return [root]  # which port it has was not asked yet
+    return [s for s in mine if s is root or s.requested == root.address]
 
 
 def _same_protocol(record: ListenerRecord, socket: KernelSocket) -> bool:

@@ -11,7 +11,6 @@ from envoyassert.judge.calls import admin_traffic
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.instants import FAR_NS, instants_of
 from envoyassert.judge.order import bounds_ns, lasts_in_words
-from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import bound_spans, first_ns, listening_spans, merged, served_spans
 from envoyassert.judge.verdict import Finding, Status
@@ -117,7 +116,7 @@ def _listeners(context: Context) -> list[KernelSocket]:
     return [
         socket
         for socket in context.graph.listening()
-        if id(socket) not in admin and not is_hot_restart(socket)
+        if id(socket) not in admin and not socket.is_hot_restart
     ]
 
 

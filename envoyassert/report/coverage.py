@@ -9,8 +9,7 @@ from pydantic import BaseModel
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.options import is_named
-from envoyassert.judge.others import is_hot_restart
-from envoyassert.judge.selection import select, sockets_of
+from envoyassert.judge.selection import parts_of, select
 from envoyassert.report.verdict_json import Unconstrained
 from envoyassert.scenario.expectation import Conditional, ListenerExpectation, Selector
 from envoyassert.trace import ListenerRecord, Trace
@@ -40,7 +39,7 @@ def coverage(
         if isinstance(item, ListenerExpectation):
             for socket in select(item.listener, graph, listeners).sockets:
                 rules.setdefault(id(socket), set()).update(item.options or ())
-    sockets = [socket for socket in graph.listening() if not is_hot_restart(socket)]
+    sockets = [socket for socket in graph.listening() if not socket.is_hot_restart]
     options: dict[str, None] = {}
     for socket in sockets:
         for option in socket.options:
@@ -88,12 +87,14 @@ def _is_named(
         for selector in _selectors(item):
             if selector.name == record.name:
                 return True
-            if selector.port and any(address.port == selector.port for address in record.addresses):
+            if selector.name is not None or selector.port is None:
+                continue
+            if any(address.port == selector.port for address in record.addresses):
                 return True
     return any(
         id(socket) in named
-        for address in record.addresses
-        for socket in sockets_of(record, address, graph, trace.header.listeners)[0]
+        for part in parts_of(record, graph, trace.header.listeners)
+        for socket in part.sockets
     )
 
 

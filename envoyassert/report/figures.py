@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.startup import Figure, startup_figures
 from envoyassert.report.call import Clock
 from envoyassert.report.verdict_json import Part
@@ -95,7 +94,7 @@ def figures_of(trace: Trace, graph: SocketGraph) -> Figures:
         graph: its socket graph.
     """
     clock = Clock(trace)
-    listening = [socket for socket in graph.listening() if not is_hot_restart(socket)]
+    listening = [socket for socket in graph.listening() if not socket.is_hot_restart]
     binds = [call.event.ts_ns for socket in listening for call in socket.binds]
     listens = [call.event.ts_ns for socket in listening for call in socket.listens]
     served_ns = _served_ns(listening)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
-from envoyassert.judge.others import is_hot_restart
 from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
@@ -158,7 +157,7 @@ def _listening(trace: Trace, graph: SocketGraph, socket: KernelSocket) -> dict[s
     return {
         "socket": socket.number,
         "listener": listener_of(trace, socket),
-        "hot_restart": is_hot_restart(socket),
+        "hot_restart": socket.is_hot_restart,
         "protocol": socket.protocol_name,
         "state": state if socket.is_live else "CLOSED",
         "address": address_text(socket.address),

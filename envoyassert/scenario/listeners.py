@@ -97,7 +97,9 @@ def static_listeners(config: Any) -> dict[str, Any]:
 
 def admin_address(config: Any) -> Address | None:
     """Return the configured address of the admin endpoint, None if there is none."""
-    return address_of(proto_field(proto_field(config, "admin"), "address"))
+    # Envoy makes that socket where it is, whatever network_namespace_filepath says.
+    address = address_of(proto_field(proto_field(config, "admin"), "address"))
+    return None if address is None else address.within("")
 
 
 def discovers_listeners(config: Any) -> bool:

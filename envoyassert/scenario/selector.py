@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
@@ -13,7 +14,7 @@ Reference = Annotated[str, Field(pattern=REFERENCE_PATTERN)]
 """A variable: what an earlier expectation gave a name to, by `let`."""
 
 Port = Annotated[
-    Annotated[int, Field(ge=1, le=65535), Tag("|int")] | Annotated[Reference, Tag("|text")],
+    Annotated[int, Field(ge=0, le=65535), Tag("|int")] | Annotated[Reference, Tag("|text")],
     choice(
         lambda data: None if isinstance(data, str) and data[:1] != "$" else kind(data),
         "a whole number, or a variable such as $ingress_port",
@@ -24,6 +25,8 @@ Port = Annotated[
 Protocol = Literal["TCP", "UDP", "MPTCP", "UNIX"]
 
 _WAYS = ("name", "port", "path", "abstract", "socket")
+#: A name says which listener, and a port beside it which of its addresses.
+_TOGETHER = ("name", "port")
 _EXCLUDED: list[tuple[str, str]] = [
     ("name", "protocol"),
     ("path", "address"),
@@ -38,6 +41,8 @@ _EXCLUDED: list[tuple[str, str]] = [
     ("socket", "netns"),
 ]
 
+_CLASHES = [pair for pair in combinations(_WAYS, 2) if pair != _TOGETHER]
+
 #: The value of `netns` that stands for the network namespace in which Envoy began.
 OWN = "own"
 
@@ -47,8 +52,15 @@ class Selector(Model):
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema.update(
-            oneOf=[{"required": [way]} for way in _WAYS],
-            allOf=[{"not": {"required": list(pair)}} for pair in _EXCLUDED],
+            anyOf=[{"required": [way]} for way in _WAYS],
+            allOf=[
+                *({"not": {"required": list(pair)}} for pair in (*_CLASHES, *_EXCLUDED)),
+                {"not": {"required": [*_TOGETHER], "properties": {"port": {"type": "string"}}}},
+                {
+                    "if": {"required": ["port"], "properties": {"port": {"const": 0}}},
+                    "then": {"required": ["name"]},
+                },
+            ],
         )
     )
 
@@ -57,7 +69,9 @@ class Selector(Model):
         None, description="IP address; a wildcard matches a wildcard only."
     )
     port: Port | None = Field(
-        None, description="Port that was bound, or `$name` for one that `let` gave a name to."
+        None,
+        description="Port that was bound, or `$name` for one that `let` gave a name to. Beside "
+        "`name`: the port in the config, 0 where the kernel chooses.",
     )
     protocol: Protocol | None = Field(None, description="Needed where TCP and UDP share a port.")
     netns: Annotated[str, Field(pattern=NETNS_PATTERN)] | None = Field(
@@ -76,8 +90,15 @@ class Selector(Model):
         given = [way for way in _WAYS if getattr(self, way) is not None]
         if not given:
             raise ValueError("give name, port, path, abstract or socket")
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other; one says which listener")
+        for pair in _CLASHES:
+            if set(pair) <= set(given):
+                raise ValueError(
+                    f"{' and '.join(pair)} exclude each other; one says which listener"
+                )
+        if self.port == 0 and self.name is None:
+            raise ValueError("port 0 is what a config asks for; give the listener's name beside it")
+        if self.name is not None and isinstance(self.port, str):
+            raise ValueError("a variable is a port that was bound; leave out the name")
         for way, other in _EXCLUDED:
             if way == given[0] and getattr(self, other) is not None:
                 raise ValueError(f"{other} goes with port, not with {way}")
@@ -100,6 +121,5 @@ class Selector(Model):
         given = self.model_dump(exclude_none=True)
         if set(given) == {"port"}:
             return f"port {self.port}"
-        if set(given) == {"name"}:
-            return f"listener {self.name}"
-        return ", ".join(f"{key} {value}" for key, value in given.items())
+        words = {"name": "listener"}
+        return ", ".join(f"{words.get(key, key)} {value}" for key, value in given.items())

@@ -21,15 +21,18 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace, namespaces_of
 
 BLUE, GREEN, BACK = "/run/netns/blue", "/run/netns/green", "/proc/thread-self/ns/net"
+BACK_TO_MAIN = "/proc/self/ns/net"
 PLACE = "127.0.0.1:80"
 HOME = Address.inet("127.0.0.1", 80)
 
 
-def enter(trace: TraceBuilder, path: str | None, age_ns: int = 500, **more: object) -> None:
-    """Main enters the namespace of a file that it opened just before."""
+def enter(
+    trace: TraceBuilder, path: str | None, age_ns: int = 500, tid: int = 0, **more: object
+) -> None:
+    """A thread, by default main, enters the namespace of a file that it opened just before."""
     ages = {} if path is None else {"age_ns": age_ns}
     args = {"fd": 90, "nstype": CLONE_NEWNET, "path": path, **ages, **more}
-    trace.call(trace.main, "setns", 0, **args)
+    trace.call(tid or trace.main, "setns", 0, **args)
 
 
 def bind(trace: TraceBuilder, place: str = PLACE, ret: int = 0) -> int:
@@ -123,8 +126,7 @@ def unknown(trace: TraceBuilder, how: str) -> None:
     elif how == "cut off":
         enter(trace, BLUE, truncated=True)
     elif how == "another thread's":
-        args = {"fd": 90, "nstype": CLONE_NEWNET, "path": "/proc/self/ns/net", "age_ns": 5}
-        trace.call(trace.worker(0), "setns", 0, **args)
+        enter(trace, "/proc/self/task/1001/ns/net")
     elif how == "relative":
         enter(trace, "netns/blue")
     elif how == "dup since":
@@ -160,6 +162,83 @@ def test_namespace_without_a_sure_name_is_a_tripwire(how: str) -> None:
     unknown(trace, how)
 
     assert [event.call for event in fold(trace.build()).tripwires] in (["setns"], ["unshare"])
+
+
+def upstream(trace: TraceBuilder, worker: int = 0, age_ns: int = 3_500) -> None:
+    """A worker connects in blue and comes back by the namespace of its process's first thread."""
+    tid = trace.worker(worker)
+    trace.close(tid, 95)
+    enter(trace, BLUE, tid=tid)
+    trace.bind(tid, trace.socket(tid), "127.0.0.1:0")
+    enter(trace, BACK_TO_MAIN, age_ns=age_ns, tid=tid)
+    trace.bind(tid, trace.socket(tid), PLACE)
+
+
+def test_worker_that_comes_back_by_its_process_is_where_main_is() -> None:
+    trace = TraceBuilder(2)
+    enter(trace, BLUE)
+    enter(trace, BACK, age_ns=1_500)
+    for worker in (0, 1, 0):
+        upstream(trace, worker)
+
+    graph = fold(trace.build())
+
+    assert graph.tripwires == []
+    assert bound(graph) == [f"127.0.0.1:0 in {BLUE}", PLACE] * 3
+
+
+def test_worker_that_comes_back_while_main_is_elsewhere_is_there_too() -> None:
+    trace = TraceBuilder(1)
+    enter(trace, GREEN)
+    upstream(trace)
+
+    graph = fold(trace.build())
+
+    assert (graph.tripwires, bound(graph)[-1]) == ([], f"{PLACE} in {GREEN}")
+
+
+@pytest.mark.parametrize(
+    "age_ns, sure",
+    [
+        (1_500, True),  # after main had come back
+        (2_500, False),  # the open may have begun before
+        (3_500, False),  # while main was on its way
+    ],
+)
+def test_worker_that_opens_its_process_while_main_may_be_moving_is_a_tripwire(
+    age_ns: int, sure: bool
+) -> None:
+    trace = TraceBuilder(1)
+    worker = trace.worker(0)
+    enter(trace, BLUE)
+    trace.close(worker, 95)
+    enter(trace, BACK, age_ns=3_500)
+    trace.close(worker, 95)
+    enter(trace, GREEN, tid=worker, age_ns=500)
+    enter(trace, BACK_TO_MAIN, tid=worker, age_ns=age_ns)
+
+    assert (fold(trace.build()).tripwires == []) is sure
+
+
+@pytest.mark.parametrize("age_ns, sure", [(6_400, True), (6_600, False)])
+def test_move_of_main_that_may_have_begun_before_a_worker_looked_is_a_tripwire(
+    age_ns: int, sure: bool
+) -> None:
+    trace = TraceBuilder(1)
+    upstream(trace)
+    enter(trace, BLUE, age_ns=age_ns)
+
+    tripwires = fold(trace.build()).tripwires
+
+    assert tripwires == ([] if sure else [trace.events[-1]])
+
+
+def test_main_that_enters_where_it_is_already_leaves_no_doubt() -> None:
+    trace = TraceBuilder(1)
+    upstream(trace)
+    enter(trace, BACK, age_ns=9_000)
+
+    assert fold(trace.build()).tripwires == []
 
 
 def test_descriptor_opened_anew_since_it_was_closed_has_a_name() -> None:

@@ -7,10 +7,13 @@ import pytest
 from pydantic import TypeAdapter
 
 from envoyassert.addresses import Address
+from envoyassert.draft.from_trace import draft_of_trace
+from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.report.coverage import coverage
 from envoyassert.scenario.expectation import Expectation
-from envoyassert.testing import TraceBuilder
+from envoyassert.testing import TraceBuilder, parse_address
 from envoyassert.trace import ListenerRecord, Outcome, Trace
 
 
@@ -83,6 +86,110 @@ def test_closed_world_knows_hot_restart_sockets_by_name() -> None:
     trace.bind(trace.main, fd, "@envoy_domain_socket_child_0")
     assert judged(trace.build(), {"no_others": True}).status is Status.PASS
     assert judged(trace.build(), {"no_others": {"allow": []}}).status is Status.FAIL
+
+
+def with_socket_path(given: str, bound: str, kind: str = "SOCK_DGRAM") -> TraceBuilder:
+    """An Envoy that was started with `--socket-path`, and one Unix socket of it."""
+    trace = TraceBuilder(2)
+    trace.events[0].args["argv"] = ["envoy", "--socket-path", given, "-c", "envoy.yaml"]
+    trace.bind(trace.main, trace.socket(trace.main, "AF_UNIX", kind), bound)
+    return trace
+
+
+@pytest.mark.parametrize(
+    "given, bound, status",
+    [
+        ("@mine", "@mine_parent_0", Status.PASS),
+        ("@mine", "@mine_udp_child_12" + "\0" * 89, Status.PASS),
+        ("/run/mine", "/run/mine_udp_parent_3", Status.PASS),
+        ("@mine", "@envoy_domain_socket_child_0", Status.FAIL),
+        ("@mine", "/mine_parent_0", Status.FAIL),
+        ("@mine", "@mine_parent", Status.FAIL),
+        ("@mine", "@mine_parent_0_more", Status.FAIL),
+        ("@mine", "@other_parent_0", Status.FAIL),
+    ],
+)
+def test_closed_world_knows_hot_restart_sockets_by_the_socket_path(
+    given: str, bound: str, status: Status
+) -> None:
+    trace = with_socket_path(given, bound).build()
+    assert judged(trace, {"no_others": True}).status is status
+    stream = with_socket_path(given, bound, "SOCK_STREAM")
+    stream.listen(stream.main, stream.events[-1].args["fd"])
+    assert judged(stream.build(), {"no_others": True}).status is Status.FAIL
+
+
+def client(
+    *,
+    waits: str = "",
+    after_ns: int = 0,
+    peer: str = "127.0.0.1:443",
+    ret: int = 0,
+    then: str = "",
+    kind: str = "SOCK_DGRAM",
+) -> TraceBuilder:
+    """A bound socket that connects, as that of an HTTP/3 upstream with a source address does."""
+    trace = TraceBuilder(2)
+    worker = trace.worker(1)
+    fd = trace.socket(worker, kind=kind)
+    trace.bind(worker, fd, "127.0.0.2:0")
+    if waits:
+        trace.epoll_add(trace.worker(1) if waits == "itself" else trace.worker(0), fd)
+    trace.pass_time(after_ns)
+    for place in filter(None, (peer, then)):
+        address = parse_address(place) if place != "unspec" else Address("AF_UNSPEC")
+        trace.call(worker, "connect", ret, fd=fd, address=address)
+    trace.call(worker, "getsockname", 0, fd=fd, address=parse_address("127.0.0.2:40001"))
+    if not waits:
+        trace.epoll_add(worker, fd)
+    return trace
+
+
+@pytest.mark.parametrize("how", [{}, {"waits": "itself"}, {"waits": "itself", "after_ns": 10**8}])
+def test_closed_world_leaves_out_bound_sockets_of_clients_and_says_so(how: dict[str, Any]) -> None:
+    verdict = judged(client(**how).build(), {"no_others": True})
+    assert verdict.status is Status.PASS
+    assert verdict.findings[0].seen == (
+        "none; left out is 1 datagram socket that was connected to a peer at once: "
+        "UDP 127.0.0.2:40001"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"peer": ""},  # never connected
+        {"ret": -111},
+        {"waits": "itself", "after_ns": 2 * 10**9},  # it took datagrams of anybody before
+        {"waits": "another"},
+        {"then": "unspec"},  # and takes those of anybody again
+        {"peer": "unspec"},
+    ],
+)
+def test_bound_datagram_socket_that_any_peer_reaches_is_no_client(other: dict[str, Any]) -> None:
+    verdict = judged(client(**other).build(), {"no_others": True})
+    assert verdict.status is Status.FAIL
+    assert verdict.findings[0].seen == "UDP 127.0.0.2:40001"
+    assert verdict.findings[0].hint == (
+        "the kernel chose the port of 127.0.0.2:40001: name its listener by the name that it has "
+        "in the config, or take it out of the config"
+    )
+
+
+def test_client_socket_whose_connect_may_be_lost_is_neither_pass_nor_fail() -> None:
+    whole = client()
+    lost = next(i for i, event in enumerate(whole.events) if event.call == "connect")
+    verdict = judged(whole.build((lost,)), {"no_others": True})
+    assert verdict.status is Status.INCONCLUSIVE
+
+
+def test_start_and_draft_leave_out_hot_restart_sockets_of_another_name() -> None:
+    trace = with_socket_path("@mine", "@mine_parent_0")
+    trace.reuse_port_listener("127.0.0.1:80")
+    wish = {"startup": {"listen_to_served": {"at_most": "2s"}}}
+    assert judged(trace.build(), wish).status is Status.PASS
+    assert [str(one.address) for one in draft_of_trace(trace.build()).sets] == ["127.0.0.1:80"]
+    assert coverage(trace.build(), fold(trace.build()), []).sockets == ("TCP 127.0.0.1:80",) * 2
 
 
 LIVE = Outcome(live=True, live_after_s=0.05, deadline_s=10)

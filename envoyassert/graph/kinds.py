@@ -1,0 +1,84 @@
+"""What a socket was for, by all that was done with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from envoyassert.addresses import Address
+from envoyassert.graph.model import KernelSocket
+
+#: What Envoy appends to `--socket-path`, and what that is by default.
+_HOT_RESTART = re.compile(r"(?:_udp)?_(?:parent|child)_\d+")
+_SOCKET_PATH = "@envoy_domain_socket"
+#: How long a thread may be kept from its next call by a machine that is busy.
+_AT_ONCE_NS = 1_000_000_000
+
+
+def looks_like_probe(socket: KernelSocket) -> bool:
+    """Whether a socket only asked what the kernel supports.
+
+    A socket that saw nothing but close is a capability probe. One on which an option was set or a
+    bind was tried is never one (that is how a failing option looks), but for UDP_GRO and the
+    loopback pair of Envoy's cpu_locality check, which are known by shape.
+    """
+    if socket.origin != "socket" or socket.is_live:
+        return False
+    calls = [call.event for call in socket.calls]
+    others = [event for event in calls if event is not socket.born and event.call != "close"]
+    if not others:
+        return not socket.nonblock or socket.type == "SOCK_DGRAM"
+    if socket.type == "SOCK_DGRAM":
+        return all(e.call == "setsockopt" and e.args["name"] == "UDP_GRO" for e in others)
+    return any(
+        e.call == "setsockopt" and e.args["name"] == "SO_ATTACH_REUSEPORT_CBPF" for e in others
+    ) and all(e.args["address"] == Address.inet("127.0.0.1", 0) for e in others if e.call == "bind")
+
+
+def looks_like_client(socket: KernelSocket) -> bool:
+    """Whether a bound datagram socket takes the datagrams of one peer alone.
+
+    The kernel gives a connected datagram socket what its peer sends and nothing else (connect(2),
+    udp(7), unix(7)). So it must have been connected, never released by a connect to AF_UNSPEC, and
+    nothing may have served it before. Envoy's UDP proxy and its CONNECT-UDP upstream wait for
+    input on such a socket just before they connect it, in one go: what counts is that the thread
+    that waits is the one that connects, at once. Sends are not recorded: a socket that is bound
+    and only sends to others looks like a server, and is taken for one.
+    """
+    if socket.type != "SOCK_DGRAM" or not socket.binds:
+        return False
+    connects = [call for call in socket.calls if call.event.call == "connect" and call.event.ok]
+    peers = [call.event.args["address"] for call in connects]
+    if not peers or not all(p is not None and (p.is_ip or p.family == "AF_UNIX") for p in peers):
+        return False
+    first = connects[0]
+    waits = [r for d in socket.descriptors for r in d.registrations if r.asks_for_input]
+    return first.certain and all(
+        wait.since_ns >= first.event.ts_ns
+        or (
+            all(thread is first.thread for thread in wait.epoll.waiters)
+            and first.event.ts_ns - wait.since_ns <= _AT_ONCE_NS
+        )
+        for wait in waits
+    )
+
+
+def looks_like_hot_restart(socket: KernelSocket, argv: Sequence[str]) -> bool:
+    """Whether a socket is one of Envoy's own for hot restart, by the name that it was bound to.
+
+    Source: Envoy, source/server/hot_restarting_base.cc, and `--socket-path`, whose value is the
+    argument after it: Envoy refuses `--socket-path=…`.
+
+    Args:
+        socket: the socket.
+        argv: the arguments of the process that made it.
+    """
+    address = socket.address
+    if socket.family != "AF_UNIX" or socket.type != "SOCK_DGRAM" or address is None:
+        return False
+    given = [value for option, value in pairwise(argv) if option == "--socket-path"]
+    prefix = given[-1] if given else _SOCKET_PATH
+    # An abstract name is as long as the kernel allows, filled with NULs.
+    name = address.path or f"@{address.abstract or ''}".rstrip("\0")
+    return name.startswith(prefix) and bool(_HOT_RESTART.fullmatch(name[len(prefix) :]))

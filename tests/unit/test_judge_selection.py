@@ -1,0 +1,168 @@
+"""Which sockets a selector means: addresses that are equal, fixed ports beside port 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from envoyassert.compare.groups import groups_of
+from envoyassert.graph.fold import fold
+from envoyassert.judge.judge import judge
+from envoyassert.judge.selection import select, select_each
+from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.scenario.expectation import Expectation, Selector
+from envoyassert.testing import TraceBuilder, parse_address
+from envoyassert.trace import ListenerRecord, Trace
+
+PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
+WEB: dict[str, Any] = {"name": "web"}
+
+
+def judged(trace: TraceBuilder | Trace, *items: dict[str, Any]) -> Verdict:
+    items_ = [(i, TypeAdapter(Expectation).validate_python(item)) for i, item in enumerate(items)]
+    return judge(trace if isinstance(trace, Trace) else trace.build(), items_, workers=2)
+
+
+def status(trace: TraceBuilder | Trace, *items: dict[str, Any]) -> Status:
+    return judged(trace, *items).status
+
+
+def listener(*addresses: str, name: str = "web") -> ListenerRecord:
+    return ListenerRecord(name, "TCP", tuple(map(parse_address, addresses)))
+
+
+def port_zero(trace: TraceBuilder, host: str, learned: int, sockets: int = 2) -> list[int]:
+    """Bind as Envoy does: the first socket to port 0, the others to the port that it learned."""
+    fds = []
+    for index in range(sockets):
+        fd = trace.socket(trace.main)
+        trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
+        trace.bind(trace.main, fd, f"{host}:{learned if index else 0}")
+        if not index:
+            address = parse_address(f"{host}:{learned}")
+            trace.call(trace.main, "getsockname", 0, fd=fd, address=address)
+        fds.append(fd)
+    return fds
+
+
+def serve(trace: TraceBuilder, fds: list[int]) -> None:
+    for fd in fds:
+        trace.listen(trace.main, fd)
+    for index, fd in enumerate(fds):
+        trace.epoll_add(trace.worker(index % 2), fd)
+
+
+def twins() -> TraceBuilder:
+    """Two addresses of one listener, the same host, both port 0."""
+    trace = TraceBuilder(2, listeners=(listener("127.0.0.1:0", "127.0.0.1:0"),))
+    serve(trace, port_zero(trace, "127.0.0.1", 40001) + port_zero(trace, "127.0.0.1", 40002))
+    return trace
+
+
+def test_two_equal_addresses_of_a_listener_on_port_zero_have_sockets_of_their_own() -> None:
+    for call in ("bind", "listen"):
+        calls = {"call": call, "listener": WEB}
+        assert status(twins(), {"calls": {**calls, "times": 4}}) is PASS
+        assert status(twins(), {"calls": {**calls, "times": 2}}) is FAIL
+    total = {"listener": WEB, "take": "total"}
+    assert status(twins(), {**total, "sockets": {"live": 4}}, {"no_others": True}) is PASS
+    assert status(twins(), {**total, "sockets": {"live": 2}}) is FAIL
+    each = {"listener": WEB, "take": "each_address", "sockets": 2, "listened": {"by": "workers"}}
+    verdict = judged(twins(), each)
+    assert verdict.status is PASS
+    assert {f.subject for f in verdict.findings} == {
+        "listener web 127.0.0.1:0",
+        "listener web 127.0.0.1:0 #2",
+    }
+
+
+def test_a_twin_without_sockets_is_seen() -> None:
+    trace = TraceBuilder(2, listeners=(listener("127.0.0.1:0", "127.0.0.1:0"),))
+    serve(trace, port_zero(trace, "127.0.0.1", 40001))
+    each = {"listener": WEB, "take": "each_address", "sockets": 2}
+    verdict = judged(trace, each)
+    assert [f.subject for f in verdict.with_status(FAIL)] == ["listener web 127.0.0.1:0 #2"]
+
+
+def test_twins_of_several_listeners_count_on() -> None:
+    web, other = listener("127.0.0.1:0", "127.0.0.1:0"), listener("127.0.0.1:0", name="other")
+    trace = TraceBuilder(2, listeners=(web, other))
+    for learned in (40001, 40002, 40003):
+        serve(trace, port_zero(trace, "127.0.0.1", learned))
+    selection = select(Selector(name="other"), fold(trace.build()), trace.header.listeners)
+    assert {str(socket.address) for socket in selection.sockets} == {"127.0.0.1:40003"}
+    places = {group.title for group in groups_of(trace.build(), fold(trace.build())).values()}
+    assert places == {"127.0.0.1:0 (web)", "127.0.0.1:0 #2 (web)", "127.0.0.1:0 #3 (other)"}
+
+
+def test_twins_are_told_apart_by_order_so_that_a_loss_leaves_them_open() -> None:
+    lossy = twins().build((12,))
+    calls = {"calls": {"call": "bind", "listener": WEB, "times": 4}}
+    verdict = judged(lossy, calls)
+    assert verdict.status is INCONCLUSIVE
+    assert "told apart by order" in verdict.findings[0].reason
+
+
+def test_a_failed_bind_is_counted_once_and_that_to_a_learned_port_as_well() -> None:
+    trace = TraceBuilder(2, listeners=(listener("127.0.0.1:0", "127.0.0.1:0"),))
+    serve(trace, port_zero(trace, "127.0.0.1", 40001, sockets=1))
+    for place, ret in (("127.0.0.1:40001", -98), ("127.0.0.1:0", -12)):
+        trace.bind(trace.main, trace.socket(trace.main), place, ret)
+    total = {"listener": WEB, "take": "total"}
+    assert status(trace, {**total, "bind_failed": {"times": 2}}) is PASS
+
+
+def test_equal_addresses_with_a_fixed_port_share_their_sockets() -> None:
+    trace = TraceBuilder(2, listeners=(listener("127.0.0.1:80", "127.0.0.1:80"),))
+    for _ in range(2):
+        trace.reuse_port_listener("127.0.0.1:80")
+    total = {"listener": WEB, "take": "total", "sockets": {"live": 4}}
+    assert status(trace, total, {"no_others": True}) is PASS
+
+
+# a fixed port beside port 0
+
+
+def mixed(fixed: str = "127.0.0.1:80") -> TraceBuilder:
+    trace = TraceBuilder(2, listeners=(listener(fixed, "127.0.0.1:0"),))
+    trace.reuse_port_listener(fixed)
+    serve(trace, port_zero(trace, "127.0.0.1", 40001))
+    return trace
+
+
+def test_a_port_beside_the_name_says_which_address_of_a_listener() -> None:
+    for port, seen in ((80, "127.0.0.1:80"), (0, "127.0.0.1:40001")):
+        item = {"listener": {**WEB, "port": port}, "sockets": {"live": 2}}
+        assert status(mixed(), item) is PASS
+        selection = select(
+            Selector(name="web", port=port), fold(mixed().build()), mixed().header.listeners
+        )
+        assert {str(socket.address) for socket in selection.sockets} == {seen}
+    both = [{"listener": {**WEB, "port": port}, "sockets": 2} for port in (80, 0)]
+    assert status(mixed(), *both, {"no_others": True}) is PASS
+    verdict = judged(mixed(), {"listener": {**WEB, "address": "127.0.0.1"}, "sockets": 2})
+    assert verdict.status is INCONCLUSIVE
+    assert "has several addresses: 127.0.0.1:80, 127.0.0.1:0" in verdict.findings[0].reason
+
+
+def test_a_loss_leaves_no_doubt_which_socket_is_on_port_zero_where_one_address_asks_for_it() -> (
+    None
+):
+    lossy = mixed().build((len(mixed().events) - 1,))
+    selection = select(Selector(name="web"), fold(lossy), lossy.header.listeners, total=True)
+    assert (selection.problem, len(selection.sockets)) == ("", 4)
+
+
+@pytest.mark.parametrize("wrong", [{"port": 81}, {"address": "127.0.0.2"}, {"address": "::1"}])
+def test_an_address_that_the_listener_has_not_is_no_answer(wrong: dict[str, Any]) -> None:
+    never = {"never": {"call": "bind", "listener": {**WEB, **wrong}}}
+    verdict = judged(mixed(), never)
+    assert verdict.status is INCONCLUSIVE
+    assert verdict.findings[0].reason.endswith("has no such address, but 127.0.0.1:80, 127.0.0.1:0")
+
+
+def test_each_address_is_every_one_of_the_listener() -> None:
+    parts = select_each(Selector(name="web"), fold(mixed().build()), mixed().header.listeners)
+    assert list(parts) == ["127.0.0.1:80", "127.0.0.1:0"]

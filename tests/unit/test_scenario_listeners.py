@@ -35,6 +35,15 @@ def test_admin_comes_first_and_static_listeners_follow_in_order() -> None:
     )
 
 
+def test_admin_is_where_envoy_is_and_a_listener_where_its_address_says() -> None:
+    away = place("127.0.0.1", 80, network_namespace_filepath="/run/netns/blue")
+    admin, far = records({"name": "far", "address": away}, admin={"address": away})
+    assert [str(address) for address in admin.addresses] == ["127.0.0.1:80"]
+    assert [str(address) for address in far.addresses] == ["127.0.0.1:80 in /run/netns/blue"]
+    found = admin_address({"admin": {"address": away}})
+    assert (str(found), found.netns if found else None) == ("127.0.0.1:80", "")
+
+
 def test_additional_addresses_are_kept_in_order() -> None:
     (record,) = records(
         {

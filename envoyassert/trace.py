@@ -131,11 +131,11 @@ class Outcome:
     """How the Envoy process fared during start-up, told by the launcher.
 
     Args:
-        live: whether `/ready` said LIVE (and workers had started) before the deadline; None if the
-            config has no admin endpoint.
+        live: whether `/ready` said LIVE before the deadline; None if it could not be asked.
+        live_unknown: why it could not, "" where the config has no admin endpoint.
         live_after_s: seconds from launch to that reply; None if it never came.
         live_asked_ns: CLOCK_MONOTONIC nanoseconds just before `/ready` was asked for the first
-            time that it said LIVE, whether or not workers had started; None if it never did.
+            time that it said LIVE; None if it never did.
         live_ns: the same clock just after that reply was received. Envoy became LIVE before it;
             the reply itself was sent between the two.
         exit_code: exit status if it ended by itself; None if it was still running.
@@ -145,6 +145,7 @@ class Outcome:
     """
 
     live: bool | None = None
+    live_unknown: str = ""
     live_after_s: float | None = None
     live_asked_ns: int | None = None
     live_ns: int | None = None
@@ -152,6 +153,13 @@ class Outcome:
     signal: int | None = None
     deadline_s: float | None = None
     log_tail: tuple[str, ...] = ()
+
+    @property
+    def why_not_asked(self) -> str:
+        """Why Envoy was not asked whether it is LIVE, "" if it was."""
+        if self.live is not None:
+            return ""
+        return self.live_unknown or "the config has no admin endpoint to ask"
 
     @property
     def running(self) -> bool:

@@ -212,9 +212,25 @@ def _of_live(context: Context) -> Instants:
         return Instants(words, problem="an imported trace does not tell when Envoy was LIVE")
     if outcome.live:
         return Instants(words, problem="this trace does not tell when Envoy was LIVE")
-    if outcome.live is None and outcome.running:
-        return Instants(words, problem="the config has no admin endpoint to ask")
+    if outcome.live is None and not was_never_live(context, outcome):
+        return Instants(words, problem=outcome.why_not_asked)
     return Instants(words, shared=True)  # it never was
+
+
+def was_never_live(context: Context, outcome: Outcome) -> bool:
+    """Return whether an Envoy has ended without ever having been LIVE, by the trace alone.
+
+    Its main thread becomes LIVE in its event loop, where it waits for events.
+
+    Args:
+        context: the trace.
+        outcome: how that Envoy fared.
+    """
+    if outcome.running or context.doubt or context.by_listen:
+        return False
+    return not any(
+        event.call == "epoll_wait" and event.pid == event.tid for event in context.trace.events
+    )
 
 
 def _accepted_ns(context: Context, outcome: Outcome) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envoyassert.durations import parse_duration
 from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.instants import was_never_live
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import signal_text
 from envoyassert.scenario.expectation import ProcessExpectation
@@ -37,28 +38,23 @@ def judge_process(
         expected = "stays up" if wish.stays_up else "does not stay up"
         status = outcome.running is wish.stays_up
         yield _answer(context, subject.at("stays_up"), status, expected, seen)
+    wishes: list[tuple[str, bool, str]] = []
     if wish.live is not None:
         expected = "becomes live" if wish.live else "does not become live"
-        if outcome.live is None and outcome.running:
-            yield context.finding(
-                subject.at("live"),
-                Status.INCONCLUSIVE,
-                expected,
-                seen,
-                reason="the config has no admin endpoint to ask",
-            )
-        else:
-            status = bool(outcome.live) is wish.live
-            yield _answer(context, subject.at("live"), status, expected, seen)
+        wishes.append(("live", bool(outcome.live) is wish.live, expected))
     if wish.within is not None:
         limit = parse_duration(wish.within)
-        yield _answer(
-            context,
-            subject.at("within"),
-            outcome.live_after_s is not None and outcome.live_after_s <= limit,
-            f"live within {limit:g} s",
-            seen,
-        )
+        after_s = outcome.live_after_s
+        in_time = after_s is not None and after_s <= limit
+        wishes.append(("within", in_time, f"live within {limit:g} s"))
+    unknown = outcome.why_not_asked if not was_never_live(context, outcome) else ""
+    for word, holds, expected in wishes:
+        if unknown:
+            yield context.finding(
+                subject.at(word), Status.INCONCLUSIVE, expected, seen, reason=unknown
+            )
+        else:
+            yield _answer(context, subject.at(word), holds, expected, seen)
 
 
 def _answer(context: Context, subject: Subject, holds: bool, expected: str, seen: str) -> Finding:
@@ -75,5 +71,5 @@ def outcome_in_words(outcome: Outcome) -> str:
     if outcome.live:
         return f"live after {outcome.live_after_s or 0:.3f} s, and up"
     if outcome.live is None:
-        return "up; not asked whether it is live, for it has no admin endpoint"
+        return f"up; not known whether it is live: {outcome.why_not_asked}"
     return f"up, but not live after {outcome.deadline_s or 0:g} s"

@@ -5,11 +5,20 @@ Envoy does not answer HTTP/1.0; each request has a connection of its own, which 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
 
 from envoyassert.addresses import Address
 
+#: What a path is answered with that `admin.allow_paths` leaves out.
+FORBIDDEN = 403
+#: The state of a socket in /proc/net/tcp (include/net/tcp_states.h).
+_TCP_LISTEN = "0A"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound
 
 
@@ -17,19 +26,25 @@ class AdminUnreachableError(OSError):
     """The admin endpoint did not answer: not there yet, gone, or too slow."""
 
 
-def connect_admin(address: Address, root: str, timeout_s: float) -> socket.socket:
+def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -> socket.socket:
     """Connect to an admin endpoint; call it inside Envoy's network namespace.
+
+    The next epoch of a hot restart is at the address of the one before, which answers there until
+    it was asked to let go. So it matters who listens.
 
     Args:
         address: where it listens; a wildcard is reached by loopback.
         root: what absolute paths of Unix sockets are relative to, `/proc/<pid>/root` or "".
         timeout_s: for connecting, and later for each read.
+        pid: the process that must listen there, as seen from here; 0 for any.
 
     Raises:
-        OSError: nothing listens there.
+        OSError: nothing listens there, or another process does.
     """
     target: tuple[str, int] | str
     if address.is_ip:
+        if pid and not _listens(pid, address.port or 0):
+            raise ConnectionRefusedError(f"process {pid} does not listen there")
         family = socket.AF_INET6 if address.family == "AF_INET6" else socket.AF_INET
         target = (_WILDCARDS.get(address.host, address.host), address.port or 0)
     else:
@@ -40,10 +55,45 @@ def connect_admin(address: Address, root: str, timeout_s: float) -> socket.socke
     try:
         connection.settimeout(timeout_s)
         connection.connect(target)
+        if pid and not address.is_ip and _peer(connection) not in (0, pid):
+            raise ConnectionRefusedError(f"process {pid} does not listen there")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _peer(connection: socket.socket) -> int:
+    """Return which process called listen() on the other side (unix(7)), 0 if it is not visible."""
+    credentials = struct.Struct("iII")
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+    return int(credentials.unpack(found)[0])
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Return whether a process listens on a TCP port; True where it may not be looked at."""
+    descriptors = Path(f"/proc/{pid}/fd")
+    try:
+        inodes = set(_listening(pid, port))
+        for name in os.listdir(descriptors) if inodes else ():  # noqa: PTH208 - names alone
+            with contextlib.suppress(FileNotFoundError):  # closed since
+                if os.readlink(descriptors / name) in inodes:  # noqa: PTH115
+                    return True
+    except PermissionError:
+        return True
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended
+    return False
+
+
+def _listening(pid: int, port: int) -> Iterator[str]:
+    """Yield what the descriptors of sockets that listen on a port link to (proc(5), net/tcp)."""
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+            for line in Path(f"/proc/{pid}/net/{table}").read_text("ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _TCP_LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield f"socket:[{fields[9]}]"
 
 
 def request(connection: socket.socket, path: str, method: str = "GET") -> tuple[int, str]:

@@ -122,10 +122,10 @@ class RunningEnvoy(Protocol):
     def wait_ready(self, idle: Callable[[], bool] | None = None) -> Outcome:
         """Wait until Envoy is ready, has ended, or the deadline is reached.
 
-        Ready means that `/ready` says LIVE and all workers have taken their listeners. Without an
-        admin endpoint it means that `idle` says so: a callable that is asked again and again, and
-        returns True once nothing has happened for a while. Ending early and missing the deadline
-        are outcomes, not errors.
+        Ready means that `/ready` says LIVE. Where it cannot be asked, for there is no admin
+        endpoint or its `allow_paths` forbid it, ready means that `idle` says so: a callable that
+        is asked again and again, and returns True once nothing has happened for a while. Ending
+        early and missing the deadline are outcomes, not errors.
         """
 
     def stop(self, deadline_s: float = STOP_DEADLINE_S) -> Exit:

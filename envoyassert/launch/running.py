@@ -85,7 +85,9 @@ class NamespacedEnvoy(ABC):
         address = self._admin_address()
         root = f"/proc/{self.started_pid}/root"
         try:
-            connection = self.in_netns(lambda: connect_admin(address, root, _ADMIN_DEADLINE_S))
+            connection = self.in_netns(
+                lambda: connect_admin(address, root, _ADMIN_DEADLINE_S, self.pid)
+            )
         except OSError as error:
             raise AdminUnreachableError(f"{address}: {error.strerror or error}") from error
         return request(connection, path, method)

@@ -11,9 +11,10 @@ from envoyassert.probe import Watch
 #: Without an admin endpoint, Envoy counts as ready when it has registered descriptors in an epoll
 #: and has made no recorded call for this long.
 _QUIET_S = 0.2
-#: How long a thread may take from its first registration to its first wait.
+#: How long a thread may take at least from its first registration to its first wait.
 _FIRST_WAIT_S = 1.0
-_PAUSE_S = 0.002
+_FIRST_PAUSE_S = 0.002
+_LONGEST_PAUSE_S = 0.05
 _READ_S = 1.0
 
 
@@ -32,23 +33,31 @@ def when_quiet(arm: Watch) -> Callable[[], bool]:
     return is_quiet
 
 
-def let_threads_wait(arm: Watch, pause: Callable[[float], object]) -> None:
-    """Return when every epoll with a registration has been waited on, or after a second.
+def let_threads_wait(
+    arm: Watch, pause: Callable[[float], object | None], deadline_s: float
+) -> None:
+    """Return when every epoll with a registration has been waited on, or at the deadline.
 
-    A worker carries out what was posted to it, its listeners among it, before it waits for the
-    first time (Envoy, source/common/event/dispatcher_impl.cc, `DispatcherImpl::run`): on a busy
-    machine Envoy says that its workers have started, and for a moment nobody serves.
+    Then the workers serve. Envoy's main thread registers something in the epoll of each worker
+    before the worker exists, and a worker carries out what was posted to it, its listeners among
+    it, before it waits for the first time (Envoy, source/common/event/dispatcher_impl.cc,
+    `DispatcherImpl::run`). This is seen in the trace alone: Envoy is not asked, and its gauge
+    `listener_manager.workers_started` may be hidden, or stay 0 because one listener failed.
 
     Args:
         arm: the run.
-        pause: sleeps for so many seconds, or until Envoy has ended.
+        pause: sleeps for so many seconds, or until Envoy has ended; returns None if it runs.
+        deadline_s: how long to wait at most, at least a second.
     """
-    end_s = time.monotonic() + _FIRST_WAIT_S
+    end_s = time.monotonic() + max(_FIRST_WAIT_S, deadline_s)
+    pause_s = _FIRST_PAUSE_S
     while True:
         arm.drain(_READ_S)
         if not unwaited(arm.snapshot().events) or time.monotonic() >= end_s:
             return
-        pause(_PAUSE_S)
+        if pause(pause_s) is not None:
+            return
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
 def unwaited(events: Iterable[Event]) -> set[tuple[int, int]]:

@@ -29,8 +29,8 @@ class StartUp(Part):
         description="Every open listening socket is in the epoll of a thread that waits on it."
     )
     live_ms: float | None = Field(
-        description="/ready said LIVE and the workers had started: since the launch, by the "
-        "launcher's clock, in steps of its questions."
+        description="/ready said LIVE: since the launch, by the launcher's clock, in steps of its "
+        "questions."
     )
 
 

@@ -88,7 +88,10 @@ class Process(Model):
         | None
     ) = Field(None, description="Its exit status.")
     stays_up: bool | None = Field(None, description="Running at the end of the phase.")
-    live: bool | None = Field(None, description="/ready said LIVE before the deadline.")
+    live: bool | None = Field(
+        None,
+        description="/ready said LIVE before the deadline; INCONCLUSIVE where it cannot be asked.",
+    )
     within: Duration | None = Field(None, description="…and within this time (5s, 100ms).")
 
     @model_validator(mode="after")

@@ -78,7 +78,7 @@ def become_ready(envoy: RunningEnvoy, arm: Watch) -> Outcome:
     """Wait until an Envoy is ready and its threads wait for events, or has ended, or is late."""
     outcome = envoy.wait_ready(when_quiet(arm))
     if outcome.running and outcome.live is not False:
-        let_threads_wait(arm, envoy.exited)
+        let_threads_wait(arm, envoy.exited, outcome.deadline_s or 0.0)
     return outcome
 
 

@@ -30,6 +30,11 @@ def update_listeners(
         raise StepProblem(error.message) from error
     update = plane.update(envoy, listeners, wish.release or (), deadline_s)
     result = result_of(update)
+    if update.hidden:
+        raise StepProblem(
+            "Envoy's statistics `listener_manager.lds` cannot be asked for, by which its answer is "
+            "known; with `via: ads` it answers the control plane itself"
+        )
     missed = ""
     if envoy.exited() is not None:
         missed = f"Envoy survives version {update.version} of its listeners"

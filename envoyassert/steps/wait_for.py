@@ -11,7 +11,7 @@ from envoyassert.judge.calls import matching, pattern_in_words
 from envoyassert.judge.context import Context
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import spans_of
-from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.steps.wait_for import Stat, WaitFor, WaitForStep
 from envoyassert.scenario.timing import State
@@ -52,7 +52,7 @@ def _condition(envoy: DrivenEnvoy, wish: WaitFor) -> tuple[str, Callable[[], boo
 
 def _stat_holds(envoy: DrivenEnvoy, stat: Stat) -> bool:
     try:
-        _, text = envoy.admin_get(f"/stats?filter=^{re.escape(stat.name)}$")
+        text = _ask(envoy, f"/stats?filter=^{re.escape(stat.name)}$")[1]
     except AdminUnreachableError:
         return False
     name, _, value = text.strip().rpartition(": ")
@@ -62,9 +62,16 @@ def _stat_holds(envoy: DrivenEnvoy, stat: Stat) -> bool:
 
 def _is_ready(envoy: DrivenEnvoy) -> bool | None:
     try:
-        return envoy.admin_get("/ready")[0] == 200
+        return _ask(envoy, "/ready")[0] == 200
     except AdminUnreachableError:
         return None
+
+
+def _ask(envoy: DrivenEnvoy, path: str) -> tuple[int, str]:
+    status, text = envoy.admin_get(path)
+    if status == FORBIDDEN:
+        raise StepProblem(f"{path.partition('?')[0]} is answered with {status}: {text.strip()}")
+    return status, text
 
 
 def _was_made(envoy: DrivenEnvoy, context: Context, pattern: CallPattern) -> bool:

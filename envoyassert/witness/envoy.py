@@ -18,7 +18,7 @@ from typing import Any
 
 from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
-from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError
 
 #: The gauges that tell of listeners and workers, and how far Envoy has come.
 GAUGES = (
@@ -34,11 +34,14 @@ _LISTENERS = "/listeners?format=json"
 _STATS = f"/stats?format=json&filter=^({'|'.join(GAUGES)})$"
 
 
-def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount:
+def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount | None:
     """Return what Envoy says of itself; why it could not be asked is in `error`.
 
     Args:
         admin_get: asks the admin endpoint for a path; returns status and body.
+
+    Returns:
+        Its account, or None where its config forbids the questions (`admin.allow_paths`).
     """
     begun_ns = time.monotonic_ns()
     try:
@@ -47,6 +50,8 @@ def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount:
         stats = {item["name"]: int(item["value"]) for item in gauges if "name" in item}
         listeners = tuple(map(_listener, listed))
         return EnvoyAccount(begun_ns, time.monotonic_ns(), listeners, stats)
+    except PermissionError:
+        return None
     except AdminUnreachableError as error:
         said = f"the admin endpoint did not answer: {error}"
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -56,6 +61,8 @@ def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount:
 
 def _ask(admin_get: Callable[[str], tuple[int, str]], path: str) -> Any:
     status, body = admin_get(path)
+    if status == FORBIDDEN:
+        raise PermissionError(path)
     if status != 200:
         raise ValueError(f"{path}: status {status}")
     return json.loads(body)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LISTENER = LISTENER_URL.rpartition("/")[2]
 _STATS = "/stats?filter=^listener_manager\\.(lds\\.update_|total_listeners_warming)"
+_COUNTED = "listener_manager.lds.update_"
 _REJECTED = "Filesystem config update rejected: "
 _PAUSE_S = 0.002
 #: How long an Envoy that is ready may take to come to rest.
@@ -47,6 +48,7 @@ class ListenerUpdate:
         warmed: whether none was, or the control plane itself holds them up.
         settled: whether every thread of Envoy was seen asleep at once afterwards, so that none of
             the work that the update made was left to do.
+        hidden: whether the statistics by which its answer would be known cannot be asked for.
     """
 
     via: Via
@@ -58,6 +60,7 @@ class ListenerUpdate:
     warming: int | None = None
     warmed: bool = False
     settled: bool = False
+    hidden: bool = False
 
 
 class LivingEnvoy(Protocol):
@@ -163,6 +166,9 @@ class FileControlPlane:
                 raise MachineError(
                     f"{place} cannot be written: {error.strerror}", "free some space"
                 ) from error
+        # Envoy counts from its start on, unless its config hides that.
+        if not any(name.startswith(_COUNTED) for name in before) and envoy.exited() is None:
+            return ListenerUpdate("file", str(self._version), "none", hidden=True)
         _await(envoy, deadline, lambda: _answers(_stats(envoy)) > _answers(before))
         return self._judged(envoy, sent_ns, log, deadline, before)
 

@@ -194,6 +194,8 @@ def test_start_and_draft_leave_out_hot_restart_sockets_of_another_name() -> None
 
 LIVE = Outcome(live=True, live_after_s=0.05, deadline_s=10)
 MUTE = Outcome(live=None, deadline_s=10)
+FORBIDDEN = Outcome(live=None, live_unknown="/ready is answered with 403", deadline_s=10)
+MUTE_DEAD = Outcome(live=None, exit_code=1, deadline_s=10)
 LATE = Outcome(live=False, deadline_s=10)
 DEAD = Outcome(live=False, exit_code=1, deadline_s=10)
 KILLED = Outcome(live=False, signal=6, deadline_s=10)
@@ -208,6 +210,11 @@ KILLED = Outcome(live=False, signal=6, deadline_s=10)
         (LIVE, {"live": False}, Status.FAIL),
         (MUTE, {"stays_up": True}, Status.PASS),
         (MUTE, {"live": True}, Status.INCONCLUSIVE),
+        (MUTE, {"live": False}, Status.INCONCLUSIVE),
+        (MUTE, {"live": True, "within": "1s"}, Status.INCONCLUSIVE),
+        (FORBIDDEN, {"live": False}, Status.INCONCLUSIVE),
+        (MUTE_DEAD, {"exits": 1, "stays_up": False}, Status.PASS),
+        (MUTE_DEAD, {"live": False}, Status.INCONCLUSIVE),
         (LATE, {"live": True}, Status.FAIL),
         (LATE, {"live": False, "stays_up": True}, Status.PASS),
         (DEAD, {"exits": 1}, Status.PASS),
@@ -225,6 +232,20 @@ def test_process_is_judged_by_what_became_of_it(
     trace = TraceBuilder(2)
     trace.outcome = outcome
     assert judged(trace.build(), {"process": process}).status is status
+
+
+def test_envoy_that_could_not_be_asked_was_not_live_if_its_main_thread_never_waited() -> None:
+    trace = TraceBuilder(2)
+    trace.outcome = MUTE_DEAD
+    live = {"process": {"live": True}}
+    moment = {"moment": {"call": "exec"}, "before": "live"}
+    reason = "the config has no admin endpoint to ask"
+    for item in (live, moment):
+        (finding,) = judged(trace.build(), item).findings
+        assert (finding.status, finding.reason) == (Status.INCONCLUSIVE, reason)
+    trace.events = [event for event in trace.events if event.call == "exec"]
+    assert judged(trace.build(), live).status is Status.FAIL
+    assert judged(trace.build(), moment).status is Status.FAIL
 
 
 def test_no_expectation_is_no_pass() -> None:

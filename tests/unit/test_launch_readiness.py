@@ -10,9 +10,9 @@ from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.base import Exit, tail
 from envoyassert.launch.readiness import wait_ready
 
-STARTED = (200, "listener_manager.workers_started: 1\n")
 LIVE = (200, "LIVE\n")
 INITIALIZING = (503, "PRE_INITIALIZING\n")
+FORBIDDEN = (403, "request to path /ready not allowed")
 
 
 class ScriptedEnvoy:
@@ -46,13 +46,12 @@ def wait(envoy, has_admin=True, deadline_s=5.0, idle=None):
     return wait_ready(envoy, has_admin, time.monotonic(), deadline_s, idle)
 
 
-def test_wait_until_live_and_workers_started():
-    not_started = (200, "listener_manager.workers_started: 0\n")
-    envoy = ScriptedEnvoy(None, INITIALIZING, LIVE, not_started, LIVE, STARTED)
-    outcome = wait(envoy)
+def test_envoy_is_ready_as_soon_as_it_says_live():
+    envoy = ScriptedEnvoy(None, INITIALIZING, LIVE, LIVE)
+    outcome = wait(envoy, idle=lambda: False)
     assert outcome.live is True
     assert outcome.live_after_s is not None
-    assert envoy.asked == ["/ready", "/ready", "/ready", "/stats", "/ready", "/stats"]
+    assert envoy.asked == ["/ready", "/ready", "/ready"]
     assert outcome.log_tail[-1] == "line 99"
     assert len(outcome.log_tail) == 40
 
@@ -64,11 +63,6 @@ def test_tail_of_a_long_log_keeps_what_envoy_complained_of_first():
     assert kept[0] == crash
     assert kept[1:] == tuple(f"frame {n}" for n in range(60, 100))
     assert len(tail("\n".join([crash] * 100))) == 50
-
-
-def test_wait_live_without_workers_started_is_not_ready():
-    envoy = ScriptedEnvoy(LIVE, (200, "listener_manager.workers_started: 0\n"))
-    assert wait(envoy, deadline_s=0.01).live is False
 
 
 def test_wait_that_meets_the_end_tells_it():
@@ -88,7 +82,7 @@ def test_wait_beyond_the_deadline_says_so():
 
 
 def test_wait_asks_a_living_envoy_less_and_less_often():
-    envoy = ScriptedEnvoy(*[INITIALIZING] * 8, LIVE, STARTED)
+    envoy = ScriptedEnvoy(*[INITIALIZING] * 8, LIVE)
     wait(envoy)
     assert envoy.waited_s[:5] == pytest.approx([0.002, 0.004, 0.008, 0.016, 0.02])
     assert max(envoy.waited_s) <= 0.02
@@ -100,19 +94,29 @@ def test_wait_never_waits_beyond_the_deadline():
     assert max(envoy.waited_s) <= 0.001
 
 
-def test_wait_without_the_gauge_relies_on_idle():
+def test_envoy_that_may_not_be_asked_is_ready_when_it_is_idle():
     answers = iter([False, True])
-    envoy = ScriptedEnvoy(LIVE, (200, "\n"), LIVE, (200, "\n"))
-    assert wait(envoy, idle=lambda: next(answers)).live is True
-    assert envoy.replies == []
+    envoy = ScriptedEnvoy(None, FORBIDDEN)
+    outcome = wait(envoy, idle=lambda: next(answers))
+    assert (outcome.live, outcome.live_after_s, outcome.running) == (None, None, True)
+    assert (
+        outcome.why_not_asked == "/ready is answered with 403: request to path /ready not allowed"
+    )
+    assert envoy.asked == ["/ready", "/ready"]
+
+
+def test_envoy_without_admin_endpoint_is_not_asked():
+    envoy = ScriptedEnvoy(LIVE)
+    outcome = wait(envoy, has_admin=False)
+    assert (outcome.live, envoy.asked) == (None, [])
+    assert outcome.why_not_asked == "the config has no admin endpoint to ask"
 
 
 def test_first_live_reply_has_its_question_and_its_receipt():
     before_ns = time.monotonic_ns()
-    not_started = (200, "listener_manager.workers_started: 0\n")
-    outcome = wait(ScriptedEnvoy(INITIALIZING, LIVE, not_started, None, LIVE, STARTED))
+    outcome = wait(ScriptedEnvoy(INITIALIZING, None, LIVE))
     assert before_ns < outcome.live_asked_ns <= outcome.live_ns < time.monotonic_ns()
-    assert outcome.live_after_s >= (outcome.live_ns - before_ns) / 1e9
+    assert outcome.live_after_s >= (outcome.live_ns - outcome.live_asked_ns) / 1e9
 
 
 def test_envoy_that_never_says_live_has_no_such_instant():

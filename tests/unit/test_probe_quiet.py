@@ -49,12 +49,21 @@ class Arm:
 def test_it_is_waited_until_the_last_thread_waits() -> None:
     pauses: list[float] = []
     arm = Arm(3)
-    let_threads_wait(arm, pauses.append)  # type: ignore[arg-type]
+    let_threads_wait(arm, pauses.append, 60)  # type: ignore[arg-type]
     assert (arm.left, len(pauses)) == (0, 2)
+    assert pauses[0] < pauses[1]
 
 
-def test_thread_that_never_waits_is_left_to_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_of_envoy_ends_the_wait() -> None:
+    arm = Arm(3)
+    let_threads_wait(arm, lambda seconds: "ended", 60)  # type: ignore[arg-type]
+    assert arm.left == 2
+
+
+def test_thread_that_never_waits_is_left_to_the_judge_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(quiet, "_FIRST_WAIT_S", 0.0)
     arm = Arm(10**9)
-    let_threads_wait(arm, lambda seconds: None)  # type: ignore[arg-type]
+    let_threads_wait(arm, lambda seconds: None, 0)  # type: ignore[arg-type]
     assert arm.left == 10**9 - 1

@@ -238,6 +238,13 @@ def test_step_that_asks_the_admin_endpoint_needs_one(step: dict[str, Any]) -> No
         run(PlayedEnvoy(plan=plan_of(admin="")), step)
 
 
+@pytest.mark.parametrize("wish", [{"ready": False}, {"stat": {"name": "a", "at_most": 1}}])
+def test_wait_for_what_envoy_forbids_to_ask_is_not_carried_out(wish: dict[str, Any]) -> None:
+    forbidden = (403, "request to path /x not allowed")
+    with pytest.raises(StepProblem, match="answered with 403: request to path /x not allowed"):
+        run(PlayedEnvoy(replies=[forbidden]), {"wait_for": wish})
+
+
 def test_quit_is_over_when_envoy_has_ended() -> None:
     envoy = PlayedEnvoy([idle, end], [(200, "OK\n")])
     envoy.exited = lambda timeout_s=0.0: Exit(0, None)  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.witness import take_witness
+from envoyassert.witness.envoy import ask_envoy
 
 
 @pytest.fixture
@@ -71,6 +72,13 @@ def test_witness_leaves_out_other_families():
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as netlink:
         fds = {found.fd for found in take_witness(os.getpid()).sockets}
         assert netlink.fileno() not in fds
+
+
+def test_envoy_that_forbids_the_questions_gives_no_account():
+    assert ask_envoy(lambda path: (403, f"request to path {path} not allowed")) is None
+    account = ask_envoy(lambda path: (404, ""))
+    assert account is not None
+    assert "status 404" in account.error
 
 
 def test_witness_of_no_process_says_so():

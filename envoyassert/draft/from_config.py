@@ -17,7 +17,7 @@ from envoyassert.addresses import Address
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
 from envoyassert.names import level_name, option_name
 from envoyassert.option_values import option_value_of
-from envoyassert.scenario.absent import source_names
+from envoyassert.scenario.absent import looked_up, source_names
 from envoyassert.scenario.listeners import (
     address_of,
     admin_address,
@@ -81,6 +81,9 @@ def draft_of_config(
         notes.append(f"{ignored} of the listeners have the name of one before: Envoy ignores them")
     if discovers:
         notes.append("listeners from LDS are not in the config: draft from a trace to have them")
+    names = looked_up(config)
+    if names:
+        notes.append(f"names that no cluster finds in the run's own network: {', '.join(names)}")
     if not sets:
         raise DraftError(
             "the config has neither a listener with a socket nor an admin endpoint",

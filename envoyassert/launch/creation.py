@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envoyassert.launch import lookup
 from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.limits import container_options
 from envoyassert.launch.rundir import write_files
@@ -69,6 +70,7 @@ def new_container(
     container.with_command([*words, *arguments])
     container.with_envs(**spec.env)
     container.with_copy_into_container(directory, "/")
+    container.with_copy_into_container(lookup.with_end("").encode(), lookup.FILE)
     if shared is not None:
         container.with_volume_mapping(shared, f"{RUNDIR}/{DIRECTORY}", "ro")
     options: dict[str, Any] = {

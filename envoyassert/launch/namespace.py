@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from envoyassert.errors import MachineError
+from envoyassert.launch import lookup
 from envoyassert.launch.kernel import (
     CLONE_NEWNS,
     bring_up_loopback,
@@ -87,7 +88,7 @@ class NamespaceThread:
             del item, function, future
 
 
-def new_namespace(name: str) -> NamespaceThread:
+def new_namespace(name: str, nsswitch: Path | None = None) -> NamespaceThread:
     """Return a thread in new network and mount namespaces.
 
     The network has a loopback interface, up, and nothing else. /dev/shm is an empty file system
@@ -95,6 +96,7 @@ def new_namespace(name: str) -> NamespaceThread:
 
     Args:
         name: name of the thread.
+        nsswitch: a file that is seen in the place of the machine's own, if there is one.
 
     Raises:
         MachineError: this process may not make namespaces.
@@ -105,6 +107,8 @@ def new_namespace(name: str) -> NamespaceThread:
         make_mounts_private()
         if Path("/dev/shm").is_dir():
             mount_tmpfs("/dev/shm")
+        if nsswitch is not None and Path(lookup.FILE).is_file():
+            mount_file(str(nsswitch), lookup.FILE)
         bring_up_loopback()
 
     try:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import LaunchError, MachineError
-from envoyassert.launch import release
+from envoyassert.launch import lookup, release
 from envoyassert.launch.base import (
     STOP_DEADLINE_S,
     VALIDATE_DEADLINE_S,
@@ -90,9 +90,9 @@ class ProcessLauncher:
             EnvoyUnavailableError: this Envoy cannot be had as an executable.
             MachineError: namespaces or the run directory cannot be made.
         """
-        self.rundir()
+        directory = Path(self.rundir())
         if self._namespace is None:
-            self._namespace = new_namespace("envoyassert-netns")
+            self._namespace = new_namespace("envoyassert-netns", lookup.written_in(directory))
         path, identity = self._executable(source)
         load_into_page_cache(path)
         return identity

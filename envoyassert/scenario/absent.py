@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from envoyassert.durations import parse_duration
-from envoyassert.scenario.listeners import proto_field, proto_name
+from envoyassert.scenario.listeners import address_of, items_of, proto_field, proto_name
 from envoyassert.scenario.overlay import Path
 
 #: The file in the run directory that answers with nothing.
@@ -90,6 +90,26 @@ def with_node(config: dict[str, Any], name: str) -> dict[str, Any]:
     node = proto_field(config, "node") or {}
     missing = {key: name for key in _NODE if not node.get(key)}
     return {**config, "node": {**node, **missing}} if missing else config
+
+
+def looked_up(config: Any) -> list[str]:
+    """Return the names that the clusters of a bootstrap look up, each once."""
+    clusters = items_of(proto_field(proto_field(config, "static_resources"), "clusters"))
+    return list(dict.fromkeys(name for cluster in clusters for name in _names(cluster)))
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield the hosts of endpoints that are no IP address."""
+    if isinstance(value, list):
+        for element in value:
+            yield from _names(element)
+    elif isinstance(value, dict):
+        place = proto_field(proto_field(value, "endpoint"), "address")
+        host = proto_field(proto_field(place, "socket_address"), "address")
+        if isinstance(host, str) and address_of(place) is None and host != "localhost":
+            yield host
+        for member in value.values():
+            yield from _names(member)
 
 
 def longest_wait_s(config: Any) -> float:

@@ -18,6 +18,7 @@ from envoyassert.cli.check import check
 from envoyassert.cli.draft import draft
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.launch.choose import Preference
 from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import Probe
 from envoyassert.runner import RunResult, run_plan
@@ -263,9 +264,9 @@ def drafted(directory: Path, name: str, config: str, *more: str) -> Path:
     return scenario
 
 
-def run(scenario: Path, probe: Probe, version: str) -> RunResult:
+def run(scenario: Path, probe: Probe, version: str, launcher: Preference = "process") -> RunResult:
     (plan,) = expand(load_scenario(scenario), envoys=[EnvoySource(version=version)])
-    return run_plan(plan, probe, "process")
+    return run_plan(plan, probe, launcher)
 
 
 def judged(result: RunResult) -> Verdict:
@@ -316,3 +317,49 @@ def test_draft_with_a_dump_has_its_listeners_beside_the_configs_own(
         "lds_config",
         "cds_config",
     ]
+
+
+#: A cluster by a name, looked up by the C library, whose failures Envoy takes for temporary.
+NAMED = """
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
+static_resources:
+  listeners:
+  - {name: front, address: {socket_address: {address: 127.0.0.1, port_value: 10000}}, \
+filter_chains: [{}]}
+  clusters:
+  - name: named
+    type: STRICT_DNS
+    connect_timeout: 1s
+    typed_dns_resolver_config:
+      name: envoy.network.dns_resolver.getaddrinfo
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.\
+GetAddrInfoDnsResolverConfig
+    load_assignment:
+      cluster_name: named
+      endpoints:
+      - lb_endpoints: [{endpoint: {address: {socket_address: {address: HOST, port_value: 80}}}}]
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_name_that_cannot_be_looked_up_fails_at_once(
+    version: str, tmp_path: Path, probe: Probe
+) -> None:
+    scenario = drafted(tmp_path, "named", NAMED.replace("HOST", "backend.test"))
+    assert "finds in the run's own network: backend.test" in scenario.read_text()
+    result = run(scenario, probe, version)
+    verdict = judged(result)
+    assert verdict.status is Status.PASS, told(verdict)
+    # A lookup takes a few calls; one that is repeated without end takes ten thousands.
+    known = run(drafted(tmp_path, "known", NAMED.replace("HOST", "localhost")), probe, version)
+    assert len(result.trace.events) < 2 * len(known.trace.events)
+
+
+@pytest.mark.docker
+def test_name_that_cannot_be_looked_up_fails_at_once_in_a_container(
+    tmp_path: Path, probe: Probe
+) -> None:
+    scenario = drafted(tmp_path, "named", NAMED.replace("HOST", "backend.test"))
+    verdict = judged(run(scenario, probe, VERSIONS[-1], "docker"))
+    assert verdict.status is Status.PASS, told(verdict)

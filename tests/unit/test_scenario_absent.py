@@ -12,6 +12,7 @@ from envoyassert.scenario.absent import (
     NO_RESOURCES,
     NOTHING,
     longest_wait_s,
+    looked_up,
     source_names,
     with_node,
     without_servers,
@@ -155,6 +156,25 @@ def test_deadline_exceeds_what_the_config_makes_envoy_wait(config: str, seconds:
 
 def test_stages_are_waited_for_one_after_the_other_and_within_one_at_once() -> None:
     assert longest_wait_s(BOOTSTRAP) == 4 + 15 + 20
+
+
+def test_names_are_those_of_endpoints() -> None:
+    config = yaml.safe_load(
+        """
+static_resources:
+  clusters:
+  - load_assignment:
+      endpoints:
+      - lbEndpoints:
+        - endpoint: {address: {socketAddress: {address: a.test, port_value: 1}}}
+        - endpoint: {address: {socket_address: {address: 10.0.0.1, port_value: 1}}}
+        - endpoint: {address: {pipe: {path: b.test}}}
+      - lb_endpoints: [{endpoint: {address: {socket_address: {address: a.test}}}}]
+  - load_assignment:
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: localhost}}}}]}]
+"""
+    )
+    assert looked_up(config) == ["a.test"]
 
 
 def test_deadline_of_the_scenario_is_kept() -> None:

@@ -59,6 +59,8 @@ class NetworkSocket:
         cookie: its cookie (SO_COOKIE), or None if it has none.
         queue: connections that wait to be accepted; None where nothing listens (UDP).
         backlog: how many may wait, as the kernel took it from listen(); None for UDP.
+        device: the device that it is bound to, "" for none.
+        v6only: IPV6_V6ONLY of a socket of IPv6, or None if it is not known.
     """
 
     protocol: str
@@ -67,6 +69,8 @@ class NetworkSocket:
     cookie: int | None = None
     queue: int | None = None
     backlog: int | None = None
+    device: str = ""
+    v6only: bool | None = None
 
 
 @dataclass(frozen=True)

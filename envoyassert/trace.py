@@ -241,6 +241,7 @@ class Stranger:
         listening: whether it listens.
         reuse_port: whether it set SO_REUSEPORT before it was bound.
         inode: its inode, by which the kernel's account shows it.
+        since_ns: CLOCK_MONOTONIC nanoseconds when it listened, or was bound; None if not noted.
     """
 
     protocol: str
@@ -248,6 +249,7 @@ class Stranger:
     listening: bool
     reuse_port: bool
     inode: int
+    since_ns: int | None = None
 
 
 #: Kinds of steps that end Envoy.

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
+from envoyassert.graph.lookup import takers
 from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import Context
+from envoyassert.judge.rivals import Rivals
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.judge.witness import name_of_stranger, strangers
 
-_ANY_IPV4, _ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - compared, never bound
+
+@dataclass
+class _Reached:
+    """What clients of a listener's addresses reach beside its own sockets.
+
+    Args:
+        foreign: traced sockets of others.
+        words: who is reached instead of it, or that nobody is, in words.
+        unclear: why it cannot be told whom some clients reach, in words.
+    """
+
+    foreign: list[KernelSocket] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
 
 
 def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
@@ -23,114 +38,93 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
     context = target.context
     subject = target.subject.at(word)
     expected = f"{'' if wanted else 'not '}reached by its address"
-    own = {socket.number for socket in target.sockets}
     addresses = {socket.address for socket in target.sockets if socket.address is not None}
     if not addresses:
         status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
         yield context.finding(subject, status, expected, "no socket was bound")
         return
-    whole = context.whole or context.graph
-    foreign: dict[int, KernelSocket] = {}
-    dead: list[Address] = []
+    reached, rivals = _Reached(), Rivals(context, target.sockets)
+    mine = {socket.number for socket in target.sockets}
     for address in sorted(addresses, key=str):
-        reached = _reached(whole.candidates, address, target.sockets)
-        foreign |= {socket.number: socket for socket in reached if socket.number not in own}
-        if not any(socket.number in own for socket in reached):
-            dead.append(address)
-    seen_others = _outside(context, addresses, target.sockets)
+        if address.is_ip:
+            _ask_port(reached, rivals, address, mine)
+        else:
+            _ask_name(reached, rivals, address, mine)
     witness = context.trace.witness
     network = None if witness is None else witness.network
     unwatched = network is None or not all(network.knows(s.netns) for s in target.sockets)
-    parts = []
-    if foreign:
-        parts.append("another Envoy's socket at " + _names(s.address for s in foreign.values()))
-    if dead:
-        parts.append("none of its sockets is reached at " + _names(dead))
-    if seen_others:
-        parts.append("at this instant a stranger is at " + _names(seen_others))
-    reachable = not parts
-    if not parts:
-        parts.append("its own sockets alone, at this instant")
-    status = Status.PASS if reachable is wanted else Status.FAIL
+    status = Status.PASS if (not reached.words) is wanted else Status.FAIL
     reason = ""
     if context.doubt:
         status = Status.INCONCLUSIVE
-    elif reachable and unwatched:
+    elif reached.unclear and not reached.words:
+        status, reason = Status.INCONCLUSIVE, "; ".join(reached.unclear)
+    elif not reached.words and unwatched:
         status, reason = Status.INCONCLUSIVE, "who else is in this network was not looked at"
+    observed = "; ".join(reached.words) or "its own sockets alone, at this instant"
     evidence = [
-        call.event for socket in (*target.sockets, *foreign.values()) for call in socket.binds
+        call.event for socket in (*target.sockets, *reached.foreign) for call in socket.binds
     ]
     yield context.finding(
-        subject, status, expected, "; ".join(parts), reason=reason, evidence=evidence
+        subject,
+        status,
+        expected,
+        "not known" if reached.unclear and not reached.words else observed,
+        reason=reason,
+        evidence=evidence,
     )
 
 
-def _names(addresses: object) -> str:
-    return ", ".join(sorted({str(address) for address in addresses}))  # type: ignore[attr-defined]
+def _names(addresses: Iterable[object]) -> str:
+    return ", ".join(sorted({str(address) for address in addresses}))
 
 
-def _reached(
-    candidates: list[KernelSocket], address: Address, own: Sequence[KernelSocket]
-) -> list[KernelSocket]:
-    """Return the sockets that a client of an address may reach.
-
-    Members of a reuseport group share their address (socket(7)). A path belongs to the socket that
-    was bound to it last: whoever unlinks it and binds anew takes it from the one before (unix(7)),
-    which goes on to listen.
-    """
-    protocols = {socket.protocol_name for socket in own}
-    there = [
-        socket
-        for socket in candidates
-        if socket.binds
-        and socket.protocol_name in protocols
-        and socket.address is not None
-        and _takes_from(address, socket.address, own)
+def _ask_port(reached: _Reached, rivals: Rivals, address: Address, mine: set[int]) -> None:
+    """Ask whom the clients of an IP address reach, by the kernel's own rules."""
+    instead: dict[str, list[str]] = defaultdict(list)
+    clients = list(rivals.clients_of(address))
+    dead = not clients
+    for client in clients:
+        cases = takers(client, rivals.candidates)
+        others = frozenset[Hashable]().union(*cases) - mine
+        dead = dead or frozenset() in cases
+        if not others:
+            continue
+        place = f"{client.address} by {client.device}" if client.device else str(client.address)
+        whose = rivals.names(others)
+        if any(case and case <= mine for case in cases):
+            reached.unclear.append(
+                f"whether clients of {place} reach it or {whose} depends on their order and on "
+                "SO_REUSEPORT, which are not known"
+            )
+        else:
+            instead[whose].append(place)
+            reached.foreign += rivals.sockets(others)
+    reached.words += [
+        f"clients of {_names(places)} reach {whose}, at this instant"
+        for whose, places in instead.items()
     ]
+    if dead:
+        reached.words.append(f"none of its sockets is reached at {address}")
+
+
+def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int]) -> None:
+    """Ask whom the clients of a Unix socket reach.
+
+    A path belongs to the socket that was bound to it last: whoever unlinks it and binds anew takes
+    it from the one before (unix(7)), which goes on to listen.
+    """
+    there = rivals.bound_to(address)
     if address.path is not None and there:
         there = [max(there, key=lambda socket: socket.binds[-1].event.ts_ns)]
-    return [socket for socket in there if socket.is_open_to_clients]
-
-
-def _takes_from(address: Address, other: Address, own: Sequence[KernelSocket]) -> bool:
-    """Whether a socket at another address gets clients of this one.
-
-    Of a wildcard and an address that it covers the kernel takes the latter (Linux,
-    net/ipv4/inet_hashtables.c, compute_score()); `::` covers IPv4 as well unless IPV6_V6ONLY is set
-    (ipv6(7)).
-    """
-    if other == address:
-        return True
-    if not address.is_ip or (other.port, other.netns) != (address.port, address.netns):
-        return False
-    if address.host == _ANY_IPV4:
-        return other.family == "AF_INET"
-    if address.host == _ANY_IPV6:
-        alone = all(
-            any(o.name == "IPV6_V6ONLY" and o.value == 1 for o in socket.options)
-            for socket in own
-            if socket.address == address
-        )
-        return other.family == "AF_INET6" or not alone
-    return False
-
-
-def _outside(context: Context, addresses: set[Address], own: Sequence[KernelSocket]) -> list[str]:
-    """Return where somebody else than the traced processes takes clients of these addresses."""
-    phases = context.trace.phases
-    witness = context.trace.witness
-    if witness is None:
-        return []
-    known = {entry.inode for entry in witness.sockets}
-    for member in phases[-1].envoys if phases else ():
-        if member.witness is not None:
-            known |= {entry.inode for entry in member.witness.sockets}
-    protocols = {socket.protocol_name for socket in own}
-    return [
-        name_of_stranger(context.trace, stranger)
-        for stranger in strangers(witness)
-        if stranger.inode not in known
-        and stranger.protocol in protocols
-        and stranger.address is not None
-        and any(_takes_from(address, stranger.address, own) for address in addresses)
-    ]
+    found = [socket for socket in there if socket.is_open_to_clients]
+    foreign = [socket for socket in found if socket.number not in mine]
+    whose = rivals.names(
+        frozenset(socket.number for socket in foreign)
+        | {holder for holder, one in rivals.strangers.items() if one.address == address}
+    )
+    if whose:
+        reached.foreign += foreign
+        reached.words.append(f"clients of {address} reach {whose}, at this instant")
+    if len(foreign) == len(found):
+        reached.words.append(f"none of its sockets is reached at {address}")

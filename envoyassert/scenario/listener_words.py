@@ -215,7 +215,9 @@ class ListenerExpectation(Conditional):
     reachable_by_address: bool | None = Field(
         None,
         description="Whether whoever connects to its address reaches one of its sockets, and "
-        "nobody else's: no stranger took the path of a Unix socket, or shares the port.",
+        "nobody else's: no other socket took the path of a Unix socket, shares the port, or is "
+        "preferred by the kernel (an IPv4 socket beside a v4-mapped one, an address beside a "
+        "wildcard, a device). Of a wildcard each address that it covers counts.",
     )
     connections: Connections | None = Field(
         None, description="Connections that were accepted on its sockets."

@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeGuard
 
@@ -99,7 +100,8 @@ def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:
         made.close()
         raise
     protocol = wish.protocol.upper()
-    return made, Stranger(protocol, address, wish.listens, wish.reuse_port, inode)
+    since_ns = time.monotonic_ns()
+    return made, Stranger(protocol, address, wish.listens, wish.reuse_port, inode, since_ns)
 
 
 def _refusal(wish: Occupy, error: OSError) -> str:

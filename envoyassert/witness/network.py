@@ -165,6 +165,7 @@ def _dump(
 
 def _inet_socket(protocol: str, message: Any) -> NetworkSocket:
     listens = protocol == "TCP"
+    v6only = message.get_attr("INET_DIAG_SKV6ONLY")
     return NetworkSocket(
         protocol,
         Address.inet(message["idiag_src"], message["idiag_sport"]),
@@ -172,7 +173,17 @@ def _inet_socket(protocol: str, message: Any) -> NetworkSocket:
         message["idiag_cookie"],
         message["idiag_rqueue"] if listens else None,
         message["idiag_wqueue"] if listens else None,
+        _device(message["idiag_if"]),
+        None if v6only is None else bool(v6only),
     )
+
+
+def _device(index: int) -> str:
+    """Return the name of a device of the namespace that the calling thread is in, "" for 0."""
+    try:
+        return socket.if_indextoname(index) if index else ""
+    except OSError:
+        return f"device {index}"  # it is gone; the socket stays bound to its number
 
 
 def _unix_socket(message: Any) -> NetworkSocket:

@@ -158,6 +158,7 @@ class LiveRun:
             )
             if reason:
                 raise RequirementUnmetError(reason)
+            self._launcher.give(self.plan.addresses)
             self.control_plane = open_control_plane(self.plan, self._launcher)
             if self.control_plane is not None:
                 stack.enter_context(self.control_plane)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
+from envoyassert.draft.elsewhere import addresses_of
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
 from envoyassert.names import level_name, option_name
 from envoyassert.option_values import option_value_of
@@ -97,7 +98,7 @@ def draft_of_config(
         admin=admin_address(config) is not None,
         requires=">=1.37" if keepalive else "",
         notes=tuple(notes),
-        envoy=tuple(_control_plane(asked, served)),
+        envoy=(*_control_plane(asked, served), *addresses_of(sets)),
     )
 
 

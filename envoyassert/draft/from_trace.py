@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from envoyassert.addresses import Address
+from envoyassert.draft.elsewhere import addresses_of
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
@@ -52,7 +53,12 @@ def draft_of_trace(trace: Trace) -> Draft:
     assume = [_ASSUMPTIONS[c] for c in trace.header.unobserved if c in _ASSUMPTIONS]
     admin = any(record.kind == "admin" for record in trace.header.listeners)
     return Draft(
-        workers, sets, admin=admin, closed=not trace.header.unobserved, assume=tuple(assume)
+        workers,
+        sets,
+        admin=admin,
+        closed=not trace.header.unobserved,
+        assume=tuple(assume),
+        envoy=tuple(addresses_of(sets)),
     )
 
 

@@ -15,7 +15,7 @@ what it made.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -160,6 +160,17 @@ class Launcher(Protocol):
 
         Raises:
             EnvoyUnavailableError: this Envoy cannot be had.
+        """
+
+    def give(self, addresses: Sequence[str]) -> None:
+        """Give addresses to the network of the Envoys that are started later.
+
+        Args:
+            addresses: as `envoyassert.launch.own_addresses.give_addresses` takes them.
+
+        Raises:
+            MachineError: one cannot be given.
+            LaunchError: this launcher cannot give any.
         """
 
     def in_netns(self, call: Callable[[], T]) -> T:

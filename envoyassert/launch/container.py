@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -83,6 +83,14 @@ class DockerLauncher:
             EnvoyUnavailableError: the image cannot be had, or the source is an executable.
         """
         return self._image(source)[1]
+
+    def give(self, addresses: Sequence[str]) -> None:
+        """Refuse: what a container binds at once must be there before it is started."""
+        if addresses:
+            raise LaunchError(
+                "before Envoy there is no network of its container to give addresses to",
+                "add `requires: {launcher: process}` to the scenario",
+            )
 
     def in_netns(self, _call: Callable[[], T]) -> T:
         """Refuse: a network namespace comes with each container."""

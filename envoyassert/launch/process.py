@@ -35,6 +35,7 @@ from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.kernel import mount_file, open_tracer, wait_readable
 from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starting_command
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
+from envoyassert.launch.own_addresses import give_addresses
 from envoyassert.launch.page_cache import load_into_page_cache
 from envoyassert.launch.rundir import LOGS, NETNS, create_rundir, remove_rundir, write_files
 from envoyassert.launch.running import NamespacedEnvoy, command_line
@@ -108,6 +109,15 @@ class ProcessLauncher:
                         f"the network namespace {name} cannot be made: {error.strerror}",
                         "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN",
                     ) from error
+
+    def give(self, addresses: Sequence[str]) -> None:
+        """Give addresses to the network namespace of all Envoys of this launcher, once prepared.
+
+        Raises:
+            MachineError: one cannot be given.
+        """
+        if addresses:
+            self.in_netns(lambda: give_addresses(addresses))
 
     def in_netns(self, call: Callable[[], T]) -> T:
         """Run `call` in the network namespace of all Envoys of this launcher, once prepared."""

@@ -6,6 +6,7 @@ where some other part of the file is wrong.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path as FilePath
@@ -18,7 +19,7 @@ from envoyassert.scenario.phases import phase_problems, process_problems
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.steps.step import STARTING
 from envoyassert.scenario.variables import variable_problems
-from envoyassert.scenario.words import closest, did_you_mean
+from envoyassert.scenario.words import ADDRESS_PATTERN, closest, did_you_mean
 
 #: Arguments of Envoy that are set from fields of the scenario.
 _OWN_ARGUMENTS = {
@@ -67,6 +68,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *_arguments(document),
         *_agent(document),
         *_netns(document),
+        *_addresses(document),
         *_variables(document),
         *_nul_bytes(document),
         *_placeholders(document, document.data.get("envoy"), ("envoy",)),
@@ -180,6 +182,21 @@ def _netns(document: Document) -> Iterator[Problem]:
     if "netns" in _mapping(document.data.get("envoy")):
         why = "in a container Envoy may not enter another network namespace"
         yield from process_problems(document, ("envoy", "netns"), why)
+
+
+def _addresses(document: Document) -> Iterator[Problem]:
+    for index, text in enumerate(items_of(_mapping(document.data.get("envoy")).get("addresses"))):
+        if not isinstance(text, str) or not re.fullmatch(ADDRESS_PATTERN, text):
+            continue  # told already
+        host = text.partition("%")[0]
+        try:
+            ipaddress.ip_address(host or "::")
+        except ValueError:
+            yield document.problem(
+                ("envoy", "addresses", index),
+                f"`{host}` is not an IP address",
+                "write it without port or prefix: 10.1.2.3, 2001:db8::1",
+            )
 
 
 def _variables(document: Document) -> Iterator[Problem]:

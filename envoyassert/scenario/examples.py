@@ -78,6 +78,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "args": "args: [--log-level, debug]",
         "agent": """agent: [/bin/sh, -c, '"$@" --concurrency 2 & wait', agent]""",
         "netns": "netns: [blue]",
+        "addresses": 'addresses: [10.1.2.3, "2001:db8::1"]',
         "env": 'env: {ENVOY_UID: "0"}',
         "deadline": "deadline: 5s",
     },

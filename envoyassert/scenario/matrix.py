@@ -274,6 +274,7 @@ class _Expansion:
             args=own.args,
             agent=own.agent or (),
             netns=own.netns,
+            addresses=own.addresses,
             env=own.env,
             xds=xds,
             deadline_s=_deadline_s(matrix.get("deadline", own.deadline), config),

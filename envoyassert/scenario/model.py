@@ -10,6 +10,7 @@ from envoyassert.scenario.expectation import Expectation, Scalar
 from envoyassert.scenario.grammar import Argument, Duration, FileName, Many, Model, choice, kind
 from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.scenario.words import (
+    ADDRESS_PATTERN,
     KERNEL_PATTERN,
     MARK_PATTERN,
     NAME_PATTERN,
@@ -101,6 +102,12 @@ class Envoy(Model):
         description="Network namespaces to make before the start, with loopback alone: each is a "
         "file `${rundir}/netns/NAME` for `network_namespace_filepath`. Needs "
         "`requires: {launcher: process}`.",
+    )
+    addresses: Many[Annotated[str, Field(pattern=ADDRESS_PATTERN)]] = Field(
+        (),
+        description="Addresses of elsewhere that the run's own network is given, so that Envoy "
+        "binds what production binds: `10.1.2.3`, `2001:db8::1`, `10.1.2.3%eth0` on a device that "
+        "is made, `%eth0` for a device alone.",
     )
     env: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = Field(
         default_factory=dict, description="Environment variables."

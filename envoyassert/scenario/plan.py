@@ -51,6 +51,7 @@ class RunPlan:
         args: further arguments.
         agent: a program that starts Envoy, and its arguments; () for none.
         netns: names of network namespaces to make before the start.
+        addresses: what the run's own network is given, as `give_addresses` takes them.
         env: environment variables.
         xds: the control plane, None if there is none; what Envoy needs for it is in `config`, and
             its listeners are in `files`, which alone hold what overlays made of them.
@@ -77,6 +78,7 @@ class RunPlan:
     args: tuple[str, ...]
     agent: tuple[str, ...]
     netns: tuple[str, ...]
+    addresses: tuple[str, ...]
     env: Mapping[str, str]
     xds: Xds | None
     deadline_s: float

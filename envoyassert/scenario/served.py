@@ -59,6 +59,8 @@ def served(scenario: Scenario, config: dict[str, Any]) -> Served:
     own = scenario.envoy
     bootstrap, files = config, dict(own.files)
     stood_in: list[str] = []
+    if own.addresses:
+        stood_in.append(f"{', '.join(own.addresses)}: given to the run's own network")
     if own.xds is not None:
         bootstrap = {key: value for key, value in config.items() if key != "xds"}
         if discovers_listeners(bootstrap):

@@ -133,6 +133,13 @@ FILE_PATTERN = rf"^{_PART}(/{_PART})*$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 #: A file in the run directory.
 RUNDIR_FILE_PATTERN = r"^\$\{rundir\}/[^/]+$"
+#: A device's name (netdevice(7): at most 15 characters).
+_DEVICE = r"%[A-Za-z0-9_.-]{1,15}"
+#: An IP address, a device, or the one on the other.
+ADDRESS_PATTERN = (
+    r"^(([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.]*)"
+    rf"({_DEVICE})?|{_DEVICE})$"
+)
 #: A network namespace by the file that it is entered by.
 NETNS_PATTERN = r"^(own|(/|\$\{rundir\}/).+)$"
 
@@ -166,6 +173,7 @@ MEANING = {
     UPSTREAM_PATTERN: "`unreported`, owner/repository#number, or an address with https://",
     FILE_PATTERN: "a relative path of letters, digits, `_ . @ + -`, without `..`",
     RUNDIR_FILE_PATTERN: "a file in ${rundir}, such as ${rundir}/pressure",
+    ADDRESS_PATTERN: "an IP address, ADDRESS%DEVICE or %DEVICE, such as 10.1.2.3%eth0",
     NETNS_PATTERN: "`own`, or a file with its whole path, such as ${rundir}/netns/blue",
     VARIABLE_PATTERN: "the name of a variable: letters, digits, `_ . -`, no digit first",
     MARK_PATTERN: "the name of a pytest mark",

@@ -363,3 +363,49 @@ def test_name_that_cannot_be_looked_up_fails_at_once_in_a_container(
     scenario = drafted(tmp_path, "named", NAMED.replace("HOST", "backend.test"))
     verdict = judged(run(scenario, probe, VERSIONS[-1], "docker"))
     assert verdict.status is Status.PASS, told(verdict)
+
+
+#: What a pod's Envoy binds: its own addresses, one of them on a device, the admin endpoint too.
+POD = """
+admin: {address: {socket_address: {address: 10.1.2.3, port_value: 9901}}}
+static_resources:
+  listeners:
+  - name: pod
+    address: {socket_address: {address: 10.1.2.3, port_value: 8080}}
+    additional_addresses:
+    - {address: {socket_address: {address: "2001:db8::7", port_value: 8080}}}
+    filter_chains: [{}]
+  - name: mapped
+    address: {socket_address: {address: "::ffff:10.1.2.4", port_value: 8081, ipv4_compat: true}}
+    filter_chains: [{}]
+  - name: host
+    address: {socket_address: {address: 192.0.2.5, port_value: 80}}
+    # SO_BINDTODEVICE to eth7
+    socket_options: [{level: 1, name: 25, buf_value: ZXRoNw==, state: STATE_PREBIND}]
+    filter_chains: [{}]
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_addresses_of_elsewhere_are_bound_as_they_are(
+    version: str, tmp_path: Path, probe: Probe
+) -> None:
+    scenario = drafted(tmp_path, "pod", POD)
+    given = ["10.1.2.3", "2001:db8::7", "10.1.2.4", "192.0.2.5%eth7"]
+    assert yaml.safe_load(scenario.read_text())["envoy"]["addresses"] == given
+    result = run(scenario, probe, version)
+    verdict = judged(result)
+    assert verdict.status is Status.PASS, told(verdict)
+    said = "10.1.2.3, 2001:db8::7, 10.1.2.4, 192.0.2.5%eth7: given to the run's own network"
+    assert result.trace.header.stood_in == (said,)
+
+
+def test_address_that_is_not_given_is_still_nobodys(tmp_path: Path, probe: Probe) -> None:
+    scenario = drafted(tmp_path, "pod", POD)
+    text = scenario.read_text()
+    (line,) = (line for line in text.splitlines() if "  addresses:" in line)
+    scenario.write_text(text.replace(line, "  addresses: [10.1.2.3, 10.1.2.4, 192.0.2.5%eth7]"))
+    result = run(scenario, probe, VERSIONS[-1])
+    failed = [event for event in result.trace.events if event.errno == "EADDRNOTAVAIL"]
+    assert {str(event.args["address"]) for event in failed} == {"[2001:db8::7]:8080"}
+    assert judged(result).status is Status.FAIL

@@ -281,3 +281,25 @@ def test_draft_with_a_dump_needs_a_bootstrap_and_a_dump(cli, tmp_path):
     assert (code, "envoy.yaml:1:1: error: this is no dump" in printed + told) == (4, True)
     code, printed, told = cli("draft", "envoy.yaml", "--with", "static.json")
     assert (code, "no listener from a control plane" in printed + told) == (4, True)
+
+
+def test_draft_names_the_addresses_that_its_sockets_need(cli, tmp_path):
+    def at(host: str, **more: Any) -> dict[str, Any]:
+        return {"address": {"socket_address": {"address": host, "port_value": 80}}, **more}
+
+    device = {"level": 1, "name": 25, "state": "STATE_PREBIND"}
+    listeners = [
+        at("0.0.0.0", name="any"),
+        at("127.0.0.9", name="loopback"),
+        at("::1", name="loopback6"),
+        at("10.0.0.1", name="pod", additional_addresses=[at("2001:db8::1"), at("10.0.0.1")]),
+        at("10.0.0.2", name="free", freebind=True),
+        at("10.0.0.3", name="transparent", transparent=True),
+        at("10.0.0.4", name="on", socket_options=[{**device, "buf_value": "ZXRoMAA="}]),
+        at("0.0.0.0", name="all_of", socket_options=[{**device, "buf_value": "ZXRoMQ=="}]),
+    ]
+    (tmp_path / "envoy.json").write_text(json.dumps({"static_resources": {"listeners": listeners}}))
+    code, _, told = cli("draft", "envoy.json", "-o", "placed.yaml")
+    envoy = yaml.safe_load((tmp_path / "placed.yaml").read_text())["envoy"]
+    assert envoy["addresses"] == ["10.0.0.1", "2001:db8::1", "10.0.0.4%eth0", "%eth1"]
+    assert (code, told) == (0, "envoy.addresses: of elsewhere: given to the run's own network\n")

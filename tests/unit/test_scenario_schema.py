@@ -53,6 +53,7 @@ EVERYTHING: dict[str, Any] = {
         "args": ["--log-level", "info"],
         "agent": ["/bin/sh", "-c", "x"],
         "netns": ["blue"],
+        "addresses": ["10.1.2.3", "fd00::1%eth0", "%eth1"],
         "env": {"A": "b"},
         "deadline": 7.5,
     },

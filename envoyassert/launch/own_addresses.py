@@ -1,0 +1,78 @@
+"""Addresses and devices that a network namespace is given, through netlink."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+from envoyassert.errors import MachineError
+
+#: Kinds of devices that need nothing behind them, the most usual first: not every kernel has each.
+_KINDS = ("dummy", "bridge")
+
+
+def give_addresses(wanted: Sequence[str]) -> None:
+    """Give addresses to the calling thread's network namespace; what it has already stays.
+
+    Args:
+        wanted: each `ADDRESS`, for the loopback device, `ADDRESS%DEVICE`, or `%DEVICE` for a
+            device without one. A device that is not there is made, and set up.
+
+    Raises:
+        MachineError: an address or a device cannot be given.
+    """
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with IPRoute() as route:
+        for text in wanted:
+            host, _, device = text.partition("%")
+            try:
+                index = _device(route, device or "lo")
+                if host:
+                    _add(route, index, host)
+            except NetlinkError as error:
+                raise MachineError(
+                    f"`{text}` cannot be given to the run's network: {error}",
+                    "run as root with CAP_NET_ADMIN; a device needs a kernel with one of the "
+                    f"kinds {', '.join(_KINDS)}",
+                ) from error
+
+
+def _device(route: Any, name: str) -> int:
+    """Return the index of a device, which is made if it is not there."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    for number, kind in enumerate(_KINDS):
+        found = route.link_lookup(ifname=name)
+        if found:
+            return int(found[0])
+        try:
+            route.link("add", ifname=name, kind=kind)
+        except NetlinkError:
+            if number + 1 == len(_KINDS):
+                raise
+    (index,) = route.link_lookup(ifname=name)
+    route.link("set", index=index, state="up")
+    return int(index)
+
+
+def _add(route: Any, index: int, host: str) -> None:
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    address = ipaddress.ip_address(host)
+    try:
+        # No duplicate is looked for: an IPv6 address can be bound at once.
+        flags = {"flags": _NODAD} if address.version == 6 else {}
+        route.addr(
+            "add", index=index, address=str(address), prefixlen=address.max_prefixlen, **flags
+        )
+    except NetlinkError as error:
+        if error.code != errno.EEXIST:
+            raise
+
+
+#: IFA_F_NODAD of linux/if_addr.h
+_NODAD = 2

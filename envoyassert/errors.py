@@ -9,7 +9,8 @@ EnvoyAssertError                 the user can act on it; the CLI prints it witho
 │   ├── ProbeLoadError           the BPF program was refused; carries the compiler's words
 │   ├── EnvoyUnavailableError    no such Envoy: version not published, binary or image absent
 │   └── DockerUnavailableError   no engine, a remote engine, no permission
-└── LaunchError                  Envoy could not be started at all; carries the end of its log
+├── LaunchError                  Envoy could not be started at all; carries the end of its log
+└── JudgingError                 a trace could not be judged, by a fault of envoyassert
 """
 
 from __future__ import annotations
@@ -123,6 +124,10 @@ class LaunchError(EnvoyAssertError):
     def __init__(self, message: str, remedy: str = "", log_tail: str = "") -> None:
         super().__init__(message, remedy)
         self.log_tail = log_tail
+
+
+class JudgingError(EnvoyAssertError):
+    """A trace could not be judged, by a fault of envoyassert; `remedy` says where it is kept."""
 
 
 def text_with_output(error: EnvoyAssertError) -> str:

@@ -7,6 +7,7 @@ it as an error, and an xfail mark does not swallow it.
 from __future__ import annotations
 
 from envoyassert.graph.model import SocketGraph
+from envoyassert.guard import guarded
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import deciding, reason_line
@@ -67,7 +68,6 @@ def raise_unless_passed(
     if verdict.status is Status.PASS:
         return
     context = context or Context()
-    findings = deciding(verdict, context.place)
     failed = verdict.status is not Status.INCONCLUSIVE
     kind = ExpectationFailed if failed else TraceInconclusive
     reason = reason_line(verdict, trace.unasked, context.place)
@@ -75,5 +75,10 @@ def raise_unless_passed(
         verdict,
         failure_lines(verdict, trace, graph, context) + ([note] if note else []),
         reason if failed else f"INCONCLUSIVE: {reason}",
-        context.place(findings[0].path) if findings else None,
+        guarded(lambda: _place(verdict, context), lambda _: None),
     )
+
+
+def _place(verdict: Verdict, context: Context) -> Place | None:
+    findings = deciding(verdict, context.place)
+    return context.place(findings[0].path) if findings else None

@@ -11,6 +11,7 @@ from envoyassert.cli import exits
 from envoyassert.cli.options import format_option
 from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
+from envoyassert.guard import guarded
 from envoyassert.judge.excerpt import FAILURES
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
@@ -97,7 +98,14 @@ def replay(
             place=place_finder(plan.loaded),
         ),
     )
-    missing = coverage(read, graph, plan.expectations) if uncovered else None
+    missing = (
+        guarded(
+            lambda: coverage(read, graph, plan.expectations),
+            lambda fault: click.echo(f"the coverage: {fault}", err=True),
+        )
+        if uncovered
+        else None
+    )
     if output == "json":
         click.echo(json.dumps(verdict_json(verdict, read, graph, context, missing), indent=2))
     elif verdict.status is Status.PASS:

@@ -9,6 +9,7 @@ from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import KernelSocket
+from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.each import Member, groups_of, judge_each
 from envoyassert.judge.interval import Interval, so_often
@@ -125,6 +126,13 @@ def with_nearest(context: Context, finding: Finding, absent: Sequence[CallPatter
     """Add to a finding which calls come closest to those that are not there."""
     if finding.status is Status.PASS:
         return finding
+    return guarded(
+        lambda: _with_nearest(context, finding, absent),
+        lambda fault: replace(finding, hint=fault),
+    )
+
+
+def _with_nearest(context: Context, finding: Finding, absent: Sequence[CallPattern]) -> Finding:
     near: list[tuple[Event, str]] = []
     for pattern in absent:
         names = set(pattern.calls)

@@ -8,6 +8,7 @@ from typing import Any
 
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
+from envoyassert.guard import guarded
 from envoyassert.judge.always import judge_always
 from envoyassert.judge.calls import judge_calls, judge_never
 from envoyassert.judge.certificate import (
@@ -124,7 +125,7 @@ def judge(
     findings = [
         finding
         for index, item in order
-        for finding in with_known_defect(_findings(scopes, index, item), index, item, version)
+        for finding in with_known_defect(_judged(scopes, index, item), index, item, version)
     ]
     if items and not findings:
         findings = [_nothing_applies(scopes.whole, items[0])]
@@ -136,6 +137,17 @@ def judge(
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if set(trace.header.unobserved) - BEARABLE else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)
+
+
+def _judged(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:
+    """Judge one item; a fault of ours leaves it open, and the others judged."""
+
+    def left_open(fault: str) -> list[Finding]:
+        subject = Subject(subject_of(item) or "", ("expect", index), item.why or "")
+        status = Status.INCONCLUSIVE
+        return [scopes.whole.finding(subject, status, "a judgement", "not judged", reason=fault)]
+
+    yield from guarded(lambda: list(_findings(scopes, index, item)), left_open)
 
 
 def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.graph.model import KernelSocket
+from envoyassert.guard import guarded
 from envoyassert.judge.arrival import judge_origin, judge_registered
 from envoyassert.judge.backlog import judge_backlog
 from envoyassert.judge.connections import judge_connections
@@ -89,7 +90,10 @@ def _with_nearest(target: Target, selector: Selector, word: str, finding: Findin
     if target.sockets or not target.context.trace.end.outcome.running:
         return finding  # an Envoy that ended had no time to bind anything else
     graph, listeners = target.context.graph, target.context.trace.header.listeners
-    return replace(finding, closest=nearest_listener(selector, graph, listeners))
+    return guarded(
+        lambda: replace(finding, closest=nearest_listener(selector, graph, listeners)),
+        lambda fault: replace(finding, hint=fault),
+    )
 
 
 def _bound(target: Target, word: str, value: Bound) -> Iterator[Finding]:

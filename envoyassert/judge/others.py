@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from envoyassert.graph.model import KernelSocket
+from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import parts_of
 from envoyassert.judge.verdict import Finding, Status
@@ -50,7 +51,7 @@ def judge_no_others(
         (_names(others) or "none") + _left_out(context),
         reason="" if context.doubt else "a socket was received from outside the trace",
         evidence=[call.event for socket in others for call in socket.binds],
-        hint=_hint(others, allowed, _admin_sockets(context)),
+        hint=guarded(lambda: _hint(others, allowed, _admin_sockets(context)), str),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envoyassert.graph.model import Call, KernelSocket
+from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_of
 
@@ -58,4 +59,4 @@ class Target:
     @property
     def hint(self) -> str:
         """What the observed shape is, in terms of the config."""
-        return HINTS.get(shape_of(self.serving, self.standing), "")
+        return guarded(lambda: HINTS.get(shape_of(self.serving, self.standing), ""), str)

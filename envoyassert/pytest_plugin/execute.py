@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envoyassert.errors import LaunchError, MachineError
+from envoyassert.errors import JudgingError, LaunchError, MachineError
 from envoyassert.graph.fold import fold
+from envoyassert.guard import fault_words, guarded
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.outcomes import raise_unless_passed
@@ -53,32 +54,39 @@ class Judged:
     def __init__(self, result: RunResult, item: ScenarioItem) -> None:
         self.result = result
         self._item = item
-        self._graph = fold(result.trace)
+        self.notes: list[str] = []
         plan = result.plan
-        self.verdict: Verdict = judge(
-            result.trace,
-            plan.expectations,
-            workers=plan.workers,
-            assume=plan.scenario.assume,
-            graph=self._graph,
-        )
         self._context = Context(
             title=item.name,
             place=place_finder(plan.loaded),
             scenario_path=str(plan.loaded.path),
-            remedies=remedies(
-                self.verdict,
+        )
+        try:
+            self._graph = fold(result.trace)
+            self.verdict: Verdict = judge(
                 result.trace,
-                self._graph,
                 plan.expectations,
                 workers=plan.workers,
                 assume=plan.scenario.assume,
-                place=place_finder(plan.loaded),
-            ),
-        )
-        self.notes: list[str] = []
+                graph=self._graph,
+            )
+        except Exception as error:
+            self._keep(item)
+            kept = self._context.trace_path or "\n".join(self.notes)
+            raise JudgingError(fault_words(error), f"trace: {kept}") from error
+        # The trace comes first: no fault of what follows may cost it.
         if self.verdict.status is not Status.PASS or session_of(item.config).options.keep == "all":
             self._keep(item)
+        found = remedies(
+            self.verdict,
+            result.trace,
+            self._graph,
+            plan.expectations,
+            workers=plan.workers,
+            assume=plan.scenario.assume,
+            place=self._context.place,
+        )
+        self._context = dataclasses.replace(self._context, remedies=found)
         self._remember(item)
 
     def _keep(self, item: ScenarioItem) -> None:
@@ -107,8 +115,14 @@ class Judged:
                 concurrency=header.concurrency,
             )
             trace, graph = self.result.trace, self._graph
-            attempts.verdict = judgement(self.verdict, trace, graph, self._context)
-            attempts.figures = figures_of(trace, graph)
+            attempts.verdict = guarded(
+                lambda: judgement(self.verdict, trace, graph, self._context),
+                lambda fault: self.notes.append(f"verdict for machines {fault}"),
+            )
+            attempts.figures = guarded(
+                lambda: figures_of(trace, graph),
+                lambda fault: self.notes.append(f"figures {fault}"),
+            )
         told = [attempt.status for attempt in attempts.done]
         replace_properties(
             item,
@@ -129,12 +143,18 @@ class Judged:
     def story(self) -> list[str]:
         """Return what `envoyassert show` tells of the run, as lines."""
         trace, graph = self.result.trace, self._graph
-        return story_lines(tell(trace, graph, self.verdict.certificate))
+        return guarded(
+            lambda: story_lines(tell(trace, graph, self.verdict.certificate)),
+            lambda fault: [f"the story: {fault}"],
+        )
 
     def coverage(self) -> list[str]:
         """Return what of the run no expectation constrains, as lines."""
         result = self.result
-        return coverage_lines(coverage(result.trace, self._graph, result.plan.expectations))
+        return guarded(
+            lambda: coverage_lines(coverage(result.trace, self._graph, result.plan.expectations)),
+            lambda fault: [f"the coverage: {fault}"],
+        )
 
     def raise_unless_passed(self) -> None:
         """Raise what the verdict asks for; nothing if it is PASS.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.guard import guarded
 from envoyassert.pytest_plugin.summary import PREFIX, Tally
 from envoyassert.report.annotation import (
     Annotation,
@@ -53,9 +54,13 @@ class GitHubReporter:
         self._annotations: list[Annotation] = []
         self._mishaps: list[Mishap] = []
         self._certificates: dict[str, str] = {}
+        self._faults: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of a run that did not pass."""
+        guarded(lambda: self._take(report), self._faults.append)
+
+    def _take(self, report: pytest.TestReport) -> None:
         properties = {str(key): str(value) for key, value in report.user_properties}
         if f"{PREFIX}certificate" in properties:
             self._certificates[report.nodeid] = properties[f"{PREFIX}certificate"]
@@ -76,6 +81,9 @@ class GitHubReporter:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Take note of a file that is no valid scenario."""
+        guarded(lambda: self._take_invalid(report), self._faults.append)
+
+    def _take_invalid(self, report: pytest.CollectReport) -> None:
         if report.failed and report.nodeid.endswith((".yaml", ".yml")):
             text = str(report.longrepr)
             for found in problem_annotations(text):
@@ -87,6 +95,11 @@ class GitHubReporter:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write both."""
+        guarded(lambda: self._write(terminalreporter), self._faults.append)
+        for fault in self._faults:
+            terminalreporter.write_line(f"warning: annotations or summary of the job: {fault}")
+
+    def _write(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._annotates:
             for annotation in self._annotations:
                 terminalreporter.write_line(workflow_command(annotation))

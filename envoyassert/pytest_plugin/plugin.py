@@ -255,10 +255,11 @@ class _Counter:
         """Print how many runs there were."""
         records = self.tally.records()
         if records:
+            from envoyassert.guard import guarded
             from envoyassert.report.summary import summary_lines
 
             terminalreporter.section("envoyassert")
-            for line in summary_lines(records):
+            for line in guarded(lambda: summary_lines(records), lambda fault: [fault]):
                 terminalreporter.write_line(line)
         if self.tally.nothing_ran:
             terminalreporter.write_line(

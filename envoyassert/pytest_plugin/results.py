@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envoyassert.errors import MachineError
+from envoyassert.errors import JudgingError, MachineError
+from envoyassert.guard import fault_words
 from envoyassert.launch.host import this_machine
 from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.pytest_plugin.attempts import attempts_of
@@ -64,8 +65,10 @@ class ResultWriter:
             if call.when == "teardown" and item.nodeid in self._tally.runs:
                 try:
                     self._write(item, call.stop)  # type: ignore[arg-type]  # it has a plan
-                except MachineError as error:
+                except Exception as problem:  # noqa: BLE001 - it becomes the test's error
                     # A report that lacks a run would be green by silence.
+                    known = isinstance(problem, MachineError)
+                    error = problem if known else JudgingError(f"results {fault_words(problem)}")
                     report.outcome = "failed"
                     line = (item.reportinfo()[1] or 0) + 1
                     report.longrepr = representation(error, item.path, line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from envoyassert.guard import guarded
 from envoyassert.judge.certificate import CHANNELS_CHECK, CONTESTED, CONTRADICTIONS, LOSSES
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
@@ -119,6 +120,11 @@ def advice(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
     return _of_atom(finding, outcome)
 
 
+def advice_or_fault(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
+    """Return the advice, or a line about the fault that kept it from being computed."""
+    return guarded(lambda: advice(finding, verdict, outcome), str)
+
+
 def _undecided(finding: Finding, verdict: Verdict) -> str:
     missing = [check for check in verdict.certificate.missing if check.detail in finding.reason]
     names = {check.name for check in missing}
@@ -175,4 +181,4 @@ def _of_option(name: str, finding: Finding) -> str:
     )
 
 
-__all__ = ["advice"]
+__all__ = ["advice", "advice_or_fault"]

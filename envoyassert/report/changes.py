@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from envoyassert.graph.model import SocketGraph
+from envoyassert.guard import guarded
 from envoyassert.judge.counterfactual import Change, counterfactual
-from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.config_change import config_change
 from envoyassert.report.headline import deciding
 from envoyassert.report.places import Finder, nowhere
@@ -25,16 +27,20 @@ class Remedy:
     """What would make one atom hold.
 
     Args:
-        change: the change of the scenario, which was tried.
+        change: the change of the scenario, which was tried; None if looking for it failed.
         config: what to set in Envoy's config instead, which was not; or "".
+        fault: why there is no change, or "".
     """
 
-    change: Change
-    config: str
+    change: Change | None
+    config: str = ""
+    fault: str = ""
 
     @property
     def words(self) -> str:
-        """Both in one sentence."""
+        """Both in one sentence, or the fault."""
+        if self.change is None:
+            return self.fault
         text = f"with {self.change.words} in the scenario"
         return text + (f", or else try {self.config} in the config" if self.config else "")
 
@@ -64,8 +70,26 @@ def remedies(
         return {}
     found: dict[Path, Remedy] = {}
     for finding in deciding(verdict, place)[:_FAILURES]:
-        change = counterfactual(trace, graph, finding, expectations, workers=workers, assume=assume)
-        if change is not None:
-            field = config_change(change, finding.subject, trace.header.listeners, workers)
-            found[finding.path] = Remedy(change, field)
+        remedy = guarded(
+            partial(_remedy, trace, graph, finding, expectations, workers, assume),
+            lambda fault: Remedy(None, fault=fault),
+        )
+        if remedy is not None:
+            found[finding.path] = remedy
     return found
+
+
+def _remedy(
+    trace: Trace,
+    graph: SocketGraph,
+    finding: Finding,
+    expectations: Sequence[tuple[int, Conditional]],
+    workers: int,
+    assume: tuple[str, ...],
+) -> Remedy | None:
+    change = counterfactual(trace, graph, finding, expectations, workers=workers, assume=assume)
+    if change is None:
+        return None
+    listeners = trace.header.listeners
+    field = guarded(lambda: config_change(change, finding.subject, listeners, workers), str)
+    return Remedy(change, field)

@@ -52,10 +52,20 @@ def _field(change: Change, workers: int) -> str:
     if words == ["listener", "port"]:
         return f"port_value: {before}"
     if words in (["sockets"], ["bound", "times"], ["sockets", "live"]) and workers > 1:
-        counts = {1: _OFF, workers: _ON, "workers": _ON}
-        if change.after in counts and before in counts:
-            return counts[before]
+        fields = {1: _OFF, workers: _ON}
+        wanted = _number(before, workers)
+        if _number(change.after, workers) in fields and wanted in fields:
+            return fields[wanted]
     return ""
+
+
+def _number(count: Any, workers: int) -> int | None:
+    """Return which number a count asks for, None if it leaves a choice."""
+    if isinstance(count, dict):
+        if "workers" in count:
+            return int(count["workers"]) * workers + int(count.get("plus", 0))
+        return _number(count.get("exactly"), workers)
+    return workers if count == "workers" else count if isinstance(count, int) else None
 
 
 def _option_field(name: str, wanted: Any) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from envoyassert.graph.model import SocketGraph
+from envoyassert.guard import guarded
 from envoyassert.judge.verdict import Finding, Status, Verdict
-from envoyassert.report.advice import advice
+from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.changes import Remedy
@@ -85,6 +86,8 @@ def failure_lines(
 ) -> list[str]:
     """Return the whole text for a verdict that is not PASS, about a screen of lines.
 
+    If it cannot be made, the findings and the paths alone, with the fault.
+
     Args:
         verdict: the judgement.
         trace: what was judged.
@@ -93,6 +96,24 @@ def failure_lines(
         everything: tell every finding in full, however many there are.
     """
     context = context or Context()
+    return guarded(
+        lambda: _failure_lines(verdict, trace, graph, context, everything),
+        lambda fault: _bare_lines(verdict, context, fault),
+    )
+
+
+def _bare_lines(verdict: Verdict, context: Context, fault: str) -> list[str]:
+    lines = [f"{verdict.status.value} {context.title}".rstrip(), f"this text: {fault}", ""]
+    for finding in verdict.findings:
+        if finding.status is not Status.PASS:
+            lines.append(f"{finding.status.value} {finding.subject} {finding.atom}")
+            lines.append(f"  expected {finding.expected}; seen {finding.seen} {finding.reason}")
+    return [*lines, *_paths(context, many=False)]
+
+
+def _failure_lines(
+    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context, everything: bool
+) -> list[str]:
     outcome = trace.unasked
     text = _Text(verdict, graph, Clock(trace), context, outcome)
     told, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
@@ -159,7 +180,7 @@ class _Text:
 
     def in_full(self, finding: Finding, hints: set[str]) -> list[str]:
         """Return a finding in full, with its hint unless that is among those given already."""
-        hint = advice(finding, self.verdict, self.outcome)
+        hint = advice_or_fault(finding, self.verdict, self.outcome)
         hint = "" if hint in hints else hint
         hints.add(hint)
         place = self.context.place(finding.path)

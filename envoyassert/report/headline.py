@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from envoyassert.guard import guarded
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
 from envoyassert.report.envoy_log import cause
@@ -58,6 +59,10 @@ def headline(
 
 def reason_line(verdict: Verdict, outcome: Outcome | None = None, place: Finder = nowhere) -> str:
     """Return why a verdict is not PASS in one line, without the verdict; "" if it is PASS."""
+    return guarded(lambda: _reason(verdict, outcome, place), lambda fault: f"the reason: {fault}")
+
+
+def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder) -> str:
     findings = deciding(verdict, place)
     if verdict.status is Status.PASS or not findings:
         return ""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Finding, Status, Verdict
-from envoyassert.report.advice import advice
+from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.failure import Context
 from envoyassert.trace import Outcome, Trace
@@ -152,7 +152,7 @@ def judgement(
 
 
 def _hint(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
-    return "" if finding.status is Status.PASS else advice(finding, verdict, outcome)
+    return "" if finding.status is Status.PASS else advice_or_fault(finding, verdict, outcome)
 
 
 def verdict_json(
@@ -188,7 +188,7 @@ def _finding(
         why=finding.why,
         known_defect=finding.known_defect,
         remedy=None
-        if remedy is None
+        if remedy is None or remedy.change is None
         else RemedyPart(
             scenario=remedy.change.words,
             path=remedy.change.path,

@@ -10,6 +10,7 @@ from random import Random
 from pydantic import TypeAdapter
 
 from envoyassert.events import Event
+from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Verdict
 from envoyassert.scenario.expectation import Conditional, Expectation
@@ -71,8 +72,12 @@ def proven(trace: Trace) -> tuple[int, Items]:
 
 
 def judged(trace: Trace, items: Items) -> Verdict:
-    """Judge a trace of two workers."""
-    return judge(trace, items, workers=2)
+    """Judge a trace of two workers; a fault of ours is no answer."""
+    verdict = judge(trace, items, workers=2)
+    faults = [finding.reason for finding in verdict.findings if FAULT in finding.reason]
+    if faults:
+        raise AssertionError(faults[0])
+    return verdict
 
 
 def without(trace: Trace, lost: set[int]) -> Trace:

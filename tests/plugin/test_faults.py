@@ -1,0 +1,77 @@
+"""A fault of ours in a session: the verdict and the trace are kept, and the session goes on."""
+
+import pytest
+
+BREAK = """
+
+def broken(*arguments, **named):
+    raise KeyError("broken on purpose")
+
+"""
+
+
+@pytest.fixture
+def break_(fake_envoy):
+    """A function that lets something of ours raise in the sessions to come."""
+    conftest = fake_envoy.path / "conftest.py"
+
+    def break_(line):
+        conftest.write_text(conftest.read_text() + BREAK + line + "\n")
+
+    return break_
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "execute.remedies.__globals__['counterfactual'] = broken",
+        "execute.tell = broken",
+        "execute.coverage = broken",
+        "execute.judgement = broken",
+        "execute.figures_of = broken",
+        "from envoyassert.report import summary; summary.summary_lines = broken",
+        "from envoyassert.pytest_plugin import github; github.job_summary = broken",
+        "from envoyassert.pytest_plugin import github; github.workflow_command = broken",
+    ],
+)
+def test_fault_beside_the_verdict_costs_neither_verdict_nor_trace(
+    write_scenario, fake_envoy, break_, line, monkeypatch
+):
+    write_scenario(name="bad", fake="reuse_port")
+    write_scenario(name="good")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(fake_envoy.path / "job.md"))
+    break_(line)
+    result = fake_envoy.runpytest_subprocess(
+        "--envoyassert-story", "--envoyassert-coverage", "--envoyassert-report=results", "-v"
+    )
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["FAIL bad: port 15006 bound.times: expected bound exactly 1 time, seen bound 2 times*"]
+    )
+    assert "KeyError: 'broken on purpose'" in result.stdout.str()
+    assert list(fake_envoy.path.glob("results/**/trace.ndjson"))
+
+
+def test_trace_that_cannot_be_judged_is_kept(write_scenario, fake_envoy, break_):
+    write_scenario()
+    break_("execute.judge = broken")
+    result = fake_envoy.runpytest_subprocess()
+    assert result.ret == 1
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["not computed: KeyError: 'broken on purpose'*", "  remedy: trace: *trace.ndjson"]
+    )
+    assert (fake_envoy.path / ".envoyassert/one/one/trace.ndjson").exists()
+
+
+def test_results_that_cannot_be_written_are_an_error_of_the_test(
+    write_scenario, fake_envoy, break_
+):
+    write_scenario()
+    break_("from envoyassert.pytest_plugin import results; results.ScenarioPart = broken")
+    result = fake_envoy.runpytest_subprocess("--envoyassert-report=results")
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["results not computed: KeyError: 'broken on purpose'*"])

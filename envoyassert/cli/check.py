@@ -10,9 +10,10 @@ from envoyassert.cli.linux import need_linux
 from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
 from envoyassert.report.places import place_finder
+from envoyassert.scenario.listeners import lds_as_cds
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
-from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.plan import RunPlan, as_text
 from envoyassert.scenario.vacuity import vacuous
 
 
@@ -32,6 +33,8 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
 
     Example: envoyassert check scenarios/ --validate
     """
+    if envoy and not validate:
+        raise click.UsageError("--envoy goes with --validate: without it no Envoy is asked")
     files = scenario_files(paths)
     if not files:
         click.echo("no scenario files found", err=True)
@@ -78,7 +81,10 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
         source = envoy_of(envoy) if envoy else source_of(plan)
         # Only the placeholder of the directory is left to whoever knows the directory.
         plan = plan.in_rundir("${rundir}")
-        accepted, printed = validate_config(source, plan.config_text(), plan.file_texts())
-        if not accepted:
-            found[str(refusal(printed, plan))] = None
+        lds = lds_as_cds(plan.config)
+        for asked in (plan.config_text(), *([as_text(lds)] if lds else [])):
+            accepted, printed = validate_config(source, asked, plan.file_texts())
+            if not accepted:
+                found[str(refusal(printed, plan))] = None
+                break
     return list(found)

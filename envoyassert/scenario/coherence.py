@@ -41,6 +41,8 @@ _FREE_OF_STEPS = (
     ("start", "overlay"),
     ("hot_restart", "overlay"),
 )
+#: One word that ends like the name of a file with data.
+_ONLY_A_PATH = re.compile(r"\S*[\w}]\.(?:ya?ml|json|pb|pb_text|textproto|txt|pem|crt|cert|key|lua)")
 _PLACEHOLDERS = ("rundir", "concurrency")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
 
@@ -71,6 +73,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *_addresses(document),
         *_variables(document),
         *_nul_bytes(document),
+        *_files(document),
         *_placeholders(document, document.data.get("envoy"), ("envoy",)),
         *_placeholders(document, document.data.get("steps"), ("steps",)),
     ]
@@ -224,6 +227,26 @@ def _nul_bytes(document: Document) -> Iterator[Problem]:
     for path, text in given:
         if isinstance(text, str) and "\0" in text:
             yield document.problem(path, "text for a process cannot hold a NUL", at_value=True)
+
+
+def _files(document: Document) -> Iterator[Problem]:
+    """Find contents of files that are a path and nothing else, which Envoy could not read."""
+    files = _mapping(_mapping(document.data.get("envoy")).get("files"))
+    given: list[tuple[Path, Any, Any]] = [
+        (("envoy", "files", name), name, content) for name, content in files.items()
+    ]
+    for index, step in enumerate(items_of(document.data.get("steps"))):
+        wish = _mapping(_mapping(step).get("replace_file"))
+        place = ("steps", index, "replace_file", "content")
+        given.append((place, wish.get("path"), wish.get("content")))
+    for place, name, content in given:
+        if isinstance(content, str) and _ONLY_A_PATH.fullmatch(content):
+            yield document.problem(
+                place,
+                f"`{content}` would be the content of {name}, not a path that it is read from",
+                "write here what the file shall hold; text that shall be this ends with a newline",
+                at_value=True,
+            )
 
 
 def _placeholders(document: Document, value: Any, path: Path) -> Iterator[Problem]:

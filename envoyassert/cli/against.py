@@ -86,17 +86,18 @@ class Against:
             for line in runs_lines([*self._pairs.values()], *self.names):
                 terminalreporter.write_line(line)
 
-    def run(self, arguments: list[str], outcome: Any, output: str) -> int:
+    def run(self, arguments: list[str], found: object, outcome: Any, output: str) -> int:
         """Run pytest and return the exit code of diff(1).
 
         Args:
             arguments: for pytest.
-            outcome: another plugin, which tells an invalid scenario apart.
+            found: another plugin, which finds what is to be run.
+            outcome: a third, which tells an invalid scenario apart.
             output: `text`, or `json` for JSON alone on the standard output.
         """
         quiet = contextlib.redirect_stdout(sys.stderr) if output == "json" else None
         with quiet or contextlib.nullcontext():
-            code = pytest.main([*self.options, *arguments], plugins=[self, outcome])
+            code = pytest.main([*self.options, *arguments], plugins=[self, found, outcome])
         pairs = [*self._pairs.values()]
         if output == "json":
             click.echo(json.dumps(runs_json(pairs, *self.names), indent=2))

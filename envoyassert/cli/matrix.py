@@ -10,7 +10,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import launchers_option
+from envoyassert.cli.options import launchers_option, refuse_beside
 from envoyassert.cli.plans import envoy_of
 from envoyassert.versions import OLDEST
 
@@ -66,6 +66,10 @@ def matrix(
     from envoyassert.atlas.text import atlas_lines
     from envoyassert.cli.atlas_files import INDEX, RESULTS, check_directory, draw
 
+    if only_draw:
+        refuse_beside("--draw", "paths", "versions", "since", "every_patch", "launchers")
+    if versions:
+        refuse_beside("--versions", "since", "every_patch")
     out = Path(output)
     check_directory(out)
     code = exits.PASSED

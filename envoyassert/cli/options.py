@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,6 +110,24 @@ def tracer_options(command: F) -> F:
         help="What records runs (default: ebpf); strace needs neither root nor bcc.",
     )
     return tracer(witness(command))
+
+
+def refuse_beside(other: str, *names: str) -> None:
+    """Refuse what would mean nothing beside an option that was given.
+
+    Args:
+        other: the option, as the user wrote it.
+        names: parameters of the command, by the names of its function's arguments.
+
+    Raises:
+        click.UsageError: one of them was given.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is ParameterSource.COMMANDLINE:
+            given = parameter.opts[-1] if parameter.opts[-1].startswith("-") else "a path"
+            raise click.UsageError(f"{given} means nothing beside {other}: leave out one of them")
 
 
 def check_strace(*names: str | None) -> None:

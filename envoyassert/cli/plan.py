@@ -12,7 +12,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.configs import check_pair, expectations_of, plan_of_file
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import format_option, launcher_option
+from envoyassert.cli.options import format_option, launcher_option, refuse_beside
 from envoyassert.cli.plans import envoy_of
 from envoyassert.compare.comparison import Comparison, compare
 from envoyassert.compare.plan_text import plan_json, plan_lines
@@ -79,6 +79,7 @@ def plan(
     """
     check_pair(files, changes, traces)
     if traces:
+        refuse_beside("--traces", "wanted", "concurrency", "launcher", "envoy")
         before, after = (read_trace(_existing(file)) for file in files)
     else:
         before, after = _run_both(_plans(files, changes, wanted, concurrency, envoy), launcher)

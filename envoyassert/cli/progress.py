@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator
 import pytest
 
 from envoyassert.pytest_plugin.execute import STORY
+from envoyassert.pytest_plugin.summary import run_of
 
 #: How often the live line is drawn anew, in seconds.
 _INTERVAL_S = 0.2
@@ -69,7 +70,7 @@ class Progress:
         total = f" of {self._total}" if self._total else ""
         parts = [f"{now - self._started:.1f} s", f"{self._done}{total} done"]
         running = list(self._running.items())
-        parts += [f"{name_of(node)} {now - since:.1f} s" for node, since in running]
+        parts += [f"{run_of(node)} {now - since:.1f} s" for node, since in running]
         return "  ".join(parts)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -112,7 +113,7 @@ class Progress:
         self._reporter.write(f"{elapsed:7.1f} s  ")
         colour = _COLOURS.get(word)
         self._reporter.write(f"{word:12}", **({colour: True} if colour else {}))
-        self._reporter.write_line(f"  {name_of(nodeid)}  {took:.1f} s")
+        self._reporter.write_line(f"  {run_of(nodeid)}  {took:.1f} s")
         for one in stood_in:
             self._reporter.write_line(f"{'':25}stood in: {one}")
         if self._live is not None and self._running:
@@ -155,11 +156,6 @@ class Stories:
             self._reporter.ensure_newline()
             for line in story.splitlines():
                 self._reporter.write_line(f"  {line}".rstrip())
-
-
-def name_of(nodeid: str) -> str:
-    """Return the part of a test's id behind its file."""
-    return nodeid.rpartition("::")[2] if "[" not in nodeid else nodeid.partition("::")[2]
 
 
 def is_terminal() -> bool:

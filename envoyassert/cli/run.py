@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.files import scenario_files
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import check_strace, format_option, launchers_option, tracer_options
 from envoyassert.cli.plans import envoy_of
@@ -19,17 +16,10 @@ from envoyassert.cli.plans import envoy_of
 if TYPE_CHECKING:
     import pytest
 
+    from envoyassert.cli.arguments import Arguments
+
 # pytest would rewrite the asserts of a plugin's package, and warns that this command imported it.
 _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
-
-# Options of pytest, its time-outs and xdist whose value may be a word of its own.
-_WITH_VALUE = {
-    *("-k", "-m", "-n", "-o", "-p", "-c", "-W", "-r"),
-    *("--basetemp", "--capture", "--color", "--deselect", "--dist", "--durations", "--ignore"),
-    *("--junit-prefix", "--junit-xml", "--junitprefix", "--junitxml", "--log-cli-level"),
-    *("--log-file", "--log-level", "--maxfail", "--numprocesses", "--override-ini", "--rootdir"),
-    *("--tb", "--timeout", "--verbosity"),
-}
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -89,6 +79,10 @@ def run(
 
     Example: sudo envoyassert run scenarios/ --against 1.36.4 --envoy 1.40.0
     """
+    if output == "json" and against is None:
+        raise click.UsageError(
+            "--format json goes with --against; for the results of a run say --report DIR"
+        )
     need_linux()
     return run_scenarios(paths, launchers, envoys, given, against, output, coverage=coverage)
 
@@ -116,14 +110,11 @@ def run_scenarios(
     """
     import pytest
 
+    from envoyassert.cli.arguments import Arguments
+
     named_values = {name: value for name, value in given.items() if value}
     _check(launchers, envoys, named_values)
     check_strace(named_values.get("tracer"), named_values.get("witness"))
-    named, more = _split(paths)
-    files = [path.resolve() for path in scenario_files(named)]
-    if not files:
-        click.echo("no scenario files found", err=True)
-        return exits.NOTHING
     options = [f"--envoyassert-launcher={launcher}" for launcher in launchers]
     if against is None:
         options += [f"--envoyassert-envoy={envoy}" for envoy in envoys]
@@ -132,20 +123,19 @@ def run_scenarios(
     ]
     if coverage:
         options.append("--envoyassert-coverage")
-    # As an ini value, because that reaches xdist's workers as well.
-    globs = " ".join(shlex.quote(_literal(path)) for path in files)
-    arguments = [*_QUIET, *options, "-o", f"envoyassert_files={globs}", *more, "--"]
-    arguments += map(str, files)
+    arguments = [*_QUIET, *options, *paths]
+    own = [name for option in click.get_current_context().command.params for name in option.opts]
     outcome = _Outcome()
     if against is not None:
-        return _compare(against, envoys, arguments, outcome, output)
+        return _compare(against, envoys, arguments, Arguments(own), outcome, output)
     from envoyassert.cli.progress import Progress, Stories
 
-    code = int(pytest.main([*_shown(more), *arguments], plugins=[outcome, Progress(), Stories()]))
+    plugins = [Arguments(own), outcome, Progress(), Stories()]
+    code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
     return outcome.exit_code(code)
 
 
-def _shown(options: list[str]) -> list[str]:
+def _shown(options: Sequence[str]) -> list[str]:
     """Return the options for what is shown, by pytest's own for more or less of it."""
     if any(re.fullmatch("-v+|--verbose", option) for option in options):
         return ["--envoyassert-story"]
@@ -176,39 +166,21 @@ def _check(launchers: tuple[str, ...], envoys: tuple[str, ...], values: Mapping[
 
 
 def _compare(
-    against: str, envoys: tuple[str, ...], arguments: list[str], outcome: _Outcome, output: str
+    against: str,
+    envoys: tuple[str, ...],
+    arguments: list[str],
+    found: Arguments,
+    outcome: _Outcome,
+    output: str,
 ) -> int:
     from envoyassert.cli.against import Against
     from envoyassert.cli.trouble import TROUBLE
 
     try:
-        return Against(against, envoys).run(arguments, outcome, output)
+        return Against(against, envoys).run(arguments, found, outcome, output)
     except click.UsageError as error:
         error.show()
         return TROUBLE
-
-
-def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Tell paths from pytest's options: what exists or looks like a path is one.
-
-    The value of an option (`-k udp`) is neither an option nor a path; it stays behind its option.
-    """
-    paths: list[str] = []
-    options: list[str] = []
-    for index, argument in enumerate(arguments):
-        before = arguments[index - 1] if index else ""
-        if argument.startswith("-") or before in _WITH_VALUE:
-            options.append(argument)
-        else:
-            paths.append(argument)
-    return paths, options
-
-
-def _literal(path: Path) -> str:
-    """Return a path as a glob that matches nothing else."""
-    import glob
-
-    return glob.escape(str(path))
 
 
 class _Outcome:

@@ -11,6 +11,7 @@ import pytest
 
 from envoyassert.pytest_plugin.options import FILE_SUFFIXES
 from envoyassert.pytest_plugin.session import session_of
+from envoyassert.pytest_plugin.summary import run_of
 
 #: Directory of the runs in a report.
 RUNS = "runs"
@@ -30,7 +31,7 @@ def run_directory(name: str) -> str:
     Returns:
         `runs/udp-concurrency=2-1f0c5a3e9d20`: legible, short, and never another run's.
     """
-    return f"{RUNS}/{_with_digest(name.partition('::')[2], name)}"
+    return f"{RUNS}/{_with_digest(run_of(name), name)}"
 
 
 def artifact_directory(item: pytest.Item) -> Path:

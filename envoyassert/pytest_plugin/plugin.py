@@ -25,6 +25,7 @@ from envoyassert.pytest_plugin.fixtures import (
     socket_probe,
     socket_trace,
 )
+from envoyassert.pytest_plugin.named import named_files, restrict
 from envoyassert.pytest_plugin.options import FILE_SUFFIXES, YAML_SUFFIXES, add_options
 from envoyassert.pytest_plugin.session import MACHINE_ERROR, SHOWN_PHASE, session_of
 
@@ -56,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Prepare for strace, if it is asked for, before any plugin starts a thread."""
+    restrict(config)
     options = session_of(config).options
     if "strace" not in (options.tracer, options.witness):
         return
@@ -94,8 +96,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     name = file_path.name
     if not name.endswith(YAML_SUFFIXES):
         return None
-    if not name.endswith(FILE_SUFFIXES):
-        config = parent.config
+    config = parent.config
+    if not name.endswith(FILE_SUFFIXES) and str(file_path) not in named_files(config):
         globs = session_of(config).options.globs
         if not any(_matches(file_path, glob, config.rootpath) for glob in globs):
             return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import pytest
 
-from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.pytest_plugin.session import LACKS, MACHINE_ERROR
 from envoyassert.report.summary import (
     ERROR,
@@ -24,6 +24,7 @@ PREFIX = "envoyassert_"
 #: Between the verdicts of a run's attempts, in the user property of that name.
 SEPARATOR = ", "
 _STRICT = "[XPASS(strict)]"
+_SCENARIO_FILE = re.compile(r"\.ya?ml::")
 
 
 class Tally:
@@ -60,7 +61,7 @@ class Tally:
                 self.runs[report.nodeid] = _record(report, properties)
         elif report.failed and _is_of_scenario(report):
             # xdist's own report of a test whose process died knows nothing but its name.
-            run = RunRecord(_run_of(report), "", "", "", ERROR, reason_of(report))
+            run = RunRecord(run_of(report.nodeid), "", "", "", ERROR, reason_of(report))
             self.runs[report.nodeid] = run
 
     def records(self) -> list[RunRecord]:
@@ -74,11 +75,13 @@ class Tally:
 
 
 def _is_of_scenario(report: pytest.TestReport) -> bool:
-    return report.nodeid.partition("::")[0].endswith(YAML_SUFFIXES)
+    return _SCENARIO_FILE.search(report.nodeid) is not None
 
 
-def _run_of(report: pytest.TestReport) -> str:
-    return report.nodeid.partition("::")[2]
+def run_of(nodeid: str) -> str:
+    """Return the part of a test's id behind its file, whose path may have a `::` of its own."""
+    file = _SCENARIO_FILE.search(nodeid)
+    return nodeid[file.end() :] if file else nodeid.partition("::")[2]
 
 
 def _record(report: pytest.TestReport, properties: Mapping[str, str]) -> RunRecord:
@@ -86,7 +89,7 @@ def _record(report: pytest.TestReport, properties: Mapping[str, str]) -> RunReco
     outcome, reason = _outcome(report, verdict)
     attempts = properties.get(f"{PREFIX}attempts", verdict)
     return RunRecord(
-        _run_of(report),
+        run_of(report.nodeid),
         properties.get(f"{PREFIX}envoy", ""),
         properties.get(f"{PREFIX}launcher", ""),
         properties.get(f"{PREFIX}concurrency", ""),

@@ -237,8 +237,8 @@ def _files(document: Document) -> Iterator[Problem]:
     ]
     for index, step in enumerate(items_of(document.data.get("steps"))):
         wish = _mapping(_mapping(step).get("replace_file"))
-        place = ("steps", index, "replace_file", "content")
-        given.append((place, wish.get("path"), wish.get("content")))
+        content = ("steps", index, "replace_file", "content")
+        given.append((content, wish.get("path"), wish.get("content")))
     for place, name, content in given:
         if isinstance(content, str) and _ONLY_A_PATH.fullmatch(content):
             yield document.problem(

@@ -142,3 +142,58 @@ def test_file_named_from_another_directory_is_found(write_scenario, fake_envoy, 
     result = run("../one.envoyassert.yaml")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["1 run executed: 1 passed *"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--enovy", "1.40.0"), "*unrecognized arguments: --enovy (did you mean `--envoy`[?])"),
+        (("--enovy=1.40.0", "."), "*unrecognized arguments: --enovy=1.40.0 (did you mean *"),
+        ((".", "--lanucher", "process"), "*--lanucher (did you mean `--launcher`[?])"),
+        (("one.envoyassert.yaml", "absent.yaml"), "*there is no file or directory absent.yaml"),
+        (("--format", "json"), "*--format json goes with --against; *--report DIR"),
+    ],
+)
+def test_what_the_command_does_not_know_is_refused_by_its_name(write_scenario, run, words, message):
+    write_scenario()
+    result = run(*words)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+
+
+def test_option_of_a_conftest_is_known_whose_value_is_no_path(write_scenario, fake_envoy, run):
+    name = write_scenario()
+    with (fake_envoy.path / "conftest.py").open("a") as conftest:
+        conftest.write("\n\n\ndef pytest_addoption(parser):\n    parser.addoption('--region')\n")
+    assert run(name, "--region", "north").ret == 0
+    assert run("--regoin", "north").ret == 4
+
+
+@pytest.fixture
+def odd_files(write_scenario, fake_envoy):
+    """Scenarios whose paths hold what pytest takes for the beginning of a test's name."""
+    text = (fake_envoy.path / write_scenario(name="one", suffix=".yaml")).read_text()
+    for directory in ("x[1]", "y::z", "z"):
+        fake_envoy.mkdir(directory)
+        (fake_envoy.path / directory / "one.yaml").write_text(text)
+    return fake_envoy.path
+
+
+@pytest.mark.parametrize("more", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "workers"])
+def test_paths_that_pytest_reads_otherwise_are_run_as_they_are_checked(odd_files, run, more):
+    result = run("x[1]", "y::z/one.yaml", *more)
+    assert result.ret == 0
+    # Neither one.yaml nor what is in z: they were not named.
+    result.stdout.fnmatch_lines(["2 runs executed: 2 passed *"])
+    result = run(".", *more)
+    result.stdout.fnmatch_lines(["4 runs executed: 4 passed *"])
+
+
+def test_odd_directory_may_be_where_one_is(odd_files, run, monkeypatch):
+    monkeypatch.chdir(odd_files / "x[1]")
+    for words in ((), (".",), ("one.yaml",), (f"{odd_files}/x[1]/one.yaml",)):
+        result = run(*words, f"--confcutdir={odd_files}")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["1 run executed: 1 passed *"])
+    result = run("../y::z", "one.yaml", f"--confcutdir={odd_files}")
+    result.stdout.fnmatch_lines(["2 runs executed: 2 passed *"])

@@ -201,6 +201,24 @@ def options_of(name: str) -> dict[str, click.Option]:
     return {text: option for option in options for text in option.opts if not option.hidden}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("check --envoy 1.40.0 x.yaml", "--envoy goes with --validate"),
+        ("matrix --draw x.yaml", "a path means nothing beside --draw"),
+        ("matrix --draw --versions 1.40.0", "--versions means nothing beside --draw"),
+        ("matrix --versions 1.40.0 --since 1.36.0", "--since means nothing beside --versions"),
+        (f"plan --traces {RECORDED} {RECORDED} --envoy 1.40.0", "--envoy means nothing beside"),
+        (f"plan --traces {RECORDED} {RECORDED} --concurrency 4", "--concurrency means nothing"),
+        ("run --format json", "--format json goes with --against"),
+    ],
+)
+def test_option_that_would_do_nothing_is_refused(cli, arguments, message):
+    done = cli(*arguments.split())
+    assert done.code == 4
+    assert f"Error: {message}" in done.err
+
+
 def test_formats_and_files_are_spelt_alike_by_all_commands():
     options = {name: options_of(name) for name in group.COMMANDS}
     assert sorted(name for name in options if "--format" in options[name]) == sorted(FORMATTING)

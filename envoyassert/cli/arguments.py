@@ -1,0 +1,56 @@
+"""What follows `envoyassert run`: pytest knows which words are options of its, and which paths."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import click
+import pytest
+
+from envoyassert.cli import exits
+from envoyassert.cli.files import scenario_files
+from envoyassert.pytest_plugin.named import name_files
+from envoyassert.scenario.words import did_you_mean
+
+
+class Arguments:
+    """A pytest plugin that takes paths for scenarios, and refuses options that are nobody's.
+
+    Args:
+        own: the options of the command, for suggestions.
+    """
+
+    def __init__(self, own: Sequence[str]) -> None:
+        self._own = own
+        self._found = False
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_load_initial_conftests(
+        self, early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+    ) -> Generator[None]:
+        """Once all plugins and conftest files have their options, tell these from paths."""
+        yield
+        known, more = parser.parse_known_and_unknown_args(args)
+        unknown = [word for word in more if word.startswith("-")]
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            hint = did_you_mean(name, self._own)
+            raise pytest.UsageError(
+                f"unrecognized arguments: {' '.join(unknown)}" + (f" ({hint})" if hint else "")
+            )
+        # Before pytest 9, what follows behind an option is not among the known.
+        paths = [*known.file_or_dir, *(word for word in more if word not in unknown)]
+        try:
+            files = scenario_files(paths)
+        except click.UsageError as error:
+            raise pytest.UsageError(error.message) from error
+        self._found = bool(files)
+        name_files(early_config, (file.resolve() for file in files))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self) -> int | None:
+        """End here if there is nothing to run."""
+        if self._found:
+            return None
+        click.echo("no scenario files found", err=True)
+        return exits.NOTHING

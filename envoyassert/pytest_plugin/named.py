@@ -1,0 +1,75 @@
+"""The scenario files that `envoyassert run` names: those and no others, whatever their names hold.
+
+pytest takes `[` and `::` in an argument for the beginning of a test's name. So a file whose path
+has one is reached by the directory above, and everything else there is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_FILES = pytest.StashKey[tuple[str, ...]]()
+#: Key under which xdist hands them to its workers.
+_OF_WORKERS = "envoyassert_named"
+
+
+def name_files(config: pytest.Config, files: Iterable[Path]) -> None:
+    """Let a session collect these files and nothing else.
+
+    Args:
+        config: pytest's, before its session begins.
+        files: their absolute paths.
+    """
+    config.stash[_FILES] = tuple(map(str, files))
+
+
+def named_files(config: pytest.Config) -> tuple[str, ...]:
+    """Return the files that the session was told to collect; () if pytest decides."""
+    given = getattr(config, "workerinput", {}).get(_OF_WORKERS, ())
+    return config.stash.get(_FILES, tuple(given))
+
+
+def restrict(config: pytest.Config) -> None:
+    """Restrict a session to the files that are named, if any are."""
+    files = named_files(config)
+    if files:
+        start = config.invocation_params.dir
+        config.args[:] = dict.fromkeys(_argument(file, start) for file in files)
+        config.pluginmanager.register(_Only(files), "envoyassert_named")
+
+
+def _argument(file: str, start: Path) -> str:
+    """Return what makes pytest find a file: itself, else the nearest directory above that can."""
+    # From here up and down again: what stands above the current directory need not be spelt.
+    for path in (Path(file), *Path(file).parents):
+        for argument in (str(path), os.path.relpath(path, start)):
+            if "[" not in argument and "::" not in argument:
+                return argument
+    return os.curdir
+
+
+class _Only:
+    """A plugin that leaves out all files and directories that do not lead to a named one.
+
+    Args:
+        files: absolute paths.
+    """
+
+    def __init__(self, files: tuple[str, ...]) -> None:
+        self._files = files
+        self._wanted = {*files, *(str(above) for file in files for above in Path(file).parents)}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> bool:
+        """Return whether a path is left out."""
+        return str(collection_path) not in self._wanted
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the names to a worker of xdist."""
+        node.workerinput[_OF_WORKERS] = list(self._files)

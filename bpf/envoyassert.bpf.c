@@ -11,8 +11,9 @@
  * helpers alone and looks into no other structure of the kernel: it needs no kernel headers.
  *
  * What can be missed: a full ring (counted), a call through io_uring (recorded as a tripwire),
- * 32-bit calls, an argument that another thread changed while the call ran, a socket passed by
- * recvmmsg.
+ * calls by 32-bit numbers (the first of a process is a tripwire), an argument that another thread
+ * changed while the call ran, a socket passed by recvmmsg or by a later message of sendmmsg, a
+ * seccomp filter that was there before the run and claims success.
  */
 #include "events.h"
 #include "helpers.h"

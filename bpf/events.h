@@ -58,12 +58,20 @@ enum ea_type {
 	EA_TCP_STATE = 37,
 	EA_OPEN = 38,   /* no record of its own: the path is told by the setns that uses it */
 	EA_OPENAT = 39,
+	EA_FILE_RENAME = 40,
+	EA_RENAMEAT = 41,
+	EA_RENAMEAT2 = 42,
+	EA_OTHER_TABLE = 43, /* a call by the numbers of another table, the first of its process */
+	EA_SECCOMP = 44,
+	EA_PRCTL = 45,       /* recorded if it sets a seccomp filter */
+	EA_SENDMMSG = 46,
 };
 
 /* Bits of ea_record.flags. */
 #define EA_FAULT 1     /* some user memory could not be read */
 #define EA_TRUNCATED 2 /* there was more than the payload holds */
 
+#define EA_AT_FDCWD -100 /* in place of a directory's descriptor: the working directory */
 #define EA_BATCH_SIZE 2048 /* a batch of records is written when it has so many bytes */
 #define EA_FRAME_COUNT 8
 #define EA_DATA_SIZE 128 /* at most: an address, an option's value, descriptors of SCM_RIGHTS */
@@ -138,6 +146,7 @@ struct ea_target {
 	u32 epolls;  /* epoll instances made so far */
 	u32 started; /* threads since the last exec, and how many of them are gone */
 	u32 exited;
+	u32 tables;  /* bits: of which tables a call was recorded, see ea_is_first_of() */
 };
 
 struct ea_wait_key {

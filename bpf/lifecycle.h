@@ -14,6 +14,7 @@
 #define EA_AT_ONCE 4 /* the verifier is slow with loops of many rounds */
 #define EA_MAX_AUXV 40
 #define EA_AT_EXECFN 31
+#define EA_CLONE_FILES 0x400
 #define EA_CLONE_THREAD 0x10000
 
 /* "ENVOYASSERT_RUN=" as two little-endian words */
@@ -165,21 +166,22 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Whether the task that current is making shares its process: by the flags of its clone call. */
-static __always_inline bool ea_makes_thread(void)
+/* What the task that current is making shares with it: the flags of its clone call. */
+static __always_inline u64 ea_clone_flags(void)
 {
 	struct ea_call call;
-	u64 flags = EA_CLONE_THREAD; /* made by another call: a worker of the kernel's own */
+	/* made by another call: a worker of the kernel's own */
+	u64 flags = EA_CLONE_THREAD | EA_CLONE_FILES;
 
-	if (!ea_read_call(&call, ea_current_registers()))
-		return true;
+	if (!ea_read_call(&call, ea_current_registers()) || (call.odd && ea_table_of(&call)))
+		return flags;
 	if (call.nr == EA_NR_CLONE)
 		flags = call.args[0];
 	else if (call.nr == EA_NR_CLONE3)
 		ea_probe_user(&flags, sizeof(flags), (void *)call.args[0]);
 	else if (call.nr == EA_NR_FORK || call.nr == EA_NR_VFORK)
 		flags = 0;
-	return flags & EA_CLONE_THREAD;
+	return flags;
 }
 
 /* sched:sched_process_fork, before the child runs */
@@ -188,11 +190,13 @@ int ea_process_fork(void *ctx)
 	struct ea_target *parent = ea_current_target();
 	u32 child = EA_FIELD(u32, ctx, EA_AT_FORK_CHILD_PID);
 	struct ea_draft *draft;
+	u64 flags;
 	bool thread;
 
 	if (!parent)
 		return 0;
-	thread = ea_makes_thread();
+	flags = ea_clone_flags();
+	thread = flags & EA_CLONE_THREAD;
 	if (thread) {
 		__sync_fetch_and_add(&parent->started, 1);
 	} else {
@@ -207,6 +211,7 @@ int ea_process_fork(void *ctx)
 	draft->record.args[0] = thread ? draft->record.pid : child;
 	draft->record.args[1] = child;
 	draft->record.args[2] = thread;
+	draft->record.args[3] = (flags & EA_CLONE_FILES) != 0;
 	ea_end(draft, 0);
 	return 0;
 }
@@ -228,7 +233,8 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	/* Threads may end at the same time: the one that removes the mark is the last. */
 	if (target->exited == target->started)
 		last = ea_unmark(pid);
-	read = ea_read_call(&call, ea_current_registers());
+	read = ea_read_call(&call, ea_current_registers()) &&
+	       !(call.odd && ea_table_of(&call));
 	draft = ea_begin(EA_DRAFT_EXIT, run, EA_EXIT, 0);
 	if (!draft)
 		return 0;

@@ -16,6 +16,9 @@
 #define EA_SOL_SOCKET 1
 #define EA_SO_ATTACH_FILTER 26
 #define EA_SO_ATTACH_REUSEPORT_CBPF 51
+#define EA_PR_SET_SECCOMP 22
+#define EA_SECCOMP_SET_MODE_FILTER 1
+#define EA_ENOSYS 38
 #define EA_SCM_RIGHTS 1
 #define EA_MSG_CTRUNC 8
 #define EA_MAX_CMSGS 4
@@ -108,13 +111,12 @@ static __always_inline u64 ea_read_address(struct ea_record *record, const struc
  * A classic packet filter: its length in instructions is an argument, they are the payload. The
  * value itself would be a pointer.
  */
-static __always_inline u64 ea_read_program(struct ea_record *record, const struct ea_call *call,
-					   u8 *data)
+static __always_inline u64 ea_read_program(struct ea_record *record, u8 *data, u64 from)
 {
 	struct ea_sock_fprog program = {};
 	u64 size;
 
-	if (!ea_read_user(record, &program, sizeof(program), call->args[3]))
+	if (!ea_read_user(record, &program, sizeof(program), from))
 		return 0;
 	record->args[4] = program.length;
 	size = program.length * 8ULL;
@@ -140,10 +142,7 @@ static __always_inline u64 ea_read_option(struct ea_record *record, const struct
 {
 	u64 size = (u32)call->args[4];
 
-	record->args[3] = size;
 	EA_OPAQUE(size);
-	if (ea_is_program(call))
-		return ea_read_program(record, call, data);
 	if (size <= 8) {
 		if (size && !ea_read_user(record, &record->args[4], size, call->args[3]))
 			record->args[4] = record->args[5] = 0;
@@ -196,15 +195,15 @@ static __always_inline u64 ea_read_rights(struct ea_record *record, const struct
 	return ea_read_user(record, data, size, found) ? size : 0;
 }
 
-static __always_inline u64 ea_read_path(struct ea_record *record, u8 *path, u64 from)
+static __always_inline u64 ea_read_path(struct ea_record *record, u8 *path, u64 from, u32 room)
 {
-	long length = ea_probe_user_text(path, EA_PATH_SIZE, (void *)from);
+	long length = ea_probe_user_text(path, room, (void *)from);
 
-	if (length <= 0 || length > EA_PATH_SIZE) {
+	if (length <= 0 || length > room) {
 		record->flags |= EA_FAULT;
 		return 0;
 	}
-	if (length == EA_PATH_SIZE)
+	if (length == room)
 		record->flags |= EA_TRUNCATED;
 	return length;
 }
@@ -309,8 +308,8 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 	struct ea_target *target;
 	struct ea_counters *count;
 	struct ea_closing *closes;
-	bool stack = false, address = false, path = false;
-	u64 path_at = 0;
+	bool stack = false, address = false;
+	u64 path_at = 0, second_at = 0, program_at = 0;
 	u32 place;
 
 	switch (record->type) {
@@ -336,7 +335,20 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 		address = true;
 		break;
 	case EA_SETSOCKOPT:
-		*length = ea_read_option(record, call, data);
+		record->args[3] = call->args[4];
+		if (ea_is_program(call))
+			program_at = call->args[3];
+		else
+			*length = ea_read_option(record, call, data);
+		break;
+	case EA_OTHER_TABLE:
+		record->args[0] = call->nr;
+		break;
+	case EA_SECCOMP: /* by the numbers of prctl(): 1 strict, 2 a filter */
+		record->args[1] = (u32)call->args[0] + 1;
+		/* fall through */
+	case EA_PRCTL:
+		program_at = call->args[2];
 		break;
 	case EA_EPOLL_CTL:
 		if ((u32)call->args[1] != EA_EPOLL_CTL_DEL)
@@ -364,27 +376,79 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 			ea_read_user(record, &record->args[4], 2 * sizeof(u32), call->args[3]);
 		break;
 	case EA_SENDMSG:
+	case EA_SENDMMSG: /* its first message */
 	case EA_RECVMSG:
 		*length = ea_read_rights(record, call, data);
 		return record->args[1];
 	case EA_UNLINK:
 	case EA_CHMOD:
-		path = true;
 		path_at = call->args[0];
 		break;
 	case EA_UNLINKAT:
 	case EA_FCHMODAT:
-		path = true;
 		path_at = call->args[1];
+		break;
+	case EA_FILE_RENAME:
+		path_at = call->args[0];
+		second_at = call->args[1];
+		record->args[0] = record->args[1] = EA_AT_FDCWD;
+		record->args[2] = 0;
+		break;
+	case EA_RENAMEAT2:
+		record->args[3] = call->args[4];
+		/* fall through */
+	case EA_RENAMEAT:
+		path_at = call->args[1];
+		second_at = call->args[3];
+		record->args[1] = call->args[2];
+		record->args[2] = record->args[3];
 		break;
 	}
 	if (stack)
 		*frames = ea_take_stack(ctx, call, record, data);
 	if (address)
 		*length = ea_read_address(record, call, data + *frames);
-	if (path)
-		*length = ea_read_path(record, draft->path, path_at);
+	if (program_at)
+		*length = ea_read_program(record, data, program_at);
+	if (path_at)
+		*length = ea_read_path(record, draft->path, path_at,
+				       second_at ? EA_PATH_SIZE / 2 : EA_PATH_SIZE);
+	if (second_at && *length)
+		*length += ea_read_path(record, draft->path + *length, second_at,
+					EA_PATH_SIZE / 2);
 	return true;
+}
+
+/*
+ * Whether this is the first call of a process by the numbers of a table, or the first that the
+ * kernel did not know: what such calls did is not decoded.
+ */
+static __always_inline bool ea_is_first_of(u32 table, s64 ret)
+{
+	struct ea_target *target = ea_current_target();
+	u32 bit = 1 << (2 * table + (ret == -EA_ENOSYS));
+
+	if (!target || target->tables & bit)
+		return false;
+	target->tables |= bit;
+	return true;
+}
+
+/* Whether a call is not to be recorded though others of its number are. */
+static __always_inline bool ea_is_idle(u32 kind, const struct ea_call *call)
+{
+	switch (kind) {
+	case 0:
+		return true;
+	case EA_FCNTL:
+		return (u32)call->args[1] != EA_F_DUPFD &&
+		       (u32)call->args[1] != EA_F_DUPFD_CLOEXEC;
+	case EA_PRCTL:
+		return (u32)call->args[0] != EA_PR_SET_SECCOMP;
+	case EA_SECCOMP:
+		return (u32)call->args[0] > EA_SECCOMP_SET_MODE_FILTER;
+	}
+	return false;
 }
 
 /* raw tracepoint: arguments are the saved registers and the return value */
@@ -398,23 +462,28 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	u64 frames = 0, length = 0;
 	s64 ret = ctx->args[1];
 	u32 *class;
-	u32 nr;
+	u32 nr, table, kind;
 
-	if (!run || !ea_read_call(&call, ctx->args[0]) || call.nr >= EA_MAX_SYSCALL)
+	if (!run || !ea_read_call(&call, ctx->args[0]))
 		return 0;
 	nr = call.nr;
+	table = call.odd ? ea_table_of(&call) : EA_NATIVE;
+	if (table)
+		nr = EA_NR_OTHER_TABLE; /* all of them are told alike */
+	if (nr >= EA_MAX_SYSCALL)
+		return 0;
 	class = classes.lookup(&nr);
-	if (!class || !*class)
+	if (!class || ea_is_idle(*class, &call))
+		return 0;
+	kind = *class;
+	if (kind == EA_OTHER_TABLE && !ea_is_first_of(table, ret))
 		return 0;
 	/* Interrupted: the kernel restarts the call, which then has another exit, or gives EINTR. */
 	if (ret <= -512 && ret >= -516)
 		return 0;
-	if (*class == EA_FCNTL && (u32)call.args[1] != EA_F_DUPFD &&
-	    (u32)call.args[1] != EA_F_DUPFD_CLOEXEC)
-		return 0;
-	if (*class == EA_OPEN || *class == EA_OPENAT) {
+	if (kind == EA_OPEN || kind == EA_OPENAT) {
 		if (ret >= 0)
-			ea_note_open(pid_tid, call.args[*class == EA_OPENAT], ret);
+			ea_note_open(pid_tid, call.args[kind == EA_OPENAT], ret);
 		return 0;
 	}
 	batch = ea_current_batch();
@@ -422,12 +491,12 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	draft = ea_reserve(batch, run);
 	if (draft) {
-		ea_begin_of(&draft->record, pid_tid, run, *class, ret);
+		ea_begin_of(&draft->record, pid_tid, run, kind, ret);
 		draft->record.args[0] = call.args[0];
 		draft->record.args[1] = call.args[1];
 		draft->record.args[2] = call.args[2];
 		/* Here, not in ea_describe(): there the verifier would take twice the time. */
-		if (*class == EA_SETNS)
+		if (kind == EA_SETNS)
 			ea_commit(batch, draft, 0,
 				  ea_read_opened(&draft->record, (u8 *)draft->frames));
 		else if (ea_describe(ctx, &call, draft, &frames, &length) &&

@@ -18,15 +18,22 @@
 | epoll_create1 | flags; epoll_create is recorded under this name too |
 | epoll_ctl | epfd, op `EPOLL_CTL_ADD`, fd, events [`EPOLLIN`] |
 | epoll_wait | epfd; at entry, once per thread and instance; pwait, pwait2 as well; ret None |
-| sendmsg, recvmsg | fd, fds [int], truncated bool; recorded only with SCM_RIGHTS |
+| sendmsg, recvmsg, sendmmsg | fd, fds [int], truncated bool; recorded only with SCM_RIGHTS; of
+  sendmmsg the first message |
 | shutdown | fd, how |
-| unlink, unlinkat | path |
+| unlink; unlinkat | path; path, dirfd (-100: the working directory; absent from older files) |
+| renameat2 | path, to (where to), dirfds [int] of the two, flags int; rename and renameat are
+  recorded under this name too |
 | chmod, fchmodat, fchmod | path or fd, mode int |
 | setns | fd, nstype int, path (that fd was opened from, or None), age_ns (between the two) |
 | unshare | flags int |
 | io_uring_setup, pidfd_getfd | (tripwires) nothing, or fd |
+| other_table | (a tripwire) table `32-bit` or `x32`, number there; the first call of a process by
+  the numbers of another table, and the first that the kernel did not know |
+| seccomp | answers [`ALLOW`, `ERRNO EPERM`] that the filter can give, None if they are not known;
+  of prctl too; a tripwire if it can claim success |
 | exec | filename, argv [str], name (comm) |
-| fork | child_pid, child_tid, thread bool |
+| fork | child_pid, child_tid, thread bool; shares_files bool if that differs (a tripwire) |
 | exit | status int or None, last bool (the last thread of the process is gone) |
 | signal | number (default action, delivered; Linux shows fatal ones without a core as 9) |
 | rename | tid, name |

@@ -83,6 +83,7 @@ class Target(ctypes.Structure):
         ("epolls", ctypes.c_uint32),
         ("started", ctypes.c_uint32),
         ("exited", ctypes.c_uint32),
+        ("tables", ctypes.c_uint32),
     )
 
 
@@ -127,6 +128,13 @@ TYPES: dict[int, tuple[str, str]] = {
     35: ("EA_SIGNAL", "signal"),
     36: ("EA_RENAME", "rename"),
     37: ("EA_TCP_STATE", "tcp_state"),
+    40: ("EA_FILE_RENAME", "renameat2"),
+    41: ("EA_RENAMEAT", "renameat2"),
+    42: ("EA_RENAMEAT2", "renameat2"),
+    43: ("EA_OTHER_TABLE", "other_table"),
+    44: ("EA_SECCOMP", "seccomp"),
+    45: ("EA_PRCTL", "seccomp"),
+    46: ("EA_SENDMMSG", "sendmmsg"),
 }
 
 #: Types of `enum ea_type` that no record has: what such a call says is told by another one.
@@ -229,7 +237,7 @@ for _number, (_constant, _call) in TYPES.items():
     _DECODERS[_number] = (_call, MAKERS[_constant], _call not in _UNKNOWN_RESULT)
 
 #: What a fault leaves without a value.
-_FAULTED = ("address", "path", "value")
+_FAULTED = ("address", "path", "to", "value")
 
 _order = attrgetter("ts_ns", "cpu", "seq")
 

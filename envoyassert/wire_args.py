@@ -25,8 +25,11 @@ from envoyassert.names import (
     option_name,
 )
 from envoyassert.option_values import decode_option_value
+from envoyassert.seccomp import SECCOMP_MODE_STRICT, answers_of
 
 _UNSIGNED = 0xFFFFFFFF
+#: What marks a number as one of x32 (arch/x86/include/uapi/asm/unistd.h of Linux).
+_X32_BIT = 1 << 30
 #: Sizes of comm and filename at the head of an exec record, see `wire.Exec`.
 EXEC_HEAD = (16, 240)
 
@@ -170,6 +173,30 @@ def _rights(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
     return {"fd": args[0], "fds": fds, "truncated": False}
 
 
+def _fork(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    thread, shares_files = bool(args[2]), bool(args[3])
+    made: dict[str, Any] = {"child_pid": args[0], "child_tid": args[1], "thread": thread}
+    if shares_files is not thread:
+        made["shares_files"] = shares_files
+    return made
+
+
+def _renameat2(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+    old, _, new = data.partition(b"\0")
+    return {
+        "path": _text(old),
+        "to": _text(new) if new else None,
+        "dirfds": [args[0], args[1]],
+        "flags": args[2] & _UNSIGNED,
+    }
+
+
+def _seccomp(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+    if args[1] == SECCOMP_MODE_STRICT:
+        return {"answers": []}
+    return {"answers": answers_of(data, args[4])}
+
+
 def _two_words(low: int, high: int) -> int:
     """Return the 64 bits that two arguments hold."""
     return (high & _UNSIGNED) << 32 | low & _UNSIGNED
@@ -226,9 +253,13 @@ MAKERS: dict[str, Maker] = {
     "EA_EPOLL_CTL": _epoll_ctl,
     "EA_EPOLL_WAIT": lambda a, _d, _r: {"epfd": a[0]},
     "EA_SENDMSG": _rights,
+    "EA_SENDMMSG": _rights,
     "EA_RECVMSG": _rights,
     "EA_UNLINK": lambda _a, d, _r: {"path": _text(d)},
-    "EA_UNLINKAT": lambda _a, d, _r: {"path": _text(d)},
+    "EA_UNLINKAT": lambda a, d, _r: {"path": _text(d), "dirfd": a[0]},
+    "EA_FILE_RENAME": _renameat2,
+    "EA_RENAMEAT": _renameat2,
+    "EA_RENAMEAT2": _renameat2,
     "EA_CHMOD": lambda a, d, _r: {"path": _text(d), "mode": a[1]},
     "EA_FCHMODAT": lambda a, d, _r: {"path": _text(d), "mode": a[2]},
     "EA_FCHMOD": lambda a, _d, _r: {"fd": a[0], "mode": a[1]},
@@ -237,9 +268,15 @@ MAKERS: dict[str, Maker] = {
     "EA_IO_URING_SETUP": lambda _a, _d, _r: {},
     "EA_PIDFD_GETFD": lambda a, _d, _r: {"fd": a[1]},
     "EA_EXEC": _exec,
-    "EA_FORK": lambda a, _d, _r: {"child_pid": a[0], "child_tid": a[1], "thread": bool(a[2])},
+    "EA_FORK": _fork,
     "EA_EXIT": lambda a, _d, _r: {"status": a[1] if a[0] else None, "last": bool(a[2])},
     "EA_SIGNAL": lambda a, _d, _r: {"number": a[0]},
     "EA_RENAME": lambda a, d, _r: {"tid": a[0], "name": _text(d)},
     "EA_TCP_STATE": _tcp_state,
+    "EA_OTHER_TABLE": lambda a, _d, _r: {
+        "table": "x32" if a[0] & _X32_BIT else "32-bit",
+        "number": a[0] & ~_X32_BIT,
+    },
+    "EA_SECCOMP": _seccomp,
+    "EA_PRCTL": _seccomp,
 }

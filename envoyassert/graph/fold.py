@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.graph.completion import complete
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
@@ -27,14 +28,15 @@ from envoyassert.graph.model import (
     Thread,
 )
 from envoyassert.graph.namespaces import Namespaces
+from envoyassert.graph.socket_files import SocketFiles
+from envoyassert.graph.tripwires import is_tripwire
 from envoyassert.trace import Trace
 
 #: Calls that only make sense on a socket, so that one on an unknown descriptor is a discovery.
 _SOCKET_CALLS = frozenset(
     {"bind", "connect", "listen", "setsockopt", "getsockname", "accept", "accept4", "shutdown"}
 )
-_FILE_CALLS = frozenset({"unlink", "unlinkat", "chmod", "fchmod", "fchmodat"})
-_TRIPWIRES = frozenset({"io_uring_setup", "pidfd_getfd"})
+_FILE_CALLS = frozenset({"unlink", "unlinkat", "renameat2", "chmod", "fchmod", "fchmodat"})
 _NOT_A_SOCKET = frozenset({"EBADF", "ENOTSOCK"})
 
 
@@ -71,6 +73,7 @@ class _Folder:
         self.tables = DescriptorTables(self.graph)
         self.messages = Messages(self.graph.inconsistencies)
         self.namespaces = Namespaces()
+        self.files = SocketFiles()
         self.births_observed = births_observed
         self.ignored: Counter[str] = Counter()
         self.listen_state: dict[int, str] = {}
@@ -80,6 +83,8 @@ class _Folder:
     def apply(self, event: Event) -> None:
         """Apply one event."""
         thread = self._thread(event.tid, event.pid)
+        if is_tripwire(event):
+            self.graph.tripwires.append(event)
         handler = getattr(self, f"_on_{event.call}", None)
         if handler is not None:
             handler(event, thread)
@@ -87,8 +92,7 @@ class _Folder:
             self._on_socket_call(event, thread)
         elif event.call in _FILE_CALLS:
             self.graph.file_calls.append(event)
-        elif event.call in _TRIPWIRES:
-            self.graph.tripwires.append(event)
+            self.files.apply(event)
         self.namespaces.see(event)
 
     def finish(self) -> SocketGraph:
@@ -238,6 +242,8 @@ class _Folder:
             held = [self.tables.get(event.pid, fd) for fd in event.args["fds"]]
             self.messages.send([d.socket if isinstance(d, Descriptor) else None for d in held])
 
+    _on_sendmmsg = _on_sendmsg
+
     def _on_recvmsg(self, event: Event, thread: Thread) -> None:
         fds = event.args["fds"]
         if not fds:
@@ -338,6 +344,8 @@ class _Folder:
             call = self._note(event, call.thread, reborn)
             socket = reborn.socket
         socket.binds.append(call)
+        if address.path:
+            self.files.bound(event, socket, address.path)
         socket.requested = socket.address = socket.placed(address)
         socket.family = socket.family or address.family
         if not self.births_observed:
@@ -364,6 +372,10 @@ class _Folder:
             # (Linux, net/ipv4/af_inet.c, inet_shutdown()).
             if socket.listens and event.args["how"] in ("SHUT_RD", "SHUT_RDWR"):
                 socket.stopped_ns = event.ts_ns
+        elif event.call == "connect" and socket.type == "SOCK_DGRAM":
+            peer: Address | None = event.args["address"]
+            # AF_UNSPEC dissolves the association (connect(2)).
+            socket.peer = None if peer is None or peer.family == "AF_UNSPEC" else peer
         elif event.call == "listen":
             socket.listens.append(call)
             socket.stopped_ns = None

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
 
+_SENDS = ("sendmsg", "sendmmsg")
+
 
 def sent_first(events: Sequence[Event]) -> Sequence[Event]:
     """Return the events with each message before its receipt.
@@ -25,12 +27,12 @@ def sent_first(events: Sequence[Event]) -> Sequence[Event]:
     early: list[tuple[Event, Event]] = []
     moved: set[int] = set()
     for index, event in enumerate(events):
-        if event.call not in ("sendmsg", "recvmsg") or not event.ok or id(event) in moved:
+        if event.call not in (*_SENDS, "recvmsg") or not event.ok or id(event) in moved:
             continue
         count = len(event.args["fds"])
         if not count:
             continue
-        if event.call == "sendmsg":
+        if event.call in _SENDS:
             waiting[count] += 1
         elif waiting[count]:
             waiting[count] -= 1
@@ -53,7 +55,7 @@ def _in_the_call(later: Sequence[Event], count: int, moved: set[int]) -> Event |
     """Return the first message of so many descriptors whose thread did nothing before it."""
     active = set()
     for event in later:
-        sends = event.call == "sendmsg" and event.ok and id(event) not in moved
+        sends = event.call in _SENDS and event.ok and id(event) not in moved
         if sends and len(event.args["fds"]) == count:
             return None if event.tid in active else event
         active.add(event.tid)

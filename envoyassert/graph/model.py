@@ -166,6 +166,11 @@ class KernelSocket:
         is_probe: whether it only asked what the kernel supports; set at the end of the fold.
         is_hot_restart: whether it is one of Envoy's own for hot restart; set there too.
         is_client: whether it is bound and takes the datagrams of one peer alone; set there too.
+        peer: whom it is connected to; a datagram socket then takes nothing from anybody else.
+        file: where the file of its Unix address is; None if it has none, or no more.
+        file_event: the call that moved its file or took it away last, None if none did.
+        file_change: what that call did, in words.
+        file_doubt: a call that may have been on its file.
         handed_over_ns: when a process that is looked at alone got it, bound by another one.
     """
 
@@ -192,6 +197,11 @@ class KernelSocket:
     is_probe: bool = False
     is_hot_restart: bool = False
     is_client: bool = False
+    peer: Address | None = None
+    file: str | None = None
+    file_event: Event | None = None
+    file_change: str = ""
+    file_doubt: Event | None = None
     handed_over_ns: int | None = None
 
     @property
@@ -199,7 +209,7 @@ class KernelSocket:
         """Whether connections or datagrams could still come in at the end."""
         if not self.is_live or self.stopped_ns is not None:
             return False
-        return bool(self.listens) or self.type == "SOCK_DGRAM"
+        return bool(self.listens) or (self.type == "SOCK_DGRAM" and self.peer is None)
 
     @property
     def places(self) -> set[Address]:

@@ -29,7 +29,7 @@ from envoyassert.scenario.expectation import (
 #: Calls that no connection sees, so that none of them is the framework's own traffic.
 NO_TRAFFIC = frozenset(
     {"socket", "bind", "listen", "exec", "fork", "exit", "signal", "rename"}
-    | {"unlink", "unlinkat", "chmod", "fchmodat"}
+    | {"unlink", "unlinkat", "renameat2", "chmod", "fchmodat"}
 )
 _EPOLL_CALLS = frozenset({"epoll_create1", "epoll_ctl", "epoll_wait"})
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from envoyassert.accounts import SecondWitness, Witness
-from envoyassert.events import KERNEL_FACTS
+from envoyassert.events import KERNEL_FACTS, Event
 from envoyassert.graph.model import SocketGraph
+from envoyassert.graph.tripwires import why_tripwire
 from envoyassert.judge.account import differences
 from envoyassert.judge.excerpt import excerpt_check
 from envoyassert.judge.interval import plural
@@ -168,18 +169,21 @@ def _tripwires(graph: SocketGraph, live: bool) -> Check:
         several = any(socket.netns for socket in graph.sockets)
         networks = "each network namespace known" if several else "one network namespace"
         return Check("no hidden path", True, f"no io_uring, no pidfd_getfd, {networks}")
-    names = {event.call for event in graph.tripwires}
-    moved = names & {"setns", "unshare"}
-    hidden = names - moved
-    reasons = []
-    if hidden:
-        reasons.append(f"{', '.join(sorted(hidden))} can act on sockets where no probe looks")
+    hidden: dict[str, set[str]] = {}
+    for event in graph.tripwires:
+        hidden.setdefault(why_tripwire(event), set()).add(_tripwire_name(event))
+    moved = hidden.pop("", None)
+    reasons = [f"{', '.join(sorted(names))} {why}" for why, names in sorted(hidden.items())]
     if moved:
         reasons.append(
             f"{', '.join(sorted(moved))} changed the network namespace, and which one it is now "
             "is not known"
         )
     return Check("no hidden path", False, "; ".join(reasons))
+
+
+def _tripwire_name(event: Event) -> str:
+    return f"call {event.args['number']}" if event.call == "other_table" else event.call
 
 
 def _consistent(graph: SocketGraph) -> Check:

@@ -20,11 +20,13 @@ class _Reached:
 
     Args:
         foreign: traced sockets of others.
+        files: sockets that lost their files.
         words: who is reached instead of it, or that nobody is, in words.
         unclear: why it cannot be told whom some clients reach, in words.
     """
 
     foreign: list[KernelSocket] = field(default_factory=list)
+    files: list[KernelSocket] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
 
@@ -65,6 +67,7 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
     evidence = [
         call.event for socket in (*target.sockets, *reached.foreign) for call in socket.binds
     ]
+    evidence += [socket.file_event for socket in reached.files if socket.file_event is not None]
     yield context.finding(
         subject,
         status,
@@ -111,12 +114,13 @@ def _ask_port(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
 def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int]) -> None:
     """Ask whom the clients of a Unix socket reach.
 
-    A path belongs to the socket that was bound to it last: whoever unlinks it and binds anew takes
-    it from the one before (unix(7)), which goes on to listen.
+    A path leads to the socket whose file is there (`graph.socket_files`); one that lost its file
+    goes on to listen.
     """
     there = rivals.bound_to(address)
-    if address.path is not None and there:
-        there = [max(there, key=lambda socket: socket.binds[-1].event.ts_ns)]
+    own = [socket for socket in there if socket.number in mine]
+    if address.path is not None:
+        there = rivals.at_path(address.path)
     found = [socket for socket in there if socket.is_open_to_clients]
     foreign = [socket for socket in found if socket.number not in mine]
     whose = rivals.names(
@@ -128,3 +132,8 @@ def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
         reached.words.append(f"clients of {address} reach {whose}, at this instant")
     if len(foreign) == len(found):
         reached.words.append(f"none of its sockets is reached at {address}")
+        reached.files += [s for s in own if s.file_event is not None and s not in found]
+        changes = sorted({socket.file_change for socket in reached.files})
+        reached.words += [f"its file was {change}" for change in changes]
+    for doubt in {id(s.file_doubt): s.file_doubt for s in own if s.file_doubt}.values():
+        reached.unclear.append(f"{doubt.call} of a file with the same name, maybe this one")

@@ -11,6 +11,7 @@ from envoyassert.accounts import NetworkSocket
 from envoyassert.addresses import Address
 from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, Candidate, Client, is_any, unmapped
 from envoyassert.graph.model import KernelSocket
+from envoyassert.graph.socket_files import place_of
 from envoyassert.judge.context import Context
 from envoyassert.judge.witness import name_of_stranger, strangers
 
@@ -123,6 +124,11 @@ class Rivals:
     def bound_to(self, address: Address) -> list[KernelSocket]:
         """Return the traced sockets that are or were bound to an address."""
         return [socket for socket in self._sockets.values() if socket.address == address]
+
+    def at_path(self, path: str) -> list[KernelSocket]:
+        """Return the traced socket whose file is at a path, if there is one."""
+        place = place_of(path)
+        return [socket for socket in self._sockets.values() if socket.file == place]
 
     def names(self, holders: frozenset[Hashable]) -> str:
         """Return whose sockets these are and where, in words."""

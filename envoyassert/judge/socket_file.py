@@ -7,6 +7,7 @@ from typing import Any
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call
+from envoyassert.graph.socket_files import REPLACED, place_of
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import SocketFile
@@ -94,21 +95,28 @@ def _mode(target: Target, place: tuple[str, str], wanted: str, binds: list[Call]
 
 def _exists(target: Target, place: tuple[str, str], wanted: bool, binds: list[Call]) -> Finding:
     context = target.context
-    removed = [
-        event
-        for event in _on_path(target, binds[-1], _REMOVES)
-        if event.ok and event.ts_ns > binds[-1].event.ts_ns
-    ]
+    descriptor = binds[-1].descriptor
+    assert descriptor is not None
+    socket = descriptor.socket
+    stays = socket.file == place_of(str(_path(binds[-1])))
+    change = "" if stays else socket.file_change
     exited = all(process.exited_ns is not None for process in context.graph.processes.values())
-    status = Status.PASS if wanted is not bool(removed) else Status.FAIL
+    # Where another file took its place, it neither exists nor is there nothing.
+    right = stays is wanted and change != REPLACED
+    status = Status.PASS if right else Status.FAIL
+    reason = "" if exited or change else "Envoy had not exited"
+    doubt = socket.file_doubt
+    if doubt is not None and stays:
+        reason = f"{doubt.call} of a file with the same name, maybe this one"
     return _finding(
         target,
         place,
-        status if exited or removed else Status.INCONCLUSIVE,
+        Status.INCONCLUSIVE if reason else status,
         f"the file {'exists' if wanted else 'is gone'} after the exit",
-        "removed after bind" if removed else "not removed",
-        removed or [bind.event for bind in binds],
-        reason="" if exited else "Envoy had not exited",
+        f"{change} after bind" if change else "not removed",
+        [event for event in (socket.file_event, doubt) if event is not None]
+        or [bind.event for bind in binds],
+        reason=reason,
     )
 
 
@@ -125,7 +133,11 @@ def _finding(
 ) -> Finding:
     """Make a finding; after a loss only what was seen to go wrong is known."""
     context = target.context
-    unread = any(event.args.get("path", "") is None for event in context.graph.file_calls)
+    unread = any(
+        event.args.get(name, "") is None
+        for event in context.graph.file_calls
+        for name in ("path", "to")
+    )
     doubt = context.doubt or ("a path could not be read, and may be this one" if unread else "")
     if doubt and not (sure and status is Status.FAIL):
         status = Status.INCONCLUSIVE

@@ -1,8 +1,8 @@
 """Numbers of the recorded system calls per architecture, and what the probe does with each.
 
 Sources: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux.
-arm64 has no `dup2`, `epoll_create`, `unlink`, `chmod`, `fork` or `vfork`; its C library makes the
-newer calls instead. The arm64 column has not been run on such a machine.
+arm64 has no `dup2`, `epoll_create`, `unlink`, `rename`, `chmod`, `fork` or `vfork`; its C library
+makes the newer calls instead. The arm64 column has not been run on such a machine.
 """
 
 from __future__ import annotations
@@ -33,20 +33,26 @@ _X86_64 = {
     "vfork": 58,
     "exit": 60,
     "fcntl": 72,
+    "rename": 82,
     "unlink": 87,
     "chmod": 90,
     "fchmod": 91,
+    "prctl": 157,
     "epoll_create": 213,
     "exit_group": 231,
     "epoll_ctl": 233,
     "openat": 257,
     "unlinkat": 263,
+    "renameat": 264,
     "fchmodat": 268,
     "unshare": 272,
     "accept4": 288,
     "epoll_create1": 291,
     "dup3": 292,
+    "sendmmsg": 307,
     "setns": 308,
+    "renameat2": 316,
+    "seccomp": 317,
 }
 
 _ARM64 = {
@@ -56,6 +62,7 @@ _ARM64 = {
     "dup3": 24,
     "fcntl": 25,
     "unlinkat": 35,
+    "renameat": 38,
     "fchmod": 52,
     "fchmodat": 53,
     "openat": 56,
@@ -76,7 +83,11 @@ _ARM64 = {
     "recvmsg": 212,
     "clone": 220,
     "accept4": 242,
+    "prctl": 167,
     "setns": 268,
+    "sendmmsg": 269,
+    "renameat2": 276,
+    "seccomp": 277,
 }
 
 #: Since Linux 5.0 a new call has one number everywhere.
@@ -94,8 +105,11 @@ _TABLES = {"x86_64": _X86_64 | _COMMON, "aarch64": _ARM64 | _COMMON}
 #: Calls whose number the program itself needs; absent ones get a number that no call has.
 _NAMED = ("clone", "clone3", "fork", "vfork", "exit", "exit_group")
 _NO_CALL = 0xFFFF
+#: What the program takes for the number of each call that is made by the numbers of another table.
+#: No call has it; the program knows 512 numbers (EA_MAX_SYSCALL of bpf/syscalls.h).
+_OTHER_TABLE = 511
 
-_ALIASES = {"fchmodat2": "fchmodat", "openat2": "openat"}
+_ALIASES = {"fchmodat2": "fchmodat", "openat2": "openat", "rename": "file_rename"}
 
 
 def _table() -> dict[str, int]:
@@ -116,7 +130,7 @@ def recorded_calls() -> dict[int, int]:
         ProbeUnavailableError: unknown architecture.
     """
     table = _table()
-    recorded = {}
+    recorded = {_OTHER_TABLE: NUMBERS["EA_OTHER_TABLE"]}
     for call, number in table.items():
         # Those the program names itself are told by tracepoints, not by their exit.
         if call not in _NAMED:
@@ -131,4 +145,5 @@ def named_calls() -> dict[str, int]:
         ProbeUnavailableError: unknown architecture.
     """
     table = _table()
-    return {f"EA_NR_{call.upper()}": table.get(call, _NO_CALL) for call in _NAMED}
+    named = {f"EA_NR_{call.upper()}": table.get(call, _NO_CALL) for call in _NAMED}
+    return {**named, "EA_NR_OTHER_TABLE": _OTHER_TABLE}

@@ -44,6 +44,12 @@ def _path(args: dict[str, Any]) -> str:
     return '"' + str(args["path"]) + '"' if args["path"] is not None else "?"
 
 
+def _renameat2(args: dict[str, Any]) -> str:
+    paths = [f'"{path}"' if path is not None else "?" for path in (args["path"], args["to"])]
+    flags = [hex(args["flags"])] if args["flags"] else []
+    return ", ".join(paths + flags)
+
+
 def _chmod(args: dict[str, Any]) -> str:
     mode = args.get("mode")
     return f"{_path(args)}, {'?' if mode is None else format(mode, '04o')}"
@@ -83,7 +89,11 @@ _ARGUMENTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "epoll_wait": lambda a: f"{a['epfd']}",
     "sendmsg": _rights,
     "recvmsg": _rights,
+    "sendmmsg": _rights,
     "recvmmsg": _rights,
+    "renameat2": _renameat2,
+    "other_table": lambda a: f"{a['table']} number {a['number']}",
+    "seccomp": lambda a: "?" if a["answers"] is None else "|".join(a["answers"]),
     "setns": _setns,
     "unlink": _path,
     "unlinkat": _path,

@@ -217,7 +217,8 @@ class ListenerExpectation(Conditional):
         description="Whether whoever connects to its address reaches one of its sockets, and "
         "nobody else's: no other socket took the path of a Unix socket, shares the port, or is "
         "preferred by the kernel (an IPv4 socket beside a v4-mapped one, an address beside a "
-        "wildcard, a device). Of a wildcard each address that it covers counts.",
+        "wildcard, a device), and nobody removed, renamed or replaced the file. Of a wildcard each "
+        "address that it covers counts.",
     )
     connections: Connections | None = Field(
         None, description="Connections that were accepted on its sockets."

@@ -125,7 +125,7 @@ class SocketFile(Model):
         None, description="Mode that chmod gave it after bind, in octal digits and quoted."
     )
     exists_after_exit: bool | None = Field(
-        None, description="Envoy did not remove it up to its exit."
+        None, description="Nobody in the run removed, renamed or replaced it up to its exit."
     )
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from envoyassert.names import (
     option_name,
 )
 from envoyassert.option_values import OptionValue, decode_option_value, option_value_of
+from envoyassert.seccomp import answers_of
 from envoyassert.strace.filters import instructions_of
 from envoyassert.strace.lines import StraceLogError, split, text_of, unquoted
 
@@ -229,6 +230,43 @@ def _path(text: str) -> str | None:
     return text_of(unquoted(text)) if text.startswith('"') else None
 
 
+_CWD = "AT_FDCWD"
+_RENAME_FLAGS = {"RENAME_NOREPLACE": 1, "RENAME_EXCHANGE": 2, "RENAME_WHITEOUT": 4}
+
+
+def _directory(text: str) -> int:
+    return -100 if text == _CWD else int(text)
+
+
+def _renamed(a: list[str]) -> Args:
+    return {
+        "path": _path(a[1]),
+        "to": _path(a[3]),
+        "dirfds": [_directory(a[0]), _directory(a[2])],
+        "flags": _bits(a[4], _RENAME_FLAGS),
+    }
+
+
+def _seccomp(a: list[str], _: int | None) -> Args | None:
+    """Return what a filter that is set can answer; None for what sets none."""
+    if a[0] == "SECCOMP_SET_MODE_STRICT":
+        return {"answers": []}
+    return _filter(a[2]) if a[0] == "SECCOMP_SET_MODE_FILTER" else None
+
+
+def _prctl(a: list[str], _: int | None) -> Args | None:
+    if a[0] != "PR_SET_SECCOMP":
+        return None
+    return {"answers": []} if a[1] == "SECCOMP_MODE_STRICT" else _filter(a[2])
+
+
+def _filter(text: str) -> Args:
+    program = re.fullmatch(r"\{len=(\d+), filter=\[(.*)\]\}", text)
+    if program is None:
+        return {"answers": None}
+    return {"answers": answers_of(_program(program[2]), int(program[1]))}
+
+
 def _shutdown(a: list[str], _: int | None) -> Args:
     return {"fd": int(a[0]), "how": a[1] if a[1].startswith("SHUT_") else _number(a[1])}
 
@@ -262,8 +300,16 @@ _MAKERS: dict[str, Callable[[list[str], int | None], Args | None]] = {
     "epoll_pwait2": lambda a, _: {"epfd": int(a[0])},
     "sendmsg": _rights,
     "recvmsg": _rights,
+    "sendmmsg": _rights,
     "unlink": lambda a, _: {"path": _path(a[0])},
-    "unlinkat": lambda a, _: {"path": _path(a[1])},
+    "unlinkat": lambda a, _: {"path": _path(a[1]), "dirfd": _directory(a[0])},
+    "rename": lambda a, _: _renamed([_CWD, a[0], _CWD, a[1], "0"]),
+    "renameat": lambda a, _: _renamed([*a, "0"]),
+    "renameat2": lambda a, _: _renamed(a),
+    "seccomp": _seccomp,
+    "prctl": _prctl,
+    # Of programs of 32 bits, and not told apart further; strace knows their other calls by name.
+    "socketcall": lambda _a, _: {"table": "32-bit", "number": 102},
     "chmod": lambda a, _: {"path": _path(a[0]), "mode": int(a[1], 8)},
     "fchmodat": lambda a, _: {"path": _path(a[1]), "mode": int(a[2], 8)},
     "fchmod": lambda a, _: {"fd": int(a[0]), "mode": int(a[1], 8)},

@@ -1,6 +1,7 @@
 """Classic packet filters as strace prints them: names to instructions.
 
-Names and numbers: linux/bpf_common.h and linux/filter.h; an instruction is a `struct sock_filter`.
+Names and numbers: linux/bpf_common.h, linux/filter.h and linux/seccomp.h; an instruction is a
+`struct sock_filter`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,15 @@ _NUMBERS = {
     "SKF_AD_PAY_OFFSET": 52,
     "SKF_AD_RANDOM": 56,
     "SKF_AD_VLAN_TPID": 60,
+    "SECCOMP_RET_KILL_PROCESS": 0x80000000,
+    "SECCOMP_RET_KILL_THREAD": 0,
+    "SECCOMP_RET_KILL": 0,
+    "SECCOMP_RET_TRAP": 0x00030000,
+    "SECCOMP_RET_ERRNO": 0x00050000,
+    "SECCOMP_RET_USER_NOTIF": 0x7FC00000,
+    "SECCOMP_RET_TRACE": 0x7FF00000,
+    "SECCOMP_RET_LOG": 0x7FFC0000,
+    "SECCOMP_RET_ALLOW": 0x7FFF0000,
 }
 
 
@@ -88,7 +98,8 @@ def instructions_of(printed: Iterable[str]) -> bytes:
             raise ValueError(f"not an instruction of a packet filter: {text}")
         code = _sum(found[2], "|")
         yes, no = (int(found[group] or "0", 0) for group in (4, 5))
-        content += _INSTRUCTION.pack(code, yes, no, _sum(found[3], "+") & 0xFFFFFFFF)
+        value = _sum(found[3].replace("|", "+"), "+")
+        content += _INSTRUCTION.pack(code, yes, no, value & 0xFFFFFFFF)
     return content
 
 

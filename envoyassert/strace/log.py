@@ -30,12 +30,18 @@ _CLONES = ("clone", "clone3", "fork", "vfork")
 _EXECS = ("execve", "execveat")
 _OPENS = ("open", "openat", "openat2")
 #: The calls that strace must be asked for.
-TRACED = (*CALLS, *_EXECS, *_CLONES, "prctl", *_OPENS, "write")
+TRACED = (*CALLS, *_EXECS, *_CLONES, *_OPENS, "write")
 #: What a log does not tell, of `envoyassert.trace.CHANNELS`.
 UNOBSERVED = ("socket_states", "stacks", "durations")
 
 _WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
-_RENAMED = {"epoll_create": "epoll_create1"}
+_RENAMED = {
+    "epoll_create": "epoll_create1",
+    "rename": "renameat2",
+    "renameat": "renameat2",
+    "prctl": "seccomp",
+    "socketcall": "other_table",
+}
 _COMM = re.compile(r"/proc/(?:self|\d+)/task/(\d+)/comm$")
 _SIGNAL_NUMBERS = {name: number for number, name in SIGNALS.items()}
 #: TASK_COMM_LEN of linux/sched.h, without the NUL.
@@ -175,7 +181,7 @@ class _Reader:
         assert call.return_ns is not None
         # As the probe has it: from its entry on, the number may be given out again; and what is
         # sent may arrive before the sender returns.
-        early = call.name in ("close", "sendmsg")
+        early = call.name in ("close", "sendmsg", "sendmmsg")
         ts_ns = call.entry_ns if early else call.return_ns
         self._add(ts_ns, call.tid, _RENAMED.get(call.name, call.name), ret, args)
         if call.name == "setns":
@@ -201,12 +207,17 @@ class _Reader:
         self.threads.add(child)
         self.living.add(child)
         args = {"child_pid": process, "child_tid": child, "thread": thread}
+        shares_files = "CLONE_FILES" in call.arguments
+        if shares_files is not thread:
+            args["shares_files"] = shares_files
         self._add(call.entry_ns, call.tid, "fork", None, args)
 
     def _prctl(self, call: Call) -> None:
         parts = split(call.arguments)
         if parts[0] == "PR_SET_NAME" and call.ret == 0:
             self._rename(call, call.tid, unquoted(parts[1]))
+        elif call.ret is not None:
+            self._plain(call, call.ret)
 
     def _open(self, call: Call) -> None:
         if call.ret is None or call.ret < 0:

@@ -480,7 +480,7 @@ call(87, path.encode())
 call(263, directory, b"s.sock", 0)
 call(87, ctypes.c_void_p(8))
 call(87, b"/" + b"x" * 600)
-end(fd=s.fileno())
+end(fd=s.fileno(), directory=directory)
 """
 
 
@@ -501,13 +501,53 @@ def test_calls_on_the_path_of_a_socket_carry_path_and_mode(trace, tmp_path):
     assert seen[4:7] == [
         ("fchmod", None, {"fd": fd, "mode": 0o700}),
         ("unlink", None, {"path": path}),
-        ("unlinkat", "ENOENT", {"path": "s.sock"}),
+        ("unlinkat", "ENOENT", {"path": "s.sock", "dirfd": child.told["directory"]}),
     ]
     assert seen[7] == ("unlink", "EFAULT", {"path": None})
     assert child.marked[7].fault
     call, error, args = seen[8]
     assert (call, error) == ("unlink", "ENAMETOOLONG")
     assert args == {"path": "/" + "x" * 510, "truncated": True}
+
+
+RENAMES = """
+directory = os.open({directory!r}, os.O_RDONLY)
+place = {directory!r}.encode() + b"/"
+long = {directory!r}.encode().ljust(240, b"/")
+open(place + b"a", "w").close()
+begin()
+call(82, place + b"a", place + b"b")
+call(264, directory, b"b", -100, place + b"a")
+call(316, directory, b"a", directory, b"b", 1)
+call(316, directory, b"a", directory, b"b", 2)
+call(82, long + b"b", long + b"c")
+call(82, ctypes.c_void_p(8), place + b"a")
+call(82, place + b"b", ctypes.c_void_p(8))
+call(82, long + b"d" * 100, place + b"a")
+end(directory=directory)
+"""
+
+
+def test_renamed_file_is_told_with_both_paths(trace, tmp_path):
+    child = trace(RENAMES.format(directory=str(tmp_path)))
+
+    directory = child.told["directory"]
+    a, b, long = f"{tmp_path}/a", f"{tmp_path}/b", str(tmp_path).ljust(240, "/")
+
+    def told(path, to, dirfds=(-100, -100), flags=0, **more):
+        return {"path": path, "to": to, "dirfds": list(dirfds), "flags": flags, **more}
+
+    assert {event.call for event in child.marked} == {"renameat2"}
+    assert [(event.errno, event.args) for event in child.marked] == [
+        (None, told(a, b)),
+        (None, told("b", a, (directory, -100))),
+        (None, told("a", "b", (directory, directory), 1)),
+        ("ENOENT", told("a", "b", (directory, directory), 2)),
+        (None, told(f"{long}b", f"{long}c")),
+        ("EFAULT", told(None, None)),
+        ("EFAULT", told(b, None)),
+        ("ENOENT", told((long + "d" * 100)[:255], a, truncated=True)),
+    ]
 
 
 RIGHTS = """

@@ -100,6 +100,12 @@ def test_child_process_and_ends_are_told_apart() -> None:
     assert fork.args == {"child_pid": 200, "child_tid": 200, "thread": False}
 
 
+def test_process_that_shares_the_descriptors_of_its_parent_is_told() -> None:
+    flags = "CLONE_VM|CLONE_FILES|SIGCHLD"
+    shares = last(f"100 1002.000000000 clone(child_stack=NULL, flags={flags}) = 7 <0.000000001>")
+    assert shares.args == {"child_pid": 7, "child_tid": 7, "thread": False, "shares_files": True}
+
+
 def test_wait_is_told_once_for_each_thread_and_epoll_at_its_begin() -> None:
     log = parsed(
         "100 1001.000000000 epoll_wait(5, [], 16, 100) = 0 <0.100000000>",
@@ -119,6 +125,8 @@ def test_wait_is_told_once_for_each_thread_and_epoll_at_its_begin() -> None:
         "100 1001.000000000 accept4(3, NULL, NULL, 0) = ? ERESTARTSYS (To be restarted)",
         "100 1001.000000000 exit_group(0) = ?",
         "100 1001.000000000 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER} ---",
+        "100 1001.000000000 prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) = 0 <0.000000001>",
+        "100 1001.000000000 seccomp(SECCOMP_GET_ACTION_AVAIL, 0, [0x7ffc0000]) = 0 <0.000000001>",
         "100 1001.000000000 fcntl(3, F_GETFL) = 0x2 (flags O_RDWR) <0.000000001>",
         "100 1001.000000000 recvmsg(3, {msg_name=NULL, msg_controllen=0}, 0) = 4 <0.000000001>",
         '100 1001.000000000 openat(AT_FDCWD, "/x (y) = 3", O_RDONLY) = 3 <0.000000001>',
@@ -131,6 +139,10 @@ def test_what_is_no_event_is_left_out(line: str) -> None:
     assert [event.call for event in log.events] == ["exec"]
 
 
+_EPERM = "BPF_STMT(BPF_RET|BPF_K, SECCOMP_RET_ERRNO|0x1)"
+_ALLOW = "BPF_STMT(BPF_RET|BPF_K, SECCOMP_RET_ALLOW)"
+_TRACE = "BPF_STMT(BPF_RET|BPF_K, SECCOMP_RET_TRACE)"
+_RIGHTS = "{cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[6]}"
 CALLS = [
     (
         "socket(AF_INET6, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, IPPROTO_MPTCP)",
@@ -194,7 +206,32 @@ CALLS = [
         "close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)",
         {"first": 3, "last": 0xFFFFFFFF, "flags": 4},
     ),
-    ('unlinkat(AT_FDCWD, "/run/x", 0)', {"path": "/run/x"}),
+    ('unlinkat(AT_FDCWD, "/run/x", 0)', {"path": "/run/x", "dirfd": -100}),
+    ('unlinkat(7, "x", 0)', {"path": "x", "dirfd": 7}),
+    ('rename("/a", "/b")', {"path": "/a", "to": "/b", "dirfds": [-100, -100], "flags": 0}),
+    (
+        'renameat(AT_FDCWD, "/a", 7, "b")',
+        {"path": "/a", "to": "b", "dirfds": [-100, 7], "flags": 0},
+    ),
+    (
+        'renameat2(7, "a", AT_FDCWD, "/b", RENAME_EXCHANGE)',
+        {"path": "a", "to": "/b", "dirfds": [7, -100], "flags": 2},
+    ),
+    (
+        f"seccomp(SECCOMP_SET_MODE_FILTER, 0, {{len=2, filter=[{_EPERM}, {_ALLOW}]}})",
+        {"answers": ["ALLOW", "ERRNO EPERM"]},
+    ),
+    (
+        f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {{len=1, filter=[{_TRACE}]}})",
+        {"answers": ["TRACE"]},
+    ),
+    ("prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT)", {"answers": []}),
+    ("seccomp(SECCOMP_SET_MODE_FILTER, 0, 0x7ffd0a8b3f40)", {"answers": None}),
+    ("socketcall(SYS_LISTEN, [5, 1])", {"table": "32-bit", "number": 102}),
+    (
+        f"sendmmsg(5, [{{msg_hdr={{msg_name=NULL, msg_control=[{_RIGHTS}]}}}}], 1, 0)",
+        {"fd": 5, "fds": [6], "truncated": False},
+    ),
     ('fchmodat(AT_FDCWD, "/run/x", 0640)', {"path": "/run/x", "mode": 0o640}),
     ("setns(3, CLONE_NEWNET)", {"fd": 3, "nstype": 0x40000000, "path": None}),
     ("shutdown(3, SHUT_RDWR)", {"fd": 3, "how": "SHUT_RDWR"}),

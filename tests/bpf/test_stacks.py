@@ -77,7 +77,9 @@ def recorded(arm: Arm) -> Recorded:
             symbols = symbolize(snapshot.events, debug_dirs)
         if outlived:
             symbols = symbolize(snapshot.events, debug_dirs)
-        end = End(snapshot.cpus, snapshot.misses, snapshot.drained, snapshot.marked, Outcome())
+        end = End(
+            snapshot.cpus, snapshot.misses, snapshot.drained, snapshot.marked, Outcome(exit_code=0)
+        )
         trace = Trace(Header(concurrency=1), snapshot.events, end, symbols=symbols)
         return parse_trace(trace_lines(trace))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.option_values import OptionValue
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class WitnessSocket:
         address: local address, or None if unbound.
         reuse_port: SO_REUSEPORT, or None if it could not be read.
         listening: SO_ACCEPTCONN, or None if it could not be read.
+        options: the values of options that it was asked for, by level and name
+            (`SOL_SOCKET/SO_KEEPALIVE`), those of which it told none left out; None if it was asked
+            for none, as of a connection.
     """
 
     pid: int
@@ -36,16 +40,25 @@ class WitnessSocket:
     address: Address | None = None
     reuse_port: bool | None = None
     listening: bool | None = None
+    options: Mapping[str, OptionValue] | None = None
 
 
 @dataclass(frozen=True)
 class WitnessRegistration:
-    """One line of an epoll's fdinfo: descriptor `fd` is registered in epoll `epfd`."""
+    """One line of an epoll's fdinfo: descriptor `fd` is registered in epoll `epfd`.
+
+    Args:
+        pid, epfd: the process and its descriptor of the epoll.
+        fd, inode: the descriptor as it was when it was registered, and its inode.
+        mask: the events asked for as a number, EPOLLERR and EPOLLHUP always among them; None in a
+            trace that did not note it.
+    """
 
     pid: int
     epfd: int
     fd: int
     inode: int
+    mask: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,9 @@ class Witness:
         error: why it could not be taken, or "".
         begun_ns: the same clock before it was taken; None in a trace that did not note it.
         pid: the process that was looked at; 0 in a trace that did not note it.
+        pids: all that were looked at: it and the processes below it; () in a trace that did not
+            note them.
+        limits: sysctls that bound the values of options, by their names (`net.core.rmem_max`).
         network: what the network namespace holds; None if it was not asked.
         envoy: what Envoy says; None if it was not asked.
     """
@@ -150,6 +166,8 @@ class Witness:
     pid: int = 0
     network: Network | None = None
     envoy: EnvoyAccount | None = None
+    pids: tuple[int, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -186,6 +204,8 @@ def parse_witness(data: dict[str, Any]) -> Witness:
         data.get("pid", 0),
         None if network is None else _parse_network(network),
         None if envoy is None else _parse_envoy(envoy),
+        tuple(data.get("pids", ())),
+        data.get("limits", {}),
     )
 
 

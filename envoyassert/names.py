@@ -7,6 +7,8 @@ the names; both are accepted everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 FAMILIES = {0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK"}
 SOCKET_TYPES = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
 SOCK_NONBLOCK = 0o4000
@@ -323,6 +325,12 @@ def epoll_event_names(mask: int) -> list[str]:
             known.append(hex(rest))
         _EVENT_NAMES[mask] = known
     return known
+
+
+def epoll_mask(names: Iterable[str]) -> int:
+    """Return the event mask that `epoll_event_names` gives these names."""
+    bits = {name: bit for bit, name in EPOLL_EVENTS.items()}
+    return sum(bits[name] if name in bits else int(name, 16) for name in names)
 
 
 def level_name(level: int | str) -> int | str:

@@ -61,8 +61,12 @@ class _Comparison:
         self.account = account
         self.settled = settled
         self.records = records
-        descriptors = settled.descriptors(pid).values()
-        self.open = list({id(d.socket): d.socket for d in descriptors}.values())
+        shown = [
+            descriptor.socket
+            for descriptor, is_open in settled.descriptors()
+            if pid in (0, descriptor.pid) and is_open.is_surely(True)
+        ]
+        self.open = list(dict.fromkeys(shown))
         self.pid = pid
         # Envoy 1.36 leaves the network namespace out of its answer.
         said = {address.netns for listener in account.listeners for address in listener.addresses}
@@ -95,9 +99,7 @@ class _Comparison:
             if record.kind == "admin":
                 known |= set(record.addresses)
         for socket in self.open:
-            if not self.settled.is_settled(socket) or not self.settled.is_listening(socket):
-                continue
-            if not socket.places:
+            if not self.settled.listening(socket).is_surely(True) or not socket.places:
                 continue
             self._numbers["listening socket"] += 1
             if known.isdisjoint(self._places(socket)):

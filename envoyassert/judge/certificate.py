@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from envoyassert.accounts import SecondWitness, Witness
+from envoyassert.accounts import SecondWitness
 from envoyassert.events import KERNEL_FACTS, Event
 from envoyassert.graph.model import SocketGraph
 from envoyassert.graph.tripwires import why_tripwire
-from envoyassert.judge.account import differences
+from envoyassert.judge.account_checks import (
+    ENVOY_CHECK,
+    KERNEL_CHECK,
+    check_accounts,
+    more,
+    uncompared,
+    with_uncompared,
+)
 from envoyassert.judge.excerpt import excerpt_check
 from envoyassert.judge.interval import plural
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
-from envoyassert.judge.witness import disagreements, name_of_stranger, strangers
 from envoyassert.trace import FORMAT, STARTUP, Phase, Trace
 
 #: What each member of a scenario's `assume` stands in for.
@@ -36,7 +42,6 @@ _UNOBSERVED = {
 LOSSES = ("marked", "received", "not skipped", "paired")
 
 #: Checks whose failure means that the graph is not what the kernel had.
-KERNEL_CHECK = "kernel agrees"
 SECOND_CHECK = "strace agrees"
 STEPS_CHECK = "every step"
 CONTRADICTIONS = ("no hidden path", "consistent", STEPS_CHECK, KERNEL_CHECK, SECOND_CHECK)
@@ -45,13 +50,11 @@ CONTRADICTIONS = ("no hidden path", "consistent", STEPS_CHECK, KERNEL_CHECK, SEC
 BEARABLE = frozenset({"epoll", "socket_states", "stacks", "durations"})
 
 #: Checks whose failure leaves no PASS, but takes away no FAIL.
-ENVOY_CHECK = "Envoy agrees"
 FORMAT_CHECK = "whole file"
 CONTESTED = (ENVOY_CHECK, FORMAT_CHECK)
 
 #: Recorded when they begin: their return may be far.
 _AT_ENTRY = ("epoll_wait",)
-_STRANGERS_SHOWN = 3
 
 #: Name of the check whose failure leaves nothing that can be said at all.
 CHANNELS_CHECK = "every channel"
@@ -67,6 +70,10 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
     """
     live = bool(trace.end.cpus)
     second = () if trace.second is None else (_second(trace, trace.second),)
+    # With steps the accounts are those of the phases.
+    accounts = check_accounts(trace, graph, owed=not trace.phases)
+    comparisons = [] if accounts.comparison is None else [accounts.comparison]
+    open_ = uncompared(comparisons)
     return Certificate(
         (
             _marked(trace, live),
@@ -77,27 +84,14 @@ def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> C
             _consistent(graph),
             _paired(trace, graph, live),
             *_steps(trace),
-            # With steps the accounts are those of the phases.
-            *certify_accounts(trace, graph, owed=not trace.phases),
+            with_uncompared(accounts.kernel, open_, comparisons),
+            accounts.envoy,
             *second,
             *_format(trace),
             *excerpt_check(trace),
-        )
+        ),
+        {socket.number: why for socket, why in open_.items()},
     )
-
-
-def certify_accounts(trace: Trace, graph: SocketGraph, *, owed: bool = True) -> tuple[Check, Check]:
-    """Hold the accounts of a trace's witness against its graph.
-
-    The graph may hold what came after the accounts: they are compared as of their time, and only
-    what comes later tells what was in flight then.
-
-    Args:
-        trace: the trace as it was when they were taken.
-        graph: what the whole trace folds into.
-        owed: whether a trace of the probes without them lacks something, if Envoy was running.
-    """
-    return _witness(trace, graph, owed), _envoy(trace, graph)
 
 
 def _marked(trace: Trace, live: bool) -> Check:
@@ -206,15 +200,13 @@ def _paired(trace: Trace, graph: SocketGraph, live: bool) -> Check:
     if unreturned:
         first = unreturned[0]
         return Check(
-            name, False, f"{first.call} of thread {first.tid} has no result{_more(unreturned)}"
+            name, False, f"{first.call} of thread {first.tid} has no result{more(unreturned)}"
         )
     born = {event.args["child_tid"] for event in trace.events if event.call == "fork"}
     born |= {event.tid for event in trace.events if event.call == "exec"}
     unborn = sorted(graph.threads.keys() - born)
     if unborn:
-        return Check(
-            name, False, f"the beginning of thread {unborn[0]} was not seen{_more(unborn)}"
-        )
+        return Check(name, False, f"the beginning of thread {unborn[0]} was not seen{more(unborn)}")
     pending = {event.tid for event in waits if graph.threads[event.tid].exited_ns is None}
     return Check(
         name,
@@ -222,10 +214,6 @@ def _paired(trace: Trace, graph: SocketGraph, live: bool) -> Check:
         f"{plural(len(calls) - len(waits), 'call')} with a result, "
         f"{plural(len(pending), 'thread')} waiting in an epoll at the end",
     )
-
-
-def _more(found: Sequence[object]) -> str:
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 def _steps(trace: Trace) -> tuple[Check, ...]:
@@ -267,61 +255,11 @@ def _format(trace: Trace) -> tuple[Check, ...]:
     return (Check(FORMAT_CHECK, False, detail),)
 
 
-def _witness(trace: Trace, graph: SocketGraph, owed: bool) -> Check:
-    witness = trace.witness
-    if witness is None:
-        if owed and trace.header.tracer == "ebpf" and trace.end.outcome.running:
-            return Check(KERNEL_CHECK, False, "no account of the kernel, though Envoy was running")
-        return Check(KERNEL_CHECK, None, "not asked")
-    if witness.error:
-        if trace.end.outcome.running:
-            return Check(KERNEL_CHECK, False, f"could not be asked: {witness.error}")
-        return Check(KERNEL_CHECK, None, "the process had ended")
-    found = disagreements(trace, witness, graph)
-    if found:
-        return Check(KERNEL_CHECK, False, found[0] + _more(found))
-    return Check(KERNEL_CHECK, True, _compared(trace, witness))
-
-
-def _compared(trace: Trace, witness: Witness) -> str:
-    """Return what the kernel was asked, and who else takes clients in Envoy's network."""
-    detail = f"{plural(len(witness.sockets), 'socket descriptor')} compared"
-    network = witness.network
-    if network is None:
-        return detail
-    if network.error:
-        return f"{detail}; {network.error}"
-    detail += f", {plural(len(network.sockets), 'socket')} in its network"
-    others = strangers(witness)
-    if others:
-        names = [f"{socket.protocol} {name_of_stranger(trace, socket)}" for socket in others]
-        shown = ", ".join(names[:_STRANGERS_SHOWN])
-        more = f" and {len(names) - _STRANGERS_SHOWN} more" if names[_STRANGERS_SHOWN:] else ""
-        detail += f", of others than Envoy at that instant: {shown}{more}"
-    return detail
-
-
-def _envoy(trace: Trace, graph: SocketGraph) -> Check:
-    """Check what Envoy says of itself; that it does not answer is no contradiction."""
-    name = ENVOY_CHECK
-    account = None if trace.witness is None else trace.witness.envoy
-    if account is None:
-        return Check(name, None, "not asked")
-    if account.error:
-        lively = trace.end.outcome.live and trace.end.outcome.running
-        return Check(name, False if lively else None, account.error)
-    pid = 0 if trace.witness is None else trace.witness.pid
-    found, compared = differences(trace, account, graph, pid)
-    if found:
-        return Check(name, False, found[0] + _more(found))
-    return Check(name, True, compared)
-
-
 def _second(trace: Trace, second: SecondWitness) -> Check:
     """Check that another tracer recorded the same calls."""
     found = [f"not understood: {problem}" for problem in second.problems]
     differing, compared = reconcile(trace, second)
     found += differing
     if found:
-        return Check(SECOND_CHECK, False, found[0] + _more(found))
+        return Check(SECOND_CHECK, False, found[0] + more(found))
     return Check(SECOND_CHECK, True, f"{plural(compared, 'call')} compared one by one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -70,6 +70,7 @@ class Context:
         doubt: why the trace as a whole proves no absence, "" if it does.
         untrusted: why nothing derived from the graph can be trusted, "" if it can.
         contested: why nothing derived from the graph can be a PASS, though a FAIL stays, or "".
+        uncompared: the numbers of sockets of which the kernel's account settles nothing, and why.
         unobserved: which channel was not observed, so that nothing can be said at all, or "".
         named: `id()` of the sockets that expectations named so far.
         joined: what the variables of expectations stand for so far.
@@ -90,6 +91,7 @@ class Context:
     untrusted: str = ""
     contested: str = ""
     unobserved: str = ""
+    uncompared: Mapping[int, str] = field(default_factory=dict)
     by_listen: bool = False
     call_sites: dict[CallSource, dict[str | None, bool]] = field(default_factory=dict)
     unknown_stacks: list[StackMatch] = field(default_factory=list)

@@ -9,6 +9,7 @@ from typing import Any
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
+from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.always import judge_always
 from envoyassert.judge.calls import judge_calls, judge_never
 from envoyassert.judge.certificate import (
@@ -16,7 +17,6 @@ from envoyassert.judge.certificate import (
     CHANNELS_CHECK,
     CONTESTED,
     CONTRADICTIONS,
-    KERNEL_CHECK,
     LOSSES,
     SECOND_CHECK,
 )
@@ -30,6 +30,7 @@ from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.process import judge_process
+from envoyassert.judge.rests_on import held_back
 from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
 from envoyassert.judge.stacks import with_stacks
 from envoyassert.judge.startup import judge_startup
@@ -115,6 +116,7 @@ def judge(
             contested=contested,
             unobserved=_details(certificate, (CHANNELS_CHECK,)),
             by_listen="epoll" in trace.header.unobserved,
+            uncompared={} if doubt else certificate.uncompared,
         )
 
     items = list(expectations)
@@ -179,7 +181,7 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
             scopes.name_all(scope)
         scoped = _scope_in_words(item)
         scope.unknown_stacks.clear()
-        found = list(_JUDGES[type(item)](scope, index, item))
+        found = list(held_back(scope, item, _JUDGES[type(item)](scope, index, item)))
         unobserved = context.trace.header.unobserved
         for told in with_stacks(scope, found):
             finding = as_observed(told, item, unobserved)

@@ -9,11 +9,18 @@ from envoyassert.graph.cut import cut
 from envoyassert.graph.envoys import family_of
 from envoyassert.graph.focus import focus
 from envoyassert.graph.fold import fold
-from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.certificate import certify, certify_accounts
+from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.account_checks import (
+    KERNEL_CHECK,
+    check_accounts,
+    uncompared,
+    with_uncompared,
+)
+from envoyassert.judge.certificate import certify
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
+from envoyassert.judge.witness import Comparison
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.steps.another import FIRST
@@ -40,6 +47,8 @@ def certify_phases(
     """
     certificate = certify(trace, graph, assume)
     checks = {check.name: check for check in certificate.checks}
+    open_: dict[KernelSocket, str] = {}
+    comparisons: list[Comparison] = []
     for phase in trace.phases:
         part = cut(trace, phase)
         if graphs is not None:
@@ -48,10 +57,17 @@ def certify_phases(
         for member in phase.envoys[:-1]:  # the last one's is the phase's own
             end = replace(part.end, outcome=member.outcome)
             accounts.append(replace(accounts[0], witness=member.witness, end=end))
-        for account in accounts:
-            for check in certify_accounts(account, graph):
-                checks[check.name] = _worse(checks[check.name], check, phase.name)
-    return Certificate(tuple(checks.values()))
+        made = [check_accounts(account, graph) for account in accounts]
+        for check in (check for one in made for check in (one.kernel, one.envoy)):
+            checks[check.name] = _worse(checks[check.name], check, phase.name)
+        of_phase = [one.comparison for one in made if one.comparison is not None]
+        open_.update(uncompared(of_phase))
+        comparisons += of_phase
+    if not trace.phases:
+        return certificate
+    checks[KERNEL_CHECK] = with_uncompared(checks[KERNEL_CHECK], open_, comparisons)
+    numbers = {socket.number: why for socket, why in open_.items()}
+    return Certificate(tuple(checks.values()), numbers)
 
 
 def _worse(known: Check, check: Check, phase: str) -> Check:

@@ -1,25 +1,49 @@
-"""What did not change while an account was taken, so that it can be held against the trace.
+"""What a graph says of the time in which an account was taken, so that the two can be compared.
 
 An account takes time, and an event is recorded at the return of its call (that of close and of
-exit: when it begins), a little after or before its effect. So an event may have taken effect while
-the account was taken if it was recorded within that time, if it is the first of its thread that
-was recorded afterwards, or if it is its thread's last one before and takes effect later. What such
-an event touches is left out of the comparison; all else was the same from beginning to end.
+exit: when it begins), a little after or before its effect. So of a fact that changes meanwhile
+there are several values that the account may show: what the trace has at any instant of the
+account, and besides what a call that was in flight explains: the first of its thread that was
+recorded afterwards may have taken effect before its return, and the last one before may be a close
+that takes effect later. Only what a call on the very thing may have changed is in doubt.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
-from envoyassert.events import Event
-from envoyassert.graph.model import Descriptor, KernelSocket, SocketGraph
+from envoyassert.events import KERNEL_FACTS
+from envoyassert.graph.descriptors import succeeded
+from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.trace import Trace
 
+T = TypeVar("T")
+
 #: Recorded when they begin; the effect comes later.
-_EFFECT_LATER = frozenset({"close", "exit"})
-#: Calls that leave a socket, its descriptors and registrations as they were.
-_NO_CHANGE = frozenset({"accept", "accept4", "getsockname", "connect"})
+_AT_ENTRY = frozenset({"close", "exit", "epoll_wait"})
+
+#: A socket's listening ends with that of receiving (Linux, net/ipv4/af_inet.c, inet_shutdown()).
+_STOPPING = ("SHUT_RD", "SHUT_RDWR")
+
+
+@dataclass(frozen=True)
+class Possible(Generic[T]):
+    """What an account may show of one fact.
+
+    Args:
+        told: the values that the trace has at some instant of the account, in order.
+        in_flight: further ones, if a call was in flight at its beginning or end.
+    """
+
+    told: tuple[T, ...]
+    in_flight: tuple[T, ...] = ()
+
+    def is_surely(self, value: T) -> bool:
+        """Whether nothing but this value may be shown."""
+        return not self.in_flight and set(self.told) == {value}
 
 
 @dataclass(frozen=True)
@@ -38,85 +62,97 @@ class Settled:
     begun_ns: int
     ts_ns: int
 
-    def descriptors(self, pid: int = 0) -> dict[tuple[int, int], Descriptor]:
-        """Return the open descriptors of listeners' sockets, by process and number.
+    def descriptors(self) -> Iterator[tuple[Descriptor, Possible[bool]]]:
+        """Yield the descriptors of listeners' sockets that may be shown, and whether they are."""
+        for socket in self.graph.listening():
+            for descriptor in socket.descriptors:
+                changes = [(descriptor.opened.ts_ns, True)]
+                if descriptor.closed_ns is not None:
+                    changes.append((descriptor.closed_ns, False))
+                shown = self.possible(changes, start=False)
+                if True in shown.told or True in shown.in_flight:
+                    yield descriptor, shown
+
+    def listening(self, socket: KernelSocket) -> Possible[bool]:
+        """Return whether a socket listens."""
+        changes = []
+        for event in (call.event for call in socket.calls):
+            if succeeded(event) and event.call == "listen":
+                changes.append((event.ts_ns, True))
+            elif succeeded(event) and event.call == "shutdown" and event.args["how"] in _STOPPING:
+                changes.append((event.ts_ns, False))
+        return self.possible(changes, start=False)
+
+    def reuse_port(self, socket: KernelSocket) -> Possible[bool]:
+        """Return SO_REUSEPORT of a socket."""
+        changes = [
+            (option.call.event.ts_ns, bool(option.value))
+            for option in socket.options
+            if option.name == "SO_REUSEPORT"
+        ]
+        return self.possible(changes, start=False)
+
+    def backlog(self, socket: KernelSocket) -> Possible[int | None]:
+        """Return the backlog of the last listen() on a socket, as it was passed."""
+        changes = [(call.event.ts_ns, call.event.args["backlog"]) for call in socket.listens]
+        return self.possible(changes, start=None)
+
+    def masks(self, registrations: Iterable[Registration]) -> Possible[tuple[str, ...] | None]:
+        """Return with which mask a descriptor is in an epoll, None if it is not.
 
         Args:
-            pid: of this process alone; 0 for all.
+            registrations: all there ever were of this number and open file description there.
         """
-        return {
-            (descriptor.pid, descriptor.fd): descriptor
-            for socket in self.graph.listening()
-            for descriptor in socket.descriptors
-            if pid in (0, descriptor.pid) and self._is_open(descriptor)
-        }
-
-    def is_settled(self, socket: KernelSocket) -> bool:
-        """Whether nothing about a socket changed meanwhile."""
-        return id(socket) not in self._moving_sockets
-
-    def is_listening(self, socket: KernelSocket) -> bool:
-        """Whether a socket listened."""
-        if socket.stopped_ns is not None and socket.stopped_ns <= self.ts_ns:
-            return False
-        return any(call.event.ts_ns <= self.ts_ns for call in socket.listens)
-
-    def reuse_port(self, socket: KernelSocket) -> bool:
-        """Return SO_REUSEPORT of a socket."""
-        values = [
-            option.value
-            for option in socket.options
-            if option.name == "SO_REUSEPORT" and option.call.event.ts_ns <= self.ts_ns
+        changes: list[tuple[int, tuple[str, ...] | None]] = []
+        for registration in sorted(registrations, key=lambda r: r.since_ns):
+            changes.append((registration.since_ns, registration.events))
+            if registration.until_ns is not None:
+                changes.append((registration.until_ns, None))
+        # One that is modified ends and begins at the same time: it is there throughout.
+        kept = [
+            change
+            for change, after in zip(changes, [*changes[1:], None], strict=False)
+            if after is None or change[1] is not None or after[0] != change[0]
         ]
-        return bool(values and values[-1])
+        return self.possible(kept, start=None)
 
-    def backlog(self, socket: KernelSocket) -> int | None:
-        """Return the backlog of the last listen() on a socket, as it was passed."""
-        calls = [call for call in socket.listens if call.event.ts_ns <= self.ts_ns]
-        return calls[-1].event.args["backlog"] if calls else None
+    def possible(self, changes: Iterable[tuple[int, T]], start: T) -> Possible[T]:
+        """Return what may be shown of a fact.
 
-    def is_moving(self, pid: int, fd: int) -> bool:
-        """Whether a number may have been opened or closed meanwhile."""
-        return (pid, fd) in self._moving_numbers
-
-    def _is_open(self, descriptor: Descriptor) -> bool:
-        if descriptor.opened.ts_ns > self.ts_ns:
-            return False
-        return descriptor.closed_ns is None or descriptor.closed_ns > self.ts_ns
+        Args:
+            changes: the times of the events that change it, in order, and what it is then.
+            start: what it is before.
+        """
+        told, in_flight, before = [start], [], start
+        for ts_ns, value in changes:
+            if ts_ns <= self.begun_ns:
+                told, in_flight = [value], [before] if ts_ns in self._before else []
+            elif ts_ns <= self.ts_ns:
+                told.append(value)
+            elif ts_ns in self._after:
+                in_flight.append(value)
+            before = value
+        return Possible(tuple(told), tuple(value for value in in_flight if value not in told))
 
     @cached_property
-    def _moving(self) -> list[Event]:
-        """The events that may have taken effect meanwhile."""
-        found = []
-        last: dict[int, Event] = {}
+    def _before(self) -> set[int]:
+        """Times of the calls whose effect may come after their record and in the account's time."""
+        last = {}
+        for event in self.trace.events:
+            if event.ts_ns > self.begun_ns:
+                break
+            last[event.tid] = event
+        return {event.ts_ns for event in last.values() if event.call in _AT_ENTRY}
+
+    @cached_property
+    def _after(self) -> set[int]:
+        """Times of the calls that may have begun before the account ended, and returned later."""
+        found = set()
         followed: set[int] = set()
         for event in self.trace.events:
-            if event.ts_ns < self.begun_ns:
-                last[event.tid] = event
-            elif event.ts_ns <= self.ts_ns:
-                found.append(event)
-            elif event.tid not in followed:
-                followed.add(event.tid)
-                found.append(event)
-        found += [event for event in last.values() if event.call in _EFFECT_LATER]
-        return [event for event in found if event.call not in _NO_CHANGE]
-
-    @cached_property
-    def _moving_sockets(self) -> set[int]:
-        events = {id(event) for event in self._moving}
-        if not events:
-            return set()
-        return {
-            id(socket)
-            for socket in self.graph.listening()
-            if any(id(call.event) in events for call in socket.calls)
-            or any(id(descriptor.opened) in events for descriptor in socket.descriptors)
-        }
-
-    @cached_property
-    def _moving_numbers(self) -> set[tuple[int, int]]:
-        found = set()
-        for event in self._moving:
-            numbers = [event.ret, event.args.get("fd"), *event.args.get("fds", ())]
-            found |= {(event.pid, fd) for fd in numbers if isinstance(fd, int) and fd >= 0}
+            if event.ts_ns <= self.ts_ns or event.tid in followed or event.call in KERNEL_FACTS:
+                continue
+            followed.add(event.tid)
+            if event.call not in _AT_ENTRY:
+                found.add(event.ts_ns)
         return found

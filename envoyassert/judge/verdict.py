@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -66,9 +67,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The proof that a trace is whole, or what of it is missing."""
+    """The proof that a trace is whole, or what of it is missing.
+
+    Args:
+        checks: its lines.
+        uncompared: the numbers of sockets of which the kernel's account settles nothing, and why:
+            what rests on them does not pass.
+    """
 
     checks: tuple[Check, ...] = ()
+    uncompared: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[Check, ...]:

@@ -1,33 +1,70 @@
-"""The kernel's own account against the graph, as far as nothing changed while it was taken."""
+"""The kernel's own account against the graph: all that can be compared, and what could not be."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from envoyassert.accounts import NetworkSocket, Witness, WitnessSocket
-from envoyassert.graph.model import Descriptor, KernelSocket, SocketGraph
-from envoyassert.judge.settled import Settled
+from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
+from envoyassert.judge.settled import Possible, Settled
+from envoyassert.judge.witnessed_options import OptionComparison
+from envoyassert.names import epoll_mask
 from envoyassert.trace import Trace
+
+T = TypeVar("T")
 
 _UNSIGNED = 0xFFFFFFFF
 #: What sock_diag is asked for, and how the graph calls it.
 _DIAGNOSED = ("TCP", "UDP", "UNIX")
+#: What the descriptors of a process are looked at for.
+_FAMILIES = ("AF_INET", "AF_INET6", "AF_UNIX", "")
+#: Always asked for, whoever registers (Linux, fs/eventpoll.c, do_epoll_ctl()).
+_ALWAYS = epoll_mask(("EPOLLERR", "EPOLLHUP"))
+#: Taken away from who may not keep a machine awake.
+_MAY_LACK = epoll_mask(("EPOLLWAKEUP",))
+_ONE_SHOT = epoll_mask(("EPOLLONESHOT",))
+#: What is left of the mask of one shot that was fired (EP_PRIVATE_BITS).
+_PRIVATE = epoll_mask(("EPOLLWAKEUP", "EPOLLONESHOT", "EPOLLET", "EPOLLEXCLUSIVE"))
 
 Numbers = tuple[int, int]
 
 
-def disagreements(trace: Trace, witness: Witness, graph: SocketGraph) -> list[str]:
+@dataclass
+class Comparison:
+    """What came of holding an account of the kernel against the graph.
+
+    Args:
+        disagreements: what the two sides say differently, in words.
+        compared: how much was compared, by what it is: `socket descriptor`, `option value`, …
+        sockets: the sockets that were compared.
+        doubtful: sockets of which what the kernel shows may be what a call in flight did, or what
+            contradicts the trace, and why it cannot be told.
+        unasked: sockets of which a descriptor could not be looked at, and why.
+        untold: names of options of which the kernel does not tell what was set, how often each.
+    """
+
+    disagreements: list[str] = field(default_factory=list)
+    compared: Counter[str] = field(default_factory=Counter)
+    sockets: set[KernelSocket] = field(default_factory=set)
+    doubtful: dict[KernelSocket, str] = field(default_factory=dict)
+    unasked: dict[KernelSocket, str] = field(default_factory=dict)
+    untold: Counter[str] = field(default_factory=Counter)
+
+
+def compare(trace: Trace, witness: Witness, graph: SocketGraph) -> Comparison:
     """Compare listening and bound datagram sockets with what the kernel shows.
 
     Connections come and go while the account is taken, so only sockets that listen, by either
     side's word, are compared: which descriptors there are, which of them are one socket, the
-    local address, SO_REUSEPORT, LISTEN, the epoll registrations, and what the network namespace
-    has of them, with the backlog.
+    local address, the options that were set, LISTEN, the epoll registrations with their masks, and
+    what the network namespace has of them, with the backlog.
     """
     begun_ns = witness.ts_ns if witness.begun_ns is None else witness.begun_ns
     settled = Settled(trace, graph, begun_ns, witness.ts_ns)
-    return _Comparison(witness, settled).found()
+    return _Comparison(witness, settled).made()
 
 
 def strangers(witness: Witness) -> list[NetworkSocket]:
@@ -55,44 +92,103 @@ class _Comparison:
     def __init__(self, witness: Witness, settled: Settled) -> None:
         self.witness = witness
         self.settled = settled
-        self.ours = settled.descriptors()
+        self.result = Comparison()
         self.theirs = {(entry.pid, entry.fd): entry for entry in witness.sockets}
-        self.pids = {entry.pid for entry in witness.sockets}
+        self.pids = set(witness.pids) or {entry.pid for entry in witness.sockets}
+        if not self.pids and len(settled.graph.processes) == 1:
+            self.pids = set(settled.graph.processes)
+        #: The descriptors that both sides have, and which entry each is.
+        self.pairs: dict[Numbers, tuple[Descriptor, WitnessSocket]] = {}
+        self.options = OptionComparison(witness, settled, self.result.compared, self.result.untold)
 
-    def found(self) -> list[str]:
-        """Return what the two sides disagree about, in words."""
-        return [
-            *self._descriptors(),
-            *self._identities(),
-            *self._registrations(),
-            *self._network(),
-        ]
+    def made(self) -> Comparison:
+        """Return the whole comparison."""
+        found = self.result.disagreements
+        found += self._descriptors()
+        found += self._unknown()
+        for descriptor, entry in self.pairs.values():
+            found += self._socket(descriptor.socket, entry)
+        found += self._identities()
+        found += self._registrations()
+        found += self._network()
+        self.result.sockets |= {descriptor.socket for descriptor, _ in self.pairs.values()}
+        self.result.compared["socket descriptor"] = len(self.pairs)
+        return self.result
+
+    def _agrees(self, socket: KernelSocket, possible: Possible[T], shown: T) -> bool:
+        """Return whether a value may be shown, and note if only a call in flight explains it."""
+        if shown in possible.told:
+            return True
+        if shown in possible.in_flight:
+            self.result.doubtful[socket] = (
+                f"a call on {_name(socket)} was in flight when the kernel was asked, or did not "
+                "do what it says"
+            )
+            return True
+        return False
 
     def _descriptors(self) -> Iterator[str]:
-        for key, descriptor in self.ours.items():
+        """Pair the descriptors of both sides; yield what the kernel does not show."""
+        by_number: dict[Numbers, list[tuple[Descriptor, Possible[bool]]]] = defaultdict(list)
+        for descriptor, shown in self.settled.descriptors():
+            reason = self._cannot_be_seen(descriptor)
+            if not reason:
+                by_number[descriptor.pid, descriptor.fd].append((descriptor, shown))
+            elif True in shown.told:
+                self.result.unasked[descriptor.socket] = reason
+        for key, candidates in by_number.items():
+            # A number that was surely given out anew was surely closed before.
+            sure = [pair for pair in candidates if pair[1].told == (True,)]
             entry = self.theirs.get(key)
-            if not self.settled.is_settled(descriptor.socket):
-                continue
-            if entry is not None:
-                yield from self._socket(descriptor.socket, entry)
-            elif key[0] in self.pids:
-                yield (
-                    f"the kernel shows no socket at descriptor {key[1]}, the trace has "
-                    f"{_name(descriptor.socket)} there"
-                )
+            for descriptor, shown in sure or candidates:
+                fits = entry is not None and self._fits(descriptor.socket, entry)
+                # What is surely open is compared, whatever else is there; the rest if it fits.
+                is_it = fits or bool(sure) or (len(candidates) == 1 and True in shown.told)
+                if entry is not None and is_it:
+                    self.pairs[key] = descriptor, entry
+                    self._agrees(descriptor.socket, shown, True)
+                    break
+                if not self._agrees(descriptor.socket, shown, False):
+                    yield (
+                        f"the kernel shows no socket at descriptor {key[1]}, the trace has "
+                        f"{_name(descriptor.socket)} there"
+                    )
+
+    def _cannot_be_seen(self, descriptor: Descriptor) -> str:
+        if descriptor.pid not in self.pids:
+            return f"process {descriptor.pid} was not asked"
+        family = descriptor.socket.family
+        return "" if family in _FAMILIES else f"sockets of {family} are not asked for"
+
+    def _fits(self, socket: KernelSocket, entry: WitnessSocket) -> bool:
+        listening = self.settled.listening(socket)
+        known = self._addresses(socket)
+        states = (*listening.told, *listening.in_flight, None)
+        return entry.listening in states and (not known or entry.address in known)
+
+    def _addresses(self, socket: KernelSocket) -> tuple[object, ...]:
+        """Return the addresses that a socket may be shown with, () if that is not known."""
+        # An unbound port is the kernel's affair.
+        if socket.address is None or socket.address.port == 0:
+            return ()
+        bound = [(call.event.ts_ns, socket.address) for call in socket.binds]
+        possible = self.settled.possible(bound, start=None)
+        return (*possible.told, *possible.in_flight)
+
+    def _unknown(self) -> Iterator[str]:
         for key, entry in self.theirs.items():
-            if entry.listening and key not in self.ours and not self.settled.is_moving(*key):
+            if entry.listening and key not in self.pairs:
                 yield f"descriptor {key[1]} listens on {entry.address}, unknown to the trace"
-        lasting = [d for d in self.ours.values() if self.settled.is_settled(d.socket)]
-        if lasting and not self.theirs and len(self.settled.graph.processes) == 1:
-            yield f"the kernel shows no socket at all, the trace has {len(lasting)}"
 
     def _socket(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[str]:
-        # accept(2) on MPTCP and unbound ports are the kernel's affair; only plain facts are told.
-        known = socket.address if socket.address is None or socket.address.port != 0 else None
-        if known is not None and entry.address != known:
-            yield f"descriptor {entry.fd} is bound to {entry.address}, the trace says {known}"
-        if entry.listening is not None and entry.listening != self.settled.is_listening(socket):
+        known = self._addresses(socket)
+        if known and entry.address not in known:
+            yield (
+                f"descriptor {entry.fd} is bound to {entry.address}, the trace says "
+                f"{socket.address}"
+            )
+        listening = self.settled.listening(socket)
+        if entry.listening is not None and not self._agrees(socket, listening, entry.listening):
             states = ("does not listen", "listens")
             yield (
                 f"descriptor {entry.fd} {states[entry.listening]}, against the trace: it "
@@ -101,19 +197,23 @@ class _Comparison:
         is_ip = socket.family in ("AF_INET", "AF_INET6")
         if is_ip and entry.reuse_port is not None and socket.origin == "socket":
             ours = self.settled.reuse_port(socket)
-            if entry.reuse_port != ours:
+            if not self._agrees(socket, ours, entry.reuse_port):
                 yield (
                     f"descriptor {entry.fd} has SO_REUSEPORT {int(entry.reuse_port)}, the trace "
-                    f"says {int(ours)}"
+                    f"says {int(ours.told[-1])}"
                 )
+        for words, in_flight in self.options.differing(socket, entry):
+            if in_flight:
+                self.result.doubtful[socket] = f"{words}, by a call in flight or by none"
+            else:
+                yield words
 
     def _identities(self) -> Iterator[str]:
         by_inode: dict[int, set[KernelSocket]] = defaultdict(set)
         by_socket: dict[KernelSocket, set[int]] = defaultdict(set)
-        for key, descriptor in self.ours.items():
-            if key in self.theirs and self.settled.is_settled(descriptor.socket):
-                by_inode[self.theirs[key].inode].add(descriptor.socket)
-                by_socket[descriptor.socket].add(self.theirs[key].inode)
+        for descriptor, entry in self.pairs.values():
+            by_inode[entry.inode].add(descriptor.socket)
+            by_socket[descriptor.socket].add(entry.inode)
         for socket, inodes in by_socket.items():
             if len(inodes) > 1:
                 yield (
@@ -125,25 +225,46 @@ class _Comparison:
                 yield f"the kernel has one socket (inode {inode}) where the trace has two"
 
     def _registrations(self) -> Iterator[str]:
-        ours = {
-            key
-            for key, descriptor in self.ours.items()
-            if self.settled.is_settled(descriptor.socket)
+        """Compare which sockets are in which epoll, and with which mask."""
+        inodes = {descriptor.socket: entry.inode for descriptor, entry in self.pairs.values()}
+        sockets = {inode: socket for socket, inode in inodes.items()}
+        ours: dict[tuple[int, int, int, int], list[Registration]] = defaultdict(list)
+        for one in self.settled.graph.registrations:
+            inode = inodes.get(one.descriptor.socket)
+            if inode is not None and one.epoll.pid in self.pids:
+                ours[one.epoll.pid, one.epoll.fd, one.descriptor.fd, inode].append(one)
+        makers = {epoll.pid for epoll in self.settled.graph.epolls}
+        theirs = {
+            (r.pid, r.epfd, r.fd, r.inode): r
+            for r in self.witness.registrations
+            # A copy of an epoll, in a process that was forked, shows what the original does.
+            if r.inode in sockets and r.pid in makers
         }
-        shown = {(r.pid, r.epfd, r.fd) for r in self.witness.registrations if (r.pid, r.fd) in ours}
-        ts_ns = self.witness.ts_ns
-        kept = {
-            (r.epoll.pid, r.epoll.fd, r.descriptor.fd)
-            for r in self.settled.graph.registrations
-            if r.since_ns <= ts_ns
-            and (r.until_ns is None or r.until_ns > ts_ns)
-            and (r.descriptor.pid, r.descriptor.fd) in ours
-        }
-        for _, epfd, fd in sorted(shown - kept):
-            yield f"the kernel has descriptor {fd} in epoll {epfd}, the trace has not"
-        for pid, epfd, fd in sorted(kept - shown):
-            if pid in self.pids:
-                yield f"the kernel has descriptor {fd} not in epoll {epfd}, the trace has"
+        for key in sorted(ours.keys() | theirs.keys()):
+            _, epfd, fd, inode = key
+            possible = self.settled.masks(ours[key])
+            shown = theirs.get(key)
+            where = f"descriptor {fd} in epoll {epfd}"
+            if shown is None:
+                if not self._agrees(sockets[inode], possible, None):
+                    yield f"the kernel has descriptor {fd} not in epoll {epfd}, the trace has"
+                continue
+            told = tuple(m for m in possible.told if m is not None)
+            late = tuple(m for m in possible.in_flight if m is not None)
+            if not told and not late:
+                yield f"the kernel has {where}, the trace has not"
+                continue
+            self.result.compared["epoll registration"] += 1
+            fitting = [_fits_mask(mask, shown.mask) for mask in told]
+            if not self._agrees(
+                sockets[inode],
+                Possible(tuple(fitting), tuple(_fits_mask(mask, shown.mask) for mask in late)),
+                True,
+            ):
+                yield (
+                    f"the kernel has {where} with the mask {shown.mask:#x}, the trace says "
+                    f"{' '.join((told or late)[-1])}"
+                )
 
     def _network(self) -> Iterator[str]:
         """Compare with what sock_diag shows of the namespace, joined by inode."""
@@ -152,20 +273,18 @@ class _Comparison:
             return
         shown = {entry.inode: entry for entry in network.sockets}
         compared: dict[int, tuple[WitnessSocket, Descriptor]] = {}
-        for key, descriptor in self.ours.items():
-            if key in self.theirs and self.settled.is_settled(descriptor.socket):
-                compared.setdefault(self.theirs[key].inode, (self.theirs[key], descriptor))
+        for descriptor, entry in self.pairs.values():
+            compared.setdefault(entry.inode, (entry, descriptor))
         for inode, (entry, descriptor) in compared.items():
             socket = descriptor.socket
-            listens = self.settled.is_listening(socket)
-            if socket.protocol_name not in _DIAGNOSED or not (
-                listens or socket.type == "SOCK_DGRAM"
-            ):
+            if socket.protocol_name not in _DIAGNOSED:
                 continue
             found = shown.get(inode)
+            listening = self.settled.listening(socket)
             if found is not None:
-                yield from self._diagnosed(entry, found, socket, network.limit_of(socket.netns))
-            elif listens:
+                limit = network.limit_of(socket.netns)
+                yield from self._diagnosed(entry, found, socket, limit)
+            elif entry.listening is not False and listening.is_surely(True):
                 yield f"{_name(socket)} listens by the trace, sock_diag does not list it"
 
     def _diagnosed(
@@ -186,14 +305,30 @@ class _Comparison:
                 "getsockopt()"
             )
         requested = self.settled.backlog(socket)
-        if found.backlog is None or requested is None or somaxconn is None:
+        if found.backlog is None or somaxconn is None or set(requested.told) == {None}:
             return
-        effective = effective_backlog(requested, somaxconn)
-        if found.backlog != effective:
+        effective = Possible(
+            tuple(effective_backlog(one, somaxconn) for one in requested.told if one is not None),
+            tuple(
+                effective_backlog(one, somaxconn) for one in requested.in_flight if one is not None
+            ),
+        )
+        if not self._agrees(socket, effective, found.backlog):
             yield (
                 f"the kernel has the backlog {found.backlog} for {_name(socket)}, the trace "
-                f"{effective} (listen() with {requested}, somaxconn {somaxconn})"
+                f"{effective.told[-1]} (listen() with {requested.told[-1]}, somaxconn {somaxconn})"
             )
+
+
+def _fits_mask(events: tuple[str, ...], shown: int | None) -> bool:
+    """Whether the kernel shows a mask as it was passed; True if it was not noted."""
+    if shown is None:
+        return True
+    asked = epoll_mask(events)
+    expected = {asked | _ALWAYS}
+    if asked & _ONE_SHOT:
+        expected.add(asked & _PRIVATE)
+    return any(not (shown ^ mask) & ~_MAY_LACK for mask in expected)
 
 
 def _name(socket: KernelSocket) -> str:

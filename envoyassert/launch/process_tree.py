@@ -16,10 +16,11 @@ def envoy_among(pid: int) -> int | None:
     Args:
         pid: the process that was started: Envoy itself, or a program that started it.
     """
-    return next((one for one in _and_descendants(pid) if _has_workers(one)), None)
+    return next((one for one in and_descendants(pid) if _has_workers(one)), None)
 
 
-def _and_descendants(pid: int) -> Iterator[int]:
+def and_descendants(pid: int) -> Iterator[int]:
+    """Yield a process and all that it started, directly or not, as far as they are there."""
     waiting = [pid]
     while waiting:
         one = waiting.pop(0)

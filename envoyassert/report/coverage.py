@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
-
-from pydantic import BaseModel
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.options import is_named
 from envoyassert.judge.selection import parts_of, select
 from envoyassert.report.verdict_json import Unconstrained
 from envoyassert.scenario.expectation import Conditional, ListenerExpectation, Selector
+from envoyassert.scenario.grammar import parts_of
 from envoyassert.trace import ListenerRecord, Trace
 
 
@@ -34,7 +32,7 @@ def coverage(
     named: set[int] = set()
     rules: dict[int, set[str]] = {}
     for item in items:
-        for selector in _selectors(item):
+        for selector in parts_of(item, Selector):
             named |= {id(socket) for socket in select(selector, graph, listeners).sockets}
         if isinstance(item, ListenerExpectation):
             for socket in select(item.listener, graph, listeners).sockets:
@@ -84,7 +82,7 @@ def _is_named(
 ) -> bool:
     """Whether an expectation is about a listener: by its name, its address or its sockets."""
     for item in items:
-        for selector in _selectors(item):
+        for selector in parts_of(item, Selector):
             if selector.name == record.name:
                 return True
             if selector.name is not None or selector.port is None:
@@ -96,15 +94,3 @@ def _is_named(
         for part in parts_of(record, graph, trace.header.listeners)
         for socket in part.sockets
     )
-
-
-def _selectors(value: Any) -> Iterator[Selector]:
-    """Yield every selector in an expectation, however deep."""
-    if isinstance(value, Selector):
-        yield value
-    elif isinstance(value, BaseModel):
-        for field in type(value).model_fields:
-            yield from _selectors(getattr(value, field))
-    elif isinstance(value, (tuple, list)):
-        for member in value:
-            yield from _selectors(member)

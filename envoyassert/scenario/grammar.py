@@ -8,7 +8,7 @@ it can be told from the keys of the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -43,12 +43,24 @@ from envoyassert.scenario.words import (
 FORM = "|"
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 class Model(BaseModel):
     """Base: immutable, unknown keys are errors, no value is taken for one of another kind."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def parts_of(value: Any, model: type[M]) -> Iterator[M]:
+    """Yield every part of an item that is a model of this class, however deep."""
+    if isinstance(value, model):
+        yield value
+    if isinstance(value, BaseModel):
+        value = [getattr(value, field) for field in type(value).model_fields]
+    if isinstance(value, (tuple, list)):
+        for member in value:
+            yield from parts_of(member, model)
 
 
 Many = Annotated[tuple[T, ...], Strict(strict=False)]

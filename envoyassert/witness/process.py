@@ -2,8 +2,8 @@
 
 Descriptors come from /proc/<pid>/fd. Each socket is duplicated into this process for a moment
 (pidfd_getfd(2)) and asked by getsockopt(2) and getsockname(2); registrations come from
-/proc/<pid>/fdinfo of each epoll (proc(5), fields `tfd` and `ino`). All of it works from outside the
-process's namespaces, containers included. Needs root, as ptrace(2) would.
+/proc/<pid>/fdinfo of each epoll (proc(5), fields `tfd`, `events` and `ino`). All of it works from
+outside the process's namespaces, containers included. Needs root, as ptrace(2) would.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from envoyassert.accounts import WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.launch.kernel import pidfd_getfd
+from envoyassert.option_read_back import question
+from envoyassert.option_values import OptionValue, option_value_of
 from envoyassert.witness.network import netns_cookie
 
 # asm-generic/socket.h; absent from Python's socket module in some versions.
@@ -30,22 +33,32 @@ _SO_DOMAIN = 39
 _FAMILIES = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
 _EPOLL_LINK = "anon_inode:[eventpoll]"
-_TARGET = re.compile(r"^tfd:\s*(\d+) events:.*? ino:\s*([0-9a-f]+)", re.MULTILINE)
+_TARGET = re.compile(r"^tfd:\s*(\d+) events:\s*([0-9a-f]+).*? ino:\s*([0-9a-f]+)", re.MULTILINE)
+
+#: An option by the names of its level and of itself.
+Option = tuple[int | str, int | str]
 
 
 def ask_process(
-    pid: int, namespaces: Mapping[int, str] | None = None
+    pid: int, namespaces: Mapping[int, str] | None = None, options: Iterable[Option] = ()
 ) -> tuple[tuple[WitnessSocket, ...], tuple[WitnessRegistration, ...], str]:
     """Return what the kernel says about a process right now.
 
     Args:
         pid: the process, as seen from here.
         namespaces: names of network namespaces by their cookies, if there are several.
+        options: the options of which the values are asked for, of sockets that take clients.
 
     Returns:
         Its sockets of the families AF_INET, AF_INET6 and AF_UNIX, its epoll registrations, and
         what kept the account from being whole, or "".
     """
+    questions = {
+        f"{level}/{name}": how
+        for level, name in options
+        if (how := question(level, name)) is not None
+    }
+    told: dict[int, dict[str, OptionValue]] = {}
     sockets: list[WitnessSocket] = []
     registrations: list[WitnessRegistration] = []
     error = ""
@@ -55,7 +68,8 @@ def ask_process(
             for fd, link in _descriptors(pid):
                 found = _SOCKET_LINK.fullmatch(link)
                 if found:
-                    witnessed = _ask_socket(pidfd, pid, fd, int(found[1]), namespaces or {})
+                    asked = _Asked(int(found[1]), namespaces or {}, questions, told)
+                    witnessed = _ask_socket(pidfd, pid, fd, asked)
                     if witnessed:
                         sockets.append(witnessed)
                 elif link == _EPOLL_LINK:
@@ -84,9 +98,23 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _ask_socket(
-    pidfd: int, pid: int, fd: int, inode: int, namespaces: Mapping[int, str]
-) -> WitnessSocket | None:
+class _Asked(NamedTuple):
+    """What is asked about one descriptor.
+
+    Args:
+        inode: the inode that it had in the directory.
+        namespaces: names of network namespaces by their cookies.
+        questions: how to ask for each option.
+        told: what was told of the options of each socket so far, by inode; is added to.
+    """
+
+    inode: int
+    namespaces: Mapping[int, str]
+    questions: Mapping[str, tuple[int, int, int]]
+    told: dict[int, dict[str, OptionValue]]
+
+
+def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket | None:
     """Return one socket's state; None if it is of another family, or no longer there."""
     try:
         duplicate = pidfd_getfd(pidfd, fd)
@@ -101,19 +129,38 @@ def _ask_socket(
         raise
     # Closing a duplicate does not shut the connection down.
     with borrowed:
-        if os.fstat(duplicate).st_ino != inode:
+        if os.fstat(duplicate).st_ino != asked.inode:
             return None  # the number was reused since
         if borrowed.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN) not in _FAMILIES:
             return None
+        listening = _flag(borrowed, _SO_ACCEPTCONN)
+        takes_clients = listening or borrowed.type == socket.SOCK_DGRAM
         return WitnessSocket(
             pid=pid,
             fd=fd,
-            inode=inode,
+            inode=asked.inode,
             cookie=_cookie(borrowed),
-            address=_placed(borrowed, namespaces),
+            address=_placed(borrowed, asked.namespaces),
             reuse_port=_flag(borrowed, _SO_REUSEPORT),
-            listening=_flag(borrowed, _SO_ACCEPTCONN),
+            listening=listening,
+            options=_options(borrowed, asked) if takes_clients else None,
         )
+
+
+def _options(borrowed: socket.socket, asked: _Asked) -> dict[str, OptionValue]:
+    """Return what a socket tells of its options, each asked for once."""
+    known = asked.told.get(asked.inode)
+    if known is None:
+        known = asked.told[asked.inode] = {}
+        for key, (level, number, length) in asked.questions.items():
+            # Of another protocol, or not known to this kernel.
+            with contextlib.suppress(OSError):
+                if length:
+                    name = key.partition("/")[2]
+                    known[key] = option_value_of(name, borrowed.getsockopt(level, number, length))
+                else:
+                    known[key] = borrowed.getsockopt(level, number)
+    return known
 
 
 def _cookie(borrowed: socket.socket) -> int | None:
@@ -159,6 +206,6 @@ def _registrations(pid: int, epfd: int) -> list[WitnessRegistration]:
     except FileNotFoundError:
         return []  # closed since
     return [
-        WitnessRegistration(pid, epfd, int(target), int(inode, 16))
-        for target, inode in _TARGET.findall(text)
+        WitnessRegistration(pid, epfd, int(target), int(inode, 16), int(mask, 16))
+        for target, mask, inode in _TARGET.findall(text)
     ]

@@ -20,7 +20,8 @@ from envoyassert.accounts import (
 )
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
-from envoyassert.judge.certificate import KERNEL_CHECK, certify
+from envoyassert.judge.account_checks import KERNEL_CHECK
+from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Check, Status, Verdict
 from envoyassert.scenario.expectation import Expectation

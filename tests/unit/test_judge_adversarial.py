@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from envoyassert.accounts import Witness, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
-from envoyassert.judge.certificate import KERNEL_CHECK, certify
+from envoyassert.judge.account_checks import KERNEL_CHECK
+from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.judge.witness import disagreements
+from envoyassert.judge.witness import compare
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
@@ -519,7 +520,7 @@ def test_kernel_that_knows_less_than_the_trace_disagrees(
     built = trace.build()
     agreed = WitnessSocket(trace.main, fd, 7000, 1, ADDRESS, False, True)
     now = built.events[-1].ts_ns + 1
-    assert disagreements(built, Witness(now, (agreed,)), fold(built)) == []
+    assert compare(built, Witness(now, (agreed,)), fold(built)).disagreements == []
     built.witness = Witness(now, tuple(change(agreed)))
     checks = {check.name: check.ok for check in certify(built, fold(built)).checks}
     assert checks[KERNEL_CHECK] is False

@@ -8,9 +8,10 @@ import pytest
 from envoyassert.accounts import Witness, WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
-from envoyassert.judge.certificate import KERNEL_CHECK, certify
+from envoyassert.judge.account_checks import KERNEL_CHECK
+from envoyassert.judge.certificate import certify
 from envoyassert.judge.verdict import Check
-from envoyassert.judge.witness import disagreements
+from envoyassert.judge.witness import compare
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Outcome, Trace
 
@@ -48,7 +49,10 @@ def test_agreement_is_certified() -> None:
     trace, witness = observed()
     trace.witness = witness
     check = kernel_check(trace)
-    assert (check.ok, check.detail) == (True, "2 socket descriptors compared")
+    assert (check.ok, check.detail) == (
+        True,
+        "2 socket descriptors, 2 epoll registrations compared",
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_disagreement_is_found_and_leaves_the_verdict_open(
 ) -> None:
     trace, witness = observed()
     trace.witness = change(witness)
-    found = disagreements(trace, trace.witness, fold(trace))
+    found = compare(trace, trace.witness, fold(trace)).disagreements
     assert any(words in text for text in found), found
     assert kernel_check(trace).ok is False
 
@@ -87,9 +91,8 @@ def test_one_socket_seen_as_two_is_found() -> None:
         WitnessSocket(trace.main, fd, 7000 + fd, None, ADDRESS, False, True) for fd in fds
     )
     witness = Witness(built.events[-1].ts_ns + 1, sockets, ())
-    assert any(
-        "several sockets for the kernel" in t for t in disagreements(built, witness, fold(built))
-    )
+    found = compare(built, witness, fold(built)).disagreements
+    assert any("several sockets for the kernel" in text for text in found)
 
 
 def test_account_that_could_not_be_taken_counts_only_while_the_process_runs() -> None:

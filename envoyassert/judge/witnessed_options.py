@@ -1,0 +1,78 @@
+"""The values of socket options, as the kernel tells them, against those that the trace set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from envoyassert.accounts import Witness, WitnessSocket
+from envoyassert.graph.model import KernelSocket
+from envoyassert.judge.settled import Settled
+from envoyassert.option_read_back import Place, reads_back
+from envoyassert.option_values import OptionValue, value_text
+
+
+class OptionComparison:
+    """The options of one account against one graph.
+
+    Args:
+        witness: the account.
+        settled: the graph at that time.
+        compared: receives how many values were compared.
+        untold: receives the options of which the kernel does not tell what was set.
+    """
+
+    def __init__(
+        self, witness: Witness, settled: Settled, compared: Counter[str], untold: Counter[str]
+    ) -> None:
+        self._witness = witness
+        self._settled = settled
+        self._compared = compared
+        self._untold = untold
+        self._known: set[int] = set()
+
+    def differing(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[tuple[str, bool]]:
+        """Yield in words each option that has another value than the trace set.
+
+        Each socket is compared once, whatever number of descriptors it has.
+
+        Yields:
+            The words, and whether a call that was in flight explains it.
+        """
+        if entry.options is None or entry.inode in self._known:
+            return
+        self._known.add(entry.inode)
+        place = self._place(socket)
+        changes: dict[tuple[int | str, int | str], list[tuple[int, OptionValue]]] = {}
+        for option in socket.options:
+            key = option.level, option.name
+            changes.setdefault(key, []).append((option.call.event.ts_ns, option.value))
+        for (level, name), values in changes.items():
+            # A list stands for the value, so that what was not set yet is told apart from unread.
+            possible = self._settled.possible([(ts, [value]) for ts, value in values], start=[])
+            told = [value for one in possible.told for value in one]
+            late = [value for one in possible.in_flight for value in one]
+            if not told and not late:
+                continue  # set later
+            seen = entry.options.get(f"{level}/{name}")
+            answers = [reads_back(level, name, value, seen, place) for value in told]
+            late_answers = [reads_back(level, name, value, seen, place) for value in late]
+            if seen is None or None in (*answers, *late_answers):
+                self._untold[str(name)] += 1
+            elif True in answers:
+                self._compared["option value"] += 1
+            elif [] not in possible.told:
+                said = value_text(told[-1])
+                words = (
+                    f"descriptor {entry.fd} has {name} {value_text(seen)}, the trace says {said}"
+                )
+                yield words, True in late_answers
+
+    def _place(self, socket: KernelSocket) -> Place:
+        limits = dict(self._witness.limits)
+        network = self._witness.network
+        most = None if network is None else network.limit_of(socket.netns)
+        if most is not None:
+            limits["net.core.somaxconn"] = most
+        beside = frozenset(option.name for option in socket.options)
+        return Place(socket.protocol_name, socket.address, limits, beside)

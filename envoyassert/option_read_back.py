@@ -17,6 +17,9 @@ from envoyassert.addresses import Address
 from envoyassert.names import LEVELS, OPTIONS
 from envoyassert.option_values import OptionValue
 
+#: A socket option by the names of its level and of itself, or their numbers.
+Option = tuple[int | str, int | str]
+
 #: Whatever is set but 0 reads as 1.
 FLAGS = {
     "SOL_SOCKET": frozenset(
@@ -55,13 +58,14 @@ SAME = {
         | {"IPV6_MINHOPCOUNT", "IPV6_RECVERR_RFC4884"}
     ),
     "IPPROTO_TCP": frozenset(
-        {"TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_SYNCNT", "TCP_USER_TIMEOUT"}
-        | {"TCP_THIN_LINEAR_TIMEOUTS", "TCP_NOTSENT_LOWAT", "TCP_SAVE_SYN", "TCP_INQ"}
-        | {"TCP_FASTOPEN_NO_COOKIE", "TCP_TX_DELAY"}
+        {"TCP_SYNCNT", "TCP_USER_TIMEOUT", "TCP_THIN_LINEAR_TIMEOUTS", "TCP_NOTSENT_LOWAT"}
+        | {"TCP_SAVE_SYN", "TCP_INQ", "TCP_FASTOPEN_NO_COOKIE", "TCP_TX_DELAY"}
     ),
     "IPPROTO_UDP": frozenset({"UDP_ENCAP", "UDP_SEGMENT"}),
 }
-_DEFAULTED = frozenset({"IP_TTL", "IPV6_UNICAST_HOPS", "IPV6_MULTICAST_HOPS", "IP_MULTICAST_TTL"})
+_DEFAULTED = frozenset(
+    {"IP_TTL", "IPV6_UNICAST_HOPS", "IPV6_MULTICAST_HOPS", "IP_MULTICAST_TTL", "SO_TXREHASH"}
+)
 
 #: MPTCP takes these and has none of them (Linux, net/mptcp/sockopt.c).
 _NOT_MPTCP = frozenset(
@@ -168,7 +172,7 @@ def reads_back(
     Returns:
         None if it cannot be told of this option, value or socket.
     """
-    if not isinstance(level, str) or not isinstance(name, str) or value is None:
+    if not isinstance(level, str) or not isinstance(name, str) or None in (value, seen):
         return None
     if place.protocol == "MPTCP" and name in _NOT_MPTCP:
         return None
@@ -258,6 +262,10 @@ _RULES: dict[str, Callable[[int, Place], int | None]] = {
     "IP_TOS": _class,
     "IPV6_TCLASS": _class,
     "IPV6_V6ONLY": _v6only,
+    # MPTCP takes what lies outside of these bounds, and leaves the option as it was.
+    "TCP_KEEPIDLE": _within(1, (1 << 15) - 1),
+    "TCP_KEEPINTVL": _within(1, (1 << 15) - 1),
+    "TCP_KEEPCNT": _within(1, 127),
     "TCP_MAXSEG": _within(88, 1 << 15),
     "TCP_LINGER2": _within(1, 60),
     "TCP_WINDOW_CLAMP": _within(_SMALL_BUFFER, 1 << 30),

@@ -24,6 +24,7 @@ from envoyassert.launch.base import Exit, Launcher, RunningEnvoy
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.namespace import in_netns_of
 from envoyassert.launch.wanted import preference_of, source_of
+from envoyassert.option_read_back import Option
 from envoyassert.probe import Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults
 from envoyassert.scenario.overlay import OverlayError
@@ -258,7 +259,13 @@ class LiveRun:
     def _witness(self) -> Witness:
         """Return what the kernel and Envoy say now."""
         admin_get = self.admin_get if self.plan.admin is not None else None
-        return take_witness(self.pid, self.in_netns, admin_get, namespaces_of(self.listeners))
+        others = namespaces_of(self.listeners)
+        return take_witness(self.pid, self.in_netns, admin_get, others, self._options())
+
+    def _options(self) -> frozenset[Option]:
+        """Return which options were set so far: the kernel is asked for the values of these."""
+        self._arm.drain(_DRAIN_DEADLINE_S)
+        return self._arm.options()
 
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
@@ -306,7 +313,8 @@ class LiveRun:
         witness = self._witness() if outcome.running else None
         envoys: tuple[Member, ...] = ()
         if len(self._members) > 1:
-            before = [member.told(self.in_netns, self.listeners) for member in self._members[:-1]]
+            options = self._options()
+            before = [m.told(self.in_netns, self.listeners, options) for m in self._members[:-1]]
             last = self._members[-1]
             newest = Member(last.name, self.pid, last.plan.workers, outcome, witness)
             envoys = (*before, newest)

@@ -16,6 +16,7 @@ from typing import Any
 
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.names import level_name, option_name
 from envoyassert.wire_args import EXEC_HEAD, MAKERS, Maker
 
 
@@ -204,6 +205,17 @@ def split(piece: bytes) -> Iterator[tuple[int, int, int, bytes]]:
             raise RecordError(f"a record of {end - start} bytes that claims {stop - start}")
         yield run, seq, cpu, piece[start:stop]
         start = (stop + 7) & ~7
+
+
+_OPTION = struct.Struct("=2i")
+
+
+def option_of(record: bytes) -> tuple[int | str, int | str] | None:
+    """Return level and name of the option that a record is about, None if it is about none."""
+    if record[Record.type.offset] != NUMBERS["EA_SETSOCKOPT"]:
+        return None
+    level, number = _OPTION.unpack_from(record, Record.args.offset + 4)
+    return level_name(level), option_name(level_name(level), number)
 
 
 def static_asserts() -> str:

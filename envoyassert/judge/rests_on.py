@@ -17,7 +17,7 @@ from envoyassert.scenario.expectation import (
     Selector,
     UpdateExpectation,
 )
-from envoyassert.scenario.grammar import parts_of
+from envoyassert.scenario.grammar import models_in
 
 #: What these are about is not told by sockets.
 _OF_NO_SOCKET = (AttemptsExpectation, ProcessExpectation, UpdateExpectation)
@@ -45,8 +45,8 @@ def _reason(context: Context, item: Conditional) -> str:
     if isinstance(item, _OF_NO_SOCKET):
         return ""
     open_ = context.uncompared
-    selectors = list(parts_of(item, Selector))
-    anywhere = any(part.listener is None for part in parts_of(item, CallPattern))
+    selectors = list(models_in(item, Selector))
+    anywhere = any(part.listener is None for part in models_in(item, CallPattern))
     if not selectors or (anywhere and not isinstance(item, ListenerExpectation)):
         return next(iter(open_.values()))
     listeners = context.trace.header.listeners

@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from envoyassert.errors import MachineError
 from envoyassert.events import Event
+from envoyassert.option_read_back import Option
 from envoyassert.probe.live import ProbeSnapshot
 from envoyassert.probe.runs import RunCounters
 from envoyassert.probe.strace import StraceArm, find_strace
@@ -83,6 +84,10 @@ class FaultyArm:
             seen.drained and told.drained,
             seen.marked,
         )
+
+    def options(self) -> frozenset[Option]:
+        """Return which socket options were set, by the probe."""
+        return self._arm.options()
 
     def counters(self) -> RunCounters:
         """Return the probe's counters."""

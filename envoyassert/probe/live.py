@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing_extensions import Self
 
 from envoyassert.events import Event
+from envoyassert.option_read_back import Option
 from envoyassert.probe.machine import require
 from envoyassert.probe.program import DEFAULT_RING_PAGES, Program
 from envoyassert.probe.runs import RunCounters, Runs
@@ -110,6 +111,10 @@ class Arm:
         events = [event for event in self._decoder.events if event.seq <= last.get(event.cpu, 0)]
         cpus = tuple(self._cut[cpu] for cpu in sorted(self._cut))
         return ProbeSnapshot(events, cpus, self._misses, self._drained, self._marked)
+
+    def options(self) -> frozenset[Option]:
+        """Return which socket options were set up to the last `drain`, by level and name."""
+        return self._runs.options(self._serial)
 
     def counters(self) -> RunCounters:
         """Return the kernel's counters, all CPUs together, without reading the ring."""

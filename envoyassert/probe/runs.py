@@ -8,9 +8,10 @@ import threading
 from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 
+from envoyassert.option_read_back import Option
 from envoyassert.probe.maps import possible_cpus
 from envoyassert.probe.program import Program
-from envoyassert.wire import Counters, Target, split
+from envoyassert.wire import Counters, Target, option_of, split
 
 #: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
 SLOTS = 64
@@ -44,6 +45,7 @@ class _Run:
     records: list[bytes] = field(default_factory=list)
     #: Sequence numbers per CPU, ascending.
     received: dict[int, list[int]] = field(default_factory=dict)
+    options: set[Option] = field(default_factory=set)
 
 
 class Runs:
@@ -134,6 +136,9 @@ class Runs:
                     if run is not None:
                         run.records.append(record)
                         insort(run.received.setdefault(cpu, []), seq)
+                        option = option_of(record)
+                        if option is not None:
+                            run.options.add(option)
             self._inbox.clear()
 
     def received(self, serial: int, cpu: int, last: int) -> int:
@@ -149,6 +154,11 @@ class Runs:
                 return []
             records, run.records = run.records, []
             return records
+
+    def options(self, serial: int) -> frozenset[Option]:
+        """Return the socket options that the records collected so far are about."""
+        with self._lock:
+            return frozenset(self._runs[serial].options)
 
     def close(self) -> None:
         """Stop watching all runs; detach and unload the program."""

@@ -25,6 +25,7 @@ from envoyassert.errors import StraceUnavailableError
 from envoyassert.events import Event
 from envoyassert.launch.kernel import lives_untraced, tracer_of
 from envoyassert.launch.rundir import LOGS
+from envoyassert.option_read_back import Option
 from envoyassert.probe.live import RUN_ID_VARIABLE, ProbeSnapshot
 from envoyassert.probe.machine import Capability
 from envoyassert.probe.runs import RunCounters
@@ -132,6 +133,11 @@ class StraceArm:
         counters = CpuCounters(0, len(events), 0)
         problems = len(self._log.problems)
         return ProbeSnapshot(events, (counters,), problems, self._whole, self._log.marked)
+
+    def options(self) -> frozenset[Option]:
+        """Return which socket options were set when the log was read last, by level and name."""
+        calls = [event.args for event in self._log.events if event.call == "setsockopt"]
+        return frozenset((args["level"], args["name"]) for args in calls)
 
     def injected(self) -> list[Event]:
         """Return the calls that it made fail, when the log was read last."""

@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from envoyassert.accounts import SecondWitness
 from envoyassert.launch.user_namespace import become_root
+from envoyassert.option_read_back import Option
 from envoyassert.probe.live import Probe, ProbeSnapshot
 from envoyassert.probe.runs import RunCounters
 from envoyassert.probe.strace import StraceProbe, find_strace
@@ -41,6 +42,9 @@ class Watch(Protocol):
 
     def snapshot(self) -> ProbeSnapshot:
         """Return what was received."""
+
+    def options(self) -> frozenset[Option]:
+        """Return which socket options were set, as far as was received: level and name of each."""
 
     def counters(self) -> RunCounters:
         """Return how much there is by now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import Self
 
 from envoyassert.accounts import SecondWitness
+from envoyassert.option_read_back import Option
 from envoyassert.probe.live import Arm, Probe, ProbeSnapshot
 from envoyassert.probe.runs import RunCounters
 from envoyassert.probe.strace import StraceArm, StraceProbe
@@ -33,6 +34,10 @@ class WitnessedArm:
     def snapshot(self) -> ProbeSnapshot:
         """Return the probe's record."""
         return self._arm.snapshot()
+
+    def options(self) -> frozenset[Option]:
+        """Return which socket options were set, by the probe."""
+        return self._arm.options()
 
     def counters(self) -> RunCounters:
         """Return the probe's counters."""

@@ -9,7 +9,7 @@ from envoyassert.judge.options import is_named
 from envoyassert.judge.selection import parts_of, select
 from envoyassert.report.verdict_json import Unconstrained
 from envoyassert.scenario.expectation import Conditional, ListenerExpectation, Selector
-from envoyassert.scenario.grammar import parts_of
+from envoyassert.scenario.grammar import models_in
 from envoyassert.trace import ListenerRecord, Trace
 
 
@@ -32,7 +32,7 @@ def coverage(
     named: set[int] = set()
     rules: dict[int, set[str]] = {}
     for item in items:
-        for selector in parts_of(item, Selector):
+        for selector in models_in(item, Selector):
             named |= {id(socket) for socket in select(selector, graph, listeners).sockets}
         if isinstance(item, ListenerExpectation):
             for socket in select(item.listener, graph, listeners).sockets:
@@ -82,7 +82,7 @@ def _is_named(
 ) -> bool:
     """Whether an expectation is about a listener: by its name, its address or its sockets."""
     for item in items:
-        for selector in parts_of(item, Selector):
+        for selector in models_in(item, Selector):
             if selector.name == record.name:
                 return True
             if selector.name is not None or selector.port is None:

@@ -52,7 +52,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def parts_of(value: Any, model: type[M]) -> Iterator[M]:
+def models_in(value: Any, model: type[M]) -> Iterator[M]:
     """Yield every part of an item that is a model of this class, however deep."""
     if isinstance(value, model):
         yield value
@@ -60,7 +60,7 @@ def parts_of(value: Any, model: type[M]) -> Iterator[M]:
         value = [getattr(value, field) for field in type(value).model_fields]
     if isinstance(value, (tuple, list)):
         for member in value:
-            yield from parts_of(member, model)
+            yield from models_in(member, model)
 
 
 Many = Annotated[tuple[T, ...], Strict(strict=False)]

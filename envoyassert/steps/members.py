@@ -9,6 +9,7 @@ from pathlib import Path
 from envoyassert.errors import MachineError
 from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.source import EnvoySource
+from envoyassert.option_read_back import Option
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
 from envoyassert.probe.quiet import let_threads_wait, when_quiet
 from envoyassert.scenario.plan import RunPlan
@@ -26,14 +27,19 @@ class Started:
     envoy: RunningEnvoy
     outcome: Outcome
 
-    def told(self, in_netns: InNetns, listeners: tuple[ListenerRecord, ...]) -> Member:
+    def told(
+        self,
+        in_netns: InNetns,
+        listeners: tuple[ListenerRecord, ...],
+        options: frozenset[Option],
+    ) -> Member:
         """Return how it fares now, with an account if it runs."""
         outcome = outcome_of(self.envoy, self.outcome)
         witness = None
         if outcome.running:
             # Asked by way of the kernel alone: an admin endpoint may have been handed on.
             others = namespaces_of(listeners)
-            witness = take_witness(self.envoy.pid, in_netns, None, others)
+            witness = take_witness(self.envoy.pid, in_netns, None, others, options)
         return Member(self.name, self.envoy.pid, self.plan.workers, outcome, witness)
 
 

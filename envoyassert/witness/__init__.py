@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from envoyassert.accounts import Witness
 from envoyassert.launch.process_tree import and_descendants
+from envoyassert.option_read_back import Option
 from envoyassert.witness.envoy import ask_envoy
 from envoyassert.witness.network import ask_networks, names_by_cookie
-from envoyassert.witness.process import Option, ask_process
+from envoyassert.witness.process import ask_process
 
 
 class InNetns(Protocol):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from envoyassert.accounts import WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.launch.kernel import pidfd_getfd
-from envoyassert.option_read_back import question
+from envoyassert.option_read_back import Option, question
 from envoyassert.option_values import OptionValue, option_value_of
 from envoyassert.witness.network import netns_cookie
 
@@ -34,9 +34,6 @@ _FAMILIES = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
 _EPOLL_LINK = "anon_inode:[eventpoll]"
 _TARGET = re.compile(r"^tfd:\s*(\d+) events:\s*([0-9a-f]+).*? ino:\s*([0-9a-f]+)", re.MULTILINE)
-
-#: An option by the names of its level and of itself.
-Option = tuple[int | str, int | str]
 
 
 def ask_process(

@@ -309,8 +309,8 @@ class LiveRun:
                 return  # what was to come rests on it
 
     def _end_phase(self, name: str, kind: str, result: StepResult, problem: str) -> None:
-        outcome = self.outcome
-        witness = self._witness() if outcome.running else None
+        witness = self._witness() if self.outcome.running else None
+        outcome = self.outcome  # it may have ended meanwhile
         envoys: tuple[Member, ...] = ()
         if len(self._members) > 1:
             options = self._options()

@@ -38,12 +38,14 @@ class _Report:
 
     Args:
         looked_at: on what it was judged, in words.
+        judged: on how much of it; with 0 the invariant holds for want of anything that could break.
         breaks: what is wrong, in words, with the events that show it; the flag says whether lost
             events could undo it.
         unknown: why it cannot be judged, or "".
     """
 
     looked_at: str
+    judged: int = 0
     breaks: list[tuple[str, list[Event], bool]] = field(default_factory=list)
     unknown: str = ""
 
@@ -54,10 +56,14 @@ class _Report:
 def judge_invariants(
     context: Context, index: int, expectation: InvariantsExpectation
 ) -> Iterator[Finding]:
-    """Judge each of the named invariants."""
-    for name in expectation.names:
+    """Judge each of the named invariants; where there was nothing for any of them, none holds."""
+    reports = {name: _JUDGES[name](context) for name in expectation.names}
+    if not any((r.judged and not r.unknown) or r.breaks for r in reports.values()):
+        for report in reports.values():
+            report.unknown = report.unknown or f"there was nothing to judge: {report.looked_at}"
+    for name, report in reports.items():
         subject = Subject(name, ("expect", index, "invariants", name), expectation.why or "")
-        yield _judge(context, subject, _JUDGES[name](context))
+        yield _judge(context, subject, report)
 
 
 def _judge(context: Context, subject: Subject, report: _Report) -> Finding:
@@ -115,7 +121,7 @@ def _only_listeners(context: Context) -> _Report:
         and any(thread.role.startswith("worker_") for thread in registration.epoll.waiters)
     }
     mine = [s for s in registered if s in set(context.graph.candidates) and _may_listen(s)]
-    report = _Report(f"{plural(len(mine), 'socket')} in the epolls of workers")
+    report = _Report(f"{plural(len(mine), 'socket')} in the epolls of workers", len(mine))
     if context.by_listen:
         report.unknown = "epoll was not observed"
     elif not context.trace.header.listeners:
@@ -140,7 +146,7 @@ def _may_listen(socket: KernelSocket) -> bool:
 
 def _no_unserved(context: Context) -> _Report:
     sockets = _listening(context)
-    report = _Report(plural(len(sockets), "listening socket"))
+    report = _Report(plural(len(sockets), "listening socket"), len(sockets))
     if context.by_listen:
         return _Report("", unknown="epoll was not observed")
     live_ns = context.trace.end.outcome.live_asked_ns
@@ -163,7 +169,9 @@ def _no_unserved(context: Context) -> _Report:
 
 def _match_workers(context: Context) -> _Report:
     places = list(_places(context, "static", "lds"))
-    report = _Report(f"{len(places)} addresses of listeners")
+    report = _Report(
+        f"{len(places)} addresses of listeners", sum(bool(found) for _, found in places)
+    )
     if context.workers < 1:
         report.unknown = UNKNOWN_WORKERS
         return report
@@ -188,7 +196,7 @@ def _match_workers(context: Context) -> _Report:
 
 def _before_bind(context: Context) -> _Report:
     sockets = [s for s in context.graph.listening() if s.origin == "socket"]
-    report = _Report(plural(len(sockets), "socket"))
+    report = _Report(plural(len(sockets), "socket"), len(sockets))
     for socket in sockets:
         early = {o.name for o in socket.options if o.phase == "before_bind"}
         late = [o for o in socket.options if o.name in _BEFORE_BIND - early]
@@ -199,7 +207,7 @@ def _before_bind(context: Context) -> _Report:
 
 def _main_only(context: Context) -> _Report:
     calls = _calls(context, "bind", "listen")
-    report = _Report(plural(len(calls), "call"))
+    report = _Report(plural(len(calls), "call"), len(calls))
     numbers = re.match(r"(\d+)\.(\d+)", context.trace.header.envoy.version)
     if numbers and (int(numbers[1]), int(numbers[2])) < (1, 20):
         report.unknown = "before Envoy 1.20 workers listen"
@@ -228,7 +236,7 @@ def _name_of(call: Call) -> str:
 
 def _accepts(context: Context) -> _Report:
     calls = _calls(context, "accept", "accept4")
-    report = _Report(plural(len(calls), "call"))
+    report = _Report(plural(len(calls), "call"), len(calls))
     if any(call.event.ret is None for call in calls):
         report.unknown = "results of calls were not observed"
     counts: dict[tuple[str, str], list[Event]] = {}
@@ -250,6 +258,7 @@ def _without_break(context: Context) -> _Report:
     for name, found in _places(context, "static", "lds"):
         count += 1
         spans = merged(span for spans in served_spans(found).values() for span in spans)
+        report.judged += bool(spans)
         if spans and not context.trace.end.outcome.running:
             report.unknown = "Envoy ended, so nothing is served any more"
             continue
@@ -263,12 +272,11 @@ def _without_break(context: Context) -> _Report:
 def _live(context: Context) -> _Report:
     outcome = context.trace.end.outcome
     places = list(_places(context, "static"))
-    report = _Report(f"{len(places)} addresses of static listeners")
+    report = _Report(f"{len(places)} addresses of static listeners", len(places))
     if outcome.live_ns is None:
-        if outcome.running or outcome.exit_code == 0:
-            report.unknown = "no LIVE reply was seen"
-        else:
-            report.looked_at = "Envoy ended before it was LIVE"
+        ended = "Envoy ended before it was LIVE"
+        asked = outcome.live is not None and not outcome.running
+        report.unknown = ended if asked else "no LIVE reply was seen"
         return report
     if context.by_listen:
         report.unknown = "epoll was not observed"
@@ -294,7 +302,7 @@ def _live(context: Context) -> _Report:
 
 def _bounded(context: Context) -> _Report:
     sockets = list(context.graph.listening())
-    report = _Report(plural(len(sockets), "socket"))
+    report = _Report(plural(len(sockets), "socket"), len(sockets))
     if context.workers < 1:
         report.unknown = UNKNOWN_WORKERS
         return report

@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import select
+import signal
 import socket
 import struct
 import time
@@ -182,12 +183,36 @@ def process_started_s(pid: int) -> float | None:
 
 def handles_signal(pid: int, number: int) -> bool:
     """Whether a process has a handler for a signal (/proc/<pid>/status, SigCgt)."""
+    return bool(_signals(pid, "SigCgt") & _bit(number))
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a fault is about to end a process that lives.
+
+    Its signal waits to be delivered, or is being handled. Envoy handles these signals all at once
+    and each once only (source/common/signal/signal_action.cc, SA_RESETHAND): it prints where it
+    was, which takes a while, and raises the signal again, which it does not catch any more.
+    """
+    waiting = _signals(pid, "SigPnd") | _signals(pid, "ShdPnd")
+    return bool(waiting & _FAULTS) or _signals(pid, "SigCgt") & _FAULTS not in (0, _FAULTS)
+
+
+def _bit(number: int) -> int:
+    return 1 << (number - 1)
+
+
+_FAULTS = sum(
+    map(_bit, (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV))
+)
+
+
+def _signals(pid: int, name: str) -> int:
+    """Return a set of signals in /proc/<pid>/status (proc(5)), empty if there is no process."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            caught = next(line for line in file if line.startswith("SigCgt:"))
+            return next(int(line.split()[1], 16) for line in file if line.startswith(f"{name}:"))
     except (FileNotFoundError, ProcessLookupError, StopIteration):
-        return False
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+        return 0
 
 
 def tracer_of(pid: int) -> int | None:

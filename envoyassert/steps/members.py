@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
+from envoyassert.launch.kernel import is_dying
 from envoyassert.launch.source import EnvoySource
 from envoyassert.option_read_back import Option
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
@@ -16,6 +18,10 @@ from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.limit import limits_first
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
 from envoyassert.witness import InNetns, take_witness
+
+#: How long an Envoy that has begun to die of a fault may take; a stack is printed in 20 ms.
+_DEATH_S = 2.0
+_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,12 @@ class Started:
         options: frozenset[Option],
     ) -> Member:
         """Return how it fares now, with an account if it runs."""
-        outcome = outcome_of(self.envoy, self.outcome)
         witness = None
-        if outcome.running:
+        if outcome_of(self.envoy, self.outcome).running:
             # Asked by way of the kernel alone: an admin endpoint may have been handed on.
             others = namespaces_of(listeners)
             witness = take_witness(self.envoy.pid, in_netns, None, others, options)
+        outcome = outcome_of(self.envoy, self.outcome)  # it may have ended meanwhile
         return Member(self.name, self.envoy.pid, self.plan.workers, outcome, witness)
 
 
@@ -89,13 +95,16 @@ def become_ready(envoy: RunningEnvoy, arm: Watch) -> Outcome:
 
 
 def outcome_of(envoy: RunningEnvoy, outcome: Outcome) -> Outcome:
-    """Return how an Envoy fared until now.
+    """Return how an Envoy fared until now; one that is dying of a fault is waited for.
 
     Args:
         envoy: the process.
         outcome: how its start went.
     """
     end = envoy.exited()
+    end_s = time.monotonic() + _DEATH_S
+    while end is None and is_dying(envoy.pid) and time.monotonic() < end_s:
+        end = envoy.exited(_PAUSE_S)
     if end is None or not outcome.running:
         return outcome
     return dataclasses.replace(

@@ -16,7 +16,6 @@ from envoyassert.judge.verdict import Status
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.probe import load_tracer
 from envoyassert.runner import LiveRun, run_plan
-from envoyassert.scenario.expectation import ProcessExpectation
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
@@ -66,15 +65,6 @@ def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> N
     assert "strace watches one Envoy alone" in verdict.findings[0].reason
 
 
-def crashes(path: Path) -> bool:
-    """Whether Envoy crashes, at once or in a step: strace tells no whole call of its last ones."""
-    return any(
-        isinstance(item, ProcessExpectation)
-        and item.process.stays_up is (item.known_defect is not None)
-        for item in load_scenario(path).scenario.expect
-    )
-
-
 def starts_otherwise(path: Path) -> bool:
     """Whether other tools start Envoy: an agent, what limits it, a strace that injects faults."""
     scenario = load_scenario(path).scenario
@@ -84,11 +74,7 @@ def starts_otherwise(path: Path) -> bool:
     )
 
 
-ALONE = [
-    path
-    for path in SCENARIOS
-    if not of_several(path) and not crashes(path) and not starts_otherwise(path)
-]
+ALONE = [path for path in SCENARIOS if not of_several(path) and not starts_otherwise(path)]
 
 
 @pytest.mark.parametrize("name", ["port_privileged", "listen_fails", "istio_agent"])

@@ -13,7 +13,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import InvariantsExpectation
 from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import EnvoyIdentity, ListenerRecord, Trace
+from envoyassert.trace import EnvoyIdentity, ListenerRecord, Outcome, Trace
 
 PLACE = "127.0.0.1:15006"
 LISTENERS = (ListenerRecord("in", "TCP", (Address.inet("127.0.0.1", 15006),)),)
@@ -241,3 +241,45 @@ def test_envoy_that_said_no_live_yet_is_not_decided():
 
 def test_all_means_every_invariant():
     assert InvariantsExpectation.model_validate({"invariants": "all"}).names == tuple(INVARIANTS)
+
+
+def refused() -> Trace:
+    trace = TraceBuilder(2)
+    trace.events = [event for event in trace.events if event.call == "exec"]
+    trace.outcome = Outcome(live=False, exit_code=1)
+    return configured(trace.build())
+
+
+@pytest.mark.parametrize("names", ["all", *([name] for name in INVARIANTS)])
+def test_envoy_that_ends_at_once_leaves_nothing_to_judge(names):
+    wish = InvariantsExpectation.model_validate({"invariants": names})
+    verdict = judge(refused(), [(0, wish)], workers=2)
+    assert {finding.status for finding in verdict.findings} == {Status.INCONCLUSIVE}
+
+
+def test_invariant_without_anything_to_break_holds_beside_one_that_has():
+    names = ["accepts_succeed", "main_binds_and_listens"]
+    trace = TraceBuilder(2)
+    trace.reuse_port_listener(PLACE)
+    wish = InvariantsExpectation.model_validate({"invariants": names})
+    assert judge(configured(trace.build()), [(0, wish)], workers=2).status is Status.PASS
+    alone = judged("accepts_succeed", configured(trace.build()))
+    assert (alone.status, alone.reason) == (
+        Status.INCONCLUSIVE,
+        "there was nothing to judge: 0 calls",
+    )
+
+
+@pytest.mark.parametrize(
+    "outcome, reason",
+    [
+        (Outcome(live=False, exit_code=1), "Envoy ended before it was LIVE"),
+        (Outcome(live=None, exit_code=1), "no LIVE reply was seen"),
+    ],
+)
+def test_envoy_that_bound_and_ended_was_never_live(outcome, reason):
+    trace = TraceBuilder(2)
+    trace.reuse_port_listener(PLACE)
+    trace.outcome = outcome
+    found = judged("live_means_served", configured(trace.build()))
+    assert (found.status, found.reason) == (Status.INCONCLUSIVE, reason)

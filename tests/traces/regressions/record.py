@@ -522,12 +522,6 @@ RECORDINGS: dict[
     "base_id_taken": ("1.40.0", {"static": [listener()]}, [], Recording.same_again),
     "twins": ("1.40.0", {"static": [listener()]}, [], Recording.twin),
     "twins_port_zero": ("1.40.0", {"static": [listener(0)]}, [], Recording.twin),
-    "parent_missing": (
-        "1.40.0",
-        {"static": [listener()], "args": ["--restart-epoch", "1"]},
-        [],
-        lambda _: None,
-    ),
     "hot_restart": ("1.40.0", RESTARTED, [], Recording.hot_restart),
     "hot_restart_more_workers": ("1.40.0", RESTARTED, [], lambda r: r.hot_restart(4)),
     "hot_restart_netns": (

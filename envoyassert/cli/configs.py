@@ -13,10 +13,10 @@ import click
 
 from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.errors import ScenarioError
+from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.load import LoadedScenario, load_scenario, parse_scenario, read_text
 from envoyassert.scenario.matrix import EnvoyChoice, expand
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import Header, ListenerRecord
 
 _SCENARIO_KEYS = {"envoy", "expect"}
@@ -64,7 +64,7 @@ def expectations_of(path: Path, header: Header) -> RunPlan:
 
 
 def _keys(path: Path) -> set[str]:
-    data = parse_yaml(read_text(path), str(path)).data
+    data = parse_envoy_file(read_text(path), str(path)).data
     return {str(key) for key in data} if isinstance(data, dict) else set()
 
 

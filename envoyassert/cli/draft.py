@@ -23,8 +23,9 @@ from envoyassert.draft.stand_in import (
 )
 from envoyassert.draft.text import draft_text
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.load import parse_scenario, read_text
-from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import FORMAT, OLD_FORMAT
 from envoyassert.trace_file import write_lines
 from envoyassert.trace_lines import parse_trace
@@ -124,7 +125,7 @@ def _drafted(
         raise click.UsageError("--config goes with a trace")
     dump = _dump(text)
     if dump is None:
-        config = parse_yaml(text, str(path)).data
+        config = with_lists(parse_envoy_file(text, str(path)).data)
         if served is None:
             return draft_of_config(config, concurrency), None
         listeners, notes = _served(served)

@@ -26,6 +26,8 @@ from envoyassert.scenario.listeners import (
     discovers_listeners,
     items_of,
     proto_field,
+    proto_flag,
+    proto_int,
     protocol_of,
     static_listeners,
 )
@@ -136,7 +138,7 @@ def _admin(config: Any) -> Iterator[SocketSet]:
 
 def _reuses_port(listener: Any) -> bool:
     """Whether each worker has a socket; the deprecated field can only switch that on."""
-    return proto_field(listener, "enable_reuse_port") is not False
+    return proto_flag(listener, "enable_reuse_port") is not False
 
 
 def _takes_one_worker(listener: Any) -> bool:
@@ -160,7 +162,7 @@ def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
         options = tuple(_options(listener, entry, address, protocol, sockets if reuse else 0))
         balance = proto_field(listener, "connection_balance_config")
         counted = proto_field(balance, "cpu_locality_balance") is None
-        if protocol == "TCP" and proto_field(listener, "enable_mptcp") is True:
+        if protocol == "TCP" and proto_flag(listener, "enable_mptcp") is True:
             protocol = "MPTCP"
         backlog = proto_field(listener, "tcp_backlog_size")
         found = SocketSet(
@@ -173,7 +175,7 @@ def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
             _via(options, sockets, workers),
             options,
             sockets * len(options) if counted else None,
-            None if protocol == "UDP" else int(backlog) if backlog is not None else -1,
+            None if protocol == "UDP" else proto_int(backlog) if backlog is not None else -1,
         )
         yield _refused(found) if _is_refused(listener, protocol) else found
 
@@ -214,13 +216,13 @@ def _options(
         return
     v6 = address.family == "AF_INET6"
     level, prefix = ("IPPROTO_IPV6", "IPV6") if v6 else ("IPPROTO_IP", "IP")
-    transparent = proto_field(listener, "transparent") is True
+    transparent = proto_flag(listener, "transparent") is True
     yield from _v6only(address, proto_field(entry, "address"))
     if protocol == "TCP":
         yield DraftOption("SOL_SOCKET", "SO_REUSEADDR", 1, "before_bind")
     if transparent:
         yield DraftOption(level, f"{prefix}_TRANSPARENT", 1, "before_bind")
-    if proto_field(listener, "freebind") is True:
+    if proto_flag(listener, "freebind") is True:
         yield DraftOption(level, f"{prefix}_FREEBIND", 1, "before_bind")
     if group:
         yield DraftOption("SOL_SOCKET", "SO_REUSEPORT", 1, "before_bind")
@@ -235,7 +237,7 @@ def _options(
     yield from literal
     queue = proto_field(listener, "tcp_fast_open_queue_length")
     if queue is not None and protocol == "TCP":
-        yield DraftOption("IPPROTO_TCP", "TCP_FASTOPEN", int(queue), "listening")
+        yield DraftOption("IPPROTO_TCP", "TCP_FASTOPEN", proto_int(queue), "listening")
 
 
 def _udp(listener: Any, entry: Any, prefix: str, group: int) -> Iterator[DraftOption]:
@@ -268,7 +270,7 @@ def _keepalive(listener: Any, entry: Any) -> Iterator[DraftOption]:
     if keepalive is None:
         return
     values = {name: proto_field(keepalive, field) for field, name in _KEEPALIVE}
-    given = {name: int(value) for name, value in values.items() if value is not None}
+    given = {name: proto_int(value) for name, value in values.items() if value is not None}
     if all(given.values()):
         yield DraftOption("SOL_SOCKET", "SO_KEEPALIVE", 1, "before_bind")
         for name, value in given.items():
@@ -282,7 +284,7 @@ def _v6only(address: Address, place: Any) -> Iterator[DraftOption]:
 
 
 def _is_compatible(place: Any) -> bool:
-    return proto_field(proto_field(place, "socket_address"), "ipv4_compat") is True
+    return proto_flag(proto_field(place, "socket_address"), "ipv4_compat") is True
 
 
 def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
@@ -292,8 +294,8 @@ def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
         if isinstance(kind, dict) and kind and wanted not in kind:
             continue
         try:
-            level = level_name(int(proto_field(option, "level") or 0))
-            name = option_name(level, int(proto_field(option, "name") or 0))
+            level = level_name(proto_int(proto_field(option, "level") or 0))
+            name = option_name(level, proto_int(proto_field(option, "name") or 0))
             value = _value(name, option)
         except (TypeError, ValueError, binascii.Error):
             continue  # Envoy says itself what it does not take
@@ -304,7 +306,7 @@ def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
 def _value(name: int | str, option: Any) -> int | str | None:
     number = proto_field(option, "int_value")
     if number is not None:
-        return (int(number) + 2**31) % 2**32 - 2**31  # Envoy hands 4 bytes of it on
+        return (proto_int(number) + 2**31) % 2**32 - 2**31  # Envoy hands 4 bytes of it on
     content = base64.b64decode(str(proto_field(option, "buf_value") or ""))
     value = option_value_of(name, content)
     return None if isinstance(value, dict) else value

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from envoyassert.errors import EnvoyAssertError, ScenarioError
+from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import (
     SCALAR_FIELDS,
     admin_address,
@@ -98,7 +99,7 @@ def _discovery(name: str, content: str | dict[str, Any]) -> Any:
     if Path(name).suffix not in (".yaml", ".yml", ".json"):
         return None
     try:
-        return parse_yaml(content, name).data
+        return parse_envoy_file(content, name).data
     except ScenarioError:
         return None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.errors import ScenarioError
-from envoyassert.scenario.source import parse_yaml
+from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.trace import ListenerRecord
 
 #: Fields of a listener that hold a plain value, by which a matrix may vary all static listeners.
@@ -37,6 +37,26 @@ SCALAR_FIELDS = (
     "use_original_dst",
 )
 
+#: Paths of fields that hold a list of messages: `*` stands for each message of a list.
+_LISTS = (
+    ("admin", "socket_options"),
+    ("static_resources", "clusters"),
+    ("static_resources", "secrets"),
+    ("static_resources", "listeners"),
+    ("static_resources", "listeners", "*", "socket_options"),
+    ("static_resources", "listeners", "*", "listener_filters"),
+    ("static_resources", "listeners", "*", "filter_chains"),
+    ("static_resources", "listeners", "*", "filter_chains", "*", "filters"),
+    ("static_resources", "listeners", "*", "additional_addresses"),
+    ("static_resources", "listeners", "*", "additional_addresses", "*", "socket_options",
+     "socket_options"),
+)  # fmt: skip
+
+#: absl::SimpleAtob
+_FLAGS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0"), False),
+}
 _LISTENER_TYPE = "envoy.config.listener.v3.Listener"
 
 
@@ -144,8 +164,8 @@ def asks_for_sockets(listener: Any) -> bool:
     """Return whether a listener's config asks for sockets of its own."""
     return (
         not _is_reverse_tunnel(listener)
-        and proto_field(listener, "bind_to_port") is not False
-        and proto_field(proto_field(listener, "deprecated_v1"), "bind_to_port") is not False
+        and proto_flag(listener, "bind_to_port") is not False
+        and proto_flag(proto_field(listener, "deprecated_v1"), "bind_to_port") is not False
         and proto_field(listener, "internal_listener") is None
         and proto_field(listener, "api_listener") is None
     )
@@ -182,7 +202,9 @@ def address_of(place: Any) -> Address | None:
         return None
     netns = proto_field(socket_address, "network_namespace_filepath")
     try:
-        return Address.inet(host, int(port or 0)).within(netns if isinstance(netns, str) else "")
+        return Address.inet(host, proto_int(port or 0)).within(
+            netns if isinstance(netns, str) else ""
+        )
     except (TypeError, ValueError):
         return None
 
@@ -193,7 +215,7 @@ def _discovered(content: Any) -> Iterator[Any]:
         if _LISTENER_TYPE not in content:
             return
         try:
-            content = parse_yaml(content, "").data
+            content = parse_envoy_file(content, "").data
         except ScenarioError:
             return
     yield from filter(is_listener, items_of(proto_field(content, "resources")))
@@ -215,6 +237,25 @@ def proto_field(mapping: Any, field: str) -> Any:
     return mapping.get(head + "".join(part.title() for part in rest)) if rest else None
 
 
+def proto_flag(mapping: Any, field: str) -> Any:
+    """Return a field that is true or false; protobuf takes some words in quotes for these too."""
+    value = proto_field(mapping, field)
+    return _FLAGS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def proto_int(value: Any) -> int:
+    """Return a number that protobuf takes for a whole one: `64`, `"64"`, `64.0`, `1e2`.
+
+    Raises:
+        ValueError: it is none.
+        TypeError: it is neither number nor text.
+    """
+    try:
+        return int(value)
+    except ValueError:
+        return int(float(value))
+
+
 def proto_name(key: str) -> str:
     """Return a field's proto name, of itself or of its JSON name: `api_config_source`."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
@@ -223,3 +264,28 @@ def proto_name(key: str) -> str:
 def items_of(value: Any) -> list[Any]:
     """Return a list as it is, and no elements for anything else."""
     return value if isinstance(value, list) else []
+
+
+def with_lists(config: Any) -> Any:
+    """Return a bootstrap in which what is a list to Envoy is one.
+
+    Protobuf takes one message, written without a list, for a list of one; nothing of ours needs to
+    know. Of all that a config may hold, this is done of what decides about sockets and of what is
+    in a list beside it.
+    """
+    for path in _LISTS:
+        config = _with_list(config, path)
+    return config
+
+
+def _with_list(value: Any, path: tuple[str, ...]) -> Any:
+    if not path:
+        return [value] if isinstance(value, dict) else value
+    if path[0] == "*":
+        return [_with_list(one, path[1:]) for one in value] if isinstance(value, list) else value
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _with_list(member, path[1:]) if proto_name(str(key)) == path[0] else member
+        for key, member in value.items()
+    }

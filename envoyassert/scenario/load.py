@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.coherence import coherence_problems
 from envoyassert.scenario.complaint import problems_of
+from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, parse_yaml
 from envoyassert.scenario.syntax import line_and_column
@@ -118,7 +120,7 @@ def _config(
     envoy = document.data.get("envoy")
     config = envoy.get("config") if isinstance(envoy, dict) else None
     if isinstance(config, dict):
-        return config, None, []
+        return with_lists(config), None, []
     if not isinstance(config, str) or not config or read_config is None:
         return {}, None, []
     place = ("envoy", "config")
@@ -132,12 +134,12 @@ def _config(
         remedy = f"the path is relative to {path.parent}/"
         return {}, None, [document.problem(place, message, remedy, at_value=True)]
     try:
-        found = parse_yaml(text, str(path.parent / config))
+        found = parse_envoy_file(text, str(path.parent / config))
     except ScenarioError as error:
         return {}, None, error.problems
     if not isinstance(found.data, dict):
         return {}, None, [found.problem((), "an Envoy config is a mapping")]
-    return found.data, found, []
+    return with_lists(found.data), found, []
 
 
 def read_text(path: Path) -> str:

@@ -132,12 +132,13 @@ class Document:
         return "\n".join([*shown, f"  {' ' * width} | {margin}^"])
 
 
-def parse_yaml(text: str, path: str) -> Document:
+def parse_yaml(text: str, path: str, builder_class: type[Builder] | None = None) -> Document:
     """Read one YAML document.
 
     Args:
         text: the text.
         path: the file as the user named it; for messages only.
+        builder_class: what makes data of the text; None for this module's own.
 
     Raises:
         ScenarioError: the text is not YAML, is empty, holds several documents, duplicate keys,
@@ -147,7 +148,7 @@ def parse_yaml(text: str, path: str) -> Document:
     strange = control_character(text, path)
     if strange is not None:
         raise ScenarioError([strange])
-    builder = _Builder(path)
+    builder = (builder_class or Builder)(path)
     try:
         for event in _events(text):
             if not builder.take(event):
@@ -190,8 +191,8 @@ class _Open:
 
 
 @dataclass
-class _Builder:
-    """Builds data and places from events."""
+class Builder:
+    """Builds data and places from events; a subclass may take some of them for something else."""
 
     path: str
     problems: list[Problem] = field(default_factory=list)
@@ -236,13 +237,12 @@ class _Builder:
         self._counted(event)
         mark = event.start_mark
         top = self._stack[-1] if self._stack else None
-        if event.tag is not None:
-            self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
         if top is not None and type(top.data) is dict and top.key is None:
+            self._take_key_tag(event)
             self._begin_member(event, event.value, top)
             return
-        # implicit[0]: a plain scalar, one that was not quoted.
-        value = self._resolve(event) if event.implicit[0] else event.value
+        self._take_tag(event)
+        value = self._value(event)
         node = Node(mark.line + 1, mark.column + 1)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, node, 1)
@@ -259,12 +259,25 @@ class _Builder:
             self._complain(event, "the key is missing before `:`")
         elif key in top.data:
             assert isinstance(top.node.members, dict)
-            first = top.node.members[key]
-            self._complain(
-                event,
-                f"duplicate key `{key}`; it is first given on line {first[0]}",
-                "keep one of the two",
-            )
+            self._take_duplicate(event, key, top.node.members[key][0])
+
+    def _take_tag(self, event: Any) -> None:
+        if event.tag is not None:
+            self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
+
+    def _take_key_tag(self, event: Any) -> None:
+        self._take_tag(event)
+
+    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+        self._complain(
+            event,
+            f"duplicate key `{key}`; it is first given on line {first}",
+            "keep one of the two",
+        )
+
+    def _value(self, event: Any) -> Any:
+        # implicit[0]: a plain scalar, one that was not quoted.
+        return self._resolve(event) if event.implicit[0] else event.value
 
     def _resolve(self, event: Any) -> Any:
         text: str = event.value
@@ -305,8 +318,7 @@ class _Builder:
 
     def _open(self, event: Any, data: Any, members: Any) -> None:
         self._counted(event)
-        if event.tag is not None:
-            self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
+        self._take_tag(event)
         top = self._stack[-1] if self._stack else None
         if top is not None and type(top.data) is dict and top.key is None:
             self._complain(event, "a key must be plain text, not a list or a mapping")
@@ -357,8 +369,11 @@ class _Builder:
         assert top.key is not None
         key, line, column = top.key
         top.key = None
-        top.data[key] = value
+        self._put_member(top.data, (key, line, column), value)
         members[key] = (line, column, node)
+
+    def _put_member(self, data: dict[str, Any], key: tuple[str, int, int], value: Any) -> None:
+        data[key[0]] = value
 
 
 def _tag(event: Any) -> str:

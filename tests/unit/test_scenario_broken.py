@@ -70,7 +70,7 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
 
 
 def test_fault_in_config_file_is_located_in_that_file(tmp_path: Path) -> None:
-    (tmp_path / "bootstrap.yaml").write_text("admin: {}\nadmin: {}\n", encoding="utf-8")
+    (tmp_path / "bootstrap.yaml").write_text("admin: {}\n<<: {}\n", encoding="utf-8")
     scenario = tmp_path / "cut.yaml"
     scenario.write_text(
         "name: other\nenvoy: {config: bootstrap.yaml}\nexpect: [{process: {live: true}}]\n",

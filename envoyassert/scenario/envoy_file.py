@@ -1,0 +1,114 @@
+"""Envoy's own config file, read as Envoy reads it, which is not as strict as a scenario is read.
+
+Envoy has yaml-cpp read the text (a JSON file its own parser), makes JSON of it, and protobuf takes
+the JSON. Measured on 1.36.4 and 1.40.0, which print that JSON where a value does not fit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from envoyassert.errors import ScenarioError
+from envoyassert.scenario.source import Builder, Document, parse_yaml
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLS = {
+    spelling: value
+    for value, words in ((True, ("y", "yes", "true", "on")), (False, ("n", "no", "false", "off")))
+    for word in words
+    for spelling in (word, word.title(), word.upper())
+}
+_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
+#: Envoy keeps numbers of more than 32 bits as text, which protobuf takes for a number where one is
+#: wanted; those of more than 64 are no numbers to it.
+_NUMBER_BITS, _MOST_BITS = 32, 64
+#: A line with nothing but white space, or a comment behind it, and a tab in it.
+_TABS = re.compile(r"(?m)^ *\t[ \t]*(?=#|$)")
+_IGNORE = "!ignore"
+
+
+def parse_envoy_file(text: str, path: str) -> Document:
+    """Read an Envoy config as Envoy does.
+
+    Of several documents the first counts, of duplicate keys the last (in a JSON file they are an
+    error, as to Envoy), tags count for nothing, but for `!ignore` before a key, which leaves it
+    out. Words and octal numbers are those of YAML 1.1; a number with a point is text, which fits
+    both a number and a text.
+
+    Args:
+        text: the text.
+        path: the file as the user named it.
+
+    Raises:
+        ScenarioError: Envoy could not read it either.
+    """
+    builder = _JsonBuilder if path.endswith(".json") else _YamlBuilder
+    try:
+        return parse_yaml(text, path, builder)
+    except ScenarioError:
+        # The one thing that yaml-cpp takes and libyaml does not; each place stays where it is.
+        expanded = _TABS.sub(lambda found: found[0].replace("\t", " "), text)
+        if expanded == text:
+            raise
+        return parse_yaml(expanded, path, builder)
+
+
+@dataclass
+class _YamlBuilder(Builder):
+    """Builds what yaml-cpp and Envoy make of the same events."""
+
+    _ignored: set[tuple[int, int]] = field(default_factory=set)
+
+    def take(self, event: Any) -> bool:
+        """Take the next event; return False at the end of the first document."""
+        return type(event) is not yaml.DocumentEndEvent and super().take(event)
+
+    def _take_tag(self, event: Any) -> None:
+        """Take no notice of a tag."""
+
+    def _take_key_tag(self, event: Any) -> None:
+        if event.tag == _IGNORE:
+            self._ignored.add((event.start_mark.line + 1, event.start_mark.column + 1))
+
+    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+        """Let the last one count."""
+
+    def _value(self, event: Any) -> Any:
+        text: str = event.value
+        plain = not event.style
+        if event.tag == "!" or (event.tag is None and not plain):
+            return text
+        if plain and text in _NULLS:
+            return None
+        if text in _BOOLS:
+            return _BOOLS[text]
+        return _integer(text) if _INTEGER.fullmatch(text) else text
+
+    def _put_member(self, data: dict[str, Any], key: tuple[str, int, int], value: Any) -> None:
+        name, *place = key
+        if tuple(place) not in self._ignored:
+            data[name] = value
+
+
+class _JsonBuilder(_YamlBuilder):
+    """The same, of a file that Envoy reads as JSON."""
+
+    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+        super(_YamlBuilder, self)._take_duplicate(event, key, first)
+
+
+def _integer(text: str) -> int | str:
+    digits = text.lstrip("+-")
+    base = 16 if digits[:2].lower() == "0x" else 8 if digits[0] == "0" else 10
+    value = -int(digits, base) if text[0] == "-" else int(digits, base)
+    if _fits(value, _NUMBER_BITS):
+        return value
+    return str(value) if _fits(value, _MOST_BITS) else text
+
+
+def _fits(value: int, bits: int) -> bool:
+    return -(1 << bits - 1) <= value < 1 << bits - 1

@@ -15,6 +15,7 @@ from envoyassert.graph.completion import complete
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
 from envoyassert.graph.envoys import told_envoys
 from envoyassert.graph.gaps import find_gaps
+from envoyassert.graph.kernel_addresses import KernelAddresses
 from envoyassert.graph.messages import Messages, sent_first
 from envoyassert.graph.model import (
     Call,
@@ -28,6 +29,7 @@ from envoyassert.graph.model import (
     Thread,
 )
 from envoyassert.graph.namespaces import Namespaces
+from envoyassert.graph.passes import Pass
 from envoyassert.graph.socket_files import SocketFiles
 from envoyassert.graph.tripwires import is_tripwire
 from envoyassert.trace import Trace
@@ -76,9 +78,8 @@ class _Folder:
         self.files = SocketFiles()
         self.births_observed = births_observed
         self.ignored: Counter[str] = Counter()
-        self.listen_state: dict[int, str] = {}
         self.registered: dict[tuple[Epoll, KernelSocket, int], Registration] = {}
-        self.closed_by_kernel: set[str] = set()
+        self.addresses = KernelAddresses(self.graph.inconsistencies)
 
     def apply(self, event: Event) -> None:
         """Apply one event."""
@@ -102,7 +103,8 @@ class _Folder:
         if graph.gaps:
             # A thread whose way back is among the losses would be taken to be where it is not.
             graph.tripwires += self.namespaces.entered
-        complete(graph, self.closed_by_kernel)
+        self.messages.finish()
+        complete(graph, self.addresses.closed)
         return graph
 
     def _thread(self, tid: int, pid: int) -> Thread:
@@ -157,10 +159,7 @@ class _Folder:
         renamed.names.append((event.ts_ns, event.args["name"]))
 
     def _on_tcp_state(self, event: Event, thread: Thread) -> None:
-        if event.args["new"] == "TCP_LISTEN":
-            self.listen_state[event.tid] = event.args["sk"]
-        elif event.args["old"] == "TCP_LISTEN":
-            self.closed_by_kernel.add(event.args["sk"])
+        self.addresses.change(event)
 
     def _on_setns(self, event: Event, thread: Thread) -> None:
         if not self.namespaces.move(event):
@@ -240,7 +239,8 @@ class _Folder:
     def _on_sendmsg(self, event: Event, thread: Thread) -> None:
         if succeeded(event):
             held = [self.tables.get(event.pid, fd) for fd in event.args["fds"]]
-            self.messages.send([d.socket if isinstance(d, Descriptor) else None for d in held])
+            sockets = [d.socket if isinstance(d, Descriptor) else None for d in held]
+            self.messages.send(event, sockets)
 
     _on_sendmmsg = _on_sendmsg
 
@@ -248,12 +248,13 @@ class _Folder:
         fds = event.args["fds"]
         if not fds:
             return
-        found = self.messages.receive(len(fds))
+        found = self.messages.receive(event)
         for fd, socket in zip(fds, found or [None] * len(fds), strict=True):
             if socket is not None:
                 self.tables.open(event, fd, socket, "scm_rights")
             elif found is None:
-                self._birth(event, thread, fd, "scm_rights")
+                born = self._birth(event, thread, fd, "scm_rights")
+                born.socket.passes.append(Pass(None, event))
             self.namespaces.renumber(event, fd)
 
     # epoll
@@ -379,21 +380,12 @@ class _Folder:
         elif event.call == "listen":
             socket.listens.append(call)
             socket.stopped_ns = None
-            self._settle_kernel_address(event, socket)
-        elif event.call == "getsockname" and socket.requested is not None:
+            self.addresses.settle(event, socket)
+        elif event.call == "getsockname" and event.args["address"] is not None:
             learned = event.args["address"]
-            if learned is not None and learned.is_ip and socket.requested.port == 0:
+            asked = socket.requested
+            # Of a socket that came bound from elsewhere this is the only thing that tells.
+            came_bound = asked is None and socket.origin == "scm_rights"
+            if came_bound or (asked is not None and asked.port == 0 and learned.is_ip):
                 socket.address = socket.placed(learned)
-
-    def _settle_kernel_address(self, event: Event, socket: KernelSocket) -> None:
-        """Hold the kernel's own address of the socket against the one known by birth."""
-        address = event.args.get("sk") or self.listen_state.pop(event.tid, None)
-        if address is None:
-            return
-        # The kernel gives a closed socket's memory, and so its address, to the next one.
-        self.closed_by_kernel.discard(address)
-        if socket.kernel_address not in (None, address):
-            self.graph.inconsistencies.append(
-                f"descriptor {event.args['fd']} is another kernel socket than its history says"
-            )
-        socket.kernel_address = address
+                socket.family = socket.family or learned.family

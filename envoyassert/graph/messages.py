@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
+from envoyassert.graph.passes import Pass
 
 _SENDS = ("sendmsg", "sendmmsg")
 
@@ -71,28 +72,42 @@ class Messages:
 
     def __init__(self, problems: list[str]) -> None:
         self._problems = problems
-        self._sent: list[list[KernelSocket | None]] = []
+        self._sent: list[tuple[Event, list[KernelSocket | None]]] = []
         self._unsent: set[int] = set()
 
-    def send(self, sockets: list[KernelSocket | None]) -> None:
+    def send(self, event: Event, sockets: list[KernelSocket | None]) -> None:
         """Note a message that was sent; None stands for what is no known socket."""
         if len(sockets) in self._unsent:
             # The receiver may return before the sender does.
             self._problems.append(
                 "descriptors were received before they were sent: which ones is not known"
             )
-        self._sent.append(sockets)
+        self._sent.append((event, sockets))
 
-    def receive(self, count: int) -> list[KernelSocket | None] | None:
-        """Return what a message of so many descriptors brought; None if nobody was seen to send."""
-        fitting = [sent for sent in self._sent if len(sent) == count]
+    def receive(self, event: Event) -> list[KernelSocket | None] | None:
+        """Return what a message brought; None if nobody was seen to send one of its size."""
+        count = len(event.args["fds"])
+        fitting = [message for message in self._sent if len(message[1]) == count]
         if not fitting:
             self._unsent.add(count)
             return None
-        found = fitting[0]
-        self._sent.remove(found)
-        if any(other != found for other in fitting):
+        message = fitting[0]
+        sender, found = message
+        self._sent.remove(message)
+        if any(other != found for _, other in fitting):
             self._problems.append(
                 "several descriptors are on their way at once: which one arrived is not known"
             )
+        _pass(found, Pass(sender, event))
         return found
+
+    def finish(self) -> None:
+        """Note what was sent to somebody who was not seen to receive it."""
+        for sender, sockets in self._sent:
+            _pass(sockets, Pass(sender, None))
+
+
+def _pass(sockets: Sequence[KernelSocket | None], handed: Pass) -> None:
+    for socket in sockets:
+        if socket is not None:
+            socket.passes.append(handed)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.graph.passes import Pass
 from envoyassert.option_values import OptionValue
 
 _WORKER = re.compile(r"wrk:worker_(\d+)$")
@@ -166,6 +167,7 @@ class KernelSocket:
         is_probe: whether it only asked what the kernel supports; set at the end of the fold.
         is_hot_restart: whether it is one of Envoy's own for hot restart; set there too.
         is_client: whether it is bound and takes the datagrams of one peer alone; set there too.
+        passes: the messages that handed it to another process.
         peer: whom it is connected to; a datagram socket then takes nothing from anybody else.
         file: where the file of its Unix address is; None if it has none, or no more.
         file_event: the call that moved its file or took it away last, None if none did.
@@ -197,6 +199,7 @@ class KernelSocket:
     is_probe: bool = False
     is_hot_restart: bool = False
     is_client: bool = False
+    passes: list[Pass] = field(default_factory=list)
     peer: Address | None = None
     file: str | None = None
     file_event: Event | None = None

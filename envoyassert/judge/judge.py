@@ -29,6 +29,7 @@ from envoyassert.judge.known_defect import with_fatal_defects, with_known_defect
 from envoyassert.judge.listener import judge_listener
 from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
 from envoyassert.judge.others import judge_no_others
+from envoyassert.judge.outside import in_doubt, passed_outside, with_passes
 from envoyassert.judge.process import judge_process
 from envoyassert.judge.rests_on import held_back
 from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
@@ -180,11 +181,13 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         if isinstance(item, NoOthersExpectation):
             scopes.name_all(scope)
         scoped = _scope_in_words(item)
+        outside = passed_outside(scope, item)
+        scope = in_doubt(scope, outside)
         scope.unknown_stacks.clear()
         found = list(held_back(scope, item, _JUDGES[type(item)](scope, index, item)))
         unobserved = context.trace.header.unobserved
         for told in with_stacks(scope, found):
-            finding = as_observed(told, item, unobserved)
+            finding = with_passes(as_observed(told, item, unobserved), outside)
             yield replace(finding, expected=finding.expected + scoped) if scoped else finding
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
+from envoyassert.graph.passes import Pass
 from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
@@ -163,6 +164,7 @@ def _listening(trace: Trace, graph: SocketGraph, socket: KernelSocket) -> dict[s
         "address": address_text(socket.address),
         "requested": address_text(socket.requested),
         "origin": socket.origin,
+        "passed": [_passed(graph, handed) for handed in socket.passes],
         "backlog": socket.listens[-1].event.args.get("backlog") if socket.listens else None,
         "bound_by": _roles(graph, socket.binds),
         "listened_by": _roles(graph, socket.listens),
@@ -198,6 +200,15 @@ def _descriptor(graph: SocketGraph, descriptor: Descriptor) -> dict[str, Any]:
             )
         ),
     }
+
+
+def _passed(graph: SocketGraph, handed: Pass) -> str:
+    """Return who handed a socket to whom."""
+    ends = [
+        "a process that is not traced" if event is None else thread_label(graph, event.tid)
+        for event in (handed.sent, handed.received)
+    ]
+    return f"by {ends[0]} to {ends[1]}"
 
 
 def _roles(graph: SocketGraph, calls: list[Call]) -> list[str]:

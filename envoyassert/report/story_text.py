@@ -158,6 +158,7 @@ def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
     facts = [", ".join(descriptors) or "no descriptor"]
     if closed:
         facts.append(f"{closed} closed")
+    facts += [f"passed {passed}" for passed in item["passed"]]
     facts.append(f"bound by {_names(item['bound_by'])}")
     if item["listened_by"]:
         facts.append(f"listen() by {_names(item['listened_by'])}")

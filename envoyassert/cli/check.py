@@ -14,6 +14,7 @@ from envoyassert.scenario.listeners import lds_as_cds
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan, as_text
+from envoyassert.scenario.scope import of_no_listener, over_the_run
 from envoyassert.scenario.vacuity import vacuous
 
 
@@ -27,7 +28,8 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
     """Check scenario files without a run.
 
     Every problem has line and column; with --validate, Envoy is asked about each config. An
-    expectation that no trace could fail is a warning.
+    expectation that no trace could fail is a warning, and so is a call that is forbidden at an
+    address of no listener. A note says what is judged over the whole run by default.
 
     PATHS are files or directories. Exit code: 0 all valid, 4 something is not.
 
@@ -51,6 +53,10 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
         place = place_finder(loaded)
         for path, reason in vacuous(loaded.scenario):
             click.echo(f"{place(path)}: warning: no trace could fail this: {reason}")
+        for path, reason in of_no_listener(plans):
+            click.echo(f"{place(path)}: warning: {reason}")
+        for path, reason in over_the_run(loaded.scenario):
+            click.echo(f"{place(path)}: note: {reason}")
         refusals = _refusals(plans, envoy) if validate else []
         for refusal in refusals:
             click.echo(refusal)

@@ -180,7 +180,7 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
             return
         if isinstance(item, NoOthersExpectation):
             scopes.name_all(scope)
-        scoped = _scope_in_words(item)
+        scoped = _scope_in_words(item, bool(context.trace.phases))
         outside = passed_outside(scope, item)
         scope = in_doubt(scope, outside)
         scope.unknown_stacks.clear()
@@ -191,12 +191,14 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
             yield replace(finding, expected=finding.expected + scoped) if scoped else finding
 
 
-def _scope_in_words(item: Conditional) -> str:
+def _scope_in_words(item: Conditional, has_steps: bool) -> str:
     words = [] if item.envoy is None else [f"Envoy {item.envoy}"]
     if item.during is not None:
         words.append(f"during {item.during}")
     elif item.at_end_of is not None:
         words.append(f"at the end of {item.at_end_of}")
+    elif item.says_none and has_steps:
+        words.append("over the whole run")
     return f" ({', '.join(words)})" if words else ""
 
 

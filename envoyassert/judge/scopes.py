@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ from envoyassert.judge.witness import Comparison
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.steps.another import FIRST
-from envoyassert.trace import STARTUP, Trace
+from envoyassert.trace import STARTUP, ListenerRecord, Trace
 
 #: What is compared at the end of each phase; the other checks are about the trace as a whole.
 #: Makes the context of a trace and its graph.
@@ -105,7 +106,13 @@ class Scopes:
         self._items = items
         self.whole = make(trace, graph)
         # Without steps all of a trace is start-up.
-        self._contexts = {} if trace.phases else {STARTUP: self.whole}
+        self._contexts = {STARTUP: self.whole, "": self.whole}
+        if trace.phases:
+            header = replace(trace.header, listeners=listeners_over(trace))
+            run = make(replace(trace, header=header), graph)
+            run.joined = self.whole.joined
+            run.contested = run.contested or _cut_short(trace)
+            self._contexts = {"": run}
 
     def of(self, item: Conditional) -> Context | None:
         """Return the context of an expectation; None if its phase was not reached."""
@@ -170,7 +177,20 @@ class Scopes:
         return focused
 
     def name_all(self, context: Context) -> None:
-        """Note the sockets that the scenario's listeners have in a context, whenever it asks."""
+        """Note the sockets that the scenario's listeners have in a context, whenever it asks.
+
+        Over the whole run those count too that were named at the end of a phase: where a port alone
+        said which one, it may have become ambiguous since.
+        """
+        numbers = {
+            socket.number
+            for other in self._contexts.values()
+            for socket in other.graph.sockets
+            if id(socket) in other.named
+        }
+        if context is self._contexts[""] or context.whole is self._contexts[""].graph:
+            sockets = context.graph.sockets
+            context.named.update(id(socket) for socket in sockets if socket.number in numbers)
         header = context.trace.header
         for item in self._items:
             if isinstance(item, ListenerExpectation):
@@ -179,13 +199,14 @@ class Scopes:
 
     def not_reached(self, index: int, item: Conditional) -> Finding:
         """Return the finding that the phase of an expectation was not reached."""
-        if item.envoy is not None and item.phase in self._phases:
+        if item.envoy is not None and item.phase in ("", *self._phases):
             return self.whole.finding(
                 Subject(item.envoy, ("expect", index, "envoy"), item.why or ""),
                 Status.INCONCLUSIVE,
                 f"an Envoy {item.envoy}",
                 "none",
-                reason=f"at the end of {item.phase} no Envoy of that name had been started",
+                reason=f"at the end of {item.phase or 'the run'} no Envoy of that name had been "
+                "started",
             )
         word = "during" if item.during else "at_end_of"
         reasons = [
@@ -203,6 +224,39 @@ class Scopes:
             "not reached",
             reason=reason,
         )
+
+
+def _cut_short(trace: Trace) -> str:
+    """Return which step a run did not come to, in words, or ""."""
+    reached = {phase.name for phase in trace.phases if not phase.problem}
+    lacking = [name for name in trace.header.steps if name not in reached]
+    return f"the run ended before {lacking[0]}" if lacking else ""
+
+
+def listeners_over(trace: Trace) -> tuple[ListenerRecord, ...]:
+    """Return the listeners by the config at any time of a run.
+
+    One that has several addresses one after the other has all of them. They are in the order in
+    which they appeared, by which sockets on port 0 are told apart.
+
+    Args:
+        trace: the whole trace, with its phases.
+    """
+    configs = [trace.header.listeners]
+    configs += [phase.listeners for phase in trace.phases if phase.listeners is not None]
+    first = Counter((r.name, r.protocol, r.kind) for r in trace.header.listeners)
+    found: dict[tuple[str, str, str, int], ListenerRecord] = {}
+    for listeners in configs:
+        twins: Counter[tuple[str, str, str]] = Counter()
+        for record in listeners:
+            name = (record.name, record.protocol, record.kind)
+            # Another Envoy of the run may have a listener of that name elsewhere.
+            key = (*name, min(twins[name], max(first[name] - 1, 0)))
+            twins[name] += 1
+            before = found.get(key, record).addresses
+            more = (Counter(record.addresses) - Counter(before)).elements()
+            found[key] = replace(record, addresses=(*before, *more))
+    return tuple(found.values())
 
 
 def judge_steps(context: Context) -> Iterator[Finding]:

@@ -66,7 +66,8 @@ class Conditional(Model):
     at_end_of: PhaseName | None = Field(
         None,
         description="Judge what had been observed at the end of this phase: the name of a step, "
-        "or `startup`, which is the default.",
+        "or `startup`. By default `startup`; the whole run for what says that there is none "
+        "(`never`, `calls` with `times: 0`, `no_others`).",
     )
 
     @field_validator("when")
@@ -88,9 +89,19 @@ class Conditional(Model):
         return self
 
     @property
+    def says_none(self) -> bool:
+        """Whether it says that something is not there at all, so that it is never settled."""
+        return False
+
+    @property
+    def is_unscoped(self) -> bool:
+        """Whether it does not say about which part of a run it is."""
+        return self.during is None and self.at_end_of is None
+
+    @property
     def phase(self) -> str:
-        """The name of the phase at whose end it is judged."""
-        return self.during or self.at_end_of or STARTUP
+        """The name of the phase at whose end it is judged; "" for the whole run."""
+        return self.during or self.at_end_of or ("" if self.says_none else STARTUP)
 
     @property
     def versions(self) -> str:

@@ -48,6 +48,7 @@ from envoyassert.scenario.quantity import (
     Linear,
     Quantity,
     Range,
+    is_none,
 )
 from envoyassert.scenario.selector import Protocol, Selector
 from envoyassert.scenario.serving_words import Origin, Registered, SocketFile
@@ -116,6 +117,11 @@ class NeverExpectation(Conditional):
 
     never: CallPattern = Field(description="Which call.")
 
+    @property
+    def says_none(self) -> bool:
+        """It does."""
+        return True
+
 
 class OthersAllowed(Model):
     """Which sockets that the scenario does not name are no surprise."""
@@ -133,6 +139,11 @@ class NoOthersExpectation(Conditional):
         Annotated[Literal[True], Tag("|flag")] | Annotated[OthersAllowed, Tag("|OthersAllowed")],
         choice(one_of(OthersAllowed=()), "true or {allow: [hot_restart, admin]}"),
     ] = Field(description="true, or which sockets are no surprise.")
+
+    @property
+    def says_none(self) -> bool:
+        """It does."""
+        return True
 
 
 class InvariantsExpectation(Conditional):
@@ -154,6 +165,11 @@ class CallsExpectation(Conditional):
     """How many observed calls match a pattern."""
 
     calls: CountedPattern = Field(description="Which calls, and how many.")
+
+    @property
+    def says_none(self) -> bool:
+        """Whether there must be no such call."""
+        return is_none(self.calls.times)
 
 
 _FORMS: dict[str, type[Conditional]] = {

@@ -61,7 +61,7 @@ _LISTENER_TYPE = "envoy.config.listener.v3.Listener"
 
 
 def configured_listeners(
-    config: Any, files: Mapping[str, Any] | None = None
+    config: Any, files: Mapping[str, Any] | None = None, *, silent: bool = False
 ) -> tuple[ListenerRecord, ...]:
     """Return the listeners that a bootstrap config and its files name.
 
@@ -72,6 +72,7 @@ def configured_listeners(
         config: the bootstrap config as data.
         files: files of the run by name, text or data; those that hold a discovery response with
             listeners are read.
+        silent: whether one that asks for no socket has its addresses nevertheless.
 
     Returns:
         The admin endpoint, the static listeners, then those of the files, each in order.
@@ -80,9 +81,10 @@ def configured_listeners(
     admin = admin_address(config)
     if admin is not None:
         records.append(ListenerRecord("admin", protocol_of(admin, {}), (admin,), "admin"))
-    records += [_record(name, one, "static") for name, one in static_listeners(config).items()]
+    static = static_listeners(config)
+    records += [_record(name, one, "static", silent) for name, one in static.items()]
     for content in (files or {}).values():
-        records += [_record(_name(one), one, "lds") for one in _discovered(content)]
+        records += [_record(_name(one), one, "lds", silent) for one in _discovered(content)]
     return tuple(records)
 
 
@@ -140,10 +142,11 @@ def lds_as_cds(config: Any) -> dict[str, Any] | None:
     return {"node": node, "dynamic_resources": {"cds_config": source}}
 
 
-def _record(name: str, listener: Any, kind: str) -> ListenerRecord:
+def _record(name: str, listener: Any, kind: str, silent: bool) -> ListenerRecord:
     first, addresses = proto_field(listener, "address"), _addresses(listener)
     protocol = protocol_of(addresses[0], first) if addresses else "TCP"
-    return ListenerRecord(name, protocol, addresses if asks_for_sockets(listener) else (), kind)
+    shown = addresses if silent or asks_for_sockets(listener) else ()
+    return ListenerRecord(name, protocol, shown, kind)
 
 
 def _addresses(listener: Any) -> tuple[Address, ...]:

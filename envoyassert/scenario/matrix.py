@@ -283,6 +283,7 @@ class _Expansion:
             steps=scenario.steps,
             admin=admin_address(config),
             listeners=listeners,
+            later=later,
             stood_in=stood_in,
         )
 

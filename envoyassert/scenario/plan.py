@@ -61,6 +61,7 @@ class RunPlan:
         steps: what is done once Envoy is ready.
         admin: configured address of the admin endpoint, None if there is none.
         listeners: the listeners that the config and its files name.
+        later: the listeners of all updates.
         stood_in: what takes the place of something that the scenario's config has or asks for.
     """
 
@@ -87,6 +88,7 @@ class RunPlan:
     steps: tuple[Step, ...]
     admin: Address | None
     listeners: tuple[ListenerRecord, ...]
+    later: tuple[ListenerRecord, ...] = ()
     stood_in: tuple[str, ...] = ()
 
     @property

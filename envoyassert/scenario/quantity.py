@@ -76,3 +76,10 @@ Count = Annotated[
     choice(one_of(("workers", "none"), Linear=("workers", "plus"), Range=()), COUNT_WORDS),
 ]
 """How many: exactly this many, or within bounds; `none` is 0."""
+
+
+def is_none(count: Count) -> bool:
+    """Return whether a count says that there is none at all."""
+    if isinstance(count, Range):
+        return 0 in (count.exactly, count.at_most, (count.between or (None,))[-1])
+    return count in (0, "none")

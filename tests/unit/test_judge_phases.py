@@ -11,9 +11,18 @@ from envoyassert.accounts import Witness, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
+from envoyassert.judge.scopes import listeners_over
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import STARTUP, ConnectionAttempt, Outcome, Trace, UpdateResult
+from envoyassert.trace import (
+    STARTUP,
+    ConnectionAttempt,
+    ListenerRecord,
+    Member,
+    Outcome,
+    Trace,
+    UpdateResult,
+)
 from envoyassert.trace_lines import parse_trace, trace_lines
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
@@ -56,8 +65,9 @@ def status(trace: TraceBuilder, item: dict[str, Any], lost: tuple[int, ...] = ()
         ({**PORT, "during": "change", "bound": {"times": "none"}}, PASS),
         ({**PORT, "during": "change", "bound": {"times": 1}}, FAIL),
         ({**PORT, "during": "startup", "listen_calls": 1}, PASS),
-        ({"never": {"call": "close"}}, PASS),
         ({"never": {"call": "close"}, "during": "change"}, FAIL),
+        ({"never": {"call": "close"}, "at_end_of": "startup"}, PASS),
+        ({"never": {"call": "close"}, "during": "startup"}, PASS),
         ({"calls": {"call": "listen", "times": 1}, "during": "change"}, PASS),
         ({"calls": {"call": "listen", "times": 2}, "at_end_of": "change"}, PASS),
         ({"always": {**PORT, "served": True}, "during": "change"}, FAIL),
@@ -75,7 +85,9 @@ def test_expectation_is_judged_in_its_phase(item: dict[str, Any], wanted: Status
     [
         {**PORT, "served_by": "workers"},
         {**PORT, "at_end_of": "change", "served_by": "none"},
-        {"never": {"call": "close"}},
+        {"never": {"call": "close"}, "at_end_of": "startup"},
+        {"never": {"call": "dup"}},
+        {"no_others": True},
         {"calls": {"call": "listen", "times": 1}, "during": "change"},
     ],
 )
@@ -83,6 +95,142 @@ def test_loss_in_any_phase_leaves_no_pass_in_another(item: dict[str, Any]) -> No
     trace = two_phases()
     for lost in range(len(trace.events)):
         assert status(trace, item, lost=(lost,)) is not PASS
+
+
+# what says that there is none is about the whole run
+
+NO_CLOSE = {"call": "close", "listener": {"port": 15006}}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"never": NO_CLOSE},
+        {"calls": {**NO_CLOSE, "times": 0}},
+        {"calls": {**NO_CLOSE, "times": "none"}},
+        {"calls": {**NO_CLOSE, "times": {"exactly": 0}}},
+        {"calls": {**NO_CLOSE, "times": {"at_most": 0}}},
+        {"calls": {**NO_CLOSE, "times": {"between": [0, 0]}}},
+    ],
+)
+def test_what_must_not_be_is_judged_over_the_whole_run(item: dict[str, Any]) -> None:
+    found = verdict(two_phases().build(), item)
+    assert found.status is FAIL
+    assert found.findings[0].expected.endswith(" (over the whole run)")
+    at_start = verdict(two_phases().build(), {**item, "at_end_of": "startup"})
+    assert at_start.status is PASS
+    assert at_start.findings[0].expected.endswith(" (at the end of startup)")
+    without_steps = replace(two_phases().build(), phases=())
+    assert not verdict(without_steps, item).findings[0].expected.endswith(")")
+
+
+def test_run_that_was_cut_short_leaves_no_pass_about_the_whole_of_it_but_its_failures() -> None:
+    trace = two_phases(missed="it comes to rest").build()
+    trace.header = replace(trace.header, steps=("change", "drain"))
+    found = verdict(trace, {"never": {"call": "dup"}}, {"never": NO_CLOSE})
+    told = [finding for finding in found.findings if finding.path[0] == "expect"]
+    assert [finding.status for finding in told] == [INCONCLUSIVE, FAIL]
+    assert told[0].reason == "the run ended before drain"
+    whole = two_phases().build()
+    whole.header = replace(whole.header, steps=("change",))
+    assert verdict(whole, {"never": {"call": "dup"}}).status is PASS
+
+
+@pytest.mark.parametrize("times", [1, {"at_most": 1}, "workers", {"between": [0, 1]}])
+def test_what_must_be_is_judged_at_the_end_of_start_up(times: Any) -> None:
+    assert status(two_phases(), {"calls": {"call": "listen", "times": times}}) is PASS
+
+
+def test_no_others_is_judged_over_the_whole_run() -> None:
+    named = {"listener": {"port": 15006}, "served_by": "workers"}
+    found = verdict(two_phases().build(), named, {"no_others": True})
+    assert found.status is FAIL
+    assert found.with_status(FAIL)[0].seen == "TCP 0.0.0.0:15007"
+    at_start = {"no_others": True, "at_end_of": "startup"}
+    assert verdict(two_phases().build(), named, at_start).status is PASS
+    new = {"listener": {"port": 15007}, "at_end_of": "change", "bound": {"times": 1}}
+    assert verdict(two_phases().build(), named, new, {"no_others": True}).status is PASS
+
+
+def test_no_others_knows_a_socket_by_the_port_that_named_it_before_it_was_ambiguous() -> None:
+    trace = TraceBuilder(1)
+    trace.shared_listener(PLACE)
+    trace.end_phase(STARTUP, STARTUP)
+    trace.shared_listener("127.0.0.1:15006")
+    trace.end_phase("change")
+    named = {**PORT, "served_by": "workers"}
+    found = verdict(trace.build(), named, {"no_others": True})
+    assert [finding.seen for finding in found.with_status(FAIL)] == ["TCP 127.0.0.1:15006"]
+    new = {"listener": {"port": 15006, "address": "127.0.0.1"}, "at_end_of": "change"}
+    both = verdict(trace.build(), named, {**new, "bound": {"times": 1}}, {"no_others": True})
+    assert both.status is PASS
+
+
+def changing() -> TraceBuilder:
+    """An update takes `gone` away, adds `new`, and gives `web` another address."""
+    start = (record("gone", 15005), record("web", 15006))
+    trace = TraceBuilder(1, listeners=start)
+    (gone,) = trace.shared_listener("127.0.0.1:15005")
+    (web,) = trace.shared_listener("127.0.0.1:15006")
+    trace.end_phase(STARTUP, STARTUP, listeners=start)
+    trace.close(trace.main, gone)
+    trace.close(trace.main, web)
+    trace.shared_listener("127.0.0.1:15008")
+    (new,) = trace.shared_listener("127.0.0.1:15007")
+    trace.setsockopt(trace.main, new, "SO_KEEPALIVE")
+    trace.end_phase("change", listeners=(record("web", 15008), record("new", 15007)))
+    return trace
+
+
+def record(name: str, port: int) -> ListenerRecord:
+    return ListenerRecord(name, "TCP", (Address.inet("127.0.0.1", port),))
+
+
+@pytest.mark.parametrize(
+    "call, name, wanted",
+    [
+        ("close", "gone", FAIL),
+        ("close", "web", FAIL),
+        ("close", "new", PASS),
+        ("setsockopt", "new", FAIL),
+        ("dup", "gone", PASS),
+        ("close", "unknown", INCONCLUSIVE),
+    ],
+)
+def test_listener_is_known_by_its_name_at_any_time_of_the_run(
+    call: str, name: str, wanted: Status
+) -> None:
+    pattern: dict[str, Any] = {"call": call, "listener": {"name": name}}
+    if call == "setsockopt":
+        pattern["args"] = {"name": "SO_KEEPALIVE"}
+    assert status(changing(), {"never": pattern}) is wanted
+
+
+def test_listeners_of_a_run_are_all_that_there_were_in_the_order_of_their_coming() -> None:
+    assert listeners_over(changing().build()) == (
+        record("gone", 15005),
+        replace(record("web", 15006), addresses=(*web(15006), *web(15008))),
+        record("new", 15007),
+    )
+    zero = replace(record("web", 0), addresses=(*web(0), *web(0)))
+    same = TraceBuilder(1, listeners=(zero, record("web", 0)))
+    same.end_phase(STARTUP, STARTUP, listeners=(zero, record("web", 0)))
+    same.end_phase("change", listeners=(record("web", 0),))
+    assert listeners_over(same.build()) == (zero, record("web", 0))
+
+
+def web(port: int) -> tuple[Address, ...]:
+    return record("web", port).addresses
+
+
+def test_of_several_envoys_one_is_judged_over_the_whole_run() -> None:
+    trace = two_phases()
+    pid = trace.main
+    trace.end_phase("more", envoys=(Member("first", pid, 1, trace.outcome),))
+    assert status(trace, {"never": {"call": "close"}, "envoy": "first"}) is FAIL
+    found = verdict(trace.build(), {"never": {"call": "close"}, "envoy": "second"})
+    assert found.status is INCONCLUSIVE
+    assert "at the end of the run no Envoy of that name" in found.findings[0].reason
 
 
 def test_close_entered_before_the_end_of_a_phase_and_recorded_after_it_is_no_loss() -> None:

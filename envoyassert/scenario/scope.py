@@ -1,0 +1,126 @@
+"""What says that there is none: over which part of a run, and of which listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from envoyassert.addresses import Address, canonical_host
+from envoyassert.scenario.expectation import (
+    CallPattern,
+    CallsExpectation,
+    Expectation,
+    NeverExpectation,
+    Selector,
+    subject_of,
+)
+from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
+from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.overlay import OverlayError, merge
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.steps.another import HotRestartStep, StartStep
+from envoyassert.scenario.steps.replace_file import ReplaceFileStep
+from envoyassert.trace import STARTUP, ListenerRecord
+
+Where = tuple[str | int, ...]
+
+_OVER_THE_RUN = (
+    "judged over the whole run, steps included (formerly at the end of start-up: "
+    "`at_end_of: startup` says that)"
+)
+
+
+def over_the_run(scenario: Scenario) -> list[tuple[Where, str]]:
+    """Return where a scenario with steps says that there is none and not in which phase.
+
+    Args:
+        scenario: the scenario, as written.
+    """
+    if all(getattr(step, "before", None) == STARTUP for step in scenario.steps):
+        return []
+    return [
+        (("expect", index, subject_of(item) or ""), _OVER_THE_RUN)
+        for index, item in enumerate(scenario.expect)
+        if item.says_none and item.is_unscoped
+    ]
+
+
+def of_no_listener(plans: Sequence[RunPlan]) -> list[tuple[Where, str]]:
+    """Return where a call is forbidden at an address that no listener of any run has.
+
+    Listeners that ask for no socket count: that they get none is worth to be said.
+
+    Args:
+        plans: the runs of one scenario.
+    """
+    missing: dict[Where, list[str]] = {}
+    found: set[Where] = set()
+    for plan in plans:
+        records = tuple(_listeners(plan))
+        if not records:
+            return []
+        for index, item in plan.expectations:
+            pattern = _forbidden(item)
+            if pattern is None or pattern.listener is None or not _has_address(pattern.listener):
+                continue
+            where = ("expect", index, subject_of(item) or "", "listener")
+            if any(_is_at(pattern.listener, r, a) for r in records for a in r.addresses):
+                found.add(where)
+            else:
+                addresses = dict.fromkeys(str(a) for r in records for a in r.addresses)
+                missing[where] = [str(pattern.listener), ", ".join(addresses)]
+    return [
+        (where, f"no listener is at {selector}, so no call can be on it; there are {addresses}")
+        for where, (selector, addresses) in missing.items()
+        if where not in found
+    ]
+
+
+def _forbidden(item: Expectation) -> CallPattern | None:
+    if isinstance(item, NeverExpectation):
+        return item.never
+    if isinstance(item, CallsExpectation) and item.says_none:
+        return item.calls
+    return None
+
+
+def _listeners(plan: RunPlan) -> Iterator[ListenerRecord]:
+    """Yield the listeners of a run at any time; none if others may come from outside."""
+    configs = [(plan.config, plan.files)]
+    for step in plan.steps:
+        if isinstance(step, ReplaceFileStep):
+            configs.append(({}, {step.replace_file.path: step.replace_file.content}))
+        elif isinstance(step, (StartStep, HotRestartStep)):
+            wish = step.start if isinstance(step, StartStep) else step.hot_restart
+            try:
+                configs.append((merge(plan.config, wish.overlay), plan.files))
+            except OverlayError:
+                return  # the run tells
+    records = [
+        record
+        for config, files in configs
+        for record in configured_listeners(config, files, silent=True)
+    ]
+    if discovers_listeners(plan.config) and not any(record.kind == "lds" for record in records):
+        return
+    yield from records
+    yield from plan.later
+
+
+def _has_address(selector: Selector) -> bool:
+    """Whether a selector is by an address that stands in it."""
+    return isinstance(selector.port, int) or bool(selector.path or selector.abstract)
+
+
+def _is_at(selector: Selector, record: ListenerRecord, address: Address) -> bool:
+    """Whether a selector means an address of a listener."""
+    if selector.name not in (None, record.name):
+        return False
+    wanted = (selector.port, selector.path, selector.abstract)
+    if wanted != (address.port, address.path, address.abstract):
+        return False
+    protocols = (None, record.protocol, "MPTCP" if record.protocol == "TCP" else None)
+    return (
+        selector.protocol in protocols
+        and selector.namespace in (None, address.netns)
+        and (selector.address is None or canonical_host(selector.address) == address.host)
+    )

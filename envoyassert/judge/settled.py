@@ -75,6 +75,12 @@ class Settled:
 
     def listening(self, socket: KernelSocket) -> Possible[bool]:
         """Return whether a socket listens."""
+        known = self._listening.get(socket)
+        if known is None:
+            known = self._listening[socket] = self._listened(socket)
+        return known
+
+    def _listened(self, socket: KernelSocket) -> Possible[bool]:
         changes = []
         for event in (call.event for call in socket.calls):
             if succeeded(event) and event.call == "listen":
@@ -133,6 +139,11 @@ class Settled:
                 in_flight.append(value)
             before = value
         return Possible(tuple(told), tuple(value for value in in_flight if value not in told))
+
+    @cached_property
+    def _listening(self) -> dict[KernelSocket, Possible[bool]]:
+        """What was asked for so far: a socket may have a million calls."""
+        return {}
 
     @cached_property
     def _before(self) -> set[int]:

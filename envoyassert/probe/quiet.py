@@ -16,19 +16,30 @@ _FIRST_WAIT_S = 1.0
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
 _READ_S = 1.0
+#: What the names of worker threads begin with.
+_WORKER = "wrk:worker_"
 
 
 def when_quiet(arm: Watch) -> Callable[[], bool]:
-    """Return a function that tells whether Envoy waits for events and has become quiet."""
-    last = (-1, 0.0)
+    """Return a function that tells whether all of Envoy waits for events and has become quiet.
+
+    An Envoy that still initialises is quiet too, for as long as a server does not answer; then no
+    worker waits for anything (see `let_threads_wait`).
+    """
+    last, read = (-1, 0.0), (-1, False)
 
     def is_quiet() -> bool:
-        nonlocal last
+        nonlocal last, read
         counters = arm.counters()
         now = time.monotonic()
         if counters.emitted != last[0]:
             last = (counters.emitted, now)
-        return counters.registrations > 0 and now - last[1] >= _QUIET_S
+        if counters.registrations == 0 or now - last[1] < _QUIET_S:
+            return False
+        if counters.emitted != read[0]:
+            arm.drain(_READ_S)
+            read = (counters.emitted, not unwaited(arm.snapshot().events))
+        return read[1]
 
     return is_quiet
 
@@ -58,6 +69,21 @@ def let_threads_wait(
         if pause(pause_s) is not None:
             return
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def is_initialising(arm: Watch) -> bool:
+    """Whether it is certain that Envoy's workers have not started.
+
+    Then others are yet to wait for events, and only the main thread and such whose names say that
+    they are no workers (`dog:main_thread`) ever have. After a loss nothing is certain.
+    """
+    events = arm.snapshot().events
+    named = {one.args["tid"]: str(one.args["name"]) for one in events if one.call == "rename"}
+    others = {tid for tid, name in named.items() if not name.startswith(_WORKER)}
+    working = any(
+        one.call == "epoll_wait" and one.tid != one.pid and one.tid not in others for one in events
+    )
+    return not working and bool(unwaited(events)) and not arm.counters().dropped
 
 
 def unwaited(events: Iterable[Event]) -> set[tuple[int, int]]:

@@ -67,8 +67,9 @@ _KILLED = (
     "this comes from outside Envoy: by hand, or from the kernel for want of memory (`dmesg` says)"
 )
 _NOT_LIVE = (
-    "Envoy still waits for something: a management server, a cluster, a secret (the end of its "
-    "log tells the phase); if it only needs longer, raise `envoy.deadline`"
+    "Envoy still waits for something: a management server (`envoy.control_plane: empty` does "
+    "without), a cluster, a secret (the end of its log tells the phase); if it only needs longer, "
+    "raise `envoy.deadline`"
 )
 _LATE = (
     "it did become live: `envoyassert show TRACE` tells what took how long; on a busy machine "

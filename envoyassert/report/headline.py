@@ -89,13 +89,14 @@ def setback(verdict: Verdict, outcome: Outcome | None) -> str:
     if outcome is None:
         return ""
     judged = [finding for finding in verdict.findings if about_process(finding)]
+    if outcome.running:
+        asked = any(finding.path[-1] in ("live", "within") for finding in judged)
+        late = outcome.live is False and not asked
+        return f"Envoy was not live after {outcome.deadline_s or 0:g} s" if late else ""
     if any(finding.status is Status.PASS for finding in judged) and not any(
         finding.status is Status.FAIL for finding in judged
     ):
         return ""
-    if outcome.running:
-        late = outcome.live is False and not judged
-        return f"Envoy was not live after {outcome.deadline_s or 0:g} s" if late else ""
     reason = _shortened(cause(outcome))
     return f"Envoy {end_in_words(outcome)}" + (f": {reason}" if reason else "")
 

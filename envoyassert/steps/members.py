@@ -13,7 +13,7 @@ from envoyassert.launch.kernel import is_dying
 from envoyassert.launch.source import EnvoySource
 from envoyassert.option_read_back import Option
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
-from envoyassert.probe.quiet import let_threads_wait, when_quiet
+from envoyassert.probe.quiet import is_initialising, let_threads_wait, when_quiet
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.limit import limits_first
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
@@ -89,6 +89,9 @@ def spec_of(plan: RunPlan, source: EnvoySource, launcher: Launcher, arm: Watch) 
 def become_ready(envoy: RunningEnvoy, arm: Watch) -> Outcome:
     """Wait until an Envoy is ready and its threads wait for events, or has ended, or is late."""
     outcome = envoy.wait_ready(when_quiet(arm))
+    if outcome.running and outcome.live is None and is_initialising(arm):
+        # Nobody could be asked, but Envoy is LIVE only when its workers have started.
+        return dataclasses.replace(outcome, live=False)
     if outcome.running and outcome.live is not False:
         let_threads_wait(arm, envoy.exited, outcome.deadline_s or 0.0)
     return outcome

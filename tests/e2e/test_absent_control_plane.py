@@ -21,6 +21,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.choose import Preference
 from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import Probe
+from envoyassert.report.headline import headline
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
@@ -409,3 +410,38 @@ def test_address_that_is_not_given_is_still_nobodys(tmp_path: Path, probe: Probe
     failed = [event for event in result.trace.events if event.errno == "EADDRNOTAVAIL"]
     assert {str(event.args["address"]) for event in failed} == {"[2001:db8::7]:8080"}
     assert judged(result).status is Status.FAIL
+
+
+def waiting(tmp_path: Path, probe: Probe, timeout: str, deadline: str = "") -> RunResult:
+    """Run a config that waits for routes so long, and has no admin endpoint to ask."""
+    asked = ", config_source: {"
+    assert asked in ROUTES
+    config = ROUTES.replace(asked, f"{asked}initial_fetch_timeout: {timeout}, ")
+    scenario = drafted(tmp_path, "routes", config)
+    text = scenario.read_text()
+    (line,) = (line for line in text.splitlines() if "  control_plane:" in line)
+    scenario.write_text(text.replace(line, deadline))
+    return run(scenario, probe, VERSIONS[-1])
+
+
+def test_envoy_that_waits_for_a_server_is_waited_for(tmp_path: Path, probe: Probe) -> None:
+    result = waiting(tmp_path, probe, "2s")
+    verdict = judged(result)
+    assert verdict.status is Status.PASS, told(verdict)
+    assert result.plan.deadline_s > 2
+    events = result.trace.events
+    bound = min(one.ts_ns for one in events if one.call == "bind")
+    names = {one.args["tid"]: one.args["name"] for one in events if one.call == "rename"}
+    workers = [tid for tid, name in names.items() if name.startswith("wrk:")]
+    served = min(one.ts_ns for one in events if one.call == "epoll_wait" and one.tid in workers)
+    assert served - bound >= 2_000_000_000  # the timeout: Envoy binds, and then asks
+    assert result.trace.end.outcome.live is None
+
+
+def test_envoy_that_still_waits_at_the_deadline_is_not_live(tmp_path: Path, probe: Probe) -> None:
+    result = waiting(tmp_path, probe, "0s", "  deadline: 2s")
+    outcome = result.trace.end.outcome
+    assert (outcome.running, outcome.live, outcome.deadline_s) == (True, False, 2)
+    verdict = judged(result)
+    assert verdict.status is Status.FAIL
+    assert "Envoy was not live after 2 s" in headline(verdict, "routes", outcome)

@@ -9,7 +9,7 @@ import pytest
 
 from envoyassert.events import Event
 from envoyassert.probe import quiet
-from envoyassert.probe.quiet import let_threads_wait, unwaited
+from envoyassert.probe.quiet import is_initialising, let_threads_wait, unwaited, when_quiet
 from envoyassert.testing import TraceBuilder
 
 
@@ -67,3 +67,59 @@ def test_thread_that_never_waits_is_left_to_the_judge_at_the_deadline(
     arm = Arm(10**9)
     let_threads_wait(arm, lambda seconds: None, 0)  # type: ignore[arg-type]
     assert arm.left == 10**9 - 1
+
+
+class Record:
+    """A run that has recorded so much."""
+
+    def __init__(self, recorded: list[Event], *, dropped: int = 0) -> None:
+        self.recorded, self.dropped, self.drains = recorded, dropped, 0
+
+    def drain(self, deadline_s: float) -> None:
+        self.drains += 1
+
+    def snapshot(self) -> Any:
+        return SimpleNamespace(events=self.recorded)
+
+    def counters(self) -> Any:
+        added = sum(event.call == "epoll_ctl" for event in self.recorded)
+        return SimpleNamespace(
+            emitted=len(self.recorded), dropped=self.dropped, registrations=added
+        )
+
+
+def recorded(*, initialising: bool) -> list[Event]:
+    """What is recorded of an Envoy; while it initialises, its watchdog waits and no worker does."""
+    trace = TraceBuilder(2)
+    dog = trace.worker(9)
+    trace.start_thread(dog, "dog:main_thread")
+    for tid in (trace.main, dog):
+        trace.epoll_add(tid, trace.socket(trace.main))
+        trace.call(tid, "epoll_wait", None, epfd=trace.epoll(tid))
+    trace.reuse_port_listener("127.0.0.1:80")
+    late = ("epoll_wait",) if initialising else ()
+    workers = (trace.worker(0), trace.worker(1))
+    return [one for one in trace.events if one.tid not in workers or one.call not in late]
+
+
+def test_envoy_that_initialises_is_quiet_and_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "_QUIET_S", 0.0)
+    record = Record(recorded(initialising=True))
+    ready = when_quiet(record)  # type: ignore[arg-type]
+    assert [ready(), ready()] == [False, False]
+    assert record.drains == 1  # nothing new, nothing to read
+    record.recorded = recorded(initialising=False)
+    assert ready()
+
+
+def test_envoy_initialises_for_certain_while_no_worker_waits() -> None:
+    waiting = recorded(initialising=True)
+    assert is_initialising(Record(waiting))  # type: ignore[arg-type]
+    assert not is_initialising(Record(waiting, dropped=1))  # type: ignore[arg-type]
+    assert not is_initialising(Record(recorded(initialising=False)))  # type: ignore[arg-type]
+    assert not is_initialising(Record([]))  # type: ignore[arg-type]
+    one_worker = events(waiting=False)
+    assert not is_initialising(Record(one_worker))  # type: ignore[arg-type]
+    # A thread whose name is not known may be a worker.
+    unnamed = [one for one in waiting if one.call != "rename"]
+    assert not is_initialising(Record(unnamed))  # type: ignore[arg-type]

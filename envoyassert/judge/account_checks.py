@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from envoyassert.accounts import Witness
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.account import differences
+from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Check
-from envoyassert.judge.witness import Comparison, compare, name_of_stranger, strangers
+from envoyassert.judge.witness import compare, name_of_stranger, strangers
 from envoyassert.trace import Trace
 
 KERNEL_CHECK = "kernel agrees"
@@ -98,6 +99,8 @@ def with_uncompared(
     if untold:
         values = plural(untold.total(), "option value")
         parts.append(f"{values} that the kernel does not tell ({', '.join(sorted(untold))})")
+    unnoted = sum((one.unnoted for one in comparisons), Counter())
+    parts += [f"{plural(count, what)} that were not asked for" for what, count in unnoted.items()]
     if not parts or check.ok is not True:
         return check
     return replace(check, detail=f"{check.detail}; not compared: {'; '.join(parts)}")

@@ -18,10 +18,10 @@ from envoyassert.judge.account_checks import (
     with_uncompared,
 )
 from envoyassert.judge.certificate import certify
+from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
-from envoyassert.judge.witness import Comparison
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.steps.another import FIRST

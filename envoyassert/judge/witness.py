@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from envoyassert.accounts import NetworkSocket, Witness, WitnessSocket
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
+from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.settled import Possible, Settled
 from envoyassert.judge.witnessed_options import OptionComparison
 from envoyassert.names import epoll_mask
@@ -30,28 +30,6 @@ _ONE_SHOT = epoll_mask(("EPOLLONESHOT",))
 _PRIVATE = epoll_mask(("EPOLLWAKEUP", "EPOLLONESHOT", "EPOLLET", "EPOLLEXCLUSIVE"))
 
 Numbers = tuple[int, int]
-
-
-@dataclass
-class Comparison:
-    """What came of holding an account of the kernel against the graph.
-
-    Args:
-        disagreements: what the two sides say differently, in words.
-        compared: how much was compared, by what it is: `socket descriptor`, `option value`, …
-        sockets: the sockets that were compared.
-        doubtful: sockets of which what the kernel shows may be what a call in flight did, or what
-            contradicts the trace, and why it cannot be told.
-        unasked: sockets of which a descriptor could not be looked at, and why.
-        untold: names of options of which the kernel does not tell what was set, how often each.
-    """
-
-    disagreements: list[str] = field(default_factory=list)
-    compared: Counter[str] = field(default_factory=Counter)
-    sockets: set[KernelSocket] = field(default_factory=set)
-    doubtful: dict[KernelSocket, str] = field(default_factory=dict)
-    unasked: dict[KernelSocket, str] = field(default_factory=dict)
-    untold: Counter[str] = field(default_factory=Counter)
 
 
 def compare(trace: Trace, witness: Witness, graph: SocketGraph) -> Comparison:
@@ -99,7 +77,7 @@ class _Comparison:
             self.pids = set(settled.graph.processes)
         #: The descriptors that both sides have, and which entry each is.
         self.pairs: dict[Numbers, tuple[Descriptor, WitnessSocket]] = {}
-        self.options = OptionComparison(witness, settled, self.result.compared, self.result.untold)
+        self.options = OptionComparison(witness, settled, self.result)
 
     def made(self) -> Comparison:
         """Return the whole comparison."""
@@ -255,6 +233,7 @@ class _Comparison:
                 yield f"the kernel has {where}, the trace has not"
                 continue
             self.result.compared["epoll registration"] += 1
+            self.result.unnoted["epoll mask"] += shown.mask is None
             fitting = [_fits_mask(mask, shown.mask) for mask in told]
             if not self._agrees(
                 sockets[inode],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from envoyassert.accounts import Witness, WitnessSocket
 from envoyassert.graph.model import KernelSocket
+from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.settled import Settled
 from envoyassert.option_read_back import Place, reads_back
 from envoyassert.option_values import OptionValue, value_text
@@ -18,17 +18,13 @@ class OptionComparison:
     Args:
         witness: the account.
         settled: the graph at that time.
-        compared: receives how many values were compared.
-        untold: receives the options of which the kernel does not tell what was set.
+        result: receives how many values were compared, and which could not be.
     """
 
-    def __init__(
-        self, witness: Witness, settled: Settled, compared: Counter[str], untold: Counter[str]
-    ) -> None:
+    def __init__(self, witness: Witness, settled: Settled, result: Comparison) -> None:
         self._witness = witness
         self._settled = settled
-        self._compared = compared
-        self._untold = untold
+        self._result = result
         self._known: set[int] = set()
 
     def differing(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[tuple[str, bool]]:
@@ -39,7 +35,7 @@ class OptionComparison:
         Yields:
             The words, and whether a call that was in flight explains it.
         """
-        if entry.options is None or entry.inode in self._known:
+        if entry.inode in self._known:
             return
         self._known.add(entry.inode)
         place = self._place(socket)
@@ -54,13 +50,16 @@ class OptionComparison:
             late = [value for one in possible.in_flight for value in one]
             if not told and not late:
                 continue  # set later
+            if entry.options is None:
+                self._result.unnoted["option value"] += 1
+                continue
             seen = entry.options.get(f"{level}/{name}")
             answers = [reads_back(level, name, value, seen, place) for value in told]
             late_answers = [reads_back(level, name, value, seen, place) for value in late]
             if seen is None or None in (*answers, *late_answers):
-                self._untold[str(name)] += 1
+                self._result.untold[str(name)] += 1
             elif True in answers:
-                self._compared["option value"] += 1
+                self._result.compared["option value"] += 1
             elif [] not in possible.told:
                 said = value_text(told[-1])
                 words = (

@@ -75,6 +75,10 @@ def test_kernel_agrees_with_every_kind_of_scenario(name: str, probe: Probe) -> N
     assert "option value" in detail
     assert "epoll registration" in detail
     assert verdict.certificate.uncompared == {}
+    header, phases = result.trace.header, result.trace.phases
+    assert [phase.name for phase in phases[1:]] == list(header.steps)
+    assert 0 < header.began_ns < result.trace.events[0].ts_ns
+    assert result.trace.events[-1].ts_ns < result.trace.end.ended_ns
     accounts = list(result.trace.accounts())
     assert accounts
     assert all(one.mask is not None for account in accounts for one in account.registrations)

@@ -69,7 +69,8 @@ def agreed(trace: TraceBuilder) -> Trace:
                 reuse_port = socket.address == ADDRESS
                 entries.append(
                     WitnessSocket(
-                        trace.main, number, number, number, socket.address, reuse_port, True
+                        *(trace.main, number, number, number, socket.address, reuse_port, True),
+                        {f"SOL_SOCKET/{option.name}": 1 for option in socket.options},
                     )
                 )
     network = Network(
@@ -125,7 +126,9 @@ def with_network(trace: Trace, change: Callable[[NetworkSocket], NetworkSocket |
 def test_agreement_is_certified_with_what_was_compared() -> None:
     trace = agreed(built())
     assert check_of(trace, KERNEL_CHECK) == Check(
-        KERNEL_CHECK, True, "3 socket descriptors compared, 3 sockets in its network"
+        KERNEL_CHECK,
+        True,
+        "3 socket descriptors, 4 option values compared, 3 sockets in its network",
     )
     assert check_of(trace, "Envoy agrees") == Check(
         "Envoy agrees", True, "1 listener, 3 listening sockets, 2 workers compared"

@@ -12,9 +12,12 @@ from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.verdict import Check
 from envoyassert.judge.witness import compare
+from envoyassert.names import epoll_mask
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Outcome, Trace
 
+OPTIONS = {"SOL_SOCKET/SO_REUSEADDR": 1, "SOL_SOCKET/SO_REUSEPORT": 1}
+MASK = epoll_mask(("EPOLLIN", "EPOLLERR", "EPOLLHUP"))
 ADDRESS = Address.inet("127.0.0.1", 80)
 
 
@@ -23,10 +26,11 @@ def observed() -> tuple[Trace, Witness]:
     fds = trace.reuse_port_listener(str(ADDRESS))
     built = trace.build()
     sockets = tuple(
-        WitnessSocket(trace.main, fd, 7000 + fd, 9000 + fd, ADDRESS, True, True) for fd in fds
+        WitnessSocket(trace.main, fd, 7000 + fd, 9000 + fd, ADDRESS, True, True, OPTIONS)
+        for fd in fds
     )
     registrations = tuple(
-        WitnessRegistration(trace.main, trace.epoll(trace.worker(i)), fd, 7000 + fd)
+        WitnessRegistration(trace.main, trace.epoll(trace.worker(i)), fd, 7000 + fd, MASK)
         for i, fd in enumerate(fds)
     )
     return built, Witness(built.events[-1].ts_ns + 1, sockets, registrations)
@@ -51,7 +55,7 @@ def test_agreement_is_certified() -> None:
     check = kernel_check(trace)
     assert (check.ok, check.detail) == (
         True,
-        "2 socket descriptors, 2 epoll registrations compared",
+        "2 socket descriptors, 4 option values, 2 epoll registrations compared",
     )
 
 

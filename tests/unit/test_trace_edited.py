@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from envoyassert.accounts import Witness, WitnessRegistration, WitnessSocket
@@ -138,6 +140,28 @@ def test_edited_file_is_refused_with_its_place(
     assert words in message
     number = int(place.removeprefix(f"{path}:").split(":")[0])
     assert 1 <= number <= len(lines)
+
+
+CHANGED = ("removed", "doubled", "swapped", "a character")
+
+
+@given(st.data())
+def test_any_change_of_any_line_is_refused(data: st.DataObject) -> None:
+    lines = list(trace_lines(run()))
+    index = data.draw(st.integers(0, len(lines) - 2))
+    line, change = lines[index], data.draw(st.sampled_from(CHANGED))
+    if change == "removed":
+        del lines[index]
+    elif change == "doubled":
+        lines.insert(data.draw(st.integers(0, len(lines))), line)
+    elif change == "swapped":
+        lines[index], lines[index + 1] = lines[index + 1], line
+    else:
+        place = data.draw(st.integers(0, len(line) - 1))
+        other = data.draw(st.characters().filter(lambda found: found != line[place]))
+        lines[index] = line[:place] + other + line[place + 1 :]
+    with pytest.raises(TraceFileError):
+        parse_trace(lines)
 
 
 def test_whole_file_is_read_as_it_was_written(tmp_path: Path) -> None:

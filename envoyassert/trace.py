@@ -89,6 +89,7 @@ class Header:
         began_ns: CLOCK_MONOTONIC nanoseconds before Envoy was started; 0 if unknown.
         format: of the file that it was read from, or is written to.
         stood_in: what took the place of something that the scenario's config has or asks for.
+        given: SHA-256 of config, files, arguments and steps, by their names; {} if unknown.
     """
 
     scenario: str = ""
@@ -107,6 +108,7 @@ class Header:
     began_ns: int = 0
     format: str = FORMAT
     stood_in: tuple[str, ...] = ()
+    given: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -254,6 +254,7 @@ def _parse_header(data: dict[str, Any], path: str) -> Header:
         began_ns=data.get("began_ns", 0),
         format=found,
         stood_in=tuple(data.get("stood_in", ())),
+        given=data.get("given", {}),
     )
 
 

@@ -22,6 +22,7 @@ from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import about, deciding, headline
 from envoyassert.report.places import place_finder
 from envoyassert.report.verdict_json import verdict_json
+from envoyassert.scenario.given import differences
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
@@ -66,7 +67,9 @@ def replay(
 ) -> int:
     """Judge a saved trace by a scenario.
 
-    Needs neither root nor an Envoy. Exit code: 0 pass, 1 fail, 10 inconclusive.
+    Needs neither root nor an Envoy. Where the trace is of another config, of other steps or of
+    another Envoy than the scenario's, a note on standard error says so: expectations may have
+    changed since, and are judged. Exit code: 0 pass, 1 fail, 10 inconclusive.
 
     Example: envoyassert replay trace.ndjson --scenario scenarios/istio_sidecar.yaml
     """
@@ -74,6 +77,8 @@ def replay(
     plans = expand(load_scenario(Path(scenario_file)))
     plan = choose_run(plans, wanted) if wanted else run_of_trace(plans, read.header)
     plan = plan.in_rundir(read.header.rundir or "${rundir}")
+    for difference in differences(plan, read.header):
+        click.echo(f"note: {difference}", err=True)
     graph = fold(read)
     verdict = judge(
         read,

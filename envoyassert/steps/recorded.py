@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from envoyassert.launch.base import Launcher, tail
 from envoyassert.probe import ProbeSnapshot, Watch
+from envoyassert.scenario.given import digests_of
 from envoyassert.scenario.steps.step import phase_name
 from envoyassert.steps.members import Started
 from envoyassert.steps.occupy import after_startup
@@ -60,6 +61,7 @@ def header_of(
         steps=tuple(phase_name(s) or "" for s in after_startup(plan.steps) if phases),
         began_ns=began_ns,
         stood_in=plan.stood_in,
+        given=digests_of(plan),
     )
 
 

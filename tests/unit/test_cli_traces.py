@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -111,6 +112,29 @@ def test_replay_of_a_recorded_run_passes_by_the_scenario_that_it_is_of(cli, trac
     done = cli("replay", trace, "--scenario", f"{TRACES.parents[1]}/scenarios/{scenario}.yaml")
     assert (done.code, done.err) == (0, ""), done.out
     assert done.out.startswith(f"PASS {scenario}[")
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_replay_of_a_trace_of_another_config_and_envoy_says_so_and_judges_it(cli, tmp_path, output):
+    trace = read_trace(RECORDED[0])
+    scenario = tmp_path / f"{trace.header.scenario}.yaml"
+    shipped = (TRACES.parents[1] / "scenarios" / scenario.name).read_text()
+    # A comment is no other config, one more listener is.
+    more = shipped.replace("      listeners:\n", "      listeners:\n      - {name: more}\n")
+    scenario.write_text(more.replace("envoy:\n", "envoy:\n  version: 1.36.4\n", 1))
+    done = cli("replay", RECORDED[0], "--scenario", scenario, "--format", output)
+    assert done.code == 0, done.out
+    version = trace.header.envoy.version
+    assert done.err.splitlines() == [
+        "note: the trace is of other listeners than the scenario's config has now",
+        f"note: the trace is of Envoy {version}, the scenario asks for 1.36.4",
+    ]
+    given = {"config": "0", "files": "1", "arguments": "2", "steps": "3"}
+    trace.header = replace(trace.header, given=given)
+    write_trace(trace, tmp_path / "t.ndjson")
+    assert read_trace(tmp_path / "t.ndjson").header.given == given
+    done = cli("replay", tmp_path / "t.ndjson", "--scenario", scenario, "--format", output)
+    assert "note: the trace is of another config, other files, " in done.err
 
 
 def test_recorded_runs_exist():

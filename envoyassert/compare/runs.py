@@ -111,18 +111,25 @@ class RunPair:
         return tuple(dict.fromkeys(found))
 
 
-def overall(pairs: Sequence[RunPair]) -> str:
-    """Return the answer over all runs: SAME, DIFFERENT or UNKNOWN.
-
-    DIFFERENT also where the new Envoy fails a scenario, though the old one fails it just so: what
-    is broken must not look fine. UNKNOWN also where nothing was compared.
-    """
+def compared(pairs: Sequence[RunPair]) -> str:
+    """Return the answer of all comparisons: SAME, DIFFERENT, or UNKNOWN, also if there is none."""
     results = {pair.result for pair in pairs}
-    fails = any(pair.after.status is Status.FAIL for pair in pairs)
-    if DIFFERENT in results or fails:
+    if DIFFERENT in results:
         return DIFFERENT
-    undecided = any(pair.after.status is Status.INCONCLUSIVE for pair in pairs)
-    return SAME if SAME in results and UNKNOWN not in results and not undecided else UNKNOWN
+    return SAME if SAME in results and UNKNOWN not in results else UNKNOWN
+
+
+def overall(pairs: Sequence[RunPair]) -> str:
+    """Return what the exit code stands for: SAME, DIFFERENT or UNKNOWN.
+
+    What is broken must not look fine, though the old Envoy is broken just so: DIFFERENT also where
+    the new one fails a scenario, UNKNOWN also where one is INCONCLUSIVE on it.
+    """
+    answer = compared(pairs)
+    statuses = {pair.after.status for pair in pairs}
+    if answer == DIFFERENT or Status.FAIL in statuses:
+        return DIFFERENT
+    return UNKNOWN if Status.INCONCLUSIVE in statuses else answer
 
 
 def typical_times(

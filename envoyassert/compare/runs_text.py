@@ -9,7 +9,7 @@ from typing import Any
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN
 from envoyassert.compare.diff_json import difference_json, side_json, time_json
 from envoyassert.compare.diff_text import difference_lines, time_lines
-from envoyassert.compare.runs import SKIPPED, RunPair, RunSide, overall, typical_times
+from envoyassert.compare.runs import SKIPPED, RunPair, RunSide, compared, overall, typical_times
 from envoyassert.judge.verdict import Status
 from envoyassert.report.table import columns, count, wrapped
 
@@ -55,12 +55,13 @@ def answer_words(pairs: Sequence[RunPair], before: str, after: str) -> str:
     results = Counter(pair.result for pair in pairs)
     told = [f"{results[name]} {name}" for name in (SAME, DIFFERENT, UNKNOWN, SKIPPED)]
     parts = [text for text in told if not text.startswith("0 ")]
-    words = f"{overall(pairs)}: {count(len(pairs), 'run')} on {before} and on {after}"
+    words = f"{compared(pairs)}: {count(len(pairs), 'run')} on {before} and on {after}"
     if len(parts) > 1:
         words += f" ({', '.join(parts)})"
-    fails = sum(pair.after.status is Status.FAIL for pair in pairs)
-    if fails:
-        words += f"; {after} fails {count(fails, 'run')}"
+    for status, verb in ((Status.FAIL, "fails"), (Status.INCONCLUSIVE, "leaves undecided")):
+        number = sum(pair.after.status is status for pair in pairs)
+        if number:
+            words += f"; {after} {verb} {count(number, 'run')}"
     return words
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from envoyassert.compare.profile import Profile, profile_of
 from envoyassert.compare.runs import RunPair, RunSide, overall, typical_times
-from envoyassert.compare.runs_text import runs_lines
+from envoyassert.compare.runs_text import answer_words, runs_json, runs_lines
 from envoyassert.judge.verdict import Status
 from envoyassert.testing import TraceBuilder
 
@@ -54,3 +54,26 @@ def test_verdicts_decide_too_where_the_sockets_are_the_same(before, after, answe
 def test_no_runs_at_all_are_not_the_same():
     assert overall([]) == "unknown"
     assert overall([RunPair("run")]) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        ([(Status.FAIL, Status.FAIL)] * 3, "same: 3 runs on old and on new; new fails 3 runs"),
+        (
+            [(Status.PASS, Status.PASS), (Status.INCONCLUSIVE, Status.INCONCLUSIVE)],
+            "same: 2 runs on old and on new; new leaves undecided 1 run",
+        ),
+        (
+            [(Status.PASS, Status.PASS), (Status.PASS, Status.FAIL)],
+            "different: 2 runs on old and on new (1 same, 1 different); new fails 1 run",
+        ),
+        ([(Status.PASS, Status.PASS)] * 2, "same: 2 runs on old and on new"),
+    ],
+)
+def test_last_line_agrees_with_the_rows_and_tells_of_failures_apart(statuses, words):
+    seen = profile()
+    pairs = [RunPair("run", RunSide(seen, old), RunSide(seen, new)) for old, new in statuses]
+    told = answer_words(pairs, "old", "new")
+    assert told == words
+    assert told.partition(":")[0] in {pair.result for pair in pairs}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from envoyassert.errors import DockerUnavailableError, EnvoyAssertError, LaunchError
+from envoyassert.launch.engine_address import EngineAddress, engine_address, podman_socket
 from envoyassert.launch.wheel import cache_dir, cached_versions
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 #: it bounds each read, not the whole.
 _ANSWER_S = 60
 
-#: Where an engine listens unless DOCKER_HOST says otherwise.
-SOCKET = "/var/run/docker.sock"
 _INSTALL = "install and start one (Debian, Ubuntu: apt-get install docker.io)"
 
 
@@ -58,16 +57,17 @@ def connect() -> Iterator[DockerClient]:
 
 def connect_client() -> DockerClient:
     """Return a connection to the engine; the caller closes it. Raises like `connect`."""
-    docker_host = os.environ.get("DOCKER_HOST", "")
-    refuse_remote_address(docker_host)
-    _knock(docker_host)
+    address = engine_address()
+    refuse_remote_address(address.url, address.said_by)
+    _knock(address)
 
     import docker
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
     try:
-        client = docker.from_env(timeout=_ANSWER_S)
+        environment = {**os.environ, "DOCKER_HOST": address.url}
+        client = docker.from_env(timeout=_ANSWER_S, environment=environment)
     except (DockerException, RequestException, OSError, ValueError) as error:
         raise _unavailable(error) from error
     try:
@@ -86,11 +86,12 @@ def connect_client() -> DockerClient:
     return client
 
 
-def refuse_remote_address(docker_host: str) -> None:
-    """Refuse a DOCKER_HOST that names another machine.
+def refuse_remote_address(docker_host: str, said_by: str = "") -> None:
+    """Refuse the address of an engine on another machine.
 
     Args:
-        docker_host: value of the environment variable; "" if unset.
+        docker_host: the address; "" for the usual place.
+        said_by: what names it, if DOCKER_HOST does not.
 
     Raises:
         DockerUnavailableError: it does.
@@ -101,7 +102,7 @@ def refuse_remote_address(docker_host: str) -> None:
     if parts.scheme != "ssh" and parts.hostname in ("localhost", "127.0.0.1", "::1"):
         return
     raise DockerUnavailableError(
-        f"the Docker engine is remote (DOCKER_HOST={docker_host}): "
+        f"the Docker engine is remote ({said_by or f'DOCKER_HOST={docker_host}'}): "
         "eBPF can only observe containers on this kernel",
         _remote_remedy(),
     )
@@ -130,31 +131,37 @@ def foreign_engine(engine_kernel: str, operating_system: str, our_kernel: str) -
 
 def _remote_remedy() -> str:
     return (
-        "unset DOCKER_HOST and use an engine on this machine, run envoyassert on the machine of "
-        "the engine, or use the launcher `process`"
+        "unset DOCKER_HOST and use an engine on this machine (`docker context use default`), run "
+        "envoyassert on the machine of the engine, or use the launcher `process`"
     )
 
 
-def _knock(docker_host: str) -> None:
+def _knock(address: EngineAddress) -> None:
     """Connect to the engine's Unix socket once: the SDK need not be imported to learn this."""
-    path = urlsplit(docker_host).path if docker_host else SOCKET
-    if docker_host and not docker_host.startswith("unix://"):
+    if not address.url.startswith("unix://"):
         return
+    path = urlsplit(address.url).path
+    at = f"{path} ({address.said_by})" if address.said_by else path
+    instead = f", or {address.remedy}" if address.remedy else ""
     try:
         with socket.socket(socket.AF_UNIX) as knocking:
             knocking.settimeout(_ANSWER_S)
             knocking.connect(path)
     except FileNotFoundError as error:
-        raise DockerUnavailableError(f"there is no Docker engine at {path}", _INSTALL) from error
+        podman = podman_socket()
+        remedy = f"{_INSTALL}{instead}"
+        if podman and podman != path:
+            remedy = f"Podman listens at {podman}: set DOCKER_HOST=unix://{podman}; or {remedy}"
+        raise DockerUnavailableError(f"there is no Docker engine at {at}", remedy) from error
     except PermissionError as error:
         raise DockerUnavailableError(
-            f"the Docker engine at {path} refuses this user",
-            "run as root, or join the group `docker`",
+            f"the Docker engine at {at} refuses this user",
+            f"run as root, or join the group `docker`{instead}",
         ) from error
     except OSError as error:
         raise DockerUnavailableError(
-            f"the Docker engine at {path} does not run: {error.strerror or error}",
-            "start it (systemctl start docker, or dockerd)",
+            f"the Docker engine at {at} does not run: {error.strerror or error}",
+            f"start it (systemctl start docker, or dockerd){instead}",
         ) from error
 
 
@@ -191,10 +198,12 @@ def docker_capability() -> Capability:
     """Tell whether a usable engine answers; for `doctor` and for skipping tests."""
     try:
         with connect() as client:
-            version = client.version().get("Version", "")
+            told = client.version()
     except DockerUnavailableError as error:
         return Capability("docker", False, error.message, error.remedy)
-    return Capability("docker", True, f"engine {version} on this kernel", "")
+    parts = {str(part.get("Name")) for part in told.get("Components") or ()}
+    name = "Podman" if "Podman Engine" in parts else "engine"
+    return Capability("docker", True, f"{name} {told.get('Version', '')} on this kernel", "")
 
 
 def envoy_capability() -> Capability:

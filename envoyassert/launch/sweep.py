@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import urllib.parse
 from typing import TYPE_CHECKING
 
 from envoyassert.addresses import Address
 from envoyassert.errors import DockerUnavailableError
 from envoyassert.launch.admin import connect_admin, request
-from envoyassert.launch.engine import SOCKET
+from envoyassert.launch.engine_address import engine_address
 from envoyassert.launch.labels import LABEL_RUN, label_owner
 from envoyassert.launch.rundir import sweep_rundirs
 
@@ -45,7 +44,7 @@ def sweep() -> list[str]:
 
 def _has_labelled_containers() -> bool:
     """Ask the engine on this machine over its socket: the SDK takes 0.1 s to import."""
-    docker_host = os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
+    docker_host = engine_address().url
     if not docker_host.startswith("unix://"):
         return False
     filters = urllib.parse.quote(json.dumps({"label": [LABEL_RUN]}))

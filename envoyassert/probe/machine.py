@@ -20,6 +20,9 @@ _OLDEST_KERNEL = (5, 15)
 #: PROC_PID_INIT_INO of linux/proc_ns.h: the inode of the machine's first pid namespace.
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
 _BTF = Path("/sys/kernel/btf/vmlinux")
+_LOCKDOWN = Path("/sys/kernel/security/lockdown")
+#: Of what keeps the probe from being used, and not strace.
+_STRACE = "or let strace record, which needs neither root nor BPF (--tracer strace)"
 
 
 class Capability(NamedTuple):
@@ -42,7 +45,7 @@ def _privileges() -> str:
     status = Path("/proc/self/status").read_text()
     found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
     held = int(found.group(1), 16) if found else 0
-    remedy = "run as root (sudo); in a container, with --privileged"
+    remedy = f"run as root (sudo); in a container, with --privileged; {_STRACE}"
     if os.geteuid() != 0:
         raise ProbeUnavailableError(
             f"user id {os.geteuid()} may not attach BPF programs, root may", remedy
@@ -50,7 +53,7 @@ def _privileges() -> str:
     if not held >> _CAP_SYS_ADMIN & 1 and not (held >> _CAP_BPF & 1 and held >> _CAP_PERFMON & 1):
         raise ProbeUnavailableError(
             "this process is root without the capabilities CAP_BPF and CAP_PERFMON",
-            "run with all of root's capabilities (in a container, with --privileged)",
+            f"run with all of root's capabilities (in a container, with --privileged), {_STRACE}",
         )
     return "root with the needed capabilities"
 
@@ -64,6 +67,22 @@ def _kernel() -> str:
             "use Linux 5.15 or newer",
         )
     return f"Linux {release}"
+
+
+def _lockdown() -> str:
+    """Check that BPF programs may read: kernel_lockdown(7); `integrity` lets them, and tracefs."""
+    try:
+        found = re.search(r"\[(\w+)\]", _LOCKDOWN.read_text())
+    except OSError:
+        found = None  # built without it, or securityfs is not mounted
+    mode = found[1] if found else "none"
+    if mode == "confidentiality":
+        raise ProbeUnavailableError(
+            f"the kernel is locked down ({_LOCKDOWN}: {mode}): BPF programs may not read its "
+            "memory, and tracefs is empty",
+            f"boot with lockdown=integrity or without it (Secure Boot may ask for it), {_STRACE}",
+        )
+    return mode
 
 
 def _pid_namespace() -> str:
@@ -105,6 +124,7 @@ def _bcc_version() -> str:
 _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("privileges", _privileges),
     ("kernel", _kernel),
+    ("lockdown", _lockdown),
     ("pid namespace", _pid_namespace),
     ("kernel types (BTF)", _btf),
     ("tracefs", _tracefs),

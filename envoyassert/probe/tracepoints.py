@@ -37,6 +37,11 @@ def tracefs_dir() -> Path:
         # Not is_dir(), which raises where a directory above may not be entered.
         if os.access(root / "events" / "sched", os.R_OK | os.X_OK):
             return root
+    if os.path.ismount(_ROOTS[0]):
+        raise ProbeUnavailableError(
+            f"tracefs is mounted at {_ROOTS[0]}, and user id {os.geteuid()} may not read it",
+            f"run as root (sudo), or let this user in: mount -o remount,mode=755 {_ROOTS[0]}",
+        )
     raise ProbeUnavailableError("tracefs is not mounted, or not readable", MOUNT_REMEDY)
 
 

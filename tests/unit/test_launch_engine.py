@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import platform
@@ -16,6 +17,7 @@ import pytest
 from envoyassert.errors import DockerUnavailableError
 from envoyassert.launch.container import DockerLauncher
 from envoyassert.launch.engine import connect, docker_capability
+from envoyassert.launch.engine_address import engine_address
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
 
@@ -28,11 +30,28 @@ def directory():
 
 
 @pytest.fixture
+def use_context(monkeypatch, tmp_path):
+    """Return a function that makes a context of docker's with this address the current one."""
+
+    def use(url: str) -> None:
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"mine").hexdigest()
+        meta.mkdir(parents=True)
+        told = {"Name": "mine", "Endpoints": {"docker": {"Host": url, "SkipTLSVerify": False}}}
+        (meta / "meta.json").write_text(json.dumps(told))
+        (tmp_path / "config.json").write_text(json.dumps({"currentContext": "mine"}))
+
+    return use
+
+
+@pytest.fixture
 def start_engine(directory, monkeypatch):
     """Return a function that starts an engine which says `information` about itself."""
     servers = []
 
-    def start(information: dict[str, str]) -> None:
+    def start(information: dict[str, object]) -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = json.dumps({"ApiVersion": "1.41", "Version": "20.10", **information})
@@ -107,3 +126,60 @@ def test_connect_to_an_engine_that_has_stopped_says_so(monkeypatch, directory):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{directory}/docker.sock")
     with pytest.raises(DockerUnavailableError, match="does not run"):
         connect().__enter__()
+
+
+def test_engine_of_the_current_context_is_used_as_docker_does(start_engine, use_context, directory):
+    start_engine({"KernelVersion": platform.release(), "OperatingSystem": "Debian"})
+    use_context(f"unix://{directory}/docker.sock")
+    assert docker_capability() == ("docker", True, "engine 20.10 on this kernel", "")
+
+
+@pytest.mark.parametrize("dead", ["absent", "closed"])
+def test_context_whose_engine_is_gone_is_named_with_the_way_out(use_context, directory, dead):
+    path = directory / "docker.sock"
+    if dead == "closed":
+        with socket.socket(socket.AF_UNIX) as closed:
+            closed.bind(str(path))
+    use_context(f"unix://{path}")
+    found = docker_capability()
+    assert not found.ok
+    assert f"at {path} (docker's context `mine`: unix://{path})" in found.detail
+    assert "`docker context use default`" in found.remedy
+
+
+def test_context_of_another_machine_is_refused_without_asking_it(use_context):
+    use_context("ssh://somebody@192.0.2.1")
+    found = docker_capability()
+    assert "is remote (docker's context `mine`: ssh://somebody@192.0.2.1)" in found.detail
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"currentContext": "gone"}', '{"currentContext": 3}']
+)
+def test_context_that_is_not_there_leaves_the_usual_place(monkeypatch, tmp_path, content):
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(content)
+    assert engine_address() == ("unix:///var/run/docker.sock", "", "")
+
+
+def test_socket_of_podman_is_named_where_there_is_no_other_engine(monkeypatch, directory):
+    (directory / "podman").mkdir()
+    (directory / "podman" / "podman.sock").touch()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{directory}/absent.sock")
+    found = docker_capability()
+    assert not found.ok
+    assert f"set DOCKER_HOST=unix://{directory}/podman/podman.sock" in found.remedy
+
+
+def test_engine_that_is_podman_is_called_so(start_engine):
+    start_engine(
+        {
+            "KernelVersion": platform.release(),
+            "OperatingSystem": "debian",
+            "Components": [{"Name": "Podman Engine", "Version": "20.10"}],
+        }
+    )
+    assert docker_capability().detail == "Podman 20.10 on this kernel"

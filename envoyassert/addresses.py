@@ -76,6 +76,14 @@ class Address:
         """Whether this is `0.0.0.0` or `::`."""
         return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, never bound
 
+    @property
+    def unmapped(self) -> Address:
+        """The IPv4 address that an IPv4-mapped one maps; any other address as it is."""
+        mapped = ipaddress.ip_address(self.host) if self.is_ip else None
+        if isinstance(mapped, ipaddress.IPv6Address) and mapped.ipv4_mapped is not None:
+            return replace(self, family="AF_INET", host=str(mapped.ipv4_mapped))
+        return self
+
     def with_port(self, port: int) -> Address:
         """Return this IP address with another port (for a requested port 0)."""
         return replace(self, port=port)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 FAMILIES = {0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK"}
+FAMILIES |= {17: "AF_PACKET", 40: "AF_VSOCK"}
 SOCKET_TYPES = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
 SOCK_NONBLOCK = 0o4000
 SOCK_CLOEXEC = 0o2000000

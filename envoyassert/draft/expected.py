@@ -7,6 +7,7 @@ from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyAssertError
+from envoyassert.option_values import OptionValue
 
 
 class DraftError(EnvoyAssertError):
@@ -20,13 +21,13 @@ class DraftOption:
     Args:
         level: its name, or its number if it has none.
         name: likewise.
-        value: a number, or hex text; None if it is not to be compared.
+        value: a number, text, or a value's parts; None if it is not to be compared.
         phase: `before_bind`, `bound` or `listening`.
     """
 
     level: str | int
     name: str | int
-    value: int | str | None
+    value: OptionValue
     phase: str
 
 
@@ -39,24 +40,34 @@ class SocketSet:
         address: the configured address, port 0 where the kernel chooses.
         protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         sockets: successful bind() calls, each on a kernel socket of its own.
-        descriptors: descriptors of these sockets that stay open.
+        bound_by: which threads make them: a role, or "" if that is not to be told.
+        descriptors: descriptors of these sockets that stay open; None if that is not known.
         role: who serves them: `main`, `workers`, `none`, or "" if that is not to be told.
         via: `reuse_port`, `dup`, `shared_fd`, or "".
+        mask: with which bits they stand in the epolls; () if that is not to be told.
         options: in the order of the calls, on each socket.
-        option_calls: successful setsockopt() calls on all of them; None if the number varies.
+        exact: whether no other options are set on any of them.
+        listens: successful listen() calls; None where the protocol has none.
+        listen_by: which threads make them, as `bound_by`.
         backlog: what listen() is called with; None where nothing listens.
+        file: of a path: whether it is removed before bind, and its mode as a scenario writes it.
     """
 
     name: str
     address: Address
     protocol: str
     sockets: int
-    descriptors: int
+    bound_by: str
+    descriptors: int | None
     role: str
     via: str
+    mask: tuple[str, ...]
     options: tuple[DraftOption, ...]
-    option_calls: int | None
+    exact: bool
+    listens: int | None
+    listen_by: str
     backlog: int | None
+    file: tuple[bool, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from envoyassert.addresses import Address
 from envoyassert.draft.elsewhere import addresses_of
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
 from envoyassert.names import level_name, option_name
-from envoyassert.option_values import option_value_of
+from envoyassert.option_values import FILTERS, OptionValue, option_value_of
 from envoyassert.scenario.absent import looked_up, source_names
 from envoyassert.scenario.listeners import (
     address_of,
@@ -40,6 +40,9 @@ _STATES = {
     2: "listening",
     "STATE_LISTENING": "listening",
 }
+# How Envoy registers what listens, and datagram sockets.
+_LEVEL = ("EPOLLIN",)
+_EDGE = ("EPOLLIN", "EPOLLOUT", "EPOLLET")
 _KEEPALIVE = (
     ("keepalive_probes", "TCP_KEEPCNT"),
     ("keepalive_interval", "TCP_KEEPINTVL"),
@@ -74,9 +77,11 @@ def draft_of_config(
     notes = []
     asked = source_names(config)
     discovers = discovers_listeners(config) and served is None and "lds_config" not in asked
-    for name, listener in bound.items():
-        sets += _sets_of(name, listener, workers)
-    without = [name for name in listeners if name not in bound]
+    for name, listener in listeners.items():
+        sets += (
+            _sets_of(name, listener, workers) if name in bound else _held(name, listener, workers)
+        )
+    without = set(listeners) - {one.name for one in sets}
     if without:
         says_so = "" if discovers else ": no_others says so"
         notes.append(f"{len(without)} of the listeners must have no socket{says_so}")
@@ -130,10 +135,23 @@ def _admin(config: Any) -> Iterator[SocketSet]:
         *(option for option in literal if option.phase == "before_bind"),
     ]
     yield SocketSet(
+        name="admin",
+        address=address,
         # Envoy takes no heed of the protocol that the address says.
-        "admin", address, "TCP" if address.is_ip else "UNIX", 1, 1, "main", "", tuple(options),
-        len(options), -1,
-    )  # fmt: skip
+        protocol="TCP" if address.is_ip else "UNIX",
+        sockets=1,
+        bound_by="main",
+        descriptors=1,
+        role="main",
+        via="",
+        mask=_LEVEL,
+        options=tuple(options),
+        exact=True,
+        listens=1,
+        listen_by="main",
+        backlog=-1,
+        file=_file(address, place),
+    )
 
 
 def _reuses_port(listener: Any) -> bool:
@@ -161,23 +179,46 @@ def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
         sockets = workers if reuse else 1
         options = tuple(_options(listener, entry, address, protocol, sockets if reuse else 0))
         balance = proto_field(listener, "connection_balance_config")
-        counted = proto_field(balance, "cpu_locality_balance") is None
+        # With some bootstraps this balancer attaches a packet filter.
+        exact = proto_field(balance, "cpu_locality_balance") is None
+        mapped = address.port == 0 and address.unmapped != address
+        if mapped and (sockets > 1 or protocol == "UDP"):
+            # The first socket is bound to the mapped address, and the options that it gets then,
+            # as the other sockets, are those of the address that it maps.
+            exact, options = False, tuple(o for o in options if o.level == "SOL_SOCKET")
         if protocol == "TCP" and proto_flag(listener, "enable_mptcp") is True:
             protocol = "MPTCP"
         backlog = proto_field(listener, "tcp_backlog_size")
+        is_udp = protocol == "UDP"
         found = SocketSet(
-            name,
-            address,
-            protocol,
-            sockets,
-            workers,
-            "workers",
-            _via(options, sockets, workers),
-            options,
-            sockets * len(options) if counted else None,
-            None if protocol == "UDP" else proto_int(backlog) if backlog is not None else -1,
+            name=name,
+            address=address,
+            protocol=protocol,
+            sockets=sockets,
+            bound_by="main",
+            descriptors=workers,
+            role="workers",
+            via=_via(options, sockets, workers),
+            mask=_EDGE if is_udp else _LEVEL,
+            options=options,
+            exact=exact,
+            listens=None if is_udp else workers,
+            listen_by="main",
+            backlog=None if is_udp else proto_int(backlog) if backlog is not None else -1,
+            file=_file(address, place),
         )
         yield _refused(found) if _is_refused(listener, protocol) else found
+
+
+def _held(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
+    """Yield the Unix sockets of a listener with `bind_to_port: false`: bound, and left so."""
+    if proto_field(listener, "internal_listener") is None:
+        nothing: tuple[str, ...] = ()
+        for one in _sets_of(name, listener, workers):
+            early = tuple(option for option in one.options if option.phase != "listening")
+            held = replace(one, role="none", via="", mask=nothing, options=early, backlog=None)
+            if one.protocol == "UNIX":
+                yield replace(held, descriptors=workers, listens=0, listen_by="")
 
 
 def _via(options: tuple[DraftOption, ...], sockets: int, workers: int) -> str:
@@ -198,7 +239,16 @@ def _is_refused(listener: Any, protocol: str) -> bool:
 
 
 def _refused(found: SocketSet) -> SocketSet:
-    return replace(found, role="none", via="", descriptors=0, backlog=None)
+    nothing: tuple[str, ...] = ()
+    return replace(found, role="none", via="", mask=nothing, descriptors=0, listens=1, backlog=None)
+
+
+def _file(address: Address, place: Any) -> tuple[bool, str] | None:
+    """Return what is done to the file of a path: removed before bind, and given a mode."""
+    if address.path is None:
+        return None
+    mode = proto_int(proto_field(proto_field(place, "pipe"), "mode") or 0)
+    return True, f"{mode:04o}" if mode else "umask"
 
 
 def _options(
@@ -303,10 +353,10 @@ def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
         yield DraftOption(level, name, value, _STATES.get(state or 0, "before_bind"))
 
 
-def _value(name: int | str, option: Any) -> int | str | None:
+def _value(name: int | str, option: Any) -> OptionValue:
     number = proto_field(option, "int_value")
     if number is not None:
         return (proto_int(number) + 2**31) % 2**32 - 2**31  # Envoy hands 4 bytes of it on
     content = base64.b64decode(str(proto_field(option, "buf_value") or ""))
-    value = option_value_of(name, content)
-    return None if isinstance(value, dict) else value
+    # What a filter's bytes point at is nothing in Envoy.
+    return None if name in FILTERS else option_value_of(name, content)

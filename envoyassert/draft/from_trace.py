@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 from envoyassert.addresses import Address
 from envoyassert.draft.elsewhere import addresses_of
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
-from envoyassert.events import Event
+from envoyassert.graph.cut import cut
 from envoyassert.graph.fold import fold
-from envoyassert.graph.model import KernelSocket
+from envoyassert.graph.kinds import only_holds_its_address
+from envoyassert.graph.model import Call, KernelSocket, OptionSet, SocketGraph, Thread
+from envoyassert.judge.selection import parts_of
 from envoyassert.judge.shape import serving_of, shape_of
-from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.option_values import FILTERS, OptionValue
+from envoyassert.trace import STARTUP, Trace
 
-# These hold a pointer into the process.
-_POINTERS = ("SO_ATTACH_FILTER", "SO_ATTACH_REUSEPORT_CBPF", "SO_ATTACH_BPF")
+# Its value is a number that the process was given by another call.
+_POINTERS = ("SO_ATTACH_BPF",)
 _ASSUMPTIONS = {
     "completeness": "complete",
     "results": "calls_succeeded",
@@ -23,11 +26,15 @@ _ASSUMPTIONS = {
 
 
 def draft_of_trace(trace: Trace) -> Draft:
-    """Return what a run did with its sockets.
+    """Return what a run did with its sockets at its start.
 
     Raises:
-        DraftError: records were lost, Envoy had ended, or there is no listening socket.
+        DraftError: records were lost, Envoy had ended, there were several, or there is no
+            listening socket.
     """
+    for phase in trace.phases:
+        if phase.name == STARTUP:
+            trace = cut(trace, phase)  # a draft has no steps
     graph = fold(trace)
     if graph.gaps:
         raise DraftError(
@@ -36,20 +43,12 @@ def draft_of_trace(trace: Trace) -> Draft:
         )
     if not trace.end.outcome.running:
         raise DraftError("Envoy had ended when the trace was taken", "draft from a run that is up")
-    groups: dict[tuple[str, Address], list[KernelSocket]] = {}
-    for socket in graph.listening():
-        if socket.address is None or socket.is_hot_restart or not socket.is_live:
-            continue
-        groups.setdefault((socket.protocol_name, socket.address), []).append(socket)
-    if not groups:
+    if len({thread.pid for thread in graph.workers()}) > 1:
+        raise DraftError("the trace is of several Envoys", "draft from a run of one")
+    sets = tuple(_sets(trace, graph))
+    if not sets:
         raise DraftError("the trace has no listening socket", "draft from a run that has one")
     workers = trace.header.concurrency or len(graph.workers())
-    by_listen = "epoll" in trace.header.unobserved
-    sets = tuple(
-        _set(trace, protocol, address, tuple(sockets), by_listen)
-        for (protocol, address), sockets in groups.items()
-        if protocol in ("TCP", "MPTCP", "UDP", "UNIX")
-    )
     assume = [_ASSUMPTIONS[c] for c in trace.header.unobserved if c in _ASSUMPTIONS]
     admin = any(record.kind == "admin" for record in trace.header.listeners)
     return Draft(
@@ -62,55 +61,103 @@ def draft_of_trace(trace: Trace) -> Draft:
     )
 
 
+def _sets(trace: Trace, graph: SocketGraph) -> Iterator[SocketSet]:
+    """Yield the sockets of each address of each listener, then those of no listener."""
+    taken: set[int] = set()
+    listeners = trace.header.listeners
+    for record in listeners:
+        for part in parts_of(record, graph, listeners):
+            mine = tuple(socket for socket in part.sockets if id(socket) not in taken)
+            taken |= {id(socket) for socket in mine}
+            if mine:
+                yield _set(trace, graph, record.name, part.address, mine)
+    groups: dict[tuple[str, Address], list[KernelSocket]] = {
+        (socket.protocol_name, socket.address): []
+        for socket in (*graph.listening(), *filter(only_holds_its_address, graph.candidates))
+        if id(socket) not in taken and socket.address is not None and not socket.is_hot_restart
+    }
+    for socket in graph.candidates:
+        # One that is bound there and does not listen belongs to them.
+        if socket.address is not None and (socket.protocol_name, socket.address) in groups:
+            groups[socket.protocol_name, socket.address].append(socket)
+    for (protocol, address), sockets in groups.items():
+        if protocol in ("TCP", "MPTCP", "UDP", "UNIX"):
+            yield _set(trace, graph, str(address), address, tuple(sockets))
+
+
 def _set(
     trace: Trace,
-    protocol: str,
+    graph: SocketGraph,
+    name: str,
     address: Address,
     sockets: tuple[KernelSocket, ...],
-    by_listen: bool,
 ) -> SocketSet:
-    asked = next((s.requested for s in sockets if s.requested and s.requested.port == 0), address)
+    by_listen = "epoll" in trace.header.unobserved
     serving = serving_of(sockets, by_listen)
-    roles = {entry.thread.role.partition("_")[0] for entry in serving}
-    role = {"main": "main", "worker": "workers"}.get(roles.pop(), "") if len(roles) == 1 else ""
-    first = sockets[0]
-    options = tuple(
-        DraftOption(
-            o.level,
-            o.name,
-            # A value with parts differs between machines, as that of a packet filter does.
-            None if o.name in _POINTERS or isinstance(o.value, dict) else o.value,
-            o.phase,
-        )
-        for o in first.options
-    )
-    made = [sum(e.call == "setsockopt" for e in _succeeded(socket)) for socket in sockets]
-    backlogs = {call.event.args["backlog"] for socket in sockets for call in socket.listens}
+    role = _role([entry.thread for entry in serving], graph)
+    binds = [call for socket in sockets for call in socket.binds]
+    listens = [call for socket in sockets for call in socket.listens]
+    backlogs = {call.event.args["backlog"] for call in listens}
     live = [d for socket in sockets for d in socket.descriptors if d.is_open]
-    rooted = asked if asked.port == 0 else address
-    record = _record(trace.header.listeners, protocol, rooted)
-    found = SocketSet(
-        record.name if record else str(address),
-        address,
-        protocol,
-        sum(len(socket.binds) for socket in sockets),
-        len(live),
-        role,
-        "" if role == "main" else shape_of(serving, sockets),
-        options,
-        sum(made),
-        backlogs.pop() if len(backlogs) == 1 else None,
+    waking = [r for s in sockets for r in s.live_registrations() if r.wakes]
+    masks = {registration.events for registration in waking}
+    options = [_options(socket) for socket in sockets]
+    same = all(found == options[0] for found in options)
+    # What an imported log does not tell is not to be compared.
+    whole = not set(_ASSUMPTIONS) & set(trace.header.unobserved)
+    return SocketSet(
+        name=name,
+        address=address,
+        protocol=sockets[0].protocol_name,
+        sockets=len(binds),
+        bound_by=_role([call.thread for call in binds], graph) if whole else "",
+        descriptors=len(live) if whole else None,
+        role=role if serving else "none",
+        via=shape_of(serving, sockets) if role == "workers" else "",
+        mask=masks.pop() if len(masks) == 1 else (),
+        options=options[0] if same else tuple(o for o in options[0] if _in_all(o, options)),
+        exact=same,
+        listens=None if sockets[0].type == "SOCK_DGRAM" else len(listens),
+        listen_by=_role([call.thread for call in listens], graph) if whole else "",
+        backlog=backlogs.pop() if serving and len(backlogs) == 1 else None,
+        file=_file(graph, address, binds) if whole else None,
     )
-    return replace(found, address=rooted) if record else found
 
 
-def _succeeded(socket: KernelSocket) -> list[Event]:
-    return [call.event for call in socket.calls if call.event.errno is None]
+def _role(threads: Sequence[Thread], graph: SocketGraph) -> str:
+    """Return the role that these threads are, "" if no one role is all of them."""
+    roles = {thread.role for thread in threads}
+    if roles and roles == {thread.role for thread in graph.workers()}:
+        return "workers"
+    return roles.pop() if len(roles) == 1 else ""
 
 
-def _record(
-    records: tuple[ListenerRecord, ...], protocol: str, address: Address
-) -> ListenerRecord | None:
-    plain = "TCP" if protocol == "MPTCP" else protocol
-    found = [r for r in records if r.protocol == plain and address in r.addresses]
-    return found[0] if len(found) == 1 else None
+def _options(socket: KernelSocket) -> tuple[DraftOption, ...]:
+    return tuple(DraftOption(o.level, o.name, _value(o), o.phase) for o in socket.options)
+
+
+def _value(option: OptionSet) -> OptionValue:
+    if option.name in FILTERS:
+        # What it is made of differs with the number of workers; how long it is does not.
+        long = option.value.get("instructions") if isinstance(option.value, dict) else None
+        return None if long is None else {"instructions": long}
+    return None if option.name in _POINTERS else option.value
+
+
+def _in_all(option: DraftOption, sockets: Sequence[Sequence[DraftOption]]) -> bool:
+    """Whether an option is set on every socket, once and to the same value."""
+    return all(
+        [o for o in options if o.name == option.name and o.phase == option.phase] == [option]
+        for options in sockets
+    )
+
+
+def _file(graph: SocketGraph, address: Address, binds: Sequence[Call]) -> tuple[bool, str] | None:
+    """Return what was done to the file of a path, as `SocketSet.file`."""
+    if address.path is None or not binds:
+        return None
+    mine = [e for e in graph.file_calls if e.args.get("path") == address.path]
+    bound_ns = binds[-1].event.ts_ns
+    removed = [e for e in mine if e.call.startswith("unlink") and e.ts_ns <= bound_ns]
+    modes = [e for e in mine if "mode" in e.args and e.ok and e.ts_ns >= bound_ns]
+    return bool(removed), f"{modes[-1].args['mode']:04o}" if modes else "umask"

@@ -8,6 +8,7 @@ answers with what it is told.
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -169,6 +170,8 @@ def bootstrap_of_draft(draft: Draft) -> dict[str, Any]:
             "enable_reuse_port": one.via == "reuse_port",
             **_filters(is_udp=one.protocol == "UDP"),
         }
+        if one.listens == 0:
+            listener["bind_to_port"] = False  # Envoy binds a Unix socket all the same
         if one.backlog not in (None, -1):
             listener["tcp_backlog_size"] = one.backlog
         if one.protocol == "MPTCP":
@@ -245,6 +248,9 @@ def _literal(option: DraftOption) -> dict[str, Any]:
     name = option.name if isinstance(option.name, int) else numbers[option.name]
     if isinstance(option.value, int):
         value: dict[str, Any] = {"int_value": option.value}
+    elif isinstance(option.value, dict):
+        content = struct.pack("=2i", *(int(part or 0) for part in option.value.values()))
+        value = {"buf_value": base64.b64encode(content).decode()}
     else:
         text = option.value or ""
         content = text.encode() if option.name in NAMED_VALUES else bytes.fromhex(text)

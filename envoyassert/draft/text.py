@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from envoyassert.addresses import Address
+from envoyassert.draft.alike import alike
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS
+from envoyassert.scenario.option_value import ANY_VALUE, OnlyOptions
 
 #: A draft has no more lines than this; it becomes terse to keep to it.
 MAX_LINES = 30
@@ -48,76 +50,83 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     if draft.closed:
         tail.append("  - no_others: true  # no socket but these, and Envoy's own for hot restart")
     tail.append(f"  - process: {{{'live' if draft.admin else 'stays_up'}: true}}")
-    items = [item for one in draft.sets for item in _items(one, draft)]
+    items = [item for one in alike(draft.sets) for item in _items(*one)]
     body = [line for item in items for line in _block(item)]
     if len(head) + len(body) + len(tail) > MAX_LINES:
         body = [f"  - {_flow(item)}" for item in items]
     return "\n".join([*head, *body, *tail]) + "\n"
 
 
-def _items(one: SocketSet, draft: Draft) -> list[dict[str, Any]]:
-    """Return the expectations of the sockets of one address."""
-    selector = _selector(one, draft)
-    by = {} if draft.assume else {"by": "main"}
-    item: dict[str, Any] = {"listener": selector, "bound": {"times": one.sockets, **by}}
+def _items(one: SocketSet, number: int, take: str) -> list[dict[str, Any]]:
+    """Return the expectations of the sockets of one address, or of several that are equal."""
+    selector = _selector(one)
+    taken = {"take": take} if take else {}
+    bound = _times(one.sockets, one.bound_by)
+    item: dict[str, Any] = {"listener": selector, **taken, "bound": bound}
     if one.role == "none":
         item["served_by"] = one.role
     elif one.role:
         via = {"via": one.via} if one.via else {}
         item["listened"] = {"by": one.role, **via}
-    if one.descriptors != one.sockets and not draft.assume:
+    if one.listens is not None:
+        item["listen_calls"] = _times(one.listens, one.listen_by) if one.listens else "none"
+    if one.mask:
+        item["registered"] = list(one.mask)
+    if one.descriptors is not None:
         item["descriptors"] = one.descriptors
-    options = _option_rules(one)
-    if options:
-        item["options"] = options
     if one.backlog is not None:
         item["backlog"] = one.backlog
+    if one.exact:
+        item["only_options"] = _by_phase(one.options)
+    elif one.options:
+        item["options"] = _option_rules(one.options)
+    if one.file is not None:
+        unlinked, mode = one.file
+        item["socket_file"] = {"unlinked_before_bind": unlinked, "mode": mode}
     items = [item]
     if one.address.port == 0:
         at = {"host": one.address.host, "port": 0}
-        asked = {"call": "bind", "listener": selector, "args": {"address": at}, "times": 1}
-        items.append({"calls": asked})
-    if one.option_calls is not None:
-        counted = {"call": "setsockopt", "listener": selector, "succeeds": True}
-        items.append({"calls": {**counted, "times": one.option_calls}})
+        asked = {"call": "bind", "listener": selector, "args": {"address": at}}
+        items.append({"calls": {**asked, "times": number}})
     return items
 
 
-def _selector(one: SocketSet, draft: Draft) -> dict[str, Any]:
+def _times(number: int, role: str) -> dict[str, Any]:
+    return {"times": number, **({"by": role} if role else {})}
+
+
+def _selector(one: SocketSet) -> dict[str, Any]:
     address = one.address
     if address.path is not None:
-        return {"path": address.path}
+        return {"path": address.path, "protocol": one.protocol}
     if address.abstract is not None:
-        return {"abstract": address.abstract}
+        return {"abstract": address.abstract, "protocol": one.protocol}
     if address.port == 0:
-        return {"name": one.name, "address": address.host}
-    selector: dict[str, Any] = {"address": address.host, "port": address.port}
-    shared = [s for s in draft.sets if _place(s.address) == _place(address)]
-    if one.protocol != "TCP" or len(shared) > 1:
-        selector["protocol"] = one.protocol
-    if address.netns:
-        selector["netns"] = address.netns
-    return selector
+        where = {"name": one.name, "address": address.host, "port": 0}
+        return {**where, "protocol": one.protocol}
+    place = {"address": address.host, "port": address.port, "protocol": one.protocol}
+    return {**place, "netns": address.netns} if address.netns else place
 
 
-def _place(address: Address) -> tuple[str, int | None, str]:
-    return address.host, address.port, address.netns
+def _by_phase(options: Sequence[DraftOption]) -> dict[str, Any]:
+    """Return options as `only_options` takes them."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for option in options:
+        values = found.setdefault(option.phase, {}).setdefault(_key(option), [])
+        values.append(ANY_VALUE if option.value is None else option.value)
+    return {
+        phase: {key: v if len(v) > 1 else v[0] for key, v in found[phase].items()}
+        for phase in OnlyOptions.model_fields
+        if phase in found
+    }
 
 
-def _option_rules(one: SocketSet) -> dict[str, Any]:
+def _option_rules(options: Sequence[DraftOption]) -> dict[str, Any]:
+    """Return options as `options` takes them, of sockets that may have others as well."""
     rules: dict[str, Any] = {}
-    if one.protocol != "UNIX":
-        rules["SO_REUSEPORT"] = "absent"
-    names = [_key(option) for option in one.options]
-    for key, option in zip(names, one.options, strict=True):
-        if key == "SO_REUSEADDR" and names.count(key) == 1:
-            continue  # Envoy sets it always; a change of it shows in the number of calls
-        if option.value is None:
-            rules[key] = "set"
-        elif names.count(key) > 1:
-            rules[key] = option.value if isinstance(option.value, int) else "set"
-        else:
-            rules[key] = {"value": option.value, "phase": option.phase}
+    for option in options:
+        value = {} if option.value is None else {"value": option.value}
+        rules[_key(option)] = {**value, "phase": option.phase}
     return rules
 
 
@@ -131,8 +140,6 @@ def _key(option: DraftOption) -> str:
 
 def _block(item: dict[str, Any]) -> list[str]:
     lines = [f"{key}: {_flow(value)}" for key, value in item.items()]
-    if item.get("calls", {}).get("call") == "setsockopt":
-        lines[0] += "  # no option besides"
     return [f"  - {lines[0]}", *(f"    {line}" for line in lines[1:])]
 
 

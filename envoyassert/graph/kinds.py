@@ -64,6 +64,22 @@ def looks_like_client(socket: KernelSocket) -> bool:
     )
 
 
+def sees_packets(socket: KernelSocket) -> bool:
+    """Whether a socket gets what is sent to others: a raw or packet socket, bound or not.
+
+    Source: raw(7), packet(7).
+    """
+    inet = socket.family in ("AF_INET", "AF_INET6")
+    return socket.family == "AF_PACKET" or (inet and socket.type == "SOCK_RAW")
+
+
+def only_holds_its_address(socket: KernelSocket) -> bool:
+    """Whether a socket of connections is bound, and neither listened nor tried to connect."""
+    if socket.type == "SOCK_DGRAM" or socket.listens or not socket.binds:
+        return False
+    return all(call.event.call != "connect" for call in socket.calls)
+
+
 def looks_like_hot_restart(socket: KernelSocket, argv: Sequence[str]) -> bool:
     """Whether a socket is one of Envoy's own for hot restart, by the name that it was bound to.
 

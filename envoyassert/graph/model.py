@@ -14,8 +14,17 @@ from dataclasses import dataclass, field
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.graph.passes import Pass
+from envoyassert.names import IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP
 from envoyassert.option_values import OptionValue
 
+#: Names by type and protocol, where 0 is the default of the type (ip(7)).
+_PROTOCOLS = {
+    ("SOCK_STREAM", 0): "TCP",
+    ("SOCK_STREAM", IPPROTO_TCP): "TCP",
+    ("SOCK_STREAM", IPPROTO_MPTCP): "MPTCP",
+    ("SOCK_DGRAM", 0): "UDP",
+    ("SOCK_DGRAM", IPPROTO_UDP): "UDP",
+}
 _WORKER = re.compile(r"wrk:worker_(\d+)$")
 
 
@@ -247,16 +256,19 @@ class KernelSocket:
 
     @property
     def protocol_name(self) -> str:
-        """TCP, UDP, MPTCP, UNIX, `unknown`, or the family's name for anything else."""
+        """TCP, UDP, MPTCP, UNIX, `unknown`, or the family's name or the type for anything else."""
         if self.family == "AF_UNIX":
-            return "UNIX"
+            return "UNIX" if self.type in ("SOCK_STREAM", "") else f"UNIX {self._kind}"
         if self.family not in ("AF_INET", "AF_INET6"):
             return self.family
         if not self.type:
             return "unknown"  # its socket() was not seen, and a bind does not tell
-        if self.type == "SOCK_DGRAM":
-            return "UDP"
-        return "MPTCP" if self.protocol == 262 else "TCP"
+        known = _PROTOCOLS.get((self.type, self.protocol))
+        return known or f"{self._kind} of protocol {self.protocol}"
+
+    @property
+    def _kind(self) -> str:
+        return self.type.removeprefix("SOCK_").lower()
 
 
 @dataclass(eq=False)

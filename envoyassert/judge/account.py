@@ -154,6 +154,8 @@ class _Comparison:
 
     def _places(self, socket: KernelSocket) -> set[Address]:
         """Return the addresses of a socket as Envoy would tell them."""
-        if self._tells_namespaces:
-            return socket.places
-        return {place.within("") for place in socket.places}
+        places = socket.places
+        if socket.requested is not None and socket.requested.port == 0:
+            # Of an IPv4-mapped address with the kernel's port it remembers what it maps.
+            places |= {place.unmapped for place in places}
+        return places if self._tells_namespaces else {place.within("") for place in places}

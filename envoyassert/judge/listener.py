@@ -16,7 +16,7 @@ from envoyassert.judge.each import groups_of_calls, judge_each
 from envoyassert.judge.interval import plural
 from envoyassert.judge.join import judge_let_of_listener
 from envoyassert.judge.nearest import failed_binds, nearest_listener
-from envoyassert.judge.options import judge_options
+from envoyassert.judge.options import judge_only_options, judge_options
 from envoyassert.judge.order import judge_order_on_socket
 from envoyassert.judge.reachable import judge_reachable
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role, roles_in_words
@@ -35,6 +35,7 @@ from envoyassert.scenario.expectation import (
     ListenerExpectation,
     Selector,
 )
+from envoyassert.scenario.option_value import OnlyOptions
 
 
 def judge_listener(
@@ -241,6 +242,10 @@ def _options(target: Target, word: str, value: dict[str, Any]) -> Iterator[Findi
     yield from judge_options(target.context, target.subject.at(word), target.sockets, value)
 
 
+def _only_options(target: Target, word: str, value: OnlyOptions) -> Iterator[Finding]:
+    yield judge_only_options(target.context, target.subject.at(word), target.sockets, value)
+
+
 def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Finding]:
     subject = target.subject.at(word)
     if not target.sockets:
@@ -269,6 +274,7 @@ _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
     "descriptors": judge_descriptors,
     "listen_calls": _listen_calls,
     "options": _options,
+    "only_options": _only_options,
     "backlog": judge_backlog,
     "socket_file": judge_socket_file,
     "reachable_by_address": judge_reachable,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from envoyassert.graph.model import KernelSocket, OptionSet
 from envoyassert.judge.context import Context, Subject
@@ -11,7 +12,8 @@ from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import LEVELS, level_name, option_name
 from envoyassert.option_values import value_matches, value_text
-from envoyassert.scenario.expectation import Option, OptionRule
+from envoyassert.scenario.expectation import Model, Option, OptionRule
+from envoyassert.scenario.option_value import ANY_VALUE, OnlyOptions
 
 _PHASES = {
     "STATE_PREBIND": "before_bind",
@@ -97,6 +99,88 @@ def _holds(options: list[OptionSet], rule: OptionRule) -> bool | None:
     if not options or rule.value is None:
         return bool(options)
     return value_matches(options[-1].value, rule.wanted)
+
+
+def judge_only_options(
+    context: Context, subject: Subject, sockets: tuple[KernelSocket, ...], wish: OnlyOptions
+) -> Finding:
+    """Judge that each socket of a listener has these options and no others."""
+    answers = [_are_all(socket.options, wish) for socket in sockets]
+    wrong = [socket for socket, holds in zip(sockets, answers, strict=True) if holds is False]
+    if context.doubt:
+        # A setsockopt that was lost may be any, and bind or listen may have been lost before it.
+        status = Status.FAIL if _is_surely_more(sockets, wish) else Status.INCONCLUSIVE
+    else:
+        unread = Status.INCONCLUSIVE if None in answers else Status.PASS
+        status = Status.FAIL if wrong or not sockets else unread
+    shown = wrong or list(sockets)
+    ways = sorted({_options_in_words(socket.options) for socket in shown})
+    seen = f"{' / '.join(ways)}: {len(shown)} of {plural(len(sockets), 'socket')}"
+    return context.finding(
+        subject,
+        status,
+        f"set on each socket: {_only_in_words(wish)}",
+        seen if sockets else "no socket was bound",
+        reason="" if context.doubt else "not all of the value was recorded",
+        evidence=[o.call.event for socket in shown for o in socket.options]
+        + [call.event for socket in wrong for call in socket.binds],
+    )
+
+
+def _are_all(options: list[OptionSet], wish: OnlyOptions) -> bool | None:
+    """Whether the options of a socket are these and no others; None if a value is not known."""
+    unknown = False
+    rest = list(options)
+    for phase, name, values in _wanted(wish):
+        mine = [o for o in rest if o.phase == phase and is_named(o, name)]
+        if len(mine) != len(values):
+            return False
+        for option, value in zip(mine, values, strict=True):
+            holds = value == ANY_VALUE or value_matches(option.value, value)
+            if holds is False:
+                return False
+            unknown |= holds is None
+        rest = [option for option in rest if option not in mine]
+    return False if rest else None if unknown else True
+
+
+def _is_surely_more(sockets: tuple[KernelSocket, ...], wish: OnlyOptions) -> bool:
+    names = [name for _, name, _ in _wanted(wish)]
+    return any(
+        option.call.certain and not any(is_named(option, name) for name in names)
+        for socket in sockets
+        for option in socket.options
+    )
+
+
+def _wanted(wish: OnlyOptions) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield phase, name and the values in turn of each option."""
+    for phase in _PHASE_WORDS:
+        for name, wanted in getattr(wish, phase).items():
+            values = wanted if isinstance(wanted, tuple) else (wanted,)
+            plain = [v.model_dump(exclude_none=True) if isinstance(v, Model) else v for v in values]
+            yield phase, name, plain
+
+
+def _only_in_words(wish: OnlyOptions) -> str:
+    return _by_phase(
+        (phase, f"{name} {'set' if value == ANY_VALUE else f'= {value_text(value)}'}")
+        for phase, name, values in _wanted(wish)
+        for value in values
+    )
+
+
+def _options_in_words(options: list[OptionSet]) -> str:
+    return _by_phase((o.phase, f"{o.name} = {value_text(o.value)}") for o in options)
+
+
+def _by_phase(options: Iterable[tuple[str, str]]) -> str:
+    """Return options in words, by phase: `SO_REUSEADDR = 1 before bind`."""
+    groups: dict[str, list[str]] = {}
+    for phase, words in options:
+        groups.setdefault(phase, []).append(words)
+    told = [f"{', '.join(groups[phase])} {_PHASE_WORDS[phase]}" for phase in groups]
+    return "; ".join(told) or "no option at all"
 
 
 def _rule_in_words(rule: OptionRule) -> str:

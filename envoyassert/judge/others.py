@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from envoyassert.events import Event
+from envoyassert.graph.kinds import only_holds_its_address, sees_packets
 from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
@@ -11,6 +13,7 @@ from envoyassert.judge.selection import parts_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import NoOthersExpectation, OthersAllowed
 
+_FAMILIES = ("AF_INET", "AF_INET6", "AF_UNIX", "AF_PACKET", "AF_VSOCK")
 _CLASSES = {
     "hot_restart": "the abstract Unix sockets are Envoy's own, for hot restart",
     "admin": "one is Envoy's admin endpoint",
@@ -20,9 +23,9 @@ _CLASSES = {
 def judge_no_others(
     context: Context, index: int, expectation: NoOthersExpectation
 ) -> Iterator[Finding]:
-    """Judge that every socket in LISTEN, and every bound datagram socket, is named.
+    """Judge that every socket that listens or is bound is named, and that none sees packets.
 
-    Left out are datagram sockets of clients, which their peer alone reaches.
+    Left out are sockets of clients, which their peer alone reaches, and netlink's.
     Must run after all other expectations, which note the sockets that they name.
     """
     wish = expectation.no_others
@@ -30,9 +33,8 @@ def judge_no_others(
     admin = _admin_sockets(context) if "admin" in allowed else set()
     others = [
         socket
-        for socket in context.graph.listening()
-        if socket.family in ("AF_INET", "AF_INET6", "AF_UNIX")
-        and id(socket) not in context.named | admin
+        for socket in _open_to_others(context)
+        if id(socket) not in context.named | admin
         and not ("hot_restart" in allowed and socket.is_hot_restart)
     ]
     # A socket from outside the trace may listen already, and nothing here would tell.
@@ -47,12 +49,30 @@ def judge_no_others(
     yield context.finding(
         Subject("other sockets", ("expect", index, "no_others"), expectation.why or ""),
         status,
-        "no other listening or bound datagram socket",
+        "no other listening, bound or raw socket",
         (_names(others) or "none") + _left_out(context),
         reason="" if context.doubt else "a socket was received from outside the trace",
         evidence=[call.event for socket in others for call in socket.binds],
         hint=guarded(lambda: _hint(others, allowed, _admin_sockets(context)), str),
     )
+
+
+def _open_to_others(context: Context) -> Iterator[KernelSocket]:
+    """Yield the sockets through which something could come in, or that hold an address."""
+    listening = {id(socket) for socket in context.graph.listening()}
+    for socket in context.graph.candidates:
+        if socket.family in _FAMILIES and (
+            id(socket) in listening
+            or sees_packets(socket)
+            or (only_holds_its_address(socket) and _went_on(context, socket.binds[-1].event))
+        ):
+            yield socket
+
+
+def _went_on(context: Context, event: Event) -> bool:
+    """Whether the thread did something after a bind, so that no connect is about to follow."""
+    later = next(e for e in reversed(context.trace.events) if e.tid == event.tid)
+    return later is not event
 
 
 def _hint(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int]) -> str:
@@ -68,6 +88,9 @@ def _hint(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int])
         what = " and ".join(_CLASSES[name] for name in lacking)
         hints.append(f"{what}: allow it by `no_others: {{allow: [{known}]}}`")
     rest = [s for s in others if not any(s in sockets for sockets in classes.values())]
+    if any(sees_packets(socket) for socket in rest):
+        hints.append("a raw or packet socket gets what is sent to others, so none may be there")
+        rest = [socket for socket in rest if not sees_packets(socket)]
     chosen = {str(s.address) for s in rest if s.requested is not None and s.requested.port == 0}
     fixed = {str(socket.address) for socket in rest} - chosen
     if fixed:
@@ -82,7 +105,9 @@ def _hint(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int])
 
 
 def _names(sockets: Iterable[KernelSocket]) -> str:
-    return ", ".join(sorted({f"{socket.protocol_name} {socket.address}" for socket in sockets}))
+    return ", ".join(
+        sorted({f"{s.protocol_name} {s.address or 'without an address'}" for s in sockets})
+    )
 
 
 def _left_out(context: Context) -> str:
@@ -99,6 +124,10 @@ def _left_out(context: Context) -> str:
 def _is_surely_other(context: Context, socket: KernelSocket) -> bool:
     """Whether no lost bind or getsockname could make this socket one that is named."""
     address = socket.address
+    if sees_packets(socket):
+        return True  # what it is was said at its birth
+    if not socket.listens and socket.type != "SOCK_DGRAM":
+        return False  # a listen or a connect may have been lost
     if socket.protocol_name == "unknown":
         return False
     if socket.type == "SOCK_DGRAM":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
@@ -69,13 +69,14 @@ def select_each(
 ) -> dict[str, Selection]:
     """Resolve a selector by name for each address of the listener by itself, by the address.
 
-    A selector by address, or one that cannot be resolved, has one part, called "".
+    A selector of one address, or one that cannot be resolved, has one part, called "".
     """
     records = [record for record in listeners if record.name == selector.name]
-    narrowed = selector.address is not None or selector.port is not None
-    if selector.name is None or narrowed or len(records) != 1:
+    if selector.name is None or len(records) != 1:
         return {"": select(selector, graph, listeners)}
-    parts = parts_of(records[0], graph, listeners)
+    parts = _meant(selector, records[0], graph, listeners)
+    if len(parts) < 2 and (selector.address is not None or selector.port is not None):
+        return {"": select(selector, graph, listeners)}
     return {part.title: _joined([part], graph, listeners) for part in parts}
 
 
@@ -153,7 +154,7 @@ def _by_name(
     if len(records) > 1:
         return Selection(problem=f"the config has {len(records)} listeners {selector.name!r}")
     record = records[0]
-    parts = [p for p in parts_of(record, graph, listeners) if _is_at(selector, p.address)]
+    parts = _meant(selector, record, graph, listeners)
     if record.addresses and not parts:
         found = ", ".join(map(str, record.addresses))
         return Selection(problem=f"{selector}: the listener has no such address, but {found}")
@@ -164,6 +165,23 @@ def _by_name(
             "take: each_address or total"
         )
     return _joined(parts, graph, listeners)
+
+
+def _meant(
+    selector: Selector,
+    record: ListenerRecord,
+    graph: SocketGraph,
+    listeners: tuple[ListenerRecord, ...],
+) -> list[Part]:
+    """Return the addresses of a listener that a selector by name means, with their sockets."""
+    return [
+        replace(
+            part,
+            sockets=tuple(s for s in part.sockets if selector.protocol in (None, s.protocol_name)),
+        )
+        for part in parts_of(record, graph, listeners)
+        if _is_at(selector, part.address)
+    ]
 
 
 def _is_at(selector: Selector, configured: Address) -> bool:
@@ -230,9 +248,11 @@ def _of_port_zero(
     if rank >= len(roots):
         return []
     root = roots[rank]
-    if root.address == address:
+    if root.address == address or root.address is None:
         return [root]  # which port it has was not asked yet
-    return [s for s in mine if s is root or s.requested == root.address]
+    # Of an IPv4-mapped address Envoy remembers what it maps, and binds the others to that.
+    learned = (root.address, root.address.unmapped)
+    return [s for s in mine if s is root or s.requested in learned]
 
 
 def _same_protocol(record: ListenerRecord, socket: KernelSocket) -> bool:

@@ -13,6 +13,8 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import SocketFile
 
 _REMOVES = ("unlink", "unlinkat")
+#: The mode of a file to which no chmod gave another.
+UMASK = "umask"
 _CHANGES_MODE = ("chmod", "fchmodat")
 
 
@@ -82,14 +84,19 @@ def _mode(target: Target, place: tuple[str, str], wanted: str, binds: list[Call]
         if event.ok and event.ts_ns >= bind.event.ts_ns
     ]
     seen = f"mode {changes[-1].args['mode']:04o}" if changes else "no chmod: the umask decided"
-    right = bool(changes) and changes[-1].args["mode"] == int(wanted, 8)
+    if wanted == UMASK:
+        right, expected = not changes, "no chmod"
+    else:
+        right = bool(changes) and changes[-1].args["mode"] == int(wanted, 8)
+        expected = f"mode {int(wanted, 8):04o}"
     return _finding(
         target,
         place,
         Status.PASS if right else Status.FAIL,
-        f"mode {int(wanted, 8):04o}",
+        expected,
         seen,
         changes or [bind.event],
+        sure=wanted == UMASK,
     )
 
 

@@ -31,16 +31,20 @@ def coverage(
     listeners = trace.header.listeners
     named: set[int] = set()
     rules: dict[int, set[str]] = {}
+    every: set[int] = set()
     for item in items:
         for selector in models_in(item, Selector):
-            named |= {id(socket) for socket in select(selector, graph, listeners).sockets}
+            chosen = select(selector, graph, listeners, total=True)
+            named |= {id(socket) for socket in chosen.sockets}
         if isinstance(item, ListenerExpectation):
-            for socket in select(item.listener, graph, listeners).sockets:
+            for socket in select(item.listener, graph, listeners, total=True).sockets:
                 rules.setdefault(id(socket), set()).update(item.options or ())
+                if item.only_options is not None:
+                    every.add(id(socket))
     sockets = [socket for socket in graph.listening() if not socket.is_hot_restart]
     options: dict[str, None] = {}
     for socket in sockets:
-        for option in socket.options:
+        for option in () if id(socket) in every else socket.options:
             known = rules.get(id(socket), ())
             if not any(is_named(option, name) for name in known):
                 options[f"{option.name} on {_words(socket)}"] = None

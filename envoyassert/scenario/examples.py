@@ -108,6 +108,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "reachable_by_address": "reachable_by_address: true",
         "connections": "connections: {total: 20, accepted_by: workers}",
         "options": "options: {SO_REUSEPORT: absent, SO_REUSEADDR: 1}",
+        "only_options": "only_options: {before_bind: {SO_REUSEADDR: 1, SO_REUSEPORT: 1}}",
         "backlog": "backlog: -1",
         "socket_file": 'socket_file: {unlinked_before_bind: true, mode: "0660"}',
         "in_order": "in_order: [socket, setsockopt, bind, listen]",
@@ -187,6 +188,11 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "Tally": {**_TALLY, "each": "serving: 1, each: worker"},
     "DescriptorTally": {**_TALLY, "each": "live: 1, each: socket"},
     "Option": {"value": "value: 1", "phase": "value: 1, phase: before_bind"},
+    "OnlyOptions": {
+        "before_bind": "before_bind: {SO_REUSEPORT: 1}",
+        "bound": "bound: {SO_REUSEPORT: 1}",
+        "listening": "listening: {SO_KEEPALIVE: 1}",
+    },
     "Linger": {"onoff": "onoff: 1, linger_s: 5", "linger_s": "onoff: 1, linger_s: 5"},
     "PacketFilter": {
         "instructions": "instructions: 14",

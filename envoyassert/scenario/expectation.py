@@ -133,7 +133,10 @@ class OthersAllowed(Model):
 
 
 class NoOthersExpectation(Conditional):
-    """No listening socket and no bound datagram socket but those that the scenario names."""
+    """No socket that listens or is bound but those that the scenario names; no raw or packet one.
+
+    Left out are clients: what is bound and connects, and netlink.
+    """
 
     no_others: Annotated[
         Annotated[Literal[True], Tag("|flag")] | Annotated[OthersAllowed, Tag("|OthersAllowed")],

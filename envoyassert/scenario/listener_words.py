@@ -18,7 +18,7 @@ from envoyassert.scenario.grammar import (
     choice,
     one_of,
 )
-from envoyassert.scenario.option_value import ValueRule
+from envoyassert.scenario.option_value import OnlyOptions, ValueRule
 from envoyassert.scenario.pattern import LET, Let, Step
 from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range
 from envoyassert.scenario.selector import Selector
@@ -202,6 +202,9 @@ class ListenerExpectation(Conditional):
         None,
         min_length=1,
         description="Socket options by name (SO_REUSEPORT) or level/number (1/15).",
+    )
+    only_options: OnlyOptions | None = Field(
+        None, description="All options that are set on each of its sockets; `{}` for none at all."
     )
     backlog: (
         Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.scenario.grammar import FORM, Model, choice, kind
+from envoyassert.scenario.grammar import FORM, Many, Model, OptionName, choice, kind
 
 
 class Linger(Model):
@@ -53,3 +53,34 @@ ValueRule = Annotated[
     ),
 ]
 """The value of a socket option."""
+
+SetTo = Annotated[
+    Annotated[int, Tag("|int")]
+    | Annotated[str, Tag("|text")]
+    | Annotated[Linger, Tag("|Linger")]
+    | Annotated[PacketFilter, Tag("|PacketFilter")]
+    | Annotated[Many[ValueRule], Field(min_length=2), Tag("|list")],
+    choice(
+        _form,
+        "a number, text, `set` for any value, {onoff: 1, linger_s: 5}, "
+        "{instructions: n, sha256: digits}, or a list of these",
+    ),
+]
+"""What an option is set to: a value, `set` for any, or each of several in turn."""
+
+#: In place of a value: whatever it is.
+ANY_VALUE = "set"
+
+
+class OnlyOptions(Model):
+    """All options that are set on each socket, by when: these once, in any order, and no others."""
+
+    before_bind: dict[OptionName, SetTo] = Field(
+        default_factory=dict, description="Options that are set before bind, with their values."
+    )
+    bound: dict[OptionName, SetTo] = Field(
+        default_factory=dict, description="Options that are set after bind, and before any listen."
+    )
+    listening: dict[OptionName, SetTo] = Field(
+        default_factory=dict, description="Options that are set after listen."
+    )

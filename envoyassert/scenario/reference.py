@@ -84,6 +84,7 @@ HEADINGS = {
     "Tally": "Counts by kind (`sockets`)",
     "DescriptorTally": "Counts by kind (`descriptors`)",
     "Option": "One of `options`",
+    "OnlyOptions": "`only_options`",
     "Linger": "Value of SO_LINGER",
     "PacketFilter": "Value of a packet filter",
     "Backlog": "`backlog`",

@@ -28,11 +28,8 @@ _WAYS = ("name", "port", "path", "abstract", "socket")
 #: A name says which listener, and a port beside it which of its addresses.
 _TOGETHER = ("name", "port")
 _EXCLUDED: list[tuple[str, str]] = [
-    ("name", "protocol"),
     ("path", "address"),
-    ("path", "protocol"),
     ("abstract", "address"),
-    ("abstract", "protocol"),
     ("socket", "address"),
     ("socket", "protocol"),
     ("name", "netns"),
@@ -73,7 +70,11 @@ class Selector(Model):
         description="Port that was bound, or `$name` for one that `let` gave a name to. Beside "
         "`name`: the port in the config, 0 where the kernel chooses.",
     )
-    protocol: Protocol | None = Field(None, description="Needed where TCP and UDP share a port.")
+    protocol: Protocol | None = Field(
+        None,
+        description="Needed where TCP and UDP share a port. Elsewhere it tells MPTCP from TCP, and "
+        "UNIX from sockets that are no streams.",
+    )
     netns: Annotated[str, Field(pattern=NETNS_PATTERN)] | None = Field(
         None,
         description="Network namespace: the listener's `network_namespace_filepath`, or `own` for "

@@ -122,7 +122,9 @@ class SocketFile(Model):
         None, description="Whatever was at the path was removed first; nothing there is as good."
     )
     mode: Annotated[str, Field(pattern=MODE_PATTERN)] | None = Field(
-        None, description="Mode that chmod gave it after bind, in octal digits and quoted."
+        None,
+        description="Mode that chmod gave it after bind, in octal digits and quoted; `umask` if "
+        "there is no chmod.",
     )
     exists_after_exit: bool | None = Field(
         None, description="Nobody in the run removed, renamed or replaced it up to its exit."

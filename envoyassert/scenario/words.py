@@ -125,7 +125,7 @@ ERRNO_PATTERN = r"^E[A-Z0-9]+$"
 DURATION_PATTERN = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|0+\.[0-9]*[1-9][0-9]*)(ms|s|m)$"
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 REFERENCE_PATTERN = r"^\$[a-z][a-z0-9_]*$"
-MODE_PATTERN = r"^0?[0-7]{3,4}$"
+MODE_PATTERN = r"^(0?[0-7]{3,4}|umask)$"
 VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 KERNEL_PATTERN = r"^>=[0-9]+\.[0-9]+$"
 _BOUND = r"(>=|<=|==|<|>)[0-9]+\.[0-9]+(\.[0-9]+)?"
@@ -171,7 +171,7 @@ MEANING = {
     ERRNO_PATTERN: "the name of an error, such as EADDRINUSE",
     DURATION_PATTERN: "a duration above zero, such as 5s, 0.25s or 100ms",
     REFERENCE_PATTERN: "a name that `let` gave, behind a dollar sign, such as $ingress_port",
-    MODE_PATTERN: 'a mode in octal digits, such as "0660"',
+    MODE_PATTERN: 'a mode in octal digits, such as "0660", or `umask`',
     NAME_PATTERN: "lower-case letters, digits and underscores, beginning with a letter",
     VERSION_PATTERN: "a full version, such as 1.40.0",
     KERNEL_PATTERN: 'the oldest kernel, such as ">=5.15"',

@@ -94,8 +94,7 @@ def addresses() -> Iterator[Listener]:
     """Each host is tried on a port and on one that the kernel chooses."""
     for kind in KINDS:
         for (host, more), port in itertools.product(HOSTS, (None, 0)):
-            if port is None or "ffff" not in host:
-                yield one(kind, place(kind, host, port, **more))
+            yield one(kind, place(kind, host, port, **more))
 
 
 def options() -> Iterator[Listener]:
@@ -169,10 +168,22 @@ def names() -> Iterator[Listener]:
     yield one("tcp", place("tcp", port=0), name='8080: "odd" #é')
 
 
+def equal_addresses() -> Iterator[Listener]:
+    """Addresses of one listener of which the kernel chooses each port."""
+    for kind in KINDS:
+        for name in (None, ""):
+            more: list[Any] = [{"address": place(kind, port=0)} for _ in range(2)]
+            yield one(kind, place(kind, port=0), name=name, additional_addresses=more)
+        own = {"socket_options": {"socket_options": [option("STATE_BOUND")]}}
+        unlike = [{"address": place(kind, port=0), **own}, {"address": place(kind)}]
+        yield one(kind, place(kind, port=0), additional_addresses=unlike)
+
+
 def without_sockets() -> Iterator[Listener]:
     yield {"name": "inside", "internal_listener": {}, **KINDS["tcp"]}
     yield one("tcp", bind_to_port=False)
-    yield one("tcp", pipe("@virtual"), bind_to_port=False)
+    yield one("tcp", pipe("@virtual"), bind_to_port=False, socket_options=[option("STATE_BOUND")])
+    yield one("tcp", pipe("${rundir}/virtual.sock", mode=0o600), bind_to_port=False)
     yield one("tcp", deprecated_v1={"bind_to_port": False})
     tunnel = {"address": "rc://down:down:tenant@up:1", "port_value": 0}
     resolver = {"resolver_name": "envoy.resolvers.reverse_connection"}
@@ -183,7 +194,16 @@ def without_sockets() -> Iterator[Listener]:
 
 GROUPS = {
     group.__name__: [*group()]
-    for group in (addresses, options, flags, unix, keepalive, names, without_sockets)
+    for group in (
+        addresses,
+        options,
+        flags,
+        unix,
+        keepalive,
+        names,
+        equal_addresses,
+        without_sockets,
+    )
 }
 EXTENSIONS = [
     {

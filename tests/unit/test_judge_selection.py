@@ -122,6 +122,41 @@ def test_equal_addresses_with_a_fixed_port_share_their_sockets() -> None:
     assert status(trace, total, {"no_others": True}) is PASS
 
 
+@pytest.mark.parametrize("more", [{}, {"address": "127.0.0.1"}, {"port": 0}])
+def test_each_of_equal_addresses_is_taken_by_itself(more: dict[str, Any]) -> None:
+    each = {"listener": {**WEB, **more}, "take": "each_address", "sockets": {"live": 2}}
+    assert status(twins(), each) is PASS
+    assert status(twins(), {**each, "sockets": {"live": 4}}) is FAIL
+
+
+@pytest.mark.parametrize("host", ["::ffff:127.0.0.1", "127.0.0.1"])
+def test_sockets_that_envoy_binds_to_what_an_address_maps_are_its_sockets(host: str) -> None:
+    """Of [::ffff:127.0.0.1]:0 the first socket learns its port, the others ask for IPv4."""
+    trace = TraceBuilder(2, listeners=(listener("[::ffff:127.0.0.1]:0"),))
+    first = trace.socket(trace.main, "AF_INET6")
+    trace.bind(trace.main, first, "[::ffff:127.0.0.1]:0")
+    learned = parse_address("[::ffff:127.0.0.1]:40001")
+    trace.call(trace.main, "getsockname", 0, fd=first, address=learned)
+    second = trace.socket(trace.main)
+    trace.bind(trace.main, second, f"[{host}]:40001" if ":" in host else f"{host}:40001")
+    serve(trace, [first, second])
+    assert status(trace, {"listener": WEB, "sockets": 2}, {"no_others": True}) is PASS
+
+
+def test_protocol_beside_a_name_or_a_path_leaves_out_what_is_no_such_socket() -> None:
+    trace = TraceBuilder(2, listeners=(listener("127.0.0.1:0"),))
+    fd = trace.socket(trace.main, protocol=262)
+    trace.bind(trace.main, fd, "127.0.0.1:0")
+    for wanted, number in (("MPTCP", 1), ("TCP", 0)):
+        by_name = {"listener": {**WEB, "protocol": wanted}, "sockets": number}
+        assert status(trace, by_name) is PASS
+    for kind, number in (("SOCK_STREAM", 1), ("SOCK_SEQPACKET", 0)):
+        trace = TraceBuilder(2)
+        trace.bind(trace.main, trace.socket(trace.main, "AF_UNIX", kind), "@web")
+        by_abstract = {"listener": {"abstract": "web", "protocol": "UNIX"}, "sockets": number}
+        assert status(trace, by_abstract) is PASS
+
+
 # a fixed port beside port 0
 
 

@@ -153,6 +153,8 @@ def with_file(
         (with_file(), {"mode": "660"}, PASS),
         (with_file(mode=0o600), {"mode": "0660"}, FAIL),
         (with_file(mode=None), {"mode": "0660"}, FAIL),
+        (with_file(mode=None), {"mode": "umask"}, PASS),
+        (with_file(), {"mode": "umask"}, FAIL),
         (with_file(), {"exists_after_exit": True}, PASS),
         (with_file(), {"exists_after_exit": False}, FAIL),
         (with_file(removed=True), {"exists_after_exit": True}, FAIL),

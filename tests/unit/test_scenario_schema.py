@@ -144,6 +144,11 @@ EVERYTHING: dict[str, Any] = {
                 "SO_LINGER": {"value": {"onoff": 1, "linger_s": 5}},
                 "SO_ATTACH_FILTER": {"value": {"instructions": 1, "sha256": "0123abcd"}},
             },
+            "only_options": {
+                "before_bind": {"SO_REUSEADDR": 1, "SO_RCVBUF": [4096, "set"]},
+                "bound": {"SO_LINGER": {"onoff": 1, "linger_s": 5}},
+                "listening": {"SO_ATTACH_FILTER": {"instructions": 1}, "1/15": "01"},
+            },
             "backlog": {"requested": -1, "effective": "somaxconn"},
             "in_order": ["bind", {"call": ["listen", "dup"], "succeeds": True}],
             "when": {"concurrency": [1, 2], "envoy": ">=1.20, <2.0"},

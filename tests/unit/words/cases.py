@@ -67,6 +67,7 @@ WHOLE: dict[str, str] = {
     "Tally": "[{listener: {port: 15006}, sockets: {%}}]",
     "DescriptorTally": "[{listener: {port: 15006}, descriptors: {%}}]",
     "Option": "[{listener: {port: 15006}, options: {SO_REUSEPORT: {%}}}]",
+    "OnlyOptions": "[{listener: {port: 15006}, only_options: {%}}]",
     "Linger": "[{listener: {port: 15006}, options: {SO_LINGER: {value: {%}}}}]",
     "PacketFilter": (
         "[{listener: {port: 15006}, options: {SO_ATTACH_REUSEPORT_CBPF: {value: {%}}}}]"
@@ -103,6 +104,7 @@ CASES: dict[str, tuple[str, str]] = {
     "ListenerExpectation.descriptors": ("shared", "dup_closed"),
     "ListenerExpectation.listen_calls": ("shared", "listens_once"),
     "ListenerExpectation.options": ("shared", "reuse"),
+    "ListenerExpectation.only_options": ("reuse", "shared"),
     "ListenerExpectation.backlog": ("shared", "backlog_128"),
     "ListenerExpectation.socket_file": ("unix", "unix_kept"),
     "ListenerExpectation.in_order": ("shared", "option_between"),
@@ -197,6 +199,9 @@ CASES: dict[str, tuple[str, str]] = {
     "DescriptorTally.each": ("reuse", "shared"),
     "Option.value": ("option_on", "option_off"),
     "Option.phase": ("option_on", "option_late"),
+    "OnlyOptions.before_bind": ("option_on", "option_off"),
+    "OnlyOptions.bound": ("option_late", "option_on"),
+    "OnlyOptions.listening": ("option_listening", "option_between"),
     "Linger.onoff": ("lingers", "lingers_not"),
     "Linger.linger_s": ("lingers", "lingers_shortly"),
     "PacketFilter.instructions": ("filtered", "filtered_shortly"),

@@ -495,6 +495,7 @@ TRACES: dict[str, Callable[[], Trace]] = {
         {"instructions": 14, "sha256": "fedcba9876543210" * 4},
     ),
     "backlog_128": lambda: run(shared(backlog=128)),
+    "option_listening": lambda: run(bind(), last("listen"), option("SO_KEEPALIVE")),
     "option_between": lambda: run(bind(), option("SO_KEEPALIVE"), last("listen")),
     "ended_1": lambda: ended(1),
     "ended_0": lambda: ended(0),

@@ -1,0 +1,119 @@
+"""`only_options`: each deviation of a single setsockopt is seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from envoyassert.judge.judge import judge
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.expectation import Expectation
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import Trace
+
+PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
+PLACE = "127.0.0.1:15006"
+#: name and value of each setsockopt by phase
+Calls = list[tuple[str, Any]]
+
+
+def trace_of(*sockets: tuple[Calls, Calls, Calls]) -> Trace:
+    trace = TraceBuilder(2)
+    for index, (early, bound, late) in enumerate(sockets):
+        fd = trace.socket(trace.main)
+        for name, value in early:
+            trace.setsockopt(trace.main, fd, name, value)
+        trace.bind(trace.main, fd, PLACE)
+        for name, value in bound:
+            trace.setsockopt(trace.main, fd, name, value)
+        trace.listen(trace.main, fd)
+        for name, value in late:
+            trace.setsockopt(trace.main, fd, name, value)
+        trace.epoll_add(trace.worker(index), fd)
+    trace.call(trace.main, "epoll_wait", None, epfd=5)
+    return trace.build()
+
+
+def finding(trace: Trace, wish: dict[str, Any]) -> Finding:
+    item = {"listener": {"port": 15006}, "only_options": wish}
+    expectation = TypeAdapter(Expectation).validate_python(item)
+    return judge(trace, [(0, expectation)], workers=2).findings[0]
+
+
+EARLY: Calls = [("SO_REUSEADDR", 1), ("SO_REUSEPORT", 1)]
+WISH = {"before_bind": {"SO_REUSEADDR": 1, "SO_REUSEPORT": 1}, "listening": {"SO_RCVBUF": 4}}
+AS_WISHED: tuple[Calls, Calls, Calls] = (EARLY, [], [("SO_RCVBUF", 4)])
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        (AS_WISHED, PASS),
+        ((EARLY[::-1], [], [("SO_RCVBUF", 4)]), PASS),  # in any order
+        (([*EARLY, ("SO_KEEPALIVE", 1)], [], [("SO_RCVBUF", 4)]), FAIL),
+        (([*EARLY, EARLY[0]], [], [("SO_RCVBUF", 4)]), FAIL),
+        ((EARLY[1:], EARLY[:1], [("SO_RCVBUF", 4)]), FAIL),
+        ((EARLY[1:], [], [("SO_RCVBUF", 4)]), FAIL),
+        (([("SO_REUSEADDR", 0), EARLY[1]], [], [("SO_RCVBUF", 4)]), FAIL),
+        (([("SO_DEBUG", 1), EARLY[1]], [], [("SO_RCVBUF", 4)]), FAIL),
+        ((EARLY, [], []), FAIL),
+    ],
+)
+def test_one_socket_of_two_that_deviates(other: tuple[Calls, Calls, Calls], status: Status) -> None:
+    assert finding(trace_of(AS_WISHED, other), WISH).status is status
+    assert finding(trace_of(other, AS_WISHED), WISH).status is status
+
+
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [
+        ({"bound": {"SO_RCVBUF": [1, 2]}}, PASS),
+        ({"bound": {"SO_RCVBUF": ["set", 2]}}, PASS),
+        ({"bound": {"SO_RCVBUF": [2, 1]}}, FAIL),
+        ({"bound": {"SO_RCVBUF": [1, 2, 2]}}, FAIL),
+        ({"bound": {"SO_RCVBUF": 2}}, FAIL),
+        ({"bound": {"SO_RCVBUF": "set"}}, FAIL),
+        ({"bound": {"1/8": [1, 2]}}, PASS),
+        ({}, FAIL),
+    ],
+)
+def test_option_that_is_set_several_times(wish: dict[str, Any], status: Status) -> None:
+    assert finding(trace_of(([], [("SO_RCVBUF", 1), ("SO_RCVBUF", 2)], [])), wish).status is status
+
+
+def test_no_option_at_all() -> None:
+    assert finding(trace_of(([], [], [])), {}).status is PASS
+    assert finding(TraceBuilder(2).build(), {}).status is FAIL  # no socket
+
+
+def test_value_that_was_not_read_whole_is_not_known() -> None:
+    partly = {"instructions": 3, "sha256": None}
+    trace = trace_of(([("SO_ATTACH_FILTER", partly)], [], []))
+    wish = {"SO_ATTACH_FILTER": {"instructions": 3, "sha256": "0123abcd"}}
+    assert finding(trace, {"before_bind": wish}).status is INCONCLUSIVE
+
+
+def test_text_tells_what_was_set_and_when() -> None:
+    found = finding(trace_of(AS_WISHED, (EARLY[:1], EARLY[1:], [("SO_RCVBUF", 4)])), WISH)
+    assert found.expected == (
+        "set on each socket: SO_REUSEADDR = 1, SO_REUSEPORT = 1 before bind; "
+        "SO_RCVBUF = 4 after listen"
+    )
+    assert found.seen == (
+        "SO_REUSEADDR = 1 before bind; SO_REUSEPORT = 1 after bind; SO_RCVBUF = 4 after listen: "
+        "1 of 2 sockets"
+    )
+
+
+def test_loss_leaves_only_an_option_that_is_not_wished_at_all() -> None:
+    def lossy(*sockets: tuple[Calls, Calls, Calls]) -> Trace:
+        built = trace_of(*sockets)
+        cpus = tuple(replace(cpu, emitted=cpu.emitted + 1, dropped=1) for cpu in built.end.cpus)
+        return replace(built, end=replace(built.end, cpus=cpus))
+
+    assert finding(lossy(AS_WISHED), WISH).status is INCONCLUSIVE
+    assert finding(lossy((EARLY[1:], [], [])), WISH).status is INCONCLUSIVE
+    assert finding(lossy(([*EARLY, ("SO_DEBUG", 1)], [], [])), WISH).status is FAIL

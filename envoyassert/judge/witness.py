@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TypeVar
 
 from envoyassert.accounts import NetworkSocket, Witness, WitnessSocket
@@ -202,6 +203,20 @@ class _Comparison:
             if len(sockets) > 1:
                 yield f"the kernel has one socket (inode {inode}) where the trace has two"
 
+    def _is_copy(self, pid: int, epfd: int) -> bool:
+        """Whether an epoll came to a process by fork(2)."""
+        processes, made = self.settled.graph.processes, self._epolls
+        process = processes.get(pid)
+        while (pid, epfd) not in made and process is not None and process.parent is not None:
+            pid, process = process.parent, processes.get(process.parent)
+            if (pid, epfd) in made:
+                return True
+        return False
+
+    @cached_property
+    def _epolls(self) -> set[tuple[int, int]]:
+        return {(epoll.pid, epoll.fd) for epoll in self.settled.graph.epolls}
+
     def _registrations(self) -> Iterator[str]:
         """Compare which sockets are in which epoll, and with which mask."""
         inodes = {descriptor.socket: entry.inode for descriptor, entry in self.pairs.values()}
@@ -216,7 +231,7 @@ class _Comparison:
             (r.pid, r.epfd, r.fd, r.inode): r
             for r in self.witness.registrations
             # A copy of an epoll, in a process that was forked, shows what the original does.
-            if r.inode in sockets and r.pid in makers
+            if r.inode in sockets and r.pid in makers and not self._is_copy(r.pid, r.epfd)
         }
         for key in sorted(ours.keys() | theirs.keys()):
             _, epfd, fd, inode = key

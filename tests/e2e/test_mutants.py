@@ -39,6 +39,12 @@ def probe() -> Iterator[Probe]:
         ("dup_lost", "reuse_port_off"),
         ("stranger", "reuse_port_on"),
         ("registered_by_main", "reuse_port_on"),
+        ("bind_by_child", "reuse_port_on"),
+        ("listen_by_vfork", "reuse_port_on"),
+        ("served_by_child_alone", "reuse_port_on"),
+        ("unix_file_covered", "unix_path"),
+        ("unix_file_removed_by_child", "unix_path"),
+        ("udp_connected", "udp"),
         ("update_dup_wrong", "lds_full_update"),
         ("keepidle_late", "socket_options_by_state"),
     ],
@@ -56,6 +62,7 @@ def test_mutant_makes_an_expectation_fail(name: str, scenario: str, probe, shim)
         ("late_first_worker", "reuse_port_on"),
         ("late_removal", "lds_full_update"),
         ("probe_reuse_port", "reuse_port_off"),
+        ("filter_that_allows", "unix_path"),
         ("debug_log", "istio_sidecar"),
     ],
 )
@@ -64,6 +71,25 @@ def test_harmless_variant_passes(name: str, scenario: str, probe, shim) -> None:
     played = play(_BY_NAME[name], plan, probe, shim)
     assert played.sound, played
     assert all(played.fired), played  # debug_log has no rule: its arguments differ
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("sent_away", "was sent to a process that is not traced"),
+        ("sent_away_in_bulk", "was sent to a process that is not traced"),
+        ("listen_by_32_bit", "call 363 by 32-bit numbers"),
+        ("listen_answered_by_filter", "seccomp set a filter that can claim"),
+    ],
+)
+def test_what_no_probe_sees_leaves_the_run_open_with_the_reason(
+    name: str, reason: str, probe, shim
+) -> None:
+    (plan, *_) = plans_of("reuse_port_on")
+    played = play(_BY_NAME[name], plan, probe, shim)
+    assert all(played.fired), played
+    assert (played.outcome, played.killers) == ("INCONCLUSIVE", ())
+    assert reason in played.reason
 
 
 def test_mutation_that_does_not_take_place_is_told(probe, shim) -> None:

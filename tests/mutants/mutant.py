@@ -9,7 +9,8 @@ Filters: `nth=2` the second such call of a process alone, `nth=2+` from the seco
 
 Operations stand in place of the call, one after the other:
 
-- `call`, `elsewhere`: the call itself, or in a new thread; without either it is not made.
+- `call`, `elsewhere`, `in_child`, `vforked`: the call itself, or in a new thread, or by a child;
+  without any of them it is not made. `by_32_bit` makes a listen by its 32-bit number.
 - `ok`, `fail ERRNO`, `same`: what Envoy is told instead; `same` is a duplicate of the first
   listener's first socket.
 - `work MS` keeps the thread busy; `as CALL` makes another call; `arg I N`, `with I BITS`,
@@ -24,7 +25,12 @@ Operations stand in place of the call, one after the other:
   one.
 - `hold` keeps the call back, `release` makes those that were kept back for this descriptor.
 - `epoll_create`; `fork` and `execute` leave a child that holds all descriptors, `stranger` one that
-  listens on the same address by a socket of its own; `raise SIGNAL`.
+  listens on the same address by a socket of its own; `serve` one that serves the socket by an
+  epoll, `take` one that does so without; `raise SIGNAL`.
+- `move`, `cover`, `child_remove`: the file of a Unix socket is renamed, another file is renamed
+  over it, a child removes it. `peer` connects a datagram socket. `send`, `send_many` pass the
+  socket to somebody who is not traced. `claim`, `allow` set a seccomp filter that answers listen
+  with success, or lets every call be made.
 
 A rule counts as having taken effect only if every operation of it had one.
 """
@@ -55,6 +61,7 @@ class Mutant:
         bug: the class of faults that it stands for; of a harmless variant what may differ.
         scenarios: names of shipped scenarios that it is run against beside the core.
         equivalent: why no scenario can tell it from a sound Envoy, "" if one must.
+        left_open: why it is right that nothing fails and nothing passes, "" if something must fail.
         alone: whether it is run against its own scenarios and not against the core.
         config: what is added to Envoy's config: mappings merge, lists grow.
         args: further arguments of Envoy.
@@ -69,6 +76,7 @@ class Mutant:
     alone: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     args: tuple[str, ...] = ()
+    left_open: str = ""
 
     @property
     def rule_count(self) -> int:

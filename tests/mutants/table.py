@@ -52,6 +52,12 @@ class Row:
         return any(run.killed for run in self.played)
 
     @property
+    def left_open(self) -> bool:
+        """Whether no run in which it took effect passes, or says what another reason has."""
+        outcomes = {run.outcome for run in self.played if any(run.fired)}
+        return "INCONCLUSIVE" in outcomes and outcomes <= {"INCONCLUSIVE", "FAIL"}
+
+    @property
     def sound(self) -> bool:
         """Whether every run is what a sound Envoy gives."""
         return bool(self.played) and all(run.sound for run in self.played)
@@ -91,6 +97,9 @@ def bad(mutants: Sequence[Row], harmless: Sequence[Row]) -> list[str]:
     for row in mutants:
         if row.mutant.equivalent and not row.sound:
             found += [f"CALLED EQUIVALENT, AND IS NOT {row.mutant.name}", *_runs(row, sound=False)]
+        elif row.mutant.left_open:
+            if not row.left_open:
+                found += [f"NOT LEFT OPEN {row.mutant.name}", *_runs(row)]
         elif not row.mutant.equivalent and not row.killed:
             found += [f"LIVES {row.mutant.name}", *_runs(row)]
     for row in harmless:
@@ -112,9 +121,11 @@ def _told(run: Played) -> str:
 def summary(mutants: Sequence[Row], harmless: Sequence[Row]) -> str:
     """Return the figures in one line."""
     equivalent = sum(bool(row.mutant.equivalent) for row in mutants)
+    left_open = sum(bool(row.mutant.left_open) for row in mutants)
+    killed = sum(row.killed and not row.mutant.left_open for row in mutants)
     return (
-        f"{len(mutants)} mutants: {sum(row.killed for row in mutants)} killed, "
-        f"{equivalent} equivalent; {len(harmless)} harmless variants: "
+        f"{len(mutants)} mutants: {killed} killed, {equivalent} equivalent, "
+        f"{left_open} left open; {len(harmless)} harmless variants: "
         f"{sum(row.sound for row in harmless)} pass."
     )
 
@@ -135,4 +146,6 @@ def markdown(mutants: Sequence[Row], harmless: Sequence[Row]) -> str:
 def _verdict(row: Row) -> str:
     if row.mutant.equivalent:
         return f"equivalent: {row.mutant.equivalent}"
+    if row.mutant.left_open:
+        return f"left open: {row.mutant.left_open}"
     return ", ".join(sorted(row.killers)) or "**lives**"

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from envoyassert.accounts import Network, Witness
+from envoyassert.accounts import Network, Witness, WitnessRegistration, WitnessSocket
 from envoyassert.asserts import parse_expectation
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
+from envoyassert.judge.account_checks import KERNEL_CHECK
+from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.call import thread_label
@@ -232,3 +234,22 @@ def test_thread_of_a_helper_is_shown_with_its_number() -> None:
     graph = fold(trace.build())
     assert thread_label(graph, HELPER) == f"helper/{HELPER}"
     assert thread_label(graph, trace.main) == f"main/{trace.main}"
+
+
+def test_epolls_that_a_forked_helper_inherited_are_those_of_envoy() -> None:
+    """The kernel shows their registrations at the helper as well."""
+    trace = TraceBuilder(1)
+    (fd,) = trace.shared_listener("127.0.0.1:80")
+    start_helper(trace, "fork")
+    by(trace, HELPER, "epoll_create1", 901, flags=0)
+    address = parse_address("127.0.0.1:80")
+    both = (trace.main, HELPER)
+    sockets = tuple(WitnessSocket(pid, fd, 7, 9, address, False, True) for pid in both)
+    epfd = trace.epoll(trace.worker(0))
+    registrations = tuple(WitnessRegistration(pid, epfd, fd, 7) for pid in both)
+    built = trace.build()
+    after_ns = built.events[-1].ts_ns + 1
+    witness = Witness(after_ns, sockets, registrations, pid=trace.main)
+    built = replace(built, witness=witness)
+    checks = {check.name: check for check in certify(built, fold(built)).checks}
+    assert checks[KERNEL_CHECK].ok, checks[KERNEL_CHECK].detail

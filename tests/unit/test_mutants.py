@@ -50,6 +50,8 @@ def test_document_has_a_row_of_each_mutant_and_names_what_kills_it():
         assert (what, stands_for) == (one.what, one.bug)
         if one.equivalent:
             assert killed_by == f"equivalent: {one.equivalent}"
+        elif one.left_open:
+            assert killed_by == f"left open: {one.left_open}"
         else:
             assert killed_by
             assert set(killed_by.split(", ")) <= SCENARIOS, one.name
@@ -59,18 +61,23 @@ def test_document_has_a_row_of_each_mutant_and_names_what_kills_it():
 
 def test_document_tells_the_figures_of_the_table():
     equivalent = sum(bool(one.equivalent) for one in MUTANTS)
+    left_open = sum(bool(one.left_open) for one in MUTANTS)
     figures = re.search(
-        r"(\d+) mutants: (\d+) killed, (\d+) equivalent; (\d+) harmless variants: (\d+) pass",
+        r"(\d+) mutants: (\d+) killed, (\d+) equivalent, (\d+) left open; "
+        r"(\d+) harmless variants: (\d+) pass",
         DOCUMENT,
     )
     assert figures
     assert [int(figure) for figure in figures.groups()] == [
-        len(MUTANTS), len(MUTANTS) - equivalent, equivalent, len(HARMLESS), len(HARMLESS),
+        len(MUTANTS), len(MUTANTS) - equivalent - left_open, equivalent, left_open,
+        len(HARMLESS), len(HARMLESS),
     ]  # fmt: skip
 
 
 MUTANT = Mutant("m", "does", "bind : ok", "a bug")
 EQUIVALENT = Mutant("e", "does", "bind : ok", "a bug", equivalent="why")
+HIDDEN = Mutant("h", "does", "bind : ok", "a bug", left_open="nobody sees it")
+OPEN = Played("a", "INCONCLUSIVE", (1,), (), "why")
 KILLED = Played("a[x=1]", "FAIL", (1,), ("port 1: bound.times",))
 PASSED = Played("b", "PASS", (1,))
 
@@ -112,6 +119,17 @@ PASSED = Played("b", "PASS", (1,))
             [Row(MUTANT, (PASSED, KILLED))],
             ["HARMLESS, AND NOT PASSED m", "  FAIL a[x=1] [1]: port 1: bound.times"],
         ),
+        ([Row(HIDDEN, (OPEN,))], [], []),
+        (
+            [Row(HIDDEN, (OPEN, PASSED))],
+            [],
+            ["NOT LEFT OPEN h", "  INCONCLUSIVE a [1]: why", "  PASS b [1]: "],
+        ),
+        (
+            [Row(HIDDEN, (KILLED,))],
+            [],
+            ["NOT LEFT OPEN h", "  FAIL a[x=1] [1]: port 1: bound.times"],
+        ),
         ([], [Row(MUTANT, ())], ["NEVER HAPPENED m", "HARMLESS, AND NOT PASSED m"]),
     ],
 )
@@ -134,5 +152,5 @@ def test_document_names_killers_and_what_is_not_right():
     assert "| e | does | a bug | equivalent: why |\n" in text
     assert text.endswith("| m | does | **no** |\n")
     assert summary([Row(MUTANT, (KILLED,))], []) == (
-        "1 mutants: 1 killed, 0 equivalent; 0 harmless variants: 0 pass."
+        "1 mutants: 1 killed, 0 equivalent, 0 left open; 0 harmless variants: 0 pass."
     )

@@ -123,6 +123,7 @@ VARIANTS = _CONFIGURED + _NAMESPACES + tuple(
         ("reuse_addr_twice", "SO_REUSEADDR is set twice to the same", f"{w.REUSEADDR} : call call", _MORE),
         ("reuse_port_twice", "SO_REUSEPORT is set twice to the same", f"{w.REUSEPORT} : call call", _MORE),
         ("unlink_twice", "the path of a Unix socket is removed twice", "unlink : call call ok", _MORE),
+        ("filter_that_allows", "a seccomp filter lets every call be made", "bind nth=1 : allow call", _MORE),
         ("chmod_twice", "the mode of a Unix socket is set twice", "chmod : call call", _MORE),
     )
 )  # fmt: skip

@@ -295,6 +295,20 @@ int carry_out(struct rule *rule, struct call *call)
 			pass_nothing(call);
 		else if (IS("fork") || IS("execute") || IS("stranger"))
 			child(op, target);
+		else if (IS("in_child") || IS("vforked"))
+			make_in_child(call, IS("vforked"));
+		else if (IS("serve") || IS("take"))
+			start_server(target, IS("serve"));
+		else if (IS("move") || IS("cover") || IS("child_remove"))
+			done &= change_file(op, (struct sockaddr *)call->a[1]);
+		else if (IS("peer"))
+			done &= give_peer(target);
+		else if (IS("send") || IS("send_many"))
+			done &= send_away(target, IS("send_many"));
+		else if (IS("by_32_bit"))
+			listen_by_32_bit(call);
+		else if (IS("claim") || IS("allow"))
+			done &= set_filter(IS("claim"));
 		else if (IS("raise")) {
 			count(rule); /* there is no later */
 			raise((int)NUMBER);

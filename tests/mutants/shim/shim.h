@@ -1,7 +1,8 @@
 /* An Envoy that misbehaves: preloaded, this stands between Envoy and the kernel.
  *
  * calls.c wraps calls of libc, rules.c decides whether a call is one that ENVOY_MUTANT speaks of,
- * operations.c does what the rule says in place of the call. mutant.py describes the rules.
+ * operations.c and hidden.c do what the rule says in place of the call. mutant.py describes the
+ * rules.
  *
  * Calls are made by syscall(2), so that operations work on numbers alone.
  */
@@ -56,3 +57,10 @@ struct rule *rule_for(struct call *call);
 void count(const struct rule *rule);
 void make(struct call *call);
 int carry_out(struct rule *rule, struct call *call);
+void make_in_child(struct call *call, int vforked);
+void start_server(long fd, int by_epoll);
+int change_file(const char *how, const struct sockaddr *name);
+int give_peer(long fd);
+int send_away(long fd, int in_bulk);
+void listen_by_32_bit(struct call *call);
+int set_filter(int answers);

@@ -12,8 +12,10 @@ from typing import Any
 import click
 
 from envoyassert.cli.plans import choose_run, run_of_trace
+from envoyassert.draft.from_config import fields_for
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.load import LoadedScenario, load_scenario, parse_scenario, read_text
 from envoyassert.scenario.matrix import EnvoyChoice, expand
 from envoyassert.scenario.plan import RunPlan
@@ -24,6 +26,8 @@ _SCENARIO_KEYS = {"envoy", "expect"}
 
 def plan_of_file(path: Path, envoys: Sequence[EnvoyChoice], wanted: str) -> RunPlan:
     """Return the run of an Envoy config or of a scenario.
+
+    What an Envoy config needs of elsewhere is stood in for, as in a draft of it.
 
     Args:
         path: the file; one with `envoy` or `expect` at its top is a scenario.
@@ -39,7 +43,9 @@ def plan_of_file(path: Path, envoys: Sequence[EnvoyChoice], wanted: str) -> RunP
     else:
         # A plan has expectations; here they are in a file of their own, or there are none.
         expect = [{"process": {"stays_up": True}}]
-        loaded = _parse({"envoy": {"config": path.name}, "expect": expect}, "", path)
+        config = with_lists(parse_envoy_file(read_text(path), str(path)).data)
+        envoy = {"config": path.name, **fields_for(config)}
+        loaded = _parse({"envoy": envoy, "expect": expect}, "", path)
     return choose_run(expand(loaded, envoys=envoys), wanted)
 
 

@@ -83,6 +83,8 @@ def plan(
         before, after = (read_trace(_existing(file)) for file in files)
     else:
         before, after = _run_both(_plans(files, changes, wanted, concurrency, envoy), launcher)
+    for one in dict.fromkeys((*before.header.stood_in, *after.header.stood_in)):
+        click.echo(f"stood in: {one}", err=True)
     names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
     judgement = _Judgement(after, expect)
     comparison = compare(

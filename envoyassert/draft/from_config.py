@@ -109,6 +109,15 @@ def draft_of_config(
     )
 
 
+def fields_for(config: Any) -> dict[str, Any]:
+    """Return the fields of `envoy` that a bootstrap needs to start away from where it is used."""
+    try:
+        fields = draft_of_config(config).envoy
+    except DraftError:  # nothing binds, and it may wait for a server all the same
+        fields = tuple(_control_plane(source_names(config), None))
+    return {one.key: one.value for one in fields}
+
+
 def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterator[EnvoyField]:
     """Yield what takes the place of the servers that a config asks."""
     if served is not None:

@@ -14,7 +14,11 @@ from envoyassert.scenario.absent import (
     without_servers,
 )
 from envoyassert.scenario.complaint import Complaint, complaints_of
-from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
+from envoyassert.scenario.listeners import (
+    admin_address,
+    configured_listeners,
+    discovers_listeners,
+)
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
@@ -90,6 +94,12 @@ def served(scenario: Scenario, config: dict[str, Any]) -> Served:
     try:
         if FILE in own.files:
             raise XdsError(f"`{FILE}` is the control plane's own file", "rename yours")
+        updates = any(isinstance(step, UpdateListenersStep) for step in scenario.steps)
+        if xds.via == "file" and updates and admin_address(bootstrap) is None:
+            raise XdsError(
+                "with `via: file` only the admin endpoint tells what Envoy says of an update",
+                "add `admin: …` to the config",
+            )
         asking = with_control_plane(bootstrap, xds)
         return Served(xds, asking, files, later, told, tuple(stood_in))
     except XdsError as error:

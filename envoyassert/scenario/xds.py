@@ -117,14 +117,8 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
     """
     dynamic, static = (_mapping(config, key) for key in ("dynamic_resources", "static_resources"))
     own_ads = proto_field(dynamic, "ads_config") or {}
-    if xds.via == "file":
-        if xds.resources or xds.withheld:
-            raise XdsError("`via: file` serves listeners alone", "write `via: ads`")
-        if proto_field(config, "admin") is None:
-            raise XdsError(
-                "with `via: file` only the admin endpoint tells what Envoy says of an update",
-                "add `admin: …` to the config",
-            )
+    if xds.via == "file" and (xds.resources or xds.withheld):
+        raise XdsError("`via: file` serves listeners alone", "write `via: ads`")
     names = {resource_name(resource) for resource in xds.resources}
     for name in xds.withheld:
         if name not in names:

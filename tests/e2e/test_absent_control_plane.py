@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 from envoyassert.cli.check import check
 from envoyassert.cli.draft import draft
+from envoyassert.cli.plan import plan
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.choose import Preference
@@ -293,24 +295,44 @@ def test_draft_passes_without_the_server_that_its_config_asks(
     assert "no_others: true" in scenario.read_text()
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_draft_with_a_dump_has_its_listeners_beside_the_configs_own(
-    version: str, tmp_path: Path, probe: Probe
-) -> None:
+def dump_of(directory: Path, *listeners: dict[str, Any]) -> Path:
+    """Write what an Envoy dumps of listeners that it was given."""
     kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
-    place = {"socket_address": {"address": "0.0.0.0", "port_value": 15006}}
-    inbound = {"@type": kind, "name": "inbound", "address": place, "enable_reuse_port": False}
-    state = {"name": "inbound", "active_state": {"listener": inbound}}
+    states = [
+        {"name": one["name"], "active_state": {"listener": {"@type": kind, **one}}}
+        for one in listeners
+    ]
     section = {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"}
-    dump = tmp_path / "dump.json"
-    dump.write_text(json.dumps({"configs": [{**section, "dynamic_listeners": [state]}]}))
-    scenario = drafted(tmp_path, "sidecar", SIDECAR, "--with", str(dump))
+    dump = directory / "dump.json"
+    dump.write_text(json.dumps({"configs": [{**section, "dynamic_listeners": states}]}))
+    return dump
+
+
+def place(port: int, **more: str) -> dict[str, Any]:
+    return {"socket_address": {"address": "0.0.0.0", "port_value": port, **more}}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["sidecar", "silent"])
+def test_draft_with_a_dump_has_its_listeners_beside_the_configs_own(
+    name: str, version: str, tmp_path: Path, probe: Probe
+) -> None:
+    dump = dump_of(
+        tmp_path,
+        {"name": "inbound", "address": place(15006), "enable_reuse_port": False},
+        {"name": "names", "address": place(53, protocol="UDP")},
+        {"name": "virtual", "address": place(80), "bind_to_port": False},
+    )
+    # Without an admin endpoint nobody says what Envoy makes of the listeners but the trace.
+    admin = SIDECAR[SIDECAR.index("admin: ") : SIDECAR.index("layered_runtime")]
+    config = SIDECAR if name == "sidecar" else SIDECAR.replace(admin, "")
+    scenario = drafted(tmp_path, name, config, "--with", str(dump))
     ports = [
         item["listener"]["port"]
         for item in yaml.safe_load(scenario.read_text())["expect"]
         if "bound" in item
     ]
-    assert ports == [15000, 15090, 15021, 15006]
+    assert ports == [15000] * (name == "sidecar") + [15090, 15021, 15006, 53]
     result = run(scenario, probe, version)
     verdict = judged(result)
     assert verdict.status is Status.PASS, told(verdict)
@@ -318,6 +340,16 @@ def test_draft_with_a_dump_has_its_listeners_beside_the_configs_own(
         "lds_config",
         "cds_config",
     ]
+
+
+@pytest.mark.parametrize("name", ["sidecar", "data_plane"])
+def test_plan_stands_in_for_what_a_draft_stands_in_for(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "envoy.yaml"
+    file.write_text(SHAPES[name])
+    done = CliRunner().invoke(plan, [str(file), str(file), "--launcher", "process"])
+    assert done.exit_code == 0, done.output
+    assert "answered with nothing, in the place of a server" in done.output
+    assert "not live" not in done.output
 
 
 #: A cluster by a name, looked up by the C library, whose failures Envoy takes for temporary.

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 @click.option(
     "--candidates",
     multiple=True,
-    metavar="ENVOY...",
-    help="Those in between, in their order. Default: the versions of the package index.",
+    metavar="ENVOY[,ENVOY…]",
+    help="Those in between, in their order, in one word or the option repeated. Default: the "
+    "versions of the package index.",
 )
 @click.option("--run", "wanted", default="", help="One run of the matrix (concurrency=2).")
 @launcher_option

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shlex
 import stat
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from envoyassert.errors import MachineError, Problem, ScenarioError
 from envoyassert.report.table import columns
 from envoyassert.scenario.plan import DEFAULT_VERSION
-from envoyassert.starter.files import CI_KINDS, StarterFile, ci_files, first_scenario
+from envoyassert.starter.files import (
+    CI_KINDS,
+    TRACES,
+    StarterFile,
+    ci_files,
+    first_scenario,
+    requirement,
+)
 from envoyassert.starter.pytest_config import (
     CANDIDATES,
     OPTION,
@@ -26,6 +34,8 @@ from envoyassert.starter.pytest_config import (
     with_envoy,
 )
 from envoyassert.trace_file import write_lines
+
+_IGNORED = ".gitignore"
 
 
 @click.command()
@@ -42,7 +52,8 @@ def init(directory: Path, ci: str, force: bool) -> None:
     """Set a repository up for scenarios.
 
     Writes a first scenario that explains itself, one line for pytest (in the file that holds its
-    configuration already, else in pytest.ini), and a CI file. What is there stays as it is.
+    configuration already, else in pytest.ini), one in .gitignore for traces, and a CI file. What is
+    there stays as it is.
 
     DIRECTORY is the root of the repository; without it, the current directory.
 
@@ -53,15 +64,18 @@ def init(directory: Path, ci: str, force: bool) -> None:
         scenarios = _place_of_scenarios(directory, test_directories(configs))
         edit = with_envoy(configs, DEFAULT_VERSION)
     files = [first_scenario(scenarios)]
+    wanted = requirement(version("envoyassert"), _origin())
     if ci != "none":
-        files += ci_files(ci, scenarios, f"envoyassert=={version('envoyassert')}")
+        files += ci_files(ci, scenarios, wanted.text)
     done = [_write(directory, file, force) for file in files]
-    done.insert(1, _edit_config(directory, edit))
+    done[1:1] = [_edit_config(directory, edit), _ignore_traces(directory)]
     for line in columns([(item.what, item.name, item.note) for item in done]):
         click.echo(line)
     for item in done:
         if item.by_hand:
             click.echo(f"\n{item.name}: {item.by_hand}")
+    if ci != "none" and wanted.made_by:
+        click.echo(f"\nCI installs {wanted.text}: {wanted.made_by}")
     if ci != "none" and _is_below_a_repository(directory):
         click.echo(f"\nnote: CI files count in the root of a repository; {directory} is none")
     where = shlex.quote(str(directory / scenarios))
@@ -103,6 +117,28 @@ def _edit_config(directory: Path, edit: ConfigEdit) -> _Done:
         path.chmod(mode)
     note = "pytest collects *.envoyassert.yaml; this says on which Envoy"
     return _Done("wrote" if edit.new else "extended", edit.name, note)
+
+
+def _ignore_traces(directory: Path) -> _Done:
+    path = directory / _IGNORED
+    entry = f"{TRACES}/"
+    existed = os.path.lexists(path)
+    lines = _text_of(path).splitlines()
+    if {line.strip().strip("/") for line in lines} & {TRACES, f"**/{TRACES}"}:
+        return _Done("exists", _IGNORED, f"has {entry} already")
+    if existed and not lines and path.resolve().stat().st_size:
+        return _Done("exists", _IGNORED, "left as it is", f"add to it:\n{entry}")
+    mode = stat.S_IMODE(path.stat().st_mode) if existed else None
+    write_lines([*lines, entry], path.resolve())
+    if mode is not None:
+        path.chmod(mode)
+    return _Done("extended" if existed else "wrote", _IGNORED, "keeps traces out of commits")
+
+
+def _origin() -> dict[str, Any] | None:
+    """Return where pip installed envoyassert from, None if from a package index (PEP 610)."""
+    found = distribution("envoyassert").read_text("direct_url.json")
+    return None if found is None else json.loads(found)
 
 
 def _text_of(path: Path) -> str:

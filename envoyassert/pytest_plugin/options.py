@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.starter.files import TRACES
+
 #: The known values of options that have a list of them.
 ALLOWED = {
     "launcher": ("auto", "docker", "process"),
@@ -19,7 +21,7 @@ ALLOWED = {
     "tracer": ("ebpf", "strace"),
     "witness": ("strace",),
 }
-DEFAULT_ARTIFACTS = ".envoyassert"
+DEFAULT_ARTIFACTS = TRACES
 FILE_SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
 YAML_SUFFIXES = (".yaml", ".yml")
 

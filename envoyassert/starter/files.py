@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 #: Kinds of continuous integration that there is a file for.
 CI_KINDS = ("github", "gitlab")
 
+#: Directory of traces and logs, below where pytest is started.
+TRACES = ".envoyassert"
 GITLAB_ROOT = ".gitlab-ci.yml"
 GITLAB_JOB = ".gitlab/envoyassert.gitlab-ci.yml"
 
@@ -31,6 +37,41 @@ class StarterFile:
     instead: str = ""
 
 
+@dataclass(frozen=True)
+class Requirement:
+    """What pip installs in continuous integration.
+
+    Args:
+        text: for pip.
+        made_by: how to have it there, or "" if it is there.
+    """
+
+    text: str
+    made_by: str = ""
+
+
+def requirement(version: str, origin: Mapping[str, Any] | None) -> Requirement:
+    """Return what installs envoyassert elsewhere as it was installed here.
+
+    Args:
+        version: of envoyassert.
+        origin: where pip had it from (direct_url.json of PEP 610); None for a package index.
+    """
+    if origin is None:
+        return Requirement(f"envoyassert=={version}")
+    url = str(origin["url"])
+    control = origin.get("vcs_info")
+    if control:
+        return Requirement(f"envoyassert @ {control['vcs']}+{url}@{control['commit_id']}")
+    if not url.startswith("file:"):
+        return Requirement(f"envoyassert @ {url}")
+    path = shlex.quote(unquote(urlsplit(url).path))
+    return Requirement(
+        f"./wheels/envoyassert-{version}-py3-none-any.whl",
+        f"python -m pip wheel --no-deps --wheel-dir wheels {path}",
+    )
+
+
 def first_scenario(directory: str) -> StarterFile:
     """Return the first scenario.
 
@@ -49,7 +90,7 @@ def ci_files(kind: str, directory: str, requirement: str) -> list[StarterFile]:
     Args:
         kind: one of CI_KINDS.
         directory: where scenarios live, relative to the repository.
-        requirement: what pip installs, such as `envoyassert==1.0`.
+        requirement: what pip installs, such as `./wheels/envoyassert-1.0-py3-none-any.whl`.
     """
     text = _template(f"{kind}.yml", directory, requirement)
     if kind == "github":

@@ -181,7 +181,9 @@ def test_composite_action_runs_the_shipped_scenarios_from_its_own_source(machine
 def after_gitlab(tmp_path_factory, mirror) -> Iterator[tuple[CleanMachine, dict[str, int], str]]:
     """A machine on which the job has run that init writes for GitLab; its codes and its output."""
     with clean_machine(tmp_path_factory.mktemp("machine"), mirror, SOCKET) as machine:
-        machine.must(f"cp -r /mirror/gitlab {REPOSITORY}")
+        machine.must(f"cp -r /mirror/gitlab {REPOSITORY} && mkdir {REPOSITORY}/wheels")
+        # The wheel that init asks for: it ran from a checkout.
+        machine.must(f"cp /mirror/wheels/envoyassert-*.whl {REPOSITORY}/wheels")
         (job,) = parsed(machine, ".gitlab/envoyassert.gitlab-ci.yml").values()
         project = {"CI": "true", "CI_PROJECT_DIR": REPOSITORY, **OFFLINE}
         yield machine, *execute(machine, gitlab_steps(job, project))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import stat
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 
+from envoyassert.starter.files import requirement
 from tests.unit.cli_words import run_cli
 
 SCENARIO = "scenarios/first.envoyassert.yaml"
 GITHUB = ".github/workflows/envoyassert.yml"
 GITLAB_JOB = ".gitlab/envoyassert.gitlab-ci.yml"
 GITLAB = ".gitlab-ci.yml"
+IGNORED = ".gitignore"
 
 
 @pytest.fixture
@@ -33,18 +36,18 @@ def words(out: str) -> dict[str, str]:
     return {name: word for word, name in re.findall(r"^(\w+) +(\S+)  ", out, re.MULTILINE)}
 
 
-def test_init_of_an_empty_directory_writes_three_files_that_are_valid(init, capsys, tmp_path):
+def test_init_of_an_empty_directory_writes_four_files_that_are_valid(init, capsys, tmp_path):
     done = init()
     assert done.code == 0
-    assert set(contents(tmp_path)) == {SCENARIO, "pytest.ini", GITHUB}
-    assert words(done.out) == dict.fromkeys((SCENARIO, "pytest.ini", GITHUB), "wrote")
+    assert set(contents(tmp_path)) == {SCENARIO, "pytest.ini", IGNORED, GITHUB}
+    assert words(done.out) == dict.fromkeys((SCENARIO, "pytest.ini", IGNORED, GITHUB), "wrote")
     assert run_cli(capsys, "check").code == 0
     assert "@" not in (tmp_path / GITHUB).read_text().replace("@v", "")
 
 
 def test_init_makes_the_directory_that_it_is_given(init, tmp_path):
     done = init("new/repository", "--ci", "none")
-    assert set(contents(tmp_path / "new/repository")) == {SCENARIO, "pytest.ini"}
+    assert set(contents(tmp_path / "new/repository")) == {SCENARIO, "pytest.ini", IGNORED}
     assert f"envoyassert check new/repository/{Path(SCENARIO).parent}\n" in done.out
 
 
@@ -144,3 +147,70 @@ def test_init_below_a_repository_says_that_its_ci_file_counts_nowhere(init, tmp_
     assert "note: CI files count in the root" in init("sub").out
     assert "note:" not in init("sub", "--ci", "none").out
     assert "note:" not in init().out
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        (None, ".envoyassert/\n", "wrote"),
+        ("", ".envoyassert/\n", "extended"),
+        ("/build/\n*.log", "/build/\n*.log\n.envoyassert/\n", "extended"),
+        ("/.envoyassert/\n", "/.envoyassert/\n", "exists"),
+        (".envoyassert\n", ".envoyassert\n", "exists"),
+        ("#.envoyassert/\n", "#.envoyassert/\n.envoyassert/\n", "extended"),
+    ],
+)
+def test_init_keeps_traces_out_of_commits(init, tmp_path, before, after, word):
+    if before is not None:
+        (tmp_path / IGNORED).write_text(before)
+    done = init()
+    assert (tmp_path / IGNORED).read_text() == after
+    assert words(done.out)[IGNORED] == word
+
+
+def test_ignored_files_that_are_no_text_are_left_alone(init, tmp_path):
+    (tmp_path / IGNORED).write_bytes(b"caf\xe9\n")
+    done = init()
+    assert (tmp_path / IGNORED).read_bytes() == b"caf\xe9\n"
+    assert ".gitignore: add to it:\n.envoyassert/\n" in done.out
+
+
+WHEEL = "./wheels/envoyassert-1.2.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("origin", "text", "made_by"),
+    [
+        (None, "envoyassert==1.2.0", ""),
+        (
+            {"url": "https://host/e.git", "vcs_info": {"vcs": "git", "commit_id": "ab12"}},
+            "envoyassert @ git+https://host/e.git@ab12",
+            "",
+        ),
+        ({"url": "https://host/e.whl", "archive_info": {}}, "envoyassert @ https://host/e.whl", ""),
+        (
+            {"url": "file:///home/a%20b/e", "dir_info": {"editable": True}},
+            WHEEL,
+            "python -m pip wheel --no-deps --wheel-dir wheels '/home/a b/e'",
+        ),
+        (
+            {"url": "file:///tmp/e.whl", "archive_info": {}},
+            WHEEL,
+            "python -m pip wheel --no-deps --wheel-dir wheels /tmp/e.whl",
+        ),
+    ],
+)
+def test_ci_installs_what_can_be_installed_there(origin, text, made_by):
+    found = requirement("1.2.0", origin)
+    assert (found.text, found.made_by) == (text, made_by)
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_ci_file_and_what_init_prints_name_the_same_install(init, tmp_path, monkeypatch, kind):
+    origin = {"url": "file:///src/envoyassert", "dir_info": {}}
+    monkeypatch.setattr("envoyassert.cli.init._origin", lambda: origin)
+    done = init("--ci", kind)
+    wanted = requirement(version("envoyassert"), origin)
+    written = (tmp_path / (GITHUB if kind == "github" else GITLAB_JOB)).read_text()
+    assert f'REQUIREMENT: "{wanted.text}"' in written
+    assert f"CI installs {wanted.text}: {wanted.made_by}\n" in done.out

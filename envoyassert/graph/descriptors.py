@@ -6,7 +6,7 @@ be closed before it is seen to be given out again, whichever threads do it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from envoyassert.events import Event
 from envoyassert.graph.model import (
@@ -53,6 +53,8 @@ class DescriptorTables:
     def __init__(self, graph: SocketGraph) -> None:
         self._graph = graph
         self._tables: dict[int, dict[int, Descriptor | Epoll]] = defaultdict(dict)
+        #: How many descriptors of a socket are open: to look at all for each close is quadratic.
+        self._open: Counter[KernelSocket] = Counter()
         self._generations: dict[tuple[int, int], int] = defaultdict(int)
         self._active: list[Gap] = []
         self._tainted_epolls: set[Epoll] = set()
@@ -107,6 +109,7 @@ class DescriptorTables:
             descriptor.tainted_ns = event.ts_ns
         self._tables[event.pid][fd] = descriptor
         socket.descriptors.append(descriptor)
+        self._open[socket] += 1
         return descriptor
 
     def open_epoll(self, event: Event, fd: int) -> Epoll:
@@ -143,6 +146,7 @@ class DescriptorTables:
             copied.tainted_ns = None if held.tainted_ns is None else event.ts_ns
             self._tables[child_pid][fd] = copied
             held.socket.descriptors.append(copied)
+            self._open[held.socket] += 1
 
     def close(self, event: Event, fd: int) -> None:
         """Record a close of a number."""
@@ -168,7 +172,8 @@ class DescriptorTables:
         ended: list[Registration] = []
         if isinstance(held, Descriptor):
             held.closed_ns = event.ts_ns
-            if not held.socket.is_live:
+            self._open[held.socket] -= 1
+            if not self._open[held.socket]:
                 held.socket.closed_ns = event.ts_ns
                 ended = list(held.socket.live_registrations())
         elif isinstance(held, Epoll) and not self._is_held(held):

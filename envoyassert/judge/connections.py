@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from math import comb
+from math import comb, exp, log
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket, Thread
@@ -27,6 +27,8 @@ from envoyassert.trace import ConnectionAttempt
 #: Fewer connections per worker than this tell chance and design apart too badly.
 _NEEDED_PER_WORKER = 20
 #: What connect() fails with where nobody listens: at an address, or at a Unix path that is gone.
+#: Up to so many connections the chance of a spread is exact; its numbers grow with the square.
+_EXACT = 2000
 _REFUSED = ("ECONNREFUSED", "ENOENT")
 _ACCEPTS = ("accept", "accept4")
 
@@ -156,7 +158,8 @@ def rarity(numbers: Sequence[int]) -> Fraction:
     Each connection goes to each worker with the same probability, independently of the others (the
     kernel picks a member of a reuseport group by a hash of addresses and ports: socket(7)). The
     number of one worker is then binomial; the tails of all workers are added (Boole's inequality),
-    so that the bound is never too small and a FAIL never more frequent than the stated rate.
+    so that the bound is never too small and a FAIL never more frequent than the stated rate. The
+    tails of many connections are bounded by Chernoff's inequality, which is larger still.
 
     Args:
         numbers: connections of each worker.
@@ -164,11 +167,25 @@ def rarity(numbers: Sequence[int]) -> Fraction:
     total, workers = sum(numbers), len(numbers)
     if workers < 2 or not total:
         return Fraction(1)
+    if total > _EXACT:
+        least = min(_tail(number, total, workers) for number in numbers)
+        return min(Fraction(1), 2 * workers * Fraction(least))
     weights = [comb(total, k) * (workers - 1) ** (total - k) for k in range(total + 1)]
     whole = workers**total
     worst = min(min(sum(weights[: number + 1]), sum(weights[number:])) for number in numbers)
     # Both tails of every worker that are as improbable as the most improbable one.
     return min(Fraction(1), Fraction(2 * workers * worst, whole))
+
+
+def _tail(number: int, total: int, workers: int) -> float:
+    """Return an upper bound of the tail of the binomial distribution that begins at a number.
+
+    Chernoff's inequality: exp(-n D), with D the divergence of the share from the probability.
+    """
+    share, chance = number / total, 1 / workers
+    parts = ((share, chance), (1 - share, 1 - chance))
+    divergence = sum(seen * log(seen / given) for seen, given in parts if seen)
+    return exp(-total * divergence)
 
 
 def judge_attempts(

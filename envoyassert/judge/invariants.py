@@ -120,7 +120,8 @@ def _only_listeners(context: Context) -> _Report:
         if registration.asks_for_input
         and any(thread.role.startswith("worker_") for thread in registration.epoll.waiters)
     }
-    mine = [s for s in registered if s in set(context.graph.candidates) and _may_listen(s)]
+    candidates = set(context.graph.candidates)
+    mine = [s for s in registered if s in candidates and _may_listen(s)]
     report = _Report(f"{plural(len(mine), 'socket')} in the epolls of workers", len(mine))
     if context.by_listen:
         report.unknown = "epoll was not observed"
@@ -221,13 +222,12 @@ def _main_only(context: Context) -> _Report:
 
 
 def _calls(context: Context, *names: str) -> list[Call]:
-    return [
-        call
-        for socket in context.graph.candidates
-        for call in socket.calls
-        if call.event.call in names
-        and not any(other.event.call == "connect" for other in socket.calls)
-    ]
+    """Return the calls of these names on sockets that connected to nothing."""
+    found: list[Call] = []
+    for socket in context.graph.candidates:
+        if not any(call.event.call == "connect" for call in socket.calls):
+            found += [call for call in socket.calls if call.event.call in names]
+    return found
 
 
 def _name_of(call: Call) -> str:

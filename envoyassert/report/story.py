@@ -173,14 +173,22 @@ def _listening(trace: Trace, graph: SocketGraph, socket: KernelSocket) -> dict[s
             {"level": item.level, "name": item.name, "value": item.value, "phase": item.phase}
             for item in socket.options
         ],
-        "descriptors": [_descriptor(graph, descriptor) for descriptor in socket.descriptors],
+        "descriptors": _descriptors(graph, socket),
         "connections": sum(
             call.event.call in _ACCEPTING and call.event.ok for call in socket.calls
         ),
     }
 
 
-def _descriptor(graph: SocketGraph, descriptor: Descriptor) -> dict[str, Any]:
+def _descriptors(graph: SocketGraph, socket: KernelSocket) -> list[dict[str, Any]]:
+    listens: dict[Descriptor, list[Call]] = {}
+    for call in socket.calls:
+        if call.descriptor is not None and call.event.call == "listen":
+            listens.setdefault(call.descriptor, []).append(call)
+    return [_descriptor(graph, one, listens.get(one, [])) for one in socket.descriptors]
+
+
+def _descriptor(graph: SocketGraph, descriptor: Descriptor, listens: list[Call]) -> dict[str, Any]:
     waiting: list[str] = []
     for registration in descriptor.registrations:
         if registration.is_live:
@@ -192,13 +200,7 @@ def _descriptor(graph: SocketGraph, descriptor: Descriptor) -> dict[str, Any]:
         "copy_of": descriptor.source.fd if descriptor.source else None,
         "open": descriptor.is_open,
         "waited_on_by": list(dict.fromkeys(waiting)),
-        "used_by": list(
-            dict.fromkeys(
-                thread_label(graph, call.thread.tid)
-                for call in descriptor.socket.calls
-                if call.descriptor is descriptor and call.event.call == "listen"
-            )
-        ),
+        "used_by": _roles(graph, listens),
     }
 
 

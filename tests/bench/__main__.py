@@ -37,7 +37,7 @@ from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, ProbeSnapshot, new_ru
 from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.plan import DEFAULT_VERSION
 from envoyassert.trace import End, Header, Trace
-from tests.bench.judging import bench_judging
+from tests.bench.judging import bench_judging, bench_storms
 from tests.bench.library import bench_library
 
 T = TypeVar("T")
@@ -269,7 +269,7 @@ def main() -> int:
     http_ok, _ = bench_start("HTTP", HTTP, HTTP_BUDGET, options.pairs, options.starts)
     echo_ok, snapshot = bench_start("echo", ECHO, ECHO_BUDGET, options.pairs, options.starts)
     bench_core(snapshot)
-    judging_ok = bench_judging()
+    judging_ok = bench_judging() & bench_storms()
     library_ok = bench_library()
     return 0 if armed_ok and http_ok and echo_ok and judging_ok and library_ok else 1
 

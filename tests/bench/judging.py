@@ -18,6 +18,8 @@ from pydantic import TypeAdapter
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
+from envoyassert.report.story import tell
+from envoyassert.report.story_text import story_lines
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
@@ -25,6 +27,16 @@ from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import trace_lines
 
 SIZES = (100_000, 1_000_000)
+#: Calls that come in storms, and expectations that look at each of them.
+STORMS = ("accept4 fails", "accept4", "listen", "setsockopt", "dup", "epoll_ctl", "socket")
+_STORM_WISHES = [
+    {"invariants": "all"},
+    {"listener": {"port": 10000}, "connections": {"spread": {"even": {"false_alarm": 0.01}}}},
+    {"listener": {"port": 10000}, "sockets": {"live": 1}, "descriptors": {"live": {"at_least": 1}}},
+    {"calls": {"call": ["accept4", "listen", "dup"], "times": {"at_least": 1}}},
+    {"never": {"call": "accept4", "errno": "EMFILE"}},
+    *({"listener": {"port": 10000}, word: "workers"} for word in ("served_by", "listen_by")),
+]
 #: Seconds to fold and judge the smaller trace.
 BUDGET_S = 1.0
 #: How much more than in proportion the larger trace may take; memory costs more when there is more.
@@ -58,6 +70,61 @@ def long_trace(length: int) -> Trace:
         trace.epoll_delete(worker, 1000 + number % 500)
         trace.close(worker, 1000 + number % 500)
     return trace.build()
+
+
+def storm(kind: str, length: int) -> Trace:
+    """Return a start-up of two workers, followed by one kind of call until there are `length`."""
+    trace = TraceBuilder(workers=2)
+    listener = trace.shared_listener("127.0.0.1:10000")
+    main, worker = trace.main, trace.worker(0)
+    while len(trace.events) < length:
+        fd = 1000 + len(trace.events) % 500
+        if kind == "accept4 fails":
+            # As a listening socket does that was shut down: its epoll says so again and again.
+            trace.call(worker, "accept4", -22, fd=listener[0], flags=[])
+        elif kind == "accept4":
+            trace.call(worker, "accept4", fd, fd=listener[0], flags=[])
+            trace.epoll_add(worker, fd)
+            trace.close(worker, fd)
+        elif kind == "listen":
+            trace.listen(main, listener[0])
+        elif kind == "setsockopt":
+            trace.setsockopt(main, listener[0], "SO_REUSEADDR")
+        elif kind == "dup":
+            copy = trace.dup(worker, listener[0])
+            trace.epoll_add(worker, copy)
+            trace.close(worker, copy)
+        elif kind == "epoll_ctl":
+            trace.epoll_delete(worker, listener[0])
+            trace.epoll_add(worker, listener[0])
+        else:
+            trace.close(main, trace.socket(main))
+    return trace.build()
+
+
+def time_storm(trace: Trace) -> float:
+    """Return the processor time of fold, every judge of a storm, and the story, in seconds."""
+    items = list(enumerate(TypeAdapter(list[Expectation]).validate_python(_STORM_WISHES)))
+    begun = time.process_time()
+    graph = fold(trace)
+    verdict = judge(trace, items, workers=2, graph=graph)
+    story_lines(tell(trace, graph, verdict.certificate))
+    return time.process_time() - begun
+
+
+def bench_storms(large: int = SIZES[1]) -> bool:
+    """Print what each storm takes at two lengths, and return whether that grows linearly."""
+    linear = True
+    for kind in STORMS:
+        small_s = time_storm(storm(kind, large // 10))
+        large_s = time_storm(storm(kind, large))
+        growth = large_s / small_s / 10
+        linear = linear and growth < GROWTH
+        print(
+            f"{large} calls, {kind}: judged and told in {large_s:.1f} s, {growth:.2f} times what "
+            f"proportion gives (budget {GROWTH})"
+        )
+    return linear
 
 
 def time_judging(trace: Trace, repeats: int) -> float:
@@ -95,4 +162,4 @@ def bench_judging() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if bench_judging() else 1)
+    sys.exit(0 if bench_judging() & bench_storms() else 1)

@@ -11,6 +11,7 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.asserts import parse_expectation
+from envoyassert.judge import connections
 from envoyassert.judge.connections import rarity
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
@@ -144,3 +145,16 @@ def test_clients_are_judged_by_how_they_fared_in_their_step() -> None:
     assert status("made", during="startup") is INCONCLUSIVE
     told = finding(built, 1, {"attempts": "answered", "during": "connect"})
     assert told.seen == "1 of 3 answered (1 ECONNRESET, 1 ECONNREFUSED)"
+
+
+def test_bound_for_many_connections_is_never_below_the_exact_chance(monkeypatch):
+    for workers in (2, 4, 8):
+        for skew in (0, 10, 60, 120):
+            even = 1200 // workers
+            numbers = [even + skew, even - skew, *[even] * (workers - 2)]
+            exact = rarity(numbers)
+            with monkeypatch.context() as patch:
+                patch.setattr(connections, "_EXACT", 0)
+                bound = rarity(numbers)
+            assert exact <= bound <= 1
+        assert bound < 1e-6, "the last spread is far from even"

@@ -154,6 +154,7 @@ class Witness:
         pids: all that were looked at: it and the processes below it; () in a trace that did not
             note them.
         limits: sysctls that bound the values of options, by their names (`net.core.rmem_max`).
+        filtered: whether a thread of the process has a seccomp filter, whoever set it.
         network: what the network namespace holds; None if it was not asked.
         envoy: what Envoy says; None if it was not asked.
     """
@@ -168,6 +169,7 @@ class Witness:
     envoy: EnvoyAccount | None = None
     pids: tuple[int, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    filtered: bool = False
 
 
 @dataclass
@@ -206,6 +208,7 @@ def parse_witness(data: dict[str, Any]) -> Witness:
         None if envoy is None else _parse_envoy(envoy),
         tuple(data.get("pids", ())),
         data.get("limits", {}),
+        data.get("filtered", False),
     )
 
 

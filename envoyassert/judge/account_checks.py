@@ -60,7 +60,10 @@ def check_accounts(trace: Trace, graph: SocketGraph, *, owed: bool = True) -> Ac
     comparison = compare(trace, witness, graph)
     found = comparison.disagreements
     if found:
-        return AccountChecks(Check(KERNEL_CHECK, False, found[0] + more(found)), envoy, comparison)
+        said = found[0] + more(found)
+        if witness.filtered:
+            said += "; a seccomp filter may have answered calls in the kernel's place"
+        return AccountChecks(Check(KERNEL_CHECK, False, said), envoy, comparison)
     said = _compared(trace, witness, comparison)
     return AccountChecks(Check(KERNEL_CHECK, True, said), envoy, comparison)
 

@@ -18,7 +18,7 @@ from envoyassert.launch.process_tree import and_descendants
 from envoyassert.option_read_back import Option
 from envoyassert.witness.envoy import ask_envoy
 from envoyassert.witness.network import ask_networks, names_by_cookie
-from envoyassert.witness.process import ask_process
+from envoyassert.witness.process import ask_process, is_filtered
 
 
 class InNetns(Protocol):
@@ -76,6 +76,7 @@ def take_witness(
         envoy,
         tuple(pids),
         limits,
+        is_filtered(pid),
     )
 
 

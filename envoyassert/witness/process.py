@@ -31,6 +31,7 @@ _SO_REUSEPORT = 15
 _SO_ACCEPTCONN = 30
 _SO_DOMAIN = 39
 _FAMILIES = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
+_SECCOMP_FILTER = "\nSeccomp:\t2\n"
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
 _EPOLL_LINK = "anon_inode:[eventpoll]"
 _TARGET = re.compile(r"^tfd:\s*(\d+) events:\s*([0-9a-f]+).*? ino:\s*([0-9a-f]+)", re.MULTILINE)
@@ -78,6 +79,16 @@ def ask_process(
     except OSError as refused:
         error = f"process {pid} cannot be looked at: {refused.strerror or refused}"
     return tuple(sockets), tuple(registrations), error
+
+
+def is_filtered(pid: int) -> bool:
+    """Return whether a thread of a process has a seccomp filter (proc(5), `Seccomp:`)."""
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        # It may end meanwhile.
+        with contextlib.suppress(OSError):
+            if _SECCOMP_FILTER in status.read_text("utf-8", "replace"):
+                return True
+    return False
 
 
 def _descriptors(pid: int) -> list[tuple[int, str]]:

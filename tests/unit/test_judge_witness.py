@@ -105,3 +105,16 @@ def test_account_that_could_not_be_taken_counts_only_while_the_process_runs() ->
     assert kernel_check(trace).ok is False
     trace.end = replace(trace.end, outcome=Outcome(live=False, exit_code=1))
     assert kernel_check(trace).ok is None
+
+
+def test_difference_in_a_process_with_a_seccomp_filter_names_the_filter() -> None:
+    trace, witness = observed()
+    differing = first(witness, listening=False)
+    trace.witness = differing
+    check = kernel_check(trace)
+    assert check.ok is False
+    assert "seccomp" not in check.detail
+    trace.witness = replace(differing, filtered=True)
+    assert "a seccomp filter may have answered calls" in kernel_check(trace).detail
+    trace.witness = replace(witness, filtered=True)
+    assert kernel_check(trace).ok is True

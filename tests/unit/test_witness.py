@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import select
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.witness import take_witness
 from envoyassert.witness.envoy import ask_envoy
+from envoyassert.witness.process import is_filtered
 
 
 @pytest.fixture
@@ -85,3 +88,28 @@ def test_witness_of_no_process_says_so():
     witness = take_witness(2**22 + 1)
     assert witness.sockets == ()
     assert witness.error != ""
+
+
+FILTERED = """
+import ctypes, struct, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+lines = struct.pack("=HBBI", 0x06, 0, 0, 0x7fff0000)  # every call is made
+kept = ctypes.create_string_buffer(lines, len(lines))
+program = struct.pack("=HxxxxxxQ", 1, ctypes.addressof(kept))
+def set_filter():
+    assert libc.prctl(38, 1, 0, 0, 0) == 0
+    assert libc.prctl(22, 2, program) == 0
+    print("ready", flush=True)
+    sys.stdin.readline()
+thread = threading.Thread(target=set_filter); thread.start(); thread.join()
+"""
+
+
+def test_seccomp_filter_of_a_single_thread_is_told() -> None:
+    command = [sys.executable, "-I", "-S", "-c", FILTERED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        assert is_filtered(child.pid)
+        child.communicate(b"\n")
+    assert not is_filtered(child.pid)

@@ -101,6 +101,8 @@ class _Comparison:
         for socket in self.open:
             if not self.settled.listening(socket).is_surely(True) or not socket.places:
                 continue
+            if self.settled.is_closed_next(socket):
+                continue  # Envoy has parted with it, and a thread has yet to close it
             self._numbers["listening socket"] += 1
             if known.isdisjoint(self._places(socket)):
                 yield (

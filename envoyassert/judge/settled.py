@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
-from envoyassert.events import KERNEL_FACTS
+from envoyassert.events import KERNEL_FACTS, Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.trace import Trace
@@ -89,6 +89,10 @@ class Settled:
                 changes.append((event.ts_ns, False))
         return self.possible(changes, start=False)
 
+    def is_closed_next(self, socket: KernelSocket) -> bool:
+        """Whether the first that a thread did afterwards closed a descriptor of a socket."""
+        return any(descriptor.closed_ns in self._next for descriptor in socket.descriptors)
+
     def reuse_port(self, socket: KernelSocket) -> Possible[bool]:
         """Return SO_REUSEPORT of a socket."""
         changes = [
@@ -158,12 +162,16 @@ class Settled:
     @cached_property
     def _after(self) -> set[int]:
         """Times of the calls that may have begun before the account ended, and returned later."""
-        found = set()
+        return {ts_ns for ts_ns, event in self._next.items() if event.call not in _AT_ENTRY}
+
+    @cached_property
+    def _next(self) -> dict[int, Event]:
+        """The first call of each thread after the account, by its time."""
+        found = {}
         followed: set[int] = set()
         for event in self.trace.events:
             if event.ts_ns <= self.ts_ns or event.tid in followed or event.call in KERNEL_FACTS:
                 continue
             followed.add(event.tid)
-            if event.call not in _AT_ENTRY:
-                found.add(event.ts_ns)
+            found[event.ts_ns] = event
         return found

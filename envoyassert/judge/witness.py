@@ -78,6 +78,10 @@ class _Comparison:
             self.pids = set(settled.graph.processes)
         #: The descriptors that both sides have, and which entry each is.
         self.pairs: dict[Numbers, tuple[Descriptor, WitnessSocket]] = {}
+        #: Numbers that stood for several sockets one after the other.
+        self.reborn: set[Numbers] = set()
+        #: The sockets of which a descriptor was open from the beginning to the end.
+        self.lasting: set[KernelSocket] = set()
         self.options = OptionComparison(witness, settled, self.result)
 
     def made(self) -> Comparison:
@@ -110,6 +114,8 @@ class _Comparison:
         """Pair the descriptors of both sides; yield what the kernel does not show."""
         by_number: dict[Numbers, list[tuple[Descriptor, Possible[bool]]]] = defaultdict(list)
         for descriptor, shown in self.settled.descriptors():
+            if shown.is_surely(True):
+                self.lasting.add(descriptor.socket)
             reason = self._cannot_be_seen(descriptor)
             if not reason:
                 by_number[descriptor.pid, descriptor.fd].append((descriptor, shown))
@@ -119,10 +125,17 @@ class _Comparison:
             # A number that was surely given out anew was surely closed before.
             sure = [pair for pair in candidates if pair[1].told == (True,)]
             entry = self.theirs.get(key)
+            if len(candidates) > 1 and not sure:
+                self.reborn.add(key)
+                for descriptor, _ in candidates:
+                    self.result.unasked[descriptor.socket] = (
+                        f"descriptor {key[1]} was given out anew while the kernel was asked"
+                    )
+                continue
             for descriptor, shown in sure or candidates:
                 fits = entry is not None and self._fits(descriptor.socket, entry)
                 # What is surely open is compared, whatever else is there; the rest if it fits.
-                is_it = fits or bool(sure) or (len(candidates) == 1 and True in shown.told)
+                is_it = fits or True in shown.told
                 if entry is not None and is_it:
                     self.pairs[key] = descriptor, entry
                     self._agrees(descriptor.socket, shown, True)
@@ -156,7 +169,7 @@ class _Comparison:
 
     def _unknown(self) -> Iterator[str]:
         for key, entry in self.theirs.items():
-            if entry.listening and key not in self.pairs:
+            if entry.listening and key not in self.pairs and key not in self.reborn:
                 yield f"descriptor {key[1]} listens on {entry.address}, unknown to the trace"
 
     def _socket(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[str]:
@@ -278,7 +291,7 @@ class _Comparison:
             if found is not None:
                 limit = network.limit_of(socket.netns)
                 yield from self._diagnosed(entry, found, socket, limit)
-            elif entry.listening is not False and listening.is_surely(True):
+            elif socket in self.lasting and listening.is_surely(True):
                 yield f"{_name(socket)} listens by the trace, sock_diag does not list it"
 
     def _diagnosed(

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from envoyassert.accounts import Witness, WitnessRegistration, WitnessSocket
+from envoyassert.accounts import (
+    Network,
+    NetworkSocket,
+    Witness,
+    WitnessRegistration,
+    WitnessSocket,
+)
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.account_checks import KERNEL_CHECK
@@ -43,6 +49,7 @@ class Run:
             for fd in self.sockets
         ]
         self.begun_ns = self.ts_ns = 0
+        self.network: Network | None = None
 
     def listener(self, address: Address) -> int:
         trace = self.trace
@@ -93,6 +100,7 @@ class Run:
             begun_ns=self.begun_ns,
             pid=self.trace.main,
             pids=(self.trace.main,),
+            network=self.network,
         )
         return built
 
@@ -246,6 +254,37 @@ def test_what_changes_while_the_account_is_taken_may_be_shown_both_ways(shown: b
         run.hide(run.web)
     assert run.disagreements() == []
     assert "not compared" not in run.check().detail
+    assert run.status(WEB_BOUND) is PASS
+
+
+def test_socket_that_is_closed_between_two_questions_need_not_be_in_the_network() -> None:
+    run = Run().ask()
+    run.network = Network((NetworkSocket("TCP", OTHER, run.other, run.other),))
+    assert run.disagreements() == ["127.0.0.1:80 listens by the trace, sock_diag does not list it"]
+    run.ts_ns += 5_000
+    run.later("close", run.web)
+    assert run.trace.events[-1].ts_ns < run.ts_ns
+    assert run.disagreements() == []
+
+
+def test_number_that_is_given_out_anew_meanwhile_is_not_taken_for_either_socket() -> None:
+    run = Run().ask()
+    main = run.trace.main
+    copy = run.trace.dup(main, run.web)
+    run.sockets[copy] = replace(run.sockets[run.web], fd=copy)
+    run.ask()
+    run.ts_ns += 50_000
+    run.later("close", run.web)
+    run.trace.call(main, "socket", run.web, family="AF_INET", type="SOCK_STREAM", protocol=0)
+    for name in OPTIONS:
+        run.trace.setsockopt(main, run.web, name)
+    run.trace.bind(main, run.web, str(OTHER))
+    run.trace.listen(main, run.web)
+    assert run.trace.events[-1].ts_ns < run.ts_ns
+    run.show(run.web, address=OTHER, inode=4711)
+    assert run.disagreements() == []
+    assert "descriptor 21 was given out anew while the kernel was asked" in run.check().detail
+    # What was there before was compared by its other descriptor.
     assert run.status(WEB_BOUND) is PASS
 
 

@@ -45,7 +45,8 @@ def plan_of_file(path: Path, envoys: Sequence[EnvoyChoice], wanted: str) -> RunP
         expect = [{"process": {"stays_up": True}}]
         config = with_lists(parse_envoy_file(read_text(path), str(path)).data)
         envoy = {"config": path.name, **fields_for(config)}
-        loaded = _parse({"envoy": envoy, "expect": expect}, "", path)
+        more = {"requires": {"launcher": "process"}} if "addresses" in envoy else {}
+        loaded = _parse({"envoy": envoy, "expect": expect, **more}, "", path)
     return choose_run(expand(loaded, envoys=envoys), wanted)
 
 

@@ -35,8 +35,11 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
         f"name: {name}",
         f"description: {_flow(f'The sockets of {source}.')}",
     ]
-    if draft.requires:
-        head.append(f"requires: {{envoy: {_flow(draft.requires)}}}")
+    requires = {"envoy": draft.requires} if draft.requires else {}
+    if any(one.key == "addresses" for one in draft.envoy):
+        requires["launcher"] = "process"
+    if requires:
+        head.append(f"requires: {_flow(requires)}")
     if draft.assume:
         head.append(f"assume: {_flow(list(draft.assume))}")
     head += [

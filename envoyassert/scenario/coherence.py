@@ -188,6 +188,9 @@ def _netns(document: Document) -> Iterator[Problem]:
 
 
 def _addresses(document: Document) -> Iterator[Problem]:
+    if "addresses" in _mapping(document.data.get("envoy")):
+        why = "the network of a container begins with its Envoy"
+        yield from process_problems(document, ("envoy", "addresses"), why)
     for index, text in enumerate(items_of(_mapping(document.data.get("envoy")).get("addresses"))):
         if not isinstance(text, str) or not re.fullmatch(ADDRESS_PATTERN, text):
             continue  # told already

@@ -107,7 +107,7 @@ class Envoy(Model):
         (),
         description="Addresses of elsewhere that the run's own network is given, so that Envoy "
         "binds what production binds: `10.1.2.3`, `2001:db8::1`, `10.1.2.3%eth0` on a device that "
-        "is made, `%eth0` for a device alone.",
+        "is made, `%eth0` for a device alone. Needs `requires: {launcher: process}`.",
     )
     env: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = Field(
         default_factory=dict, description="Environment variables."

@@ -300,6 +300,8 @@ def test_draft_names_the_addresses_that_its_sockets_need(cli, tmp_path):
     ]
     (tmp_path / "envoy.json").write_text(json.dumps({"static_resources": {"listeners": listeners}}))
     code, _, told = cli("draft", "envoy.json", "-o", "placed.yaml")
-    envoy = yaml.safe_load((tmp_path / "placed.yaml").read_text())["envoy"]
+    written = yaml.safe_load((tmp_path / "placed.yaml").read_text())
+    assert written["requires"] == {"launcher": "process"}
+    envoy = written["envoy"]
     assert envoy["addresses"] == ["10.0.0.1", "2001:db8::1", "10.0.0.4%eth0", "%eth1"]
     assert (code, told) == (0, "envoy.addresses: of elsewhere: given to the run's own network\n")

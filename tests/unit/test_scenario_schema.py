@@ -242,6 +242,7 @@ BEYOND = (
     "before Envoy starts there is no network namespace",
     "in a container the image's entry point starts Envoy",
     "in a container Envoy may not enter another network namespace",
+    "the network of a container begins with its Envoy",
     "the start comes before all steps",
     "is not the name of an error",
     "is another name of",

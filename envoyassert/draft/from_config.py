@@ -216,7 +216,7 @@ def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
             backlog=None if is_udp else proto_int(backlog) if backlog is not None else -1,
             file=_file(address, place),
         )
-        yield _refused(found) if _is_refused(listener, protocol) else found
+        yield _refused(found, listener)
 
 
 def _held(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
@@ -239,17 +239,30 @@ def _via(options: tuple[DraftOption, ...], sockets: int, workers: int) -> str:
     return ""
 
 
-def _is_refused(listener: Any, protocol: str) -> bool:
-    """Whether the kernel refuses an option that is set after listen, so that Envoy gives up.
+def _refused(found: SocketSet, listener: Any) -> SocketSet:
+    """Return the sockets of a listener that Envoy gives up after listen, others as they are.
 
-    Envoy is LIVE then, without the listener.
+    The kernel refuses an option that is set then, or a second listen() at the address since an
+    option took SO_REUSEPORT away. Envoy is LIVE then, without the listener.
     """
-    return protocol == "UNIX" and proto_field(listener, "tcp_fast_open_queue_length") is not None
-
-
-def _refused(found: SocketSet) -> SocketSet:
+    kept = list(found.options)
+    if found.protocol == "UNIX":
+        late = [o for o in kept if o.phase == "listening"]
+        bad = [o for o in late if o.level != "SOL_SOCKET" or o.name == "SO_REUSEPORT"]
+        if not bad and proto_field(listener, "tcp_fast_open_queue_length") is None:
+            return found
+        kept = kept[: kept.index(bad[0])] if bad else kept
+    else:
+        shared = [o.value for o in kept if o.name == "SO_REUSEPORT" and o.phase != "listening"]
+        if found.listens is None or found.sockets == 1 or shared[-1] != 0:
+            return found
+        kept = [option for option in kept if option.phase != "listening"]
+    exact = found.sockets == 1 or len(kept) == len(found.options)
     nothing: tuple[str, ...] = ()
-    return replace(found, role="none", via="", mask=nothing, descriptors=0, listens=1, backlog=None)
+    return replace(
+        found, role="none", via="", mask=nothing, descriptors=0, listens=1, backlog=None,
+        options=tuple(kept), exact=exact,
+    )  # fmt: skip
 
 
 def _file(address: Address, place: Any) -> tuple[bool, str] | None:
@@ -285,15 +298,16 @@ def _options(
         yield DraftOption(level, f"{prefix}_FREEBIND", 1, "before_bind")
     if group:
         yield DraftOption("SOL_SOCKET", "SO_REUSEPORT", 1, "before_bind")
-    if protocol == "UDP":
-        yield from _udp(listener, entry, prefix, group)
-        # Nothing listens, so what is to be set after listen is not set at all.
-        literal = [option for option in literal if option.phase != "listening"]
-    else:
+    if protocol != "UDP":
         yield from _keepalive(listener, entry)
     if transparent:
         yield DraftOption(level, f"{prefix}_TRANSPARENT", 1, "bound")
-    yield from literal
+    if protocol == "UDP":
+        # Nothing listens, so what is to be set after listen is not set at all.
+        yield from (option for option in literal if option.phase != "listening")
+        yield from _udp(listener, entry, prefix, group)
+    else:
+        yield from literal
     queue = proto_field(listener, "tcp_fast_open_queue_length")
     if queue is not None and protocol == "TCP":
         yield DraftOption("IPPROTO_TCP", "TCP_FASTOPEN", proto_int(queue), "listening")

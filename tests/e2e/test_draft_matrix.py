@@ -179,6 +179,28 @@ def equal_addresses() -> Iterator[Listener]:
         yield one(kind, place(kind, port=0), additional_addresses=unlike)
 
 
+def own_of_envoys() -> Iterator[Listener]:
+    """Options that Envoy sets as well, set to something else."""
+    names = {"SO_REUSEADDR": (1, 2), "SO_RXQ_OVFL": (1, 40), "UDP_GRO": (17, 104)}
+    names |= {"IP_MTU_DISCOVER": (0, 10), "IP_PKTINFO": (0, 8), "IP_RECVTOS": (0, 13)}
+    for kind, state in itertools.product(("tcp", "udp", "quic"), STATES):
+        for level, name in names.values():
+            if kind != "tcp" or level != 17:
+                own = option(state, level=level, name=name, int_value=0)
+                yield one(kind, socket_options=[own])
+
+
+def given_up() -> Iterator[Listener]:
+    """Envoy is LIVE without these: the kernel refuses an option after listen, or a listen."""
+    yield one("tcp", pipe("@open"), tcp_fast_open_queue_length=5)
+    late = [option("STATE_LISTENING"), option("STATE_LISTENING", level=6, name=4)]
+    yield one("tcp", pipe("@late"), socket_options=[*late, option("STATE_LISTENING", name=9)])
+    for state in ("STATE_PREBIND", "STATE_BOUND"):
+        apart = [option(state, name=15, int_value=0), option("STATE_LISTENING")]
+        yield one("tcp", socket_options=apart)
+    yield one("tcp")
+
+
 def without_sockets() -> Iterator[Listener]:
     yield {"name": "inside", "internal_listener": {}, **KINDS["tcp"]}
     yield one("tcp", bind_to_port=False)
@@ -202,6 +224,8 @@ GROUPS = {
         keepalive,
         names,
         equal_addresses,
+        own_of_envoys,
+        given_up,
         without_sockets,
     )
 }

@@ -116,6 +116,22 @@ def test_unix_listener_with_fast_open_is_given_up_after_listen() -> None:
     assert (found.role, found.sockets, found.descriptors) == ("none", 1, 0)
 
 
+def test_listener_whose_second_listen_the_kernel_refuses_is_given_up() -> None:
+    apart = {"level": 1, "name": 15, "int_value": 0}
+    late = {**BUFFER, "state": "STATE_LISTENING"}
+    found = only({"address": place(), "socket_options": [apart, late]})
+    assert (found.role, found.sockets, found.descriptors, found.listens) == ("none", 2, 0, 1)
+    assert not found.exact
+    assert "listening SO_RCVBUF=8192" not in options(found)
+    assert only({"address": place(), "socket_options": [apart]}, workers=1).role == "workers"
+
+
+def test_users_options_of_udp_come_before_envoys_own() -> None:
+    own = {"level": 0, "name": 10, "int_value": 0}
+    found = only({"address": udp(), "socket_options": [own]})
+    assert [o.value for o in found.options if o.name == "IP_MTU_DISCOVER"] == [0, 2]
+
+
 def test_unix_listener_that_is_not_bound_to_its_port_is_bound_and_does_not_listen() -> None:
     at = {"address": {"pipe": {"path": "/a", "mode": 0o600}}, "bind_to_port": False}
     found = drafted({**at, "socket_options": [{**BUFFER, "state": 1}, {**BUFFER, "state": 2}]})

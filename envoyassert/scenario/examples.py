@@ -274,7 +274,11 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "QuitStep": {**_UNDER_LOAD, "quit": "quit: true"},
     "ConnectStep": {**_STEP, "connect": "connect: {listener: {port: 15006}, times: 20}"},
     "TalkStep": {**_STEP, "talk": "talk: {over: held, send: hello}"},
-    "Talk": {"over": "over: held, send: hello", "send": "over: held, send: hello"},
+    "Talk": {
+        "over": "over: held, send: hello",
+        "send": "over: held, send: hello",
+        "batch": "over: held, send: hello, batch: 4",
+    },
     "DrainStep": {**_UNDER_LOAD, "drain": "drain: {graceful: true}"},
     "StartStep": {**_UNDER_LOAD, "start": "start: {}, name: second"},
     "HotRestartStep": {**_UNDER_LOAD, "hot_restart": "hot_restart: {concurrency: 4}"},

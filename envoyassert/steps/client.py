@@ -20,6 +20,8 @@ _OWN_FAULTS = frozenset(
     {"EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EADDRNOTAVAIL", "EACCES", "EPERM"}
 )
 _CHUNK = 65536
+#: udp(7): how long each datagram is that the kernel makes of what is sent at once.
+_UDP_SEGMENT = 103
 
 
 class Client(contextlib.AbstractContextManager["Client"]):
@@ -77,12 +79,23 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self.last = replace(last, ended_ns=time.monotonic_ns())
         return self.last if send is None or not last.ok else self._talked(send, end_s)
 
-    def talk(self, send: str, end_s: float) -> ConnectionAttempt:
+    def talk(self, send: str, end_s: float, batch: int = 1) -> ConnectionAttempt:
         """Send a text over the connection that is there, and wait for the answer; as `attempt`.
 
         What was not read of earlier answers is set aside first, so that none of it is taken for
         the answer.
+
+        Args:
+            send: what to send.
+            end_s: until when it may take, by time.monotonic().
+            batch: how many datagrams of this text to send in one call, by the kernel's
+                segmentation offload; all of them are to be answered.
+
+        Raises:
+            StepProblem: a batch cannot be sent.
         """
+        if batch > 1:
+            self._cut_into(len(os.fsencode(send)))
         self.last = replace(
             self.last, began_ns=time.monotonic_ns(), first_byte=False, errno="", end="held"
         )
@@ -90,10 +103,20 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._set_aside()
             self.last = replace(self.last, end="eof", ended_ns=time.monotonic_ns())
         except BlockingIOError:
-            return self._talked(send, end_s)
+            return self._talked(send, end_s, batch)
         except OSError as error:
             self.last = replace(self.last, errno=_name_of(error), end="reset")
         return self.last
+
+    def _cut_into(self, length: int) -> None:
+        """Let the kernel make datagrams of so many bytes of what is sent at once."""
+        assert self._socket is not None
+        if self._protocol != "UDP":
+            raise StepProblem(f"a batch is sent over UDP, not over {self._protocol}")
+        try:
+            self._socket.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, length)
+        except OSError as error:
+            raise StepProblem(f"UDP_SEGMENT: {error.strerror or error}") from error
 
     def _set_aside(self) -> None:
         """Read all that came. Raises BlockingIOError if the connection is still open."""
@@ -102,15 +125,15 @@ class Client(contextlib.AbstractContextManager["Client"]):
         while self._socket.recv(_CHUNK):
             pass
 
-    def _talked(self, send: str, end_s: float) -> ConnectionAttempt:
-        """Send text, and wait for the first byte of an answer."""
+    def _talked(self, send: str, end_s: float, batch: int = 1) -> ConnectionAttempt:
+        """Send text, and wait for the first byte of an answer, or of each to a batch."""
         assert self._socket is not None
         last = self.last
         try:
             self._socket.settimeout(max(0.001, end_s - time.monotonic()))
-            self._socket.sendall(os.fsencode(send))
-            answer = self._socket.recv(1)
-            last = replace(last, first_byte=True) if answer else replace(last, end="eof")
+            self._socket.sendall(os.fsencode(send) * batch)
+            answered = all(self._socket.recv(1) for _ in range(batch))
+            last = replace(last, first_byte=True) if answered else replace(last, end="eof")
         except TimeoutError:
             last = replace(last, errno="ETIMEDOUT")
         except OSError as error:

@@ -48,7 +48,9 @@ def talk(envoy: DrivenEnvoy, step: TalkStep, deadline_s: float) -> StepResult:
     if not clients:
         raise StepProblem(f"the step {wish.over} made no connection that it could hold")
     end_s = time.monotonic() + deadline_s
-    return StepResult(attempts=tuple(client.talk(wish.send, end_s) for client in clients))
+    return StepResult(
+        attempts=tuple(client.talk(wish.send, end_s, wish.batch) for client in clients)
+    )
 
 
 def target_of(envoy: DrivenEnvoy, selector: Selector) -> tuple[str, Address]:

@@ -81,7 +81,7 @@ EVERYTHING: dict[str, Any] = {
         {"signal": "SIGTERM"},
         {"quit": True},
         {"connect": {"listener": {"port": 1}, "times": 2, "held": True, "send": "x"}},
-        {"talk": {"over": "connect", "send": "x"}},
+        {"talk": {"over": "connect", "send": "x", "batch": 2}},
         {"drain": {"graceful": True, "inbound_only": True, "skip_exit": True}},
         {
             "healthcheck": "fail",

@@ -157,3 +157,36 @@ def test_talk_over_a_connection_that_has_ended_is_not_answered_by_what_is_left_o
         told = client.talk("again", time.monotonic() + 5)
         assert not told.first_byte
         assert told.end in ("eof", "reset")
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_batch_is_datagrams_of_their_own_and_each_is_to_be_answered(lost: int) -> None:
+    taken: list[bytes] = []
+
+    def answer() -> None:
+        for number in range(4):
+            text, peer = served.recvfrom(100)
+            taken.append(text)
+            if number >= lost:
+                served.sendto(text, peer)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as served:
+        served.settimeout(10)
+        served.bind((LOCAL, 0))
+        place = Address.inet(LOCAL, served.getsockname()[1])
+        with Client("UDP", place, "") as client:
+            attempt(client, None)
+            thread = threading.Thread(target=answer)
+            thread.start()
+            told = client.talk("hello", time.monotonic() + (0.2 if lost else 10), batch=4)
+            thread.join(10)
+    assert taken == [b"hello"] * 4
+    wanted = (False, "ETIMEDOUT") if lost else (True, "")
+    assert (told.first_byte, told.errno) == wanted
+
+
+def test_batch_over_a_stream_is_not_carried_out() -> None:
+    with server(echo) as (place, _), Client("TCP", place, "") as client:
+        attempt(client)
+        with pytest.raises(StepProblem, match="over UDP, not over TCP"):
+            client.talk("again", time.monotonic() + 5, batch=2)

@@ -50,6 +50,13 @@ class Talk(Model):
     send: str = Field(
         min_length=1, description="Send this text over each, and wait for an answer or its end."
     )
+    batch: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="UDP: send it so often at once, which the kernel cuts into datagrams "
+        "(UDP_SEGMENT), as clients of QUIC do; answered is who had an answer to each.",
+    )
 
 
 class TalkStep(Step):

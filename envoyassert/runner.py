@@ -38,7 +38,7 @@ from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.carry_out import carry_out
 from envoyassert.steps.client import Client
 from envoyassert.steps.fault import faults_first
-from envoyassert.steps.members import Started, become_ready, outcome_of, spec_of
+from envoyassert.steps.members import Started, become_ready, check_agent, outcome_of, spec_of
 from envoyassert.steps.occupy import after_startup, occupy_first
 from envoyassert.steps.recorded import RunObserver, end_of, header_of
 from envoyassert.steps.update_listeners import result_of
@@ -174,6 +174,7 @@ class LiveRun:
             self._members = [Started(FIRST, self.plan, self._envoy, self._outcome)]
             stack.push(self._cut_short)
             self._outcome = become_ready(self._envoy, self._arm)
+            check_agent(self.plan.agent, self._outcome, self._arm)
             self._members = [Started(FIRST, self.plan, self._envoy, self._outcome)]
             self._stack = stack.pop_all()
         return self

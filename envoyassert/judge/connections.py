@@ -228,7 +228,16 @@ def _answer(
     number = counts[name]
     holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)
     failed = Counter(attempt.errno for attempt in attempts if attempt.errno)
-    seen = f"{number} of {len(attempts)} {name}"
+    # What became of the others, unless an error says it.
+    others = Counter(
+        attempt.end or ("made" if attempt.ok else "not made")
+        for attempt in attempts
+        if not attempt.errno and not fates([attempt])[name]
+    )
+    told = [f"{times} {fate}" for fate, times in others.items()]
+    seen = ", ".join(
+        [*([f"{number} of {len(attempts)} {name}"] if number or not told else []), *told]
+    )
     if failed:
         seen += f" ({', '.join(f'{times} {errno}' for errno, times in failed.items())})"
     return context.finding(

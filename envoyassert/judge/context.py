@@ -10,6 +10,7 @@ from typing import NamedTuple
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, so_often, times, wish_of
+from envoyassert.judge.shape import hint_of_count
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.expectation import Count, Linear, Range
 from envoyassert.scenario.stack import CallSource
@@ -249,6 +250,6 @@ class Context:
             f"{verb} {times(wanted)}",
             f"{verb} {so_often(seen)}",
             evidence=evidence,
-            hint=hint if wanted.high != 0 else "",
+            hint=hint_of_count(hint, seen, wanted),
             from_events=from_events and too_many,
         )

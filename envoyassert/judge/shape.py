@@ -5,15 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
-from envoyassert.judge.interval import plural
+from envoyassert.judge.interval import Interval, plural
 
+_FEWER = "; for one socket set enable_reuse_port: false"
+_MORE = "; for a socket per worker set enable_reuse_port: true"
 HINTS = {
     "reuse_port": "this is what enable_reuse_port does (the default since Envoy 1.20): a kernel "
-    "socket per worker, each with SO_REUSEPORT; for one socket set enable_reuse_port: false",
+    f"socket per worker, each with SO_REUSEPORT{_FEWER}",
     "dup": "this is what enable_reuse_port: false does: one kernel socket, dup()ed for each "
-    "worker; for a socket per worker set enable_reuse_port: true",
+    f"worker{_MORE}",
     "shared_fd": "every worker waits on the same descriptor, as Envoy did up to about 1.18",
 }
+
+
+def hint_of_count(hint: str, seen: int, wanted: Interval) -> str:
+    """Return one of the hints as far as it answers a count.
+
+    Args:
+        hint: what the shape is, and how to have the other one.
+        seen: how many there were.
+        wanted: how many were wanted.
+    """
+    if wanted.high == 0:
+        return ""
+    return hint.removesuffix(_FEWER if seen < wanted.low else _MORE)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from envoyassert.judge.context import UNKNOWN_WORKERS, Context
 from envoyassert.judge.each import Group, judge_each, socket_name
 from envoyassert.judge.instants import Instant, one_instant
 from envoyassert.judge.interval import Interval, plural, times
+from envoyassert.judge.shape import hint_of_count
 from envoyassert.judge.target import Target
 from envoyassert.judge.timeline import listening_spans
 from envoyassert.judge.verdict import Finding, Status
@@ -172,7 +173,7 @@ def _judge_kind(
         f"{plural(len(members), noun)} ({kind})",
         reason="" if context.doubt else "the count changes between a question and its answer",
         evidence=[event for member in members for event in _evidence(member)],
-        hint=target.hint if wanted.high != 0 else "",
+        hint=hint_of_count(target.hint, len(members), wanted),
     )
 
 

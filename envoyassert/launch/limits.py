@@ -143,3 +143,22 @@ def _tool(name: str) -> str:
             "install util-linux and coreutils (apt-get install util-linux)",
         )
     return found
+
+
+def find_agent(name: str, environment: Mapping[str, str], directory: str) -> None:
+    """Look for the program that is to start Envoy.
+
+    Args:
+        name: its name, or its path.
+        environment: its own, on whose PATH a name is looked for.
+        directory: where it is started: a relative path begins there.
+
+    Raises:
+        LaunchError: it is not there, or may not be executed.
+    """
+    named = os.path.join(directory, name) if "/" in name else name  # noqa: PTH118
+    if shutil.which(named, path=environment.get("PATH", os.defpath)) is None:
+        raise LaunchError(
+            f"the agent {name} cannot be executed: there is no such program",
+            "name one in `envoy.agent`, by its path or on the PATH of `envoy.env`",
+        )

@@ -33,6 +33,7 @@ _FIELDS = {
     "IPV6_TRANSPARENT": "`transparent: true` of the listener",
     "IP_FREEBIND": "`freebind: true` of the listener",
     "IPV6_FREEBIND": "`freebind: true` of the listener",
+    "IPV6_V6ONLY": "`ipv4_compat` of the listener's socket_address (true: 0, else 1)",
     "TCP_FASTOPEN": "`tcp_fast_open_queue_length` of the listener",
     "SO_KEEPALIVE": _KEEPALIVE,
     "TCP_KEEPIDLE": _KEEPALIVE,
@@ -176,6 +177,8 @@ def _of_option(name: str, finding: Finding) -> str:
         return ""  # no socket at all
     if finding.expected.endswith("on no socket") or finding.closest:
         return f"{_FIELDS.get(name, _ANY_OPTION)} sets it"
+    if name == "IPV6_V6ONLY":
+        return f"{_FIELDS[name]} sets it; where an entry of socket_options does, its int_value"
     return (
         "the `state` of an entry of socket_options says when: STATE_PREBIND before bind, "
         "STATE_BOUND after it, STATE_LISTENING after listen; its int_value says to what"

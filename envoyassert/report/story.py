@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from envoyassert.durations import duration_in_words
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.graph.passes import Pass
-from envoyassert.judge.startup import startup_figures
+from envoyassert.judge.startup import Figure, startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, address_text, render_call, thread_label
@@ -71,7 +72,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
             "exit_code": outcome.exit_code,
             "signal": outcome.signal,
         },
-        "start_up": {name: str(figure) for name, figure in startup_figures(trace, graph).items()},
+        "start_up": _start_up(startup_figures(trace, graph)),
         "processes": [
             {
                 "pid": process.pid,
@@ -247,3 +248,17 @@ def _accepted(graph: SocketGraph) -> dict[str, int]:
             label = thread_label(graph, socket.born.tid)
             counts[label] = counts.get(label, 0) + 1
     return counts
+
+
+def _start_up(figures: dict[str, Figure]) -> dict[str, str]:
+    """Return the parts of a start in words: how long none of them took is negative."""
+    told = {}
+    for name, figure in figures.items():
+        if figure.known and figure.high_ns < 0:
+            # Envoy said LIVE before the last socket was served.
+            told["live_to_served"] = str(Figure(-figure.high_ns, -figure.low_ns))
+        elif figure.known and figure.low_ns < 0:
+            told[name] = f"at most {duration_in_words(figure.high_ns)}"
+        else:
+            told[name] = str(figure)
+    return told

@@ -18,6 +18,10 @@ MAX_NODES = 200_000
 _NOT_PRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+# An address of IPv6 that is not quoted.
+_ADDRESS = re.compile(r"(?:^|[\s\[,])((?=[^\s,\]}]*::)[0-9A-Fa-f:.]+)(?=[\s,}\]]|$)")
+
+
 def control_character(text: str, path: str) -> Problem | None:
     """Return a problem at the first character that YAML text cannot hold, or None."""
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
@@ -69,6 +73,9 @@ def _in_words(problem: str, written: str, index: int) -> tuple[str, str]:
         return TOO_DEEP, ""
     if at == "\t" or (not at and "\t" in written):
         return "a tab cannot indent YAML", "use spaces"
+    address = _ADDRESS.search(written[: index + 1] + written[index + 1 :].partition(",")[0])
+    if address is not None:
+        return f"the address {address[1]} must be quoted: YAML reads its colons", f'"{address[1]}"'
     if at in ("@", "`", "%") and "cannot start any token" in problem:
         return f"text cannot begin with `{at}` unless it is quoted", "quote it"
     if "${" in written[: index + 1] and ("',' or '" in problem or "expected key" in problem):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envoyassert.errors import MachineError
+from envoyassert.errors import LaunchError, MachineError
+from envoyassert.judge.process import outcome_in_words
 from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.kernel import is_dying
+from envoyassert.launch.limits import find_agent
 from envoyassert.launch.source import EnvoySource
 from envoyassert.option_read_back import Option
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
@@ -60,6 +63,7 @@ def spec_of(plan: RunPlan, source: EnvoySource, launcher: Launcher, arm: Watch) 
 
     Raises:
         MachineError: whoever watches would have to start Envoy inside a container.
+        LaunchError: the agent that is to start it is not there.
     """
     tracer = arm.command(launcher.rundir())
     if tracer and launcher.name != "process":
@@ -67,6 +71,8 @@ def spec_of(plan: RunPlan, source: EnvoySource, launcher: Launcher, arm: Watch) 
             f"{Path(tracer[0]).name} starts Envoy itself, which it cannot in a container",
             "use the launcher `process`, or the tracer `ebpf` without a second witness",
         )
+    if plan.agent:
+        find_agent(plan.agent[0], plan.env, launcher.rundir())
     # The probe reads the environment from its start and only so far. A tracer gives the mark
     # to Envoy alone, or it would be taken for Envoy.
     mark = {} if tracer else {RUN_ID_VARIABLE: arm.run_id}
@@ -95,6 +101,25 @@ def become_ready(envoy: RunningEnvoy, arm: Watch) -> Outcome:
     if outcome.running and outcome.live is not False:
         let_threads_wait(arm, envoy.exited, outcome.deadline_s or 0.0)
     return outcome
+
+
+def check_agent(agent: Sequence[str], outcome: Outcome, arm: Watch) -> None:
+    """Make sure that an agent which has ended had started Envoy before.
+
+    Args:
+        agent: its command line; () if there is none.
+        outcome: how the process fared that was started.
+        arm: what watches the run: it saw whether Envoy began.
+
+    Raises:
+        LaunchError: it had not, so nothing can be said of Envoy.
+    """
+    if agent and not outcome.running and not arm.counters().marked:
+        raise LaunchError(
+            f"the agent {agent[0]} {outcome_in_words(outcome)} and had not started Envoy",
+            "it is given Envoy's command line behind its own arguments, and must run that",
+            "\n".join(outcome.log_tail),
+        )
 
 
 def outcome_of(envoy: RunningEnvoy, outcome: Outcome) -> Outcome:

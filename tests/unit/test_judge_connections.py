@@ -158,3 +158,25 @@ def test_bound_for_many_connections_is_never_below_the_exact_chance(monkeypatch)
                 bound = rarity(numbers)
             assert exact <= bound <= 1
         assert bound < 1e-6, "the last spread is far from even"
+
+
+@pytest.mark.parametrize(
+    ("ends", "wish", "seen"),
+    [
+        (["closed"] * 4, "answered", "4 closed"),
+        (["held", "held", "eof"], "answered", "2 held, 1 eof"),
+        (["held", "held", "eof"], {"eof": 3}, "1 of 3 eof, 2 held"),
+        (["", ""], {"held": 2}, "2 made"),
+    ],
+)
+def test_clients_of_whom_something_else_was_seen_are_told_by_that(
+    ends: list[str], wish: Any, seen: str
+) -> None:
+    trace = TraceBuilder(1)
+    place = Address.inet("127.0.0.1", 15006)
+    trace.end_phase(STARTUP, STARTUP)
+    attempts = tuple(ConnectionAttempt("TCP", place, True, end=end) for end in ends)
+    trace.end_phase("connect", "connect", attempts=attempts)
+    told = finding(trace.build(), 1, {"attempts": wish, "during": "connect"})
+    assert told.status is FAIL
+    assert told.seen == seen

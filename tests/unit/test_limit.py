@@ -15,7 +15,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from envoyassert.errors import LaunchError, MachineError
-from envoyassert.launch.limits import Limits, container_options, hand_over, starting_command
+from envoyassert.launch.limits import (
+    Limits,
+    container_options,
+    find_agent,
+    hand_over,
+    starting_command,
+)
 from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.steps.base import StepProblem
@@ -168,3 +174,19 @@ def test_limit_that_cannot_be_is_refused(text: dict[str, object], complaint: str
         text["load"] = {"listener": {"port": 1}, "send": "x"}
     with pytest.raises(ValidationError, match=complaint):
         step(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("absent", "/usr/bin:/bin"), ("/nowhere/agent", ""), ("./plain", ""), ("sh", "/nowhere")],
+)
+def test_agent_that_is_not_there_is_called_so(tmp_path: Path, name: str, path: str) -> None:
+    (tmp_path / "plain").touch(0o644)
+    with pytest.raises(LaunchError, match=f"the agent {name} cannot be executed"):
+        find_agent(name, {"PATH": path} if path else {}, str(tmp_path))
+
+
+def test_agent_is_found_by_its_name_or_its_path(tmp_path: Path) -> None:
+    (tmp_path / "own").touch(0o755)
+    for name in ("sh", "/bin/sh", "./own"):
+        find_agent(name, {}, str(tmp_path))

@@ -57,6 +57,7 @@ def test_envoy_that_became_live_too_late_does_not_wait_for_anything():
         (("backlog",), "tcp_backlog_size"),
         (("options", "IP_TRANSPARENT"), "`transparent: true`"),
         (("options", "SO_MARK"), "`socket_options`"),
+        (("options", "IPV6_V6ONLY"), "`ipv4_compat` of the listener's socket_address"),
     ],
 )
 def test_atom_is_explained_by_what_brings_it_about(atom, words):

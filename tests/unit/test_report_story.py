@@ -8,7 +8,9 @@ from envoyassert.addresses import Address
 from envoyassert.bpftrace_log import parse_bpftrace_log
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
+from envoyassert.judge.startup import Figure
 from envoyassert.judge.verdict import Certificate, Check
+from envoyassert.report import story
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
 from envoyassert.testing import TraceBuilder
@@ -192,3 +194,21 @@ def test_story_tells_when_each_phase_was_over_and_what_came_of_it() -> None:
         "late wait_for it did not come to this: /ready to say LIVE within 1 s",
         "odd wait_for not carried out: the config has no admin endpoint to ask",
     ]
+
+
+@pytest.mark.parametrize(
+    ("low_ms", "high_ms", "told"),
+    [
+        (-6061.0, -6060.5, {"live_to_served": "6.061 s"}),
+        (-1.0, 2.0, {"served_to_live": "at most 2 ms"}),
+        (1.0, 2.0, {"served_to_live": "1 ms to 2 ms"}),
+    ],
+)
+def test_no_part_of_a_start_takes_less_than_nothing(low_ms, high_ms, told):
+    figure = Figure(int(low_ms * MS), int(high_ms * MS))
+    found = story._start_up({"served_to_live": figure})
+    assert found.keys() == told.keys()
+    (words,) = found.values()
+    assert "-" not in words
+    assert "\N{MINUS SIGN}" not in words
+    assert words.endswith(*told.values())

@@ -31,7 +31,6 @@ from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
 from envoyassert.scenario.steps.another import FIRST, Another
-from envoyassert.scenario.steps.redirect import Redirect
 from envoyassert.scenario.steps.step import kind_of, phase_name
 from envoyassert.scenario.steps.wait_for import WaitForStep
 from envoyassert.steps.base import StepProblem, StepResult
@@ -138,7 +137,6 @@ class LiveRun:
         #: When the last step that did something began.
         self.acted_ns = 0
         self.clients: dict[str, list[Client]] = {}
-        self.redirects: list[Redirect] = []
         self._under_way = (STARTUP, STARTUP)
         self._members: list[Started] = []
         if observer is not None:

@@ -195,7 +195,7 @@ class ConnectionAttempt:
     """One attempt of the driver to reach a listener, made once and told as it went.
 
     Args:
-        protocol: `TCP`, `UDP` or `UNIX`.
+        protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         address: where to.
         ok: whether connect() succeeded; for UDP, whether the datagram could be sent.
         errno: name of the error if it did not, or "".

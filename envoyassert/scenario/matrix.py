@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from envoyassert.durations import parse_duration
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.absent import longest_wait_s
+from envoyassert.scenario.clients import client_complaints
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import Expectation
@@ -248,6 +249,8 @@ class _Expansion:
         xds, config, files, later, faults, stood_in = served(scenario, config)
         for fault in faults:
             self._complain(*fault)
+        for complaint in client_complaints(scenario, config, files, later):
+            self._complain(*complaint)
         listeners = configured_listeners(config, files)
         run = f"[{label}]" if label else ""
         expectations = self._applicable(matrix, sources, overridden=envoy is not None)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from envoyassert.launch.base import Exit, RunningEnvoy
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.steps.another import Another
-from envoyassert.scenario.steps.redirect import Redirect
 from envoyassert.trace import ConnectionAttempt, ListenerRecord, Stranger, Trace, UpdateResult
 from envoyassert.xds.control_plane import ControlPlane
 
@@ -46,8 +45,6 @@ class DrivenEnvoy(Protocol):
     control_plane: ControlPlane | None
     clients: dict[str, list[Client]]
     """The connections that are held, by the name of the step that made them."""
-    redirects: list[Redirect]
-    """What is redirected by now."""
 
     @property
     def pid(self) -> int:

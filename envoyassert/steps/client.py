@@ -22,13 +22,15 @@ _OWN_FAULTS = frozenset(
 _CHUNK = 65536
 #: udp(7): how long each datagram is that the kernel makes of what is sent at once.
 _UDP_SEGMENT = 103
+#: IPPROTO_MPTCP of linux/in.h; absent from Python's socket module in some versions.
+_MPTCP = 262
 
 
 class Client(contextlib.AbstractContextManager["Client"]):
     """One connection; leaving it closes it.
 
     Args:
-        protocol: `TCP`, `UDP` or `UNIX`.
+        protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         address: where to; a wildcard is reached by loopback.
         root: what paths of Unix sockets are relative to, `/proc/<pid>/root`.
     """
@@ -66,7 +68,9 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self.last = replace(last, errno="ESRCH", ended_ns=time.monotonic_ns())
             return self.last
         except OSError as error:
-            raise StepProblem(f"no client can be made: {error.strerror or error}") from error
+            netns = self._address.netns
+            place = f" in the network namespace {netns}" if netns else ""
+            raise StepProblem(f"no client can be made{place}: {error.strerror or error}") from error
         try:
             self._socket.settimeout(max(0.001, end_s - time.monotonic()))
             self._socket.connect(self._place())
@@ -149,8 +153,13 @@ class Client(contextlib.AbstractContextManager["Client"]):
         kind = socket.SOCK_DGRAM if self._protocol == "UDP" else socket.SOCK_STREAM
         if not self._address.is_ip:
             return socket.socket(socket.AF_UNIX, kind)
-        v6 = self._address.family == "AF_INET6"
-        return socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind)
+        protocol = _MPTCP if self._protocol == "MPTCP" else 0
+        if self._address.family == "AF_INET":
+            return socket.socket(socket.AF_INET, kind, protocol)
+        made = socket.socket(socket.AF_INET6, kind, protocol)
+        # Whatever net.ipv6.bindv6only says: a v4-mapped address is asked for over IPv4.
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        return made
 
     def _place(self) -> tuple[str, int] | str:
         address = self._address

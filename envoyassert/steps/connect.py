@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
-from envoyassert.judge.selection import select
+from envoyassert.graph.lookup import unmapped
+from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.selection import parts_of
+from envoyassert.scenario.clients import redirected_places
+from envoyassert.scenario.destination import DestinationError, Place, destination
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.steps.step import phase_name
 from envoyassert.scenario.steps.traffic import ConnectStep, TalkStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, observed_now, wait_until
 from envoyassert.steps.client import Client
+from envoyassert.trace import ConnectionAttempt, ListenerRecord
+
+_REACHED = ("TCP", "MPTCP", "UDP", "UNIX")
 
 
 def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepResult:
@@ -33,10 +42,9 @@ def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepRes
                 envoy.hold(client)
                 held.append(client)
         attempts.append(client.last)
-    made = sum(attempt.ok for attempt in attempts)
-    if protocol != "UDP" and made:
-        listener = _accepting(envoy, wish.listener, address)
-        accepted = _Accepted(envoy, listener, began_ns, made)
+    quiet = [one for one in attempts if one.end in ("held", "closed") and not one.first_byte]
+    if protocol != "UDP" and quiet:
+        accepted = _Accepted(envoy, began_ns, quiet)
         wait_until(envoy, max(0.0, end_s - time.monotonic()), accepted.all)
     return StepResult(attempts=tuple(attempts))
 
@@ -54,44 +62,76 @@ def talk(envoy: DrivenEnvoy, step: TalkStep, deadline_s: float) -> StepResult:
 
 
 def target_of(envoy: DrivenEnvoy, selector: Selector) -> tuple[str, Address]:
-    """Return protocol and address of a listener: as it was bound, else as it is configured.
+    """Return by which protocol, and where to, the clients of a selector go.
 
     Raises:
-        StepProblem: it has no address that is known.
+        StepProblem: it does not say where, or a port that the kernel was to choose is not known.
     """
-    trace = observed_now(envoy)
-    found = select(selector, fold(trace), envoy.listeners, total=True)
-    if found.problem:
-        raise StepProblem(found.problem)
-    for bound in reversed(found.sockets):
-        if bound.address is not None:
-            return bound.protocol_name, bound.address
-    for record in envoy.listeners:
-        for address in record.addresses:
-            if record.name == selector.name or (selector.port and address.port == selector.port):
-                return record.protocol, address
-    if selector.address is not None and isinstance(selector.port, int):
-        # Nobody has it, or somebody who is no listener by the config: the client will tell.
-        return selector.protocol or "TCP", Address.inet(selector.address, selector.port)
-    raise StepProblem(f"no socket was bound for {selector}, and the config names no address for it")
+    records = _records(envoy)
+    graph = fold(observed_now(envoy))
+    standing = [socket for socket in graph.listening() if socket.is_open_to_clients]
+    places = [
+        *_places(records, graph),
+        *(place for socket in standing for place in _place_of(socket)),
+        *redirected_places(envoy.plan.steps),
+    ]
+    names = {record.name for record in records}
+    try:
+        try:
+            protocol, address = destination(selector, places, names)
+        except DestinationError as error:
+            if error.ambiguous:
+                raise
+            # What was there and is no more: whoever goes there is refused.
+            gone = [place for socket in graph.candidates for place in _place_of(socket)]
+            protocol, address = destination(selector, [*places, *gone], names)
+    except DestinationError as error:
+        raise StepProblem(str(error)) from error
+    if address.port == 0:
+        raise StepProblem(f"no socket was bound for {selector}, so its port is not known")
+    return protocol, address
 
 
-def _accepting(envoy: DrivenEnvoy, asked: Selector, address: Address) -> Selector:
-    """Return which listener accepts the connections to an address."""
-    for rule in envoy.redirects:
-        if address == Address.inet(rule.address, rule.port):
-            return Selector(port=rule.to)
-    return asked
+def _records(envoy: DrivenEnvoy) -> tuple[ListenerRecord, ...]:
+    """Return the listeners that names stand for: of several Envoys those of the last one first."""
+    own = envoy.plan.listeners if envoy.started() > 1 else ()
+    names = {record.name for record in own}
+    return (*own, *(record for record in envoy.listeners if record.name not in names))
+
+
+def _places(records: tuple[ListenerRecord, ...], graph: SocketGraph) -> Iterator[Place]:
+    """Yield the addresses of listeners, with the ports that the kernel chose."""
+    for record in records:
+        for part in parts_of(record, graph, records):
+            learned = {s.address for s in part.sockets if s.address is not None and s.address.port}
+            if part.address.port != 0 or not learned:
+                yield Place(record.name, record.protocol, part.address, part.address, part.rank)
+                continue
+            for address in learned:
+                yield Place(record.name, record.protocol, part.address, address)
+
+
+def _place_of(socket: KernelSocket) -> Iterator[Place]:
+    if socket.address is not None and socket.protocol_name in _REACHED:
+        protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
+        yield Place("", protocol, socket.address, socket.address)
 
 
 class _Accepted:
-    """Whether so many connections to a listener were accepted since the step began."""
+    """Whether connections that clients made were accepted, whoever's socket they came to.
 
-    def __init__(self, envoy: DrivenEnvoy, listener: Selector, since_ns: int, wanted: int) -> None:
+    Args:
+        envoy: the Envoy.
+        since_ns: when the step began.
+        attempts: connections of which nothing came back: an answer would show it already.
+    """
+
+    def __init__(
+        self, envoy: DrivenEnvoy, since_ns: int, attempts: Sequence[ConnectionAttempt]
+    ) -> None:
         self._envoy = envoy
-        self._listener = listener
         self._since_ns = since_ns
-        self._wanted = wanted
+        self._wanted = Counter(map(_caller, attempts))
         self._emitted = -1
 
     def all(self) -> bool:
@@ -100,15 +140,27 @@ class _Accepted:
         if emitted == self._emitted:
             return False
         self._emitted = emitted
-        trace = observed_now(self._envoy)
-        graph = fold(trace)
-        found = select(self._listener, graph, self._envoy.listeners, total=True)
-        listening = {id(one) for one in found.sockets}
-        accepted = [
-            one
-            for one in graph.sockets
-            if id(one.accepted_from) in listening and one.born.ts_ns >= self._since_ns
-        ]
-        # Its first registration tells who handles it, and comes a moment after it was accepted.
-        settled = sum(any(d.registrations or d.closed_ns for d in a.descriptors) for a in accepted)
-        return settled >= self._wanted
+        accepted = Counter(
+            _peer(one)
+            for one in fold(observed_now(self._envoy)).sockets
+            if one.accepted_from is not None
+            and one.born.ts_ns >= self._since_ns
+            # Its first registration tells who handles it, and comes a moment after.
+            and any(d.registrations or d.closed_ns for d in one.descriptors)
+        )
+        return not self._wanted - accepted
+
+
+def _caller(attempt: ConnectionAttempt) -> Hashable:
+    """Return what tells a connection from others: a client's own port, else the socket's name."""
+    local = attempt.local
+    return attempt.address.place if local is None else (unmapped(local.host), local.port)
+
+
+def _peer(accepted: KernelSocket) -> Hashable:
+    """Return the same, as accept() showed it."""
+    peer: Address | None = accepted.born.args["address"]
+    if peer is not None and peer.is_ip:
+        return unmapped(peer.host), peer.port
+    listener = accepted.accepted_from
+    return None if listener is None or listener.address is None else listener.address.place

@@ -25,7 +25,7 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
     Args:
         envoy: whose network namespace they are in.
         wish: how many there are, and what they do.
-        protocol: `TCP`, `UDP` or `UNIX`.
+        protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         address: where to.
     """
 

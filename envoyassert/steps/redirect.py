@@ -39,7 +39,6 @@ def redirect(envoy: DrivenEnvoy, step: RedirectStep, deadline_s: float) -> StepR
             raise StepProblem(f"{command[0]}: {error}") from error
         if done.returncode:
             raise StepProblem(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
-    envoy.redirects.append(step.redirect)
     return StepResult()
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,8 +200,102 @@ def test_connect_to_an_address_that_no_listener_has_is_refused() -> None:
 
 
 def test_connect_to_a_port_that_no_listener_has_is_not_carried_out() -> None:
-    with pytest.raises(StepProblem, match="names no address"):
+    with pytest.raises(StepProblem, match="no listener has port 15007"):
         run(PlayedEnvoy(), {"connect": {"listener": {"port": 15007}}})
+
+
+class Waiting(PlayedEnvoy):
+    """An Envoy that nobody may wait for any longer once its acts are over."""
+
+    def exited(self, timeout_s: float = 0.0) -> Exit | None:
+        assert not timeout_s or self._acts, "waited for what was there already"
+        return super().exited(timeout_s)
+
+
+def server_on(stack: contextlib.ExitStack, host: str) -> tuple[socket.socket, int]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = stack.enter_context(socket.socket(family))
+    server.bind((host, 0))
+    server.listen()
+    server.settimeout(10)
+    return server, server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "bound, asked, mapped",
+    [("0.0.0.0", "127.0.0.2", False), ("::", "127.0.0.1", True), ("127.0.0.1", "127.0.0.1", False)],
+)
+def test_client_of_one_address_of_a_wildcard_is_over_when_it_was_accepted(
+    bound: str, asked: str, mapped: bool
+) -> None:
+    with contextlib.ExitStack() as stack:
+        server, port = server_on(stack, bound)
+
+        def accept(envoy: PlayedEnvoy) -> None:
+            taken, (host, peer, *_) = server.accept()
+            taken.close()
+            assert host.startswith("::ffff:") is mapped
+            trace, address = envoy.trace, Address.inet(host, peer)
+            trace.pass_time(time.monotonic_ns())  # after the step began
+            trace.call(trace.main, "accept4", 90, fd=fd, address=address, flags=[])
+            trace.epoll_add(trace.main, 90)
+
+        envoy = Waiting([idle, accept, idle])
+        fd = envoy.trace.socket(envoy.trace.main, Address.inet(bound, port).family)
+        envoy.trace.bind(envoy.trace.main, fd, f"[{bound}]:{port}" if mapped else f"{bound}:{port}")
+        envoy.trace.listen(envoy.trace.main, fd)
+        wish = {"listener": {"address": asked, "port": port}}
+        (attempt,) = run(envoy, {"connect": wish, "deadline": "60s"}).attempts
+    assert (attempt.ok, attempt.address) == (True, Address.inet(asked, port))
+
+
+def test_client_that_was_answered_is_waited_for_no_longer() -> None:
+    with contextlib.ExitStack() as stack:
+        server, port = server_on(stack, "127.0.0.1")
+
+        def answer() -> None:
+            taken, _ = server.accept()
+            with taken:
+                taken.sendall(taken.recv(100))
+                taken.recv(100)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        stack.callback(thread.join)
+        wish = {"listener": {"address": "127.0.0.1", "port": port}, "send": "hello"}
+        (attempt,) = run(Waiting(), {"connect": wish, "deadline": "60s"}).attempts
+    assert attempt.first_byte
+
+
+def test_name_is_that_of_a_listener_of_the_envoy_that_was_started_last() -> None:
+    with contextlib.ExitStack() as stack:
+        _, port = server_on(stack, "127.0.0.1")
+        envoy = PlayedEnvoy()
+        here, there = (Address.inet("127.0.0.1", number) for number in (port, 1))
+        envoy.listeners = (ListenerRecord("web", "TCP", (there,)),)
+        envoy.plan = replace(envoy.plan, listeners=(ListenerRecord("web", "TCP", (here,)),))
+        envoy.started = lambda: 2  # type: ignore[method-assign]
+        (attempt,) = run(envoy, {"connect": {"listener": {"name": "web"}}}).attempts
+    assert attempt.address == here
+
+
+def test_port_that_is_not_known_yet_is_not_asked() -> None:
+    envoy = PlayedEnvoy()
+    envoy.listeners = (ListenerRecord("any", "TCP", (Address.inet("127.0.0.1", 0),)),)
+    with pytest.raises(StepProblem, match="its port is not known"):
+        run(envoy, {"connect": {"listener": {"name": "any"}}})
+
+
+def test_listener_that_is_gone_is_asked_where_it_was() -> None:
+    with contextlib.ExitStack() as stack:
+        taken = stack.enter_context(socket.socket())
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
+        port = taken.getsockname()[1]
+        envoy = PlayedEnvoy()
+        for fd in envoy.trace.reuse_port_listener(f"127.0.0.1:{port}"):
+            envoy.trace.close(envoy.trace.main, fd)
+        (attempt,) = run(envoy, {"connect": {"listener": {"port": port}}}).attempts
+    assert attempt.errno == "ECONNREFUSED"
 
 
 def test_replaced_file_has_the_new_content_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import struct
 import threading
@@ -121,6 +122,28 @@ def test_network_that_went_with_its_container_is_a_failed_attempt() -> None:
     with Client("TCP", Address.inet(LOCAL, 1), "") as client:
         attempted = client.attempt(gone, "hello", time.monotonic() + 1)
     assert (attempted.ok, attempted.errno) == (False, "ESRCH")
+
+
+def test_mapped_address_is_asked_over_ipv4() -> None:
+    with server(echo) as (place, _):
+        assert place.port is not None
+        mapped = Address.inet(f"::ffff:{place.host}", place.port)
+        with Client("TCP", mapped, "") as client:
+            assert attempt(client).first_byte
+            assert client.last.local is not None
+            assert client.last.local.host == mapped.host
+
+
+def test_namespace_that_cannot_be_entered_is_named() -> None:
+    def absent(_make: object, netns: str) -> socket.socket:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), netns)
+
+    place = Address.inet(LOCAL, 1).within("/run/netns/blue")
+    with (
+        Client("TCP", place, "") as client,
+        pytest.raises(StepProblem, match="in the network namespace /run/netns/blue: No such file"),
+    ):
+        client.attempt(absent, None, time.monotonic() + 1)
 
 
 def test_client_that_cannot_be_made_is_no_fact_about_the_server() -> None:

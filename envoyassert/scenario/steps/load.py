@@ -17,7 +17,8 @@ class Load(Model):
     """
 
     listener: Selector = Field(
-        description="Which listener; the address is the one that it has before the step."
+        description="Where to, as in `connect`; a listener has the address that it has before the "
+        "step."
     )
     send: str = Field(min_length=1, description="The request: text that is answered somehow.")
     clients: int = Field(4, ge=1, le=64, description="How many send at the same time.")

@@ -17,8 +17,10 @@ class Connect(Model):
     """Clients of a listener, one after the other; each tries once."""
 
     listener: Selector = Field(
-        description="Which listener; a wildcard is reached by loopback. "
-        "An address with a port may be one that no listener has."
+        description="Where to: `address` and `port`, which may be those of no listener, or a "
+        "listener by `name` or `port`. Clients go there and nowhere else. A protocol or netns that "
+        "is not given is that of the listeners at this address, else of those on this port, else "
+        "TCP in Envoy's own. A wildcard is reached by loopback."
     )
     times: int = Field(1, ge=1, le=10_000, description="How many connections (UDP: datagrams).")
     held: bool = Field(

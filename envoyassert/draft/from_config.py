@@ -7,8 +7,6 @@ the same.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,8 +14,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.draft.elsewhere import addresses_of
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
-from envoyassert.names import level_name, option_name
-from envoyassert.option_values import FILTERS, OptionValue, option_value_of
+from envoyassert.draft.socket_options import socket_options_of
 from envoyassert.scenario.absent import looked_up, source_names
 from envoyassert.scenario.listeners import (
     address_of,
@@ -32,14 +29,6 @@ from envoyassert.scenario.listeners import (
     static_listeners,
 )
 
-_STATES = {
-    0: "before_bind",
-    "STATE_PREBIND": "before_bind",
-    1: "bound",
-    "STATE_BOUND": "bound",
-    2: "listening",
-    "STATE_LISTENING": "listening",
-}
 # How Envoy registers what listens, and datagram sockets.
 _LEVEL = ("EPOLLIN",)
 _EDGE = ("EPOLLIN", "EPOLLOUT", "EPOLLET")
@@ -83,8 +72,16 @@ def draft_of_config(
         )
     without = set(listeners) - {one.name for one in sets}
     if without:
-        says_so = "" if discovers else ": no_others says so"
+        says_so = (
+            "" if discovers or any(o.role == "worker_0" for o in sets) else ": no_others says so"
+        )
         notes.append(f"{len(without)} of the listeners must have no socket{says_so}")
+    outside = [o.name for o in sets if o.role == "worker_0"]
+    if outside:
+        notes.append(
+            f"Envoy puts one socket of {', '.join(outside)} into the network namespace, and no "
+            "expectation is about the others"
+        )
     if ignored:
         notes.append(f"{ignored} of the listeners have the name of one before: Envoy ignores them")
     if discovers:
@@ -101,7 +98,7 @@ def draft_of_config(
     return Draft(
         concurrency,
         tuple(sets),
-        closed=not discovers,
+        closed=not discovers and not outside,
         admin=admin_address(config) is not None,
         requires=">=1.37" if keepalive else "",
         notes=tuple(notes),
@@ -137,7 +134,7 @@ def _admin(config: Any) -> Iterator[SocketSet]:
         return
     place = proto_field(admin, "address")
     # Envoy applies the options of the admin endpoint before bind and at no other time.
-    literal = _literal(proto_field(admin, "socket_options"), "TCP")
+    literal = socket_options_of(proto_field(admin, "socket_options"), "TCP")
     options = [
         *_v6only(address, place),
         DraftOption("SOL_SOCKET", "SO_REUSEADDR", 1, "before_bind"),
@@ -216,7 +213,17 @@ def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
             backlog=None if is_udp else proto_int(backlog) if backlog is not None else -1,
             file=_file(address, place),
         )
+        if _leaves_namespace(found):
+            # Envoy asks for a port in the namespace, and binds the other sockets to it in its own.
+            listens = None if is_udp else 1
+            found = replace(
+                found, sockets=1, descriptors=1, role="worker_0", via="", listens=listens
+            )
         yield _refused(found, listener)
+
+
+def _leaves_namespace(found: SocketSet) -> bool:
+    return found.address.port == 0 and bool(found.address.netns) and found.sockets > 1
 
 
 def _held(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
@@ -279,9 +286,9 @@ def _options(
     """Yield what is set on each socket; `group` is how many share the port by SO_REUSEPORT."""
     own = proto_field(entry, "socket_options")
     if entry is not listener and own is not None:
-        literal = list(_literal(proto_field(own, "socket_options"), protocol))
+        literal = list(socket_options_of(proto_field(own, "socket_options"), protocol))
     else:
-        literal = list(_literal(proto_field(listener, "socket_options"), protocol))
+        literal = list(socket_options_of(proto_field(listener, "socket_options"), protocol))
     if protocol == "UNIX":
         # Envoy sets none before it binds a path or a name, and says nothing of it.
         yield from (option for option in literal if option.phase != "before_bind")
@@ -358,28 +365,3 @@ def _v6only(address: Address, place: Any) -> Iterator[DraftOption]:
 
 def _is_compatible(place: Any) -> bool:
     return proto_flag(proto_field(place, "socket_address"), "ipv4_compat") is True
-
-
-def _literal(options: Any, protocol: str) -> Iterator[DraftOption]:
-    for option in items_of(options):
-        kind = proto_field(option, "type")
-        wanted = "datagram" if protocol == "UDP" else "stream"
-        if isinstance(kind, dict) and kind and wanted not in kind:
-            continue
-        try:
-            level = level_name(proto_int(proto_field(option, "level") or 0))
-            name = option_name(level, proto_int(proto_field(option, "name") or 0))
-            value = _value(name, option)
-        except (TypeError, ValueError, binascii.Error):
-            continue  # Envoy says itself what it does not take
-        state = proto_field(option, "state")
-        yield DraftOption(level, name, value, _STATES.get(state or 0, "before_bind"))
-
-
-def _value(name: int | str, option: Any) -> OptionValue:
-    number = proto_field(option, "int_value")
-    if number is not None:
-        return (proto_int(number) + 2**31) % 2**32 - 2**31  # Envoy hands 4 bytes of it on
-    content = base64.b64decode(str(proto_field(option, "buf_value") or ""))
-    # What a filter's bytes point at is nothing in Envoy.
-    return None if name in FILTERS else option_value_of(name, content)

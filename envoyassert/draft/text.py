@@ -11,6 +11,7 @@ from envoyassert.draft.alike import alike
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS
 from envoyassert.scenario.option_value import ANY_VALUE, OnlyOptions
+from envoyassert.scenario.selector import OWN
 
 #: A draft has no more lines than this; it becomes terse to keep to it.
 MAX_LINES = 30
@@ -53,16 +54,16 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     if draft.closed:
         tail.append("  - no_others: true  # no socket but these, and Envoy's own for hot restart")
     tail.append(f"  - process: {{{'live' if draft.admin else 'stays_up'}: true}}")
-    items = [item for one in alike(draft.sets) for item in _items(*one)]
+    items = [item for one in alike(draft.sets) for item in _items(draft, *one)]
     body = [line for item in items for line in _block(item)]
     if len(head) + len(body) + len(tail) > MAX_LINES:
         body = [f"  - {_flow(item)}" for item in items]
     return "\n".join([*head, *body, *tail]) + "\n"
 
 
-def _items(one: SocketSet, number: int, take: str) -> list[dict[str, Any]]:
+def _items(draft: Draft, one: SocketSet, number: int, take: str) -> list[dict[str, Any]]:
     """Return the expectations of the sockets of one address, or of several that are equal."""
-    selector = _selector(one)
+    selector = _selector(one, draft.sets)
     taken = {"take": take} if take else {}
     bound = _times(one.sockets, one.bound_by)
     item: dict[str, Any] = {"listener": selector, **taken, "bound": bound}
@@ -98,7 +99,7 @@ def _times(number: int, role: str) -> dict[str, Any]:
     return {"times": number, **({"by": role} if role else {})}
 
 
-def _selector(one: SocketSet) -> dict[str, Any]:
+def _selector(one: SocketSet, sets: Sequence[SocketSet]) -> dict[str, Any]:
     address = one.address
     if address.path is not None:
         return {"path": address.path, "protocol": one.protocol}
@@ -108,7 +109,9 @@ def _selector(one: SocketSet) -> dict[str, Any]:
         where = {"name": one.name, "address": address.host, "port": 0}
         return {**where, "protocol": one.protocol}
     place = {"address": address.host, "port": address.port, "protocol": one.protocol}
-    return {**place, "netns": address.netns} if address.netns else place
+    elsewhere = any(o.address.netns and o.address.place == address.place for o in sets)
+    netns = address.netns or (OWN if elsewhere else "")
+    return {**place, "netns": netns} if netns else place
 
 
 def _by_phase(options: Sequence[DraftOption]) -> dict[str, Any]:

@@ -132,6 +132,21 @@ def test_users_options_of_udp_come_before_envoys_own() -> None:
     assert [o.value for o in found.options if o.name == "IP_MTU_DISCOVER"] == [0, 2]
 
 
+def test_same_address_in_two_network_namespaces_is_told_apart() -> None:
+    blue = place(network_namespace_filepath="/run/netns/blue")
+    text = draft_text(drafted({"address": blue}, {"address": place()}), "a", "e.yaml", "e.yaml")
+    assert text.count('netns: "/run/netns/blue"') + text.count("netns: /run/netns/blue") == 1
+    assert text.count("netns: own") == 1
+
+
+def test_port_zero_in_a_network_namespace_has_one_socket_there() -> None:
+    chosen = place(port=0, network_namespace_filepath="/run/netns/blue")
+    found = drafted({"address": chosen})
+    assert [(one.sockets, one.role) for one in found.sets] == [(1, "worker_0")]
+    assert not found.closed
+    assert "no expectation is about the others" in found.notes[0]
+
+
 def test_unix_listener_that_is_not_bound_to_its_port_is_bound_and_does_not_listen() -> None:
     at = {"address": {"pipe": {"path": "/a", "mode": 0o600}}, "bind_to_port": False}
     found = drafted({**at, "socket_options": [{**BUFFER, "state": 1}, {**BUFFER, "state": 2}]})

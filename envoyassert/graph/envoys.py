@@ -36,9 +36,10 @@ def find_envoys(graph: SocketGraph) -> frozenset[int]:
     working = {thread.pid for thread in graph.threads.values() if thread.is_named_worker} & own
     told = working & graph.told
     if told:
-        # An agent may have started Envoy anew.
+        # An agent may have started Envoy anew, and another Envoy may have ended without workers.
         programs = {processes[pid].filename for pid in told}
-        return frozenset(pid for pid in working if processes[pid].filename in programs)
+        found = working | (graph.told & own)
+        return frozenset(pid for pid in found if processes[pid].filename in programs)
     named = {pid for pid in own if "envoy" in PurePosixPath(processes[pid].filename).name}
     return frozenset(working or named or graph.told & own or own)
 

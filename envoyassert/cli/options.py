@@ -124,10 +124,12 @@ def refuse_beside(other: str, *names: str) -> None:
     """
     context = click.get_current_context()
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in names and source is ParameterSource.COMMANDLINE:
-            given = parameter.opts[-1] if parameter.opts[-1].startswith("-") else "a path"
-            raise click.UsageError(f"{given} means nothing beside {other}: leave out one of them")
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        # Up to click 8.2 paths that were not given come from the command line as well.
+        if name in names and given and context.params.get(name) != ():
+            what = parameter.opts[-1] if parameter.opts[-1].startswith("-") else "a path"
+            raise click.UsageError(f"{what} means nothing beside {other}: leave out one of them")
 
 
 def check_strace(*names: str | None) -> None:

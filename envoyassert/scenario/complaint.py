@@ -223,7 +223,9 @@ def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the models that an annotation mentions."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+    # To Python 3.10 `tuple[int, ...]` is a class as well.
+    plain = typing.get_origin(annotation) is None
+    if plain and inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in typing.get_args(annotation) for model in _models_in(part)]
 

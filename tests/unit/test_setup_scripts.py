@@ -267,7 +267,10 @@ case "$1 $2" in
         echo "home = ${0%/*}" >"$3/pyvenv.cfg"
         ;;
     "-m pip")
-        echo "pip" >>"$CALLS"
+        case "$*" in
+            *" --require-hashes "*) echo "locked" >>"$CALLS" ;;
+            *" --no-deps "*) echo "project" >>"$CALLS" ;;
+        esac
         [ ! -e "$HOME/offline" ]
         ;;
     "-c "*) ;;
@@ -282,7 +285,7 @@ def installed(checkout):
     checkout.stand_in("python3", FAKE_PYTHON, record=False)
     result = checkout.run("setup/create-venv.sh")
     assert result.returncode == 0, result.stderr
-    assert checkout.calls() == ["venv", "pip"]
+    assert checkout.calls() == ["venv", "locked", "project"]
     return checkout
 
 
@@ -291,10 +294,11 @@ def test_create_venv_run_again_does_nothing(installed):
     assert (result.returncode, result.stdout, installed.calls()) == (0, "", [])
 
 
-def test_create_venv_given_changed_dependencies_installs_into_the_same(installed):
-    (installed.path / "pyproject.toml").write_text("[project]\nname = 'other'\n")
+@pytest.mark.parametrize("file", ["pyproject.toml", "setup/requirements.lock"])
+def test_create_venv_given_changed_dependencies_installs_into_the_same(installed, file):
+    (installed.path / file).write_text("[project]\nname = 'other'\n")
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["pip"]
+    assert installed.calls() == ["locked", "project"]
 
 
 def test_create_venv_given_a_moved_checkout_starts_over(installed):
@@ -302,13 +306,13 @@ def test_create_venv_given_a_moved_checkout_starts_over(installed):
     installed.path.rename(moved)
     installed.path = moved
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["venv", "pip"]
+    assert installed.calls() == ["venv", "locked", "project"]
 
 
 def test_create_venv_given_a_vanished_interpreter_starts_over(installed):
     (installed.path / ".venv" / "bin" / "python").unlink()
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["venv", "pip"]
+    assert installed.calls() == ["venv", "locked", "project"]
 
 
 def test_create_venv_given_a_failed_installation_fails_and_tries_again(installed, tmp_path):
@@ -316,9 +320,9 @@ def test_create_venv_given_a_failed_installation_fails_and_tries_again(installed
     (tmp_path / "offline").touch()
     assert installed.run("setup/create-venv.sh").returncode != 0
     (tmp_path / "offline").unlink()
-    assert installed.calls() == ["pip"]
+    assert installed.calls() == ["locked"]
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["pip"]
+    assert installed.calls() == ["locked", "project"]
 
 
 def test_create_venv_given_an_old_python_by_name_refuses_it(checkout):

@@ -76,10 +76,10 @@ def test_envoy_described_wrongly_is_blamed_on_the_test_and_not_on_a_file(run_tes
 
 
 def test_config_file_that_is_wrong_keeps_its_own_place(run_test, pytester):
-    (pytester.path / "envoy.yaml").write_text("admin: {}\nadmin: {}\n")
+    (pytester.path / "envoy.yaml").write_text("admin: {}\nnode: [\n")
     result, _ = run_test('def test_one(envoy_factory):\n    envoy_factory(config="envoy.yaml")\n')
     result.stdout.fnmatch_lines(
-        ["*error: no Envoy can be described so: */envoy.yaml:2:1: error: *"]
+        ["*error: no Envoy can be described so: */envoy.yaml:3:1: error: *"]
     )
 
 

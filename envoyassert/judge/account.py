@@ -7,12 +7,15 @@ away no FAIL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
 from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.interval import plural
+from envoyassert.judge.selection import means
 from envoyassert.judge.settled import Settled
+from envoyassert.scenario.expectation import Selector
 from envoyassert.trace import ListenerRecord, Trace
 
 _MANAGER = "listener_manager"
@@ -22,7 +25,11 @@ _INITIALIZING = {2: "PRE_INITIALIZING", 3: "INITIALIZING"}
 
 
 def differences(
-    trace: Trace, account: EnvoyAccount, graph: SocketGraph, pid: int = 0
+    trace: Trace,
+    account: EnvoyAccount,
+    graph: SocketGraph,
+    pid: int = 0,
+    unbacked: Sequence[Selector] = (),
 ) -> tuple[list[str], str]:
     """Compare what Envoy says of itself with the trace.
 
@@ -35,12 +42,13 @@ def differences(
         account: what Envoy says.
         graph: what the trace folds into.
         pid: Envoy's process; 0 for any.
+        unbacked: the listeners that the scenario states to be listed without a socket.
 
     Returns:
         What differs, in words with both sides, and in words what was compared.
     """
     settled = Settled(trace, graph, account.begun_ns, account.ts_ns)
-    comparison = _Comparison(trace.header.listeners, account, settled, pid)
+    comparison = _Comparison(trace.header.listeners, account, settled, pid, unbacked)
     found = [*comparison.missing(), *comparison.unknown(), *comparison.workers()]
     state = account.stats.get("server.state", 0)
     if trace.end.outcome.live and state in _INITIALIZING:
@@ -57,8 +65,10 @@ class _Comparison:
         account: EnvoyAccount,
         settled: Settled,
         pid: int,
+        unbacked: Sequence[Selector],
     ) -> None:
         self.account = account
+        self.unbacked = unbacked
         self.settled = settled
         self.records = records
         shown = [
@@ -68,10 +78,9 @@ class _Comparison:
         ]
         self.open = list(dict.fromkeys(shown))
         self.pid = pid
-        # Envoy 1.36 leaves the network namespace out of its answer.
-        said = {address.netns for listener in account.listeners for address in listener.addresses}
-        self._tells_namespaces = said != {""}
-        self._numbers: dict[str, int] = {"listener": 0, "listening socket": 0, "worker": 0}
+        self._tells_namespaces = tells_namespaces(account)
+        self._numbers = dict.fromkeys(("listener", "listening socket", "worker"), 0)
+        self._stated = 0
 
     def missing(self) -> Iterator[str]:
         """Yield the addresses that Envoy says it is at, without a socket in the trace."""
@@ -82,7 +91,11 @@ class _Comparison:
                 continue
             self._numbers["listener"] += 1
             for address in listener.addresses:
-                if not self._was_open(address):
+                if self._was_open(address):
+                    continue
+                if any(means(selector, listener.name, address) for selector in self.unbacked):
+                    self._stated += 1
+                else:
                     yield (
                         f"Envoy says that its listener {listener.name} is at {address}, the trace "
                         "has no socket there"
@@ -134,7 +147,10 @@ class _Comparison:
             for what, number in self._numbers.items()
             if number
         ]
-        return f"{', '.join(parts)} compared" if parts else "nothing to compare"
+        said = f"{', '.join(parts)} compared" if parts else "nothing to compare"
+        if self._stated:
+            said += f"; {plural(self._stated, 'listed place')} without a socket, as stated"
+        return said
 
     def _candidates(self) -> list[KernelSocket]:
         return [s for s in self.settled.graph.candidates if s.origin in ("scm_rights", "unknown")]
@@ -156,8 +172,23 @@ class _Comparison:
 
     def _places(self, socket: KernelSocket) -> set[Address]:
         """Return the addresses of a socket as Envoy would tell them."""
-        places = socket.places
-        if socket.requested is not None and socket.requested.port == 0:
-            # Of an IPv4-mapped address with the kernel's port it remembers what it maps.
-            places |= {place.unmapped for place in places}
-        return places if self._tells_namespaces else {place.within("") for place in places}
+        return told_places(socket, self._tells_namespaces)
+
+
+def tells_namespaces(account: EnvoyAccount) -> bool:
+    """Return whether Envoy says in which network namespace its addresses are; 1.36 does not."""
+    return {a.netns for listener in account.listeners for a in listener.addresses} != {""}
+
+
+def told_places(socket: KernelSocket, namespaces: bool) -> set[Address]:
+    """Return the addresses of a socket as Envoy would tell them.
+
+    Args:
+        socket: the socket.
+        namespaces: whether Envoy tells network namespaces.
+    """
+    places = socket.places
+    if socket.requested is not None and socket.requested.port == 0:
+        # Of an IPv4-mapped address with the kernel's port it remembers what it maps.
+        places |= {place.unmapped for place in places}
+    return places if namespaces else {place.within("") for place in places}

@@ -13,6 +13,7 @@ from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Check
 from envoyassert.judge.witness import compare, name_of_stranger, strangers
+from envoyassert.scenario.expectation import Selector
 from envoyassert.trace import Trace
 
 KERNEL_CHECK = "kernel agrees"
@@ -34,7 +35,9 @@ class AccountChecks:
     comparison: Comparison | None = None
 
 
-def check_accounts(trace: Trace, graph: SocketGraph, *, owed: bool = True) -> AccountChecks:
+def check_accounts(
+    trace: Trace, graph: SocketGraph, *, owed: bool = True, unbacked: Sequence[Selector] = ()
+) -> AccountChecks:
     """Hold the accounts of a trace's witness against its graph.
 
     The graph may hold what came after the accounts: they are compared as of their time, and only
@@ -44,8 +47,9 @@ def check_accounts(trace: Trace, graph: SocketGraph, *, owed: bool = True) -> Ac
         trace: the trace as it was when they were taken.
         graph: what the whole trace folds into.
         owed: whether a trace of the probes without them lacks something, if Envoy was running.
+        unbacked: the listeners that the scenario states to be listed without a socket.
     """
-    envoy = _envoy(trace, graph)
+    envoy = _envoy(trace, graph, unbacked)
     witness = trace.witness
     if witness is None:
         if owed and trace.header.tracer == "ebpf" and trace.end.outcome.running:
@@ -138,7 +142,7 @@ def _compared(trace: Trace, witness: Witness, comparison: Comparison) -> str:
 _FURTHER = ("option value", "epoll registration")
 
 
-def _envoy(trace: Trace, graph: SocketGraph) -> Check:
+def _envoy(trace: Trace, graph: SocketGraph, unbacked: Sequence[Selector]) -> Check:
     """Check what Envoy says of itself; that it does not answer is no contradiction."""
     account = None if trace.witness is None else trace.witness.envoy
     if account is None:
@@ -147,7 +151,7 @@ def _envoy(trace: Trace, graph: SocketGraph) -> Check:
         lively = trace.end.outcome.live and trace.end.outcome.running
         return Check(ENVOY_CHECK, False if lively else None, account.error)
     pid = 0 if trace.witness is None else trace.witness.pid
-    found, said = differences(trace, account, graph, pid)
+    found, said = differences(trace, account, graph, pid, unbacked)
     if found:
         return Check(ENVOY_CHECK, False, found[0] + more(found))
     return Check(ENVOY_CHECK, True, said)

@@ -21,6 +21,7 @@ from envoyassert.judge.excerpt import excerpt_check
 from envoyassert.judge.interval import plural
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
+from envoyassert.scenario.expectation import Selector
 from envoyassert.trace import FORMAT, STARTUP, Phase, Trace
 
 #: What each member of a scenario's `assume` stands in for.
@@ -60,18 +61,24 @@ _AT_ENTRY = ("epoll_wait",)
 CHANNELS_CHECK = "every channel"
 
 
-def certify(trace: Trace, graph: SocketGraph, assume: tuple[str, ...] = ()) -> Certificate:
+def certify(
+    trace: Trace,
+    graph: SocketGraph,
+    assume: tuple[str, ...] = (),
+    unbacked: Sequence[Selector] = (),
+) -> Certificate:
     """Certify a trace.
 
     Args:
         trace: the trace.
         graph: what it folds into.
         assume: what the scenario takes for granted.
+        unbacked: the listeners that it states to be listed without a socket.
     """
     live = bool(trace.end.cpus)
     second = () if trace.second is None else (_second(trace, trace.second),)
     # With steps the accounts are those of the phases.
-    accounts = check_accounts(trace, graph, owed=not trace.phases)
+    accounts = check_accounts(trace, graph, owed=not trace.phases, unbacked=unbacked)
     comparisons = [] if accounts.comparison is None else [accounts.comparison]
     open_ = uncompared(comparisons)
     return Certificate(

@@ -99,7 +99,8 @@ def judge(
     if graph is None:
         graph = fold(trace)
     graphs: dict[str, SocketGraph] = {}
-    certificate = certify_phases(trace, graph, assume, graphs)
+    items = list(expectations)
+    certificate = certify_phases(trace, graph, assume, graphs, [item for _, item in items])
     doubt = _details(certificate, LOSSES)
     # After a loss kernel, Envoy and strace know more than the trace: that is the loss again.
     knowing = (KERNEL_CHECK, SECOND_CHECK) if doubt else ()
@@ -120,7 +121,6 @@ def judge(
             uncompared={} if doubt else certificate.uncompared,
         )
 
-    items = list(expectations)
     scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])
     # The closed world comes last: the others note which sockets they name.
     order = sorted(items, key=lambda item: isinstance(item[1], NoOthersExpectation))

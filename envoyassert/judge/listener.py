@@ -15,6 +15,7 @@ from envoyassert.judge.context import EVIDENCE_LIMIT, UNKNOWN_WORKERS, Context, 
 from envoyassert.judge.each import groups_of_calls, judge_each
 from envoyassert.judge.interval import plural
 from envoyassert.judge.join import judge_let_of_listener
+from envoyassert.judge.listed import judge_listed
 from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.options import judge_only_options, judge_options
 from envoyassert.judge.order import judge_order_on_socket
@@ -72,7 +73,9 @@ def _judge_part(
     selector = expectation.listener
     role = expectation.listened.by if expectation.listened else expectation.served_by or ""
     failed = tuple(call for call in selection.failed if context.in_window(call.event))
-    target = Target(context, subject, selection.sockets, failed, role)
+    target = Target(
+        context, subject, selection.sockets, failed, selector, selection.addresses, role
+    )
     for word, judge in _ATOMS.items():
         value = getattr(expectation, word)
         if value is not None:
@@ -278,6 +281,7 @@ _ATOMS: dict[str, Callable[[Target, str, Any], Iterator[Finding]]] = {
     "backlog": judge_backlog,
     "socket_file": judge_socket_file,
     "reachable_by_address": judge_reachable,
+    "listed_without_socket": judge_listed,
     "connections": judge_connections,
     "in_order": _in_order,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from envoyassert.graph.cut import cut
@@ -20,6 +20,7 @@ from envoyassert.judge.account_checks import (
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.listed import unbacked
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
@@ -37,6 +38,7 @@ def certify_phases(
     graph: SocketGraph,
     assume: tuple[str, ...] = (),
     graphs: dict[str, SocketGraph] | None = None,
+    items: Sequence[Conditional] = (),
 ) -> Certificate:
     """Certify a trace, and hold it against the accounts taken at the end of each of its phases.
 
@@ -45,20 +47,27 @@ def certify_phases(
         graph: what it folds into.
         assume: what the scenario takes for granted.
         graphs: if given, filled with what the trace folds into at the end of each phase.
+        items: all expectations; they may state what Envoy says of itself.
     """
-    certificate = certify(trace, graph, assume)
+    certificate = certify(trace, graph, assume, unbacked(trace, items, {STARTUP}, (None, FIRST)))
     checks = {check.name: check for check in certificate.checks}
     open_: dict[KernelSocket, str] = {}
     comparisons: list[Comparison] = []
+    reached: set[str] = set()
     for phase in trace.phases:
+        reached.add(phase.name)
         part = cut(trace, phase)
         if graphs is not None:
             graphs[phase.name] = fold(part)
-        accounts = [replace(part, events=trace.events)]
-        for member in phase.envoys[:-1]:  # the last one's is the phase's own
+        part = replace(part, events=trace.events)
+        # The last one's account is the phase's own.
+        own = (None, phase.envoys[-1].name if phase.envoys else FIRST)
+        made = [check_accounts(part, graph, unbacked=unbacked(trace, items, reached, own))]
+        for member in phase.envoys[:-1]:
             end = replace(part.end, outcome=member.outcome)
-            accounts.append(replace(accounts[0], witness=member.witness, end=end))
-        made = [check_accounts(account, graph) for account in accounts]
+            account = replace(part, witness=member.witness, end=end)
+            stated = unbacked(trace, items, reached, (member.name,))
+            made.append(check_accounts(account, graph, unbacked=stated))
         for check in (check for one in made for check in (one.kernel, one.envoy)):
             checks[check.name] = _worse(checks[check.name], check, phase.name)
         of_phase = [one.comparison for one in made if one.comparison is not None]

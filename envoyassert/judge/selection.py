@@ -27,12 +27,14 @@ class Selection:
     Args:
         sockets: kernel sockets that were bound to the listener's address.
         failed: binds to the listener's address that failed.
+        addresses: the addresses by the config that are meant; () if they are not known.
         problem: why the selector cannot be resolved, or "".
     """
 
     sockets: tuple[KernelSocket, ...] = ()
     failed: tuple[Call, ...] = ()
     problem: str = ""
+    addresses: tuple[Address, ...] = ()
 
     @property
     def members(self) -> set[int]:
@@ -129,6 +131,25 @@ def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> 
         return False
     if selector.protocol is not None and socket.protocol_name != selector.protocol:
         return False
+    return _has_place(selector, address)
+
+
+def means(selector: Selector, name: str, address: Address) -> bool:
+    """Return whether a selector means an address that a listener is said to be at.
+
+    Args:
+        selector: which listener; one with a variable means none.
+        name: the listener's name.
+        address: the address.
+    """
+    if selector.variable:
+        return False
+    if selector.name is not None:
+        return selector.name == name and _is_at(selector, address)
+    return _has_place(selector, address)
+
+
+def _has_place(selector: Selector, address: Address) -> bool:
     if selector.path is not None or selector.abstract is not None:
         return (
             address.family == "AF_UNIX"
@@ -203,7 +224,8 @@ def _joined(
     # Two equal addresses with a port of their own share their sockets.
     sockets = {id(socket): socket for part in parts for socket in part.sockets}
     failed = {id(call): call for part in parts for call in part.failed}
-    return Selection(tuple(sockets.values()), tuple(failed.values()))
+    addresses = tuple(part.address for part in parts)
+    return Selection(tuple(sockets.values()), tuple(failed.values()), addresses=addresses)
 
 
 def parts_of(

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from envoyassert.addresses import Address
 from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_of
+from envoyassert.scenario.expectation import Selector
 
 
 @dataclass(frozen=True)
 class Target:
     """The listener under judgement: its sockets, and the binds that would have made more.
 
-    `role` is who should serve it, by the scenario; "" if the scenario does not say.
+    `role` is who should serve it, by the scenario; "" if the scenario does not say. `selector` is
+    how the scenario names it, and `addresses` are those by the config that are meant, if known.
     """
 
     context: Context
     subject: Subject
     sockets: tuple[KernelSocket, ...]
     failed: tuple[Call, ...]
+    selector: Selector
+    addresses: tuple[Address, ...] = ()
     role: str = ""
 
     def calls(self, name: str) -> list[Call]:

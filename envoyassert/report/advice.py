@@ -97,8 +97,9 @@ _CONTRADICTED = (
     "from it; run it again, and if it stays, report it with the trace"
 )
 _CONTESTED = (
-    "either the trace lacks something, or Envoy is wrong about itself (a known defect where a "
-    "discovery response flips bind_to_port); `envoyassert show` has both accounts"
+    "either the trace lacks something, or Envoy is wrong about itself (where a discovery response "
+    "flips bind_to_port: state it by `listed_without_socket: true`); `envoyassert show` has both "
+    "accounts"
 )
 
 

@@ -106,6 +106,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "descriptors": "descriptors: workers",
         "listen_calls": "listen_calls: workers",
         "reachable_by_address": "reachable_by_address: true",
+        "listed_without_socket": "listed_without_socket: true",
         "connections": "connections: {total: 20, accepted_by: workers}",
         "options": "options: {SO_REUSEPORT: absent, SO_REUSEADDR: 1}",
         "only_options": "only_options: {before_bind: {SO_REUSEADDR: 1, SO_REUSEPORT: 1}}",

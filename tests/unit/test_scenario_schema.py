@@ -126,6 +126,7 @@ EVERYTHING: dict[str, Any] = {
             },
         },
         {"listener": {"port": 1}, "connections": {"spread": {"differ_by": 1}}},
+        {"listener": {"port": 1}, "listed_without_socket": True},
         {
             "listener": {"address": "::1", "port": 80, "protocol": "TCP"},
             "bound": {"times": 1, "by": "main"},

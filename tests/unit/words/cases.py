@@ -128,6 +128,7 @@ CASES: dict[str, tuple[str, str]] = {
     "InvariantsExpectation.invariants": ("shared", "out_of_descriptors"),
     "NoOthersExpectation.no_others": ("shared", "with_stranger"),
     "ListenerExpectation.reachable_by_address": ("alone", "beside_a_stranger"),
+    "ListenerExpectation.listed_without_socket": ("listed", "listed_and_served"),
     "ListenerExpectation.connections": ("twenty_connections", "one_worker_accepts_all"),
     "AttemptsExpectation.attempts": ("all_answered", "one_silent"),
     "Connections.total": ("twenty_connections", "nineteen_connections"),

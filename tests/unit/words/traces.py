@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from envoyassert.accounts import Network, NetworkSocket, Witness, WitnessSocket
+from envoyassert.accounts import (
+    EnvoyAccount,
+    EnvoyListener,
+    Network,
+    NetworkSocket,
+    Witness,
+    WitnessSocket,
+)
 from envoyassert.addresses import Address
 from envoyassert.names import CLONE_NEWNET
 from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols
@@ -394,6 +401,15 @@ def beside(stranger: bool) -> Trace:
     return trace
 
 
+def listed(*parts: Part) -> Trace:
+    """Envoy lists a listener that by the config is not bound to its port."""
+    trace = run(*parts, listeners=(ListenerRecord("ingress", "TCP", ()),))
+    listener = EnvoyListener("ingress", (Address.inet("127.0.0.1", 15006),))
+    # Before the first event, as above.
+    trace.witness = Witness(1, envoy=EnvoyAccount(1, 1, (listener,)))
+    return trace
+
+
 def answered(result: str, message: str = "") -> Trace:
     """Envoy is given its listeners by a control plane, and says what it makes of them."""
     trace = begun()
@@ -440,6 +456,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "reuse": lambda: run(reuse()),
     "alone": lambda: beside(stranger=False),
     "beside_a_stranger": lambda: beside(stranger=True),
+    "listed": listed,
+    "listed_and_served": lambda: listed(shared()),
     "shared_late": lambda: run(live, wait(2 * SECOND_NS), shared()),
     "shared_slowly": lambda: run(wait(10 * SECOND_NS), shared()),
     "shared_after_another": lambda: run(shared(OTHER), wait(10 * SECOND_NS), shared()),

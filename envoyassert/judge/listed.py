@@ -1,0 +1,96 @@
+"""Addresses that Envoy's admin endpoint lists though no kernel socket is there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from envoyassert.judge.account import tells_namespaces, told_places
+from envoyassert.judge.selection import means
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.expectation import ListenerExpectation, Selector
+from envoyassert.scenario.requires import satisfies
+from envoyassert.trace import Trace
+
+
+def unbacked(
+    trace: Trace,
+    items: Sequence[Conditional],
+    phases: Collection[str],
+    envoys: Collection[str | None],
+) -> tuple[Selector, ...]:
+    """Return the listeners that a scenario states to be listed without a socket.
+
+    Args:
+        trace: the trace, for the version of its Envoy.
+        items: all expectations; each that states it is judged for itself.
+        phases: the phases that have ended.
+        envoys: the names of the Envoy that is asked about, None for an item that names none.
+    """
+    version = trace.header.envoy.version
+    return tuple(
+        item.listener
+        for item in items
+        if isinstance(item, ListenerExpectation)
+        and item.listed_without_socket
+        and item.phase in phases
+        and item.envoy in envoys
+        and (not item.versions or (bool(version) and satisfies(version, item.versions)))
+    )
+
+
+def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
+    """Judge whether Envoy lists every address that is meant, and none has a socket."""
+    context = target.context
+    subject = target.subject.at(word)
+    expected = f"{'' if wanted else 'not '}listed by Envoy without a kernel socket"
+    witness = context.trace.witness
+    account = None if witness is None else witness.envoy
+    if account is None or account.error:
+        reason = "Envoy was not asked" if account is None else account.error
+        yield context.finding(subject, Status.INCONCLUSIVE, expected, "not known", reason=reason)
+        return
+    namespaces = tells_namespaces(account)
+    if target.selector.namespace and not namespaces:
+        reason = "this Envoy does not say in which network namespace its listeners are"
+        yield context.finding(subject, Status.INCONCLUSIVE, expected, "not known", reason=reason)
+        return
+    listed = {
+        address
+        for listener in account.listeners
+        for address in listener.addresses
+        if means(target.selector, listener.name, address)
+    }
+    if len(target.addresses) == 1:  # one of several, if each is judged by itself
+        (only,) = target.addresses
+        at_it = {p for s in target.sockets for p in told_places(s, namespaces)}
+        at_it.add(only if namespaces else only.within(""))
+        listed &= at_it
+    places = ", ".join(sorted(map(str, listed)))
+    there = [
+        socket
+        for socket in context.graph.candidates
+        if (socket in target.sockets or socket.protocol_name == "unknown")
+        and listed & told_places(socket, namespaces)
+    ]
+    still = [s for s in there if any(descriptor.is_open for descriptor in s.descriptors)]
+    reason = context.doubt
+    if not listed:
+        seen, is_so, reason = "Envoy does not list it", False, ""
+    elif still:
+        seen, is_so = f"Envoy lists {places}, where it has a socket", False
+    else:
+        ends = [descriptor.closed_ns or 0 for socket in there for descriptor in socket.descriptors]
+        if max(ends, default=0) > account.begun_ns:
+            reason = reason or "its last socket was closed after Envoy was asked"
+        seen, is_so = f"Envoy lists {places}, where no socket is", True
+    status = Status.PASS if is_so is wanted else Status.FAIL
+    yield context.finding(
+        subject,
+        Status.INCONCLUSIVE if reason else status,
+        expected,
+        seen,
+        reason=reason,
+        evidence=[call.event for socket in still for call in socket.binds],
+    )

@@ -16,7 +16,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = [*sorted((ROOT / "setup").glob("*.sh")), ROOT / ".ci" / "run"]
+SCRIPTS = [
+    *sorted((ROOT / "setup").glob("*.sh")),
+    *sorted((ROOT / "findings").glob("*.sh")),
+    ROOT / ".ci" / "run",
+]
 TOOLS = (
     *("awk", "basename", "bash", "cat", "chmod", "cp", "date", "dirname", "env", "flock", "grep"),
     *(

@@ -12,6 +12,10 @@ import os
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
+
+# Not at first use, within a test: pytester takes what was imported meanwhile out of sys.modules, so
+# the next test would start a server of its own, which stays until the outer session ends.
+from multiprocessing import forkserver  # noqa: F401
 from pathlib import Path
 
 #: What the inner sessions import. Not what pytest loads as a plugin by name: it would warn that it

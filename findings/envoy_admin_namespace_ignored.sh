@@ -40,7 +40,7 @@ static_resources:
         typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}
 YAML
 timeout 60 "$envoy" --config-path "$place/envoy.yaml" --concurrency 1 --log-level error \
-    --use-dynamic-base-id --admin-address-path "$place/admin" &
+    --disable-hot-restart --admin-address-path "$place/admin" &
 pids+=($!)
 ready=
 for _ in $(seq 100); do

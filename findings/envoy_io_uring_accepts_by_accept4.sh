@@ -44,7 +44,7 @@ YAML
         -e trace=epoll_ctl,accept4,read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg \
         sh -c 'echo $$ >"$1"; shift; exec timeout 60 "$@"' sh "$place/pid" \
         "$envoy" --config-path "$place/envoy.yaml" --concurrency 1 --log-level error \
-        --use-dynamic-base-id &
+        --disable-hot-restart &
     timeout 60 python3 - "$port" <<'PYTHON'
 import socket, sys, time
 

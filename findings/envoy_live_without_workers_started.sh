@@ -32,7 +32,7 @@ static_resources:
     filter_chains: [{filters: [$echo]}]
 YAML
 timeout 90 "$place"/venv/lib/python3*/site-packages/envoy/_bin/envoy --concurrency 2 \
-    --config-path "$place/envoy.yaml" --log-level critical --use-dynamic-base-id \
+    --config-path "$place/envoy.yaml" --log-level critical --disable-hot-restart \
     --admin-address-path "$place/admin" &
 envoy=$!
 ask() { curl --silent --noproxy '*' --max-time 5 "$(cat "$place/admin")$1" || true; }

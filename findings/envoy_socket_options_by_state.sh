@@ -50,7 +50,7 @@ YAML
 # shellcheck disable=SC2016 # $$ is that of the shell that becomes timeout(1)
 strace -f -qq -yy -o "$place/calls" -e signal=none -e trace=setsockopt \
     sh -c 'echo $$ >"$1"; shift; exec timeout 60 "$@"' sh "$place/pid" "$envoy" \
-    --config-path "$place/envoy.yaml" --concurrency 1 --log-level warning --use-dynamic-base-id \
+    --config-path "$place/envoy.yaml" --concurrency 1 --log-level warning --disable-hot-restart \
     --admin-address-path "$place/admin" 2>"$place/log" &
 started=
 for _ in $(seq 200); do

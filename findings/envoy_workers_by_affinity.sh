@@ -26,7 +26,7 @@ workers() {
     local admin=$place/admin gauge=
     rm -f "$admin"
     timeout 60 taskset --cpu-list "$cpu" "$place/$1"/lib/python3*/site-packages/envoy/_bin/envoy \
-        --config-path "$place/envoy.yaml" --log-level critical --use-dynamic-base-id \
+        --config-path "$place/envoy.yaml" --log-level critical --disable-hot-restart \
         --admin-address-path "$admin" "${@:2}" &
     envoy=$!
     for _ in $(seq 100); do

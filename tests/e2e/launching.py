@@ -16,6 +16,22 @@ from envoyassert.addresses import Address
 from envoyassert.launch.kernel import wait_readable
 
 VERSION = os.environ.get("ENVOYASSERT_TEST_ENVOY", "1.40.0")
+#: A cluster that waits for its endpoints from a server that is not there: never ready in time.
+NEVER_READY = """\
+      clusters:
+      - {name: xds, connect_timeout: 1s, type: STATIC}
+      - name: slow
+        connect_timeout: 1s
+        type: EDS
+        eds_cluster_config:
+          eds_config:
+            resource_api_version: V3
+            initial_fetch_timeout: 300s
+            api_config_source:
+              api_type: GRPC
+              transport_api_version: V3
+              grpc_services: [{envoy_grpc: {cluster_name: xds}}]
+"""
 ADMIN = Address.inet("127.0.0.1", 9901)
 
 

@@ -22,7 +22,7 @@ import pytest
 from envoyassert.launch.engine import connect
 from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.labels import LABEL_OWNER_PID
-from tests.e2e.launching import VERSION, wait_until
+from tests.e2e.launching import NEVER_READY, VERSION, wait_until
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.alone]
 
@@ -49,23 +49,8 @@ envoy:
   - listener: {{name: ingress}}
     bound: {{times: {bound}}}
 """
-#: A cluster that waits for its endpoints from a server that is not there: never ready in time.
-SLOW = """\
-      clusters:
-      - {name: xds, connect_timeout: 1s, type: STATIC}
-      - name: slow
-        connect_timeout: 1s
-        type: EDS
-        eds_cluster_config:
-          eds_config:
-            resource_api_version: V3
-            initial_fetch_timeout: 300s
-            api_config_source:
-              api_type: GRPC
-              transport_api_version: V3
-              grpc_services: [{envoy_grpc: {cluster_name: xds}}]
-    node: {id: node-1, cluster: test}
-"""
+#: Slow to become ready, and with the node that its endpoints need.
+SLOW = f"{NEVER_READY}    node: {{id: node-1, cluster: test}}\n"
 #: Seconds until an engine has undone a container's mounts, and the kernel a BPF program.
 DEADLINE_S = 20.0
 

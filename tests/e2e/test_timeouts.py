@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.trace_file import read_trace
-from tests.e2e.launching import VERSION
+from tests.e2e.launching import NEVER_READY, VERSION
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
@@ -30,22 +30,6 @@ envoy:
         filter_chains: [{{{{}}}}]
 {{more}}expect:
   - process: {{{{live: true}}}}
-"""
-#: A cluster that waits for its endpoints from a server that is not there: never ready in time.
-NEVER_READY = """\
-      clusters:
-      - {name: xds, connect_timeout: 1s, type: STATIC}
-      - name: slow
-        connect_timeout: 1s
-        type: EDS
-        eds_cluster_config:
-          eds_config:
-            resource_api_version: V3
-            initial_fetch_timeout: 300s
-            api_config_source:
-              api_type: GRPC
-              transport_api_version: V3
-              grpc_services: [{envoy_grpc: {cluster_name: xds}}]
 """
 NEVER_OVER = """\
 steps:

@@ -234,7 +234,8 @@ def parts_of(
     """Return the sockets of each address of a listener, in the order of the config.
 
     Where port 0 was asked for, the k-th address that is equal, of all listeners, has the k-th
-    socket that was bound to port 0, and all that were bound to the port which that one learned.
+    socket that was bound to port 0, and all that were bound later to the port which that one
+    learned, up to the next socket that was given the same port.
 
     Args:
         record: the listener.
@@ -272,9 +273,13 @@ def _of_port_zero(
     root = roots[rank]
     if root.address == address or root.address is None:
         return [root]  # which port it has was not asked yet
+    # Linux may choose one port twice: for UDP sockets of one user with SO_REUSEPORT it takes no
+    # account of each other (udp_lib_lport_inuse). Envoy binds the others before it binds the next.
+    end = next((r.number for r in roots[rank + 1 :] if r.address == root.address), None)
     # Of an IPv4-mapped address Envoy remembers what it maps, and binds the others to that.
     learned = (root.address, root.address.unmapped)
-    return [s for s in mine if s is root or s.requested in learned]
+    others = (s for s in mine if s.requested in learned and s.number > root.number)
+    return [root, *(s for s in others if end is None or s.number < end)]
 
 
 def _same_protocol(record: ListenerRecord, socket: KernelSocket) -> bool:

@@ -29,15 +29,17 @@ def status(trace: TraceBuilder | Trace, *items: dict[str, Any]) -> Status:
     return judged(trace, *items).status
 
 
-def listener(*addresses: str, name: str = "web") -> ListenerRecord:
-    return ListenerRecord(name, "TCP", tuple(map(parse_address, addresses)))
+def listener(*addresses: str, name: str = "web", protocol: str = "TCP") -> ListenerRecord:
+    return ListenerRecord(name, protocol, tuple(map(parse_address, addresses)))
 
 
-def port_zero(trace: TraceBuilder, host: str, learned: int, sockets: int = 2) -> list[int]:
+def port_zero(
+    trace: TraceBuilder, host: str, learned: int, sockets: int = 2, kind: str = "SOCK_STREAM"
+) -> list[int]:
     """Bind as Envoy does: the first socket to port 0, the others to the port that it learned."""
     fds = []
     for index in range(sockets):
-        fd = trace.socket(trace.main)
+        fd = trace.socket(trace.main, kind=kind)
         trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
         trace.bind(trace.main, fd, f"{host}:{learned if index else 0}")
         if not index:
@@ -95,6 +97,21 @@ def test_twins_of_several_listeners_count_on() -> None:
     assert {str(socket.address) for socket in selection.sockets} == {"127.0.0.1:40003"}
     places = {group.title for group in groups_of(trace.build(), fold(trace.build())).values()}
     assert places == {"127.0.0.1:0 (web)", "127.0.0.1:0 #2 (web)", "127.0.0.1:0 #3 (other)"}
+
+
+@pytest.mark.parametrize("chosen", [(40001, 40002, 40001), (40001, 40001, 40001)])
+def test_twins_that_were_given_one_port_have_sockets_of_their_own(chosen: tuple[int, ...]) -> None:
+    web = listener("127.0.0.1:0", "127.0.0.1:0", protocol="UDP")
+    other = listener("127.0.0.1:0", name="other", protocol="UDP")
+    trace = TraceBuilder(2, listeners=(web, other))
+    for learned in chosen:
+        fds = port_zero(trace, "127.0.0.1", learned, kind="SOCK_DGRAM")
+        for index, fd in enumerate(fds):
+            trace.epoll_add(trace.worker(index), fd)
+    each = {"take": "each_address", "sockets": 2, "bound": {"times": 2}}
+    items = [{"listener": {"name": name}, **each} for name in ("web", "other")]
+    assert status(trace, *items, {"no_others": True}) is PASS
+    assert status(trace, {"listener": WEB, "take": "total", "sockets": 4}) is PASS
 
 
 def test_twins_are_told_apart_by_order_so_that_a_loss_leaves_them_open() -> None:

@@ -21,6 +21,12 @@ from envoyassert.scenario.syntax import line_and_column
 #: Larger files are no scenarios, and no configs that a person wrote.
 MAX_BYTES = 4 * 1024 * 1024
 
+#: By which a file of Envoy is known that was given in the place of a scenario: a bootstrap, what
+#: `/config_dump` returns, or discovery responses.
+_ENVOY_KEYS = {"static_resources", "dynamic_resources", "admin", "configs", "resources"}
+_ENVOY_KEYS |= {"staticResources", "dynamicResources"}
+_SCENARIO_KEYS = {"name", "envoy", "expect"}
+
 
 @dataclass(frozen=True)
 class LoadedScenario:
@@ -93,6 +99,11 @@ def parse_scenario(
             raise ScenarioError([document.problem((), "the file is empty")])
         raise ScenarioError(
             [document.problem((), f"a scenario is a mapping, not {kind}", "begin with `name: …`")]
+        )
+    if data.keys() & _ENVOY_KEYS and not data.keys() & _SCENARIO_KEYS:
+        remedy = f"`envoyassert draft {path}` writes a scenario for it"
+        raise ScenarioError(
+            [document.problem((), "this is an Envoy config, not a scenario", remedy)]
         )
     scenario = None
     problems: list[Problem] = []

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from envoyassert.errors import DockerUnavailableError, EnvoyAssertError, LaunchError
+from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.engine_address import EngineAddress, engine_address, podman_socket
-from envoyassert.launch.wheel import cache_dir, cached_versions
+from envoyassert.launch.wheel import cached_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

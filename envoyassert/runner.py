@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from envoyassert.accounts import Witness
+from envoyassert.clock import monotonic_ns
 from envoyassert.launch.base import Exit, Launcher, RunningEnvoy
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.namespace import in_netns_of
@@ -144,7 +144,7 @@ class LiveRun:
 
     def __enter__(self) -> Self:
         """Start Envoy and wait for it. Raises like `run_plan`."""
-        self._began_ns = time.monotonic_ns()
+        self._began_ns = monotonic_ns()
         with contextlib.ExitStack() as stack:
             self.plan = self.plan.in_rundir(self._launcher.rundir())
             source = source_of(self.plan)
@@ -298,7 +298,7 @@ class LiveRun:
             self._under_way = (name, kind)
             self.whereabouts = f"in step {number} of {len(steps)}, `{name}`"
             if not isinstance(step, WaitForStep):
-                self.acted_ns = time.monotonic_ns()
+                self.acted_ns = monotonic_ns()
             try:
                 result = carry_out(self, step)
             except StepProblem as found:
@@ -324,7 +324,7 @@ class LiveRun:
                 kind=kind,
                 # What Envoy does between two steps is of the second: no instant is of none.
                 begin_ns=self._phases[-1].end_ns + 1 if self._phases else self._began_ns,
-                end_ns=time.monotonic_ns(),
+                end_ns=monotonic_ns(),
                 outcome=outcome,
                 witness=witness,
                 problem=problem,
@@ -357,7 +357,7 @@ class LiveRun:
     def observed(self, witness: Witness | None = None, unfinished: tuple[Phase, ...] = ()) -> Trace:
         """Return what was recorded up to now, with an account that was taken before."""
         outcome = self.outcome
-        until_ns = time.monotonic_ns()
+        until_ns = monotonic_ns()
         self._arm.drain(_DRAIN_DEADLINE_S)
         snapshot = self._arm.snapshot()
         phases = (*self._phases, *unfinished)
@@ -372,7 +372,7 @@ class LiveRun:
         phase = Phase(
             *self._under_way,
             begin_ns=self._phases[-1].end_ns + 1 if self._phases else self._began_ns,
-            end_ns=time.monotonic_ns(),
+            end_ns=monotonic_ns(),
             outcome=self.outcome,
             problem=why,
             listeners=self._listeners(),

@@ -16,6 +16,7 @@ import struct
 import time
 from typing import NamedTuple
 
+from envoyassert.clock import boottime_offset_ns
 from envoyassert.names import CLONE_NEWNET
 
 CLONE_NEWNS = 0x00020000
@@ -155,7 +156,11 @@ class Owner(NamedTuple):
 
     def is_dead(self) -> bool:
         """Whether the process has surely ended; False if it cannot be seen from here."""
-        return self.namespace == _pid_namespace() and process_start(self.pid) != self.start
+        if self.namespace != _pid_namespace():
+            return False
+        start = process_start(self.pid)
+        # Another time namespace may round otherwise.
+        return start is None or abs(start - self.start) > 1
 
 
 def process_start(pid: int) -> int | None:
@@ -166,7 +171,9 @@ def process_start(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     # A zombie holds no resources any more.
-    return None if fields[0] in "ZX" else int(fields[19])
+    if fields[0] in "ZX":
+        return None
+    return int(fields[19]) - boottime_offset_ns() * _ticks_per_s() // 1_000_000_000
 
 
 def process_started_s(pid: int) -> float | None:
@@ -177,8 +184,13 @@ def process_started_s(pid: int) -> float | None:
     ticks = process_start(pid)
     if ticks is None:
         return None
-    since_boot_s = ticks / os.sysconf("SC_CLK_TCK")
-    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot_s)
+    since_boot_s = ticks / _ticks_per_s()
+    boottime_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - boottime_offset_ns()) / 1e9
+    return time.monotonic() - (boottime_s - since_boot_s)
+
+
+def _ticks_per_s() -> int:
+    return os.sysconf("SC_CLK_TCK")
 
 
 def handles_signal(pid: int, number: int) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from envoyassert.clock import monotonic_ns
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.base import tail
 from envoyassert.trace import Outcome
@@ -82,13 +83,13 @@ class _Asked:
         """Ask once, unless it is known that there is no answer."""
         if self.live is None:
             return
-        asked_ns = time.monotonic_ns()
+        asked_ns = monotonic_ns()
         try:
             status, body = self._envoy.admin_get("/ready")
         except AdminUnreachableError:
             return
         if status == _LIVE:
-            self.live, self.asked_ns, self.answered_ns = True, asked_ns, time.monotonic_ns()
+            self.live, self.asked_ns, self.answered_ns = True, asked_ns, monotonic_ns()
         elif status == _NOT_LIVE:
             # Each question is work in Envoy's main thread: ask less often by and by.
             self.pause_s = min(self.pause_s * 2, _LONGEST_PAUSE_S)

@@ -12,9 +12,9 @@ import shutil
 import signal
 import stat
 import tempfile
-import time
 from pathlib import Path
 
+from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.launch.kernel import Owner
 from envoyassert.launch.user_namespace import outer_uid
@@ -111,7 +111,7 @@ def replace_file(path: Path, text: str) -> int:
     """
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
-    now_ns = time.monotonic_ns()
+    now_ns = monotonic_ns()
     new.rename(path)
     return now_ns
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing_extensions import Self
 
 from envoyassert.accounts import SecondWitness
+from envoyassert.clock import monotonic_ns
 from envoyassert.errors import StraceUnavailableError
 from envoyassert.events import Event
 from envoyassert.launch.kernel import lives_untraced, tracer_of
@@ -175,7 +176,7 @@ class StraceArm:
 
     def _read(self) -> None:
         self._lines += (line for line in self._new_lines() if not self._waits.has(line))
-        offset_ns = time.monotonic_ns() - time.time_ns()
+        offset_ns = monotonic_ns() - time.time_ns()
         self._log = parse_strace(self._lines, f"{RUN_ID_VARIABLE}={self.run_id}", offset_ns)
 
     def _new_lines(self) -> Iterator[str]:

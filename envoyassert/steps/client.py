@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from envoyassert.addresses import Address
+from envoyassert.clock import monotonic_ns
 from envoyassert.steps.base import StepProblem
 from envoyassert.trace import ConnectionAttempt
 
@@ -58,14 +59,14 @@ class Client(contextlib.AbstractContextManager["Client"]):
         Raises:
             StepProblem: it could not be tried at all.
         """
-        began_ns = time.monotonic_ns()
+        began_ns = monotonic_ns()
         last = ConnectionAttempt(self._protocol, self._address, False, began_ns=began_ns)
         try:
             # Sockets belong to the namespace of the thread that makes them.
             self._socket = in_netns(self._made, self._address.netns)
         except ProcessLookupError:
             # A container that has ended has taken its network along: nobody can be reached there.
-            self.last = replace(last, errno="ESRCH", ended_ns=time.monotonic_ns())
+            self.last = replace(last, errno="ESRCH", ended_ns=monotonic_ns())
             return self.last
         except OSError as error:
             netns = self._address.netns
@@ -80,7 +81,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             if name in _OWN_FAULTS or not name:
                 raise StepProblem(f"a client cannot connect: {error.strerror or error}") from error
             last = replace(last, errno=name)
-        self.last = replace(last, ended_ns=time.monotonic_ns())
+        self.last = replace(last, ended_ns=monotonic_ns())
         return self.last if send is None or not last.ok else self._talked(send, end_s)
 
     def talk(self, send: str, end_s: float, batch: int = 1) -> ConnectionAttempt:
@@ -101,11 +102,11 @@ class Client(contextlib.AbstractContextManager["Client"]):
         if batch > 1:
             self._cut_into(len(os.fsencode(send)))
         self.last = replace(
-            self.last, began_ns=time.monotonic_ns(), first_byte=False, errno="", end="held"
+            self.last, began_ns=monotonic_ns(), first_byte=False, errno="", end="held"
         )
         try:
             self._set_aside()
-            self.last = replace(self.last, end="eof", ended_ns=time.monotonic_ns())
+            self.last = replace(self.last, end="eof", ended_ns=monotonic_ns())
         except BlockingIOError:
             return self._talked(send, end_s, batch)
         except OSError as error:
@@ -146,7 +147,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
                 last = replace(last, ok=False, errno=name, end="")
             else:
                 last = replace(last, errno=name, end="reset")
-        self.last = replace(last, ended_ns=time.monotonic_ns())
+        self.last = replace(last, ended_ns=monotonic_ns())
         return self.last
 
     def _made(self) -> socket.socket:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
 from envoyassert.addresses import Address
+from envoyassert.clock import monotonic_ns
 from envoyassert.graph.fold import fold
 from envoyassert.graph.lookup import unmapped
 from envoyassert.graph.model import KernelSocket, SocketGraph
@@ -28,7 +29,7 @@ def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepRes
     """Connect so many times, then wait until all connections were accepted."""
     wish = step.connect
     protocol, address = target_of(envoy, wish.listener)
-    began_ns = time.monotonic_ns()
+    began_ns = monotonic_ns()
     end_s = time.monotonic() + deadline_s
     attempts = []
     held = envoy.clients.setdefault(phase_name(step) or "", [])

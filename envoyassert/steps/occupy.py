@@ -7,11 +7,11 @@ import errno
 import functools
 import os
 import socket
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeGuard
 
 from envoyassert.addresses import Address
+from envoyassert.clock import monotonic_ns
 from envoyassert.errors import LaunchError
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.occupy import Occupy, OccupyStep
@@ -100,7 +100,7 @@ def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:
         made.close()
         raise
     protocol = wish.protocol.upper()
-    since_ns = time.monotonic_ns()
+    since_ns = monotonic_ns()
     return made, Stranger(protocol, address, wish.listens, wish.reuse_port, inode, since_ns)
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from envoyassert.clock import monotonic_ns
 from envoyassert.launch.base import Launcher, tail
 from envoyassert.probe import ProbeSnapshot, Watch
 from envoyassert.scenario.given import digests_of
@@ -81,5 +81,5 @@ def end_of(snapshot: ProbeSnapshot, outcome: Outcome, log: str) -> End:
         marked=snapshot.marked,
         # What Envoy said since it became ready explains as well.
         outcome=dataclasses.replace(outcome, log_tail=tail(log)),
-        ended_ns=time.monotonic_ns(),
+        ended_ns=monotonic_ns(),
     )

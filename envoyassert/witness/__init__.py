@@ -8,12 +8,12 @@ what did not change in the meantime.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
 from envoyassert.accounts import Witness
+from envoyassert.clock import monotonic_ns
 from envoyassert.launch.process_tree import and_descendants
 from envoyassert.option_read_back import Option
 from envoyassert.witness.envoy import ask_envoy
@@ -51,7 +51,7 @@ def take_witness(
     Returns:
         The accounts. What kept one from being whole is in its `error`; it is never raised.
     """
-    begun_ns = time.monotonic_ns()
+    begun_ns = monotonic_ns()
     names = {} if in_netns is None or not others else names_by_cookie(in_netns, others)
     sockets, registrations, error = ask_process(pid, names, options)
     pids = [pid]
@@ -61,7 +61,7 @@ def take_witness(
             pids.append(one)
             sockets, registrations = sockets + more[0], registrations + more[1]
     network = None if error or in_netns is None else ask_networks(in_netns, others)
-    ts_ns = time.monotonic_ns()
+    ts_ns = monotonic_ns()
     # Last: the questions are traced as well, and would fall into the time of the others.
     envoy = None if error or admin_get is None else ask_envoy(admin_get)
     limits = _limits()

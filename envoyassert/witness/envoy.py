@@ -12,12 +12,12 @@ the two (envoy.admin.v3.Listeners, "Listener manager statistics").
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
+from envoyassert.clock import monotonic_ns
 from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError
 
 #: The gauges that tell of listeners and workers, and how far Envoy has come.
@@ -43,20 +43,20 @@ def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount | Non
     Returns:
         Its account, or None where its config forbids the questions (`admin.allow_paths`).
     """
-    begun_ns = time.monotonic_ns()
+    begun_ns = monotonic_ns()
     try:
         listed = _ask(admin_get, _LISTENERS).get("listener_statuses", [])
         gauges = _ask(admin_get, _STATS)["stats"]
         stats = {item["name"]: int(item["value"]) for item in gauges if "name" in item}
         listeners = tuple(map(_listener, listed))
-        return EnvoyAccount(begun_ns, time.monotonic_ns(), listeners, stats)
+        return EnvoyAccount(begun_ns, monotonic_ns(), listeners, stats)
     except PermissionError:
         return None
     except AdminUnreachableError as error:
         said = f"the admin endpoint did not answer: {error}"
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         said = f"the admin endpoint gave an answer of another form: {error!r}"
-    return EnvoyAccount(begun_ns, time.monotonic_ns(), error=said)
+    return EnvoyAccount(begun_ns, monotonic_ns(), error=said)
 
 
 def _ask(admin_get: Callable[[str], tuple[int, str]], path: str) -> Any:

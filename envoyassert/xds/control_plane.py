@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.rundir import replace_file, seen_by
@@ -141,7 +142,7 @@ class FileControlPlane:
 
     def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
         """Return what became of the first listeners."""
-        return self._judged(envoy, time.monotonic_ns(), "", time.monotonic() + _REST_DEADLINE_S)
+        return self._judged(envoy, monotonic_ns(), "", time.monotonic() + _REST_DEADLINE_S)
 
     def update(
         self,
@@ -157,7 +158,7 @@ class FileControlPlane:
         place = seen_by(envoy.pid, self._file)
         before, log = _stats(envoy), envoy.log()
         content = discovery_response(listeners, self._version)
-        sent_ns = time.monotonic_ns()
+        sent_ns = monotonic_ns()
         try:
             sent_ns = replace_file(place, as_text(content))
         except OSError as error:
@@ -188,7 +189,7 @@ class FileControlPlane:
             message = said.partition("\n\n")[0].partition("\n[")[0].strip()
         else:
             result = "ack" if _answers(now) > _answers(before) else "none"
-        answered_ns = time.monotonic_ns() if result != "none" else None
+        answered_ns = monotonic_ns() if result != "none" else None
         warming, warmed, settled = _settle(envoy, deadline, held=False)
         return ListenerUpdate(
             "file",
@@ -239,7 +240,7 @@ class AdsControlPlane:
         self._server.withhold(frozenset(withheld))
         for kind, messages in others.items():
             self._server.replace(kind, messages)
-        self._started_ns = time.monotonic_ns()
+        self._started_ns = monotonic_ns()
         self._first = self._server.replace(_LISTENER, first)
 
     def __enter__(self) -> Self:
@@ -267,7 +268,7 @@ class AdsControlPlane:
         deadline = time.monotonic() + deadline_s
         messages = packed_listeners(listeners)
         self.listeners = listeners
-        sent_ns = time.monotonic_ns()
+        sent_ns = monotonic_ns()
         if release:
             self._server.release(tuple(release))
         version = self._server.replace(_LISTENER, messages)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.xds.resources import require_grpc
 from envoyassert.xds.subscriptions import Store, Subscription
@@ -175,7 +175,7 @@ class AdsServer:
         if nonce in sent:
             failed = request.HasField("error_detail")
             error = request.error_detail.message or "(no reason given)" if failed else ""
-            self._answers.append(Answer(*sent.pop(nonce), error, time.monotonic_ns()))
+            self._answers.append(Answer(*sent.pop(nonce), error, monotonic_ns()))
             self._changed.notify_all()
         if self._delta:
             if first and request.initial_resource_versions:

@@ -20,7 +20,7 @@ import pytest
 PACKAGE = "envoyassert"
 ROOT = Path(__file__).resolve().parents[2]
 
-EDGES = {"launch", "probe", "runner", "steps", "symbolize", "witness", "xds"}
+EDGES = {"clock", "launch", "probe", "runner", "steps", "symbolize", "witness", "xds"}
 FACES = {"__main__", "asserts", "cli", "pytest_plugin"}
 
 # What reaches out of the process, or belongs to one face alone.

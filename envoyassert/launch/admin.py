@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envoyassert.addresses import Address
+from envoyassert.launch.inside import connect_inside
 
 #: What a path is answered with that `admin.allow_paths` leaves out.
 FORBIDDEN = 403
@@ -34,27 +35,25 @@ def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -
 
     Args:
         address: where it listens; a wildcard is reached by loopback.
-        root: what absolute paths of Unix sockets are relative to, `/proc/<pid>/root` or "".
+        root: the root directory of paths of Unix sockets, `/proc/<pid>/root` or "/".
         timeout_s: for connecting, and later for each read.
         pid: the process that must listen there, as seen from here; 0 for any.
 
     Raises:
         OSError: nothing listens there, or another process does.
     """
-    target: tuple[str, int] | str
-    if address.is_ip:
-        if pid and not _listens(pid, address.port or 0):
-            raise ConnectionRefusedError(f"process {pid} does not listen there")
-        family = socket.AF_INET6 if address.family == "AF_INET6" else socket.AF_INET
-        target = (_WILDCARDS.get(address.host, address.host), address.port or 0)
-    else:
-        family = socket.AF_UNIX
-        name = address.abstract
-        target = f"\0{name}" if name is not None else f"{root}{address.path}"
-    connection = socket.socket(family, socket.SOCK_STREAM)
+    if address.is_ip and pid and not _listens(pid, address.port or 0):
+        raise ConnectionRefusedError(f"process {pid} does not listen there")
+    connection = socket.socket(getattr(socket, address.family), socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_s)
-        connection.connect(target)
+        if address.is_ip:
+            host = _WILDCARDS.get(address.host, address.host)
+            connection.connect((host, address.port or 0))
+        elif address.abstract is not None:
+            connection.connect(f"\0{address.abstract}")
+        else:
+            connect_inside(connection, root, address.path or "")
         if pid and not address.is_ip and _peer(connection) not in (0, pid):
             raise ConnectionRefusedError(f"process {pid} does not listen there")
     except BaseException:

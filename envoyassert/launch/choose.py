@@ -88,7 +88,7 @@ def validate_config(
     """
     with choose_launcher(preference, source) as launcher:
         if launcher.name == "process":
-            from envoyassert.launch.process import validate
+            from envoyassert.launch.validate import validate
 
             return validate(source, config_yaml, files or {})
         rundir = launcher.rundir()

@@ -1,12 +1,13 @@
 """System calls that Python's standard library lacks, through ctypes.
 
-Numbers above 424 are the same on every architecture (pidfd_open 434, pidfd_getfd 438); the rest
-goes through the C library by name.
+Numbers above 424 are the same on every architecture (openat2 437, pidfd_getfd 438); the rest goes
+through the C library by name.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -22,7 +23,10 @@ from envoyassert.names import CLONE_NEWNET
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 1 << 18
-_SYS_PIDFD_GETFD = 438
+_SYS_OPENAT2, _SYS_PIDFD_GETFD = 437, 438
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+#: openat2(2): how often to try again while others rename directories.
+_TRIES = 64
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -95,6 +99,32 @@ def bring_up_loopback() -> None:
         reply = fcntl.ioctl(control, _SIOCGIFFLAGS, request)
         flags = struct.unpack_from("H", reply, 16)[0]
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+
+
+def open_in_root(directory: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open a file as if a directory were the root directory (openat2(2), Linux 5.6).
+
+    Links of /proc, as of descriptors and roots, are refused (ELOOP).
+
+    Args:
+        directory: a descriptor of it.
+        path: absolute, or relative to it.
+        flags: of open(2).
+        mode: of what is made, with O_CREAT.
+
+    Raises:
+        OSError: it cannot be opened, or the kernel is too old (ENOSYS).
+    """
+    resolve = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode if flags & os.O_CREAT else 0, resolve)
+    for _ in range(_TRIES):
+        found = int(_libc.syscall(_SYS_OPENAT2, directory, os.fsencode(path), how, len(how)))
+        if found >= 0 or ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            break
+    if found < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return found
 
 
 def pidfd_getfd(pidfd: int, descriptor: int) -> int:

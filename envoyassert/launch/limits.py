@@ -131,8 +131,14 @@ def hand_over(directory: Path, uid: int) -> None:
         raise MachineError(
             f"the user {uid} may not enter {closed[-1]}", "set TMPDIR to a directory for everybody"
         )
-    for path in (directory, *directory.rglob("*")):
-        os.chown(path, uid, uid, follow_symlinks=False)
+    # By descriptors, as the user may have been given it before and rename what is in it.
+    for _, _, files, descriptor in os.fwalk(directory):
+        os.fchown(descriptor, uid, uid)
+        for name in files:
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            # A second name may be one outside.
+            if found.st_nlink == 1:
+                os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
 
 
 def _tool(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from envoyassert.errors import MachineError
 from envoyassert.launch import lookup
+from envoyassert.launch.inside import mount_inside, open_regular, root_of, write_inside
 from envoyassert.launch.kernel import (
     CLONE_NEWNS,
     bring_up_loopback,
@@ -150,7 +151,7 @@ def joined_namespace(pid: int, name: str) -> NamespaceThread:
         ) from error
 
 
-def add_network_namespace(inside: NamespaceThread, file: Path) -> None:
+def add_network_namespace(inside: NamespaceThread, directory: Path, name: str) -> None:
     """Make a network namespace, with loopback alone, that is entered by a file.
 
     The file is one for the threads and processes of `inside` alone, where it is mounted; the
@@ -158,18 +159,18 @@ def add_network_namespace(inside: NamespaceThread, file: Path) -> None:
 
     Args:
         inside: a thread with a mount namespace of its own.
-        file: which file; it is made.
+        directory: the run directory.
+        name: which file in it; it is made.
 
     Raises:
         OSError: not permitted, or the file cannot be made.
     """
-    file.parent.mkdir(exist_ok=True)
-    file.touch()
+    write_inside(directory, name, "")
 
     def enter() -> None:
         unshare(CLONE_NEWNET)
         bring_up_loopback()
-        mount_file("/proc/thread-self/ns/net", str(file))
+        mount_inside("/proc/thread-self/ns/net", directory, name)
 
     # A new thread has the namespaces of the one that makes it.
     inside.call(lambda: NamespaceThread(enter, "envoyassert-newnet").close())
@@ -188,7 +189,7 @@ def in_netns_of(pid: int, netns: str, call: Callable[[], T]) -> T:
     """
 
     def enter() -> None:
-        descriptor = os.open(f"/proc/{pid}/root{netns}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(root_of(pid), netns)
         try:
             join_network_namespace(descriptor)
         finally:

@@ -20,19 +20,14 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch import lookup, release
-from envoyassert.launch.base import (
-    STOP_DEADLINE_S,
-    VALIDATE_DEADLINE_S,
-    Exit,
-    LaunchSpec,
-    tail,
-)
+from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.elf import read_build_id
-from envoyassert.launch.kernel import mount_file, open_tracer, wait_readable
+from envoyassert.launch.inside import make_directories, mount_inside, open_regular, write_inside
+from envoyassert.launch.kernel import open_tracer, wait_readable
 from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starting_command
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.own_addresses import give_addresses
@@ -54,6 +49,7 @@ T = TypeVar("T")
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 #: F_SETSIG of fcntl.h, which Python's fcntl module lacks before 3.13.
 _F_SETSIG = 10
+_LOG_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class ProcessLauncher:
@@ -64,6 +60,7 @@ class ProcessLauncher:
     def __init__(self) -> None:
         self._directory: Path | None = None
         self._namespace: NamespaceThread | None = None
+        self._namespaces: set[str] = set()
         self._running: list[ProcessEnvoy] = []
         self._prepared: dict[EnvoySource, tuple[Path, EnvoyIdentity]] = {}
         release.register(self)
@@ -101,14 +98,16 @@ class ProcessLauncher:
     def _add_namespaces(self, names: Sequence[str], directory: Path) -> None:
         assert self._namespace is not None
         for name in names:
-            if not (directory / name).exists():
-                try:
-                    add_network_namespace(self._namespace, directory / name)
-                except OSError as error:
-                    raise MachineError(
-                        f"the network namespace {name} cannot be made: {error.strerror}",
-                        "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN",
-                    ) from error
+            if name in self._namespaces:
+                continue
+            try:
+                add_network_namespace(self._namespace, directory, f"{NETNS}/{name}")
+            except OSError as error:
+                raise MachineError(
+                    f"the network namespace {name} cannot be made: {error.strerror}",
+                    "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN",
+                ) from error
+            self._namespaces.add(name)
 
     def give(self, addresses: Sequence[str]) -> None:
         """Give addresses to the network namespace of all Envoys of this launcher, once prepared.
@@ -143,13 +142,17 @@ class ProcessLauncher:
         command = [*spec.tracer, str(binary), *arguments]
         if spec.agent or spec.limits != Limits():
             command = self._by_others(spec, binary, arguments)
-        logs = directory / LOGS
-        logs.mkdir(exist_ok=True)
-        log = logs / f"envoy{number}.log"
         assert self._namespace is not None
-        self._add_namespaces(spec.netns, directory / NETNS)
+        self._add_namespaces(spec.netns, directory)
         try:
-            envoy = ProcessEnvoy(spec, command, identity, log, admin_file, self._namespace)
+            make_directories(directory, LOGS)
+            log = open_regular(directory, f"{LOGS}/envoy{number}.log", _LOG_FLAGS)
+            with contextlib.ExitStack() as undo:
+                undo.callback(os.close, log)
+                envoy = ProcessEnvoy(
+                    spec, command, identity, directory, log, admin_file, self._namespace
+                )
+                undo.pop_all()
         except OSError as error:
             raise MachineError(
                 f"Envoy cannot be started: {error.strerror or error}",
@@ -175,11 +178,11 @@ class ProcessLauncher:
                 self._namespace.call(lambda: free_ports_from(first))
             if spec.limits.uid is not None:
                 # Seen in Envoy's mount namespace alone: the user may not get at the cache.
-                program = Path(self.rundir()) / f"bin-{len(self._running)}" / "envoy"
-                program.parent.mkdir()
-                program.touch(0o755)
-                hand_over(Path(self.rundir()), spec.limits.uid)
-                self._namespace.call(lambda: mount_file(str(binary), str(program)))
+                directory, name = Path(self.rundir()), f"bin-{len(self._running)}/envoy"
+                program = directory / name
+                write_inside(directory, name, "")
+                hand_over(directory, spec.limits.uid)
+                self._namespace.call(lambda: mount_inside(str(binary), directory, name))
         except OSError as error:
             raise MachineError(
                 f"Envoy cannot be limited: {error}", "run as root, or leave out the step `limit`"
@@ -242,11 +245,12 @@ class ProcessEnvoy(NamespacedEnvoy):
         spec: LaunchSpec,
         command: list[str],
         identity: EnvoyIdentity,
-        log: Path,
+        rundir: Path,
+        log: int,
         admin_file: str,
         namespace: NamespaceThread,
     ) -> None:
-        super().__init__(spec, str(log.parents[1]), admin_file)
+        super().__init__(spec, str(rundir), admin_file)
         self._identity = identity
         self._command = command
         self._namespace = namespace
@@ -262,8 +266,7 @@ class ProcessEnvoy(NamespacedEnvoy):
             fcntl.fcntl(read_end, _F_SETSIG, signal.SIGKILL)
             flags = fcntl.fcntl(read_end, fcntl.F_GETFL)
             fcntl.fcntl(read_end, fcntl.F_SETFL, flags | os.O_ASYNC)
-            with log.open("ab") as output:
-                self._process = namespace.call(lambda: self._spawn(read_end, output))
+            self._process = namespace.call(lambda: self._spawn(read_end))
             # Killed between the fork and here, this process would leave Envoy behind until the
             # next sweep, which finds it by its working directory.
             fcntl.fcntl(read_end, fcntl.F_SETOWN, -self._process.pid)
@@ -272,7 +275,7 @@ class ProcessEnvoy(NamespacedEnvoy):
             self._pidfd = os.pidfd_open(self._process.pid)
             undo.pop_all()
 
-    def _spawn(self, stdin: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _spawn(self, stdin: int) -> subprocess.Popen[bytes]:
         self._started_s = time.monotonic()
         try:
             return subprocess.Popen(
@@ -280,7 +283,7 @@ class ProcessEnvoy(NamespacedEnvoy):
                 cwd=self._rundir,
                 env=_environment(self._spec),
                 stdin=stdin,
-                stdout=output,
+                stdout=self._log,
                 stderr=subprocess.STDOUT,
                 # A session of its own: Ctrl-C in the terminal is for us, we stop Envoy.
                 start_new_session=True,
@@ -349,51 +352,14 @@ class ProcessEnvoy(NamespacedEnvoy):
                 self._process.wait(STOP_DEADLINE_S)
             self._exit = Exit(end.exit_code, end.signal, forced)
             self._kept_log = self.log()
-            os.close(self._pidfd)
-            for end_of_pipe in self._lifeline:
-                os.close(end_of_pipe)
+            for descriptor in (self._pidfd, self._log, *self._lifeline):
+                os.close(descriptor)
         return self._exit
 
     def log(self) -> str:
         """Return what Envoy printed so far."""
         if self._kept_log is not None:
             return self._kept_log
-        try:
-            return self._log.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-
-
-def validate(source: EnvoySource, config_yaml: str, files: dict[str, str]) -> tuple[bool, str]:
-    """Run `envoy --mode validate` on this machine, without privileges; see `validate_config`.
-
-    Raises:
-        EnvoyUnavailableError: this Envoy cannot be had as an executable.
-        LaunchError: it cannot be executed, or does not end.
-    """
-    binary, _ = find_executable(source)
-    directory = create_rundir()
-    try:
-        rundir = str(directory)
-        texts = {**files, "envoy.yaml": config_yaml}
-        write_files(directory, {k: v.replace("${rundir}", rundir) for k, v in texts.items()})
-        command = [str(binary), "--mode", "validate", "-c", f"{rundir}/envoy.yaml", "-l", "error"]
-        result = subprocess.run(
-            command,
-            cwd=directory,
-            env={},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=VALIDATE_DEADLINE_S,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise LaunchError(f"envoy --mode validate ran for {VALIDATE_DEADLINE_S:.0f} s") from error
-    except OSError as error:
-        raise LaunchError(f"{binary} cannot be executed: {error.strerror}") from error
-    finally:
-        remove_rundir(directory)
-    return result.returncode == 0, "\n".join(tail(result.stdout)).replace(rundir, "${rundir}")
+        # By the descriptor: whoever may write to the run directory may put another file there.
+        printed = os.pread(self._log, os.fstat(self._log).st_size, 0)
+        return printed.decode("utf-8", "replace")

@@ -14,8 +14,8 @@ import stat
 import tempfile
 from pathlib import Path
 
-from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
+from envoyassert.launch.inside import write_inside
 from envoyassert.launch.kernel import Owner
 from envoyassert.launch.user_namespace import outer_uid
 
@@ -81,39 +81,14 @@ def write_files(directory: Path, files: dict[str, str]) -> None:
         MachineError: a file cannot be written.
     """
     for name, text in files.items():
-        path = directory / checked_name(name)
+        checked = checked_name(name)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_inside(directory, checked, text)
         except OSError as error:
             raise MachineError(
-                f"{path} cannot be written: {error.strerror}", "free some space, or set TMPDIR"
+                f"{directory / checked} cannot be written: {error.strerror}",
+                "free some space, or set TMPDIR",
             ) from error
-
-
-def seen_by(pid: int, path: str) -> Path:
-    """Return the way from here to a file as a process sees it, which may be in a container.
-
-    Only a rename inside its own root is noticed there: inotify sees what happens in the container's
-    mounts, not what the engine puts there. `/proc/<pid>/root` leads into it.
-    """
-    return Path(f"/proc/{pid}/root{path}")
-
-
-def replace_file(path: Path, text: str) -> int:
-    """Give a file another content, or make it, by a rename: readers find the one or the other.
-
-    Returns:
-        CLOCK_MONOTONIC nanoseconds just before the rename.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    now_ns = monotonic_ns()
-    new.rename(path)
-    return now_ns
 
 
 def checked_name(name: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.addresses import Address
 from envoyassert.launch.admin import AdminUnreachableError, connect_admin, request
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
+from envoyassert.launch.inside import read_inside, root_of
 from envoyassert.launch.process_tree import envoy_among
 from envoyassert.launch.readiness import wait_ready
 from envoyassert.trace import EnvoyIdentity, Outcome
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ADMIN_DEADLINE_S = 2.0
+#: Bytes of the file that Envoy writes its admin address to.
+_LONGEST_ADDRESS = 256
 
 
 class NamespacedEnvoy(ABC):
@@ -83,7 +85,7 @@ class NamespacedEnvoy(ABC):
             AdminUnreachableError: there is none, or it does not answer.
         """
         address = self._admin_address()
-        root = f"/proc/{self.started_pid}/root"
+        root = root_of(self.started_pid)
         try:
             connection = self.in_netns(
                 lambda: connect_admin(address, root, _ADMIN_DEADLINE_S, self.pid)
@@ -97,9 +99,9 @@ class NamespacedEnvoy(ABC):
         if address is None:
             raise AdminUnreachableError("the config has no admin endpoint")
         if address.port == 0:
-            file = Path(f"/proc/{self.started_pid}/root{self._admin_file}")
             try:
-                return address.with_port(int(file.read_text("ascii").rpartition(":")[2]))
+                told = read_inside(root_of(self.started_pid), self._admin_file, _LONGEST_ADDRESS)
+                return address.with_port(int(told.decode("ascii").rpartition(":")[2]))
             except (OSError, ValueError) as error:
                 raise AdminUnreachableError("the admin port is not known yet") from error
         if address.path and not address.path.startswith("/"):

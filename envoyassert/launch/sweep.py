@@ -50,7 +50,7 @@ def _has_labelled_containers() -> bool:
     filters = urllib.parse.quote(json.dumps({"label": [LABEL_RUN]}))
     address = Address.unix(docker_host.removeprefix("unix://"))
     try:
-        connection = connect_admin(address, "", _ANSWER_S)
+        connection = connect_admin(address, "/", _ANSWER_S)
         status, body = request(connection, f"/containers/json?all=1&filters={filters}")
     except OSError:
         return False

@@ -12,13 +12,18 @@ from dataclasses import replace
 
 from envoyassert.addresses import Address
 from envoyassert.clock import monotonic_ns
+from envoyassert.launch.inside import connect_inside
 from envoyassert.steps.base import StepProblem
 from envoyassert.trace import ConnectionAttempt
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound
-#: What connect() fails with because of the client's side: it says nothing about Envoy.
+#: What connect() fails with because of the client's side: it says nothing about Envoy. The last
+#: three are of finding the file of a Unix socket (envoyassert.launch.inside).
 _OWN_FAULTS = frozenset(
-    {"EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EADDRNOTAVAIL", "EACCES", "EPERM"}
+    {
+        *("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EADDRNOTAVAIL", "EACCES", "EPERM"),
+        *("ENAMETOOLONG", "ELOOP", "ENOSYS"),
+    }
 )
 _CHUNK = 65536
 #: udp(7): how long each datagram is that the kernel makes of what is sent at once.
@@ -33,7 +38,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     Args:
         protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         address: where to; a wildcard is reached by loopback.
-        root: what paths of Unix sockets are relative to, `/proc/<pid>/root`.
+        root: the root directory of paths of Unix sockets, `/proc/<pid>/root`.
     """
 
     def __init__(self, protocol: str, address: Address, root: str) -> None:
@@ -74,7 +79,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             raise StepProblem(f"no client can be made{place}: {error.strerror or error}") from error
         try:
             self._socket.settimeout(max(0.001, end_s - time.monotonic()))
-            self._socket.connect(self._place())
+            self._connect(self._socket)
             last = replace(last, ok=True, end="held", local=self._local(self._socket))
         except OSError as error:
             name = _name_of(error)
@@ -162,13 +167,14 @@ class Client(contextlib.AbstractContextManager["Client"]):
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         return made
 
-    def _place(self) -> tuple[str, int] | str:
+    def _connect(self, made: socket.socket) -> None:
         address = self._address
         if address.is_ip:
-            return _WILDCARDS.get(address.host, address.host), address.port or 0
-        if address.abstract is not None:
-            return f"\0{address.abstract}"
-        return f"{self._root}{address.path}"
+            made.connect((_WILDCARDS.get(address.host, address.host), address.port or 0))
+        elif address.abstract is not None:
+            made.connect(f"\0{address.abstract}")
+        else:
+            connect_inside(made, self._root, address.path or "")
 
     def _local(self, made: socket.socket) -> Address | None:
         if not self._address.is_ip:

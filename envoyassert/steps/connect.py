@@ -13,6 +13,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.graph.lookup import unmapped
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.selection import parts_of
+from envoyassert.launch.inside import root_of
 from envoyassert.scenario.clients import redirected_places
 from envoyassert.scenario.destination import DestinationError, Place, destination
 from envoyassert.scenario.selector import Selector
@@ -34,7 +35,7 @@ def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepRes
     attempts = []
     held = envoy.clients.setdefault(phase_name(step) or "", [])
     for _ in range(wish.times):
-        client = Client(protocol, address, f"/proc/{envoy.pid}/root")
+        client = Client(protocol, address, root_of(envoy.pid))
         with contextlib.ExitStack() as stack:
             stack.callback(client.close)
             attempt = client.attempt(envoy.in_netns, wish.send, end_s)

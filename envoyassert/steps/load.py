@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from envoyassert.addresses import Address
 from envoyassert.durations import parse_duration
+from envoyassert.launch.inside import root_of
 from envoyassert.scenario.steps.load import Load
 from envoyassert.steps.base import DrivenEnvoy
 from envoyassert.steps.client import Client
@@ -107,7 +108,7 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
 
     def _request(self) -> ConnectionAttempt:
         # Of several Envoys the last one: by way of it the file of a Unix socket is found.
-        client = Client(self._protocol, self._address, f"/proc/{self._envoy.pid}/root")
+        client = Client(self._protocol, self._address, root_of(self._envoy.pid))
         with client:
             client.attempt(self._envoy.in_netns, self._wish.send, time.monotonic() + self._answer_s)
         return client.last

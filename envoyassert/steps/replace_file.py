@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.launch.rundir import replace_file as rename_over
-from envoyassert.launch.rundir import seen_by
+from envoyassert.launch.inside import replace_inside, root_of
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
 
@@ -16,7 +15,7 @@ def replace_file(envoy: DrivenEnvoy, step: ReplaceFileStep, _deadline_s: float) 
     """
     wish = step.replace_file
     try:
-        rename_over(seen_by(envoy.pid, wish.path), wish.content)
+        replace_inside(root_of(envoy.pid), wish.path, wish.content)
     except OSError as error:
         raise StepProblem(f"{wish.path} cannot be written: {error.strerror or error}") from error
     return StepResult()

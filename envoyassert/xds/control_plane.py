@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.launch.admin import AdminUnreachableError
-from envoyassert.launch.rundir import replace_file, seen_by
+from envoyassert.launch.inside import replace_inside, root_of
 from envoyassert.scenario.plan import as_text
 from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
 from envoyassert.xds.quiet import all_asleep
@@ -155,17 +155,17 @@ class FileControlPlane:
         deadline = time.monotonic() + deadline_s
         self._version += 1
         self.listeners = listeners
-        place = seen_by(envoy.pid, self._file)
         before, log = _stats(envoy), envoy.log()
         content = discovery_response(listeners, self._version)
         sent_ns = monotonic_ns()
         try:
-            sent_ns = replace_file(place, as_text(content))
+            sent_ns = replace_inside(root_of(envoy.pid), self._file, as_text(content))
         except OSError as error:
             # The way to it leads through the process.
             if envoy.exited() is None:
                 raise MachineError(
-                    f"{place} cannot be written: {error.strerror}", "free some space"
+                    f"{self._file} cannot be written in Envoy's root: {error.strerror}",
+                    "free some space",
                 ) from error
         # Envoy counts from its start on, unless its config hides that.
         if not any(name.startswith(_COUNTED) for name in before) and envoy.exited() is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from envoyassert.launch.creation import RUNDIR
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
 from envoyassert.launch.image import BUILT, build_image, resolve_image
+from envoyassert.launch.inside import read_inside, replace_inside, root_of
 from envoyassert.launch.labels import LABEL_RUN
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
@@ -67,10 +70,12 @@ def make_image(client):
     """Return a function that makes an image with changes on top of the one under test."""
     made = []
 
-    def make(*changes: str) -> str:
+    def make(*changes: str, files: bytes = b"") -> str:
         image = resolve_image(client, EnvoySource(version=VERSION))
         container = client.containers.create(image.image_id)
         try:
+            if files:
+                container.put_archive("/", files)
             made.append(container.commit(changes=list(changes)))
         finally:
             container.remove(v=True)
@@ -136,6 +141,35 @@ def test_start_as_another_user_writes_the_run_directory(launcher, make_spec, mak
     with launcher.start(spec) as envoy:
         assert envoy.wait_ready().live
         assert Path(f"/proc/{envoy.pid}").stat().st_uid == 101
+
+
+def test_link_in_an_image_leads_to_the_container_and_not_to_this_machine(
+    run_root, launcher, make_spec, make_image
+):
+    here = run_root.parent / "admin"  # in the container there is one, too
+    here.mkdir()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        directory = tarfile.TarInfo(str(here).lstrip("/"))
+        directory.type, directory.mode = tarfile.DIRTYPE, 0o777
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, str(here)
+        tar.addfile(directory)
+        tar.addfile(link)
+    source = EnvoySource(image=make_image(files=archive.getvalue()), pull="never")
+    config = bootstrap(echo_listener(), admin="{pipe: {path: /link/s}}")
+    spec = make_spec(config, source=source, admin=Address.unix("/link/s"))
+    with socket.socket(socket.AF_UNIX) as stand_in:
+        stand_in.bind(str(here / "s"))
+        stand_in.listen()
+        stand_in.settimeout(0)
+        with launcher.start(spec) as envoy:
+            assert envoy.wait_ready().live
+            replace_inside(root_of(envoy.pid), "/link/file", "new")
+            assert read_inside(root_of(envoy.pid), f"{here}/file", 10) == b"new"
+            assert [one.name for one in here.iterdir()] == ["s"]
+        with pytest.raises(BlockingIOError):
+            stand_in.accept()
 
 
 def test_admin_port_zero_is_found(launcher, make_spec):

@@ -19,6 +19,7 @@ from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.choose import choose_launcher, validate_config
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.process import ProcessLauncher
+from envoyassert.launch.rundir import LOGS
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.wheel import fetch_binary, locked_versions
@@ -122,6 +123,18 @@ def test_start_files_are_in_the_run_directory(launcher, make_spec):
     with launcher.start(make_spec(config, files={"lds.yaml": lds})) as envoy:
         assert envoy.wait_ready().live
         assert envoy.admin_get("/listeners")[1] == "l10007::127.0.0.1:10007\n"
+
+
+def test_log_is_what_envoy_printed_whatever_lies_in_its_place(launcher, make_spec, tmp_path):
+    (tmp_path / "secret").write_text("of this machine")
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        log = Path(launcher.rundir()) / LOGS / "envoy.log"
+        log.unlink()
+        log.symlink_to(tmp_path / "secret")
+        assert "starting main dispatch loop" in envoy.log()
+        assert "of this machine" not in envoy.log()
+    assert "starting main dispatch loop" in envoy.log()
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_client_that_cannot_be_made_is_no_fact_about_the_server() -> None:
     ):
         client.attempt(no_more, None, time.monotonic() + 1)
     with (
-        Client("UNIX", Address.unix("/" + "x" * 200), "") as client,
+        Client("UNIX", Address.unix("/" + "x" * 300), "/") as client,
         pytest.raises(StepProblem, match="too long"),
     ):
         attempt(client)

@@ -7,7 +7,7 @@ equals only a wildcard, and a v4-mapped address is told apart from the IPv4 addr
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -15,12 +15,13 @@ def canonical_host(host: str | bytes) -> str:
     """Return the one text that an IP address has here, v4-mapped ones with their dotted part.
 
     Args:
-        host: text, or the 4 or 16 bytes of the address in network order.
+        host: text, or the 4 or 16 bytes of the address in network order. The zone of a link-local
+            address (`fe80::1%eth0`) is left out: no trace has it.
 
     Raises:
         ValueError: it is no IP address.
     """
-    address = ipaddress.ip_address(host)
+    address = ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         # Python prints these in two ways, depending on its version; inet_ntop(3) in this one.
         return f"::ffff:{address.ipv4_mapped}"
@@ -40,6 +41,7 @@ class Address:
             one. Trailing NULs that belong to the name are kept (unix(7): every byte counts).
         netns: file by which the network namespace was entered in which this is an address; "" for
             the one in which Envoy began. A path of the file system is in none.
+        zone: the device of a link-local address as it was written (RFC 4007), or ""; not compared.
     """
 
     family: str
@@ -48,6 +50,7 @@ class Address:
     path: str | None = None
     abstract: str | None = None
     netns: str = ""
+    zone: str = field(default="", compare=False)
 
     @classmethod
     def inet(cls, host: str, port: int) -> Address:
@@ -57,7 +60,8 @@ class Address:
             ValueError: `host` is not an IP address.
         """
         text = canonical_host(host)
-        return cls("AF_INET6" if ":" in text else "AF_INET", text, port)
+        family = "AF_INET6" if ":" in text else "AF_INET"
+        return cls(family, text, port, zone=host.partition("%")[2])
 
     @classmethod
     def unix(cls, name: str) -> Address:
@@ -70,6 +74,11 @@ class Address:
     def is_ip(self) -> bool:
         """Whether this is an IPv4 or IPv6 address."""
         return self.port is not None
+
+    @property
+    def target(self) -> str:
+        """The host as a client needs it: with the zone of a link-local address."""
+        return f"{self.host}%{self.zone}" if self.zone else self.host
 
     @property
     def is_wildcard(self) -> bool:

@@ -50,7 +50,7 @@ class ListenerRecord:
 
     Args:
         name: the listener's name; `admin` for the admin endpoint (kind tells them apart).
-        protocol: `TCP` or `UDP`; `UNIX` for pipes.
+        protocol: of the first address: `TCP` or `UDP`; `UNIX` for pipes.
         addresses: configured addresses in order, port 0 where the kernel was to choose.
         kind: `static`, `lds` or `admin`.
     """
@@ -59,6 +59,12 @@ class ListenerRecord:
     protocol: str
     addresses: tuple[Address, ...]
     kind: str = "static"
+
+    def protocol_at(self, address: Address) -> str:
+        """Return the protocol at one of the addresses: Envoy takes pipes and TCP together."""
+        if not address.is_ip:
+            return "UNIX"
+        return "TCP" if self.protocol == "UNIX" else self.protocol
 
 
 def namespaces_of(listeners: Iterable[ListenerRecord]) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def groups_of(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int], Gr
     for record in listeners:
         for part in parts_of(record, graph, listeners):
             address = part.address
-            group = Group(record.protocol, place_text(address, trace.header.rundir))
+            group = Group(record.protocol_at(address), place_text(address, trace.header.rundir))
             if address.port == 0:
                 twin = (group.protocol, group.place)
                 group.rank = ranks.get(twin, 0)

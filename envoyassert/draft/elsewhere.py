@@ -27,7 +27,7 @@ def _place(one: SocketSet) -> str:
         return ""
     early = {o.name: o.value for o in one.options if o.phase == "before_bind"}
     device = early.get("SO_BINDTODEVICE")
-    device = device.rstrip("\0") if isinstance(device, str) else ""
+    device = (device.rstrip("\0") if isinstance(device, str) else "") or one.address.zone
     host = ipaddress.ip_address(one.address.host)
     if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
         host = host.ipv4_mapped

@@ -14,6 +14,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.draft.elsewhere import addresses_of
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
+from envoyassert.draft.given_up import given_up, not_listening
 from envoyassert.draft.socket_options import socket_options_of
 from envoyassert.scenario.absent import looked_up, source_names
 from envoyassert.scenario.listeners import (
@@ -29,6 +30,8 @@ from envoyassert.scenario.listeners import (
     static_listeners,
 )
 
+# A bootstrap has at least one of these.
+_FIELDS = ("static_resources", "dynamic_resources", "admin", "node", "bootstrap_extensions")
 # How Envoy registers what listens, and datagram sockets.
 _LEVEL = ("EPOLLIN",)
 _EDGE = ("EPOLLIN", "EPOLLOUT", "EPOLLET")
@@ -50,10 +53,15 @@ def draft_of_config(
         served: listeners that are served in the place of its own control plane; None for none.
 
     Raises:
-        DraftError: the config is none, or asks for no socket.
+        DraftError: the config is none.
     """
     if not isinstance(config, dict):
         raise DraftError("an Envoy config is a mapping", "name a bootstrap, a trace or a dump")
+    if config and all(proto_field(config, field) is None for field in _FIELDS):
+        raise DraftError(
+            f"this is no Envoy bootstrap: it has none of {', '.join(_FIELDS)}",
+            "name a bootstrap, a trace or a dump",
+        )
     static = proto_field(config, "static_resources")
     listeners = static_listeners(config)
     ignored = len(items_of(proto_field(static, "listeners"))) - len(listeners)
@@ -67,9 +75,8 @@ def draft_of_config(
     asked = source_names(config)
     discovers = discovers_listeners(config) and served is None and "lds_config" not in asked
     for name, listener in listeners.items():
-        sets += (
-            _sets_of(name, listener, workers) if name in bound else _held(name, listener, workers)
-        )
+        mine = [*_sets_of(name, listener, workers)]
+        sets += given_up(mine, listener) if name in bound else _held(mine, listener)
     without = set(listeners) - {one.name for one in sets}
     if without:
         says_so = (
@@ -89,18 +96,13 @@ def draft_of_config(
     names = looked_up(config)
     if names:
         notes.append(f"names that no cluster finds in the run's own network: {', '.join(names)}")
-    if not sets:
-        raise DraftError(
-            "the config has neither a listener with a socket nor an admin endpoint",
-            "name one that has, or draft from a trace of a run",
-        )
-    keepalive = any(proto_field(one, "tcp_keepalive") is not None for one in bound.values())
+    given = [*items_of(proto_field(static, "listeners")), *(served or ())]
     return Draft(
         concurrency,
         tuple(sets),
         closed=not discovers and not outside,
         admin=admin_address(config) is not None,
-        requires=">=1.37" if keepalive else "",
+        requires=">=1.37" if any(map(_names_keepalive, given)) else "",
         notes=tuple(notes),
         envoy=(*_control_plane(asked, served), *addresses_of(sets)),
     )
@@ -108,11 +110,7 @@ def draft_of_config(
 
 def fields_for(config: Any) -> dict[str, Any]:
     """Return the fields of `envoy` that a bootstrap needs to start away from where it is used."""
-    try:
-        fields = draft_of_config(config).envoy
-    except DraftError:  # nothing binds, and it may wait for a server all the same
-        fields = tuple(_control_plane(source_names(config), None))
-    return {one.key: one.value for one in fields}
+    return {one.key: one.value for one in draft_of_config(config).envoy}
 
 
 def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterator[EnvoyField]:
@@ -219,22 +217,20 @@ def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
             found = replace(
                 found, sockets=1, descriptors=1, role="worker_0", via="", listens=listens
             )
-        yield _refused(found, listener)
+        yield found
 
 
 def _leaves_namespace(found: SocketSet) -> bool:
     return found.address.port == 0 and bool(found.address.netns) and found.sockets > 1
 
 
-def _held(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
+def _held(sets: Sequence[SocketSet], listener: Any) -> Iterator[SocketSet]:
     """Yield the Unix sockets of a listener with `bind_to_port: false`: bound, and left so."""
     if proto_field(listener, "internal_listener") is None:
         nothing: tuple[str, ...] = ()
-        for one in _sets_of(name, listener, workers):
-            early = tuple(option for option in one.options if option.phase != "listening")
-            held = replace(one, role="none", via="", mask=nothing, options=early, backlog=None)
-            if one.protocol == "UNIX":
-                yield replace(held, descriptors=workers, listens=0, listen_by="")
+        for one in filter(lambda one: one.protocol == "UNIX", sets):
+            held = not_listening(one)
+            yield replace(held, role="none", via="", mask=nothing, backlog=None, listen_by="")
 
 
 def _via(options: tuple[DraftOption, ...], sockets: int, workers: int) -> str:
@@ -244,32 +240,6 @@ def _via(options: tuple[DraftOption, ...], sockets: int, workers: int) -> str:
     if together == (sockets > 1) or workers == 1:
         return "reuse_port" if together else "dup"
     return ""
-
-
-def _refused(found: SocketSet, listener: Any) -> SocketSet:
-    """Return the sockets of a listener that Envoy gives up after listen, others as they are.
-
-    The kernel refuses an option that is set then, or a second listen() at the address since an
-    option took SO_REUSEPORT away. Envoy is LIVE then, without the listener.
-    """
-    kept = list(found.options)
-    if found.protocol == "UNIX":
-        late = [o for o in kept if o.phase == "listening"]
-        bad = [o for o in late if o.level != "SOL_SOCKET" or o.name == "SO_REUSEPORT"]
-        if not bad and proto_field(listener, "tcp_fast_open_queue_length") is None:
-            return found
-        kept = kept[: kept.index(bad[0])] if bad else kept
-    else:
-        shared = [o.value for o in kept if o.name == "SO_REUSEPORT" and o.phase != "listening"]
-        if found.listens is None or found.sockets == 1 or shared[-1] != 0:
-            return found
-        kept = [option for option in kept if option.phase != "listening"]
-    exact = found.sockets == 1 or len(kept) == len(found.options)
-    nothing: tuple[str, ...] = ()
-    return replace(
-        found, role="none", via="", mask=nothing, descriptors=0, listens=1, backlog=None,
-        options=tuple(kept), exact=exact,
-    )  # fmt: skip
 
 
 def _file(address: Address, place: Any) -> tuple[bool, str] | None:
@@ -355,6 +325,12 @@ def _keepalive(listener: Any, entry: Any) -> Iterator[DraftOption]:
         yield DraftOption("SOL_SOCKET", "SO_KEEPALIVE", 1, "before_bind")
         for name, value in given.items():
             yield DraftOption("IPPROTO_TCP", name, value, "before_bind")
+
+
+def _names_keepalive(listener: Any) -> bool:
+    """Whether a listener has the field for keepalive, which Envoy does not know before 1.37."""
+    more = items_of(proto_field(listener, "additional_addresses"))
+    return any(proto_field(entry, "tcp_keepalive") is not None for entry in (listener, *more))
 
 
 def _v6only(address: Address, place: Any) -> Iterator[DraftOption]:

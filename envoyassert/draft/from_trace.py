@@ -29,8 +29,8 @@ def draft_of_trace(trace: Trace) -> Draft:
     """Return what a run did with its sockets at its start.
 
     Raises:
-        DraftError: records were lost, Envoy had ended, there were several, or there is no
-            listening socket.
+        DraftError: records were lost, Envoy had ended, there were several, or nothing listens as
+            far as the trace can tell.
     """
     for phase in trace.phases:
         if phase.name == STARTUP:
@@ -46,7 +46,7 @@ def draft_of_trace(trace: Trace) -> Draft:
     if len({thread.pid for thread in graph.workers()}) > 1:
         raise DraftError("the trace is of several Envoys", "draft from a run of one")
     sets = tuple(_sets(trace, graph))
-    if not sets:
+    if not sets and trace.header.unobserved:
         raise DraftError("the trace has no listening socket", "draft from a run that has one")
     workers = trace.header.concurrency or len(graph.workers())
     assume = [_ASSUMPTIONS[c] for c in trace.header.unobserved if c in _ASSUMPTIONS]

@@ -16,7 +16,8 @@ from envoyassert.scenario.selector import OWN
 #: A draft has no more lines than this; it becomes terse to keep to it.
 MAX_LINES = 30
 
-_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*|\d+\.\d+\.\d+\.\d+")
+# What begins with a dot may be a number (`.5`, `.inf`), unless it is a relative path.
+_PLAIN = re.compile(r"([A-Za-z_/]|\.{1,2}/)[A-Za-z0-9_./-]*|\d+\.\d+\.\d+\.\d+")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -30,9 +31,9 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
         source: what it was drafted from, for a comment.
     """
     head = [
-        f"# Drafted from {source}. It pins what Envoy does with its sockets: a change of",
+        f"# Drafted from {_shown(source)}. It pins what Envoy does with its sockets: a change of",
         "# reuse_port, concurrency, an address, an option or the backlog makes it fail.",
-        *(f"# Note: {note}." for note in draft.notes),
+        *(f"# Note: {_shown(note)}." for note in draft.notes),
         f"name: {name}",
         f"description: {_flow(f'The sockets of {source}.')}",
     ]
@@ -47,7 +48,7 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
         "envoy:",
         f"  concurrency: {draft.concurrency}  # the counts below are for this many workers",
         f"  config: {_flow(config)}",
-        *(f"  {one.key}: {_flow(one.value)}  # {one.why}" for one in draft.envoy),
+        *(f"  {one.key}: {_flow(one.value)}  # {_shown(one.why)}" for one in draft.envoy),
         "expect:",
     ]
     tail = []
@@ -157,5 +158,27 @@ def _flow(value: Any) -> str:
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-        return value if plain else json.dumps(value, ensure_ascii=False)
+        return value if plain else f'"{_shown(value, quoted=True)}"'
     return json.dumps(value)
+
+
+def _shown(text: str, *, quoted: bool = False) -> str:
+    """Return a text in which each character can be seen, others as YAML's escapes.
+
+    These are those that YAML takes for the end of a line, or refuses, and those that change how the
+    text around them looks.
+
+    Args:
+        text: any text.
+        quoted: whether it goes between double quotes.
+    """
+    return "".join(
+        _escaped(one) if not one.isprintable() or (quoted and one in '"\\') else one for one in text
+    )
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

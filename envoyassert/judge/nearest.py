@@ -140,7 +140,7 @@ def _configured(selector: Selector, listeners: tuple[ListenerRecord, ...]) -> Li
             elif (
                 (selector.port, selector.path, selector.abstract)
                 == (address.port, address.path, address.abstract)
-                and selector.protocol in (None, record.protocol)
+                and selector.protocol in (None, record.protocol_at(address))
                 and (selector.address is None or canonical_host(selector.address) == address.host)
                 and selector.namespace in (None, address.netns)
             ):

@@ -242,11 +242,12 @@ def parts_of(
         graph: the sockets.
         listeners: all listeners by the config, this one among them.
     """
-    mine = [s for s in graph.candidates if _same_protocol(record, s)]
     parts = []
     for position, address in enumerate(record.addresses):
         rank = record.addresses[:position].count(address)
         places = {address}
+        protocol = record.protocol_at(address)
+        mine = [s for s in graph.candidates if _same_protocol(protocol, s)]
         found = [s for s in mine if address in (s.address, s.requested)]
         if address.port == 0:
             found = _of_port_zero(record, address, rank, mine, listeners)
@@ -267,7 +268,8 @@ def _of_port_zero(
     for other in listeners:
         if other is record:
             break
-        rank += other.addresses.count(address) if other.protocol == record.protocol else 0
+        equal = other.protocol_at(address) == record.protocol_at(address)
+        rank += other.addresses.count(address) if equal else 0
     if rank >= len(roots):
         return []
     root = roots[rank]
@@ -282,7 +284,7 @@ def _of_port_zero(
     return [root, *(s for s in others if end is None or s.number < end)]
 
 
-def _same_protocol(record: ListenerRecord, socket: KernelSocket) -> bool:
-    if record.protocol == "TCP":
+def _same_protocol(protocol: str, socket: KernelSocket) -> bool:
+    if protocol == "TCP":
         return socket.protocol_name in ("TCP", "MPTCP")
-    return socket.protocol_name == record.protocol
+    return socket.protocol_name == protocol

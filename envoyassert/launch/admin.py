@@ -48,7 +48,7 @@ def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -
     try:
         connection.settimeout(timeout_s)
         if address.is_ip:
-            host = _WILDCARDS.get(address.host, address.host)
+            host = _WILDCARDS.get(address.host, address.target)
             connection.connect((host, address.port or 0))
         elif address.abstract is not None:
             connection.connect(f"\0{address.abstract}")

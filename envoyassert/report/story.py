@@ -222,8 +222,9 @@ def listener_of(trace: Trace, socket: KernelSocket) -> str | None:
     """Return the name that the config has for a socket's address, None if it has none."""
     protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
     for listener in trace.header.listeners:
-        if listener.protocol == protocol and socket.requested in listener.addresses:
-            return listener.name
+        for address in listener.addresses:
+            if address == socket.requested and listener.protocol_at(address) == protocol:
+                return listener.name
     return None
 
 

@@ -57,7 +57,7 @@ def configured_places(listeners: Sequence[ListenerRecord]) -> Iterator[Place]:
     for record in listeners:
         for position, address in enumerate(record.addresses):
             rank = record.addresses[:position].count(address)
-            yield Place(record.name, record.protocol, address, address, rank)
+            yield Place(record.name, record.protocol_at(address), address, address, rank)
 
 
 def destination(

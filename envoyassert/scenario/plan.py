@@ -198,7 +198,7 @@ def _map_model(value: Any, change: Any) -> Any:
         members = {name: getattr(value, name) for name in value.model_fields_set}
         changed = {
             name: change(member)
-            if name in ("path", "abstract", "netns") and isinstance(member, str)
+            if name in ("name", "path", "abstract", "netns") and isinstance(member, str)
             else _map_model(member, change)
             for name, member in members.items()
         }

@@ -118,7 +118,8 @@ def _is_at(selector: Selector, record: ListenerRecord, address: Address) -> bool
     wanted = (selector.port, selector.path, selector.abstract)
     if wanted != (address.port, address.path, address.abstract):
         return False
-    protocols = (None, record.protocol, "MPTCP" if record.protocol == "TCP" else None)
+    protocol = record.protocol_at(address)
+    protocols = (None, protocol, "MPTCP" if protocol == "TCP" else None)
     return (
         selector.protocol in protocols
         and selector.namespace in (None, address.netns)

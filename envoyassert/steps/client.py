@@ -170,7 +170,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     def _connect(self, made: socket.socket) -> None:
         address = self._address
         if address.is_ip:
-            made.connect((_WILDCARDS.get(address.host, address.host), address.port or 0))
+            made.connect((_WILDCARDS.get(address.host, address.target), address.port or 0))
         elif address.abstract is not None:
             made.connect(f"\0{address.abstract}")
         else:

@@ -105,12 +105,13 @@ def _places(records: tuple[ListenerRecord, ...], graph: SocketGraph) -> Iterator
     """Yield the addresses of listeners, with the ports that the kernel chose."""
     for record in records:
         for part in parts_of(record, graph, records):
+            protocol = record.protocol_at(part.address)
             learned = {s.address for s in part.sockets if s.address is not None and s.address.port}
             if part.address.port != 0 or not learned:
-                yield Place(record.name, record.protocol, part.address, part.address, part.rank)
+                yield Place(record.name, protocol, part.address, part.address, part.rank)
                 continue
             for address in learned:
-                yield Place(record.name, record.protocol, part.address, address)
+                yield Place(record.name, protocol, part.address, address)
 
 
 def _place_of(socket: KernelSocket) -> Iterator[Place]:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from envoyassert.cli.draft import draft
 from envoyassert.judge.judge import judge
-from envoyassert.judge.verdict import Status
+from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import Probe
 from envoyassert.runner import run_plan
@@ -65,6 +65,13 @@ HOSTS: list[tuple[str, dict[str, Any]]] = [
     ("127.0.0.1", {}), ("0.0.0.0", {}), ("::1", {}), ("::", {}), ("::", COMPATIBLE),
     ("::ffff:127.0.0.1", COMPATIBLE),
 ]  # fmt: skip
+TUNNEL: dict[str, Any] = {
+    "socket_address": {
+        "address": "rc://down:down:tenant@up:1",
+        "port_value": 0,
+        "resolver_name": "envoy.resolvers.reverse_connection",
+    }
+}
 STATES = (None, "STATE_PREBIND", "STATE_BOUND", "STATE_LISTENING")
 PORTS = itertools.count(20000)
 
@@ -155,7 +162,7 @@ def keepalive() -> Iterator[Listener]:
 
 
 def names() -> Iterator[Listener]:
-    """Listeners that no name tells apart, and one that is called like the admin endpoint."""
+    """Listeners that no name tells apart, odd names, and one that is called like the admin."""
     for kind in ("tcp", "udp"):
         yield one(kind, place(kind, port=0), name="")
         yield one(kind, place(kind, port=0), name="", socket_options=[option(None)])
@@ -165,11 +172,36 @@ def names() -> Iterator[Listener]:
     yield one("tcp", place("tcp", port=0), name="127.0.0.1:0")
     yield one("tcp", place("tcp", port=0), name="admin")
     yield one("tcp", name="twin")
-    yield one("tcp", place("tcp", port=0), name='8080: "odd" #é')
+    odd = [
+        '8080: "odd" #é',
+        " a ",
+        "a\tb",
+        "a\nb",
+        "x" * 2000,
+        ".inf",
+        ".5",
+        "\x85",
+        "\u2028",
+        "\x7f",
+    ]
+    for name in (
+        *odd,
+        "Case",
+        "case",
+        "w${concurrency}",
+        "${rundir}",
+        "$port",
+        "\\",
+        "\u202e",
+        "...",
+    ):
+        yield one("tcp", place("tcp", port=0), name=name)
+        if len(name) < 100:
+            yield one("tcp", pipe(f"@{name}"), name="")
 
 
 def equal_addresses() -> Iterator[Listener]:
-    """Addresses of one listener of which the kernel chooses each port."""
+    """Addresses of one listener that are equal: of which the kernel chooses each port, or twice."""
     for kind in KINDS:
         for name in (None, ""):
             more: list[Any] = [{"address": place(kind, port=0)} for _ in range(2)]
@@ -177,6 +209,23 @@ def equal_addresses() -> Iterator[Listener]:
         own = {"socket_options": {"socket_options": [option("STATE_BOUND")]}}
         unlike = [{"address": place(kind, port=0), **own}, {"address": place(kind)}]
         yield one(kind, place(kind, port=0), additional_addresses=unlike)
+        again = place(kind, "::1")
+        other = place(kind, "0:0::1", again["socket_address"]["port_value"])
+        yield one(kind, again, additional_addresses=[{"address": other}, {"address": place(kind)}])
+        yield one(kind, again := place(kind), additional_addresses=[{"address": again, **own}])
+        port = next(PORTS)
+        # Of MPTCP on port 0 the kernel does not say the zone, and Envoy's second bind fails.
+        ports = (port,) if kind == "mptcp" else (port, 0, 0)
+        ways = [place(kind, "FE80:0::1%eth7", number) for number in ports]
+        yield one(kind, additional_addresses=[{"address": way} for way in ways])
+        yield one(kind, place(kind, "fe80::1%eth8", port))
+    more = [{"address": place("tcp", port=0)}, {"address": place("tcp", port=0)}]
+    yield one("tcp", pipe("@first"), additional_addresses=more)
+    yield one("tcp", pipe("@other"), name="", additional_addresses=more[:1])
+    again, shares = place("tcp"), [option("STATE_PREBIND", name=15, int_value=1)]
+    twice: dict[str, Any] = {"enable_reuse_port": False, "additional_addresses": [
+        {"address": again}, {"address": place("tcp")}]}  # fmt: skip
+    yield one("tcp", again, socket_options=shares, **twice)
 
 
 def own_of_envoys() -> Iterator[Listener]:
@@ -198,6 +247,11 @@ def given_up() -> Iterator[Listener]:
     for state in ("STATE_PREBIND", "STATE_BOUND"):
         apart = [option(state, name=15, int_value=0), option("STATE_LISTENING")]
         yield one("tcp", socket_options=apart)
+    again, others = place("tcp"), [{"address": pipe("@more")}, {"address": place("tcp")}]
+    twice = [{"address": address} for address in (place("tcp"), again, place("tcp"))]
+    own: dict[str, Any] = {"socket_options": [option(state) for state in STATES]}
+    yield one("tcp", again, enable_reuse_port=False, additional_addresses=twice, **own)
+    yield one("tcp", tcp_fast_open_queue_length=5, additional_addresses=others)
     yield one("tcp")
 
 
@@ -207,10 +261,7 @@ def without_sockets() -> Iterator[Listener]:
     yield one("tcp", pipe("@virtual"), bind_to_port=False, socket_options=[option("STATE_BOUND")])
     yield one("tcp", pipe("${rundir}/virtual.sock", mode=0o600), bind_to_port=False)
     yield one("tcp", deprecated_v1={"bind_to_port": False})
-    tunnel = {"address": "rc://down:down:tenant@up:1", "port_value": 0}
-    resolver = {"resolver_name": "envoy.resolvers.reverse_connection"}
-    dials = {"socket_address": {**tunnel, **resolver}}
-    yield one("tcp", dials, listener_filters_timeout="0s")
+    yield one("tcp", TUNNEL, listener_filters_timeout="0s")
     yield one("tcp")
 
 
@@ -262,9 +313,8 @@ def probe() -> Iterator[Probe]:
         yield probe
 
 
-def assert_draft_passes(
-    directory: Path, config: dict[str, Any], probe: Probe, version: str, *arguments: str
-) -> None:
+def drafted(directory: Path, config: dict[str, Any], *arguments: str) -> Path:
+    """Write a config and the draft of it."""
     text = yaml.safe_dump(config, sort_keys=False)
     for name in ("key.pem", "certificate.pem"):
         (directory / name).write_text(QUIC["files"][name])
@@ -275,10 +325,20 @@ def assert_draft_passes(
         draft, [str(directory / "envoy.yaml"), "-o", str(scenario), *arguments]
     )
     assert done.exit_code == 0, done.output
+    return scenario
+
+
+def verdict_of(scenario: Path, probe: Probe, version: str) -> Verdict:
     (plan,) = expand(load_scenario(scenario), envoys=[EnvoySource(version=version)])
     result = run_plan(plan, probe, "process")
     assert result.trace.end.outcome.running, result.log_text[-2000:]
-    verdict = judge(result.trace, result.plan.expectations, workers=result.plan.workers)
+    return judge(result.trace, result.plan.expectations, workers=result.plan.workers)
+
+
+def assert_draft_passes(
+    directory: Path, config: dict[str, Any], probe: Probe, version: str, *arguments: str
+) -> None:
+    verdict = verdict_of(drafted(directory, config, *arguments), probe, version)
     bad = [
         f"{f.subject} {f.status.name}: {f.expected}; {f.seen}; {f.reason}"
         for f in verdict.findings
@@ -327,3 +387,22 @@ def test_draft_passes_wherever_the_admin_endpoint_is(
     admin: str, tmp_path: Path, probe: Probe
 ) -> None:
     assert_draft_passes(tmp_path, bootstrap([one("tcp")], ADMINS[admin]), probe, "1.40.0")
+
+
+@pytest.mark.parametrize("version", ["1.36.4", "1.40.0"])
+@pytest.mark.parametrize("kind", ["none", "internal_listener", "bind_to_port", "tunnel"])
+def test_draft_of_a_bootstrap_in_which_nothing_binds_leaves_no_room_for_a_socket(
+    kind: str, version: str, tmp_path: Path, probe: Probe
+) -> None:
+    unbound = {
+        "internal_listener": [{"name": "inside", "internal_listener": {}, **KINDS["tcp"]}],
+        "bind_to_port": [one("tcp", bind_to_port=False)],
+        "tunnel": [one("tcp", TUNNEL, listener_filters_timeout="0s")],
+    }
+    config = bootstrap(unbound.get(kind, []))
+    del config["admin"]
+    assert_draft_passes(tmp_path, config, probe, version)
+    config["static_resources"]["listeners"].append(one("tcp", name="added"))
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(config))
+    added = verdict_of(tmp_path / "drafted.envoyassert.yaml", probe, version)
+    assert added.status is Status.FAIL

@@ -49,3 +49,11 @@ def test_address_prints_and_survives_json(address: Address, text: str) -> None:
 def test_hostname_is_no_address() -> None:
     with pytest.raises(ValueError, match="localhost"):
         Address.inet("localhost", 80)
+
+
+def test_zone_of_an_address_is_for_clients_and_not_compared() -> None:
+    address = Address.inet("fe80::1%eth0", 80)
+    assert address == Address.inet("FE80::1", 80) == Address.inet("fe80::1%1", 80)
+    assert (str(address), address.target) == ("[fe80::1]:80", "fe80::1%eth0")
+    assert Address.inet("fe80::1", 80).target == "fe80::1"
+    assert Address.from_json(address.to_json()) == address

@@ -166,7 +166,7 @@ def test_draft_of_a_dump_holds_nineteen_addresses(cli, tmp_path, dynamic, lines)
     ("content", "arguments", "code", "told"),
     [
         ("[]\n", (), 4, "an Envoy config is a mapping"),
-        ("static_resources: {}\n", (), 4, "neither a listener with a socket nor an admin"),
+        ("foo: {}\n", (), 4, "this is no Envoy bootstrap: it has none of static_resources, "),
         ('{"configs": []}', ("-o", "a.yaml"), 4, "the dump has no listener with a socket"),
         ("a: [\n", (), 4, "in.yaml:"),
         ("static_resources: {}\n", ("--config", "in.yaml"), 4, "--config goes with a trace"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from envoyassert.draft.expected import Draft, SocketSet
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.text import draft_text
+from envoyassert.scenario.source import parse_yaml
 
 REUSE_PORT = "before_bind SO_REUSEPORT=1"
 TCP = ["before_bind SO_REUSEADDR=1", REUSE_PORT]
@@ -186,3 +188,156 @@ def test_note_speaks_of_no_others_where_the_draft_has_it(lds: bool) -> None:
 def test_listeners_that_only_their_place_tells_apart_have_names_of_their_own() -> None:
     chosen = {"name": "", "address": place(port=0)}
     assert [one.name for one in drafted(chosen, chosen).sets] == ["127.0.0.1:0", "127.0.0.1:0 #2"]
+
+
+NO_SOCKETS: dict[str, dict[str, Any]] = {
+    "no listeners": {},
+    "internal": {"name": "i", "internal_listener": {}},
+    "not bound": {"address": place(), "bind_to_port": False},
+    "of an api": {"address": place(), "api_listener": {}},
+    "a tunnel": {
+        "address": place("rc://a:b:c@up:1", 0, resolver_name="envoy.resolvers.reverse_connection")
+    },
+}
+
+
+@pytest.mark.parametrize("listener", NO_SOCKETS.values(), ids=NO_SOCKETS)
+def test_config_in_which_nothing_binds_leaves_no_room_for_a_socket(
+    listener: dict[str, Any],
+) -> None:
+    found = drafted(*([listener] if listener else []))
+    assert (found.sets, found.closed, found.admin) == ((), True, False)
+    expect = yaml.safe_load(draft_text(found, "a", "envoy.yaml", "envoy.yaml"))["expect"]
+    assert expect == [{"no_others": True}, {"process": {"stays_up": True}}]
+
+
+def expected(*listeners: dict[str, Any], **config: Any) -> list[dict[str, Any]]:
+    """What the scenario expects of listeners, and of nothing else."""
+    text = draft_text(drafted(*listeners, **config), "a", "envoy.yaml", "envoy.yaml")
+    items = parse_yaml(text, "a.yaml").data["expect"]
+    return [item for item in items if "listener" in item]
+
+
+@pytest.mark.parametrize(
+    ("again", "host"),
+    [(place(), "127.0.0.1"), (place("0:0:0::1"), "::1"), (place("fe80::1%eth8"), "fe80::1")],
+)
+def test_address_that_stands_there_twice_is_one_expectation(again: Any, host: str) -> None:
+    first = {"socket_address": {**again["socket_address"], "address": host}}
+    (item,) = expected({"address": first, "additional_addresses": [{"address": again}]})
+    assert item["listener"] == {"address": host, "port": 10000, "protocol": "TCP"}
+    assert item["bound"]["times"] == item["listen_calls"]["times"] == item["descriptors"] == 4
+    assert item["only_options"] == {"before_bind": {**V6[":" in host], **SHARED}}
+
+
+SHARED = {"SO_REUSEADDR": 1, "SO_REUSEPORT": 1}
+V6 = {True: {"IPV6_V6ONLY": 1}, False: {}}
+
+
+def test_address_twice_with_unlike_options_has_what_they_have_in_common() -> None:
+    own = {"socket_options": {"socket_options": [BUFFER]}}
+    again = {"address": place(), **own}
+    (item,) = expected({"address": place(), "additional_addresses": [again]})
+    assert "only_options" not in item
+    assert set(item["options"]) == set(SHARED)
+
+
+@pytest.mark.parametrize(
+    ("own", "again", "served"),
+    [
+        ([], [], False),
+        ([], [15], False),
+        ([15], [15], True),
+    ],
+)
+def test_shared_address_twice_listens_only_where_each_socket_shares_it(
+    own: list[int], again: list[int], served: bool
+) -> None:
+    shares = {"level": 1, "name": 15, "int_value": 1}
+    more = {"socket_options": {"socket_options": [shares for _ in again]}}
+    items = expected(
+        {
+            "address": place(),
+            "enable_reuse_port": False,
+            "socket_options": [shares for _ in own],
+            "additional_addresses": [
+                {"address": place(), **more},
+                {"address": place(port=10001), **more},
+            ],
+        }
+    )
+    first, last = items
+    assert first["bound"]["times"] == 2
+    assert ("served_by" in first, "served_by" in last) == (not served, not served)
+    assert first["listen_calls"] == {"times": 4 if served else 2, "by": "main"}
+    # Envoy gives the listener up before its last address listens.
+    assert last["listen_calls"] == ({"times": 2, "by": "main"} if served else "none")
+
+
+ZERO = [f"keepalive_{field}" for field in ("probes", "time", "interval")]
+
+
+@pytest.mark.parametrize("field", ZERO)
+def test_keepalive_of_an_additional_address_sets_nothing_with_a_field_that_is_zero(
+    field: str,
+) -> None:
+    full = dict.fromkeys(ZERO, 5)
+    more = [
+        {"address": place(port=10001), "tcp_keepalive": {**full, field: 0}},
+        {"address": place(port=10002)},
+    ]
+    for listener, inherits in ((full, True), ({**full, field: 0}, False)):
+        found = drafted(
+            {"address": place(), "tcp_keepalive": listener, "additional_addresses": more}
+        )
+        kept = [any(o.name == "SO_KEEPALIVE" for o in one.options) for one in found.sets]
+        assert kept == [inherits, False, inherits]
+
+
+@pytest.mark.parametrize(
+    "listener",
+    [
+        {"tcp_keepalive": {"keepalive_time": 0}},
+        {"tcp_keepalive": {}, "bind_to_port": False},
+        {"additional_addresses": [{"address": place(port=10001), "tcp_keepalive": {}}]},
+        {"tcp_keepalive": {}, "name": "l0"},
+    ],
+)
+def test_keepalive_wherever_it_stands_needs_an_envoy_that_knows_it(listener: Any) -> None:
+    found = drafted({"address": place()}, {"address": place(port=2), **listener})
+    assert found.requires == ">=1.37"
+    assert drafted({"address": place()}).requires == ""
+    upstream = {"name": "up", "upstream_connection_options": {"tcp_keepalive": {}}}
+    bootstrap = {"static_resources": {"listeners": [], "clusters": [upstream]}}
+    assert draft_of_config(bootstrap).requires == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", " a ", "a\tb", "a\nb", "x" * 3000, ".inf", ".5", "...", "é\u2028", "\x85", "\x7f", "#",
+     '"', "\\", "null", "12", "\ufeff", "\u202e", "\U000e0001", "$port", "- a", "{", "K", "\u212a"],
+)  # fmt: skip
+def test_names_and_paths_are_read_as_they_were_written(name: str) -> None:
+    (named,) = expected({"name": name, "address": place(port=0)})
+    assert named["listener"]["name"] == name
+    (path,) = expected({"address": {"pipe": {"path": f"/run/{name}"}}})
+    assert path["listener"]["path"] == f"/run/{name}"
+
+
+def test_notes_stay_on_their_lines() -> None:
+    cluster = {"load_assignment": {"endpoints": [{"lb_endpoints": [
+        {"endpoint": {"address": place("up\nexpect: []")}}]}]}}  # fmt: skip
+    static = {"listeners": [{"address": place()}], "clusters": [cluster]}
+    text = draft_text(draft_of_config({"static_resources": static}), "a", "e.yaml", "e\u2028.yaml")
+    assert "up\\u000aexpect: []" in text
+    assert text.startswith("# Drafted from e\\u2028.yaml. ")
+    assert yaml.safe_load(text)["description"] == "The sockets of e\u2028.yaml."
+
+
+def test_link_local_address_is_given_to_its_device() -> None:
+    one = {
+        "address": place("fe80::1%eth7"),
+        "additional_addresses": [{"address": place("fe80::2%lo")}],
+    }
+    (field,) = drafted(one).envoy
+    assert (field.key, field.value) == ("addresses", ["fe80::1%eth7", "fe80::2"])

@@ -301,3 +301,16 @@ def test_draft_fails_on_each_single_deviation(kind: str, edit: str) -> None:
     # The kernel's account contradicts some edits, and what it contradicts is not trusted.
     by_kernel = Status.INCONCLUSIVE if trace.witness else Status.FAIL
     assert status in (Status.FAIL, by_kernel)
+
+
+def test_draft_of_a_run_in_which_nothing_was_bound_leaves_no_room_for_a_socket() -> None:
+    def run(*, binds: bool) -> Trace:
+        trace = TraceBuilder(1)
+        if binds:
+            trace.bind(trace.main, trace.socket(trace.main), "127.0.0.1:80")
+        trace.call(trace.main, "epoll_wait", None, epfd=5)
+        return trace.build()
+
+    nothing = run(binds=False)
+    assert judged(nothing, nothing).status is Status.PASS
+    assert judged(nothing, run(binds=True)).status is Status.FAIL

@@ -218,3 +218,26 @@ def test_an_address_that_the_listener_has_not_is_no_answer(wrong: dict[str, Any]
 def test_each_address_is_every_one_of_the_listener() -> None:
     parts = select_each(Selector(name="web"), fold(mixed().build()), mixed().header.listeners)
     assert list(parts) == ["127.0.0.1:80", "127.0.0.1:0"]
+
+
+def test_path_and_port_zero_are_addresses_of_one_listener() -> None:
+    """Envoy takes pipes and TCP together; the protocol is that of each address."""
+    record = ListenerRecord("web", "UNIX", tuple(map(parse_address, ("@web", "127.0.0.1:0"))))
+    trace = TraceBuilder(2, listeners=(record, listener("127.0.0.1:0", name="other")))
+    trace.shared_listener("@web")
+    serve(trace, port_zero(trace, "127.0.0.1", 40001))
+    serve(trace, port_zero(trace, "127.0.0.1", 40002))
+    chosen = {"listener": {**WEB, "address": "127.0.0.1", "port": 0, "protocol": "TCP"}}
+    assert status(trace, {**chosen, "bound": {"times": 2}}) is PASS
+    assert status(trace, {**chosen, "bound": {"times": 1}}) is FAIL
+    other = {"listener": {"name": "other"}, "bound": {"times": 2}}
+    path = {"listener": {"abstract": "web"}, "bound": {"times": 1}}
+    each = {**chosen, "bound": {"times": 2}}
+    assert status(trace, each, other, path, {"no_others": True}) is PASS
+    built = trace.build()
+    groups = groups_of(built, fold(built)).values()
+    assert [(one.protocol, one.place, one.rank, len(one.sockets)) for one in groups] == [
+        ("UNIX", "@web", 0, 1),
+        ("TCP", "127.0.0.1:0", 0, 2),
+        ("TCP", "127.0.0.1:0", 1, 2),
+    ]

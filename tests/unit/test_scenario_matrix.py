@@ -147,6 +147,7 @@ envoy:
   concurrency: 3
   config:
     admin: {address: {pipe: {path: "${rundir}/admin.sock"}}}
+    static_resources: {listeners: [{name: "l${concurrency}"}]}
     node: {id: "n-${concurrency}-${HOME}", metadata: {workers: "${concurrency}"}}
   files: {lds.yaml: "path: ${rundir}/x", data.yaml: {path: "${rundir}/y"}}
   args: [--log-path, "${rundir}/envoy.log"]
@@ -157,6 +158,8 @@ envoy:
     bound: {times: 1}
     in_order: [bind, {call: listen, listener: {path: "${rundir}/admin.sock"}}]
   - never: {call: unlink, args: {path: "${rundir}/admin.sock"}}
+  - listener: {name: "l${concurrency}"}
+    bound: {times: 1}
 """
     (plan,) = expand(scenario(envoy=envoy, expect=expect))
     filled = plan.in_rundir("/run/7")
@@ -171,7 +174,9 @@ envoy:
     }
     assert filled.args == ("--log-path", "/run/7/envoy.log")
     assert filled.env == {"STATE": "/run/7"}
-    (_, listener), (_, never) = filled.expectations
+    (_, listener), (_, never), (_, named) = filled.expectations
+    assert isinstance(named, ListenerExpectation)
+    assert named.listener.name == filled.listeners[-1].name == "l3"
     assert isinstance(listener, ListenerExpectation)
     assert listener.listener.path == "/run/7/admin.sock"
     assert "${" not in repr(listener)

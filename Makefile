@@ -59,7 +59,7 @@ unit: venv ## Run the tests that need no privileges, no Envoy and no Docker
 
 .PHONY: unit-with
 unit-with: venv ## The same with other versions: WITH=newest, WITH=oldest, WITH="pytest==8.*"
-	@setup/run-unit-tests-with.sh $(WITH) -- $(ARGS)
+	@setup/run-unit-tests-with.sh $(patsubst %,'%',$(WITH)) -- $(ARGS)
 
 .PHONY: lock
 lock: venv ## Renew the versions and hashes of what make installs

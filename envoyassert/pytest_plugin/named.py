@@ -39,7 +39,11 @@ def restrict(config: pytest.Config) -> None:
     files = named_files(config)
     if files:
         start = config.invocation_params.dir
-        config.args[:] = dict.fromkeys(_argument(file, start) for file in files)
+        words = (_argument(file, start) for file in files)
+        paths = {word: (start / word).resolve() for word in words}
+        reached = set(paths.values())
+        # Before version 9, pytest runs nothing of a directory that it was in for another argument.
+        config.args[:] = [word for word, path in paths.items() if reached.isdisjoint(path.parents)]
         config.pluginmanager.register(_Only(files), "envoyassert_named")
 
 

@@ -1,7 +1,6 @@
 """Which files are collected, as what, and with which options."""
 
 import json
-import os
 import sys
 
 import pytest
@@ -218,11 +217,10 @@ def test_stepwise_goes_on_at_what_failed(failed_before):
     assert len(ran(first)) == 3
 
 
-def test_runs_of_one_group_go_to_one_worker(write_scenario, fake_envoy, monkeypatch):
-    monkeypatch.setenv("PYTEST_PLUGINS", f"{os.environ['PYTEST_PLUGINS']},xdist,xdist.looponfail")
+def test_runs_of_one_group_go_to_one_worker(write_scenario, fake_envoy):
     for name in "abcd":
         write_scenario(name=name, head="marks: [xdist_group]\nmatrix: {concurrency: [1, 2]}")
-    result = fake_envoy.runpytest_subprocess("-n2", "--dist=loadgroup", "-v")
+    result = fake_envoy.runpytest_subprocess("-p", "xdist", "-n2", "--dist=loadgroup", "-v")
     result.assert_outcomes(passed=8)
     workers = {line.split()[0] for line in result.outlines if "PASSED" in line}
     assert len(workers) == 1

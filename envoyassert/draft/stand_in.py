@@ -1,45 +1,24 @@
 """A bootstrap that has the same sockets as an Envoy whose own config cannot start here.
 
-The config of a running sidecar refers to clusters, secrets and extensions of its control plane.
-None of them decides about a socket, so they are left out: each listener keeps what does, and
-answers with what it is told.
+The config of a running Envoy refers to clusters, secrets and extensions of its control plane. None
+of them decides about a socket, so they are left out: each listener keeps what does. A TCP listener
+echoes, datagrams go to a cluster without members, and QUIC, which does not start without a
+certificate, is served with a made one.
 """
 
 from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
+from envoyassert.draft.certificate import CERTIFICATE, KEY
+from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS, OPTIONS
 from envoyassert.option_values import NAMED_VALUES
-from envoyassert.scenario.listeners import (
-    address_of,
-    asks_for_sockets,
-    items_of,
-    proto_field,
-    protocol_of,
-)
 
-#: Fields of a listener that decide about its sockets.
-_KEPT = (
-    "name",
-    "address",
-    "additional_addresses",
-    "enable_reuse_port",
-    "reuse_port",
-    "enable_mptcp",
-    "freebind",
-    "transparent",
-    "socket_options",
-    "tcp_backlog_size",
-    "tcp_fast_open_queue_length",
-    "tcp_keepalive",
-    "traffic_direction",
-)
 _ECHO = {
     "name": "envoy.filters.network.echo",
     "typed_config": {
@@ -66,6 +45,43 @@ _TO_NOWHERE = {
         },
     },
 }
+_EXTENSION = "type.googleapis.com/envoy.extensions"
+_HTTP3 = {
+    "transport_socket": {
+        "name": "envoy.transport_sockets.quic",
+        "typed_config": {
+            "@type": f"{_EXTENSION}.transport_sockets.quic.v3.QuicDownstreamTransport",
+            "downstream_tls_context": {
+                "common_tls_context": {
+                    "tls_certificates": [
+                        {
+                            "certificate_chain": {"inline_string": CERTIFICATE},
+                            "private_key": {"inline_string": KEY},
+                        }
+                    ]
+                }
+            },
+        },
+    },
+    "filters": [
+        {
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": f"{_EXTENSION}.filters.network.http_connection_manager.v3."
+                "HttpConnectionManager",
+                "codec_type": "HTTP3",
+                "stat_prefix": "http3",
+                "route_config": {},
+                "http_filters": [
+                    {
+                        "name": "envoy.filters.http.router",
+                        "typed_config": {"@type": f"{_EXTENSION}.filters.http.router.v3.Router"},
+                    }
+                ],
+            },
+        }
+    ],
+}
 _STATES = {"before_bind": "STATE_PREBIND", "bound": "STATE_BOUND", "listening": "STATE_LISTENING"}
 # Options that follow from other fields, and that Envoy sets by itself.
 _IMPLIED = {"SO_REUSEADDR", "SO_REUSEPORT", "IPV6_V6ONLY"}
@@ -73,102 +89,63 @@ _IMPLIED_BY_UDP = _IMPLIED | {
     *("IP_MTU_DISCOVER", "IPV6_MTU_DISCOVER", "IP_PKTINFO", "IPV6_RECVPKTINFO"),
     *("SO_RXQ_OVFL", "UDP_GRO"),
 }
-_OF_QUIC = {"SO_ATTACH_REUSEPORT_CBPF", "IP_RECVTOS", "IPV6_RECVTCLASS"}
+_BETWEEN_WORKERS = "SO_ATTACH_REUSEPORT_CBPF"
+_OF_QUIC = {_BETWEEN_WORKERS, "IP_RECVTOS", "IPV6_RECVTCLASS"}
+_IMPLIED_BY = {"UDP": _IMPLIED_BY_UDP, "QUIC": _IMPLIED_BY_UDP | _OF_QUIC}
 
 
-def is_config_dump(data: Any) -> bool:
-    """Return whether this is the answer of the admin endpoint's /config_dump."""
-    return isinstance(data, dict) and isinstance(data.get("configs"), list)
-
-
-def bootstrap_of_dump(dump: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return a bootstrap with the sockets of a dumped config, and notes on what it leaves out.
+def serving(protocol: str) -> dict[str, Any]:
+    """Return what a listener serves by: TCP echoes, datagrams go to a cluster without members.
 
     Args:
-        dump: the answer of /config_dump, static and dynamic listeners included.
-
-    Raises:
-        DraftError: it holds no listeners.
+        protocol: `TCP`, `MPTCP`, `UNIX`, `UDP` or `QUIC`.
     """
-    parts = {str(part.get("@type", "")).rpartition(".")[2]: part for part in _parts(dump)}
-    bootstrap = proto_field(parts.get("BootstrapConfigDump"), "bootstrap")
-    section = parts.get("ListenersConfigDump")
-    listeners = [*_dumped(section)] if section is not None else []
-    if section is None:
-        static = proto_field(bootstrap, "static_resources")
-        listeners = items_of(proto_field(static, "listeners"))
-    kept, notes = _stood_in(listeners, "listener with a socket of its own")
-    result = _bootstrap(kept)
-    admin = proto_field(bootstrap, "admin")
-    if proto_field(admin, "address") is not None:
-        options = proto_field(admin, "socket_options")
-        more = {"socket_options": options} if options else {}
-        result = {"admin": {"address": proto_field(admin, "address"), **more}, **result}
-    return result, notes
+    if protocol == "UDP":
+        return {"listener_filters": [_TO_NOWHERE]}
+    if protocol == "QUIC":
+        return {"udp_listener_config": {"quic_options": {}}, "filter_chains": [_HTTP3]}
+    return {"filter_chains": [{"filters": [_ECHO]}]}
 
 
-def served_by_dump(dump: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return stand-ins of the listeners that a control plane gave to a dumped Envoy, and notes.
+def stand_ins(listeners: Mapping[str, Sequence[str]]) -> str:
+    """Return what the stand-ins do, in words.
 
     Args:
-        dump: the answer of /config_dump, dynamic listeners included.
-
-    Raises:
-        DraftError: it holds none.
+        listeners: their names, by protocol as `serving` takes it.
     """
-    sections = (part for part in _parts(dump) if "dynamic_listeners" in part)
-    served = [listener for section in sections for listener in _dynamic(section)]
-    return _stood_in(served, "listener from a control plane")
+    said = []
+    if not {"TCP", "MPTCP", "UNIX"}.isdisjoint(listeners):
+        said.append("connections are echoed")
+    if "UDP" in listeners:
+        said.append("datagrams go to a cluster without members")
+    if "QUIC" in listeners:
+        said.append(f"QUIC has a made certificate ({', '.join(listeners['QUIC'])})")
+    return f"stand-ins: {', '.join(said)}"
 
 
-def _stood_in(
-    listeners: list[dict[str, Any]], wanted: str
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return stand-ins of listeners, and notes on what is left out."""
-    kept, left_out, virtual = [], [], 0
-    for listener in listeners:
-        place = proto_field(listener, "address")
-        address = address_of(place)
-        if not asks_for_sockets(listener) or address is None:
-            virtual += 1
-        elif proto_field(proto_field(listener, "udp_listener_config"), "quic_options") is not None:
-            left_out.append(str(proto_field(listener, "name") or address))
-        else:
-            kept.append(_stand_in(listener, is_udp=protocol_of(address, place) == "UDP"))
-    if not kept:
-        raise DraftError(
-            f"the dump has no {wanted}, but for QUIC",
-            "ask for all of it: curl 127.0.0.1:15000/config_dump (15000 is Istio's admin port)",
-        )
-    notes = ["filters, clusters and secrets are left out: no socket depends on them"]
-    if virtual:
-        notes.append(f"{virtual} listeners without a socket of their own are left out")
-    if left_out:
-        notes.append(f"not covered, QUIC cannot be stood in for: {', '.join(left_out)}")
-    return kept, notes
+def bootstrap_with(listeners: list[dict[str, Any]], admin: Any = None) -> dict[str, Any]:
+    """Return a bootstrap of stand-ins and of an admin endpoint, if there is one."""
+    static: dict[str, Any] = {"listeners": listeners}
+    if any("listener_filters" in listener for listener in listeners):
+        static["clusters"] = [_CLUSTER]
+    return {**({"admin": admin} if admin else {}), "static_resources": static}
 
 
-def bootstrap_of_draft(draft: Draft) -> dict[str, Any]:
-    """Return a bootstrap that has the sockets of a draft, as one made from a trace.
-
-    Raises:
-        DraftError: a socket is one of QUIC: the certificate for it is not in a trace.
-    """
+def bootstrap_of_draft(draft: Draft) -> tuple[dict[str, Any], list[str]]:
+    """Return a bootstrap that has the sockets of a draft, as one made from a trace, and notes."""
     admin, listeners = None, []
+    by_protocol: dict[str, list[str]] = {}
     for number, one in enumerate(draft.sets):
-        if any(option.name in _OF_QUIC for option in one.options):
-            raise DraftError(
-                f"{one.address} serves QUIC, which needs a certificate that no trace has",
-                "name the config that was run: --config FILE",
-            )
         if one.role == "main":
             admin = {"address": _place(one)}
             continue
+        protocol = _serves(one)
+        by_protocol.setdefault(protocol, []).append(one.name)
         listener: dict[str, Any] = {
             "name": one.name if one.name != str(one.address) else f"listener_{number}",
             "address": _place(one),
             "enable_reuse_port": one.via == "reuse_port",
-            **_filters(is_udp=one.protocol == "UDP"),
+            **serving(protocol),
         }
         if one.listens == 0:
             listener["bind_to_port"] = False  # Envoy binds a Unix socket all the same
@@ -176,54 +153,20 @@ def bootstrap_of_draft(draft: Draft) -> dict[str, Any]:
             listener["tcp_backlog_size"] = one.backlog
         if one.protocol == "MPTCP":
             listener["enable_mptcp"] = True
-        implied = _IMPLIED_BY_UDP if one.protocol == "UDP" else _IMPLIED
+        implied = _IMPLIED_BY.get(protocol, _IMPLIED)
         options = [_literal(o) for o in one.options if o.name not in implied]
         if options:
             listener["socket_options"] = options
         listeners.append(listener)
-    bootstrap = _bootstrap(listeners)
-    return {"admin": admin, **bootstrap} if admin else bootstrap
+    notes = [stand_ins(by_protocol)] if "QUIC" in by_protocol else []
+    return bootstrap_with(listeners, admin), notes
 
 
-def _parts(dump: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for part in dump["configs"]:
-        if isinstance(part, dict):
-            yield part
-
-
-def _dumped(section: Any) -> Iterator[dict[str, Any]]:
-    for entry in items_of(proto_field(section, "static_listeners")):
-        yield proto_field(entry, "listener") or {}
-    yield from _dynamic(section)
-
-
-def _dynamic(section: Any) -> Iterator[dict[str, Any]]:
-    for entry in items_of(proto_field(section, "dynamic_listeners")):
-        # One that is warming has bound its sockets; one that drains is on its way out.
-        state = proto_field(entry, "active_state") or proto_field(entry, "warming_state")
-        listener = proto_field(state, "listener")
-        if listener is not None:
-            yield listener
-
-
-def _stand_in(listener: dict[str, Any], *, is_udp: bool) -> dict[str, Any]:
-    kept = {field: proto_field(listener, field) for field in _KEPT}
-    stand_in = {field: value for field, value in kept.items() if value is not None}
-    return {**stand_in, **_filters(is_udp=is_udp)}
-
-
-def _filters(*, is_udp: bool) -> dict[str, Any]:
-    """Return what a listener serves by: TCP echoes, datagrams go to a cluster without members."""
-    if is_udp:
-        return {"listener_filters": [_TO_NOWHERE]}
-    return {"filter_chains": [{"filters": [_ECHO]}]}
-
-
-def _bootstrap(listeners: list[dict[str, Any]]) -> dict[str, Any]:
-    static: dict[str, Any] = {"listeners": listeners}
-    if any("listener_filters" in listener for listener in listeners):
-        static["clusters"] = [_CLUSTER]
-    return {"static_resources": static}
+def _serves(one: SocketSet) -> str:
+    names = {option.name for option in one.options if option.phase == "bound"}
+    # Several workers have a filter between them; one has not, and only asks for the ECN bits.
+    quic = _BETWEEN_WORKERS in names or (one.sockets == 1 and not names.isdisjoint(_OF_QUIC))
+    return "QUIC" if quic else one.protocol
 
 
 def _place(one: SocketSet) -> dict[str, Any]:

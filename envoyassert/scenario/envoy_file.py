@@ -6,14 +6,16 @@ the JSON. Measured on 1.36.4 and 1.40.0, which print that JSON where a value doe
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
-from envoyassert.errors import ScenarioError
-from envoyassert.scenario.source import Builder, Document, parse_yaml
+from envoyassert.errors import Problem, ScenarioError
+from envoyassert.scenario.source import Builder, Document, Node, parse_yaml
+from envoyassert.scenario.syntax import line_and_column
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {
@@ -29,6 +31,9 @@ _NUMBER_BITS, _MOST_BITS = 32, 64
 #: A line with nothing but white space, or a comment behind it, and a tab in it.
 _TABS = re.compile(r"(?m)^ *\t[ \t]*(?=#|$)")
 _IGNORE = "!ignore"
+#: What may stand between values of JSON: white space, a byte order mark, a record separator.
+_BETWEEN = "\ufeff \t\r\n\x1e"
+_NEXT = re.compile(f"[{_BETWEEN}]*")
 
 
 def parse_envoy_file(text: str, path: str) -> Document:
@@ -55,6 +60,43 @@ def parse_envoy_file(text: str, path: str) -> Document:
         if expanded == text:
             raise
         return parse_yaml(expanded, path, builder)
+
+
+def parse_documents(text: str, path: str) -> list[Any]:
+    """Return the data of all documents of a text: of YAML, or values of JSON one after another.
+
+    What machines write is read, so it may be far larger than what Envoy reads from a file.
+
+    Args:
+        text: the text.
+        path: the file as the user named it.
+
+    Raises:
+        ScenarioError: it is neither.
+    """
+    found = _json_values(text, path) if text.lstrip(_BETWEEN)[:1] in ("{", "[") else None
+    return parse_yaml(text, path, _StreamBuilder).data if found is None else found
+
+
+def _json_values(text: str, path: str) -> list[Any] | None:
+    """Return the values of JSON in a text, None if it is not JSON from its beginning."""
+    decoder = json.JSONDecoder(strict=False)
+    values: list[Any] = []
+    at = _NEXT.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
+    try:
+        while at < len(text):
+            value, at = decoder.raw_decode(text, at)
+            values.append(value)
+            at = _NEXT.match(text, at).end()  # type: ignore[union-attr]
+    except RecursionError:
+        return None  # the reader of YAML says where
+    except json.JSONDecodeError as error:
+        if not values or text.startswith("---", at):
+            return None  # YAML in its flow style
+        message = f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        place = line_and_column(text, error.pos)
+        raise ScenarioError([Problem(path, *place, message)]) from error
+    return values
 
 
 @dataclass
@@ -92,6 +134,25 @@ class _YamlBuilder(Builder):
         name, *place = key
         if tuple(place) not in self._ignored:
             data[name] = value
+
+
+class _StreamBuilder(_YamlBuilder):
+    """The same of all documents, as a list."""
+
+    max_nodes: ClassVar[int] = 5_000_000
+
+    def take(self, event: Any) -> bool:
+        """Take the next event; return True."""
+        self._documents = 0
+        return Builder.take(self, event)
+
+    def _put(self, value: Any, node: Node) -> None:
+        if self._stack:
+            super()._put(value, node)
+            return
+        if self.root is None:
+            self.data, self.root = [], Node(1, 1)
+        self.data.append(value)
 
 
 class _JsonBuilder(_YamlBuilder):

@@ -153,15 +153,19 @@ def _config(
     return with_lists(found.data), found, []
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Return the text of a file.
+
+    Args:
+        path: the file.
+        max_bytes: how large it may be.
 
     Raises:
         ScenarioError: it cannot be read, is far too large, or is not UTF-8.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            size = MAX_BYTES // 1024 // 1024
+        if path.stat().st_size > max_bytes:
+            size = max_bytes // 1024 // 1024
             raise ScenarioError([Problem(str(path), 0, 0, f"the file is larger than {size} MiB")])
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
@@ -194,6 +194,8 @@ class _Open:
 class Builder:
     """Builds data and places from events; a subclass may take some of them for something else."""
 
+    max_nodes: ClassVar[int] = MAX_NODES
+
     path: str
     problems: list[Problem] = field(default_factory=list)
     data: Any = None
@@ -229,8 +231,8 @@ class Builder:
 
     def _counted(self, event: Any, nodes: int = 1) -> None:
         self._count += nodes
-        if self._count > MAX_NODES:
-            self._complain(event, f"more than {MAX_NODES} values, aliases counted in full")
+        if self._count > self.max_nodes:
+            self._complain(event, f"more than {self.max_nodes} values, aliases counted in full")
             raise _BeyondReasonError
 
     def _scalar(self, event: Any) -> None:

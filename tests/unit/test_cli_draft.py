@@ -195,7 +195,7 @@ def test_draft_of_a_lossy_trace_is_refused(cli, tmp_path):
     assert "the trace lost records" in errors
 
 
-def test_draft_of_a_dump_stands_in_for_udp_and_leaves_quic_out(cli, tmp_path):
+def test_draft_of_a_dump_stands_in_for_udp_and_quic(cli, tmp_path):
     def udp(name: str, port: int, **config: Any) -> dict[str, Any]:
         one = listener(name, port, udp_listener_config=config)
         one["address"]["socket_address"]["protocol"] = "UDP"
@@ -207,10 +207,10 @@ def test_draft_of_a_dump_stands_in_for_udp_and_leaves_quic_out(cli, tmp_path):
     (tmp_path / "dump.json").write_text(content)
     assert cli("draft", "dump.json", "-o", "sidecar.yaml")[0] == 0
     text = (tmp_path / "sidecar.yaml").read_text()
-    assert "# Note: not covered, QUIC cannot be stood in for: web." in text
+    assert "datagrams go to a cluster without members, QUIC has a made certificate (web)" in text
     assert "# Note: 1 listeners without a socket of their own are left out." in text
     items = yaml.safe_load(text)["expect"]
-    assert [i["listener"]["port"] for i in items if "listener" in i] == [15000, 15090, 5353]
+    assert [i["listener"]["port"] for i in items if "listener" in i] == [15000, 15090, 5353, 443]
     static = yaml.safe_load((tmp_path / "sidecar.envoy.yaml").read_text())["static_resources"]
     assert "filter_chains" not in static["listeners"][1]
     (sink,) = static["listeners"][1]["listener_filters"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from envoyassert.draft.expected import Draft, SocketSet
 from envoyassert.draft.from_config import draft_of_config
+from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.draft.text import draft_text
 from envoyassert.scenario.source import parse_yaml
 
@@ -90,6 +92,27 @@ def test_options_on_each_socket(listener: dict[str, Any], expected: list[str]) -
     found = only(listener)
     assert options(found) == sorted(expected)
     assert found.exact
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "listener",
+    [
+        {"address": udp(), **QUIC},
+        {"address": udp("::", ipv4_compat=True), **QUIC},
+        {"address": udp(), "socket_options": [{"level": 0, "name": 13, "int_value": 1}]},
+    ],
+    ids=["quic", "quic of both families", "datagrams that ask for the ECN bits themselves"],
+)
+def test_stand_in_for_what_was_seen_has_the_same_sockets(
+    listener: dict[str, Any], workers: int
+) -> None:
+    seen = drafted(listener, workers=workers)
+    bootstrap, notes = bootstrap_of_draft(seen)
+    (told,), (again,) = seen.sets, draft_of_config(bootstrap, workers).sets
+    assert replace(again, options=()) == replace(told, options=())
+    assert options(again) == options(told)
+    assert ("made certificate" in "".join(notes)) is (listener.keys() >= QUIC.keys())
 
 
 def test_quic_needs_no_packet_filter_with_one_worker() -> None:

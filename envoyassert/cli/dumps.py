@@ -1,0 +1,52 @@
+"""What a file is that describes an Envoy: the config that it reads, or a dump of what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from envoyassert.draft.dumped import Dumped, envoys_of, is_bootstrap
+from envoyassert.draft.expected import DraftError
+from envoyassert.errors import Problem, ScenarioError
+from envoyassert.scenario.envoy_file import parse_documents, parse_envoy_file
+from envoyassert.scenario.listeners import with_lists
+
+#: The dump of a busy sidecar is far larger than any file that a person wrote.
+MAX_DUMP_BYTES = 256 * 1024 * 1024
+
+
+def config_or_envoys(text: str, path: str) -> tuple[Any, list[Dumped]]:
+    """Return a bootstrap's data, or the Envoys of a dump.
+
+    Args:
+        text: the text of the file.
+        path: the file as the user named it.
+
+    Returns:
+        The config, as Envoy reads it, and no Envoys; or None and the Envoys.
+
+    Raises:
+        ScenarioError: it is neither YAML nor JSON.
+    """
+    try:
+        documents = parse_documents(text, path)
+    except ScenarioError:
+        config = parse_envoy_file(text, path).data  # Envoy reads the first document alone
+        if not is_bootstrap(config):
+            raise
+        return with_lists(config), []
+    envoys = envoys_of(documents)
+    if envoys and not is_bootstrap(documents[0]):
+        return None, envoys
+    return with_lists(parse_envoy_file(text, path).data), []
+
+
+@contextmanager
+def problems_of(path: Path) -> Iterator[None]:
+    """Have what cannot be drafted said as a problem of the file that it is about."""
+    try:
+        yield
+    except DraftError as error:
+        raise ScenarioError([Problem(str(path), 1, 1, error.message, error.remedy)]) from error

@@ -1,0 +1,247 @@
+"""Stand-ins for the listeners of a dump, and what is to be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from envoyassert.draft.dumped import Dumped
+from envoyassert.draft.expected import DraftError
+from envoyassert.draft.stand_in import bootstrap_with, serving, stand_ins
+from envoyassert.scenario.listeners import (
+    address_of,
+    asks_for_sockets,
+    discovers_listeners,
+    items_of,
+    proto_field,
+    protocol_of,
+    static_listeners,
+    with_lists,
+)
+
+#: Fields of a listener that decide about its sockets.
+_KEPT = (
+    "name",
+    "address",
+    "additional_addresses",
+    "bind_to_port",
+    "enable_reuse_port",
+    "reuse_port",
+    "enable_mptcp",
+    "freebind",
+    "transparent",
+    "socket_options",
+    "tcp_backlog_size",
+    "tcp_fast_open_queue_length",
+    "tcp_keepalive",
+    "traffic_direction",
+)
+#: Names that a note shows before it only counts.
+_SHOWN = 6
+
+Listeners = list[dict[str, Any]]
+
+
+def chosen(envoys: Sequence[Dumped], wanted: str = "") -> Dumped:
+    """Return the Envoy of a dump that is to be drafted.
+
+    Args:
+        envoys: all that the dump speaks of, at least one.
+        wanted: its label, or the end of it; "" where there is one, or all have the same sockets.
+
+    Raises:
+        DraftError: which one is not clear.
+    """
+    labels = [one.label for one in envoys]
+    if wanted:
+        exact = [one for one in envoys if one.label == wanted]
+        found = exact or [one for one in envoys if one.label.endswith(f"/{wanted}")]
+        if len(found) == 1:
+            return found[0]
+        raise DraftError(
+            f"the dump has {'several Envoys' if found else 'no Envoy'} of this name: {wanted}",
+            f"it has {_listed(labels)}",
+        )
+    first, *others = envoys
+    if not all(_sockets(one) == _sockets(first) for one in others):
+        raise DraftError(
+            f"the dump is of {len(envoys)} Envoys with different sockets: {_listed(labels)}",
+            f"draft one of them: envoyassert draft --pod {labels[0]}",
+        )
+    if others:
+        first.remarks.insert(0, ("Envoys with the same sockets", ", ".join(labels)))
+    return first
+
+
+def bootstrap_of_dump(dump: Dumped) -> tuple[dict[str, Any], list[str]]:
+    """Return a bootstrap with the sockets of a dumped Envoy, and notes on what it leaves out.
+
+    Args:
+        dump: what is known of that Envoy.
+
+    Raises:
+        DraftError: it has neither a listener with a socket nor an admin endpoint.
+    """
+    admin = proto_field(dump.bootstrap, "admin")
+    kept, notes = _stood_in([*_static(dump), *dump.served], dump)
+    if proto_field(admin, "address") is None:
+        admin = None
+    if not kept and admin is None:
+        raise _nothing(dump, "listener with a socket of its own")
+    if dump.bootstrap is None:
+        notes.append("there is no bootstrap in it, so nothing is known of an admin endpoint")
+    elif not dump.served and discovers_listeners(dump.bootstrap):
+        notes.append("there are no listeners of a control plane in it, and the bootstrap asks one")
+    fields = ("address", "socket_options")
+    kept_admin = {key: value for key in fields if (value := proto_field(admin, key))}
+    return bootstrap_with(kept, kept_admin), notes
+
+
+def served_by_dump(dump: Dumped, bootstrap: Any) -> tuple[Listeners, list[str]]:
+    """Return stand-ins of the listeners that a control plane gave to a dumped Envoy, and notes.
+
+    Args:
+        dump: what is known of that Envoy.
+        bootstrap: what it was started with; a listener of it that the dump has too is its own.
+
+    Raises:
+        DraftError: the dump has none.
+    """
+    own = [*map(_identity, static_listeners(bootstrap).values())]
+    theirs = [one for one in dump.served if _identity(one) not in own]
+    kept, notes = _stood_in(theirs, dump)
+    if not kept:
+        raise _nothing(dump, "listener from a control plane")
+    named = static_listeners({"static_resources": {"listeners": kept}})
+    if len(named) < len(kept):
+        notes.append(f"{len(kept) - len(named)} listeners with the name of one before are left out")
+    return [{**one, "name": name} for name, one in named.items()], notes
+
+
+def _sockets(dump: Dumped) -> Any:
+    try:
+        return bootstrap_of_dump(dump)[0]
+    except DraftError:
+        return None
+
+
+def _static(dump: Dumped) -> Listeners:
+    """Return the static listeners, of which a bootstrap and a dump of it both have some."""
+    own = items_of(proto_field(proto_field(dump.bootstrap, "static_resources"), "listeners"))
+    rest = [*map(_identity, (*dump.static, *dump.served))]
+    found = [*dump.static]
+    for one in own:
+        if _identity(one) in rest:
+            rest.remove(_identity(one))
+        else:
+            found.append(one)
+    return found
+
+
+def _identity(listener: Any) -> tuple[str, str, str]:
+    place = proto_field(listener, "address")
+    address = address_of(place)
+    protocol = protocol_of(address, place) if address is not None else ""
+    return str(proto_field(listener, "name") or ""), str(address), protocol
+
+
+def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]:
+    """Return stand-ins of listeners, and notes on what is left out of them."""
+    whole = with_lists({"static_resources": {"listeners": listeners}})
+    kept: Listeners = []
+    originals = []
+    by_protocol: dict[str, list[str]] = {}
+    for listener in items_of(whole["static_resources"]["listeners"]):
+        place = proto_field(listener, "address")
+        address = address_of(place)
+        internal = proto_field(listener, "internal_listener") is not None
+        # A Unix listener is bound whatever bind_to_port says.
+        bound = asks_for_sockets(listener) or not (internal or address is None or address.is_ip)
+        if not bound or address is None:
+            continue
+        protocol = protocol_of(address, place)
+        udp = proto_field(listener, "udp_listener_config")
+        if protocol == "UDP" and proto_field(udp, "quic_options") is not None:
+            protocol = "QUIC"
+        names = by_protocol.setdefault(protocol, [])
+        names.append(str(proto_field(listener, "name") or address))
+        fields = {field: proto_field(listener, field) for field in _KEPT}
+        present = {field: value for field, value in fields.items() if value is not None}
+        kept.append({**present, **serving(protocol)})
+        originals.append(listener)
+    notes = [f"{remark}: {_listed(names)}" for remark, names in _grouped(dump.remarks).items()]
+    if dump.answers > 1:
+        notes.append(f"{dump.answers} responses in a row: what holds after the last is drafted")
+    if dump.answer == "delta":
+        notes.append("an incremental response has only changes: what was there before is not known")
+    if virtual := len(listeners) - len(kept):
+        notes.append(f"{virtual} listeners without a socket of their own are left out")
+    left_out = _left_out(originals, dump.others)
+    if kept:
+        because = "; left out, for no socket depends on it: "
+        notes.append(stand_ins(by_protocol) + (because + ", ".join(left_out) if left_out else ""))
+    return kept, notes
+
+
+def _left_out(listeners: Listeners, others: Sequence[str]) -> list[str]:
+    """Return what of a dump no socket depends on, in words."""
+    chains = [chain for one in listeners for chain in _chains(one)]
+    parts = {
+        "filters": [one for chain in chains for one in items_of(proto_field(chain, "filters"))],
+        "listener filters": [
+            one for each in listeners for one in items_of(proto_field(each, "listener_filters"))
+        ],
+        "transport sockets": [
+            socket for chain in chains if (socket := proto_field(chain, "transport_socket"))
+        ],
+    }
+    said = [f"{what} ({_listed([*map(_of, ones)])})" for what, ones in parts.items() if ones]
+    fields = {"access_log": "access logs", "rds": "routes by RDS", "sds_config": "secrets by SDS"}
+    said += [word for field, word in fields.items() if _has(listeners, field)]
+    return [*said, *others]
+
+
+def _chains(listener: dict[str, Any]) -> Iterator[Any]:
+    yield from items_of(proto_field(listener, "filter_chains"))
+    default = proto_field(listener, "default_filter_chain")
+    if default is not None:
+        yield default
+
+
+def _of(named: Any) -> str:
+    name = str(proto_field(named, "name") or "unnamed")
+    return name.rpartition(".")[2] if name.startswith("envoy.") else name
+
+
+def _has(value: Any, field: str) -> bool:
+    """Return whether a field is anywhere in a message."""
+    if isinstance(value, list):
+        return any(_has(one, field) for one in value)
+    if not isinstance(value, dict):
+        return False
+    return bool(proto_field(value, field)) or any(_has(one, field) for one in value.values())
+
+
+def _grouped(remarks: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for remark, name in remarks:
+        names = found.setdefault(remark, [])
+        names += [name] if name not in names else []
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a text, each once, and of many only the first."""
+    different = list(dict.fromkeys(names))
+    more = len(different) - _SHOWN
+    shown = ", ".join(different[:_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _nothing(dump: Dumped, wanted: str) -> DraftError:
+    left = [f"{remark}: {_listed(names)}" for remark, names in _grouped(dump.remarks).items()]
+    why = f" ({'; '.join(left)})" if left else ""
+    return DraftError(
+        f"the dump has no {wanted}{why}",
+        "ask for all of it: curl 127.0.0.1:15000/config_dump (15000 is Istio's admin port)",
+    )

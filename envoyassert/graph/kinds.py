@@ -12,6 +12,7 @@ from envoyassert.graph.model import KernelSocket
 #: What Envoy appends to `--socket-path`, and what that is by default.
 _HOT_RESTART = re.compile(r"(?:_udp)?_(?:parent|child)_\d+")
 _SOCKET_PATH = "@envoy_domain_socket"
+_ANY_PORT_OF_IPV6 = Address.inet("::1", 0)
 #: How long a thread may be kept from its next call by a machine that is busy.
 _AT_ONCE_NS = 1_000_000_000
 
@@ -20,8 +21,9 @@ def looks_like_probe(socket: KernelSocket) -> bool:
     """Whether a socket only asked what the kernel supports.
 
     A socket that saw nothing but close is a capability probe. One on which an option was set or a
-    bind was tried is never one (that is how a failing option looks), but for UDP_GRO and the
-    loopback pair of Envoy's cpu_locality check, which are known by shape.
+    bind was tried is never one (that is how a failing option looks), but for UDP_GRO, the loopback
+    pair of Envoy's cpu_locality check and gRPC's question whether there is IPv6 (a bind to a port of
+    `::1` that the kernel chooses, and nothing else), which are known by shape.
     """
     if socket.origin != "socket" or socket.is_live:
         return False
@@ -31,6 +33,8 @@ def looks_like_probe(socket: KernelSocket) -> bool:
         return not socket.nonblock or socket.type == "SOCK_DGRAM"
     if socket.type == "SOCK_DGRAM":
         return all(e.call == "setsockopt" and e.args["name"] == "UDP_GRO" for e in others)
+    if all(e.call == "bind" and e.args["address"] == _ANY_PORT_OF_IPV6 for e in others):
+        return True
     return any(
         e.call == "setsockopt" and e.args["name"] == "SO_ATTACH_REUSEPORT_CBPF" for e in others
     ) and all(e.args["address"] == Address.inet("127.0.0.1", 0) for e in others if e.call == "bind")

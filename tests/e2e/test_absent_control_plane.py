@@ -185,7 +185,8 @@ AGENT = json.dumps(
     }
 )
 
-#: A data plane: the admin endpoint alone, node and all else from a server, health checks too.
+#: A data plane: the admin endpoint alone, node and all else from a server, health checks too. The
+#: client is gRPC's own C core, which asks for IPv6 before it connects.
 DATA_PLANE = f"""
 node: {{id: default.web, cluster: web, metadata: {{dataplane.admin.port: "9901"}}}}
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 9901}}}}}}
@@ -201,7 +202,7 @@ dynamic_resources:
     api_type: GRPC
     transport_api_version: V3
     set_node_on_first_message_only: true
-    grpc_services: [{{envoy_grpc: {{cluster_name: server}}}}]
+    grpc_services: [{{google_grpc: {{target_uri: "localhost:5678", stat_prefix: ads}}}}]
 static_resources:
   clusters:
   - name: server

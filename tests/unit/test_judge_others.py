@@ -81,6 +81,17 @@ def probe(trace: TraceBuilder) -> None:
     trace.close(trace.main, fd)
 
 
+def question_for_ipv6(trace: TraceBuilder) -> None:
+    """What gRPC's own C core does before it connects."""
+    fd = trace.socket(trace.main, "AF_INET6")
+    trace.bind(trace.main, fd, "[::1]:0")
+    trace.close(trace.main, fd)
+
+
+def kept_port_of_ipv6(trace: TraceBuilder) -> None:
+    trace.bind(trace.main, trace.socket(trace.main, "AF_INET6"), "[::1]:0")
+
+
 @pytest.mark.parametrize(
     ("more", "seen"),
     [
@@ -89,6 +100,7 @@ def probe(trace: TraceBuilder) -> None:
         (vsock, "AF_VSOCK AF_VSOCK"),
         (bound, "TCP 127.0.0.1:15007"),
         (bound_and_closed, "TCP 127.0.0.1:15007"),
+        (kept_port_of_ipv6, "TCP [::1]:0"),
         (sctp, "stream of protocol 132 127.0.0.1:15007"),
     ],
 )
@@ -99,7 +111,7 @@ def test_what_could_be_reached_or_holds_an_address_is_another(
     assert (finding.status, finding.seen) == (FAIL, seen)
 
 
-@pytest.mark.parametrize("more", [netlink, client, probe])
+@pytest.mark.parametrize("more", [netlink, client, probe, question_for_ipv6])
 def test_netlink_clients_and_probes_are_no_others(more: Callable[[TraceBuilder], None]) -> None:
     assert found(more).status is PASS
 

@@ -1,0 +1,1 @@
+"""Configs of other projects, drafted and run: `make corpus CONFIGS=folder`."""

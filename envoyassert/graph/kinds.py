@@ -22,8 +22,8 @@ def looks_like_probe(socket: KernelSocket) -> bool:
 
     A socket that saw nothing but close is a capability probe. One on which an option was set or a
     bind was tried is never one (that is how a failing option looks), but for UDP_GRO, the loopback
-    pair of Envoy's cpu_locality check and gRPC's question whether there is IPv6 (a bind to a port of
-    `::1` that the kernel chooses, and nothing else), which are known by shape.
+    pair of Envoy's cpu_locality check and gRPC's question whether there is IPv6 (a bind to port 0
+    of `::1`, and nothing else), which are known by shape.
     """
     if socket.origin != "socket" or socket.is_live:
         return False

@@ -16,6 +16,15 @@ from envoyassert.scenario.listeners import with_lists
 #: The dump of a busy sidecar is far larger than any file that a person wrote.
 MAX_DUMP_BYTES = 256 * 1024 * 1024
 
+#: Files that look like a dump and are none: by their keys, and what to take in their place.
+_MISTAKEN = {
+    "this is a scenario": ({"envoy", "expect"}, "name the config that it is about, or a dump"),
+    "this is the answer of /listeners, which has addresses alone": (
+        {"listener_statuses"},
+        "ask for all of it: curl 127.0.0.1:PORT/config_dump",
+    ),
+}
+
 
 def config_or_envoys(text: str, path: str) -> tuple[Any, list[Dumped]]:
     """Return a bootstrap's data, or the Envoys of a dump.
@@ -28,7 +37,7 @@ def config_or_envoys(text: str, path: str) -> tuple[Any, list[Dumped]]:
         The config, as Envoy reads it, and no Envoys; or None and the Envoys.
 
     Raises:
-        ScenarioError: it is neither YAML nor JSON.
+        ScenarioError: it is neither YAML nor JSON, or a file of another kind.
     """
     try:
         documents = parse_documents(text, path)
@@ -37,6 +46,10 @@ def config_or_envoys(text: str, path: str) -> tuple[Any, list[Dumped]]:
         if not is_bootstrap(config):
             raise
         return with_lists(config), []
+    keys = set(documents[0]) if documents and isinstance(documents[0], dict) else set()
+    for what, (those, remedy) in _MISTAKEN.items():
+        if those <= keys:
+            raise ScenarioError([Problem(path, 1, 1, what, remedy)])
     envoys = envoys_of(documents)
     if envoys and not is_bootstrap(documents[0]):
         return None, envoys

@@ -248,19 +248,25 @@ def _take_listeners_dump(found: Dumped, value: dict[str, Any]) -> None:
     by_name: dict[str, dict[str, Any]] = {}
     for state in _STATES:
         for entry in items_of(proto_field(value, f"dynamic_{state}_listeners")):
-            listed = by_name.setdefault(_name(proto_field(entry, "listener")), {})
-            listed.setdefault(f"{state}_state", entry)
+            listener = _held(entry)
+            listed = by_name.setdefault(_name(listener), {})
+            listed.setdefault(f"{state}_state", {"listener": listener})
     for entry in (*entries, *by_name.values()):
         found.whole.add(_DYNAMIC)
         _take_dynamic(found, entry)
 
 
 def _take_static(found: Dumped, value: dict[str, Any]) -> None:
-    listener = proto_field(value, "listener")
+    listener = _held(value)
     if isinstance(listener, dict):
         found.static.append(_plain(listener))
     else:
         found.remarks.append(("only named, a mask left out the config", _name(value) or "unnamed"))
+
+
+def _held(entry: Any) -> Any:
+    """Return the listener of an entry, or the entry where it is the listener itself."""
+    return entry if proto_field(entry, "address") else proto_field(entry, "listener")
 
 
 def _take_dynamic(found: Dumped, value: dict[str, Any]) -> None:

@@ -137,7 +137,11 @@ class _YamlBuilder(Builder):
 
 
 class _StreamBuilder(_YamlBuilder):
-    """The same of all documents, as a list."""
+    """The same of all documents, as a list.
+
+    Messages that are printed one after another without a line between them would become one; that
+    they have keys in common says so.
+    """
 
     max_nodes: ClassVar[int] = 5_000_000
 
@@ -145,6 +149,10 @@ class _StreamBuilder(_YamlBuilder):
         """Take the next event; return True."""
         self._documents = 0
         return Builder.take(self, event)
+
+    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+        if len(self._stack) == 1:
+            super(_YamlBuilder, self)._take_duplicate(event, key, first)
 
     def _put(self, value: Any, node: Node) -> None:
         if self._stack:

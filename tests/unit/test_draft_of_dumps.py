@@ -113,6 +113,7 @@ SHAPES: dict[str, Any] = {
             }
         }
     },
+    "entries without a wrapping": section(dynamic_active_listeners=[listener()]),
     "listeners alone": section(dynamic(listener())),
     "without its type": {"dynamicListeners": [{"activeState": {"listener": camel()}}]},
     # Tools: by namespace and pod, by pod, under a word, lists.
@@ -193,6 +194,24 @@ def test_stream_of_json_that_breaks_off_is_refused_with_its_place(cli, tmp_path)
     code, out, err = cli("draft", "dump.json")
     assert (code, out) == (4, "")
     assert err.startswith("dump.json:3:1: error: not JSON: expecting value")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"name": "a", "envoy": {"config": {"static_resources": {"listeners": [listener()]}}},
+          "expect": []}, "this is a scenario (name the config that it is about"),
+        ({"listener_statuses": [listener()]}, "this is the answer of /listeners"),
+        # Printed one after another without a line between them: YAML takes them for one.
+        (2 * yaml.safe_dump(listener()), "duplicate key `address`; it is first given on line 1"),
+    ],
+)  # fmt: skip
+def test_what_is_no_dump_is_refused(cli, tmp_path, content, said):
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / "dump.yaml").write_text(text)
+    code, out, err = cli("draft", "dump.yaml")
+    assert (code, out) == (4, "")
+    assert said in err
 
 
 SEVERAL: dict[str, Any] = {

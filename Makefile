@@ -89,7 +89,7 @@ matrix: setup ## Run the shipped scenarios on every Envoy version (VERSIONS=...)
 	@setup/run-matrix.sh $(VERSIONS) -- $(ARGS)
 
 .PHONY: fuzz
-fuzz: venv ## Judge a million damaged traces and 100,000 damaged scenario files
+fuzz: venv ## Read and judge damaged traces, scenario files, trace files and logs, at random
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: soak

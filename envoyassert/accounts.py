@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.option_values import OptionValue
+from envoyassert.ranges import I32, I64, U32, U64, ListenerProtocol, Natural, Pid
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class WitnessSocket:
             for none, as of a connection.
     """
 
-    pid: int
-    fd: int
-    inode: int
-    cookie: int | None = None
+    pid: Pid
+    fd: I32
+    inode: U64
+    cookie: U64 | None = None
     address: Address | None = None
     reuse_port: bool | None = None
     listening: bool | None = None
@@ -54,11 +54,11 @@ class WitnessRegistration:
             trace that did not note it.
     """
 
-    pid: int
-    epfd: int
-    fd: int
-    inode: int
-    mask: int | None = None
+    pid: Pid
+    epfd: I32
+    fd: I32
+    inode: U64
+    mask: U32 | None = None
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class NetworkSocket:
         v6only: IPV6_V6ONLY of a socket of IPv6, or None if it is not known.
     """
 
-    protocol: str
+    protocol: ListenerProtocol
     address: Address | None
-    inode: int
-    cookie: int | None = None
-    queue: int | None = None
-    backlog: int | None = None
+    inode: U64
+    cookie: U64 | None = None
+    queue: Natural | None = None
+    backlog: Natural | None = None
     device: str = ""
     v6only: bool | None = None
 
@@ -99,9 +99,9 @@ class Network:
     """
 
     sockets: tuple[NetworkSocket, ...] = ()
-    somaxconn: int | None = None
+    somaxconn: Natural | None = None
     error: str = ""
-    others: Mapping[str, int | None] = field(default_factory=dict)
+    others: Mapping[str, Natural | None] = field(default_factory=dict)
 
     def knows(self, netns: str) -> bool:
         """Whether a namespace was asked, by the file that it was entered by; "" for Envoy's own."""
@@ -133,10 +133,10 @@ class EnvoyAccount:
         error: why it could not be asked, or "".
     """
 
-    begun_ns: int
-    ts_ns: int
+    begun_ns: Natural
+    ts_ns: Natural
     listeners: tuple[EnvoyListener, ...] = ()
-    stats: dict[str, int] = field(default_factory=dict)
+    stats: dict[str, U64] = field(default_factory=dict)
     error: str = ""
 
 
@@ -159,16 +159,16 @@ class Witness:
         envoy: what Envoy says; None if it was not asked.
     """
 
-    ts_ns: int
+    ts_ns: Natural
     sockets: tuple[WitnessSocket, ...] = ()
     registrations: tuple[WitnessRegistration, ...] = ()
     error: str = ""
-    begun_ns: int | None = None
-    pid: int = 0
+    begun_ns: Natural | None = None
+    pid: Pid = 0
     network: Network | None = None
     envoy: EnvoyAccount | None = None
-    pids: tuple[int, ...] = ()
-    limits: Mapping[str, int] = field(default_factory=dict)
+    pids: tuple[Pid, ...] = ()
+    limits: Mapping[str, I64] = field(default_factory=dict)
     filtered: bool = False
 
 
@@ -185,46 +185,6 @@ class SecondWitness:
     """
 
     by: str
-    until_ns: int
+    until_ns: Natural
     problems: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
-
-
-def parse_witness(data: dict[str, Any]) -> Witness:
-    """Return a witness from its form in a trace file.
-
-    Raises:
-        KeyError, TypeError, ValueError: it has another form.
-    """
-    network, envoy = data.get("network"), data.get("envoy")
-    return Witness(
-        data["ts_ns"],
-        tuple(WitnessSocket(**_with_address(item)) for item in data["sockets"]),
-        tuple(WitnessRegistration(**item) for item in data["registrations"]),
-        data["error"],
-        data.get("begun_ns"),
-        data.get("pid", 0),
-        None if network is None else _parse_network(network),
-        None if envoy is None else _parse_envoy(envoy),
-        tuple(data.get("pids", ())),
-        data.get("limits", {}),
-        data.get("filtered", False),
-    )
-
-
-def _with_address(item: dict[str, Any]) -> dict[str, Any]:
-    address = item["address"]
-    return {**item, "address": Address.from_json(address) if address else None}
-
-
-def _parse_network(data: dict[str, Any]) -> Network:
-    sockets = tuple(NetworkSocket(**_with_address(item)) for item in data["sockets"])
-    return Network(sockets, data["somaxconn"], data["error"], data.get("others", {}))
-
-
-def _parse_envoy(data: dict[str, Any]) -> EnvoyAccount:
-    listeners = tuple(
-        EnvoyListener(item["name"], tuple(Address.from_json(a) for a in item["addresses"]))
-        for item in data["listeners"]
-    )
-    return EnvoyAccount(**{**data, "listeners": listeners})

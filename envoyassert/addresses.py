@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
+
+from envoyassert.ranges import Port
 
 
 def canonical_host(host: str | bytes) -> str:
@@ -26,6 +29,17 @@ def canonical_host(host: str | bytes) -> str:
         # Python prints these in two ways, depending on its version; inet_ntop(3) in this one.
         return f"::ffff:{address.ipv4_mapped}"
     return str(address)
+
+
+_LAST_PORT = 65535
+
+
+@lru_cache(4096)
+def _is_canonical(host: str) -> bool:
+    try:
+        return canonical_host(host) == host
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +60,7 @@ class Address:
 
     family: str
     host: str = ""
-    port: int | None = None
+    port: Port | None = None
     path: str | None = None
     abstract: str | None = None
     netns: str = ""
@@ -113,20 +127,11 @@ class Address:
         return {"family": self.family, **given, **place}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Address:
-        """Read what `to_json` wrote.
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic check what `to_json` wrote as it reads it."""
+        from pydantic_core import core_schema
 
-        Raises:
-            KeyError: `family` is missing.
-        """
-        return cls(
-            data["family"],
-            data.get("host", ""),
-            data.get("port"),
-            data.get("path"),
-            data.get("abstract"),
-            data.get("netns", ""),
-        )
+        return core_schema.no_info_after_validator_function(_sound, handler(source))
 
     def __str__(self) -> str:
         return f"{self.place} in {self.netns}" if self.netns else self.place
@@ -143,3 +148,24 @@ class Address:
         if self.path is not None:
             return self.path or "(unnamed)"
         return self.family
+
+
+def _sound(address: Address) -> Address:
+    """Return an address whose parts belong together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    inet = address.family in ("AF_INET", "AF_INET6")
+    if inet != address.is_ip or inet != bool(address.host):
+        raise ValueError("host and port are of AF_INET and AF_INET6, and of no other family")
+    if inet and not 0 <= (address.port or 0) <= _LAST_PORT:
+        raise ValueError(f"there is no port {address.port}")
+    if inet and (":" in address.host) != (address.family == "AF_INET6"):
+        raise ValueError(f"the host is not of {address.family}")
+    if inet and not _is_canonical(address.host):
+        raise ValueError("the host is no IP address, or not written as one is here")
+    unix = [name for name in (address.path, address.abstract) if name is not None]
+    if len(unix) > (address.family == "AF_UNIX"):
+        raise ValueError("a path, or an abstract name, is of AF_UNIX alone")
+    return address

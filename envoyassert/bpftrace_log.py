@@ -17,24 +17,28 @@ from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
 from envoyassert.names import level_name, option_name
 from envoyassert.trace import CHANNELS, End, EnvoyIdentity, Header, Trace
+from envoyassert.trace_schema import check_event
 
+# No number of a trace has more digits than 20.
 _MAIN = "envoy"
-_WATCHED = re.compile(r"watched \S+ pid: (\d+)$")
+_WATCHED = re.compile(r"watched \S+ pid: (\d{1,20})$")
 _COMM = re.compile(r"comm:(?P<comm>\S+)\s*: (?P<rest>.*)$")
 _CALLS = {
     "setsockopt": re.compile(
-        r"setsockopt: level=(?P<level>\d+), fd=(?P<fd>\d+), optname=(?P<name>\d+), "
-        r"optval=(?P<value>-?\d+), optlen=(?P<length>\d+)\.$"
+        r"setsockopt: level=(?P<level>\d{1,20}), fd=(?P<fd>\d{1,20}), optname=(?P<name>\d{1,20}), "
+        r"optval=(?P<value>-?\d{1,20}), optlen=(?P<length>\d{1,20})\.$"
     ),
-    "bind": re.compile(r"bind AF_INET: ip:(?P<host>\S+)\s+port:(?P<port>\d+) fd=(?P<fd>\d+)$"),
-    "listen": re.compile(r"listen\(\) fd=(?P<fd>\d+), ip:\S+\s*, port:\d+$"),
-    "dup": re.compile(r"duping_fd=(?P<fd>\d+), new_fd=(?P<new>\d+)$"),
+    "bind": re.compile(
+        r"bind AF_INET: ip:(?P<host>\S+)\s+port:(?P<port>\d{1,20}) fd=(?P<fd>\d{1,20})$"
+    ),
+    "listen": re.compile(r"listen\(\) fd=(?P<fd>\d{1,20}), ip:\S+\s*, port:\d{1,20}$"),
+    "dup": re.compile(r"duping_fd=(?P<fd>\d{1,20}), new_fd=(?P<new>\d{1,20})$"),
 }
 # Lines that carry nothing of their own: banners, the note that precedes a listen, the cut that the
 # log's author marked, and the maps that bpftrace dumps at its end.
 _SILENT = re.compile(
-    r"Attaching \d+ probes?\.\.\.$|#+ .* #+$|stack:$|\.\.\.$|\^C$|@\w+(\[[^\]]*\])?: .*$"
-    r"|comm:\S+\s*: listen\(\) on an \S+ old_fd=\d+$"
+    r"Attaching \d{1,20} probes?\.\.\.$|#+ .* #+$|stack:$|\.\.\.$|\^C$|@\w+(\[[^\]]*\])?: .*$"
+    r"|comm:\S+\s*: listen\(\) on an \S+ old_fd=\d{1,20}$"
 )
 _REMEDY = "pass the log as bpftrace printed it; lines may be left out, but not changed"
 
@@ -133,6 +137,10 @@ class _Reader:
         else:
             ret = int(fields["new"])
         self._append(tid, call, ret, args)
+        try:
+            check_event(self.events[-1])
+        except ValueError as error:
+            raise self._error(number, str(error)) from error
         self.calls += 1
 
     def _tid_of(self, comm: str) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from envoyassert.ranges import Natural
 
 _PARTS = re.compile(r", |; | and ")
 _TIMES = re.compile(r"\b(\d+) times?\b|\bnever\b")
@@ -23,15 +23,10 @@ class Excerpt:
         seen: what was observed in the whole trace, in words.
     """
 
-    events: int
+    events: Natural
     path: tuple[str | int, ...]
     expected: str
     seen: str
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any] | None) -> Excerpt | None:
-        """Return the excerpt of a header as it stands in a file, None for a whole trace."""
-        return None if data is None else cls(**{**data, "path": tuple(data["path"])})
 
     def shows(self, path: tuple[str | int, ...], expected: str, seen: str) -> bool:
         """Whether a finding is the one that this shows.

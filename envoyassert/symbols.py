@@ -66,12 +66,6 @@ class Symbols:
         }
         return {"names": dict(self.names), "callees": dict(self.callees), "files": files}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Symbols:
-        """Return the table that `to_json` made."""
-        files = {build_id: ObjectFile(**file) for build_id, file in data["files"].items()}
-        return cls(dict(data["names"]), dict(data["callees"]), files)
-
     def name_of(self, frame: str) -> str:
         """Return the function of a frame, or "" if it has no name.
 

@@ -73,9 +73,9 @@ class TraceBuilder:
         self._ts_ns = 1_000_000
         argv = ["envoy", "-c", "envoy.yaml"]
         self.call(pid, "exec", 0, filename="/usr/local/bin/envoy", argv=argv, name="envoy")
-        self.call(pid, "epoll_create1", _MAIN_EPOLL, flags=0)
+        self.call(pid, "epoll_create1", _MAIN_EPOLL, flags=[])
         for index in range(workers):
-            self.call(pid, "epoll_create1", self.epoll(self.worker(index)), flags=0)
+            self.call(pid, "epoll_create1", self.epoll(self.worker(index)), flags=[])
         self.call(pid, "epoll_wait", None, epfd=_MAIN_EPOLL)
         for index in range(workers):
             self.start_thread(self.worker(index), f"wrk:worker_{index}")

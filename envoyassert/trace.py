@@ -14,6 +14,20 @@ from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.excerpt import Excerpt
+from envoyassert.ranges import (
+    I32,
+    U16,
+    U64,
+    AttemptEnd,
+    AttemptProtocol,
+    ListenerKind,
+    ListenerProtocol,
+    Natural,
+    Pid,
+    Seconds,
+    Tracer,
+    UpdateAnswer,
+)
 from envoyassert.symbols import Symbols
 
 FORMAT = "envoyassert-trace/2"
@@ -56,9 +70,9 @@ class ListenerRecord:
     """
 
     name: str
-    protocol: str
+    protocol: ListenerProtocol
     addresses: tuple[Address, ...]
-    kind: str = "static"
+    kind: ListenerKind = "static"
 
     def protocol_at(self, address: Address) -> str:
         """Return the protocol at one of the addresses: Envoy takes pipes and TCP together."""
@@ -102,16 +116,16 @@ class Header:
     run_id: str = ""
     envoy: EnvoyIdentity = field(default_factory=EnvoyIdentity)
     launcher: str = ""
-    concurrency: int = 0
+    concurrency: Natural = 0
     kernel: str = ""
     listeners: tuple[ListenerRecord, ...] = ()
     unobserved: tuple[str, ...] = ()
     matrix: dict[str, str] = field(default_factory=dict)
     rundir: str = ""
-    tracer: str = "ebpf"
+    tracer: Tracer = "ebpf"
     excerpt: Excerpt | None = None
     steps: tuple[str, ...] = ()
-    began_ns: int = 0
+    began_ns: Natural = 0
     format: str = FORMAT
     stood_in: tuple[str, ...] = ()
     given: dict[str, str] = field(default_factory=dict)
@@ -128,10 +142,10 @@ class CpuCounters:
         unmarked: of the dropped, processes that could not be marked because a map was full.
     """
 
-    cpu: int
-    emitted: int
-    dropped: int
-    unmarked: int = 0
+    cpu: U16
+    emitted: Natural
+    dropped: Natural
+    unmarked: Natural = 0
 
 
 @dataclass(frozen=True)
@@ -154,12 +168,12 @@ class Outcome:
 
     live: bool | None = None
     live_unknown: str = ""
-    live_after_s: float | None = None
-    live_asked_ns: int | None = None
-    live_ns: int | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    deadline_s: float | None = None
+    live_after_s: Seconds | None = None
+    live_asked_ns: Natural | None = None
+    live_ns: Natural | None = None
+    exit_code: I32 | None = None
+    signal: U16 | None = None
+    deadline_s: Seconds | None = None
     log_tail: tuple[str, ...] = ()
 
     @property
@@ -189,11 +203,11 @@ class End:
     """
 
     cpus: tuple[CpuCounters, ...] = ()
-    misses: int = 0
+    misses: Natural = 0
     drained: bool = False
     marked: bool = False
     outcome: Outcome = field(default_factory=Outcome)
-    ended_ns: int = 0
+    ended_ns: Natural = 0
 
 
 @dataclass(frozen=True)
@@ -213,15 +227,15 @@ class ConnectionAttempt:
         ended_ns: the same clock when it was over, or at the end of the step.
     """
 
-    protocol: str
+    protocol: AttemptProtocol
     address: Address
     ok: bool
     errno: str = ""
     local: Address | None = None
     first_byte: bool = False
-    end: str = ""
-    began_ns: int = 0
-    ended_ns: int = 0
+    end: AttemptEnd = ""
+    began_ns: Natural = 0
+    ended_ns: Natural = 0
 
 
 @dataclass(frozen=True)
@@ -234,7 +248,7 @@ class UpdateResult:
         message: Envoy's error text, or "".
     """
 
-    result: str
+    result: UpdateAnswer
     version: str = ""
     message: str = ""
 
@@ -252,12 +266,12 @@ class Stranger:
         since_ns: CLOCK_MONOTONIC nanoseconds when it listened, or was bound; None if not noted.
     """
 
-    protocol: str
+    protocol: ListenerProtocol
     address: Address
     listening: bool
     reuse_port: bool
-    inode: int
-    since_ns: int | None = None
+    inode: U64
+    since_ns: Natural | None = None
 
 
 #: Kinds of steps that end Envoy.
@@ -280,8 +294,8 @@ class Member:
     """
 
     name: str
-    pid: int
-    concurrency: int
+    pid: Pid
+    concurrency: Natural
     outcome: Outcome
     witness: Witness | None = None
 
@@ -308,8 +322,8 @@ class Phase:
 
     name: str
     kind: str
-    begin_ns: int
-    end_ns: int
+    begin_ns: Natural
+    end_ns: Natural
     outcome: Outcome
     witness: Witness | None = None
     listeners: tuple[ListenerRecord, ...] | None = None

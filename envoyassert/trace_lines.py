@@ -16,32 +16,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from envoyassert.accounts import SecondWitness, Witness, parse_witness
+from pydantic import ValidationError
+
+from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
-from envoyassert.excerpt import Excerpt
 from envoyassert.symbols import Symbols
-from envoyassert.trace import (
-    FORMAT,
-    OLD_FORMAT,
-    ConnectionAttempt,
-    CpuCounters,
-    End,
-    EnvoyIdentity,
-    Header,
-    ListenerRecord,
-    Member,
-    Outcome,
-    Phase,
-    Stranger,
-    Trace,
-    UpdateResult,
-)
+from envoyassert.trace import FORMAT, OLD_FORMAT, End, Header, Phase, Trace
+from envoyassert.trace_schema import KINDS, left_out, members_of, read_line, reader, words_of
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` as JSON types; addresses by their own form."""
+    """Return `value` as JSON types; addresses by their own form, and text as UTF-8 can have it."""
+    if isinstance(value, str):
+        # A path of the file system that is no UTF-8, say.
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Address):
         return value.to_json()
     if isinstance(value, (list, tuple)):
@@ -133,7 +123,7 @@ def _event_line(event: Event) -> dict[str, Any]:
 
 
 def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
-    """Read a trace file.
+    """Read a trace file; every line is held against `envoyassert.trace_schema`.
 
     Args:
         lines: its lines.
@@ -143,68 +133,32 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
         TraceFileError: not a trace file, another format version, a bad line, no closing line, or
             one that was written for other lines.
     """
-    header: Header | None = None
-    end: End | None = None
-    witness: Witness | None = None
-    phases: list[Phase] = []
-    symbols = Symbols()
-    second: list[SecondWitness] = []
-    events: list[Event] = []
-    stacks: dict[int, tuple[str, ...]] = {}
-    closing: dict[str, Any] | None = None
-    digest = hashlib.sha256()
+    reader = _Reader()
     number = 0
     try:
         for text in lines:
             number += 1
-            if not text.strip():
-                continue
-            data = json.loads(text)
-            if closing is not None:
-                raise ValueError("it follows the closing line")
-            if "closing" not in data:
-                _add(digest, text.rstrip("\r\n"))
-            if header is None:
-                header = _parse_header(data, path)
-            elif "call" in data:
-                owner = events if "by" not in data else second[-1].events
-                owner.append(_parse_event(data, stacks))
-            elif "frames" in data:
-                stacks[data["stack"]] = tuple(data["frames"])
-            elif "phase" in data:
-                phases.append(_parse_phase(data["phase"]))
-            elif "witness" in data:
-                _once("witness", witness)
-                witness = parse_witness(data["witness"])
-            elif "symbols" in data:
-                symbols = Symbols.from_json(data["symbols"])
-            elif "second" in data:
-                found = data["second"]
-                problems = tuple(found["problems"])
-                second = [SecondWitness(found["by"], found["until_ns"], problems)]
-            elif "end" in data:
-                _once("end", end)
-                end = _parse_end(data["end"])
-            elif "closing" in data:
-                closing = dict(data["closing"])
-            else:
-                raise ValueError("unknown kind of line")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+            reader.read(text)
+    except _OtherFormatError as error:
+        raise TraceFileError(f"{path}:{number}:1: error: {error}", _REMEDY) from error
+    except ValueError as error:
         raise TraceFileError(
             f"{path}:{number}:1: error: not a line of a trace file: {error}"
         ) from error
+    header, end = reader.header, reader.end
     if header is None:
         raise TraceFileError(f"{path}: error: the file is empty")
-    if end is None or (closing is None and header.format == FORMAT):
+    if end is None or (reader.closing is None and header.format == FORMAT):
         raise TraceFileError(
             f"{path}: error: the file has no {'end' if end is None else 'closing'} line, so it was "
             "cut off",
             "record the run again; a trace without its end proves nothing",
         )
-    other = second[-1] if second else None
-    trace = Trace(header, events, end, witness, tuple(phases), symbols, other)
-    if closing is not None:
-        problem = _amiss(closing, {**_contents(trace), "sha256": digest.hexdigest()})
+    symbols = reader.symbols or Symbols()
+    phases = tuple(reader.phases)
+    trace = Trace(header, reader.events, end, reader.witness, phases, symbols, reader.second)
+    if reader.closing is not None:
+        problem = _amiss(reader.closing, {**_contents(trace), "sha256": reader.digest.hexdigest()})
         if problem:
             raise TraceFileError(
                 f"{path}:{number}:1: error: {problem}",
@@ -214,9 +168,130 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     return trace
 
 
-def _once(kind: str, known: object) -> None:
-    if known is not None:
-        raise ValueError(f"a second {kind} line")
+#: How the lines of events begin that are written here; those of other files are found by `call`.
+_EVENT = '{"ts":'
+_REMEDY = "pass a file written by `envoyassert record` or `envoyassert import`"
+
+
+class _OtherFormatError(ValueError):
+    """The first line is no header of a format that is read here."""
+
+
+class _Reader:
+    """What the lines of a trace file have said so far."""
+
+    def __init__(self) -> None:
+        self.header: Header | None = None
+        self.events: list[Event] = []
+        self.phases: list[Phase] = []
+        self.witness: Witness | None = None
+        self.symbols: Symbols | None = None
+        self.second: SecondWitness | None = None
+        self.end: End | None = None
+        self.closing: dict[str, Any] | None = None
+        self.digest = hashlib.sha256()
+        self._stacks: dict[int, tuple[str, ...]] = {}
+        self._read_event = reader("call")
+
+    def read(self, text: str) -> None:
+        """Read one line.
+
+        Raises:
+            ValueError: it is not one, or not at this place.
+        """
+        is_event = text.startswith(_EVENT) and self.header is not None
+        if not is_event and not text.strip():
+            return
+        if self.closing is not None:
+            raise ValueError("it follows the closing line")
+        if is_event:
+            self._add_event(text)
+        else:
+            members = members_of(text)
+            if self.header is None:
+                self._read_header(text, members)
+            elif "call" in members:
+                self._add_event(text)
+            else:
+                self._read_other(text, members)
+        if self.closing is None:
+            _add(self.digest, text.rstrip("\r\n"))
+
+    def _read_header(self, text: str, members: dict[str, Any]) -> None:
+        found = members.get("format")
+        if found not in (FORMAT, OLD_FORMAT):
+            shown = repr(found)[:60]
+            raise _OtherFormatError(f"expected a header with format {FORMAT}, found {shown}")
+        self.header = _whole("format", text, members)
+
+    def _add_event(self, text: str) -> None:
+        try:
+            data = self._read_event(text)
+        except ValidationError as error:
+            raise ValueError(words_of(error)) from error
+        args = data["args"]
+        address = args.get("address")
+        keys = len(data) + len(args) + (3 if address is not None else 0)
+        if text.count(":") != keys:
+            # Each key has a colon. So as many colons as keys that were read means that none came
+            # twice, and was lost; with more of them it takes a closer look, and a slower one.
+            members_of(text)
+        owner = self.events
+        if "by" in data:
+            if self.second is None or self.second.by != data["by"]:
+                raise ValueError("there is no second tracer of this name before it")
+            owner = self.second.events
+        stack: tuple[str, ...] = ()
+        if "stack" in data:
+            if data["stack"] not in self._stacks:
+                raise ValueError("its stack is not told before it")
+            stack = self._stacks[data["stack"]]
+        owner.append(
+            Event(
+                data["ts"],
+                data["pid"],
+                data["tid"],
+                data["call"],
+                data["ret"],
+                args,
+                data["cpu"],
+                data["seq"],
+                data.get("fault", False),
+                stack,
+            )
+        )
+
+    def _read_other(self, text: str, members: dict[str, Any]) -> None:
+        kind = next((kind for kind in KINDS if kind in members), "")
+        if not kind:
+            raise ValueError("unknown kind of line")
+        said = _whole(kind, text, members)
+        if kind == "phase":
+            self.phases.append(said)
+        elif kind == "frames":
+            number = members["stack"]
+            if number in self._stacks:
+                raise ValueError(f"a second stack {number}")
+            self._stacks[number] = tuple(said)
+        elif getattr(self, kind) is not None:
+            raise ValueError(f"a second {kind} line")
+        elif kind == "second":
+            self.second = SecondWitness(said["by"], said["until_ns"], tuple(said["problems"]))
+        else:
+            setattr(self, kind, said)
+
+
+def _whole(kind: str, text: str, members: dict[str, Any]) -> Any:
+    """Return what a line says that is no event.
+
+    Raises:
+        ValueError: a member is unknown, missing, or has another type or range.
+    """
+    said = read_line(kind, text)
+    missing = left_out(members if kind == "format" else members[kind], _plain(said))
+    if missing:
+        raise ValueError(f"`{missing}` is missing")
+    return said
 
 
 def _amiss(closing: dict[str, Any], found: dict[str, Any]) -> str:
@@ -228,119 +303,3 @@ def _amiss(closing: dict[str, Any], found: dict[str, Any]) -> str:
     if closing.get("sha256") != found["sha256"]:
         return "the closing line was written for other lines: the file was edited or damaged"
     return ""
-
-
-def _parse_header(data: dict[str, Any], path: str) -> Header:
-    found = data.get("format")
-    if found not in (FORMAT, OLD_FORMAT):
-        raise TraceFileError(
-            f"{path}:1:1: error: expected a header with format {FORMAT}, found {found!r}",
-            "pass a file written by `envoyassert record` or `envoyassert import`",
-        )
-    return Header(
-        scenario=data["scenario"],
-        run_id=data["run_id"],
-        envoy=EnvoyIdentity(**data["envoy"]),
-        launcher=data["launcher"],
-        concurrency=data["concurrency"],
-        kernel=data["kernel"],
-        listeners=_parse_listeners(data["listeners"]),
-        unobserved=tuple(data["unobserved"]),
-        matrix=data["matrix"],
-        rundir=data["rundir"],
-        tracer=data.get("tracer", "ebpf"),
-        excerpt=Excerpt.from_json(data.get("excerpt")),
-        steps=tuple(data.get("steps", ())),
-        began_ns=data.get("began_ns", 0),
-        format=found,
-        stood_in=tuple(data.get("stood_in", ())),
-        given=data.get("given", {}),
-    )
-
-
-def _parse_event(data: dict[str, Any], stacks: dict[int, tuple[str, ...]]) -> Event:
-    args = data["args"]
-    address = args.get("address")
-    if address is not None:
-        args["address"] = Address.from_json(address)
-    return Event(
-        data["ts"],
-        data["pid"],
-        data["tid"],
-        data["call"],
-        data["ret"],
-        args,
-        data["cpu"],
-        data["seq"],
-        data.get("fault", False),
-        stacks[data["stack"]] if "stack" in data else (),
-    )
-
-
-def _parse_listeners(data: list[dict[str, Any]]) -> tuple[ListenerRecord, ...]:
-    return tuple(
-        ListenerRecord(
-            item["name"],
-            item["protocol"],
-            tuple(Address.from_json(address) for address in item["addresses"]),
-            item["kind"],
-        )
-        for item in data
-    )
-
-
-def _parse_outcome(data: dict[str, Any]) -> Outcome:
-    return Outcome(**{**data, "log_tail": tuple(data["log_tail"])})
-
-
-def _parse_phase(data: dict[str, Any]) -> Phase:
-    listeners, witness, update = data["listeners"], data["witness"], data["update"]
-    return Phase(
-        name=data["name"],
-        kind=data["kind"],
-        begin_ns=data["begin_ns"],
-        end_ns=data["end_ns"],
-        outcome=_parse_outcome(data["outcome"]),
-        witness=None if witness is None else parse_witness(witness),
-        listeners=None if listeners is None else _parse_listeners(listeners),
-        missed=data["missed"],
-        problem=data["problem"],
-        attempts=tuple(_parse_attempt(item) for item in data["attempts"]),
-        update=None if update is None else UpdateResult(**update),
-        envoys=tuple(_parse_member(item) for item in data.get("envoys", ())),
-        strangers=tuple(
-            Stranger(**{**item, "address": Address.from_json(item["address"])})
-            for item in data.get("strangers", ())
-        ),
-    )
-
-
-def _parse_member(data: dict[str, Any]) -> Member:
-    witness = data["witness"]
-    return Member(
-        data["name"],
-        data["pid"],
-        data["concurrency"],
-        _parse_outcome(data["outcome"]),
-        None if witness is None else parse_witness(witness),
-    )
-
-
-def _parse_attempt(data: dict[str, Any]) -> ConnectionAttempt:
-    local = data["local"]
-    addresses = {
-        "address": Address.from_json(data["address"]),
-        "local": None if local is None else Address.from_json(local),
-    }
-    return ConnectionAttempt(**{**data, **addresses})
-
-
-def _parse_end(data: dict[str, Any]) -> End:
-    return End(
-        cpus=tuple(CpuCounters(**item) for item in data["cpus"]),
-        misses=data["misses"],
-        drained=data["drained"],
-        marked=data["marked"],
-        outcome=_parse_outcome(data["outcome"]),
-        ended_ns=data.get("ended_ns", 0),
-    )

@@ -13,15 +13,15 @@ from typing import NamedTuple
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.names import ERRNO_ALIASES, ERRNOS
 
-_LINE = re.compile(r"(\d+) +(\d+)\.(\d{9}) (.*)")
+_LINE = re.compile(r"(\d{1,10}) +(\d{1,12})\.(\d{9}) (.*)")
 _CALL = re.compile(r"(\w+)\((.*)")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _UNFINISHED = re.compile(r"<unfinished \.\.\.>(?:\) += \?)?$")
 _AGAIN = re.compile(r"\) += \?(?: |$)")
 _WAIT = re.compile(r"(\d+) +\d+\.\d{9} epoll_p?wait2?\((\d+),")
 _RESULT = re.compile(
-    r"(?P<arguments>.*)\) += (?P<ret>-?\d+|0x[0-9a-f]+)(?: (?P<error>E[A-Z0-9]+))?(?: .*)?"
-    r" <(?P<seconds>\d+)\.(?P<ns>\d{9})>"
+    r"(?P<arguments>.*)\) += (?P<ret>-?\d{1,20}|0x[0-9a-f]{1,16})(?: (?P<error>E[A-Z0-9]+))?"
+    r"(?: .*)? <(?P<seconds>\d{1,12})\.(?P<ns>\d{9})>"
 )
 _ERROR_NUMBERS = {name: number for number, name in ERRNOS.items()}
 _NS_PER_S = 1_000_000_000
@@ -105,6 +105,9 @@ def read_calls(lines: Iterable[str], problems: list[str], offset_ns: int = 0) ->
             item = _read(line.rstrip("\n"), begun, offset_ns)
         except StraceLogError as error:
             problems.append(str(error))
+            continue
+        except ValueError as error:
+            problems.append(f"not a line of strace: {line[:80]}: {error}")
             continue
         if item is not None:
             found.append(item)
@@ -190,7 +193,11 @@ def unquoted(text: str) -> bytes:
     found = re.match(r'"((?:[^"\\]|\\.)*)"', text)
     if found is None:
         raise StraceLogError(f"not a string: {text[:80]}")
-    return found[1].encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
+    try:
+        plain = found[1].encode("latin-1", "backslashreplace").decode("unicode_escape")
+        return plain.encode("latin-1")
+    except UnicodeError as error:
+        raise StraceLogError(f"not a string: {text[:80]}") from error
 
 
 def text_of(data: bytes) -> str:

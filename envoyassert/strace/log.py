@@ -25,6 +25,7 @@ from envoyassert.strace.lines import (
     text_of,
     unquoted,
 )
+from envoyassert.trace_schema import check_event
 
 _CLONES = ("clone", "clone3", "fork", "vfork")
 _EXECS = ("execve", "execveat")
@@ -124,15 +125,17 @@ class _Reader:
 
     def read(self, item: Call | Fate) -> None:
         """Read one call, or the end of a thread."""
-        if isinstance(item, Fate):
-            self._end(item)
-        elif item.name in _EXECS:
-            self._exec(item)
-        elif item.tid in self.threads:
-            try:
+        try:
+            if isinstance(item, Fate):
+                self._end(item)
+            elif item.name in _EXECS:
+                self._exec(item)
+            elif item.tid in self.threads:
                 self._call(item)
-            except StraceLogError as error:
-                self._problems.append(str(error))
+        except StraceLogError as error:
+            self._problems.append(str(error))
+        except (ValueError, IndexError) as error:
+            self._problems.append(f"not understood: {item}"[:200] + f": {error}")
 
     def _exec(self, call: Call) -> None:
         if call.ret != 0:
@@ -265,4 +268,6 @@ class _Reader:
         return self._processes.get(tid, tid)
 
     def _add(self, ts_ns: int, tid: int, name: str, ret: int | None, args: dict[str, Any]) -> None:
-        self.events.append(Event(ts_ns, self._process(tid), tid, name, ret, args))
+        event = Event(ts_ns, self._process(tid), tid, name, ret, args)
+        check_event(event)
+        self.events.append(event)

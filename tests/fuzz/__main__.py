@@ -1,11 +1,13 @@
 """Damage recorded traces and scenario files at random: `make fuzz`.
 
-    python -m tests.fuzz [--traces N] [--scenarios N] [--seed S] [--processes N]
+    python -m tests.fuzz [--traces N] [--scenarios N] [--files N] [--logs N]
+                         [--seed S] [--processes N]
 
-Every trace is folded and judged in full. The work is cut into portions, each with a seed of its
-own made of the seed and its number, so the result does not depend on the number of processes.
-Prints the seed, the time and a histogram. Ends with 1 if a rule was broken; an exception is a
-crash and ends it with its traceback.
+Every trace is folded and judged in full. Files are trace files with values of another type or
+range, logs are damaged ones of bpftrace and strace. The work is cut into portions, each with a seed
+of its own made of the seed and its number, so the result does not depend on the number of
+processes. Prints the seed, the time and a histogram. Ends with 1 if a rule was broken; an exception
+is a crash and ends it with its traceback.
 """
 
 from __future__ import annotations
@@ -19,11 +21,15 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
+from tests.fuzz.files import fuzz_files
+from tests.fuzz.logs import fuzz_logs
 from tests.fuzz.scenarios import fuzz_scenarios
 from tests.fuzz.traces import Tally, fuzz_traces
 
 TRACES = 1_000_000
 SCENARIOS = 100_000
+FILES = 100_000
+LOGS = 100_000
 _PORTION = 1_000
 _SHOWN = 20
 
@@ -52,10 +58,12 @@ def campaign(
 
 
 def main() -> int:
-    """Read the arguments and run both campaigns."""
+    """Read the arguments and run all campaigns."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--traces", type=int, default=TRACES, help="how many mutated traces")
     parser.add_argument("--scenarios", type=int, default=SCENARIOS, help="how many scenario files")
+    parser.add_argument("--files", type=int, default=FILES, help="how many changed trace files")
+    parser.add_argument("--logs", type=int, default=LOGS, help="how many damaged logs")
     parser.add_argument("--seed", default=None, help="repeat the run of this seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
@@ -63,6 +71,8 @@ def main() -> int:
     kept = [
         campaign("traces", fuzz_traces, options.traces, seed, options.processes),
         campaign("scenarios", fuzz_scenarios, options.scenarios, seed, options.processes),
+        campaign("files", fuzz_files, options.files, seed, options.processes),
+        campaign("logs", fuzz_logs, options.logs, seed, options.processes),
     ]
     return 0 if all(kept) else 1
 

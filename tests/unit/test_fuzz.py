@@ -8,6 +8,8 @@ from envoyassert.graph.model import Gap
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.trace import Trace
 from tests.fuzz import traces
+from tests.fuzz.files import fuzz_files
+from tests.fuzz.logs import fuzz_logs
 from tests.fuzz.recorded import Items, judged
 from tests.fuzz.scenarios import fuzz_scenarios
 from tests.fuzz.traces import fuzz_traces
@@ -28,6 +30,20 @@ def test_damaged_scenario_files_are_refused_or_judged() -> None:
     assert tally.broken == []
     assert tally.seen["scenario: refused"] > 0
     assert sum(tally.seen.values()) > tally.seen["scenario: refused"]
+
+
+def test_trace_files_with_other_values_are_refused_or_used() -> None:
+    tally = fuzz_files(150, "unit")
+    assert tally.broken == []
+    assert tally.seen["file: refused"] > 0
+    assert sum(tally.seen.values()) > tally.seen["file: refused"]
+
+
+def test_damaged_logs_are_refused_or_read() -> None:
+    tally = fuzz_logs(300, "unit")
+    assert tally.broken == []
+    assert min(tally.seen[f"bpftrace log: {how}"] for how in ("refused", "read")) > 0
+    assert min(tally.seen[f"strace log: {how}"] for how in ("problems", "read")) > 0
 
 
 def test_same_seed_sees_the_same() -> None:

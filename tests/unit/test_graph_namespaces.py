@@ -301,7 +301,8 @@ def test_config_says_in_which_namespace_a_listener_is() -> None:
     (record,) = configured_listeners({"static_resources": {"listeners": [listener]}})
     assert record.addresses == (HOME.within(BLUE),)
     assert namespaces_of([record, record]) == (BLUE,)
-    assert Address.from_json(record.addresses[0].to_json()) == record.addresses[0]
+    address = record.addresses[0]
+    assert TypeAdapter(Address).validate_python(address.to_json()) == address
 
 
 @pytest.mark.parametrize(

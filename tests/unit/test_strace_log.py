@@ -329,3 +329,29 @@ def test_waits_that_repeat_others_are_told_apart() -> None:
     waits = RepeatedWaits()
     shortened = parsed(clone, *(line for line in log.splitlines() if not waits.has(line)))
     assert shortened.events == whole.events
+
+
+NO_PORT = '{sa_family=AF_INET, sin_port=htons(99999), sin_addr=inet_addr("0.0.0.0")}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "100 1001.000000000 dup(3) = " + "9" * 5000 + " <0.000000010>",
+        "100 1001.000000000 dup(3) = 08 <0.000000010>",
+        "100 1001.000000000 dup(3) = 99999999999999999999 <0.000000010>",
+        "100 1001.000000000 dup(4294967296) = 4 <0.000000010>",
+        "100 1001.000000000 dup(" + "3" * 5000 + ") = 4 <0.000000010>",
+        "9" * 5000 + " 1001.000000000 dup(3) = 4 <0.000000010>",
+        "100 " + "9" * 5000 + ".000000000 dup(3) = 4 <0.000000010>",
+        f"100 1001.000000000 bind(3, {NO_PORT}, 16) = 0 <0.000000010>",
+        '100 1001.000000000 unlink("\\xz") = 0 <0.000000010>',
+        "100 1001.000000000 openat(AT_FDCWD) = 3 <0.000000010>",
+        "100 1001.000000000 prctl(PR_SET_NAME) = 0 <0.000000010>",
+    ],
+)
+def test_number_or_text_that_cannot_be_is_a_problem_and_no_event(line: str) -> None:
+    log = parsed(line)
+    assert [event.call for event in log.events] == ["exec"]
+    assert len(log.problems) == 1
+    assert len(log.problems[0]) < 400

@@ -1,0 +1,37 @@
+"""Ranges of the numbers and words in a trace; a file that does not keep to them is not read.
+
+They are the kernel's own: what a 32-bit or 64-bit value of its can be.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+#: Nanoseconds of CLOCK_MONOTONIC, or between two times of it; a count, a size, a place in a list.
+Natural = Annotated[int, Field(ge=0, lt=2**63)]
+#: A process or thread id; 0 where none was noted.
+Pid = Annotated[int, Field(ge=0, lt=2**31)]
+#: A `__u16`: a CPU, say.
+U16 = Annotated[int, Field(ge=0, lt=2**16)]
+#: A `__u32`.
+U32 = Annotated[int, Field(ge=0, lt=2**32)]
+#: A `__u64`: an inode, a cookie.
+U64 = Annotated[int, Field(ge=0, lt=2**64)]
+#: An `int` of C, which is what a system call takes for a descriptor: any may be passed.
+I32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+#: A `long` of C: what a system call returns.
+I64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+#: Seconds for which something lasted.
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+#: A port in host byte order.
+Port = U16
+
+#: Members of closed lists.
+ListenerProtocol = Annotated[str, Field(pattern="^(TCP|UDP|UNIX)$")]
+ListenerKind = Annotated[str, Field(pattern="^(static|lds|admin)$")]
+AttemptProtocol = Annotated[str, Field(pattern="^(TCP|MPTCP|UDP|UNIX)$")]
+AttemptEnd = Annotated[str, Field(pattern="^(held|closed|eof|reset|)$")]
+UpdateAnswer = Annotated[str, Field(pattern="^(ack|nack)$")]
+Tracer = Annotated[str, Field(pattern="^(ebpf|strace|)$")]

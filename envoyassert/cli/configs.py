@@ -58,7 +58,7 @@ def plan_of_file(path: Path, envoys: Sequence[EnvoyChoice], wanted: str) -> RunP
             for note in notes:
                 click.echo(f"{path}: {note}", err=True)
         envoy = {"config": used, **fields_for(config)}
-        more = {"requires": {"launcher": "process"}} if "addresses" in envoy else {}
+        more = {"requires": {"launcher": "process"}} if {"addresses", "netns"} & set(envoy) else {}
         loaded = _parse({"envoy": envoy, "expect": expect, **more}, "", path)
     return choose_run(expand(loaded, envoys=envoys), wanted)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.elsewhere import addresses_of
+from envoyassert.draft.elsewhere import addresses_of, own_namespaces
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
 from envoyassert.draft.given_up import given_up, not_listening
 from envoyassert.draft.socket_options import socket_options_of
@@ -97,14 +97,15 @@ def draft_of_config(
     if names:
         notes.append(f"names that no cluster finds in the run's own network: {', '.join(names)}")
     given = [*items_of(proto_field(static, "listeners")), *(served or ())]
+    placed, namespaces = own_namespaces(sets)
     return Draft(
         concurrency,
-        tuple(sets),
+        placed,
         closed=not discovers and not outside,
         admin=admin_address(config) is not None,
         requires=">=1.37" if any(map(_names_keepalive, given)) else "",
         notes=tuple(notes),
-        envoy=(*_control_plane(asked, served), *addresses_of(sets)),
+        envoy=(*_control_plane(asked, served), *namespaces, *addresses_of(sets)),
     )
 
 

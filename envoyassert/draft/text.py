@@ -38,7 +38,7 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
         f"description: {_flow(f'The sockets of {source}.')}",
     ]
     requires = {"envoy": draft.requires} if draft.requires else {}
-    if any(one.key == "addresses" for one in draft.envoy):
+    if any(one.key in ("addresses", "netns") for one in draft.envoy):
         requires["launcher"] = "process"
     if requires:
         head.append(f"requires: {_flow(requires)}")
@@ -107,10 +107,12 @@ def _selector(one: SocketSet, sets: Sequence[SocketSet]) -> dict[str, Any]:
     if address.abstract is not None:
         return {"abstract": address.abstract, "protocol": one.protocol}
     if address.port == 0:
-        where = {"name": one.name, "address": address.host, "port": 0}
-        return {**where, "protocol": one.protocol}
-    place = {"address": address.host, "port": address.port, "protocol": one.protocol}
-    elsewhere = any(o.address.netns and o.address.place == address.place for o in sets)
+        place = {"name": one.name, "address": address.host, "port": 0, "protocol": one.protocol}
+        rivals = [o for o in sets if o.name == one.name]
+    else:
+        place = {"address": address.host, "port": address.port, "protocol": one.protocol}
+        rivals = [*sets]
+    elsewhere = any(o.address.netns and o.address.place == address.place for o in rivals)
     netns = address.netns or (OWN if elsewhere else "")
     return {**place, "netns": netns} if netns else place
 

@@ -189,6 +189,8 @@ def told_places(socket: KernelSocket, namespaces: bool) -> set[Address]:
     """
     places = socket.places
     if socket.requested is not None and socket.requested.port == 0:
-        # Of an IPv4-mapped address with the kernel's port it remembers what it maps.
+        # Of an address with the kernel's port it remembers what an IPv4-mapped one maps, and
+        # forgets the namespace (1.36.4 and 1.40.0).
         places |= {place.unmapped for place in places}
+        places |= {place.within("") for place in places}
     return places if namespaces else {place.within("") for place in places}

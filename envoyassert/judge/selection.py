@@ -209,6 +209,8 @@ def _is_at(selector: Selector, configured: Address) -> bool:
     """Whether a selector by name means this address of the listener."""
     if selector.address is not None and configured.host != canonical_host(selector.address):
         return False
+    if selector.namespace not in (None, configured.netns):
+        return False
     return selector.port in (None, configured.port)
 
 

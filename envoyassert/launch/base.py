@@ -15,7 +15,7 @@ what it made.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -56,7 +56,8 @@ class LaunchSpec:
         admin: the admin endpoint's address by the config; None if it has none.
         agent: a program and its arguments, started with Envoy's command line behind them; it
             starts Envoy, and gives it `--concurrency`.
-        netns: names of network namespaces to make, each a file `netns/NAME` of the run directory.
+        netns: network namespaces to make, by name, each a file `netns/NAME` of the run directory,
+            and what it is given, as `give_addresses` takes it.
         tracer: what Envoy's command line begins with, for a tracer that starts Envoy itself.
         limits: what it may do.
     """
@@ -70,7 +71,7 @@ class LaunchSpec:
     deadline_s: float = 10.0
     admin: Address | None = None
     agent: tuple[str, ...] = ()
-    netns: tuple[str, ...] = ()
+    netns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tracer: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 

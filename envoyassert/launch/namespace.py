@@ -151,8 +151,10 @@ def joined_namespace(pid: int, name: str) -> NamespaceThread:
         ) from error
 
 
-def add_network_namespace(inside: NamespaceThread, directory: Path, name: str) -> None:
-    """Make a network namespace, with loopback alone, that is entered by a file.
+def add_network_namespace(
+    inside: NamespaceThread, directory: Path, name: str, prepare: Callable[[], None]
+) -> None:
+    """Make a network namespace, with loopback, that is entered by a file.
 
     The file is one for the threads and processes of `inside` alone, where it is mounted; the
     namespace goes with the last of them.
@@ -161,6 +163,7 @@ def add_network_namespace(inside: NamespaceThread, directory: Path, name: str) -
         inside: a thread with a mount namespace of its own.
         directory: the run directory.
         name: which file in it; it is made.
+        prepare: what is done in the namespace first; what it raises is raised here.
 
     Raises:
         OSError: not permitted, or the file cannot be made.
@@ -170,6 +173,7 @@ def add_network_namespace(inside: NamespaceThread, directory: Path, name: str) -
     def enter() -> None:
         unshare(CLONE_NEWNET)
         bring_up_loopback()
+        prepare()
         mount_inside("/proc/thread-self/ns/net", directory, name)
 
     # A new thread has the namespaces of the one that makes it.

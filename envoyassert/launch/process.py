@@ -18,7 +18,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -95,13 +96,18 @@ class ProcessLauncher:
         load_into_page_cache(path)
         return identity
 
-    def _add_namespaces(self, names: Sequence[str], directory: Path) -> None:
+    def _add_namespaces(self, wanted: Mapping[str, Sequence[str]], directory: Path) -> None:
         assert self._namespace is not None
-        for name in names:
+        for name, addresses in wanted.items():
             if name in self._namespaces:
                 continue
             try:
-                add_network_namespace(self._namespace, directory, f"{NETNS}/{name}")
+                add_network_namespace(
+                    self._namespace,
+                    directory,
+                    f"{NETNS}/{name}",
+                    partial(give_addresses, addresses),
+                )
             except OSError as error:
                 raise MachineError(
                     f"the network namespace {name} cannot be made: {error.strerror}",

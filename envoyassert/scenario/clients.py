@@ -16,6 +16,7 @@ from envoyassert.scenario.destination import (
 from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError, merge
+from envoyassert.scenario.own_namespaces import MADE
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.frame import Step
@@ -24,9 +25,6 @@ from envoyassert.scenario.steps.redirect import RedirectStep
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.scenario.steps.traffic import ConnectStep
 from envoyassert.trace import ListenerRecord
-
-#: Where `envoy.netns` makes network namespaces.
-_MADE = "${rundir}/netns/"
 
 
 def client_complaints(
@@ -50,7 +48,7 @@ def client_complaints(
     places = [*configured_places(records), *redirected_places(scenario.steps)]
     names = {record.name for record in records}
     for path, selector in _wishes(scenario.steps):
-        yield from _unmade(path, selector, scenario.envoy.netns)
+        yield from _unmade(path, selector, [one.name for one in scenario.envoy.namespaces])
         try:
             destination(selector, places, names)
         except DestinationError as error:
@@ -80,8 +78,8 @@ def _unmade(
     path: tuple[str | int, ...], selector: Selector, made: Sequence[str]
 ) -> Iterator[Complaint]:
     netns = selector.netns or ""
-    name = netns[len(_MADE) :]
-    if netns.startswith(_MADE) and name not in made:
+    name = netns[len(MADE) :]
+    if netns.startswith(MADE) and name not in made:
         remedy = f"add it to `envoy.netns`, which has: {', '.join(made) or 'none'}"
         yield Complaint((*path, "netns"), f"no network namespace `{name}` is made", remedy, True)
 

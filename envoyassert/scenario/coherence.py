@@ -191,7 +191,14 @@ def _addresses(document: Document) -> Iterator[Problem]:
     if "addresses" in _mapping(document.data.get("envoy")):
         why = "the network of a container begins with its Envoy"
         yield from process_problems(document, ("envoy", "addresses"), why)
-    for index, text in enumerate(items_of(_mapping(document.data.get("envoy")).get("addresses"))):
+    envoy = _mapping(document.data.get("envoy"))
+    given: list[tuple[Path, Any]] = [(("envoy", "addresses"), envoy.get("addresses"))]
+    given += [
+        (("envoy", "netns", index, "addresses"), _mapping(one).get("addresses"))
+        for index, one in enumerate(items_of(envoy.get("netns")))
+    ]
+    texts = [((*path, i), one) for path, many in given for i, one in enumerate(items_of(many))]
+    for place, text in texts:
         if not isinstance(text, str) or not re.fullmatch(ADDRESS_PATTERN, text):
             continue  # told already
         host = text.partition("%")[0]
@@ -199,7 +206,7 @@ def _addresses(document: Document) -> Iterator[Problem]:
             ipaddress.ip_address(host or "::")
         except ValueError:
             yield document.problem(
-                ("envoy", "addresses", index),
+                place,
                 f"`{host}` is not an IP address",
                 "write it without port or prefix: 10.1.2.3, 2001:db8::1",
             )

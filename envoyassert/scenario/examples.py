@@ -14,6 +14,7 @@ _CONDITIONAL = {
 }
 _STEP = {"name": "name: first_update", "deadline": "deadline: 30s"}
 _UNDER_LOAD = {**_STEP, "load": "load: {listener: {port: 15006}, send: hello}"}
+_OWN_NETNS = "name: blue, file: /run/netns/blue, addresses: [10.1.2.3]"
 _CALL_SOURCE = {
     "call": "call: bind",
     "listener": "call: bind, listener: {port: 15006}",
@@ -82,6 +83,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "env": 'env: {ENVOY_UID: "0"}',
         "deadline": "deadline: 5s",
     },
+    "OwnNetns": dict.fromkeys(("name", "file", "addresses"), _OWN_NETNS),
     "Xds": {
         "via": "via: delta_ads",
         "listeners": 'listeners: [{name: ingress, address: {pipe: {path: "${rundir}/in"}}}]',

@@ -28,7 +28,7 @@ def digests_of(plan: RunPlan) -> dict[str, str]:
     parts = {
         "config": plan.config,
         "files": plan.files,
-        "arguments": [plan.args, plan.agent, dict(plan.env), plan.netns],
+        "arguments": [plan.args, plan.agent, dict(plan.env), _namespaces(plan)],
         "steps": [step.model_dump(mode="json", exclude_unset=True) for step in plan.steps],
     }
     return {name: _digest(part) for name, part in parts.items()}
@@ -68,3 +68,7 @@ def _of_envoy(plan: RunPlan, header: Header) -> Iterator[str]:
         yield f"the trace is of Envoy {envoy.version}, the scenario asks for {plan.version}"
     if wanted and envoy.version and not satisfies(envoy.version, wanted):
         yield f"the trace is of Envoy {envoy.version}, the scenario requires {wanted}"
+
+
+def _namespaces(plan: RunPlan) -> list[Any]:
+    return [[name, *given] if given else name for name, given in plan.netns.items()]

@@ -24,6 +24,7 @@ from envoyassert.scenario.listeners import (
 from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Envoy
 from envoyassert.scenario.overlay import OverlayError, merge, set_at
+from envoyassert.scenario.own_namespaces import namespace_complaints
 from envoyassert.scenario.plan import RunPlan, plain_text
 from envoyassert.scenario.served import served
 from envoyassert.scenario.words import did_you_mean
@@ -246,6 +247,8 @@ class _Expansion:
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
             binary = str(path.parent / binary)
+        for complaint in namespace_complaints(own.namespaces, config):
+            self._complain(*complaint)
         xds, config, files, later, faults, stood_in = served(scenario, config)
         for fault in faults:
             self._complain(*fault)
@@ -276,7 +279,7 @@ class _Expansion:
             files=files,
             args=own.args,
             agent=own.agent or (),
-            netns=own.netns,
+            netns={one.name: one.addresses for one in own.namespaces},
             addresses=own.addresses,
             env=own.env,
             xds=xds,

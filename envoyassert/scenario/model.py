@@ -34,6 +34,32 @@ Axis = Annotated[
 """The values of one axis of the matrix."""
 
 
+class OwnNetns(Model):
+    """A network namespace that is made for a run."""
+
+    name: str = Field(
+        pattern=NAME_PATTERN, description="Its name: the file `${rundir}/netns/NAME`."
+    )
+    file: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="The `network_namespace_filepath` of the config whose place it takes.",
+    )
+    addresses: Many[Annotated[str, Field(pattern=ADDRESS_PATTERN)]] = Field(
+        (), description="Addresses that it is given, as in `envoy.addresses`."
+    )
+
+
+Netns = Annotated[
+    Annotated[str, Field(pattern=NAME_PATTERN), Tag("|text")]
+    | Annotated[OwnNetns, Tag("|OwnNetns")],
+    choice(
+        lambda data: "|OwnNetns" if isinstance(data, dict) else kind(data),
+        "a name, or {name: NAME, file: FILE, addresses: [ADDRESS]}",
+    ),
+]
+"""A network namespace by its name, or what there is to say of it."""
+
+
 class Requires(Model):
     """What a run needs; a run that lacks it is skipped with the reason."""
 
@@ -97,11 +123,11 @@ class Envoy(Model):
         "Envoy's command line follows them, without --concurrency: the agent adds it. Its "
         "environment is `env`. Needs `requires: {launcher: process}`.",
     )
-    netns: Many[Annotated[str, Field(pattern=NAME_PATTERN)]] = Field(
+    netns: Many[Netns] = Field(
         (),
-        description="Network namespaces to make before the start, with loopback alone: each is a "
-        "file `${rundir}/netns/NAME` for `network_namespace_filepath`. Needs "
-        "`requires: {launcher: process}`.",
+        description="Network namespaces to make before the start, with loopback alone or with "
+        "addresses: each is a file `${rundir}/netns/NAME` for `network_namespace_filepath`, or "
+        "takes the place of a file that the config has. Needs `requires: {launcher: process}`.",
     )
     addresses: Many[Annotated[str, Field(pattern=ADDRESS_PATTERN)]] = Field(
         (),
@@ -117,6 +143,11 @@ class Envoy(Model):
         description="How long it may take to become ready (10s, and as long as the config itself "
         "makes Envoy wait for the first answers of servers).",
     )
+
+    @property
+    def namespaces(self) -> tuple[OwnNetns, ...]:
+        """The network namespaces to make, all in the long form."""
+        return tuple(OwnNetns(name=one) if isinstance(one, str) else one for one in self.netns)
 
     @model_validator(mode="after")
     def _one_source(self) -> Envoy:

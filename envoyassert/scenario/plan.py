@@ -50,7 +50,8 @@ class RunPlan:
         files: files for the run directory by name: text, or data.
         args: further arguments.
         agent: a program that starts Envoy, and its arguments; () for none.
-        netns: names of network namespaces to make before the start.
+        netns: network namespaces to make before the start, by name, and what each is given, as
+            `give_addresses` takes it.
         addresses: what the run's own network is given, as `give_addresses` takes them.
         env: environment variables.
         xds: the control plane, None if there is none; what Envoy needs for it is in `config`, and
@@ -78,7 +79,7 @@ class RunPlan:
     files: Mapping[str, str | dict[str, Any]]
     args: tuple[str, ...]
     agent: tuple[str, ...]
-    netns: tuple[str, ...]
+    netns: Mapping[str, tuple[str, ...]]
     addresses: tuple[str, ...]
     env: Mapping[str, str]
     xds: Xds | None

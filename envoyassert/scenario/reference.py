@@ -25,6 +25,7 @@ HEADINGS = {
     "Scenario": "A scenario",
     "Requires": "`requires`",
     "Envoy": "`envoy`",
+    "OwnNetns": "`envoy.netns`",
     "Xds": "`envoy.xds`",
     "KnownDefect": "`known_defect`",
     "ListenerExpectation": "Expectation `listener`",

@@ -32,7 +32,6 @@ _EXCLUDED: list[tuple[str, str]] = [
     ("abstract", "address"),
     ("socket", "address"),
     ("socket", "protocol"),
-    ("name", "netns"),
     ("path", "netns"),
     ("abstract", "netns"),
     ("socket", "netns"),
@@ -52,6 +51,7 @@ class Selector(Model):
             anyOf=[{"required": [way]} for way in _WAYS],
             allOf=[
                 *({"not": {"required": list(pair)}} for pair in (*_CLASHES, *_EXCLUDED)),
+                {"if": {"required": ["name", "netns"]}, "then": {"required": ["port"]}},
                 {"not": {"required": [*_TOGETHER], "properties": {"port": {"type": "string"}}}},
                 {
                     "if": {"required": ["port"], "properties": {"port": {"const": 0}}},
@@ -100,6 +100,8 @@ class Selector(Model):
             raise ValueError("port 0 is what a config asks for; give the listener's name beside it")
         if self.name is not None and isinstance(self.port, str):
             raise ValueError("a variable is a port that was bound; leave out the name")
+        if self.name is not None and self.netns is not None and self.port is None:
+            raise ValueError("netns goes with port, not with name alone")
         for way, other in _EXCLUDED:
             if way == given[0] and getattr(self, other) is not None:
                 raise ValueError(f"{other} goes with port, not with {way}")

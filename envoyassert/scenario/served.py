@@ -21,6 +21,7 @@ from envoyassert.scenario.listeners import (
 )
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError
+from envoyassert.scenario.own_namespaces import with_own_namespaces
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
 from envoyassert.scenario.xds import (
     FILE,
@@ -61,8 +62,10 @@ def served(scenario: Scenario, config: dict[str, Any]) -> Served:
         config: bootstrap after all overlays; under `xds` it has what is served.
     """
     own = scenario.envoy
-    bootstrap, files = config, dict(own.files)
-    stood_in: list[str] = []
+    instead = {one.file: one.name for one in own.namespaces if one.file is not None}
+    config = bootstrap = with_own_namespaces(config, instead)
+    files = dict(own.files)
+    stood_in = [f"{file}: a network namespace that is made for the run" for file in instead]
     if own.addresses:
         stood_in.append(f"{', '.join(own.addresses)}: given to the run's own network")
     if own.xds is not None:

@@ -255,6 +255,21 @@ def given_up() -> Iterator[Listener]:
     yield one("tcp")
 
 
+def elsewhere() -> Iterator[Listener]:
+    """Pods' addresses here and in network namespaces, the same ones and chosen ports as well."""
+    blue, red = ({"network_namespace_filepath": f"/run/netns/{n}"} for n in ("blue", "red"))
+    for kind in ("tcp", "udp"):
+        port = next(PORTS)
+        for more in ({}, blue, red, {"network_namespace_filepath": "/proc/7/ns/net"}):
+            yield one(kind, place(kind, "10.1.2.3", port, **more))
+        yield one(kind, place(kind, "2001:db8::1", port, **blue))
+    for workers_share in (True, False):
+        chosen = [{"address": place("tcp", "10.1.2.4", 0, **more)} for more in (blue, red)]
+        first = place("tcp", "10.1.2.4", 0)
+        yield one("tcp", first, enable_reuse_port=workers_share, additional_addresses=chosen)
+    yield one("udp", place("udp", port=0, **red))
+
+
 def without_sockets() -> Iterator[Listener]:
     yield {"name": "inside", "internal_listener": {}, **KINDS["tcp"]}
     yield one("tcp", bind_to_port=False)
@@ -277,6 +292,7 @@ GROUPS = {
         equal_addresses,
         own_of_envoys,
         given_up,
+        elsewhere,
         without_sockets,
     )
 }

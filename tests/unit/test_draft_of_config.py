@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from envoyassert.draft.expected import Draft, SocketSet
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.draft.text import draft_text
+from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.source import parse_yaml
 
 REUSE_PORT = "before_bind SO_REUSEPORT=1"
@@ -158,10 +160,47 @@ def test_users_options_of_udp_come_before_envoys_own() -> None:
 
 
 def test_same_address_in_two_network_namespaces_is_told_apart() -> None:
-    blue = place(network_namespace_filepath="/run/netns/blue")
-    text = draft_text(drafted({"address": blue}, {"address": place()}), "a", "e.yaml", "e.yaml")
-    assert text.count('netns: "/run/netns/blue"') + text.count("netns: /run/netns/blue") == 1
-    assert text.count("netns: own") == 1
+    blue = {"address": place(network_namespace_filepath="/run/netns/blue")}
+    found = [item["listener"]["netns"] for item in expected(blue, {"address": place()})]
+    assert found == ["${rundir}/netns/blue", "own"]
+
+
+def test_port_zero_of_one_listener_in_two_network_namespaces_is_told_apart() -> None:
+    chosen = place(port=0)
+    blue = place(port=0, network_namespace_filepath="/run/netns/blue")
+    items = expected({"address": blue, "additional_addresses": [{"address": chosen}]})
+    where = {"name": "l0", "address": "127.0.0.1", "port": 0, "protocol": "TCP"}
+    assert [item["listener"] for item in items] == [
+        {**where, "netns": "${rundir}/netns/blue"},
+        {**where, "netns": "own"},
+    ]
+
+
+def test_network_namespaces_are_made_with_the_addresses_that_are_bound_in_them() -> None:
+    def at(host: str, file: str = "", port: int = 80) -> Any:
+        away = {"network_namespace_filepath": file} if file else {}
+        return {"address": place(host, port, **away)}
+
+    found = drafted(
+        at("10.0.0.1", "/run/netns/blue"),
+        at("2001:db8::1", "/run/netns/blue"),
+        at("127.0.0.1", "/proc/7/ns/net"),
+        at("127.0.0.1", "${rundir}/netns/made"),
+        at("10.0.0.2", "/var/run/netns/blue", port=0),
+        at("10.0.0.3"),
+    )
+    made, given = found.envoy
+    assert made.value == [
+        {"name": "blue", "file": "/run/netns/blue", "addresses": ["10.0.0.1", "2001:db8::1"]},
+        {"name": "proc_7_ns_net", "file": "/proc/7/ns/net"},
+        "made",
+        {"name": "blue_2", "file": "/var/run/netns/blue", "addresses": ["10.0.0.2"]},
+    ]
+    # Of the one on port 0 Envoy binds all sockets but the first in its own namespace.
+    assert given.value == ["10.0.0.2", "10.0.0.3"]
+    text = draft_text(found, "a", "envoy.yaml", "envoy.yaml")
+    assert parse_yaml(text, "a.yaml").data["requires"] == {"launcher": "process"}
+    parse_scenario(text, Path("a.yaml"))
 
 
 def test_port_zero_in_a_network_namespace_has_one_socket_there() -> None:

@@ -12,10 +12,12 @@ from envoyassert.accounts import Network, NetworkSocket, Witness, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.account import told_places
 from envoyassert.judge.judge import judge
+from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.names import CLONE_NEWNET
-from envoyassert.scenario.expectation import Expectation
+from envoyassert.scenario.expectation import Expectation, Selector
 from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace, namespaces_of
@@ -345,3 +347,46 @@ def test_stranger_counts_where_the_listener_is(
 
     asked = {"listener": {"name": "far"}, "reachable_by_address": True}
     assert judged(built, asked).status is status
+
+
+def chosen_twice() -> TraceBuilder:
+    """One listener on port 0 here and in another namespace."""
+    places = (Address.inet("127.0.0.1", 0).within(BLUE), Address.inet("127.0.0.1", 0))
+    trace = TraceBuilder(1, listeners=(ListenerRecord("web", "TCP", places),))
+    enter(trace, BLUE)
+    there = bind(trace, "127.0.0.1:0")
+    enter(trace, BACK, age_ns=3_500)
+    here = bind(trace, "127.0.0.1:0")
+    for number, fd in enumerate((there, here)):
+        learned = Address.inet("127.0.0.1", 40001 + number)
+        trace.call(trace.main, "getsockname", 0, fd=fd, address=learned)
+        trace.listen(trace.main, fd)
+    return trace
+
+
+@pytest.mark.parametrize(("netns", "port"), [(BLUE, 40001), ("own", 40002)])
+def test_name_and_port_zero_with_a_namespace_mean_one_address(netns: str, port: int) -> None:
+    trace = chosen_twice().build()
+    listeners = trace.header.listeners
+    selector = Selector(name="web", address="127.0.0.1", port=0, netns=netns)
+    (found,) = select(selector, fold(trace), listeners).sockets
+    assert found.address is not None
+    assert found.address.port == port
+    both = select(Selector(name="web", address="127.0.0.1", port=0), fold(trace), listeners)
+    assert "has several addresses" in both.problem
+
+
+def test_namespace_beside_a_name_needs_the_port() -> None:
+    with pytest.raises(ValueError, match="netns goes with port, not with name alone"):
+        Selector(name="web", netns=BLUE)
+
+
+def test_envoy_tells_a_chosen_port_without_its_namespace() -> None:
+    trace = chosen_twice().build()
+    there = next(s for s in fold(trace).candidates if s.address and s.address.netns)
+    assert Address.inet("127.0.0.1", 40001) in told_places(there, namespaces=True)
+    fixed = TraceBuilder(1)
+    enter(fixed, BLUE)
+    bind(fixed)
+    (socket,) = fold(fixed.build()).candidates
+    assert told_places(socket, namespaces=True) == {HOME.within(BLUE)}

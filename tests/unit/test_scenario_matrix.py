@@ -184,6 +184,42 @@ envoy:
     assert "${rundir}" in repr(plan.expectations)
 
 
+AWAY = """
+requires: {launcher: process}
+envoy:
+  netns: [{name: blue, file: /run/netns/blue, addresses: [10.1.2.3]}, green]
+  config:
+    static_resources:
+      listeners:
+      - name: a
+        address: &away
+          socketAddress:
+            {address: 10.1.2.3, portValue: 80, networkNamespaceFilepath: /run/netns/blue}
+        additional_addresses: [{address: *away}]
+"""
+
+
+def test_network_namespace_of_the_run_takes_the_place_of_the_configs() -> None:
+    (plan,) = expand(scenario(envoy=AWAY))
+    filled = plan.in_rundir("/run/7")
+    (record,) = filled.listeners
+    assert {str(a) for a in record.addresses} == {"10.1.2.3:80 in /run/7/netns/blue"}
+    assert filled.netns == {"blue": ("10.1.2.3",), "green": ()}
+    assert filled.stood_in == ("/run/netns/blue: a network namespace that is made for the run",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("file: /run/netns/blue", "file: /run/netns/red", "names no network namespace `/run/netns"),
+        ("[10.1.2.3]", "[10.1.2.333]", "is not an IP address"),
+    ],
+)
+def test_network_namespace_that_nothing_needs_is_an_error(old: str, new: str, told: str) -> None:
+    with pytest.raises(ScenarioError, match=told):
+        expand(scenario(envoy=AWAY.replace(old, new)))
+
+
 @dataclass(frozen=True)
 class Choice:
     version: str = ""

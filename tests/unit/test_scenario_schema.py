@@ -52,7 +52,7 @@ EVERYTHING: dict[str, Any] = {
         "control_plane": "empty",
         "args": ["--log-level", "info"],
         "agent": ["/bin/sh", "-c", "x"],
-        "netns": ["blue"],
+        "netns": ["blue", {"name": "red", "file": "/run/netns/red", "addresses": ["10.1.2.4"]}],
         "addresses": ["10.1.2.3", "fd00::1%eth0", "%eth1"],
         "env": {"A": "b"},
         "deadline": 7.5,

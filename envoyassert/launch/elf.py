@@ -6,6 +6,7 @@ read, never the sections, so stripped files work; 32 and 64 bits, both byte orde
 
 from __future__ import annotations
 
+import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -102,6 +103,8 @@ def read_build_id(path: str | Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        return ""  # a traced process may name anything, and to open a FIFO may wait for ever
     with Path(path).open("rb") as file:
         try:
             return parse_build_id(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import sys
 
@@ -80,6 +81,12 @@ def test_parse_of_a_file_that_is_cut_off_is_an_error(length):
 def test_read_build_id_of_a_text_file_is_empty(tmp_path):
     (tmp_path / "envoy").write_text("#!/bin/sh\n")
     assert read_build_id(tmp_path / "envoy") == ""
+
+
+def test_read_build_id_of_what_is_no_file_is_empty_and_waits_for_nothing(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert read_build_id(tmp_path / "fifo") == ""
+    assert read_build_id("/dev/zero") == ""
 
 
 def test_parse_interpreter_of_this_python_exists():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-from collections.abc import Iterable
 from pathlib import Path
 
-from envoyassert.errors import MachineError, TraceFileError
+from envoyassert.errors import TraceFileError
+from envoyassert.output_file import write_lines
 from envoyassert.trace import Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 
@@ -39,35 +36,10 @@ def read_lines(path: str | Path) -> list[str]:
         ) from error
 
 
-def write_trace(trace: Trace, path: str | Path) -> None:
-    """Write a trace file, replacing what is there.
+def write_trace(trace: Trace, path: str | Path, *, below: Path | None = None) -> None:
+    """Write a trace file, replacing what is there; see `write_lines`.
 
     Raises:
         MachineError: it cannot be written; then nothing is left of it.
     """
-    write_lines(trace_lines(trace), path)
-
-
-def write_lines(lines: Iterable[str], path: str | Path) -> None:
-    """Write lines into a file that appears complete or not at all, making its directory.
-
-    Raises:
-        MachineError: it cannot be written.
-    """
-    path = Path(path)
-    # In the same directory, or the rename would be a copy; per process, as runs may be parallel.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        unfinished.replace(path)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise MachineError(
-            f"{path} cannot be written: {error.strerror}",
-            ("free some space, or " if full else "") + "name a file or directory elsewhere",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+    write_lines(trace_lines(trace), path, below=below)

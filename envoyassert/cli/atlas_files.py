@@ -17,11 +17,12 @@ from envoyassert.compare.phases import Seen, differences_of, profiles_of
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
+from envoyassert.output_file import write_lines
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.results import IndexDocument, RunDocument
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
-from envoyassert.trace_file import read_lines, read_trace, write_lines
+from envoyassert.trace_file import read_lines, read_trace
 
 Document = TypeVar("Document", RunDocument, IndexDocument)
 
@@ -67,7 +68,8 @@ def draw(out: Path) -> Atlas:
         row.sort(key=lambda result: envoys.index(result.run.envoy))
     changes = changes_of(pair for row in rows.values() for pair in _draw_row(row, out))
     written = {Path(result.run.story).name for row in rows.values() for result in row}
-    for stale in (out / STORIES).glob("*.html"):
+    stories = out / STORIES
+    for stale in () if stories.is_symlink() else stories.glob("*.html"):
         if stale.name not in written:
             stale.unlink()
     atlas = Atlas(
@@ -80,7 +82,7 @@ def draw(out: Path) -> Atlas:
         started=index.started,
         complete=index.complete,
     )
-    _write(index_page(atlas), out / INDEX)
+    _write(index_page(atlas), out, INDEX)
     return atlas
 
 
@@ -104,7 +106,7 @@ def _draw_row(
     before: tuple[AtlasRun, Seen] | None = None
     for result in row:
         seen, story = _seen(result)
-        _write(story_page(result.run, result.document, others, story), out / result.run.story)
+        _write(story_page(result.run, result.document, others, story), out, result.run.story)
         if seen is not None and before is not None:
             yield before[0], result.run, differences_of(before[1], seen)
         before = None if seen is None else (result.run, seen)
@@ -133,5 +135,5 @@ def _read(kind: type[Document], path: Path) -> Document:
         raise click.UsageError(f"{path} cannot be read: {reason}") from error
 
 
-def _write(page: str, path: Path) -> None:
-    write_lines(page.splitlines(), path)
+def _write(page: str, out: Path, name: str) -> None:
+    write_lines(page.splitlines(), out / name, below=out)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dum
 from envoyassert.draft.from_trace import draft_of_trace
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.draft.text import draft_text
+from envoyassert.output_file import write_lines
 from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.trace import FORMAT, OLD_FORMAT
-from envoyassert.trace_file import write_lines
 from envoyassert.trace_lines import parse_trace
 
 
@@ -80,6 +81,8 @@ def draft(
     if scenario.name.removesuffix(scenario.suffix).removesuffix(".envoyassert") != name:
         raise click.UsageError(f"a scenario's file is called like it: say -o {name}.yaml")
     used = scenario.with_name(f"{name}.envoy.yaml") if stand_in is not None else config or path
+    if output is not None and os.path.lexists(output) and not stat.S_ISREG(output.lstat().st_mode):
+        raise click.UsageError(f"{output} is no file; leave -o out to print the scenario")
     if output is not None and output.resolve() in {path.resolve(), used.resolve()}:
         raise click.UsageError(f"{output} is the file to draft from; name another by -o")
     told: str | dict[str, Any] = os.path.relpath(used, scenario.parent)

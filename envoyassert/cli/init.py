@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import shlex
-import stat
 from collections.abc import Iterator
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from envoyassert.errors import MachineError, Problem, ScenarioError
+from envoyassert.output_file import write_lines
 from envoyassert.report.table import columns
 from envoyassert.scenario.plan import DEFAULT_VERSION
 from envoyassert.starter.files import (
@@ -33,9 +33,9 @@ from envoyassert.starter.pytest_config import (
     test_directories,
     with_envoy,
 )
-from envoyassert.trace_file import write_lines
 
 _IGNORED = ".gitignore"
+_LEADS_OUT = "left as it is: a link that leads out of the repository"
 
 
 @click.command()
@@ -100,7 +100,7 @@ def _write(directory: Path, file: StarterFile, force: bool) -> _Done:
     if existed and not (force and not file.instead):
         note = "left as it is" if file.instead else "left as it is; --force replaces it"
         return _Done("exists", file.name, note, file.instead)
-    write_lines(file.text.splitlines(), path)
+    write_lines(file.text.splitlines(), path, below=directory)
     return _Done("replaced" if existed else "wrote", file.name, file.purpose)
 
 
@@ -109,12 +109,10 @@ def _edit_config(directory: Path, edit: ConfigEdit) -> _Done:
         return _Done("exists", edit.name, "left as it is", f"add to it:\n{edit.by_hand}")
     if edit.text is None:
         return _Done("exists", edit.name, f"sets {OPTION} already")
-    # A link stays one, and a file keeps its mode.
-    path = (directory / edit.name).resolve()
-    mode = None if edit.new else stat.S_IMODE(path.stat().st_mode)
+    path = _target(directory, edit.name)
+    if path is None:
+        return _Done("exists", edit.name, _LEADS_OUT, f"set {OPTION} there")
     write_lines(edit.text.removesuffix("\n").split("\n"), path)
-    if mode is not None:
-        path.chmod(mode)
     note = "pytest collects *.envoyassert.yaml; this says on which Envoy"
     return _Done("wrote" if edit.new else "extended", edit.name, note)
 
@@ -128,11 +126,17 @@ def _ignore_traces(directory: Path) -> _Done:
         return _Done("exists", _IGNORED, f"has {entry} already")
     if existed and not lines and path.resolve().stat().st_size:
         return _Done("exists", _IGNORED, "left as it is", f"add to it:\n{entry}")
-    mode = stat.S_IMODE(path.stat().st_mode) if existed else None
-    write_lines([*lines, entry], path.resolve())
-    if mode is not None:
-        path.chmod(mode)
+    target = _target(directory, _IGNORED)
+    if target is None:
+        return _Done("exists", _IGNORED, _LEADS_OUT, f"add to it:\n{entry}")
+    write_lines([*lines, entry], target)
     return _Done("extended" if existed else "wrote", _IGNORED, "keeps traces out of commits")
+
+
+def _target(directory: Path, name: str) -> Path | None:
+    """Return the file that is written for a name: a link stays one. None if it leads out."""
+    target = (directory / name).resolve()
+    return target if target.is_relative_to(directory.resolve()) else None
 
 
 def _origin() -> dict[str, Any] | None:

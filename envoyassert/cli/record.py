@@ -12,6 +12,7 @@ from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import launcher_option, trace_output_option, tracer_options
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.judge.process import outcome_in_words
+from envoyassert.output_file import check_output
 
 
 @click.command()
@@ -45,6 +46,7 @@ def record(
     from envoyassert.scenario.matrix import expand
     from envoyassert.trace_file import write_trace
 
+    check_output(output)
     prepare_tracer(tracer or "ebpf", witness or "")
     envoys = [envoy_of(envoy)] if envoy else []
     plan = choose_run(expand(load_scenario(Path(scenario)), envoys=envoys), wanted)

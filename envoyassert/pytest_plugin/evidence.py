@@ -7,12 +7,13 @@ import threading
 import pytest
 
 from envoyassert.errors import EnvoyAssertError, MachineError
+from envoyassert.output_file import write_lines
 from envoyassert.pytest_plugin.attempts import attempts_of
-from envoyassert.pytest_plugin.places import artifact_directory
+from envoyassert.pytest_plugin.places import artifact_base, artifact_directory
 from envoyassert.pytest_plugin.summary import properties
 from envoyassert.runner import LiveRun, RunResult
 from envoyassert.trace import Trace
-from envoyassert.trace_file import write_lines, write_trace
+from envoyassert.trace_file import write_trace
 
 #: A time-out may strike in a thread of its own, while the run's thread writes the same files.
 _ONE_WRITES = threading.Lock()
@@ -45,7 +46,7 @@ def keep(item: pytest.Item, trace: Trace, log: str) -> tuple[dict[str, str], str
     Returns:
         Paths by `trace` and `log`, and why one is missing, or "".
     """
-    directory = artifact_directory(item)
+    directory, base = artifact_directory(item), artifact_base(item)
     number = len(attempts_of(item).done) + 1
     suffix = f".{number}" if number > 1 else ""
     paths = directory / f"trace{suffix}.ndjson", directory / f"envoy{suffix}.log"
@@ -53,9 +54,9 @@ def keep(item: pytest.Item, trace: Trace, log: str) -> tuple[dict[str, str], str
     note = ""
     with _ONE_WRITES:
         try:
-            write_trace(trace, paths[0])
+            write_trace(trace, paths[0], below=base)
             kept["trace"] = str(paths[0])
-            write_lines(log.splitlines(), paths[1])
+            write_lines(log.splitlines(), paths[1], below=base)
             kept["log"] = str(paths[1])
         except MachineError as error:
             # The verdict matters more than its souvenirs.

@@ -6,11 +6,12 @@ The reports arrive in xdist's controller as in a session of one process, so this
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
+from envoyassert.errors import MachineError
 from envoyassert.guard import guarded
+from envoyassert.output_file import append_text
 from envoyassert.pytest_plugin.summary import PREFIX, Tally
 from envoyassert.report.annotation import (
     Annotation,
@@ -110,13 +111,9 @@ class GitHubReporter:
         text = job_summary(lines, self._mishaps)
         try:
             # Other steps of the job may have written to it.
-            with Path(self._summary).open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            terminalreporter.write_line(
-                f"warning: the summary of the job cannot be written to {self._summary}: "
-                f"{(error.strerror or str(error)).lower()}"
-            )
+            append_text(text, self._summary)
+        except MachineError as error:
+            terminalreporter.write_line(f"warning: the summary of the job: {error.message}")
 
 
 def _text_of(report: pytest.TestReport, message: str) -> str:

@@ -34,6 +34,12 @@ def run_directory(name: str) -> str:
     return f"{RUNS}/{_with_digest(run_of(name), name)}"
 
 
+def artifact_base(item: pytest.Item) -> Path:
+    """Return the directory that all of a session's traces and logs are below."""
+    options = session_of(item.config).options
+    return Path(options.report or options.artifacts)
+
+
 def artifact_directory(item: pytest.Item) -> Path:
     """Return the directory for traces and logs of one test, relative to where pytest was started.
 
@@ -43,14 +49,14 @@ def artifact_directory(item: pytest.Item) -> Path:
     """
     options = session_of(item.config).options
     if options.report:
-        return Path(options.report, run_directory(item.nodeid))
+        return artifact_base(item) / run_directory(item.nodeid)
     path = os.path.relpath(item.path, item.config.rootpath)
     *parts, file = Path(path).parts
     name = item.name if "[" not in item.name else item.name.partition("[")[2].removesuffix("]")
     run = name if _is_short_and_plain(name) else _with_digest(name, name)
     if os.pardir in parts:  # not below the root: another file's path may have the same end
         parts, run = [part for part in parts if part != os.pardir], _with_digest(name, path + name)
-    return Path(options.artifacts, *parts, file.removesuffix(FILE_SUFFIXES[0]), run)
+    return Path(artifact_base(item), *parts, file.removesuffix(FILE_SUFFIXES[0]), run)
 
 
 def _is_short_and_plain(name: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Generator, Iterator
 from datetime import datetime, timezone
@@ -23,6 +22,7 @@ from envoyassert.errors import JudgingError, MachineError
 from envoyassert.guard import fault_words
 from envoyassert.launch.host import this_machine
 from envoyassert.launch.wanted import preference_of, source_of
+from envoyassert.output_file import directory_at, write_lines
 from envoyassert.pytest_plugin.attempts import attempts_of
 from envoyassert.pytest_plugin.failure import representation
 from envoyassert.pytest_plugin.places import DOCUMENT, RUNS, run_directory
@@ -30,7 +30,6 @@ from envoyassert.pytest_plugin.session import MACHINE_ERROR
 from envoyassert.pytest_plugin.summary import Tally
 from envoyassert.report.results import AskedPart, RunDocument, ScenarioPart, index_document
 from envoyassert.report.verdict_json import Location, Part
-from envoyassert.trace_file import write_lines
 
 if TYPE_CHECKING:
     from envoyassert.pytest_plugin.collect import ScenarioItem
@@ -104,7 +103,7 @@ class ResultWriter:
             figures=attempts.figures,
             attempts=tuple(attempts.done),
         )
-        _write(document, self._directory / run_directory(item.nodeid) / DOCUMENT)
+        _write(document, self._directory, f"{run_directory(item.nodeid)}/{DOCUMENT}")
 
 
 class ResultIndex:
@@ -136,7 +135,6 @@ class ResultIndex:
             return
         self._started = _utc(datetime.now(timezone.utc).timestamp())
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
             self._lock.enter_context(_locked(self._directory))
             self._empty()
             self._write(complete=False)
@@ -208,7 +206,7 @@ class ResultIndex:
             complete=complete,
             stopped=self._stopped,
         )
-        _write(index, self._directory / INDEX)
+        _write(index, self._directory, INDEX)
 
 
 def _is_index(path: Path) -> bool:
@@ -226,23 +224,19 @@ def _locked(directory: Path) -> Iterator[None]:
     Raises:
         pytest.UsageError: another session holds it.
     """
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise pytest.UsageError(
-            f"--envoyassert-report: another session is writing to {directory}; name another one"
-        ) from error
-    try:
+    with directory_at(directory) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise pytest.UsageError(
+                f"--envoyassert-report: another session is writing to {directory}; name another one"
+            ) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _write(document: Part, path: Path) -> None:
+def _write(document: Part, directory: Path, name: str) -> None:
     text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    write_lines(text.splitlines(), path)
+    write_lines(text.splitlines(), directory / name, below=directory)
 
 
 def _utc(timestamp_s: float) -> str:

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import socket
 import socketserver
+import stat
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ import pytest
 
 from envoyassert.probe.bcc_import import find_bcc
 from envoyassert.probe.source import source_dir
+from envoyassert.trace_lines import parse_trace
 from tests.e2e.launching import VERSION
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
@@ -644,6 +646,33 @@ def test_record_into_a_read_only_directory_names_another_way(run):
         "envoyassert: error: fixed/x.ndjson cannot be written: Read-only file system",
         "  remedy: name a file or directory elsewhere",
     ]
+
+
+def test_record_into_a_device_writes_there_and_leaves_it_a_device(run):
+    device = Path("null")
+    os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))  # another /dev/null
+    assert run("record", "one.yaml", "-o", "null").code == 0
+    assert stat.S_ISCHR(device.lstat().st_mode)
+    assert sorted(one.name for one in Path().iterdir()) == ["null", "one.yaml"]
+
+
+def test_record_into_a_link_is_refused_before_anything_runs(run):
+    started = Path("started").absolute()
+    path = executable(f"#!/bin/sh\ntouch {started}\n")
+    Path("x.ndjson").symlink_to("elsewhere")
+    done = run("record", "one.yaml", "-o", "x.ndjson", "--envoy", path)
+    assert done.code == 77
+    assert done.err.splitlines()[0] == (
+        "envoyassert: error: x.ndjson cannot be written: it is a link"
+    )
+    assert not started.exists()
+    assert not Path("elsewhere").exists()
+
+
+def test_record_to_the_standard_output_is_a_trace_and_nothing_else(run):
+    done = run("record", "one.yaml", "-o", "/dev/stdout")
+    assert done.code == 0
+    assert parse_trace(done.out.splitlines(), "out").events
 
 
 def test_run_on_a_full_disk_keeps_the_verdict_and_says_what_is_not_kept(run):

@@ -98,7 +98,9 @@ def test_summary_that_cannot_be_written_is_a_warning(write_scenario, monkeypatch
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/no/such/directory/summary.md")
     result, _ = github()
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["warning: the summary of the job cannot be written to /no/such*"])
+    result.stdout.fnmatch_lines(
+        ["warning: the summary of the job: /no/such/*/summary.md cannot be written: No such file*"]
+    )
 
 
 def test_failure_that_another_plugin_annotates_is_not_annotated_twice(

@@ -83,6 +83,24 @@ def test_trace_that_cannot_be_kept_does_not_hide_the_verdict(write_scenario, fak
     )
 
 
+@pytest.mark.parametrize("link", [".envoyassert", ".envoyassert/one"])
+def test_directory_of_traces_that_is_a_link_is_not_written_to(write_scenario, fake_envoy, link):
+    write_scenario(fake="reuse_port")
+    foreign = fake_envoy.mkdir("foreign")
+    place = fake_envoy.path / link
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(foreign)
+    result = fake_envoy.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "FAIL one: port 15006 *",
+            f"not kept: .envoyassert/* cannot be written: {place.name} is a link",
+        ]
+    )
+    assert list(foreign.iterdir()) == []
+
+
 @pytest.mark.parametrize("head", ["", "marks: [slow]"])
 def test_inconclusive_is_an_error_in_terminal_and_junit(write_scenario, junit, head):
     write_scenario(fake="lossy", head=head)

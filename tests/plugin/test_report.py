@@ -1,6 +1,7 @@
 """`--envoyassert-report`: what is written for machines, and that it is of this session."""
 
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -172,7 +173,24 @@ def test_place_that_is_no_directory_is_a_usage_error(write_scenario, fake_envoy)
     (fake_envoy.path / "out").write_text("a file")
     result = fake_envoy.runpytest_subprocess("--envoyassert-report=out")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --envoyassert-report: out cannot be used: File exists"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: --envoyassert-report: out cannot be used: Not a directory"]
+    )
+
+
+@pytest.mark.parametrize("link", ["out", "out/runs"])
+def test_place_that_is_a_link_is_a_usage_error(write_scenario, fake_envoy, report, link):
+    write_scenario()
+    report()  # so that what is there looks like a report
+    foreign = fake_envoy.mkdir("foreign")
+    (foreign / "mine").touch()
+    place = fake_envoy.path / link
+    shutil.rmtree(place)
+    place.symlink_to(foreign)
+    result = fake_envoy.runpytest_subprocess("--envoyassert-report=out")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --envoyassert-report: out cannot be used: *link*"])
+    assert [one.name for one in foreign.iterdir()] == ["mine"]
 
 
 def test_file_that_is_no_scenario_is_in_the_index_with_its_place(write_scenario, report):

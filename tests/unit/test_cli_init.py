@@ -102,6 +102,25 @@ def test_init_extends_the_configuration_that_is_there_and_keeps_its_mode(init, t
     assert real.read_text().startswith('[project]\nname = "x"\n\n[tool.pytest.ini_options]\n')
 
 
+def test_init_writes_through_no_link_that_leads_out(init, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "ci").mkdir(parents=True)
+    for name, text in (("pytest.ini", "[pytest]\n"), (".gitignore", "*.o\n")):
+        (outside / name).write_text(text)
+    before = contents(outside)
+    (tmp_path / "sub").mkdir()
+    for name in ("pytest.ini", ".gitignore"):
+        (tmp_path / "sub" / name).symlink_to(outside / name)
+    done = init("sub", "--ci", "none")
+    assert (words(done.out)["pytest.ini"], words(done.out)[".gitignore"]) == ("exists", "exists")
+    assert "leads out of the repository" in done.out
+    (tmp_path / "sub" / ".github").symlink_to(outside / "ci")
+    done = init("sub")
+    assert done.code == 77
+    assert ".github is a link" in done.err
+    assert contents(outside) == before
+
+
 def test_init_puts_scenarios_where_pytest_looks(init, tmp_path):
     (tmp_path / "tests/unit").mkdir(parents=True)
     (tmp_path / "setup.cfg").write_text("[tool:pytest]\ntestpaths = absent tests/unit\n")

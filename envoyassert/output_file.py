@@ -1,0 +1,241 @@
+"""Every file that envoyassert writes for its user: whole or not at all, and never another one.
+
+Often it is root who writes, into a directory of somebody else's. So a regular file is replaced, a
+device or a FIFO is written to, and anything else is refused, links above all. Below a directory of
+our own (`.envoyassert`, a report) no directory may be a link either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from envoyassert.errors import MachineError
+
+#: Descriptors of this process, as paths: it is written to them, not to what they were opened from.
+_STREAM = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
+_NUMBERS = {"stdout": 1, "stderr": 2}
+#: Only places are opened, which takes no permission to list them; macOS has no such flag.
+_PLACE = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_lines(lines: Iterable[str], path: str | Path, *, below: Path | None = None) -> None:
+    """Write lines into a file that appears complete or not at all, making its directory.
+
+    A file that is replaced keeps its mode, and its owner where root replaces it. What root makes
+    under sudo belongs to who called sudo.
+
+    Args:
+        lines: without their ends.
+        path: a file, a device, a FIFO that is read, or `/dev/stdout` and the like.
+        below: a directory above `path` that is no link, and has none on the way to the file.
+
+    Raises:
+        MachineError: it cannot be written, or is a link, a socket, a block device or a directory.
+    """
+    path = Path(path)
+    with _complaints(path):
+        stream = _stream(path)
+        if stream is not None:
+            _write_through(stream, _with_ends(lines))
+        elif os.open not in os.supports_dir_fd:  # Windows
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(None, path, lines)
+        else:
+            with _opened(path.parent, below) as directory:
+                _replace(directory, Path(path.name), lines)
+
+
+def append_text(text: str, path: str | Path) -> None:
+    """Append to a file that others append to as well. Raises like `write_lines`."""
+    path = Path(path)
+    with _complaints(path):
+        stream = _stream(path)
+        if stream is None:
+            there = _there(None, path)
+            _refuse(there)
+            flags = os.O_APPEND | (os.O_CREAT | os.O_EXCL if there is None else 0)
+            stream = _opened_to_write(None, path, flags)
+            if there is None:
+                _give(stream, _caller())
+        _write_through(stream, [text])
+
+
+def check_output(path: str | Path) -> None:
+    """Refuse what `write_lines` would refuse, before the work for it. Raises `MachineError`."""
+    path = Path(path)
+    with _complaints(path):
+        if _STREAM.fullmatch(str(path)) is None:
+            _refuse(_there(None, path))
+
+
+@contextlib.contextmanager
+def directory_at(path: Path) -> Iterator[int]:
+    """Open a directory that is no link for the length of a `with` block; it is made if need be.
+
+    Raises:
+        OSError: it cannot be made, or is something else.
+    """
+    with _opened(path, path) as directory:
+        descriptor = os.open(".", os.O_RDONLY, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _complaints(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(
+            f"{path} cannot be written: {error.strerror}",
+            ("free some space, or " if error.errno in _FULL else "")
+            + "name a file or directory elsewhere",
+        ) from error
+
+
+def _stream(path: Path) -> int | None:
+    """Return a copy of the descriptor that a path stands for, None if it stands for a file."""
+    found = _STREAM.fullmatch(str(path))
+    if found is None:
+        return None
+    word = next(word for word in found.groups() if word)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return os.dup(_NUMBERS[word] if word in _NUMBERS else int(word))
+
+
+def _replace(directory: int | None, path: Path, lines: Iterable[str]) -> None:
+    """Replace a regular file by a new one, or write to what else may be written to."""
+    there = _there(directory, path)
+    _refuse(there)
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        _write_through(_opened_to_write(directory, path), _with_ends(lines))
+        return
+    # In the same directory, or the rename would be a copy.
+    unfinished = path.with_name(f".envoyassert-{secrets.token_hex(8)}")
+    descriptor = _opened_to_write(directory, unfinished, os.O_CREAT | os.O_EXCL)
+    try:
+        with _text(descriptor) as file:
+            file.writelines(_with_ends(lines))
+            _give(descriptor, _caller() if there is None else (there.st_uid, there.st_gid))
+            if there is not None and os.name == "posix":
+                os.fchmod(descriptor, there.st_mode & 0o777)
+        os.replace(unfinished, path, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished, dir_fd=directory)
+        raise
+
+
+def _opened_to_write(directory: int | None, path: Path, flags: int = 0) -> int:
+    """Open what is no link; a FIFO that nobody reads is an error, and no reason to wait."""
+    unlinked = _NOFOLLOW | getattr(os, "O_BINARY", 0)
+    waiting = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    descriptor = os.open(path, os.O_WRONLY | unlinked | waiting | flags, 0o666, dir_fd=directory)
+    if waiting:
+        os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _write_through(descriptor: int, pieces: Iterable[str]) -> None:
+    # As for all that is printed: a reader that has seen enough is no error.
+    with contextlib.suppress(BrokenPipeError), _text(descriptor) as file:
+        file.writelines(pieces)
+
+
+def _with_ends(lines: Iterable[str]) -> Iterator[str]:
+    return (f"{line}\n" for line in lines)
+
+
+def _text(descriptor: int) -> IO[str]:
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape")
+
+
+def _there(directory: int | None, path: Path) -> os.stat_result | None:
+    """Return what is at a path, the link itself if it is one; None if there is nothing."""
+    try:
+        return os.stat(path, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _refuse(there: os.stat_result | None) -> None:
+    """Refuse what is neither a regular file nor there to be written to. Raises OSError."""
+    if there is None or stat.S_ISREG(there.st_mode):
+        return
+    if stat.S_ISLNK(there.st_mode):
+        raise OSError(errno.ELOOP, "it is a link")
+    if stat.S_ISDIR(there.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not (stat.S_ISCHR(there.st_mode) or stat.S_ISFIFO(there.st_mode)):
+        raise OSError(errno.EINVAL, "it is neither a file nor a stream")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, below: Path | None) -> Iterator[int]:
+    """Open a directory, which is made if need be; see `write_lines`."""
+    with contextlib.ExitStack() as stack:
+        if below is None:
+            yield _open_directory(path, stack)
+            return
+        above = _open_directory(below.parent, stack)
+        parts = (below.name, *path.relative_to(below).parts)
+        for part in parts:
+            above = _open_part(above, part or ".", stack, _NOFOLLOW)
+        yield above
+
+
+def _open_directory(path: Path, stack: contextlib.ExitStack) -> int:
+    try:
+        descriptor = os.open(path, _PLACE)
+    except FileNotFoundError:
+        above = _open_directory(path.parent, stack)
+        return _open_part(above, path.name, stack, 0)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _open_part(above: int, name: str, stack: contextlib.ExitStack, flags: int) -> int:
+    """Open a directory in another one; it is made if there is none."""
+    there = _there(above, Path(name))
+    if there is None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=above)
+            _give(name, _caller(), above)
+    elif flags and stat.S_ISLNK(there.st_mode):
+        raise OSError(errno.ELOOP, f"{name} is a link")
+    descriptor = os.open(name, _PLACE | flags, dir_fd=above)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _give(what: int | str, owner: tuple[int, int] | None, directory: int | None = None) -> None:
+    """Give a file that root made to its owner, where that can be done."""
+    if owner is None or os.name != "posix" or os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError):  # a number that this user namespace does not have
+        if isinstance(what, int):
+            os.fchown(what, *owner)
+        else:
+            os.chown(what, *owner, dir_fd=directory, follow_symlinks=False)
+
+
+def _caller() -> tuple[int, int] | None:
+    """Return user and group of who called sudo, None if nobody did."""
+    numbers = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if not all(one.isdecimal() for one in numbers):
+        return None
+    return int(numbers[0]), int(numbers[1])

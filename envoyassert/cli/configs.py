@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
+from envoyassert.cli.draft import drafted, is_trace
+from envoyassert.cli.dumps import problems_of
 from envoyassert.cli.plans import choose_run, run_of_trace
-from envoyassert.draft.from_config import fields_for
-from envoyassert.draft.from_dump import bootstrap_of_dump, chosen
+from envoyassert.draft.text import requires_of
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.load import LoadedScenario, load_scenario, parse_scenario, read_text
@@ -25,42 +25,51 @@ from envoyassert.trace import Header, ListenerRecord
 _SCENARIO_KEYS = {"envoy", "expect"}
 
 
-def plan_of_file(path: Path, envoys: Sequence[EnvoyChoice], wanted: str) -> RunPlan:
-    """Return the run of an Envoy config, of a dump or of a scenario.
-
-    What an Envoy config needs of elsewhere is stood in for, as in a draft of it, and so are the
-    listeners of a dump.
+def plan_of_file(
+    path: Path,
+    envoys: Sequence[EnvoyChoice] = (),
+    wanted: str = "",
+    served: Path | None = None,
+    pod: str = "",
+) -> RunPlan:
+    """Return the run of a scenario, or of whatever a draft is made of, as drafted.
 
     Args:
         path: the file; one with `envoy` or `expect` at its top is a scenario.
         envoys: the Envoy that takes the place of the scenario's own, at most one.
         wanted: which run of a scenario; "" if it has only one.
+        served: as `drafted` takes it.
+        pod: likewise.
 
     Raises:
-        ScenarioError: the file is not valid.
+        ScenarioError: a file is not valid.
         click.UsageError: none or several runs fit.
     """
-    try:
-        keys = _keys(path)
-    except ScenarioError:  # a dump may be too large for a scenario, or have several parts
-        keys = set()
-    if _SCENARIO_KEYS & keys:
-        loaded = load_scenario(path)
-    else:
-        # A plan has expectations; here they are in a file of their own, or there are none.
-        expect = [{"process": {"stays_up": True}}]
-        config, dumped = config_or_envoys(read_text(path, MAX_DUMP_BYTES), str(path))
-        used: Any = path.name
-        if dumped:
-            with problems_of(path):
-                config, notes = bootstrap_of_dump(chosen(dumped))
-            used = config
-            for note in notes:
-                click.echo(f"{path}: {note}", err=True)
-        envoy = {"config": used, **fields_for(config)}
-        more = {"requires": {"launcher": "process"}} if {"addresses", "netns"} & set(envoy) else {}
-        loaded = _parse({"envoy": envoy, "expect": expect, **more}, "", path)
+    if is_scenario(path):
+        if served is not None or pod:
+            raise click.UsageError(f"{path} is a scenario: it says itself what is served")
+        return choose_run(expand(load_scenario(path), envoys=envoys), wanted)
+    with problems_of(path):
+        found, stand_in = drafted(path, served=served, pod=pod)
+    for note in found.notes:
+        click.echo(f"{path}: {note}", err=True)
+    # A plan has expectations; here they are in a file of their own, or there are none.
+    expect = [{"process": {"stays_up": True}}]
+    fields = {one.key: one.value for one in found.envoy}
+    config = path.name if stand_in is None else stand_in
+    envoy = {"config": config, "concurrency": found.concurrency, **fields}
+    added = {"envoy": envoy, "expect": expect, "requires": requires_of(found)}
+    loaded = _parse({key: value for key, value in added.items() if value}, "", path)
     return choose_run(expand(loaded, envoys=envoys), wanted)
+
+
+def is_scenario(path: Path) -> bool:
+    """Return whether a file is a scenario, and none of what a draft is made of."""
+    try:
+        text = read_text(path)
+        return not is_trace(text) and bool(_SCENARIO_KEYS & _keys(text, path))
+    except ScenarioError:  # a dump may be too large for a scenario, or have several parts
+        return False
 
 
 def expectations_of(path: Path, header: Header) -> RunPlan:
@@ -74,7 +83,7 @@ def expectations_of(path: Path, header: Header) -> RunPlan:
         ScenarioError: the file is not valid.
         click.UsageError: the scenario has several runs, and none is like the trace's.
     """
-    if "envoy" in _keys(path):
+    if "envoy" in _keys(read_text(path), path):
         loaded = load_scenario(path)
     else:
         config = {"static_resources": {"listeners": [*map(_listener, header.listeners)]}}
@@ -83,8 +92,8 @@ def expectations_of(path: Path, header: Header) -> RunPlan:
     return plan.in_rundir(header.rundir or "${rundir}")
 
 
-def _keys(path: Path) -> set[str]:
-    data = parse_envoy_file(read_text(path), str(path)).data
+def _keys(text: str, path: Path) -> set[str]:
+    data = parse_envoy_file(text, str(path)).data
     return {str(key) for key in data} if isinstance(data, dict) else set()
 
 

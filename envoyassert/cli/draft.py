@@ -75,7 +75,7 @@ def draft(
     """
     path = Path(source)
     with problems_of(path):
-        found, stand_in = _drafted(path, concurrency, dump, pod, with_config=config is not None)
+        found, stand_in = drafted(path, concurrency, dump, pod, with_config=config is not None)
     scenario = output or Path(f"{_name(path.name)}.envoyassert.yaml")
     name = _name(scenario.name)
     if scenario.name.removesuffix(scenario.suffix).removesuffix(".envoyassert") != name:
@@ -111,12 +111,30 @@ def _name(file: str) -> str:
     return name if name[:1].isalpha() else f"envoy_{name}".rstrip("_")
 
 
-def _drafted(
-    path: Path, concurrency: int | None, served: Path | None, pod: str, *, with_config: bool
+def drafted(
+    path: Path,
+    concurrency: int | None = None,
+    served: Path | None = None,
+    pod: str = "",
+    *,
+    with_config: bool = False,
 ) -> tuple[Draft, dict[str, Any] | None]:
-    """Return the draft, and the stand-in for the config if there must be one."""
+    """Return the draft of a file, and the stand-in for the config if there must be one.
+
+    Args:
+        path: a bootstrap, a dump or a trace.
+        concurrency: Envoy's --concurrency; None for what the draft takes by itself.
+        served: a dump whose listeners are served; None for none.
+        pod: of a dump of several Envoys, which; "" for the only one.
+        with_config: whether the config of a trace is at hand.
+
+    Raises:
+        DraftError: nothing can be drafted from it.
+        ScenarioError: a file is not valid.
+        click.UsageError: these do not go together.
+    """
     text = read_text(path, MAX_DUMP_BYTES)
-    if _is_trace(text):
+    if is_trace(text):
         if served is not None or pod:
             raise click.UsageError(f"--{'pod' if pod else 'with'} does not go with a trace")
         return _of_trace(path, text, concurrency, with_config)
@@ -158,7 +176,8 @@ def _served(path: Path, pod: str) -> Dumped:
         return chosen(envoys, pod)
 
 
-def _is_trace(text: str) -> bool:
+def is_trace(text: str) -> bool:
+    """Return whether a file's text is a trace."""
     return any(f'"format": "{known}"' in text[:200] for known in (FORMAT, OLD_FORMAT))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.configs import check_pair, expectations_of, plan_of_file
+from envoyassert.cli.configs import check_pair, expectations_of, is_scenario, plan_of_file
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import format_option, launcher_option, refuse_beside
 from envoyassert.cli.plans import envoy_of
@@ -49,7 +49,16 @@ from envoyassert.trace_file import read_trace
 @click.option(
     "--concurrency",
     type=click.IntRange(0, 1024),
-    help="Number of workers of both; default: as a scenario says, else 2.",
+    help="Number of workers of both; default: as a scenario says, else as drafted.",
+)
+@click.option(
+    "--with",
+    "dump",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With bootstraps: a dump, whose listeners are served in their control planes' place.",
+)
+@click.option(
+    "--pod", default="", metavar="NAME", help="Of a dump of several Envoys: which, NAMESPACE/POD."
 )
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run both on this Envoy.")
@@ -61,15 +70,18 @@ def plan(
     expect: str | None,
     wanted: str,
     concurrency: int | None,
+    dump: Path | None,
+    pod: str,
     launcher: Any,
     envoy: str | None,
     output: str,
 ) -> int:
     """Show what a change of a config does to each listener.
 
-    OLD and NEW are Envoy configs or scenarios; NEW may be left out for a --set. Both are run, and
-    sockets, descriptors, who serves, and options are told before and after. With --traces both are
-    recorded already: that needs neither root nor an Envoy.
+    OLD and NEW are scenarios, or what `draft` takes: Envoy configs, dumps, traces; NEW may be left
+    out for a --set. Both are run, as drafted, and sockets, descriptors, who serves, and options are
+    told before and after. With --traces both are recorded already: that needs neither root nor an
+    Envoy.
 
     Exit code: 0 told, and as expected; 1 the new one is not as --expect says, or Envoy does not
     come up with it; 4 usage or an invalid file; 10 a trace is incomplete, or the judgement is
@@ -79,10 +91,11 @@ def plan(
     """
     check_pair(files, changes, traces)
     if traces:
-        refuse_beside("--traces", "wanted", "concurrency", "launcher", "envoy")
+        refuse_beside("--traces", "wanted", "concurrency", "dump", "pod", "launcher", "envoy")
         before, after = (read_trace(_existing(file)) for file in files)
     else:
-        before, after = _run_both(_plans(files, changes, wanted, concurrency, envoy), launcher)
+        plans = _plans(files, changes, wanted, concurrency, envoy, dump, pod)
+        before, after = _run_both(plans, launcher)
     for one in dict.fromkeys((*before.header.stood_in, *after.header.stood_in)):
         click.echo(f"stood in: {one}", err=True)
     names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
@@ -111,9 +124,15 @@ def _plans(
     wanted: str,
     concurrency: int | None,
     envoy: str | None,
+    served: Path | None,
+    pod: str,
 ) -> tuple[RunPlan, RunPlan]:
     envoys = [envoy_of(envoy)] if envoy else []
-    plans = [plan_of_file(Path(_existing(file)), envoys, wanted) for file in files]
+    paths = [Path(_existing(file)) for file in files]
+    known = {path: plan_of_file(path, envoys, wanted, served, pod) for path in dict.fromkeys(paths)}
+    plans = [known[path] for path in paths]
+    if concurrency is None and not any(map(is_scenario, paths)):
+        concurrency = min(plan.concurrency for plan in plans)  # what Envoy takes with either
     if concurrency is not None:
         plans = [replace(plan, concurrency=concurrency) for plan in plans]
     new = plans[-1]

@@ -121,7 +121,12 @@ def _place_other(
         address = socket.requested
         for group in found.values():
             roots = [s for s in group.sockets if s.requested and s.requested.port == 0]
-            if address is not None and any(address == root.address for root in roots):
+            # With a port that was chosen in a namespace Envoy makes the others in its own.
+            if address is not None and any(
+                root.address in (address, address.within(root.address.netns))
+                for root in roots
+                if root.address is not None
+            ):
                 _add(group, socket)
                 return
         _add(_group(found, protocol, address, rundir, socket.is_hot_restart), socket)

@@ -96,7 +96,8 @@ class Draft:
         admin: whether `/ready` can be asked.
         requires: bounds of Envoy's version, or "".
         assume: what is taken for granted of the trace that this is drafted from.
-        notes: what the reader must know, a line each.
+        notes: what the reader must know of what was drafted, a line each.
+        silences: what the reader must know of the expectations, a line each.
         envoy: what is said of Envoy beside its config and concurrency.
     """
 
@@ -107,4 +108,5 @@ class Draft:
     requires: str = ""
     assume: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    silences: tuple[str, ...] = ()
     envoy: tuple[EnvoyField, ...] = ()

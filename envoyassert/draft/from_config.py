@@ -71,7 +71,7 @@ def draft_of_config(
         concurrency = 1 if any(map(_takes_one_worker, bound.values())) else 2
     workers = max(1, concurrency)
     sets = [*_admin(config)]
-    notes = []
+    notes, silences = [], []
     asked = source_names(config)
     discovers = discovers_listeners(config) and served is None and "lds_config" not in asked
     for name, listener in listeners.items():
@@ -82,10 +82,10 @@ def draft_of_config(
         says_so = (
             "" if discovers or any(o.role == "worker_0" for o in sets) else ": no_others says so"
         )
-        notes.append(f"{len(without)} of the listeners must have no socket{says_so}")
+        silences.append(f"{len(without)} of the listeners must have no socket{says_so}")
     outside = [o.name for o in sets if o.role == "worker_0"]
     if outside:
-        notes.append(
+        silences.append(
             f"Envoy puts one socket of {', '.join(outside)} into the network namespace, and no "
             "expectation is about the others"
         )
@@ -105,13 +105,9 @@ def draft_of_config(
         admin=admin_address(config) is not None,
         requires=">=1.37" if any(map(_names_keepalive, given)) else "",
         notes=tuple(notes),
+        silences=tuple(silences),
         envoy=(*_control_plane(asked, served), *namespaces, *addresses_of(sets)),
     )
-
-
-def fields_for(config: Any) -> dict[str, Any]:
-    """Return the fields of `envoy` that a bootstrap needs to start away from where it is used."""
-    return {one.key: one.value for one in draft_of_config(config).envoy}
 
 
 def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterator[EnvoyField]:

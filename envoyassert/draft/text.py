@@ -33,14 +33,11 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     head = [
         f"# Drafted from {_shown(source)}. It pins what Envoy does with its sockets: a change of",
         "# reuse_port, concurrency, an address, an option or the backlog makes it fail.",
-        *(f"# Note: {_shown(note)}." for note in draft.notes),
+        *(f"# Note: {_shown(note)}." for note in (*draft.notes, *draft.silences)),
         f"name: {name}",
         f"description: {_flow(f'The sockets of {source}.')}",
     ]
-    requires = {"envoy": draft.requires} if draft.requires else {}
-    if any(one.key in ("addresses", "netns") for one in draft.envoy):
-        requires["launcher"] = "process"
-    if requires:
+    if requires := requires_of(draft):
         head.append(f"requires: {_flow(requires)}")
     if draft.assume:
         head.append(f"assume: {_flow(list(draft.assume))}")
@@ -60,6 +57,14 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     if len(head) + len(body) + len(tail) > MAX_LINES:
         body = [f"  - {_flow(item)}" for item in items]
     return "\n".join([*head, *body, *tail]) + "\n"
+
+
+def requires_of(draft: Draft) -> dict[str, str]:
+    """Return what a draft needs to be run, as the field of a scenario; {} for nothing."""
+    requires = {"envoy": draft.requires} if draft.requires else {}
+    if any(one.key in ("addresses", "netns") for one in draft.envoy):
+        requires["launcher"] = "process"
+    return requires
 
 
 def _items(draft: Draft, one: SocketSet, number: int, take: str) -> list[dict[str, Any]]:

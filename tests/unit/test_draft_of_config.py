@@ -208,7 +208,7 @@ def test_port_zero_in_a_network_namespace_has_one_socket_there() -> None:
     found = drafted({"address": chosen})
     assert [(one.sockets, one.role) for one in found.sets] == [(1, "worker_0")]
     assert not found.closed
-    assert "no expectation is about the others" in found.notes[0]
+    assert "no expectation is about the others" in found.silences[0]
 
 
 def test_unix_listener_that_is_not_bound_to_its_port_is_bound_and_does_not_listen() -> None:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from envoyassert.accounts import Network, NetworkSocket, Witness, WitnessSocket
 from envoyassert.addresses import Address
+from envoyassert.compare.groups import groups_of
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.account import told_places
@@ -390,3 +391,17 @@ def test_envoy_tells_a_chosen_port_without_its_namespace() -> None:
     bind(fixed)
     (socket,) = fold(fixed.build()).candidates
     assert told_places(socket, namespaces=True) == {HOME.within(BLUE)}
+
+
+def test_sockets_of_a_chosen_port_are_one_group_wherever_envoy_makes_them() -> None:
+    """The first is in the namespace, the others at its port in Envoy's own."""
+    place = Address.inet("127.0.0.1", 0).within(BLUE)
+    trace = TraceBuilder(1, listeners=(ListenerRecord("web", "TCP", (place,)),))
+    enter(trace, BLUE)
+    first = bind(trace, "127.0.0.1:0")
+    trace.call(trace.main, "getsockname", 0, fd=first, address=Address.inet("127.0.0.1", 40001))
+    enter(trace, BACK, age_ns=4_500)
+    bind(trace, "127.0.0.1:40001")
+    built = trace.build()
+    (group,) = groups_of(built, fold(built)).values()
+    assert (group.place, len(group.sockets)) == (f"127.0.0.1:0 in {BLUE}", 2)

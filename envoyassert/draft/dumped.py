@@ -31,6 +31,7 @@ _SECTIONS = {
     "dynamic_listeners",
     *(f"dynamic_{state}_listeners" for state in _STATES),  # Envoy up to 1.13
 }
+_OF_DUMP = {"bootstrap", "last_updated"}
 #: What else a dump holds, by the message, in words.
 _OTHERS = {
     "ClustersConfigDump": "clusters",
@@ -168,7 +169,7 @@ def _kind(value: dict[str, Any], *, named: bool) -> str:
         ("ListenersConfigDump", not keys.isdisjoint(_SECTIONS)),
         (_BOOTSTRAP, not keys.isdisjoint({"static_resources", "dynamic_resources"})),
         (_BOOTSTRAP, isinstance(proto_field(value.get("admin"), "address"), dict)),
-        ("BootstrapConfigDump", isinstance(value.get("bootstrap"), dict)),
+        ("BootstrapConfigDump", isinstance(value.get("bootstrap"), dict) and keys <= _OF_DUMP),
         ("DynamicListener", not keys.isdisjoint({*(f"{s}_state" for s in _STATES), "error_state"})),
         ("DiscoveryResponse", isinstance(value.get("resources"), list)),
         ("DiscoveryResponse", "removed_resources" in keys),

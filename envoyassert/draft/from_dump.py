@@ -87,7 +87,7 @@ def bootstrap_of_dump(dump: Dumped) -> tuple[dict[str, Any], list[str]]:
     if proto_field(admin, "address") is None:
         admin = None
     if not kept and admin is None:
-        raise _nothing(dump, "listener with a socket of its own")
+        raise _nothing("listener with a socket of its own", notes)
     if dump.bootstrap is None:
         notes.append("there is no bootstrap in it, so nothing is known of an admin endpoint")
     elif not dump.served and discovers_listeners(dump.bootstrap):
@@ -111,7 +111,7 @@ def served_by_dump(dump: Dumped, bootstrap: Any) -> tuple[Listeners, list[str]]:
     theirs = [one for one in dump.served if _identity(one) not in own]
     kept, notes = _stood_in(theirs, dump)
     if not kept:
-        raise _nothing(dump, "listener from a control plane")
+        raise _nothing("listener from a control plane", notes)
     named = static_listeners({"static_resources": {"listeners": kept}})
     if len(named) < len(kept):
         notes.append(f"{len(kept) - len(named)} listeners with the name of one before are left out")
@@ -151,6 +151,7 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
     kept: Listeners = []
     originals = []
     by_protocol: dict[str, list[str]] = {}
+    odd: list[str] = []
     for listener in items_of(whole["static_resources"]["listeners"]):
         place = proto_field(listener, "address")
         address = address_of(place)
@@ -158,6 +159,9 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         # A Unix listener is bound whatever bind_to_port says.
         bound = asks_for_sockets(listener) or not (internal or address is None or address.is_ip)
         if not bound or address is None:
+            host = proto_field(proto_field(place, "socket_address"), "address")
+            if bound and host is not None:
+                odd.append(f"{proto_field(listener, 'name') or 'unnamed'} ({host})")
             continue
         protocol = protocol_of(address, place)
         udp = proto_field(listener, "udp_listener_config")
@@ -174,7 +178,9 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         notes.append(f"{dump.answers} responses in a row: what holds after the last is drafted")
     if dump.answer == "delta":
         notes.append("an incremental response has only changes: what was there before is not known")
-    if virtual := len(listeners) - len(kept):
+    if odd:
+        notes.append(f"an address that Envoy does not take, left out: {_listed(odd)}")
+    if virtual := len(listeners) - len(kept) - len(odd):
         notes.append(f"{virtual} listeners without a socket of their own are left out")
     left_out = _left_out(originals, dump.others)
     if kept:
@@ -238,9 +244,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _nothing(dump: Dumped, wanted: str) -> DraftError:
-    left = [f"{remark}: {_listed(names)}" for remark, names in _grouped(dump.remarks).items()]
-    why = f" ({'; '.join(left)})" if left else ""
+def _nothing(wanted: str, notes: Sequence[str]) -> DraftError:
+    why = f" ({'; '.join(notes)})" if notes else ""
     return DraftError(
         f"the dump has no {wanted}{why}",
         "ask for all of it: curl 127.0.0.1:15000/config_dump (15000 is Istio's admin port)",

@@ -171,6 +171,11 @@ def test_fields_have_the_same_meaning_in_every_spelling(drafted):
     assert found["tcp_backlog_size"] == 7
 
 
+def test_bootstrap_beside_listeners_in_one_wrapping_is_of_one_envoy(drafted):
+    parts = {"bootstrap": bootstrap_dump()["bootstrap"], "lds": SHAPES["LDS file"]}
+    assert drafted(parts).ports == [15000, 8080]
+
+
 @pytest.mark.parametrize("between", ["", "\n", "\n\x1e", "\n---\n"])
 def test_parts_of_one_envoy_in_a_stream_are_one(drafted, between):
     parts = [
@@ -334,6 +339,17 @@ def test_dump_in_which_a_mask_left_nothing_says_so(cli, tmp_path):
     assert (
         "no listener with a socket of its own (only named, a mask left out the config: in)" in err
     )
+
+
+def test_address_that_envoy_does_not_take_is_said(drafted, cli, tmp_path):
+    named = listener(81, "web")
+    named["address"]["socket_address"]["address"] = "web.test"
+    assert drafted([named, listener()]).notes[0] == (
+        "an address that Envoy does not take, left out: web (web.test)."
+    )
+    (tmp_path / "dump.json").write_text(json.dumps([named, listener(82, "v", bind_to_port=False)]))
+    said = cli("draft", "dump.json").err
+    assert "(an address that Envoy does not take, left out: web (web.test); 1 listeners" in said
 
 
 def test_note_says_what_is_left_out_and_what_serves(drafted):

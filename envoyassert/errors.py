@@ -15,10 +15,13 @@ EnvoyAssertError                 the user can act on it; the CLI prints it witho
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 #: Of compiler, verifier and Envoy output; the end is where the reason stands.
 _LAST_LINES = 15
+#: Of a value that is quoted from a file; its beginning is enough to find it there.
+_LONG_QUOTATION = re.compile(r"(`[^`]{200})[^`]+`")
 
 
 class EnvoyAssertError(Exception):
@@ -58,8 +61,9 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What is wrong and what to write instead, without the place."""
-        return f"{self.message} ({self.remedy})" if self.remedy else self.message
+        """What is wrong and what to write instead, without the place; long quotations cut."""
+        text = f"{self.message} ({self.remedy})" if self.remedy else self.message
+        return _LONG_QUOTATION.sub(r"\1…`", text)
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path

@@ -134,7 +134,7 @@ def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any)
     }
     if kind in bounds:
         words_, key = bounds[kind]
-        return f"{words_} {context[key]}, not {shown}", ""
+        return f"{words_} {context[key]:.0f}, not {shown}", ""
     return f"something else: {fault['msg']}", ""
 
 

@@ -29,13 +29,17 @@ from envoyassert.scenario.words import (
     DURATION_PATTERN,
     ERRNO_PATTERN,
     FILE_PATTERN,
+    LONGEST_S,
+    MARK_PATTERN,
     OPTION_PATTERN,
     OWN_ARGUMENT_PATTERN,
     ROLE_OR_NONE_PATTERN,
     ROLE_PATTERN,
     check_address,
     check_call,
+    check_duration,
     check_errno,
+    check_mark,
     check_option,
 )
 
@@ -148,9 +152,9 @@ IpAddress = Annotated[
 """An IPv4 or IPv6 address."""
 
 Duration = Annotated[
-    Annotated[int, Field(gt=0), Tag("|int")]
-    | Annotated[float, Field(gt=0), Tag("|real")]
-    | Annotated[str, Field(pattern=DURATION_PATTERN), Tag("|text")],
+    Annotated[int, Field(gt=0, le=LONGEST_S), Tag("|int")]
+    | Annotated[float, Field(gt=0, le=LONGEST_S), Tag("|real")]
+    | Annotated[str, Field(pattern=DURATION_PATTERN), AfterValidator(check_duration), Tag("|text")],
     choice(kind, "a duration, such as 5s, 0.25s, 100ms, or a number of seconds"),
 ]
 """A duration: `5s`, `0.25s`, `100ms`, `2m`, or seconds as a number."""
@@ -165,6 +169,9 @@ def _true(value: Any) -> Any:
 
 Yes = Annotated[Literal[True], BeforeValidator(_true)]
 """true and nothing else, of what is not said otherwise."""
+
+Mark = Annotated[str, Field(pattern=MARK_PATTERN), AfterValidator(check_mark)]
+"""A mark of pytest, without arguments."""
 
 Argument = Annotated[
     str,

@@ -20,6 +20,7 @@ from envoyassert.scenario.syntax import line_and_column
 
 #: Larger files are no scenarios, and no configs that a person wrote.
 MAX_BYTES = 4 * 1024 * 1024
+_MOST_PROBLEMS = 100
 
 #: By which a file of Envoy is known that was given in the place of a scenario: a bootstrap, what
 #: `/config_dump` returns, or discovery responses.
@@ -119,9 +120,18 @@ def parse_scenario(
             (problem for problem in problems if problem.path == document.path),
             key=lambda problem: (problem.line, problem.column),
         )
-        raise ScenarioError([*own, *(p for p in problems if p.path != document.path)])
+        raise ScenarioError(_first([*own, *(p for p in problems if p.path != document.path)]))
     assert scenario is not None
     return LoadedScenario(scenario, path, document, config, config_document)
+
+
+def _first(problems: list[Problem]) -> list[Problem]:
+    """Return as many problems as somebody may read, and how many more there are."""
+    more = len(problems) - _MOST_PROBLEMS
+    if more <= 0:
+        return problems
+    last = Problem(problems[0].path, 0, 0, f"{more} more problems", "these are the first")
+    return [*problems[:_MOST_PROBLEMS], last]
 
 
 def _config(
@@ -153,6 +163,18 @@ def _config(
     return with_lists(found.data), found, []
 
 
+def _read_bytes(path: Path, max_bytes: int) -> bytes:
+    # What is no regular file may wait for who writes to it, never end, or do something.
+    if not (path.is_file() or path.is_dir()) and path.exists():
+        raise ScenarioError([Problem(str(path), 0, 0, "this is not a regular file")])
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        size = max_bytes // 1024 // 1024
+        raise ScenarioError([Problem(str(path), 0, 0, f"the file is larger than {size} MiB")])
+    return content
+
+
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Return the text of a file.
 
@@ -161,13 +183,10 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
         max_bytes: how large it may be.
 
     Raises:
-        ScenarioError: it cannot be read, is far too large, or is not UTF-8.
+        ScenarioError: it cannot be read, is no regular file, is far too large, or is not UTF-8.
     """
     try:
-        if path.stat().st_size > max_bytes:
-            size = max_bytes // 1024 // 1024
-            raise ScenarioError([Problem(str(path), 0, 0, f"the file is larger than {size} MiB")])
-        content = path.read_bytes()
+        content = _read_bytes(path, max_bytes)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         problem = Problem(str(path), 0, 0, f"cannot be read: {reason}")

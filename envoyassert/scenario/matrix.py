@@ -38,6 +38,8 @@ ENVOY_AXES = (*SOURCES, "pull", "concurrency", "deadline")
 DEADLINE_S = 10.0
 #: More runs than this of one scenario are a mistake.
 MAX_RUNS = 1024
+#: Of the configs of all runs, which are derived and checked one by one.
+MAX_VALUES = 1_000_000
 
 
 class EnvoyChoice(Protocol):
@@ -134,6 +136,13 @@ class _Expansion:
             runs *= len(axis.values)
         if runs > MAX_RUNS:
             self._complain(("matrix",), f"the matrix makes {runs} runs, more than {MAX_RUNS}")
+        elif runs > 1 and (size := count_values(self.loaded.config)) * runs > MAX_VALUES:
+            self._complain(
+                ("matrix",),
+                f"the matrix makes {runs} runs of a config of {size} values, more than "
+                f"{MAX_VALUES} in all",
+                "make fewer runs, or take out of the config what has nothing to do with sockets",
+            )
         return [] if self.problems else axes
 
     def _check(self, axis: _Axis) -> None:
@@ -338,6 +347,12 @@ class _Expansion:
                         did_you_mean(name, names) or f"it has: {', '.join(names) or 'none'}",
                         at_value=True,
                     )
+
+
+def count_values(data: Any) -> int:
+    """Return how many values there are in data, mappings and lists among them."""
+    members = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return 1 + sum(map(count_values, members))
 
 
 def _deadline_s(own: float | str | None, config: dict[str, Any]) -> float:

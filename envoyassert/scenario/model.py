@@ -7,12 +7,20 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.expectation import Expectation, Scalar
-from envoyassert.scenario.grammar import Argument, Duration, FileName, Many, Model, choice, kind
+from envoyassert.scenario.grammar import (
+    Argument,
+    Duration,
+    FileName,
+    Many,
+    Mark,
+    Model,
+    choice,
+    kind,
+)
 from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.scenario.words import (
     ADDRESS_PATTERN,
     KERNEL_PATTERN,
-    MARK_PATTERN,
     NAME_PATTERN,
     VARIABLE_PATTERN,
     VERSION_PATTERN,
@@ -166,9 +174,7 @@ class Scenario(Model):
         default_factory=lambda: Requires(),
         description="What a run needs; a run that lacks it is skipped with the reason.",
     )
-    marks: Many[Annotated[str, Field(pattern=MARK_PATTERN)]] = Field(
-        (), description="pytest marks."
-    )
+    marks: Many[Mark] = Field((), description="pytest marks, without arguments.")
     timeout: Duration | None = Field(None, description="Deadline of the whole test (60s).")
     assume: Many[Literal["complete", "calls_succeeded", "comm_is_role"]] = Field(
         (), description="What may be taken for granted about a trace that did not observe it."

@@ -24,6 +24,7 @@ def phase_problems(document: Document) -> Iterator[Problem]:
     """Find names of phases that clash or do not exist, and states that are counted during one."""
     names: dict[str, int] = {STARTUP: -1}
     envoys = [FIRST]
+    holders: list[str] = []
     for index, step in enumerate(_steps(document)):
         if isinstance(step, dict) and step.get("before") == STARTUP:
             yield from _problems_before_startup(document, index)
@@ -40,7 +41,10 @@ def phase_problems(document: Document) -> Iterator[Problem]:
                 at_value=own,
             )
         names.setdefault(name, index)
-        yield from _held_before(document, index, step)
+        yield from _held_before(document, index, step, holders)
+        connect = step.get("connect")
+        if isinstance(connect, dict) and connect.get("held") is True:
+            holders.append(name)
         if kind_of(step) in STARTING:
             envoys.append(name)
     expect = document.data.get("expect")
@@ -49,18 +53,12 @@ def phase_problems(document: Document) -> Iterator[Problem]:
             yield from _problems_of_item(document, ("expect", index), item, names, envoys)
 
 
-def _held_before(document: Document, index: int, step: dict[str, Any]) -> Iterator[Problem]:
-    """Find that a step sends over connections that no step before it holds."""
+def _held_before(
+    document: Document, index: int, step: dict[str, Any], holders: list[str]
+) -> Iterator[Problem]:
+    """Find that a step sends over connections that none of the steps before it holds."""
     talk = step.get("talk")
     over = talk.get("over") if isinstance(talk, dict) else None
-    holders = [
-        name
-        for before in document.data["steps"][:index]
-        if isinstance(before, dict)
-        and isinstance(before.get("connect"), dict)
-        and before["connect"].get("held") is True
-        and isinstance(name := phase_name(before), str)
-    ]
     if isinstance(over, str) and over not in holders:
         yield document.problem(
             ("steps", index, "talk", "over"),

@@ -7,13 +7,17 @@ for the wrong reason. So every such word is looked up before anything runs.
 from __future__ import annotations
 
 import difflib
+import functools
+import heapq
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from envoyassert.durations import parse_duration
 from envoyassert.names import (
     EPOLL_EVENTS,
     EPOLL_OPS,
@@ -131,7 +135,9 @@ KERNEL_PATTERN = r"^>=[0-9]+\.[0-9]+$"
 _BOUND = r"(>=|<=|==|<|>)[0-9]+\.[0-9]+(\.[0-9]+)?"
 VERSIONS_PATTERN = rf"^{_BOUND}(, ?{_BOUND})*$"
 UPSTREAM_PATTERN = r"^(unreported|https?://[^\s]+|[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+#[0-9]+)$"
-MARK_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+MARK_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
+#: A day: what is longer is a slip of the pen, and no timer takes it.
+LONGEST_S = 86_400
 _PART = r"(\.{0,2}[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)"
 FILE_PATTERN = rf"^{_PART}(/{_PART})*$"
 
@@ -187,12 +193,31 @@ MEANING = {
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the known word that `word` is most likely meant to be, or None."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    """Return the known word that `word` is most likely meant to be, or None.
+
+    Of many, only the few that share most pairs of letters with it are compared in full, which takes
+    long; a word that is no word is like none.
+    """
+    if len(word) > _LONGEST_WORD:
+        return None
+    names = list(itertools.islice(known, _MOST_NAMES))
+    pairs = _pairs(word)
+    likely = heapq.nlargest(8, names, key=lambda name: len(pairs & _pairs(name)) - len(name) / 100)
+    found = difflib.get_close_matches(word, likely, n=1, cutoff=cutoff)
     if found:
         return found[0]
-    folded = {name.casefold(): name for name in known}
+    folded = {name.casefold(): name for name in names}
     return folded.get(word.casefold())
+
+
+_LONGEST_WORD = 100
+_MOST_NAMES = 1000
+
+
+@functools.lru_cache(4096)
+def _pairs(word: str) -> frozenset[str]:
+    framed = f"^{word[:_LONGEST_WORD]}$"
+    return frozenset(map("".join, itertools.pairwise(framed)))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -238,6 +263,29 @@ def check_option(name: str) -> str:
         f"`{wrong}` is not a socket option that is known",
         did_you_mean(wrong, OPTION_NAMES) or "write level/number, such as 1/15 for SO_REUSEPORT",
     )
+
+
+#: Marks of pytest, and of the plugins that come with us, that are nothing without an argument.
+_MARKS_WITH_ARGUMENTS = {
+    "timeout": "write `timeout: 30s`",
+    "skipif": "write `requires`, or `skip` for always",
+    **dict.fromkeys(("parametrize", "usefixtures", "filterwarnings", "xdist_group"), ""),
+}
+
+
+def check_mark(name: str) -> str:
+    """Return the name of a mark that says something without arguments, or raise."""
+    if name in _MARKS_WITH_ARGUMENTS:
+        remedy = _MARKS_WITH_ARGUMENTS[name] or "leave it out"
+        raise fault(f"the mark `{name}` takes arguments, which a mark here has none of", remedy)
+    return name
+
+
+def check_duration(text: str) -> str:
+    """Return a duration of a day at most, or raise."""
+    if parse_duration(text) > LONGEST_S:
+        raise fault(f"`{text}` is longer than a day", f"write {LONGEST_S}s at most")
+    return text
 
 
 def check_errno(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,32 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
     huge.write_bytes(b"#" * (MAX_BYTES + 1))
     with pytest.raises(ScenarioError, match=r"error: the file is larger than 4 MiB$"):
         load_scenario(huge)
+
+
+def test_file_that_never_ends_or_waits_for_a_writer_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.yaml")
+    for path in (tmp_path / "fifo.yaml", Path("/dev/zero")):
+        with pytest.raises(ScenarioError, match=r"error: this is not a regular file$"):
+            load_scenario(path)
+
+
+def test_of_many_problems_the_first_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    many = tmp_path / "many.yaml"
+    text = "name: many\nenvoy: {config: {}}\nexpect: [{process: {live: true}}]\n"
+    many.write_text(text + "".join(f"key_{number}: 1\n" for number in range(103)))
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(many)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 101
+    assert lines[99].startswith(f"{many}:103:1: error: `key_99` is not a key of a scenario")
+    assert lines[100] == f"{many}: error: 3 more problems (these are the first)"
+
+
+def test_a_long_value_is_quoted_in_part(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(f"name: x\ntimeout: {'9' * 5000}s\n", Path("x.yaml"))
+    (said,) = (line for line in str(caught.value).splitlines() if "longer than a day" in line)
+    assert f"`{'9' * 200}…`" in said
 
 
 def test_fault_in_config_file_is_located_in_that_file(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from envoyassert.errors import ScenarioError
+from envoyassert.scenario import matrix
 from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.load import LoadedScenario, load_scenario, parse_scenario
-from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.matrix import count_values, expand
 
 ENVOY = """
 envoy:
@@ -301,6 +302,18 @@ def test_too_many_runs_are_refused() -> None:
     matrix = f"{{concurrency: {values}, tcp_backlog_size: {values}}}"
     assert problem(scenario(matrix)) == (
         "s.yaml:2:1: error: the matrix makes 1089 runs, more than 1024"
+    )
+
+
+def test_many_runs_of_a_large_config_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = scenario("{concurrency: [1, 2, 3]}")
+    size = count_values(loaded.config)
+    monkeypatch.setattr(matrix, "MAX_VALUES", 3 * size)
+    assert len(expand(loaded)) == 3
+    monkeypatch.setattr(matrix, "MAX_VALUES", 3 * size - 1)
+    assert problem(loaded).startswith(
+        f"s.yaml:2:1: error: the matrix makes 3 runs of a config of {size} values, more than "
+        f"{3 * size - 1} in all (make fewer runs, "
     )
 
 

@@ -10,6 +10,7 @@ from envoyassert.cli.linux import need_linux
 from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
 from envoyassert.report.places import place_finder
+from envoyassert.scenario.config_files import missing_beside
 from envoyassert.scenario.listeners import lds_as_cds
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
@@ -55,6 +56,8 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
             click.echo(f"{place(path)}: warning: no trace could fail this: {reason}")
         for path, reason in of_no_listener(plans):
             click.echo(f"{place(path)}: warning: {reason}")
+        for warning in _not_beside(plans):
+            click.echo(warning)
         for path, reason in over_the_run(loaded.scenario):
             click.echo(f"{place(path)}: note: {reason}")
         refusals = _refusals(plans, envoy) if validate else []
@@ -64,6 +67,23 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
     good = len(files) - bad
     click.echo(f"{good} of {len(files)} scenario files are valid", err=True)
     return exits.USAGE if bad else exits.PASSED
+
+
+def _not_beside(plans: list[RunPlan]) -> list[str]:
+    """Return a warning for each relative file that is not where the config lies."""
+    found: dict[str, None] = {}
+    for plan in plans:
+        loaded = plan.loaded
+        document = loaded.config_document or loaded.document
+        above = () if loaded.config_document else ("envoy", "config")
+        for one in missing_beside(plan.config, plan.files):
+            problem = document.problem((*above, *one.path), "")
+            place = f"{problem.path}:{problem.line}:{problem.column}"
+            found[
+                f"{place}: warning: {one.text} is not in {loaded.directory}: Envoy does not find it"
+                " (envoy.stand_in puts something in its place)"
+            ] = None
+    return list(found)
 
 
 def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
@@ -89,7 +109,7 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
         plan = plan.in_rundir("${rundir}")
         lds = lds_as_cds(plan.config)
         for asked in (plan.config_text(), *([as_text(lds)] if lds else [])):
-            accepted, printed = validate_config(source, asked, plan.file_texts())
+            accepted, printed = validate_config(source, asked, plan.own_files(), args=plan.args)
             if not accepted:
                 found[str(refusal(printed, plan))] = None
                 break

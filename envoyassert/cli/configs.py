@@ -31,6 +31,8 @@ def plan_of_file(
     wanted: str = "",
     served: Path | None = None,
     pod: str = "",
+    *,
+    stand_in: bool = False,
 ) -> RunPlan:
     """Return the run of a scenario, or of whatever a draft is made of, as drafted.
 
@@ -40,6 +42,7 @@ def plan_of_file(
         wanted: which run of a scenario; "" if it has only one.
         served: as `drafted` takes it.
         pod: likewise.
+        stand_in: likewise.
 
     Raises:
         ScenarioError: a file is not valid.
@@ -50,13 +53,13 @@ def plan_of_file(
             raise click.UsageError(f"{path} is a scenario: it says itself what is served")
         return choose_run(expand(load_scenario(path), envoys=envoys), wanted)
     with problems_of(path):
-        found, stand_in = drafted(path, served=served, pod=pod)
+        found, written = drafted(path, served=served, pod=pod, stand_in=stand_in)
     for note in found.notes:
         click.echo(f"{path}: {note}", err=True)
     # A plan has expectations; here they are in a file of their own, or there are none.
     expect = [{"process": {"stays_up": True}}]
     fields = {one.key: one.value for one in found.envoy}
-    config = path.name if stand_in is None else stand_in
+    config = path.name if written is None else written
     envoy = {"config": config, "concurrency": found.concurrency, **fields}
     added = {"envoy": envoy, "expect": expect, "requires": requires_of(found)}
     loaded = _parse({key: value for key, value in added.items() if value}, "", path)
@@ -108,7 +111,7 @@ def _parse(more: dict[str, Any], text: str, path: Path) -> LoadedScenario:
         loaded = parse_scenario(
             f"{text.rstrip()}\n{lines}" if text.strip() else lines,
             stand_in,
-            read_config=lambda file: read_text(path.parent / file),
+            directory=path.parent,
         )
     except ScenarioError as error:
         own = [

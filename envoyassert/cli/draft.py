@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,26 @@ import click
 import yaml
 
 from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
+from envoyassert.cli.options import stand_in_option
+from envoyassert.draft.beside import files_beside
 from envoyassert.draft.dumped import Dumped, joined
-from envoyassert.draft.expected import Draft, DraftError
+from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dump
 from envoyassert.draft.from_trace import draft_of_trace
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.draft.text import draft_text
 from envoyassert.output_file import write_lines
+from envoyassert.scenario.listeners import proto_field
 from envoyassert.scenario.load import parse_scenario, read_text
+from envoyassert.scenario.words import OWN_ARGUMENT_PATTERN
 from envoyassert.trace import FORMAT, OLD_FORMAT
 from envoyassert.trace_lines import parse_trace
 
 
 @click.command()
 @click.argument("source", metavar="CONFIG|TRACE", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", metavar="[-- ENVOY_ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Write the scenario here, NAME.yaml or NAME.envoyassert.yaml; without it, print it.",
@@ -49,13 +55,16 @@ from envoyassert.trace_lines import parse_trace
 @click.option(
     "--pod", default="", metavar="NAME", help="Of a dump of several Envoys: which, NAMESPACE/POD."
 )
+@stand_in_option
 def draft(
     source: str,
+    arguments: tuple[str, ...],
     output: Path | None,
     concurrency: int | None,
     config: Path | None,
     dump: Path | None,
     pod: str,
+    stand_in: bool,
 ) -> None:
     """Write a first scenario: what Envoy does with its sockets.
 
@@ -68,6 +77,10 @@ def draft(
     into what is printed): a config with the same sockets, without clusters, filters and secrets.
 
     What a bootstrap asks servers for is answered with nothing, or by --with DUMP; a line says so.
+    Files that lie beside it are found there. Sockets and logs are made in the run directory, and
+    with --stand-in files that this machine lacks; a line names each.
+
+    ENVOY_ARGUMENTS are what production starts Envoy with; the scenario has them too.
 
     Needs neither root nor an Envoy.
 
@@ -75,19 +88,22 @@ def draft(
     """
     path = Path(source)
     with problems_of(path):
-        found, stand_in = drafted(path, concurrency, dump, pod, with_config=config is not None)
+        found, written = drafted(
+            path, concurrency, dump, pod, with_config=config is not None, stand_in=stand_in
+        )
+    found = _with_arguments(found, arguments)
     scenario = output or Path(f"{_name(path.name)}.envoyassert.yaml")
     name = _name(scenario.name)
     if scenario.name.removesuffix(scenario.suffix).removesuffix(".envoyassert") != name:
         raise click.UsageError(f"a scenario's file is called like it: say -o {name}.yaml")
-    used = scenario.with_name(f"{name}.envoy.yaml") if stand_in is not None else config or path
+    used = scenario.with_name(f"{name}.envoy.yaml") if written is not None else config or path
     if output is not None and os.path.lexists(output) and not stat.S_ISREG(output.lstat().st_mode):
         raise click.UsageError(f"{output} is no file; leave -o out to print the scenario")
     if output is not None and output.resolve() in {path.resolve(), used.resolve()}:
         raise click.UsageError(f"{output} is the file to draft from; name another by -o")
     told: str | dict[str, Any] = os.path.relpath(used, scenario.parent)
-    if output is None and stand_in is not None:
-        told = stand_in  # nothing is written, so it is part of what is printed
+    if output is None and written is not None:
+        told = written  # nothing is written, so it is part of what is printed
     text = draft_text(found, name, told, path.name)
     parse_scenario(text, scenario)  # a fault of the draft is told here and not by its first run
     for one in found.envoy:
@@ -95,8 +111,8 @@ def draft(
     if output is None:
         click.echo(text, nl=False)
         return
-    if stand_in is not None:
-        plain = json.loads(json.dumps(stand_in))  # no part twice, so no YAML aliases
+    if written is not None:
+        plain = json.loads(json.dumps(written))  # no part twice, so no YAML aliases
         dumped = yaml.safe_dump(plain, sort_keys=False, width=100)
         head = f"# The sockets of {path.name}, and nothing else of it."
         write_lines([head, *dumped.splitlines()], used)
@@ -118,6 +134,7 @@ def drafted(
     pod: str = "",
     *,
     with_config: bool = False,
+    stand_in: bool = False,
 ) -> tuple[Draft, dict[str, Any] | None]:
     """Return the draft of a file, and the stand-in for the config if there must be one.
 
@@ -127,6 +144,7 @@ def drafted(
         served: a dump whose listeners are served; None for none.
         pod: of a dump of several Envoys, which; "" for the only one.
         with_config: whether the config of a trace is at hand.
+        stand_in: whether files that this machine lacks are stood in for.
 
     Raises:
         DraftError: nothing can be drafted from it.
@@ -141,26 +159,27 @@ def drafted(
     if with_config:
         raise click.UsageError("--config goes with a trace")
     config, envoys = config_or_envoys(text, str(path))
+    of = functools.partial(_of_config, path.parent, concurrency, stand_in=stand_in)
     if served is None:
         if not envoys:
             if pod:
                 raise click.UsageError("--pod goes with a dump")
-            return draft_of_config(config, concurrency), None
-        return _of_dump(chosen(envoys, pod), concurrency)
+            return of(config), None
+        return _of_dump(chosen(envoys, pod), of)
     theirs = _served(served, pod)
     if envoys:
         one = chosen(envoys, pod if len(envoys) > 1 else "")
         if one.whole or one.served:
             raise click.UsageError("--with goes with a bootstrap")
-        return _of_dump(joined(one, theirs), concurrency)
+        return _of_dump(joined(one, theirs), of)
     with problems_of(served):
         listeners, notes = served_by_dump(theirs, config)
-    return _noted(draft_of_config(config, concurrency, listeners), notes), None
+    return _noted(of(config, listeners), notes), None
 
 
-def _of_dump(dump: Dumped, concurrency: int | None) -> tuple[Draft, dict[str, Any]]:
+def _of_dump(dump: Dumped, of: Callable[[Any], Draft]) -> tuple[Draft, dict[str, Any]]:
     bootstrap, notes = bootstrap_of_dump(dump)
-    return _noted(draft_of_config(bootstrap, concurrency), notes), bootstrap
+    return _noted(of(bootstrap), notes), bootstrap
 
 
 def _noted(drafted: Draft, notes: Sequence[str]) -> Draft:
@@ -174,6 +193,46 @@ def _served(path: Path, pod: str) -> Dumped:
         if not envoys:
             raise DraftError("this is no dump", "ask Envoy: curl 127.0.0.1:PORT/config_dump")
         return chosen(envoys, pod)
+
+
+def _of_config(
+    directory: Path,
+    concurrency: int | None,
+    config: Any,
+    served: list[dict[str, Any]] | None = None,
+    *,
+    stand_in: bool,
+) -> Draft:
+    """Return the draft of a config that lies in a directory, and of listeners that are served."""
+    whole = {**config, "xds": served} if served else config
+    beside = files_beside(whole, directory, stand_in=stand_in)
+    own = proto_field(beside.config, "xds") if served else None
+    drafted = draft_of_config(beside.config, concurrency, own, beside.listeners)
+    as_written = {"via": "file", "listeners": served}  # a run gives its files their names
+    fields = (
+        dataclasses.replace(one, value=as_written) if one.key == "xds" else one
+        for one in drafted.envoy
+    )
+    drafted = dataclasses.replace(drafted, envoy=(*beside.fields, *fields))
+    return _noted(drafted, beside.notes)
+
+
+def _with_arguments(found: Draft, arguments: tuple[str, ...]) -> Draft:
+    """Return a draft whose Envoy is given further arguments."""
+    for argument in arguments:
+        if re.match(OWN_ARGUMENT_PATTERN, argument):
+            raise click.UsageError(f"{argument}: the draft says this itself, see its --help")
+    if arguments and not arguments[0].startswith("-"):
+        raise click.UsageError(f"{arguments[0]} is one too many: Envoy's own arguments follow `--`")
+    if not arguments:
+        return found
+    given = {argument.partition("=")[0] for argument in arguments}
+    own: list[str] = next((one.value for one in found.envoy if one.key == "args"), [])
+    pairs = [own[at : at + 2] for at in range(0, len(own), 2)]
+    more = [word for pair in pairs if pair[0] not in given for word in pair]
+    said = EnvoyField("args", [*arguments, *more], "as production starts it")
+    others = (one for one in found.envoy if one.key != "args")
+    return dataclasses.replace(found, envoy=(said, *others))
 
 
 def is_trace(text: str) -> bool:

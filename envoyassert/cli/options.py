@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from envoyassert.draft.beside import OPTION
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("text", "json")
@@ -54,6 +56,17 @@ def format_option(*old: str, meaning: str = "What to print.") -> Callable[[F], F
         return shown(refused(command))
 
     return add
+
+
+def stand_in_option(command: F) -> F:
+    """Add `--stand-in`; the command's function has the argument `stand_in`."""
+    return click.option(
+        OPTION,
+        "stand_in",
+        is_flag=True,
+        help="Put something in the place of files that the config names and this machine lacks: "
+        "one that lies beside the config under the end of the name, a certificate, an empty file.",
+    )(command)
 
 
 def trace_output_option(command: F) -> F:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,12 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.configs import check_pair, expectations_of, is_scenario, plan_of_file
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import format_option, launcher_option, refuse_beside
+from envoyassert.cli.options import (
+    format_option,
+    launcher_option,
+    refuse_beside,
+    stand_in_option,
+)
 from envoyassert.cli.plans import envoy_of
 from envoyassert.compare.comparison import Comparison, compare
 from envoyassert.compare.plan_text import plan_json, plan_lines
@@ -60,6 +67,7 @@ from envoyassert.trace_file import read_trace
 @click.option(
     "--pod", default="", metavar="NAME", help="Of a dump of several Envoys: which, NAMESPACE/POD."
 )
+@stand_in_option
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run both on this Envoy.")
 @format_option()
@@ -72,6 +80,7 @@ def plan(
     concurrency: int | None,
     dump: Path | None,
     pod: str,
+    stand_in: bool,
     launcher: Any,
     envoy: str | None,
     output: str,
@@ -91,10 +100,20 @@ def plan(
     """
     check_pair(files, changes, traces)
     if traces:
-        refuse_beside("--traces", "wanted", "concurrency", "dump", "pod", "launcher", "envoy")
+        refuse_beside(
+            "--traces", "wanted", "concurrency", "dump", "pod", "stand_in", "launcher", "envoy"
+        )
         before, after = (read_trace(_existing(file)) for file in files)
     else:
-        plans = _plans(files, changes, wanted, concurrency, envoy, dump, pod)
+        plan_of = functools.partial(
+            plan_of_file,
+            envoys=[envoy_of(envoy)] if envoy else [],
+            wanted=wanted,
+            served=dump,
+            pod=pod,
+            stand_in=stand_in,
+        )
+        plans = _plans(files, changes, concurrency, plan_of)
         before, after = _run_both(plans, launcher)
     for one in dict.fromkeys((*before.header.stood_in, *after.header.stood_in)):
         click.echo(f"stood in: {one}", err=True)
@@ -121,15 +140,11 @@ def _existing(file: str) -> str:
 def _plans(
     files: tuple[str, ...],
     changes: tuple[str, ...],
-    wanted: str,
     concurrency: int | None,
-    envoy: str | None,
-    served: Path | None,
-    pod: str,
+    plan_of: Callable[[Path], RunPlan],
 ) -> tuple[RunPlan, RunPlan]:
-    envoys = [envoy_of(envoy)] if envoy else []
     paths = [Path(_existing(file)) for file in files]
-    known = {path: plan_of_file(path, envoys, wanted, served, pod) for path in dict.fromkeys(paths)}
+    known = {path: plan_of(path) for path in dict.fromkeys(paths)}
     plans = [known[path] for path in paths]
     if concurrency is None and not any(map(is_scenario, paths)):
         concurrency = min(plan.concurrency for plan in plans)  # what Envoy takes with either

@@ -43,7 +43,10 @@ _KEEPALIVE = (
 
 
 def draft_of_config(
-    config: Any, concurrency: int | None = None, served: Sequence[Any] | None = None
+    config: Any,
+    concurrency: int | None = None,
+    served: Sequence[Any] | None = None,
+    discovered: Sequence[Any] | None = None,
 ) -> Draft:
     """Return what Envoy does with the sockets of a bootstrap config.
 
@@ -51,6 +54,7 @@ def draft_of_config(
         config: the bootstrap as data.
         concurrency: Envoy's --concurrency; None for 2, or for 1 where Envoy takes no more.
         served: listeners that are served in the place of its own control plane; None for none.
+        discovered: listeners of the file that it names for LDS; None if that is not known.
 
     Raises:
         DraftError: the config is none.
@@ -65,7 +69,9 @@ def draft_of_config(
     static = proto_field(config, "static_resources")
     listeners = static_listeners(config)
     ignored = len(items_of(proto_field(static, "listeners"))) - len(listeners)
-    listeners |= {str(one["name"]): one for one in served or () if one["name"] not in listeners}
+    for one in (*(served or ()), *(discovered or ())):
+        address = address_of(proto_field(one, "address"))
+        listeners.setdefault(str(proto_field(one, "name") or address), one)
     bound = {name: one for name, one in listeners.items() if asks_for_sockets(one)}
     if concurrency is None:
         concurrency = 1 if any(map(_takes_one_worker, bound.values())) else 2
@@ -73,7 +79,8 @@ def draft_of_config(
     sets = [*_admin(config)]
     notes, silences = [], []
     asked = source_names(config)
-    discovers = discovers_listeners(config) and served is None and "lds_config" not in asked
+    known = served is not None or discovered is not None or "lds_config" in asked
+    discovers = discovers_listeners(config) and not known
     for name, listener in listeners.items():
         mine = [*_sets_of(name, listener, workers)]
         sets += given_up(mine, listener) if name in bound else _held(mine, listener)
@@ -96,7 +103,7 @@ def draft_of_config(
     names = looked_up(config)
     if names:
         notes.append(f"names that no cluster finds in the run's own network: {', '.join(names)}")
-    given = [*items_of(proto_field(static, "listeners")), *(served or ())]
+    given = [*items_of(proto_field(static, "listeners")), *(served or ()), *(discovered or ())]
     placed, namespaces = own_namespaces(sets)
     return Draft(
         concurrency,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from envoyassert.addresses import Address
 from envoyassert.draft.elsewhere import addresses_of
@@ -45,7 +46,7 @@ def draft_of_trace(trace: Trace) -> Draft:
         raise DraftError("Envoy had ended when the trace was taken", "draft from a run that is up")
     if len({thread.pid for thread in graph.workers()}) > 1:
         raise DraftError("the trace is of several Envoys", "draft from a run of one")
-    sets = tuple(_sets(trace, graph))
+    sets = tuple(_in_any_rundir(one, trace.header.rundir) for one in _sets(trace, graph))
     if not sets and trace.header.unobserved:
         raise DraftError("the trace has no listening socket", "draft from a run that has one")
     workers = trace.header.concurrency or len(graph.workers())
@@ -59,6 +60,14 @@ def draft_of_trace(trace: Trace) -> Draft:
         assume=tuple(assume),
         envoy=tuple(addresses_of(sets)),
     )
+
+
+def _in_any_rundir(one: SocketSet, rundir: str) -> SocketSet:
+    """Return sockets whose path, if it is in the trace's run directory, is in that of any run."""
+    path = one.address.path or ""
+    if not rundir or not path.startswith(f"{rundir}/"):
+        return one
+    return replace(one, address=Address.unix("${rundir}" + path[len(rundir) :]))
 
 
 def _sets(trace: Trace, graph: SocketGraph) -> Iterator[SocketSet]:

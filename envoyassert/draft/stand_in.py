@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.certificate import CERTIFICATE, KEY
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS, OPTIONS
 from envoyassert.option_values import NAMED_VALUES
+from envoyassert.scenario.made_up import CERTIFICATE, KEY
 
 _ECHO = {
     "name": "envoy.filters.network.echo",

@@ -47,7 +47,8 @@ class LaunchSpec:
     Args:
         source: which Envoy.
         config_yaml: the bootstrap, with `${rundir}` replaced.
-        files: further files by relative name, placed into the run directory.
+        files: further files by relative name, placed into the run directory: text, a file that is
+            copied, or None for a directory.
         concurrency: value of `--concurrency`.
         args: further command line arguments.
         env: the whole environment of the process, in this order: the variable that marks the
@@ -64,7 +65,7 @@ class LaunchSpec:
 
     source: EnvoySource
     config_yaml: str
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str | Path | None] = field(default_factory=dict)
     concurrency: int = 1
     args: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)

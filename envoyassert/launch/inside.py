@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -112,6 +113,19 @@ def write_inside(root: str | Path, path: str, text: str) -> None:
     descriptor = open_regular(root, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def copy_inside(root: str | Path, path: str, file: Path) -> None:
+    """Copy a regular file to a place below a root, with the directories that lead there.
+
+    Raises:
+        OSError: it cannot be read or written, or is not a regular file.
+    """
+    with os.fdopen(open_regular("/", str(file.absolute())), "rb") as source:
+        make_directories(root, str(Path(path).parent))
+        descriptor = open_regular(root, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with os.fdopen(descriptor, "wb") as made:
+            shutil.copyfileobj(source, made)
 
 
 def replace_inside(root: str | Path, path: str, text: str) -> int:

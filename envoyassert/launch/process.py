@@ -33,7 +33,13 @@ from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starti
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.own_addresses import give_addresses
 from envoyassert.launch.page_cache import load_into_page_cache
-from envoyassert.launch.rundir import LOGS, NETNS, create_rundir, remove_rundir, write_files
+from envoyassert.launch.rundir import (
+    LOGS,
+    NETNS,
+    create_rundir,
+    remove_rundir,
+    write_files,
+)
 from envoyassert.launch.running import NamespacedEnvoy, command_line
 from envoyassert.launch.source import EnvoySource, checked_binary
 from envoyassert.launch.version import binary_version

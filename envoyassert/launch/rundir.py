@@ -12,10 +12,11 @@ import shutil
 import signal
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from envoyassert.errors import MachineError
-from envoyassert.launch.inside import write_inside
+from envoyassert.launch.inside import copy_inside, make_directories, write_inside
 from envoyassert.launch.kernel import Owner
 from envoyassert.launch.user_namespace import outer_uid
 
@@ -73,22 +74,39 @@ def _make_in(parent: Path) -> Path:
             continue
 
 
-def write_files(directory: Path, files: dict[str, str]) -> None:
+def write_files(directory: Path, files: Mapping[str, str | Path | None]) -> None:
     """Write files by relative name into a run directory, replacing what is there.
+
+    Args:
+        directory: the run directory.
+        files: by name the text, the file that is copied, or None: the name is a directory's.
 
     Raises:
         ValueError: a name leads out of the directory.
-        MachineError: a file cannot be written.
+        MachineError: a file cannot be written or copied.
     """
-    for name, text in files.items():
+    for name, content in files.items():
         checked = checked_name(name)
         try:
-            write_inside(directory, checked, text)
+            if content is None:
+                make_directories(directory, checked)
+            elif isinstance(content, Path):
+                copy_inside(directory, checked, content)
+            else:
+                write_inside(directory, checked, content)
         except OSError as error:
             raise MachineError(
                 f"{directory / checked} cannot be written: {error.strerror}",
                 "free some space, or set TMPDIR",
             ) from error
+
+
+def in_rundir(files: Mapping[str, str | Path | None], rundir: str) -> dict[str, str | Path | None]:
+    """Return files, as `write_files` takes them, with `${rundir}` replaced in their text."""
+    return {
+        name: content.replace("${rundir}", rundir) if isinstance(content, str) else content
+        for name, content in files.items()
+    }
 
 
 def checked_name(name: str) -> str:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from envoyassert.errors import LaunchError
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, tail
 from envoyassert.launch.process import find_executable
-from envoyassert.launch.rundir import create_rundir, remove_rundir, write_files
+from envoyassert.launch.rundir import create_rundir, in_rundir, remove_rundir, write_files
 from envoyassert.launch.source import EnvoySource
 
 
-def validate(source: EnvoySource, config_yaml: str, files: dict[str, str]) -> tuple[bool, str]:
+def validate(
+    source: EnvoySource,
+    config_yaml: str,
+    files: Mapping[str, str | Path | None],
+    args: Sequence[str] = (),
+) -> tuple[bool, str]:
     """Run `envoy --mode validate` on this machine, without privileges; see `validate_config`.
 
     Raises:
@@ -22,9 +29,9 @@ def validate(source: EnvoySource, config_yaml: str, files: dict[str, str]) -> tu
     directory = create_rundir()
     try:
         rundir = str(directory)
-        texts = {**files, "envoy.yaml": config_yaml}
-        write_files(directory, {k: v.replace("${rundir}", rundir) for k, v in texts.items()})
+        write_files(directory, in_rundir({**files, "envoy.yaml": config_yaml}, rundir))
         command = [str(binary), "--mode", "validate", "-c", f"{rundir}/envoy.yaml", "-l", "error"]
+        command += [argument.replace("${rundir}", rundir) for argument in args]
         result = subprocess.run(
             command,
             cwd=directory,

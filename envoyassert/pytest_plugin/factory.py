@@ -18,7 +18,7 @@ from envoyassert.launch.source import parse_envoy_argument
 from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.pytest_plugin.session import session_of
 from envoyassert.runner import LiveRun
-from envoyassert.scenario.load import parse_scenario, read_text
+from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError
@@ -99,7 +99,7 @@ def plan_of(
     path = here / f"{name}.yaml"
     envoys = [parse_envoy_argument(argument) for argument in overriding]
     try:
-        loaded = parse_scenario(text, path, read_config=lambda file: read_text(here / file))
+        loaded = parse_scenario(text, path, directory=here)
         (plan,) = expand(loaded, envoys=envoys, launchers=(launcher,))
     except ScenarioError as error:
         # There is no file that holds the arguments: the test's own place is shown with this.

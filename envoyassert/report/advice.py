@@ -6,6 +6,8 @@ from envoyassert.guard import guarded
 from envoyassert.judge.certificate import CHANNELS_CHECK, CONTESTED, CONTRADICTIONS, LOSSES
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
+from envoyassert.report.envoy_log import cause
+from envoyassert.report.lacking import lacking
 from envoyassert.trace import Outcome
 
 # bind(2), listen(2), setsockopt(2), and what Envoy's listeners offer against them.
@@ -164,7 +166,7 @@ def _of_atom(finding: Finding, outcome: Outcome) -> str:
 
 def _of_process(finding: Finding, outcome: Outcome) -> str:
     if outcome.exit_code:
-        return _REFUSED
+        return lacking(cause(outcome)) or _REFUSED
     if outcome.signal is not None:
         name = signal_text(outcome.signal)
         return _KILLED if name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") else _CRASHED

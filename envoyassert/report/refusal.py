@@ -8,6 +8,7 @@ from typing import Any
 
 from envoyassert.errors import Problem
 from envoyassert.report.envoy_log import log_records
+from envoyassert.report.lacking import lacking
 from envoyassert.scenario.listeners import configured_listeners, items_of, proto_field
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.source import Path
@@ -43,14 +44,15 @@ def refusal(printed: str, plan: RunPlan) -> Problem:
     path, reason = _reason(printed)
     where = _where(path, reason, plan.config)
     message = f"Envoy refuses the config of {plan.id}: {reason or 'no reason given'}"
+    remedy = lacking(reason)
     loaded = plan.loaded
     known = _known(where, plan)
     if loaded.config_document is not None:
-        return loaded.config_document.problem(known, message)
+        return loaded.config_document.problem(known, message, remedy)
     if len(known) < len(where) and loaded.scenario.envoy.overlay:
         # The overlay brought it: the config as written has no such part.
-        return loaded.document.problem(("envoy", "overlay"), message)
-    return loaded.document.problem(("envoy", "config", *known), message)
+        return loaded.document.problem(("envoy", "overlay"), message, remedy)
+    return loaded.document.problem(("envoy", "config", *known), message, remedy)
 
 
 def _reason(printed: str) -> tuple[Path, str]:

@@ -92,7 +92,7 @@ def _with_every_listener(plan: RunPlan, change: str, field: str, value: Any) -> 
     return _with(plan, config, files)
 
 
-def _discovery(name: str, content: str | dict[str, Any]) -> Any:
+def _discovery(name: str, content: Any) -> Any:
     """Return a file as data, None if it is none."""
     if not isinstance(content, str):
         return content

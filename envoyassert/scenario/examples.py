@@ -74,6 +74,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "config": "config: bootstrap.yaml",
         "overlay": "overlay: {static_resources: {listeners: {ingress: {freebind: true}}}}",
         "files": "files: {lds.yaml: {resources: []}}",
+        "stand_in": "stand_in: {/var/run/foo: directory, /etc/tls.crt: certificate}",
         "xds": "xds: {via: ads, listeners: []}",
         "control_plane": "control_plane: empty",
         "args": "args: [--log-level, debug]",
@@ -84,6 +85,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "deadline": "deadline: 5s",
     },
     "OwnNetns": dict.fromkeys(("name", "file", "addresses"), _OWN_NETNS),
+    "OtherFile": {"file": "file: certs/test.crt"},
     "Xds": {
         "via": "via: delta_ads",
         "listeners": 'listeners: [{name: ingress, address: {pipe: {path: "${rundir}/in"}}}]',
@@ -167,22 +169,11 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "socket": "socket: $ingress_sockets",
     },
     "Bound": {"times": "times: 1", "by": "by: main"},
-    "BindFailed": {
-        "errno": "errno: EADDRINUSE",
-        "times": "times: 1",
-        "by": "by: main",
-    },
+    "BindFailed": {"errno": "errno: EADDRINUSE", "times": "times: 1", "by": "by: main"},
     "Listened": {"by": "by: workers", "via": "by: workers, via: reuse_port"},
-    "ListenCalls": {
-        "times": "times: workers",
-        "by": "by: main",
-        "each": "times: 1, each: socket",
-    },
+    "ListenCalls": {"times": "times: workers", "by": "by: main", "each": "times: 1, each: socket"},
     "Origin": {"created": "created: 1", "inherited": "inherited: workers"},
-    "Registered": {
-        "events": "events: [EPOLLIN, EPOLLOUT, EPOLLET]",
-        "trigger": "trigger: level",
-    },
+    "Registered": {"events": "events: [EPOLLIN, EPOLLOUT, EPOLLET]", "trigger": "trigger: level"},
     "SocketFile": {
         "unlinked_before_bind": "unlinked_before_bind: true",
         "mode": 'mode: "0660"',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from envoyassert.scenario.plan import RunPlan
@@ -27,11 +28,16 @@ def digests_of(plan: RunPlan) -> dict[str, str]:
     """
     parts = {
         "config": plan.config,
-        "files": plan.files,
+        # Of what is copied the name counts: the trace may be judged where the file is not.
+        "files": {name: _plain(content) for name, content in plan.files.items()},
         "arguments": [plan.args, plan.agent, dict(plan.env), _namespaces(plan)],
         "steps": [step.model_dump(mode="json", exclude_unset=True) for step in plan.steps],
     }
     return {name: _digest(part) for name, part in parts.items()}
+
+
+def _plain(content: Any) -> Any:
+    return "" if isinstance(content, Path) else content
 
 
 def _digest(part: Any) -> str:

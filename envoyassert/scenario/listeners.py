@@ -84,7 +84,8 @@ def configured_listeners(
     static = static_listeners(config)
     records += [_record(name, one, "static", silent) for name, one in static.items()]
     for content in (files or {}).values():
-        records += [_record(_name(one), one, "lds", silent) for one in _discovered(content)]
+        found = discovered_listeners(content)
+        records += [_record(_name(one), one, "lds", silent) for one in found]
     return tuple(records)
 
 
@@ -100,12 +101,12 @@ def static_listeners(config: Any) -> dict[str, Any]:
         config: the bootstrap config as data.
     """
     static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
-    given = {name for listener in static if (name := proto_field(listener, "name"))}
+    given = {name for listener in static if (name := _own_name(listener))}
     admin = {"admin"} if admin_address(config) is not None else set()
     found: dict[str, Any] = {}
     known: set[str] = set()
     for listener in static:
-        own = proto_field(listener, "name")
+        own = _own_name(listener)
         if own and own in known:
             continue
         known |= {own} if own else set()
@@ -157,10 +158,14 @@ def _addresses(listener: Any) -> tuple[Address, ...]:
 
 def _name(listener: Any) -> str:
     """Return the name that a listener is given, else its first address."""
-    name, addresses = proto_field(listener, "name"), _addresses(listener)
-    if isinstance(name, str) and name:
-        return name
-    return str(addresses[0]) if addresses else "(unnamed)"
+    addresses = _addresses(listener)
+    return _own_name(listener) or (str(addresses[0]) if addresses else "(unnamed)")
+
+
+def _own_name(listener: Any) -> str:
+    """Return the name that a listener is given, "" if none or no text."""
+    name = proto_field(listener, "name")
+    return name if isinstance(name, str) else ""
 
 
 def asks_for_sockets(listener: Any) -> bool:
@@ -212,8 +217,8 @@ def address_of(place: Any) -> Address | None:
         return None
 
 
-def _discovered(content: Any) -> Iterator[Any]:
-    """Yield the listeners of a discovery response; other files hold none."""
+def discovered_listeners(content: Any) -> Iterator[Any]:
+    """Yield the listeners of a discovery response, text or data; other files hold none."""
     if isinstance(content, str):
         if _LISTENER_TYPE not in content:
             return

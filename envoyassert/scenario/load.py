@@ -39,6 +39,7 @@ class LoadedScenario:
         document: its text, data and places.
         config: the bootstrap before any overlay; {} if it is in a file that was not read.
         config_document: text and places of the config if it is in a file of its own.
+        directory: where relative files of the config lie; None if no file is to be looked for.
     """
 
     scenario: Scenario
@@ -46,6 +47,7 @@ class LoadedScenario:
     document: Document
     config: dict[str, Any]
     config_document: Document | None = None
+    directory: Path | None = None
 
     @property
     def text(self) -> str:
@@ -73,13 +75,15 @@ def load_scenario(path: Path) -> LoadedScenario:
     Raises:
         ScenarioError: every problem that was found, in the order of the file.
     """
-    return parse_scenario(
-        read_text(path), path, read_config=lambda name: read_text(path.parent / name)
-    )
+    return parse_scenario(read_text(path), path, directory=path.parent)
 
 
 def parse_scenario(
-    text: str, path: Path, *, read_config: Callable[[str], str] | None = None
+    text: str,
+    path: Path,
+    *,
+    read_config: Callable[[str], str] | None = None,
+    directory: Path | None = None,
 ) -> LoadedScenario:
     """Check the text of a scenario.
 
@@ -87,11 +91,15 @@ def parse_scenario(
         text: the text.
         path: the file it is from, for messages and for the name that it must have.
         read_config: returns the text of a config file by the name that the scenario gives, or
-            raises ScenarioError. Without it, config files are neither read nor checked.
+            raises ScenarioError. Without it, they are read from `directory`.
+        directory: where the scenario's files lie. Without it, no file is looked for, and config
+            files are neither read nor checked if there is no `read_config` either.
 
     Raises:
         ScenarioError: every problem that was found, in the order of the file.
     """
+    if read_config is None and directory is not None:
+        read_config = _reader(directory)
     document = parse_yaml(text, str(path))
     data = document.data
     if not isinstance(data, dict):
@@ -122,7 +130,13 @@ def parse_scenario(
         )
         raise ScenarioError(_first([*own, *(p for p in problems if p.path != document.path)]))
     assert scenario is not None
-    return LoadedScenario(scenario, path, document, config, config_document)
+    if directory is not None and isinstance(scenario.envoy.config, str):
+        directory = (directory / scenario.envoy.config).parent
+    return LoadedScenario(scenario, path, document, config, config_document, directory)
+
+
+def _reader(directory: Path) -> Callable[[str], str]:
+    return lambda name: read_text(directory / name)
 
 
 def _first(problems: list[Problem]) -> list[Problem]:

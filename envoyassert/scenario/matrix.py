@@ -258,7 +258,9 @@ class _Expansion:
             binary = str(path.parent / binary)
         for complaint in namespace_complaints(own.namespaces, config):
             self._complain(*complaint)
-        xds, config, files, later, faults, stood_in = served(scenario, config)
+        xds, config, files, later, faults, stood_in = served(
+            scenario, config, self.loaded.directory
+        )
         for fault in faults:
             self._complain(*fault)
         for complaint in client_complaints(scenario, config, files, later):

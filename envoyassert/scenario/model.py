@@ -16,7 +16,9 @@ from envoyassert.scenario.grammar import (
     Model,
     choice,
     kind,
+    one_of,
 )
+from envoyassert.scenario.made_up import KINDS, Kind
 from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.scenario.words import (
     ADDRESS_PATTERN,
@@ -68,6 +70,19 @@ Netns = Annotated[
 """A network namespace by its name, or what there is to say of it."""
 
 
+class OtherFile(Model):
+    """A file that takes the place of another."""
+
+    file: str = Field(min_length=1, description="Which file, relative to the config's place.")
+
+
+StandIn = Annotated[
+    Annotated[Kind, Tag("|text")] | Annotated[OtherFile, Tag("|OtherFile")],
+    choice(one_of(KINDS, OtherFile=("file",)), f"one of {', '.join(KINDS)}, or {{file: PATH}}"),
+]
+"""What takes the place of a file or directory that a config names."""
+
+
 class Requires(Model):
     """What a run needs; a run that lacks it is skipped with the reason."""
 
@@ -114,6 +129,15 @@ class Envoy(Model):
     files: dict[FileName, TextOrMapping] = Field(
         default_factory=dict,
         description="Files placed into ${rundir} before the start: text, or YAML data.",
+    )
+    stand_in: dict[Annotated[str, Field(min_length=1)], StandIn] = Field(
+        default_factory=dict,
+        description="What takes the place of files and directories that the config names, by their "
+        "names there: `{file: PATH}`, or the least that Envoy takes as `certificate` (`trusted_ca` "
+        "too), `private_key`, `crl`, `ticket_key`, `wasm`, `users` of basic_auth, `nothing` (an "
+        "answer of a control plane), `empty`, `text` or `number`. A `directory` is one of the run "
+        "directory, `${rundir}/run_foo` for `/var/run/foo`: Envoy makes its sockets and logs there "
+        "and not in the machine's own.",
     )
     xds: Xds | None = Field(
         None, description="A control plane that gives Envoy listeners and can change them."

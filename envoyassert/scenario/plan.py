@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,6 +26,9 @@ _PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
 
 #: Names that `${…}` may hold in configs, files, arguments and paths of Unix sockets.
 PLACEHOLDERS = ("rundir", "concurrency")
+
+#: What a file of the run directory holds: text, data, what that file holds; None: a directory.
+Content = str | dict[str, Any] | Path | None
 
 #: The Envoy of scenarios that name none, in sessions that name none.
 DEFAULT_VERSION = "1.40.0"
@@ -47,7 +51,8 @@ class RunPlan:
         pull: when an image is pulled: `never`, `missing`, `always`.
         launcher: `docker`, `process`, or "" if it is left to the session.
         config: bootstrap after all overlays; shared with other plans, do not change it.
-        files: files for the run directory by name: text, or data.
+        files: what is put into the run directory by name: text, data, a file that is copied, or
+            None for a directory.
         args: further arguments.
         agent: a program that starts Envoy, and its arguments; () for none.
         netns: network namespaces to make before the start, by name, and what each is given, as
@@ -76,7 +81,7 @@ class RunPlan:
     pull: str
     launcher: str
     config: dict[str, Any]
-    files: Mapping[str, str | dict[str, Any]]
+    files: Mapping[str, Content]
     args: tuple[str, ...]
     agent: tuple[str, ...]
     netns: Mapping[str, tuple[str, ...]]
@@ -172,9 +177,12 @@ class RunPlan:
         """Return the bootstrap as text for Envoy: JSON, which is YAML too."""
         return as_text(self.config)
 
-    def file_texts(self) -> dict[str, str]:
-        """Return the files for the run directory as text, by name."""
-        return {name: as_text(content) for name, content in self.files.items()}
+    def own_files(self) -> dict[str, str | Path | None]:
+        """Return what is put into the run directory: text, a file to copy, None: a directory."""
+        return {
+            name: as_text(content) if isinstance(content, (str, dict)) else content
+            for name, content in self.files.items()
+        }
 
 
 def as_text(content: str | dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ HEADINGS = {
     "Requires": "`requires`",
     "Envoy": "`envoy`",
     "OwnNetns": "`envoy.netns`",
+    "OtherFile": "A file in the place of another",
     "Xds": "`envoy.xds`",
     "KnownDefect": "`known_defect`",
     "ListenerExpectation": "Expectation `listener`",

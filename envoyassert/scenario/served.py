@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -14,12 +15,13 @@ from envoyassert.scenario.absent import (
     without_servers,
 )
 from envoyassert.scenario.complaint import Complaint, complaints_of
+from envoyassert.scenario.config_files import with_own_files
 from envoyassert.scenario.listeners import (
     admin_address,
     configured_listeners,
     discovers_listeners,
 )
-from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.model import Envoy, Scenario
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.own_namespaces import with_own_namespaces
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
@@ -54,18 +56,25 @@ class Served(NamedTuple):
     stood_in: tuple[str, ...] = ()
 
 
-def served(scenario: Scenario, config: dict[str, Any]) -> Served:
+def served(
+    scenario: Scenario, config: dict[str, Any], directory: pathlib.Path | None = None
+) -> Served:
     """Return what a scenario's control plane makes of one run.
 
     Args:
         scenario: the scenario.
         config: bootstrap after all overlays; under `xds` it has what is served.
+        directory: where relative files of the config lie; None if no file is to be looked for.
     """
     own = scenario.envoy
     instead = {one.file: one.name for one in own.namespaces if one.file is not None}
-    config = bootstrap = with_own_namespaces(config, instead)
-    files = dict(own.files)
+    config = with_own_namespaces(config, instead)
+    placed = with_own_files(config, own.files, stand_ins(own, directory), directory)
+    config = bootstrap = placed.config
+    files = {**placed.files, **own.files}
     stood_in = [f"{file}: a network namespace that is made for the run" for file in instead]
+    stood_in += placed.stood_in
+    unread = [Complaint(("envoy", "config"), fault) for fault in placed.faults]
     if own.addresses:
         stood_in.append(f"{', '.join(own.addresses)}: given to the run's own network")
     if own.xds is not None:
@@ -83,7 +92,8 @@ def served(scenario: Scenario, config: dict[str, Any]) -> Served:
         bootstrap = without_servers(named, f"${{rundir}}/{NOTHING}")
         files[NOTHING] = NO_RESOURCES
     if own.xds is None:
-        return Served(None, bootstrap, files, *_updates(scenario, None), tuple(stood_in))
+        later, told = _updates(scenario, None)
+        return Served(None, bootstrap, files, later, (*unread, *told), tuple(stood_in))
     try:
         xds = Xds.model_validate(config["xds"])
     except ValidationError as error:
@@ -104,10 +114,26 @@ def served(scenario: Scenario, config: dict[str, Any]) -> Served:
                 "add `admin: …` to the config",
             )
         asking = with_control_plane(bootstrap, xds)
-        return Served(xds, asking, files, later, told, tuple(stood_in))
+        return Served(xds, asking, files, later, (*unread, *told), tuple(stood_in))
     except XdsError as error:
         fault = Complaint(("envoy", "xds"), error.message, error.remedy)
         return Served(xds, bootstrap, files, later, (fault, *told))
+
+
+def stand_ins(envoy: Envoy, directory: pathlib.Path | None) -> dict[str, str | pathlib.Path]:
+    """Return what takes the place of files: kinds, and files by their place.
+
+    Args:
+        envoy: the scenario's.
+        directory: as `served` takes it.
+    """
+    found: dict[str, str | pathlib.Path] = {}
+    for name, kind in envoy.stand_in.items():
+        if isinstance(kind, str):
+            found[name] = kind
+        elif directory is not None:
+            found[name] = directory / kind.file
+    return found
 
 
 def _updates(

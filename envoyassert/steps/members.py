@@ -79,7 +79,7 @@ def spec_of(plan: RunPlan, source: EnvoySource, launcher: Launcher, arm: Watch) 
     return LaunchSpec(
         source=source,
         config_yaml=plan.config_text(),
-        files=plan.file_texts(),
+        files=plan.own_files(),
         concurrency=plan.concurrency,
         args=plan.args,
         agent=plan.agent,

@@ -82,6 +82,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "check": [ROOT / "scenarios", TRACES / "origin.yaml"],
     "completion": ["zsh"],
     "diff": [RECORDED, RECORDED],
+    "draft": [RECORDED],
     "import": [LOG, "--concurrency", 2, "-o", "imported.ndjson"],
     "init": ["repository"],
     "plan": ["--traces", RECORDED, OTHER],

@@ -26,6 +26,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.names import IPPROTO_MPTCP
 from envoyassert.scenario.load import parse_scenario
+from envoyassert.scenario.matrix import expand
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
 from envoyassert.trace_lines import parse_trace
@@ -82,8 +83,9 @@ def traces() -> dict[str, Trace]:
 def judged(drafted: Trace, seen: Trace) -> Verdict:
     """Draft one trace, and judge another by that."""
     text = draft_text(draft_of_trace(drafted), "x", "envoy.yaml", "run.ndjson")
-    scenario = parse_scenario(text, Path("x.yaml")).scenario
-    return judge(seen, list(enumerate(scenario.expect)), workers=2)
+    (plan,) = expand(parse_scenario(text, Path("x.yaml")))
+    plan = plan.in_rundir(seen.header.rundir or "${rundir}")
+    return judge(seen, plan.expectations, workers=2)
 
 
 class Edit:
@@ -314,3 +316,11 @@ def test_draft_of_a_run_in_which_nothing_was_bound_leaves_no_room_for_a_socket()
     nothing = run(binds=False)
     assert judged(nothing, nothing).status is Status.PASS
     assert judged(nothing, run(binds=True)).status is Status.FAIL
+
+
+def test_draft_of_a_path_in_a_run_directory_is_of_any_run_directory():
+    seen = traces()["unix"]
+    assert seen.header.rundir
+    text = draft_text(draft_of_trace(seen), "x", "envoy.yaml", "run.ndjson")
+    assert seen.header.rundir not in text
+    assert 'path: "${rundir}/' in text

@@ -169,7 +169,7 @@ envoy:
     assert [str(address) for r in filled.listeners for address in r.addresses] == [
         "/run/7/admin.sock"
     ]
-    assert filled.file_texts() == {
+    assert filled.own_files() == {
         "lds.yaml": "path: /run/7/x",
         "data.yaml": '{\n  "path": "/run/7/y"\n}\n',
     }

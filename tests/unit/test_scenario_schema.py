@@ -54,6 +54,7 @@ EVERYTHING: dict[str, Any] = {
         "agent": ["/bin/sh", "-c", "x"],
         "netns": ["blue", {"name": "red", "file": "/run/netns/red", "addresses": ["10.1.2.4"]}],
         "addresses": ["10.1.2.3", "fd00::1%eth0", "%eth1"],
+        "stand_in": {"/etc/tls.crt": "certificate", "/etc/lds.yaml": {"file": "lds.yaml"}},
         "env": {"A": "b"},
         "deadline": 7.5,
     },

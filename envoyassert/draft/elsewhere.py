@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from envoyassert.draft.expected import EnvoyField, SocketSet
-from envoyassert.scenario.own_namespaces import MADE, own_name
+from envoyassert.scenario.own_namespaces import MADE
 
 #: With one of these Envoy binds an address that is nobody's.
 _ANYWHERE = {"IP_FREEBIND", "IPV6_FREEBIND", "IP_TRANSPARENT", "IPV6_TRANSPARENT"}
@@ -21,36 +20,30 @@ def addresses_of(sets: Sequence[SocketSet]) -> Iterator[EnvoyField]:
     others of its address there.
     """
     places = _places([one for one in sets if not one.address.netns or one.role == "worker_0"])
+    # A zone is looked up where Envoy is, wherever its address is bound.
+    known = {place.partition("%")[2] for place in places}
+    zones = (one.address.zone for one in sets if one.address.netns)
+    places += [f"%{zone}" for zone in dict.fromkeys(zones) if zone not in ("", "lo", *known)]
     if places:
         why = "of elsewhere: given to the run's own network"
         yield EnvoyField("addresses", places, why)
 
 
-def own_namespaces(
-    sets: Sequence[SocketSet],
-) -> tuple[tuple[SocketSet, ...], tuple[EnvoyField, ...]]:
-    """Return sockets in network namespaces that a run makes, and the field that has it make them.
+def namespaces_of(sets: Sequence[SocketSet], names: Mapping[str, str]) -> Iterator[EnvoyField]:
+    """Yield the network namespaces that a run makes, with the addresses that are bound in them.
 
     Args:
-        sets: the sockets, in the namespaces that a config names.
+        sets: the sockets, in those namespaces.
+        names: their names, by the files of the config whose place they take.
     """
-    names: dict[str, str] = {}
     made: list[Any] = []
-    for file in dict.fromkeys(one.address.netns for one in sets if one.address.netns):
-        name = own_name(file, names.values())
-        names[file] = name
-        places = _places([one for one in sets if one.address.netns == file])
+    for file, name in names.items():
+        places = _places([one for one in sets if one.address.netns == MADE + name])
         given = {"addresses": places} if places else {}
         instead = {} if file == MADE + name else {"file": file}
         made.append({"name": name, **instead, **given} if instead or given else name)
-    moved = tuple(
-        replace(one, address=one.address.within(MADE + names[one.address.netns]))
-        if one.address.netns
-        else one
-        for one in sets
-    )
-    why = "network namespaces that are made for the run"
-    return moved, (EnvoyField("netns", made, why),) if made else ()
+    if made:
+        yield EnvoyField("netns", made, "network namespaces that are made for the run")
 
 
 def _places(sets: Sequence[SocketSet]) -> list[str]:

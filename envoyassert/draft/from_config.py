@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.elsewhere import addresses_of, own_namespaces
+from envoyassert.draft.elsewhere import addresses_of, namespaces_of
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
 from envoyassert.draft.given_up import given_up, not_listening
 from envoyassert.draft.socket_options import socket_options_of
@@ -29,6 +29,7 @@ from envoyassert.scenario.listeners import (
     protocol_of,
     static_listeners,
 )
+from envoyassert.scenario.own_namespaces import own_names, with_own_namespaces
 
 # A bootstrap has at least one of these.
 _FIELDS = ("static_resources", "dynamic_resources", "admin", "node", "bootstrap_extensions")
@@ -67,9 +68,12 @@ def draft_of_config(
             "name a bootstrap, a trace or a dump",
         )
     static = proto_field(config, "static_resources")
-    listeners = static_listeners(config)
+    given = [*items_of(proto_field(static, "listeners")), *(served or ())]
+    names = own_names(given)
+    listeners = static_listeners(with_own_namespaces(config, names))
     ignored = len(items_of(proto_field(static, "listeners"))) - len(listeners)
-    for one in (*(served or ()), *(discovered or ())):
+    theirs = with_own_namespaces([*(served or ())], names)
+    for one in (*theirs, *(discovered or ())):
         address = address_of(proto_field(one, "address"))
         listeners.setdefault(str(proto_field(one, "name") or address), one)
     bound = {name: one for name, one in listeners.items() if asks_for_sockets(one)}
@@ -100,20 +104,18 @@ def draft_of_config(
         notes.append(f"{ignored} of the listeners have the name of one before: Envoy ignores them")
     if discovers:
         notes.append("listeners from LDS are not in the config: draft from a trace to have them")
-    names = looked_up(config)
-    if names:
-        notes.append(f"names that no cluster finds in the run's own network: {', '.join(names)}")
-    given = [*items_of(proto_field(static, "listeners")), *(served or ()), *(discovered or ())]
-    placed, namespaces = own_namespaces(sets)
+    hosts = looked_up(config)
+    if hosts:
+        notes.append(f"names that no cluster finds in the run's own network: {', '.join(hosts)}")
     return Draft(
         concurrency,
-        placed,
+        tuple(sets),
         closed=not discovers and not outside,
         admin=admin_address(config) is not None,
-        requires=">=1.37" if any(map(_names_keepalive, given)) else "",
+        requires=">=1.37" if any(map(_names_keepalive, (*given, *(discovered or ())))) else "",
         notes=tuple(notes),
         silences=tuple(silences),
-        envoy=(*_control_plane(asked, served), *namespaces, *addresses_of(sets)),
+        envoy=(*_control_plane(asked, served), *namespaces_of(sets, names), *addresses_of(sets)),
     )
 
 
@@ -190,7 +192,8 @@ def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
         # With some bootstraps this balancer attaches a packet filter.
         exact = proto_field(balance, "cpu_locality_balance") is None
         mapped = address.port == 0 and address.unmapped != address
-        if mapped and (sockets > 1 or protocol == "UDP"):
+        late = any(o.phase == "bound" and o.level == "IPPROTO_IPV6" for o in options)
+        if mapped and (sockets > 1 or protocol == "UDP" or late):
             # The first socket is bound to the mapped address, and the options that it gets then,
             # as the other sockets, are those of the address that it maps.
             exact, options = False, tuple(o for o in options if o.level == "SOL_SOCKET")

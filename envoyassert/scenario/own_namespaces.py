@@ -66,13 +66,22 @@ def with_own_namespaces(config: Any, names: Mapping[str, str]) -> Any:
     }
 
 
-def own_name(file: str, taken: Collection[str]) -> str:
-    """Return a name for the namespace of a run that takes the place of a file's.
+def own_names(config: Any) -> dict[str, str]:
+    """Return names for namespaces of a run that take the place of those that a config names.
 
     Args:
-        file: the file.
-        taken: names that others have.
+        config: a bootstrap, or a part of one.
+
+    Returns:
+        The name by the file.
     """
+    names: dict[str, str] = {}
+    for file in namespaces_named(config):
+        names[file] = _own_name(file, names.values())
+    return names
+
+
+def _own_name(file: str, taken: Collection[str]) -> str:
     if file.startswith(MADE) and (own := file.removeprefix(MADE)) not in taken:
         return own
     words = re.sub("[^a-z0-9]+", "_", file.lower()).strip("_")

@@ -124,6 +124,7 @@ def flags() -> Iterator[Listener]:
         for more in fields:
             yield one(kind, **more)
             yield one(kind, place(kind, "::", **COMPATIBLE), **more)
+        yield one(kind, place(kind, "::ffff:127.0.0.1", 0, **COMPATIBLE), transparent=True)
     for kind in ("tcp", "mptcp"):
         shared: list[dict[str, Any]] = [
             {}, {"transparent": True}, {"socket_options": [option(state) for state in STATES]},
@@ -268,6 +269,8 @@ def elsewhere() -> Iterator[Listener]:
         first = place("tcp", "10.1.2.4", 0)
         yield one("tcp", first, enable_reuse_port=workers_share, additional_addresses=chosen)
     yield one("udp", place("udp", port=0, **red))
+    yield one("tcp", place("tcp", port=0, **blue), name="")
+    yield one("tcp", place("tcp", "fe80::1%eth5", next(PORTS), **blue), freebind=True)
 
 
 def without_sockets() -> Iterator[Listener]:

@@ -14,6 +14,7 @@ from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.draft.text import draft_text
 from envoyassert.scenario.load import parse_scenario
+from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.source import parse_yaml
 
 REUSE_PORT = "before_bind SO_REUSEPORT=1"
@@ -200,6 +201,9 @@ def test_network_namespaces_are_made_with_the_addresses_that_are_bound_in_them()
     assert given.value == ["10.0.0.2", "10.0.0.3"]
     text = draft_text(found, "a", "envoy.yaml", "envoy.yaml")
     assert parse_yaml(text, "a.yaml").data["requires"] == {"launcher": "process"}
+    # A zone is looked up where Envoy is.
+    away = drafted(at("fe80::1%eth5", "/run/netns/blue"), at("fe80::1%lo", "/run/netns/blue"))
+    assert [one.value for one in away.envoy][1:] == [["%eth5"]]
     parse_scenario(text, Path("a.yaml"))
 
 
@@ -403,3 +407,22 @@ def test_link_local_address_is_given_to_its_device() -> None:
     }
     (field,) = drafted(one).envoy
     assert (field.key, field.value) == ("addresses", ["fe80::1%eth7", "fe80::2"])
+
+
+def test_unnamed_listener_in_a_namespace_is_called_as_in_the_run() -> None:
+    chosen = {"name": "", "address": place(port=0, network_namespace_filepath="/run/netns/blue")}
+    found = drafted(chosen)
+    (item,) = [one["listener"] for one in expected(chosen)]
+    assert item["name"] == "127.0.0.1:0 in ${rundir}/netns/blue"
+    config = {"static_resources": {"listeners": [chosen]}}
+    text = draft_text(found, "a", config, "envoy.yaml")
+    (plan,) = expand(parse_scenario(text, Path("a.yaml")))  # which knows a listener of that name
+    assert plan.in_rundir("/r").listeners[0].name == "127.0.0.1:0 in /r/netns/blue"
+
+
+def test_options_after_bind_of_a_mapped_address_on_port_zero_are_left_open() -> None:
+    """Envoy sets those of IPv4 then, also on the only socket."""
+    mapped = place("::ffff:127.0.0.1", 0, ipv4_compat=True)
+    assert only({"address": mapped}, workers=1).exact
+    found = only({"address": mapped, "transparent": True}, workers=1)
+    assert (found.exact, options(found)) == (False, TCP)

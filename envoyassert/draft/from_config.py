@@ -21,6 +21,7 @@ from envoyassert.scenario.listeners import (
     address_of,
     admin_address,
     asks_for_sockets,
+    discovered_names,
     discovers_listeners,
     items_of,
     proto_field,
@@ -70,12 +71,12 @@ def draft_of_config(
     static = proto_field(config, "static_resources")
     given = [*items_of(proto_field(static, "listeners")), *(served or ())]
     names = own_names(given)
-    listeners = static_listeners(with_own_namespaces(config, names))
+    placed = with_own_namespaces(config, names)
+    listeners = static_listeners(placed)
     ignored = len(items_of(proto_field(static, "listeners"))) - len(listeners)
     theirs = with_own_namespaces([*(served or ())], names)
-    for one in (*theirs, *(discovered or ())):
-        address = address_of(proto_field(one, "address"))
-        listeners.setdefault(str(proto_field(one, "name") or address), one)
+    for name, one in discovered_names(placed, (*theirs, *(discovered or ()))):
+        listeners.setdefault(name, one)
     bound = {name: one for name, one in listeners.items() if asks_for_sockets(one)}
     if concurrency is None:
         concurrency = 1 if any(map(_takes_one_worker, bound.values())) else 2

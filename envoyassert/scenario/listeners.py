@@ -7,7 +7,7 @@ here: Envoy says so itself. No flag is read, except those that say that no socke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from envoyassert.addresses import Address
@@ -84,8 +84,8 @@ def configured_listeners(
     static = static_listeners(config)
     records += [_record(name, one, "static", silent) for name, one in static.items()]
     for content in (files or {}).values():
-        found = discovered_listeners(content)
-        records += [_record(_name(one), one, "lds", silent) for one in found]
+        for name, one in discovered_names(config, discovered_listeners(content)):
+            records.append(_record(name, one, "lds", silent))
     return tuple(records)
 
 
@@ -116,6 +116,28 @@ def static_listeners(config: Any) -> dict[str, Any]:
             number += 1
         found[name if number == 1 else f"{name} #{number}"] = listener
     return found
+
+
+def discovered_names(config: Any, discovered: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield listeners of a control plane with names that tell them from those of the bootstrap.
+
+    One that has the name of a static listener is left out: Envoy does not update that. The name of
+    the admin endpoint, or one that stands for an unnamed static listener, is followed by a number.
+
+    Args:
+        config: the bootstrap config as data.
+        discovered: the listeners.
+    """
+    static = static_listeners(config)
+    given = {proto_field(one, "name") for one in static.values()}
+    taken = {*static, *(("admin",) if admin_address(config) is not None else ())}
+    for one in discovered:
+        name, number = _name(one), 1
+        if proto_field(one, "name") in given - {None, ""}:
+            continue
+        while (name if number == 1 else f"{name} #{number}") in taken:
+            number += 1
+        yield (name if number == 1 else f"{name} #{number}"), one
 
 
 def admin_address(config: Any) -> Address | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from envoyassert.addresses import Address
+from envoyassert.draft.from_config import draft_of_config
 from envoyassert.scenario.listeners import (
     admin_address,
     configured_listeners,
@@ -183,3 +184,28 @@ def test_a_reverse_tunnel_asks_for_no_socket() -> None:
     )
     (record,) = records({"name": "dialer", "address": tunnel})
     assert record.addresses == ()
+
+
+def test_names_tell_listeners_of_a_control_plane_from_those_of_the_bootstrap() -> None:
+    """Envoy does not update a static listener; unnamed ones have no name of their own."""
+    chosen = place("127.0.0.1", 0)
+    names = ("static", "127.0.0.1:0", "admin", "served")
+    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    resources = [{"@type": kind, "name": name, "address": chosen} for name in names]
+    config = {
+        "admin": {"address": place("127.0.0.1", 9901)},
+        "static_resources": {
+            "listeners": [{"name": "static", "address": chosen}, {"address": chosen}]
+        },
+    }
+    found = configured_listeners(config, {"lds.yaml": {"resources": resources}})
+    assert [(record.name, record.kind) for record in found] == [
+        ("admin", "admin"),
+        ("static", "static"),
+        ("127.0.0.1:0", "static"),
+        ("127.0.0.1:0 #2", "lds"),
+        ("admin #2", "lds"),
+        ("served", "lds"),
+    ]
+    drafted = draft_of_config(config, served=resources).sets
+    assert [one.name for one in drafted] == [record.name for record in found]

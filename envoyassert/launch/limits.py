@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from envoyassert.errors import LaunchError, MachineError
+from envoyassert.launch.programs import find_program
 
 #: net.ipv4.ip_unprivileged_port_start of a new network namespace.
 _PORT_START = 1024
@@ -142,7 +143,7 @@ def hand_over(directory: Path, uid: int) -> None:
 
 
 def _tool(name: str) -> str:
-    found = shutil.which(name)
+    found = find_program(name)
     if found is None:
         raise MachineError(
             f"{name} is not installed, which the step `limit` and `envoy.agent` need",

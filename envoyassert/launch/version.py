@@ -46,6 +46,8 @@ def _run_version(binary: Path) -> str:
     try:
         with subprocess.Popen(
             [str(binary), "--version"],
+            cwd="/",
+            env={},  # it has no more where it is run
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

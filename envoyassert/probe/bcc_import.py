@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -47,13 +48,17 @@ def _is_bpf_compiler_collection(package: Path) -> bool:
 
 def _importable_bcc() -> Path | None:
     """Return the directory of the `bcc` that a plain import would take, or None."""
-    try:
-        spec = importlib.util.find_spec("bcc")
-    except (ValueError, ModuleNotFoundError):
-        return None
+    loaded = sys.modules.get("bcc")
+    spec = PathFinder.find_spec("bcc", _installed()) if loaded is None else loaded.__spec__
     if spec is None or spec.origin is None:
         return None
     return Path(spec.origin).parent
+
+
+def _installed() -> list[str]:
+    """Return where imports look, without the current directory: root's code is not there."""
+    here = Path.cwd()
+    return [one for one in sys.path if Path(one).is_absolute() and Path(one).resolve() != here]
 
 
 def find_bcc(directories: Iterable[Path] | None = None) -> Path:

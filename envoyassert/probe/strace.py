@@ -12,7 +12,6 @@ happened before an answer of Envoy's is in the log once the answer is here.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from envoyassert.clock import monotonic_ns
 from envoyassert.errors import StraceUnavailableError
 from envoyassert.events import Event
 from envoyassert.launch.kernel import lives_untraced, tracer_of
+from envoyassert.launch.programs import find_program, run_program
 from envoyassert.launch.rundir import LOGS
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import RUN_ID_VARIABLE, ProbeSnapshot
@@ -38,6 +38,8 @@ from envoyassert.trace import CpuCounters
 _OLDEST = (5, 6)
 _INSTALL = "install strace 5.6 or newer (apt-get install strace)"
 _PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
+#: How long it may take to say its version.
+_ANSWER_S = 10.0
 _LOG = "strace.log"
 #: Longer texts are cut; a path is never.
 _STRING_LENGTH = 4096
@@ -50,11 +52,14 @@ def find_strace() -> tuple[str, str]:
     Raises:
         StraceUnavailableError: there is none, it is too old, or it may not trace.
     """
-    found = shutil.which("strace")
+    found = find_program("strace")
     if found is None:
         raise StraceUnavailableError("strace is not installed", _INSTALL)
-    done = subprocess.run([found, "-V"], capture_output=True, text=True, check=False)
-    version = re.search(r"version (\d+)\.(\d+)", done.stdout)
+    try:
+        said = run_program([found, "-V"], _ANSWER_S).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    version = re.search(r"version (\d+)\.(\d+)", said)
     if version is None:
         raise StraceUnavailableError(f"{found} does not say its version", _INSTALL)
     if (int(version[1]), int(version[2])) < _OLDEST:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import os
-import shutil
 import subprocess
 
+from envoyassert.launch.programs import find_program, run_program
 from envoyassert.scenario.steps.redirect import Redirect, RedirectStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
-
-#: Where they are, although it may not be in the PATH of an ordinary user.
-_SBIN = "/usr/sbin:/sbin"
 
 
 def redirect(envoy: DrivenEnvoy, step: RedirectStep, deadline_s: float) -> StepResult:
@@ -22,17 +18,10 @@ def redirect(envoy: DrivenEnvoy, step: RedirectStep, deadline_s: float) -> StepR
         StepProblem: a tool is missing, or the kernel refuses it.
     """
     for command in commands(step.redirect):
-        tool = shutil.which(command[0], path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+        tool = find_program(command[0])
         if tool is None:
             raise StepProblem(f"{command[0]} is not installed (apt-get install iptables iproute2)")
-        run = functools.partial(
-            subprocess.run,
-            [tool, *command[1:]],
-            capture_output=True,
-            text=True,
-            timeout=deadline_s,
-            check=False,
-        )
+        run = functools.partial(run_program, [tool, *command[1:]], deadline_s)
         try:
             done = envoy.in_netns(run)
         except (OSError, subprocess.TimeoutExpired) as error:

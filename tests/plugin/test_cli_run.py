@@ -197,3 +197,15 @@ def test_odd_directory_may_be_where_one_is(odd_files, run, monkeypatch):
         result.stdout.fnmatch_lines(["1 run executed: 1 passed *"])
     result = run("../y::z", "one.yaml", f"--confcutdir={odd_files}")
     result.stdout.fnmatch_lines(["2 runs executed: 2 passed *"])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot be kept from it")
+def test_worker_imports_nothing_of_the_current_directory_as_it_starts(
+    write_scenario, fake_envoy, run
+):
+    write_scenario()
+    for name in ("marshal", "struct", "queue", "weakref", "execnet"):
+        (fake_envoy.path / f"{name}.py").write_text(f"open('touched.{name}', 'w').close()")
+    result = run("-p", "xdist", "-n", "1", "-p", "no:cacheprovider", ".")
+    assert result.ret == 0
+    assert list(fake_envoy.path.glob("touched.*")) == []

@@ -100,7 +100,7 @@ def test_agent_is_limited_too_and_the_environment_is_for_what_it_starts() -> Non
 
 
 def test_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path: None)
     with pytest.raises(MachineError, match="setpriv is not installed"):
         starting_command(Limits(uid=1), {}, ["x"])
 

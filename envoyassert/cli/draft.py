@@ -17,7 +17,7 @@ import yaml
 
 from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
 from envoyassert.cli.options import stand_in_option
-from envoyassert.draft.beside import files_beside
+from envoyassert.draft.beside import OPTION, files_beside
 from envoyassert.draft.dumped import Dumped, joined
 from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config
@@ -107,7 +107,11 @@ def draft(
     text = draft_text(found, name, told, path.name)
     parse_scenario(text, scenario)  # a fault of the draft is told here and not by its first run
     for one in found.envoy:
-        click.echo(f"envoy.{one.key}: {one.why}", err=True)
+        named = f": {', '.join(one.value)}" if one.key == "stand_in" else ""
+        click.echo(f"envoy.{one.key}: {one.why}{named}", err=True)
+    for note in found.notes:
+        if OPTION in note:  # to be acted upon
+            click.echo(f"note: {note}", err=True)
     if output is None:
         click.echo(text, nl=False)
         return

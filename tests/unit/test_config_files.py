@@ -229,6 +229,18 @@ def test_draft_names_the_missing_file_and_the_option(draft: Any) -> None:
     assert draft(config, "--stand-in") == ({"stand_in": stood_in},)
 
 
+def test_draft_says_what_it_stands_in_for_while_it_writes(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("envoy.json").write_text(json.dumps(static(tls(pair("/nowhere/c", "/nowhere/k")))))
+    *_, said = run_cli(capsys, "draft", "envoy.json", "-o", "one.yaml")
+    assert said.startswith("note: not on this machine, and Envoy reads it: /nowhere/c, /nowhere/k")
+    *_, said = run_cli(capsys, "draft", "envoy.json", "-o", "one.yaml", "--stand-in")
+    assert said.startswith("envoy.stand_in: in the run directory")
+    assert "/nowhere/c, /nowhere/k" in said
+
+
 def test_draft_stands_in_for_a_certificate_and_its_key_together(draft: Any, tmp_path: Path) -> None:
     (tmp_path / "c").write_text("c")
     ((envoy),) = draft(static(tls(pair("c", "/nowhere/k"))), "--stand-in")

@@ -30,6 +30,7 @@ from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.inside import make_directories, mount_inside, open_regular, write_inside
 from envoyassert.launch.kernel import open_tracer, wait_readable
 from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starting_command
+from envoyassert.launch.marked import MARK, end_marked
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.own_addresses import give_addresses
 from envoyassert.launch.page_cache import load_into_page_cache
@@ -68,6 +69,7 @@ class ProcessLauncher:
         self._directory: Path | None = None
         self._namespace: NamespaceThread | None = None
         self._namespaces: set[str] = set()
+        self._marks: set[str] = set()
         self._running: list[ProcessEnvoy] = []
         self._prepared: dict[EnvoySource, tuple[Path, EnvoyIdentity]] = {}
         release.register(self)
@@ -144,6 +146,8 @@ class ProcessLauncher:
             LaunchError: the executable cannot be executed.
         """
         self.prepare(spec.source)
+        given = [*(f"{name}={value}" for name, value in spec.env.items()), *spec.tracer]
+        self._marks |= {mark for mark in given if mark.startswith(f"{MARK}=")}
         binary, identity = self._executable(spec.source)
         directory = Path(self.rundir())
         number = f"-{len(self._running)}" if self._running else ""
@@ -209,6 +213,7 @@ class ProcessLauncher:
                 stack.callback(remove_rundir, self._directory)
             if self._namespace is not None:
                 stack.callback(self._namespace.close)
+            stack.callback(end_marked, self._marks, STOP_DEADLINE_S)
             for envoy in self._running:
                 stack.callback(envoy.stop)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from envoyassert.errors import MachineError
 from envoyassert.launch.inside import copy_inside, make_directories, write_inside
 from envoyassert.launch.kernel import Owner
+from envoyassert.launch.marked import MARK, end_marked, environment_of, processes
 from envoyassert.launch.user_namespace import outer_uid
 
 #: Longest temporary directory that leaves room for names of sockets.
@@ -27,6 +28,8 @@ _LONGEST_ROOT = 40
 LOGS = "logs"
 #: Where files that stand for network namespaces are.
 NETNS = "netns"
+#: How long processes may take to end that were killed.
+_KILLED_S = 5.0
 
 
 def root() -> Path:
@@ -148,19 +151,18 @@ def sweep_rundirs() -> list[str]:
 
 
 def _kill_processes_in(directory: Path) -> None:
-    """Kill every process whose working directory is `directory` (where Envoy was started)."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
+    """Kill every process that was started in a run directory, and all that have the same mark."""
+    marks: set[str] = set()
+    for pid, pidfd in processes():
+        own = [entry for entry in environment_of(pid) if entry.startswith(f"{MARK}=".encode())]
         try:
-            pidfd = os.pidfd_open(int(entry.name))
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            # The pidfd was opened first: the process that is looked at is the one that is killed.
+            if Path(f"/proc/{pid}/cwd").readlink() == directory:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            elif not own or os.fsencode(directory) + b"/" not in command:
+                continue
         except OSError:
             continue  # ended, or not ours to look at
-        try:
-            # The pidfd was opened first: the process that is looked at is the one that is killed.
-            if (entry / "cwd").readlink() == directory:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        except OSError:
-            continue
-        finally:
-            os.close(pidfd)
+        marks.update(map(os.fsdecode, own))
+    end_marked(marks, _KILLED_S)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
 import subprocess
 from pathlib import Path
 
 from envoyassert.launch.cache import cache_dir
+from envoyassert.launch.marked import MARK, end_marked
 
 _DEADLINE_S = 10.0
 _REPORTED = re.compile(r"version: [0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/\s]*/")
@@ -43,11 +45,12 @@ def binary_version(binary: Path, build_id: str) -> str:
 
 def _run_version(binary: Path) -> str:
     """Return what an executable prints for `--version`, or ""."""
+    mark = secrets.token_hex(8)
     try:
         with subprocess.Popen(
             [str(binary), "--version"],
             cwd="/",
-            env={},  # it has no more where it is run
+            env={MARK: mark},  # it has no more where it is run
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -61,6 +64,7 @@ def _run_version(binary: Path) -> str:
                 # A wrapper script may have left something that holds the pipe open.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+                end_marked([f"{MARK}={mark}"], _DEADLINE_S)
             assert process.stdout is not None
             # A line or two: the pipe never was full.
             return process.stdout.read().decode("utf-8", "replace")

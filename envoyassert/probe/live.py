@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing_extensions import Self
 
 from envoyassert.events import Event
+from envoyassert.launch.marked import MARK
 from envoyassert.option_read_back import Option
 from envoyassert.probe.machine import require
 from envoyassert.probe.program import DEFAULT_RING_PAGES, Program
@@ -19,7 +20,7 @@ from envoyassert.wire import Decoder
 
 #: Environment variable that a process to be traced is started with; put it first, the probe looks
 #: at the first 512 variables.
-RUN_ID_VARIABLE = "ENVOYASSERT_RUN"
+RUN_ID_VARIABLE = MARK
 
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 #: How long to wait before looking again at a ring whose newest record is still being written.

@@ -31,6 +31,7 @@ from tests.e2e.launching import (
     netns,
     open_descriptors,
     wait_ended,
+    wait_until,
 )
 from tests.e2e.package_mirrors import ROOT, pack_envoy
 
@@ -327,6 +328,37 @@ def test_runner_killed_takes_children_of_envoy_along(
     runner.end(signal.SIGKILL)
     assert wait_ended(runner.envoy_pid)
     assert wait_ended(child)
+
+
+@pytest.fixture
+def script_with_daemon(tmp_path):
+    """A script that leaves a child which has a session and a directory of its own."""
+    script = tmp_path / "envoy.sh"
+    daemon = "setsid sh -c 'cd /; sleep 600; :' daemon \"$@\" >/dev/null 2>&1 </dev/null &"
+    script.write_text(f'#!/bin/sh\n{daemon}\nexec {fetch_binary(VERSION)} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_close_ends_what_has_left_envoy_s_process_group(
+    run_root, make_spec, run, script_with_daemon
+):
+    with ProcessLauncher() as launcher:
+        with launcher.start(make_spec(source=EnvoySource(binary=script_with_daemon))) as envoy:
+            assert envoy.wait_ready().live
+        assert wait_until(lambda: len(run.processes()) > 0)
+    assert run.processes() == []
+
+
+def test_sweep_ends_what_has_left_envoy_s_process_group(
+    run_root, start_runner, run, script_with_daemon
+):
+    runner = start_runner("process", binary=script_with_daemon)
+    runner.end(signal.SIGKILL)
+    assert wait_ended(runner.envoy_pid)
+    assert run.processes() != []
+    sweep()
+    assert run.processes() == []
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])

@@ -20,6 +20,7 @@ from envoyassert.errors import (
 )
 from envoyassert.launch import programs
 from envoyassert.launch.index import published_versions
+from envoyassert.launch.kernel import process_start
 from envoyassert.launch.limits import Limits, starting_command
 from envoyassert.launch.programs import find_program, pip_environment, program_path, run_program
 from envoyassert.launch.version import binary_version
@@ -170,6 +171,15 @@ def test_executable_is_asked_for_its_version_as_it_is_run(
     told = marker.read_text().splitlines()
     assert told[0] == "/"
     assert not any(line.startswith(("LD_", "PATH=", "HOME=")) for line in told)
+
+
+def test_what_an_executable_leaves_that_was_asked_for_its_version_is_ended(here: Path) -> None:
+    envoy = here / "envoy"
+    envoy.write_text("#!/bin/sh\nsetsid sleep 600 >/dev/null 2>&1 </dev/null &\necho $! >pid\n")
+    envoy.write_text(envoy.read_text().replace(">pid", f">{here}/pid"))
+    envoy.chmod(0o755)
+    binary_version(envoy, "")
+    assert process_start(int((here / "pid").read_text())) is None
 
 
 @pytest.mark.parametrize("entry", ["", ".", "here"])

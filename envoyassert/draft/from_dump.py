@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from envoyassert.addresses import Address
 from envoyassert.draft.dumped import Dumped
 from envoyassert.draft.expected import DraftError
 from envoyassert.draft.stand_in import bootstrap_with, serving, stand_ins
@@ -149,28 +150,38 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
     """Return stand-ins of listeners, and notes on what is left out of them."""
     whole = with_lists({"static_resources": {"listeners": listeners}})
     kept: Listeners = []
-    originals = []
+    originals, silent = [], []
     by_protocol: dict[str, list[str]] = {}
-    odd: list[str] = []
+    refused: dict[str, list[str]] = {}
+    taken: set[tuple[str, Address]] = set()
     for listener in items_of(whole["static_resources"]["listeners"]):
         place = proto_field(listener, "address")
         address = address_of(place)
+        name = str(proto_field(listener, "name") or address or "unnamed")
         internal = proto_field(listener, "internal_listener") is not None
-        # A Unix listener is bound whatever bind_to_port says.
-        bound = asks_for_sockets(listener) or not (internal or address is None or address.is_ip)
-        if not bound or address is None:
+        if address is None:
             host = proto_field(proto_field(place, "socket_address"), "address")
-            if bound and host is not None:
-                odd.append(f"{proto_field(listener, 'name') or 'unnamed'} ({host})")
+            if asks_for_sockets(listener) and host is not None:
+                why = "an address that Envoy does not take, left out"
+                refused.setdefault(why, []).append(f"{name} ({host})")
             continue
         protocol = protocol_of(address, place)
+        fields = {field: proto_field(listener, field) for field in _KEPT}
+        present = {field: value for field, value in fields.items() if value is not None}
+        # A Unix listener is bound whatever bind_to_port says.
+        if not asks_for_sockets(listener) and (internal or address.is_ip):
+            if not internal:
+                silent.append({**present, "bind_to_port": False, **serving(protocol)})
+            continue
+        mine = {(protocol, one) for one in _addresses(listener) if one.port != 0}
+        if mine & taken:
+            refused.setdefault("the address of another, so Envoy refuses it", []).append(name)
+            continue
+        taken |= mine
         udp = proto_field(listener, "udp_listener_config")
         if protocol == "UDP" and proto_field(udp, "quic_options") is not None:
             protocol = "QUIC"
-        names = by_protocol.setdefault(protocol, [])
-        names.append(str(proto_field(listener, "name") or address))
-        fields = {field: proto_field(listener, field) for field in _KEPT}
-        present = {field: value for field, value in fields.items() if value is not None}
+        by_protocol.setdefault(protocol, []).append(name)
         kept.append({**present, **serving(protocol)})
         originals.append(listener)
     notes = [f"{remark}: {_listed(names)}" for remark, names in _grouped(dump.remarks).items()]
@@ -178,15 +189,23 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         notes.append(f"{dump.answers} responses in a row: what holds after the last is drafted")
     if dump.answer == "delta":
         notes.append("an incremental response has only changes: what was there before is not known")
-    if odd:
-        notes.append(f"an address that Envoy does not take, left out: {_listed(odd)}")
-    if virtual := len(listeners) - len(kept) - len(odd):
+    notes += [f"{why}: {_listed(names)}" for why, names in refused.items()]
+    if not kept and not any(refused.values()):
+        return silent, notes  # that they have no socket is what there is to expect
+    if virtual := len(listeners) - len(kept) - sum(map(len, refused.values())):
         notes.append(f"{virtual} listeners without a socket of their own are left out")
     left_out = _left_out(originals, dump.others)
     if kept:
         because = "; left out, for no socket depends on it: "
         notes.append(stand_ins(by_protocol) + (because + ", ".join(left_out) if left_out else ""))
     return kept, notes
+
+
+def _addresses(listener: Any) -> Iterator[Address]:
+    for one in (listener, *items_of(proto_field(listener, "additional_addresses"))):
+        address = address_of(proto_field(one, "address"))
+        if address is not None:
+            yield address
 
 
 def _left_out(listeners: Listeners, others: Sequence[str]) -> list[str]:

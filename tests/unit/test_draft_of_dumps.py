@@ -352,6 +352,25 @@ def test_address_that_envoy_does_not_take_is_said(drafted, cli, tmp_path):
     assert "(an address that Envoy does not take, left out: web (web.test); 1 listeners" in said
 
 
+def test_second_listener_of_an_address_is_left_out_as_envoy_refuses_it(drafted):
+    udp = listener(81, "udp", udp_listener_config={})
+    udp["address"]["socket_address"]["protocol"] = "UDP"
+    chosen = [listener(0, "c"), listener(0, "d")]
+    twice = listener(82, "twice", additional_addresses=[{"address": listener(81)["address"]}])
+    found = drafted([listener(81, "first"), twice, udp, *chosen])
+    assert found.ports == [81, 81, 0, 0]
+    assert found.notes[0] == "the address of another, so Envoy refuses it: twice."
+
+
+def test_dump_in_which_nothing_binds_expects_no_socket(drafted):
+    held = [listener(port, f"l{port}", bind_to_port=False) for port in (81, 82)]
+    found = drafted({"resources": [*map(typed, held)]})
+    assert found.ports == []
+    assert "2 of the listeners must have no socket: no_others says so." in found.notes
+    kept = found.stand_in["static_resources"]["listeners"]
+    assert [one["bind_to_port"] for one in kept] == [False, False]
+
+
 def test_note_says_what_is_left_out_and_what_serves(drafted):
     def chain(name: str, socket: str = "", **config: Any) -> dict[str, Any]:
         filters = [{"name": name, "typed_config": config}]

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import os
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.launch.inside import connect_inside
 
 #: What a path is answered with that `admin.allow_paths` leaves out.
 FORBIDDEN = 403
+#: How long a request may take in all, and how large a reply may be: none that is asked for comes
+#: near either.
+DEADLINE_S = 2.0
+REPLY_BYTES = 64 << 20
 #: The state of a socket in /proc/net/tcp (include/net/tcp_states.h).
 _TCP_LISTEN = "0A"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound
@@ -25,6 +32,10 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, nev
 
 class AdminUnreachableError(OSError):
     """The admin endpoint did not answer: not there yet, gone, or too slow."""
+
+
+class AdminIncompleteError(AdminUnreachableError):
+    """A reply began, and has no end in time, or is larger than any that is asked for."""
 
 
 def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -> socket.socket:
@@ -95,27 +106,84 @@ def _listening(pid: int, port: int) -> Iterator[str]:
                     yield f"socket:[{fields[9]}]"
 
 
-def request(connection: socket.socket, path: str, method: str = "GET") -> tuple[int, str]:
+class _Bounded:
+    """What http.client needs of a socket: until an instant, and for so many bytes."""
+
+    def __init__(self, connection: socket.socket, deadline_s: float) -> None:
+        self._connection = connection
+        self._end_s = time.monotonic() + deadline_s
+        self._room = self._limit = REPLY_BYTES
+
+    def close(self) -> None:
+        """Leave it open: http.client closes what it sends by before it has read the reply."""
+
+    def _in_time(self) -> socket.socket:
+        left_s = self._end_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._connection.settimeout(left_s)
+        return self._connection
+
+    def sendall(self, data: bytes) -> None:
+        """Send all bytes."""
+        self._in_time().sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the replies as a file."""
+        return io.BufferedReader(_Reply(self._receive))
+
+    def _receive(self, buffer: memoryview) -> int:
+        try:
+            count = self._in_time().recv_into(buffer)
+        except TimeoutError:
+            if self._room == self._limit:
+                raise  # nothing came at all
+            raise AdminIncompleteError("the reply took too long") from None
+        self._room -= count
+        if self._room < 0:
+            raise AdminIncompleteError(f"the reply has more than {REPLY_BYTES >> 20} MiB")
+        return count
+
+
+class _Reply(io.RawIOBase):
+    def __init__(self, receive: Callable[[memoryview], int]) -> None:
+        self._receive = receive
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._receive(memoryview(buffer))
+
+
+def request(
+    connection: socket.socket, path: str, method: str = "GET", deadline_s: float = DEADLINE_S
+) -> tuple[int, str]:
     """Send one request over a connection, read the whole reply, close the connection.
 
     Args:
         connection: from `connect_admin`.
         path: path and query, `/ready`.
         method: `GET`, or `POST` for what changes Envoy.
+        deadline_s: seconds for all of it.
 
     Returns:
         Status and body.
 
     Raises:
+        AdminIncompleteError: the reply has no end in time, or is too large.
         AdminUnreachableError: the reply did not come, or was cut off.
     """
     client = http.client.HTTPConnection("localhost")
-    client.sock = connection
+    client.sock = _Bounded(connection, deadline_s)
     try:
         client.request(method, path, headers={"connection": "close"})
         reply = client.getresponse()
         return reply.status, reply.read().decode("utf-8", "replace")
+    except AdminIncompleteError as error:
+        raise AdminIncompleteError(f"{method} {path}: {error}") from error
     except (OSError, http.client.HTTPException) as error:
         raise AdminUnreachableError(f"{method} {path}: {error}") from error
     finally:
         client.close()
+        connection.close()

@@ -28,6 +28,7 @@ from envoyassert.launch.creation import (
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect_client, engine_errors
 from envoyassert.launch.image import ResolvedImage, resolve_image
+from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, joined
 from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
 from envoyassert.launch.namespace import NamespaceThread, joined_namespace
 from envoyassert.launch.rundir import create_rundir, remove_rundir
@@ -47,6 +48,8 @@ T = TypeVar("T")
 #: How long after the end of a process the engine may take to say how it ended.
 _ENGINE_DEADLINE_S = 30
 _RESEND_S = 0.25
+#: Of a long log these are asked for, and of them as much is kept as of any.
+_LAST_LINES = 5000
 #: How long the engine may take to notice the end of a process, and how often it is asked.
 _NOTICE_S = 2.0
 _NOTICE_PAUSE_S = 0.01
@@ -310,7 +313,24 @@ class DockerEnvoy(NamespacedEnvoy):
         if self._kept_log is not None:
             return self._kept_log
         with engine_errors("give back Envoy's log"):
-            return self._container().logs().decode("utf-8", "replace")
+            return _kept(self._container())
+
+
+def _kept(container: Container) -> str:
+    """Return a container's log, of a long one the beginning and the end."""
+    head = b""
+    with contextlib.closing(container.logs(stream=True, follow=False)) as pieces:
+        for piece in pieces:
+            head += piece
+            if len(head) > HEAD_BYTES + TAIL_BYTES:
+                break
+        else:
+            return head.decode("utf-8", "replace")
+    last = b""
+    with contextlib.closing(container.logs(stream=True, follow=False, tail=_LAST_LINES)) as pieces:
+        for piece in pieces:
+            last = (last + piece)[-TAIL_BYTES:]
+    return joined(head[:HEAD_BYTES], last)
 
 
 def _wait_until_ended(container: Container) -> None:

@@ -28,6 +28,7 @@ from envoyassert.launch import lookup, release
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.inside import make_directories, mount_inside, open_regular, write_inside
+from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.kernel import open_tracer, wait_readable
 from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starting_command
 from envoyassert.launch.marked import MARK, end_marked
@@ -378,5 +379,5 @@ class ProcessEnvoy(NamespacedEnvoy):
         if self._kept_log is not None:
             return self._kept_log
         # By the descriptor: whoever may write to the run directory may put another file there.
-        printed = os.pread(self._log, os.fstat(self._log).st_size, 0)
-        return printed.decode("utf-8", "replace")
+        size = os.fstat(self._log).st_size
+        return kept_log(size, lambda count, offset: os.pread(self._log, count, offset))

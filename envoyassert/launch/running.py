@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.addresses import Address
-from envoyassert.launch.admin import AdminUnreachableError, connect_admin, request
+from envoyassert.launch.admin import DEADLINE_S, AdminUnreachableError, connect_admin, request
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.inside import read_inside, root_of
 from envoyassert.launch.process_tree import envoy_among
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ADMIN_DEADLINE_S = 2.0
 #: Bytes of the file that Envoy writes its admin address to.
 _LONGEST_ADDRESS = 256
 
@@ -87,9 +86,7 @@ class NamespacedEnvoy(ABC):
         address = self._admin_address()
         root = root_of(self.started_pid)
         try:
-            connection = self.in_netns(
-                lambda: connect_admin(address, root, _ADMIN_DEADLINE_S, self.pid)
-            )
+            connection = self.in_netns(lambda: connect_admin(address, root, DEADLINE_S, self.pid))
         except OSError as error:
             raise AdminUnreachableError(f"{address}: {error.strerror or error}") from error
         return request(connection, path, method)

@@ -12,6 +12,7 @@ from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.inside import replace_inside, root_of
+from envoyassert.launch.kept_log import log_since
 from envoyassert.scenario.plan import as_text
 from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
 from envoyassert.xds.quiet import all_asleep
@@ -185,7 +186,7 @@ class FileControlPlane:
         message = ""
         if _counter(now, "update_rejected") > _counter(before, "update_rejected"):
             result = "nack"
-            said = envoy.log()[len(log_before) :].partition(_REJECTED)[2]
+            said = log_since(log_before, envoy.log()).partition(_REJECTED)[2]
             message = said.partition("\n\n")[0].partition("\n[")[0].strip()
         else:
             result = "ack" if _answers(now) > _answers(before) else "none"

@@ -1,0 +1,53 @@
+"""A log of any size as text of a bounded one: its beginning and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+#: How Envoy's start went is at the beginning, why it ended at the end.
+HEAD_BYTES = 1 << 18
+TAIL_BYTES = 1 << 20
+
+
+def kept_log(size: int, read: Callable[[int, int], bytes]) -> str:
+    """Return a log whole, or its first and last lines with what was left out between them.
+
+    Args:
+        size: of the log in bytes.
+        read: returns so many bytes from an offset on, or fewer at its end: (bytes, offset).
+    """
+    if size <= HEAD_BYTES + TAIL_BYTES:
+        return read(size, 0).decode("utf-8", "replace")
+    return joined(read(HEAD_BYTES, 0), read(TAIL_BYTES, size - TAIL_BYTES), size)
+
+
+def joined(head: bytes, tail: bytes, size: int | None = None) -> str:
+    """Return the beginning and the end of a log, each in whole lines where it has any.
+
+    Args:
+        head: the beginning.
+        tail: the end.
+        size: of the whole log in bytes; None if that is not known.
+    """
+    head = head[: head.rfind(b"\n") + 1] or head
+    tail = tail[tail.find(b"\n") + 1 :] or tail
+    left = "the middle" if size is None else f"{size - len(head) - len(tail):,} bytes"
+    word = f"[envoyassert: {left} of the log left out here]\n"
+    start = head.decode("utf-8", "replace")
+    return f"{start}{'' if start.endswith(chr(10)) else chr(10)}{word}" + tail.decode(
+        "utf-8", "replace"
+    )
+
+
+def log_since(before: str, now: str) -> str:
+    """Return what a log has gained, as much of it as is kept.
+
+    Args:
+        before: the log as it was.
+        now: as it is.
+    """
+    if now.startswith(before):
+        return now[len(before) :]
+    # Its middle is left out by now: the new lines follow on the last one of before.
+    last = before[before.rstrip("\n").rfind("\n") + 1 :]
+    return now.rpartition(last)[2] if last else now

@@ -379,3 +379,8 @@ SIGNALS = {
 def signal_text(number: int) -> str:
     """Return the name of a signal, `SIGSEGV`, or `signal 60` for one without a name here."""
     return SIGNALS.get(number, f"signal {number}")
+
+
+def is_crash(number: int) -> bool:
+    """Whether a signal is a fault of the process itself, and not one that ends it from outside."""
+    return number not in (1, 2, 9, 15)

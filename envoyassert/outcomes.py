@@ -70,7 +70,7 @@ def raise_unless_passed(
     context = context or Context()
     failed = verdict.status is not Status.INCONCLUSIVE
     kind = ExpectationFailed if failed else TraceInconclusive
-    reason = reason_line(verdict, trace.unasked, context.place)
+    reason = reason_line(verdict, trace.unasked, context.place, context.blame)
     raise kind(
         verdict,
         failure_lines(verdict, trace, graph, context) + ([note] if note else []),

@@ -164,6 +164,8 @@ class Outcome:
         signal: number of the signal that killed it; None if none.
         deadline_s: seconds it was given to become ready.
         log_tail: last lines of Envoy's log, for explanations.
+        waits_for: what it still waited for when it was asked last, `cluster slow`; () if it was
+            live, or could not be asked.
     """
 
     live: bool | None = None
@@ -175,6 +177,7 @@ class Outcome:
     signal: U16 | None = None
     deadline_s: Seconds | None = None
     log_tail: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
 
     @property
     def why_not_asked(self) -> str:

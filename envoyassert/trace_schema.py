@@ -153,7 +153,7 @@ _LATER = frozenset(
         *("tracer", "excerpt", "steps", "began_ns", "stood_in", "given", "ended_ns", "unmarked"),
         *("begun_ns", "pid", "pids", "network", "envoy", "limits", "filtered", "others", "mask"),
         *("options", "cookie", "device", "v6only", "envoys", "strangers", "since_ns", "live_ns"),
-        *("live_asked_ns", "live_unknown", "deadline_s", "kind"),
+        *("live_asked_ns", "live_unknown", "waits_for", "deadline_s", "kind"),
     }
 )
 

@@ -24,6 +24,7 @@ from envoyassert.judge.known_defect import unexcused
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.headline import deciding, reason_line, sentence
 from envoyassert.report.places import place_finder
+from envoyassert.report.refusal import blame
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
@@ -201,7 +202,7 @@ def _answered(tested: _Tested) -> _Tested:
     of_status: dict[Status, str] = {}
     for title, (plan, verdict) in tested.verdicts.items():
         outcome = [*tested.seen[title].profiles.values()][-1].trace.end.outcome
-        reason = reason_line(verdict, outcome, place_finder(plan.loaded))
+        reason = reason_line(verdict, outcome, place_finder(plan.loaded), blame(plan))
         of_status.setdefault(verdict.status, f"{title}: {reason}" if title else reason)
     if Status.FAIL in of_status:
         tested.answer, tested.reason = Answer.BAD, of_status[Status.FAIL]

@@ -109,8 +109,8 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
         plan = plan.in_rundir("${rundir}")
         lds = lds_as_cds(plan.config)
         for asked in (plan.config_text(), *([as_text(lds)] if lds else [])):
-            accepted, printed = validate_config(source, asked, plan.own_files(), args=plan.args)
-            if not accepted:
-                found[str(refusal(printed, plan))] = None
+            outcome = validate_config(source, asked, plan.own_files(), args=plan.args)
+            if outcome.exit_code != 0:
+                found[str(refusal(outcome, plan))] = None
                 break
     return list(found)

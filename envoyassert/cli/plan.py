@@ -27,6 +27,7 @@ from envoyassert.compare.profile import profile_of
 from envoyassert.judge.judge import judge
 from envoyassert.judge.process import outcome_in_words
 from envoyassert.judge.verdict import Status
+from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import headline
 from envoyassert.report.places import place_finder
@@ -211,7 +212,7 @@ class _Judgement:
         if not self._came_up:
             outcome = self._trace.end.outcome
             lines += [f"after: Envoy {outcome_in_words(outcome)}"]
-            lines += [f"  | {line}" for line in outcome.log_tail[-5:]]
+            lines += [f"  {line}" for line in said_lines(outcome)]
         if self._verdict is not None and self._verdict.status is Status.PASS:
             lines.append(headline(self._verdict, self._context.title))
         elif self._verdict is not None:

@@ -13,6 +13,8 @@ from envoyassert.cli.options import launcher_option, trace_output_option, tracer
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.judge.process import outcome_in_words
 from envoyassert.output_file import check_output
+from envoyassert.report.headline import why_ended
+from envoyassert.trace import Outcome
 
 
 @click.command()
@@ -63,4 +65,8 @@ def record(
         err=True,
     )
     if outcome.live is False or not outcome.running:
-        click.echo(f"note: Envoy was not up and ready: {outcome_in_words(outcome)}", err=True)
+        click.echo(f"note: Envoy was not up and ready: {_trouble(outcome)}", err=True)
+
+
+def _trouble(outcome: Outcome) -> str:
+    return outcome_in_words(outcome) if outcome.running else why_ended(outcome)

@@ -21,6 +21,7 @@ from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import about, deciding, headline
 from envoyassert.report.places import place_finder
+from envoyassert.report.refusal import blame
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.given import differences
 from envoyassert.scenario.load import load_scenario
@@ -90,6 +91,7 @@ def replay(
     context = Context(
         title=plan.id,
         place=place_finder(plan.loaded),
+        blame=blame(plan),
         scenario_path=scenario_file,
         trace_path=trace,
         replayed=True,

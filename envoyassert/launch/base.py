@@ -33,7 +33,11 @@ T = TypeVar("T")
 #: Lines of Envoy's log that an outcome carries: the last ones, and the first complaints.
 LOG_TAIL_LINES = 40
 LOG_COMPLAINTS = 10
-_COMPLAINT = re.compile(r"[\[\t](?:critical|error)[\]\t]|[\[\t]warning[\]\t].*(?:reject|fail)")
+_COMPLAINT = re.compile(
+    r'[\[\t"](?:critical|error)[\]\t"]|[\[\t"]warning[\]\t"].*(?:reject|fail|Skipping)'
+)
+#: Longest line that is kept whole: an exception may quote the whole config, which may be megabytes.
+_LINE_START, _LINE_END = 6000, 2000
 #: How long Envoy may take to end after SIGTERM before it is killed.
 STOP_DEADLINE_S = 5.0
 #: How long `envoy --mode validate` may take.
@@ -203,6 +207,12 @@ def tail(log: str) -> tuple[str, ...]:
 
     Why Envoy gave up may stand far from its end: above a backtrace, or in a talkative log.
     """
-    lines = log.splitlines()
+    lines = [_cut(line) for line in log.splitlines()]
     complaints = [line for line in lines[:-LOG_TAIL_LINES] if _COMPLAINT.search(line)]
     return (*complaints[:LOG_COMPLAINTS], *lines[-LOG_TAIL_LINES:])
+
+
+def _cut(line: str) -> str:
+    if len(line) <= _LINE_START + _LINE_END:
+        return line
+    return f"{line[:_LINE_START]} … {line[-_LINE_END:]}"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
-from envoyassert.launch.base import VALIDATE_DEADLINE_S, Launcher, LaunchSpec, tail
+from envoyassert.launch.base import VALIDATE_DEADLINE_S, Launcher, LaunchSpec
 from envoyassert.launch.rundir import in_rundir
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
+from envoyassert.trace import Outcome
 
 Preference = Literal["auto", "docker", "process"]
 
@@ -74,7 +75,7 @@ def validate_config(
     files: Mapping[str, str | Path | None] | None = None,
     preference: Preference = "auto",
     args: Sequence[str] = (),
-) -> tuple[bool, str]:
+) -> Outcome:
     """Ask Envoy itself whether it accepts a bootstrap (`envoy --mode validate`).
 
     Args:
@@ -85,33 +86,26 @@ def validate_config(
         args: further command line arguments; `${rundir}` likewise.
 
     Returns:
-        Whether it is accepted, and what Envoy printed.
+        How Envoy ended, with 0 if it accepts it, and the end of what it printed.
 
     Raises:
         EnvoyUnavailableError: this Envoy cannot be had.
         LaunchError: it could not be run.
     """
+    from envoyassert.launch.validate import validate, validated, validating
+
     with choose_launcher(preference, source) as launcher:
         if launcher.name == "process":
-            from envoyassert.launch.validate import validate
-
             return validate(source, config_yaml, files or {}, args)
         rundir = launcher.rundir()
         spec = LaunchSpec(
             source,
             config_yaml.replace("${rundir}", rundir),
             in_rundir(files or {}, rundir),
-            args=(
-                "--mode",
-                "validate",
-                "-l",
-                "error",
-                *(a.replace("${rundir}", rundir) for a in args),
-            ),
+            args=tuple(validating([a.replace("${rundir}", rundir) for a in args])),
         )
         with launcher.start(spec) as envoy:
             end = envoy.exited(VALIDATE_DEADLINE_S)
             if end is None:
                 raise LaunchError(f"envoy --mode validate ran for {VALIDATE_DEADLINE_S:.0f} s")
-            message = "\n".join(tail(envoy.log())).replace(rundir, "${rundir}")
-            return end.exit_code == 0, message
+            return validated(end, envoy.log(), rundir)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from envoyassert.clock import monotonic_ns
-from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.admin import AdminIncompleteError, AdminUnreachableError
 from envoyassert.launch.base import tail
+from envoyassert.launch.waiting import waits_of
 from envoyassert.trace import Outcome
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.02
+#: How often, in seconds, an Envoy that is not LIVE is asked what it waits for.
+_MISSING_S = 1.0
 _LIVE, _NOT_LIVE = 200, 503
 
 
@@ -49,6 +52,7 @@ def wait_ready(
             ready = asked.live if asked.live is not None else idle is None or idle()
             if not ready and time.monotonic() < started_s + deadline_s:
                 continue
+            asked.give_up()
         return Outcome(
             live=asked.live,
             live_unknown=asked.unknown,
@@ -59,6 +63,7 @@ def wait_ready(
             signal=end.signal if end else None,
             deadline_s=deadline_s,
             log_tail=tail(envoy.log()),
+            waits_for=() if asked.live else asked.waits_for,
         )
 
 
@@ -75,9 +80,25 @@ class _Asked:
         self.live: bool | None = False if has_admin else None
         """Whether it said LIVE; None if it does not say."""
         self.unknown = ""
+        self.waits_for: tuple[str, ...] = ()
+        self._state = self._no_end = ""
+        self._missing_s = time.monotonic() + _MISSING_S
         self.asked_ns: int | None = None
         self.answered_ns: int | None = None
         self.pause_s = _FIRST_PAUSE_S
+
+    def give_up(self) -> None:
+        """Take note that the deadline is reached."""
+        if self._no_end and not self.live:
+            # It does answer: whether it is LIVE is not known.
+            self.live, self.unknown = None, self._no_end
+        self.ask_what_is_missing()
+
+    def ask_what_is_missing(self) -> None:
+        """Ask what Envoy waits for, if it said that it is not ready."""
+        if self._state and not self.live:
+            self._missing_s = time.monotonic() + _MISSING_S
+            self.waits_for = waits_of(self._envoy.admin_get, self._state) or self.waits_for
 
     def ask(self) -> None:
         """Ask once, unless it is known that there is no answer."""
@@ -86,13 +107,21 @@ class _Asked:
         asked_ns = monotonic_ns()
         try:
             status, body = self._envoy.admin_get("/ready")
+        except AdminIncompleteError as error:
+            self._no_end = str(error)
+            return
         except AdminUnreachableError:
             return
+        self._no_end = ""
         if status == _LIVE:
             self.live, self.asked_ns, self.answered_ns = True, asked_ns, monotonic_ns()
         elif status == _NOT_LIVE:
             # Each question is work in Envoy's main thread: ask less often by and by.
             self.pause_s = min(self.pause_s * 2, _LONGEST_PAUSE_S)
+            self._state = body.strip()
+            # It may end while it waits: then it is too late to ask.
+            if time.monotonic() > self._missing_s:
+                self.ask_what_is_missing()
         else:
             # With `admin.allow_paths` Envoy answers 403 to all that is not allowed.
             said = body.strip().partition("\n")[0]

@@ -1,16 +1,20 @@
-"""A bootstrap checked by an executable itself, on this machine."""
+"""`envoy --mode validate` on this machine, and what its answer is."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envoyassert.errors import LaunchError
-from envoyassert.launch.base import VALIDATE_DEADLINE_S, tail
+from envoyassert.launch.base import VALIDATE_DEADLINE_S, Exit, tail
+from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.process import find_executable
 from envoyassert.launch.rundir import create_rundir, in_rundir, remove_rundir, write_files
 from envoyassert.launch.source import EnvoySource
+from envoyassert.trace import Outcome
 
 
 def validate(
@@ -18,7 +22,7 @@ def validate(
     config_yaml: str,
     files: Mapping[str, str | Path | None],
     args: Sequence[str] = (),
-) -> tuple[bool, str]:
+) -> Outcome:
     """Run `envoy --mode validate` on this machine, without privileges; see `validate_config`.
 
     Raises:
@@ -30,24 +34,57 @@ def validate(
     try:
         rundir = str(directory)
         write_files(directory, in_rundir({**files, "envoy.yaml": config_yaml}, rundir))
-        command = [str(binary), "--mode", "validate", "-c", f"{rundir}/envoy.yaml", "-l", "error"]
-        command += [argument.replace("${rundir}", rundir) for argument in args]
-        result = subprocess.run(
-            command,
-            cwd=directory,
-            env={},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=VALIDATE_DEADLINE_S,
-        )
+        words = validating([argument.replace("${rundir}", rundir) for argument in args])
+        command = [str(binary), "-c", f"{rundir}/envoy.yaml", *words]
+        with tempfile.TemporaryFile(dir=directory) as output:
+            result = subprocess.run(
+                command,
+                cwd=directory,
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=VALIDATE_DEADLINE_S,
+            )
+            file = output.fileno()
+            size = os.fstat(file).st_size
+            printed = kept_log(size, lambda count, offset: os.pread(file, count, offset))
     except subprocess.TimeoutExpired as error:
         raise LaunchError(f"envoy --mode validate ran for {VALIDATE_DEADLINE_S:.0f} s") from error
     except OSError as error:
         raise LaunchError(f"{binary} cannot be executed: {error.strerror}") from error
     finally:
         remove_rundir(directory)
-    return result.returncode == 0, "\n".join(tail(result.stdout)).replace(rundir, "${rundir}")
+    # subprocess: a negative status is the signal that ended it.
+    status = result.returncode
+    end = Exit(status, None) if status >= 0 else Exit(None, -status)
+    return validated(end, printed, rundir)
+
+
+def validated(end: Exit, printed: str, rundir: str) -> Outcome:
+    """Return what `envoy --mode validate` answered.
+
+    Args:
+        end: how it ended.
+        printed: what it printed.
+        rundir: the run directory, which is `${rundir}` to the user.
+    """
+    lines = tail(printed.replace(rundir, "${rundir}"))
+    return Outcome(exit_code=end.exit_code, signal=end.signal, log_tail=lines)
+
+
+def validating(args: Sequence[str]) -> list[str]:
+    """Return the arguments of a validation: those of a run, but for its log level.
+
+    With `-l off` a validation prints no reason at all, and Envoy takes no argument twice.
+
+    Args:
+        args: the arguments of the run.
+    """
+    kept = list(args)
+    for name in ("-l", "--log-level"):
+        while name in kept:
+            at = kept.index(name)
+            del kept[at : at + 2]
+    return ["--mode", "validate", "-l", "error", *kept]

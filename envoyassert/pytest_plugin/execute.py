@@ -26,6 +26,7 @@ from envoyassert.report.failure import Context
 from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder
+from envoyassert.report.refusal import blame
 from envoyassert.report.results import Attempt, EnvoyPart
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
@@ -59,6 +60,7 @@ class Judged:
         self._context = Context(
             title=item.name,
             place=place_finder(plan.loaded),
+            blame=blame(plan),
             scenario_path=str(plan.loaded.path),
         )
         try:
@@ -103,7 +105,7 @@ class Judged:
         attempts.done.append(
             Attempt(
                 status=self.verdict.status.value,
-                reason=reason_line(self.verdict, outcome, self._context.place),
+                reason=reason_line(self.verdict, outcome, self._context.place, self._context.blame),
                 trace=Path(self._context.trace_path).name or None,
                 log=Path(self._context.log_path).name or None,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoyassert.guard import guarded
 from envoyassert.judge.certificate import CHANNELS_CHECK, CONTESTED, CONTRADICTIONS, LOSSES
 from envoyassert.judge.verdict import Finding, Status, Verdict
-from envoyassert.names import signal_text
+from envoyassert.names import is_crash
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.lacking import lacking
 from envoyassert.trace import Outcome
@@ -166,10 +166,9 @@ def _of_atom(finding: Finding, outcome: Outcome) -> str:
 
 def _of_process(finding: Finding, outcome: Outcome) -> str:
     if outcome.exit_code:
-        return lacking(cause(outcome)) or _REFUSED
+        return lacking(cause(outcome).text) or _REFUSED
     if outcome.signal is not None:
-        name = signal_text(outcome.signal)
-        return _KILLED if name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") else _CRASHED
+        return _CRASHED if is_crash(outcome.signal) else _KILLED
     if outcome.live:
         return _LATE if finding.path[-1] == "within" else ""
     return _NOT_LIVE if outcome.running and outcome.live is False else ""

@@ -23,7 +23,7 @@ from envoyassert.report.headline import (
     sentence,
     setback,
 )
-from envoyassert.report.places import Finder, nowhere
+from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.trace import Outcome, Trace
 
@@ -49,6 +49,7 @@ class Context:
         replayed: whether this is the text of a replay, which needs no word on how to replay, and
             tells the whole certificate.
         remedies: what would make failures hold, by the path of their atoms.
+        blame: finds what Envoy's reason for its end means in its config.
     """
 
     title: str = ""
@@ -58,6 +59,7 @@ class Context:
     log_path: str = ""
     replayed: bool = False
     remedies: Mapping[tuple[str | int, ...], Remedy] = field(default_factory=dict)
+    blame: Blame = unblamed
 
     @property
     def replay_command(self) -> str:
@@ -117,7 +119,7 @@ def _failure_lines(
     outcome = trace.unasked
     text = _Text(verdict, graph, Clock(trace), context, outcome)
     told, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
-    first = headline(verdict, context.title, outcome, context.place)
+    first = headline(verdict, context.title, outcome, context.place, context.blame)
     lines = wrapped(first, hang="  ", max_lines=_PARAGRAPH)
     said = said_lines(outcome)
     # Where Envoy did not come up, what it said about that is what a reader wants first.

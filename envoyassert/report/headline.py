@@ -6,12 +6,12 @@ from envoyassert.guard import guarded
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
 from envoyassert.report.envoy_log import cause
-from envoyassert.report.places import Finder, nowhere
+from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.trace import Outcome
 
 #: Envoy's own words in a headline are cut off here; they stand in full below it.
-_CAUSE_WIDTH = 150
-_CAUSE_START = 50
+_CAUSE_WIDTH = 170
+_CAUSE_START = 90
 
 #: Expectations about the run as a whole: the atom says what they are about.
 _NO_LISTENER = (("process",), ("calls",), ("never",), ("no_others",), ("invariants",))
@@ -40,7 +40,11 @@ def about_process(finding: Finding) -> bool:
 
 
 def headline(
-    verdict: Verdict, title: str = "", outcome: Outcome | None = None, place: Finder = nowhere
+    verdict: Verdict,
+    title: str = "",
+    outcome: Outcome | None = None,
+    place: Finder = nowhere,
+    blame: Blame = unblamed,
 ) -> str:
     """Return the verdict in one line, naming the first atom that was not met.
 
@@ -51,23 +55,31 @@ def headline(
         title: the run: `reuse_port_off[concurrency=2]`.
         outcome: how Envoy fared; where it ended unasked, that comes first.
         place: finds the place of a finding in the scenario file.
+        blame: finds what Envoy's reason for its end means in its config.
     """
     start = f"{verdict} {title}".rstrip()
-    reason = reason_line(verdict, outcome, place)
+    reason = reason_line(verdict, outcome, place, blame)
     return f"{start}: {reason}" if reason else start
 
 
-def reason_line(verdict: Verdict, outcome: Outcome | None = None, place: Finder = nowhere) -> str:
+def reason_line(
+    verdict: Verdict,
+    outcome: Outcome | None = None,
+    place: Finder = nowhere,
+    blame: Blame = unblamed,
+) -> str:
     """Return why a verdict is not PASS in one line, without the verdict; "" if it is PASS."""
-    return guarded(lambda: _reason(verdict, outcome, place), lambda fault: f"the reason: {fault}")
+    return guarded(
+        lambda: _reason(verdict, outcome, place, blame), lambda fault: f"the reason: {fault}"
+    )
 
 
-def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder) -> str:
+def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Blame) -> str:
     findings = deciding(verdict, place)
     if verdict.status is Status.PASS or not findings:
         return ""
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    before = setback(verdict, outcome)
+    before = setback(verdict, outcome, blame)
     first = findings[0]
     if first.known_defect:
         return f"known defect ({first.known_defect}): {sentence(first)}{more}"
@@ -81,7 +93,7 @@ def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder) -> str:
     return sentence(first) + closest + more
 
 
-def setback(verdict: Verdict, outcome: Outcome | None) -> str:
+def setback(verdict: Verdict, outcome: Outcome | None, blame: Blame = unblamed) -> str:
     """Return what befell Envoy that the scenario did not ask for, and why; "" if nothing did.
 
     `Envoy ended with status 1: cannot bind '192.0.2.1:80': Cannot assign requested address`
@@ -92,21 +104,40 @@ def setback(verdict: Verdict, outcome: Outcome | None) -> str:
     if outcome.running:
         asked = any(finding.path[-1] in ("live", "within") for finding in judged)
         late = outcome.live is False and not asked
-        return f"Envoy was not live after {outcome.deadline_s or 0:g} s" if late else ""
+        return f"Envoy was not live after {outcome.deadline_s or 0:g} s{_waited(outcome)}" * late
     if any(finding.status is Status.PASS for finding in judged) and not any(
         finding.status is Status.FAIL for finding in judged
     ):
         return ""
-    reason = _shortened(cause(outcome))
-    return f"Envoy {end_in_words(outcome)}" + (f": {reason}" if reason else "")
+    return f"Envoy {why_ended(outcome, blame)}"
+
+
+def why_ended(outcome: Outcome, blame: Blame = unblamed) -> str:
+    """Return how Envoy ended and why, in a phrase: `ended with status 1: cannot bind …`."""
+    reason = cause(outcome)
+    text = _shortened(reason.text)
+    place = "" if outcome.signal is not None or not text else blame(reason)
+    end = end_in_words(outcome)
+    if outcome.exit_code == 0 and outcome.live is False and not _had_started(outcome):
+        end += f" before it was live{_waited(outcome)}"
+    return end + (f": {text}" if text else "") + (f" ({place})" if place else "")
+
+
+def _had_started(outcome: Outcome) -> bool:
+    """Whether the workers had been started, if only after the deadline."""
+    return any("all dependencies initialized. starting workers" in x for x in outcome.log_tail)
+
+
+def _waited(outcome: Outcome) -> str:
+    return f", waiting for {' and '.join(outcome.waits_for)}" if outcome.waits_for else ""
 
 
 def _shortened(reason: str) -> str:
     """Return a long text without its middle: it begins with what failed and ends with why."""
     if len(reason) <= _CAUSE_WIDTH:
         return reason
-    start = reason[:_CAUSE_START].rpartition(" ")[0]
-    end = reason[_CAUSE_START - _CAUSE_WIDTH :].partition(" ")[2]
+    start, end = reason[:_CAUSE_START], reason[_CAUSE_START - _CAUSE_WIDTH :]
+    start, end = start.rpartition(" ")[0] or start, end.partition(" ")[2] or end
     return f"{start} … {end}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from envoyassert.report.envoy_reason import Reason
 from envoyassert.scenario.load import LoadedScenario
 
 
@@ -31,10 +32,18 @@ class Place:
 #: Returns the place of a finding's path; None where there is no file.
 Finder: TypeAlias = Callable[[tuple["str | int", ...]], "Place | None"]
 
+#: Returns what a reason of Envoy's means in its config, with the place; "" if that is not known.
+Blame: TypeAlias = Callable[[Reason], str]
+
 
 def nowhere(_path: tuple[str | int, ...]) -> Place | None:
     """Return None: the finder of expectations that are in no file."""
     return None
+
+
+def unblamed(_reason: Reason) -> str:
+    """Return "": what blames nothing where there is no config."""
+    return ""
 
 
 def place_finder(loaded: LoadedScenario) -> Finder:

@@ -7,44 +7,65 @@ from collections.abc import Iterator
 from typing import Any
 
 from envoyassert.errors import Problem
-from envoyassert.report.envoy_log import log_records
+from envoyassert.names import is_crash, signal_text
+from envoyassert.report.envoy_log import cause
+from envoyassert.report.envoy_reason import Reason
 from envoyassert.report.lacking import lacking
+from envoyassert.report.places import Blame
 from envoyassert.scenario.listeners import configured_listeners, items_of, proto_field
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.source import Path
+from envoyassert.trace import Outcome
 
-_INITIALIZING = re.compile(r"error initializing configuration '[^']*': ")
-# protobuf: the message, then perhaps the whole config again; positions in a text that nobody sees.
-_UNPARSED = re.compile(r"Unable to parse JSON as proto \(INVALID_ARGUMENT: (.*?)\): \{.*")
-_UNKNOWN = re.compile(r"Protobuf message \(.*?INVALID_ARGUMENT: (.*)\) has unknown fields")
-_INVALID = re.compile(
-    r"invalid JSON in [\w.]+(?: @ (?P<path>[^\s:]+):(?: message [\w.]+)?)?"
-    r",? near \S+ \(offset \d+\): (?P<reason>.*)"
-)
-# protoc-gen-validate: the way down to the field, one message after the other.
-_CONSTRAINT = re.compile(r"Proto constraint validation failed \((?P<chain>.*)\)")
-_LINK = re.compile(r"\w+ValidationError\.(?P<field>\w+)(?:\[(?P<index>[^\]]+)\])?: (?P<reason>.*)")
-_FIELD = re.compile(r"no such field: '([^']+)'")
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-_LISTENER = re.compile(r"listener '?(?P<name>[^'\s]+)'?")
+_LISTENER = re.compile(r"listener:? '?(?P<name>[^'\s]+)'?")
+#: What Envoy says without a name, and the key of the config that it is about.
+_KEYS = {"ADS must be configured": "ads", "node 'id' and 'cluster' are required": "node"}
 #: Shorter values (`1`, `on`) turn up in a message by accident.
 _LEAST_VALUE = 3
 
 
-def refusal(printed: str, plan: RunPlan) -> Problem:
+def refusal(outcome: Outcome, plan: RunPlan) -> Problem:
     """Return in one sentence why Envoy refused a config, at the line that it most likely means.
 
     Args:
-        printed: what Envoy printed, or the end of it.
+        outcome: how Envoy ended when it was asked.
         plan: the run whose config it was asked about.
 
     Returns:
-        The problem. Its place is `config` itself where no part of it is recognized.
+        The problem. Its place is `config` itself where no part of it is recognized, and where
+        Envoy crashed.
     """
-    path, reason = _reason(printed)
-    where = _where(path, reason, plan.config)
-    message = f"Envoy refuses the config of {plan.id}: {reason or 'no reason given'}"
-    remedy = lacking(reason)
+    reason = cause(outcome)
+    if outcome.signal is not None:
+        said = f": {reason.text}" if reason.text else ""
+        verb = "crashed" if is_crash(outcome.signal) else "was killed"
+        end = f"Envoy {verb} ({signal_text(outcome.signal)}) while it validated the config of"
+        return _problem((), f"{end} {plan.id}{said}", plan)
+    message = f"Envoy refuses the config of {plan.id}: {reason.text or 'no reason given'}"
+    return _problem(_where(reason, plan), message, plan, lacking(reason.text))
+
+
+def blame(plan: RunPlan) -> Blame:
+    """Return a function from a reason of Envoy's to what it most likely means in a run's config.
+
+    `cluster slow, envoy.yaml:12:5`, without the name if the reason has it; "" if nothing of the
+    config is recognized.
+    """
+
+    def find(reason: Reason) -> str:
+        where = _where(reason, plan)
+        if not _known(where, plan) and not (where and plan.loaded.scenario.envoy.overlay):
+            return ""
+        problem = _problem(where, "", plan)
+        owner = _owner(where, plan.config)
+        told = not owner or _says(reason.text, owner.partition(" ")[2])
+        place = f"{problem.path}:{problem.line}:{problem.column}"
+        return place if told else f"{owner}, {place}"
+
+    return find
+
+
+def _problem(where: Path, message: str, plan: RunPlan, remedy: str = "") -> Problem:
     loaded = plan.loaded
     known = _known(where, plan)
     if loaded.config_document is not None:
@@ -55,57 +76,47 @@ def refusal(printed: str, plan: RunPlan) -> Problem:
     return loaded.document.problem(("envoy", "config", *known), message, remedy)
 
 
-def _reason(printed: str) -> tuple[Path, str]:
-    """Return where in the config Envoy says the fault is, and its words without wrapping paper."""
-    records = log_records(printed.splitlines())
-    grave = [number for number, record in enumerate(records) if record.level == "critical"]
-    text = " ".join(record.text for record in records[grave[0] if grave else 0 :])
-    text = _INITIALIZING.sub("", " ".join(text.split()))
-    constraint = _CONSTRAINT.search(text)
-    if constraint:
-        return _constraint(constraint["chain"])
-    for wrapping in (_UNPARSED, _UNKNOWN):
-        text = wrapping.sub(r"\1", text)
-    invalid = _INVALID.fullmatch(text)
-    if not invalid:
-        return (), text
-    path: Path = tuple(name or int(index) for name, index in _STEP.findall(invalid["path"] or ""))
-    field = _FIELD.search(invalid["reason"])
-    shown = f"{invalid['path']}: {invalid['reason']}" if path else invalid["reason"]
-    return (*path, field[1]) if field else path, shown
+def _owner(where: Path, config: dict[str, Any]) -> str:
+    """Return the static listener or cluster that a part of the config belongs to, or ""."""
+    found: Any = config
+    for part in where[:3]:
+        if not _has(found, part):
+            return ""
+        found = found[part]
+    name = _name(found) if where[1:2] in (("listeners",), ("clusters",)) else None
+    return f"{str(where[1])[:-1]} {name}" if name else ""
 
 
-def _constraint(chain: str) -> tuple[Path, str]:
-    path: list[str | int] = []
-    reason = chain
-    for text in chain.split(" | caused by "):
-        link = _LINK.fullmatch(text)
-        if link is None:
-            break
-        path.append(re.sub(r"(?<=.)([A-Z])", r"_\1", link["field"]).lower())
-        if link["index"] is not None:
-            path.append(int(link["index"]) if link["index"].isdigit() else link["index"])
-        reason = link["reason"]
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return tuple(path), f"{shown.lstrip('.')}: {reason}" if shown else reason
-
-
-def _where(path: Path, reason: str, config: dict[str, Any]) -> Path:
+def _where(reason: Reason, plan: RunPlan) -> Path:
     """Return the path that Envoy named, or of the listener or the value that it speaks of."""
-    if path:
-        return path
+    if reason.path:
+        return reason.path
+    config, text = plan.config, reason.text
     static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
-    for number, listener in enumerate(static):
-        (record,) = configured_listeners({"static_resources": {"listeners": [listener]}})
-        names = {record.name, *map(str, record.addresses)}
-        if any(found["name"] in names for found in _LISTENER.finditer(reason)):
-            return ("static_resources", "listeners", number)
-    spoken = [
-        (len(str(value)), place)
-        for place, value in _values(config)
-        if isinstance(value, str) and len(value) >= _LEAST_VALUE and _says(reason, value)
+    records = [
+        configured_listeners({"static_resources": {"listeners": [listener]}})[0]
+        for listener in static
     ]
-    # The longest says most; of several places the first.
+    spoken_of = {found["name"] for found in _LISTENER.finditer(text)}
+    by_name = [n for n, record in enumerate(records) if record.name in spoken_of]
+    by_address = [
+        n for n, it in enumerate(records) if any(_says(text, str(a)) for a in it.addresses)
+    ]
+    for number in (*by_name, *by_address):
+        return ("static_resources", "listeners", number)
+    if plan.admin is not None and _says(text, str(plan.admin)):
+        return ("admin",)
+    for words, key in _KEYS.items():
+        if words in text:
+            places = [place[: place.index(key) + 1] for place, _ in _values(config) if key in place]
+            # What has that source of its own comes before the way to all of them.
+            return min(places, key=lambda place: place[0] == "dynamic_resources", default=())
+    spoken = [
+        ((f"'{value}'" in text, len(value)), place)
+        for place, value in _values(config)
+        if isinstance(value, str) and len(value) >= _LEAST_VALUE and _says(text, value)
+    ]
+    # What Envoy quotes, or else the longest, says most; of several places the first.
     return max(spoken, key=lambda item: item[0])[1] if spoken else ()
 
 
@@ -114,7 +125,7 @@ def _says(reason: str, value: str) -> bool:
 
 
 def _values(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         for key, member in value.items():
             yield from _values(member, (*path, key))
     elif isinstance(value, list):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import re
 import tempfile
 import time
 import traceback
@@ -24,7 +23,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.choose import validate_config
 from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import Tracer
-from envoyassert.report.envoy_log import log_records
+from envoyassert.report.envoy_log import cause
 from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder
 from envoyassert.runner import run_plan
@@ -42,7 +41,6 @@ _OF_A_LISTENER = (
 )
 #: Messages that hold one another are not deeper than this before a listener is reached.
 _DEEPEST = 8
-_INITIALIZING = re.compile(r"error initializing configuration '[^']*': ")
 #: Reasons are cut off here: some of Envoy's hold the whole config.
 _WIDTH = 300
 
@@ -182,12 +180,10 @@ class _Trial:
 
     def _not_run(self, text: str, reason: str) -> tuple[Outcome, str]:
         """Return what came of a config that Envoy did not come up with; Envoy itself decides."""
-        accepted, printed = validate_config(self._envoy, text, preference="process")
-        if self.kind == "listeners" or accepted:
+        answer = validate_config(self._envoy, text, preference="process")
+        if self.kind == "listeners" or answer.exit_code == 0:
             return Outcome.FAILED, reason
-        records = log_records(printed.splitlines())
-        words = [one.text for one in records if one.level == "critical"] or [printed]
-        return Outcome.REFUSED, _line(_INITIALIZING.sub("", words[0]))
+        return Outcome.REFUSED, _line(cause(answer).text)
 
     def _draft(self) -> str:
         """Draft the config; return what keeps it from that, or ""."""

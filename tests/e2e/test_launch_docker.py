@@ -377,7 +377,7 @@ def test_choose_auto_for_an_image_is_docker(run_root):
 
 def test_validate_config_accepts_and_refuses(run_root):
     source = EnvoySource(version=VERSION)
-    assert validate_config(source, bootstrap(echo_listener()), preference="docker")[0]
-    accepted, message = validate_config(source, "no_such_field: 1\n", preference="docker")
-    assert not accepted
-    assert "no_such_field" in message
+    assert validate_config(source, bootstrap(echo_listener()), preference="docker").exit_code == 0
+    refused = validate_config(source, "no_such_field: 1\n", preference="docker")
+    assert refused.exit_code == 1
+    assert "no_such_field" in "\n".join(refused.log_tail)

@@ -439,10 +439,10 @@ def test_choose_auto_for_version_and_binary_is_process(run_root):
 
 def test_validate_config_accepts_and_refuses(run_root):
     source = EnvoySource(version=VERSION)
-    assert validate_config(source, bootstrap(echo_listener()))[0]
-    accepted, message = validate_config(source, "no_such_field: 1\n")
-    assert not accepted
-    assert "no_such_field" in message
+    assert validate_config(source, bootstrap(echo_listener())).exit_code == 0
+    refused = validate_config(source, "no_such_field: 1\n")
+    assert refused.exit_code == 1
+    assert "no_such_field" in "\n".join(refused.log_tail)
     assert not run_root.exists()
 
 

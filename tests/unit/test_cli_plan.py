@@ -139,7 +139,8 @@ def test_plan_of_an_envoy_that_does_not_come_up_fails_and_shows_its_log(cli, sav
     assert done.out.endswith(
         "1 listener changes, none stay as they are\n"
         "after: Envoy exited with 1\n"
-        "  | error initializing configuration\n"
+        "  Envoy said\n"
+        "    error initializing configuration\n"
     )
     assert "(no socket)" in done.out
 

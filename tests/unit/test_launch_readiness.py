@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch import readiness
+from envoyassert.launch.admin import AdminIncompleteError, AdminUnreachableError
 from envoyassert.launch.base import Exit, tail
 from envoyassert.launch.readiness import wait_ready
 
@@ -86,6 +87,41 @@ def test_wait_asks_a_living_envoy_less_and_less_often():
     wait(envoy)
     assert envoy.waited_s[:5] == pytest.approx([0.002, 0.004, 0.008, 0.016, 0.02])
     assert max(envoy.waited_s) <= 0.02
+
+
+class EndlessEnvoy(ScriptedEnvoy):
+    """Begins replies, and never ends one."""
+
+    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        raise AdminIncompleteError(f"{method} {path}: the reply took too long")
+
+
+def test_envoy_whose_replies_have_no_end_may_be_live_or_not():
+    outcome = wait(EndlessEnvoy(LIVE), deadline_s=0.01, idle=lambda: False)
+    assert (outcome.live, outcome.running) == (None, True)
+    assert outcome.why_not_asked == "GET /ready: the reply took too long"
+
+
+STATS = (200, "cluster.a.warming_state: 1\ncluster.b.warming_state: 0\n")
+
+
+def test_wait_beyond_the_deadline_asks_what_envoy_waits_for():
+    envoy = ScriptedEnvoy(INITIALIZING, STATS)
+    outcome = wait(envoy, deadline_s=0.0)
+    assert outcome.waits_for == ("cluster a",)
+    assert envoy.asked == ["/ready", "/stats"]
+
+
+def test_wait_that_meets_the_end_has_what_was_waited_for_last(monkeypatch):
+    monkeypatch.setattr(readiness, "_MISSING_S", 0.0)
+    outcome = wait(ScriptedEnvoy(INITIALIZING, STATS, ends=Exit(0, None)))
+    assert (outcome.exit_code, outcome.waits_for) == (0, ("cluster a",))
+
+
+def test_live_envoy_waits_for_nothing(monkeypatch):
+    monkeypatch.setattr(readiness, "_MISSING_S", 0.0)
+    outcome = wait(ScriptedEnvoy(INITIALIZING, STATS, LIVE, STATS))
+    assert (outcome.live, outcome.waits_for) == (True, ())
 
 
 def test_wait_never_waits_beyond_the_deadline():

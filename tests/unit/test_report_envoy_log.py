@@ -31,7 +31,7 @@ def test_refused_config_is_told_by_its_critical_message_once_and_without_listing
         "Envoy said",
         "  [critical][main] error `no such field: 'no_such_field'`",
     ]
-    assert cause(outcome) == "no such field: 'no_such_field'"
+    assert cause(outcome).text == "no such field: 'no_such_field'"
 
 
 def test_long_message_is_wrapped_and_its_cut_is_marked():
@@ -72,8 +72,8 @@ def test_envoy_that_is_not_live_is_quoted_with_its_last_lines():
 
 
 def test_without_a_level_the_last_line_is_the_cause():
-    assert cause(Outcome(exit_code=1, log_tail=("one", "two"))) == "two"
-    assert cause(Outcome(log_tail=("one",))) == ""
+    assert cause(Outcome(exit_code=1, log_tail=("one", "two"))).text == "two"
+    assert cause(Outcome(log_tail=("one",))).text == ""
     assert said_lines(Outcome(exit_code=1)) == ["Envoy printed nothing"]
 
 

@@ -168,6 +168,36 @@ def test_headline_of_an_end_with_a_long_reason_leaves_out_its_middle():
     assert len(line) < 250
 
 
+def test_headline_of_an_end_has_the_place_in_the_config():
+    outcome = Outcome(exit_code=1, log_tail=("cannot bind '0.0.0.0:80'",))
+    line = headline(a_verdict(a_finding()), "x", outcome, blame=lambda it: f"{len(it.text)}:1")
+    assert "status 1: cannot bind '0.0.0.0:80' (24:1); not met" in line
+
+
+WAITS = ("cluster slow", "secret key of listener in")
+
+
+def test_headline_of_an_envoy_that_was_not_live_says_what_it_waited_for():
+    late = Outcome(live=False, deadline_s=5, waits_for=WAITS)
+    assert (
+        "Envoy was not live after 5 s, waiting for cluster slow and secret key of listener in"
+        in (headline(a_verdict(a_finding()), "x", late))
+    )
+
+
+@pytest.mark.parametrize(
+    "log, words",
+    [
+        ((), "0 before it was live, waiting for cluster slow and secret key of listener in; not"),
+        (("caught SIGINT", "exiting"), "listener in: caught SIGINT; not met"),
+        (("[x] all dependencies initialized. starting workers",), "ended with status 0: "),
+    ],
+)
+def test_headline_of_an_end_with_0_says_what_envoy_waited_for_unless_it_had_started(log, words):
+    outcome = Outcome(live=False, exit_code=0, deadline_s=5, waits_for=WAITS, log_tail=log)
+    assert words in headline(a_verdict(a_finding()), "x", outcome)
+
+
 def test_headline_names_what_comes_closest_to_what_is_not_there():
     verdict = a_verdict(a_finding(closest="TCP 0.0.0.0:80: port 80, not 15006; bound by main"))
     assert headline(verdict).endswith(

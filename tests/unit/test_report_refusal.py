@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.report.refusal import refusal
+from envoyassert.report.envoy_reason import Reason
+from envoyassert.report.refusal import blame, refusal
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.trace import Outcome
 
 SCENARIO = """\
 name: one
@@ -72,7 +74,7 @@ NUMBER = STARTED + (
 def refused(printed: str, *, overlay: str = "") -> str:
     loaded = parse_scenario(SCENARIO + overlay + EXPECT, Path("one.yaml"))
     (plan,) = expand(loaded)
-    return str(refusal(printed, plan))
+    return str(refusal(Outcome(exit_code=1, log_tail=tuple(printed.splitlines())), plan))
 
 
 @pytest.mark.parametrize(
@@ -127,5 +129,66 @@ def test_refusal_of_a_config_in_a_file_is_at_its_line(tmp_path):
         text, tmp_path / "one.yaml", read_config=lambda name: (tmp_path / name).read_text()
     )
     (plan,) = expand(loaded)
-    found = refusal(AT_THE_TOP, plan)
+    found = refusal(Outcome(exit_code=1, log_tail=(AT_THE_TOP,)), plan)
     assert (found.path, found.line, found.column) == (str(tmp_path / "envoy.yaml"), 2, 1)
+
+
+@pytest.mark.parametrize(
+    "signal, words",
+    [(11, "crashed (SIGSEGV)"), (6, "crashed (SIGABRT)"), (9, "was killed (SIGKILL)")],
+)
+def test_crash_while_validating_is_no_refusal(signal, words):
+    loaded = parse_scenario(SCENARIO + EXPECT, Path("one.yaml"))
+    (plan,) = expand(loaded)
+    log = LOG.replace("[main]", "[assert]") + "panic: not reached"
+    outcome = Outcome(signal=signal, log_tail=(log,))
+    assert str(refusal(outcome, plan)) == (
+        f"one.yaml:3:3: error: Envoy {words} while it validated the config of one: "
+        "panic: not reached"
+    )
+    assert str(refusal(Outcome(signal=signal), plan)).endswith(" the config of one")
+
+
+CONFIG = """\
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
+node: {id: ""}
+dynamic_resources: {lds_config: {ads: {}}}
+static_resources:
+  listeners:
+  - name: ingress
+    address: {socket_address: {address: 127.0.0.1, port_value: 10000}}
+  clusters:
+  - name: first
+  - name: slow
+    type: EDS
+    eds_cluster_config: {eds_config: {ads: {}}}
+  - name: second
+    eds_cluster_config: {service_name: elsewhere}
+"""
+
+
+@pytest.mark.parametrize(
+    "reason, place",
+    [
+        (Reason("x: bad", ("static_resources", "clusters", 2, "type")), "cluster second, 13:5"),
+        (Reason("ADS must be configured to support an ADS config source"), "cluster slow, 12:39"),
+        (Reason("x: node 'id' and 'cluster' are required. Set it"), "2:1"),
+        (Reason("cannot bind '127.0.0.1:9901': Address already in use"), "1:1"),
+        (Reason("cannot bind '127.0.0.1:10000': no"), "listener ingress, 6:5"),
+        (Reason("listener 'ingress': Setting socket options failed"), "6:5"),
+        (Reason("no first, but 'elsewhere'"), "cluster second, 14:26"),
+        (Reason("Unknown cluster 'second'"), "13:5"),
+        (Reason("caught ENVOY_SIGTERM"), ""),
+        (Reason(), ""),
+    ],
+    ids=lambda value: value.text[:20] if isinstance(value, Reason) else None,
+)
+def test_reason_of_an_end_is_placed_in_the_config(tmp_path, reason, place):
+    (tmp_path / "envoy.yaml").write_text(CONFIG)
+    loaded = parse_scenario(
+        f"name: one\nenvoy: {{config: envoy.yaml}}\n{EXPECT}",
+        tmp_path / "one.yaml",
+        read_config=lambda name: (tmp_path / name).read_text(),
+    )
+    (plan,) = expand(loaded)
+    assert blame(plan)(reason).replace(f"{tmp_path}/envoy.yaml:", "") == place

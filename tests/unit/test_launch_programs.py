@@ -174,12 +174,16 @@ def test_executable_is_asked_for_its_version_as_it_is_run(
 
 
 def test_what_an_executable_leaves_that_was_asked_for_its_version_is_ended(here: Path) -> None:
-    envoy = here / "envoy"
-    envoy.write_text("#!/bin/sh\nsetsid sleep 600 >/dev/null 2>&1 </dev/null &\necho $! >pid\n")
-    envoy.write_text(envoy.read_text().replace(">pid", f">{here}/pid"))
+    envoy, pid = here / "envoy", here / "pid"
+    # It has a session of its own before the script ends.
+    daemon = f"echo $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 600"
+    envoy.write_text(
+        f"#!/bin/sh\nsetsid sh -c '{daemon}' >/dev/null 2>&1 </dev/null &\n"
+        f"until [ -e {pid} ]; do :; done\n"
+    )
     envoy.chmod(0o755)
     binary_version(envoy, "")
-    assert process_start(int((here / "pid").read_text())) is None
+    assert process_start(int(pid.read_text())) is None
 
 
 @pytest.mark.parametrize("entry", ["", ".", "here"])

@@ -150,7 +150,7 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
     """Return stand-ins of listeners, and notes on what is left out of them."""
     whole = with_lists({"static_resources": {"listeners": listeners}})
     kept: Listeners = []
-    originals, silent = [], []
+    originals, silent, of_silent = [], [], []
     by_protocol: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
     taken: set[tuple[str, Address]] = set()
@@ -172,6 +172,7 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         if not asks_for_sockets(listener) and (internal or address.is_ip):
             if not internal:
                 silent.append({**present, "bind_to_port": False, **serving(protocol)})
+                of_silent.append(listener)
             continue
         mine = {(protocol, one) for one in _addresses(listener) if one.port != 0}
         if mine & taken:
@@ -190,8 +191,9 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
     if dump.answer == "delta":
         notes.append("an incremental response has only changes: what was there before is not known")
     notes += [f"{why}: {_listed(names)}" for why, names in refused.items()]
-    if not kept and not any(refused.values()):
-        return silent, notes  # that they have no socket is what there is to expect
+    if silent and not kept and not refused:
+        # That they have no socket is what there is to expect.
+        kept, originals, by_protocol = silent, of_silent, {"TCP": []}
     if virtual := len(listeners) - len(kept) - sum(map(len, refused.values())):
         notes.append(f"{virtual} listeners without a socket of their own are left out")
     left_out = _left_out(originals, dump.others)

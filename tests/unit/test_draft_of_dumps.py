@@ -367,6 +367,7 @@ def test_dump_in_which_nothing_binds_expects_no_socket(drafted):
     found = drafted({"resources": [*map(typed, held)]})
     assert found.ports == []
     assert "2 of the listeners must have no socket: no_others says so." in found.notes
+    assert found.notes[0] == "stand-ins: connections are echoed."
     kept = found.stand_in["static_resources"]["listeners"]
     assert [one["bind_to_port"] for one in kept] == [False, False]
 

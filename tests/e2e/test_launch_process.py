@@ -500,3 +500,17 @@ def test_fetch_refuses_a_cached_executable_that_was_cut_off(cached_copy):
     os.truncate(cached_copy, cached_copy.stat().st_size // 2)
     with pytest.raises(EnvoyUnavailableError, match="does not say which Envoy it is"):
         fetch_binary(VERSION)
+
+
+def test_log_of_a_gigabyte_is_kept_in_part(launcher, make_spec):
+    # The log is Envoy's standard output: the agent makes it long, and becomes Envoy.
+    agent = ("/bin/sh", "-c", 'truncate -s 1G /proc/self/fd/1; exec "$0" "$@"')
+    config = bootstrap(echo_listener())
+    with launcher.start(make_spec(config, agent=agent, args=("--concurrency", "2"))) as envoy:
+        outcome = envoy.wait_ready()
+        log = envoy.log()
+    assert outcome.live, outcome.log_tail
+    assert "bytes of the log left out here" in log
+    assert len(log.encode()) < 2 << 20
+    assert any("starting main dispatch loop" in line for line in outcome.log_tail)
+    assert all(len(line) < 10_000 for line in outcome.log_tail)

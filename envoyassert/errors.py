@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from envoyassert.shown import joined, shown
+
 #: Of compiler, verifier and Envoy output; the end is where the reason stands.
 _LAST_LINES = 15
 #: Of a value that is quoted from a file; its beginning is enough to find it there.
@@ -38,7 +40,8 @@ class EnvoyAssertError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message
+        lines = self.message.split("\n")
+        return joined([*lines, *(f"  remedy: {self.remedy}".split("\n") if self.remedy else [])])
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-        return f"{where}: error: {self.text}"
+        return shown(f"{where}: error: {self.text}")
 
 
 class ScenarioError(EnvoyAssertError):
@@ -142,4 +145,4 @@ def text_with_output(error: EnvoyAssertError) -> str:
     elif isinstance(error, ProbeLoadError):
         more = error.compiler_output
     lines = more.splitlines()[-_LAST_LINES:]
-    return "\n".join([str(error), *(f"  | {line}" for line in lines)])
+    return "\n".join([str(error), *(shown(f"  | {line}") for line in lines)])

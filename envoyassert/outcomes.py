@@ -12,6 +12,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import deciding, reason_line
 from envoyassert.report.places import Place
+from envoyassert.shown import joined, shown
 from envoyassert.trace import Trace
 
 
@@ -28,10 +29,10 @@ class NotPassed(Exception):  # noqa: N818 - the verdicts' own words, as pytest h
     def __init__(
         self, verdict: Verdict, lines: list[str], summary: str, place: Place | None = None
     ) -> None:
-        super().__init__("\n".join(lines))
+        super().__init__(joined(lines))
         self.verdict = verdict
-        self.lines = lines
-        self.summary = summary
+        self.lines = [shown(line) for line in lines]
+        self.summary = shown(summary)
         self.place = place
 
 

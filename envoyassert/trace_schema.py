@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union
 
@@ -278,7 +279,7 @@ def words_of(error: ValidationError) -> str:
     if fault["type"] == "json_invalid":
         return str(fault["msg"])
     where = ".".join(str(part) for part in fault["loc"])
-    what = fault["msg"].replace("Input should", "must", 1).removeprefix("Value error, ")
+    what = re.sub("^(Input|String) should", "must", fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"`{where}` is missing"
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):

@@ -14,13 +14,21 @@ from envoyassert.atlas.model import Atlas, AtlasRun, State, in_order
 from envoyassert.atlas.text import total
 from envoyassert.report.results import RunDocument
 from envoyassert.report.summary import without_sight
+from envoyassert.shown import joined, shown_lines
 
 #: What says in a page that it was made here.
 GENERATOR = "envoyassert matrix"
 
+
+def _as_text(value: object) -> object:
+    """Return a value of a page as it is shown; what is markup already stays."""
+    return shown_lines(value) if type(value) is str else value
+
+
 _TEMPLATES = Environment(
     loader=PackageLoader("envoyassert.atlas", "templates"),
     autoescape=True,
+    finalize=_as_text,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -55,7 +63,7 @@ def story_page(
         run=run,
         document=document,
         others=others,
-        story="\n".join(story),
+        story=joined(story),
     )
 
 

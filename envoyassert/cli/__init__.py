@@ -14,7 +14,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.group import COMMANDS, LazyGroup
-from envoyassert.cli.output import check_written, lasting_output
+from envoyassert.cli.output import check_written, lasting_output, say, say_usage
 from envoyassert.errors import EnvoyAssertError, ScenarioError, TraceFileError, text_with_output
 
 __all__ = ["app", "main"]
@@ -53,19 +53,19 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         if not result:
             check_written()
     except click.ClickException as error:
-        error.show()
+        say_usage(error)
         return exits.USAGE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return exits.INTERRUPTED
     except EnvoyAssertError as error:
-        click.echo(_text_of(error), err=True)
+        say(*_text_of(error).split("\n"), err=True)
         return exits.code_of(error)
     except Exception as error:  # noqa: BLE001 - the last resort: say it is ours, keep the code
         if os.environ.get("ENVOYASSERT_DEBUG"):
             traceback.print_exc()
-        click.echo(
-            f"envoyassert: internal error: {type(error).__name__}: {error}\n"
+        say(
+            f"envoyassert: internal error: {type(error).__name__}: {error}",
             "  remedy: this is a fault of envoyassert; report it with the output of the same "
             "command under ENVOYASSERT_DEBUG=1",
             err=True,

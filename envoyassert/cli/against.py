@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ import click
 import pytest
 
 from envoyassert.cli import exits
+from envoyassert.cli.output import say_json
 from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.trouble import CODES, TROUBLE
 from envoyassert.compare.profile import profile_of
@@ -21,6 +21,7 @@ from envoyassert.compare.runs_text import runs_json, runs_lines
 from envoyassert.pytest_plugin.execute import Judged
 from envoyassert.pytest_plugin.session import LACKS
 from envoyassert.scenario.plan import DEFAULT_VERSION
+from envoyassert.shown import shown
 
 if TYPE_CHECKING:
     from envoyassert.pytest_plugin.collect import ScenarioItem
@@ -82,9 +83,9 @@ class Against:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the comparison."""
         if self._pairs:
-            terminalreporter.section(f"{self.names[0]} against {self.names[1]}")
+            terminalreporter.section(shown(f"{self.names[0]} against {self.names[1]}"))
             for line in runs_lines([*self._pairs.values()], *self.names):
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(shown(line))
 
     def run(self, arguments: list[str], found: object, outcome: Any, output: str) -> int:
         """Run pytest and return the exit code of diff(1).
@@ -100,7 +101,7 @@ class Against:
             code = pytest.main([*self.options, *arguments], plugins=[self, found, outcome])
         pairs = [*self._pairs.values()]
         if output == "json":
-            click.echo(json.dumps(runs_json(pairs, *self.names), indent=2))
+            say_json(runs_json(pairs, *self.names))
         comparable = code in _COMPARABLE and outcome.exit_code(int(code)) != exits.USAGE
         return CODES[overall(pairs)] if comparable else TROUBLE
 

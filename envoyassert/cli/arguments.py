@@ -9,6 +9,7 @@ import pytest
 
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
+from envoyassert.cli.output import say
 from envoyassert.pytest_plugin.named import name_files
 from envoyassert.scenario.words import did_you_mean
 
@@ -52,5 +53,5 @@ class Arguments:
         """End here if there is nothing to run."""
         if self._found:
             return None
-        click.echo("no scenario files found", err=True)
+        say("no scenario files found", err=True)
         return exits.NOTHING

@@ -13,6 +13,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import launcher_option
+from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.compare.bisection import Answer, Boundary, bisect, path_between
 from envoyassert.compare.diff_text import difference_lines
@@ -85,7 +86,7 @@ def bisect_command(
         trial.check(good, Answer.GOOD)
         trial.check(bad, Answer.BAD)
         boundary = bisect(way, trial.answer)
-    click.echo("\n".join(_report(trial, boundary, backwards=_is_backwards(good, bad))))
+    say(*_report(trial, boundary, backwards=_is_backwards(good, bad)))
     return exits.INCONCLUSIVE if boundary.skipped else exits.PASSED
 
 
@@ -146,7 +147,7 @@ class _Trial:
         tested = self._test(envoy)
         self.tested[envoy] = tested
         told = f": {tested.reason}" if tested.reason else ""
-        click.echo(f"{envoy} {tested.answer.value}{told}")
+        say(f"{envoy} {tested.answer.value}{told}")
         return tested.answer
 
     def check(self, envoy: str, claim: Answer) -> None:
@@ -161,7 +162,7 @@ class _Trial:
             return
         option = f"--{claim.value}"
         if answer is Answer.SKIPPED:
-            click.echo(f"it cannot be told whether {option} {envoy} is {claim.value}", err=True)
+            say(f"it cannot be told whether {option} {envoy} is {claim.value}", err=True)
             raise click.exceptions.Exit(exits.INCONCLUSIVE)
         raise click.UsageError(f"{option} {envoy} is not {claim.value}; there is nothing to find")
 

@@ -7,6 +7,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
 from envoyassert.cli.linux import need_linux
+from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
 from envoyassert.report.places import place_finder
@@ -40,7 +41,7 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
         raise click.UsageError("--envoy goes with --validate: without it no Envoy is asked")
     files = scenario_files(paths)
     if not files:
-        click.echo("no scenario files found", err=True)
+        say("no scenario files found", err=True)
         return exits.NOTHING
     bad = 0
     for file in files:
@@ -48,24 +49,24 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
             loaded = load_scenario(file)
             plans = expand(loaded)
         except ScenarioError as error:
-            click.echo(str(error))
+            say(*str(error).split("\n"))
             bad += 1
             continue
         place = place_finder(loaded)
         for path, reason in vacuous(loaded.scenario):
-            click.echo(f"{place(path)}: warning: no trace could fail this: {reason}")
+            say(f"{place(path)}: warning: no trace could fail this: {reason}")
         for path, reason in of_no_listener(plans):
-            click.echo(f"{place(path)}: warning: {reason}")
+            say(f"{place(path)}: warning: {reason}")
         for warning in _not_beside(plans):
-            click.echo(warning)
+            say(*warning.split("\n"))
         for path, reason in over_the_run(loaded.scenario):
-            click.echo(f"{place(path)}: note: {reason}")
+            say(f"{place(path)}: note: {reason}")
         refusals = _refusals(plans, envoy) if validate else []
         for refusal in refusals:
-            click.echo(refusal)
+            say(*refusal.split("\n"))
         bad += bool(refusals)
     good = len(files) - bad
-    click.echo(f"{good} of {len(files)} scenario files are valid", err=True)
+    say(f"{good} of {len(files)} scenario files are valid", err=True)
     return exits.USAGE if bad else exits.PASSED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from envoyassert.cli.linux import need_linux
+from envoyassert.cli.output import say
 from envoyassert.report.table import count
 
 
@@ -23,5 +24,5 @@ def clean() -> None:
 
     removed = sweep()
     for name in removed:
-        click.echo(name)
-    click.echo(f"{count(len(removed), 'leftover')} removed", err=True)
+        say(name)
+    say(f"{count(len(removed), 'leftover')} removed", err=True)

@@ -13,6 +13,7 @@ import click
 
 from envoyassert.cli.draft import drafted, is_trace
 from envoyassert.cli.dumps import problems_of
+from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.draft.text import requires_of
 from envoyassert.errors import ScenarioError
@@ -55,7 +56,7 @@ def plan_of_file(
     with problems_of(path):
         found, written = drafted(path, served=served, pod=pod, stand_in=stand_in)
     for note in found.notes:
-        click.echo(f"{path}: {note}", err=True)
+        say(f"{path}: {note}", err=True)
     # A plan has expectations; here they are in a file of their own, or there are none.
     expect = [{"process": {"stays_up": True}}]
     fields = {one.key: one.value for one in found.envoy}

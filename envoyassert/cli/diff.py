@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from envoyassert.cli.options import format_option
+from envoyassert.cli.output import say, say_json
 from envoyassert.cli.trouble import CODES, DiffLikeCommand
 from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare
 from envoyassert.compare.diff_json import diff_json
@@ -61,9 +60,9 @@ def diff(
     profiles = [profile_of(read_trace(path), assume=assume) for path in (before, after)]
     comparison = compare(profiles[0], profiles[1], tolerance_ms)
     if output == "json":
-        click.echo(json.dumps(diff_json(comparison, before, after), indent=2))
+        say_json(diff_json(comparison, before, after))
     else:
-        click.echo("\n".join(diff_lines(comparison, before, after)))
+        say(*diff_lines(comparison, before, after))
     if fail_on_times and comparison.times:
         return CODES[DIFFERENT]
     return CODES[comparison.result]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from typing import Protocol
@@ -11,7 +10,9 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.options import format_option
+from envoyassert.cli.output import say, say_json
 from envoyassert.report.table import columns
+from envoyassert.shown import shown
 
 
 class _Check(Protocol):
@@ -52,7 +53,7 @@ def doctor(output: str) -> int:
             }
             for check in checks
         ]
-        click.echo(json.dumps({"able": able, "checks": data}, indent=2))
+        say_json({"able": able, "checks": data})
         return exits.PASSED if able else exits.FAILED
     rows = []
     for check in checks:
@@ -61,8 +62,8 @@ def doctor(output: str) -> int:
         if not check.ok and check.remedy:
             rows.append(["", "", f"remedy: {check.remedy}"])
     for line in columns(rows):
-        click.echo(_coloured(line))
-    click.echo("scenarios can be run here" if able else _instead(checks))
+        click.echo(_coloured(shown(line)))
+    say("scenarios can be run here" if able else _instead(checks))
     return exits.PASSED if able else exits.FAILED
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
 from envoyassert.cli.options import stand_in_option
+from envoyassert.cli.output import say
 from envoyassert.draft.beside import OPTION, files_beside
 from envoyassert.draft.dumped import Dumped, joined
 from envoyassert.draft.expected import Draft, DraftError, EnvoyField
@@ -24,11 +24,12 @@ from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dump
 from envoyassert.draft.from_trace import draft_of_trace
 from envoyassert.draft.stand_in import bootstrap_of_draft
-from envoyassert.draft.text import draft_text
+from envoyassert.draft.text import block_lines, draft_text
 from envoyassert.output_file import write_lines
 from envoyassert.scenario.listeners import proto_field
 from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.scenario.words import OWN_ARGUMENT_PATTERN
+from envoyassert.shown import shown
 from envoyassert.trace import FORMAT, OLD_FORMAT
 from envoyassert.trace_lines import parse_trace
 
@@ -108,21 +109,20 @@ def draft(
     parse_scenario(text, scenario)  # a fault of the draft is told here and not by its first run
     for one in found.envoy:
         named = f": {', '.join(one.value)}" if one.key == "stand_in" else ""
-        click.echo(f"envoy.{one.key}: {one.why}{named}", err=True)
+        say(f"envoy.{one.key}: {one.why}{named}", err=True)
     for note in found.notes:
         if OPTION in note:  # to be acted upon
-            click.echo(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
     if output is None:
-        click.echo(text, nl=False)
+        say(*text.removesuffix("\n").split("\n"))
         return
     if written is not None:
         plain = json.loads(json.dumps(written))  # no part twice, so no YAML aliases
-        dumped = yaml.safe_dump(plain, sort_keys=False, width=100)
-        head = f"# The sockets of {path.name}, and nothing else of it."
-        write_lines([head, *dumped.splitlines()], used)
-        click.echo(f"wrote {used}")
+        head = f"# The sockets of {shown(path.name)}, and nothing else of it."
+        write_lines([head, *block_lines(plain)], used)
+        say(f"wrote {used}")
     write_lines(text.splitlines(), output)
-    click.echo(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 def _name(file: str) -> str:

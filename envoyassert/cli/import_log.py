@@ -6,6 +6,7 @@ import click
 
 from envoyassert.bpftrace_log import parse_bpftrace_log
 from envoyassert.cli.options import trace_output_option
+from envoyassert.cli.output import say
 from envoyassert.trace_file import read_lines, write_trace
 
 
@@ -31,4 +32,4 @@ def import_log(log: str, output: str, envoy_version: str, concurrency: int) -> N
         read_lines(log), log, envoy_version=envoy_version, concurrency=concurrency
     )
     write_trace(trace, output)
-    click.echo(f"{len(trace.events)} events written to {output}", err=True)
+    say(f"{len(trace.events)} events written to {output}", err=True)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from envoyassert.cli.output import say
 from envoyassert.errors import MachineError, Problem, ScenarioError
 from envoyassert.output_file import write_lines
 from envoyassert.report.table import columns
@@ -70,17 +71,17 @@ def init(directory: Path, ci: str, force: bool) -> None:
     done = [_write(directory, file, force) for file in files]
     done[1:1] = [_edit_config(directory, edit), _ignore_traces(directory)]
     for line in columns([(item.what, item.name, item.note) for item in done]):
-        click.echo(line)
+        say(line)
     for item in done:
         if item.by_hand:
-            click.echo(f"\n{item.name}: {item.by_hand}")
+            say("", *f"{item.name}: {item.by_hand}".split("\n"))
     if ci != "none" and wanted.made_by:
-        click.echo(f"\nCI installs {wanted.text}: {wanted.made_by}")
+        say("", f"CI installs {wanted.text}: {wanted.made_by}")
     if ci != "none" and _is_below_a_repository(directory):
-        click.echo(f"\nnote: CI files count in the root of a repository; {directory} is none")
+        say("", f"note: CI files count in the root of a repository; {directory} is none")
     where = shlex.quote(str(directory / scenarios))
-    click.echo(f"\nnext: envoyassert check {where}")
-    click.echo(f'      sudo "$(command -v envoyassert)" run {where}')
+    say("", f"next: envoyassert check {where}")
+    say(f'      sudo "$(command -v envoyassert)" run {where}')
 
 
 class _Done(NamedTuple):

@@ -11,6 +11,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import launchers_option, refuse_beside
+from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.versions import OLDEST
 
@@ -88,7 +89,7 @@ def matrix(
         if code in (exits.USAGE, exits.NOTHING):
             return code
     atlas = draw(out)
-    click.echo("\n".join(["", *atlas_lines(atlas), f"atlas: {out / INDEX}"]))
+    say("", *atlas_lines(atlas), f"atlas: {out / INDEX}")
     return code
 
 
@@ -123,7 +124,7 @@ def _fetch(envoys: tuple[str, ...], launchers: tuple[str, ...]) -> None:
     for envoy in envoys:
         version = "" if set(launchers) == {"docker"} else envoy_of(envoy).version
         if version and cached_binary(version) is None:
-            click.echo(f"fetching Envoy {version}", err=True)
+            say(f"fetching Envoy {version}", err=True)
             fetch_binary(version)
     # While that is written to disk, an Envoy waits for the disk with every line that it logs, and
     # may miss its deadline. The same holds for images that were built just before.

@@ -13,9 +13,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import click
 
 from envoyassert.errors import MachineError
+from envoyassert.shown import joined, json_text
 
 
 class _Lasting(io.FileIO):
@@ -48,6 +51,28 @@ def lasting_output() -> Iterator[None]:
     finally:
         _flush()
         sys.stdout, sys.stderr = before
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines, in which what others wrote is shown as text.
+
+    Args:
+        lines: without line ends.
+        err: whether they go to the standard error.
+    """
+    click.echo(joined(lines), err=err)
+
+
+def say_json(data: Any) -> None:
+    """Print data as JSON."""
+    click.echo(json_text(data))
+
+
+def say_usage(error: click.ClickException) -> None:
+    """Print what was wrong with the arguments, as click does."""
+    text = io.StringIO()
+    error.show(text)
+    say(*text.getvalue().rstrip("\n").split("\n"), err=True)
 
 
 def check_written() -> None:

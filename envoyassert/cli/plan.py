@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from envoyassert.cli.options import (
     refuse_beside,
     stand_in_option,
 )
+from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import envoy_of
 from envoyassert.compare.comparison import Comparison, compare
 from envoyassert.compare.plan_text import plan_json, plan_lines
@@ -117,7 +117,7 @@ def plan(
         plans = _plans(files, changes, concurrency, plan_of)
         before, after = _run_both(plans, launcher)
     for one in dict.fromkeys((*before.header.stood_in, *after.header.stood_in)):
-        click.echo(f"stood in: {one}", err=True)
+        say(f"stood in: {one}", err=True)
     names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
     judgement = _Judgement(after, expect)
     comparison = compare(
@@ -125,10 +125,10 @@ def plan(
     )
     if output == "json":
         data = {**plan_json(comparison, *names), "verdict": judgement.as_json()}
-        click.echo(json.dumps(data, indent=2))
+        say_json(data)
     else:
         lines = [*plan_lines(comparison, *names), *judgement.lines()]
-        click.echo("\n".join(lines))
+        say(*lines)
     return judgement.exit_code(comparison)
 
 

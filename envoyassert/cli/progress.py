@@ -17,6 +17,7 @@ import pytest
 
 from envoyassert.pytest_plugin.execute import STORY
 from envoyassert.pytest_plugin.summary import run_of
+from envoyassert.shown import shown
 
 #: How often the live line is drawn anew, in seconds.
 _INTERVAL_S = 0.2
@@ -70,7 +71,7 @@ class Progress:
         total = f" of {self._total}" if self._total else ""
         parts = [f"{now - self._started:.1f} s", f"{self._done}{total} done"]
         running = list(self._running.items())
-        parts += [f"{run_of(node)} {now - since:.1f} s" for node, since in running]
+        parts += [shown(f"{run_of(node)} {now - since:.1f} s") for node, since in running]
         return "  ".join(parts)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -113,9 +114,9 @@ class Progress:
         self._reporter.write(f"{elapsed:7.1f} s  ")
         colour = _COLOURS.get(word)
         self._reporter.write(f"{word:12}", **({colour: True} if colour else {}))
-        self._reporter.write_line(f"  {run_of(nodeid)}  {took:.1f} s")
+        self._reporter.write_line(shown(f"  {run_of(nodeid)}  {took:.1f} s"))
         for one in stood_in:
-            self._reporter.write_line(f"{'':25}stood in: {one}")
+            self._reporter.write_line(shown(f"{'':25}stood in: {one}"))
         if self._live is not None and self._running:
             self._live.show()
 
@@ -155,7 +156,7 @@ class Stories:
         if self._reporter is not None:
             self._reporter.ensure_newline()
             for line in story.splitlines():
-                self._reporter.write_line(f"  {line}".rstrip())
+                self._reporter.write_line(shown(f"  {line}".rstrip()))
 
 
 def is_terminal() -> bool:

@@ -10,6 +10,7 @@ import click
 
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import launcher_option, trace_output_option, tracer_options
+from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.judge.process import outcome_in_words
 from envoyassert.output_file import check_output
@@ -59,13 +60,13 @@ def record(
     write_trace(result.trace, output)
     header, outcome = result.trace.header, result.trace.end.outcome
     envoy_text = f"Envoy {header.envoy.version}" if header.envoy.version else header.envoy.source
-    click.echo(
+    say(
         f"{plan.id}: {envoy_text}, launcher {header.launcher}, "
         f"{len(result.trace.events)} events written to {output}",
         err=True,
     )
     if outcome.live is False or not outcome.running:
-        click.echo(f"note: Envoy was not up and ready: {_trouble(outcome)}", err=True)
+        say(f"note: Envoy was not up and ready: {_trouble(outcome)}", err=True)
 
 
 def _trouble(outcome: Outcome) -> str:

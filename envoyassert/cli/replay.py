@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.options import format_option
+from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
 from envoyassert.guard import guarded
@@ -79,7 +79,7 @@ def replay(
     plan = choose_run(plans, wanted) if wanted else run_of_trace(plans, read.header)
     plan = plan.in_rundir(read.header.rundir or "${rundir}")
     for difference in differences(plan, read.header):
-        click.echo(f"note: {difference}", err=True)
+        say(f"note: {difference}", err=True)
     graph = fold(read)
     verdict = judge(
         read,
@@ -108,21 +108,21 @@ def replay(
     missing = (
         guarded(
             lambda: coverage(read, graph, plan.expectations),
-            lambda fault: click.echo(f"the coverage: {fault}", err=True),
+            lambda fault: say(f"the coverage: {fault}", err=True),
         )
         if uncovered
         else None
     )
     if output == "json":
-        click.echo(json.dumps(verdict_json(verdict, read, graph, context, missing), indent=2))
+        say_json(verdict_json(verdict, read, graph, context, missing))
     elif verdict.status is Status.PASS:
         lines = [headline(verdict, plan.id), *certificate_part(verdict.certificate, full=True)]
-        click.echo("\n".join(lines))
+        say(*lines)
     else:
         lines = failure_lines(verdict, read, graph, context, everything=everything)
-        click.echo("\n".join(lines))
+        say(*lines)
     if missing is not None and output != "json":
-        click.echo("\n".join(coverage_lines(missing)))
+        say(*coverage_lines(missing))
     if excerpt is not None:
         _write_excerpt(excerpt, read, plan, verdict, context)
     return exits.OF_STATUS[verdict.status]
@@ -153,7 +153,7 @@ def _write_excerpt(
         assume=plan.scenario.assume,
     )
     write_trace(found, path)
-    click.echo(
+    say(
         f"{path}: {len(found.events)} of {len(trace.events)} events show {about(failed[0])}",
         err=True,
     )

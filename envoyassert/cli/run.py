@@ -11,6 +11,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import check_strace, format_option, launchers_option, tracer_options
+from envoyassert.cli.output import say_usage
 from envoyassert.cli.plans import envoy_of
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _compare(
     try:
         return Against(against, envoys).run(arguments, found, outcome, output)
     except click.UsageError as error:
-        error.show()
+        say_usage(error)
         return TROUBLE
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from envoyassert.cli.options import format_option
+from envoyassert.cli.output import say, say_json
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.report.story import tell
@@ -30,6 +29,6 @@ def show(trace: str, output: str) -> None:
     graph = fold(read)
     story = tell(read, graph, certify_phases(read, graph))
     if output == "json":
-        click.echo(json.dumps(story, indent=2))
+        say_json(story)
     else:
-        click.echo("\n".join(story_lines(story)))
+        say(*story_lines(story))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from envoyassert.cli.output import check_written
+from envoyassert.cli.output import check_written, say, say_usage
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN
 from envoyassert.errors import EnvoyAssertError, text_with_output
 
@@ -22,7 +22,7 @@ class DiffLikeCommand(click.Command):
         try:
             return super().make_context(*arguments, **more)
         except click.ClickException as error:
-            error.show()
+            say_usage(error)
             raise click.exceptions.Exit(TROUBLE) from error
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -33,8 +33,8 @@ class DiffLikeCommand(click.Command):
                 check_written()
             return result
         except click.ClickException as error:
-            error.show()
+            say_usage(error)
             raise click.exceptions.Exit(TROUBLE) from error
         except EnvoyAssertError as error:
-            click.echo(text_with_output(error), err=True)
+            say(*text_with_output(error).split("\n"), err=True)
             raise click.exceptions.Exit(TROUBLE) from error

@@ -7,17 +7,22 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
+
 from envoyassert.draft.alike import alike
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS
 from envoyassert.scenario.option_value import ANY_VALUE, OnlyOptions
 from envoyassert.scenario.selector import OWN
+from envoyassert.shown import shown
 
 #: A draft has no more lines than this; it becomes terse to keep to it.
 MAX_LINES = 30
 
 # What begins with a dot may be a number (`.5`, `.inf`), unless it is a relative path.
 _PLAIN = re.compile(r"([A-Za-z_/]|\.{1,2}/)[A-Za-z0-9_./-]*|\d+\.\d+\.\d+\.\d+")
+#: What a CI system may take for a command, at a line's beginning or anywhere.
+_COMMAND = re.compile(r"##|\s::")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -31,9 +36,9 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
         source: what it was drafted from, for a comment.
     """
     head = [
-        f"# Drafted from {_shown(source)}. It pins what Envoy does with its sockets: a change of",
+        f"# Drafted from {shown(source)}. It pins what Envoy does with its sockets: a change of",
         "# reuse_port, concurrency, an address, an option or the backlog makes it fail.",
-        *(f"# Note: {_shown(note)}." for note in (*draft.notes, *draft.silences)),
+        *(f"# Note: {shown(note)}." for note in (*draft.notes, *draft.silences)),
         f"name: {name}",
         f"description: {_flow(f'The sockets of {source}.')}",
     ]
@@ -45,7 +50,7 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
         "envoy:",
         f"  concurrency: {draft.concurrency}  # the counts below are for this many workers",
         f"  config: {_flow(config)}",
-        *(f"  {one.key}: {_flow(one.value)}  # {_shown(one.why)}" for one in draft.envoy),
+        *(f"  {one.key}: {_flow(one.value)}  # {shown(one.why)}" for one in draft.envoy),
         "expect:",
     ]
     tail = []
@@ -157,6 +162,24 @@ def _block(item: dict[str, Any]) -> list[str]:
     return [f"  - {lines[0]}", *(f"    {line}" for line in lines[1:])]
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text in double quotes where it needs an escape that YAML itself does not ask for."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return the node of a text."""
+        style = '"' if _COMMAND.search(text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def block_lines(data: dict[str, Any]) -> list[str]:
+    """Return data as lines of YAML in block style, for a file of its own."""
+    dumped = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=100)
+    return [shown(line) for line in dumped.splitlines()]
+
+
 def _flow(value: Any) -> str:
     """Return a value in YAML's flow style, quoted where it must be."""
     if isinstance(value, dict):
@@ -165,27 +188,6 @@ def _flow(value: Any) -> str:
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-        return value if plain else f'"{_shown(value, quoted=True)}"'
+        # JSON escapes what ends the quotes, and the rest has the form of YAML's escapes.
+        return value if plain else shown(json.dumps(value, ensure_ascii=False))
     return json.dumps(value)
-
-
-def _shown(text: str, *, quoted: bool = False) -> str:
-    """Return a text in which each character can be seen, others as YAML's escapes.
-
-    These are those that YAML takes for the end of a line, or refuses, and those that change how the
-    text around them looks.
-
-    Args:
-        text: any text.
-        quoted: whether it goes between double quotes.
-    """
-    return "".join(
-        _escaped(one) if not one.isprintable() or (quoted and one in '"\\') else one for one in text
-    )
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    number = ord(character)
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -25,6 +25,7 @@ from envoyassert.pytest_plugin.summary import properties
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.shown import shown
 
 #: Marks that every run has, so that `-m "not envoy"` leaves out what needs a machine.
 _MARKS = ("bpf", "envoy")
@@ -88,7 +89,7 @@ class ScenarioItem(pytest.Function):
 
     def reportinfo(self) -> tuple[os.PathLike[str], int, str]:
         """Return file, 0-based line and name, as pytest shows them."""
-        return self.path, self.line - 1, self.name
+        return Path(shown(str(self.path))), self.line - 1, self.name
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """Return our own text for our own errors, pytest's for any other."""
@@ -98,6 +99,20 @@ class ScenarioItem(pytest.Function):
 
 class ScenarioFile(pytest.Module):
     """One scenario file."""
+
+    @classmethod
+    def of_path(cls, parent: pytest.Collector, path: Path) -> ScenarioFile:
+        """Return the node of a file, whose id is text to be seen whatever the file is called."""
+        file = cls.from_parent(parent, path=path)
+        plain: Any = shown(file.nodeid)
+        if plain == file.nodeid:
+            return file
+        if hasattr(file, "id"):  # pytest 9.2, which would take `::` and `[` of a text apart
+            plain = type(file.id)(path=plain)
+        return cls.from_parent(parent, path=path, nodeid=plain)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {shown(self.name)}>"
 
     def _getobj(self) -> types.ModuleType:
         return types.ModuleType(self.path.name.partition(".")[0])

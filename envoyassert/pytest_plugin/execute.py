@@ -33,6 +33,7 @@ from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.shown import joined, shown
 
 if TYPE_CHECKING:
     from envoyassert.probe import Tracer
@@ -137,7 +138,7 @@ class Judged:
                 "kernel": header.kernel,
                 "verdict": str(self.verdict),
                 "certificate": certificate_line(self.verdict.certificate),
-                "stood_in": "\n".join(header.stood_in),
+                "stood_in": joined(header.stood_in),
                 "attempts": SEPARATOR.join(told) if len(told) > 1 else "",
             },
         )
@@ -165,7 +166,7 @@ class Judged:
         """
         __tracebackhide__ = True
         if self.verdict.status is Status.KNOWN_DEFECT:
-            pytest.xfail(attempts_of(self._item).done[-1].reason)
+            pytest.xfail(shown(attempts_of(self._item).done[-1].reason))
         trace, note = self.result.trace, "\n".join(self.notes)
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
 
@@ -204,7 +205,7 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
     try:
         judged = _judged(item, load_probe)
     except RequirementUnmetError as error:
-        pytest.skip(error.message)
+        pytest.skip(shown(error.message))
     except MachineError as error:
         session_of(item.config).lacks(error, item)
     for _ in range(session_of(item.config).options.reruns):
@@ -220,5 +221,5 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
     if item.config.getoption("--envoyassert-coverage"):
         told += judged.coverage()
     if told:
-        item.add_report_section(*_STORY, "\n".join(told))
+        item.add_report_section(*_STORY, joined(told))
     return judged

@@ -19,6 +19,7 @@ from _pytest._code.code import (
 
 from envoyassert.errors import EnvoyAssertError, ScenarioError, text_with_output
 from envoyassert.outcomes import NotPassed
+from envoyassert.shown import shown
 
 
 def representation(
@@ -38,14 +39,15 @@ def representation(
         return _represent(str(error), path, line, error.summary)
     if isinstance(error, EnvoyAssertError):
         text = text_with_output(error)
-        return _represent(f"{where}: error: {text}" if where else text, path, line, error.message)
+        text = f"{shown(where)}: error: {text}" if where else text
+        return _represent(text, path, line, shown(error.message.partition("\n")[0]))
     return None
 
 
 def _represent(text: str, path: Path, line: int, summary: str) -> ReprExceptionInfo:
     return ReprExceptionInfo(
         ReprTraceback([ReprEntryNative([text + "\n"])], None, "native"),
-        ReprFileLocation(str(path), line, summary),
+        ReprFileLocation(shown(str(path)), line, summary),
     )
 
 

@@ -22,6 +22,7 @@ from envoyassert.report.annotation import (
 from envoyassert.report.certificate import certificates_lines
 from envoyassert.report.job_summary import Mishap, job_summary
 from envoyassert.report.summary import summary_lines
+from envoyassert.shown import shown
 
 #: A plugin that annotates what fails in the call phase, from the same place and message.
 _ANNOTATOR = "pytest_github_actions_annotate_failures"
@@ -98,7 +99,9 @@ class GitHubReporter:
         """Write both."""
         guarded(lambda: self._write(terminalreporter), self._faults.append)
         for fault in self._faults:
-            terminalreporter.write_line(f"warning: annotations or summary of the job: {fault}")
+            terminalreporter.write_line(
+                shown(f"warning: annotations or summary of the job: {fault}")
+            )
 
     def _write(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._annotates:
@@ -113,7 +116,8 @@ class GitHubReporter:
             # Other steps of the job may have written to it.
             append_text(text, self._summary)
         except MachineError as error:
-            terminalreporter.write_line(f"warning: the summary of the job: {error.message}")
+            line = shown(f"warning: the summary of the job: {error.message}")
+            terminalreporter.write_line(line)
 
 
 def _text_of(report: pytest.TestReport, message: str) -> str:

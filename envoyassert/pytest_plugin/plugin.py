@@ -103,7 +103,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
             return None
     from envoyassert.pytest_plugin.collect import ScenarioFile
 
-    return ScenarioFile.from_parent(parent, path=file_path)
+    return ScenarioFile.of_path(parent, file_path)
 
 
 def _matches(path: Path, glob: str, root: Path) -> bool:
@@ -259,10 +259,11 @@ class _Counter:
         if records:
             from envoyassert.guard import guarded
             from envoyassert.report.summary import summary_lines
+            from envoyassert.shown import shown
 
             terminalreporter.section("envoyassert")
             for line in guarded(lambda: summary_lines(records), lambda fault: [fault]):
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(shown(line))
         if self.tally.nothing_ran:
             terminalreporter.write_line(
                 "ERROR: nothing was run: this machine lacks what every test needs", red=True

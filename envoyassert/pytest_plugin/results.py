@@ -30,6 +30,7 @@ from envoyassert.pytest_plugin.session import MACHINE_ERROR
 from envoyassert.pytest_plugin.summary import Tally
 from envoyassert.report.results import AskedPart, RunDocument, ScenarioPart, index_document
 from envoyassert.report.verdict_json import Location, Part
+from envoyassert.shown import json_text, shown
 
 if TYPE_CHECKING:
     from envoyassert.pytest_plugin.collect import ScenarioItem
@@ -187,9 +188,9 @@ class ResultIndex:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say where the results are."""
         if self._error is not None:
-            terminalreporter.write_line(f"ERROR: {self._error}", red=True)
+            terminalreporter.write_line(shown(f"ERROR: {self._error}"), red=True)
         elif self._started:
-            terminalreporter.write_line(f"results: {self._directory / INDEX}")
+            terminalreporter.write_line(shown(f"results: {self._directory / INDEX}"))
 
     def _write(self, *, complete: bool) -> None:
         documents = {}
@@ -235,7 +236,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _write(document: Part, directory: Path, name: str) -> None:
-    text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    text = json_text(document.model_dump(mode="json"), indent=1)
     write_lines(text.splitlines(), directory / name, below=directory)
 
 

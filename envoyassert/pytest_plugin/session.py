@@ -14,6 +14,7 @@ from envoyassert.errors import (
     ProbeUnavailableError,
 )
 from envoyassert.pytest_plugin.options import Options, read_options
+from envoyassert.shown import shown
 
 #: Name of the user property that says which capability a skipped test lacked.
 LACKS = "envoyassert_lacks"
@@ -65,7 +66,7 @@ class Session:
         if not capability:
             raise error
         node.user_properties.append((LACKS, capability))
-        pytest.skip(f"{error.message}; {error.remedy}")
+        pytest.skip(shown(f"{error.message}; {error.remedy}"))
 
     def must_have(self, capability: str, node: pytest.Item) -> str:
         """Return why a capability may not be missing for a test, "" if it may."""

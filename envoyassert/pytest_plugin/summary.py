@@ -18,6 +18,7 @@ from envoyassert.report.summary import (
     XFAILED,
     RunRecord,
 )
+from envoyassert.shown import shown_lines
 
 #: Prefix of the user properties, which JUnit shows as well.
 PREFIX = "envoyassert_"
@@ -141,7 +142,7 @@ def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 def properties(values: Mapping[str, str]) -> Iterable[tuple[str, object]]:
     """Return user properties with the plugin's prefix."""
-    return [(PREFIX + key, value) for key, value in values.items()]
+    return [(PREFIX + key, shown_lines(value)) for key, value in values.items()]
 
 
 def replace_properties(item: pytest.Item, values: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@ import os.path
 import re
 from dataclasses import dataclass
 
+from envoyassert.shown import shown, shown_lines
+
 _PLACE = re.compile(
     r"^(?P<path>[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+): error: (?P<text>.*)", re.MULTILINE
 )
@@ -45,11 +47,11 @@ def workflow_command(annotation: Annotation) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return shown_lines(text).replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data(shown(text)).replace(":", "%3A").replace(",", "%2C")
 
 
 def problem_annotations(printed: str) -> list[Annotation]:

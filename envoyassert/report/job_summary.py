@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from envoyassert.shown import shown, shown_lines
+
 #: GitHub drops a summary of more than 1 MiB altogether.
 MAX_BYTES = 1024 * 1024
 _ROOM_FOR_NOTE = 200
@@ -69,14 +71,14 @@ def _details(mishap: Mishap) -> str:
     longest = max((len(run) for run in re.findall(r"`+", mishap.text)), default=0)
     fence = "`" * max(3, longest + 1)
     # Within an HTML block Markdown has no say.
-    title = html.escape(f"{mishap.status} {mishap.run}", quote=False)
+    title = html.escape(shown(f"{mishap.status} {mishap.run}"), quote=False)
     return (
-        f"\n<details><summary>{title}</summary>\n\n{fence}text\n{mishap.text}\n{fence}\n\n"
+        f"\n<details><summary>{title}</summary>\n\n{fence}text\n{shown_lines(mishap.text)}\n{fence}\n\n"
         "</details>\n"
     )
 
 
 def _inline(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line."""
-    plain = html.escape(" ".join(text.split()), quote=False)
+    plain = html.escape(shown(" ".join(text.split())), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", plain)

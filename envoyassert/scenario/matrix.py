@@ -28,6 +28,7 @@ from envoyassert.scenario.own_namespaces import namespace_complaints
 from envoyassert.scenario.plan import RunPlan, plain_text
 from envoyassert.scenario.served import served
 from envoyassert.scenario.words import did_you_mean
+from envoyassert.shown import shown
 from envoyassert.trace import ListenerRecord
 
 #: Which Envoy is run; a scenario names at most one of them.
@@ -244,15 +245,15 @@ class _Expansion:
         scenario, path = self.loaded.scenario, self.loaded.path
         own = scenario.envoy
         matrix = {axis.name: value for axis, value in values.items()}
-        shown = [(axis.label, plain_text(value)) for axis, value in values.items()]
+        told = [(axis.label, plain_text(value)) for axis, value in values.items()]
         sources = {name: str(matrix.get(name, getattr(own, name)) or "") for name in SOURCES}
         if envoy is not None:
             sources = {source: str(getattr(envoy, source) or "") for source in SOURCES}
-            shown.append(("envoy", str(envoy)))
+            told.append(("envoy", str(envoy)))
         if launcher:
-            shown.append(("launcher", launcher))
+            told.append(("launcher", launcher))
         # An axis may have either name, too.
-        label = ",".join(f"{name}={value}" for name, value in shown)
+        label = ",".join(f"{name}={value}" for name, value in told)
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
             binary = str(path.parent / binary)
@@ -277,7 +278,7 @@ class _Expansion:
             return None
         self._check_names(expectations, config, (*listeners, *later))
         return RunPlan(
-            id=scenario.name + run,
+            id=shown(scenario.name + run),
             loaded=self.loaded,
             matrix=matrix,
             concurrency=matrix.get("concurrency", own.concurrency),

@@ -11,6 +11,7 @@ from envoyassert.atlas.text import atlas_lines
 from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, RunDocument, ScenarioPart
 from envoyassert.report.summary import EXECUTED, SKIPPED
 from envoyassert.report.verdict_json import FindingPart, Judgement, Location
+from tests.odd_text import ODD, raw_in
 
 HOSTILE = "<script>alert('&\"')</script>"
 MACHINE = MachinePart(
@@ -169,17 +170,25 @@ def test_run_of_the_results_keeps_what_was_asked_for():
     assert (shown.state, shown.title) == (State.FAILED, "concurrency 2, reuse=false")
 
 
+def page_of(kind, odd):
+    hostile = run_of(document(odd), f"stories/{odd}.html")
+    if kind == "story":
+        return story_page(hostile, document(odd), [hostile, run()], [odd])
+    change = Change(odd, odd, odd, (odd,), ((odd, odd),))
+    known = replace(hostile, state=State.KNOWN_DEFECT)
+    return index_page(Atlas((run(), hostile, known), (change,), {odd: odd}, MACHINE, odd))
+
+
+@pytest.mark.parametrize("kind", ["index", "story"])
+def test_odd_characters_are_escapes_on_a_page(kind):
+    page = page_of(kind, ODD)
+    assert "odd\\x1b[31m" in page
+    assert raw_in(page) == []
+
+
 @pytest.mark.parametrize("kind", ["index", "story"])
 def test_hostile_text_stays_text(kind):
-    hostile = run_of(document(HOSTILE), f"stories/{HOSTILE}.html")
-    if kind == "story":
-        text = story_page(hostile, document(HOSTILE), [hostile, run()], [HOSTILE])
-    else:
-        change = Change(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), ((HOSTILE, HOSTILE),))
-        known = replace(hostile, state=State.KNOWN_DEFECT)
-        atlas = Atlas((run(), hostile, known), (change,), {HOSTILE: HOSTILE}, MACHINE, HOSTILE)
-        text = index_page(atlas)
-    page = Page(text)
+    page = Page(page_of(kind, HOSTILE))
     assert page.open == []
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 5

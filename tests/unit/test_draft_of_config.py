@@ -395,7 +395,7 @@ def test_notes_stay_on_their_lines() -> None:
         {"endpoint": {"address": place("up\nexpect: []")}}]}]}}  # fmt: skip
     static = {"listeners": [{"address": place()}], "clusters": [cluster]}
     text = draft_text(draft_of_config({"static_resources": static}), "a", "e.yaml", "e\u2028.yaml")
-    assert "up\\u000aexpect: []" in text
+    assert "up\\x0aexpect: []" in text
     assert text.startswith("# Drafted from e\\u2028.yaml. ")
     assert yaml.safe_load(text)["description"] == "The sockets of e\u2028.yaml."
 

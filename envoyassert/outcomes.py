@@ -74,7 +74,7 @@ def raise_unless_passed(
     reason = reason_line(verdict, trace.unasked, context.place, context.blame)
     raise kind(
         verdict,
-        failure_lines(verdict, trace, graph, context) + ([note] if note else []),
+        failure_lines(verdict, trace, graph, context) + (note.split("\n") if note else []),
         reason if failed else f"INCONCLUSIVE: {reason}",
         guarded(lambda: _place(verdict, context), lambda _: None),
     )

@@ -39,6 +39,19 @@ def configs_of(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
+def folder_of(argument: str) -> Path:
+    """Return the folder that an argument names.
+
+    Raises:
+        argparse.ArgumentTypeError: it names none.
+    """
+    if not argument or not Path(argument).is_dir():
+        raise argparse.ArgumentTypeError(
+            f"there is no folder {argument!r}; name one: make corpus CONFIGS=FOLDER"
+        )
+    return Path(argument)
+
+
 def page(results: list[Result], envoy: str) -> str:
     """Return the page of a corpus, in Markdown.
 
@@ -55,8 +68,10 @@ ARGS="--markdown docs/corpus.md"`; do not edit.
 
 {summary(results)}
 
-*Refused by Envoy*: `envoy --mode validate` does not take the file itself. *Plan: the same*:
-`envoyassert plan` has nothing to report between the config and itself.
+*Refused by Envoy*: `envoy --mode validate` does not take the file itself (of a set of listeners:
+their addresses), or Envoy gives it up when it starts. *With --stand-in*: of those that passed, the
+ones that name files which are not there. *Plan: the same*: `envoyassert plan` has nothing to report
+between the config and itself.
 
 """
     return head + "".join(f"{line}\n" for line in table_lines(results))
@@ -65,7 +80,7 @@ ARGS="--markdown docs/corpus.md"`; do not edit.
 def main() -> int:
     """Read the arguments, try everything, and write what came of it."""
     parser = argparse.ArgumentParser(prog="python -m tests.corpus")
-    parser.add_argument("folder", type=Path, help="a folder per project, configs below it")
+    parser.add_argument("folder", type=folder_of, help="a folder per project, configs below it")
     parser.add_argument("--envoy", default=DEFAULT_VERSION, help="version of Envoy")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one config")
@@ -75,6 +90,8 @@ def main() -> int:
     options = parser.parse_args()
     sweep()
     configs = configs_of(options.folder)
+    if not configs:
+        parser.error(f"no file in a folder of {options.folder}: it has a folder per project")
     job = functools.partial(work, folder=options.folder, envoy=options.envoy, keep=options.keep)
     begun = time.monotonic()
     results: list[Result] = []

@@ -14,7 +14,7 @@ _KINDS = ("bootstrap", "listeners")
 _HEAD = (
     *("project", "files", "bootstraps", "listener sets", "drafted"),
     *(outcome.value for outcome in Outcome),
-    "plan: the same",
+    *("with --stand-in", "plan: the same"),
 )
 
 
@@ -25,8 +25,16 @@ def counts(results: Iterable[Result]) -> dict[str, int]:
         found.update(["files", one.outcome.value])
         found.update([one.kind] if one.kind else [])
         found.update(["drafted"] if one.drafted else [])
+        found.update(["stood in"] if one.stood_in else [])
         found.update(["same"] if one.same else [])
-    names = ("files", *_KINDS, "drafted", *(outcome.value for outcome in Outcome), "same")
+    names = (
+        "files",
+        *_KINDS,
+        "drafted",
+        *(outcome.value for outcome in Outcome),
+        "stood in",
+        "same",
+    )
     return {name: found[name] for name in names}
 
 
@@ -99,6 +107,7 @@ def document(results: Sequence[Result], envoy: str) -> dict[str, Any]:
                 "outcome": one.outcome.value,
                 "reason": one.reason,
                 "drafted": one.drafted,
+                "stood_in": one.stood_in,
                 "same": one.same,
                 "difference": one.difference,
                 "took_s": round(one.took_s, 2),

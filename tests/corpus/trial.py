@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
+import io
+import json
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ from envoyassert.report.places import place_finder
 from envoyassert.runner import run_plan
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import is_listener, proto_field
-from envoyassert.scenario.load import load_scenario, read_text
+from envoyassert.scenario.load import LoadedScenario, load_scenario, read_text
 from envoyassert.scenario.matrix import expand
 from envoyassert.trace import Trace
 from envoyassert.trace_file import write_trace
@@ -39,6 +43,22 @@ _OF_A_LISTENER = (
     *("filter_chains", "default_filter_chain", "listener_filters", "udp_listener_config"),
     *("internal_listener", "api_listener", "bind_to_port"),
 )
+_OF_AN_ADDRESS = (
+    *("name", "address", "additional_addresses", "additionalAddresses"),
+    *("enable_reuse_port", "enableReusePort", "bind_to_port", "bindToPort"),
+)
+_ECHO = {
+    "filters": [
+        {
+            "name": "envoy.filters.network.echo",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"
+            },
+        }
+    ]
+}
+#: Envoy's words where it refuses a config only when it starts, and ends with 0.
+_GIVES_UP = "Skipping initialization of secondary cluster: "
 #: Messages that hold one another are not deeper than this before a listener is reached.
 _DEEPEST = 8
 #: Reasons are cut off here: some of Envoy's hold the whole config.
@@ -68,6 +88,7 @@ class Result:
         outcome: what came of it.
         reason: why it did not pass, in a line; "" if it did.
         drafted: whether `draft` wrote a scenario for it.
+        stood_in: whether it passed with `--stand-in`, for files that it names are not there.
         same: whether `plan` has nothing to report between it and itself; None if not asked.
         difference: what `plan` reports, or why it could not be asked; "" if nothing.
         took_s: seconds for all of it.
@@ -79,6 +100,7 @@ class Result:
     outcome: Outcome
     reason: str = ""
     drafted: bool = False
+    stood_in: bool = False
     same: bool | None = None
     difference: str = ""
     took_s: float = 0.0
@@ -94,22 +116,38 @@ def kind_of(data: Any) -> str:
         isinstance(proto_field(data, field), dict) for field in _OF_A_BOOTSTRAP
     ):
         return "bootstrap"
-    return "listeners" if _has_listener(data, _DEEPEST) else ""
+    return "listeners" if any(_listeners_in(data, _DEEPEST)) else ""
 
 
-def _has_listener(value: Any, depth: int) -> bool:
+def _listeners_in(value: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """Yield what looks like a listener, at whatever place."""
     if depth == 0:
-        return False
+        return
+    if isinstance(value, dict):
+        typical = any(proto_field(value, field) is not None for field in _OF_A_LISTENER)
+        if is_listener(value) or (typical and isinstance(value.get("address"), dict)):
+            yield value
+            return
+        value = [*value.values()]
     if isinstance(value, list):
-        return any(_has_listener(one, depth - 1) for one in value)
-    if not isinstance(value, dict):
-        return False
-    typical = any(proto_field(value, field) is not None for field in _OF_A_LISTENER)
-    return (
-        is_listener(value)
-        or (typical and isinstance(value.get("address"), dict))
-        or any(_has_listener(one, depth - 1) for one in value.values())
-    )
+        for one in value:
+            yield from _listeners_in(one, depth - 1)
+
+
+def _addresses_alone(data: Any) -> dict[str, Any]:
+    """Return a bootstrap with listeners at the same addresses, of which Envoy may be asked.
+
+    What else they refer to (clusters, secrets) is not in a set of listeners.
+    """
+    listeners = [
+        {
+            **{field: one[field] for field in _OF_AN_ADDRESS if field in one},
+            "filter_chains": [_ECHO],
+        }
+        for one in _listeners_in(data, _DEEPEST)
+        if "address" in one
+    ]
+    return {"static_resources": {"listeners": listeners}}
 
 
 def try_config(
@@ -148,27 +186,44 @@ class _Trial:
         self._scratch = scratch
         self._scenario = scratch / "drafted.yaml"
         self._trace: Trace | None = None
+        self._log = ""
+        self._drafted = False
+        self._stand_in = False
 
     def result(self, project: str, file: str) -> Result:
         try:
             text = read_text(self._path)
-            self.kind = kind_of(parse_envoy_file(text, str(self._path)).data)
+            data = parse_envoy_file(text, str(self._path)).data
         except ScenarioError as error:
             return Result(project, file, "", *self._not_run("", _line(str(error))))
+        self.kind = kind_of(data)
+        if self.kind == "listeners":
+            text = json.dumps(_addresses_alone(data))
         if not self.kind:
             return Result(project, file, "", Outcome.NO_CONFIG, "no part of an Envoy config in it")
+        outcome, reason = self._drafted_and_run()
+        if not self._came_up():
+            self._stand_in = True
+            self._drafted = False
+            first = reason
+            outcome, reason = self._drafted_and_run()
+            if not self._came_up():
+                outcome, reason = self._not_run(text, reason or first)
+        if outcome is not Outcome.PASSED:
+            return Result(project, file, self.kind, outcome, reason, self._drafted)
+        same, difference = self._plan()
+        return Result(project, file, self.kind, outcome, "", True, self._stand_in, same, difference)
+
+    def _drafted_and_run(self) -> tuple[Outcome, str]:
+        """Draft the config and run that; a second time only if files are stood in for."""
         fault = self._draft()
         if fault:
-            return Result(project, file, self.kind, *self._not_run(text, f"draft: {fault}"))
-        outcome, reason = self._run()
-        if outcome is Outcome.PASSED:
-            same, difference = self._plan()
-            return Result(
-                project, file, self.kind, outcome, "", True, same=same, difference=difference
-            )
-        if outcome is Outcome.FAILED and not self._came_up():
-            outcome, reason = self._not_run(text, reason)
-        return Result(project, file, self.kind, outcome, reason, drafted=True)
+            return Outcome.FAILED, f"draft: {fault}"
+        self._drafted = True
+        loaded = load_scenario(self._scenario)
+        if self._stand_in and not loaded.scenario.envoy.stand_in:
+            return Outcome.FAILED, ""
+        return self._run(loaded)
 
     def keep(self, place: Path) -> None:
         """Copy the draft, and write the trace if there is one."""
@@ -181,42 +236,42 @@ class _Trial:
     def _not_run(self, text: str, reason: str) -> tuple[Outcome, str]:
         """Return what came of a config that Envoy did not come up with; Envoy itself decides."""
         answer = validate_config(self._envoy, text, preference="process")
-        if self.kind == "listeners" or answer.exit_code == 0:
-            return Outcome.FAILED, reason
-        return Outcome.REFUSED, _line(cause(answer).text)
+        if answer.exit_code != 0:
+            return Outcome.REFUSED, _line(cause(answer).text)
+        _, gives_up, words = self._log.partition(_GIVES_UP)
+        if gives_up:
+            return Outcome.REFUSED, _line(words.partition("\n")[0])
+        return Outcome.FAILED, reason
 
     def _draft(self) -> str:
         """Draft the config; return what keeps it from that, or ""."""
-        done = CliRunner().invoke(
-            app, ["draft", str(self._path), "-o", str(self._scenario)], standalone_mode=False
-        )
+        more = ["--stand-in"] if self._stand_in else []
+        words = ["draft", str(self._path), "-o", str(self._scenario), *more]
+        done = CliRunner().invoke(app, words, standalone_mode=False)
         if done.exception is None:
             return ""
         if isinstance(done.exception, EnvoyAssertError):
             return _line(str(done.exception).replace(str(self._path), self._path.name))
         raise done.exception
 
-    def _run(self) -> tuple[Outcome, str]:
-        loaded = load_scenario(self._scenario)
+    def _run(self, loaded: LoadedScenario) -> tuple[Outcome, str]:
         (plan,) = expand(loaded, envoys=[self._envoy])
         result = run_plan(plan, self._probe, "process")
-        self._trace, plan = result.trace, result.plan
+        self._trace, self._log, plan = result.trace, result.log_text, result.plan
         verdict = judge(self._trace, plan.expectations, workers=plan.workers)
         return _outcome(verdict), _line(
             reason_line(verdict, self._trace.end.outcome, place_finder(loaded))
         )
 
     def _came_up(self) -> bool:
-        assert self._trace is not None
-        return self._trace.end.outcome.running
+        return self._trace is not None and self._trace.end.outcome.running
 
     def _plan(self) -> tuple[bool, str]:
         """Run the config again as `plan` does; return whether that is the same, and what is not."""
         assert self._trace is not None
-        stand_in = self._scenario.with_name("drafted.envoy.yaml")
-        file = stand_in if stand_in.exists() else self._path
         try:
-            plan = plan_of_file(file, [self._envoy], "")
+            with contextlib.redirect_stderr(io.StringIO()):  # the notes of the draft, once more
+                plan = plan_of_file(self._path, [self._envoy], stand_in=self._stand_in)
             again = run_plan(plan, self._probe, "process").trace
         except EnvoyAssertError as error:
             return False, _line(str(error))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.corpus.__main__ import configs_of, page
+from tests.corpus.__main__ import configs_of, main, page
 from tests.corpus.pool import WorkerError, serve, try_all
 from tests.corpus.table import counts, document, summary
 from tests.corpus.trial import Outcome, Result, kind_of
@@ -74,6 +74,17 @@ def test_projects_are_the_folders_and_every_file_below_is_tried(tmp_path):
     assert configs_of(tmp_path) == [("a", "y.golden"), ("a", "z"), ("b", "deep/er/x.yaml")]
 
 
+@pytest.mark.parametrize("argument", ["", "nowhere", "loose"])
+def test_what_is_no_corpus_is_one_error(argument, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "no_project.yaml").touch()
+    monkeypatch.setattr("sys.argv", ["corpus", argument])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "folder" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "data, kind",
     [
@@ -99,7 +110,9 @@ def test_a_file_is_what_is_in_it(data, kind):
 RESULTS = [
     Result("b", "listeners.json", "listeners", Outcome.FAILED, "no | admin", drafted=True),
     Result("a", "ok.yaml", "bootstrap", Outcome.PASSED, drafted=True, same=True),
-    Result("a", "differs.yaml", "bootstrap", Outcome.PASSED, "", True, False, "one more socket"),
+    Result(
+        "a", "differs.yaml", "bootstrap", Outcome.PASSED, "", True, True, False, "one more socket"
+    ),
     Result("a", "old.yaml", "bootstrap", Outcome.REFUSED, "v2", drafted=True),
     Result("a", "readme.yaml", "", Outcome.NO_CONFIG, "nothing in it"),
     Result("b", "slow.yaml", "bootstrap", Outcome.INCONCLUSIVE, "lost events", drafted=True),
@@ -113,15 +126,15 @@ def test_what_envoy_refuses_and_what_is_no_config_is_counted_and_not_held_agains
     )
     assert counts(RESULTS) == {
         "files": 6, "bootstrap": 4, "listeners": 1, "drafted": 5, "passed": 2, "failed": 1,
-        "inconclusive": 1, "refused by Envoy": 1, "not a config": 1, "same": 1,
+        "inconclusive": 1, "refused by Envoy": 1, "not a config": 1, "stood in": 1, "same": 1,
     }  # fmt: skip
 
 
 def test_the_page_has_the_projects_and_each_config_that_did_not_pass():
     lines = page(RESULTS, "1.40.0").splitlines()
     rows = [line for line in lines if line.startswith("| ")]
-    assert "| a | 4 | 3 | 0 | 3 | 2 | 0 | 0 | 1 | 1 | 1 |" in rows
-    assert "| b | 2 | 1 | 1 | 2 | 0 | 1 | 1 | 0 | 0 | 0 |" in rows
+    assert "| a | 4 | 3 | 0 | 3 | 2 | 0 | 0 | 1 | 1 | 1 | 1 |" in rows
+    assert "| b | 2 | 1 | 1 | 2 | 0 | 1 | 1 | 0 | 0 | 0 | 0 |" in rows
     assert rows[-3:] == [
         "| a | `differs.yaml` | plan: a difference | one more socket |",
         "| b | `listeners.json` | failed | no \\| admin |",

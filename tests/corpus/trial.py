@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import io
 import json
+import re
 import tempfile
 import time
 import traceback
@@ -58,7 +59,7 @@ _ECHO = {
     ]
 }
 #: Envoy's words where it refuses a config only when it starts, and ends with 0.
-_GIVES_UP = "Skipping initialization of secondary cluster: "
+_GIVES_UP = re.compile(r"Skipping initialization of \w+ cluster: (.*)")
 #: Messages that hold one another are not deeper than this before a listener is reached.
 _DEEPEST = 8
 #: Reasons are cut off here: some of Envoy's hold the whole config.
@@ -238,9 +239,9 @@ class _Trial:
         answer = validate_config(self._envoy, text, preference="process")
         if answer.exit_code != 0:
             return Outcome.REFUSED, _line(cause(answer).text)
-        _, gives_up, words = self._log.partition(_GIVES_UP)
+        gives_up = _GIVES_UP.search(self._log)
         if gives_up:
-            return Outcome.REFUSED, _line(words.partition("\n")[0])
+            return Outcome.REFUSED, _line(gives_up[1])
         return Outcome.FAILED, reason
 
     def _draft(self) -> str:

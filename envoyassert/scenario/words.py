@@ -269,7 +269,7 @@ def check_option(name: str) -> str:
 _MARKS_WITH_ARGUMENTS = {
     "timeout": "write `timeout: 30s`",
     "skipif": "write `requires`, or `skip` for always",
-    **dict.fromkeys(("parametrize", "usefixtures", "filterwarnings", "xdist_group"), ""),
+    **dict.fromkeys(("parametrize", "usefixtures", "filterwarnings"), ""),
 }
 
 

@@ -62,10 +62,11 @@ FAULTS = {
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)
 def test_session_that_cannot_go_on_is_code_2_or_3_whatever_it_found(
-    write_scenario, fake_envoy, run, fault, code
+    write_scenario, fake_envoy, run, fault, code, monkeypatch
 ):
     write_scenario()
-    fake_envoy.makepyfile(later=fault)
+    (fake_envoy.mkdir("plugins") / "later.py").write_text(fault)
+    monkeypatch.setenv("PYTHONPATH", str(fake_envoy.path / "plugins"))
     assert run(".", "-p", "later").ret == code
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -145,6 +145,7 @@ def test_edited_file_is_refused_with_its_place(
 CHANGED = ("removed", "doubled", "swapped", "a character")
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_change_of_any_line_is_refused(data: st.DataObject) -> None:
     lines = list(trace_lines(run()))

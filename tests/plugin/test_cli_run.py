@@ -66,7 +66,7 @@ def test_session_that_cannot_go_on_is_code_2_or_3_whatever_it_found(
 ):
     write_scenario()
     with (fake_envoy.path / "conftest.py").open("a") as conftest:
-        conftest.write(fault)
+        conftest.write(f"\n{fault}\n")
     assert run(".").ret == code
 
 

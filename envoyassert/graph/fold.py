@@ -183,7 +183,7 @@ class _Folder:
         socket = KernelSocket(
             number=len(self.graph.sockets),
             family=args.get("family", ""),
-            type=args.get("type", ""),
+            type=str(args.get("type", "")),
             protocol=args.get("protocol", 0),
             nonblock="SOCK_NONBLOCK" in args.get("flags", ()),
             origin=origin,

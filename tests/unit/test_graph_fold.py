@@ -224,3 +224,13 @@ def test_gap_taints_what_is_open_and_spares_what_is_born_after() -> None:
     first, second = fold(trace.build((lost,))).sockets
     assert [call.certain for call in first.binds + first.listens] == [True, False]
     assert [call.certain for call in second.binds + second.listens] == [True, True]
+
+
+def test_socket_of_a_type_without_a_name_is_told_by_its_number() -> None:
+    trace = TraceBuilder(1)
+    for family in ("AF_INET", "AF_UNIX"):
+        # A type that SOCKET_TYPES has no name for is a number in a trace.
+        trace.call(trace.main, "socket", 90, family=family, type=4, flags=[], protocol=0)
+        trace.close(trace.main, 90)
+    told = [socket.protocol_name for socket in fold(trace.build()).sockets]
+    assert told == ["4 of protocol 0", "UNIX 4"]

@@ -12,8 +12,6 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from envoyassert.launch.kernel import wait_readable
-
 #: The variable that holds the id of the run.
 MARK = "ENVOYASSERT_RUN"
 
@@ -25,6 +23,9 @@ def end_marked(marks: Collection[str], deadline_s: float) -> None:
         marks: each `ENVOYASSERT_RUN=<id>`.
         deadline_s: how long to wait for all of them.
     """
+    # Not above: `doctor` imports this on systems whose C library is another one.
+    from envoyassert.launch.kernel import wait_readable
+
     end_s = time.monotonic() + deadline_s
     wanted = {mark.encode() for mark in marks}
     found = True

@@ -129,11 +129,13 @@ def discovered_names(config: Any, discovered: Iterable[Any]) -> Iterator[tuple[s
         discovered: the listeners.
     """
     static = static_listeners(config)
-    given = {proto_field(one, "name") for one in static.values()}
+    given = [proto_field(one, "name") for one in static.values()]
+    named = {name for name in given if isinstance(name, str) and name}
     taken = {*static, *(("admin",) if admin_address(config) is not None else ())}
     for one in discovered:
         name, number = _name(one), 1
-        if proto_field(one, "name") in given - {None, ""}:
+        own = proto_field(one, "name")
+        if isinstance(own, str) and own in named:
             continue
         while (name if number == 1 else f"{name} #{number}") in taken:
             number += 1

@@ -11,6 +11,7 @@ from envoyassert.draft.from_config import draft_of_config
 from envoyassert.scenario.listeners import (
     admin_address,
     configured_listeners,
+    discovered_names,
     discovers_listeners,
 )
 from envoyassert.trace import ListenerRecord
@@ -209,3 +210,12 @@ def test_names_tell_listeners_of_a_control_plane_from_those_of_the_bootstrap() -
     ]
     drafted = draft_of_config(config, served=resources).sets
     assert [one.name for one in drafted] == [record.name for record in found]
+
+
+@pytest.mark.parametrize("name", [[], {"a": 1}, 5])
+def test_name_of_another_type_is_no_name(name: Any) -> None:
+    config = {"static_resources": {"listeners": [{"name": name}, {"name": "one"}]}}
+    found = dict(discovered_names(config, [{"name": name}, {"name": "one"}, {"name": "two"}]))
+    assert {"name": name} in found.values()
+    assert {"name": "two"} in found.values()
+    assert {"name": "one"} not in found.values()

@@ -1,7 +1,8 @@
 """Envoy's own config file, read as Envoy reads it, which is not as strict as a scenario is read.
 
 Envoy has yaml-cpp read the text (a JSON file its own parser), makes JSON of it, and protobuf takes
-the JSON. Measured on 1.36.4 and 1.40.0, which print that JSON where a value does not fit.
+the JSON; of a file that ends in `.pb_text` protobuf takes the text itself. Measured on 1.36.4 and
+1.40.0, which print that JSON where a value does not fit.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import yaml
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.source import Builder, Document, Node, parse_yaml
 from envoyassert.scenario.syntax import line_and_column
+from envoyassert.scenario.text_proto import SUFFIX, data_of_text_proto
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {
@@ -51,6 +53,8 @@ def parse_envoy_file(text: str, path: str) -> Document:
     Raises:
         ScenarioError: Envoy could not read it either.
     """
+    if path.endswith(SUFFIX):
+        return Document(path, text, data_of_text_proto(text, path), Node(1, 1))
     builder = _JsonBuilder if path.endswith(".json") else _YamlBuilder
     try:
         return parse_yaml(text, path, builder)

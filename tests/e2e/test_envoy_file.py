@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from envoyassert.cli.draft import draft
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.scenario.envoy_file import parse_envoy_file
 
@@ -50,6 +53,43 @@ def test_envoy_and_we_read_the_same(version: str, tmp_path: Path) -> None:
     printed = done.stderr.partition("): {")[2].splitlines()[0]
     read, _ = json.JSONDecoder().raw_decode("{" + printed)
     assert exact(parse_envoy_file(TEXT, str(file)).data) == exact(read)
+
+
+TEXT_PROTO = """
+# text protobuf
+admin { address { socket_address { address: "127.0.0.1" port_value: 9901 } } }
+node { id: "one" metadata { fields { key: "a" value { bool_value: true } } } }
+static_resources {
+  listeners {
+    name: "web"
+    address { socket_address { address: "127.0.0.1" port_value: 8080 } }
+    tcp_backlog_size { value: 77 }
+    additional_addresses { address { socket_address { address: "127.0.0.1" port_value: 0 } } }
+    socket_options { level: 1 name: 9 int_value: 1 state: STATE_PREBIND }
+    filter_chains { filters { name: "echo" typed_config {
+      [type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo] {}
+    } } }
+  }
+  clusters { name: "up" connect_timeout { seconds: 1 nanos: 500000000 } }
+}
+"""
+
+
+@pytest.mark.bpf
+@pytest.mark.parametrize("version", ["1.36.4", "1.40.0"])
+def test_draft_of_text_protobuf_passes(version: str, tmp_path: Path) -> None:
+    file = tmp_path / "envoy.pb_text"
+    file.write_text(TEXT_PROTO)
+    validate = [str(fetch_binary(version)), "--mode", "validate", "-c", str(file)]
+    subprocess.run(validate, capture_output=True, check=True, timeout=60)
+    assert CliRunner().invoke(draft, [str(file), "-o", str(tmp_path / "envoy.yaml")]).exit_code == 0
+    text = (tmp_path / "envoy.yaml").read_text()
+    assert "name: web" in text
+    assert "SO_KEEPALIVE: 1" in text
+    command = [sys.executable, "-m", "envoyassert", "run", str(tmp_path / "envoy.yaml")]
+    more = ["--envoy", version, "--launcher", "process"]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def exact(value: Any) -> str:

@@ -30,8 +30,12 @@ IMPURE = {
     *("http", "urllib.request", "fcntl", "signal", "ctypes", "importlib.import_module"),
     *("pytest", "_pytest", "click"),
 }
-# The wire module describes memory layouts; it may not load a library to call into.
-MAY_IMPORT = {f"{PACKAGE}.wire": {"ctypes"}}
+# The wire module describes memory layouts; it may not load a library to call into. Text protobuf is
+# parsed by Envoy's schema, of which each message is a module.
+MAY_IMPORT = {
+    f"{PACKAGE}.wire": {"ctypes"},
+    f"{PACKAGE}.scenario.text_proto": {"envoy", "google", "importlib.import_module"},
+}
 LIBRARY_LOADERS = {"CDLL", "PyDLL", "LibraryLoader", "cdll", "pydll", "pythonapi"}
 
 MAX_LINES = 400

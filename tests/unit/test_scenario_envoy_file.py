@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,50 @@ def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def test_scalars_are_those_of_envoys_reader(text: str, value: object) -> None:
     found = data(f"a: {text}")["a"]
     assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ('admin { address { pipe { path: "/a" mode: 384 } } }',
+         {"admin": {"address": {"pipe": {"path": "/a", "mode": 384}}}}),
+        ("node { metadata { fields { key: 'a' value { number_value: 1 } } } }",
+         {"node": {"metadata": {"a": 1.0}}}),
+        ("static_resources { clusters { connect_timeout { seconds: 2 } } }",
+         {"static_resources": {"clusters": [{"connect_timeout": "2s"}]}}),
+        ("static_resources { listeners { tcp_backlog_size { value: 0 } } }",
+         {"static_resources": {"listeners": [{"tcp_backlog_size": 0}]}}),
+        ('resources { [type.googleapis.com/envoy.config.listener.v3.Listener] { name: "a" } }',
+         {"resources": [
+             {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": "a"}]}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_text_protobuf_is_read_by_its_schema(text: str, value: Any) -> None:
+    assert data(text, "envoy.pb_text") == value
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("admin {\n  adress {}\n}", "a.pb_text:2:3: error: not text protobuf of Envoy: Mess"),
+        ("node {", "a.pb_text:1:6: error: not text protobuf of Envoy: Expected"),
+        ("node { extensions { typed {[type.googleapis.com/envoy.no_such.v3.Thing] {}}}}",
+         "a.pb_text:1:"),
+    ],
+)  # fmt: skip
+def test_fault_in_text_protobuf_has_its_place(text: str, said: str) -> None:
+    assert refusal(text, "a.pb_text").startswith(said)
+
+
+def test_text_protobuf_without_the_packages_of_the_api_names_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "envoy.config.bootstrap.v3.bootstrap_pb2", None)
+    assert refusal("", "a.pb_text") == (
+        "a.pb_text: error: reading text protobuf takes the packages of Envoy's API "
+        '(pip install "envoyassert[xds]", or write YAML or JSON)'
+    )
 
 
 def test_key_that_is_to_be_ignored_is_but_its_anchors_hold() -> None:

@@ -23,6 +23,9 @@ U64 = Annotated[int, Field(ge=0, lt=2**64)]
 I32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 #: A `long` of C: what a system call returns.
 I64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+#: More workers than this are asked for by mistake; the judge has work to do for each.
+MOST_WORKERS = 1024
+Workers = Annotated[int, Field(ge=0, le=MOST_WORKERS)]
 #: Seconds for which something lasted.
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 #: A port in host byte order.

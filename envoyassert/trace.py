@@ -27,6 +27,7 @@ from envoyassert.ranges import (
     Seconds,
     Tracer,
     UpdateAnswer,
+    Workers,
 )
 from envoyassert.symbols import Symbols
 
@@ -116,7 +117,7 @@ class Header:
     run_id: str = ""
     envoy: EnvoyIdentity = field(default_factory=EnvoyIdentity)
     launcher: str = ""
-    concurrency: Natural = 0
+    concurrency: Workers = 0
     kernel: str = ""
     listeners: tuple[ListenerRecord, ...] = ()
     unobserved: tuple[str, ...] = ()
@@ -298,7 +299,7 @@ class Member:
 
     name: str
     pid: Pid
-    concurrency: Natural
+    concurrency: Workers
     outcome: Outcome
     witness: Witness | None = None
 

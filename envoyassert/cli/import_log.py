@@ -7,6 +7,7 @@ import click
 from envoyassert.bpftrace_log import parse_bpftrace_log
 from envoyassert.cli.options import trace_output_option
 from envoyassert.cli.output import say
+from envoyassert.ranges import MOST_WORKERS
 from envoyassert.trace_file import read_lines, write_trace
 
 
@@ -16,7 +17,7 @@ from envoyassert.trace_file import read_lines, write_trace
 @click.option("--envoy-version", default="", help="Version of the Envoy that was watched.")
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_WORKERS),
     required=True,
     help="The number of workers that it was started with.",
 )

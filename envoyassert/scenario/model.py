@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
+from envoyassert.ranges import MOST_WORKERS
 from envoyassert.scenario.expectation import Expectation, Scalar
 from envoyassert.scenario.grammar import (
     Argument,
@@ -117,7 +118,9 @@ class Envoy(Model):
     image: str | None = Field(None, description="Docker image, by name and tag or by digest.")
     binary: str | None = Field(None, description="Path of an Envoy executable on this machine.")
     pull: Literal["never", "missing", "always"] = Field("missing", description="When to pull.")
-    concurrency: int = Field(2, ge=0, le=1024, description="--concurrency; 0 means one worker.")
+    concurrency: int = Field(
+        2, ge=0, le=MOST_WORKERS, description="--concurrency; 0 means one worker."
+    )
     config: TextOrMapping = Field(
         description="Bootstrap: a file next to the scenario, or the bootstrap itself."
     )

@@ -126,6 +126,8 @@ WRONG: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("format", ("concurrency",), 2.0, "`header.concurrency`: must be a valid integer, not 2.0"),
     ("format", ("concurrency",), -1, "must be greater than or equal to 0, not -1"),
     ("format", ("concurrency",), 10**30, "`header.concurrency`"),
+    ("format", ("concurrency",), 1025, "must be less than or equal to 1024, not 1025"),
+    ("phase", ("phase", "envoys", 0, "concurrency"), 10**9, "less than or equal to 1024"),
     ("format", ("concurrency",), None, "must be a valid integer, not null"),
     ("format", ("envoy",), "1.40.0", "`header.envoy`"),
     ("format", ("envoy", "version"), 1.4, "`header.envoy.version`: must be a valid string"),

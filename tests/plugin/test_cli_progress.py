@@ -140,7 +140,7 @@ def test_interrupt_leaves_no_half_line_on_the_terminal(write_scenario, fake_envo
         text.replace("FAKE: shared", "HANG: x, FAKE: shared")
     )
     shown, status = on_terminal(fake_envoy.path, until=rb"hangs \d")
-    assert status == 2
+    assert status == 2, shown
     assert "0 of 1 done" in shown
     assert "of 1 done" not in left_over(shown)
     assert shown.endswith("\n")

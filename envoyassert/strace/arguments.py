@@ -158,9 +158,15 @@ def _setsockopt(a: list[str], _: int | None) -> Args:
     }
 
 
+#: A longer value than this is a length that was passed, and no bytes: the kernel refuses it.
+_MOST_BYTES = 65536
+
+
 def _option_value(name: str | int, text: str, length: int) -> OptionValue:
     """Return an option's value; None where strace does not show its bytes."""
     if text.startswith('"'):
+        if length > _MOST_BYTES:
+            return None
         content = unquoted(text)[:length]
         return option_value_of(name, content.ljust(length, b"\0"))
     if re.fullmatch(r"\[-?\d+\]", text):

@@ -355,3 +355,9 @@ def test_number_or_text_that_cannot_be_is_a_problem_and_no_event(line: str) -> N
     assert [event.call for event in log.events] == ["exec"]
     assert len(log.problems) == 1
     assert len(log.problems[0]) < 400
+
+
+def test_length_of_an_option_that_cannot_be_takes_no_memory() -> None:
+    call = 'setsockopt(3, SOL_TCP, TCP_CONGESTION, "cubic", 2147483647) = -1 EINVAL (Invalid)'
+    event = last(f"100 1001.000000000 {call} <0.000000010>")
+    assert (event.args["length"], event.args["value"]) == (2**31 - 1, None)

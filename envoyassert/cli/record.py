@@ -66,8 +66,10 @@ def record(
         err=True,
     )
     if outcome.live is False or not outcome.running:
-        say(f"note: Envoy was not up and ready: {_trouble(outcome)}", err=True)
+        say(f"note: Envoy {_trouble(outcome)}", err=True)
 
 
 def _trouble(outcome: Outcome) -> str:
-    return outcome_in_words(outcome) if outcome.running else why_ended(outcome)
+    if outcome.running:
+        return f"was not up and ready: {outcome_in_words(outcome)}"
+    return why_ended(outcome)

@@ -50,7 +50,7 @@ def test_file_of_lds_must_be_there(name: str, tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == (4 if said else 0), done.stdout
     lines = done.stdout.splitlines()
-    assert [line.endswith(said) for line in lines] == ([True] if said else [])
+    assert [said in line for line in lines] == ([True] if said else []), lines
     # At the line that names the file.
     for line in lines:
         at = int(line.split(":")[1])

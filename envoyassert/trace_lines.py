@@ -24,7 +24,15 @@ from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
 from envoyassert.symbols import Symbols
 from envoyassert.trace import FORMAT, OLD_FORMAT, End, Header, Phase, Trace
-from envoyassert.trace_schema import KINDS, left_out, members_of, read_line, reader, words_of
+from envoyassert.trace_schema import (
+    KINDS,
+    event_line,
+    left_out,
+    members_of,
+    read_line,
+    reader,
+    words_of,
+)
 
 
 def _plain(value: Any) -> Any:
@@ -84,7 +92,7 @@ def _lines(trace: Trace) -> Iterator[str]:
     stacks: dict[tuple[str, ...], int] = {}
     encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
     for event in trace.events:
-        line = _event_line(event)
+        line = event_line(event)
         if event.stack:
             number = stacks.get(event.stack)
             if number is None:
@@ -102,24 +110,8 @@ def _lines(trace: Trace) -> Iterator[str]:
         head = {"by": second.by, "until_ns": second.until_ns, "problems": second.problems}
         yield encode({"second": head})
         for event in second.events:
-            yield encode({**_event_line(event), "by": second.by})
+            yield encode({**event_line(event), "by": second.by})
     yield encode({"end": _plain(trace.end)})
-
-
-def _event_line(event: Event) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "ts": event.ts_ns,
-        "pid": event.pid,
-        "tid": event.tid,
-        "call": event.call,
-        "ret": event.ret,
-        "args": event.args,
-        "cpu": event.cpu,
-        "seq": event.seq,
-    }
-    if event.fault:
-        line["fault"] = True
-    return line
 
 
 def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:

@@ -175,13 +175,9 @@ def read_line(kind: str, text: str) -> Any:
         raise ValueError(words_of(error)) from error
 
 
-def check_event(event: Event) -> None:
-    """Hold an event that was read from another log against what a trace may say.
-
-    Raises:
-        ValueError: a trace file with it could not be read; the message says why.
-    """
-    said = {
+def event_line(event: Event) -> dict[str, Any]:
+    """Return the members of an event's line, but for its stack."""
+    line: dict[str, Any] = {
         "ts": event.ts_ns,
         "pid": event.pid,
         "tid": event.tid,
@@ -191,8 +187,19 @@ def check_event(event: Event) -> None:
         "cpu": event.cpu,
         "seq": event.seq,
     }
+    if event.fault:
+        line["fault"] = True
+    return line
+
+
+def check_event(event: Event) -> None:
+    """Hold an event that was read from another log against what a trace may say.
+
+    Raises:
+        ValueError: a trace file with it could not be read; the message says why.
+    """
     try:
-        _events().validate_python(said)
+        _events().validate_python(event_line(event))
     except ValidationError as error:
         raise ValueError(words_of(error)) from error
 

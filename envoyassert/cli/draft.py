@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
-from envoyassert.cli.options import stand_in_option
+from envoyassert.cli.options import dump_options, stand_in_option
 from envoyassert.cli.output import say
 from envoyassert.draft.beside import OPTION, files_beside
 from envoyassert.draft.dumped import Dumped, joined
@@ -47,15 +47,7 @@ from envoyassert.trace_lines import parse_trace
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="With a trace: the config that was run.",
 )
-@click.option(
-    "--with",
-    "dump",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="With a bootstrap: a dump, whose listeners are served in its control plane's place.",
-)
-@click.option(
-    "--pod", default="", metavar="NAME", help="Of a dump of several Envoys: which, NAMESPACE/POD."
-)
+@dump_options("With a bootstrap: a dump, whose listeners are served in its control plane's place.")
 @stand_in_option
 def draft(
     source: str,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -67,6 +68,22 @@ def stand_in_option(command: F) -> F:
         help="Put something in the place of files that the config names and this machine lacks: "
         "one that lies beside the config under the end of the name, a certificate, an empty file.",
     )(command)
+
+
+def dump_options(help_of_with: str) -> Callable[[F], F]:
+    """Add `--with` and `--pod`, as the arguments `dump` and `pod` of the command's function.
+
+    Args:
+        help_of_with: what the dump is to the command.
+    """
+
+    def add(command: F) -> F:
+        which = "Of a dump of several Envoys: which, NAMESPACE/POD."
+        command = click.option("--pod", default="", metavar="NAME", help=which)(command)
+        path = click.Path(exists=True, dir_okay=False, path_type=Path)
+        return click.option("--with", "dump", type=path, help=help_of_with)(command)
+
+    return add
 
 
 def trace_output_option(command: F) -> F:

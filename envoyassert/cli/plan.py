@@ -14,6 +14,7 @@ from envoyassert.cli import exits
 from envoyassert.cli.configs import check_pair, expectations_of, is_scenario, plan_of_file
 from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import (
+    dump_options,
     format_option,
     launcher_option,
     refuse_beside,
@@ -59,15 +60,7 @@ from envoyassert.trace_file import read_trace
     type=click.IntRange(0, 1024),
     help="Number of workers of both; default: as a scenario says, else as drafted.",
 )
-@click.option(
-    "--with",
-    "dump",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="With bootstraps: a dump, whose listeners are served in their control planes' place.",
-)
-@click.option(
-    "--pod", default="", metavar="NAME", help="Of a dump of several Envoys: which, NAMESPACE/POD."
-)
+@dump_options("With bootstraps: a dump, whose listeners are served in their control planes' place.")
 @stand_in_option
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run both on this Envoy.")

@@ -10,11 +10,9 @@ import gzip
 import hashlib
 import json
 import re
-import resource
-import time
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import Any
 
@@ -38,15 +36,12 @@ from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.expectation import Expectation
 from envoyassert.trace import Trace
 from envoyassert.trace_lines import parse_trace
+from tests.fuzz.limits import memory_problems, timed
 from tests.fuzz.recorded import ROOT, Items
 from tests.fuzz.traces import Tally
 
 Line = dict[str, Any]
 Path = tuple[str | int, ...]
-
-#: Seconds for one file, and kilobytes for the process.
-MOST_S = 5.0
-MOST_KB = 500 * 1024
 
 _FILES = (
     *("started", "started_unix", "connections", "drained", "lds_port_taken", "lds_options"),
@@ -198,18 +193,12 @@ def fuzz_files(count: int, seed: str) -> Tally:
         for _ in range(chance.choice((1, 1, 1, 2))):
             at = chance.choice(others) if chance.random() < 0.5 else chance.randrange(len(lines))
             texts[at] = changed(lines[at], chance)
-        begun = time.perf_counter()
-        problem = _problem(closed_again(texts), tally)
-        took_s = time.perf_counter() - begun
-        if took_s > MOST_S:
-            problem = problem or f"took {took_s:.1f} s"
+        problem = timed(partial(_problem, closed_again(texts), tally))
         if problem:
             odd = [text[:400] for text, line in zip(texts, lines, strict=True)
                    if text != json.dumps(line)]  # fmt: skip
             tally.broken.append(f"{problem}: {odd}")
-    used_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if used_kb > MOST_KB:
-        tally.broken.append(f"{used_kb} KB of memory")
+    tally.broken.extend(memory_problems())
     return tally
 
 

@@ -6,9 +6,9 @@ What cannot be understood of strace's is a problem in words, for the log is only
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from random import Random
 
 from envoyassert.bpftrace_log import parse_bpftrace_log
@@ -17,7 +17,7 @@ from envoyassert.events import Event
 from envoyassert.strace.log import parse_strace
 from envoyassert.trace import End, Header, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
-from tests.fuzz.files import MOST_S
+from tests.fuzz.limits import memory_problems, timed
 from tests.fuzz.recorded import ROOT
 from tests.fuzz.traces import Tally
 
@@ -86,16 +86,19 @@ def fuzz_logs(count: int, seed: str) -> Tally:
         strace = chance.random() < 0.5
         lines = _STRACE.splitlines() if strace else list(_bpftrace())
         damaged = [_damaged(lines, chance) for _ in range(chance.randint(1, 3))]
-        begun = time.perf_counter()
-        try:
-            problem = _strace(lines, tally) if strace else _imported(lines, tally)
-        except Exception as error:  # noqa: BLE001 - that is what is looked for
-            problem = f"{type(error).__name__}: {error}"
-        took_s = time.perf_counter() - begun
-        problem = problem or (f"took {took_s:.1f} s" if took_s > MOST_S else "")
+        problem = timed(partial(_problem, _strace if strace else _imported, lines, tally))
         if problem:
             tally.broken.append(f"{problem[:300]}: {[line[:300] for line in damaged]}")
+    tally.broken.extend(memory_problems())
     return tally
+
+
+def _problem(read: Callable[[list[str], Tally], str], lines: list[str], tally: Tally) -> str:
+    """Return in words what went wrong with a log, "" if it was read or refused as it should."""
+    try:
+        return read(lines, tally)
+    except Exception as error:  # noqa: BLE001 - that is what is looked for
+        return f"{type(error).__name__}: {error}"
 
 
 def _damaged(lines: list[str], chance: Random) -> str:

@@ -67,7 +67,7 @@ def parse_envoy_file(text: str, path: str) -> Document:
 
 
 def parse_documents(text: str, path: str) -> list[Any]:
-    """Return the data of all documents of a text: of YAML, or values of JSON one after another.
+    """Return the data of all documents of a text: YAML, values of JSON in a row, text protobuf.
 
     What machines write is read, so it may be far larger than what Envoy reads from a file.
 
@@ -78,6 +78,8 @@ def parse_documents(text: str, path: str) -> list[Any]:
     Raises:
         ScenarioError: it is neither.
     """
+    if path.endswith(SUFFIX):
+        return [data_of_text_proto(text, path)]
     found = _json_values(text, path) if text.lstrip(_BETWEEN)[:1] in ("{", "[") else None
     return parse_yaml(text, path, _StreamBuilder).data if found is None else found
 

@@ -162,6 +162,18 @@ def test_shape_is_read(drafted, shape, syntax):
     assert len(found.stand_in["static_resources"]["listeners"]) == 1
 
 
+def test_discovery_response_in_text_protobuf_is_read(drafted):
+    text = """
+    version_info: "1"
+    resources { [type.googleapis.com/envoy.config.listener.v3.Listener] {
+      name: "web"
+      address { socket_address { address: "127.0.0.1" port_value: 8080 } }
+      filter_chains {}
+    } }
+    """
+    assert drafted(text, file="lds.pb_text").ports == [8080]
+
+
 def test_fields_have_the_same_meaning_in_every_spelling(drafted):
     found = drafted(SHAPES["Go's own JSON"]).stand_in["static_resources"]["listeners"][0]
     assert found["address"] == {"socket_address": {"address": "0.0.0.0", "port_value": 8080}}

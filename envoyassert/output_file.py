@@ -141,7 +141,7 @@ def _replace(directory: int | None, path: Path, lines: Iterable[str]) -> None:
 
 
 def _opened_to_write(directory: int | None, path: Path, flags: int = 0) -> int:
-    """Open what is no link; a FIFO that nobody reads is an error, and no reason to wait."""
+    """Open what is no link; a FIFO without a reader is an error, and no reason to wait."""
     unlinked = _NOFOLLOW | getattr(os, "O_BINARY", 0)
     waiting = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     descriptor = os.open(path, os.O_WRONLY | unlinked | waiting | flags, 0o666, dir_fd=directory)
@@ -234,7 +234,7 @@ def _give(what: int | str, owner: tuple[int, int] | None, directory: int | None 
 
 
 def _caller() -> tuple[int, int] | None:
-    """Return user and group of who called sudo, None if nobody did."""
+    """Return user and group of who called sudo, None without sudo."""
     numbers = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if not all(one.isdecimal() for one in numbers):
         return None

@@ -145,7 +145,7 @@ _LINES: dict[str, dict[str, Any]] = {
         )
     },
 }
-#: The members that tell the kinds.
+#: The members by which a kind of line is known.
 KINDS = tuple(_LINES)
 
 #: Members that files written by earlier versions lack.
@@ -163,7 +163,7 @@ def read_line(kind: str, text: str) -> Any:
     """Return what a line says: of an event a dict, of another line the value of its member.
 
     Args:
-        kind: `call` for an event, `format` for the header, else the member that tells the kind.
+        kind: `call` for an event, `format` for the header, else the member that shows the kind.
         text: the line. A key that it has twice is not noticed here, see `members_of`.
 
     Raises:

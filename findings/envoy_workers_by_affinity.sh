@@ -21,7 +21,7 @@ trap 'kill $envoy 2>/dev/null || true; wait; rm -rf "$place"' EXIT
 echo 'admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}' >"$place/envoy.yaml"
 cpu=$(taskset --cpu-list --pid $$ | grep -o '[0-9]*' | tail -1)
 
-# workers VERSION [OPTION]: Envoy tells it by the gauge server.concurrency.
+# workers VERSION [OPTION]: Envoy reports it as the gauge server.concurrency.
 workers() {
     local admin=$place/admin gauge=
     rm -f "$admin"

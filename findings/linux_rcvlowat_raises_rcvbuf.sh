@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Linux 6.18: SO_RCVLOWAT of a TCP socket is also its SO_RCVBUF.
 #
-# Behaviour: where nobody set SO_RCVBUF, a low-water mark that does not fit the receive buffer of a TCP
+# Behaviour: where SO_RCVBUF was not set, a low-water mark that does not fit the receive buffer of a TCP
 #   socket makes the buffer larger: twice the mark. net.core.rmem_max, which limits SO_RCVBUF, does
 #   not count here, only net.ipv4.tcp_rmem does. A UDP socket keeps its buffer, and takes a mark that
 #   the buffer cannot hold.

@@ -31,7 +31,7 @@ def draft_of_trace(trace: Trace) -> Draft:
 
     Raises:
         DraftError: records were lost, Envoy had ended, there were several, or nothing listens as
-            far as the trace can tell.
+            far as the trace shows.
     """
     for phase in trace.phases:
         if phase.name == STARTUP:

@@ -171,7 +171,7 @@ class _Comparison:
         return any(address in self._places(socket) for socket in self.settled.graph.candidates)
 
     def _places(self, socket: KernelSocket) -> set[Address]:
-        """Return the addresses of a socket as Envoy would tell them."""
+        """Return the addresses of a socket as Envoy would list them."""
         return told_places(socket, self._tells_namespaces)
 
 
@@ -181,11 +181,11 @@ def tells_namespaces(account: EnvoyAccount) -> bool:
 
 
 def told_places(socket: KernelSocket, namespaces: bool) -> set[Address]:
-    """Return the addresses of a socket as Envoy would tell them.
+    """Return the addresses of a socket as Envoy would list them.
 
     Args:
         socket: the socket.
-        namespaces: whether Envoy tells network namespaces.
+        namespaces: whether Envoy lists network namespaces.
     """
     places = socket.places
     if socket.requested is not None and socket.requested.port == 0:

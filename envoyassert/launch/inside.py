@@ -188,8 +188,8 @@ def connect_inside(made: socket.socket, root: str | Path, path: str) -> None:
     """Connect a Unix socket to the one whose file is below a root.
 
     Raises:
-        OSError: as connect(2): ENOENT there is no file, ECONNREFUSED nobody is behind it, or it is
-            not a socket's.
+        OSError: as connect(2): ENOENT there is no file, ECONNREFUSED no process listens there,
+            or it is not a socket's.
     """
     with opened(root, path) as place:
         made.connect(f"/proc/self/fd/{place}")

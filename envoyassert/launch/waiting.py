@@ -1,7 +1,7 @@
 """What an Envoy that is not LIVE yet waits for, by its admin endpoint.
 
 While it says PRE_INITIALIZING it waits for clusters, the answer of CDS, or that of RTDS: the
-statistics tell which. While it says INITIALIZING it waits for what its listeners need: /init_dump
+statistics show which. While it says INITIALIZING it waits for what its listeners need: /init_dump
 names that (1.36.4 and 1.40.0; statistics "cluster.NAME.warming_state", config_dump.proto
 UnreadyTargetsDumps).
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from envoyassert.launch.admin import AdminUnreachableError
 
-#: Names that are told; of more there is the number.
+#: Names that are given; of more there is the number.
 _NAMES = 3
 PRE_INITIALIZING = "PRE_INITIALIZING"
 _STATS = (

@@ -27,7 +27,7 @@ _PANIC = re.compile(r"panic: .*|assert failure: .*|Uncaught \w+ '.*'")
 
 # The text of a proto, with the mark of newer protobufs that it is for people alone.
 _DUMP = re.compile(r"goo\.gle/debug\w+\s.*?(?=: Proto constraint validation failed|$)", re.DOTALL)
-# protobuf: the message, then perhaps the whole config again; positions in a text that nobody sees.
+# protobuf: the message, then perhaps the whole config again; positions in a text that is not shown.
 _UNPARSED = re.compile(r"Unable to parse JSON as proto \(INVALID_ARGUMENT: (.*?)\): \{.*")
 _UNKNOWN = re.compile(r"Protobuf message \(.*?INVALID_ARGUMENT: (.*)\) has unknown fields")
 _INVALID = re.compile(
@@ -39,7 +39,7 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 # protoc-gen-validate: the way down to the field, one message after the other.
 _CONSTRAINT = re.compile(r"Proto constraint validation failed \((?P<chain>.*)\)", re.DOTALL)
 _LINK = re.compile(r"\w+ValidationError\.(?P<field>\w+)(?:\[(?P<index>[^\]]+)\])?: (?P<reason>.*)")
-# What every use of a deprecated field is told, at length.
+# The long advice behind every use of a deprecated field.
 _ADVICE = re.compile(r" This configuration will be removed from Envoy soon\. Please see .*")
 # What does not say what failed, and the message before it that does.
 _VAGUE = {

@@ -55,7 +55,7 @@ def log_records(lines: Sequence[str]) -> list[LogRecord]:
     """Return the messages of a log.
 
     A line that does not look like the start of one belongs to the one before it if it is indented,
-    or if that tells of an exception and is not complete.
+    or if that is about an exception and is not complete.
 
     Args:
         lines: of the log, or the end of one.

@@ -119,7 +119,7 @@ def static_listeners(config: Any) -> dict[str, Any]:
 
 
 def discovered_names(config: Any, discovered: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield listeners of a control plane with names that tell them from those of the bootstrap.
+    """Yield listeners of a control plane with names unlike those of the bootstrap.
 
     One that has the name of a static listener is left out: Envoy does not update that. The name of
     the admin endpoint, or one that stands for an unnamed static listener, is followed by a number.

@@ -4,8 +4,8 @@
         [--markdown FILE] [--keep DIR]
 
 FOLDER has a folder per project, with its configs at any depth: bootstraps, sets of listeners,
-dumps. Each is drafted, run as drafted, and held against itself as `envoyassert plan` does. Of each
-the outcome is told: passed, failed, inconclusive, refused by Envoy (`--mode validate` of the file
+dumps. Each is drafted, run as drafted, and compared with itself as `envoyassert plan` does. Counted
+are: passed, failed, inconclusive, refused by Envoy (`--mode validate` of the file
 itself), or not a config. The numbers by project come last. Ends with 1 if a config failed or was
 inconclusive, or if `plan` has something to report between one and itself.
 """

@@ -66,7 +66,7 @@ def summary(results: Sequence[Result]) -> str:
 def table_lines(results: Sequence[Result]) -> Iterator[str]:
     """Yield two Markdown tables: numbers by project, and each file that does not pass.
 
-    Refused files are told by number alone: their reasons are Envoy's.
+    Refused files are counted alone: their reasons are Envoy's.
     """
     yield _row(_HEAD)
     yield _row("---" for _ in _HEAD)

@@ -69,5 +69,5 @@ def test_a_session_of_another_time_namespace_is_known_to_live(ahead_s: int) -> N
     assert done.returncode == 0, done.stderr
     dead, start = done.stdout.split()
     assert dead == "False"
-    # Its own start is told as everybody else sees it: after this process's, seconds at most.
+    # Its own start is the one that other processes see: after this process's, seconds at most.
     assert 0 <= int(start) - Owner.current().start < 3600 * os.sysconf("SC_CLK_TCK")

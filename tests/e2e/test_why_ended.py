@@ -111,7 +111,7 @@ class Case:
         more: what else the config has.
         args: further arguments.
         limits: what Envoy may do.
-        taken: whether a stranger listens on the port.
+        taken: whether another process listens on the port.
         refused: whether validation says the same.
         code: the exit status.
     """

@@ -1,7 +1,7 @@
 """Trace files in which a value has another type or range, under a closing line that fits.
 
 So nothing but the check of each line stands between the value and fold, judge and texts. A file is
-refused with the line, or judged, told and compared without an internal error.
+refused with the line, or judged, shown and compared without an internal error.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def changed(line: Line, chance: Random) -> str:
 
 
 def fuzz_files(count: int, seed: str) -> Tally:
-    """Read changed trace files, and judge, tell and compare what can be read.
+    """Read changed trace files, and judge, show and compare what can be read.
 
     Args:
         count: how many.

@@ -86,7 +86,7 @@ def listening(path: Path) -> Iterator[socket.socket]:
 
 
 def is_unasked(server: socket.socket) -> bool:
-    """Whether nobody connected."""
+    """Whether no client connected."""
     try:
         server.accept()[0].close()
     except BlockingIOError:

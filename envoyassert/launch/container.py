@@ -30,6 +30,7 @@ from envoyassert.launch.engine import connect_client, engine_errors
 from envoyassert.launch.image import ResolvedImage, resolve_image
 from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, joined
 from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
+from envoyassert.launch.marked import environment_of
 from envoyassert.launch.namespace import NamespaceThread, joined_namespace
 from envoyassert.launch.rundir import create_rundir, remove_rundir
 from envoyassert.launch.running import NamespacedEnvoy
@@ -349,8 +350,9 @@ def _is_container(pid: int, container_id: str) -> bool:
     """Whether process `pid` of this machine is the first process of a container."""
     try:
         cgroups = Path(f"/proc/{pid}/cgroup").read_text("ascii")
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
     # Cgroups are named after the container, or else its host name is.
-    return container_id in cgroups or f"HOSTNAME={container_id[:12]}".encode() in environment
+    return container_id in cgroups or f"HOSTNAME={container_id[:12]}".encode() in environment_of(
+        pid
+    )

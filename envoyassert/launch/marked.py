@@ -15,6 +15,11 @@ from pathlib import Path
 #: The variable that holds the id of the run.
 MARK = "ENVOYASSERT_RUN"
 
+#: How long an exec may take between the new memory and the environment in it.
+_EXEC_DEADLINE_S = 1.0
+#: linux/sched.h: a thread of the kernel's.
+_PF_KTHREAD = 0x00200000
+
 
 def end_marked(marks: Collection[str], deadline_s: float) -> None:
     """Kill every process that has one of these marks, and wait until there is none.
@@ -41,11 +46,27 @@ def end_marked(marks: Collection[str], deadline_s: float) -> None:
 
 
 def environment_of(pid: int) -> list[bytes]:
-    """Return the environment that a process was started with; [] if it has ended or is not ours."""
+    """Return the environment that a process was started with; [] if it has ended or is not ours.
+
+    In the middle of an exec the file is empty (proc(5) does not say so): then it is read anew.
+    """
+    end_s = time.monotonic() + _EXEC_DEADLINE_S
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        while True:
+            found = Path(f"/proc/{pid}/environ").read_bytes()
+            if found or not _may_have_environment(pid) or time.monotonic() > end_s:
+                return found.split(b"\0")
     except OSError:
         return []
+
+
+def _may_have_environment(pid: int) -> bool:
+    """Whether a process whose environment was just seen to be empty may have one all the same."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    state, flags, start, end = stat[0], int(stat[6]), int(stat[47]), int(stat[48])
+    if state in (b"Z", b"X") or flags & _PF_KTHREAD:
+        return False
+    return not end or start < end
 
 
 def processes() -> Iterator[tuple[int, int]]:

@@ -4,12 +4,13 @@
  *
  * A record is a struct ea_record, then the frames of its stack if it is the first one with that
  * stack, then its payload; each only as long as needed, so that the ordinary record takes 72
- * bytes. A piece of the ring is one record or several, each at a multiple of 8 bytes. The layout is written a second time in envoyassert/wire.py; static
- * assertions made from that file are compiled with this one, so that a difference is refused at
- * load.
+ * bytes. A piece of the ring is one record or several, each at a multiple of 8 bytes. The layout is
+ * written a second time in envoyassert/wire.py; static assertions made from that file are compiled
+ * with this one, so that a difference is refused at load. enum ea_type is made from
+ * envoyassert/calls, where each recorded call has its numbers.
  *
- * Numbers of enum ea_type are never reused. pid is what user space calls a process id (the
- * kernel's tgid), tid a thread id; both in the initial pid namespace.
+ * pid is what user space calls a process id (the kernel's tgid), tid a thread id; both in the
+ * initial pid namespace.
  */
 #ifndef EA_EVENTS_H
 #define EA_EVENTS_H
@@ -17,55 +18,6 @@
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
-
-enum ea_type {
-	EA_SOCKET = 1,
-	EA_SOCKETPAIR = 2,
-	EA_BIND = 3,
-	EA_CONNECT = 4,
-	EA_LISTEN = 5,
-	EA_ACCEPT = 6,
-	EA_ACCEPT4 = 7,
-	EA_GETSOCKNAME = 8,
-	EA_SETSOCKOPT = 9,
-	EA_SHUTDOWN = 10,
-	EA_DUP = 11,
-	EA_DUP2 = 12,
-	EA_DUP3 = 13,
-	EA_FCNTL = 14,
-	EA_CLOSE = 15,
-	EA_CLOSE_RANGE = 16,
-	EA_EPOLL_CREATE = 17,
-	EA_EPOLL_CREATE1 = 18,
-	EA_EPOLL_CTL = 19,
-	EA_EPOLL_WAIT = 20,
-	EA_SENDMSG = 21,
-	EA_RECVMSG = 22,
-	EA_UNLINK = 23,
-	EA_UNLINKAT = 24,
-	EA_CHMOD = 25,
-	EA_FCHMODAT = 26,
-	EA_FCHMOD = 27,
-	EA_SETNS = 28,
-	EA_UNSHARE = 29,
-	EA_IO_URING_SETUP = 30,
-	EA_PIDFD_GETFD = 31,
-	EA_EXEC = 32,
-	EA_FORK = 33,
-	EA_EXIT = 34,
-	EA_SIGNAL = 35,
-	EA_RENAME = 36,
-	EA_TCP_STATE = 37,
-	EA_OPEN = 38,   /* no record of its own: the path is told by the setns that uses it */
-	EA_OPENAT = 39,
-	EA_FILE_RENAME = 40,
-	EA_RENAMEAT = 41,
-	EA_RENAMEAT2 = 42,
-	EA_OTHER_TABLE = 43, /* a call by the numbers of another table, the first of its process */
-	EA_SECCOMP = 44,
-	EA_PRCTL = 45,       /* recorded if it sets a seccomp filter */
-	EA_SENDMMSG = 46,
-};
 
 /* Bits of ea_record.flags. */
 #define EA_FAULT 1     /* some user memory could not be read */

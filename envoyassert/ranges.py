@@ -30,6 +30,11 @@ Workers = Annotated[int, Field(ge=0, le=MOST_WORKERS)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 #: A port in host byte order.
 Port = U16
+#: Names of flags, bits without a name as hex.
+Flags = list[str]
+#: A constant by its name, or by its number where it has none here.
+Name = Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] | I32
+Hex = Annotated[str, Field(pattern="^0x[0-9a-f]{1,16}$")]
 
 #: Members of closed lists.
 ListenerProtocol = Annotated[str, Field(pattern="^(TCP|UDP|UNIX)$")]

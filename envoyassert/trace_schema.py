@@ -1,8 +1,8 @@
 """What the lines of a trace file may say: their members, types and ranges.
 
-The dataclasses of a trace are the schema of most lines (`envoyassert.ranges` has the ranges); here
-are the arguments of each call, and how a line is read by all of that. Pydantic reads it in strict
-mode, where `true` and `1.0` are no whole numbers and a text is no list.
+The dataclasses of a trace are the schema of most lines (`envoyassert.ranges` has the ranges), the
+rows of `envoyassert.calls` that of the arguments; here is how a line is read by all of that.
+Pydantic reads it in strict mode, where `true` and `1.0` are no whole numbers and a text is no list.
 """
 
 from __future__ import annotations
@@ -13,83 +13,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import NotRequired, TypedDict
 
 from envoyassert.accounts import Witness
-from envoyassert.addresses import Address
+from envoyassert.calls import CALLS
 from envoyassert.events import Event
-from envoyassert.option_values import OptionValue
-from envoyassert.ranges import I32, I64, U16, U32, U64, Natural, Pid, Port
+from envoyassert.ranges import I64, U16, U32, Flags, Natural, Pid
 from envoyassert.symbols import Symbols
 from envoyassert.trace import End, Header, Phase
 
 _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-Flags = list[str]
-#: A constant by its name, or by its number where it has none here.
-Name = Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] | I32
-Hex = Annotated[str, Field(pattern="^0x[0-9a-f]{1,16}$")]
-_MADE = {"family": str, "type": Name, "flags": Flags, "protocol": I32}
-_TO_ADDRESS = {"fd": I32, "address": Address | None}
-_ACCEPTED = {"fd": I32, "address?": Address | None, "flags?": Flags}
-_RIGHTS = {"fd": I32, "fds": list[I32]}
-_COPIED = {"fd": I32, "newfd": I32, "flags": Flags}
-
-#: The arguments of each call (`envoyassert.events` says what they are); `?`: may be missing.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "socket": _MADE,
-    "socketpair": {**_MADE, "fds": list[I32]},
-    "bind": _TO_ADDRESS,
-    "connect": _TO_ADDRESS,
-    "getsockname": _TO_ADDRESS,
-    "listen": {"fd": I32, "backlog": I32 | None, "sk?": Hex},
-    "accept": _ACCEPTED,
-    "accept4": _ACCEPTED,
-    "setsockopt": {
-        "fd": I32,
-        "level": Name,
-        "name": Name,
-        "length": I32,
-        "value": OptionValue,
-    },
-    "shutdown": {"fd": I32, "how": Name},
-    "dup": {"fd": I32},
-    "dup2": _COPIED,
-    "dup3": _COPIED,
-    "fcntl": {"fd": I32, "cmd": Name, "arg?": I64},
-    "close": {"fd": I32},
-    "close_range": {"first": U32, "last": U32, "flags": U32},
-    "epoll_create1": {"flags": Flags},
-    "epoll_ctl": {"epfd": I32, "op": Name, "fd": I32, "events": Flags},
-    "epoll_wait": {"epfd": I32},
-    "sendmsg": _RIGHTS,
-    "sendmmsg": _RIGHTS,
-    "recvmsg": _RIGHTS,
-    "unlink": {"path": str | None},
-    "unlinkat": {"path": str | None, "dirfd?": I32},
-    "renameat2": {
-        "path": str | None,
-        "to": str | None,
-        "dirfds": Annotated[list[I32], Field(min_length=2, max_length=2)],
-        "flags": U32,
-    },
-    "chmod": {"path": str | None, "mode": I32},
-    "fchmodat": {"path": str | None, "mode": I32},
-    "fchmod": {"fd": I32, "mode": I32},
-    "setns": {"fd": I32, "nstype": I32, "path?": str | None, "age_ns?": U64},
-    "unshare": {"flags": U32},
-    "io_uring_setup": {},
-    "pidfd_getfd": {"fd": I32},
-    "other_table": {"table": str, "number": I32},
-    "seccomp": {"answers": list[str] | None},
-    "exec": {"filename": str | None, "argv": list[str], "name": str},
-    "fork": {"child_pid": Pid, "child_tid": Pid, "thread": bool, "shares_files?": bool},
-    "exit": {"status": I32 | None, "last": bool},
-    "signal": {"number": I32},
-    "rename": {"tid": Pid, "name": str},
-    "tcp_state": {"sk": Hex, "old": Name, "new": Name, "port?": Port},
-}
 
 
 def _dict_of(name: str, members: Mapping[str, Any]) -> Any:
@@ -106,7 +40,6 @@ def _dict_of(name: str, members: Mapping[str, Any]) -> Any:
 
 
 def _event_of(call: str) -> Any:
-    arguments = {**ARGUMENTS[call], "truncated?": bool}
     return _dict_of(
         call,
         {
@@ -115,7 +48,7 @@ def _event_of(call: str) -> Any:
             "tid": Pid,
             "call": Literal[call],
             "ret": I64 | None,
-            "args": _dict_of(f"arguments of {call}", arguments),
+            "args": with_config(_CONFIG)(CALLS[call].arguments),
             "cpu": U16,
             "seq": U32,
             "fault?": bool,
@@ -206,7 +139,7 @@ def check_event(event: Event) -> None:
 
 @functools.cache
 def _events() -> TypeAdapter[Any]:
-    members = tuple(_event_of(call) for call in ARGUMENTS)
+    members = tuple(_event_of(call) for call in CALLS)
     one_of: Any = Annotated[Union[members], Field(discriminator="call")]  # noqa: UP007
     return TypeAdapter(one_of)
 

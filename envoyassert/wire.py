@@ -2,7 +2,8 @@
 
 The ctypes classes are the layout on this side; `static_asserts` turns them into C that is compiled
 together with `bpf/events.h`, so that a difference between the two is refused when the probe is
-loaded, before a wrong byte is decoded. Decoding itself uses precompiled `struct` formats that are
+loaded, before a wrong byte is decoded. The types of records are those of `envoyassert.calls`; the
+program gets them as `enum ea_type`. Decoding itself uses precompiled `struct` formats that are
 made from the same classes.
 """
 
@@ -14,10 +15,13 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
+from envoyassert.calls import SOURCES, TYPES
+from envoyassert.calls.row import Decode
+from envoyassert.calls.sockets import SETSOCKOPT
+from envoyassert.calls.tasks import EXEC_HEAD
 from envoyassert.errors import EnvoyAssertError
-from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.events import Event
 from envoyassert.names import level_name, option_name
-from envoyassert.wire_args import EXEC_HEAD, MAKERS, Maker
 
 
 class RecordError(EnvoyAssertError):
@@ -90,59 +94,6 @@ class Target(ctypes.Structure):
 
 FAULT, TRUNCATED = 1, 2
 
-#: enum ea_type: number and name in the program, name of the event.
-TYPES: dict[int, tuple[str, str]] = {
-    1: ("EA_SOCKET", "socket"),
-    2: ("EA_SOCKETPAIR", "socketpair"),
-    3: ("EA_BIND", "bind"),
-    4: ("EA_CONNECT", "connect"),
-    5: ("EA_LISTEN", "listen"),
-    6: ("EA_ACCEPT", "accept"),
-    7: ("EA_ACCEPT4", "accept4"),
-    8: ("EA_GETSOCKNAME", "getsockname"),
-    9: ("EA_SETSOCKOPT", "setsockopt"),
-    10: ("EA_SHUTDOWN", "shutdown"),
-    11: ("EA_DUP", "dup"),
-    12: ("EA_DUP2", "dup2"),
-    13: ("EA_DUP3", "dup3"),
-    14: ("EA_FCNTL", "fcntl"),
-    15: ("EA_CLOSE", "close"),
-    16: ("EA_CLOSE_RANGE", "close_range"),
-    17: ("EA_EPOLL_CREATE", "epoll_create1"),
-    18: ("EA_EPOLL_CREATE1", "epoll_create1"),
-    19: ("EA_EPOLL_CTL", "epoll_ctl"),
-    20: ("EA_EPOLL_WAIT", "epoll_wait"),
-    21: ("EA_SENDMSG", "sendmsg"),
-    22: ("EA_RECVMSG", "recvmsg"),
-    23: ("EA_UNLINK", "unlink"),
-    24: ("EA_UNLINKAT", "unlinkat"),
-    25: ("EA_CHMOD", "chmod"),
-    26: ("EA_FCHMODAT", "fchmodat"),
-    27: ("EA_FCHMOD", "fchmod"),
-    28: ("EA_SETNS", "setns"),
-    29: ("EA_UNSHARE", "unshare"),
-    30: ("EA_IO_URING_SETUP", "io_uring_setup"),
-    31: ("EA_PIDFD_GETFD", "pidfd_getfd"),
-    32: ("EA_EXEC", "exec"),
-    33: ("EA_FORK", "fork"),
-    34: ("EA_EXIT", "exit"),
-    35: ("EA_SIGNAL", "signal"),
-    36: ("EA_RENAME", "rename"),
-    37: ("EA_TCP_STATE", "tcp_state"),
-    40: ("EA_FILE_RENAME", "renameat2"),
-    41: ("EA_RENAMEAT", "renameat2"),
-    42: ("EA_RENAMEAT2", "renameat2"),
-    43: ("EA_OTHER_TABLE", "other_table"),
-    44: ("EA_SECCOMP", "seccomp"),
-    45: ("EA_PRCTL", "seccomp"),
-    46: ("EA_SENDMMSG", "sendmmsg"),
-}
-
-#: Types of `enum ea_type` that no record has: what such a call says is told by another one.
-NOTED = {"EA_OPEN": 38, "EA_OPENAT": 39}
-#: Every constant of `enum ea_type` with its number.
-NUMBERS = {constant: number for number, (constant, _) in TYPES.items()} | NOTED
-
 _LAYOUTS: dict[str, type[ctypes.Structure]] = {
     "ea_record": Record,
     "ea_frame": Frame,
@@ -212,10 +163,16 @@ _OPTION = struct.Struct("=2i")
 
 def option_of(record: bytes) -> tuple[int | str, int | str] | None:
     """Return level and name of the option that a record is about, None if it is about none."""
-    if record[Record.type.offset] != NUMBERS["EA_SETSOCKOPT"]:
+    if record[Record.type.offset] != SETSOCKOPT.sources[0].number:
         return None
     level, number = _OPTION.unpack_from(record, Record.args.offset + 4)
     return level_name(level), option_name(level_name(level), number)
+
+
+def type_enum() -> str:
+    """Return `enum ea_type` in C: the types of records, by their numbers."""
+    members = "".join(f"\t{constant} = {number},\n" for constant, number in TYPES.items())
+    return f"enum ea_type {{\n{members}}};\n"
 
 
 def static_asserts() -> str:
@@ -232,21 +189,15 @@ def static_asserts() -> str:
             size = f"sizeof(((struct {name} *)0)->{member}) == {descriptor.size}"
             lines.append(f'_Static_assert({place}, "{name}.{member}: offset");')
             lines.append(f'_Static_assert({size}, "{name}.{member}: size");')
-    lines.extend(
-        f'_Static_assert({constant} == {number}, "{constant}");'
-        for constant, number in NUMBERS.items()
-    )
     lines.append(f'_Static_assert(EA_FAULT == {FAULT}, "EA_FAULT");')
     lines.append(f'_Static_assert(EA_TRUNCATED == {TRUNCATED}, "EA_TRUNCATED");')
     return "\n".join(lines) + "\n"
 
 
-_UNKNOWN_RESULT = KERNEL_FACTS | {"epoll_wait"}
-
-#: Indexed by type: name, maker of the arguments, whether there is a result.
-_DECODERS: list[tuple[str, Maker, bool] | None] = [None] * 256
-for _number, (_constant, _call) in TYPES.items():
-    _DECODERS[_number] = (_call, MAKERS[_constant], _call not in _UNKNOWN_RESULT)
+#: Indexed by type: name, decoder of the arguments, whether there is a result.
+_DECODERS: list[tuple[str, Decode, bool] | None] = [None] * 256
+for _number, (_source, _row) in SOURCES.items():
+    _DECODERS[_number] = (_row.name, _source.decode, not (_row.is_fact or _row.at_entry))
 
 #: What a fault leaves without a value.
 _FAULTED = ("address", "path", "to", "value")

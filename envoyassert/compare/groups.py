@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
+from envoyassert.calls.shown_values import address_text
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
 from envoyassert.judge.selection import parts_of
-from envoyassert.report.call import address_text
 from envoyassert.trace import Trace
 
 _HOT_RESTART_ID = re.compile(r"_\d+(\\0.*|…)?$")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from envoyassert.calls import CALLS
 from envoyassert.events import Event
 from envoyassert.graph.model import (
     Descriptor,
@@ -17,14 +18,6 @@ from envoyassert.graph.model import (
     Registration,
     SocketGraph,
 )
-
-_CLOEXEC_ORIGINS = {
-    "socket": "SOCK_CLOEXEC",
-    "socketpair": "SOCK_CLOEXEC",
-    "accept4": "SOCK_CLOEXEC",
-    "dup3": "O_CLOEXEC",
-    "epoll_create1": "EPOLL_CLOEXEC",
-}
 
 
 def succeeded(event: Event) -> bool:
@@ -40,7 +33,7 @@ def _closes_on_exec(held: Descriptor | Epoll) -> bool:
     if event.call == "fcntl":
         return bool(event.args["cmd"] == "F_DUPFD_CLOEXEC")
     flags = event.args.get("flags", ())
-    return not isinstance(flags, int) and _CLOEXEC_ORIGINS.get(event.call) in flags
+    return not isinstance(flags, int) and CALLS[event.call].cloexec in flags
 
 
 class DescriptorTables:

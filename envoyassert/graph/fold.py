@@ -8,8 +8,14 @@ registration lives until it is deleted or the description's last descriptor is c
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 
-from envoyassert.addresses import Address
+from envoyassert.calls import CALLS
+from envoyassert.calls.descriptors import CLOSE, CLOSE_RANGE, DUP, FCNTL, RECVMSG, SENDMSG
+from envoyassert.calls.epoll import EPOLL_CTL
+from envoyassert.calls.row import Effect
+from envoyassert.calls.sockets import BIND, CONNECT, GETSOCKNAME, SETSOCKOPT, SHUTDOWN, SOCKETPAIR
+from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
 from envoyassert.events import Event
 from envoyassert.graph.completion import complete
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
@@ -20,25 +26,19 @@ from envoyassert.graph.messages import Messages, sent_first
 from envoyassert.graph.model import (
     Call,
     Descriptor,
-    Epoll,
     KernelSocket,
     OptionSet,
     Process,
-    Registration,
     SocketGraph,
     Thread,
 )
 from envoyassert.graph.namespaces import Namespaces
 from envoyassert.graph.passes import Pass
+from envoyassert.graph.registrations import Registrations
 from envoyassert.graph.socket_files import SocketFiles
 from envoyassert.graph.tripwires import is_tripwire
 from envoyassert.trace import Trace
 
-#: Calls that only make sense on a socket, so that one on an unknown descriptor is a discovery.
-_SOCKET_CALLS = frozenset(
-    {"bind", "connect", "listen", "setsockopt", "getsockname", "accept", "accept4", "shutdown"}
-)
-_FILE_CALLS = frozenset({"unlink", "unlinkat", "renameat2", "chmod", "fchmod", "fchmodat"})
 _NOT_A_SOCKET = frozenset({"EBADF", "ENOTSOCK"})
 
 
@@ -78,22 +78,48 @@ class _Folder:
         self.files = SocketFiles()
         self.births_observed = births_observed
         self.ignored: Counter[str] = Counter()
-        self.registered: dict[tuple[Epoll, KernelSocket, int], Registration] = {}
+        self.epolls = Registrations(self.graph, self.tables)
         self.addresses = KernelAddresses(self.graph.inconsistencies)
+        self.on_socket: Mapping[Effect, Callable[[Event, Call, KernelSocket], None]] = {
+            Effect.BIND: self._bind,
+            Effect.CONNECT: self._connect,
+            Effect.LISTEN: self._listen,
+            Effect.ACCEPT: self._accept,
+            Effect.SET_OPTION: self._set_option,
+            Effect.SHUT_DOWN: self._shut_down,
+            Effect.LEARN_ADDRESS: self._learn_address,
+        }
+        self.handlers: Mapping[Effect, Callable[[Event, Thread], None] | None] = {
+            Effect.NONE: None,
+            Effect.EXEC: self._exec,
+            Effect.FORK: self._fork,
+            Effect.EXIT: self._exit,
+            Effect.SIGNAL: self._signal,
+            Effect.RENAME_THREAD: self._rename,
+            Effect.TCP_STATE: self._tcp_state,
+            Effect.CHANGE_NAMESPACE: self._change_namespace,
+            Effect.MAKE_SOCKET: self._make_socket,
+            Effect.MAKE_PAIR: self._make_pair,
+            Effect.ON_PATH: self._path_call,
+            Effect.COPY: self._copy,
+            Effect.CLOSE: self._close,
+            Effect.CLOSE_RANGE: self._close_range,
+            Effect.SEND: self._send,
+            Effect.RECEIVE: self._receive,
+            Effect.MAKE_EPOLL: self._make_epoll,
+            Effect.WAIT_EPOLL: self._wait,
+            Effect.REGISTER: self._register,
+            **dict.fromkeys(self.on_socket, self._socket_call),
+        }
 
     def apply(self, event: Event) -> None:
         """Apply one event."""
         thread = self._thread(event.tid, event.pid)
         if is_tripwire(event):
             self.graph.tripwires.append(event)
-        handler = getattr(self, f"_on_{event.call}", None)
+        handler = self.handlers[CALLS[event.call].effect]
         if handler is not None:
             handler(event, thread)
-        elif event.call in _SOCKET_CALLS:
-            self._on_socket_call(event, thread)
-        elif event.call in _FILE_CALLS:
-            self.graph.file_calls.append(event)
-            self.files.apply(event)
         self.namespaces.see(event)
 
     def finish(self) -> SocketGraph:
@@ -123,59 +149,63 @@ class _Folder:
 
     # tasks
 
-    def _on_exec(self, event: Event, thread: Thread) -> None:
+    def _exec(self, event: Event, thread: Thread) -> None:
+        args = EXEC.of(event)
         process = self.graph.processes[event.pid]
-        process.filename = event.args["filename"]
-        process.argv = tuple(event.args["argv"])
+        process.filename = args["filename"] or ""
+        process.argv = tuple(args["argv"])
         process.executed = True
-        thread.names.append((event.ts_ns, event.args["name"]))
+        thread.names.append((event.ts_ns, args["name"]))
         self.tables.close_on_exec(event)
 
-    def _on_fork(self, event: Event, thread: Thread) -> None:
-        child_pid, child_tid = event.args["child_pid"], event.args["child_tid"]
+    def _fork(self, event: Event, thread: Thread) -> None:
+        args = FORK.of(event)
+        child_pid, child_tid = args["child_pid"], args["child_tid"]
         self.graph.threads[child_tid] = Thread(child_tid, child_pid, created_ns=event.ts_ns)
         self.namespaces.fork(event)
-        if not event.args["thread"]:
+        if not args["thread"]:
             parent = self.graph.processes[event.pid]
             self.graph.processes[child_pid] = Process(
                 child_pid, event.pid, parent.filename, parent.argv, executed=False
             )
             self.tables.fork(event, child_pid)
 
-    def _on_exit(self, event: Event, thread: Thread) -> None:
+    def _exit(self, event: Event, thread: Thread) -> None:
+        args = EXIT.of(event)
         thread.exited_ns = event.ts_ns
         process = self.graph.processes[event.pid]
-        if event.args["status"] is not None:
-            process.status = event.args["status"]
-        if event.args["last"]:
+        if args["status"] is not None:
+            process.status = args["status"]
+        if args["last"]:
             process.exited_ns = event.ts_ns
             self.tables.close_all(event)
 
-    def _on_signal(self, event: Event, thread: Thread) -> None:
-        self.graph.processes[event.pid].signal = event.args["number"]
+    def _signal(self, event: Event, thread: Thread) -> None:
+        args = SIGNAL.of(event)
+        self.graph.processes[event.pid].signal = args["number"]
 
-    def _on_rename(self, event: Event, thread: Thread) -> None:
-        renamed = self._thread(event.args["tid"], event.pid)
-        renamed.names.append((event.ts_ns, event.args["name"]))
+    def _rename(self, event: Event, thread: Thread) -> None:
+        args = RENAME.of(event)
+        renamed = self._thread(args["tid"], event.pid)
+        renamed.names.append((event.ts_ns, args["name"]))
 
-    def _on_tcp_state(self, event: Event, thread: Thread) -> None:
+    def _tcp_state(self, event: Event, thread: Thread) -> None:
         self.addresses.change(event)
 
-    def _on_setns(self, event: Event, thread: Thread) -> None:
+    def _change_namespace(self, event: Event, thread: Thread) -> None:
         if not self.namespaces.move(event):
             self.graph.tripwires.append(event)
 
-    _on_unshare = _on_setns
-
     # births and deaths of descriptors
 
-    def _on_socket(self, event: Event, thread: Thread) -> None:
+    def _make_socket(self, event: Event, thread: Thread) -> None:
         if succeeded(event):
             self._birth(event, thread, int(event.ret or 0), "socket")
 
-    def _on_socketpair(self, event: Event, thread: Thread) -> None:
+    def _make_pair(self, event: Event, thread: Thread) -> None:
+        args = SOCKETPAIR.of(event)
         if succeeded(event):
-            for fd in event.args["fds"]:
+            for fd in args["fds"]:
                 self._birth(event, thread, fd, "socketpair")
 
     def _birth(self, event: Event, thread: Thread, fd: int, origin: str) -> Descriptor:
@@ -196,56 +226,51 @@ class _Folder:
             self._note(event, thread, descriptor)
         return descriptor
 
-    def _on_close(self, event: Event, thread: Thread) -> None:
+    def _close(self, event: Event, thread: Thread) -> None:
+        args = CLOSE.of(event)
         # close(2): the descriptor is gone even if the call reports an error, but for EBADF.
         if event.errno == "EBADF":
             return
-        held = self.tables.get(event.pid, event.args["fd"])
+        held = self.tables.get(event.pid, args["fd"])
         if isinstance(held, Descriptor):
             self._note(event, thread, held)
         elif held is None:
             self.ignored["close"] += 1
-            self.namespaces.renumber(event, event.args["fd"])
-        self.tables.close(event, event.args["fd"])
+            self.namespaces.renumber(event, args["fd"])
+        self.tables.close(event, args["fd"])
 
-    def _on_close_range(self, event: Event, thread: Thread) -> None:
+    def _close_range(self, event: Event, thread: Thread) -> None:
+        args = CLOSE_RANGE.of(event)
         cloexec_only = 4  # CLOSE_RANGE_CLOEXEC
-        if succeeded(event) and not event.args["flags"] & cloexec_only:
-            self.tables.close_range(event, event.args["first"], event.args["last"])
+        if succeeded(event) and not args["flags"] & cloexec_only:
+            self.tables.close_range(event, args["first"], args["last"])
             self.namespaces.renumber(event)
 
-    def _on_dup(self, event: Event, thread: Thread) -> None:
-        self._copy(event, thread, "dup")
-
-    _on_dup2 = _on_dup
-    _on_dup3 = _on_dup
-
-    def _on_fcntl(self, event: Event, thread: Thread) -> None:
-        self._copy(event, thread, "fcntl")
-
-    def _copy(self, event: Event, thread: Thread, origin: str) -> None:
-        held = self.tables.get(event.pid, event.args["fd"])
+    def _copy(self, event: Event, thread: Thread) -> None:
+        args = DUP.of(event)
+        held = self.tables.get(event.pid, args["fd"])
         if held is None and not self.births_observed:
-            held = self._birth(event, thread, event.args["fd"], "unknown")
+            held = self._birth(event, thread, args["fd"], "unknown")
         if isinstance(held, Descriptor):
             self._note(event, thread, held)
-        if not succeeded(event) or event.ret is None or event.ret == event.args["fd"]:
+        if not succeeded(event) or event.ret is None or event.ret == args["fd"]:
             return
+        origin = "fcntl" if event.call == FCNTL.name else "dup"
         self.tables.copy(event, held, event.ret, origin)
         self.namespaces.renumber(event, event.ret)
         if held is None:
             self.ignored[event.call] += 1
 
-    def _on_sendmsg(self, event: Event, thread: Thread) -> None:
+    def _send(self, event: Event, thread: Thread) -> None:
+        args = SENDMSG.of(event)
         if succeeded(event):
-            held = [self.tables.get(event.pid, fd) for fd in event.args["fds"]]
+            held = [self.tables.get(event.pid, fd) for fd in args["fds"]]
             sockets = [d.socket if isinstance(d, Descriptor) else None for d in held]
             self.messages.send(event, sockets)
 
-    _on_sendmmsg = _on_sendmsg
-
-    def _on_recvmsg(self, event: Event, thread: Thread) -> None:
-        fds = event.args["fds"]
+    def _receive(self, event: Event, thread: Thread) -> None:
+        args = RECVMSG.of(event)
+        fds = args["fds"]
         if not fds:
             return
         found = self.messages.receive(event)
@@ -259,54 +284,31 @@ class _Folder:
 
     # epoll
 
-    def _on_epoll_create1(self, event: Event, thread: Thread) -> None:
+    def _make_epoll(self, event: Event, thread: Thread) -> None:
         if succeeded(event):
             self.tables.open_epoll(event, int(event.ret or 0))
 
-    def _on_epoll_wait(self, event: Event, thread: Thread) -> None:
-        epoll = self._epoll(event)
-        if thread not in epoll.waiters:
-            epoll.waiters.append(thread)
+    def _wait(self, event: Event, thread: Thread) -> None:
+        self.epolls.wait(event, thread)
 
-    def _epoll(self, event: Event) -> Epoll:
-        held = self.tables.get(event.pid, event.args["epfd"])
-        if isinstance(held, Epoll):
-            return held
-        if not self.tables.lossy:
-            self.graph.inconsistencies.append(
-                f"{event.call} on descriptor {event.args['epfd']}, which is no known epoll"
-            )
-        return self.tables.open_epoll(event, event.args["epfd"])
-
-    def _on_epoll_ctl(self, event: Event, thread: Thread) -> None:
-        held = self.tables.get(event.pid, event.args["fd"])
+    def _register(self, event: Event, thread: Thread) -> None:
+        args = EPOLL_CTL.of(event)
+        held = self.tables.get(event.pid, args["fd"])
         if not isinstance(held, Descriptor):
             self.ignored["epoll_ctl"] += 1
             return
         call = self._note(event, thread, held)
         if not succeeded(event):
             return
-        epoll = self._epoll(event)
-        operation = event.args["op"]
-        # The kernel's key is the open file description and the number, whoever closed and made
-        # that number anew in the meantime.
-        key = (epoll, held.socket, held.fd)
-        before = self.registered.pop(key, None)
-        if before is not None and before.is_live:
-            before.until_ns = event.ts_ns
-        if operation in ("EPOLL_CTL_ADD", "EPOLL_CTL_MOD"):
-            if event.fault:
-                self.graph.inconsistencies.append("the mask of an epoll_ctl could not be read")
-            certain = call.certain and self.tables.is_epoll_certain(epoll)
-            events = tuple(event.args["events"])
-            added = Registration(epoll, held, events, call, event.ts_ns, certain=certain)
-            self.registered[key] = added
-            for holder in (held, epoll, self.graph):
-                holder.registrations.append(added)
+        self.epolls.register(event, call, held)
 
-    # calls on sockets
+    # calls on the files of sockets, and on sockets
 
-    def _on_socket_call(self, event: Event, thread: Thread) -> None:
+    def _path_call(self, event: Event, thread: Thread) -> None:
+        self.graph.file_calls.append(event)
+        self.files.apply(event)
+
+    def _socket_call(self, event: Event, thread: Thread) -> None:
         held = self.tables.get(event.pid, event.args["fd"])
         if not isinstance(held, Descriptor):
             if event.errno in _NOT_A_SOCKET:
@@ -318,16 +320,11 @@ class _Folder:
                 )
             held = self._birth(event, thread, event.args["fd"], "unknown")
         call = self._note(event, thread, held)
-        socket = held.socket
-        if event.call == "bind":
-            self._bind(event, call, socket)
-        elif event.call in ("accept", "accept4") and event.ok:
-            self._accept(event, thread, socket)
-        elif succeeded(event):
-            self._other(event, call, socket)
+        self.on_socket[CALLS[event.call].effect](event, call, held.socket)
 
     def _bind(self, event: Event, call: Call, socket: KernelSocket) -> None:
-        address = event.args["address"]
+        args = BIND.of(event)
+        address = args["address"]
         if address is None and event.errno != "EFAULT":
             self.graph.inconsistencies.append("the address of a bind could not be read")
         if not succeeded(event):
@@ -339,7 +336,7 @@ class _Folder:
             # Only an unbound socket can be bound: between the two its number was given out anew.
             if self.births_observed and not self.tables.lossy:
                 self.graph.inconsistencies.append(
-                    f"bind on descriptor {event.args['fd']}, which was bound already"
+                    f"bind on descriptor {args['fd']}, which was bound already"
                 )
             reborn = self._birth(event, call.thread, call.descriptor.fd, "unknown")
             call = self._note(event, call.thread, reborn)
@@ -352,40 +349,50 @@ class _Folder:
         if not self.births_observed:
             socket.type = socket.type or "SOCK_STREAM"
 
-    def _accept(self, event: Event, thread: Thread, listener: KernelSocket) -> None:
-        descriptor = self._birth(event, thread, int(event.ret or 0), "accept")
+    def _accept(self, event: Event, call: Call, listener: KernelSocket) -> None:
+        if not event.ok:
+            return
+        descriptor = self._birth(event, call.thread, int(event.ret or 0), "accept")
         accepted = descriptor.socket
         accepted.family, accepted.type = listener.family, listener.type
         accepted.protocol, accepted.accepted_from = listener.protocol, listener
         accepted.netns = listener.netns
 
-    def _other(self, event: Event, call: Call, socket: KernelSocket) -> None:
-        if event.call == "setsockopt":
-            phase = "listening" if socket.listens else "bound" if socket.binds else "before_bind"
-            args = event.args
-            if args["value"] is None:
-                self.graph.inconsistencies.append(f"the value of {args['name']} could not be read")
-            socket.options.append(
-                OptionSet(args["level"], args["name"], args["value"], phase, call)
-            )
-        elif event.call == "shutdown":
-            # Where a socket listens, the end of receiving is that of listening
-            # (Linux, net/ipv4/af_inet.c, inet_shutdown()).
-            if socket.listens and event.args["how"] in ("SHUT_RD", "SHUT_RDWR"):
-                socket.stopped_ns = event.ts_ns
-        elif event.call == "connect" and socket.type == "SOCK_DGRAM":
-            peer: Address | None = event.args["address"]
+    def _set_option(self, event: Event, call: Call, socket: KernelSocket) -> None:
+        if not succeeded(event):
+            return
+        args = SETSOCKOPT.of(event)
+        phase = "listening" if socket.listens else "bound" if socket.binds else "before_bind"
+        if args["value"] is None:
+            self.graph.inconsistencies.append(f"the value of {args['name']} could not be read")
+        socket.options.append(OptionSet(args["level"], args["name"], args["value"], phase, call))
+
+    def _shut_down(self, event: Event, _call: Call, socket: KernelSocket) -> None:
+        # Where a socket listens, the end of receiving is that of listening
+        # (Linux, net/ipv4/af_inet.c, inet_shutdown()).
+        receiving = SHUTDOWN.of(event)["how"] in ("SHUT_RD", "SHUT_RDWR")
+        if succeeded(event) and socket.listens and receiving:
+            socket.stopped_ns = event.ts_ns
+
+    def _connect(self, event: Event, _call: Call, socket: KernelSocket) -> None:
+        if succeeded(event) and socket.type == "SOCK_DGRAM":
+            peer = CONNECT.of(event)["address"]
             # AF_UNSPEC dissolves the association (connect(2)).
             socket.peer = None if peer is None or peer.family == "AF_UNSPEC" else peer
-        elif event.call == "listen":
+
+    def _listen(self, event: Event, call: Call, socket: KernelSocket) -> None:
+        if succeeded(event):
             socket.listens.append(call)
             socket.stopped_ns = None
             self.addresses.settle(event, socket)
-        elif event.call == "getsockname" and event.args["address"] is not None:
-            learned = event.args["address"]
-            asked = socket.requested
-            # Of a socket that came bound from elsewhere this is the only thing that tells.
-            came_bound = asked is None and socket.origin == "scm_rights"
-            if came_bound or (asked is not None and asked.port == 0 and learned.is_ip):
-                socket.address = socket.placed(learned)
-                socket.family = socket.family or learned.family
+
+    def _learn_address(self, event: Event, _call: Call, socket: KernelSocket) -> None:
+        learned = GETSOCKNAME.of(event)["address"]
+        if learned is None or not succeeded(event):
+            return
+        asked = socket.requested
+        # Of a socket that came bound from elsewhere this is the only thing that tells.
+        came_bound = asked is None and socket.origin == "scm_rights"
+        if came_bound or (asked is not None and asked.port == 0 and learned.is_ip):
+            socket.address = socket.placed(learned)
+            socket.family = socket.family or learned.family

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from envoyassert.calls import with_effect
+from envoyassert.calls.row import Effect
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.passes import Pass
 
-_SENDS = ("sendmsg", "sendmmsg")
+_SENDS, _RECEIPTS = with_effect(Effect.SEND), with_effect(Effect.RECEIVE)
 
 
 def sent_first(events: Sequence[Event]) -> Sequence[Event]:
@@ -28,7 +30,7 @@ def sent_first(events: Sequence[Event]) -> Sequence[Event]:
     early: list[tuple[Event, Event]] = []
     moved: set[int] = set()
     for index, event in enumerate(events):
-        if event.call not in (*_SENDS, "recvmsg") or not event.ok or id(event) in moved:
+        if event.call not in _SENDS | _RECEIPTS or not event.ok or id(event) in moved:
             continue
         count = len(event.args["fds"])
         if not count:

@@ -5,12 +5,8 @@ They act on descriptors where no probe looks, or let a call seem to be what it i
 
 from __future__ import annotations
 
+from envoyassert.calls import CALLS
 from envoyassert.events import Event
-from envoyassert.seccomp import may_claim_success
-
-#: unshare(2) and clone(2); close_range(2).
-_CLONE_FILES, _CLOSE_RANGE_UNSHARE = 0x400, 2
-_UNFOLLOWED = "moved descriptors to a table of their own, or shared them between processes"
 
 
 def is_tripwire(event: Event) -> bool:
@@ -20,16 +16,5 @@ def is_tripwire(event: Event) -> bool:
 
 def why_tripwire(event: Event) -> str:
     """Return what such a call does, after its name; "" for any other."""
-    call, args = event.call, event.args
-    if call in ("io_uring_setup", "pidfd_getfd"):
-        return "can act on sockets where no probe looks"
-    if call == "other_table":
-        return "" if event.errno == "ENOSYS" else f"by {args['table']} numbers are not decoded"
-    if call == "seccomp" and event.ok and may_claim_success(args["answers"]):
-        return "set a filter that can claim that a call succeeded which the kernel never made"
-    alone = (
-        (call == "fork" and "shares_files" in args)
-        or (call == "unshare" and event.ok and bool(args["flags"] & _CLONE_FILES))
-        or (call == "close_range" and event.ok and bool(args["flags"] & _CLOSE_RANGE_UNSHARE))
-    )
-    return _UNFOLLOWED if alone else ""
+    hides = CALLS[event.call].hides
+    return hides(event) if hides is not None else ""

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from envoyassert.addresses import Address
+from envoyassert.calls import CALLS, with_effect
+from envoyassert.calls.row import Effect
 from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import KernelSocket
@@ -27,11 +29,8 @@ from envoyassert.scenario.expectation import (
 )
 
 #: Calls that no connection sees, so that none of them is the framework's own traffic.
-NO_TRAFFIC = frozenset(
-    {"socket", "bind", "listen", "exec", "fork", "exit", "signal", "rename"}
-    | {"unlink", "unlinkat", "renameat2", "chmod", "fchmodat"}
-)
-_EPOLL_CALLS = frozenset({"epoll_create1", "epoll_ctl", "epoll_wait"})
+NO_TRAFFIC = frozenset(row.name for row in CALLS.values() if row.before_accept)
+_EPOLL_CALLS = with_effect(Effect.MAKE_EPOLL, Effect.REGISTER, Effect.WAIT_EPOLL)
 
 
 def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from envoyassert.accounts import SecondWitness
-from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.calls import AT_ENTRY, KERNEL_FACTS
+from envoyassert.events import Event
 from envoyassert.graph.model import SocketGraph
 from envoyassert.graph.tripwires import why_tripwire
 from envoyassert.judge.account_checks import (
@@ -53,9 +54,6 @@ BEARABLE = frozenset({"epoll", "socket_states", "stacks", "durations"})
 #: Checks whose failure leaves no PASS, but takes away no FAIL.
 FORMAT_CHECK = "whole file"
 CONTESTED = (ENVOY_CHECK, FORMAT_CHECK)
-
-#: Recorded when they begin: their return may be far.
-_AT_ENTRY = ("epoll_wait",)
 
 #: Name of the check whose failure leaves nothing that can be said at all.
 CHANNELS_CHECK = "every channel"
@@ -202,8 +200,8 @@ def _paired(trace: Trace, graph: SocketGraph, live: bool) -> Check:
     if not live:
         return Check(name, None, "not a live trace")
     calls = [event for event in trace.events if event.call not in KERNEL_FACTS]
-    waits = [event for event in calls if event.call in _AT_ENTRY]
-    unreturned = [e for e in calls if e.ret is None and e.call not in _AT_ENTRY]
+    waits = [event for event in calls if event.call in AT_ENTRY]
+    unreturned = [e for e in calls if e.ret is None and e.call not in AT_ENTRY]
     if unreturned:
         first = unreturned[0]
         return Check(

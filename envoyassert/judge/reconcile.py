@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from envoyassert.accounts import SecondWitness
-from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.calls import AT_ENTRY, KERNEL_FACTS
+from envoyassert.events import Event
 from envoyassert.trace import Trace
 
-#: What has no return of its own: held against each other as sets.
-_AT_ENTRY = "epoll_wait"
 #: The kernel's own pointer, which no system call shows, and a time, which no two tracers measure
 #: alike.
 _NOT_COMPARED = frozenset({"sk", "age_ns"})
@@ -51,7 +50,7 @@ def reconcile(trace: Trace, second: SecondWitness) -> tuple[list[str], int]:
 def _by_thread(events: Iterable[Event]) -> dict[int, list[Event]]:
     found: dict[int, list[Event]] = defaultdict(list)
     for event in events:
-        if event.call not in KERNEL_FACTS and event.call != _AT_ENTRY:
+        if event.call not in KERNEL_FACTS and event.call not in AT_ENTRY:
             found[event.tid].append(event)
     return found
 
@@ -98,16 +97,16 @@ def _is_irrelevant(event: Event, name: str) -> bool:
 
 def _waits(events: list[Event], second: SecondWitness) -> list[str]:
     """Compare who waits on which epoll; a wait is recorded at its beginning."""
-    mine = {(e.tid, e.args["epfd"]) for e in events if e.call == _AT_ENTRY}
+    mine = {(e.tid, e.args["epfd"]) for e in events if e.call in AT_ENTRY}
     other = {
         (e.tid, e.args["epfd"])
         for e in second.events
-        if e.call == _AT_ENTRY and e.ts_ns <= second.until_ns
+        if e.call in AT_ENTRY and e.ts_ns <= second.until_ns
     }
     late = {
         (e.tid, e.args["epfd"])
         for e in second.events
-        if e.call == _AT_ENTRY and e.ts_ns > second.until_ns
+        if e.call in AT_ENTRY and e.ts_ns > second.until_ns
     }
     return [
         *(

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
-from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.calls import KERNEL_FACTS, TIMED_AT_ENTRY
+from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.trace import Trace
 
 T = TypeVar("T")
-
-#: Recorded when they begin; the effect comes later.
-_AT_ENTRY = frozenset({"close", "exit", "epoll_wait"})
 
 #: A socket's listening ends with that of receiving (Linux, net/ipv4/af_inet.c, inet_shutdown()).
 _STOPPING = ("SHUT_RD", "SHUT_RDWR")
@@ -157,12 +155,12 @@ class Settled:
             if event.ts_ns > self.begun_ns:
                 break
             last[event.tid] = event
-        return {event.ts_ns for event in last.values() if event.call in _AT_ENTRY}
+        return {event.ts_ns for event in last.values() if event.call in TIMED_AT_ENTRY}
 
     @cached_property
     def _after(self) -> set[int]:
         """Times of the calls that may have begun before the account ended, and returned later."""
-        return {ts_ns for ts_ns, event in self._next.items() if event.call not in _AT_ENTRY}
+        return {ts_ns for ts_ns, event in self._next.items() if event.call not in TIMED_AT_ENTRY}
 
     @cached_property
     def _next(self) -> dict[int, Event]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from envoyassert.errors import ProbeUnavailableError
-from envoyassert.wire import static_asserts
+from envoyassert.wire import static_asserts, type_enum
 
 MAIN = "envoyassert.bpf.c"
 _INCLUDE = re.compile(r'#include "([\w.]+)"\s*')
@@ -37,8 +37,8 @@ def program_text() -> str:
     """Return the whole program.
 
     bcc rewrites map operations in the main file alone, so our own includes are put in place; line
-    markers keep the compiler's messages about the original files. The layout's assertions follow
-    the definitions that they check.
+    markers keep the compiler's messages about the original files. The types of records come before
+    the layout, its assertions behind it.
     """
     directory = source_dir()
     parts: list[str] = []
@@ -48,6 +48,8 @@ def program_text() -> str:
             parts.append(line)
             continue
         name = found.group(1)
+        if name == "events.h":
+            parts.append(f'#line 1 "calls"\n{type_enum()}')
         parts.append(f'#line 1 "{name}"\n{(directory / name).read_text()}')
         if name == "events.h":
             parts.append(f'#line 1 "wire.py"\n{static_asserts()}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from envoyassert.accounts import Witness
-from envoyassert.report.call import address_text
+from envoyassert.calls.shown_values import address_text
 from envoyassert.report.table import columns, wrapped
 from envoyassert.trace import Trace
 

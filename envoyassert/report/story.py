@@ -8,26 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from envoyassert.calls import CALLS
+from envoyassert.calls.row import Phase
+from envoyassert.calls.shown_values import address_text
 from envoyassert.durations import duration_in_words
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.graph.passes import Pass
 from envoyassert.judge.startup import Figure, startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
-from envoyassert.report.call import Clock, address_text, render_call, thread_label
+from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.called_from import tell_call_sites
 from envoyassert.report.steps import tell_steps
 from envoyassert.trace import Trace
 
 FORMAT = "envoyassert-story/1"
 
-MADE, LISTENING, SERVING, CLOSING = "made", "listening", "serving", "closing"
-_PHASE_OF = {
-    **dict.fromkeys(("socket", "socketpair", "bind", "getsockname", "connect"), MADE),
-    **dict.fromkeys(("listen", "dup", "dup2", "dup3", "fcntl", "sendmsg", "recvmsg"), LISTENING),
-    "epoll_ctl": SERVING,
-    **dict.fromkeys(("close", "close_range", "shutdown"), CLOSING),
-}
 _ACCEPTING = ("accept", "accept4")
 
 
@@ -96,10 +92,7 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
             }
             for thread in graph.threads.values()
         ],
-        "phases": {
-            phase: list(_steps(graph, listening, phase, clock))
-            for phase in (MADE, LISTENING, SERVING, CLOSING)
-        },
+        "phases": {phase.value: list(_steps(graph, listening, phase, clock)) for phase in Phase},
         "steps": tell_steps(trace, clock),
         "listening": [_listening(trace, graph, socket) for socket in listening],
         "called_from": tell_call_sites(listening, trace.symbols),
@@ -127,16 +120,16 @@ def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str
     }
 
 
-def _phase(call: Call, listens: Iterable[Call]) -> str | None:
+def _phase(call: Call, listens: Iterable[Call]) -> Phase | None:
     """Return the phase a call belongs to, None for one that the story leaves out."""
     if call.event.call == "setsockopt":
         listened = any(one.event.ts_ns < call.event.ts_ns for one in listens)
-        return LISTENING if listened else MADE
-    return _PHASE_OF.get(call.event.call)
+        return Phase.LISTENING if listened else Phase.MADE
+    return CALLS[call.event.call].phase
 
 
 def _steps(
-    graph: SocketGraph, sockets: list[KernelSocket], phase: str, clock: Clock
+    graph: SocketGraph, sockets: list[KernelSocket], phase: Phase, clock: Clock
 ) -> Iterator[dict[str, Any]]:
     """Yield what happened in one phase: the calls of one thread on one socket are one step."""
     groups: dict[tuple[int, int], list[Call]] = {}

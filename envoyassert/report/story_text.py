@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from envoyassert.calls.row import Phase
 from envoyassert.names import signal_text
 from envoyassert.option_values import value_text
 from envoyassert.report.accounts import accounts_lines
 from envoyassert.report.called_from import call_site_lines
 from envoyassert.report.certificate import check_lines
 from envoyassert.report.steps import step_lines
-from envoyassert.report.story import CLOSING, LISTENING, MADE, SERVING
 from envoyassert.report.table import columns, count, wrapped
 
 _TITLES = {
-    MADE: "Sockets made, options set, bound",
-    LISTENING: "Copied and listening",
-    SERVING: "Put into an epoll, to be served",
-    CLOSING: "Closed",
+    Phase.MADE: "Sockets made, options set, bound",
+    Phase.LISTENING: "Copied and listening",
+    Phase.SERVING: "Put into an epoll, to be served",
+    Phase.CLOSING: "Closed",
 }
 #: Lines for sockets that are no listener's; the JSON form has all of them.
 _MAX_OTHERS = 20
@@ -30,7 +30,7 @@ def story_lines(story: dict[str, Any]) -> list[str]:
     lines += ["", "Process and threads", *_tasks(story)]
     lines += step_lines(story["steps"])
     for phase, title in _TITLES.items():
-        steps = story["phases"][phase]
+        steps = story["phases"][phase.value]
         if steps:
             lines += ["", title]
             lines += columns(

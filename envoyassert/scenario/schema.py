@@ -20,10 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from envoyassert.calls.sockets import OPTION_NAMES
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.words import (
     CALL_ARGUMENTS,
-    OPTION_NAMES,
     OPTION_PATTERN,
     QUALIFIED_OPTION_PATTERN,
 )

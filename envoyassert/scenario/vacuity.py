@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envoyassert.events import KERNEL_FACTS
+from envoyassert.calls import AT_ENTRY, KERNEL_FACTS
 from envoyassert.scenario.expectation import (
     CallPattern,
     CallsExpectation,
@@ -65,7 +65,7 @@ def _impossible(pattern: CallPattern, key: str) -> Iterator[tuple[Where, str]]:
     if pattern.errno is not None and pattern.succeeds:
         yield (key, "succeeds"), f"no call both succeeds and fails with {pattern.errno}"
     calls = (pattern.call,) if isinstance(pattern.call, str) else pattern.call
-    without_result = KERNEL_FACTS | {"epoll_wait"}
+    without_result = KERNEL_FACTS | AT_ENTRY
     fails = pattern.errno is not None or pattern.succeeds is False
     if fails and set(calls) <= without_result:
         part = "errno" if pattern.errno is not None else "succeeds"

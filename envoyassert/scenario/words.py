@@ -17,99 +17,35 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from envoyassert.calls import CALLS, asked_arguments
+from envoyassert.calls.sockets import OPTION_NAMES
 from envoyassert.durations import parse_duration
 from envoyassert.names import (
-    EPOLL_EVENTS,
-    EPOLL_OPS,
     ERRNO_ALIASES,
     ERRNOS,
-    FAMILIES,
-    FCNTL_DUPS,
     LEVEL_ALIASES,
     LEVELS,
-    OPTIONS,
-    SOCKET_TYPES,
-    TCP_STATES,
 )
 
-#: Arguments of every call that is recorded; the table in `envoyassert.events` describes them.
+#: The arguments of every recorded call that a scenario may ask for.
 CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "socket": ("family", "type", "flags", "protocol"),
-    "socketpair": ("family", "type", "flags", "protocol", "fds"),
-    "bind": ("fd", "address"),
-    "connect": ("fd", "address"),
-    "getsockname": ("fd", "address"),
-    "listen": ("fd", "backlog"),
-    "dup": ("fd",),
-    "dup2": ("fd", "newfd", "flags"),
-    "dup3": ("fd", "newfd", "flags"),
-    "fcntl": ("fd", "cmd", "arg"),
-    "setsockopt": ("fd", "level", "name", "length", "value"),
-    "accept": ("fd", "address", "flags"),
-    "accept4": ("fd", "address", "flags"),
-    "close": ("fd",),
-    "close_range": ("first", "last", "flags"),
-    "epoll_create1": ("flags",),
-    "epoll_ctl": ("epfd", "op", "fd", "events"),
-    "epoll_wait": ("epfd",),
-    "sendmsg": ("fd", "fds", "truncated"),
-    "recvmsg": ("fd", "fds", "truncated"),
-    "sendmmsg": ("fd", "fds", "truncated"),
-    "shutdown": ("fd", "how"),
-    "unlink": ("path",),
-    "unlinkat": ("path", "dirfd"),
-    "renameat2": ("path", "to", "dirfds", "flags"),
-    "chmod": ("path", "mode"),
-    "fchmodat": ("path", "mode"),
-    "fchmod": ("fd", "mode"),
-    "setns": ("fd", "nstype", "path", "age_ns"),
-    "unshare": ("flags",),
-    "io_uring_setup": (),
-    "pidfd_getfd": ("fd",),
-    "other_table": ("table", "number"),
-    "seccomp": ("answers",),
-    "exec": ("filename", "argv", "name"),
-    "fork": ("child_pid", "child_tid", "thread"),
-    "exit": ("status", "last"),
-    "signal": ("number",),
-    "rename": ("tid", "name"),
-    "tcp_state": ("sk", "old", "new"),
+    name: asked_arguments(row) for name, row in CALLS.items()
 }
-
+#: System calls whose events have another name.
 _RECORDED_AS = {
-    "epoll_pwait": "epoll_wait",
-    "epoll_pwait2": "epoll_wait",
-    "epoll_create": "epoll_create1",
-    "renameat": "renameat2",
-    "prctl": "seccomp",
-    "execve": "exec",
-    "execveat": "exec",
-    "clone": "fork",
-    "clone3": "fork",
-    "vfork": "fork",
-    "exit_group": "exit",
+    call: row.name
+    for row in CALLS.values()
+    for call in (*row.also, *row.strace, *(name for one in row.sources for name in one.syscalls))
+    if call not in CALLS
 }
 
-#: Every socket option that has a name here.
-OPTION_NAMES = tuple(sorted({name for options in OPTIONS.values() for name in options.values()}))
 _LEVEL_NAMES = tuple(LEVELS.values()) + tuple(LEVEL_ALIASES)
 
 #: Words that stand for a number without a name: an address family, bits of an event mask.
 _NUMBERED = re.compile(r"AF_[0-9]+|0x[0-9a-f]+")
 _ADDRESS_FIELDS = ("family", "host", "port", "path", "abstract")
 _ARGUMENT_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("socket", "family"): tuple(FAMILIES.values()),
-    ("socket", "type"): tuple(SOCKET_TYPES.values()),
-    ("socketpair", "family"): tuple(FAMILIES.values()),
-    ("socketpair", "type"): tuple(SOCKET_TYPES.values()),
-    ("setsockopt", "level"): tuple(LEVELS.values()),
-    ("setsockopt", "name"): OPTION_NAMES,
-    ("epoll_ctl", "op"): tuple(EPOLL_OPS.values()),
-    ("epoll_ctl", "events"): tuple(EPOLL_EVENTS.values()),
-    ("fcntl", "cmd"): tuple(FCNTL_DUPS.values()),
-    ("shutdown", "how"): ("SHUT_RD", "SHUT_WR", "SHUT_RDWR"),
-    ("tcp_state", "old"): tuple(TCP_STATES.values()),
-    ("tcp_state", "new"): tuple(TCP_STATES.values()),
+    (row.name, argument): words for row in CALLS.values() for argument, words in row.words.items()
 }
 
 #: How a program argument looks that is set from a field of the scenario.

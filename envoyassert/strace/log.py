@@ -8,14 +8,17 @@ thread's end from its fate. States of TCP sockets and stacks cannot be had.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from envoyassert.calls import CALLS, TIMED_AT_ENTRY, with_effect
+from envoyassert.calls.epoll import EPOLL_WAIT
+from envoyassert.calls.row import Effect
 from envoyassert.events import Event
 from envoyassert.names import SIGNALS
-from envoyassert.strace.arguments import CALLS, arguments_of
 from envoyassert.strace.lines import (
     Call,
     Fate,
@@ -30,19 +33,16 @@ from envoyassert.trace_schema import check_event
 _CLONES = ("clone", "clone3", "fork", "vfork")
 _EXECS = ("execve", "execveat")
 _OPENS = ("open", "openat", "openat2")
+#: By strace's names: the calls that events have, and how their arguments are read.
+_ROWS = {name: (row, parse) for row in CALLS.values() for name, parse in row.strace.items()}
 #: The calls that strace must be asked for.
-TRACED = (*CALLS, *_EXECS, *_CLONES, *_OPENS, "write")
+TRACED = (*_ROWS, *_EXECS, *_CLONES, *_OPENS, "write")
 #: What a log does not tell, of `envoyassert.trace.CHANNELS`.
 UNOBSERVED = ("socket_states", "stacks", "durations")
 
-_WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
-_RENAMED = {
-    "epoll_create": "epoll_create1",
-    "rename": "renameat2",
-    "renameat": "renameat2",
-    "prctl": "seccomp",
-    "socketcall": "other_table",
-}
+_WAITS = tuple(EPOLL_WAIT.strace)
+#: What is sent may arrive before the sender returns.
+_SENDS = with_effect(Effect.SEND)
 _COMM = re.compile(r"/proc/(?:self|\d+)/task/(\d+)/comm$")
 _SIGNAL_NUMBERS = {name: number for number, name in SIGNALS.items()}
 #: TASK_COMM_LEN of linux/sched.h, without the NUL.
@@ -88,6 +88,25 @@ def parse_strace(lines: Iterable[str], mark: str = "", offset_ns: int = 0) -> St
         event.seq = number
     ended = bool(reader.threads) and not reader.living
     return StraceLog(reader.events, bool(reader.threads), ended, problems, reader.injected)
+
+
+def arguments_of(name: str, text: str, ret: int | None) -> dict[str, Any] | None:
+    """Return the arguments of a call; None if events have no such call.
+
+    Args:
+        name: strace's, of the call.
+        text: what strace printed between the parentheses.
+        ret: the call's result, None if it has not returned.
+
+    Raises:
+        StraceLogError: they are not understood.
+    """
+    if name not in _ROWS:
+        return None
+    try:
+        return _ROWS[name][1](split(text), ret)
+    except (ValueError, IndexError, KeyError, struct.error) as error:
+        raise StraceLogError(f"{name}({text[:120]}): {error}") from error
 
 
 def _when(item: Call | Fate) -> int:
@@ -182,11 +201,9 @@ class _Reader:
         if args is None:
             return
         assert call.return_ns is not None
-        # As the probe has it: from its entry on, the number may be given out again; and what is
-        # sent may arrive before the sender returns.
-        early = call.name in ("close", "sendmsg", "sendmmsg")
-        ts_ns = call.entry_ns if early else call.return_ns
-        self._add(ts_ns, call.tid, _RENAMED.get(call.name, call.name), ret, args)
+        name = _ROWS[call.name][0].name
+        ts_ns = call.entry_ns if name in TIMED_AT_ENTRY | _SENDS else call.return_ns
+        self._add(ts_ns, call.tid, name, ret, args)
         if call.name == "setns":
             self._name_file(ts_ns, call.tid, args)
         if call.injected:

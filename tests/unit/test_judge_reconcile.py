@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from envoyassert.events import KERNEL_FACTS, Event
+from envoyassert.calls import KERNEL_FACTS
+from envoyassert.events import Event
 from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import SECOND_CHECK, certify
 from envoyassert.judge.judge import judge

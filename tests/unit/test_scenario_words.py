@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from envoyassert import events
+from envoyassert.calls import CALLS, SOURCES
+from envoyassert.calls.sockets import OPTION_NAMES
 from envoyassert.durations import parse_duration
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.model import Envoy
@@ -17,28 +18,23 @@ from envoyassert.scenario.words import (
     CALL_ARGUMENTS,
     DURATION_PATTERN,
     FILE_PATTERN,
-    OPTION_NAMES,
     OPTION_PATTERN,
     OWN_ARGUMENT_PATTERN,
 )
-from envoyassert.wire import TYPES
-from envoyassert.wire_args import MAKERS
 
 
-def test_calls_are_those_that_the_probe_records() -> None:
-    assert set(CALL_ARGUMENTS) == {name for _, name in TYPES.values()}
+@pytest.mark.parametrize("number", SOURCES)
+def test_arguments_are_those_that_events_carry(number: int) -> None:
+    source, row = SOURCES[number]
+
+    made = set(source.decode((0,) * 6, bytes(64), 0))
+
+    assert made == set(CALL_ARGUMENTS[row.name])
 
 
-@pytest.mark.parametrize("kind, call", TYPES.values(), ids=lambda value: value)
-def test_arguments_are_those_that_events_carry(kind: str, call: str) -> None:
-    made = set(MAKERS[kind]((0,) * 6, bytes(64), 0))
-    # dup2 and dup3, and the two calls that make an epoll, carry the same arguments.
-    assert made == set(CALL_ARGUMENTS[call])
-
-
-def test_table_of_events_names_every_call() -> None:
-    described = set(re.findall(r"\w+", events.__doc__ or ""))
-    assert set(CALL_ARGUMENTS) <= described
+def test_every_call_says_what_its_arguments_are() -> None:
+    for row in CALLS.values():
+        assert row.arguments.__doc__, row.name
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
-from envoyassert.strace.arguments import arguments_of
 from envoyassert.strace.lines import RepeatedWaits, StraceLogError, split, unquoted
-from envoyassert.strace.log import StraceLog, parse_strace
+from envoyassert.strace.log import StraceLog, arguments_of, parse_strace
 
 MARK = "ENVOYASSERT_RUN=0123456789abcdef"
 EXEC = (

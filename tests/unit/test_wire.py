@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +12,12 @@ from hypothesis import strategies as st
 
 from envoyassert import wire
 from envoyassert.addresses import Address
+from envoyassert.calls import NOTED, SOURCES, TYPES
+from envoyassert.calls.payload import decode_address
 from envoyassert.events import Event
-from envoyassert.wire import TYPES, Decoder, RecordError, decode, split, static_asserts
-from envoyassert.wire_args import MAKERS, decode_address
+from envoyassert.wire import Decoder, RecordError, decode, split, static_asserts, type_enum
 
-NUMBER = {constant: number for number, (constant, _) in TYPES.items()}
-EVENTS_H = Path(__file__).parents[2] / "bpf" / "events.h"
+NUMBER = {source.constant: number for number, (source, _) in SOURCES.items()}
 
 
 def record(
@@ -146,7 +145,7 @@ def test_record_is_decoded_to_its_named_arguments(constant):
     event = one(constant, args, **fields)
 
     assert event.args == expected
-    assert event.call == TYPES[NUMBER[constant]][1]
+    assert event.call == SOURCES[NUMBER[constant]][1].name
 
 
 @pytest.mark.parametrize(
@@ -299,19 +298,17 @@ def test_record_of_any_numbers_decodes_to_an_event_of_json_types(kind, args, ret
         assert value is None or isinstance(value, (str, int, list, Address))
 
 
-def test_every_type_of_the_program_has_a_name_and_a_maker():
-    text = EVENTS_H.read_text()
-    enum = dict(re.findall(r"^\t(EA_\w+) = (\d+),", text, re.MULTILINE))
+def test_every_type_of_the_program_has_a_number_of_its_own():
+    enum = re.findall(r"^\t(EA_\w+) = (\d+),", type_enum(), re.MULTILINE)
 
-    assert {name: int(number) for name, number in enum.items()} == wire.NUMBERS
-    assert MAKERS.keys() == wire.NUMBERS.keys() - wire.NOTED.keys() == NUMBER.keys()
+    assert {name: int(number) for name, number in enum} == TYPES
+    assert len(set(TYPES.values())) == len(enum) == len(SOURCES) + len(NOTED)
+    assert all(0 < number < 256 for number in TYPES.values())
 
 
-def test_asserts_cover_every_field_and_type():
+def test_asserts_cover_every_field():
     text = static_asserts()
 
     for field in ("ts_ns", "ret", "stack", "run", "seq", "args"):
         assert f'"ea_record.{field}: offset"' in text
         assert f'"ea_record.{field}: size"' in text
-    for constant in NUMBER:
-        assert f"_Static_assert({constant} == " in text

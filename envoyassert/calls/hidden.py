@@ -1,0 +1,151 @@
+"""Tripwires: calls after which a trace does not show all that happens to sockets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from envoyassert.calls.payload import Args
+from envoyassert.calls.row import Arguments, Numbers, RecordedCall, Source
+from envoyassert.events import Event
+from envoyassert.ranges import I32
+from envoyassert.seccomp import SECCOMP_MODE_STRICT, answers_of, may_claim_success
+from envoyassert.strace import values as printed
+
+#: What marks a number as one of x32 (arch/x86/include/uapi/asm/unistd.h of Linux).
+_X32_BIT = 1 << 30
+
+
+class RingArguments(Arguments):
+    """io_uring_setup(2)."""
+
+
+def _hidden_from_probe(_event: Event) -> str:
+    return "can act on sockets where no probe looks"
+
+
+IO_URING_SETUP = RecordedCall(
+    "io_uring_setup",
+    RingArguments,
+    (
+        Source(
+            "EA_IO_URING_SETUP",
+            30,
+            lambda _a, _d, _r: {},
+            {"io_uring_setup": Numbers.everywhere(425)},
+        ),
+    ),
+    None,
+    {"io_uring_setup": lambda _a, _: {}},
+    hides=_hidden_from_probe,
+)
+
+
+class PidfdArguments(Arguments):
+    """pidfd_getfd(2); fd: the descriptor in the other process."""
+
+    fd: I32
+
+
+PIDFD_GETFD = RecordedCall(
+    "pidfd_getfd",
+    PidfdArguments,
+    (
+        Source(
+            "EA_PIDFD_GETFD",
+            31,
+            lambda a, _d, _r: {"fd": a[1]},
+            {"pidfd_getfd": Numbers.everywhere(438)},
+        ),
+    ),
+    None,
+    {"pidfd_getfd": lambda a, _: {"fd": int(a[1])}},
+    hides=_hidden_from_probe,
+)
+
+
+class TableArguments(Arguments):
+    """The first call of a process by the numbers of another table, or the first unknown one.
+
+    table: `32-bit` or `x32`.
+    number: there.
+    """
+
+    table: str
+    number: I32
+
+
+def _other_table(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+    table = "x32" if args[0] & _X32_BIT else "32-bit"
+    return {"table": table, "number": args[0] & ~_X32_BIT}
+
+
+def _hidden_by_table(event: Event) -> str:
+    table = OTHER_TABLE.of(event)["table"]
+    return "" if event.errno == "ENOSYS" else f"by {table} numbers are not decoded"
+
+
+OTHER_TABLE = RecordedCall(
+    "other_table",
+    TableArguments,
+    (Source("EA_OTHER_TABLE", 43, _other_table),),
+    lambda a: f"{a['table']} number {a['number']}",
+    # Of programs of 32 bits, and not told apart further; strace knows their other calls by name.
+    {"socketcall": lambda _a, _: {"table": "32-bit", "number": 102}},
+    hides=_hidden_by_table,
+)
+
+
+class FilterArguments(Arguments):
+    """seccomp(2), and prctl(2) with PR_SET_SECCOMP.
+
+    answers: that the filter can give, [`ALLOW`, `ERRNO EPERM`]; None if they are not known.
+    """
+
+    answers: list[str] | None
+
+
+def _filter_set(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+    if args[1] == SECCOMP_MODE_STRICT:
+        return {"answers": []}
+    return {"answers": answers_of(data, args[4])}
+
+
+def _printed_seccomp(a: list[str], _: int | None) -> dict[str, Any] | None:
+    if a[0] == "SECCOMP_SET_MODE_STRICT":
+        return {"answers": []}
+    return _printed_filter(a[2]) if a[0] == "SECCOMP_SET_MODE_FILTER" else None
+
+
+def _printed_prctl(a: list[str], _: int | None) -> dict[str, Any] | None:
+    if a[0] != "PR_SET_SECCOMP":
+        return None
+    return {"answers": []} if a[1] == "SECCOMP_MODE_STRICT" else _printed_filter(a[2])
+
+
+def _printed_filter(text: str) -> dict[str, Any]:
+    program = re.fullmatch(r"\{len=(\d+), filter=\[(.*)\]\}", text)
+    if program is None:
+        return {"answers": None}
+    return {"answers": answers_of(printed.program_of(program[2]), int(program[1]))}
+
+
+def _hidden_by_filter(event: Event) -> str:
+    if event.ok and may_claim_success(SECCOMP.of(event)["answers"]):
+        return "set a filter that can claim that a call succeeded which the kernel never made"
+    return ""
+
+
+SECCOMP = RecordedCall(
+    "seccomp",
+    FilterArguments,
+    (
+        Source("EA_SECCOMP", 44, _filter_set, {"seccomp": Numbers(317, 277)}),
+        Source("EA_PRCTL", 45, _filter_set, {"prctl": Numbers(157, 167)}),
+    ),
+    lambda a: "?" if a["answers"] is None else "|".join(a["answers"]),
+    {"seccomp": _printed_seccomp, "prctl": _printed_prctl},
+    hides=_hidden_by_filter,
+)
+
+ROWS: tuple[RecordedCall[Any], ...] = (IO_URING_SETUP, PIDFD_GETFD, OTHER_TABLE, SECCOMP)

@@ -1,0 +1,73 @@
+"""Which descriptors are registered with which epoll, and which threads wait there (epoll(7))."""
+
+from __future__ import annotations
+
+from envoyassert.calls.epoll import EPOLL_CTL, EPOLL_WAIT
+from envoyassert.events import Event
+from envoyassert.graph.descriptors import DescriptorTables
+from envoyassert.graph.model import (
+    Call,
+    Descriptor,
+    Epoll,
+    KernelSocket,
+    Registration,
+    SocketGraph,
+    Thread,
+)
+
+
+class Registrations:
+    """Follows registrations from call to call.
+
+    Args:
+        graph: receives registrations and contradictions.
+        tables: the descriptors of every process.
+    """
+
+    def __init__(self, graph: SocketGraph, tables: DescriptorTables) -> None:
+        self._graph = graph
+        self._tables = tables
+        self._living: dict[tuple[Epoll, KernelSocket, int], Registration] = {}
+
+    def wait(self, event: Event, thread: Thread) -> None:
+        """Note that a thread waits."""
+        epoll = self._epoll(event, EPOLL_WAIT.of(event)["epfd"])
+        if thread not in epoll.waiters:
+            epoll.waiters.append(thread)
+
+    def register(self, event: Event, call: Call, held: Descriptor) -> None:
+        """Follow an epoll_ctl that succeeded.
+
+        Args:
+            event: the call.
+            call: the same as a call on the socket.
+            held: the descriptor that it is about.
+        """
+        args = EPOLL_CTL.of(event)
+        epoll = self._epoll(event, args["epfd"])
+        # The kernel's key is the open file description and the number, whoever closed and made
+        # that number anew in the meantime.
+        key = (epoll, held.socket, held.fd)
+        before = self._living.pop(key, None)
+        if before is not None and before.is_live:
+            before.until_ns = event.ts_ns
+        if args["op"] not in ("EPOLL_CTL_ADD", "EPOLL_CTL_MOD"):
+            return
+        if event.fault:
+            self._graph.inconsistencies.append("the mask of an epoll_ctl could not be read")
+        certain = call.certain and self._tables.is_epoll_certain(epoll)
+        events = tuple(args["events"])
+        added = Registration(epoll, held, events, call, event.ts_ns, certain=certain)
+        self._living[key] = added
+        for holder in (held, epoll, self._graph):
+            holder.registrations.append(added)
+
+    def _epoll(self, event: Event, epfd: int) -> Epoll:
+        held = self._tables.get(event.pid, epfd)
+        if isinstance(held, Epoll):
+            return held
+        if not self._tables.lossy:
+            self._graph.inconsistencies.append(
+                f"{event.call} on descriptor {epfd}, which is no known epoll"
+            )
+        return self._tables.open_epoll(event, epfd)

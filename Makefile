@@ -89,7 +89,7 @@ matrix: setup ## Run the shipped scenarios on every Envoy version (VERSIONS=...)
 	@setup/run-matrix.sh $(VERSIONS) -- $(ARGS)
 
 .PHONY: fuzz
-fuzz: venv ## Read and judge damaged traces, scenario files, trace files and logs, at random
+fuzz: venv ## Use traces, scenarios, logs, dumps and admin replies that are damaged at random
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: soak

@@ -31,7 +31,8 @@ def canonical_host(host: str | bytes) -> str:
     return str(address)
 
 
-_LAST_PORT = 65535
+#: The largest port.
+LAST_PORT = 65535
 
 
 @lru_cache(4096)
@@ -159,7 +160,7 @@ def _sound(address: Address) -> Address:
     inet = address.family in ("AF_INET", "AF_INET6")
     if inet != address.is_ip or inet != bool(address.host):
         raise ValueError("host and port are of AF_INET and AF_INET6, and of no other family")
-    if inet and not 0 <= (address.port or 0) <= _LAST_PORT:
+    if inet and not 0 <= (address.port or 0) <= LAST_PORT:
         raise ValueError(f"there is no port {address.port}")
     if inet and (":" in address.host) != (address.family == "AF_INET6"):
         raise ValueError(f"the host is not of {address.family}")

@@ -24,6 +24,8 @@ from envoyassert.shown import joined, shown
 _LAST_LINES = 15
 #: Of a value that is quoted from a file; its beginning is enough to find it there.
 _LONG_QUOTATION = re.compile(r"(`[^`]{200})[^`]+`")
+#: Of a problem, whatever it quotes: nobody reads more.
+_LONGEST = 2_000
 
 
 class EnvoyAssertError(Exception):
@@ -64,9 +66,10 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What is wrong and what to write instead, without the place; long quotations cut."""
+        """What is wrong and what to write instead, without the place; what is long is cut."""
         text = f"{self.message} ({self.remedy})" if self.remedy else self.message
-        return _LONG_QUOTATION.sub(r"\1…`", text)
+        text = _LONG_QUOTATION.sub(r"\1…`", text)
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path

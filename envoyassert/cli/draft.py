@@ -25,9 +25,11 @@ from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dum
 from envoyassert.draft.from_trace import draft_of_trace
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.draft.text import block_lines, draft_text
+from envoyassert.errors import Problem, ScenarioError
 from envoyassert.output_file import write_lines
 from envoyassert.scenario.listeners import proto_field
 from envoyassert.scenario.load import parse_scenario, read_text
+from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.words import OWN_ARGUMENT_PATTERN
 from envoyassert.shown import shown
 from envoyassert.trace import FORMAT, OLD_FORMAT
@@ -98,7 +100,8 @@ def draft(
     if output is None and written is not None:
         told = written  # nothing is written, so it is part of what is printed
     text = draft_text(found, name, told, path.name)
-    parse_scenario(text, scenario)  # a fault of the draft is told here and not by its first run
+    apart = output is not None and written is not None  # a stand-in that is not there yet
+    _check(text, scenario, path, None if apart else scenario.parent)
     for one in found.envoy:
         named = f": {', '.join(one.value)}" if one.key == "stand_in" else ""
         say(f"envoy.{one.key}: {one.why}{named}", err=True)
@@ -115,6 +118,28 @@ def draft(
         say(f"wrote {used}")
     write_lines(text.splitlines(), output)
     say(f"wrote {output}")
+
+
+def _check(text: str, scenario: Path, source: Path, directory: Path | None) -> None:
+    """Make sure that a drafted scenario is valid: that it is not is said here, not by its run.
+
+    Args:
+        text: the scenario.
+        scenario: its file.
+        source: the file that it was drafted from.
+        directory: where the config lies; None if it is not to be read.
+
+    Raises:
+        ScenarioError: it is not, for what it is drafted from has what no scenario can say.
+    """
+    try:
+        loaded = parse_scenario(text, scenario, directory=directory)
+        if directory is not None:
+            expand(loaded)
+    except ScenarioError as error:
+        said = error.problems[0].message
+        message = f"what would be drafted from this is no valid scenario: {said}"
+        raise ScenarioError([Problem(str(source), 1, 1, message)]) from error
 
 
 def _name(file: str) -> str:

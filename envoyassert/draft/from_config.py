@@ -18,6 +18,7 @@ from envoyassert.draft.given_up import given_up, not_listening
 from envoyassert.draft.socket_options import socket_options_of
 from envoyassert.scenario.absent import looked_up, source_names
 from envoyassert.scenario.listeners import (
+    NotWholeError,
     address_of,
     admin_address,
     asks_for_sockets,
@@ -87,7 +88,13 @@ def draft_of_config(
     known = served is not None or discovered is not None or "lds_config" in asked
     discovers = discovers_listeners(config) and not known
     for name, listener in listeners.items():
-        mine = [*_sets_of(name, listener, workers)]
+        try:
+            mine = [*_sets_of(name, listener, workers)]
+        except NotWholeError as error:
+            raise DraftError(
+                f"a field of listener {name} is a whole number to Envoy, and {error}",
+                "Envoy refuses this config",
+            ) from error
         sets += given_up(mine, listener) if name in bound else _held(mine, listener)
     without = set(listeners) - {one.name for one in sets}
     if without:

@@ -160,10 +160,12 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         name = str(proto_field(listener, "name") or address or "unnamed")
         internal = proto_field(listener, "internal_listener") is not None
         if address is None:
-            host = proto_field(proto_field(place, "socket_address"), "address")
+            socket_address = proto_field(place, "socket_address")
+            host = proto_field(socket_address, "address")
+            port = proto_field(socket_address, "port_value")
             if asks_for_sockets(listener) and host is not None:
                 why = "an address that Envoy does not take, left out"
-                refused.setdefault(why, []).append(f"{name} ({host})")
+                refused.setdefault(why, []).append(f"{name} ({host}:{port})")
             continue
         protocol = protocol_of(address, place)
         fields = {field: proto_field(listener, field) for field in _KEPT}

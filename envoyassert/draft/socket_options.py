@@ -33,10 +33,11 @@ def socket_options_of(options: Any, protocol: str) -> Iterator[DraftOption]:
             level = level_name(proto_int(proto_field(option, "level") or 0))
             name = option_name(level, proto_int(proto_field(option, "name") or 0))
             value = _value(name, option)
-        except (TypeError, ValueError, binascii.Error):
+        except (ValueError, binascii.Error):
             continue  # Envoy says itself what it does not take
         state = proto_field(option, "state")
-        yield DraftOption(level, name, value, _STATES.get(state or 0, "before_bind"))
+        known = isinstance(state, (str, int))
+        yield DraftOption(level, name, value, _STATES.get(state if known else 0, "before_bind"))
 
 
 def _value(name: int | str, option: Any) -> OptionValue:

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import io
 import os
+import re
 import socket
 import struct
 import time
@@ -22,9 +23,13 @@ from envoyassert.launch.inside import connect_inside
 #: What a path is answered with that `admin.allow_paths` leaves out.
 FORBIDDEN = 403
 #: How long a request may take in all, and how large a reply may be: none that is asked for comes
-#: near either.
+#: near either. That of /listeners has 200 bytes for each; JSON takes up to 40 times its size.
 DEADLINE_S = 2.0
-REPLY_BYTES = 64 << 20
+REPLY_BYTES = 8 << 20
+#: Of what a reply says, so many characters are shown as a reason or a name.
+_SHOWN = 200
+#: The largest number of a statistic, 2**64, has 20 digits.
+_NUMBER = re.compile("[0-9]{1,20}")
 #: The state of a socket in /proc/net/tcp (include/net/tcp_states.h).
 _TCP_LISTEN = "0A"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound
@@ -36,6 +41,17 @@ class AdminUnreachableError(OSError):
 
 class AdminIncompleteError(AdminUnreachableError):
     """A reply began, and has no end in time, or is larger than any that is asked for."""
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of what a reply says, long enough for a reason or a name."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def stats_of(body: str) -> dict[str, int]:
+    """Return the numbers that `/stats` prints, by their names; what is no number is left out."""
+    pairs = (line.rpartition(": ") for line in body.splitlines())
+    return {name: int(value) for name, _, value in pairs if _NUMBER.fullmatch(value)}
 
 
 def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -> socket.socket:
@@ -130,7 +146,7 @@ class _Bounded:
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return the replies as a file."""
-        return io.BufferedReader(_Reply(self._receive))
+        return _Replies(_Reply(self._receive))
 
     def _receive(self, buffer: memoryview) -> int:
         try:
@@ -143,6 +159,13 @@ class _Bounded:
         if self._room < 0:
             raise AdminIncompleteError(f"the reply has more than {REPLY_BYTES >> 20} MiB")
         return count
+
+
+class _Replies(io.BufferedReader):
+    """Room is made for what may come, and not for what a reply says that it has."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None else min(size, REPLY_BYTES + 1))
 
 
 class _Reply(io.RawIOBase):
@@ -183,7 +206,7 @@ def request(
     except AdminIncompleteError as error:
         raise AdminIncompleteError(f"{method} {path}: {error}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise AdminUnreachableError(f"{method} {path}: {error}") from error
+        raise AdminUnreachableError(f"{method} {path}: {shortened(str(error))}") from error
     finally:
         client.close()
         connection.close()

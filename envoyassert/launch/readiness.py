@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from envoyassert.clock import monotonic_ns
-from envoyassert.launch.admin import AdminIncompleteError, AdminUnreachableError
+from envoyassert.launch.admin import AdminIncompleteError, AdminUnreachableError, shortened
 from envoyassert.launch.base import tail
 from envoyassert.launch.waiting import waits_of
 from envoyassert.trace import Outcome
@@ -124,6 +124,6 @@ class _Asked:
                 self.ask_what_is_missing()
         else:
             # With `admin.allow_paths` Envoy answers 403 to all that is not allowed.
-            said = body.strip().partition("\n")[0]
+            said = shortened(body.strip().partition("\n")[0])
             self.live, self.unknown = None, f"/ready is answered with {status}: {said}"
             self.pause_s = _FIRST_PAUSE_S

@@ -8,12 +8,14 @@ UnreadyTargetsDumps).
 
 from __future__ import annotations
 
-import json
+import functools
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass, field
 
-from envoyassert.launch.admin import AdminUnreachableError
+from pydantic import TypeAdapter
+
+from envoyassert.launch.admin import AdminUnreachableError, shortened
 
 #: Names that are given; of more there is the number.
 _NAMES = 3
@@ -36,6 +38,24 @@ _TARGET = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class _Manager:
+    name: str = ""
+    target_names: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _InitDump:
+    """What is read of `/init_dump`: envoy.admin.v3.UnreadyTargetsDumps."""
+
+    unready_targets_dumps: list[_Manager] = field(default_factory=list)
+
+
+@functools.cache
+def _init_dump() -> TypeAdapter[_InitDump]:
+    return TypeAdapter(_InitDump)
+
+
 def waits_of(admin_get: Callable[[str], tuple[int, str]], state: str) -> tuple[str, ...]:
     """Return what Envoy waits for, `cluster slow`; () if it does not say.
 
@@ -48,11 +68,11 @@ def waits_of(admin_get: Callable[[str], tuple[int, str]], state: str) -> tuple[s
         if state == PRE_INITIALIZING:
             found = [*_clusters(stats), *_sources(stats, "runtime", "cluster_manager.cds")]
         else:
-            dump = json.loads(_body(admin_get, "/init_dump") or "{}")
+            dump = _init_dump().validate_json(_body(admin_get, "/init_dump") or "{}")
             found = [*_sources(stats, "listener_manager.lds"), *_targets(dump)]
-    except (AdminUnreachableError, ValueError, TypeError, AttributeError):
+    except (AdminUnreachableError, ValueError):
         return ()
-    names = list(dict.fromkeys(found))
+    names = list(dict.fromkeys(map(shortened, found)))
     more = len(names) - _NAMES
     return (*names[:_NAMES], *([f"{more} more"] if more > 0 else []))
 
@@ -76,10 +96,10 @@ def _sources(stats: list[str], *prefixes: str) -> Iterator[str]:
             yield _SOURCES[prefix]
 
 
-def _targets(dump: dict[str, Any]) -> Iterator[str]:
-    for manager in dump.get("unready_targets_dumps", []):
-        listener = _LISTENER.fullmatch(manager.get("name", ""))
-        for target in manager.get("target_names", []):
+def _targets(dump: _InitDump) -> Iterator[str]:
+    for manager in dump.unready_targets_dumps:
+        listener = _LISTENER.fullmatch(manager.name)
+        for target in manager.target_names:
             found = _TARGET.fullmatch(target)
             kind = str(found.lastgroup) if found else "other"
             name = found[kind] if found else target

@@ -30,6 +30,7 @@ _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 #: Envoy keeps numbers of more than 32 bits as text, which protobuf takes for a number where one is
 #: wanted; those of more than 64 are no numbers to it.
 _NUMBER_BITS, _MOST_BITS = 32, 64
+_MOST_DIGITS = 20
 #: A line with nothing but white space, or a comment behind it, and a tab in it.
 _TABS = re.compile(r"(?m)^ *\t[ \t]*(?=#|$)")
 _IGNORE = "!ignore"
@@ -86,7 +87,7 @@ def parse_documents(text: str, path: str) -> list[Any]:
 
 def _json_values(text: str, path: str) -> list[Any] | None:
     """Return the values of JSON in a text, None if it is not JSON from its beginning."""
-    decoder = json.JSONDecoder(strict=False)
+    decoder = json.JSONDecoder(strict=False, parse_int=_json_integer)
     values: list[Any] = []
     at = _NEXT.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
     try:
@@ -179,10 +180,18 @@ class _JsonBuilder(_YamlBuilder):
 def _integer(text: str) -> int | str:
     digits = text.lstrip("+-")
     base = 16 if digits[:2].lower() == "0x" else 8 if digits[0] == "0" else 10
+    if base == 10 and len(digits) > _MOST_DIGITS:
+        return text
     value = -int(digits, base) if text[0] == "-" else int(digits, base)
     if _fits(value, _NUMBER_BITS):
         return value
     return str(value) if _fits(value, _MOST_BITS) else text
+
+
+def _json_integer(digits: str) -> int | str:
+    """Return a number of JSON; as text if it has more bits than any of Envoy's, as in YAML."""
+    value = int(digits) if len(digits) <= _MOST_DIGITS else None
+    return value if value is not None and _fits(value, _MOST_BITS) else digits
 
 
 def _fits(value: int, bits: int) -> bool:

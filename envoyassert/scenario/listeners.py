@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from envoyassert.addresses import Address
+from envoyassert.addresses import LAST_PORT, Address
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.trace import ListenerRecord
@@ -58,6 +58,10 @@ _FLAGS = {
     **dict.fromkeys(("false", "f", "no", "n", "0"), False),
 }
 _LISTENER_TYPE = "envoy.config.listener.v3.Listener"
+
+
+class NotWholeError(ValueError):
+    """A field of a config that is a whole number to protobuf has a value that is none."""
 
 
 def configured_listeners(
@@ -234,11 +238,11 @@ def address_of(place: Any) -> Address | None:
         return None
     netns = proto_field(socket_address, "network_namespace_filepath")
     try:
-        return Address.inet(host, proto_int(port or 0)).within(
-            netns if isinstance(netns, str) else ""
-        )
-    except (TypeError, ValueError):
+        number = proto_int(port or 0)
+        found = Address.inet(host, number).within(netns if isinstance(netns, str) else "")
+    except ValueError:
         return None
+    return found if 0 <= number <= LAST_PORT else None
 
 
 def discovered_listeners(content: Any) -> Iterator[Any]:
@@ -279,17 +283,24 @@ def proto_int(value: Any) -> int:
     """Return a number that protobuf takes for a whole one: `64`, `"64"`, `64.0`, `1e2`.
 
     Raises:
-        ValueError: it is none.
-        TypeError: it is neither number nor text.
+        NotWholeError: it is none, or does not fit into 64 bits.
     """
     try:
-        return int(value)
-    except ValueError:
-        return int(float(value))
+        try:
+            number = int(value)
+        except ValueError:
+            number = int(float(value))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise NotWholeError(f"`{value}` is no whole number") from error
+    if not -(2**63) <= number < 2**64:
+        raise NotWholeError(f"`{value}` does not fit into 64 bits")
+    return number
 
 
 def proto_name(key: str) -> str:
     """Return a field's proto name, of itself or of its JSON name: `api_config_source`."""
+    if key == key.lower():
+        return key
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
 
 

@@ -11,7 +11,7 @@ from envoyassert.judge.calls import matching, pattern_in_words
 from envoyassert.judge.context import Context
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import spans_of
-from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError
+from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, shortened, stats_of
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.steps.wait_for import Stat, WaitFor, WaitForStep
 from envoyassert.scenario.timing import State
@@ -55,9 +55,9 @@ def _stat_holds(envoy: DrivenEnvoy, stat: Stat) -> bool:
         text = _ask(envoy, f"/stats?filter=^{re.escape(stat.name)}$")[1]
     except AdminUnreachableError:
         return False
-    name, _, value = text.strip().rpartition(": ")
     # A counter that was never used need not be there at all.
-    return stat.holds(int(value)) if name == stat.name and value.isdigit() else False
+    value = stats_of(text).get(stat.name)
+    return value is not None and stat.holds(value)
 
 
 def _is_ready(envoy: DrivenEnvoy) -> bool | None:
@@ -70,7 +70,9 @@ def _is_ready(envoy: DrivenEnvoy) -> bool | None:
 def _ask(envoy: DrivenEnvoy, path: str) -> tuple[int, str]:
     status, text = envoy.admin_get(path)
     if status == FORBIDDEN:
-        raise StepProblem(f"{path.partition('?')[0]} is answered with {status}: {text.strip()}")
+        raise StepProblem(
+            f"{path.partition('?')[0]} is answered with {status}: {shortened(text.strip())}"
+        )
     return status, text
 
 

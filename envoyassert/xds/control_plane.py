@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
-from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.admin import AdminUnreachableError, stats_of
 from envoyassert.launch.inside import replace_inside, root_of
 from envoyassert.launch.kept_log import log_since
 from envoyassert.scenario.plan import as_text
@@ -365,10 +365,7 @@ def _stats(envoy: LivingEnvoy) -> dict[str, int]:
         status, text = envoy.admin_get(_STATS)
     except AdminUnreachableError:
         return {}
-    if status != 200:
-        return {}
-    pairs = (line.partition(": ") for line in text.splitlines())
-    return {name: int(value) for name, _, value in pairs if value.isdecimal()}
+    return stats_of(text) if status == 200 else {}
 
 
 def _counter(stats: Mapping[str, int], name: str) -> int:

@@ -1,80 +1,97 @@
-"""Damage recorded traces and scenario files at random: `make fuzz`.
+"""Use inputs that were damaged at random: `make fuzz`.
 
-    python -m tests.fuzz [--traces N] [--scenarios N] [--files N] [--logs N]
-                         [--seed S] [--processes N]
+    python -m tests.fuzz [KIND ...] [--count N] [--first N] [--seed S]
+                         [--minutes M] [--processes N]
 
-Every trace is folded and judged in full. Files are trace files with values of another type or
-range, logs are damaged ones of bpftrace and strace. The work is cut into portions, each with a seed
-of its own made of the seed and its number, so the result does not depend on the number of
-processes. Prints the seed, the time and a histogram. Ends with 1 if a rule was broken; an exception
-is a crash and ends it with its traceback.
+KIND is any of those in `tests.fuzz.kinds`, all by default. Each case has a seed of its own, made of
+the seed, its kind and its number: the result does not depend on the number of processes, campaigns
+with the same seed and another --first add up, and a case can be run alone. Prints what was seen,
+and a table. Ends with 1 if a rule was broken, or if the time was over before all cases were run.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import secrets
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
-from tests.fuzz.files import fuzz_files
-from tests.fuzz.logs import fuzz_logs
-from tests.fuzz.scenarios import fuzz_scenarios
-from tests.fuzz.traces import Tally, fuzz_traces
+from tests.fuzz.case import REFUSED, Tally, run_cases
+from tests.fuzz.kinds import KINDS
 
-TRACES = 1_000_000
-SCENARIOS = 100_000
-FILES = 100_000
-LOGS = 100_000
-_PORTION = 1_000
+_COUNT = 100_000
+_PORTION = 250
 _SHOWN = 20
 
 
-def campaign(
-    name: str, fuzz: Callable[[int, str], Tally], count: int, seed: str, processes: int
-) -> bool:
-    """Run one kind in portions, print what was seen, and return whether all rules were kept."""
-    begun = time.monotonic()
-    seen: Counter[str] = Counter()
-    broken: list[str] = []
-    sizes = [min(_PORTION, count - start) for start in range(0, count, _PORTION)]
-    seeds = [f"{seed} {name} {number}" for number in range(len(sizes))]
-    with ProcessPoolExecutor(processes) as pool:
-        for number, tally in enumerate(pool.map(fuzz, sizes, seeds)):
-            seen.update(tally.seen)
-            broken += [f"portion {number}: {text}" for text in tally.broken]
-    took_s = time.monotonic() - begun
-    print(f"{name}: {count} in {took_s:.0f} s on {processes} processes, seed {seed}")
-    for what, times in sorted(seen.items()):
-        print(f"  {what}: {times}")
-    for text in broken[:_SHOWN]:
-        print(f"  BROKEN {text}")
-    print(f"  rules broken: {len(broken)}", flush=True)
-    return not broken
-
-
 def main() -> int:
-    """Read the arguments and run all campaigns."""
+    """Read the arguments and run the campaigns."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
-    parser.add_argument("--traces", type=int, default=TRACES, help="how many mutated traces")
-    parser.add_argument("--scenarios", type=int, default=SCENARIOS, help="how many scenario files")
-    parser.add_argument("--files", type=int, default=FILES, help="how many changed trace files")
-    parser.add_argument("--logs", type=int, default=LOGS, help="how many damaged logs")
-    parser.add_argument("--seed", default=None, help="repeat the run of this seed")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)} [all]")
+    parser.add_argument("--count", type=int, default=_COUNT, help=f"cases of each [{_COUNT}]")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case [0]")
+    parser.add_argument("--seed", default=None, help="repeat the cases of this seed [a new one]")
+    parser.add_argument("--minutes", type=float, default=None, help="stop after so many, per kind")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
+    unknown = [name for name in options.kinds if name not in KINDS]
+    if unknown:
+        parser.error(f"no such kind: {', '.join(unknown)}")
     seed = options.seed or secrets.token_hex(4)
-    kept = [
-        campaign("traces", fuzz_traces, options.traces, seed, options.processes),
-        campaign("scenarios", fuzz_scenarios, options.scenarios, seed, options.processes),
-        campaign("files", fuzz_files, options.files, seed, options.processes),
-        campaign("logs", fuzz_logs, options.logs, seed, options.processes),
-    ]
-    return 0 if all(kept) else 1
+    print(f"seed {seed}", flush=True)
+    tallies = {name: _campaign(name, seed, options) for name in options.kinds or KINDS}
+    _print_table(tallies)
+    whole = all(tally.cases == options.count for tally in tallies.values())
+    return 0 if whole and not any(tally.broken for tally in tallies.values()) else 1
+
+
+def _campaign(name: str, seed: str, options: argparse.Namespace) -> Tally:
+    """Run one kind in portions, and print what was seen and every rule that was broken."""
+    begun_s = time.monotonic()
+    total = Tally()
+    again = f"python -m tests.fuzz {name} --seed {seed}"
+    first, end = options.first, options.first + options.count
+    run = functools.partial(run_cases, KINDS[name], seed=seed, alone=True)
+    with ProcessPoolExecutor(options.processes) as pool:
+        while first < end:
+            if options.minutes and time.monotonic() - begun_s > options.minutes * 60:
+                print(f"{name}: time is over; the rest: {again} --first {first} "
+                      f"--count {end - first}")  # fmt: skip
+                break
+            starts = range(first, min(end, first + options.processes * _PORTION), _PORTION)
+            tasks = [pool.submit(run, min(_PORTION, end - at), first=at) for at in starts]
+            first = min(end, starts[-1] + _PORTION)
+            try:
+                for task in tasks:
+                    total.add(task.result())
+            except BrokenProcessPool:
+                total.broken.append(f"cases {starts[0]} to {first}: the process has died")
+                break
+    took_s = time.monotonic() - begun_s
+    print(f"{name}: {total.cases} in {took_s:.0f} s on {options.processes} processes")
+    for what, times in sorted(total.seen.items()):
+        print(f"  {what}: {times}")
+    for text in total.broken[:_SHOWN]:
+        print(f"  BROKEN {text}")
+    if total.broken:
+        print(f"  rules broken: {len(total.broken)}; one alone: {again} --count 1 --first NUMBER")
+    sys.stdout.flush()
+    return total
+
+
+def _print_table(tallies: dict[str, Tally]) -> None:
+    print(f"{'kind':<10} {'cases':>7} {'refused':>7} {'used':>7} {'broken':>6} "
+          f"{'slowest (processor)':>20} {'memory':>8}")  # fmt: skip
+    for name, tally in tallies.items():
+        refused = tally.seen[REFUSED]
+        used = tally.cases - refused
+        slowest = f"{tally.slowest_s:.2f} s (#{tally.slowest})"
+        print(f"{name:<10} {tally.cases:>7} {refused:>7} {used:>7} {len(tally.broken):>6} "
+              f"{slowest:>20} {tally.peak_kb >> 10:>4} MiB")  # fmt: skip
 
 
 if __name__ == "__main__":

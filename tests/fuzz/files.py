@@ -11,12 +11,10 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from functools import cache, partial
+from functools import cache, lru_cache
 from random import Random
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter
 
 from envoyassert.compare.comparison import compare
@@ -34,28 +32,19 @@ from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.expectation import Expectation
+from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import Trace
-from envoyassert.trace_lines import parse_trace
-from tests.fuzz.limits import memory_problems, timed
+from envoyassert.trace_lines import parse_trace, trace_lines
+from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.recorded import ROOT, Items
-from tests.fuzz.traces import Tally
+from tests.fuzz.values import DEEP, ODD, places_in, written
+from tests.whole_trace import whole
 
 Line = dict[str, Any]
-Path = tuple[str | int, ...]
 
 _FILES = (
     *("started", "started_unix", "connections", "drained", "lds_port_taken", "lds_options"),
     *("hot_restart", "hot_restart_netns", "started_warming", "exhausted"),
-)
-#: A number that is written with this many digits stands for itself; JSON's writer has no such one.
-_DIGITS = "<5000 digits>"
-_VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 2, 7, 255, 65535, 65536, 2**31 - 1, 2**31, 2**32, 2**53),
-    *(2**63 - 1, 2**63, 2**64, 10**30, -(2**31), -(2**63), -(2**64), 0.0, 1.0, 0.5, 1e308),
-    *(float("nan"), float("inf"), _DIGITS),
-    *("", "x", "AF_INET", "EPOLLIN", "0x1", "worker_0", "\ud800", "\0", "\x1b[2J", "a\n::error::b"),
-    *("\u202e", "é" * 300, "9" * 5000),
-    *([], {}, [None], [[]], {"a": 1}, [1, 2, 3], ["x"], [True]),
 )
 _LISTENER = {"listener": {"port": 10000}}
 _WISHES: tuple[dict[str, Any], ...] = (
@@ -79,12 +68,16 @@ _PLACE = re.compile(r"^<trace>:\d+:1: error: ")
 
 @cache
 def subjects() -> tuple[tuple[Line, ...], ...]:
-    """Return recorded traces as the lines of their files, the closing line left out."""
+    """Return traces as the lines of their files, the closing line left out.
+
+    One has everything, and few events; so it comes first, and is taken most often.
+    """
     packed = [ROOT / "tests" / "traces" / "regressions" / f"{name}.ndjson.gz" for name in _FILES]
     texts = [gzip.decompress(path.read_bytes()).decode() for path in packed]
     witnessed = ROOT / "tests" / "traces" / "witnessed" / "reuse_port_on-1.40.0.ndjson"
     texts.append(witnessed.read_text(encoding="utf-8"))
     files = [[json.loads(line) for line in text.splitlines()] for text in texts]
+    files.insert(0, [json.loads(line) for line in trace_lines(whole())])
     return tuple(tuple(line for line in file if "closing" not in line) for file in files)
 
 
@@ -101,23 +94,31 @@ def _wishes() -> Items:
 
 def closed_again(texts: list[str]) -> list[str]:
     """Return the lines of a file, and a closing line that fits them."""
-    kinds: Counter[str] = Counter()
-    accounts = steps = 0
+    found: Counter[str] = Counter()
     for text in texts:
-        line = _members(text)
-        kind = next((kind for kind in ("call", "phase", "witness", "end") if kind in line), "")
-        kinds["second" if kind == "call" and "by" in line else kind] += 1
-        steps += _length(line.get("steps"))
-        accounts += kind == "witness"
-        if isinstance(phase := line.get("phase"), dict):
-            accounts += phase.get("witness") is not None
-            envoys = phase.get("envoys")
-            members = envoys[:-1] if isinstance(envoys, list) else []
-            accounts += sum(isinstance(m, dict) and m.get("witness") is not None for m in members)
+        found.update(_contents(text))
     digest = hashlib.sha256("".join(f"{text}\n" for text in texts).encode()).hexdigest()
-    counts = {"events": kinds["call"], "phases": kinds["phase"], "steps": steps}
-    counts |= {"accounts": accounts, "second_events": kinds["second"], "ends": 1}
+    names = ("events", "phases", "steps", "accounts", "second_events")
+    counts = {name: found[name] for name in names} | {"ends": 1}
     return [*texts, json.dumps({"closing": {**counts, "sha256": digest}})]
+
+
+@lru_cache(20_000)
+def _contents(text: str) -> Counter[str]:
+    """Return what a line adds to each count of the closing line."""
+    line = _members(text)
+    kind = next((kind for kind in ("call", "phase", "witness", "end") if kind in line), "")
+    found: Counter[str] = Counter(steps=_length(line.get("steps")), accounts=kind == "witness")
+    found["second_events" if "by" in line else "events"] += kind == "call"
+    found["phases"] += kind == "phase"
+    if isinstance(phase := line.get("phase"), dict):
+        found["accounts"] += phase.get("witness") is not None
+        envoys = phase.get("envoys")
+        members = envoys[:-1] if isinstance(envoys, list) else []
+        found["accounts"] += sum(
+            isinstance(m, dict) and m.get("witness") is not None for m in members
+        )
+    return found
 
 
 def _members(text: str) -> dict[str, Any]:
@@ -132,26 +133,10 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, list) else 0
 
 
-def paths_in(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the path of each value in a line."""
-    if path:
-        yield path
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from paths_in(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value[:3]):
-            yield from paths_in(inner, (*path, index))
-
-
 def changed(line: Line, chance: Random) -> str:
     """Return the text of a line in which one member is another, gone, or there twice."""
     copy = json.loads(json.dumps(line))
-    path = chance.choice(list(paths_in(copy)))
-    owner = copy
-    for part in path[:-1]:
-        owner = owner[part]
-    key: Any = path[-1]
+    owner, key = chance.choice(places_in(copy, 3))
     kind = chance.choices(("value", "near", "gone", "added", "twice", "deep"), (12, 4, 2, 1, 1, 1))[
         0
     ]
@@ -159,68 +144,44 @@ def changed(line: Line, chance: Random) -> str:
     if kind == "gone":
         del owner[key]
     elif kind == "added" and isinstance(owner, dict):
-        owner[chance.choice(("x", "fd", "by", "stack", "kind"))] = chance.choice(_VALUES)
+        owner[chance.choice(("x", "fd", "by", "stack", "kind"))] = chance.choice(ODD)
     elif kind == "near" and isinstance(found, int):
         owner[key] = found + chance.choice((-1, 1, 10, 2**16, 2**31))
     elif kind == "twice" and isinstance(key, str):
         text = json.dumps(copy)
         name = f"{json.dumps(key)}:"
-        return text.replace(name, f"{name} {json.dumps(chance.choice(_VALUES))}, {name}", 1)
+        return text.replace(name, f"{name} {json.dumps(chance.choice(ODD))}, {name}", 1)
     elif kind == "deep":
-        owner[key] = "<deep>"
-        return json.dumps(copy).replace('"<deep>"', "[" * 20_000 + "]" * 20_000)
+        owner[key] = DEEP
     else:
-        owner[key] = chance.choice(_VALUES)
-    return json.dumps(copy).replace(json.dumps(_DIGITS), "1" + "0" * 4999)
+        owner[key] = chance.choice(ODD)
+    return written(copy)
 
 
-def fuzz_files(count: int, seed: str) -> Tally:
-    """Read changed trace files, and judge, show and compare what can be read.
-
-    Args:
-        count: how many.
-        seed: decides everything but the times.
-    """
-    tally = Tally(Counter(), [])
-    chance = Random(seed)
-    for _ in range(count):
-        number = chance.randrange(len(subjects()))
-        lines = subjects()[number]
-        written = _written()[number]
-        texts = list(written)
-        # Lines of each kind, for there are many more events than others.
-        others = [index for index, line in enumerate(lines) if "call" not in line]
-        for _ in range(chance.choice((1, 1, 1, 2))):
-            at = chance.choice(others) if chance.random() < 0.5 else chance.randrange(len(lines))
-            texts[at] = changed(lines[at], chance)
-        problem = timed(partial(_problem, closed_again(texts), tally))
-        if problem:
-            odd = [text[:400] for text, line in zip(texts, lines, strict=True)
-                   if text != json.dumps(line)]  # fmt: skip
-            tally.broken.append(f"{problem}: {odd}")
-    tally.broken.extend(memory_problems())
-    return tally
-
-
-def _problem(texts: list[str], tally: Tally) -> str:
-    """Return in words what went wrong with a file, "" if it was refused or used as it should."""
+def trace_file(case: Case) -> str:
+    """Read a changed trace file, and judge, show and compare what can be read."""
+    chance = case.chance
+    number = 0 if chance.random() < 0.7 else chance.randrange(len(subjects()))
+    lines = subjects()[number]
+    texts = list(_written()[number])
+    # Lines of each kind, for there are many more events than others.
+    others = [index for index, line in enumerate(lines) if "call" not in line]
+    for _ in range(chance.choice((1, 1, 1, 2))):
+        at = chance.choice(others) if chance.random() < 0.5 else chance.randrange(len(lines))
+        texts[at] = changed(lines[at], chance)
+    problem, how = "", REFUSED
     try:
-        trace = parse_trace(texts)
+        trace = parse_trace(closed_again(texts))
     except TraceFileError as error:
-        tally.seen["file: refused"] += 1
-        return "" if _PLACE.match(str(error)) else f"refused without a line: {error}"
-    except Exception as error:  # noqa: BLE001 - that is what is looked for
-        return f"reading: {type(error).__name__}: {error}"
-    try:
-        status, text = used(trace)
-    except Exception as error:  # noqa: BLE001 - as above
-        frames = error.__traceback__
-        while frames is not None and frames.tb_next is not None:
-            frames = frames.tb_next
-        at = "" if frames is None else f"{frames.tb_frame.f_code.co_filename}:{frames.tb_lineno}"
-        return f"using: {type(error).__name__}: {error} at {at}"
-    tally.seen[f"file: {status}"] += 1
-    return f"a fault: {text[text.index(FAULT) - 200 :][:400]}" if FAULT in text else ""
+        problem = "" if _PLACE.match(str(error)) else f"refused without a line: {error}"
+    else:
+        how, text = used(trace)
+        if FAULT in text:
+            problem = f"a fault: {text[text.index(FAULT) - 200 :][:400]}"
+    if problem:
+        odd = [text[:400] for text in texts if text not in set(_written()[number])]
+        case.broken.append(f"{problem}: {odd}")
+    return how
 
 
 def used(trace: Trace) -> tuple[str, str]:
@@ -235,7 +196,7 @@ def used(trace: Trace) -> tuple[str, str]:
     lines += diff_lines(compare(profile, profile), "one", "other")
     try:
         text = draft_text(draft_of_trace(trace), "drafted", "drafted.envoy.yaml", "a trace")
-        yaml.safe_load(text)
+        parse_yaml(text, "drafted.yaml")
     except EnvoyAssertError as error:
         lines.append(str(error))
     return verdict.status.value, "\n".join(lines)

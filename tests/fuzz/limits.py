@@ -1,24 +1,71 @@
-"""What reading one input, and a whole campaign, may take."""
+"""What one case may take: processor time and memory."""
 
 from __future__ import annotations
 
+import contextlib
 import resource
-import time
-from collections.abc import Callable
+import signal
+from collections.abc import Iterator
+from types import FrameType
 
 MOST_S = 5.0
 MOST_KB = 500 * 1024
+#: A case that waits uses no processor. On a busy machine one that does not may take this long.
+_MOST_WAITED_S = 120.0
 
 
-def timed(check: Callable[[], str]) -> str:
-    """Return what a check found wrong; if that is nothing, whether it took too long."""
-    begun = time.perf_counter()
-    problem = check()
-    took_s = time.perf_counter() - begun
-    return problem or (f"took {took_s:.1f} s" if took_s > MOST_S else "")
+class TooLongError(BaseException):
+    """A case took too long; no `Exception`, for those are caught on the way."""
 
 
-def memory_problems() -> list[str]:
-    """Return in words that this process needed too much memory, if it did."""
-    used_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return [f"{used_kb} KB of memory"] if used_kb > MOST_KB else []
+@contextlib.contextmanager
+def in_time() -> Iterator[None]:
+    """End what runs inside when it has used too much processor time.
+
+    Raises:
+        TooLongError: it has.
+    """
+    before = signal.signal(signal.SIGPROF, _too_long)
+    signal.setitimer(signal.ITIMER_PROF, MOST_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@contextlib.contextmanager
+def not_waiting() -> Iterator[None]:
+    """End what runs inside when it waits for something that does not come.
+
+    For processes of a campaign alone: the timer is the one of pytest-timeout.
+
+    Raises:
+        TooLongError: it did.
+    """
+    before = signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, _MOST_WAITED_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_long(number: int, _frame: FrameType | None) -> None:
+    if number == signal.SIGPROF:
+        raise TooLongError(f"more than {MOST_S:g} s of processor time")
+    raise TooLongError(f"it waits for more than {_MOST_WAITED_S:g} s")
+
+
+def limit_memory() -> None:
+    """Let this process get so much more memory and no more: what takes it fails at once."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_KB * 1024, hard))
+
+
+def peak_kb() -> int:
+    """Return how much memory this process has needed at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

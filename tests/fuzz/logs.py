@@ -6,9 +6,7 @@ What cannot be understood of strace's is a problem in words, for the log is only
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from random import Random
 
 from envoyassert.bpftrace_log import parse_bpftrace_log
@@ -17,9 +15,9 @@ from envoyassert.events import Event
 from envoyassert.strace.log import parse_strace
 from envoyassert.trace import End, Header, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
-from tests.fuzz.limits import memory_problems, timed
+from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.recorded import ROOT
-from tests.fuzz.traces import Tally
+from tests.fuzz.values import damaged
 
 _PLACE = re.compile(r"^<log>:(\d+:1: )?error: ")
 _STRACE = r"""
@@ -73,66 +71,64 @@ def _bpftrace() -> tuple[str, ...]:
     return tuple(log.read_text(encoding="utf-8").splitlines())
 
 
-def fuzz_logs(count: int, seed: str) -> Tally:
-    """Read damaged logs.
-
-    Args:
-        count: how many.
-        seed: decides everything but the times.
-    """
-    tally = Tally(Counter(), [])
-    chance = Random(seed)
-    for _ in range(count):
-        strace = chance.random() < 0.5
-        lines = _STRACE.splitlines() if strace else list(_bpftrace())
-        damaged = [_damaged(lines, chance) for _ in range(chance.randint(1, 3))]
-        problem = timed(partial(_problem, _strace if strace else _imported, lines, tally))
-        if problem:
-            tally.broken.append(f"{problem[:300]}: {[line[:300] for line in damaged]}")
-    tally.broken.extend(memory_problems())
-    return tally
-
-
-def _problem(read: Callable[[list[str], Tally], str], lines: list[str], tally: Tally) -> str:
-    """Return in words what went wrong with a log, "" if it was read or refused as it should."""
+def log(case: Case) -> str:
+    """Read a damaged log."""
+    chance = case.chance
+    strace = chance.random() < 0.5
+    lines = _STRACE.splitlines() if strace else list(_bpftrace())
+    before = set(lines)
+    for _ in range(chance.randint(1, 3)):
+        _damage(lines, chance)
     try:
-        return read(lines, tally)
-    except Exception as error:  # noqa: BLE001 - that is what is looked for
-        return f"{type(error).__name__}: {error}"
+        return _strace(lines, case) if strace else _imported(lines, case)
+    finally:
+        if case.broken:
+            case.broken.append(str([line[:300] for line in lines if line not in before]))
 
 
-def _damaged(lines: list[str], chance: Random) -> str:
-    """Put something else in the place of a part of a line, and return the line."""
+def _damage(lines: list[str], chance: Random) -> None:
+    """Put something else in the place of a line, or of a part of one."""
     at = chance.randrange(len(lines))
-    parts = re.split(r"(\W+)", lines[at])
-    kind = chance.randrange(4)
+    kind = chance.randrange(9)
     if kind == 0:
-        parts = parts[: chance.randrange(len(parts) + 1)]
+        lines[at:at] = [lines[at]] * chance.choice((1, 1, 1, 2000))
     elif kind == 1:
-        parts.insert(chance.randrange(len(parts) + 1), chance.choice(_PIECES))
+        other = chance.randrange(len(lines))
+        lines[at], lines[other] = lines[other], lines[at]
+    elif kind == 2 and len(lines) > 1:
+        del lines[at]
+    elif kind == 3:
+        lines[at] = damaged(lines[at], chance)
     else:
-        parts[chance.randrange(len(parts))] = chance.choice(_PIECES)
-    lines[at] = "".join(parts)
-    return lines[at]
+        parts = re.split(r"(\W+)", lines[at])
+        if kind == 4:
+            parts = parts[: chance.randrange(len(parts) + 1)]
+        elif kind == 5:
+            parts.insert(chance.randrange(len(parts) + 1), chance.choice(_PIECES))
+        else:
+            parts[chance.randrange(len(parts))] = chance.choice(_PIECES)
+        lines[at] = "".join(parts)
 
 
-def _imported(lines: list[str], tally: Tally) -> str:
+def _imported(lines: list[str], case: Case) -> str:
     try:
         trace = parse_bpftrace_log(lines, concurrency=2)
     except TraceFileError as error:
-        tally.seen["bpftrace log: refused"] += 1
-        return "" if _PLACE.match(str(error)) else f"refused without a place: {error}"
-    tally.seen["bpftrace log: read"] += 1
-    return _unreadable(trace)
+        if not _PLACE.match(str(error)):
+            case.broken.append(f"refused without a place: {error}")
+        case.seen["bpftrace log: refused"] += 1
+        return REFUSED
+    case.broken += _unreadable(trace)
+    return "bpftrace log: read"
 
 
-def _strace(lines: list[str], tally: Tally) -> str:
-    log = parse_strace(lines)
-    tally.seen[f"strace log: {'problems' if log.problems else 'read'}"] += 1
-    return _unreadable(Trace(Header(tracer="strace"), log.events, End()))
+def _strace(lines: list[str], case: Case) -> str:
+    read = parse_strace(lines)
+    case.broken += _unreadable(Trace(Header(tracer="strace"), read.events, End()))
+    return f"strace log: {'problems' if read.problems else 'read'}"
 
 
-def _unreadable(trace: Trace) -> str:
-    """Return why a file that is written of a trace is not read as the same, "" if it is."""
+def _unreadable(trace: Trace) -> list[str]:
+    """Return why a file that is written of a trace is not read as the same, if it is not."""
     events: list[Event] = parse_trace(trace_lines(trace)).events
-    return "" if events == trace.events else "its events are others when they are read again"
+    return [] if events == trace.events else ["its events are others when they are read again"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ from random import Random
 from pydantic import TypeAdapter
 
 from envoyassert.events import Event
+from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Verdict
@@ -71,9 +73,11 @@ def proven(trace: Trace) -> tuple[int, Items]:
     return proof, [(0, TypeAdapter(Expectation).validate_python(item))]
 
 
-def judged(trace: Trace, items: Items) -> Verdict:
+def judged(
+    trace: Trace, items: Sequence[tuple[int, Conditional]], graph: SocketGraph | None = None
+) -> Verdict:
     """Judge a trace of two workers; a fault of ours is no answer."""
-    verdict = judge(trace, items, workers=2)
+    verdict = judge(trace, items, workers=2, graph=graph)
     faults = [finding.reason for finding in verdict.findings if FAULT in finding.reason]
     if faults:
         raise AssertionError(faults[0])

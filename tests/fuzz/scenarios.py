@@ -1,95 +1,131 @@
-"""Mutated scenario files: each is refused with problems, or judged like any other.
+"""Changed scenario files: each is refused with problems, or judged like any other.
 
-What a mutated expectation means is not known here, so a false PASS is told by two runs of it: what
+What a changed expectation means is not known here, so a false PASS is told by two runs of it: what
 is not PASS on a whole trace is not PASS on the same trace with events lost.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import json
 from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any, NamedTuple
 
-from envoyassert.errors import ScenarioError
+import yaml
+
+from envoyassert.cli import exits
+from envoyassert.graph.fold import fold
+from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Status
-from envoyassert.scenario.load import parse_scenario, read_text
+from envoyassert.scenario.examples import EXAMPLES
+from envoyassert.scenario.load import load_scenario, read_text
 from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import Trace
+from tests.fuzz.case import REFUSED, Case
+from tests.fuzz.commands import broken, command
 from tests.fuzz.recorded import RECORDED, ROOT, judged, recorded, some, without
-from tests.fuzz.traces import Tally
+from tests.fuzz.values import Vocabulary, change, damaged, written
 
-_SCALARS = ("0", "-1", "99999999999999999999", "null", "true", "''", "[]", "{}", "workers", "main")
-_SIGNS = ":{}[],&*#?|-<>=!%@`'\"\\ \t\n\0\ufeff\U0001f600e0.~"
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+#: How many characters of YAML there are at most in a file of which a part is repeated.
+_LARGE = 300_000
+
+
+class _Base(NamedTuple):
+    name: str
+    text: str
+    data: str
 
 
 @cache
-def _texts() -> tuple[tuple[Path, str], ...]:
-    return tuple((path, read_text(path)) for path in sorted((ROOT / "scenarios").glob("*.yaml")))
+def _bases() -> tuple[_Base, ...]:
+    found = []
+    for path in sorted((ROOT / "scenarios").glob("*.yaml")):
+        text = read_text(path)
+        found.append(_Base(path.name, text, json.dumps(parse_yaml(text, "").data)))
+    return tuple(found)
 
 
 @cache
-def _traces() -> tuple[Trace, ...]:
-    return tuple(recorded(name) for name in RECORDED)
+def _words() -> Vocabulary:
+    members = [f"{{{text}}}" for model in EXAMPLES.values() for text in model.values()]
+    examples = [parse_yaml(text, "").data for text in members]
+    return Vocabulary([*(json.loads(base.data) for base in _bases()), *examples])
 
 
-def fuzz_scenarios(count: int, seed: str) -> Tally:
-    """Check mutated scenario files, and judge what they expect.
+@cache
+def _traces() -> tuple[tuple[Trace, SocketGraph], ...]:
+    traces = [recorded(name) for name in RECORDED]
+    return tuple((trace, fold(trace)) for trace in traces)
 
-    Args:
-        count: how many.
-        seed: decides everything.
-    """
-    tally = Tally(Counter(), [])
-    chance = Random(seed)
-    for _ in range(count):
-        path, text = chance.choice(_texts())
+
+def scenario(case: Case) -> str:
+    """Check a changed scenario file as `check` does, and judge what it expects."""
+    chance = case.chance
+    base = chance.choice(_bases())
+    file, config = case.folder / base.name, case.folder / "config.yaml"
+    config.unlink(missing_ok=True)
+    if chance.random() < 0.3:
+        text = base.text
         for _ in range(chance.randint(1, 3)):
-            text = mutated(text, chance)
-        try:
-            loaded = parse_scenario(text, path, read_config=_read_config(path))
-            plans = expand(loaded)
-        except ScenarioError:
-            tally.seen["scenario: refused"] += 1
-            continue
-        trace = chance.choice(_traces())
-        plan = chance.choice(plans).in_rundir(trace.header.rundir)
-        whole = judged(trace, list(plan.expectations)).status
-        damaged = without(trace, some(trace, chance))
-        after = judged(damaged, list(plan.expectations)).status
-        tally.seen[f"scenario: {whole.value} -> {after.value}"] += 1
-        if whole is not Status.PASS and after is Status.PASS:
-            tally.broken.append(f"{path.name}: {whole} became PASS by a loss:\n{text}")
-    return tally
-
-
-def _read_config(path: Path) -> Callable[[str], str]:
-    return lambda name: read_text(path.parent / name)
-
-
-def mutated(text: str, chance: Random) -> str:
-    """Return a text with a line, a value or a character changed."""
-    lines = text.splitlines(keepends=True) or ["\n"]
-    at = chance.randrange(len(lines))
-    kind = chance.randrange(7)
-    if kind == 0:
-        del lines[at]
-    elif kind == 1:
-        lines.insert(chance.randrange(len(lines) + 1), lines[at])
-    elif kind == 2:
-        other = chance.randrange(len(lines))
-        lines[at], lines[other] = lines[other], lines[at]
-    elif kind == 3:
-        lines[at] = " " * chance.randint(0, 4) + lines[at].lstrip()
-    elif kind == 4:
-        key, colon, _ = lines[at].rpartition(": ")
-        lines[at] = f"{key}{colon}{chance.choice(_SCALARS)}\n"
+            text = damaged(text, chance)
     else:
-        place = chance.randrange(len(text) + 1)
-        if kind == 5:
-            return text[:place] + chance.choice(_SIGNS) + text[place + chance.randint(0, 1) :]
-        words = text.split()
-        old, new = chance.choice(words or ["x"]), chance.choice(words or ["x"])
-        return text.replace(old, new, 1)
-    return "".join(lines)
+        text = _changed(json.loads(base.data), config, chance)
+    file.write_text(text, "utf-8", "surrogatepass", newline="")
+    done = command("check", str(file))
+    if problem := broken(done, (file, config)):
+        case.broken.append(f"{problem}\n{text}")
+    if done.code != exits.PASSED:
+        return REFUSED
+    plans = expand(load_scenario(file))
+    trace, graph = chance.choice(_traces())
+    plan = chance.choice(plans).in_rundir(trace.header.rundir)
+    plan.config_text()
+    plan.own_files()
+    items = list(plan.expectations)
+    whole = judged(trace, items, graph).status
+    after = judged(without(trace, some(trace, chance)), items).status
+    if whole is not Status.PASS and after is Status.PASS:
+        case.broken.append(f"{file.name}: {whole} became PASS by a loss:\n{text}")
+    return f"{whole.value} -> {after.value}"
+
+
+def _changed(data: Any, config: Path, chance: Random) -> str:
+    """Return the text of a scenario whose data were changed; its config may be in another file."""
+    envoy = data["envoy"]
+    apart = chance.random() < 0.15 and isinstance(envoy.get("config"), dict)
+    changed: dict[str, Any] = {"config": envoy["config"]} if apart else data
+    if apart:
+        envoy["config"] = config.name
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        change(changed, chance, _words())
+    if apart:
+        config.write_text(_text(changed.get("config"), chance), "utf-8", "surrogatepass")
+    elif chance.random() < 0.003:
+        _enlarge(changed, chance)
+    return _text(data, chance)
+
+
+def _enlarge(data: Any, chance: Random) -> None:
+    """Repeat an expectation, a step, a listener or the like until the file is a large one."""
+    lists = [one for one in _lists(data) if one]
+    if lists:
+        owner = chance.choice(lists)
+        owner += [owner[-1]] * (_LARGE // (len(json.dumps(owner[-1])) + 2))
+
+
+def _lists(value: Any) -> list[list[Any]]:
+    inner = value.values() if isinstance(value, dict) else value
+    below = [one for each in inner if isinstance(each, (dict, list)) for one in _lists(each)]
+    return [value, *below] if isinstance(value, list) else below
+
+
+def _text(data: Any, chance: Random) -> str:
+    text = written(data)
+    if chance.random() < 0.1 and len(text) < 10_000 and text.isascii() and "\\u" not in text:
+        return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False))
+    if chance.random() < 0.05:
+        return damaged(text, chance)
+    return text

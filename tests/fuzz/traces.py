@@ -5,13 +5,12 @@ Every mutated trace is a whole recorded one with some damage, folded and judged 
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import cache
-from random import Random
 from typing import NamedTuple
 
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.trace import Trace
+from tests.fuzz.case import Case
 from tests.fuzz.recorded import (
     RECORDED,
     Items,
@@ -41,13 +40,6 @@ class Subject(NamedTuple):
     proof: int | None = None
 
 
-class Tally(NamedTuple):
-    """What a campaign saw: how often each thing, and in words every rule that was broken."""
-
-    seen: Counter[str]
-    broken: list[str]
-
-
 @cache
 def subjects() -> tuple[Subject, ...]:
     """Return each recorded trace with what is right, wrong, and proven by one event of it."""
@@ -66,30 +58,18 @@ def _swappable(name: str) -> list[int]:
     return swappable(next(s.trace for s in subjects() if s.name == name))
 
 
-def fuzz_traces(count: int, seed: str) -> Tally:
-    """Judge mutated traces.
-
-    Args:
-        count: how many.
-        seed: decides everything.
-    """
-    tally = Tally(Counter(), [])
-    chance = Random(seed)
-    done = 0
-    while done < count:
-        subject = chance.choice(subjects())
-        kind = chance.choices(("delete", "duplicate", "reorder"), (8, 1, 1))[0]
-        if kind == "delete":
-            done += _delete(subject, chance, tally)
-        elif kind == "duplicate":
-            done += _duplicate(subject, chance, tally)
-        else:
-            done += _reorder(subject, chance, tally)
-    return tally
+def trace(case: Case) -> str:
+    """Judge a changed trace; after a loss, also one with further losses."""
+    subject = case.chance.choice(subjects())
+    kind = case.chance.choices(("delete", "duplicate", "reorder"), (8, 1, 1))[0]
+    if kind == "delete":
+        return _delete(subject, case)
+    return _duplicate(subject, case) if kind == "duplicate" else _reorder(subject, case)
 
 
-def _delete(subject: Subject, chance: Random, tally: Tally) -> int:
+def _delete(subject: Subject, case: Case) -> str:
     """Lose events, then more of them: no answer may come out of it, only go."""
+    chance = case.chance
     lost = some(subject.trace, chance)
     trace = subject.trace
     if chance.random() < 0.5:
@@ -98,50 +78,50 @@ def _delete(subject: Subject, chance: Random, tally: Tally) -> int:
     once = judged(without(trace, lost), subject.items)
     more = lost | some(trace, chance)
     twice = judged(without(trace, more), subject.items)
-    _compare("delete", subject, subject.whole, once, lost, tally)
-    _compare("delete more", subject, once, twice, more, tally)
-    return 2
+    _compare("delete", subject, subject.whole, once, lost, case)
+    _compare("delete more", subject, once, twice, more, case)
+    return "judged"
 
 
 def _compare(
-    kind: str, subject: Subject, before: Verdict, after: Verdict, lost: set[int], tally: Tally
+    kind: str, subject: Subject, before: Verdict, after: Verdict, lost: set[int], case: Case
 ) -> None:
     """Hold an answer against the one before the loss, and against the truth: the whole trace's.
 
     A second loss may well bring back a FAIL that the first one had put in doubt (a socket that
     looked like a candidate is gone); an answer that the whole trace does not give never comes.
     """
-    _count(kind, subject, before, after, tally)
+    _count(kind, subject, before, after, case)
     where = f"{kind}, {subject.name}, lost {sorted(lost)}"
     if before.status is not Status.PASS and after.status is Status.PASS:
-        tally.broken.append(f"{where}: {before} became PASS")
+        case.broken.append(f"{where}: {before} became PASS")
     now = {finding.path: finding.status for finding in after.findings}
     for finding in subject.whole.findings:
         # A finding may vanish where its socket did; then something else is INCONCLUSIVE.
         status = now.get(finding.path, Status.INCONCLUSIVE)
-        tally.seen[f"  finding {finding.status.value} -> {status.value}"] += 1
+        case.seen[f"  finding {finding.status.value} -> {status.value}"] += 1
         if status not in (finding.status, Status.INCONCLUSIVE):
-            tally.broken.append(f"{where}: {finding.path} {finding.status} became {status}")
+            case.broken.append(f"{where}: {finding.path} {finding.status} became {status}")
     if subject.proof is not None and after.status is not Status.PASS and subject.proof not in lost:
-        tally.broken.append(f"{where}: {after}, though the event that proves it is there")
+        case.broken.append(f"{where}: {after}, though the event that proves it is there")
 
 
-def _duplicate(subject: Subject, chance: Random, tally: Tally) -> int:
-    after = judged(with_repeated(subject.trace, chance), subject.items)
-    _count("duplicate", subject, subject.whole, after, tally)
+def _duplicate(subject: Subject, case: Case) -> str:
+    after = judged(with_repeated(subject.trace, case.chance), subject.items)
+    _count("duplicate", subject, subject.whole, after, case)
     if after.status is Status.PASS:
-        tally.broken.append(f"duplicate, {subject.name}: PASS of a record that came twice")
-    return 1
+        case.broken.append(f"duplicate, {subject.name}: PASS of a record that came twice")
+    return "judged"
 
 
-def _reorder(subject: Subject, chance: Random, tally: Tally) -> int:
-    index = chance.choice(_swappable(subject.name))
+def _reorder(subject: Subject, case: Case) -> str:
+    index = case.chance.choice(_swappable(subject.name))
     after = judged(swapped(subject.trace, index), subject.items)
-    _count("legal reorder", subject, subject.whole, after, tally)
+    _count("legal reorder", subject, subject.whole, after, case)
     if [f.status for f in after.findings] != [f.status for f in subject.whole.findings]:
-        tally.broken.append(f"legal reorder, {subject.name}, event {index}: became {after}")
-    return 1
+        case.broken.append(f"legal reorder, {subject.name}, event {index}: became {after}")
+    return "judged"
 
 
-def _count(kind: str, subject: Subject, before: Verdict, after: Verdict, tally: Tally) -> None:
-    tally.seen[f"{kind}: {before.status.value} -> {after.status.value}"] += 1
+def _count(kind: str, subject: Subject, before: Verdict, after: Verdict, case: Case) -> None:
+    case.seen[f"{kind}: {before.status.value} -> {after.status.value}"] += 1

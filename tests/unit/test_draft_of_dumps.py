@@ -357,11 +357,42 @@ def test_address_that_envoy_does_not_take_is_said(drafted, cli, tmp_path):
     named = listener(81, "web")
     named["address"]["socket_address"]["address"] = "web.test"
     assert drafted([named, listener()]).notes[0] == (
-        "an address that Envoy does not take, left out: web (web.test)."
+        "an address that Envoy does not take, left out: web (web.test:81)."
     )
     (tmp_path / "dump.json").write_text(json.dumps([named, listener(82, "v", bind_to_port=False)]))
     said = cli("draft", "dump.json").err
-    assert "(an address that Envoy does not take, left out: web (web.test); 1 listeners" in said
+    assert "(an address that Envoy does not take, left out: web (web.test:81); 1 listeners" in said
+
+
+@pytest.mark.parametrize("port", [65536, 2**31, -1, 1e300])
+def test_port_that_there_is_not_is_said(drafted, port):
+    found = drafted([listener(port, "web"), listener(82)])
+    assert found.ports == [82]
+    assert found.notes[0].startswith("an address that Envoy does not take, left out: web (0.0.0.0:")
+
+
+@pytest.mark.parametrize("value", ["x", [1], 1e300, float("inf"), 10**30, "9" * 5000])
+def test_number_that_envoy_does_not_take_is_an_error_of_the_dump(cli, tmp_path, value):
+    (tmp_path / "dump.json").write_text(json.dumps([listener(tcp_backlog_size=value)]))
+    code, out, err = cli("draft", "dump.json")
+    assert (code, out) == (4, "")
+    assert err.startswith("dump.json:1:1: error: a field of listener in is a whole number to Envoy")
+    assert len(err) < 500
+
+
+def test_number_of_5000_digits_in_a_dump_is_text(drafted):
+    text = json.dumps([listener(name="<digits>")]).replace('"<digits>"', "9" * 5000)
+    assert drafted(text).ports == [8080]
+
+
+def test_part_of_a_bootstrap_that_is_no_mapping_is_an_error_of_the_bootstrap(cli, tmp_path):
+    text = json.dumps({"static_resources": {"listeners": [listener()]}, "dynamic_resources": 1})
+    (tmp_path / "bootstrap.json").write_text(text)
+    (tmp_path / "dump.json").write_text(json.dumps([listener(81, "web")]))
+    code, out, err = cli("draft", "bootstrap.json", "--with", "dump.json")
+    assert (code, out) == (4, "")
+    assert err.startswith("bootstrap.json:1:1: error: what would be drafted from this is no valid")
+    assert "the config's `dynamic_resources` is not a mapping" in err
 
 
 def test_second_listener_of_an_address_is_left_out_as_envoy_refuses_it(drafted):

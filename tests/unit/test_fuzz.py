@@ -1,5 +1,9 @@
 """A small part of `make fuzz`, and that it would notice what it is there for."""
 
+from __future__ import annotations
+
+import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,16 +11,21 @@ import pytest
 from envoyassert.graph.model import Gap
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.trace import Trace
-from tests.fuzz import traces
-from tests.fuzz.files import fuzz_files
-from tests.fuzz.logs import fuzz_logs
+from tests.fuzz import limits, traces
+from tests.fuzz.case import REFUSED, Case, Tally, run_cases
+from tests.fuzz.kinds import KINDS
 from tests.fuzz.recorded import Items, judged
-from tests.fuzz.scenarios import fuzz_scenarios
-from tests.fuzz.traces import fuzz_traces
+
+
+def run(kind: str, count: int, seed: str = "unit") -> Tally:
+    """Run cases of a kind, some of which are refused, and others not."""
+    tally = run_cases(KINDS[kind], count, seed)
+    assert tally.cases == count
+    return tally
 
 
 def test_damaged_traces_never_pass_where_the_whole_one_does_not() -> None:
-    tally = fuzz_traces(600, "unit")
+    tally = run("traces", 300)
     assert tally.broken == []
     # What is irrelevant to an answer leaves it, and what is not puts it in doubt.
     for seen in ("delete: PASS -> PASS", "delete: PASS -> INCONCLUSIVE", "delete: FAIL -> FAIL"):
@@ -25,29 +34,70 @@ def test_damaged_traces_never_pass_where_the_whole_one_does_not() -> None:
     assert tally.seen["duplicate: PASS -> INCONCLUSIVE"] > 0
 
 
-def test_damaged_scenario_files_are_refused_or_judged() -> None:
-    tally = fuzz_scenarios(300, "unit")
+def test_changed_scenario_files_are_refused_or_judged() -> None:
+    tally = run("scenarios", 200)
     assert tally.broken == []
-    assert tally.seen["scenario: refused"] > 0
-    assert sum(tally.seen.values()) > tally.seen["scenario: refused"]
+    assert 0 < tally.seen[REFUSED] < tally.cases
+    assert any(" -> " in seen for seen in tally.seen)
 
 
 def test_trace_files_with_other_values_are_refused_or_used() -> None:
-    tally = fuzz_files(150, "unit")
+    tally = run("files", 200)
     assert tally.broken == []
-    assert tally.seen["file: refused"] > 0
-    assert sum(tally.seen.values()) > tally.seen["file: refused"]
+    assert 0 < tally.seen[REFUSED] < tally.cases
 
 
 def test_damaged_logs_are_refused_or_read() -> None:
-    tally = fuzz_logs(300, "unit")
+    tally = run("logs", 300)
     assert tally.broken == []
     assert min(tally.seen[f"bpftrace log: {how}"] for how in ("refused", "read")) > 0
     assert min(tally.seen[f"strace log: {how}"] for how in ("problems", "read")) > 0
 
 
-def test_same_seed_sees_the_same() -> None:
-    assert fuzz_traces(50, "again").seen == fuzz_traces(50, "again").seen
+def test_changed_dumps_are_refused_or_drafted() -> None:
+    tally = run("dumps", 250)
+    assert tally.broken == []
+    assert min(tally.seen[REFUSED], tally.seen["drafted"]) > 0
+
+
+def test_changed_replies_of_an_admin_endpoint_are_refused_or_used() -> None:
+    tally = run("replies", 250)
+    assert tally.broken == []
+    assert min(tally.seen[REFUSED], tally.seen["used"]) > 0
+
+
+def test_same_seed_sees_the_same_and_parts_of_a_campaign_add_up() -> None:
+    whole = run_cases(KINDS["traces"], 40, "again")
+    parts = run_cases(KINDS["traces"], 15, "again")
+    parts.add(run_cases(KINDS["traces"], 25, "again", 15))
+    assert (parts.cases, parts.seen) == (40, whole.seen)
+
+
+def test_exception_hang_and_memory_of_a_case_are_rules_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MOST_S", 0.2)
+    monkeypatch.setattr("tests.fuzz.case.MOST_KB", 20_000)
+
+    numbers = itertools.count()
+
+    def odd(_case: Case) -> str:
+        number = next(numbers)
+        if number == 1:
+            raise ValueError("an internal error")
+        while number == 2:
+            math.sqrt(2)
+        if number == 3:
+            assert len(bytearray(60_000_000)) > 0
+        return "used"
+
+    tally = run_cases(odd, 5, "unit")
+    fault, hang, memory = tally.broken
+    # The first call is not counted: it reads and builds what all have in common.
+    assert fault.startswith("case 0: ValueError: an internal error at test_fuzz.py:")
+    assert hang.startswith("case 1: TooLongError: more than 0.2 s of processor time at ")
+    assert memory.startswith("case 2: ")
+    assert memory.endswith("MiB more memory")
 
 
 def test_judge_that_overlooks_losses_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +113,6 @@ def test_judge_that_overlooks_losses_is_caught(monkeypatch: pytest.MonkeyPatch) 
         return judged(Trace(header, trace.events, replace(trace.end, cpus=cpus)), items)
 
     monkeypatch.setattr(traces, "judged", blind)
-    broken = fuzz_traces(600, "b").broken
+    broken = run("traces", 300, "c").broken
     assert any("became PASS" in text for text in broken)
     assert any(f"{Status.PASS} became {Status.FAIL}" in text for text in broken)

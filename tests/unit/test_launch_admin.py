@@ -109,6 +109,25 @@ def test_reply_that_is_cut_off_is_no_reply():
         request(connection, "/ready")
 
 
+@pytest.mark.parametrize("size", [1 << 40, 1 << 70])
+@pytest.mark.parametrize(
+    "form", ["content-length: {0}\r\n\r\n", "transfer-encoding: chunked\r\n\r\n{0:x}\r\n"]
+)
+def test_size_that_a_reply_claims_to_have_takes_no_memory(size, form):
+    reply = OK + form.format(size).encode() + b"x"
+    with answered(lambda it: it.sendall(reply)) as connection, pytest.raises(AdminUnreachableError):
+        request(connection, "/ready")
+
+
+def test_of_a_long_status_line_there_is_its_beginning():
+    with (
+        answered(lambda it: it.sendall(b"x" * 60_000 + b"\r\n")) as connection,
+        pytest.raises(AdminUnreachableError) as caught,
+    ):
+        request(connection, "/ready")
+    assert len(str(caught.value)) < 300
+
+
 def test_silence_is_no_reply():
     with answered(silent) as connection, pytest.raises(AdminUnreachableError):
         request(connection, "/ready", deadline_s=0.1)

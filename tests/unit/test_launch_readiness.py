@@ -141,6 +141,12 @@ def test_envoy_that_may_not_be_asked_is_ready_when_it_is_idle():
     assert envoy.asked == ["/ready", "/ready"]
 
 
+def test_of_a_long_answer_there_is_its_beginning():
+    outcome = wait(ScriptedEnvoy(None, (403, "a" * 70_000)))
+    assert outcome.why_not_asked.startswith("/ready is answered with 403: aaa")
+    assert len(outcome.why_not_asked) < 300
+
+
 def test_envoy_without_admin_endpoint_is_not_asked():
     envoy = ScriptedEnvoy(LIVE)
     outcome = wait(envoy, has_admin=False)

@@ -68,13 +68,25 @@ def test_targets_of_listeners_are_not_begun_before_the_clusters():
     assert waits("PRE_INITIALIZING", "cluster.x.warming_state: 1", init) == ("cluster x",)
 
 
+def test_of_a_long_name_there_is_its_beginning():
+    (found,) = waits("PRE_INITIALIZING", f"cluster.{'a' * 70_000}.warming_state: 1\n")
+    assert found.startswith("cluster aaa")
+    assert len(found) == 200
+
+
 def test_of_many_names_the_rest_is_a_number():
     stats = "".join(f"cluster.{number}.warming_state: 1\n" for number in range(7))
     found = waits("PRE_INITIALIZING", stats)
     assert found == ("cluster 0", "cluster 1", "cluster 2", "4 more")
 
 
-@pytest.mark.parametrize("answer", ["", "[]", "no JSON", '{"unready_targets_dumps": [1]}', "null"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("", "[]", "no JSON", "null", "[" * 20_000),
+        *('{"unready_targets_dumps": [1]}', '{"unready_targets_dumps": [{"name": 1}]}'),
+    ],
+)
 def test_answer_of_another_form_tells_nothing(answer):
     assert waits("INITIALIZING", "", answer) == ()
 

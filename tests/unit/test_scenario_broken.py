@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from envoyassert.errors import ScenarioError
+from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario import source
 from envoyassert.scenario.load import MAX_BYTES, load_scenario, parse_scenario
 from envoyassert.scenario.matrix import expand
@@ -94,6 +94,12 @@ def test_a_long_value_is_quoted_in_part(tmp_path: Path) -> None:
         parse_scenario(f"name: x\ntimeout: {'9' * 5000}s\n", Path("x.yaml"))
     (said,) = (line for line in str(caught.value).splitlines() if "longer than a day" in line)
     assert f"`{'9' * 200}…`" in said
+
+
+def test_a_long_problem_is_cut() -> None:
+    problem = Problem("x.yaml", 1, 1, f"the field {'a' * 70_000} is not known", "leave it out")
+    assert str(problem).startswith("x.yaml:1:1: error: the field aaa")
+    assert len(str(problem)) < 2_100
 
 
 def test_fault_in_config_file_is_located_in_that_file(tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ from envoyassert.shown import json_text, shown, shown_lines
 from envoyassert.trace import Trace
 from envoyassert.trace_file import write_trace
 from envoyassert.trace_lines import parse_trace
-from tests.fuzz.files import Line, closed_again, paths_in
+from tests.fuzz.files import Line, closed_again
+from tests.fuzz.values import places_in
 from tests.odd_text import ODD, RAW, raw_in
-from tests.unit.test_trace_schema import lines_of, whole
+from tests.unit.test_trace_schema import lines_of
+from tests.whole_trace import whole
 
 PACKAGE = Path(__file__).parents[2] / "envoyassert"
 
@@ -70,26 +72,23 @@ def odd_trace() -> Trace:
     for line in lines_of(whole()):
         if "format" in line:
             line["excerpt"] = None
-        for path in list(paths_in(line)):
-            _make_odd(line, path)
+        for owner, key in places_in(line, 3):
+            _make_odd(line, owner, key)
         texts.append(json.dumps(line))
     return parse_trace(closed_again(texts))
 
 
-def _make_odd(line: Line, path: tuple[Any, ...]) -> None:
-    owner: Any = line
-    for part in path[:-1]:
-        owner = owner[part]
-    found = owner[path[-1]]
-    if not isinstance(found, str) or path[-1] in ("format", "call", "family", "by", "host"):
+def _make_odd(line: Line, owner: Any, key: Any) -> None:
+    found = owner[key]
+    if not isinstance(found, str) or key in ("format", "call", "family", "by", "host"):
         return
-    owner[path[-1]] = found + ODD
+    owner[key] = found + ODD
     before = json.dumps(lines_of(whole())[0])
     try:
         parse_trace([json.dumps(line) if "format" in line else before, json.dumps(line)])
     except Exception as error:  # noqa: BLE001 - the next line says which
         if "match pattern" in str(error):
-            owner[path[-1]] = found
+            owner[key] = found
 
 
 SCENARIO = {

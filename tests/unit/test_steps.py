@@ -156,6 +156,8 @@ def test_wait_for_a_state_holds_only_when_every_worker_has_left() -> None:
         ({"stat": {"name": "a.b", "at_least": 2}}, (200, "a.b: 1\n"), False),
         ({"stat": {"name": "a.b", "at_most": 2}}, (200, "a.bc: 1\n"), False),
         ({"stat": {"name": "a.b", "equals": 0}}, (200, ""), False),
+        ({"stat": {"name": "a.b", "at_least": 0}}, (200, "a.b: \u00b2\n"), False),
+        ({"stat": {"name": "a.b", "at_least": 0}}, (200, f"a.b: {'9' * 5000}\n"), False),
         ({"stat": {"name": "a.b", "equals": 0}}, None, False),
         ({"ready": True}, (200, "LIVE\n"), True),
         ({"ready": True}, (503, "PRE_INITIALIZING\n"), False),

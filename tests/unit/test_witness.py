@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -82,6 +83,50 @@ def test_envoy_that_forbids_the_questions_gives_no_account():
     account = ask_envoy(lambda path: (404, ""))
     assert account is not None
     assert "status 404" in account.error
+
+
+PLACE = {"socket_address": {"address": "127.0.0.1", "port_value": 80}}
+
+
+NO_STATS = '{"stats": []}'
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        [{"name": 1, "local_address": PLACE}],
+        [{"name": {}, "local_address": PLACE}],
+        [{"local_address": {"socket_address": {"address": "127.0.0.1", "port_value": 65536}}}],
+        [{"local_address": {"socket_address": {"address": "127.0.0.1", "port_value": 1e999}}}],
+        [{"local_address": {"socket_address": {"address": "no address"}}}],
+        [{"local_address": {"pipe": {"path": []}}}],
+        [{"name": "\ud800", "local_address": PLACE}],
+        {},
+    ],
+)
+def test_listeners_of_another_form_are_no_account(listeners):
+    body = json.dumps({"listener_statuses": listeners})
+    account = ask_envoy(lambda path: (200, body if path.startswith("/listeners") else NO_STATS))
+    assert account is not None
+    assert account.error.startswith("the admin endpoint gave an answer of another form: ")
+    assert len(account.error) < 300
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1e999", str(2**64), "9" * 5000, "[" * 20_000])
+def test_gauges_of_another_form_are_no_account(value):
+    stats = f'{{"stats": [{{"name": "server.state", "value": {value}}}, {{"histograms": {{}}}}]}}'
+    account = ask_envoy(lambda path: (200, "{}" if path.startswith("/listeners") else stats))
+    assert account is not None
+    assert account.error.startswith("the admin endpoint gave an answer of another form: ")
+    assert len(account.error) < 300
+
+
+def test_account_has_the_gauges_that_were_asked_for_and_no_other():
+    stats = [{"name": "server.state", "value": 0}, {"name": "server_state", "value": "text"}]
+    body = json.dumps({"stats": [*stats, {"histograms": {}}]})
+    account = ask_envoy(lambda path: (200, "{}" if path.startswith("/listeners") else body))
+    assert account is not None
+    assert (account.error, account.stats) == ("", {"server.state": 0})
 
 
 def test_witness_of_no_process_says_so():

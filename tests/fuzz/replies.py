@@ -1,0 +1,243 @@
+"""Changed replies of an admin endpoint: each is used or an answer of another form, in words.
+
+What is taken from one goes into a trace, is judged and printed. So the trace is written, read as
+the same, and judged.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from envoyassert.accounts import EnvoyAccount, Witness
+from envoyassert.addresses import Address
+from envoyassert.graph.fold import fold
+from envoyassert.guard import FAULT
+from envoyassert.judge.judge import judge
+from envoyassert.launch.admin import AdminUnreachableError, request
+from envoyassert.launch.base import Exit
+from envoyassert.launch.readiness import wait_ready
+from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.story import tell
+from envoyassert.report.story_text import story_lines
+from envoyassert.report.verdict_json import verdict_json
+from envoyassert.scenario.expectation import Expectation
+from envoyassert.scenario.steps.step import AnyStep
+from envoyassert.shown import joined
+from envoyassert.steps.admin import drain
+from envoyassert.steps.base import StepProblem, StepResult
+from envoyassert.steps.ending import quit_envoy
+from envoyassert.steps.wait_for import wait_for
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import ListenerRecord, Outcome, Trace
+from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.witness.envoy import GAUGES, ask_envoy
+from tests.fuzz.case import REFUSED, Case
+from tests.fuzz.recorded import Items
+from tests.fuzz.values import ODD, Vocabulary, change, damaged, written
+from tests.odd_text import raw_in
+
+_PLACE = {"socket_address": {"address": "127.0.0.1", "port_value": 80}}
+_LISTED = {
+    "listener_statuses": [
+        {"name": "one", "local_address": _PLACE},
+        {"name": "two", "local_address": {"pipe": {"path": "/run/two"}},
+         "additional_local_addresses": [_PLACE, {"pipe": {"path": "@two"}},
+                                        {"socket_address": {"address": "::1", "port_value": 1,
+                                         "network_namespace_filepath": "/run/netns/blue"}}]},
+    ]
+}  # fmt: skip
+_GAUGES = {"stats": [{"name": name, "value": 1} for name in GAUGES]}
+_UNREADY = {
+    "unready_targets_dumps": [
+        {"name": "init manager Server", "target_names": ["target RTDS", "target LDS"]},
+        {"name": "init manager Listener-local-init-manager one 123",
+         "target_names": ["target Listener-init-target one", "shared target RdsX init route",
+                          "target SdsApi secret"]},
+    ]
+}  # fmt: skip
+_STATS = "\n".join(
+    (
+        *("cluster.slow.warming_state: 1", "cluster_manager.cds.update_success: 0"),
+        *("cluster_manager.cds.init_fetch_timeout: 0", "listener_manager.lds.update_success: 0"),
+        *("listener_manager.lds.init_fetch_timeout: 0", "runtime.update_success: 0", ""),
+    )
+)
+#: The body of each path, by its beginning; data are changed as data.
+_BODIES: tuple[tuple[str, Any], ...] = (
+    ("/listeners", _LISTED),
+    ("/stats?format=json", _GAUGES),
+    ("/stats?filter=^server", "server.live: 1\n"),
+    ("/stats", _STATS),
+    ("/init_dump", _UNREADY),
+    ("/ready", "INITIALIZING\n"),
+    ("/", "OK\n"),
+)
+_WORDS = Vocabulary([_LISTED, _GAUGES, _UNREADY])
+_STATUSES = ("200 OK", "200", "403 Forbidden", "503 No", "500", "100 Continue", "99", "1e3", "-1")
+_HEADERS = ("content-length: 5", "content-length: -1", f"content-length: {'9' * 5000}",
+            "transfer-encoding: chunked", "a", ": b", "a: \x1b", " a: b", "\0",
+            "connection: keep-alive", "x" * 70_000)  # fmt: skip
+_NUMBERS = ("\u00b2", "\u0661", "9" * 5000, "-1", "1.5", "1e3", "inf", "2" * 19)
+#: Names and reasons are for people.
+_LONGEST_LINE = 4_000
+
+
+class _Envoy:
+    """An Envoy whose admin endpoint gives changed replies: the same for a path each time."""
+
+    control_plane = None
+    started_pid = pid = 1
+
+    def __init__(self, chance: Random) -> None:
+        self.plan = SimpleNamespace(admin=Address.inet("127.0.0.1", 9901))
+        self._chance = chance
+        self._known: dict[str, bytes] = {}
+        self.asked = 0
+        self.left = 0
+        """How many of the questions had no reply."""
+
+    def admin_get(self, path: str, _method: str = "GET") -> tuple[int, str]:
+        reply = self._known.setdefault(path, _reply(path, self._chance))
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(reply) * 2)
+            theirs.setblocking(False)
+            theirs.send(reply)
+            theirs.shutdown(socket.SHUT_WR)
+            self.asked += 1
+            try:
+                return request(ours, path)
+            except AdminUnreachableError:
+                self.left += 1
+                raise
+
+    def exited(self, _timeout_s: float = 0.0) -> Exit | None:
+        return None
+
+    def log(self) -> str:
+        return "[2026-01-01 00:00:00.000][1][critical][main] [a.cc:1] error\n"
+
+
+def _reply(path: str, chance: Random) -> bytes:
+    """Return the bytes of a reply: whole, with another body, or damaged itself."""
+    base = next(body for start, body in _BODIES if path.startswith(start))
+    status, headers = "200 OK", ["content-type: text/plain"]
+    if path == "/ready" and chance.random() < 0.8:
+        status = "503 Service Unavailable"
+    text = _body(base, chance)
+    if chance.random() < 0.1:
+        status = chance.choice(_STATUSES)
+    if chance.random() < 0.1:
+        headers.insert(chance.randint(0, 1), chance.choice(_HEADERS))
+    body = text.encode("utf-8", "surrogatepass")
+    form = chance.random()
+    if form < 0.4:
+        headers.append(f"content-length: {len(body)}")
+    elif form < 0.7:
+        headers.append("transfer-encoding: chunked")
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    head = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *headers, ""))
+    reply = head.encode("latin-1", "replace") + body
+    if chance.random() < 0.05:
+        at = chance.randint(0, len(reply))
+        reply = reply[:at] + chance.randbytes(chance.choice((0, 1, 8))) + reply[at + 1 :]
+    return reply if chance.random() > 0.03 else reply[: chance.randint(0, len(reply))]
+
+
+def _body(base: Any, chance: Random) -> str:
+    if chance.random() < 0.4:
+        return base if isinstance(base, str) else json.dumps(base)
+    if isinstance(base, str):
+        if chance.random() < 0.3:
+            name, colon, _ = base.strip().partition(": ")
+            return f"{name}{colon}{chance.choice(_NUMBERS)}\n"
+        return damaged(base, chance)
+    data = json.loads(json.dumps(base))
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        change(data, chance, _WORDS)
+    text = written(data if chance.random() < 0.97 else chance.choice(ODD))
+    return text if chance.random() > 0.1 else damaged(text, chance)
+
+
+@cache
+def _steps() -> tuple[tuple[Callable[..., StepResult], Any], ...]:
+    adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
+    wishes: tuple[tuple[Callable[..., StepResult], dict[str, Any]], ...] = (
+        (wait_for, {"wait_for": {"stat": {"name": "server.live", "equals": 1}}}),
+        (wait_for, {"wait_for": {"ready": True}}),
+        (drain, {"drain": {}}),
+        (quit_envoy, {"quit": True}),
+    )
+    return tuple((carry_out, adapter.validate_python(wish)) for carry_out, wish in wishes)
+
+
+@cache
+def _judged_trace() -> tuple[Trace, Items]:
+    record = ListenerRecord("one", "TCP", (Address.inet("127.0.0.1", 80),))
+    builder = TraceBuilder(2, listeners=(record,))
+    builder.reuse_port_listener("127.0.0.1:80")
+    wishes = (
+        {"invariants": "all"},
+        {"process": {"live": True}},
+        {"listener": {"port": 80}, "bound": {"times": 2}, "served_by": "workers"},
+    )
+    adapter: TypeAdapter[Any] = TypeAdapter(Expectation)
+    items = [(index, adapter.validate_python(wish)) for index, wish in enumerate(wishes)]
+    return builder.build(), items
+
+
+def reply(case: Case) -> str:
+    """Ask an Envoy all that is asked, and use what it says."""
+    envoy: Any = _Envoy(case.chance)
+    account = ask_envoy(envoy.admin_get)
+    outcome = wait_ready(envoy, True, time.monotonic(), 0.0, None)
+    said = ""
+    carry_out, step = case.chance.choice(_steps())
+    try:
+        said = carry_out(envoy, step, 0.0).missed
+    except StepProblem as why:
+        said = str(why)
+    if problem := _problem(account, outcome, said):
+        known = {path.partition("?")[0]: body[:300] for path, body in envoy._known.items()}
+        case.broken.append(f"{problem}: {known}")
+    if envoy.left == envoy.asked or account is None or account.error:
+        return REFUSED
+    return "used"
+
+
+def _problem(account: EnvoyAccount | None, outcome: Outcome, said: str) -> str:
+    """Return what is wrong with a trace that has what Envoy said, "" if nothing is."""
+    base, items = _judged_trace()
+    when_ns = base.events[-1].ts_ns + 1
+    if account is not None:
+        account = replace(account, begun_ns=when_ns, ts_ns=when_ns + 1)
+    witness = Witness(when_ns + 2, begun_ns=when_ns, pid=1000, envoy=account, pids=(1000,))
+    end = replace(base.end, outcome=outcome)
+    trace = Trace(base.header, base.events, end, witness)
+    lines = list(trace_lines(trace))
+    again = parse_trace(lines)
+    if list(trace_lines(again)) != lines:
+        return "the trace is another when it is read again"
+    graph = fold(trace)
+    verdict = judge(trace, items, workers=2, graph=graph)
+    text = story_lines(tell(trace, graph, verdict.certificate))
+    text += [*failure_lines(verdict, trace, graph, Context()), said]
+    json.dumps(verdict_json(verdict, trace, graph, Context()))
+    shown = joined(text)
+    if FAULT in shown:
+        return f"a fault: {shown[shown.index(FAULT) - 200 :][:400]}"
+    # A listener may have any name; what else is taken from a reply is a reason, or a name in one.
+    longest = max(map(len, [said, *shown.split("\n"), lines[-2]]))
+    if longest > _LONGEST_LINE:
+        return f"a line of {longest} characters"
+    return f"raw text is shown: {raw}" if (raw := raw_in(shown)) else ""

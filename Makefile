@@ -8,6 +8,10 @@ ENVOY_VERSIONS ?= 1.36.4 1.40.0
 VERSIONS ?=
 # The folder that `make corpus` drafts and runs: a folder per project, its configs below it.
 CONFIGS ?=
+# The distributions that `make distros` runs on (debian:12 ubuntu:24.04; all by default), and whose
+# engine they use: this machine's (`machine`), `none`, or their own `podman`.
+DISTROS ?=
+ENGINE ?= machine
 # How long `make soak` lasts, and how often `make determinism` runs each scenario.
 MINUTES ?= 10
 RUNS ?= 30
@@ -108,6 +112,12 @@ determinism: setup ## Run each scenario RUNS times; its story must be the same
 .PHONY: corpus
 corpus: setup ## Draft and run the configs of other projects: CONFIGS=folder, one folder per project
 	@$(AS_ROOT) $(BIN)/python -m tests.corpus "$(CONFIGS)" $(ARGS)
+
+.PHONY: distros
+distros: PACKAGES := debootstrap
+distros: venv ## Run the shipped scenarios on root trees of other distributions: DISTROS=debian:13
+	@setup/install-packages.sh $(PACKAGES)
+	@$(AS_ROOT) $(BIN)/python -m tests.distros --engine $(ENGINE) $(DISTROS) -- $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds from this checkout

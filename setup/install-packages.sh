@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing of the distribution packages that the arguments name.
 #
-#   setup/install-packages.sh bcc|strace|iproute2|iptables|venv|docker|zsh|fish|g++...
+#   setup/install-packages.sh bcc|strace|iproute2|iptables|venv|docker|podman|debootstrap|zsh|fish|g++...
 #
 # Each word is a capability; the package that brings it has another name on each distribution.
 # Nothing is contacted when nothing is missing.
@@ -16,7 +16,8 @@ has() {
     case "$1" in
         # The distribution's bcc, never the unrelated package of that name on PyPI.
         bcc) compgen -G '/usr/lib/python3*/*-packages/bcc/libbcc.py' >/dev/null ;;
-        strace | zsh | fish) command -v "$1" >/dev/null ;;
+        strace | zsh | fish | podman) command -v "$1" >/dev/null ;;
+        debootstrap) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
         iptables) PATH=$PATH:/usr/sbin:/sbin command -v iptables >/dev/null ;;
         venv) /usr/bin/python3 -c 'import ensurepip' 2>/dev/null ;;
@@ -34,6 +35,8 @@ apt_packages() {
     case "$1" in
         bcc) echo python3-bpfcc ;;
         venv) echo python3 python3-venv ;;
+        # It checks Debian's archive; the keys of Ubuntu's are no package everywhere.
+        debootstrap) echo debootstrap debian-archive-keyring gpgv ;;
         # Newer releases split the command line client off.
         docker) echo docker.io && apt-cache show docker-cli >/dev/null 2>&1 && echo docker-cli || true ;;
         *) echo "$1" ;;
@@ -77,6 +80,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
          iptables  the iptables command, for the step redirect
          venv      Python 3.10 or newer with venv and pip
          docker    a Docker engine (Fedora: moby-engine)
+         podman, debootstrap
        The PyPI package named bcc is unrelated and will not do.
 REMEDY
     exit 77

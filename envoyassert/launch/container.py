@@ -24,6 +24,7 @@ from envoyassert.launch.creation import (
     choose_cleanup,
     new_container,
     remove_by_name,
+    sees,
 )
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect_client, engine_errors
@@ -173,7 +174,7 @@ class DockerEnvoy(NamespacedEnvoy):
         self._kept_log: str | None = None
         staging = create_rundir()
         try:
-            with engine_errors("start Envoy"):
+            with engine_errors("start Envoy"), sees(shared):
                 self._docker = new_container(spec, image, staging, shared)
                 try:
                     self._start()

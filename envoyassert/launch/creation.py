@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envoyassert.errors import LaunchError
 from envoyassert.launch import lookup
 from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.limits import container_options
@@ -15,6 +17,8 @@ from envoyassert.launch.version import parse_version, remember
 from envoyassert.scenario.xds import DIRECTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from docker import DockerClient
     from testcontainers.core.container import DockerContainer
 
@@ -52,7 +56,7 @@ def new_container(
         staging: an empty directory, for what is copied into the container.
         shared: a directory to mount as `${rundir}/xds`; None for none.
     """
-    from docker.types import LogConfig
+    from docker.types import LogConfig, Mount
     from testcontainers.core.container import DockerContainer
 
     # Copied as a directory, so that it exists, with this mode, in an image that holds nothing.
@@ -71,8 +75,6 @@ def new_container(
     container.with_envs(**spec.env)
     container.with_copy_into_container(directory, "/")
     container.with_copy_into_container(lookup.with_end("").encode(), lookup.FILE)
-    if shared is not None:
-        container.with_volume_mapping(shared, f"{RUNDIR}/{DIRECTORY}", "ro")
     options: dict[str, Any] = {
         "labels": owner_labels(next(iter(spec.env.values()), "")),
         "network": "none",
@@ -86,9 +88,35 @@ def new_container(
     limits = container_options(spec.limits)
     options["sysctls"] = {**options.get("sysctls", {}), **limits.pop("sysctls", {})}
     options |= limits
+    if shared is not None:
+        # No volume: the engine would make the directory where it does not see it.
+        target = f"{RUNDIR}/{DIRECTORY}"
+        options["mounts"] = [Mount(target, str(shared), type="bind", read_only=True)]
     if entrypoint is not None:
         options["entrypoint"] = entrypoint
     return container.with_kwargs(**options)
+
+
+@contextlib.contextmanager
+def sees(shared: Path | None) -> Iterator[None]:
+    """Say so if the engine, in the `with` block, does not find the directory to mount.
+
+    Raises:
+        LaunchError: it does not.
+    """
+    from docker.errors import APIError
+
+    try:
+        yield
+    except APIError as error:
+        if shared is None or str(shared) not in str(error.explanation):
+            raise
+        raise LaunchError(
+            f"the Docker engine does not see the directory {shared}",
+            f"its root directory is another one: mount {shared.parent.parent} of the engine's "
+            "machine at the same place (docker run --volume), or name a directory that both see "
+            "by TMPDIR",
+        ) from error
 
 
 def remove_by_name(container: DockerContainer) -> None:

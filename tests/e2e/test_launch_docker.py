@@ -123,6 +123,22 @@ def test_start_container_has_neither_network_nor_privileges_nor_mounts(
         assert envoy.in_netns(socket.if_nameindex) == [(1, "lo")]
 
 
+def test_directory_that_the_engine_does_not_see_is_refused_and_not_made(
+    launcher, make_spec, containers
+):
+    """An engine of another root directory: of the machine, for a container that has its socket."""
+    directory = launcher.shared_dir()
+    seen_here_alone = directory.rename(directory.with_name("elsewhere"))
+    try:
+        with pytest.raises(LaunchError, match=f"does not see the directory {directory}") as refused:
+            launcher.start(make_spec())
+        assert "docker run --volume" in refused.value.remedy
+        assert not directory.exists()
+        assert containers() == []
+    finally:
+        seen_here_alone.rename(directory)
+
+
 def test_start_files_are_in_a_run_directory_that_any_user_can_write(launcher, make_spec):
     config = bootstrap(echo_listener(), admin=f"{{pipe: {{path: {RUNDIR}/admin.sock}}}}")
     spec = make_spec(config, files={"more/a.txt": "text"}, admin=Address.unix("admin.sock"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -263,6 +264,29 @@ def test_install_packages_given_a_package_without_its_program_fails(checkout, ca
     result = checkout.run("setup/install-packages.sh", capability)
     assert result.returncode == CANNOT_RUN_HERE
     assert f"'{capability}' is still missing" in result.stderr
+
+
+def test_start_podman_given_a_service_that_ends_shows_why(checkout):
+    checkout.stand_in("podman", 'echo "no cgroups here" >&2; exit 125')
+    result = checkout.run("setup/start-podman.sh", f"unix://{checkout.path}/podman.sock")
+    assert result.returncode == CANNOT_RUN_HERE
+    assert "no cgroups here" in result.stderr
+    assert (
+        f"Podman's service does not answer at unix://{checkout.path}/podman.sock" in result.stderr
+    )
+
+
+def test_start_podman_waits_for_its_socket(checkout, tmp_path):
+    path = tmp_path / "podman.sock"
+    checkout.stand_in("podman", 'read -r _ <"$HOME/stop"')
+    os.mkfifo(tmp_path / "stop")
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(path))
+        result = checkout.run("setup/start-podman.sh", f"unix://{path}")
+        (tmp_path / "stop").open("w").close()
+    assert (result.returncode, result.stderr) == (0, "")
+    (call,) = [call for call in checkout.calls() if call.startswith("podman ")]
+    assert call.endswith(f"system service --time=0 unix://{path}")
 
 
 def test_install_packages_given_another_distribution_names_what_to_install(checkout):

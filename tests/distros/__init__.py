@@ -1,0 +1,1 @@
+"""The shipped scenarios on other distributions: `make distros`."""

@@ -70,7 +70,7 @@ def expand(
     Args:
         loaded: the scenario.
         envoys: if any, each run is made with each of these instead of the scenario's own, and
-            axes over version, image or binary are left out.
+            axes over version, image or binary are left out, and so is its agent.
         launchers: if any, each run is made with each of these.
 
     Raises:
@@ -266,6 +266,11 @@ class _Expansion:
             self._complain(*fault)
         for complaint in client_complaints(scenario, config, files, later):
             self._complain(*complaint)
+        agent = own.agent or ()
+        if agent and envoy is not None:
+            # Whoever says which Envoy is run does not ask for what starts another.
+            stood_in = (*stood_in, f"envoy.agent: not used, as {envoy} was named in its place")
+            agent = ()
         listeners = configured_listeners(config, files)
         run = f"[{label}]" if label else ""
         expectations = self._applicable(matrix, sources, overridden=envoy is not None)
@@ -290,7 +295,7 @@ class _Expansion:
             config=config,
             files=files,
             args=own.args,
-            agent=own.agent or (),
+            agent=agent,
             netns={one.name: one.addresses for one in own.namespaces},
             addresses=own.addresses,
             env=own.env,

@@ -156,7 +156,8 @@ class Envoy(Model):
         None,
         description="A program and its arguments that starts Envoy, as Istio's pilot-agent does. "
         "Envoy's command line follows them, without --concurrency: the agent adds it. Its "
-        "environment is `env`. Needs `requires: {launcher: process}`.",
+        "environment is `env`. An Envoy that is named by `--envoy` is started without it. Needs "
+        "`requires: {launcher: process}`.",
     )
     netns: Many[Netns] = Field(
         (),

@@ -40,3 +40,18 @@ def test_agent_that_does_not_start_envoy_is_named(
     assert done.returncode == 77, done.stdout
     assert told in done.stdout
     assert "Envoy ended" not in done.stdout
+
+
+def test_envoy_that_is_named_is_started_without_the_agent(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    scenario = {
+        "name": "one",
+        "requires": {"launcher": "process"},
+        "envoy": {"agent": ["/bin/sh", "-c", f'touch {marker}; exec "$@"', "agent"], "config": {}},
+        "expect": [{"process": {"stays_up": True}}],
+    }
+    (tmp_path / "one.yaml").write_text(json.dumps(scenario))
+    words = [sys.executable, "-m", "envoyassert", "run", "one.yaml", "--envoy", VERSION]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert not marker.exists()

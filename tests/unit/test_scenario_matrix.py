@@ -231,6 +231,17 @@ class Choice:
         return self.version or self.image or self.binary
 
 
+def test_envoy_that_is_named_is_started_without_the_agent_of_the_scenario() -> None:
+    requires = "\nrequires: {launcher: process}"
+    loaded = scenario(envoy=f"{requires}{ENVOY}  agent: [/bin/agent, --flag]\n")
+    (own,) = expand(loaded)
+    assert own.agent == ("/bin/agent", "--flag")
+    assert own.stood_in == ()
+    (named,) = expand(loaded, envoys=[Choice(version="1.36.4")])
+    assert named.agent == ()
+    assert named.stood_in == ("envoy.agent: not used, as 1.36.4 was named in its place",)
+
+
 def test_envoy_given_from_outside_replaces_the_scenario_s_own() -> None:
     loaded = scenario("{version: [1.36.4, 1.40.0], concurrency: [1]}")
     assert [(plan.id, plan.version) for plan in expand(loaded)] == [

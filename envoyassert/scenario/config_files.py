@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from envoyassert.errors import ScenarioError
+from envoyassert.scenario.confined import leads_out
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import proto_name
 from envoyassert.scenario.load import read_text
@@ -102,6 +103,7 @@ def with_own_files(
     taken: Mapping[str, Any],
     stand_in: Mapping[str, str | pathlib.Path],
     directory: pathlib.Path | None,
+    folder: pathlib.Path | None = None,
 ) -> OwnFiles:
     """Return a config whose files are in the run directory, as far as they are known.
 
@@ -110,8 +112,10 @@ def with_own_files(
         taken: files that are put into the run directory anyway, by name.
         stand_in: what takes the place of what the config names, one of `MADE_UP` or a file.
         directory: where the config lies; None if that is not known, and no file is looked for.
+        folder: the folder that no file may lie outside of: such a one counts as not there. None if
+            files may lie anywhere.
     """
-    return _Placing(OwnFiles(config), taken, stand_in, directory).done()
+    return _Placing(OwnFiles(config), taken, stand_in, directory, folder).done()
 
 
 @dataclass
@@ -120,6 +124,7 @@ class _Placing:
     taken: Mapping[str, Any]
     stand_in: Mapping[str, str | pathlib.Path]
     directory: pathlib.Path | None
+    folder: pathlib.Path | None
 
     def done(self) -> OwnFiles:
         self.stand_in = {os.path.normpath(name): kind for name, kind in self.stand_in.items()}
@@ -159,6 +164,8 @@ class _Placing:
     def _stood_in(self, one: NamedFile, name: str, kind: str | pathlib.Path) -> str:
         own = f"{STAND_IN}/{_inside(name)}"
         if isinstance(kind, pathlib.Path):
+            if self._leads_out(kind):
+                return one.text
             self._copy(one, own, kind)
             self.found.stood_in[f"{one.text}: {kind.name} in its place"] = None
         else:
@@ -170,6 +177,8 @@ class _Placing:
 
     def _beside(self, one: NamedFile, name: str, file: pathlib.Path) -> str:
         own = _inside(name)
+        if self._leads_out(file):
+            return one.text
         try:
             if not (file.is_dir() if one.use in (WATCHED, TREE) else file.is_file()):
                 return one.text
@@ -177,6 +186,9 @@ class _Placing:
             return one.text
         self._copy(one, own, file)
         return one.text if own == name else f"${{rundir}}/{own}"
+
+    def _leads_out(self, file: pathlib.Path) -> bool:
+        return self.folder is not None and leads_out(file, self.folder)
 
     def _copy(self, one: NamedFile, own: str, file: pathlib.Path) -> None:
         if own in self.found.files:
@@ -192,6 +204,7 @@ class _Placing:
 
     def _copy_all(self, own: str, directory: pathlib.Path) -> None:
         files = [file for file in sorted(directory.rglob("*")) if file.is_file()]
+        files = [file for file in files if not self._leads_out(file)]
         if len(files) > _MOST_FILES:
             self.found.faults[f"{directory} holds more than {_MOST_FILES} files"] = None
             return

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.coherence import coherence_problems
 from envoyassert.scenario.complaint import problems_of
+from envoyassert.scenario.confined import leads_out
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.model import Scenario
@@ -40,6 +41,7 @@ class LoadedScenario:
         config: the bootstrap before any overlay; {} if it is in a file that was not read.
         config_document: text and places of the config if it is in a file of its own.
         directory: where relative files of the config lie; None if no file is to be looked for.
+        untrusted: whether it may do nothing but what is known to be harmless.
     """
 
     scenario: Scenario
@@ -48,6 +50,12 @@ class LoadedScenario:
     config: dict[str, Any]
     config_document: Document | None = None
     directory: Path | None = None
+    untrusted: bool = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that no file of it may lie outside of; None if files may lie anywhere."""
+        return self.path.parent if self.untrusted else None
 
     @property
     def text(self) -> str:
@@ -66,16 +74,21 @@ class LoadedScenario:
         return self.document.excerpt(line, column)
 
 
-def load_scenario(path: Path) -> LoadedScenario:
+def load_scenario(path: Path, *, untrusted: bool = False) -> LoadedScenario:
     """Read and check a scenario file and the config file it names.
 
     Args:
         path: the file; as it is given here, it stands in messages.
+        untrusted: whether nothing outside of its folder is read, and `expand` refuses what is not
+            known to be harmless.
 
     Raises:
         ScenarioError: every problem that was found, in the order of the file.
     """
-    return parse_scenario(read_text(path), path, directory=path.parent)
+    if untrusted and leads_out(path, path.parent):
+        message = "the scenario is untrusted, and a link that leads out of its folder"
+        raise ScenarioError([Problem(str(path), 1, 1, message, "name the file that it leads to")])
+    return parse_scenario(read_text(path), path, directory=path.parent, untrusted=untrusted)
 
 
 def parse_scenario(
@@ -84,6 +97,7 @@ def parse_scenario(
     *,
     read_config: Callable[[str], str] | None = None,
     directory: Path | None = None,
+    untrusted: bool = False,
 ) -> LoadedScenario:
     """Check the text of a scenario.
 
@@ -94,12 +108,13 @@ def parse_scenario(
             raises ScenarioError. Without it, they are read from `directory`.
         directory: where the scenario's files lie. Without it, no file is looked for, and config
             files are neither read nor checked if there is no `read_config` either.
+        untrusted: as `load_scenario` takes it.
 
     Raises:
         ScenarioError: every problem that was found, in the order of the file.
     """
     if read_config is None and directory is not None:
-        read_config = _reader(directory)
+        read_config = _reader(directory, path.parent if untrusted else None)
     document = parse_yaml(text, str(path))
     data = document.data
     if not isinstance(data, dict):
@@ -132,11 +147,17 @@ def parse_scenario(
     assert scenario is not None
     if directory is not None and isinstance(scenario.envoy.config, str):
         directory = (directory / scenario.envoy.config).parent
-    return LoadedScenario(scenario, path, document, config, config_document, directory)
+    return LoadedScenario(scenario, path, document, config, config_document, directory, untrusted)
 
 
-def _reader(directory: Path) -> Callable[[str], str]:
-    return lambda name: read_text(directory / name)
+def _reader(directory: Path, folder: Path | None) -> Callable[[str], str]:
+    def read(name: str) -> str:
+        if folder is not None and leads_out(directory / name, folder):
+            message = "the scenario is untrusted, and this leads out of its folder"
+            raise ScenarioError([Problem(name, 0, 0, message)])
+        return read_text(directory / name)
+
+    return read
 
 
 def _first(problems: list[Problem]) -> list[Problem]:

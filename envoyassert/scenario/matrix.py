@@ -27,6 +27,7 @@ from envoyassert.scenario.overlay import OverlayError, merge, set_at
 from envoyassert.scenario.own_namespaces import namespace_complaints
 from envoyassert.scenario.plan import RunPlan, plain_text
 from envoyassert.scenario.served import served
+from envoyassert.scenario.untrusted import refused
 from envoyassert.scenario.words import did_you_mean
 from envoyassert.shown import shown
 from envoyassert.trace import ListenerRecord
@@ -75,7 +76,8 @@ def expand(
 
     Raises:
         ScenarioError: an axis or an overlay does not fit the config, no expectation applies to
-            some run, or a selector names a listener that is not there.
+            some run, a selector names a listener that is not there, or the scenario is untrusted
+            and asks for more than what is known to be harmless.
     """
     expansion = _Expansion(loaded)
     axes = expansion.axes(dropped=SOURCES if envoys else ())
@@ -86,6 +88,8 @@ def expand(
                 plan = expansion.plan(values, config, envoy, launcher)
                 if plan is not None:
                     plans.append(plan)
+    if loaded.untrusted:
+        expansion.problems += refused(plans, own_envoy=not envoys)
     if expansion.problems:
         raise ScenarioError(sorted(expansion.problems, key=lambda p: (p.line, p.column)))
     return plans
@@ -260,7 +264,7 @@ class _Expansion:
         for complaint in namespace_complaints(own.namespaces, config):
             self._complain(*complaint)
         xds, config, files, later, faults, stood_in = served(
-            scenario, config, self.loaded.directory
+            scenario, config, self.loaded.directory, self.loaded.folder
         )
         for fault in faults:
             self._complain(*fault)

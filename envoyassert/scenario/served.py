@@ -57,7 +57,10 @@ class Served(NamedTuple):
 
 
 def served(
-    scenario: Scenario, config: dict[str, Any], directory: pathlib.Path | None = None
+    scenario: Scenario,
+    config: dict[str, Any],
+    directory: pathlib.Path | None = None,
+    folder: pathlib.Path | None = None,
 ) -> Served:
     """Return what a scenario's control plane makes of one run.
 
@@ -65,11 +68,12 @@ def served(
         scenario: the scenario.
         config: bootstrap after all overlays; under `xds` it has what is served.
         directory: where relative files of the config lie; None if no file is to be looked for.
+        folder: as `with_own_files` takes it.
     """
     own = scenario.envoy
     instead = {one.file: one.name for one in own.namespaces if one.file is not None}
     config = with_own_namespaces(config, instead)
-    placed = with_own_files(config, own.files, stand_ins(own, directory), directory)
+    placed = with_own_files(config, own.files, stand_ins(own, directory), directory, folder)
     config = bootstrap = placed.config
     files = {**placed.files, **own.files}
     stood_in = [f"{file}: a network namespace that is made for the run" for file in instead]

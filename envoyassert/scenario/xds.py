@@ -139,7 +139,7 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
             **_without(own_ads, "api_type", "transport_api_version", "grpc_services"),
             "api_type": "GRPC" if xds.via == "ads" else "DELTA_GRPC",
             "transport_api_version": "V3",
-            "grpc_services": [{"envoy_grpc": {"cluster_name": CLUSTER}}],
+            "grpc_services": _services(),
         },
     }
     result = _without(result, "static_resources")
@@ -148,6 +148,29 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
         "clusters": [*items_of(static.get("clusters")), _cluster()],
     }
     return result
+
+
+def without_control_plane(config: Data) -> dict[str, Any]:
+    """Return a bootstrap without how the run's server is reached, as `with_control_plane` says it.
+
+    Args:
+        config: a bootstrap; what differs from that by a word stays in it.
+    """
+    dynamic, static = (_mapping(config, key) for key in ("dynamic_resources", "static_resources"))
+    ads = proto_field(dynamic, "ads_config")
+    if not isinstance(ads, dict) or ads.get("grpc_services") != _services():
+        return dict(config)
+    own = {key: value for key, value in ads.items() if key != "grpc_services"}
+    clusters = [one for one in items_of(static.get("clusters")) if one != _cluster()]
+    return {
+        **config,
+        "dynamic_resources": {**_without(dynamic, "ads_config"), "ads_config": own},
+        "static_resources": {**static, "clusters": clusters},
+    }
+
+
+def _services() -> list[dict[str, Any]]:
+    return [{"envoy_grpc": {"cluster_name": CLUSTER}}]
 
 
 def without_lds(config: Data) -> dict[str, Any]:

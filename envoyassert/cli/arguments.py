@@ -11,6 +11,7 @@ from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
 from envoyassert.cli.output import say
 from envoyassert.pytest_plugin.named import name_files
+from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.scenario.words import did_you_mean
 
 
@@ -45,6 +46,11 @@ class Arguments:
             files = scenario_files(paths)
         except click.UsageError as error:
             raise pytest.UsageError(error.message) from error
+        other = [str(file) for file in files if file.suffix not in YAML_SUFFIXES]
+        if other and known.envoyassert_untrusted:
+            raise pytest.UsageError(
+                f"{other[0]} is untrusted, and no YAML: pytest would execute a test in Python"
+            )
         self._found = bool(files)
         name_files(early_config, (file.resolve() for file in files))
 

@@ -12,7 +12,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import launcher_option
+from envoyassert.cli.options import launcher_option, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.compare.bisection import Answer, Boundary, bisect, path_between
@@ -27,7 +27,7 @@ from envoyassert.report.headline import deciding, reason_line, sentence
 from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
 from envoyassert.report.table import columns, count, wrapped
-from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.load import LoadedScenario, load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--run", "wanted", default="", help="One run of the matrix (concurrency=2).")
 @launcher_option
+@untrusted_option
 def bisect_command(
     scenario: str,
     good: str,
@@ -57,6 +58,7 @@ def bisect_command(
     candidates: tuple[str, ...],
     wanted: str,
     launcher: Any,
+    untrusted: bool,
 ) -> int:
     """Find the first Envoy that fails a scenario.
 
@@ -73,6 +75,8 @@ def bisect_command(
     good, bad = (str(envoy_of(end, f"--{name}")) for end, name in ((good, "good"), (bad, "bad")))
     if good == bad:
         raise click.UsageError(f"--good and --bad are the same: {good}")
+    loaded = load_scenario(Path(scenario), untrusted=untrusted)
+    expand(loaded, envoys=[envoy_of(good)])  # what is refused is told before anything is run
     way = _way(good, bad, candidates)
     need_linux()
     from envoyassert.launch.release import exit_on_sigterm
@@ -82,7 +86,7 @@ def bisect_command(
     exit_on_sigterm()
     sweep()
     with Probe.load() as probe:
-        trial = _Trial(Path(scenario), wanted, launcher, probe)
+        trial = _Trial(loaded, wanted, launcher, probe)
         trial.check(good, Answer.GOOD)
         trial.check(bad, Answer.BAD)
         boundary = bisect(way, trial.answer)
@@ -136,7 +140,7 @@ class _Tested:
 class _Trial:
     """Runs a scenario on one Envoy after the other, and remembers what was seen."""
 
-    scenario: Path
+    loaded: LoadedScenario
     wanted: str
     launcher: Any
     probe: Probe
@@ -169,7 +173,7 @@ class _Trial:
     def _test(self, envoy: str) -> _Tested:
         from envoyassert.runner import run_plan
 
-        plans = expand(load_scenario(self.scenario), envoys=[envoy_of(envoy)])
+        plans = expand(self.loaded, envoys=[envoy_of(envoy)])
         if self.wanted:
             plans = [choose_run(plans, self.wanted)]
         tested = _Tested(Answer.SKIPPED, "no run applies to it")

@@ -7,6 +7,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
 from envoyassert.cli.linux import need_linux
+from envoyassert.cli.options import untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
@@ -26,12 +27,14 @@ from envoyassert.scenario.vacuity import vacuous
     "--validate", is_flag=True, help="Ask Envoy itself about each config (--mode validate)."
 )
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="With --validate: ask this Envoy.")
-def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
+@untrusted_option
+def check(paths: tuple[str, ...], validate: bool, envoy: str | None, untrusted: bool) -> int:
     """Check scenario files without a run.
 
     Every problem has line and column; with --validate, Envoy is asked about each config. An
     expectation that no trace could fail is a warning, and so is a call that is forbidden at an
-    address of no listener. A note says what is judged over the whole run by default.
+    address of no listener. A note says what is judged over the whole run by default. With
+    --untrusted, what `run --untrusted` refuses is a problem.
 
     PATHS are files or directories. Exit code: 0 all valid, 4 something is not.
 
@@ -43,11 +46,13 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None) -> int:
     if not files:
         say("no scenario files found", err=True)
         return exits.NOTHING
+    # What a scenario itself says of its Envoy does not count beside --envoy.
+    envoys = [envoy_of(envoy)] if envoy and untrusted else []
     bad = 0
     for file in files:
         try:
-            loaded = load_scenario(file)
-            plans = expand(loaded)
+            loaded = load_scenario(file, untrusted=untrusted)
+            plans = expand(loaded, envoys=envoys)
         except ScenarioError as error:
             say(*str(error).split("\n"))
             bad += 1

@@ -34,6 +34,7 @@ def plan_of_file(
     pod: str = "",
     *,
     stand_in: bool = False,
+    untrusted: bool = False,
 ) -> RunPlan:
     """Return the run of a scenario, or of whatever a draft is made of, as drafted.
 
@@ -44,6 +45,7 @@ def plan_of_file(
         served: as `drafted` takes it.
         pod: likewise.
         stand_in: likewise.
+        untrusted: as `load_scenario` takes it.
 
     Raises:
         ScenarioError: a file is not valid.
@@ -52,7 +54,8 @@ def plan_of_file(
     if is_scenario(path):
         if served is not None or pod:
             raise click.UsageError(f"{path} is a scenario: it says itself what is served")
-        return choose_run(expand(load_scenario(path), envoys=envoys), wanted)
+        loaded = load_scenario(path, untrusted=untrusted)
+        return choose_run(expand(loaded, envoys=envoys), wanted)
     with problems_of(path):
         found, written = drafted(path, served=served, pod=pod, stand_in=stand_in)
     for note in found.notes:
@@ -63,7 +66,7 @@ def plan_of_file(
     config = path.name if written is None else written
     envoy = {"config": config, "concurrency": found.concurrency, **fields}
     added = {"envoy": envoy, "expect": expect, "requires": requires_of(found)}
-    loaded = _parse({key: value for key, value in added.items() if value}, "", path)
+    loaded = _parse({key: value for key, value in added.items() if value}, "", path, untrusted)
     return choose_run(expand(loaded, envoys=envoys), wanted)
 
 
@@ -101,7 +104,7 @@ def _keys(text: str, path: Path) -> set[str]:
     return {str(key) for key in data} if isinstance(data, dict) else set()
 
 
-def _parse(more: dict[str, Any], text: str, path: Path) -> LoadedScenario:
+def _parse(more: dict[str, Any], text: str, path: Path, untrusted: bool = False) -> LoadedScenario:
     """Complete a file to a scenario and read that; what the file has keeps its lines."""
     name = re.sub(r"\W+", "_", path.name.partition(".")[0].lower()).strip("_")
     name = name if name[:1].isalpha() else f"plan_{name}"
@@ -113,6 +116,7 @@ def _parse(more: dict[str, Any], text: str, path: Path) -> LoadedScenario:
             f"{text.rstrip()}\n{lines}" if text.strip() else lines,
             stand_in,
             directory=path.parent,
+            untrusted=untrusted,
         )
     except ScenarioError as error:
         own = [

@@ -59,7 +59,8 @@ def _is_scenario(path: Path) -> bool:
     if path.name.endswith(SUFFIXES):
         return True
     try:
-        return _SCENARIO_KEY.search(path.read_bytes()) is not None
+        # What is no file may never end, or wait for who writes to it: the loader says so.
+        return not path.is_file() or _SCENARIO_KEY.search(path.read_bytes()) is not None
     except OSError:
         # Named as it is and not readable: let the loader say so.
         return True

@@ -10,7 +10,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import launchers_option, refuse_beside
+from envoyassert.cli.options import launchers_option, refuse_beside, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.versions import OLDEST
@@ -45,6 +45,7 @@ from envoyassert.versions import OLDEST
     help="Where index.html, the stories and the results are written.",
 )
 @click.option("--draw", "only_draw", is_flag=True, help="Run nothing; draw DIR's results anew.")
+@untrusted_option
 def matrix(
     paths: tuple[str, ...],
     versions: tuple[str, ...],
@@ -53,6 +54,7 @@ def matrix(
     launchers: tuple[str, ...],
     output: str,
     only_draw: bool,
+    untrusted: bool,
 ) -> int:
     """Run scenarios on many Envoys, and draw an atlas.
 
@@ -85,7 +87,7 @@ def matrix(
             "keep": "all",
             "require": "bpf,envoy,docker" if "docker" in launchers else "bpf,envoy",
         }
-        code = run_scenarios(paths, launchers, envoys, values)
+        code = run_scenarios(paths, launchers, envoys, values, untrusted=untrusted)
         if code in (exits.USAGE, exits.NOTHING):
             return code
     atlas = draw(out)

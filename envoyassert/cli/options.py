@@ -98,6 +98,16 @@ def trace_output_option(command: F) -> F:
     )(command)
 
 
+def untrusted_option(command: F) -> F:
+    """Add `--untrusted`; the command's function has the argument `untrusted`."""
+    return click.option(
+        "--untrusted",
+        is_flag=True,
+        envvar="ENVOYASSERT_UNTRUSTED",
+        help="Refuse, before anything is run, what of a scenario is not known to be harmless.",
+    )(command)
+
+
 def launcher_option(command: F) -> F:
     """Add `--launcher`, for one run."""
     return click.option(

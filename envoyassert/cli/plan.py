@@ -19,6 +19,7 @@ from envoyassert.cli.options import (
     launcher_option,
     refuse_beside,
     stand_in_option,
+    untrusted_option,
 )
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import envoy_of
@@ -64,6 +65,7 @@ from envoyassert.trace_file import read_trace
 @stand_in_option
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run both on this Envoy.")
+@untrusted_option
 @format_option()
 def plan(
     files: tuple[str, ...],
@@ -77,6 +79,7 @@ def plan(
     stand_in: bool,
     launcher: Any,
     envoy: str | None,
+    untrusted: bool,
     output: str,
 ) -> int:
     """Show what a change of a config does to each listener.
@@ -106,6 +109,7 @@ def plan(
             served=dump,
             pod=pod,
             stand_in=stand_in,
+            untrusted=untrusted,
         )
         plans = _plans(files, changes, concurrency, plan_of)
         before, after = _run_both(plans, launcher)

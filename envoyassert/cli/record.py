@@ -9,7 +9,12 @@ from typing import Any
 import click
 
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import launcher_option, trace_output_option, tracer_options
+from envoyassert.cli.options import (
+    launcher_option,
+    trace_output_option,
+    tracer_options,
+    untrusted_option,
+)
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.judge.process import outcome_in_words
@@ -25,6 +30,7 @@ from envoyassert.trace import Outcome
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run this Envoy instead.")
 @tracer_options
+@untrusted_option
 def record(
     scenario: str,
     output: str,
@@ -33,6 +39,7 @@ def record(
     envoy: str | None,
     tracer: str | None,
     witness: str | None,
+    untrusted: bool,
 ) -> None:
     """Run a scenario and save the trace, unjudged.
 
@@ -52,7 +59,8 @@ def record(
     check_output(output)
     prepare_tracer(tracer or "ebpf", witness or "")
     envoys = [envoy_of(envoy)] if envoy else []
-    plan = choose_run(expand(load_scenario(Path(scenario)), envoys=envoys), wanted)
+    loaded = load_scenario(Path(scenario), untrusted=untrusted)
+    plan = choose_run(expand(loaded, envoys=envoys), wanted)
     exit_on_sigterm()
     sweep()
     with contextlib.closing(load_tracer(tracer or "ebpf", witness or "")) as probe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +11,13 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.linux import need_linux
-from envoyassert.cli.options import check_strace, format_option, launchers_option, tracer_options
+from envoyassert.cli.options import (
+    check_strace,
+    format_option,
+    launchers_option,
+    tracer_options,
+    untrusted_option,
+)
 from envoyassert.cli.output import say_usage
 from envoyassert.cli.plans import envoy_of
 
@@ -21,6 +28,12 @@ if TYPE_CHECKING:
 
 # pytest would rewrite the asserts of a plugin's package, and warns that this command imported it.
 _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
+# No conftest.py and no ini file of the directory, which pytest would execute or take plugins from,
+# and no cache, which it would write there. What the user says behind these counts.
+_UNTRUSTED = (
+    *("--envoyassert-untrusted", "--noconftest", "-p", "no:cacheprovider"),
+    *("-c", os.devnull, "--rootdir", os.curdir),
+)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -52,6 +65,7 @@ _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarnin
     "--rerun-inconclusive", metavar="0|1", help="Repeat a run that was INCONCLUSIVE, once."
 )
 @tracer_options
+@untrusted_option
 @click.option(
     "--coverage",
     is_flag=True,
@@ -64,6 +78,7 @@ def run(
     against: str | None,
     output: str,
     coverage: bool,
+    untrusted: bool,
     **given: str | None,
 ) -> int:
     """Run scenarios on a real Envoy and judge them.
@@ -85,7 +100,9 @@ def run(
             "--format json goes with --against; for the results of a run say --report DIR"
         )
     need_linux()
-    return run_scenarios(paths, launchers, envoys, given, against, output, coverage=coverage)
+    return run_scenarios(
+        paths, launchers, envoys, given, against, output, coverage=coverage, untrusted=untrusted
+    )
 
 
 def run_scenarios(
@@ -97,6 +114,7 @@ def run_scenarios(
     output: str = "text",
     *,
     coverage: bool = False,
+    untrusted: bool = False,
 ) -> int:
     """Run scenarios by pytest and return the exit code of the command.
 
@@ -108,6 +126,7 @@ def run_scenarios(
         against: value of `--against`.
         output: value of `--format`.
         coverage: whether `--coverage` was given.
+        untrusted: whether `--untrusted` was given.
     """
     import pytest
 
@@ -124,6 +143,8 @@ def run_scenarios(
     ]
     if coverage:
         options.append("--envoyassert-coverage")
+    if untrusted:
+        options += _UNTRUSTED
     arguments = [*_QUIET, *options, *paths]
     own = [name for option in click.get_current_context().command.params for name in option.opts]
     outcome = _Outcome()

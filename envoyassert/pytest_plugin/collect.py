@@ -160,7 +160,7 @@ def plans_of(path: os.PathLike[str], options: Options, start: os.PathLike[str]) 
     if shown.parts[:1] == ("..",):
         shown = Path(path)
     plans = expand(
-        load_scenario(shown if shown.exists() else Path(path)),
+        load_scenario(shown if shown.exists() else Path(path), untrusted=options.untrusted),
         envoys=[parse_envoy_argument(text) for text in options.envoys],
         launchers=options.launchers if options.launchers_given else (),
     )

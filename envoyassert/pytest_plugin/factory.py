@@ -50,7 +50,13 @@ class EnvoyFactory:
         """
         __tracebackhide__ = True
         options = session_of(self._node.config).options
-        plan = plan_of(self._node, envoy, options.envoys[:1], launcher or options.launchers[0])
+        plan = plan_of(
+            self._node,
+            envoy,
+            options.envoys[:1],
+            launcher or options.launchers[0],
+            untrusted=options.untrusted,
+        )
         try:
             place = self._stack.enter_context(
                 choose_launcher(preference_of(plan, "auto"), source_of(plan))
@@ -71,7 +77,12 @@ class EnvoyFactory:
 
 
 def plan_of(
-    node: pytest.Item, envoy: dict[str, Any], overriding: tuple[str, ...], launcher: str
+    node: pytest.Item,
+    envoy: dict[str, Any],
+    overriding: tuple[str, ...],
+    launcher: str,
+    *,
+    untrusted: bool = False,
 ) -> RunPlan:
     """Return the plan for the arguments of `envoy_factory`, checked as a scenario file is.
 
@@ -80,6 +91,7 @@ def plan_of(
         envoy: the fields of `envoy`.
         overriding: the Envoy that the session says, at most one.
         launcher: `auto`, `docker` or `process`.
+        untrusted: as `load_scenario` takes it.
 
     Raises:
         EnvoyAssertError: the fields are not valid; every problem is named.
@@ -99,7 +111,7 @@ def plan_of(
     path = here / f"{name}.yaml"
     envoys = [parse_envoy_argument(argument) for argument in overriding]
     try:
-        loaded = parse_scenario(text, path, directory=here)
+        loaded = parse_scenario(text, path, directory=here, untrusted=untrusted)
         (plan,) = expand(loaded, envoys=envoys, launchers=(launcher,))
     except ScenarioError as error:
         # There is no file that holds the arguments: the test's own place is shown with this.

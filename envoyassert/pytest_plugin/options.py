@@ -21,6 +21,8 @@ ALLOWED = {
     "tracer": ("ebpf", "strace"),
     "witness": ("strace",),
 }
+#: The words of an environment variable for yes and no.
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 DEFAULT_ARTIFACTS = TRACES
 FILE_SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -101,6 +103,18 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Print which listeners, sockets and options of every run no expectation constrains.",
     )
+    group.addoption(
+        "--envoyassert-untrusted",
+        action="store_true",
+        help="Refuse, before anything is run, what of a scenario file is not known to be harmless: "
+        "executables, images, agents, files and links outside, networks beyond the loopback.",
+    )
+    parser.addini(
+        "envoyassert_untrusted",
+        "Whether --envoyassert-untrusted is set.",
+        type="bool",
+        default=False,
+    )
     parser.addini(
         "envoyassert_files",
         "Globs of scenario files, relative to the root directory, beside *.envoyassert.yaml.",
@@ -133,6 +147,7 @@ class Options:
         debug_dirs: further directories with separate debug files.
         tracer: `ebpf` or `strace`.
         witness: `strace` for a second record of each run, or "".
+        untrusted: whether scenario files are untrusted.
     """
 
     launchers: tuple[str, ...]
@@ -148,6 +163,7 @@ class Options:
     debug_dirs: tuple[Path, ...]
     tracer: str
     witness: str
+    untrusted: bool
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -183,7 +199,20 @@ def read_options(config: pytest.Config) -> Options:
         debug_dirs=_debug_dirs(config),
         tracer=tracer,
         witness=witness,
+        untrusted=_is_untrusted(config),
     )
+
+
+def _is_untrusted(config: pytest.Config) -> bool:
+    """Whether any of the three sources says so: none of them takes it back."""
+    variable = os.environ.get("ENVOYASSERT_UNTRUSTED", "").lower()
+    if variable not in (*_YES, *_NO):
+        raise pytest.UsageError(
+            f"environment variable ENVOYASSERT_UNTRUSTED: `{variable}` is neither "
+            f"{', '.join(_YES)} nor {', '.join(filter(None, _NO))}"
+        )
+    given = config.getoption("--envoyassert-untrusted"), config.getini("envoyassert_untrusted")
+    return any(given) or variable in _YES
 
 
 def _debug_dirs(config: pytest.Config) -> tuple[Path, ...]:

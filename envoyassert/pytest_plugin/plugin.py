@@ -59,6 +59,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Prepare for strace, if it is asked for, before any plugin starts a thread."""
     restrict(config)
     options = session_of(config).options
+    if options.untrusted:
+        _check_no_link(config)
     if "strace" not in (options.tracer, options.witness):
         return
     from envoyassert.probe.tracing import prepare_tracer
@@ -67,6 +69,18 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         prepare_tracer(options.tracer, options.witness)
     except MachineError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _check_no_link(config: pytest.Config) -> None:
+    """Refuse a report of JUnit's that a link leads elsewhere, which pytest would write through."""
+    start = config.invocation_params.dir
+    report = start / (config.getoption("xmlpath", None) or "")
+    for path in (report, *report.parents):
+        if start in path.parents and path.is_symlink():
+            raise pytest.UsageError(
+                f"--junitxml: {path.relative_to(start)} is a link, and files here are untrusted: "
+                "name a place outside of this directory"
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,6 +120,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return ScenarioFile.of_path(parent, file_path)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Take a directory of untrusted files for no package: pytest would import `__init__.py`."""
+    if named_files(parent.config) and session_of(parent.config).options.untrusted:
+        return pytest.Dir.from_parent(parent, path=path)
+    return None
+
+
 def _matches(path: Path, glob: str, root: Path) -> bool:
     return fnmatch.fnmatchcase(str(path), str(root / glob))
 
@@ -128,6 +150,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     envoys = ", ".join(options.envoys) or "as each scenario says"
     tracer = "" if options.tracer == "ebpf" else f"; tracer {options.tracer}"
     tracer += f"; witness {options.witness}" if options.witness else ""
+    tracer += "; untrusted" if options.untrusted else ""
     return [f"envoyassert: launcher {', '.join(options.launchers)}; Envoy {envoys}{tracer}"]
 
 

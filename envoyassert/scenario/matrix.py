@@ -26,6 +26,7 @@ from envoyassert.scenario.model import Envoy
 from envoyassert.scenario.overlay import OverlayError, merge, set_at
 from envoyassert.scenario.own_namespaces import namespace_complaints
 from envoyassert.scenario.plan import RunPlan, plain_text
+from envoyassert.scenario.selector import selected_names
 from envoyassert.scenario.served import served
 from envoyassert.scenario.untrusted import refused
 from envoyassert.scenario.words import did_you_mean
@@ -351,7 +352,7 @@ class _Expansion:
         if discovers_listeners(config) and not any(r.kind == "lds" for r in listeners):
             return
         for index, expectation in expectations:
-            for path, name in _selected_names(expectation):
+            for path, name in selected_names(expectation):
                 if name not in names:
                     self._complain(
                         ("expect", index, *path),
@@ -384,23 +385,6 @@ def _faults_of_field(name: str, value: Any, loaded: LoadedScenario) -> list[Prob
     except ValidationError as error:
         return problems_of(error, loaded.document)
     return []
-
-
-def _selected_names(model: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield place and name of every selector by name in an expectation."""
-    if isinstance(model, tuple):
-        for index, element in enumerate(model):
-            for path, name in _selected_names(element):
-                yield (index, *path), name
-        return
-    for member in getattr(model, "model_fields_set", ()):
-        value = getattr(model, member)
-        if member == "listener":
-            if value is not None and value.name is not None:
-                yield ("listener", "name"), value.name
-        else:
-            for path, name in _selected_names(value):
-                yield (member, *path), name
 
 
 __all__ = ["ENVOY_AXES", "SOURCES", "EnvoyChoice", "RunPlan", "expand"]

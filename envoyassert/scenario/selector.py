@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -126,3 +127,20 @@ class Selector(Model):
             return f"port {self.port}"
         words = {"name": "listener"}
         return ", ".join(f"{words.get(key, key)} {value}" for key, value in given.items())
+
+
+def selected_names(model: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield place and name of every selector by name in an expectation."""
+    if isinstance(model, tuple):
+        for index, element in enumerate(model):
+            for path, name in selected_names(element):
+                yield (index, *path), name
+        return
+    for member in getattr(model, "model_fields_set", ()):
+        value = getattr(model, member)
+        if member == "listener":
+            if value is not None and value.name is not None:
+                yield ("listener", "name"), value.name
+        else:
+            for path, name in selected_names(value):
+                yield (member, *path), name

@@ -134,8 +134,9 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     except _OtherFormatError as error:
         raise TraceFileError(f"{path}:{number}:1: error: {error}", _REMEDY) from error
     except ValueError as error:
+        said = str(error)[:_LONGEST]  # a key may be as long as the line
         raise TraceFileError(
-            f"{path}:{number}:1: error: not a line of a trace file: {error}"
+            f"{path}:{number}:1: error: not a line of a trace file: {said}"
         ) from error
     header, end = reader.header, reader.end
     if header is None:
@@ -162,6 +163,8 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
 
 #: How the lines of events begin that are written here; those of other files are found by `call`.
 _EVENT = '{"ts":'
+#: Of what is wrong with a line, so many characters are shown.
+_LONGEST = 400
 _REMEDY = "pass a file written by `envoyassert record` or `envoyassert import`"
 
 

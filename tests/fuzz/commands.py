@@ -41,6 +41,15 @@ def command(*arguments: str) -> Done:
     return Done(code if isinstance(code, int) else exits.INTERNAL, out, err)
 
 
+def refusal_problem(text: str, place: re.Pattern[str]) -> str:
+    """Return what is wrong with a refusal, which must begin with a place, "" if nothing is."""
+    if not place.match(text):
+        return f"refused without a place: {text[:400]}"
+    if max(map(len, text.split("\n"))) > _LONGEST_LINE:
+        return f"refused in {len(text)} characters"
+    return f"raw text is shown: {raw[:5]}" if (raw := raw_in(text)) else ""
+
+
 def broken(done: Done, files: Iterable[Path]) -> str:
     """Return in words which rule a command broke that reads files, "" if none.
 

@@ -36,6 +36,7 @@ from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 from tests.fuzz.case import REFUSED, Case
+from tests.fuzz.commands import refusal_problem
 from tests.fuzz.recorded import ROOT, Items
 from tests.fuzz.values import DEEP, ODD, places_in, written
 from tests.whole_trace import whole
@@ -144,7 +145,7 @@ def changed(line: Line, chance: Random) -> str:
     if kind == "gone":
         del owner[key]
     elif kind == "added" and isinstance(owner, dict):
-        owner[chance.choice(("x", "fd", "by", "stack", "kind"))] = chance.choice(ODD)
+        owner[chance.choice(("x", "fd", "by", "stack", "kind", "k" * 70_000))] = chance.choice(ODD)
     elif kind == "near" and isinstance(found, int):
         owner[key] = found + chance.choice((-1, 1, 10, 2**16, 2**31))
     elif kind == "twice" and isinstance(key, str):
@@ -173,7 +174,7 @@ def trace_file(case: Case) -> str:
     try:
         trace = parse_trace(closed_again(texts))
     except TraceFileError as error:
-        problem = "" if _PLACE.match(str(error)) else f"refused without a line: {error}"
+        problem = refusal_problem(str(error), _PLACE)
     else:
         how, text = used(trace)
         if FAULT in text:

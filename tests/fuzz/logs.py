@@ -16,6 +16,7 @@ from envoyassert.strace.log import parse_strace
 from envoyassert.trace import End, Header, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 from tests.fuzz.case import REFUSED, Case
+from tests.fuzz.commands import refusal_problem
 from tests.fuzz.recorded import ROOT
 from tests.fuzz.values import damaged
 
@@ -79,6 +80,9 @@ def log(case: Case) -> str:
     before = set(lines)
     for _ in range(chance.randint(1, 3)):
         _damage(lines, chance)
+    # As they are read from a file: the one by the tracer, the other by `import`.
+    errors = "surrogateescape" if strace else "replace"
+    lines = [line.encode("utf-8", "surrogatepass").decode("utf-8", errors) for line in lines]
     try:
         return _strace(lines, case) if strace else _imported(lines, case)
     finally:
@@ -114,8 +118,8 @@ def _imported(lines: list[str], case: Case) -> str:
     try:
         trace = parse_bpftrace_log(lines, concurrency=2)
     except TraceFileError as error:
-        if not _PLACE.match(str(error)):
-            case.broken.append(f"refused without a place: {error}")
+        if problem := refusal_problem(str(error), _PLACE):
+            case.broken.append(problem)
         case.seen["bpftrace log: refused"] += 1
         return REFUSED
     case.broken += _unreadable(trace)

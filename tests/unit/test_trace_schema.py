@@ -40,6 +40,12 @@ def refusal(lines: list[str]) -> str:
     return str(caught.value)
 
 
+def test_of_a_long_key_there_is_its_beginning() -> None:
+    lines = [json.dumps(line) for line in lines_of(whole())]
+    lines[3] = json.dumps({**json.loads(lines[3]), "k" * 70_000: 1})
+    assert len(refusal(lines)) < 500
+
+
 def edited(kind: str, path: tuple[Any, ...], value: Any) -> tuple[list[str], int]:
     """Return a file with another value in the first line of a kind, and the line's number."""
     lines = lines_of(whole())

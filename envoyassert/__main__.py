@@ -4,7 +4,11 @@ import os
 import sys
 
 # As the command has it: what lies in the current directory is not part of the program.
-if sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109 - pathlib may lie there
+try:
+    here = os.getcwd()  # noqa: PTH109 - pathlib may lie there
+except FileNotFoundError:
+    here = ""  # it was removed
+if sys.path and sys.path[0] in ("", here):
     del sys.path[0]
 
 from envoyassert.cli import main

@@ -14,8 +14,15 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.group import COMMANDS, LazyGroup
+from envoyassert.cli.here import check_here
 from envoyassert.cli.output import check_written, lasting_output, say, say_usage
-from envoyassert.errors import EnvoyAssertError, ScenarioError, TraceFileError, text_with_output
+from envoyassert.errors import (
+    EnvoyAssertError,
+    MachineError,
+    ScenarioError,
+    TraceFileError,
+    text_with_output,
+)
 
 __all__ = ["app", "main"]
 
@@ -48,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
+    result: object = None
     try:
         result = app.main(arguments, prog_name="envoyassert", standalone_mode=False)
-        if not result:
-            check_written()
+        check_written()
     except click.ClickException as error:
         say_usage(error)
         return exits.USAGE
@@ -60,8 +67,14 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return exits.INTERRUPTED
     except EnvoyAssertError as error:
         say(*_text_of(error).split("\n"), err=True)
-        return exits.code_of(error)
+        # Where output was lost, a verdict that is not PASS stays what it is.
+        return (isinstance(result, int) and result) or exits.code_of(error)
     except Exception as error:  # noqa: BLE001 - the last resort: say it is ours, keep the code
+        try:
+            check_here()
+        except MachineError as gone:
+            say(*_text_of(gone).split("\n"), err=True)
+            return exits.code_of(gone)
         if os.environ.get("ENVOYASSERT_DEBUG"):
             traceback.print_exc()
         say(

@@ -96,7 +96,9 @@ def draft(
         raise click.UsageError(f"{output} is no file; leave -o out to print the scenario")
     if output is not None and output.resolve() in {path.resolve(), used.resolve()}:
         raise click.UsageError(f"{output} is the file to draft from; name another by -o")
-    told: str | dict[str, Any] = os.path.relpath(used, scenario.parent)
+    if written is None and not used.is_file():
+        raise click.UsageError(f"{used} is no file that a scenario can name; copy it into one")
+    told: str | dict[str, Any] = _from(scenario.parent, used)
     if output is None and written is not None:
         told = written  # nothing is written, so it is part of what is printed
     text = draft_text(found, name, told, path.name)
@@ -140,6 +142,11 @@ def _check(text: str, scenario: Path, source: Path, directory: Path | None) -> N
         said = error.problems[0].message
         message = f"what would be drafted from this is no valid scenario: {said}"
         raise ScenarioError([Problem(str(source), 1, 1, message)]) from error
+
+
+def _from(directory: Path, file: Path) -> str:
+    """Return how a file is named from a directory, either of which may be reached by a link."""
+    return os.path.relpath(file.parent.resolve() / file.name, directory.resolve())
 
 
 def _name(file: str) -> str:

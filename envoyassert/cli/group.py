@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from envoyassert.cli.here import check_here
+
 #: (module, name of the command in it) by the word that the user types, in the order of `--help`.
 COMMANDS = {
     "init": ("envoyassert.cli.init", "init"),
@@ -55,6 +57,15 @@ class LazyGroup(click.Group):
         # click's mark for a paragraph that is not wrapped: an example is there to be copied.
         command.help = re.sub(r"\n\n( *)(?=Example: )", "\n\n\\1\b\n\\1", command.help or "")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name, where it has a directory to begin in."""
+        found = super().resolve_command(ctx, args)
+        if not getattr(found[1], "checks_here", False):
+            check_here()
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command."""

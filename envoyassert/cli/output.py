@@ -12,7 +12,6 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -79,24 +78,33 @@ def check_written() -> None:
     """Make sure that what was printed has arrived, or has no reader.
 
     Raises:
-        MachineError: it has not, the disk being full, say.
+        MachineError: it has not: the disk is full, say, or the stream was closed from the start.
     """
     _flush()
     for stream, name in ((sys.stdout, "output"), (sys.stderr, "error")):
         buffer = getattr(stream, "buffer", None)
-        fault = getattr(getattr(buffer, "raw", buffer), "fault", None)
-        if fault is not None:
+        raw = getattr(buffer, "raw", buffer)
+        fault = getattr(raw, "fault", None)
+        if fault is None:
+            continue
+        raw.fault = None  # it is told once
+        if fault.errno == errno.EBADF:
             raise MachineError(
-                f"the standard {name} cannot be written: {fault.strerror}",
-                "free some space, or send it elsewhere",
+                f"the standard {name} is closed",
+                "send it to a file, or to /dev/null if nobody shall read it",
             )
+        raise MachineError(
+            f"the standard {name} cannot be written: {fault.strerror}",
+            "free some space, or send it elsewhere",
+        )
 
 
 def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
     """Return a stream that outlasts its reader, in place of one that may be closed (None)."""
     if stream is None:
-        _to_nowhere(descriptor)
-        return Path(os.devnull).open("w", encoding="utf-8")  # as long as the process
+        # Its number is taken, so that no file gets it; what is written to it fails as before.
+        _to_nowhere(descriptor, os.O_RDONLY)
+        stream = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     try:
         descriptor = stream.fileno()
     except OSError:
@@ -118,8 +126,8 @@ def _flush() -> None:
         stream.flush()
 
 
-def _to_nowhere(descriptor: int) -> None:
-    null = os.open(os.devnull, os.O_WRONLY)
+def _to_nowhere(descriptor: int, mode: int = os.O_WRONLY) -> None:
+    null = os.open(os.devnull, mode)
     if null != descriptor:
         os.dup2(null, descriptor)
         os.close(null)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from envoyassert.cli.here import check_here
 from envoyassert.cli.output import check_written, say, say_usage
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN
 from envoyassert.errors import EnvoyAssertError, text_with_output
@@ -17,24 +20,32 @@ CODES = {SAME: 0, DIFFERENT: 1, UNKNOWN: TROUBLE}
 class DiffLikeCommand(click.Command):
     """A command whose every error, wrong usage too, ends with 2."""
 
+    #: That there is a current directory is not looked at by the group, which would end with 77.
+    checks_here = True
+
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         """Read the arguments."""
-        try:
+        with _trouble():
+            check_here()
             return super().make_context(*arguments, **more)
-        except click.ClickException as error:
-            say_usage(error)
-            raise click.exceptions.Exit(TROUBLE) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Do it."""
-        try:
+        with _trouble():
             result = super().invoke(ctx)
             if not result:
                 check_written()
             return result
-        except click.ClickException as error:
-            say_usage(error)
-            raise click.exceptions.Exit(TROUBLE) from error
-        except EnvoyAssertError as error:
-            say(*text_with_output(error).split("\n"), err=True)
-            raise click.exceptions.Exit(TROUBLE) from error
+
+
+@contextlib.contextmanager
+def _trouble() -> Iterator[None]:
+    """Print every error, and end with 2."""
+    try:
+        yield
+    except click.ClickException as error:
+        say_usage(error)
+        raise click.exceptions.Exit(TROUBLE) from error
+    except EnvoyAssertError as error:
+        say(*text_with_output(error).split("\n"), err=True)
+        raise click.exceptions.Exit(TROUBLE) from error

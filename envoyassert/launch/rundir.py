@@ -55,6 +55,8 @@ def create_rundir() -> Path:
         ) from error
     try:
         return _make_in(parent)
+    except FileExistsError as error:
+        raise _not_ours(parent) from error
     except OSError as error:
         raise MachineError(
             f"no run directory can be made in {parent}: {error.strerror}",
@@ -69,12 +71,14 @@ def _make_in(parent: Path) -> Path:
         try:
             found = parent.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                raise MachineError(
-                    f"{parent} is not a directory of this user", "remove it, or set TMPDIR"
-                )
+                raise _not_ours(parent)
             return Path(tempfile.mkdtemp(prefix=f"{Owner.current()}-", dir=parent))
         except FileNotFoundError:
             continue
+
+
+def _not_ours(parent: Path) -> MachineError:
+    return MachineError(f"{parent} is not a directory of this user", "remove it, or set TMPDIR")
 
 
 def write_files(directory: Path, files: Mapping[str, str | Path | None]) -> None:
@@ -139,7 +143,7 @@ def sweep_rundirs() -> list[str]:
     removed = []
     try:
         directories = list(root().iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     for directory in directories:
         owner = Owner.parse(directory.name.rpartition("-")[0])

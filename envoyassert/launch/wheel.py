@@ -47,7 +47,7 @@ def cached_versions() -> list[str]:
     """Return the names of the cache's entries, `1.40.0-x86_64`, in order.
 
     Raises:
-        PermissionError: the cache may not be read.
+        OSError: the cache may not be read, or is no directory.
     """
     # Not glob, which takes a directory that may not be read for an empty one.
     try:
@@ -80,8 +80,10 @@ def fetch_binary(version: str, locked: str = "") -> Path:
                 binary = cached_binary(version) or _download(version, place, locked)
         _check_version(binary, version)
     except OSError as error:
+        no_directory = isinstance(error, (FileExistsError, NotADirectoryError))
+        why = "it is no directory" if no_directory else error.strerror or error
         raise EnvoyUnavailableError(
-            f"Envoy {version} cannot be kept in {place.parent}: {error.strerror or error}",
+            f"Envoy {version} cannot be kept in {place.parent}: {why}",
             "set ENVOYASSERT_CACHE to a directory of this user with 120 MB to spare per version",
         ) from error
     return binary

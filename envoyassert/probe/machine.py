@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from envoyassert.errors import ProbeUnavailableError
 from envoyassert.probe.bcc_import import find_bcc
 from envoyassert.probe.source import source_dir
 from envoyassert.probe.syscall_numbers import recorded_calls
-from envoyassert.probe.tracepoints import field_offsets, tracefs_dir
+from envoyassert.probe.tracepoints import DEBUGFS, TRACEFS, field_offsets, tracefs_dir
 
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _OLDEST_KERNEL = (5, 15)
@@ -118,7 +118,24 @@ def _bcc_version() -> str:
     package = find_bcc()
     version = package / "version.py"
     found = re.search(r"__version__ = '([^']+)'", version.read_text()) if version.exists() else None
-    return f"bcc {found.group(1) if found else '(unknown version)'} in {package}"
+    told = f"bcc {found.group(1) if found else '(unknown version)'} in {package}"
+    # bcc before 0.25 looks for tracepoints below debugfs and nowhere else.
+    below = DEBUGFS / "tracing"
+    if not os.access(below / "events", os.R_OK) and any(
+        os.fsencode(below) in text and os.fsencode(TRACEFS) not in text for text in _libraries()
+    ):
+        raise ProbeUnavailableError(
+            f"{told} finds tracepoints in {below} alone, where none are",
+            f"mount debugfs: mount -t debugfs nodev {DEBUGFS}; or install a newer bcc",
+        )
+    return told
+
+
+def _libraries() -> Iterator[bytes]:
+    """Yield the content of each libbcc that this machine may load."""
+    for place in ("usr/lib/*/libbcc.so.0", "usr/lib64/libbcc.so.0", "usr/local/lib/libbcc.so.0"):
+        for path in Path("/").glob(place):
+            yield path.read_bytes()
 
 
 _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (

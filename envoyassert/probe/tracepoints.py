@@ -8,7 +8,9 @@ from pathlib import Path
 
 from envoyassert.errors import ProbeUnavailableError
 
-_ROOTS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+TRACEFS = Path("/sys/kernel/tracing")
+DEBUGFS = Path("/sys/kernel/debug")
+_ROOTS = (TRACEFS, DEBUGFS / "tracing")
 MOUNT_REMEDY = "mount it: mount -t tracefs nodev /sys/kernel/tracing"
 
 #: Macro: tracepoint, field, size in bytes that the program reads.

@@ -190,7 +190,7 @@ def read_options(config: pytest.Config) -> Options:
         launchers_given=bool(launchers),
         envoys=envoys,
         require=frozenset(_values(config, "require")),
-        artifacts=_directory(config, "artifacts") or DEFAULT_ARTIFACTS,
+        artifacts=_artifacts(config),
         pull=pulls[0] if pulls else "",
         globs=tuple(config.getini("envoyassert_files")),
         report=_directory(config, "report"),
@@ -213,6 +213,13 @@ def _is_untrusted(config: pytest.Config) -> bool:
         )
     given = config.getoption("--envoyassert-untrusted"), config.getini("envoyassert_untrusted")
     return any(given) or variable in _YES
+
+
+def _artifacts(config: pytest.Config) -> str:
+    directory = _directory(config, "artifacts")
+    if directory and Path(directory).exists() and not Path(directory).is_dir():
+        raise pytest.UsageError(f"--envoyassert-artifacts: {directory} is no directory")
+    return directory or DEFAULT_ARTIFACTS
 
 
 def _debug_dirs(config: pytest.Config) -> tuple[Path, ...]:

@@ -152,6 +152,13 @@ def libraries_of_bcc() -> list[Path]:
     return found
 
 
+def without_tracefs(library: Path) -> str:
+    """Return a copy of a libbcc that knows no tracefs but that of debugfs, as old ones do."""
+    copy = Path(library.name).absolute()
+    copy.write_bytes(library.read_bytes().replace(b"/sys/kernel/tracing", b"/sys/kernel/nothing"))
+    return str(copy)
+
+
 def unrelated_bcc() -> str:
     """Return a directory to import from that holds a package of the same name."""
     package = Path("site/bcc")
@@ -234,6 +241,15 @@ FAULTS = {
         lambda: in_mounts(*(hidden(path, "/dev/null") for path in libraries_of_bcc())),
         "cannot be imported by Python",
         "install the library that it needs (libbpfcc, libbcc)",
+    ),
+    "bcc_that_needs_debugfs": Fault(
+        lambda: in_mounts(
+            "umount --all --types debugfs",
+            *(hidden(path, without_tracefs(path)) for path in libraries_of_bcc()),
+        ),
+        "finds tracepoints in /sys/kernel/debug/tracing alone, where none are",
+        "mount debugfs: mount -t debugfs nodev /sys/kernel/debug",
+        "bcc",
     ),
     "bcc_of_pypi": Fault(
         lambda: ("env", f"PYTHONPATH={unrelated_bcc()}"),

@@ -115,3 +115,10 @@ def test_error_that_arose_in_the_body_is_shown_in_the_call_and_counted_as_an_err
     result.stdout.fnmatch_lines(["*_ ERROR at call of test_one _*", "ERROR test_it.py::test_one*"])
     (case,) = ET.parse(pytester.path / "junit.xml").iter("testcase")  # noqa: S314 - our own
     assert [child.tag for child in case] == ["error"]
+
+
+def test_directory_for_traces_that_is_a_file_is_refused_before_anything_runs(pytester):
+    pytester.makefile("", file="")
+    result = pytester.runpytest_subprocess("--envoyassert-artifacts=file")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --envoyassert-artifacts: file is no directory"])

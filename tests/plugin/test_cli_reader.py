@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.cli.group import COMMANDS as COMMANDS_BY_NAME
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace_file import write_trace
 
+ROOT = Path(__file__).parents[2]
 #: Where every write fails with ENOSPC.
 FULL = Path("/dev/full")
 COMMANDS = {
@@ -103,13 +105,86 @@ def test_output_that_is_lost_on_a_full_disk_is_never_green(directory, words, cod
     with FULL.open("w", encoding="utf-8") as full:
         done = called(directory, words, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == code
-    if code not in (0, 1):
-        told = "the standard output cannot be written: No space left on device"
-        assert done.stderr.startswith((f"envoyassert: error: {told}", told))
+    told = "the standard output cannot be written: No space left on device"
+    assert_told_once(done.stderr, told, "free some space, or send it elsewhere")
 
 
-@pytest.mark.parametrize(("words", "code"), [("run red.yaml", 1), ("show dup.ndjson", 0)])
-def test_output_that_is_closed_from_the_start_changes_nothing(directory, words, code):
+def assert_told_once(text: str, told: str, remedy: str) -> None:
+    message, *more = text.splitlines()
+    assert message in (f"envoyassert: error: {told}", told)
+    assert more == [f"  remedy: {remedy}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("run red.yaml", 1), ("run green.yaml", 77), ("show dup.ndjson", 77), ("--help", 77),
+     ("check bad.yaml", 4), ("diff dup.ndjson dup.ndjson", 2),
+     ("diff dup.ndjson reuse.ndjson", 1)],
+)  # fmt: skip
+def test_output_that_is_closed_from_the_start_is_lost_and_never_green(directory, words, code):
     shell = f"exec {sys.executable} -m envoyassert {words} >&-"
+    done = subprocess.run(
+        ["sh", "-c", shell], cwd=directory, check=False, stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == code
+    if words.startswith("check"):  # its count of valid files is not for the standard output
+        done.stderr = done.stderr.partition("\n")[2]
+    told = "the standard output is closed"
+    assert_told_once(
+        done.stderr, told, "send it to a file, or to /dev/null if nobody shall read it"
+    )
+
+
+def test_command_that_prints_nothing_needs_no_output(directory):
+    shell = f"exec {sys.executable} -m envoyassert check green.yaml >&-"
     done = subprocess.run(["sh", "-c", shell], cwd=directory, check=False, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (code, b"")
+    assert (done.returncode, done.stderr) == (0, b"1 of 1 scenario files are valid\n")
+
+
+#: Arguments that each command takes, where it needs any.
+ARGUMENTS = {
+    **dict.fromkeys(("draft", "show", "import"), "a"),
+    **dict.fromkeys(("diff", "plan"), "a b"),
+    "bisect": "a --good 1.36.4 --bad 1.40.0",
+    "record": "a -o b",
+    "replay": "a --scenario b",
+    "completion": "bash",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS_BY_NAME)
+def test_every_command_says_that_its_directory_was_removed(tmp_path, name):
+    shell = f"rmdir $PWD && exec {sys.executable} -m envoyassert {name} {ARGUMENTS.get(name, '')}"
+    removed = tmp_path / "removed"
+    removed.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", shell],
+        cwd=removed,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == (2 if name == "diff" else 77)
+    assert done.stdout == ""
+    assert_told_once(
+        done.stderr, "the current directory was removed", "change to one that exists (cd)"
+    )
+
+
+def test_run_whose_directory_is_removed_meanwhile_says_so(directory):
+    away = "\n\nimport shutil, os\n\n\ndef pytest_runtestloop(): shutil.rmtree(os.getcwd())\n"
+    (directory / "conftest.py").write_text(
+        (directory / "conftest.py").read_text() + away, encoding="utf-8"
+    )
+    done = called(
+        directory,
+        "run green.yaml -p no:cacheprovider",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 77
+    assert_told_once(
+        done.stderr, "the current directory was removed", "change to one that exists (cd)"
+    )

@@ -305,3 +305,24 @@ def test_draft_names_the_addresses_that_its_sockets_need(cli, tmp_path):
     envoy = written["envoy"]
     assert envoy["addresses"] == ["10.0.0.1", "2001:db8::1", "10.0.0.4%eth0", "%eth1"]
     assert (code, told) == (0, "envoy.addresses: of elsewhere: given to the run's own network\n")
+
+
+@pytest.mark.parametrize("more", [(), ("--stand-in",)])
+def test_draft_into_a_directory_behind_a_link_names_the_config_where_it_is(cli, tmp_path, more):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/away")
+    (tmp_path / "envoy.yaml").write_text(json.dumps({"static_resources": {}, **ADMIN}))
+    assert cli("draft", "envoy.yaml", "-o", "link/envoy.envoyassert.yaml", *more)[0] == 0
+    drafted = yaml.safe_load((tmp_path / "link/envoy.envoyassert.yaml").read_text())
+    assert drafted["envoy"]["config"] == "../../envoy.yaml"
+    assert cli("check", "link/envoy.envoyassert.yaml")[0] == 0
+
+
+def test_draft_names_no_config_that_is_not_a_file(cli, tmp_path):
+    shutil.copy(TRACES / RECORDED[0], tmp_path / "run.ndjson")
+    code, out, err = cli("draft", "run.ndjson", "--config", "/dev/null")
+    assert (code, out) == (4, "")
+    assert "/dev/null is no file that a scenario can name; copy it into one" in err
+
+
+ADMIN = {"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}}}

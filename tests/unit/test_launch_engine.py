@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.errors import DockerUnavailableError
+from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
 from envoyassert.launch.container import DockerLauncher
-from envoyassert.launch.engine import connect, docker_capability
+from envoyassert.launch.engine import connect, docker_capability, envoy_capability
 from envoyassert.launch.engine_address import engine_address
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
+from envoyassert.launch.wheel import fetch_binary
 
 
 @pytest.fixture
@@ -183,3 +184,17 @@ def test_engine_that_is_podman_is_called_so(start_engine):
         }
     )
     assert docker_capability().detail == "Podman 20.10 on this kernel"
+
+
+@pytest.mark.parametrize("below", ["", "envoy"])
+def test_cache_that_is_a_file_is_named(monkeypatch, tmp_path, below):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing")
+    monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path / "cache"))
+    if below:
+        (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / below).write_text("")
+    found = envoy_capability()
+    assert (found.ok, found.detail) == (False, f"the cache {tmp_path}/cache is no directory")
+    assert found.remedy == "remove it, or set ENVOYASSERT_CACHE to a directory of this user"
+    with pytest.raises(EnvoyUnavailableError, match=r"cannot be kept in .*: it is no directory"):
+        fetch_binary("1.2.3")

@@ -69,6 +69,17 @@ def test_sweep_without_any_run_ever_removes_nothing(base):
     assert rundir.sweep_rundirs() == []
 
 
+def test_file_in_the_place_of_the_directories_is_named(base):
+    rundir.root().write_text("")
+    assert rundir.sweep_rundirs() == []
+    with pytest.raises(MachineError) as caught:
+        rundir.create_rundir()
+    assert str(caught.value).splitlines() == [
+        f"{rundir.root()} is not a directory of this user",
+        "  remedy: remove it, or set TMPDIR",
+    ]
+
+
 def test_owner_with_a_reused_number_is_dead():
     current = Owner.current()
     assert current._replace(start=current.start + 2).is_dead()

@@ -102,7 +102,8 @@ def draft(
     if output is None and written is not None:
         told = written  # nothing is written, so it is part of what is printed
     text = draft_text(found, name, told, path.name)
-    apart = output is not None and written is not None  # a stand-in that is not there yet
+    # A stand-in, or a directory, that is not there yet.
+    apart = (output is not None and written is not None) or not scenario.parent.is_dir()
     _check(text, scenario, path, None if apart else scenario.parent)
     for one in found.envoy:
         named = f": {', '.join(one.value)}" if one.key == "stand_in" else ""

@@ -84,10 +84,9 @@ def check_written() -> None:
     for stream, name in ((sys.stdout, "output"), (sys.stderr, "error")):
         buffer = getattr(stream, "buffer", None)
         raw = getattr(buffer, "raw", buffer)
-        fault = getattr(raw, "fault", None)
-        if fault is None:
+        if not isinstance(raw, _Lasting) or raw.fault is None:
             continue
-        raw.fault = None  # it is told once
+        fault, raw.fault = raw.fault, None  # it is told once
         if fault.errno == errno.EBADF:
             raise MachineError(
                 f"the standard {name} is closed",

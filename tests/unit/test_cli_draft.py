@@ -318,6 +318,12 @@ def test_draft_into_a_directory_behind_a_link_names_the_config_where_it_is(cli, 
     assert cli("check", "link/envoy.envoyassert.yaml")[0] == 0
 
 
+def test_draft_into_a_directory_that_is_made_for_it_is_valid(cli, tmp_path):
+    (tmp_path / "envoy.yaml").write_text(json.dumps({"static_resources": {}, **ADMIN}))
+    assert cli("draft", "envoy.yaml", "-o", "new/envoy.envoyassert.yaml")[0] == 0
+    assert cli("check", "new/envoy.envoyassert.yaml")[0] == 0
+
+
 def test_draft_names_no_config_that_is_not_a_file(cli, tmp_path):
     shutil.copy(TRACES / RECORDED[0], tmp_path / "run.ndjson")
     code, out, err = cli("draft", "run.ndjson", "--config", "/dev/null")

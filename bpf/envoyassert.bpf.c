@@ -12,8 +12,7 @@
  *
  * What can be missed: a full ring (counted), a call through io_uring (recorded as a tripwire),
  * calls by 32-bit numbers (the first of a process is a tripwire), an argument that another thread
- * changed while the call ran, a socket passed by recvmmsg or by a later message of sendmmsg, a
- * seccomp filter that was there before the run and claims success.
+ * changed while the call ran, a seccomp filter that was there before the run and claims success.
  */
 #include "events.h"
 #include "helpers.h"

@@ -20,8 +20,10 @@
 #define EA_SECCOMP_SET_MODE_FILTER 1
 #define EA_ENOSYS 38
 #define EA_SCM_RIGHTS 1
+#define EA_SCM_LAST 4 /* credentials, a label or a pidfd may come before descriptors */
 #define EA_MSG_CTRUNC 8
 #define EA_MAX_CMSGS 4
+#define EA_MAX_MESSAGES 16
 #define EA_TCP_CLOSE 7
 #define EA_TCP_LISTEN 10
 
@@ -155,18 +157,51 @@ static __always_inline u64 ea_read_option(struct ea_record *record, const struct
 	return ea_read_user(record, data, size, call->args[3]) ? size : 0;
 }
 
-/* Read the descriptors that travel with a message; the second argument says if there are any. */
+/*
+ * Whether one of the messages after the first may carry descriptors: by the first of what travels
+ * with it. More than that of each message would take the verifier twice the time.
+ */
+static __always_inline bool ea_later_rights(u64 at, u64 count)
+{
+	struct ea_msghdr message;
+	struct ea_cmsghdr header;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 1; i < EA_MAX_MESSAGES; i++) {
+		at += sizeof(struct ea_mmsghdr);
+		if (i >= count || ea_probe_user(&message, sizeof(message), (void *)at))
+			return false;
+		if (!message.control || message.control_length < sizeof(header) ||
+		    ea_probe_user(&header, sizeof(header), (void *)message.control))
+			continue;
+		if (header.level == EA_SOL_SOCKET && header.type <= EA_SCM_LAST)
+			return true;
+	}
+	return i < count;
+}
+
+/*
+ * Read the descriptors that travel with a message; the second argument says if there are any. Of
+ * several messages those of the first are read; that a later one has some is said.
+ */
 static __always_inline u64 ea_read_rights(struct ea_record *record, const struct ea_call *call,
 					  u8 *data)
 {
+	bool several = record->type == EA_SENDMMSG || record->type == EA_RECVMMSG;
+	bool receives = record->type == EA_RECVMSG || record->type == EA_RECVMMSG;
 	struct ea_msghdr message;
 	struct ea_cmsghdr header;
 	u64 position = 0, found = 0, size = 0;
 	int i;
 
 	record->args[1] = 0;
-	if (record->ret < 0 && record->type == EA_RECVMSG)
+	if (record->ret < 0 && receives)
 		return 0;
+	if (several && record->ret > 1 && ea_later_rights(call->args[1], record->ret)) {
+		record->args[1] = 1;
+		record->flags |= EA_TRUNCATED;
+	}
 	if (ea_probe_user(&message, sizeof(message), (void *)call->args[1]) ||
 	    !message.control)
 		return 0;
@@ -185,10 +220,10 @@ static __always_inline u64 ea_read_rights(struct ea_record *record, const struct
 		}
 		position += (header.length + 7) & ~7ULL;
 	}
-	record->args[1] = found != 0;
 	if (!found)
 		return 0;
-	if ((record->type == EA_RECVMSG && message.flags & EA_MSG_CTRUNC) || size > EA_DATA_SIZE)
+	record->args[1] = 1;
+	if ((receives && message.flags & EA_MSG_CTRUNC) || size > EA_DATA_SIZE)
 		record->flags |= EA_TRUNCATED;
 	if (size > EA_DATA_SIZE)
 		size = EA_DATA_SIZE;
@@ -376,8 +411,9 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 			ea_read_user(record, &record->args[4], 2 * sizeof(u32), call->args[3]);
 		break;
 	case EA_SENDMSG:
-	case EA_SENDMMSG: /* its first message */
+	case EA_SENDMMSG:
 	case EA_RECVMSG:
+	case EA_RECVMMSG:
 		*length = ea_read_rights(record, call, data);
 		return record->args[1];
 	case EA_UNLINK:

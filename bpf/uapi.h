@@ -16,6 +16,13 @@ struct ea_msghdr {
 	u32 pad1;
 };
 
+/* struct mmsghdr (recvmmsg(2)) */
+struct ea_mmsghdr {
+	struct ea_msghdr message;
+	u32 length;
+	u32 pad0;
+};
+
 /* struct sock_fprog of a program of 64 bits (linux/filter.h) */
 struct ea_sock_fprog {
 	u16 length; /* in instructions of 8 bytes */

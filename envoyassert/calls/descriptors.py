@@ -171,9 +171,10 @@ CLOSE_RANGE = RecordedCall(
 
 
 class RightsArguments(Arguments):
-    """sendmsg(2), recvmsg(2), sendmmsg(2): recorded only with SCM_RIGHTS.
+    """sendmsg(2), recvmsg(2), sendmmsg(2), recvmmsg(2): recorded only with SCM_RIGHTS.
 
-    fds: the descriptors that travel with the message; of sendmmsg those of the first message.
+    fds: the descriptors that travel with the message; of several messages those of the first.
+    truncated: there may be more, in this message or in a later one.
     """
 
     fd: I32
@@ -225,6 +226,17 @@ RECVMSG = RecordedCall(
     unasked=frozenset(),
 )
 
+RECVMMSG = RecordedCall(
+    "recvmmsg",
+    RightsArguments,
+    (Source("EA_RECVMMSG", 47, _rights, {"recvmmsg": Numbers(299, 243)}),),
+    _rights_text,
+    {"recvmmsg": lambda a, _: printed.rights_arguments(a)},
+    Effect.RECEIVE,
+    Phase.LISTENING,
+    unasked=frozenset(),
+)
+
 ROWS: tuple[RecordedCall[Any], ...] = (
     DUP,
     DUP2,
@@ -235,4 +247,5 @@ ROWS: tuple[RecordedCall[Any], ...] = (
     SENDMSG,
     RECVMSG,
     SENDMMSG,
+    RECVMMSG,
 )

@@ -269,10 +269,7 @@ class _Folder:
             self.messages.send(event, sockets)
 
     def _receive(self, event: Event, thread: Thread) -> None:
-        args = RECVMSG.of(event)
-        fds = args["fds"]
-        if not fds:
-            return
+        fds = RECVMSG.of(event)["fds"]
         found = self.messages.receive(event)
         for fd, socket in zip(fds, found or [None] * len(fds), strict=True):
             if socket is not None:

@@ -79,6 +79,7 @@ class Messages:
 
     def send(self, event: Event, sockets: list[KernelSocket | None]) -> None:
         """Note a message that was sent; None stands for what is no known socket."""
+        self._see_whole(event)
         if len(sockets) in self._unsent:
             # The receiver may return before the sender does.
             self._problems.append(
@@ -88,7 +89,10 @@ class Messages:
 
     def receive(self, event: Event) -> list[KernelSocket | None] | None:
         """Return what a message brought; None if nobody was seen to send one of its size."""
+        self._see_whole(event)
         count = len(event.args["fds"])
+        if not count:
+            return []
         fitting = [message for message in self._sent if len(message[1]) == count]
         if not fitting:
             self._unsent.add(count)
@@ -102,6 +106,10 @@ class Messages:
             )
         _pass(found, Pass(sender, event))
         return found
+
+    def _see_whole(self, event: Event) -> None:
+        if event.args.get("truncated"):
+            self._problems.append(f"{event.call} passed more descriptors than its record holds")
 
     def finish(self) -> None:
         """Note what was sent to somebody who was not seen to receive it."""

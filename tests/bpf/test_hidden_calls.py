@@ -198,29 +198,69 @@ end(done=done)
     assert calls(child) == [("seccomp", 0, {"answers": None, "truncated": True})]
 
 
-def test_descriptors_that_sendmmsg_passes_are_told(trace):
-    child = trace("""
-a, b = socket.socketpair()
-fd = os.open("/dev/null", os.O_RDONLY)
-data = ctypes.create_string_buffer(b"x", 1)
-vector = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(data), 1), 16)
-rights = struct.pack("Qiii4x", 20, socket.SOL_SOCKET, socket.SCM_RIGHTS, fd)
-control = ctypes.create_string_buffer(rights, 24)
-head = struct.pack("QI4xQQQQI4x", 0, 0, ctypes.addressof(vector), 1,
-    ctypes.addressof(control), 24, 0)
-message = ctypes.create_string_buffer(head + struct.pack("Q", 0), 64)
-bare = ctypes.create_string_buffer(
-    struct.pack("QI4xQQQQI4xQ", 0, 0, ctypes.addressof(vector), 1, 0, 0, 0, 0), 64)
+#: Several messages over a pair of sockets: `pass_on(rights of each)` sends and receives them.
+MESSAGES = """
+a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+kept = []
+
+def messages(controls):
+    made = b""
+    for content in controls:
+        data = ctypes.create_string_buffer(b"x", 1)
+        vector = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(data), 1), 16)
+        control = ctypes.create_string_buffer(content, max(len(content), 1))
+        kept.extend((data, vector, control))
+        place = ctypes.addressof(control) if content else 0
+        made += struct.pack(
+            "QI4xQQQQI4xQ", 0, 0, ctypes.addressof(vector), 1, place, len(content), 0, 0)
+    kept.append(ctypes.create_string_buffer(made, len(made)))
+    return kept[-1]
+
+def rights(*fds):
+    sent = struct.pack("Qii%di" % len(fds), 16 + 4 * len(fds), 1, 1, *fds)
+    return sent + bytes(-len(sent) % 8)
+
+fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
+"""
+
+
+@pytest.mark.parametrize(
+    "controls, passed, truncated",
+    [
+        ("[rights(fds[0])]", [0], False),
+        ("[rights(fds[0], fds[1]), b'', b'']", [0, 1], False),
+        ("[b'', b'', rights(fds[0])]", [], True),
+        ("[rights(fds[0]), b'', rights(fds[1])]", [0], True),
+        ("[b''] * 16", None, False),
+        ("[b''] * 17", [], True),
+    ],
+    ids=["one", "the first", "a later one", "two of them", "none", "more than are looked at"],
+)
+def test_descriptors_that_travel_with_several_messages_are_recorded(
+    trace, controls, passed, truncated
+):
+    child = trace(f"""{MESSAGES}
+controls = {controls}
+sending = messages(controls)
+room = messages([bytes(64)] * len(controls))
+free = [os.dup(0) for _ in range(4)]
+for fd in free: os.close(fd)
 begin()
-sent = call(307, a.fileno(), message, 1, 0)
-call(307, a.fileno(), bare, 1, 0)
-end(a=a.fileno(), fd=fd, sent=sent)
+sent = call(307, a.fileno(), sending, len(controls), 0)
+got = call(299, b.fileno(), room, len(controls), 0, 0)
+end(a=a.fileno(), b=b.fileno(), fds=fds, sent=sent, got=got, count=len(controls), free=free)
 """)
 
     told = child.told
-    assert told["sent"] == 1
+    assert told["sent"] == told["got"] == told["count"]
+    if passed is None:
+        assert not calls(child)
+        return
+    sent = {"fd": told["a"], "fds": [told["fds"][index] for index in passed]}
+    received = {"fd": told["b"], "fds": told["free"][: len(passed)]}
     assert calls(child) == [
-        ("sendmmsg", 1, {"fd": told["a"], "fds": [told["fd"]], "truncated": False})
+        (name, told["count"], {**args, "truncated": truncated})
+        for name, args in (("sendmmsg", sent), ("recvmmsg", received))
     ]
 
 

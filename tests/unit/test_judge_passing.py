@@ -46,8 +46,8 @@ def send(trace: TraceBuilder, *fds: int, call: str = "sendmsg") -> None:
     trace.call(trace.main, call, 1, fd=7, fds=list(fds), truncated=False)
 
 
-def receive(trace: TraceBuilder, *fds: int, by: int = 0) -> None:
-    event = trace.call(by or trace.main, "recvmsg", 1, fd=8, fds=list(fds), truncated=False)
+def receive(trace: TraceBuilder, *fds: int, by: int = 0, call: str = "recvmsg") -> None:
+    event = trace.call(by or trace.main, call, 1, fd=8, fds=list(fds), truncated=False)
     event.pid = by or trace.main
 
 
@@ -79,6 +79,16 @@ def test_what_depends_on_a_socket_that_was_sent_away_is_left_open(
     trace, fds = started()
     assert status(trace, item) is PASS
     send(trace, fds[0], call=call)
+    assert status(trace, item) is INCONCLUSIVE
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=str)
+@pytest.mark.parametrize("call", ["sendmsg", "sendmmsg", "recvmsg", "recvmmsg"])
+def test_message_with_more_than_its_record_holds_may_carry_any_socket(
+    item: dict[str, Any], call: str
+) -> None:
+    trace, _ = started()
+    trace.call(trace.main, call, 3, fd=8, fds=[], truncated=True)
     assert status(trace, item) is INCONCLUSIVE
 
 
@@ -119,9 +129,10 @@ def test_socket_that_a_traced_process_received_is_known() -> None:
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=str)
-def test_socket_from_outside_may_be_one_of_any_listener(item: dict[str, Any]) -> None:
+@pytest.mark.parametrize("call", ["recvmsg", "recvmmsg"])
+def test_socket_from_outside_may_be_one_of_any_listener(item: dict[str, Any], call: str) -> None:
     trace, _ = started()
-    receive(trace, 60)
+    receive(trace, 60, call=call)
     assert status(trace, item) is INCONCLUSIVE
 
 

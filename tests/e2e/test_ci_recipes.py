@@ -109,11 +109,13 @@ def foreign_files(machine: CleanMachine) -> str:
 GITHUB_CONTEXT = {
     "github.workspace": REPOSITORY,
     "vars.PIP_INDEX_URL": "",
+    "github.event.pull_request.head.repo.fork": "",
     **{f"vars.{name}": value for name, value in OFFLINE.items()},
 }
 RUNNER = {
     "CI": "true",
     "GITHUB_ACTIONS": "true",
+    "GITHUB_EVENT_NAME": "push",
     "GITHUB_WORKSPACE": REPOSITORY,
     "GITHUB_STEP_SUMMARY": f"{HOME}/summary.md",
     "RUNNER_TEMP": f"{HOME}/temp",
@@ -163,6 +165,7 @@ def test_composite_action_runs_the_shipped_scenarios_from_its_own_source(machine
     )
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     inputs = {f"inputs.{name}": item["default"] for name, item in action["inputs"].items()}
+    inputs["github.event.pull_request.head.repo.fork"] = ""
     inputs["inputs.paths"] = "scenarios/udp.yaml scenarios/admin_only.yaml"
     inputs["inputs.arguments"] = "-k 'udp or admin' --artifacts '.envoyassert/$(touch injected)'"
     environment = {**RUNNER, **OFFLINE, "GITHUB_ACTION_PATH": f"{HOME}/action"}
@@ -185,7 +188,7 @@ def after_gitlab(tmp_path_factory, mirror) -> Iterator[tuple[CleanMachine, dict[
         # The wheel that init asks for: it ran from a checkout.
         machine.must(f"cp /mirror/wheels/envoyassert-*.whl {REPOSITORY}/wheels")
         (job,) = parsed(machine, ".gitlab/envoyassert.gitlab-ci.yml").values()
-        project = {"CI": "true", "CI_PROJECT_DIR": REPOSITORY, **OFFLINE}
+        project = {"CI": "true", "CI_PROJECT_DIR": REPOSITORY, "CI_PROJECT_ID": "1", **OFFLINE}
         yield machine, *execute(machine, gitlab_steps(job, project))
 
 

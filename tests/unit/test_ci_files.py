@@ -69,3 +69,65 @@ def test_ci_files_use_one_release_of_each_action():
     used = re.findall(r"uses: (\S+)@(\S+)", "".join(file.read_text() for file in FILES))
     assert len(dict(used)) > 1
     assert len(set(used)) == len(dict(used))
+
+
+EVENTS = {
+    "a push": ("push", "", False),
+    "a pull request of the repository's own": ("pull_request", "false", False),
+    "a pull request from a fork": ("pull_request", "true", True),
+    "a pull request from a fork that is gone": ("pull_request", "", True),
+    "a pull request in the name of the target": ("pull_request_target", "true", True),
+}
+
+
+def step_of(file: Path) -> Any:
+    """The step that runs the scenarios."""
+    data = yaml.safe_load(file.read_text())
+    steps = data["runs"]["steps"] if "runs" in data else data["jobs"]["scenarios"]["steps"]
+    (step,) = [step for step in steps if step.get("name") == "Run the scenarios"]
+    return step
+
+
+def words_of_the_run(script: str, tmp_path: Path, **variables: str) -> list[str]:
+    """Run a script in which sudo prints what it is to run; return the words."""
+    for name in ("sudo", "setup/as-root.sh"):
+        tool = tmp_path / name
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        tool.chmod(0o755)
+    own = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_ACTION_PATH": str(tmp_path)}
+    own |= {"RUNNER_TEMP": "/away", "ENVOYASSERT_CACHE": "/here", "PATHS": "a b", "ARGUMENTS": ""}
+    own |= dict.fromkeys(re.findall(r"\$([A-Z_]+)", script), "") | own | variables
+    done = subprocess.run(
+        ["/bin/bash", "-eu", "-c", script],
+        env=own,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(("event", "fork", "untrusted"), EVENTS.values(), ids=EVENTS)
+@pytest.mark.parametrize(
+    "file", [TEMPLATES / "github.yml", ROOT / "action.yml"], ids=["workflow", "action"]
+)
+def test_scenarios_of_a_fork_are_untrusted(tmp_path, file, event, fork, untrusted):
+    step = step_of(file)
+    assert step["env"]["FORK"] == "${{ github.event.pull_request.head.repo.fork }}"
+    words = words_of_the_run(step["run"], tmp_path, GITHUB_EVENT_NAME=event, FORK=fork)
+    assert ("--untrusted" in words) is untrusted
+    assert "--require=bpf,envoy" in words
+    if file.name == "github.yml":
+        assert f"ENVOYASSERT_CACHE={'/away/envoyassert-cache' if untrusted else '/here'}" in words
+
+
+@pytest.mark.parametrize(("source", "untrusted"), [("", False), ("1", False), ("2", True)])
+def test_scenarios_of_a_fork_are_untrusted_in_gitlab(tmp_path, source, untrusted):
+    job = yaml.safe_load((TEMPLATES / "gitlab.yml").read_text())["envoyassert"]
+    given = {"CI_PROJECT_ID": "1", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": source}
+    words = words_of_the_run("\n".join(job["script"]), tmp_path, **given)
+    assert ("--untrusted" in words) is untrusted
+    assert ("ENVOYASSERT_CACHE=/here" in words) is not untrusted

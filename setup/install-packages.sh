@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing of the distribution packages that the arguments name.
 #
-#   setup/install-packages.sh bcc|strace|iproute2|iptables|venv|docker|podman|debootstrap|zsh|fish|g++...
+#   setup/install-packages.sh bcc|strace|iproute2|iptables|venv|docker|podman|runc|debootstrap|zsh|fish|g++...
 #
 # Each word is a capability; the package that brings it has another name on each distribution.
 # Nothing is contacted when nothing is missing.
@@ -16,7 +16,7 @@ has() {
     case "$1" in
         # The distribution's bcc, never the unrelated package of that name on PyPI.
         bcc) compgen -G '/usr/lib/python3*/*-packages/bcc/libbcc.py' >/dev/null ;;
-        strace | zsh | fish | podman) command -v "$1" >/dev/null ;;
+        strace | zsh | fish | podman | runc) command -v "$1" >/dev/null ;;
         debootstrap) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
         iptables) PATH=$PATH:/usr/sbin:/sbin command -v iptables >/dev/null ;;
@@ -80,7 +80,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
          iptables  the iptables command, for the step redirect
          venv      Python 3.10 or newer with venv and pip
          docker    a Docker engine (Fedora: moby-engine)
-         podman, debootstrap
+         podman, runc, debootstrap
        The PyPI package named bcc is unrelated and will not do.
 REMEDY
     exit 77

@@ -14,10 +14,26 @@ readonly address=$1 socket=${1#unix:}
 mkdir -p "$(dirname "$socket")"
 log=$(mktemp -t envoyassert-podman.XXXXXX)
 echo "starting Podman's service at $address, log in $log"
-# No cgroup manager of systemd's: where it does not run there is none.
+
+# No cgroup manager and no journal of systemd's: where it does not run there is none.
 options=()
 [ -d /run/systemd/system ] || options+=(--cgroup-manager=cgroupfs --events-backend=file)
-"$here/as-root.sh" podman "${options[@]}" system service --time=0 "$address" >"$log" 2>&1 </dev/null &
+# crun refuses a machine that has cgroups of both versions.
+if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+    "$here/install-packages.sh" runc
+    options+=(--runtime=runc)
+fi
+# Podman raises the limits of its containers, which takes CAP_SYS_RESOURCE. These are no higher than
+# its own; that of processes it lowers to the highest process number.
+read -r processes </proc/sys/kernel/pid_max
+[ "$(ulimit -Hu)" = unlimited ] || [ "$(ulimit -Hu)" -ge "$processes" ] || processes=$(ulimit -Hu)
+settings=$log.conf
+cat >"$settings" <<CONF
+[containers]
+default_ulimits = ["nofile=$(ulimit -Hn):$(ulimit -Hn)", "nproc=$processes:$processes"]
+CONF
+"$here/as-root.sh" env "CONTAINERS_CONF=$settings" podman "${options[@]}" system service --time=0 "$address" \
+    >"$log" 2>&1 </dev/null &
 
 deadline=$((SECONDS + DEADLINE_S))
 until [ -S "$socket" ]; do

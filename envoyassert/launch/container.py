@@ -24,7 +24,8 @@ from envoyassert.launch.creation import (
     choose_cleanup,
     new_container,
     remove_by_name,
-    sees,
+    require_seen,
+    seen_by_engine,
 )
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect_client, engine_errors
@@ -174,17 +175,17 @@ class DockerEnvoy(NamespacedEnvoy):
         self._kept_log: str | None = None
         staging = create_rundir()
         try:
-            with engine_errors("start Envoy"), sees(shared):
+            with engine_errors("start Envoy"), seen_by_engine(shared):
                 self._docker = new_container(spec, image, staging, shared)
                 try:
-                    self._start()
+                    self._start(shared)
                 except BaseException:
                     self._remove()
                     raise
         finally:
             remove_rundir(staging)
 
-    def _start(self) -> None:
+    def _start(self, shared: Path | None) -> None:
         self._started_s = time.monotonic()
         self._docker.start()
         container = self._container()
@@ -211,6 +212,8 @@ class DockerEnvoy(NamespacedEnvoy):
                 "eBPF can only observe containers on this kernel",
                 "use an engine on this machine, or the launcher `process`",
             )
+        elif shared is not None:
+            require_seen(self._pid, shared)
 
     def _container(self) -> Container:
         return self._docker.get_wrapped_container()

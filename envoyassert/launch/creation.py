@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envoyassert.errors import LaunchError
 from envoyassert.launch import lookup
+from envoyassert.launch.inside import opened, root_of
 from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.limits import container_options
 from envoyassert.launch.rundir import write_files
@@ -98,7 +100,7 @@ def new_container(
 
 
 @contextlib.contextmanager
-def sees(shared: Path | None) -> Iterator[None]:
+def seen_by_engine(shared: Path | None) -> Iterator[None]:
     """Say so if the engine, in the `with` block, does not find the directory to mount.
 
     Raises:
@@ -111,12 +113,33 @@ def sees(shared: Path | None) -> Iterator[None]:
     except APIError as error:
         if shared is None or str(shared) not in str(error.explanation):
             raise
-        raise LaunchError(
-            f"the Docker engine does not see the directory {shared}",
-            f"its root directory is another one: mount {shared.parent.parent} of the engine's "
-            "machine at the same place (docker run --volume), or name a directory that both see "
-            "by TMPDIR",
-        ) from error
+        raise _unseen(shared) from error
+
+
+def require_seen(pid: int, shared: Path) -> None:
+    """Check that a container has mounted the directory that was meant; Podman makes an absent one.
+
+    Args:
+        pid: a process of the container; nothing is checked if it ended.
+        shared: the directory.
+
+    Raises:
+        LaunchError: it has another one.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with opened(root_of(pid), f"{RUNDIR}/{DIRECTORY}") as place:
+            found = os.fstat(place)
+        here = shared.stat()
+        if (found.st_dev, found.st_ino) != (here.st_dev, here.st_ino):
+            raise _unseen(shared)
+
+
+def _unseen(shared: Path) -> LaunchError:
+    return LaunchError(
+        f"the Docker engine does not see the directory {shared}",
+        f"its root directory is another one: mount {shared.parent.parent} of the engine's machine "
+        "at the same place (docker run --volume), or name a directory that both see by TMPDIR",
+    )
 
 
 def remove_by_name(container: DockerContainer) -> None:

@@ -18,7 +18,7 @@ from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.launch.base import STOP_DEADLINE_S
 from envoyassert.launch.choose import choose_launcher, validate_config
 from envoyassert.launch.container import DockerLauncher
-from envoyassert.launch.creation import RUNDIR
+from envoyassert.launch.creation import RUNDIR, require_seen
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
 from envoyassert.launch.image import BUILT, build_image, resolve_image
@@ -137,6 +137,17 @@ def test_directory_that_the_engine_does_not_see_is_refused_and_not_made(
         assert containers() == []
     finally:
         seen_here_alone.rename(directory)
+
+
+def test_other_directory_in_the_place_of_the_one_meant_is_refused(launcher, make_spec, tmp_path):
+    """Podman makes one where it sees none."""
+    shared = launcher.shared_dir()
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        require_seen(envoy.pid, shared)
+        with pytest.raises(LaunchError, match=f"does not see the directory {tmp_path}"):
+            require_seen(envoy.pid, tmp_path)
+    require_seen(envoy.pid, tmp_path)  # it has ended, and has no directories
 
 
 def test_start_files_are_in_a_run_directory_that_any_user_can_write(launcher, make_spec):

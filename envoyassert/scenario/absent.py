@@ -86,8 +86,13 @@ def without_servers(config: Any, path: str) -> Any:
 
 
 def with_node(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a bootstrap whose node has an id and a cluster, without which Envoy asks no server."""
+    """Return a bootstrap whose node has an id and a cluster, without which Envoy asks no server.
+
+    One whose node is no mapping stays as it is: Envoy says so itself.
+    """
     node = proto_field(config, "node") or {}
+    if not isinstance(node, dict):
+        return config
     missing = {key: name for key in _NODE if not node.get(key)}
     return {**config, "node": {**node, **missing}} if missing else config
 

@@ -38,7 +38,7 @@ from envoyassert.trace_lines import parse_trace, trace_lines
 from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.commands import refusal_problem
 from tests.fuzz.recorded import ROOT, Items
-from tests.fuzz.values import DEEP, ODD, places_in, written
+from tests.fuzz.values import DEEP, odd, places_in, written
 from tests.whole_trace import whole
 
 Line = dict[str, Any]
@@ -145,17 +145,17 @@ def changed(line: Line, chance: Random) -> str:
     if kind == "gone":
         del owner[key]
     elif kind == "added" and isinstance(owner, dict):
-        owner[chance.choice(("x", "fd", "by", "stack", "kind", "k" * 70_000))] = chance.choice(ODD)
+        owner[chance.choice(("x", "fd", "by", "stack", "kind", "k" * 70_000))] = odd(chance)
     elif kind == "near" and isinstance(found, int):
         owner[key] = found + chance.choice((-1, 1, 10, 2**16, 2**31))
     elif kind == "twice" and isinstance(key, str):
         text = json.dumps(copy)
         name = f"{json.dumps(key)}:"
-        return text.replace(name, f"{name} {json.dumps(chance.choice(ODD))}, {name}", 1)
+        return text.replace(name, f"{name} {json.dumps(odd(chance))}, {name}", 1)
     elif kind == "deep":
         owner[key] = DEEP
     else:
-        owner[key] = chance.choice(ODD)
+        owner[key] = odd(chance)
     return written(copy)
 
 

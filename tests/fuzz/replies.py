@@ -43,7 +43,7 @@ from envoyassert.trace_lines import parse_trace, trace_lines
 from envoyassert.witness.envoy import GAUGES, ask_envoy
 from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.recorded import Items
-from tests.fuzz.values import ODD, Vocabulary, change, damaged, written
+from tests.fuzz.values import Vocabulary, change, damaged, odd, written
 from tests.odd_text import raw_in
 
 _PLACE = {"socket_address": {"address": "127.0.0.1", "port_value": 80}}
@@ -157,7 +157,7 @@ def _body(base: Any, chance: Random) -> str:
     data = json.loads(json.dumps(base))
     for _ in range(chance.choice((1, 1, 2, 3))):
         change(data, chance, _WORDS)
-    text = written(data if chance.random() < 0.97 else chance.choice(ODD))
+    text = written(data if chance.random() < 0.97 else odd(chance))
     return text if chance.random() > 0.1 else damaged(text, chance)
 
 

@@ -6,6 +6,7 @@ write: numbers of 5,000 digits, lists in lists.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -37,6 +38,11 @@ ODD_WORDS: tuple[Any, ...] = (
     *("a" * 70_000, "a\r\nb", "a\u2028b", "##[error]x", "::error::x", "\U000e0041", "\ufeff"),
     *(-0.0, 1e-320, 1e22, 10**19, 10**18, 1024, 1025, 100_000, [[[]]], {"": {}}, [{}] * 3),
 )
+
+
+def odd(chance: Random, values: tuple[Any, ...] = ODD) -> Any:
+    """Return an odd value that may be changed further."""
+    return copy.deepcopy(chance.choice(values))
 
 
 class Vocabulary:
@@ -129,7 +135,7 @@ def change(data: Any, chance: Random, words: Vocabulary) -> None:
     elif kind == "deep":
         owner[key] = DEEP
     else:
-        owner[key] = chance.choice(ODD if chance.random() < 0.6 else ODD_WORDS)
+        owner[key] = odd(chance, ODD if chance.random() < 0.6 else ODD_WORDS)
 
 
 _CHANGES = {

@@ -73,6 +73,15 @@ def test_same_seed_sees_the_same_and_parts_of_a_campaign_add_up() -> None:
     assert (parts.cases, parts.seen) == (40, whole.seen)
 
 
+@pytest.mark.parametrize("kind", ["scenarios", "dumps", "replies", "files", "logs"])
+def test_case_is_the_same_alone_and_after_others(kind: str) -> None:
+    together = run_cases(KINDS[kind], 15, "again").seen
+    alone = Tally()
+    for number in reversed(range(15)):
+        alone.add(run_cases(KINDS[kind], 1, "again", number))
+    assert alone.seen == together
+
+
 def test_exception_hang_and_memory_of_a_case_are_rules_broken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -104,6 +104,11 @@ def test_config_that_asks_nobody_is_left_as_it_is() -> None:
     assert (plan.config, plan.stood_in) == (config, ())
 
 
+@pytest.mark.parametrize("node", ["text", 1, ["id"]])
+def test_node_that_is_no_mapping_is_left_to_envoy(node: Any) -> None:
+    assert with_node({"node": node}, "any") == {"node": node}
+
+
 def test_whole_node_is_kept() -> None:
     whole = {"node": {"id": "a", "cluster": "b", "metadata": {}}}
     assert with_node(whole, "x") is whole

@@ -363,7 +363,8 @@ class LiveRun:
         phases = (*self._phases, *unfinished)
         header = header_of(self._members[0], self._launcher, self._arm, phases, self._began_ns)
         end = end_of(snapshot, outcome, self._envoy.log())
-        symbols = symbolize(snapshot.events, self._debug_dirs)
+        executables = [member.envoy.executable for member in self._members]
+        symbols = symbolize(snapshot.events, self._debug_dirs, executables)
         second = self._arm.second(until_ns)
         return Trace(header, snapshot.events, end, witness, phases, symbols, second)
 

@@ -64,7 +64,8 @@ class LaunchSpec:
         netns: network namespaces to make, by name, each a file `netns/NAME` of the run directory,
             and what it is given, as `give_addresses` takes it.
         tracer: what Envoy's command line begins with, for a tracer that starts Envoy itself.
-        limits: what it may do.
+        limits: what it may do, as far as the scenario says it.
+        needed: the capabilities that its sockets need, `CAP_…`.
     """
 
     source: EnvoySource
@@ -79,6 +80,7 @@ class LaunchSpec:
     netns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tracer: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,13 @@ class RunningEnvoy(Protocol):
     @property
     def identity(self) -> EnvoyIdentity:
         """Which Envoy it is."""
+
+    @property
+    def executable(self) -> str:
+        """Its executable's path on this machine, which need not be the one that it was started by.
+
+        "" where it has none.
+        """
 
     def in_netns(self, call: Callable[[], T]) -> T:
         """Run `call` in a thread inside Envoy's network namespace; return what it returns.

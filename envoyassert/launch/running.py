@@ -61,6 +61,11 @@ class NamespacedEnvoy(ABC):
             self._envoy_pid = envoy_among(self.started_pid) or 0
         return self._envoy_pid or self.started_pid
 
+    @property
+    def executable(self) -> str:
+        """Its executable's path on this machine; "" where it has none."""
+        return ""
+
     @abstractmethod
     def in_netns(self, call: Callable[[], T]) -> T:
         """Run `call` in a thread inside Envoy's network namespace; return what it returns."""

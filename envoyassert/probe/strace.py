@@ -11,6 +11,7 @@ happened before an answer of Envoy's is in the log once the answer is here.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -23,6 +24,7 @@ from envoyassert.accounts import SecondWitness
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import StraceUnavailableError
 from envoyassert.events import Event
+from envoyassert.launch.inside import open_regular
 from envoyassert.launch.kernel import lives_untraced, tracer_of
 from envoyassert.launch.programs import find_program, run_program
 from envoyassert.launch.rundir import LOGS
@@ -95,7 +97,7 @@ class StraceArm:
     def __init__(self, run_id: str, executable: str) -> None:
         self.run_id = run_id
         self._executable = executable
-        self._path: Path | None = None
+        self._directory = ""
         self._log = StraceLog([], False, False, [])
         self._whole = False
         self._lines: list[str] = []
@@ -108,12 +110,12 @@ class StraceArm:
         Args:
             directory: the run directory.
         """
-        self._path = Path(directory) / LOGS / _LOG
+        self._directory = directory
         calls = ",".join(f"?{call}" for call in TRACED)
         return (
             *(self._executable, "-D", "-f", "--seccomp-bpf", "-v", "-s", str(_STRING_LENGTH)),
             *("--absolute-timestamps=format:unix,precision:ns", "--syscall-times=ns"),
-            *("-o", str(self._path), "-e", f"trace={calls}", "-e", "signal=none"),
+            *("-o", f"{directory}/{LOGS}/{_LOG}", "-e", f"trace={calls}", "-e", "signal=none"),
             *("-E", f"{RUN_ID_VARIABLE}={self.run_id}"),
         )
 
@@ -186,9 +188,12 @@ class StraceArm:
 
     def _new_lines(self) -> Iterator[str]:
         """Return the lines that were written since it was last called."""
-        if self._path is None or not self._path.exists():
-            return
-        with self._path.open("rb") as log:
+        try:
+            # The run directory is Envoy's user's, who may put anything in the log's place.
+            opened = open_regular(self._directory, f"{LOGS}/{_LOG}")
+        except OSError:
+            return  # not there yet
+        with os.fdopen(opened, "rb") as log:
             log.seek(self._read_bytes)
             for line in log:
                 if not line.endswith(b"\n"):

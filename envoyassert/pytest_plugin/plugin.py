@@ -142,8 +142,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     session_of(session.config).nothing_would_run = nothing_would_run(session.items)
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say how scenarios are run, if there are any."""
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say how scenarios are run, if there are any, and as whom."""
     if not _has_scenarios(config):
         return []
     options = session_of(config).options
@@ -151,7 +151,13 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     tracer = "" if options.tracer == "ebpf" else f"; tracer {options.tracer}"
     tracer += f"; witness {options.witness}" if options.witness else ""
     tracer += "; untrusted" if options.untrusted else ""
-    return [f"envoyassert: launcher {', '.join(options.launchers)}; Envoy {envoys}{tracer}"]
+    lines = [f"envoyassert: launcher {', '.join(options.launchers)}; Envoy {envoys}{tracer}"]
+    plans = [item.plan for item in items if hasattr(item, "plan")]
+    if plans:
+        from envoyassert.pytest_plugin.header import privileges_line
+
+        lines.append(privileges_line(plans))
+    return lines
 
 
 def _has_scenarios(config: pytest.Config) -> bool:

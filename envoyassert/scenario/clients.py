@@ -42,7 +42,7 @@ def client_complaints(
         later: the listeners of all updates.
     """
     listeners = configured_listeners(config, files)
-    changed = (*later, *_of_steps(scenario.steps, config, files))
+    changed = (*later, *listeners_of_steps(scenario.steps, config, files))
     records = (*listeners, *changed)
     known = not discovers_listeners(config) or any(record.kind == "lds" for record in records)
     places = [*configured_places(records), *redirected_places(scenario.steps)]
@@ -84,7 +84,7 @@ def _unmade(
         yield Complaint((*path, "netns"), f"no network namespace `{name}` is made", remedy, True)
 
 
-def _of_steps(
+def listeners_of_steps(
     steps: Sequence[Step], config: dict[str, Any], files: Mapping[str, Any]
 ) -> Iterator[ListenerRecord]:
     """Yield the listeners that come with files that steps replace, and with further Envoys."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
-from envoyassert.launch.limits import Limits
+from envoyassert.errors import MachineError
+from envoyassert.launch.limits import Limits, limit_files
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.limit import LimitStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
@@ -28,11 +29,8 @@ def limit(envoy: DrivenEnvoy, step: LimitStep, _deadline_s: float) -> StepResult
         else:
             assert wish.nofile is not None  # the model allows nothing else on a running Envoy
             soft = wish.nofile
-        _, hard = resource.prlimit(envoy.pid, resource.RLIMIT_NOFILE)
-        if hard != resource.RLIM_INFINITY:
-            hard = max(hard, soft)
-        resource.prlimit(envoy.pid, resource.RLIMIT_NOFILE, (soft, hard))
-    except (OSError, ValueError) as error:
+        limit_files(envoy.pid, soft)
+    except (OSError, MachineError, TimeoutExpired) as error:
         raise StepProblem(f"Envoy cannot be limited: {error}") from error
     return StepResult()
 

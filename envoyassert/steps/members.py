@@ -17,6 +17,7 @@ from envoyassert.launch.source import EnvoySource
 from envoyassert.option_read_back import Option
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
 from envoyassert.probe.quiet import is_initialising, let_threads_wait, when_quiet
+from envoyassert.scenario.needs import capabilities_of, needs_of
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.limit import limits_first
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
@@ -89,6 +90,7 @@ def spec_of(plan: RunPlan, source: EnvoySource, launcher: Launcher, arm: Watch) 
         admin=plan.admin,
         tracer=tracer,
         limits=limits_first(plan.steps),
+        needed=capabilities_of(needs_of(plan)),
     )
 
 

@@ -13,9 +13,11 @@ from typing import Any, TypeGuard
 from envoyassert.addresses import Address
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import LaunchError
+from envoyassert.launch.limits import ordinary_user
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.steps.occupy import Occupy, OccupyStep
 from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
+from envoyassert.steps.limit import limits_first
 from envoyassert.trace import Stranger
 
 
@@ -26,7 +28,8 @@ def occupy(envoy: DrivenEnvoy, step: OccupyStep, _deadline_s: float) -> StepResu
         StepProblem: the kernel refuses it; with EADDRINUSE, somebody has the port to himself.
     """
     try:
-        made, stranger = envoy.in_netns(lambda: open_stranger(step.occupy))
+        user = os.stat(f"/proc/{envoy.pid}").st_uid  # noqa: PTH116
+        made, stranger = envoy.in_netns(lambda: open_stranger(step.occupy, user))
     except OSError as error:
         raise StepProblem(_refusal(step.occupy, error)) from error
     envoy.hold(made)
@@ -49,12 +52,14 @@ def occupy_first(
         LaunchError: the kernel refuses one.
     """
     strangers = []
+    steps = [*steps]
     for step in steps:
         if not _is_first(step):
             continue
         wish = step.occupy
+        user = limits_first(steps).in_full((), ordinary_user()).uid
         try:
-            made, stranger = in_netns(functools.partial(open_stranger, wish))
+            made, stranger = in_netns(functools.partial(open_stranger, wish, user))
         except OSError as error:
             raise LaunchError(
                 _refusal(wish, error), "let `occupy` name a free port of a local address"
@@ -77,8 +82,12 @@ def _is_first(step: Step) -> TypeGuard[OccupyStep]:
     return isinstance(step, OccupyStep) and _before(step)
 
 
-def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:
+def open_stranger(wish: Occupy, user: int | None = None) -> tuple[socket.socket, Stranger]:
     """Make the socket of a stranger, in the network namespace of the calling thread.
+
+    Args:
+        wish: which socket.
+        user: Envoy's, None for this process's: the kernel lets sockets of one user share a port.
 
     Raises:
         OSError: the kernel refuses it.
@@ -88,6 +97,8 @@ def open_stranger(wish: Occupy) -> tuple[socket.socket, Stranger]:
     kind = socket.SOCK_STREAM if wish.protocol == "tcp" else socket.SOCK_DGRAM
     made = socket.socket(family, kind)
     try:
+        if user is not None:
+            os.fchown(made.fileno(), user, -1)
         if wish.reuse_address:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if wish.reuse_port:

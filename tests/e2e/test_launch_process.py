@@ -71,6 +71,7 @@ def test_start_with_listener_serves_inside_its_namespace_only(launcher, make_spe
 def test_start_identity_names_version_and_build(launcher, make_spec):
     binary = fetch_binary(VERSION)
     with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
         assert envoy.identity.version == VERSION
         assert envoy.identity.build_id == read_build_id(f"/proc/{envoy.pid}/exe") != ""
         assert envoy.identity.source == f"version {VERSION}"
@@ -79,6 +80,7 @@ def test_start_identity_names_version_and_build(launcher, make_spec):
 
 def test_start_environment_begins_with_the_mark_and_inherits_nothing(launcher, make_spec, run):
     with launcher.start(make_spec(env={"OTHER": "1"})) as envoy:
+        assert envoy.wait_ready().live
         environ = Path(f"/proc/{envoy.pid}/environ").read_text("ascii")
         assert environ.split("\0")[:-1] == [f"ENVOYASSERT_RUN={run.id}", "OTHER=1"]
 
@@ -258,18 +260,31 @@ def test_start_of_a_file_that_is_no_program_is_a_launch_error(launcher, make_spe
     binary = tmp_path / "envoy"
     binary.write_bytes(b"\x7fELF but not really")
     binary.chmod(0o755)
-    with pytest.raises(LaunchError, match="cannot be executed"):
+    with pytest.raises(LaunchError, match="envoy cannot be executed: Exec format error"):
         launcher.start(make_spec(source=EnvoySource(binary=str(binary))))
 
 
-def test_start_of_a_script_that_execs_envoy_is_that_envoy(launcher, make_spec, tmp_path):
+def test_start_of_a_file_that_only_root_may_read_says_so(launcher, make_spec, tmp_path):
+    binary = Path(shutil.copy(fetch_binary(VERSION), tmp_path))
+    binary.chmod(0o700)
+    with (
+        launcher.start(make_spec(source=EnvoySource(binary=str(binary)))) as envoy,
+        pytest.raises(LaunchError, match="envoy cannot be executed: Permission denied") as error,
+    ):
+        envoy.wait_ready()
+    assert "`limit: {uid: 0}`" in error.value.remedy
+
+
+def test_start_of_a_script_that_execs_envoy_is_that_envoy(
+    launcher, make_spec, tmp_path, open_envoy
+):
     script = tmp_path / "envoy.sh"
-    script.write_text(f'#!/bin/sh\nexec {fetch_binary(VERSION)} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {open_envoy} "$@"\n')
     script.chmod(0o755)
     with launcher.start(make_spec(source=EnvoySource(binary=str(script)))) as envoy:
         assert envoy.wait_ready().live
         assert envoy.identity.version == VERSION
-        assert Path(f"/proc/{envoy.pid}/exe").readlink() == fetch_binary(VERSION)
+        assert Path(f"/proc/{envoy.pid}/exe").readlink() == open_envoy
 
 
 def test_close_leaves_nothing(run_root, make_spec, run):
@@ -303,10 +318,10 @@ def test_close_after_a_failure_leaves_nothing(run_root, make_spec, run):
 
 
 @pytest.fixture
-def script_with_child(tmp_path):
+def script_with_child(tmp_path, open_envoy):
     """A script that leaves a child of its own and becomes Envoy."""
     script = tmp_path / "envoy.sh"
-    script.write_text(f'#!/bin/sh\nsleep 600 &\nexec {fetch_binary(VERSION)} "$@"\n')
+    script.write_text(f'#!/bin/sh\nsleep 600 &\nexec {open_envoy} "$@"\n')
     script.chmod(0o755)
     return str(script)
 
@@ -331,11 +346,11 @@ def test_runner_killed_takes_children_of_envoy_along(
 
 
 @pytest.fixture
-def script_with_daemon(tmp_path):
+def script_with_daemon(tmp_path, open_envoy):
     """A script that leaves a child which has a session and a directory of its own."""
     script = tmp_path / "envoy.sh"
     daemon = "setsid sh -c 'cd /; sleep 600; :' daemon \"$@\" >/dev/null 2>&1 </dev/null &"
-    script.write_text(f'#!/bin/sh\n{daemon}\nexec {fetch_binary(VERSION)} "$@"\n')
+    script.write_text(f'#!/bin/sh\n{daemon}\nexec {open_envoy} "$@"\n')
     script.chmod(0o755)
     return str(script)
 

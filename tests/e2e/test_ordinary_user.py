@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.launch.process import find_executable
+from envoyassert.launch.executable import find_executable
 from envoyassert.launch.source import EnvoySource
 from envoyassert.trace_file import read_trace
 from tests.e2e.launching import VERSION

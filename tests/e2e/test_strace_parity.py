@@ -66,10 +66,10 @@ def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> N
 
 
 def starts_otherwise(path: Path) -> bool:
-    """Whether other tools start Envoy: an agent, what limits it, a strace that injects faults."""
+    """Whether other tools start Envoy: an agent, a strace that injects faults."""
     scenario = load_scenario(path).scenario
     return scenario.envoy.agent is not None or any(
-        getattr(step, "before", None) is not None and kind_of(step) in ("limit", "fault")
+        getattr(step, "before", None) is not None and kind_of(step) == "fault"
         for step in scenario.steps
     )
 
@@ -77,7 +77,7 @@ def starts_otherwise(path: Path) -> bool:
 ALONE = [path for path in SCENARIOS if not of_several(path) and not starts_otherwise(path)]
 
 
-@pytest.mark.parametrize("name", ["port_privileged", "listen_fails", "istio_agent"])
+@pytest.mark.parametrize("name", ["listen_fails", "istio_agent"])
 def test_strace_beside_tools_that_start_envoy_is_refused_with_the_reason(
     witnessed, name: str
 ) -> None:

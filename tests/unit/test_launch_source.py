@@ -97,6 +97,11 @@ def test_entry_command_for_each_kind_of_image(entrypoint, command):
     assert entry_command(entrypoint) == command
 
 
+def test_script_that_gives_up_root_is_left_out_for_root():
+    assert entry_command(("/docker-entrypoint.sh",), as_root=True) == (["envoy"], [])
+    assert entry_command(("/usr/local/bin/envoy",), as_root=True) == (None, [])
+
+
 @pytest.mark.parametrize(
     "docker_host", ["", "unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://[::1]:2375"]
 )

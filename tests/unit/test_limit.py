@@ -16,10 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch.limits import (
+    USER,
     Limits,
     container_options,
     find_agent,
     hand_over,
+    has_user,
+    in_container,
+    limit_files,
     starting_command,
 )
 from envoyassert.scenario.steps.limit import LimitStep
@@ -105,16 +109,109 @@ def test_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         starting_command(Limits(uid=1), {}, ["x"])
 
 
+def test_program_gets_no_further_privileges_unless_the_scenario_says_so() -> None:
+    assert status_under(Limits())["NoNewPrivs"] == "1"
+    assert status_under(Limits(no_new_privs=False))["NoNewPrivs"] == "0"
+
+
+@pytest.mark.parametrize(
+    "limits, uid, capabilities, port_start",
+    [
+        (Limits(), USER, ("CAP_NET_RAW",), None),
+        (Limits(nofile=9, port_start=80), USER, ("CAP_NET_RAW",), 80),
+        (Limits(capabilities=()), USER, (), 1024),
+        (Limits(capabilities=("CAP_CHOWN",)), USER, ("CAP_CHOWN",), 1024),
+        (Limits(uid=1337), 1337, (), 1024),
+        (Limits(uid=1337, capabilities=("CAP_CHOWN",)), 1337, ("CAP_CHOWN",), 1024),
+        (Limits(uid=0), 0, None, 1024),
+        (Limits(uid=0, port_start=0), 0, None, 0),
+        (Limits(uid=0, capabilities=()), 0, (), 1024),
+    ],
+    ids=str,
+)
+def test_what_the_scenario_does_not_say_is_an_ordinary_user_with_what_its_sockets_need(
+    limits: Limits,
+    uid: int,
+    capabilities: tuple[str, ...] | None,
+    port_start: int | None,
+) -> None:
+    full = limits.in_full(["CAP_NET_RAW"], USER)
+    assert (full.uid, full.capabilities, full.port_start) == (uid, capabilities, port_start)
+    assert full.nofile == limits.nofile
+
+
+def test_user_namespace_without_other_users_has_no_ordinary_one() -> None:
+    assert has_user("         0          0 4294967295\n", USER)
+    assert has_user("0 1000 1\n1 100000 65536\n", USER)
+    assert not has_user("0 1000 1\n", USER)
+    assert Limits().in_full((), None).uid is None
+
+
+@pytest.mark.skipif(not ROOT, reason="only root gives privileges away")
+def test_process_that_may_not_change_users_says_what_it_lacks() -> None:
+    program = "from envoyassert.launch.limits import ordinary_user; ordinary_user()"
+    without = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-setuid,-setgid"]
+    done = subprocess.run(
+        [*without, sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert "as an ordinary user: it lacks CAP_SETGID, CAP_SETUID\n" in done.stderr
+
+
+@pytest.mark.skipif(not ROOT, reason="only root gives privileges away")
+def test_running_process_of_another_user_is_limited() -> None:
+    with subprocess.Popen(["setpriv", "--reuid", str(USER), "sleep", "60"]) as process:
+        try:
+            status = Path(f"/proc/{process.pid}/status")
+            while f"Uid:\t{USER}" not in status.read_text("utf-8"):
+                os.sched_yield()
+            limit_files(process.pid, 40)
+            limits = Path(f"/proc/{process.pid}/limits").read_text("ascii")
+        finally:
+            process.kill()
+    files = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert files.split()[3] == "40"
+    assert files.split()[4] != "40"
+
+
 def test_container_has_user_and_limits_but_no_capabilities_for_a_user() -> None:
-    options = container_options(Limits(nofile=64, uid=1337, capabilities=()))
+    full = in_container(Limits(nofile=64, uid=1337), (), None)
+    options = container_options(full)
     assert options["user"] == "1337:1337"
     assert (options["cap_drop"], options["cap_add"]) == (["ALL"], [])
     assert options["ulimits"][0]["Hard"] == 64
     # An engine would lower it; the same scenario means the same in both launchers.
     assert options["sysctls"] == {"net.ipv4.ip_unprivileged_port_start": "1024"}
-    assert container_options(Limits()) == {}
+    assert container_options(in_container(Limits(uid=0), (), None)) == {
+        "user": "0:0",
+        "sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024"},
+        "security_opt": ["no-new-privileges"],
+    }
     with pytest.raises(LaunchError, match="root alone"):
         container_options(Limits(uid=1337, capabilities=("CAP_CHOWN",)))
+
+
+@pytest.mark.parametrize(
+    "needed, image_user, user, capabilities, port_start",
+    [
+        ((), None, f"{USER}:{USER}", [], None),
+        ((), 101, "101:101", [], None),
+        (("CAP_NET_BIND_SERVICE",), None, f"{USER}:{USER}", [], "0"),
+        (("CAP_NET_RAW",), 101, "0:0", ["NET_RAW"], None),
+        (("CAP_SYS_ADMIN",), None, f"{USER}:{USER}", [], None),
+    ],
+)
+def test_container_has_an_ordinary_user_or_root_with_what_its_sockets_need(
+    needed: tuple[str, ...],
+    image_user: int | None,
+    user: str,
+    capabilities: list[str],
+    port_start: str | None,
+) -> None:
+    options = container_options(in_container(Limits(), needed, image_user))
+    assert (options["user"], options["cap_add"]) == (user, capabilities)
+    assert options["cap_drop"] == ["ALL"]
+    assert options["security_opt"] == ["no-new-privileges"]
+    assert options.get("sysctls", {}).get("net.ipv4.ip_unprivileged_port_start") == port_start
 
 
 def test_directory_that_the_user_cannot_enter_is_refused(tmp_path: Path) -> None:

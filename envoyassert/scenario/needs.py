@@ -1,0 +1,160 @@
+"""Which capabilities the sockets need that a scenario's config asks for, as far as it says so.
+
+Envoy has these and no others. Sources: capabilities(7), socket(7), ip(7), network_namespaces(7),
+and `sockopt_capable` and `ns_capable` in net/core/sock.c, net/ipv4 and net/ipv6 of Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from envoyassert.errors import ScenarioError
+from envoyassert.names import OPTIONS, level_name, option_name
+from envoyassert.scenario.clients import listeners_of_steps
+from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.listeners import items_of, proto_field, proto_flag, proto_int, proto_name
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.steps.another import HotRestartStep, StartStep
+from envoyassert.scenario.steps.limit import LimitStep
+from envoyassert.scenario.steps.replace_file import ReplaceFileStep
+from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
+
+BIND = "CAP_NET_BIND_SERVICE"
+_ADMIN, _RAW, _SYS = "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"
+#: net.ipv4.ip_unprivileged_port_start of a new network namespace.
+PORT_START = 1024
+#: Options that the kernel does not let everybody set.
+_PRIVILEGED = {
+    **dict.fromkeys(
+        ("SO_DEBUG", "SO_SNDBUFFORCE", "SO_RCVBUFFORCE", "SO_MARK", "SO_RCVMARK", "SO_TXTIME",
+         "SO_BUSY_POLL", "SO_PREFER_BUSY_POLL", "SO_BUSY_POLL_BUDGET", "IP_IPSEC_POLICY",
+         "IP_XFRM_POLICY", "IPV6_IPSEC_POLICY", "IPV6_XFRM_POLICY", "IPV6_FLOWLABEL_MGR",
+         "TCP_CONGESTION", "TCP_REPAIR", "TCP_REPAIR_QUEUE", "TCP_QUEUE_SEQ", "TCP_REPAIR_OPTIONS",
+         "TCP_REPAIR_WINDOW", "TCP_TIMESTAMP"),
+        (_ADMIN,),
+    ),
+    **dict.fromkeys(
+        ("IP_TRANSPARENT", "IPV6_TRANSPARENT", "IPV6_HOPOPTS", "IPV6_RTHDR", "IPV6_RTHDRDSTOPTS",
+         "IPV6_DSTOPTS", "IPV6_2292HOPOPTS", "IPV6_2292RTHDR", "IPV6_2292DSTOPTS"),
+        (_RAW,),
+    ),
+}  # fmt: skip
+#: socket(7): a higher priority is not for everybody.
+_FREE_PRIORITY = 6
+
+
+@dataclass(frozen=True, order=True)
+class Need:
+    """A capability that Envoy needs.
+
+    Args:
+        capability: `CAP_…`, as capabilities(7) names it.
+        why: what needs it: `port 80`.
+    """
+
+    capability: str
+    why: str
+
+
+def needs_of(plan: RunPlan) -> tuple[Need, ...]:
+    """Return which capabilities a run's config needs, those of later updates among them, in order.
+
+    What only a control plane elsewhere knows is not in it.
+    """
+    found: set[Need] = set()
+    start = _port_start(plan)
+    changed = listeners_of_steps(plan.steps, plan.config, plan.files)
+    for record in (*plan.listeners, *plan.later, *changed):
+        for address in record.addresses:
+            # Where the sysctl is set is Envoy's own network alone.
+            first = PORT_START if address.netns else start
+            if address.is_ip and 0 < (address.port or 0) < first:
+                found.add(Need(BIND, f"port {address.port}"))
+    for part in _parts(plan):
+        found |= set(_of_data(part))
+    return tuple(sorted(found))
+
+
+def capabilities_of(needs: Iterable[Need]) -> tuple[str, ...]:
+    """Return the capabilities, each once."""
+    return tuple(dict.fromkeys(need.capability for need in needs))
+
+
+def _port_start(plan: RunPlan) -> int:
+    wishes = [
+        step.limit.ip_unprivileged_port_start
+        for step in plan.steps
+        if isinstance(step, LimitStep) and step.limit.ip_unprivileged_port_start is not None
+    ]
+    return wishes[-1] if wishes else PORT_START
+
+
+def _parts(plan: RunPlan) -> Iterator[Any]:
+    """Yield all that Envoy is given, as data."""
+    yield plan.config
+    files = [*plan.files.items()]
+    for step in plan.steps:
+        if isinstance(step, UpdateListenersStep):
+            update = step.update_listeners
+            yield [*(update.add or ()), *(update.set or ()), *(update.change or {}).values()]
+        elif isinstance(step, ReplaceFileStep):
+            files.append((step.replace_file.path, step.replace_file.content))
+        elif isinstance(step, StartStep):
+            yield step.start.overlay
+        elif isinstance(step, HotRestartStep):
+            yield step.hot_restart.overlay
+    for name, content in files:
+        if not isinstance(content, str):
+            yield content
+        elif "envoy." in content:
+            try:
+                yield parse_envoy_file(content, name).data
+            except ScenarioError:
+                continue  # no config
+
+
+def _of_data(value: Any) -> Iterator[Need]:
+    """Yield what a part of a config needs, and all in it."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _of_data(one)
+    if not isinstance(value, dict):
+        return
+    if proto_flag(value, "transparent") is True:
+        yield Need(_RAW, "transparent")
+    if proto_field(value, "network_namespace_filepath"):
+        yield Need(_SYS, "network_namespace_filepath")
+    if proto_flag(value, "use_original_src_ip") is True:
+        yield Need(_RAW, "use_original_src_ip")
+    if str(value.get("@type", "")).endswith(".original_src.v3.OriginalSrc"):
+        yield Need(_ADMIN, "original_src")
+    for key, member in value.items():
+        if proto_name(str(key)) == "socket_options":
+            # One message is a list of one to protobuf.
+            for option in items_of(member) or [member]:
+                if proto_field(option, "name") is not None:
+                    yield from _of_option(option)
+        yield from _of_data(member)
+
+
+def _of_option(option: Any) -> Iterator[Need]:
+    """Yield what setting a socket option needs; of one that is not known here, what any could."""
+    try:
+        level = level_name(proto_int(proto_field(option, "level") or 0))
+        name = option_name(level, proto_int(proto_field(option, "name") or 0))
+    except (TypeError, ValueError):
+        return  # Envoy refuses it
+    if name == "SO_PRIORITY":
+        try:
+            free = proto_int(proto_field(option, "int_value") or 0) <= _FREE_PRIORITY
+        except (TypeError, ValueError):
+            free = False
+        needed: tuple[str, ...] = () if free else (_ADMIN,)
+    elif name in OPTIONS.get(str(level), {}).values():
+        needed = _PRIVILEGED.get(str(name), ())
+    else:
+        needed = (_ADMIN, _RAW)
+    for capability in needed:
+        yield Need(capability, name if isinstance(name, str) else f"option {level}/{name}")

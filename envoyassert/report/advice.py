@@ -18,9 +18,10 @@ _ERRORS = {
     "EADDRNOTAVAIL": "no interface in Envoy's network namespace has this address; freebind: true "
     "of the listener binds it all the same",
     "EACCES": "a port below net.ipv4.ip_unprivileged_port_start (1024) needs "
-    "CAP_NET_BIND_SERVICE, which an Envoy that is not root lacks; the official image stays root "
-    'with `env: {ENVOY_UID: "0"}`',
-    "EPERM": "this needs a capability that Envoy lacks here (IP_TRANSPARENT: CAP_NET_ADMIN)",
+    "CAP_NET_BIND_SERVICE, which Envoy has for ports that the config names; a file needs a user "
+    "that may write there: `limit: {capabilities: [...]}` or `{uid: 0}`, `before: startup`",
+    "EPERM": "this needs a capability that Envoy lacks here (IP_TRANSPARENT: CAP_NET_ADMIN); "
+    "`limit: {capabilities: [...]}`, `before: startup`, gives it to Envoy",
     "ENOPROTOOPT": "this kernel knows no such option at this level",
     "EAFNOSUPPORT": "this address family is switched off in Envoy's network namespace",
     "EMFILE": "Envoy has no descriptors left: raise its limit (`ulimit -n`)",

@@ -19,6 +19,11 @@ _READ = re.compile(
     r"|existing path in the system: '(?P<source>[^']+)' does not exist"
     rf"|filesystem watch for file (?P<watch>[^\s:]+): {_ABSENT}"
 )
+#: What an ordinary user may not get at.
+_REFUSED = re.compile(
+    r"(?:cannot bind|unable to open file|unable to read file:?|filesystem watch for file) "
+    rf"{_PATH}(?:: Permission denied|$)"
+)
 #: A socket or a log that it makes.
 _MADE = re.compile(rf"(?:cannot bind|unable to open file) {_PATH}: {_ABSENT}")
 _NODE = "node 'id' and 'cluster' are required"
@@ -30,6 +35,13 @@ def lacking(said: str) -> str:
     Args:
         said: why it ended, in its own words.
     """
+    refused = _REFUSED.search(said)
+    if refused and not refused["path"].rpartition(":")[2].isdecimal():
+        return (
+            f"Envoy is an ordinary user, who may not get at {refused['path']}: have it in the run "
+            "directory (`envoy.files`, `envoy.stand_in`), or have Envoy be root: the step "
+            "`limit: {uid: 0}` with `before: startup`"
+        )
     made = _MADE.search(said)
     if made:
         place = os.path.dirname(made["path"].rstrip("/")) or "."  # noqa: PTH120 - as Envoy has it
@@ -41,8 +53,9 @@ def lacking(said: str) -> str:
     if read:
         path = next(found for found in read.groups() if found)
         return (
-            f"{path} is not in the run: `envoyassert draft CONFIG {OPTION}` puts something in its "
-            "place, by `envoy.stand_in`; a relative name is looked for where the config lies"
+            f"{path} is not in the run, or not for every user to read: `envoyassert draft CONFIG "
+            f"{OPTION}` puts something in its place, by `envoy.stand_in`; a relative name is "
+            "looked for where the config lies"
         )
     if _NODE in said:
         return (

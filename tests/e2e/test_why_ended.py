@@ -401,7 +401,7 @@ def is_read(pipe: Path, held: contextlib.ExitStack) -> bool:
 def test_crash_at_start_is_no_refusal(
     fault: signal.Signals, version: str, tmp_path: Path, run_root: Path
 ) -> None:
-    case, pipe = blocked(tmp_path)
+    case, pipe = blocked(run_root.parent)  # where Envoy's user may read it
     plan = plan_of(case, version, tmp_path)
     with ProcessLauncher() as launcher, contextlib.ExitStack() as held:
         plan = plan.in_rundir(launcher.rundir())

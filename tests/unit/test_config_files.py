@@ -350,3 +350,21 @@ def test_advice_names_what_envoy_lacked_and_what_gives_it(
     assert bool(advice) is bool(words)
     for word in words:
         assert word in advice
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unable to open file '/etc/a': Permission denied",
+        "cannot bind '/etc/a': Permission denied",
+        "unable to read file: /etc/a",
+    ],
+)
+def test_file_that_is_not_for_every_user_has_a_hint(said: str) -> None:
+    advice = lacking(said)
+    assert "may not get at /etc/a: " in advice
+    assert "`limit: {uid: 0}`" in advice
+
+
+def test_port_that_is_not_for_every_user_is_no_file() -> None:
+    assert lacking("cannot bind '0.0.0.0:80': Permission denied") == ""

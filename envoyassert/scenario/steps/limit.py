@@ -41,12 +41,16 @@ class Limit(Model):
         description="RLIMIT_NOFILE such that so many more descriptors can be opened than are open.",
     )
     uid: int | None = Field(
-        None, ge=0, le=4_294_967_294, description="User, and group, that it runs as."
+        None,
+        ge=0,
+        le=4_294_967_294,
+        description="User, and group, that it runs as; by default an ordinary one, 61000.",
     )
     capabilities: Many[Annotated[str, Field(pattern=CAPABILITY_PATTERN)]] | None = Field(
         None,
         description="All capabilities that it has, as capabilities(7) names them; [] for none. "
-        "Without it root has all of the launcher's, any other user none.",
+        "Without it `uid: 0` has all of the launcher's, any other `uid` none, and the default user "
+        "those that the listeners need.",
     )
     ip_unprivileged_port_start: int | None = Field(
         None,

@@ -131,7 +131,9 @@ def run_scenarios(
     import pytest
 
     from envoyassert.cli.arguments import Arguments
+    from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
 
+    interrupt_on_sigterm()
     named_values = {name: value for name, value in given.items() if value}
     _check(launchers, envoys, named_values)
     check_strace(named_values.get("tracer"), named_values.get("witness"))

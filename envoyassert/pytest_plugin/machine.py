@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 from typing_extensions import Self
 
 from envoyassert.errors import MachineError
 from envoyassert.launch.sweep import sweep
 from envoyassert.probe import Tracer, load_tracer
+from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
 
 
 class ProbeHolder:
@@ -50,13 +48,3 @@ class ProbeHolder:
     def __exit__(self, *exception: object) -> None:
         if self._probe is not None:
             self._probe.close()
-
-
-def interrupt_on_sigterm() -> None:
-    """Make SIGTERM end the session like Ctrl-C, with all fixtures torn down, unless it is handled.
-
-    pytest would take a SystemExit for the failure of one test.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)

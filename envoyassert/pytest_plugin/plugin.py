@@ -105,6 +105,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Have SIGTERM reach the workers of this process, which are about to be started."""
+    from envoyassert.pytest_plugin.termination import ToWorkers
+
+    config.pluginmanager.register(ToWorkers(), "envoyassert_to_workers")
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect `*.envoyassert.yaml` anywhere, and what the ini option names; nothing else."""
     name = file_path.name

@@ -1,11 +1,16 @@
-"""pytest-timeout's method `thread` ends the process; before that, the run's evidence is kept.
+"""What pytest-timeout does to a run of a scenario: it says where the run is, and keeps evidence.
 
-Its method `signal` raises an exception in the test, which needs nothing of this.
+By itself it prints the stack of every thread, which is about a test in Python. It still does where
+a fixture of the user's takes too long before the run.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -26,11 +31,14 @@ def set_timer(item: pytest.Item, settings: Any) -> bool | None:
     """
     is_main = threading.current_thread() is threading.main_thread()
     if settings.method == "signal" and is_main:
-        return None
+        _set_alarm(item, settings)
+        return True
 
     def expire() -> None:
-        if settings.disable_debugger_detection or not pytest_timeout.is_debugging():
-            _tell(item, settings.timeout)
+        if not _is_debugging(settings) and _tell(item, settings.timeout):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
         pytest_timeout.timeout_timer(item, settings)
 
     def cancel() -> None:
@@ -45,11 +53,34 @@ def set_timer(item: pytest.Item, settings: Any) -> bool | None:
     return True
 
 
-def _tell(item: pytest.Item, timeout_s: float) -> None:
-    """Keep the evidence of a test that took too long, and print where it was."""
+def _set_alarm(item: pytest.Item, settings: Any) -> None:
+    """Set the timer of the method `signal`, which raises an exception in the test."""
+
+    def strike(_number: int, _frame: FrameType | None) -> None:
+        __tracebackhide__ = True
+        if evidence_of(item) is None:
+            pytest_timeout.timeout_sigalrm(item, settings)
+        elif not _is_debugging(settings):
+            pytest.fail(pytest_timeout.PYTEST_FAILURE_MESSAGE % settings.timeout)
+
+    def cancel() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    item.cancel_timeout = cancel  # type: ignore[attr-defined]
+    signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout)
+
+
+def _is_debugging(settings: Any) -> bool:
+    return not settings.disable_debugger_detection and pytest_timeout.is_debugging()
+
+
+def _tell(item: pytest.Item, timeout_s: float) -> bool:
+    """Keep the evidence of a run that took too long, and print where it was, if there is one."""
     evidence = evidence_of(item)
     if evidence is None:
-        return
+        return False
     told = evidence.told(pytest_timeout.PYTEST_FAILURE_MESSAGE % timeout_s)
     manager = item.config.pluginmanager.getplugin("capturemanager")
     if manager is not None:
@@ -57,3 +88,4 @@ def _tell(item: pytest.Item, timeout_s: float) -> None:
     item.config.get_terminal_writer().line(f"\n{item.nodeid}: {told}")
     if manager is not None:
         manager.resume_global_capture()
+    return True

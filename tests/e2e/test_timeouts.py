@@ -48,6 +48,11 @@ def pytest_of(directory: Path, *names: str, method: str) -> subprocess.Completed
     )
 
 
+def assert_without_stacks(done: subprocess.CompletedProcess[str]) -> None:
+    for word in ("Stack of", "Traceback", 'File "', ".py", "+ Timeout +"):
+        assert word not in done.stdout + done.stderr, done.stdout + done.stderr
+
+
 def test_time_out_by_signal_names_the_phase_and_keeps_what_was_seen_until_then(tmp_path):
     names = ("late.envoyassert.yaml", "stuck.envoyassert.yaml")
     done = pytest_of(tmp_path, *names, method="signal")
@@ -55,6 +60,7 @@ def test_time_out_by_signal_names_the_phase_and_keeps_what_was_seen_until_then(t
     struck = "Timeout (>15.0s) from pytest-timeout: it struck"
     assert f"{struck} in Envoy's start-up\ntrace: .envoyassert/late" in done.stdout
     assert f"{struck} in step 2 of 2, `long`\ntrace: .envoyassert/stuck" in done.stdout
+    assert_without_stacks(done)
     late, stuck = (
         read_trace(tmp_path / ".envoyassert" / name / name / "trace.ndjson")
         for name in ("late", "stuck")
@@ -71,6 +77,7 @@ def test_time_out_by_a_thread_that_ends_pytest_keeps_the_trace_as_well(tmp_path)
     done = pytest_of(tmp_path, "stuck.envoyassert.yaml", method="thread")
     assert done.returncode == 1, done.stdout
     assert "::stuck: Timeout (>15.0s) from pytest-timeout: it struck in step 2 of 2" in done.stdout
+    assert_without_stacks(done)
     kept = tmp_path / ".envoyassert" / "stuck" / "stuck"
     assert [phase.name for phase in read_trace(kept / "trace.ndjson").phases][-1] == "long"
     assert "starting main dispatch loop" in (kept / "envoy.log").read_text()

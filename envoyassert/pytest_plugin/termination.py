@@ -1,0 +1,85 @@
+"""SIGTERM ends a session as Ctrl-C does: fixtures torn down, a summary, exit code 2.
+
+Ctrl-C reaches every process of a terminal, SIGTERM only the one that it is sent to. With
+pytest-xdist that is the controller, which runs no test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import pytest
+
+#: How long the workers may take to stop their Envoys and to report.
+_WORKERS_S = 30.0
+
+
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM end the session like Ctrl-C, with all fixtures torn down, unless it is handled.
+
+    pytest would take a SystemExit for the failure of one test.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+class ToWorkers:
+    """A plugin of xdist's controller: SIGTERM reaches the workers, and they report before the end.
+
+    A session in which no worker handles SIGTERM, for none has run an Envoy, is ended by it at once,
+    as without this plugin.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._told: list[Any] = []
+        self._before = signal.getsignal(signal.SIGTERM)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and self._before in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(signal.SIGTERM, self._terminate)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Take note of a worker."""
+        self._nodes.append(node)
+
+    def _terminate(self, _number: int, _frame: FrameType | None) -> None:
+        from envoyassert.launch.kernel import handles_signal
+
+        signal.signal(signal.SIGTERM, self._before)
+        workers = [(node, pid) for node in self._nodes if (pid := _pid_of(node)) is not None]
+        self._told = [node for node, pid in workers if handles_signal(pid, signal.SIGTERM)]
+        if not self._told and self._before == signal.SIG_DFL:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        for _, pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        raise KeyboardInterrupt("ended by SIGTERM")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Wait for the workers: xdist kills those that take longer than ten seconds."""
+        for node in self._told:
+            # It ended in some way: what it reported is with xdist.
+            with contextlib.suppress(OSError, EOFError, node.channel.RemoteError):
+                node.channel.waitclose(_WORKERS_S)
+
+    def pytest_unconfigure(self) -> None:
+        """Leave SIGTERM as it was found."""
+        if signal.getsignal(signal.SIGTERM) == self._terminate:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+def _pid_of(node: Any) -> int | None:
+    """Return the process of a worker on this machine, None if it is not known."""
+    # Neither xdist nor execnet has a public name for it. Without it xdist interrupts the workers
+    # itself, five seconds later.
+    popen = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    return getattr(popen, "pid", None)

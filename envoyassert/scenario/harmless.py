@@ -269,8 +269,10 @@ def _free(value: Any, path: tuple[str | int, ...]) -> Iterator[Refusal]:
 
 def is_inside(text: str) -> bool:
     """Return whether a path leads nowhere but into the run directory, where Envoy works."""
-    own = text == RUNDIR or text.startswith(f"{RUNDIR}/")
-    return (own or not text.startswith("/")) and ".." not in text.split("/")
+    begin, own, rest = text.partition(RUNDIR)
+    if own and (begin or rest[:1] not in ("", "/")):
+        return False  # beside the run directory, or wherever
+    return (bool(own) or not text.startswith("/")) and ".." not in text.split("/")
 
 
 def own_name(text: str) -> str:

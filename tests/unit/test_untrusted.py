@@ -184,6 +184,10 @@ CONFIGS = {
         logged("${rundir}/../a"),
         f"`${{rundir}}/../a` {OUTSIDE}",
     ),
+    "an access log beside the run directory": (
+        logged("${rundir}beside/a"),
+        f"`${{rundir}}beside/a` {OUTSIDE}",
+    ),
     "a log that could be config": (
         logged("${rundir}/lds.yaml"),
         "`${rundir}/lds.yaml` would be written, and could be read as config",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from envoyassert.scenario.load import MAX_BYTES
+
 #: Marked by name as a scenario, whatever is in it.
 SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
 _YAML = (".yaml", ".yml")
@@ -60,7 +62,10 @@ def _is_scenario(path: Path) -> bool:
         return True
     try:
         # What is no file may never end, or wait for who writes to it: the loader says so.
-        return not path.is_file() or _SCENARIO_KEY.search(path.read_bytes()) is not None
+        if not path.is_file():
+            return True
+        with path.open("rb") as file:
+            return _SCENARIO_KEY.search(file.read(MAX_BYTES)) is not None
     except OSError:
         # Named as it is and not readable: let the loader say so.
         return True

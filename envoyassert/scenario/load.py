@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.input_file import UnfitFileError, read_file
 from envoyassert.scenario.coherence import coherence_problems
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.confined import leads_out
@@ -198,18 +199,6 @@ def _config(
     return with_lists(found.data), found, []
 
 
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    # What is no regular file may wait for who writes to it, never end, or do something.
-    if not (path.is_file() or path.is_dir()) and path.exists():
-        raise ScenarioError([Problem(str(path), 0, 0, "this is not a regular file")])
-    with path.open("rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        size = max_bytes // 1024 // 1024
-        raise ScenarioError([Problem(str(path), 0, 0, f"the file is larger than {size} MiB")])
-    return content
-
-
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Return the text of a file.
 
@@ -221,7 +210,9 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
         ScenarioError: it cannot be read, is no regular file, is far too large, or is not UTF-8.
     """
     try:
-        content = _read_bytes(path, max_bytes)
+        content = read_file(path, max_bytes)
+    except UnfitFileError as error:
+        raise ScenarioError([Problem(str(path), 0, 0, str(error))]) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         problem = Problem(str(path), 0, 0, f"cannot be read: {reason}")

@@ -1,6 +1,7 @@
 """show, import and replay: from a file to text, JSON and exit codes, without root or an Envoy."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -34,6 +35,32 @@ def origin(cli, tmp_path: Path) -> Path:
     imported = cli("import", LOG, "-o", trace, "--envoy-version", "1.19.1", "--concurrency", 2)
     assert imported.code == 0, imported.err
     return trace
+
+
+def reading(file: Path) -> list[tuple[object, ...]]:
+    """Commands that read a trace, or a log."""
+    replay = ("replay", file, "--scenario", ORIGIN)
+    imports = ("import", file, "-o", "x", "--concurrency", 2)
+    return [("show", file), ("diff", file, file), replay, imports]
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.timeout(20)
+def test_what_is_no_regular_file_is_not_waited_for(cli, tmp_path, number):
+    os.mkfifo(tmp_path / "fifo")
+    for file in (tmp_path / "fifo", Path("/dev/zero")):
+        done = cli(*reading(file)[number])
+        assert (done.code, done.out) == (2 if number == 1 else 4, "")  # 2 is diff's own
+        assert f"{file}: error: this is not a regular file" in done.err
+
+
+def test_file_that_is_far_too_large_is_not_read(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("envoyassert.trace_file.MAX_BYTES", 3 << 20)
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate((3 << 20) + 1)
+    done = cli("show", tmp_path / "large")
+    assert (done.code, done.out) == (4, "")
+    assert done.err == f"{tmp_path / 'large'}: error: the file is larger than 3 MiB\n"
 
 
 def test_import_then_replay_passes_and_says_what_was_assumed(cli, origin):

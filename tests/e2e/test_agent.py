@@ -42,16 +42,21 @@ def test_agent_that_does_not_start_envoy_is_named(
     assert "Envoy ended" not in done.stdout
 
 
-def test_envoy_that_is_named_is_started_without_the_agent(tmp_path: Path) -> None:
-    marker = tmp_path / "marker"
+def test_envoy_that_is_named_is_started_without_the_agent(tmp_path: Path, marker: Path) -> None:
     scenario = {
         "name": "one",
         "requires": {"launcher": "process"},
-        "envoy": {"agent": ["/bin/sh", "-c", f'touch {marker}; exec "$@"', "agent"], "config": {}},
+        "envoy": {
+            "version": VERSION,
+            "agent": ["/bin/sh", "-c", f'touch {marker}; exec "$@"', "agent"],
+            "config": {},
+        },
         "expect": [{"process": {"stays_up": True}}],
     }
     (tmp_path / "one.yaml").write_text(json.dumps(scenario))
-    words = [sys.executable, "-m", "envoyassert", "run", "one.yaml", "--envoy", VERSION]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert not marker.exists()
+    words = [sys.executable, "-m", "envoyassert", "run", "one.yaml"]
+    for more in (["--envoy", VERSION], []):
+        command = [*words, *more]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert marker.exists() is not bool(more)

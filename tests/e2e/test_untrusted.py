@@ -68,8 +68,7 @@ def log(marker: Path) -> dict[str, Any]:
     return http(access_log=[{"name": "f", "typed_config": file}])
 
 
-def test_validation_executes_scripts_unless_untrusted(tmp_path: Path) -> None:
-    marker = tmp_path / "marker"
+def test_validation_executes_scripts_unless_untrusted(tmp_path: Path, marker: Path) -> None:
     write(tmp_path, {"config": script(marker)})
     refused = envoyassert(tmp_path, "check", "one.yaml", "--validate", "--untrusted")
     assert refused.returncode == 4
@@ -89,8 +88,9 @@ MORE = {
 
 
 @pytest.mark.parametrize("envoy_of", MORE.values(), ids=MORE)
-def test_run_of_what_does_more_leaves_nothing_behind(tmp_path: Path, envoy_of: Any) -> None:
-    marker = tmp_path / "marker"
+def test_run_of_what_does_more_leaves_nothing_behind(
+    tmp_path: Path, marker: Path, envoy_of: Any
+) -> None:
     write(tmp_path, envoy_of(marker))
     refused = envoyassert(tmp_path, "run", "one.yaml", "--untrusted")
     assert refused.returncode == 4, refused.stdout

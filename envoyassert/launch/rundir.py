@@ -20,14 +20,22 @@ from envoyassert.launch.inside import copy_inside, make_directories, write_insid
 from envoyassert.launch.kernel import Owner
 from envoyassert.launch.marked import MARK, end_marked, environment_of, processes
 from envoyassert.launch.user_namespace import outer_uid
+from envoyassert.scenario.rundir_names import LOGS, NETNS
+
+__all__ = [
+    "LOGS",
+    "NETNS",
+    "checked_name",
+    "create_rundir",
+    "in_rundir",
+    "remove_rundir",
+    "root",
+    "sweep_rundirs",
+    "write_files",
+]
 
 #: Longest temporary directory that leaves room for names of sockets.
 _LONGEST_ROOT = 40
-#: Where logs are written, in a run directory. Not beside the files: Envoy watches their directory,
-#: and wakes at each write to it. Were what it does then written there, it would never sleep.
-LOGS = "logs"
-#: Where files that stand for network namespaces are.
-NETNS = "netns"
 #: How long processes may take to end that were killed.
 _KILLED_S = 5.0
 

@@ -26,6 +26,7 @@ from envoyassert.scenario.listeners import proto_name
 from envoyassert.scenario.load import read_text
 from envoyassert.scenario.made_up import DIRECTORY, MADE_UP
 from envoyassert.scenario.overlay import Path
+from envoyassert.scenario.rundir_names import LOGS, NETNS
 
 #: Where what stands in for files is, in the run directory.
 STAND_IN = "stand_in"
@@ -51,7 +52,7 @@ _MADE_FOR = {
 _LISTENERS = ("listeners", "additional_addresses", "resources", "xds")
 _TEXT_FORMATS = (".yaml", ".yml", ".json")
 #: Names in the run directory that a launcher, a control plane or this module uses.
-_TAKEN = ("logs", "netns", "xds", STAND_IN)
+_TAKEN = (LOGS, NETNS, "xds", STAND_IN)
 _LONGEST = 16
 _MOST_FILES = 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from envoyassert.scenario.absent import (
     without_servers,
 )
 from envoyassert.scenario.complaint import Complaint, complaints_of
-from envoyassert.scenario.config_files import with_own_files
+from envoyassert.scenario.config_files import STAND_IN, with_own_files
 from envoyassert.scenario.listeners import (
     admin_address,
     configured_listeners,
@@ -24,8 +25,10 @@ from envoyassert.scenario.listeners import (
 from envoyassert.scenario.model import Envoy, Scenario
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.own_namespaces import with_own_namespaces
+from envoyassert.scenario.rundir_names import collisions, is_own
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
 from envoyassert.scenario.xds import (
+    DIRECTORY,
     FILE,
     Xds,
     XdsError,
@@ -78,7 +81,8 @@ def served(
     files = {**placed.files, **own.files}
     stood_in = [f"{file}: a network namespace that is made for the run" for file in instead]
     stood_in += placed.stood_in
-    unread = [Complaint(("envoy", "config"), fault) for fault in placed.faults]
+    unread = [*_collisions(own, placed.files)]
+    unread += [Complaint(("envoy", "config"), fault) for fault in placed.faults]
     if own.addresses:
         stood_in.append(f"{', '.join(own.addresses)}: given to the run's own network")
     if own.xds is not None:
@@ -122,6 +126,24 @@ def served(
     except XdsError as error:
         fault = Complaint(("envoy", "xds"), error.message, error.remedy)
         return Served(xds, bootstrap, files, later, (fault, *told))
+
+
+def _collisions(own: Envoy, placed: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Yield the files whose names are the run's own, or those of another file.
+
+    Args:
+        own: what the scenario says.
+        placed: files that the config names, by name; None for a directory.
+    """
+    taken = {STAND_IN} if own.stand_in else set()
+    taken |= {DIRECTORY} if own.xds is not None else set()
+    taken |= {NOTHING} if own.control_plane == "empty" else set()
+    for name, why in collisions(own.files, taken):
+        yield Complaint(("envoy", "files", name), why, "take another name")
+    for name, content in placed.items():
+        if content is not None and is_own(name):
+            why = f"its file {name} has a name that is the run's own"
+            yield Complaint(("envoy", "config"), why, "rename the file, and what names it")
 
 
 def stand_ins(envoy: Envoy, directory: pathlib.Path | None) -> dict[str, str | pathlib.Path]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from envoyassert.errors import ScenarioError
 from envoyassert.report.lacking import lacking
 from envoyassert.scenario.config_files import directory_names, named_files, with_own_files
 from envoyassert.scenario.listeners import configured_listeners
@@ -368,3 +369,19 @@ def test_file_that_is_not_for_every_user_has_a_hint(said: str) -> None:
 
 def test_port_that_is_not_for_every_user_is_no_file() -> None:
     assert lacking("cannot bind '0.0.0.0:80': Permission denied") == ""
+
+
+def test_file_beside_the_config_with_a_name_of_the_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "envoy.yaml").write_text("resources: []")
+    (tmp_path / "one.yaml").write_text(
+        "name: one\n"
+        "envoy:\n"
+        "  config:\n"
+        "    dynamic_resources: {lds_config: {path_config_source: {path: envoy.yaml}}}\n"
+        "expect:\n- process: {live: true}\n"
+    )
+    with pytest.raises(ScenarioError) as caught:
+        expand(load_scenario(tmp_path / "one.yaml"))
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (3, 3)
+    assert problem.message == "its file envoy.yaml has a name that is the run's own"

@@ -124,8 +124,16 @@ def test_plan_of_a_config_that_is_untrusted_is_refused_with_its_place(capsys, ma
     assert told in done.err
 
 
-def test_file_that_is_none_is_not_waited_for(capsys, marker):
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "this is not a regular file"),
+        (("--untrusted",), "the scenario is untrusted, and a link"),
+    ],
+)
+def test_file_that_is_none_is_not_waited_for(capsys, marker, words, told):
     Path("zero.yaml").symlink_to("/dev/zero")
-    done = run_cli(capsys, "check", ".", "--untrusted")
+    done = run_cli(capsys, "check", ".", *words)
     assert done.code == 4
-    assert done.out.startswith("zero.yaml:1:1: error: the scenario is untrusted, and a link that")
+    assert done.out.startswith("zero.yaml:")
+    assert f"error: {told}" in done.out

@@ -26,6 +26,7 @@ from envoyassert.scenario.harmless import (
     is_inside,
     own_name,
 )
+from envoyassert.scenario.listeners import items_of, proto_field, with_lists
 from envoyassert.scenario.overlay import OverlayError, merge
 from envoyassert.scenario.own_namespaces import MADE
 from envoyassert.scenario.plan import RunPlan
@@ -152,11 +153,10 @@ class _Run:
         for config in configs:
             own = config if plan.xds is None else without_control_plane(config)
             yield from self._refused(self._inspection.refusals(own, BOOTSTRAP))
-            for cluster in (own.get("static_resources") or {}).get("clusters") or ():
-                if isinstance(cluster, dict) and cluster.get("name") == CLUSTER:
-                    yield self._found(
-                        cluster["name"], "name", f"takes the name `{CLUSTER}`", _WITHOUT
-                    )
+            static = proto_field(with_lists(own), "static_resources")
+            for cluster in items_of(proto_field(static, "clusters")):
+                if proto_field(cluster, "name") == CLUSTER:
+                    yield self._found(CLUSTER, "name", f"takes the name `{CLUSTER}`", _WITHOUT)
         if plan.xds is not None:
             now = list(plan.xds.listeners)
             yield from self._served(now)

@@ -80,6 +80,14 @@ def scenario(case: Case) -> str:
     done = command("check", str(file))
     if problem := broken(done, (file, config)):
         case.broken.append(f"{problem}\n{text}")
+    if chance.random() < 0.2:
+        untrusted = command("check", "--untrusted", str(file))
+        problem = broken(untrusted, (file, config))
+        if untrusted.code == exits.PASSED != done.code:
+            problem = "valid as an untrusted one, and not otherwise"
+        if problem:
+            case.broken.append(f"--untrusted: {problem}\n{text}")
+        case.seen[f"untrusted: {'valid' if untrusted.code == exits.PASSED else REFUSED}"] += 1
     if done.code != exits.PASSED:
         return REFUSED
     if chance.random() < 0.5:

@@ -344,13 +344,21 @@ def test_files_that_a_step_replaces_are_looked_at(tmp_path):
     assert refused(path).endswith(f"`{LUA.rpartition('/')[2]}` {UNKNOWN}")
 
 
-def test_server_of_the_run_is_not_replaced(tmp_path):
+@pytest.mark.parametrize("envoy", ["xds: {}", "xds: {via: file}"])
+@pytest.mark.parametrize("key", ["static_resources", "staticResources"])
+def test_server_of_the_run_is_not_replaced(tmp_path, key, envoy):
     config = (
-        "static_resources: {clusters: [{name: envoyassert_xds, type: STATIC, "
+        f"{key}: {{clusters: [{{name: envoyassert_xds, type: STATIC, "
         "load_assignment: {cluster_name: envoyassert_xds}}]}"
     )
-    path = scenario(tmp_path, config=config, envoy="xds: {}")
+    path = scenario(tmp_path, config=config, envoy=envoy)
     assert refused(path).endswith("takes the name `envoyassert_xds`")
+
+
+@pytest.mark.parametrize("value", ["text", "1", "[1]", "{clusters: text}", "{clusters: [text]}"])
+def test_part_of_a_config_that_is_no_mapping_is_a_problem_and_no_fault(tmp_path, value):
+    path = scenario(tmp_path, config=f"static_resources: {value}")
+    assert any("untrusted" in problem for problem in problems(path))
 
 
 def test_config_file_keeps_its_place(tmp_path):

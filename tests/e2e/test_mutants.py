@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,10 @@ _BY_NAME = {one.name: one for one in (*MUTANTS, *HARMLESS)}
 
 
 @pytest.fixture(scope="module")
-def shim(tmp_path_factory) -> Path:
-    return compile_shim(tmp_path_factory.mktemp("shim"))
+def shim() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ea-shim-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)  # Envoy is another user
+        yield compile_shim(Path(directory))
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ class Limits:
         port_start: the first port that needs no capability; None for 1024 with `uid` or
             `capabilities`, else for the launcher's default.
         no_new_privs: whether what it executes gives it no further privileges.
+        seccomp: whether its calls are filtered as Docker does by default.
     """
 
     nofile: int | None = None
@@ -54,6 +55,7 @@ class Limits:
     capabilities: tuple[str, ...] | None = None
     port_start: int | None = None
     no_new_privs: bool = True
+    seccomp: bool = True
 
     def in_full(self, needed: Sequence[str], user: int | None) -> Limits:
         """Return the same with all said that is left to a default.
@@ -184,6 +186,8 @@ def container_options(limits: Limits) -> dict[str, Any]:
         options["sysctls"] = {_SYSCTL: str(limits.port_start)}
     if limits.no_new_privs:
         options["security_opt"] = ["no-new-privileges"]
+    if not limits.seccomp:
+        options["security_opt"] = [*options.get("security_opt", ()), "seccomp=unconfined"]
     return options
 
 

@@ -6,7 +6,7 @@ Envoy's process group when that end is closed. Unlike PR_SET_PDEATHSIG this need
 fork and exec (with threads about, such code may deadlock) and no wrapper process in the trace,
 takes children of Envoy along, and is not undone by Envoy, which sets PR_SET_PDEATHSIG to SIGTERM
 itself (with hot restart only). As that signal is sent when the *thread* that forked ends, Envoy is
-forked by the namespace's thread, which outlives it.
+forked by a thread that outlives it: one in its namespaces, with the filter of its calls.
 """
 
 from __future__ import annotations
@@ -27,22 +27,10 @@ from typing import TYPE_CHECKING, TypeVar
 from envoyassert.errors import MachineError
 from envoyassert.launch import lookup, release
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
-from envoyassert.launch.executable import (
-    check_format,
-    find_executable,
-    is_for_everybody,
-    not_executable,
-    shown_to,
-)
+from envoyassert.launch.executable import check_format, find_executable, not_executable
 from envoyassert.launch.inside import make_directories, open_regular
 from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.kernel import open_tracer, wait_readable
-from envoyassert.launch.limits import (
-    free_ports_from,
-    hand_over,
-    ordinary_user,
-    starting_command,
-)
 from envoyassert.launch.marked import MARK, end_marked
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.own_addresses import give_addresses
@@ -56,6 +44,7 @@ from envoyassert.launch.rundir import (
 )
 from envoyassert.launch.running import NamespacedEnvoy, command_line
 from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.starters import Starters
 from envoyassert.scenario.xds import DIRECTORY
 from envoyassert.trace import EnvoyIdentity, Outcome
 
@@ -86,7 +75,7 @@ class ProcessLauncher:
         self._marks: set[str] = set()
         self._running: list[ProcessEnvoy] = []
         self._prepared: dict[EnvoySource, tuple[Path, EnvoyIdentity]] = {}
-        self._mounted: dict[Path, Path] = {}
+        self._starters = Starters()
         release.register(self)
 
     def rundir(self) -> str:
@@ -178,9 +167,12 @@ class ProcessLauncher:
             check_format(binary)
             with contextlib.ExitStack() as undo:
                 undo.callback(os.close, log)
-                command = self._command(spec, binary, arguments)
+                command, starter = self._starters.prepared(
+                    spec, binary, arguments, directory, self._namespace
+                )
                 envoy = ProcessEnvoy(
-                    spec, command, binary, identity, directory, log, admin_file, self._namespace
+                    *(spec, command, binary, identity, directory, log, admin_file),
+                    *(self._namespace, starter),
                 )
                 undo.pop_all()
         except OSError as error:
@@ -193,34 +185,6 @@ class ProcessLauncher:
         self._running.append(envoy)
         return envoy
 
-    def _command(self, spec: LaunchSpec, binary: Path, arguments: list[str]) -> list[str]:
-        """Return the command line that starts Envoy, and prepare what it needs."""
-        if spec.tracer and spec.agent:
-            raise MachineError(
-                "strace cannot watch an Envoy that an agent starts (`envoy.agent`)",
-                "leave strace out for this scenario",
-            )
-        assert self._namespace is not None
-        limits = spec.limits.in_full(spec.needed, ordinary_user())
-        program, first, user = binary, limits.port_start, limits.uid
-        try:
-            if first is not None:
-                self._namespace.call(lambda: free_ports_from(first))
-            directory = Path(self.rundir())
-            if user and not is_for_everybody(binary):
-                if binary not in self._mounted:
-                    number = len(self._mounted)
-                    self._mounted[binary] = shown_to(self._namespace, binary, directory, number)
-                program = self._mounted[binary]
-            if user:
-                hand_over(directory, user)
-        except OSError as error:
-            raise MachineError(
-                f"Envoy cannot be limited: {error}", "run as root with all of its capabilities"
-            ) from error
-        command = [*spec.tracer, str(program), *arguments]
-        return starting_command(limits, spec.env, command, spec.agent)
-
     def close(self) -> None:
         """Stop every Envoy, leave the namespaces, remove the run directory."""
         with contextlib.ExitStack() as stack:
@@ -229,6 +193,7 @@ class ProcessLauncher:
                 stack.callback(remove_rundir, self._directory)
             if self._namespace is not None:
                 stack.callback(self._namespace.close)
+            stack.callback(self._starters.close)
             stack.callback(end_marked, self._marks, STOP_DEADLINE_S)
             for envoy in self._running:
                 stack.callback(envoy.stop)
@@ -264,6 +229,7 @@ class ProcessEnvoy(NamespacedEnvoy):
         log: int,
         admin_file: str,
         namespace: NamespaceThread,
+        starter: NamespaceThread,
     ) -> None:
         super().__init__(spec, str(rundir), admin_file)
         self._identity = identity
@@ -282,7 +248,7 @@ class ProcessEnvoy(NamespacedEnvoy):
             fcntl.fcntl(read_end, _F_SETSIG, signal.SIGKILL)
             flags = fcntl.fcntl(read_end, fcntl.F_GETFL)
             fcntl.fcntl(read_end, fcntl.F_SETFL, flags | os.O_ASYNC)
-            self._process = namespace.call(lambda: self._spawn(read_end))
+            self._process = starter.call(lambda: self._spawn(read_end))
             # Killed between the fork and here, this process would leave Envoy behind until the
             # next sweep, which finds it by its working directory.
             fcntl.fcntl(read_end, fcntl.F_SETOWN, -self._process.pid)

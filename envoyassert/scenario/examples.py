@@ -328,6 +328,8 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "uid": "uid: 1337",
         "capabilities": "uid: 1337, capabilities: [CAP_NET_BIND_SERVICE]",
         "ip_unprivileged_port_start": "uid: 1337, ip_unprivileged_port_start: 80",
+        "no_new_privs": "no_new_privs: false",
+        "seccomp": "seccomp: none",
     },
     "Connect": {
         "listener": "listener: {port: 15006}",

@@ -233,6 +233,11 @@ class _Run:
         if isinstance(step, LimitStep):
             if step.limit.uid == 0:
                 yield self._at((*path, "limit", "uid"), "asks for root", "name another user")
+            if step.limit.no_new_privs is False:
+                what = "asks for privileges of files"
+                yield self._at((*path, "limit", "no_new_privs"), what, _WITHOUT)
+            if step.limit.seccomp == "none":
+                yield self._at((*path, "limit", "seccomp"), "asks for all system calls", _WITHOUT)
             for index, name in enumerate(step.limit.capabilities or ()):
                 if name not in _CAPABILITIES:
                     place = (*path, "limit", "capabilities", index)

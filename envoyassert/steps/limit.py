@@ -61,6 +61,8 @@ def limits_first(steps: Iterable[Step]) -> Limits:
                 "uid": wish.uid,
                 "capabilities": None if wish.capabilities is None else tuple(wish.capabilities),
                 "port_start": wish.ip_unprivileged_port_start,
+                "no_new_privs": wish.no_new_privs,
+                "seccomp": None if wish.seccomp is None else wish.seccomp == "default",
             }
             limits = replace(
                 limits, **{n: value for n, value in given.items() if value is not None}

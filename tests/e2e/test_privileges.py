@@ -104,6 +104,7 @@ def test_envoy_is_an_ordinary_user_without_capabilities(
     assert told["Groups"].split() in ([], [str(USER)])
     assert held(told) == set()
     assert told["NoNewPrivs"] == "1"
+    assert told["Seccomp"] == "2"  # SECCOMP_MODE_FILTER
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -163,6 +164,15 @@ def test_scenario_about_privileges_has_those_that_it_names(
     assert told["CapEff"] == (mine["CapEff"] if uid == 0 else f"{(uid == USER) << 13:016x}")
 
 
+def test_scenario_may_leave_out_what_confines_envoy(probe: Probe) -> None:
+    steps = [{"limit": {"seccomp": "none", "no_new_privs": False}, "before": "startup"}]
+    for launcher in ("process", "docker"):
+        with running(probe, launcher, "1.40.0", listener(), steps=steps) as run:
+            told = status_of(run.pid)
+        assert (told["Seccomp"], told["NoNewPrivs"]) == ("0", "0"), launcher
+        assert held(told) == set()
+
+
 def test_strace_and_the_envoy_that_it_traces_are_an_ordinary_user() -> None:
     with running(StraceProbe.load(), "process", "1.40.0", listener(80)) as run:
         envoy = status_of(run.pid)
@@ -171,6 +181,7 @@ def test_strace_and_the_envoy_that_it_traces_are_an_ordinary_user() -> None:
         assert told["Uid"].split() == [str(USER)] * 4
         assert held(told) == {"CAP_NET_BIND_SERVICE"}
         assert told["NoNewPrivs"] == "1"
+        assert told["Seccomp"] == "2"
     assert "strace" in tracer["Name"]
 
 

@@ -10,9 +10,12 @@ from envoyassert.scenario.grammar import Many, Model
 from envoyassert.scenario.steps.load import StepUnderLoad
 from envoyassert.scenario.words import CAPABILITY_PATTERN
 
-_KEYS = ("nofile", "spare_files", "uid", "capabilities", "ip_unprivileged_port_start")
+_KEYS = (
+    *("nofile", "spare_files", "uid", "capabilities", "ip_unprivileged_port_start"),
+    *("no_new_privs", "seccomp"),
+)
 #: What a process that runs cannot be given from outside, and what cannot be counted before.
-_FIRST_ONLY = ("uid", "capabilities", "ip_unprivileged_port_start")
+_FIRST_ONLY = ("uid", "capabilities", "ip_unprivileged_port_start", "no_new_privs", "seccomp")
 _RUNNING_ONLY = ("spare_files",)
 
 
@@ -59,6 +62,17 @@ class Limit(Model):
         description="The sysctl net.ipv4.ip_unprivileged_port_start of its network namespace: the "
         "first port that needs no CAP_NET_BIND_SERVICE. 1024 wherever `uid` or `capabilities` is "
         "given, else what the launcher's is: containers have 0.",
+    )
+
+    no_new_privs: bool | None = Field(
+        None,
+        description="Whether what it executes gives it no further privileges, as files with "
+        "capabilities would; true by default.",
+    )
+    seccomp: Literal["default", "none"] | None = Field(
+        None,
+        description="Which system calls are refused: those that Docker refuses by default, or "
+        "none; io_uring and new namespaces need `none`.",
     )
 
     @model_validator(mode="after")

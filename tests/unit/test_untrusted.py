@@ -440,6 +440,8 @@ STEPS = {
     "enters `/proc/1/ns/net`": "connect: {listener: {port: 1, netns: /proc/1/ns/net}}",
     "asks for root": "{limit: {uid: 0}, before: startup}",
     "asks for `CAP_SYS_ADMIN`": "{limit: {capabilities: [CAP_SYS_ADMIN]}, before: startup}",
+    "asks for all system calls": "{limit: {seccomp: none}, before: startup}",
+    "asks for privileges of files": "{limit: {no_new_privs: false}, before: startup}",
 }
 
 

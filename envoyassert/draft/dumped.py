@@ -222,7 +222,7 @@ def _name(listener: Any) -> str:
 
 
 def _take_dump(found: Dumped, value: dict[str, Any]) -> None:
-    for part in filter(lambda part: isinstance(part, dict), value["configs"]):
+    for part in filter(lambda part: isinstance(part, dict), items_of(value.get("configs"))):
         kind = _kind(part, named=False)
         if kind in _OTHERS and len(part) > 1:
             found.others.append(_OTHERS[kind])

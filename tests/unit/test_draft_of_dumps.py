@@ -343,6 +343,14 @@ def test_state_of_each_dynamic_listener_is_said(drafted):
     ]
 
 
+@pytest.mark.parametrize("configs", [{}, {"configs": None}, {"configs": 1}])
+def test_dump_of_nothing_says_so(cli, tmp_path, configs):
+    (tmp_path / "dump.json").write_text(json.dumps({"@type": f"{ADMIN}ConfigDump", **configs}))
+    code, _, err = cli("draft", "dump.json")
+    assert code == 4
+    assert err.startswith("dump.json:1:1: error: the dump has no listener")
+
+
 def test_dump_in_which_a_mask_left_nothing_says_so(cli, tmp_path):
     masked = {"configs": [{"@type": f"{ADMIN}ListenersConfigDump.DynamicListener", "name": "in"}]}
     (tmp_path / "dump.json").write_text(json.dumps(masked))

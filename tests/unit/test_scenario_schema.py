@@ -68,6 +68,7 @@ EVERYTHING: dict[str, Any] = {
             "limit": {"uid": 1, "capabilities": ["CAP_CHOWN"], "ip_unprivileged_port_start": 80},
             "before": "startup",
         },
+        {"limit": {"seccomp": "none", "no_new_privs": False}, "before": "startup"},
         {"wait_for": {"call": {"call": "close"}}, "name": "first", "deadline": "30s"},
         {"wait_for": {"stat": {"name": "x", "equals": 1, "at_least": 1, "at_most": 1}}},
         {"wait_for": {"ready": True}, "name": "second"},

@@ -23,13 +23,18 @@ from envoyassert.clock import monotonic_ns
 from envoyassert.launch.kernel import mount_file, open_in_root
 
 
-def root_of(pid: int) -> str:
+def root_of(pid: int, path: str = "/") -> str:
     """Return the root directory of a process, as it is opened from here.
+
+    Args:
+        pid: the process.
+        path: what is to be found below it; for a relative one it is the directory that the
+            process works in.
 
     Only what is renamed there is noticed there: inotify sees what happens in a container's mounts,
     not what the engine puts there.
     """
-    return f"/proc/{pid}/root"
+    return f"/proc/{pid}/{'root' if path.startswith('/') else 'cwd'}"
 
 
 @contextlib.contextmanager

@@ -230,8 +230,7 @@ class Inspection:
             return None
         if (full == _PIPE and text.startswith("@")) or (full in _WRITTEN and text in _OUTPUTS):
             return None
-        # Who connects to a Unix socket need not work in the run directory, as Envoy does.
-        if not is_inside(text) or (full == _PIPE and not text.startswith(f"{RUNDIR}/")):
+        if not is_inside(text):
             return f"`{text}` is not in the run directory", _INSIDE
         if full in _WRITTEN or full == _PIPE:
             name = own_name(text)

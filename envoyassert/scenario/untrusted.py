@@ -246,7 +246,7 @@ class _Run:
     def _client(self, selector: Selector, path: Place) -> Iterator[Problem]:
         """Yield where a client would go that has no business there."""
         socket, netns = selector.path, selector.netns
-        if socket is not None and not (socket.startswith(f"{RUNDIR}/") and is_inside(socket)):
+        if socket is not None and not is_inside(socket):
             what = f"connects to `{socket}`"
             yield self._at((*path, "path"), what, "name a socket of the run: `${rundir}/…`")
         if netns not in (None, OWN) and not (netns.startswith(MADE) and is_inside(netns)):

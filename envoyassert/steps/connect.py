@@ -35,7 +35,7 @@ def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepRes
     attempts = []
     held = envoy.clients.setdefault(phase_name(step) or "", [])
     for _ in range(wish.times):
-        client = Client(protocol, address, root_of(envoy.pid))
+        client = Client(protocol, address, root_of(envoy.pid, address.path or "/"))
         with contextlib.ExitStack() as stack:
             stack.callback(client.close)
             attempt = client.attempt(envoy.in_netns, wish.send, end_s)

@@ -108,7 +108,8 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
 
     def _request(self) -> ConnectionAttempt:
         # Of several Envoys the last one: by way of it the file of a Unix socket is found.
-        client = Client(self._protocol, self._address, root_of(self._envoy.pid))
+        root = root_of(self._envoy.pid, self._address.path or "/")
+        client = Client(self._protocol, self._address, root)
         with client:
             client.attempt(self._envoy.in_netns, self._wish.send, time.monotonic() + self._answer_s)
         return client.last

@@ -242,6 +242,17 @@ def test_name_is_that_of_a_listener_of_the_envoy_that_was_started_last(probe: Pr
     assert asked == ["127.0.0.1:10000", "127.0.0.1:10001", "127.0.0.1:10000"]
 
 
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_client_of_a_relative_path_goes_where_envoy_works(
+    probe: Probe, launcher: Preference
+) -> None:
+    echo = {**listener("echo", "", 0), "address": {"pipe": {"path": "echo.sock"}}}
+    load = {"listener": {"name": "echo"}, "send": "hello", "clients": 1}
+    steps = [connect("client", name="echo"), {"signal": "SIGUSR1", "load": load}]
+    expect = fare(client="answered", signal="answered")
+    assert not unmet(run(probe, scenario([echo], steps=steps, expect=expect), launcher)[1])
+
+
 def test_client_of_mptcp_speaks_it(probe: Probe) -> None:
     web = {**listener("web", "127.0.0.1", 10000), "enable_mptcp": True}
     steps = [

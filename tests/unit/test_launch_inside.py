@@ -156,6 +156,16 @@ def test_client_follows_no_link_out_of_the_process_s_root(
 
 
 @needs_root
+def test_client_of_a_relative_path_goes_where_the_process_works(
+    outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(outside)
+    here = root_of(os.getpid(), "s")
+    with listening(outside / "s"), Client("UNIX", Address.unix("s"), here) as client:
+        assert client.attempt(lambda make, _: make(), None, time.monotonic() + 5).ok
+
+
+@needs_root
 def test_client_reaches_what_a_link_leads_to_in_the_process_s_root(pid: int, root: Path) -> None:
     (root / "run").mkdir()
     (root / "var").symlink_to("/run")

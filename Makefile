@@ -100,6 +100,10 @@ fuzz: venv ## Use traces, scenarios, logs, dumps and admin replies that are dama
 soak: setup ## Run the fast scenarios for MINUTES under pressure; nothing but PASS is right
 	@$(AS_ROOT) $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
+.PHONY: ends
+ends: setup ## Runs with 1 GB of log, admin replies without an end, a full disk, killed at random
+	@$(AS_ROOT) $(BIN)/python -m tests.ends $(ARGS)
+
 .PHONY: mutants
 mutants: PACKAGES += g++
 mutants: setup ## Make Envoy misbehave in many ways; each must make a shipped scenario fail

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envoyassert.addresses import Address
+from envoyassert.launch.admin import DEADLINE_S
 from envoyassert.launch.limits import Limits
 from envoyassert.launch.source import EnvoySource
 from envoyassert.trace import EnvoyIdentity, Outcome
@@ -124,8 +125,10 @@ class RunningEnvoy(Protocol):
             ProcessLookupError: Envoy ended before its namespace was entered.
         """
 
-    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Ask the admin endpoint; return status and body.
+    def admin_get(
+        self, path: str, method: str = "GET", deadline_s: float = DEADLINE_S
+    ) -> tuple[int, str]:
+        """Ask the admin endpoint, for at most so many seconds; return status and body.
 
         Raises:
             AdminUnreachableError: there is none, or it does not answer.

@@ -12,7 +12,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from envoyassert.clock import monotonic_ns
-from envoyassert.launch.admin import AdminIncompleteError, AdminUnreachableError, shortened
+from envoyassert.launch.admin import (
+    DEADLINE_S,
+    AdminIncompleteError,
+    AdminUnreachableError,
+    shortened,
+)
 from envoyassert.launch.base import tail
 from envoyassert.launch.waiting import waits_of
 from envoyassert.trace import Outcome
@@ -24,6 +29,8 @@ _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.02
 #: How often, in seconds, an Envoy that is not LIVE is asked what it waits for.
 _MISSING_S = 1.0
+#: How long a question may take at least, in seconds, though the deadline is near or over.
+_LEAST_S = 0.25
 _LIVE, _NOT_LIVE = 200, 503
 
 
@@ -43,14 +50,15 @@ def wait_ready(
         deadline_s: seconds from then until it must be ready.
         idle: says whether nothing has happened for a while; None if nobody knows.
     """
-    asked = _Asked(envoy, has_admin)
+    end_s = started_s + deadline_s
+    asked = _Asked(envoy, has_admin, end_s)
     while True:
-        left_s = started_s + deadline_s - time.monotonic()
+        left_s = end_s - time.monotonic()
         end = envoy.exited(max(0.0, min(asked.pause_s, left_s)))
         if end is None:
             asked.ask()
             ready = asked.live if asked.live is not None else idle is None or idle()
-            if not ready and time.monotonic() < started_s + deadline_s:
+            if not ready and time.monotonic() < end_s:
                 continue
             asked.give_up()
         return Outcome(
@@ -73,10 +81,12 @@ class _Asked:
     Args:
         envoy: the process.
         has_admin: whether its config has an admin endpoint.
+        end_s: time.monotonic() when it must be ready.
     """
 
-    def __init__(self, envoy: RunningEnvoy, has_admin: bool) -> None:
+    def __init__(self, envoy: RunningEnvoy, has_admin: bool, end_s: float) -> None:
         self._envoy = envoy
+        self._end_s = end_s
         self.live: bool | None = False if has_admin else None
         """Whether it said LIVE; None if it does not say."""
         self.unknown = ""
@@ -98,7 +108,12 @@ class _Asked:
         """Ask what Envoy waits for, if it said that it is not ready."""
         if self._state and not self.live:
             self._missing_s = time.monotonic() + _MISSING_S
-            self.waits_for = waits_of(self._envoy.admin_get, self._state) or self.waits_for
+            self.waits_for = waits_of(self._get, self._state) or self.waits_for
+
+    def _get(self, path: str) -> tuple[int, str]:
+        """Ask for no longer than the deadline allows: a reply may drip for ever."""
+        left_s = max(_LEAST_S, min(DEADLINE_S, self._end_s - time.monotonic()))
+        return self._envoy.admin_get(path, deadline_s=left_s)
 
     def ask(self) -> None:
         """Ask once, unless it is known that there is no answer."""
@@ -106,7 +121,7 @@ class _Asked:
             return
         asked_ns = monotonic_ns()
         try:
-            status, body = self._envoy.admin_get("/ready")
+            status, body = self._get("/ready")
         except AdminIncompleteError as error:
             self._no_end = str(error)
             return

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.addresses import Address
-from envoyassert.launch.admin import DEADLINE_S, AdminUnreachableError, connect_admin, request
+from envoyassert.launch.admin import (
+    DEADLINE_S,
+    AdminIncompleteError,
+    AdminUnreachableError,
+    connect_admin,
+    request,
+)
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.inside import read_inside, root_of
 from envoyassert.launch.process_tree import envoy_among
@@ -82,8 +88,10 @@ class NamespacedEnvoy(ABC):
     def log(self) -> str:
         """Return what Envoy printed so far."""
 
-    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Ask the admin endpoint; return status and body.
+    def admin_get(
+        self, path: str, method: str = "GET", deadline_s: float = DEADLINE_S
+    ) -> tuple[int, str]:
+        """Ask the admin endpoint, for at most so many seconds; return status and body.
 
         Raises:
             AdminUnreachableError: there is none, or it does not answer.
@@ -91,10 +99,10 @@ class NamespacedEnvoy(ABC):
         address = self._admin_address()
         root = root_of(self.started_pid)
         try:
-            connection = self.in_netns(lambda: connect_admin(address, root, DEADLINE_S, self.pid))
+            connection = self.in_netns(lambda: connect_admin(address, root, deadline_s, self.pid))
         except OSError as error:
             raise AdminUnreachableError(f"{address}: {error.strerror or error}") from error
-        return request(connection, path, method)
+        return request(connection, path, method, deadline_s)
 
     def _admin_address(self) -> Address:
         address = self._spec.admin
@@ -103,7 +111,14 @@ class NamespacedEnvoy(ABC):
         if address.port == 0:
             try:
                 told = read_inside(root_of(self.started_pid), self._admin_file, _LONGEST_ADDRESS)
+                if not told:
+                    raise AdminIncompleteError(
+                        "Envoy has not written the address of its admin endpoint: its file is "
+                        "empty, as it is where the disk is full"
+                    )
                 return address.with_port(int(told.decode("ascii").rpartition(":")[2]))
+            except AdminIncompleteError:
+                raise
             except (OSError, ValueError) as error:
                 raise AdminUnreachableError("the admin port is not known yet") from error
         if address.path and not address.path.startswith("/"):

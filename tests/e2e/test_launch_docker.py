@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker.models.containers import Container
@@ -24,6 +25,7 @@ from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
 from envoyassert.launch.image import BUILT, build_image, resolve_image
 from envoyassert.launch.inside import read_inside, replace_inside, root_of
+from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES
 from envoyassert.launch.labels import LABEL_RUN
 from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
@@ -32,6 +34,7 @@ from envoyassert.launch.wheel import fetch_binary
 from envoyassert.witness import take_witness
 from tests.e2e.launching import (
     VERSION,
+    Run,
     bootstrap,
     echo_listener,
     netns,
@@ -371,6 +374,53 @@ def test_runner_killed_is_swept_and_a_living_run_is_not(
         assert wait_ended(runner.envoy_pid)
         assert wait_until(lambda: [found.id for found in containers()] == [living.id])
         assert mine.admin_get("/ready")[0] == 200
+
+
+def start_another_in(container: Any, run: Run) -> None:
+    """Start an Envoy in a container that is nobody's child there, with the run's mark."""
+    container.exec_run(
+        ["envoy", "--config-yaml", "{}", "--base-id", "9"],
+        environment={"ENVOYASSERT_RUN": run.id},
+        detach=True,
+    )
+    assert wait_until(lambda: len(run.processes()) > 1)
+
+
+def test_close_ends_what_is_no_child_of_envoy_in_its_container(
+    launcher, make_spec, containers, run
+):
+    with launcher.start(make_spec()) as envoy:
+        assert envoy.wait_ready().live
+        start_another_in(containers()[0], run)
+    assert run.processes() == []
+    assert containers() == []
+
+
+def test_sweep_ends_what_is_no_child_of_envoy_in_its_container(
+    run_root, start_runner, containers, run
+):
+    runner = start_runner("docker")
+    start_another_in(containers()[0], run)
+    runner.end(signal.SIGKILL)
+    sweep()
+    assert wait_until(lambda: run.processes() == [])
+    assert wait_until(lambda: containers() == [])
+
+
+def test_long_log_is_kept_head_and_tail(launcher, make_spec):
+    with launcher.start(make_spec(args=("--log-level", "trace"))) as envoy:
+        assert envoy.wait_ready().live
+        for _ in range(100):
+            for _ in range(50):
+                assert envoy.admin_get("/ready")[0] == 200
+            if "[envoyassert: the middle of the log left out here]\n" in envoy.log():
+                break
+    head, word, tail = envoy.log().partition("[envoyassert: the middle of the log left out here]\n")
+    assert word
+    assert "initializing epoch 0" in head.splitlines()[0]
+    assert "exiting" in tail
+    assert HEAD_BYTES // 2 < len(head) <= HEAD_BYTES
+    assert TAIL_BYTES // 4 < len(tail) <= TAIL_BYTES
 
 
 _CREATE = """

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from envoyassert.launch import readiness
-from envoyassert.launch.admin import AdminIncompleteError, AdminUnreachableError
+from envoyassert.launch.admin import DEADLINE_S, AdminIncompleteError, AdminUnreachableError
 from envoyassert.launch.base import Exit, tail
 from envoyassert.launch.readiness import wait_ready
 
@@ -30,7 +30,9 @@ class ScriptedEnvoy:
         self.waited_s.append(timeout_s)
         return self.ends if not self.replies else None
 
-    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+    def admin_get(
+        self, path: str, method: str = "GET", deadline_s: float = DEADLINE_S
+    ) -> tuple[int, str]:
         self.asked.append(path.partition("?")[0])
         if not self.replies:
             self.replies = list(self.script)
@@ -92,7 +94,9 @@ def test_wait_asks_a_living_envoy_less_and_less_often():
 class EndlessEnvoy(ScriptedEnvoy):
     """Begins replies, and never ends one."""
 
-    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
+    def admin_get(
+        self, path: str, method: str = "GET", deadline_s: float = DEADLINE_S
+    ) -> tuple[int, str]:
         raise AdminIncompleteError(f"{method} {path}: the reply took too long")
 
 
@@ -165,3 +169,20 @@ def test_envoy_that_never_says_live_has_no_such_instant():
     outcome = wait(ScriptedEnvoy(INITIALIZING, ends=Exit(1, None)))
     assert outcome.live_asked_ns is None
     assert outcome.live_ns is None
+
+
+@pytest.mark.parametrize("deadline_s", [0.3, 1.0, 30.0])
+def test_no_question_outlasts_the_deadline_but_by_a_quarter_of_a_second(deadline_s):
+    lasted_s: list[float] = []
+
+    class Dripping(ScriptedEnvoy):
+        def admin_get(self, path, method="GET", deadline_s=DEADLINE_S):
+            lasted_s.append(deadline_s)
+            self.ends = Exit(0, None) if len(lasted_s) == 3 else None
+            self.replies = [] if self.ends else [None]
+            raise AdminIncompleteError(f"GET {path}: the reply took too long")
+
+    outcome = wait(Dripping(None), deadline_s=deadline_s)
+    assert max(lasted_s) <= min(deadline_s, DEADLINE_S)
+    assert min(lasted_s) >= 0.25
+    assert outcome.live is not True

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from envoyassert.durations import parse_duration
 from envoyassert.scenario.listeners import address_of, items_of, proto_field, proto_name
 from envoyassert.scenario.overlay import Path
+from envoyassert.scenario.words import LONGEST_S
 
 #: The file in the run directory that answers with nothing.
 NOTHING = "nothing.yaml"
@@ -150,9 +151,9 @@ def _is_server_source(value: dict[str, Any]) -> bool:
 
 def _wait_s(source: dict[str, Any]) -> float | None:
     text = proto_field(source, "initial_fetch_timeout")
-    if text is None:
-        return FETCH_TIMEOUT_S
+    if not isinstance(text, (str, int, float)):
+        return FETCH_TIMEOUT_S  # if it is there at all, Envoy says what is wrong with it
     try:
-        return parse_duration(text) or None
-    except (TypeError, ValueError):
-        return FETCH_TIMEOUT_S  # Envoy says what is wrong with it
+        return min(parse_duration(text), LONGEST_S) or None
+    except ValueError:
+        return FETCH_TIMEOUT_S  # likewise

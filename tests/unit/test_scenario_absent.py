@@ -22,6 +22,7 @@ from envoyassert.scenario.matrix import DEADLINE_S, expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.xds import CLUSTER, FILE
 
+DIGITS = "9" * 400
 SERVER = "{api_config_source: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: far}}]}"
 
 BOOTSTRAP: dict[str, Any] = yaml.safe_load(
@@ -150,6 +151,12 @@ def test_listeners_from_a_file_leave_the_configs_own_stream_as_it_is() -> None:
         ("dynamic_resources: {lds_config: {ads: {}}, cds_config: {ads: {}}}", 30),
         ("dynamic_resources: {lds_config: {ads: {}, initialFetchTimeout: 2.5s}}", 2.5),
         ("dynamic_resources: {lds_config: {ads: {}, initial_fetch_timeout: soon}}", 15),
+        ("dynamic_resources: {lds_config: {ads: {}, initial_fetch_timeout: [1s]}}", 15),
+        # Nor is what lasts longer than a day.
+        (
+            f"dynamic_resources: {{lds_config: {{ads: {{}}, initial_fetch_timeout: {DIGITS}s}}}}",
+            86_400,
+        ),
         ("dynamic_resources: {lds_config: {path_config_source: {path: here}}}", 0),
     ],
 )

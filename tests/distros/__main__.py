@@ -44,19 +44,26 @@ def _choice(name: str) -> Distribution:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _mirror(argument: str) -> tuple[str, str]:
+    family, _, url = argument.partition("=")
+    if not url or family not in {one.family for one in DISTRIBUTIONS}:
+        raise argparse.ArgumentTypeError(f"not debian=URL or ubuntu=URL: {argument!r}")
+    return family, url
+
+
 def main() -> int:
     """Read the arguments, run on each distribution, and print the table."""
     words, passed_on = _split(sys.argv[1:])
     parser = argparse.ArgumentParser(prog="python -m tests.distros")
     parser.add_argument("names", nargs="*", type=_choice, metavar="NAME", help="a distribution")
     parser.add_argument("--engine", choices=("machine", "none", "podman"), default="machine")
-    parser.add_argument("--mirror", action="append", default=[], metavar="FAMILY=URL")
+    parser.add_argument("--mirror", type=_mirror, action="append", default=[], metavar="FAMILY=URL")
     parser.add_argument("--trees", type=Path, help="where the root trees are kept")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     options = parser.parse_args(words)
     cache = cache_dir()
     trees = options.trees or cache.with_name(f"{cache.name}-distros")
-    mirrors = dict(mirror.split("=", 1) for mirror in options.mirror)
+    mirrors = dict(options.mirror)
     rows = []
     for wanted in options.names or DISTRIBUTIONS:
         print(f"== {wanted.name}", flush=True)

@@ -94,7 +94,7 @@ class Tree:
             environment: the variables that its commands will have.
         """
         shutil.copyfile("/etc/resolv.conf", self.path / "etc/resolv.conf")
-        lines = apt_lines(_output("apt-config", "dump"))
+        lines = apt_lines(_output("apt-config", "dump")) if shutil.which("apt-config") else []
         (self.path / "etc/apt/apt.conf.d/99machine").write_text("".join(f"{x}\n" for x in lines))
         for path in paths_in(environment):
             if Path(path).is_file():
@@ -128,7 +128,10 @@ def root_tree(trees: Path, wanted: Distribution, mirror: str = "") -> Iterator[T
     Raises:
         TreeError: it could not be made, or another process uses it.
     """
-    trees.mkdir(parents=True, exist_ok=True)
+    try:
+        trees.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TreeError(f"no root tree can be made in {trees}: {error.strerror}") from error
     with (trees / f"{wanted.suite}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,7 +20,7 @@ from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.launch.base import STOP_DEADLINE_S
 from envoyassert.launch.choose import choose_launcher, validate_config
 from envoyassert.launch.container import DockerLauncher
-from envoyassert.launch.creation import RUNDIR, require_seen
+from envoyassert.launch.creation import RUNDIR, new_container, require_seen
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
 from envoyassert.launch.image import BUILT, build_image, resolve_image
@@ -129,11 +129,17 @@ def test_start_container_has_neither_network_nor_privileges_nor_mounts(
 
 
 def test_directory_that_the_engine_does_not_see_is_refused_and_not_made(
-    launcher, make_spec, containers
+    launcher, make_spec, containers, monkeypatch
 ):
     """An engine of another root directory: of the machine, for a container that has its socket."""
     directory = launcher.shared_dir()
-    seen_here_alone = directory.rename(directory.with_name("elsewhere"))
+    elsewhere = directory.with_name("elsewhere")
+
+    def unseen_container(*arguments):
+        directory.rename(elsewhere)
+        return new_container(*arguments)
+
+    monkeypatch.setattr("envoyassert.launch.container.new_container", unseen_container)
     try:
         with pytest.raises(LaunchError, match=f"does not see the directory {directory}") as refused:
             launcher.start(make_spec())
@@ -141,7 +147,7 @@ def test_directory_that_the_engine_does_not_see_is_refused_and_not_made(
         assert not directory.exists()
         assert containers() == []
     finally:
-        seen_here_alone.rename(directory)
+        elsewhere.rename(directory)
 
 
 def test_other_directory_in_the_place_of_the_one_meant_is_refused(launcher, make_spec, tmp_path):

@@ -267,6 +267,7 @@ def test_install_packages_given_a_package_without_its_program_fails(checkout, ca
 
 
 def test_start_podman_given_a_service_that_ends_shows_why(checkout):
+    checkout.stand_in("runc", record=False)
     checkout.stand_in("podman", 'echo "no cgroups here" >&2; exit 125')
     result = checkout.run("setup/start-podman.sh", f"unix://{checkout.path}/podman.sock")
     assert result.returncode == CANNOT_RUN_HERE
@@ -278,6 +279,7 @@ def test_start_podman_given_a_service_that_ends_shows_why(checkout):
 
 def test_start_podman_waits_for_its_socket(checkout, tmp_path):
     path = tmp_path / "podman.sock"
+    checkout.stand_in("runc", record=False)
     checkout.stand_in("podman", 'read -r _ <"$HOME/stop"')
     os.mkfifo(tmp_path / "stop")
     with socket.socket(socket.AF_UNIX) as service:

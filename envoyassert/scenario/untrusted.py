@@ -31,7 +31,7 @@ from envoyassert.scenario.overlay import OverlayError, merge
 from envoyassert.scenario.own_namespaces import MADE
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.selector import OWN, Selector
-from envoyassert.scenario.source import Document
+from envoyassert.scenario.source import Document, parse_yaml
 from envoyassert.scenario.source import Path as Place
 from envoyassert.scenario.steps.another import Another, HotRestartStep, StartStep
 from envoyassert.scenario.steps.frame import Step
@@ -213,11 +213,15 @@ class _Run:
                 what = f"`{text}` is neither YAML nor JSON"
                 yield self._found(text, path[-1], what, "rename it, and write it so")
                 continue
+            data = content
             try:
-                data = parse_envoy_file(content, name).data if isinstance(content, str) else content
+                if isinstance(content, str):
+                    # What two readers could read in two ways is refused: Envoy has its own.
+                    parse_yaml(content, name)
+                    data = parse_envoy_file(content, name).data
             except ScenarioError as error:
                 what = f"`{text}` cannot be read: {error.problems[0].message}"
-                yield self._found(text, path[-1], what, "")
+                yield self._found(text, path[-1], what, "write plain YAML or JSON, each key once")
                 continue
             yield from self._refused(self._inspection.refusals(data, RESPONSE), name)
 

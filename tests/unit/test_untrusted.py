@@ -372,6 +372,15 @@ def test_answer_beside_the_config_is_looked_at_and_keeps_its_place(tmp_path):
     assert told.startswith(f"{tmp_path}/lds.yaml:2:3: error: the scenario is untrusted, and ")
 
 
+@pytest.mark.parametrize(
+    "text", ["resources: []\nresources: []\n", "!ignore resources: []\n", "--- {}\n--- {}\n"]
+)
+def test_answer_that_readers_could_read_in_two_ways_is_refused(tmp_path, text):
+    (tmp_path / "lds.yaml").write_text(text)
+    (told,) = problems(scenario(tmp_path, config=lds("lds.yaml")))
+    assert ": error: the scenario is untrusted, and `lds.yaml` cannot be read: " in told
+
+
 @pytest.fixture
 def folder(tmp_path):
     """The folder of a scenario, with a secret beside it."""

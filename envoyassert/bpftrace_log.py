@@ -40,6 +40,8 @@ _SILENT = re.compile(
     r"Attaching \d{1,20} probes?\.\.\.$|#+ .* #+$|stack:$|\.\.\.$|\^C$|@\w+(\[[^\]]*\])?: .*$"
     r"|comm:\S+\s*: listen\(\) on an \S+ old_fd=\d{1,20}$"
 )
+#: Of what is wrong with a line, so many characters are shown.
+_LONGEST = 400
 _REMEDY = "pass the log as bpftrace printed it; lines may be left out, but not changed"
 
 
@@ -159,4 +161,5 @@ class _Reader:
         self.events.append(Event(number, self.pid, tid, call, ret, args, seq=number))
 
     def _error(self, number: int, message: str) -> TraceFileError:
-        return TraceFileError(f"{self.path}:{number}:1: error: {message}", _REMEDY)
+        # A number or an address may be as long as the line.
+        return TraceFileError(f"{self.path}:{number}:1: error: {message[:_LONGEST]}", _REMEDY)

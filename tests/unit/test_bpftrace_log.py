@@ -99,6 +99,7 @@ def test_smallest_log_reads_as_one_bind():
         (HEAD + "hello\n" + BIND, "log:3:1: error: not a line of a bpftrace log: 'hello'"),
         (HEAD + BIND + "comm:envoy : bind AF_INET: ip:127", "log:4:1: error: a call of an unknown"),
         (HEAD + BIND.replace("127.0.0.1", "300.0.0.1"), "log:3:1: error: '300.0.0.1'"),
+        (HEAD + BIND.replace("127.0.0.1", "3" * 5000), "log:3:1: error: '333333"),
         (HEAD + BIND.replace("port:80", "port:65536"), "log:3:1: error: `bind.args.address"),
         (HEAD + BIND.replace("fd=3", "fd=4294967296"), "log:3:1: error: `bind.args.fd`: must"),
         (HEAD + BIND.replace("fd=3", "fd=" + "3" * 5000), "log:3:1: error: a call of an unknown"),
@@ -111,3 +112,4 @@ def test_bad_log_is_refused_with_its_line(text, message):
         parse_bpftrace_log(text.splitlines(), "log")
     assert str(caught.value).startswith(message)
     assert "remedy" in str(caught.value)
+    assert len(str(caught.value)) < 700

@@ -11,6 +11,7 @@ from envoyassert.accounts import SecondWitness
 from envoyassert.launch.user_namespace import become_root
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import Probe, ProbeSnapshot
+from envoyassert.probe.privileges import give_up_privileges
 from envoyassert.probe.runs import RunCounters
 from envoyassert.probe.strace import StraceProbe, find_strace
 from envoyassert.probe.witnessed import WitnessedProbe
@@ -91,7 +92,7 @@ def prepare_tracer(name: str, witness: str = "") -> None:
 
 
 def load_tracer(name: str = "ebpf", witness: str = "") -> Tracer:
-    """Load what records runs; do it once per session.
+    """Load what records runs, and give up what nothing needs afterwards; do it once per session.
 
     Args:
         name: `ebpf` or `strace`.
@@ -102,6 +103,12 @@ def load_tracer(name: str = "ebpf", witness: str = "") -> Tracer:
         StraceUnavailableError: strace was asked for, and cannot be used.
         ProbeLoadError: the probe was refused by the compiler or the kernel.
     """
+    tracer = _loaded(name, witness)
+    give_up_privileges()
+    return tracer
+
+
+def _loaded(name: str, witness: str) -> Tracer:
     if name == "strace":
         return StraceProbe.load()
     if witness == "strace":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +92,21 @@ ITSELF: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory with files that Envoy's user may read."""
+    with tempfile.TemporaryDirectory(prefix="ea-plan-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @pytest.mark.parametrize("name", ITSELF)
-def test_plan_of_a_config_and_itself_reports_nothing(name: str, tmp_path: Path) -> None:
-    config = tmp_path / "envoy.json"
+def test_plan_of_a_config_and_itself_reports_nothing(name: str, open_directory: Path) -> None:
+    config = open_directory / "envoy.json"
     text = json.dumps(ITSELF[name])
     for file in ("key.pem", "certificate.pem"):
-        (tmp_path / file).write_text(QUIC["files"][file])
-        text = text.replace(f"${{rundir}}/{file}", str(tmp_path / file))
+        (open_directory / file).write_text(QUIC["files"][file])
+        text = text.replace(f"${{rundir}}/{file}", str(open_directory / file))
     config.write_text(text)
     command = [sys.executable, "-m", "envoyassert", "plan", str(config), str(config)]
     command += ["--envoy", VERSION, "--launcher", "process", "--format", "json"]

@@ -30,6 +30,8 @@ from envoyassert.scenario.expectation import (
 
 #: Calls that no connection sees, so that none of them is the framework's own traffic.
 NO_TRAFFIC = frozenset(row.name for row in CALLS.values() if row.before_accept)
+#: How much work it is to hold a pattern against a call of its name, in looks at an event.
+_LOOKS = 6
 _EPOLL_CALLS = with_effect(Effect.MAKE_EPOLL, Effect.REGISTER, Effect.WAIT_EPOLL)
 
 
@@ -113,11 +115,10 @@ def unread_in(context: Context, pattern: CallPattern) -> list[Event]:
 
     It could not be read, or the tracer does not tell it.
     """
-    names = set(pattern.calls)
     return [
         event
-        for event in (context.events if pattern.args else ())
-        if event.call in names and any(event.args.get(name, "") is None for name in pattern.args)
+        for event in (context.calls_named(pattern.calls) if pattern.args else ())
+        if any(event.args.get(name, "") is None for name in pattern.args)
     ]
 
 
@@ -191,7 +192,11 @@ def matching(
     names = set(pattern.calls)
     if context.by_listen and not names.isdisjoint(_EPOLL_CALLS):
         return [], "epoll was not observed"
-    found = [e for e in (context.events if events is None else events) if e.call in names]
+    if events is None:
+        found = context.calls_named(names)
+    else:
+        found = [event for event in events if event.call in names]
+    context.work.spend(_LOOKS * len(found))
     if pattern.listener is not None:
         selection = select(
             pattern.listener, context.graph, context.trace.header.listeners, total=True

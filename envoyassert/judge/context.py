@@ -12,6 +12,7 @@ from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, so_often, times, wish_of
 from envoyassert.judge.shape import hint_of_count
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.judge.work import Work
 from envoyassert.scenario.expectation import Count, Linear, Range
 from envoyassert.scenario.stack import CallSource
 from envoyassert.trace import Phase, Trace
@@ -82,6 +83,7 @@ class Context:
         by_listen: whether serving is judged by listen() since epoll was not observed.
         call_sites: the call sites that `same_as` stands for, and whether each is sure; None for
             one that is not known.
+        work: what may still be done for this trace.
         unknown_stacks: what could not be told of stacks for the expectation that is being judged.
     """
 
@@ -102,6 +104,21 @@ class Context:
     window: Phase | None = None
     pids: frozenset[int] | None = None
     whole: SocketGraph | None = None
+    work: Work = field(default_factory=Work)
+
+    @cached_property
+    def _by_call(self) -> dict[str, list[Event]]:
+        found: dict[str, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.call, []).append(event)
+        return found
+
+    def calls_named(self, names: Iterable[str]) -> list[Event]:
+        """Return the events that count of calls with one of these names, in their order."""
+        wanted = self._by_call.keys() & set(names)
+        if len(wanted) > 1:
+            return [event for event in self.events if event.call in wanted]
+        return [event for name in wanted for event in self._by_call[name]]
 
     @property
     def events(self) -> Sequence[Event]:

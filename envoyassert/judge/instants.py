@@ -30,6 +30,8 @@ from envoyassert.trace import Outcome
 
 #: Farther than any time of a trace, in ns.
 FAR_NS = 1 << 62
+#: How much work and room the instant of one call takes, in looks at an event.
+_LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def of_calls(
         words = f"the {which} {words}"
     leans = of_socket or pattern.listener is not None
     found, problem = matching(context, pattern, events)
+    context.work.spend(_LOOKS * len(found))
     calls = context.calls_by_event
     members = [
         Instant(

@@ -15,6 +15,8 @@ from envoyassert.scenario.pattern import Fact
 
 #: How many members a finding names at most.
 _SHOWN = 4
+#: How much work it is to find what a call was on, in looks at an event.
+_LOOKS = 4
 
 
 def judge_let_of_listener(
@@ -24,6 +26,7 @@ def judge_let_of_listener(
     descriptors = [d for socket in target.sockets for d in socket.descriptors]
     threads = [entry.thread for entry in target.serving]
     evidence = [call.event for call in target.calls("binds")]
+    target.context.work.spend(len(names) * (len(descriptors) + len(threads)))
     for name, fact in names.items():
         if fact == "thread" and target.context.by_listen:
             yield target.context.finding(
@@ -52,6 +55,7 @@ def judge_let_of_calls(
     descriptors = [call.descriptor for call in calls if call.descriptor is not None]
     sockets = [descriptor.socket for descriptor in descriptors]
     threads = [context.graph.threads[event.tid] for event in events]
+    context.work.spend(_LOOKS * len(names) * len(events))
     for name, fact in names.items():
         joined = _joined(subject, fact, sockets, descriptors, threads)
         yield _judge(context, subject.at(name), name, joined, events)

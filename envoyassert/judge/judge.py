@@ -38,6 +38,7 @@ from envoyassert.judge.startup import judge_startup
 from envoyassert.judge.updates import judge_refusals, judge_update
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
+from envoyassert.judge.work import TooMuchError, Work
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.expectation import (
     AlwaysExpectation,
@@ -106,6 +107,7 @@ def judge(
     knowing = (KERNEL_CHECK, SECOND_CHECK) if doubt else ()
     contradictions = tuple(name for name in CONTRADICTIONS if name not in knowing)
     contested = "" if doubt else _details(certificate, CONTESTED)
+    work = Work()
 
     def context_of(part: Trace, folded: SocketGraph) -> Context:
         # What is in doubt at one time is in doubt at all: a loss may be of any phase.
@@ -119,6 +121,7 @@ def judge(
             unobserved=_details(certificate, (CHANNELS_CHECK,)),
             by_listen="epoll" in trace.header.unobserved,
             uncompared={} if doubt else certificate.uncompared,
+            work=work,
         )
 
     scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])
@@ -150,7 +153,13 @@ def _judged(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:
         status = Status.INCONCLUSIVE
         return [scopes.whole.finding(subject, status, "a judgement", "not judged", reason=fault)]
 
-    yield from guarded(lambda: list(_findings(scopes, index, item)), left_open)
+    def found() -> list[Finding]:
+        try:
+            return list(_findings(scopes, index, item))
+        except TooMuchError as error:
+            return left_open(str(error))
+
+    yield from guarded(found, left_open)
 
 
 def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:

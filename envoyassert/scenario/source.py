@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import yaml
@@ -83,6 +84,10 @@ class Document:
     data: Any
     root: Node
 
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.splitlines()
+
     def mark(self, path: Path) -> tuple[int, int]:
         """Return line and column (from 1) where `path` begins: its key, or its item.
 
@@ -118,17 +123,20 @@ class Document:
 
     def excerpt(self, line: int, column: int, *, before: int = 2) -> str:
         """Return the numbered line with a caret under the column, after lines before it."""
-        lines = self.text.splitlines()
+        lines = self._lines
         if not 1 <= line <= len(lines):
             return ""
         first = max(1, line - before)
         width = len(str(line))
+        # Of a line without end 1,000 characters around the column are enough.
+        start = max(0, column - 500) if len(lines[line - 1]) > 1000 else 0
+        parts = [text[start : start + 1000].rstrip() for text in lines[first - 1 : line]]
         shown = [
-            f"{'>' if number == line else ' '} {number:>{width}} | {lines[number - 1].rstrip()}"
-            for number in range(first, line + 1)
+            f"{'>' if number == line else ' '} {number:>{width}} | {part}"
+            for number, part in enumerate(parts, first)
         ]
         # A tab before the caret stays a tab, so that it takes as much room as the one above it.
-        margin = re.sub(r"[^\t]", " ", lines[line - 1][: max(0, column - 1)])
+        margin = re.sub(r"[^\t]", " ", lines[line - 1][start : max(0, column - 1)])
         return "\n".join([*shown, f"  {' ' * width} | {margin}^"])
 
 

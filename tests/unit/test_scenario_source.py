@@ -194,3 +194,11 @@ def test_any_text_is_data_or_problems(text: str) -> None:
 @given(st.text("ab:-[]{}&*!|>'\"%@`,?#$ \t\n0", max_size=60))
 def test_any_yaml_like_text_is_data_or_problems(text: str) -> None:
     assert all(place >= (1, 1) for place in places_of_problems(text))
+
+
+def test_excerpt_of_a_line_without_end_is_the_part_around_the_column() -> None:
+    text = "a: [" + "x" * 100_000 + ", here, " + "y" * 100_000 + "]\n"
+    excerpt = parse_yaml(text, "x.yaml").excerpt(1, text.index("here") + 1)
+    line, caret = excerpt.split("\n")
+    assert len(line) < 1100
+    assert line[caret.index("^") :].startswith("here")

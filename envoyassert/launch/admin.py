@@ -15,7 +15,9 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import FailFast, Field
 
 from envoyassert.addresses import Address
 from envoyassert.launch.inside import connect_inside
@@ -23,9 +25,9 @@ from envoyassert.launch.inside import connect_inside
 #: What a path is answered with that `admin.allow_paths` leaves out.
 FORBIDDEN = 403
 #: How long a request may take in all, and how large a reply may be: none that is asked for comes
-#: near either. That of /listeners has 200 bytes for each; JSON takes up to 40 times its size.
+#: near either. That of /listeners has 200 bytes for each; read, JSON may take 50 times its size.
 DEADLINE_S = 2.0
-REPLY_BYTES = 8 << 20
+REPLY_BYTES = 4 << 20
 #: Of what a reply says, so many characters are shown as a reason or a name.
 _SHOWN = 200
 #: The largest number of a statistic, 2**64, has 20 digits.
@@ -33,6 +35,11 @@ _NUMBER = re.compile("[0-9]{1,20}")
 #: The state of a socket in /proc/net/tcp (include/net/tcp_states.h).
 _TCP_LISTEN = "0A"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound
+
+
+_Item = TypeVar("_Item")
+#: A list of a reply, as pydantic reads it: up to its first fault, and not without end.
+Many = Annotated[list[_Item], FailFast(), Field(max_length=1 << 16)]
 
 
 class AdminUnreachableError(OSError):

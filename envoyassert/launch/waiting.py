@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from envoyassert.launch.admin import AdminUnreachableError, shortened
+from envoyassert.launch.admin import AdminUnreachableError, Many, shortened
 
 #: Names that are given; of more there is the number.
 _NAMES = 3
@@ -38,17 +38,17 @@ _TARGET = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Manager:
     name: str = ""
-    target_names: list[str] = field(default_factory=list)
+    target_names: Many[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _InitDump:
     """What is read of `/init_dump`: envoy.admin.v3.UnreadyTargetsDumps."""
 
-    unready_targets_dumps: list[_Manager] = field(default_factory=list)
+    unready_targets_dumps: Many[_Manager] = field(default_factory=list)
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
 from envoyassert.clock import monotonic_ns
-from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, shortened
+from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, Many, shortened
 from envoyassert.ranges import U64, Port
 from envoyassert.trace_schema import words_of
 
@@ -39,19 +39,19 @@ _LISTENERS = "/listeners?format=json"
 _STATS = f"/stats?format=json&filter=^({'|'.join(GAUGES)})$"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Pipe:
     path: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _SocketAddress:
     address: str
     port_value: Port = 0
     network_namespace_filepath: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     """envoy.config.core.v3.Address; one that is no socket of the kernel has neither."""
 
@@ -59,21 +59,21 @@ class _Place:
     socket_address: _SocketAddress | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Status:
     name: str = ""
     local_address: _Place = field(default_factory=_Place)
-    additional_local_addresses: list[_Place] = field(default_factory=list)
+    additional_local_addresses: Many[_Place] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Listeners:
     """What is read of `/listeners`: envoy.admin.v3.Listeners."""
 
-    listener_statuses: list[_Status] = field(default_factory=list)
+    listener_statuses: Many[_Status] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Stat:
     """A statistic; the last of a list is that of histograms, and has neither."""
 
@@ -81,9 +81,9 @@ class _Stat:
     value: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Stats:
-    stats: list[_Stat]
+    stats: Many[_Stat]
 
 
 @functools.cache

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from envoyassert.addresses import Address
+from envoyassert.launch.admin import REPLY_BYTES
 from envoyassert.witness import take_witness
 from envoyassert.witness.envoy import ask_envoy
 from envoyassert.witness.process import is_filtered
@@ -119,6 +122,20 @@ def test_gauges_of_another_form_are_no_account(value):
     assert account is not None
     assert account.error.startswith("the admin endpoint gave an answer of another form: ")
     assert len(account.error) < 300
+
+
+@pytest.mark.parametrize("part", ["[],", "{},", "1,", '{"":{}},', '{"local_address":{}},'])
+def test_answer_of_many_small_parts_takes_neither_time_nor_memory(part):
+    parts = part * (REPLY_BYTES // len(part))
+    listeners, stats = (f'{{"{key}": [{parts}0]}}' for key in ("listener_statuses", "stats"))
+    before_kb, begun_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    for listed in (listeners, "{}"):
+        replies = {"/listeners": (200, listed), "/stats": (200, stats)}
+        account = ask_envoy(lambda path, of=replies: of[path.partition("?")[0]])
+        assert account is not None
+        assert account.error.startswith("the admin endpoint gave an answer of another form: ")
+    assert time.process_time() - begun_s < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 500 << 10
 
 
 def test_account_has_the_gauges_that_were_asked_for_and_no_other():

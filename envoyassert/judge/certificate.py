@@ -152,8 +152,10 @@ def _channels(trace: Trace, assume: tuple[str, ...]) -> Check:
     open_channels = [c for c in unobserved if c not in covered and c not in BEARABLE]
     if open_channels:
         words = [word for word, stands in ASSUMABLE.items() if set(stands) & set(open_channels)]
-        detail = "; ".join(_UNOBSERVED[channel] for channel in open_channels)
-        return Check(name, False, f"{detail} (a scenario may assume: [{', '.join(words)}])")
+        # A file may name a channel that is not known here.
+        detail = "; ".join(_UNOBSERVED.get(c, f"{c} was not observed") for c in open_channels)
+        advice = f" (a scenario may assume: [{', '.join(words)}])" if words else ""
+        return Check(name, False, f"{detail}{advice}")
     if covered & set(unobserved):
         return Check(name, True, f"taken for granted: {', '.join(assume)}")
     if unobserved:

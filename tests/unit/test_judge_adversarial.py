@@ -490,6 +490,13 @@ def test_nothing_is_said_of_epoll_where_it_was_not_observed() -> None:
         assert status(trace, item) is INCONCLUSIVE, item
 
 
+def test_nothing_passes_where_a_channel_was_not_observed_that_is_not_known() -> None:
+    trace, _ = reuse_port(unobserved=("light",))
+    certificate = certify(trace.build(), fold(trace.build()))
+    assert "light was not observed" in [check.detail for check in certificate.checks]
+    assert status(trace, {**PORT, "bound": {"times": 2}}) is INCONCLUSIVE
+
+
 def test_result_that_is_taken_for_success_succeeds() -> None:
     trace = TraceBuilder(1, unobserved=("results",))
     fd = trace.socket(trace.main)

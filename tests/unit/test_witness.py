@@ -91,6 +91,10 @@ def test_envoy_that_forbids_the_questions_gives_no_account():
 PLACE = {"socket_address": {"address": "127.0.0.1", "port_value": 80}}
 
 
+def _said(replies):
+    return lambda path: replies[path.partition("?")[0]]
+
+
 NO_STATS = '{"stats": []}'
 
 
@@ -131,7 +135,7 @@ def test_answer_of_many_small_parts_takes_neither_time_nor_memory(part):
     before_kb, begun_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for listed in (listeners, "{}"):
         replies = {"/listeners": (200, listed), "/stats": (200, stats)}
-        account = ask_envoy(lambda path, of=replies: of[path.partition("?")[0]])
+        account = ask_envoy(_said(replies))
         assert account is not None
         assert account.error.startswith("the admin endpoint gave an answer of another form: ")
     assert time.process_time() - begun_s < 5

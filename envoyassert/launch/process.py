@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import MachineError
 from envoyassert.launch import lookup, release
+from envoyassert.launch.asked import check_format, not_executable
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
-from envoyassert.launch.executable import check_format, find_executable, not_executable
+from envoyassert.launch.executable import find_executable
 from envoyassert.launch.inside import make_directories, open_regular
 from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.kernel import open_tracer, wait_readable

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envoyassert.errors import LaunchError
+from envoyassert.launch.asked import asked_as_ordinary_user
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, Exit, tail
 from envoyassert.launch.executable import find_executable
 from envoyassert.launch.kept_log import kept_log
@@ -23,11 +24,14 @@ def validate(
     files: Mapping[str, str | Path | None],
     args: Sequence[str] = (),
 ) -> Outcome:
-    """Run `envoy --mode validate` on this machine, without privileges; see `validate_config`.
+    """Run `envoy --mode validate` on this machine; see `validate_config`.
+
+    It needs no privileges, and Envoy has none: root starts it as an ordinary user.
 
     Raises:
         EnvoyUnavailableError: this Envoy cannot be had as an executable.
         LaunchError: it cannot be executed, or does not end.
+        MachineError: Envoy's user cannot get at the run directory.
     """
     binary, _ = find_executable(source)
     directory = create_rundir()
@@ -35,12 +39,16 @@ def validate(
         rundir = str(directory)
         write_files(directory, in_rundir({**files, "envoy.yaml": config_yaml}, rundir))
         words = validating([argument.replace("${rundir}", rundir) for argument in args])
-        command = [str(binary), "-c", f"{rundir}/envoy.yaml", *words]
-        with tempfile.TemporaryFile(dir=directory) as output:
+        arguments = ["-c", f"{rundir}/envoy.yaml", *words]
+        with (
+            tempfile.TemporaryFile(dir=directory) as output,
+            asked_as_ordinary_user(binary, arguments, {}, directory) as command,
+        ):
             result = subprocess.run(
-                command,
+                command.words,
                 cwd=directory,
-                env={},
+                env=command.env,
+                pass_fds=command.descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -10,6 +10,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+from envoyassert.errors import LaunchError, MachineError
+from envoyassert.launch.asked import asked_as_ordinary_user
 from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.marked import MARK, end_marked
 
@@ -47,15 +49,20 @@ def _run_version(binary: Path) -> str:
     """Return what an executable prints for `--version`, or ""."""
     mark = secrets.token_hex(8)
     try:
-        with subprocess.Popen(
-            [str(binary), "--version"],
-            cwd="/",
-            env={MARK: mark},  # it has no more where it is run
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
+        with (
+            # It has no more of an environment where it is run.
+            asked_as_ordinary_user(binary, ["--version"], {MARK: mark}) as command,
+            subprocess.Popen(
+                command.words,
+                cwd="/",
+                env=command.env,
+                pass_fds=command.descriptors,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as process,
+        ):
             try:
                 process.wait(_DEADLINE_S)
             except subprocess.TimeoutExpired:
@@ -68,7 +75,7 @@ def _run_version(binary: Path) -> str:
             assert process.stdout is not None
             # A line or two: the pipe never was full.
             return process.stdout.read().decode("utf-8", "replace")
-    except OSError:
+    except (OSError, LaunchError, MachineError):
         return ""
 
 

@@ -41,14 +41,6 @@ def open_envoy() -> Iterator[Path]:
 
 
 @pytest.fixture
-def marker() -> Iterator[Path]:
-    """A file that is not there, where every user may make it."""
-    with tempfile.TemporaryDirectory(prefix="ea-marker-", dir="/tmp") as directory:
-        Path(directory).chmod(0o777)
-        yield Path(directory) / "marker"
-
-
-@pytest.fixture
 def run() -> Run:
     return Run(secrets.token_hex(8))
 

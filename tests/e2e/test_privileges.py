@@ -7,17 +7,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from envoyassert.errors import LaunchError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
-from envoyassert.launch.choose import Preference, choose_launcher
+from envoyassert.launch.choose import Preference, choose_launcher, validate_config
 from envoyassert.launch.limits import USER
-from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.source import EnvoySource, parse_envoy_argument
+from envoyassert.launch.version import binary_version
 from envoyassert.probe import Probe
 from envoyassert.probe.strace import StraceProbe
 from envoyassert.runner import LiveRun
@@ -213,3 +215,50 @@ def test_run_directory_is_for_envoy_s_user_alone(probe: Probe) -> None:
     with running(probe, "process", "1.40.0", listener()) as run:
         found = Path(run._launcher.rundir()).stat()
         assert (found.st_uid, found.st_mode & 0o777) == (USER, 0o700)
+
+
+def told(lines: Sequence[str]) -> dict[str, str]:
+    """What a script printed of its own status."""
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+ASKED = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs):' /proc/self/status"
+NOTHING = {
+    "Uid": "\t".join([str(USER)] * 4),
+    "CapEff": "0" * 16,
+    "CapBnd": "0" * 16,
+    "NoNewPrivs": "1",
+}
+
+
+def test_executable_that_is_asked_for_its_version_is_an_ordinary_user(
+    tmp_path: Path, marker: Path
+) -> None:
+    script = tmp_path / "envoy"
+    script.write_text(f"#!/bin/sh\n{ASKED} >{marker}\necho version: 0/1.40.0/x\n")
+    script.chmod(0o755)
+    assert binary_version(script, "") == "1.40.0"
+    assert told(marker.read_text().splitlines()) == NOTHING
+
+
+def test_executable_that_validates_a_config_is_an_ordinary_user(tmp_path: Path) -> None:
+    script = tmp_path / "envoy"
+    script.write_text(f"#!/bin/sh\n{ASKED}\nexit 1\n")
+    script.chmod(0o755)
+    outcome = validate_config(EnvoySource(binary=str(script)), "{}", preference="process")
+    assert outcome.exit_code == 1
+    assert told(outcome.log_tail) == NOTHING
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_envoy_validates_as_an_ordinary_user(version: str) -> None:
+    outcome = validate_config(EnvoySource(version=version), "{}", preference="process")
+    assert outcome.exit_code == 0, outcome.log_tail
+
+
+def test_config_is_not_validated_by_what_only_root_may_execute(tmp_path: Path) -> None:
+    script = tmp_path / "envoy"
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o700)
+    with pytest.raises(LaunchError, match="envoy cannot be executed: Permission denied"):
+        validate_config(EnvoySource(binary=str(script)), "{}", preference="process")

@@ -25,10 +25,10 @@ REFUSED = "one.yaml:4:3: error: the scenario is untrusted, and names an executab
 
 
 @pytest.fixture
-def marker(tmp_path, monkeypatch):
+def marker(marker, tmp_path, monkeypatch):
     """What an executable beside the scenario leaves behind, and each piece of code there."""
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "touched"
+    path = marker
     (tmp_path / "envoy").write_text(f"#!/bin/sh\necho version: 0/1.40.0/x\ntouch {path}\n")
     (tmp_path / "envoy").chmod(0o755)
     for name in ("conftest.py", "__init__.py", "sitecustomize.py"):

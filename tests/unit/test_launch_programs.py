@@ -33,12 +33,6 @@ from envoyassert.steps.redirect import redirect
 
 
 @pytest.fixture
-def marker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that is there only if what lies in the current directory was executed."""
-    return tmp_path_factory.mktemp("marker") / "touched"
-
-
-@pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -173,8 +167,10 @@ def test_executable_is_asked_for_its_version_as_it_is_run(
     assert not any(line.startswith(("LD_", "PATH=", "HOME=")) for line in told)
 
 
-def test_what_an_executable_leaves_that_was_asked_for_its_version_is_ended(here: Path) -> None:
-    envoy, pid = here / "envoy", here / "pid"
+def test_what_an_executable_leaves_that_was_asked_for_its_version_is_ended(
+    here: Path, marker: Path
+) -> None:
+    envoy, pid = here / "envoy", marker
     # It has a session of its own before the script ends.
     daemon = f"echo $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 600"
     envoy.write_text(

@@ -1,0 +1,110 @@
+"""An executable that is asked for its version, or for what it says of a config.
+
+It is started as the ordinary user that Envoy is in a run, with no capabilities, wherever this
+process may start something as another user; else as the user of this process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from envoyassert.errors import LaunchError, MachineError
+from envoyassert.launch.limits import Limits, hand_over, ordinary_user, starting_command
+
+_HEAD = 20
+_FOR_EVERYBODY = 0o005
+
+
+class Command(NamedTuple):
+    """A command that can be started.
+
+    Args:
+        words: the program and its arguments.
+        env: its environment.
+        descriptors: those that it needs from this process.
+    """
+
+    words: list[str]
+    env: dict[str, str]
+    descriptors: tuple[int, ...]
+
+
+@contextmanager
+def asked_as_ordinary_user(
+    binary: Path, arguments: Sequence[str], env: Mapping[str, str], directory: Path | None = None
+) -> Iterator[Command]:
+    """Give the command that asks an executable, as long as the context lasts.
+
+    Args:
+        binary: the executable; it need not lie where the user gets at it.
+        arguments: its arguments.
+        env: its environment.
+        directory: a directory that is given to the user, with all in it.
+
+    Raises:
+        MachineError: the user cannot get at the directory, or a tool is not installed.
+        LaunchError: the executable is none, or the user may not execute it.
+        OSError: the executable cannot be read.
+    """
+    user = _ordinary_user()
+    check_format(binary)
+    if user is None:
+        yield Command([str(binary), *arguments], dict(env), ())
+        return
+    if directory is not None:
+        hand_over(directory, user)
+    descriptor = os.open(binary, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_mode & _FOR_EVERYBODY != _FOR_EVERYBODY:
+            raise not_executable(binary, os.strerror(errno.EACCES))
+        # By a link of /proc, whose way is not that of the path.
+        program = [f"/proc/self/fd/{descriptor}", *arguments]
+        limits = Limits().in_full((), user)
+        yield Command(starting_command(limits, env, program), {}, (descriptor,))
+    finally:
+        os.close(descriptor)
+
+
+def _ordinary_user() -> int | None:
+    if os.geteuid():
+        return None
+    try:
+        return ordinary_user()
+    except MachineError:
+        return None
+
+
+def check_format(binary: Path) -> None:
+    """Check that the kernel executes a file: a program of this machine's kind, or a script.
+
+    The tools that start it would take anything else for a shell script (execvp(3)).
+
+    Raises:
+        LaunchError: it is neither.
+    """
+    with binary.open("rb") as file, open("/proc/self/exe", "rb") as own:  # noqa: PTH123
+        head, known = file.read(_HEAD), own.read(_HEAD)
+    # elf(5): the magic number with class and byte order, and the machine.
+    if not head.startswith(b"#!") and (head[:6], head[18:]) != (known[:6], known[18:]):
+        raise not_executable(binary, os.strerror(errno.ENOEXEC))
+
+
+def not_executable(binary: Path, reason: str) -> LaunchError:
+    """Return the error that an executable cannot be executed.
+
+    Args:
+        binary: the executable.
+        reason: the system's words.
+    """
+    remedy = "check that it is an Envoy for this machine's architecture and C library"
+    if reason == os.strerror(errno.EACCES):
+        remedy = (
+            "let every user read and execute it, or have Envoy be root: the step "
+            "`limit: {uid: 0}` with `before: startup`"
+        )
+    return LaunchError(f"{binary} cannot be executed: {reason}", remedy)

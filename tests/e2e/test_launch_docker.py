@@ -413,6 +413,8 @@ def test_sweep_ends_what_is_no_child_of_envoy_in_its_container(
     assert wait_until(lambda: containers() == [])
 
 
+# The SDK has no way to close a stream that is not read to its end: its socket goes with its object.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_long_log_is_kept_head_and_tail(launcher, make_spec):
     with launcher.start(make_spec(args=("--log-level", "trace"))) as envoy:
         assert envoy.wait_ready().live

@@ -25,6 +25,9 @@ I32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 I64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 #: More workers than this are asked for by mistake; the judge has work to do for each.
 MOST_WORKERS = 1024
+#: Longer lists are written by mistake, or to keep the machine busy: steps, expectations and files
+#: of a scenario, what comes `in_order`, variables of one `let` (it is joined with all others).
+MOST_STEPS, MOST_EXPECTATIONS, MOST_FILES, MOST_IN_ORDER, MOST_VARIABLES = 200, 2000, 1000, 200, 64
 Workers = Annotated[int, Field(ge=0, le=MOST_WORKERS)]
 #: Seconds for which something lasted.
 Seconds = Annotated[float, Field(ge=0, le=1e9)]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
+from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.connection_words import Connections
 from envoyassert.scenario.grammar import (
@@ -242,6 +243,7 @@ class ListenerExpectation(Conditional):
     in_order: Many[Step] | None = Field(
         None,
         min_length=2,
+        max_length=MOST_IN_ORDER,
         description="On each of its sockets these calls come in this order.",
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.ranges import MOST_WORKERS
+from envoyassert.ranges import MOST_EXPECTATIONS, MOST_FILES, MOST_STEPS, MOST_WORKERS
 from envoyassert.scenario.expectation import Expectation, Scalar
 from envoyassert.scenario.grammar import (
     Argument,
@@ -131,6 +131,7 @@ class Envoy(Model):
     )
     files: dict[FileName, TextOrMapping] = Field(
         default_factory=dict,
+        max_length=MOST_FILES,
         description="Files placed into ${rundir} before the start: text, or YAML data.",
     )
     stand_in: dict[Annotated[str, Field(min_length=1)], StandIn] = Field(
@@ -215,6 +216,10 @@ class Scenario(Model):
     )
     envoy: Envoy = Field(description="Which Envoy, and how it is started.")
     steps: Many[AnyStep] = Field(
-        (), description="What is done once Envoy is ready, one after the other; each is a phase."
+        (),
+        max_length=MOST_STEPS,
+        description="What is done once Envoy is ready, one after the other; each is a phase.",
     )
-    expect: Many[Expectation] = Field(min_length=1, description="What must be seen.")
+    expect: Many[Expectation] = Field(
+        min_length=1, max_length=MOST_EXPECTATIONS, description="What must be seen."
+    )

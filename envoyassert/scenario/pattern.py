@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from envoyassert.ranges import MOST_VARIABLES
 from envoyassert.scenario.grammar import (
     CallName,
     ErrnoName,
@@ -88,7 +89,10 @@ Step = Annotated[
 
 
 Fact = Literal["socket", "descriptor", "thread", "port"]
-Let = Annotated[dict[Annotated[str, Field(pattern=NAME_PATTERN)], Fact], Field(min_length=1)]
+Let = Annotated[
+    dict[Annotated[str, Field(pattern=NAME_PATTERN)], Fact],
+    Field(min_length=1, max_length=MOST_VARIABLES),
+]
 """Variables: names for facts, by which expectations are joined."""
 
 LET = (

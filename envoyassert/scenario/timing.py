@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.durations import parse_duration
+from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Many, Model, Role, choice, kind
 from envoyassert.scenario.pattern import CallPattern
@@ -98,7 +99,7 @@ class Lasts(Model):
 class InOrderExpectation(Conditional):
     """Every instant of a step precedes every instant of the next step."""
 
-    in_order: Many[Moment] = Field(min_length=2, description="The steps.")
+    in_order: Many[Moment] = Field(min_length=2, max_length=MOST_IN_ORDER, description="The steps.")
 
 
 class MomentExpectation(Conditional):

@@ -9,6 +9,13 @@ import pytest
 import yaml
 
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.ranges import (
+    MOST_EXPECTATIONS,
+    MOST_FILES,
+    MOST_IN_ORDER,
+    MOST_STEPS,
+    MOST_VARIABLES,
+)
 from envoyassert.scenario import source
 from envoyassert.scenario.load import MAX_BYTES, load_scenario, parse_scenario
 from envoyassert.scenario.matrix import expand
@@ -142,3 +149,35 @@ def test_excerpt_shows_the_line_and_a_caret_under_the_fault() -> None:
 def test_name_equals_the_stem_whatever_the_suffix(stem: str) -> None:
     text = "name: shown\nenvoy: {config: {}}\nexpect: [{process: {live: true}}]\n"
     assert parse_scenario(text, Path(stem)).scenario.name == "shown"
+
+
+LISTEN = "{call: listen}"
+LONG = {
+    "expectations": ("expect: [%s]", "{process: {live: true}}", MOST_EXPECTATIONS),
+    "steps": (
+        "steps: [%s]\nexpect: [{process: {live: true}}]",
+        "{drain: {graceful: true}}",
+        MOST_STEPS,
+    ),
+    "in_order": ("expect: [{in_order: [%s]}]", LISTEN, MOST_IN_ORDER),
+    "in_order of a listener": (
+        "expect: [{listener: {port: 1}, in_order: [%s]}]",
+        LISTEN,
+        MOST_IN_ORDER,
+    ),
+    "let": ("expect: [{listener: {port: 1}, let: {%s}}]", "n%d: socket", MOST_VARIABLES),
+    "files": ("expect: [{process: {live: true}}]\nenvoy: {files: {%s}}", "f%d: x", MOST_FILES),
+}
+
+
+@pytest.mark.parametrize(("text", "item", "most"), LONG.values(), ids=LONG)
+def test_longer_list_than_any_that_is_meant_is_refused_with_its_place(
+    text: str, item: str, most: int
+) -> None:
+    items = [item % number if "%d" in item else item for number in range(most + 1)]
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(f"name: x\n{text % ', '.join(items)}\n", Path("x.yaml"))
+    assert any(
+        f"must be at most {most} items long, not {most + 1}" in problem.message
+        for problem in caught.value.problems
+    ), caught.value

@@ -75,7 +75,7 @@ def test_fail_keeps_trace_and_log_where_the_option_says(write_scenario, fake_env
 
 def test_trace_that_cannot_be_kept_does_not_hide_the_verdict(write_scenario, fake_envoy):
     write_scenario(fake="reuse_port")
-    (fake_envoy.path / "taken").write_text("a file, not a directory")
+    fake_envoy.mkdir("taken").joinpath("one").write_text("a file, not a directory")
     result = fake_envoy.runpytest_subprocess("--envoyassert-artifacts=taken")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(

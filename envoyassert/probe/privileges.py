@@ -1,7 +1,8 @@
 """What a session gives up once its tracer is loaded: capabilities that nothing needs from then on.
 
 It stays root with those that runs need: namespaces, the kernel's account, files and signals of
-Envoy's user, maps of the probe, tools that change the network.
+Envoy's user, maps of the probe, tools that change the network. CAP_SYS_TIME stays as well: tests of
+users may need it for time namespaces (time_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ _GIVEN_UP = {
     "CAP_SYS_RAWIO": 17,
     "CAP_SYS_PACCT": 20,
     "CAP_SYS_BOOT": 22,
-    "CAP_SYS_TIME": 25,
     "CAP_SYS_TTY_CONFIG": 26,
     "CAP_LEASE": 28,
     "CAP_AUDIT_CONTROL": 30,

@@ -148,7 +148,11 @@ class _Placing:
         kind = self.stand_in.get(name)
         if kind is not None:
             return self._stood_in(one, name, kind)
-        if self.directory is None or name.startswith("/") or name in self.taken:
+        if name.startswith("/"):
+            # Root may read it here, and Envoy is another user.
+            foreign = self.folder is not None or _is_for_every_user(pathlib.Path(name))
+            return one.text if foreign else self._beside(one, name, pathlib.Path(name))
+        if self.directory is None or name in self.taken:
             return one.text
         return self._beside(one, name, self.directory / name)
 
@@ -225,6 +229,15 @@ class _Placing:
             return
         changed = renamed(data, self._place)
         self.found.files[own] = text if changed == data else changed
+
+
+def _is_for_every_user(file: pathlib.Path) -> bool:
+    """Whether every user may read a file; so is one that is not there."""
+    try:
+        entered = all(parent.stat().st_mode & 0o001 for parent in file.parents)
+        return entered and bool(file.stat().st_mode & 0o004)
+    except (OSError, ValueError):
+        return True
 
 
 def _inside(name: str) -> str:

@@ -418,7 +418,7 @@ def test_crash_at_start_is_no_refusal(
 def test_crash_while_validating_is_called_one(
     fault: signal.Signals, tmp_path: Path, run_root: Path
 ) -> None:
-    case, pipe = blocked(tmp_path)
+    case, pipe = blocked(run_root.parent)  # where Envoy's user may read it
     plan_of(case, VERSION, tmp_path)
     scenario = {
         "name": "one",

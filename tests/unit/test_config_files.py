@@ -131,6 +131,31 @@ def test_no_file_is_looked_for_where_it_is_not_known_where() -> None:
     assert (found.config, found.files) == (config, {})
 
 
+def test_file_of_the_machine_that_is_not_for_every_user_is_copied(tmp_path: Path) -> None:
+    """Root may read a key, and Envoy is another user."""
+    tmp_path.chmod(0o755)
+    key = tmp_path / "key.pem"
+    key.write_text("k")
+    key.chmod(0o600)
+    config = {"private_key": {"filename": str(key)}, "trusted_ca": {"filename": "/dev/null"}}
+    found = with_own_files(config, {}, {}, None)
+    own = str(key)[1:]
+    assert found.files == {own: key}
+    assert found.config["private_key"] == {"filename": f"${{rundir}}/{own}"}
+    # Not where files may lie in one folder alone.
+    assert with_own_files(config, {}, {}, None, folder=tmp_path).files == {}
+
+
+def test_file_of_the_machine_that_is_for_every_user_stays_where_it_is(marker: Path) -> None:
+    marker.write_text("c")
+    marker.chmod(0o644)
+    config = {"trusted_ca": {"filename": str(marker)}}
+    assert with_own_files(config, {}, {}, None).config == config
+    # Unless its directory lets none in.
+    marker.parent.chmod(0o700)
+    assert with_own_files(config, {}, {}, None).files == {str(marker)[1:]: marker}
+
+
 def test_sockets_and_logs_are_made_in_the_run_directory() -> None:
     config = {
         "admin": {"access_log_path": "/var/log/edge/admin.log", "address": at("/run/edge/a")},

@@ -76,10 +76,21 @@ class Problem:
         return shown(f"{where}: error: {self.text}")
 
 
+#: Nobody reads more of them.
+_MOST_PROBLEMS = 100
+
+
 class ScenarioError(EnvoyAssertError):
-    """A scenario file is not valid; `problems` holds every fault found, in file order."""
+    """A scenario file is not valid; `problems` holds the faults found, in file order.
+
+    Of many it holds the first hundred, and how many more there are.
+    """
 
     def __init__(self, problems: list[Problem]) -> None:
+        more = len(problems) - _MOST_PROBLEMS
+        if more > 0:
+            last = Problem(problems[0].path, 0, 0, f"{more} more problems", "these are the first")
+            problems = [*problems[:_MOST_PROBLEMS], last]
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
 

@@ -22,7 +22,6 @@ from envoyassert.scenario.syntax import line_and_column
 
 #: Larger files are no scenarios, and no configs that a person wrote.
 MAX_BYTES = 4 * 1024 * 1024
-_MOST_PROBLEMS = 100
 
 #: By which a file of Envoy is known that was given in the place of a scenario: a bootstrap, what
 #: `/config_dump` returns, or discovery responses.
@@ -144,7 +143,7 @@ def parse_scenario(
             (problem for problem in problems if problem.path == document.path),
             key=lambda problem: (problem.line, problem.column),
         )
-        raise ScenarioError(_first([*own, *(p for p in problems if p.path != document.path)]))
+        raise ScenarioError([*own, *(p for p in problems if p.path != document.path)])
     assert scenario is not None
     if directory is not None and isinstance(scenario.envoy.config, str):
         directory = (directory / scenario.envoy.config).parent
@@ -159,15 +158,6 @@ def _reader(directory: Path, folder: Path | None) -> Callable[[str], str]:
         return read_text(directory / name)
 
     return read
-
-
-def _first(problems: list[Problem]) -> list[Problem]:
-    """Return as many problems as somebody may read, and how many more there are."""
-    more = len(problems) - _MOST_PROBLEMS
-    if more <= 0:
-        return problems
-    last = Problem(problems[0].path, 0, 0, f"{more} more problems", "these are the first")
-    return [*problems[:_MOST_PROBLEMS], last]
 
 
 def _config(

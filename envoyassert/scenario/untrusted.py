@@ -7,6 +7,7 @@ each run of a scenario is looked at before anything is started. What a config ma
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 from collections import deque
@@ -40,7 +41,7 @@ from envoyassert.scenario.steps.load import StepUnderLoad
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.scenario.steps.traffic import ConnectStep
 from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
-from envoyassert.scenario.xds import CLUSTER, LISTENER_URL, without_control_plane
+from envoyassert.scenario.xds import CLUSTER, LISTENER_URL, XdsError, without_control_plane
 
 _WITHOUT = "leave it out, or run what you trust without --untrusted"
 #: Arguments of Envoy that neither name a file nor load anything: with a value, and without.
@@ -151,7 +152,11 @@ class _Run:
                 except OverlayError:
                     continue  # a problem of that step, before Envoy is started
         for config in configs:
-            own = config if plan.xds is None else without_control_plane(config)
+            own = config
+            if plan.xds is not None:
+                # What is no config of a run's server is refused as it stands.
+                with contextlib.suppress(XdsError):
+                    own = without_control_plane(config)
             yield from self._refused(self._inspection.refusals(own, BOOTSTRAP))
             static = proto_field(with_lists(own), "static_resources")
             for cluster in items_of(proto_field(static, "clusters")):

@@ -358,6 +358,19 @@ def test_part_of_a_config_that_is_no_mapping_is_a_problem_and_no_fault(tmp_path,
     assert any("untrusted" in problem for problem in problems(path))
 
 
+def test_part_of_another_envoy_s_config_that_is_no_mapping_is_one_too(tmp_path):
+    steps = "{name: b, start: {overlay: {static_resources: text}}}"
+    path = scenario(tmp_path, envoy=f"xds: {{listeners: [{GOOD}]}}", head=PROCESS, steps=steps)
+    assert any("untrusted" in problem for problem in problems(path))
+
+
+def test_of_many_refusals_the_first_are_told(tmp_path):
+    names = ", ".join(f"NAME_{number}: x" for number in range(150))
+    found = problems(scenario(tmp_path, envoy=f"env: {{{names}}}"))
+    assert len(found) == 101
+    assert found[-1].endswith("error: 50 more problems (these are the first)")
+
+
 def test_config_file_keeps_its_place(tmp_path):
     (tmp_path / "envoy.yaml").write_text("static_resources: {}\nload_a_library: x\n")
     path = scenario(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 import subprocess
@@ -108,12 +109,18 @@ def test_fifo_is_written_to_as_long_as_it_is_read(tmp_path: Path) -> None:
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reading, True)
     read: list[str] = []
+
+    def read_all() -> None:
+        # A FIFO that has had no writer yet seems to be at its end.
+        select.select([file], [], [], 20)
+        read.append(file.read())
+
     with os.fdopen(reading) as file:
-        reader = threading.Thread(target=lambda: read.append(file.read()))
+        reader = threading.Thread(target=read_all)
         line = "x" * 100_000  # more than a pipe holds
         writer = threading.Thread(target=write_lines, args=([line], fifo))
-        writer.start()
         reader.start()
+        writer.start()
         writer.join(20)
         reader.join(20)
     assert read == [f"{line}\n"]

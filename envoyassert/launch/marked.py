@@ -63,10 +63,11 @@ def environment_of(pid: int) -> list[bytes]:
 def _may_have_environment(pid: int) -> bool:
     """Whether a process whose environment was just seen to be empty may have one all the same."""
     stat = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    state, flags, start, end = stat[0], int(stat[6]), int(stat[47]), int(stat[48])
+    state, flags, end_code = stat[0], int(stat[6]), int(stat[24])
     if state in (b"Z", b"X") or flags & _PF_KTHREAD:
         return False
-    return not end or start < end
+    # The kernel knows the end of the code last of all (Linux, fs/binfmt_elf.c).
+    return not end_code or int(stat[47]) < int(stat[48])
 
 
 def processes() -> Iterator[tuple[int, int]]:

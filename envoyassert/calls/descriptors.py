@@ -193,49 +193,33 @@ def _rights_text(args: dict[str, Any]) -> str:
     return f"{args['fd']}, SCM_RIGHTS [{fds}{more}]"
 
 
-SENDMSG = RecordedCall(
-    "sendmsg",
-    RightsArguments,
-    (Source("EA_SENDMSG", 21, _rights, {"sendmsg": Numbers(46, 211)}),),
-    _rights_text,
-    {"sendmsg": lambda a, _: printed.rights_arguments(a)},
-    Effect.SEND,
-    Phase.LISTENING,
-    unasked=frozenset(),
-)
+def _message(
+    name: str, number: int, syscall: Numbers, effect: Effect
+) -> RecordedCall[RightsArguments]:
+    """Return the row of a call that sends or receives messages.
 
-SENDMMSG = RecordedCall(
-    "sendmmsg",
-    RightsArguments,
-    (Source("EA_SENDMMSG", 46, _rights, {"sendmmsg": Numbers(307, 269)}),),
-    _rights_text,
-    {"sendmmsg": lambda a, _: printed.rights_arguments(a)},
-    Effect.SEND,
-    Phase.LISTENING,
-    unasked=frozenset(),
-)
+    Args:
+        name: of the call.
+        number: of its type of record.
+        syscall: its own numbers.
+        effect: whether it sends or receives.
+    """
+    return RecordedCall(
+        name,
+        RightsArguments,
+        (Source(f"EA_{name.upper()}", number, _rights, {name: syscall}),),
+        _rights_text,
+        {name: lambda a, _: printed.rights_arguments(a)},
+        effect,
+        Phase.LISTENING,
+        unasked=frozenset(),
+    )
 
-RECVMSG = RecordedCall(
-    "recvmsg",
-    RightsArguments,
-    (Source("EA_RECVMSG", 22, _rights, {"recvmsg": Numbers(47, 212)}),),
-    _rights_text,
-    {"recvmsg": lambda a, _: printed.rights_arguments(a)},
-    Effect.RECEIVE,
-    Phase.LISTENING,
-    unasked=frozenset(),
-)
 
-RECVMMSG = RecordedCall(
-    "recvmmsg",
-    RightsArguments,
-    (Source("EA_RECVMMSG", 47, _rights, {"recvmmsg": Numbers(299, 243)}),),
-    _rights_text,
-    {"recvmmsg": lambda a, _: printed.rights_arguments(a)},
-    Effect.RECEIVE,
-    Phase.LISTENING,
-    unasked=frozenset(),
-)
+SENDMSG = _message("sendmsg", 21, Numbers(46, 211), Effect.SEND)
+SENDMMSG = _message("sendmmsg", 46, Numbers(307, 269), Effect.SEND)
+RECVMSG = _message("recvmsg", 22, Numbers(47, 212), Effect.RECEIVE)
+RECVMMSG = _message("recvmmsg", 47, Numbers(299, 243), Effect.RECEIVE)
 
 ROWS: tuple[RecordedCall[Any], ...] = (
     DUP,

@@ -18,24 +18,16 @@ class TooLongError(BaseException):
     """A case took too long; no `Exception`, for those are caught on the way."""
 
 
-@contextlib.contextmanager
-def in_time() -> Iterator[None]:
+def in_time() -> contextlib.AbstractContextManager[None]:
     """End what runs inside when it has used too much processor time.
 
     Raises:
         TooLongError: it has.
     """
-    before = signal.signal(signal.SIGPROF, _too_long)
-    signal.setitimer(signal.ITIMER_PROF, MOST_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+    return _within(signal.SIGPROF, signal.ITIMER_PROF, MOST_S)
 
 
-@contextlib.contextmanager
-def not_waiting() -> Iterator[None]:
+def not_waiting() -> contextlib.AbstractContextManager[None]:
     """End what runs inside when it waits for something that does not come.
 
     For processes of a campaign alone: the timer is the one of pytest-timeout.
@@ -43,13 +35,18 @@ def not_waiting() -> Iterator[None]:
     Raises:
         TooLongError: it did.
     """
-    before = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, _MOST_WAITED_S)
+    return _within(signal.SIGALRM, signal.ITIMER_REAL, _MOST_WAITED_S)
+
+
+@contextlib.contextmanager
+def _within(number: signal.Signals, timer: int, most_s: float) -> Iterator[None]:
+    before = signal.signal(number, _too_long)
+    signal.setitimer(timer, most_s)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(timer, 0)
+        signal.signal(number, before)
 
 
 def _too_long(number: int, _frame: FrameType | None) -> None:

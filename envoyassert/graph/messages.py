@@ -15,7 +15,8 @@ from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.passes import Pass
 
-_SENDS, _RECEIPTS = with_effect(Effect.SEND), with_effect(Effect.RECEIVE)
+_SENDS = with_effect(Effect.SEND)
+_MESSAGES = with_effect(Effect.SEND, Effect.RECEIVE)
 
 
 def sent_first(events: Sequence[Event]) -> Sequence[Event]:
@@ -30,7 +31,7 @@ def sent_first(events: Sequence[Event]) -> Sequence[Event]:
     early: list[tuple[Event, Event]] = []
     moved: set[int] = set()
     for index, event in enumerate(events):
-        if event.call not in _SENDS | _RECEIPTS or not event.ok or id(event) in moved:
+        if event.call not in _MESSAGES or not event.ok or id(event) in moved:
             continue
         count = len(event.args["fds"])
         if not count:

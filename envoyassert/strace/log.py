@@ -41,8 +41,8 @@ TRACED = (*_ROWS, *_EXECS, *_CLONES, *_OPENS, "write")
 UNOBSERVED = ("socket_states", "stacks", "durations")
 
 _WAITS = tuple(EPOLL_WAIT.strace)
-#: What is sent may arrive before the sender returns.
-_SENDS = with_effect(Effect.SEND)
+#: Those whose time is that of the entry; what is sent may arrive before the sender returns.
+_EARLY = TIMED_AT_ENTRY | with_effect(Effect.SEND)
 _COMM = re.compile(r"/proc/(?:self|\d+)/task/(\d+)/comm$")
 _SIGNAL_NUMBERS = {name: number for number, name in SIGNALS.items()}
 #: TASK_COMM_LEN of linux/sched.h, without the NUL.
@@ -202,7 +202,7 @@ class _Reader:
             return
         assert call.return_ns is not None
         name = _ROWS[call.name][0].name
-        ts_ns = call.entry_ns if name in TIMED_AT_ENTRY | _SENDS else call.return_ns
+        ts_ns = call.entry_ns if name in _EARLY else call.return_ns
         self._add(ts_ns, call.tid, name, ret, args)
         if call.name == "setns":
             self._name_file(ts_ns, call.tid, args)

@@ -15,6 +15,8 @@ ENGINE ?= machine
 # How long `make soak` lasts, and how often `make determinism` runs each scenario.
 MINUTES ?= 10
 RUNS ?= 30
+# The commit whose figures `make metrics` shows beside those of this tree.
+AGAINST ?=
 # What the distribution brings. A target that needs more adds it here: each visit to the package
 # lists takes seconds.
 PACKAGES := bcc iproute2 iptables
@@ -83,6 +85,10 @@ check: venv ## Check format, lint, types, CI files and layers; changes nothing
 fix: venv ## Format, and repair what ruff can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+.PHONY: metrics
+metrics: venv ## Count modules, long functions, cycles, doubles: AGAINST=main to compare with it
+	@$(BIN)/python -m tests.metrics $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure what tracing, judging and the whole library cost

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.metrics import source as metrics
+
 PACKAGE = "envoyassert"
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,6 +166,11 @@ def test_edges_import_no_face(modules):
         if layer(reached) == "face"
     ]
     assert faults == []
+
+
+def test_no_modules_import_each_other_when_they_are_loaded():
+    imports = metrics.own_imports(metrics.read_modules(ROOT))
+    assert metrics.cycles({name: found.loaded for name, found in imports.items()}) == []
 
 
 def test_listed_layers_name_modules_that_exist(modules):

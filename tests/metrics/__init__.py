@@ -1,0 +1,1 @@
+"""Figures of the source itself: how large, how tangled, how often the same (`make metrics`)."""

@@ -27,6 +27,8 @@ ARGS ?=
 
 AS_ROOT := setup/as-root.sh
 BIN := .venv/bin
+# The C code, formatted as .clang-format says.
+BPF := $(shell find bpf -name '*.[ch]')
 
 # Many images forbid bytecode. Here hundreds of short Pythons follow one another, and each would
 # compile everything anew; what they keep is ignored by git, and goes with `make clean`.
@@ -76,6 +78,7 @@ lock: venv ## Renew the versions and hashes of what make installs
 .PHONY: check
 check: venv ## Check format, lint, types, CI files and layers; changes nothing
 	@$(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run --Werror $(BPF)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@setup/lint-ci-files.sh
@@ -85,6 +88,7 @@ check: venv ## Check format, lint, types, CI files and layers; changes nothing
 fix: venv ## Format, and repair what ruff can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/clang-format -i $(BPF)
 
 .PHONY: metrics
 metrics: venv ## Count modules, long functions, cycles, doubles: AGAINST=main to compare with it

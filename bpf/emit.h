@@ -45,7 +45,7 @@ struct ea_batch {
 	u32 used;    /* bytes; each record takes a multiple of 8 */
 	u32 records; /* how many they are, all of one run */
 	u32 run;
-	u32 busy;    /* a program is changing this: not to be written from an interrupt */
+	u32 busy; /* a program is changing this: not to be written from an interrupt */
 	char bytes[EA_BATCH_SIZE + sizeof(struct ea_draft)];
 } __attribute__((aligned(8)));
 
@@ -91,8 +91,7 @@ static __always_inline bool ea_write_batch(struct ea_batch *batch)
 	bool written = true;
 
 	EA_OPAQUE(size);
-	if (size > sizeof(batch->bytes) ||
-	    records.ringbuf_output(bytes, size, BPF_RB_NO_WAKEUP)) {
+	if (size > sizeof(batch->bytes) || records.ringbuf_output(bytes, size, BPF_RB_NO_WAKEUP)) {
 		if (count)
 			count->dropped += batch->records;
 		written = false;

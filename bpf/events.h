@@ -23,7 +23,7 @@
 #define EA_FAULT 1     /* some user memory could not be read */
 #define EA_TRUNCATED 2 /* there was more than the payload holds */
 
-#define EA_AT_FDCWD -100 /* in place of a directory's descriptor: the working directory */
+#define EA_AT_FDCWD -100   /* in place of a directory's descriptor: the working directory */
 #define EA_BATCH_SIZE 2048 /* a batch of records is written when it has so many bytes */
 #define EA_FRAME_COUNT 8
 #define EA_DATA_SIZE 128 /* at most: an address, an option's value, descriptors of SCM_RIGHTS */
@@ -36,13 +36,13 @@
 struct ea_record {
 	u64 ts_ns; /* CLOCK_MONOTONIC */
 	s64 ret;
-	u64 stack;  /* names a user stack of the process; 0 if none was taken */
-	u32 run;    /* serial number of the run that the process belongs to */
-	u32 seq;    /* counts the records of this run on this CPU, from 1 */
+	u64 stack; /* names a user stack of the process; 0 if none was taken */
+	u32 run;   /* serial number of the run that the process belongs to */
+	u32 seq;   /* counts the records of this run on this CPU, from 1 */
 	u32 pid;
 	u32 tid;
 	u16 cpu;
-	u8 type;    /* enum ea_type */
+	u8 type; /* enum ea_type */
 	u8 flags;
 	u16 frames; /* how many struct ea_frame follow */
 	u16 length; /* bytes of payload after them */
@@ -98,7 +98,7 @@ struct ea_target {
 	u32 epolls;  /* epoll instances made so far */
 	u32 started; /* threads since the last exec, and how many of them are gone */
 	u32 exited;
-	u32 tables;  /* bits: of which tables a call was recorded, see ea_is_first_of() */
+	u32 tables; /* bits: of which tables a call was recorded, see ea_is_first_of() */
 };
 
 struct ea_wait_key {

@@ -55,7 +55,7 @@ static __always_inline u32 ea_find_run(struct ea_image *image)
 			if (!variables[j])
 				return 0;
 			at += sizeof(u64);
-			/* What cannot be read is read as zeros. One branch: the verifier walks each. */
+			/* Zeros where it cannot be read. One branch: the verifier walks each. */
 			ea_probe_user(text, sizeof(text), (void *)variables[j]);
 			differs = (text[0] ^ EA_VARIABLE_HEAD) | (text[1] ^ EA_VARIABLE_TAIL);
 			EA_OPAQUE(differs);
@@ -110,9 +110,8 @@ static __always_inline void ea_record_exec(u32 run, const struct ea_image *image
 	draft->record.args[0] = image->argc;
 	draft->exec.filename[0] = 0;
 	filename = ea_find_filename(image->next);
-	if (!filename ||
-	    ea_probe_user_text(draft->exec.filename, sizeof(draft->exec.filename),
-				    (void *)filename) < 0)
+	if (!filename || ea_probe_user_text(draft->exec.filename, sizeof(draft->exec.filename),
+					    (void *)filename) < 0)
 		draft->record.flags |= EA_FAULT;
 	if (size > sizeof(draft->exec.argv)) {
 		size = sizeof(draft->exec.argv);
@@ -233,8 +232,7 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	/* Threads may end at the same time: the one that removes the mark is the last. */
 	if (target->exited == target->started)
 		last = ea_unmark(pid);
-	read = ea_read_call(&call, ea_current_registers()) &&
-	       !(call.odd && ea_table_of(&call));
+	read = ea_read_call(&call, ea_current_registers()) && !(call.odd && ea_table_of(&call));
 	draft = ea_begin(EA_DRAFT_EXIT, run, EA_EXIT, 0);
 	if (!draft)
 		return 0;

@@ -22,7 +22,7 @@ struct ea_call {
 	u64 ip; /* where the user's code was, and its stack and frame pointers */
 	u64 sp;
 	u64 fp;
-	u64 odd; /* not 0: maybe made by the numbers of another table, see ea_table_of() */
+	u64 odd;  /* not 0: maybe made by the numbers of another table, see ea_table_of() */
 	u64 mode; /* code of 64 bits, or of 32 */
 };
 
@@ -55,9 +55,9 @@ static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
 }
 
 /*
- * The table of a call that is odd. The instruction `syscall` leaves the address behind it in cx (but
- * for processors with FRED); `int 0x80`, which code of 64 bits may use as well, does not. It is not
- * seen where cx has that address all the same, or where the instruction cannot be read.
+ * The table of a call that is odd. The instruction `syscall` leaves the address behind it in cx
+ * (but for processors with FRED); `int 0x80`, which code of 64 bits may use as well, does not. It
+ * is not seen where cx has that address all the same, or where the instruction cannot be read.
  */
 static __always_inline u32 ea_table_of(const struct ea_call *call)
 {
@@ -78,7 +78,7 @@ static __always_inline u32 ea_table_of(const struct ea_call *call)
 
 static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
 {
-	u64 raw[2]; /* orig_x0, syscallno */
+	u64 raw[2];   /* orig_x0, syscallno */
 	u64 place[5]; /* x29, x30, sp, pc, pstate */
 
 	if (ea_probe_kernel(raw, sizeof(raw), (void *)(regs + 272)) ||

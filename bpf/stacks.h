@@ -19,7 +19,7 @@ struct ea_window {
 	char bytes[EA_WINDOW_SIZE];
 } __attribute__((aligned(8)));
 
-/* A name at its place was sent; another one that takes the place is sent again, which is harmless. */
+/* A name at its place was sent. One that takes the place of another is sent again: harmless. */
 BPF_ARRAY(known_stacks, u64, EA_KNOWN_STACKS);
 
 struct ea_blocking {
@@ -78,11 +78,12 @@ static __always_inline u64 ea_stack_name(const struct ea_call *call, u32 run, u3
 }
 
 /*
- * Where the name of a blocking socket's stack is kept. Envoy makes several of them for each listener,
- * in one and the same place, to learn whether an address family works, and closes them unused; walking
- * to their callers, which are far away, took a fifth of all the time of the probe. So such a stack is
- * walked once for each place in the code and on the stack, and named the same from then on: a caller
- * further out that differs from the first one, with everything between at equal places, is not told.
+ * Where the name of a blocking socket's stack is kept. Envoy makes several of them for each
+ * listener, in one and the same place, to learn whether an address family works, and closes them
+ * unused; walking to their callers, which are far away, took a fifth of all the time of the probe.
+ * So such a stack is walked once for each place in the code and on the stack, and named the same
+ * from then on: a caller further out that differs from the first one, with everything between at
+ * equal places, is not told.
  */
 static __always_inline struct ea_blocking *ea_blocking_place(u64 key)
 {

@@ -202,15 +202,13 @@ static __always_inline u64 ea_read_rights(struct ea_record *record, const struct
 		record->args[1] = 1;
 		record->flags |= EA_TRUNCATED;
 	}
-	if (ea_probe_user(&message, sizeof(message), (void *)call->args[1]) ||
-	    !message.control)
+	if (ea_probe_user(&message, sizeof(message), (void *)call->args[1]) || !message.control)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < EA_MAX_CMSGS; i++) {
 		if (position + sizeof(header) > message.control_length)
 			break;
-		if (ea_probe_user(&header, sizeof(header),
-					(void *)(message.control + position)) ||
+		if (ea_probe_user(&header, sizeof(header), (void *)(message.control + position)) ||
 		    header.length < sizeof(header))
 			break;
 		if (header.level == EA_SOL_SOCKET && header.type == EA_SCM_RIGHTS) {
@@ -331,9 +329,9 @@ static __always_inline void ea_read_listening(struct ea_record *record)
 }
 
 /*
- * Put what is told of a call beyond its first three arguments into its record. Return false if it is
- * not to be recorded after all. What several calls need is done behind the switch, once: the compiler
- * puts a copy of it wherever it is called.
+ * Put what is told of a call beyond its first three arguments into its record. Return false if it
+ * is not to be recorded after all. What several calls need is done behind the switch, once: the
+ * compiler puts a copy of it wherever it is called.
  */
 static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 					struct ea_draft *draft, u64 *frames, u64 *length)
@@ -450,8 +448,7 @@ static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
 		*length = ea_read_path(record, draft->path, path_at,
 				       second_at ? EA_PATH_SIZE / 2 : EA_PATH_SIZE);
 	if (second_at && *length)
-		*length += ea_read_path(record, draft->path + *length, second_at,
-					EA_PATH_SIZE / 2);
+		*length += ea_read_path(record, draft->path + *length, second_at, EA_PATH_SIZE / 2);
 	return true;
 }
 
@@ -477,8 +474,7 @@ static __always_inline bool ea_is_idle(u32 kind, const struct ea_call *call)
 	case 0:
 		return true;
 	case EA_FCNTL:
-		return (u32)call->args[1] != EA_F_DUPFD &&
-		       (u32)call->args[1] != EA_F_DUPFD_CLOEXEC;
+		return (u32)call->args[1] != EA_F_DUPFD && (u32)call->args[1] != EA_F_DUPFD_CLOEXEC;
 	case EA_PRCTL:
 		return (u32)call->args[0] != EA_PR_SET_SECCOMP;
 	case EA_SECCOMP:
@@ -514,7 +510,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	kind = *class;
 	if (kind == EA_OTHER_TABLE && !ea_is_first_of(table, ret))
 		return 0;
-	/* Interrupted: the kernel restarts the call, which then has another exit, or gives EINTR. */
+	/* Interrupted: the kernel restarts the call, which has another exit, or gives EINTR. */
 	if (ret <= -512 && ret >= -516)
 		return 0;
 	if (kind == EA_OPEN || kind == EA_OPENAT) {
@@ -536,7 +532,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 			ea_commit(batch, draft, 0,
 				  ea_read_opened(&draft->record, (u8 *)draft->frames));
 		else if (ea_describe(ctx, &call, draft, &frames, &length) &&
-		    ea_commit(batch, draft, frames, length) && frames)
+			 ea_commit(batch, draft, frames, length) && frames)
 			ea_remember_stack(draft->record.stack);
 	}
 	ea_release(batch);

@@ -53,6 +53,41 @@ def test_refused_program_leaves_nothing_open_and_says_what_the_compiler_said(mon
     assert bpf_descriptors() == before
 
 
+@pytest.fixture
+def strict_compiler(monkeypatch):
+    """All usual warnings of the compiler are errors."""
+    bcc = bcc_import.import_bcc()
+    real: Any = bcc.BPF
+
+    class Strict(real):  # type: ignore[misc]
+        def __init__(self, *, text, cflags):
+            super().__init__(text=text, cflags=[*cflags, "-Wall", "-Werror"])
+
+    monkeypatch.setattr(bcc, "BPF", Strict)
+
+
+@pytest.mark.usefixtures("strict_compiler")
+def test_program_compiles_without_a_warning():
+    Probe.load(ring_pages=1).close()
+
+
+@pytest.mark.usefixtures("strict_compiler")
+@pytest.mark.parametrize(
+    ("code", "warning"),
+    [
+        ("static int unused(void) { return 0; }", "unused function"),
+        ("int unset(void *ctx) { int x; return x; }", "uninitialized"),
+        ("int both(void *ctx, int x) { return x & 1 == 0; }", "precedence"),
+    ],
+)
+def test_code_with_a_warning_would_not_compile(monkeypatch, code, warning):
+    changed = source.program_text() + code
+    monkeypatch.setattr(program, "program_text", lambda: changed)
+    with pytest.raises(ProbeLoadError, match="refused by the compiler") as caught:
+        Probe.load(ring_pages=1)
+    assert warning in caught.value.compiler_output
+
+
 def test_layout_that_differs_from_the_programs_is_refused_by_the_field_s_name(monkeypatch):
     real = source.program_text()
     changed = real.replace("\tu32 seq; ", "\tu64 seq; ")

@@ -194,6 +194,17 @@ def test_modules_are_short_and_named_for_what_they_hold(modules):
     assert vague == []
 
 
+def test_lines_of_the_programs_in_the_kernel_fit_into_100_columns():
+    """The formatter leaves a line alone that it cannot break."""
+    too_wide = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted((ROOT / "bpf").rglob("*.[ch]"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line.expandtabs(8)) > 100
+    ]
+    assert too_wide == []
+
+
 # What a fault in the package would look like: (files, the line that must be reported).
 BROKEN = {
     "direct": ({"graph.py": "import bcc\n"}, "envoyassert.graph -> bcc"),

@@ -20,7 +20,7 @@ AGAINST ?=
 # What the distribution brings. A target that needs more adds it here: each visit to the package
 # lists takes seconds.
 PACKAGES := bcc iproute2 iptables
-# What `make unit-with` installs in the place of the locked versions.
+# What `make unit-with` installs instead of the locked versions.
 WITH ?= newest
 # More arguments for pytest (make test, make unit) or for envoyassert (make run).
 ARGS ?=
@@ -31,7 +31,7 @@ BIN := .venv/bin
 BPF := $(shell find bpf -name '*.[ch]')
 
 # Many images forbid bytecode. Here hundreds of short Pythons follow one another, and each would
-# compile everything anew; what they keep is ignored by git, and goes with `make clean`.
+# compile everything again; what they keep is ignored by git, and goes with `make clean`.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -76,11 +76,13 @@ lock: venv ## Renew the versions and hashes of what make installs
 	@setup/renew-lock.sh
 
 .PHONY: check
-check: venv ## Check format, lint, types, CI files and layers; changes nothing
+check: venv ## Check format, lint, types, prose, CI files and layers; changes nothing
 	@$(BIN)/ruff format --check .
 	@$(BIN)/clang-format --dry-run --Werror $(BPF)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/codespell
+	@$(BIN)/python setup/lint_prose.py
 	@setup/lint-ci-files.sh
 	@$(BIN)/pytest -q -p no:cacheprovider tests/unit/test_layering.py
 

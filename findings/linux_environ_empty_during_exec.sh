@@ -15,7 +15,7 @@ timeout 60 python3 - <<'PYTHON'
 import select
 import subprocess
 
-# A shell that becomes itself anew, 3,000 times, always with the same environment, and then waits.
+# A shell that executes itself 3,000 times, always with the same environment, and then waits.
 AGAIN = '[ "$1" -gt 0 ] && exec sh -c "$0" "$0" $(($1-1)); echo; read -r _'
 
 reads = empty = 0

@@ -4,7 +4,7 @@
 #   setup/as-root.sh COMMAND [ARGUMENT...]
 #
 # sudo clears the environment, so what steers the command is handed over by name. In a checkout that
-# belongs to somebody else root must leave no files that its owner could not replace: no index of git,
+# belongs to someone else root must leave no files that its owner could not replace: no index of git,
 # no compiled modules and no caches of pytest or hypothesis.
 set -euo pipefail
 
@@ -42,7 +42,7 @@ while IFS= read -r name; do
     esac
 done < <(compgen -e)
 
-# Without a terminal nobody can type a password: fail at once rather than hang.
+# Without a terminal no one can type a password: fail at once rather than hang.
 options=()
 [ -t 0 ] || options+=(--non-interactive)
 

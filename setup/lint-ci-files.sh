@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint the CI files: the project's own, and those that `envoyassert init` writes.
 #
-# The schemas come with check-jsonschema and zizmor is told to stay offline: nothing is contacted.
+# The schemas come with check-jsonschema and zizmor runs offline: nothing is contacted.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")

@@ -3,7 +3,7 @@
 #
 #   setup/prepare-images.sh VERSION...
 #
-# The official image where it can be had, else one built from the wheel. Without an engine scenarios
+# The official image where it is available, else one built from the wheel. Without an engine scenarios
 # run with the process launcher; that is an error only when ENVOYASSERT_REQUIRE names docker.
 set -euo pipefail
 

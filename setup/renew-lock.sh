@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write anew what `make` installs: the newest versions that pyproject.toml allows, for every Python that
+# Lock what `make` installs: the newest versions that pyproject.toml allows, for every Python that
 # it allows, and every wheel of Envoy that is published, each with its hashes.
 #
 # Where the packages come from is not part of the lock: pip and uv ask the index that they are set up for.

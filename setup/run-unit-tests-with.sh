@@ -6,7 +6,7 @@
 # newest: the newest of everything that pyproject.toml allows. oldest: of what envoyassert itself
 # requires the oldest that pyproject.toml allows, of the tools for tests the newest that go with it.
 # A requirement (pytest==9.0.*): the newest of everything that goes with it. They are installed into
-# .venv-with, anew each time.
+# .venv-with, which is made again each time.
 set -euo pipefail
 
 cd "$(dirname "$(readlink -f "$0")")/.."

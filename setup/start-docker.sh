@@ -23,7 +23,7 @@ give_up() {
 engine_answers() { "$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>/dev/null; }
 
 # dockerd refuses to start when its pid file names any living process, and takes containerd's for
-# granted; after a crash or a restored machine the number may belong to somebody else.
+# granted; after a crash or a restored machine the number may belong to another process.
 remove_stale_pid_file() {
     local file=$1 program=$2 pid
     pid=$("$here/as-root.sh" cat "$file" 2>/dev/null) || return 0
@@ -53,7 +53,7 @@ fi
 
 deadline=$((SECONDS + DEADLINE_S))
 until engine_answers; do
-    # sudo may return early with success when setsid forks; only a failure tells something.
+    # sudo may return early with success when setsid forks; only a failure is certain.
     if [ -n "$dockerd_pid" ] && ! kill -0 "$dockerd_pid" 2>/dev/null && ! wait "$dockerd_pid"; then
         tail -n 20 "$log" >&2
         give_up "dockerd ended, see the lines above"

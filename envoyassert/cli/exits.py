@@ -18,7 +18,7 @@ INTERNAL = 3
 USAGE = 4
 NOTHING = 5
 INCONCLUSIVE = 10
-#: automake's and meson's code for "skipped": this machine cannot do it.
+#: automake's and meson's code for "skipped": the machine is not supported.
 MACHINE = 77
 
 OF_STATUS = {

@@ -90,8 +90,8 @@ def plan(
     Envoy.
 
     Exit code: 0 told, and as expected; 1 the new one is not as --expect says, or Envoy does not
-    come up with it; 4 usage or an invalid file; 10 a trace is incomplete, or the judgement is
-    inconclusive; 77 this machine cannot.
+    come up with it; 4 invalid usage or file; 10 a trace is incomplete, or the judgement is
+    inconclusive; 77 machine not supported.
 
     Example: sudo envoyassert plan envoy.yaml --set enable_reuse_port=false
     """

@@ -40,7 +40,7 @@ def probe() -> Iterator[Probe]:
     [
         ("reuse_port_late", "reuse_port_on"),
         ("dup_lost", "reuse_port_off"),
-        ("stranger", "reuse_port_on"),
+        ("foreign", "reuse_port_on"),
         ("registered_by_main", "reuse_port_on"),
         ("bind_by_child", "reuse_port_on"),
         ("listen_by_vfork", "reuse_port_on"),

@@ -22,7 +22,7 @@ from tests.mutants.table import Row, bad, markdown, summary
 
 
 def main() -> int:
-    """Read the arguments, run, and tell."""
+    """Read the arguments, run, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("names", nargs="*", help="of mutants and variants; all by default")
     parser.add_argument("--all", action="store_true", help="against the whole library")

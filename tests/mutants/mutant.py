@@ -11,7 +11,7 @@ Operations stand in place of the call, one after the other:
 
 - `call`, `elsewhere`, `in_child`, `vforked`: the call itself, or in a new thread, or by a child;
   without any of them it is not made. `by_32_bit` makes a listen by its 32-bit number.
-- `ok`, `fail ERRNO`, `same`: what Envoy is told instead; `same` is a duplicate of the first
+- `ok`, `fail ERRNO`, `same`: what Envoy gets instead; `same` is a duplicate of the first
   listener's first socket.
 - `work MS` keeps the thread busy; `as CALL` makes another call; `arg I N`, `with I BITS`,
   `without I BITS` change an argument; `value N` an option's value, `events BITS` those of
@@ -24,12 +24,12 @@ Operations stand in place of the call, one after the other:
   what the call returned, `twin` with another socket on the same address, `fresh` with an unrelated
   one.
 - `hold` keeps the call back, `release` makes those that were kept back for this descriptor.
-- `epoll_create`; `fork` and `execute` leave a child that holds all descriptors, `stranger` one that
+- `epoll_create`; `fork` and `execute` leave a child that holds all descriptors, `foreign` one that
   listens on the same address by a socket of its own; `serve` one that serves the socket by an
   epoll, `take` one that does so without; `raise SIGNAL`.
 - `move`, `cover`, `child_remove`: the file of a Unix socket is renamed, another file is renamed
   over it, a child removes it. `peer` connects a datagram socket. `send`, `send_many` pass the
-  socket to somebody who is not traced. `claim`, `allow` set a seccomp filter that answers listen
+  socket to a process that is not traced. `claim`, `allow` set a seccomp filter that answers listen
   with success, or lets every call be made.
 
 A rule counts as having taken effect only if every operation of it had one.
@@ -60,7 +60,7 @@ class Mutant:
         rules: for the shim.
         bug: the class of faults that it stands for; of a harmless variant what may differ.
         scenarios: names of shipped scenarios that it is run against beside the core.
-        equivalent: why no scenario can tell it from a sound Envoy, "" if one must.
+        equivalent: why no scenario can distinguish it from a sound Envoy, "" if one must.
         left_open: why it is right that nothing fails and nothing passes, "" if something must fail.
         alone: whether it is run against its own scenarios and not against the core.
         config: what is added to Envoy's config: mappings merge, lists grow.
@@ -99,7 +99,7 @@ def compile_shim(directory: Path) -> Path:
 
 
 class Counters:
-    """How often each rule took effect, told by the shim through a file that it maps."""
+    """How often each rule took effect, reported by the shim through a file that it maps."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

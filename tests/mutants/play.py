@@ -1,4 +1,4 @@
-"""Run a mutant against a scenario, and say what became of it."""
+"""Run a mutant against a scenario, and return the result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIRST_OF = ("xds.via",)
 
 @dataclass(frozen=True)
 class Played:
-    """What became of one run.
+    """The result of one run.
 
     Args:
         run: the run's id.
@@ -128,7 +128,7 @@ def play(
         return Played(plan.id, "ERROR", fired, reason=str(error), tried=counters.tried)
     ran = result.plan
     verdict = judge(result.trace, ran.expectations, workers=ran.workers, assume=ran.scenario.assume)
-    played = replace(told(plan.id, counters.read(mutant), verdict), tried=counters.tried)
+    played = replace(played_by(plan.id, counters.read(mutant), verdict), tried=counters.tried)
     if keep is not None and not played.sound:
         keep.mkdir(parents=True, exist_ok=True)
         write_trace(result.trace, keep / f"{mutant.name}-{plan.id}.ndjson")
@@ -145,7 +145,7 @@ def added(config: Any, more: Any) -> Any:
     return [*config, *more]
 
 
-def told(run: str, fired: tuple[int, ...], verdict: Verdict) -> Played:
+def played_by(run: str, fired: tuple[int, ...], verdict: Verdict) -> Played:
     """Return what a verdict says about a mutant.
 
     Args:

@@ -73,7 +73,7 @@ class Row:
 
     @property
     def line(self) -> str:
-        """One line about it: which scenarios fail, and what else became of runs."""
+        """One line about it: which scenarios fail, and the other results."""
         tally: dict[str, set[str]] = {}
         for run in self.played:
             known = run.killed or (run.sound and any(run.fired))

@@ -297,9 +297,9 @@ def test_exit_codes_are_those_that_help_names():
         (exits.FAILED, "fail"),
         (exits.INTERRUPTED, "interrupted"),
         (exits.INTERNAL, "internal error"),
-        (exits.USAGE, "usage"),
+        (exits.USAGE, "invalid usage"),
         (exits.NOTHING, "nothing to run"),
         (exits.INCONCLUSIVE, "inconclusive"),
-        (exits.MACHINE, "this machine cannot"),
+        (exits.MACHINE, "machine not supported"),
     ):
         assert f"{code} {word}" in app.epilog

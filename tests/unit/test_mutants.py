@@ -76,14 +76,14 @@ def test_document_tells_the_figures_of_the_table():
 
 MUTANT = Mutant("m", "does", "bind : ok", "a bug")
 EQUIVALENT = Mutant("e", "does", "bind : ok", "a bug", equivalent="why")
-HIDDEN = Mutant("h", "does", "bind : ok", "a bug", left_open="nobody sees it")
+HIDDEN = Mutant("h", "does", "bind : ok", "a bug", left_open="no probe sees it")
 OPEN = Played("a", "INCONCLUSIVE", (1,), (), "why")
 KILLED = Played("a[x=1]", "FAIL", (1,), ("port 1: bound.times",))
 PASSED = Played("b", "PASS", (1,))
 
 
 @pytest.mark.parametrize(
-    "mutants, harmless, told",
+    "mutants, harmless, printed",
     [
         ([Row(MUTANT, (KILLED, PASSED))], [Row(MUTANT, (PASSED,))], []),
         ([Row(EQUIVALENT, (PASSED,))], [], []),
@@ -133,8 +133,8 @@ PASSED = Played("b", "PASS", (1,))
         ([], [Row(MUTANT, ())], ["NEVER HAPPENED m", "HARMLESS, AND NOT PASSED m"]),
     ],
 )
-def test_what_must_not_be_is_told(mutants, harmless, told):
-    assert bad(mutants, harmless) == told
+def test_what_must_not_be_is_printed(mutants, harmless, printed):
+    assert bad(mutants, harmless) == printed
 
 
 def test_every_rule_of_a_mutant_must_take_effect_in_some_run():

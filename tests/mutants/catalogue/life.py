@@ -22,7 +22,7 @@ LIFE = tuple(
         ("deregistered_elsewhere", "another thread ends a worker's waiting", f"{w.DEL} : elsewhere", w.WRONG_THREAD),
         ("update_dup_wrong", "an update duplicates the first socket for the second worker", "dup nth=2 : next call", w.QUEUE_LOST),
         ("update_dup_lost", "an update loses one of the duplicates", "dup nth=2 : call new close", w.HALF),
-        ("update_listen_dropped", "the duplicates of an update do not listen anew", "listen nth=3+ : ok", w.OPTION_LOST),
+        ("update_listen_dropped", "the duplicates of an update do not listen again", "listen nth=3+ : ok", w.OPTION_LOST),
         ("update_backlog_kept", "an update listens with the old backlog", "listen : arg 1 32 call", w.OPTION_LOST, ("lds_backlog_update",)),
         ("update_add_dropped", "a worker does not register the socket of an update", f"{w.ADD} nth=3 : ok", w.UNSERVED),
         ("update_add_late", "workers give up the old socket before they have the new one", f"{w.ADD} nth=3+ : hold ; {w.DEL} : call", w.QUEUE_LOST),

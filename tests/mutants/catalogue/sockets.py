@@ -13,12 +13,12 @@ SOCKETS = tuple(
     Mutant(*fields)
     for fields in (
         # socket
-        ("socket_fails", "there is no socket to be had", f"socket nth=1 : fail {EMFILE}", w.DIES),
+        ("socket_fails", "no socket can be made", f"socket nth=1 : fail {EMFILE}", w.DIES),
         ("socket_second_fails", "the second worker gets no socket", f"socket nth=2 : fail {EMFILE}", w.DIES),
         ("socket_missing", "the second worker gets a duplicate of the first one's socket", "socket nth=2 : same ; bind nth=2 : ok", w.NOT_SHARED),
         ("socket_mptcp", "the listener speaks MPTCP", "socket arg0=2 arg1=2049 : arg 2 262 call", w.OPTION_WRONG),
         ("socket_blocking", "listening sockets are blocking", "socket : without 1 0x800 call", w.CUT_OFF, ("held_connections",), "", True),
-        ("socket_doubled", "a socket is made that nobody uses", "socket nth=1 : call call", w.LEAK, (), "a socket that is never bound is seen by nobody, and Envoy itself makes such to probe the kernel"),
+        ("socket_doubled", "a socket is made and never used", "socket nth=1 : call call", w.LEAK, (), "a socket that is never bound is seen by no client, and Envoy itself makes such to probe the kernel"),
         ("socket_elsewhere", "another thread makes the sockets", "socket : elsewhere", w.WRONG_THREAD, (), "who makes a socket that main binds and listens on is no behaviour: descriptors are of the whole process"),
         # bind
         ("bind_dropped", "the first bind is never made", "bind nth=1 : ok", w.WRONG_PLACE),
@@ -31,7 +31,7 @@ SOCKETS = tuple(
         ("bind_by_workers", "workers bind and listen, as before Envoy 1.20", f"bind : hold ; listen : hold ; {w.ADD} : release call", w.WRONG_THREAD),
         ("bind_twice", "another socket of Envoy's is bound to the address", "bind nth=1 : call twin", w.SHARED),
         ("bind_and_listen_twice", "another socket of Envoy's listens on the address", "bind nth=1 : call twin listen 128", w.UNSERVED),
-        ("stranger", "another process listens on the address", "listen nth=1 : call stranger", w.SHARED),
+        ("foreign", "another process listens on the address", "listen nth=1 : call foreign", w.SHARED),
         ("bind_other_port", "the second socket is bound to another port", "bind nth=2 : port 10099 call", w.WRONG_PLACE),
         ("bind_any_port", "the kernel picks the second socket's port", "bind nth=2 : port 0 call", w.WRONG_PLACE),
         ("bind_wrong_port", "every socket is bound to a wrong port", "bind : port 10099 call", w.WRONG_PLACE),
@@ -69,7 +69,7 @@ SOCKETS = tuple(
         ("dup_lost", "the duplicate is closed at once", "dup nth=1 : call new close", w.HALF),
         ("dup_fails", "the duplicate is refused", f"dup nth=1 : fail {EMFILE}", w.HALF),
         ("dup_elsewhere", "another thread duplicates", "dup : elsewhere", w.WRONG_THREAD),
-        ("descriptor_leaked", "a listening socket has a descriptor that nobody uses", "listen nth=1 : call dup", w.OUTLIVES),
+        ("descriptor_leaked", "a listening socket has a descriptor that is never used", "listen nth=1 : call dup", w.OUTLIVES),
         ("closed_early", "a socket is closed when it listens", "listen nth=1 : call close", w.REFUSED),
         ("closed_when_served", "a worker closes its socket after registering it", f"{w.ADD} nth=2 : call close", w.HALF),
         ("child_forked", "a child process holds the sockets", "listen nth=1 : call fork", w.OUTLIVES),

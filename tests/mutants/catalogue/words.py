@@ -1,4 +1,4 @@
-"""Calls that rules often speak of, and the classes of faults that mutants stand for."""
+"""Calls that rules often name, and the classes of faults that mutants stand for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ADD = f"epoll_ctl arg1={1}"
 DEL = f"epoll_ctl arg1={2}"
 IN, OUT, ET, EXCLUSIVE = select.EPOLLIN, select.EPOLLOUT, 1 << 31, 1 << 28
 
-UNSERVED = "a socket listens and nobody accepts: clients hang"
+UNSERVED = "a socket listens and no thread accepts: clients hang"
 REFUSED = "a listener is missing though Envoy is LIVE: clients are refused"
 HALF = "a listener is up for some workers alone"
 SHARED = "others take part of the clients of a port"
@@ -39,4 +39,4 @@ QUEUE_LOST = "clients that wait in a queue are lost in an update"
 CUT_OFF = "clients are connected and not answered"
 DIES = "Envoy ends when it should not, or not as it should"
 HAND_OVER = "hot restart hands over something else than the sockets"
-UNSEEN = "something happens where nobody looks"
+UNSEEN = "something happens where no probe looks"

@@ -109,7 +109,7 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 	return (int)pass(call);
 }
 
-/* A worker that is never told to wait would try without an end, and flood whoever records it. */
+/* A worker that never gets EAGAIN would try without an end, and flood whoever records it. */
 static void slow_down(int fd, int failed)
 {
 	static int failures[FDS];

@@ -58,7 +58,7 @@ static void serve(long fd, int by_epoll, int ready)
 void start_server(long fd, int by_epoll)
 {
 	int ends[2];
-	char told;
+	char byte;
 	if (pipe(ends))
 		return;
 	pid_t parent = getpid();
@@ -69,7 +69,7 @@ void start_server(long fd, int by_epoll)
 		_exit(0);
 	}
 	syscall(SYS_close, ends[1]);
-	while (read(ends[0], &told, 1) < 0 && errno == EINTR)
+	while (read(ends[0], &byte, 1) < 0 && errno == EINTR)
 		;
 	syscall(SYS_close, ends[0]);
 }
@@ -102,7 +102,7 @@ int give_peer(long fd)
 	return type == SOCK_DGRAM && !syscall(SYS_connect, fd, &peer, sizeof peer);
 }
 
-/* Send a descriptor to somebody who does not say that it came. */
+/* Send a descriptor to a process that does not report its arrival. */
 int send_away(long fd, int in_bulk)
 {
 	char byte = 0;

@@ -112,7 +112,7 @@ static long other_epoll(long own)
 	return -1;
 }
 
-/* A child that holds the sockets, or is a stranger on their address: "fork", "execute", "stranger". */
+/* A child that holds the sockets, or listens on their address: "fork", "execute", "foreign". */
 static void child(const char *how, long fd)
 {
 	pid_t parent = getpid(), pid = fork();
@@ -124,7 +124,7 @@ static void child(const char *how, long fd)
 	unsetenv("LD_PRELOAD");
 	if (!strcmp(how, "execute"))
 		execl("/bin/sleep", "sleep", "1000", (char *)NULL);
-	if (!strcmp(how, "stranger")) {
+	if (!strcmp(how, "foreign")) {
 		syscall(SYS_dup3, twin_of(fd), 3, 0);
 		syscall(SYS_close_range, 4, ~0U, 0);
 		syscall(SYS_listen, 3, 16);
@@ -293,7 +293,7 @@ int carry_out(struct rule *rule, struct call *call)
 			done &= pass_next(call);
 		else if (IS("pass_nothing"))
 			pass_nothing(call);
-		else if (IS("fork") || IS("execute") || IS("stranger"))
+		else if (IS("fork") || IS("execute") || IS("foreign"))
 			child(op, target);
 		else if (IS("in_child") || IS("vforked"))
 			make_in_child(call, IS("vforked"));

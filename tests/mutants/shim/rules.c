@@ -146,7 +146,7 @@ struct rule *rule_for(struct call *call)
 	return NULL;
 }
 
-/* Tell that a rule had its effect. */
+/* Record that a rule had its effect. */
 void count(const struct rule *rule)
 {
 	if (fired)

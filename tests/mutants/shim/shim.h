@@ -1,6 +1,6 @@
 /* An Envoy that misbehaves: preloaded, this stands between Envoy and the kernel.
  *
- * calls.c wraps calls of libc, rules.c decides whether a call is one that ENVOY_MUTANT speaks of,
+ * calls.c wraps calls of libc, rules.c decides whether a call is one that ENVOY_MUTANT names,
  * operations.c and hidden.c do what the rule says in place of the call. mutant.py describes the
  * rules.
  *

@@ -25,7 +25,7 @@ _NUMBERS = {name: number for number, name in ERRNOS.items()}
 
 
 def edited(trace: Trace, steps: list[Mapping[str, Any]]) -> Trace:
-    """Return a trace with the steps taken, its records numbered anew.
+    """Return a trace with the steps taken, its records numbered again.
 
     Args:
         trace: what was recorded.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the kernel tells about processes and threads, and the first wait on an epoll instance.
+ * What the kernel reports about processes and threads, and the first wait on an epoll instance.
  *
  * Fields of named tracepoints are read at the offsets that the running kernel publishes in
  * tracefs; user space passes them as EA_AT_<tracepoint>_<field>.
@@ -247,7 +247,7 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
 
 /*
  * signal:signal_deliver. The kernel turns a fatal signal that dumps no core into SIGKILL before it
- * delivers it; SIGTERM without a handler is told as SIGKILL.
+ * delivers it; SIGTERM without a handler is recorded as SIGKILL.
  */
 int ea_signal_deliver(void *ctx)
 {

@@ -57,7 +57,7 @@ static __always_inline bool ea_read_call(struct ea_call *call, u64 regs)
 /*
  * The table of a call that is odd. The instruction `syscall` leaves the address behind it in cx
  * (but for processors with FRED); `int 0x80`, which code of 64 bits may use as well, does not. It
- * is not seen where cx has that address all the same, or where the instruction cannot be read.
+ * is not seen where cx has that address anyway, or where the instruction cannot be read.
  */
 static __always_inline u32 ea_table_of(const struct ea_call *call)
 {

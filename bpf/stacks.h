@@ -4,8 +4,8 @@
  * frame is not. So a stack is named by a hash of its addresses, and its frames are sent once per
  * process and name, inside the first record that has it.
  *
- * Deeper stacks and a larger window cost more than they tell: the kernel's copy of the caller's
- * stack pushes Envoy's own data out of the processor's first cache.
+ * Deeper stacks and a larger window cost more than they are worth: the kernel's copy of the
+ * caller's stack pushes Envoy's own data out of the processor's first cache.
  */
 #ifndef EA_STACKS_H
 #define EA_STACKS_H
@@ -83,7 +83,7 @@ static __always_inline u64 ea_stack_name(const struct ea_call *call, u32 run, u3
  * unused; walking to their callers, which are far away, took a fifth of all the time of the probe.
  * So such a stack is walked once for each place in the code and on the stack, and named the same
  * from then on: a caller further out that differs from the first one, with everything between at
- * equal places, is not told.
+ * equal places, is not noticed.
  */
 static __always_inline struct ea_blocking *ea_blocking_place(u64 key)
 {

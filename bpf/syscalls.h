@@ -38,15 +38,15 @@ BPF_ARRAY(classes, u32, EA_MAX_SYSCALL);
 
 struct ea_closing {
 	u64 began_ns;
-	u64 tid; /* 0 when nobody closes */
+	u64 tid; /* 0 when no thread closes */
 };
 
 BPF_ARRAY(closing, struct ea_closing, EA_THREAD_PLACES);
 
 /*
  * The files that descriptors were opened from, for setns alone: what it enters is named by a
- * descriptor. A path that is longer is told without its end; of very many open files the oldest
- * are forgotten, and setns then tells no path.
+ * descriptor. A path that is longer is recorded without its end; of very many open files the oldest
+ * are forgotten, and setns then has no path.
  */
 struct ea_opened {
 	u64 ts_ns;
@@ -261,8 +261,8 @@ int ea_close_enter(void *ctx)
 
 /*
  * The socket that a thread's listen() has just put into LISTEN, by the kernel's own address of it.
- * It is told in the record of that call. Places are shared as those of `closing` are; a call whose
- * place was taken tells no address.
+ * It is in the record of that call. Places are shared as those of `closing` are; a call whose
+ * place was taken has no address.
  */
 struct ea_listening {
 	u64 sk;
@@ -275,7 +275,7 @@ BPF_ARRAY(listening, struct ea_listening, EA_THREAD_PLACES);
  * raw inet_sock_set_state: the socket, its old and its new state. Into LISTEN and from there to
  * CLOSE come in the context of the caller. A socket made for a new connection is a copy of the
  * listening one and leaves LISTEN for another state, in the context of whoever the packet
- * interrupted: it is not told.
+ * interrupted: it is not recorded.
  */
 int ea_tcp_state(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -329,8 +329,8 @@ static __always_inline void ea_read_listening(struct ea_record *record)
 }
 
 /*
- * Put what is told of a call beyond its first three arguments into its record. Return false if it
- * is not to be recorded after all. What several calls need is done behind the switch, once: the
+ * Put what is recorded of a call beyond its first three arguments into its record. Return false if
+ * it is not to be recorded after all. What several calls need is done behind the switch, once: the
  * compiler puts a copy of it wherever it is called.
  */
 static __always_inline bool ea_describe(void *ctx, const struct ea_call *call,
@@ -501,7 +501,7 @@ int ea_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	nr = call.nr;
 	table = call.odd ? ea_table_of(&call) : EA_NATIVE;
 	if (table)
-		nr = EA_NR_OTHER_TABLE; /* all of them are told alike */
+		nr = EA_NR_OTHER_TABLE; /* one name for all of them */
 	if (nr >= EA_MAX_SYSCALL)
 		return 0;
 	class = classes.lookup(&nr);

@@ -4,7 +4,7 @@
  * environment, and so do its children.
  *
  * A run has a slot (index of its counters) and a serial number that is never used again; the slot
- * is the number's low bits. A mark left over from a run that ended is told by its number.
+ * is the number's low bits. A mark left over from a run that ended is recognised by its number.
  *
  * `marks` answers the question that is asked at every system call of the machine, without a call
  * into the kernel; `targets` holds the rest.

@@ -29,7 +29,7 @@ class WitnessSocket:
         reuse_port: SO_REUSEPORT, or None if it could not be read.
         listening: SO_ACCEPTCONN, or None if it could not be read.
         options: the values of options that it was asked for, by level and name
-            (`SOL_SOCKET/SO_KEEPALIVE`), those of which it told none left out; None if it was asked
+            (`SOL_SOCKET/SO_KEEPALIVE`), those without an answer left out; None if it was asked
             for none, as of a connection.
     """
 
@@ -63,7 +63,7 @@ class WitnessRegistration:
 
 @dataclass(frozen=True)
 class NetworkSocket:
-    """A socket of the network namespace that takes clients, whoever holds it.
+    """A socket of the network namespace for clients, whoever holds it.
 
     Args:
         protocol: `TCP`, `UDP` or `UNIX`.

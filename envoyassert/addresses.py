@@ -1,7 +1,7 @@
 """Socket addresses as values: parsed, compared and printed, never resolved.
 
 Addresses are compared as addresses, not as text: `::1` equals `0:0:0:0:0:0:0:1`, a wildcard
-equals only a wildcard, and a v4-mapped address is told apart from the IPv4 address it maps.
+equals only a wildcard, and a v4-mapped address differs from the IPv4 address it maps.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def assert_listener(
 
     Raises:
         ExpectationFailed: an expectation is not met.
-        TraceInconclusive: the trace does not tell.
+        TraceInconclusive: the trace does not show it.
         EnvoyAssertError: the fields are no valid expectation; every problem is named.
     """
     __tracebackhide__ = True
@@ -102,7 +102,7 @@ def assert_listener(
 
 
 def assert_process(trace: Trace, **fields: Any) -> None:
-    """Assert what became of the Envoy process: `exits`, `stays_up`, `live`, `within`.
+    """Assert the state of the Envoy process: `exits`, `stays_up`, `live`, `within`.
 
     Raises:
         ExpectationFailed, TraceInconclusive, EnvoyAssertError: as `assert_listener`.

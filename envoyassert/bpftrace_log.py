@@ -3,7 +3,7 @@
 The form is that of the script behind Envoy's "listener and socket" write-ups: a banner per call, a
 `comm:` line with the arguments, and a user stack by name. Such a log knows less than a trace of our
 own: it saw calls at entry (no results but dup's), named threads by `comm` alone, printed IPv4
-addresses only, and cannot tell what it lost. The header of the trace lists all of that as
+addresses only, and does not say what it lost. The header of the trace lists all of that as
 unobserved, so judging it is inconclusive until a scenario states what it assumes.
 """
 
@@ -146,7 +146,7 @@ class _Reader:
         self.calls += 1
 
     def _tid_of(self, comm: str) -> int:
-        """Return the thread id that stands for a name, and tell the trace about a new one."""
+        """Return the thread id that stands for a name, and add a new one to the trace."""
         assert self.pid is not None
         tid = self._tids.get(comm)
         if tid is None:

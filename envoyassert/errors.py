@@ -24,7 +24,7 @@ from envoyassert.shown import joined, shown
 _LAST_LINES = 15
 #: Of a value that is quoted from a file; its beginning is enough to find it there.
 _LONG_QUOTATION = re.compile(r"(`[^`]{200})[^`]+`")
-#: Of a problem, whatever it quotes: nobody reads more.
+#: Of a problem, whatever it quotes: more is not read.
 _LONGEST = 2_000
 
 
@@ -76,7 +76,7 @@ class Problem:
         return shown(f"{where}: error: {self.text}")
 
 
-#: Nobody reads more of them.
+#: More of them are not read.
 _MOST_PROBLEMS = 100
 
 
@@ -100,7 +100,7 @@ class TraceFileError(EnvoyAssertError):
 
 
 class MachineError(EnvoyAssertError):
-    """This machine cannot do what was asked; `remedy` says what it lacks."""
+    """The machine does not support what was asked; `remedy` says what it lacks."""
 
 
 class ProbeUnavailableError(MachineError):
@@ -126,7 +126,7 @@ class ProbeLoadError(MachineError):
 
 
 class EnvoyUnavailableError(MachineError):
-    """The Envoy that was asked for cannot be had."""
+    """The Envoy that was asked for is unavailable."""
 
 
 class DockerUnavailableError(MachineError):

@@ -1,4 +1,4 @@
-"""One observed fact: a system call that returned, or something the kernel told about a task.
+"""One observed fact: a system call that returned, or something the kernel reported about a task.
 
 `Event.call` is the system call's name, or one of the kernel's own facts: `exec`, `fork`, `exit`,
 `signal`, `rename`, `tcp_state`. `Event.args` holds decoded arguments by the names of the man page;

@@ -131,7 +131,7 @@ class Place:
 def question(level: int | str, name: int | str) -> tuple[int, int, int] | None:
     """Return how to ask for an option: level, number and length in bytes, 0 for a number.
 
-    None if its answer is not known to tell what was set.
+    None if its answer is not known to be what was set.
     """
     if not isinstance(level, str) or not isinstance(name, str) or not _is_known(level, name):
         return None
@@ -141,7 +141,7 @@ def question(level: int | str, name: int | str) -> tuple[int, int, int] | None:
 
 
 def known_options() -> list[tuple[str, str]]:
-    """Return level and name of every option whose answer is known to tell what was set."""
+    """Return level and name of every option whose answer is known to be what was set."""
     return [
         (level, name)
         for level, options in OPTIONS.items()
@@ -170,7 +170,7 @@ def reads_back(
         place: on what socket.
 
     Returns:
-        None if it cannot be told of this option, value or socket.
+        None if it is not known of this option, value or socket.
     """
     if not isinstance(level, str) or not isinstance(name, str) or None in (value, seen):
         return None

@@ -1,6 +1,6 @@
 """Values of socket options: from the bytes that setsockopt was given, and as text.
 
-Numbers stay numbers. Where the kernel takes a structure or text, the value is told by its parts:
+Numbers stay numbers. Where the kernel takes a structure or text, the value is shown by its parts:
 `struct linger` (socket(7)), `struct sock_fprog` with the instructions that it points at
 (Linux, Documentation/networking/filter.rst), and names (`TCP_CONGESTION`, `SO_BINDTODEVICE`).
 """
@@ -83,7 +83,7 @@ def _part(key: str, part: object) -> str:
 
 
 def value_matches(seen: OptionValue, wanted: int | str | Mapping[str, int | str]) -> bool | None:
-    """Return whether a value is the wanted one, None if what was read does not tell.
+    """Return whether a value is the wanted one, None if what was read does not show it.
 
     Of a value with parts those that are wanted are compared; a wanted `sha256` may be the
     beginning of the hash.

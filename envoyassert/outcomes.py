@@ -41,7 +41,7 @@ class ExpectationFailed(NotPassed, AssertionError):  # noqa: N818 - as above
 
 
 class TraceInconclusive(NotPassed):
-    """The trace does not tell whether the expectations are met."""
+    """The trace does not show whether the expectations are met."""
 
 
 def raise_unless_passed(

@@ -1,6 +1,6 @@
 """Every file that envoyassert writes for its user: whole or not at all, and never another one.
 
-Often it is root who writes, into a directory of somebody else's. So a regular file is replaced, a
+Often it is root who writes, into a directory of another user. So a regular file is replaced, a
 device or a FIFO is written to, and anything else is refused, links above all. Below a directory of
 our own (`.envoyassert`, a report) no directory may be a link either.
 """

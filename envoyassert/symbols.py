@@ -21,7 +21,7 @@ DEPTH = 8
 STACKED = ("socket", "bind", "listen", "dup", "dup2", "dup3", "fcntl")
 
 _FRAME = re.compile(r"([0-9a-f]{40}|ip)\+0x([0-9a-f]+)$")
-#: What the kernel tells of a frame whose file it could not look up at that instant.
+#: What the kernel reports of a frame whose file it could not look up at that instant.
 _NOWHERE = "ip"
 _SITE_LENGTH = 12
 #: A callee that is in a library: nothing is between the two, so nothing is hidden.
@@ -69,7 +69,7 @@ class Symbols:
     def name_of(self, frame: str) -> str:
         """Return the function of a frame, or "" if it has no name.
 
-        A log that was imported tells functions by name in the first place.
+        A log that was imported has functions by name in the first place.
         """
         if _FRAME.match(frame):
             return self.names.get(frame, "")
@@ -87,7 +87,7 @@ class Symbols:
         return tuple(name for name in names if name)
 
     def problem_of(self, frame: str) -> str:
-        """Return why a frame has no name for want of symbols, or "" if that is not why."""
+        """Return why a frame has no name for lack of symbols, or "" if that is not why."""
         build_id, _ = split_frame(frame)
         file = self.files.get(build_id)
         if self.name_of(frame) or build_id == "":
@@ -99,7 +99,7 @@ class Symbols:
 
 
 def split_frame(frame: str) -> tuple[str, int]:
-    """Return the build id of a frame and its offset in the file; `("", 0)` if it tells neither."""
+    """Return the build id of a frame and its offset in the file; `("", 0)` if it has neither."""
     found = _FRAME.match(frame)
     if found is None or found[1] == _NOWHERE:
         return "", 0
@@ -125,8 +125,8 @@ def call_site(event: Event) -> tuple[str, str] | None:
     # the library in which the call itself stands.
     caller = next((build_id for build_id, _ in places if build_id != places[0][0]), places[0][0])
     offsets = [f"{offset:x}" for build_id, offset in places if build_id == caller]
-    told = f"{caller}:{event.call}:{','.join(offsets)}"
-    return caller, hashlib.sha256(told.encode()).hexdigest()[:_SITE_LENGTH]
+    site = f"{caller}:{event.call}:{','.join(offsets)}"
+    return caller, hashlib.sha256(site.encode()).hexdigest()[:_SITE_LENGTH]
 
 
 def stack_is_own(event: Event) -> bool:

@@ -1,4 +1,4 @@
-"""Build traces by hand, for tests of expectations without an Envoy.
+"""Build traces in code, for tests of expectations without an Envoy.
 
 trace = TraceBuilder(workers=2)
 fd = trace.socket(trace.main)
@@ -205,7 +205,7 @@ class TraceBuilder:
         """Return the trace.
 
         Args:
-            lost: indexes of events that the probe emitted but nobody received.
+            lost: indexes of events that the probe emitted but that were not received.
         """
         emitted = [0] * self._cpus
         for event in self.events:

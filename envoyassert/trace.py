@@ -64,7 +64,7 @@ class ListenerRecord:
     """One listener as the config or the admin endpoint names it; never used to judge flags.
 
     Args:
-        name: the listener's name; `admin` for the admin endpoint (kind tells them apart).
+        name: the listener's name; `admin` for the admin endpoint (kind distinguishes them).
         protocol: of the first address: `TCP` or `UDP`; `UNIX` for pipes.
         addresses: configured addresses in order, port 0 where the kernel was to choose.
         kind: `static`, `lds` or `admin`.
@@ -151,7 +151,7 @@ class CpuCounters:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the Envoy process fared during start-up, told by the launcher.
+    """What happened to the Envoy process during start-up, from the launcher.
 
     Args:
         live: whether `/ready` said LIVE before the deadline; None if it could not be asked.
@@ -202,7 +202,7 @@ class End:
         misses: times the kernel skipped a probe program because it was already running.
         drained: whether every emitted record had been received or was counted as dropped.
         marked: whether a process was seen to carry the run id at its exec.
-        outcome: how Envoy fared.
+        outcome: what happened to Envoy.
         ended_ns: CLOCK_MONOTONIC nanoseconds after the last record was read; 0 if unknown.
     """
 
@@ -216,14 +216,14 @@ class End:
 
 @dataclass(frozen=True)
 class ConnectionAttempt:
-    """One attempt of the driver to reach a listener, made once and told as it went.
+    """One attempt of the driver to reach a listener, made once and recorded as it went.
 
     Args:
         protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         address: where to.
         ok: whether connect() succeeded; for UDP, whether the datagram could be sent.
         errno: name of the error if it did not, or "".
-        local: the driver's own address, which is the peer that accept4() tells; None if unknown.
+        local: the driver's own address, which is the peer that accept4() returns; None if unknown.
         first_byte: whether anything came back before the end.
         end: `held` (still open at the end of the phase), `closed` (by the driver), `eof` (by
             Envoy), `reset` (by Envoy or the kernel), or "" if there was no connection.
@@ -293,7 +293,7 @@ class Member:
         name: `first`, or the name of the step that started it.
         pid: its process.
         concurrency: the number of workers that was asked for.
-        outcome: how it fared until then.
+        outcome: what happened to it until then.
         witness: the kernel's and its own account; None if it had ended.
     """
 
@@ -313,7 +313,7 @@ class Phase:
         kind: `startup`, or the kind of step: `connect`, `drain`, …
         begin_ns: CLOCK_MONOTONIC nanoseconds: when the phase before ended.
         end_ns: the same clock after all that was asked at its end.
-        outcome: how Envoy fared until its end; of several, the one that was started last.
+        outcome: what happened to Envoy until its end; of several, the one that was started last.
         witness: the kernel's and that Envoy's account at its end; None if it had ended.
         listeners: the listeners by the config at its end, None if they are those of the header.
         missed: what Envoy should have done for the step to be over, and did not; "" if it did.
@@ -363,7 +363,7 @@ class Trace:
 
     @property
     def unasked(self) -> Outcome:
-        """How Envoy fared until a step ended it, or until the end if none did."""
+        """What happened to Envoy until a step ended it, or until the end if none did."""
         for before, phase in pairwise(self.phases):
             if phase.kind in ENDING and before.outcome.running:
                 return before.outcome

@@ -239,7 +239,7 @@ class _Reader:
         stack: tuple[str, ...] = ()
         if "stack" in data:
             if data["stack"] not in self._stacks:
-                raise ValueError("its stack is not told before it")
+                raise ValueError("its stack is not defined before it")
             stack = self._stacks[data["stack"]]
         owner.append(
             Event(

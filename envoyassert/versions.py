@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-#: The oldest version that the shipped scenarios speak of.
+#: The oldest version that the shipped scenarios name.
 OLDEST = "1.36.2"
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
 

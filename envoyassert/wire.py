@@ -125,7 +125,7 @@ def _format(layout: type[ctypes.Structure]) -> struct.Struct:
             codes.append(_CODES[kind])
     made = struct.Struct("=" + "".join(codes))
     if made.size != ctypes.sizeof(layout):
-        raise AssertionError(f"{layout.__name__} has holes: pad it by hand")
+        raise AssertionError(f"{layout.__name__} has holes: pad it manually")
     return made
 
 

@@ -1,4 +1,4 @@
-"""What an atlas tells: a state for each scenario on each Envoy, and what changed in between."""
+"""What an atlas shows: a state for each scenario on each Envoy, and what changed in between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class State(Enum):
     ERROR = "not judged"
     INCONCLUSIVE = "inconclusive"
     KNOWN_DEFECT = "known defect"
-    GREEN = "green"
+    PASSED = "passed"
     NOT_APPLICABLE = "not applicable"
 
     @property
@@ -31,7 +31,7 @@ class State(Enum):
 
 #: By the outcome in the results; what an xfail mark of the user's excuses is known to them.
 STATES = {
-    "passed": State.GREEN,
+    "passed": State.PASSED,
     "failed": State.FAILED,
     "known_defect": State.KNOWN_DEFECT,
     "xfailed": State.KNOWN_DEFECT,
@@ -53,7 +53,7 @@ class AtlasRun:
         asked_launcher: the one that was asked for.
         concurrency: the number of workers that was asked for.
         state: how it ended.
-        reason: why it is not green, or "".
+        reason: why it did not pass, or "".
         story: where its story is, relative to the page; "" if it has none.
     """
 
@@ -111,14 +111,14 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """The state with how many runs it holds for: `green 6`, `failed 1 of 6`."""
+        """The state with how many runs it holds for: `6 passed`, `1 of 6 failed`."""
         state = self.state
         if state is None:
             return "-"
         number = sum(run.state is state for run in self.runs)
         total = len(self.runs)
         return (
-            f"{state.value} {number}" if number == total else f"{state.value} {number} of {total}"
+            f"{number} {state.value}" if number == total else f"{number} of {total} {state.value}"
         )
 
 

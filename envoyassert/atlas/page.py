@@ -55,7 +55,7 @@ def story_page(
         run: the run.
         document: its results.
         others: the same run on every Envoy, this one included; their pages lie next to this one.
-        story: what `envoyassert show` tells of it, nothing if it was not executed.
+        story: what `envoyassert show` prints of it, nothing if it was not executed.
     """
     return _page(
         "story.html.jinja",
@@ -79,7 +79,7 @@ def _name_of(path: str) -> str:
 
 def _known_defects(atlas: Atlas) -> list[dict[str, Any]]:
     """Return each known defect that was seen, with the Envoys that have it."""
-    # What was seen of a defect differs from run to run: the first run tells for all.
+    # What was seen of a defect differs from run to run: the first run stands for all.
     found: dict[tuple[str, str], list[AtlasRun]] = {}
     for run in atlas.runs:
         if run.state is State.KNOWN_DEFECT:

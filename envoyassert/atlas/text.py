@@ -32,22 +32,22 @@ def atlas_lines(atlas: Atlas) -> list[str]:
 
 
 def total(atlas: Atlas) -> str:
-    """Return how many runs ended how: `54 runs: 48 green, 6 known defect`."""
-    told = [f"{atlas.counts[state]} {state.value}" for state in State if atlas.counts[state]]
+    """Return how many runs ended how: `54 runs: 48 passed, 6 known defect`."""
+    parts = [f"{atlas.counts[state]} {state.value}" for state in State if atlas.counts[state]]
     axes = f"{count(len(atlas.scenarios), 'scenario')} on {count(len(atlas.envoys), 'Envoy')}"
     note = "" if atlas.complete else "; the session did not come to its end"
-    return f"{count(len(atlas.runs), 'run')} of {axes}: {', '.join(told) or 'none'}{note}"
+    return f"{count(len(atlas.runs), 'run')} of {axes}: {', '.join(parts) or 'none'}{note}"
 
 
 def _troubles(atlas: Atlas) -> list[str]:
     lines = []
     for state in (State.FAILED, State.ERROR, State.INCONCLUSIVE, State.KNOWN_DEFECT):
-        told: dict[str, tuple[str, dict[str, None]]] = {}
+        seen: dict[str, tuple[str, dict[str, None]]] = {}
         for run in atlas.runs:
             if run.state is state:
                 text = f"{run.scenario}: {run.reason}"
                 what = without_sight(text) if state is State.KNOWN_DEFECT else text
-                told.setdefault(what, (text, {}))[1][run.envoy] = None
-        for text, envoys in told.values():
+                seen.setdefault(what, (text, {}))[1][run.envoy] = None
+        for text, envoys in seen.values():
             lines.append(f"{state.value}: {text} ({', '.join(envoys)})")
     return ["", *lines, ""] if lines else [""]

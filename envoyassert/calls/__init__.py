@@ -42,7 +42,7 @@ TYPES: Mapping[str, int] = dict(
     )
 )
 
-#: Facts that the kernel's tracepoints tell, as opposed to system calls.
+#: Facts from the kernel's tracepoints, as opposed to system calls.
 KERNEL_FACTS = frozenset(row.name for row in CALLS.values() if row.is_fact)
 #: Calls that are recorded when they begin, and have no result.
 AT_ENTRY = frozenset(row.name for row in CALLS.values() if row.at_entry)

@@ -90,7 +90,7 @@ OTHER_TABLE = RecordedCall(
     TableArguments,
     (Source("EA_OTHER_TABLE", 43, _other_table),),
     lambda a: f"{a['table']} number {a['number']}",
-    # Of programs of 32 bits, and not told apart further; strace knows their other calls by name.
+    # Of programs of 32 bits, and not distinguished further; strace knows their other calls by name.
     {"socketcall": lambda _a, _: {"table": "32-bit", "number": 102}},
     hides=_hidden_by_table,
 )

@@ -128,7 +128,7 @@ class RecordedCall(Generic[A]):
         unasked: arguments that no scenario asks for.
         words: arguments that are one word of a closed list, with these words.
         also: further system calls that are recorded under this name.
-        is_fact: told by a tracepoint of the kernel, as opposed to a system call.
+        is_fact: reported by a tracepoint of the kernel, as opposed to a system call.
         at_entry: recorded when it begins: it has no result.
         timed_at_entry: the time of an event is that at which the call began.
         before_accept: no connection sees it, so none of them is the framework's own traffic.

@@ -93,7 +93,7 @@ class Against:
         Args:
             arguments: for pytest.
             found: another plugin, which finds what is to be run.
-            outcome: a third, which tells an invalid scenario apart.
+            outcome: a third, which recognises an invalid scenario.
             output: `text`, or `json` for JSON alone on the standard output.
         """
         quiet = contextlib.redirect_stdout(sys.stderr) if output == "json" else None

@@ -16,7 +16,7 @@ from envoyassert.scenario.words import did_you_mean
 
 
 class Arguments:
-    """A pytest plugin that takes paths for scenarios, and refuses options that are nobody's.
+    """A pytest plugin that takes paths for scenarios, and refuses options that no plugin has.
 
     Args:
         own: the options of the command, for suggestions.
@@ -30,7 +30,7 @@ class Arguments:
     def pytest_load_initial_conftests(
         self, early_config: pytest.Config, parser: pytest.Parser, args: list[str]
     ) -> Generator[None]:
-        """Once all plugins and conftest files have their options, tell these from paths."""
+        """Once all plugins and conftest files have their options, separate these from paths."""
         yield
         known, more = parser.parse_known_and_unknown_args(args)
         unknown = [word for word in more if word.startswith("-")]

@@ -43,7 +43,7 @@ def check_directory(out: Path) -> None:
 
 
 def draw(out: Path) -> Atlas:
-    """Write the pages of the results that lie in a directory, and return what they tell.
+    """Write the pages of the results that lie in a directory, and return what they show.
 
     Args:
         out: the directory; its results are in `results/`.

@@ -62,13 +62,13 @@ def bisect_command(
 ) -> int:
     """Find the first Envoy that fails a scenario.
 
-    What is different there is told in words. An ENVOY is a version, an image or the path of an
-    executable. Both ends are run first. One of which it cannot be told (INCONCLUSIVE, not to be
-    had) is skipped. With the newer Envoy as --good it finds where a fault was mended. A known
-    defect counts as the failure that it is.
+    What is different there is shown in words. An ENVOY is a version, an image or the path of an
+    executable. Both ends are run first. One that cannot be judged (INCONCLUSIVE,
+    unavailable) is skipped. With the newer Envoy as --good it finds where a fault was fixed. A
+    known defect counts as the failure that it is.
 
-    Exit code: 0 found; 4 an end is not what it is said to be; 10 it cannot be told; 77 this machine
-    cannot.
+    Exit code: 0 found; 4 the good end is not good, or the bad one not bad; 10 not known; 77
+    machine not supported.
 
     Example: sudo envoyassert bisect scenarios/udp.yaml --good 1.36.4 --bad 1.40.0
     """
@@ -76,7 +76,7 @@ def bisect_command(
     if good == bad:
         raise click.UsageError(f"--good and --bad are the same: {good}")
     loaded = load_scenario(Path(scenario), untrusted=untrusted)
-    expand(loaded, envoys=[envoy_of(good)])  # what is refused is told before anything is run
+    expand(loaded, envoys=[envoy_of(good)])  # what is refused is shown before anything is run
     way = _way(good, bad, candidates)
     need_linux()
     from envoyassert.launch.release import exit_on_sigterm
@@ -150,8 +150,8 @@ class _Trial:
         """Return what an Envoy is, and print it."""
         tested = self._test(envoy)
         self.tested[envoy] = tested
-        told = f": {tested.reason}" if tested.reason else ""
-        say(f"{envoy} {tested.answer.value}{told}")
+        reason = f": {tested.reason}" if tested.reason else ""
+        say(f"{envoy} {tested.answer.value}{reason}")
         return tested.answer
 
     def check(self, envoy: str, claim: Answer) -> None:
@@ -159,14 +159,14 @@ class _Trial:
 
         Raises:
             click.UsageError: it is the opposite.
-            click.exceptions.Exit: it cannot be told what it is.
+            click.exceptions.Exit: it is not known what it is.
         """
         answer = self.answer(envoy)
         if answer is claim:
             return
         option = f"--{claim.value}"
         if answer is Answer.SKIPPED:
-            say(f"it cannot be told whether {option} {envoy} is {claim.value}", err=True)
+            say(f"not known whether {option} {envoy} is {claim.value}", err=True)
             raise click.exceptions.Exit(exits.INCONCLUSIVE)
         raise click.UsageError(f"{option} {envoy} is not {claim.value}; there is nothing to find")
 
@@ -229,7 +229,7 @@ def _report(trial: _Trial, boundary: Boundary, *, backwards: bool) -> Iterator[s
             hang="  ",
         )
     elif backwards:
-        yield f"mended in {good}: {bad} is the last bad one"
+        yield f"fixed in {good}: {bad} is the last bad one"
     else:
         yield f"the first bad one is {bad}: {good} is the last good one"
     yield from _expectations(trial.tested[good], trial.tested[bad], good)
@@ -240,23 +240,23 @@ def _report(trial: _Trial, boundary: Boundary, *, backwards: bool) -> Iterator[s
         if before is not None:
             lines = tuple(difference_lines(differences_of(before, seen)))
             together.setdefault(lines, []).append(title or "the run")
-    for told, titles in together.items():
+    for shown, titles in together.items():
         yield from wrapped("; ".join(titles), "  ", "    ")
-        yield from (f"    {line}" for line in told)
+        yield from (f"    {line}" for line in shown)
 
 
 def _expectations(good: _Tested, bad: _Tested, name: str) -> Iterator[str]:
-    """Tell each expectation that fails, once, with what the good one did."""
-    told: set[tuple[str | int, ...]] = set()
+    """Yield each expectation that fails, once, with what the good one did."""
+    shown: set[tuple[str | int, ...]] = set()
     for title, (plan, verdict) in bad.verdicts.items():
         if verdict.status is not Status.FAIL:
             continue
         place = place_finder(plan.loaded)
         before = good.verdicts.get(title)
         for finding in deciding(verdict, place):
-            if finding.path in told:
+            if finding.path in shown:
                 continue
-            told.add(finding.path)
+            shown.add(finding.path)
             where = place(finding.path)
             yield from ("", f"{where}" if where else "the expectation")
             yield from wrapped(sentence(finding), "  ", "    ")

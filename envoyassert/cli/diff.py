@@ -24,9 +24,9 @@ from envoyassert.trace_file import read_trace
     default=f"{TOLERANCE_MS:g}ms",
     show_default=True,
     metavar="DURATION",
-    help="Tell times that differ by more than this.",
+    help="Show times that differ by more than this.",
 )
-@click.option("--fail-on-times", is_flag=True, help="Times that are told count as differences.")
+@click.option("--fail-on-times", is_flag=True, help="Times that are shown count as differences.")
 @click.option(
     "--assume",
     multiple=True,
@@ -42,7 +42,7 @@ def diff(
     assume: tuple[str, ...],
     output: str,
 ) -> int:
-    """Tell in words what differs between two traces.
+    """Show in words what differs between two traces.
 
     A is the old one, B the new one. Descriptor numbers, inodes, thread ids, the order of workers,
     run directories and ports that the kernel chose never differ.

@@ -33,7 +33,7 @@ _OPTIONAL = ("docker", "strace")
 @click.command()
 @format_option()
 def doctor(output: str) -> int:
-    """Tell what this machine can do, or the remedy.
+    """Show what this machine can do, or the remedy.
 
     Exit code: 0 if scenarios can be run here, 1 if not. Docker is optional, as Envoy can be
     started as a local process.

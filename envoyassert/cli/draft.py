@@ -98,10 +98,10 @@ def draft(
         raise click.UsageError(f"{output} is the file to draft from; name another by -o")
     if written is None and not used.is_file():
         raise click.UsageError(f"{used} is no file that a scenario can name; copy it into one")
-    told: str | dict[str, Any] = _from(scenario.parent, used)
+    named: str | dict[str, Any] = _from(scenario.parent, used)
     if output is None and written is not None:
-        told = written  # nothing is written, so it is part of what is printed
-    text = draft_text(found, name, told, path.name)
+        named = written  # nothing is written, so it is part of what is printed
+    text = draft_text(found, name, named, path.name)
     # A stand-in, or a directory, that is not there yet.
     apart = (output is not None and written is not None) or not scenario.parent.is_dir()
     _check(text, scenario, path, None if apart else scenario.parent)
@@ -216,7 +216,7 @@ def _noted(drafted: Draft, notes: Sequence[str]) -> Draft:
 
 
 def _served(path: Path, pod: str) -> Dumped:
-    """Return what a dump has that is served in the place of a control plane."""
+    """Return what a dump has that is served instead of a control plane."""
     _, envoys = config_or_envoys(read_text(path, MAX_DUMP_BYTES), str(path))
     with problems_of(path):
         if not envoys:

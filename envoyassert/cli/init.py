@@ -85,7 +85,7 @@ def init(directory: Path, ci: str, force: bool) -> None:
 
 
 class _Done(NamedTuple):
-    """What became of one file: a word, its name, what it is or why it stays, and what is left."""
+    """The result for one file: a word, its name, what it is or why it stays, and what is left."""
 
     what: str
     name: str
@@ -177,7 +177,7 @@ def _read_configs(directory: Path) -> dict[str, str]:
     for name in CANDIDATES:
         path = directory / name
         try:
-            # Not read_text, which makes all ends of lines alike.
+            # Not read_text, which makes all ends of lines the same.
             found[name] = path.read_bytes().decode("utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue

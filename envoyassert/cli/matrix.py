@@ -44,7 +44,7 @@ from envoyassert.versions import OLDEST
     type=click.Path(file_okay=False),
     help="Where index.html, the stories and the results are written.",
 )
-@click.option("--draw", "only_draw", is_flag=True, help="Run nothing; draw DIR's results anew.")
+@click.option("--draw", "only_draw", is_flag=True, help="Run nothing; draw DIR's results again.")
 @untrusted_option
 def matrix(
     paths: tuple[str, ...],

@@ -1,4 +1,4 @@
-"""Options that several commands have, so that each is spelt and explained in one way.
+"""Options that several commands have, so that each is spelled and explained in one way.
 
 `-o FILE` names a file that is written, `--format` what is printed.
 """
@@ -21,7 +21,7 @@ LAUNCHERS = ("auto", "docker", "process")
 
 
 def _no_output_file(context: click.Context, _: click.Parameter, value: str | None) -> None:
-    """Say how the old spelling of `--format` is spelt now."""
+    """Say how the old spelling of `--format` is spelled now."""
     if value is None:
         return
     if value in FORMATS:
@@ -34,7 +34,7 @@ def format_option(*old: str, meaning: str = "What to print.") -> Callable[[F], F
     """Return a decorator: `--format text|json`; the command's function has the argument `output`.
 
     Args:
-        old: how the option was spelt before; that is refused with the spelling of today.
+        old: how the option was spelled before; that is refused with the spelling of today.
         meaning: the text for `--help`.
     """
 
@@ -65,7 +65,7 @@ def stand_in_option(command: F) -> F:
         OPTION,
         "stand_in",
         is_flag=True,
-        help="Put something in the place of files that the config names and this machine lacks: "
+        help="Replace files that the config names and this machine lacks: "
         "one that lies beside the config under the end of the name, a certificate, an empty file.",
     )(command)
 

@@ -86,11 +86,11 @@ def check_written() -> None:
         raw = getattr(buffer, "raw", buffer)
         if not isinstance(raw, _Lasting) or raw.fault is None:
             continue
-        fault, raw.fault = raw.fault, None  # it is told once
+        fault, raw.fault = raw.fault, None  # it is reported once
         if fault.errno == errno.EBADF:
             raise MachineError(
                 f"the standard {name} is closed",
-                "send it to a file, or to /dev/null if nobody shall read it",
+                "send it to a file, or to /dev/null",
             )
         raise MachineError(
             f"the standard {name} cannot be written: {fault.strerror}",

@@ -86,10 +86,10 @@ def plan(
 
     OLD and NEW are scenarios, or what `draft` takes: Envoy configs, dumps, traces; NEW may be left
     out for a --set. Both are run, as drafted, and sockets, descriptors, who serves, and options are
-    told before and after. With --traces both are recorded already: that needs neither root nor an
+    shown before and after. With --traces both are recorded already: that needs neither root nor an
     Envoy.
 
-    Exit code: 0 told, and as expected; 1 the new one is not as --expect says, or Envoy does not
+    Exit code: 0 shown, and as expected; 1 the new one is not as --expect says, or Envoy does not
     come up with it; 4 invalid usage or file; 10 a trace is incomplete, or the judgement is
     inconclusive; 77 machine not supported.
 
@@ -186,17 +186,17 @@ class _Judgement:
         self._verdict = None
         if expect is None:
             return
-        wish = expectations_of(Path(expect), trace.header)
-        self.assume = wish.scenario.assume
+        wanted = expectations_of(Path(expect), trace.header)
+        self.assume = wanted.scenario.assume
         self._graph = self._profile.graph
         self._verdict = judge(
             trace,
-            wish.expectations,
-            workers=trace.header.concurrency or wish.workers,
+            wanted.expectations,
+            workers=trace.header.concurrency or wanted.workers,
             assume=self.assume,
             graph=self._graph,
         )
-        self._context = Context(title=wish.id, place=place_finder(wish.loaded))
+        self._context = Context(title=wanted.id, place=place_finder(wanted.loaded))
 
     @property
     def _came_up(self) -> bool:

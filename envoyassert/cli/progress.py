@@ -19,7 +19,7 @@ from envoyassert.pytest_plugin.execute import STORY
 from envoyassert.pytest_plugin.summary import run_of
 from envoyassert.shown import shown
 
-#: How often the live line is drawn anew, in seconds.
+#: How often the live line is drawn again, in seconds.
 _INTERVAL_S = 0.2
 #: ECMA-48: back to the first column, erase to the end of the line.
 _CLEAR = "\r\x1b[K"
@@ -33,7 +33,7 @@ _COLOURS = {
 
 
 class Progress:
-    """A line for every run that is over, and on a terminal one that tells of those under way."""
+    """A line for every run that is over, and on a terminal one that shows those under way."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -90,9 +90,9 @@ class Progress:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember how a run went."""
-        told = dict(report.user_properties)
-        self._stood_in[report.nodeid] = str(told.get("envoyassert_stood_in", "")).splitlines()
-        verdict = told.get("envoyassert_verdict", "")
+        properties = dict(report.user_properties)
+        self._stood_in[report.nodeid] = str(properties.get("envoyassert_stood_in", "")).splitlines()
+        verdict = properties.get("envoyassert_verdict", "")
         word = str(verdict).partition(" ")[0]
         if not word and (report.when == "call" or not report.passed):
             word = {"passed": "PASS", "skipped": "SKIP"}.get(report.outcome, "ERROR")
@@ -160,12 +160,12 @@ class Stories:
 
 
 def is_terminal() -> bool:
-    """Return whether a line on the standard output can be drawn anew."""
+    """Return whether a line on the standard output can be drawn again."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class _LiveLine:
-    """The last line of a terminal, drawn anew by a thread of its own.
+    """The last line of a terminal, drawn again by a thread of its own.
 
     Args:
         text: returns what to show.
@@ -173,7 +173,7 @@ class _LiveLine:
 
     def __init__(self, text: Callable[[], str]) -> None:
         self._text = text
-        # pytest puts a file in the place of the standard output while a test runs.
+        # pytest puts a file instead of the standard output while a test runs.
         self._terminal = os.dup(sys.stdout.fileno())
         self._lock = threading.Lock()
         self._shown = False

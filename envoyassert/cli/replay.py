@@ -43,12 +43,12 @@ from envoyassert.trace_file import read_trace, write_trace
 )
 @click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
 @format_option()
-@click.option("--all", "everything", is_flag=True, help="Tell every finding in full.")
+@click.option("--all", "everything", is_flag=True, help="Show every finding in full.")
 @click.option(
     "--coverage",
     "uncovered",
     is_flag=True,
-    help="Tell which listeners, sockets and options no expectation constrains.",
+    help="Show which listeners, sockets and options no expectation constrains.",
 )
 @click.option(
     "--shrink",
@@ -131,7 +131,7 @@ def replay(
 def _write_excerpt(
     path: str, trace: Trace, plan: RunPlan, verdict: Verdict, context: Context
 ) -> None:
-    """Write the events that show the first failure, and tell how many there are.
+    """Write the events that show the first failure, and print how many there are.
 
     Raises:
         click.UsageError: there is no failure to show.

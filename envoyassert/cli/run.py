@@ -49,7 +49,7 @@ _UNTRUSTED = (
 @click.option(
     "--against",
     metavar="VERSION|IMAGE|BINARY",
-    help="Run everything on this Envoy too, and tell what differs.",
+    help="Run everything on this Envoy too, and show what differs.",
 )
 # `-o` is pytest's here, for values of its ini file.
 @format_option("--output", meaning="With --against: json prints the comparison alone.")
@@ -69,7 +69,7 @@ _UNTRUSTED = (
 @click.option(
     "--coverage",
     is_flag=True,
-    help="Tell which listeners, sockets and options of each run no expectation constrains.",
+    help="Show which listeners, sockets and options of each run no expectation constrains.",
 )
 def run(
     paths: tuple[str, ...],
@@ -87,9 +87,9 @@ def run(
     --junitxml=FILE). Each run has a line when it is over, on a terminal also while it lasts; -v
     prints its story.
 
-    Exit code: 0 pass, 1 fail, 4 invalid scenario, 5 nothing to run, 10 inconclusive, 77 this
-    machine cannot. With --against those of diff(1): 0 the same, 1 something differs or the new
-    Envoy fails, 2 trouble, or not known.
+    Exit code: 0 pass, 1 fail, 4 invalid scenario, 5 nothing to run, 10 inconclusive, 77
+    machine not supported. With --against those of diff(1): 0 the same, 1 something differs or the
+    new Envoy fails, 2 trouble, or not known.
 
     Example: sudo envoyassert run scenarios/ --envoy 1.36.4 --envoy 1.40.0 -k reuse_port
 
@@ -209,7 +209,7 @@ def _compare(
 
 
 class _Outcome:
-    """A pytest plugin that tells the exit codes apart that pytest has one number for."""
+    """A pytest plugin that separates the exit codes that pytest has one number for."""
 
     def __init__(self) -> None:
         from envoyassert.pytest_plugin.summary import Tally

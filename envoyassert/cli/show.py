@@ -17,7 +17,7 @@ from envoyassert.trace_file import read_trace
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False))
 @format_option()
 def show(trace: str, output: str) -> None:
-    """Print the story that a trace tells.
+    """Print the story of a trace.
 
     The start-up in phases, then a line for every listening socket: descriptors, threads, options.
 

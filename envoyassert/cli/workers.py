@@ -1,4 +1,4 @@
-"""Processes of pytest-xdist that are started as root in a directory of somebody else's."""
+"""Processes of pytest-xdist that are started as root in a directory of another user."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Boundary:
     Args:
         good: the last candidate that is good.
         bad: the first one after it that is bad.
-        skipped: those in between, of which it could not be told.
+        skipped: those in between, which could not be judged.
     """
 
     good: str
@@ -35,7 +35,7 @@ def bisect(candidates: Sequence[str], test: Callable[[str], Answer]) -> Boundary
 
     Args:
         candidates: in their order; the first is known to be good, the last to be bad.
-        test: says what a candidate is; SKIPPED if that cannot be told, and it is not asked again.
+        test: says what a candidate is; SKIPPED if that is not known, and it is not asked again.
     """
     good, bad = 0, len(candidates) - 1
     skipped: set[int] = set()

@@ -21,7 +21,7 @@ SAME, DIFFERENT, UNKNOWN = "same", "different", "unknown"
 TOLERANCE_MS = 25.0
 
 _RUN = "the run"
-#: Aspects that follow from others: told only where none of those differs.
+#: Aspects that follow from others: shown only where none of those differs.
 _FOLLOWS = {
     p.ORDER: (p.KIND, p.BIND, p.LISTEN, p.OPTION),
     p.REGISTERED: (p.SERVED,),
@@ -130,15 +130,15 @@ def compare(before: Profile, after: Profile, tolerance_ms: float = TOLERANCE_MS)
     Args:
         before: the old run.
         after: the new run.
-        tolerance_ms: milestones that differ by no more than this are not told, in milliseconds.
+        tolerance_ms: milestones that differ by no more than this are not shown, in milliseconds.
     """
     pairs = tuple(_pairs(before, after))
     return _Comparer(before, after).compare(pairs, tolerance_ms)
 
 
 def is_unobserved(profile: Profile, aspect: str) -> bool:
-    """Return whether a run could not tell an aspect."""
-    return any(profile.lacks(channel) and aspect in told for channel, told in _NEEDS.items())
+    """Return whether a run could not see an aspect."""
+    return any(profile.lacks(channel) and aspect in needing for channel, needing in _NEEDS.items())
 
 
 def _pairs(before: Profile, after: Profile) -> Iterator[Pair]:
@@ -241,7 +241,7 @@ class _Comparer:
                 continue
             old, new = before.get(aspect, {}), after.get(aspect, {})
             if aspect == p.BACKLOG and not (old and new):
-                continue  # one of the traces does not tell it, or listens nowhere
+                continue  # one of the traces does not have it, or listens nowhere
             found += self._of_aspect(subject, aspect, old, new)
         yield from found
 
@@ -301,7 +301,7 @@ def shifts(
     Args:
         before: times of the old run by milestone, in milliseconds.
         after: those of the new run.
-        tolerance_ms: changes up to this are not told, in milliseconds.
+        tolerance_ms: changes up to this are not shown, in milliseconds.
     """
     shift_ms = 0.0
     for milestone in p.MILESTONES:

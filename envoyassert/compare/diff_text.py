@@ -61,7 +61,7 @@ def incomplete_lines(comparison: Comparison, before: str, after: str) -> list[st
 
 
 def difference_lines(differences: Iterable[Difference]) -> list[str]:
-    """Return the differences; listeners that differ in the same ways are told together."""
+    """Return the differences; listeners that differ in the same ways are shown together."""
     lines = []
     for subjects, words in together(differences):
         lines += wrapped(", ".join(subjects))

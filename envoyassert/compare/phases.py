@@ -33,8 +33,8 @@ class Seen:
 def profiles_of(trace: Trace, graph: SocketGraph | None = None) -> dict[str, Profile]:
     """Return the facts of a run at the end of each phase.
 
-    So what is open, served and registered is told of an Envoy that was running then, however it
-    ended later. A step that is over before Envoy has noticed is told with the one after it.
+    So what is open, served and registered is shown of an Envoy that was running then, however it
+    ended later. A step that is over before Envoy has noticed is shown with the one after it.
 
     Args:
         trace: the run.
@@ -49,7 +49,7 @@ def profiles_of(trace: Trace, graph: SocketGraph | None = None) -> dict[str, Pro
 
 def differences_of(before: Seen, after: Seen) -> tuple[Difference, ...]:
     """Return what differs between two runs, each difference at the first phase that shows it."""
-    told: set[tuple[str, str]] = set()
+    shown: set[tuple[str, str]] = set()
     found: list[Difference] = []
     for number, phase in enumerate(after.profiles):
         if phase not in before.profiles:
@@ -60,8 +60,8 @@ def differences_of(before: Seen, after: Seen) -> tuple[Difference, ...]:
             for seen in (before, after)
         ]
         for one in RunPair(phase, *sides).differences:
-            if (one.subject, one.words) not in told:
-                told.add((one.subject, one.words))
+            if (one.subject, one.words) not in shown:
+                shown.add((one.subject, one.words))
                 found.append(replace(one, subject=in_phase(one.subject, phase if number else "")))
     return tuple(found)
 

@@ -15,7 +15,7 @@ from envoyassert.judge.roles import roles_in_words
 from envoyassert.judge.shape import serving_of
 from envoyassert.report.table import count
 
-#: Lines of one picture; with many workers they are all alike.
+#: Lines of one picture; with many workers they are identical.
 _MAX_LINES = 8
 #: Width of the left one of two pictures.
 _HALF = 48
@@ -79,5 +79,5 @@ def _servers(profile: Profile, descriptor: Descriptor) -> str:
     serving = serving_of((descriptor.socket,), by_listen)
     threads = [entry.thread for entry in serving if entry.descriptor is descriptor]
     if not threads:
-        return "nobody"
+        return "no one"
     return roles_in_words(threads) + (" (by listen)" if by_listen else "")

@@ -59,8 +59,8 @@ def plan_lines(comparison: Comparison, before: str, after: str) -> list[str]:
         *wrapped(f"after:  {after}: {side_words(comparison.after)}", hang="  "),
         *incomplete_lines(comparison, before, after),
     ]
-    told = listeners_of(comparison)
-    for pair in told:
+    shown = listeners_of(comparison)
+    for pair in shown:
         rows = [["", "", "before", "after"], *_rows(comparison, pair)]
         pictures = (
             picture_lines(comparison.before, pair.before),
@@ -68,14 +68,14 @@ def plan_lines(comparison: Comparison, before: str, after: str) -> list[str]:
         )
         lines += ["", *wrapped(pair.title), *columns(rows), "", *side_by_side(*pictures)]
         lines += [line for text in _meaning(pair) for line in ("", *wrapped(text, "  ", "  "))]
-    rest = [d for d in comparison.differences if d.subject not in {pair.title for pair in told}]
+    rest = [d for d in comparison.differences if d.subject not in {pair.title for pair in shown}]
     if rest:
         lines += ["", *difference_lines(rest)]
     return [*lines, "", summary_words(comparison)]
 
 
 def listeners_of(comparison: Comparison) -> list[Pair]:
-    """Return the listeners that are told: all of the configs, but for Envoy's own sockets."""
+    """Return the listeners that are shown: all of the configs, but for Envoy's own sockets."""
     return [
         pair
         for pair in comparison.pairs
@@ -85,13 +85,15 @@ def listeners_of(comparison: Comparison) -> list[Pair]:
 
 
 def summary_words(comparison: Comparison) -> str:
-    """Return `2 listeners change, 3 stay as they are`."""
+    """Return `2 listeners change, 3 unchanged`, or `no start-up differences: 3 listeners`."""
     subjects = {difference.subject for difference in comparison.differences}
     pairs = listeners_of(comparison)
     changed = sum(pair.title in subjects for pair in pairs)
-    verb = "changes" if changed == 1 else "change"
-    stay = "stays as it is" if len(pairs) - changed == 1 else "stay as they are"
-    words = f"{count(changed, 'listener')} {verb}, {len(pairs) - changed or 'none'} {stay}"
+    if changed:
+        verb = "changes" if changed == 1 else "change"
+        words = f"{count(changed, 'listener')} {verb}, {len(pairs) - changed} unchanged"
+    else:
+        words = f"no start-up differences: {count(len(pairs), 'listener')}"
     unsure = comparison.result == "unknown" or any(not d.sure for d in comparison.differences)
     return words + (NOT_SURE if unsure else "")
 
@@ -151,9 +153,9 @@ def _rows(comparison: Comparison, pair: Pair) -> Iterator[list[str]]:
 
 def _side(aspect: str, facts: Facts) -> str:
     if aspect == p.BACKLOG and facts.get(p.LISTEN) and not facts.get(p.BACKLOG):
-        return "?"  # the log did not tell what listen() was called with
+        return "?"  # the log did not have what listen() was called with
     if aspect == p.SHAPE and "dup" in facts.get(p.SHAPE, {}) and facts[p.EVER][""].seen == 1:
-        return "its one descriptor"
+        return "a single descriptor"
     return side_text(aspect, facts.get(aspect, {}))
 
 

@@ -28,7 +28,7 @@ from envoyassert.trace import Outcome, Trace
 
 Facts = dict[str, dict[str, Measure]]
 
-#: Aspects of a group in the order in which they are told. Options follow as `option <name>`.
+#: Aspects of a group in the order in which they are shown. Options follow as `option <name>`.
 SOCKETS, OPEN_SOCKETS, KIND = "sockets", "open sockets", "kind"
 BIND, BIND_FAILED, LISTEN, LISTEN_FAILED = "bind", "failed bind", "listen", "failed listen"
 BACKLOG, DUP, DESCRIPTORS, EVER = "backlog", "dup", "descriptors", "descriptors ever"
@@ -137,7 +137,7 @@ def profile_of(
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """Return what became of Envoy, without times."""
+    """Return how Envoy ended, without times."""
     if outcome.signal is not None:
         return f"killed by {signal_text(outcome.signal)}"
     if outcome.exit_code is not None:

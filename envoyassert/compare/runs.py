@@ -68,7 +68,7 @@ class RunPair:
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """What was seen of both, None if one of them could not be run; times are told elsewhere."""
+        """What was seen of both, None if one of them could not be run; times are elsewhere."""
         if self.before.profile is None or self.after.profile is None:
             return None
         return compare(self.before.profile, self.after.profile)

@@ -20,7 +20,7 @@ def runs_lines(pairs: Sequence[RunPair], before: str, after: str) -> list[str]:
     """Return a table of all runs, what differs in words, and a last line with the answer.
 
     Args:
-        pairs: the runs, in the order in which they are told.
+        pairs: the runs, in the order in which they are shown.
         before: the old Envoy.
         after: the new Envoy.
     """
@@ -30,8 +30,8 @@ def runs_lines(pairs: Sequence[RunPair], before: str, after: str) -> list[str]:
         more = f": {count(number, 'difference')}" if number else ""
         rows.append([pair.before.text, pair.after.text, pair.result + more, pair.title])
     lines = columns(rows)
-    for titles, told in _together(pairs):
-        lines += ["", *wrapped(", ".join(titles)), *(f"  {line}" for line in told)]
+    for titles, shown in _together(pairs):
+        lines += ["", *wrapped(", ".join(titles)), *(f"  {line}" for line in shown)]
     times = typical_times(pairs)
     if times:
         lines += ["", "times, medians of all runs", *time_lines(times)]
@@ -53,12 +53,12 @@ def _together(pairs: Sequence[RunPair]) -> list[tuple[list[str], tuple[str, ...]
 def answer_words(pairs: Sequence[RunPair], before: str, after: str) -> str:
     """Return the answer over all runs: `same: 48 runs on 1.36.4 and on 1.40.0`."""
     results = Counter(pair.result for pair in pairs)
-    told = [f"{results[name]} {name}" for name in (SAME, DIFFERENT, UNKNOWN, SKIPPED)]
-    parts = [text for text in told if not text.startswith("0 ")]
+    counts = [f"{results[name]} {name}" for name in (SAME, DIFFERENT, UNKNOWN, SKIPPED)]
+    parts = [text for text in counts if not text.startswith("0 ")]
     words = f"{compared(pairs)}: {count(len(pairs), 'run')} on {before} and on {after}"
     if len(parts) > 1:
         words += f" ({', '.join(parts)})"
-    for status, verb in ((Status.FAIL, "fails"), (Status.INCONCLUSIVE, "leaves undecided")):
+    for status, verb in ((Status.FAIL, "fails"), (Status.INCONCLUSIVE, "leaves INCONCLUSIVE")):
         number = sum(pair.after.status is status for pair in pairs)
         if number:
             words += f"; {after} {verb} {count(number, 'run')}"

@@ -152,7 +152,7 @@ def _served(measures: Measures) -> str:
         "workers": count(numbers.get("workers", 0), "worker"),
         "other": count(numbers.get("other", 0), "other thread"),
     }
-    return " and ".join(words[role] for role in sorted(numbers)) or "nobody"
+    return " and ".join(words[role] for role in sorted(numbers)) or "no one"
 
 
 def _past(outcome: str) -> str:

@@ -75,10 +75,10 @@ def files_beside(config: dict[str, Any], directory: Path, *, stand_in: bool) -> 
         what = "nothing can stand in" if stand_in else f"{OPTION} puts something in its place"
         notes.append(f"not on this machine, and Envoy reads it: {', '.join(lost)} ({what})")
     fields = [*_node(config)]
-    told = {name: kind for name, kind in chosen.items() if kind}
-    if told:
-        why = "in the run directory, in the place of what the config names"
-        fields.append(EnvoyField("stand_in", told, why))
+    replaced = {name: kind for name, kind in chosen.items() if kind}
+    if replaced:
+        why = "in the run directory, instead of what the config names"
+        fields.append(EnvoyField("stand_in", replaced, why))
     return Beside(found.config, tuple(fields), _discovered(found), tuple(notes))
 
 
@@ -94,7 +94,7 @@ def _places(chosen: Mapping[str, Any], directory: Path) -> dict[str, str | Path]
 def _node(config: Any) -> Iterator[EnvoyField]:
     """Yield the arguments that give Envoy a node, without which it reads no config source.
 
-    In the place of servers `control_plane` does that.
+    For servers `control_plane` does that.
     """
     ads = proto_field(proto_field(config, "dynamic_resources"), "ads_config")
     reads = ads is not None or any(one.use == SOURCE for one in named_files(config))

@@ -81,7 +81,7 @@ class Dumped:
 
 
 def envoys_of(documents: Sequence[Any]) -> list[Dumped]:
-    """Return the Envoys that a file speaks of, none if it holds no message with listeners.
+    """Return the Envoys that a file describes, none if it holds no message with listeners.
 
     Args:
         documents: the data of the file: documents of YAML, or values of JSON, in their order.

@@ -9,7 +9,7 @@ from typing import Any
 from envoyassert.draft.expected import EnvoyField, SocketSet
 from envoyassert.scenario.own_namespaces import MADE
 
-#: With one of these Envoy binds an address that is nobody's.
+#: With one of these Envoy binds an address that no device has.
 _ANYWHERE = {"IP_FREEBIND", "IPV6_FREEBIND", "IP_TRANSPARENT", "IPV6_TRANSPARENT"}
 
 

@@ -40,11 +40,11 @@ class SocketSet:
         address: the configured address, port 0 where the kernel chooses.
         protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         sockets: successful bind() calls, each on a kernel socket of its own.
-        bound_by: which threads make them: a role, or "" if that is not to be told.
+        bound_by: which threads make them: a role, or "" if that is not expected.
         descriptors: descriptors of these sockets that stay open; None if that is not known.
-        role: who serves them: `main`, `workers`, `none`, or "" if that is not to be told.
+        role: who serves them: `main`, `workers`, `none`, or "" if that is not expected.
         via: `reuse_port`, `dup`, `shared_fd`, or "".
-        mask: with which bits they stand in the epolls; () if that is not to be told.
+        mask: with which bits they stand in the epolls; () if that is not expected.
         options: in the order of the calls, on each socket.
         exact: whether no other options are set on any of them.
         listens: successful listen() calls; None where the protocol has none.

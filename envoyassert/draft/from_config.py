@@ -56,7 +56,7 @@ def draft_of_config(
     Args:
         config: the bootstrap as data.
         concurrency: Envoy's --concurrency; None for 2, or for 1 where Envoy takes no more.
-        served: listeners that are served in the place of its own control plane; None for none.
+        served: listeners that are served instead of its own control plane; None for none.
         discovered: listeners of the file that it names for LDS; None if that is not known.
 
     Raises:
@@ -130,7 +130,7 @@ def draft_of_config(
 def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterator[EnvoyField]:
     """Yield what takes the place of the servers that a config asks."""
     if served is not None:
-        why = "what the dump has, in the place of the config's own lds_config; filters echo"
+        why = "what the dump has, instead of the config's own lds_config; filters echo"
         yield EnvoyField("xds", {"via": "file", "listeners": list(served)}, why)
         asked = [name for name in asked if name != "lds_config"]
     if asked:

@@ -47,7 +47,7 @@ def chosen(envoys: Sequence[Dumped], wanted: str = "") -> Dumped:
     """Return the Envoy of a dump that is to be drafted.
 
     Args:
-        envoys: all that the dump speaks of, at least one.
+        envoys: all that the dump describes, at least one.
         wanted: its label, or the end of it; "" where there is one, or all have the same sockets.
 
     Raises:

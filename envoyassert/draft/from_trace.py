@@ -112,7 +112,7 @@ def _set(
     masks = {registration.events for registration in waking}
     options = [_options(socket) for socket in sockets]
     same = all(found == options[0] for found in options)
-    # What an imported log does not tell is not to be compared.
+    # What an imported log does not have is not to be compared.
     whole = not set(_ASSUMPTIONS) & set(trace.header.unobserved)
     return SocketSet(
         name=name,

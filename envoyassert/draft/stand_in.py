@@ -148,7 +148,7 @@ def bootstrap_of_draft(draft: Draft) -> tuple[dict[str, Any], list[str]]:
             **serving(protocol),
         }
         if one.listens == 0:
-            listener["bind_to_port"] = False  # Envoy binds a Unix socket all the same
+            listener["bind_to_port"] = False  # Envoy binds a Unix socket anyway
         if one.backlog not in (None, -1):
             listener["tcp_backlog_size"] = one.backlog
         if one.protocol == "MPTCP":

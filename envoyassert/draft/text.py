@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from envoyassert.draft.alike import alike
+from envoyassert.draft.equal_addresses import merged
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS
 from envoyassert.scenario.option_value import ANY_VALUE, OnlyOptions
@@ -57,7 +57,7 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     if draft.closed:
         tail.append("  - no_others: true  # no socket but these, and Envoy's own for hot restart")
     tail.append(f"  - process: {{{'live' if draft.admin else 'stays_up'}: true}}")
-    items = [item for one in alike(draft.sets) for item in _items(draft, *one)]
+    items = [item for one in merged(draft.sets) for item in _items(draft, *one)]
     body = [line for item in items for line in _block(item)]
     if len(head) + len(body) + len(tail) > MAX_LINES:
         body = [f"  - {_flow(item)}" for item in items]

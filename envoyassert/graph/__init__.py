@@ -1,1 +1,1 @@
-"""The socket graph: what a trace tells, by kernel socket instead of by system call."""
+"""The socket graph: what a trace shows, by kernel socket instead of by system call."""

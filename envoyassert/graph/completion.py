@@ -1,4 +1,4 @@
-"""What only the end of a trace tells of a graph: whose threads they are, what may be a listener."""
+"""What only the end of a trace shows of a graph: whose threads they are, what may be a listener."""
 
 from __future__ import annotations
 

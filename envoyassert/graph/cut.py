@@ -12,7 +12,7 @@ from envoyassert.trace import CpuCounters, Phase, Trace
 def cut(trace: Trace, phase: Phase) -> Trace:
     """Return what had been observed of a run at the end of one of its phases.
 
-    A trace without losses stays one without losses: its records are numbered anew up to the cut,
+    A trace without losses stays one without losses: its records are numbered again up to the cut,
     since a close is recorded with the time of its entry, and so the last numbers before the cut
     need not be the last ones in time. One with losses keeps its numbers and its counters, so that
     whatever was lost at any time is in doubt at the end of every phase.

@@ -12,7 +12,7 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.trace import Trace
 
 
-def told_envoys(trace: Trace) -> frozenset[int]:
+def declared_envoys(trace: Trace) -> frozenset[int]:
     """Return the processes that the launcher took for Envoys when the accounts were taken."""
     found = [trace.witness.pid] if trace.witness is not None else []
     for phase in trace.phases:
@@ -25,23 +25,23 @@ def told_envoys(trace: Trace) -> frozenset[int]:
 def find_envoys(graph: SocketGraph) -> frozenset[int]:
     """Return the processes of a folded trace that are Envoys.
 
-    A copy of a process (fork without exec) is none, whatever its threads are called. Where nobody
-    has workers, as before an early end, the name of the program tells. After a loss whatever is
+    A copy of a process (fork without exec) is none, whatever its threads are called. Where none
+    has workers, as before an early end, the name of the program decides. After a loss whatever is
     not known to be none may be one.
     """
     processes = graph.processes
     own = {process.pid for process in processes.values() if process.executed}
     if graph.gaps:
-        return graph.told or frozenset(processes)
+        return graph.declared or frozenset(processes)
     working = {thread.pid for thread in graph.threads.values() if thread.is_named_worker} & own
-    told = working & graph.told
-    if told:
-        # An agent may have started Envoy anew, and another Envoy may have ended without workers.
-        programs = {processes[pid].filename for pid in told}
-        found = working | (graph.told & own)
+    declared = working & graph.declared
+    if declared:
+        # An agent may have started Envoy again, and another Envoy may have ended without workers.
+        programs = {processes[pid].filename for pid in declared}
+        found = working | (graph.declared & own)
         return frozenset(pid for pid in found if processes[pid].filename in programs)
     named = {pid for pid in own if "envoy" in PurePosixPath(processes[pid].filename).name}
-    return frozenset(working or named or graph.told & own or own)
+    return frozenset(working or named or graph.declared & own or own)
 
 
 def family_of(graph: SocketGraph, pid: int, others: frozenset[int]) -> frozenset[int]:

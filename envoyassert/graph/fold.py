@@ -19,7 +19,7 @@ from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
 from envoyassert.events import Event
 from envoyassert.graph.completion import complete
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
-from envoyassert.graph.envoys import told_envoys
+from envoyassert.graph.envoys import declared_envoys
 from envoyassert.graph.gaps import find_gaps
 from envoyassert.graph.kernel_addresses import KernelAddresses
 from envoyassert.graph.messages import Messages, sent_first
@@ -63,7 +63,7 @@ def fold(trace: Trace) -> SocketGraph:
         folder.apply(event)
     for gap in pending:
         folder.tables.open_gap(gap)
-    folder.graph.told = told_envoys(trace)
+    folder.graph.declared = declared_envoys(trace)
     return folder.finish()
 
 
@@ -123,7 +123,7 @@ class _Folder:
         self.namespaces.see(event)
 
     def finish(self) -> SocketGraph:
-        """Return the graph with what only the end of the trace can tell."""
+        """Return the graph with what only the end of the trace can show."""
         graph = self.graph
         graph.ignored = dict(self.ignored)
         if graph.gaps:
@@ -330,7 +330,7 @@ class _Folder:
         if address is None:
             return
         if socket.binds and call.descriptor is not None:
-            # Only an unbound socket can be bound: between the two its number was given out anew.
+            # Only an unbound socket can be bound: between the two its number was given out again.
             if self.births_observed and not self.tables.lossy:
                 self.graph.inconsistencies.append(
                     f"bind on descriptor {args['fd']}, which was bound already"
@@ -388,7 +388,7 @@ class _Folder:
         if learned is None or not succeeded(event):
             return
         asked = socket.requested
-        # Of a socket that came bound from elsewhere this is the only thing that tells.
+        # Of a socket that came bound from elsewhere this is the only evidence.
         came_bound = asked is None and socket.origin == "scm_rights"
         if came_bound or (asked is not None and asked.port == 0 and learned.is_ip):
             socket.address = socket.placed(learned)

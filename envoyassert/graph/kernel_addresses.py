@@ -7,7 +7,7 @@ from envoyassert.graph.model import KernelSocket
 
 
 class KernelAddresses:
-    """What the kernel told of its sockets.
+    """What the kernel reported of its sockets.
 
     Args:
         problems: contradictions are added here, in words.
@@ -27,7 +27,7 @@ class KernelAddresses:
             self.closed.add(event.args["sk"])
 
     def settle(self, event: Event, socket: KernelSocket) -> None:
-        """Hold the address that a listen() tells against that of the socket's history."""
+        """Compare the address in a listen() with that of the socket's history."""
         address = event.args.get("sk") or self._listening.pop(event.tid, None)
         if address is None:
             return

@@ -26,7 +26,7 @@ _TRIED = 4
 
 @dataclass(frozen=True)
 class Client:
-    """Somebody who connects, or sends a datagram.
+    """A process that connects, or sends a datagram.
 
     Args:
         protocol: `TCP` or `UDP`; MPTCP is TCP here.
@@ -43,7 +43,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A socket that takes clients: it listens, or is a bound UDP socket without a peer.
+    """A socket for clients: it listens, or is a bound UDP socket without a peer.
 
     Args:
         holder: what it is known by; whatever the caller likes.
@@ -77,12 +77,12 @@ def is_any(host: str) -> bool:
 def takers(client: Client, candidates: Sequence[Candidate]) -> set[frozenset[Hashable]]:
     """Return who may get a client: of each possible case the holders that share it.
 
-    An empty set of holders is nobody: the client is refused. There are several cases only where
+    An empty set of holders: the client is refused. There are several cases only where
     something that decides is not known of a candidate.
 
     Args:
         client: the client.
-        candidates: all sockets that take clients; those of other ports do not matter.
+        candidates: all sockets for clients; those of other ports do not matter.
     """
     near = [one for one in candidates if _takes(client, replace(one, v6only=False))]
     if sum(None in (one.v6only, one.reuse_port, one.since_ns) for one in near) > _TRIED:

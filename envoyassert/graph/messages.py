@@ -1,7 +1,7 @@
 """Descriptors on their way from one process to another (SCM_RIGHTS, unix(7)).
 
 A message is paired with its receipt by order and by how many descriptors it carries. Where that is
-not enough to tell which socket arrived, it is said, never guessed.
+not enough to know which socket arrived, that is reported, never guessed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Messages:
         self._sent.append((event, sockets))
 
     def receive(self, event: Event) -> list[KernelSocket | None] | None:
-        """Return what a message brought; None if nobody was seen to send one of its size."""
+        """Return what a message brought; None if no one was seen to send one of its size."""
         self._see_whole(event)
         count = len(event.args["fds"])
         if not count:
@@ -113,7 +113,7 @@ class Messages:
             self._problems.append(f"{event.call} passed more descriptors than its record holds")
 
     def finish(self) -> None:
-        """Note what was sent to somebody who was not seen to receive it."""
+        """Note what was sent and not seen to be received."""
         for sender, sockets in self._sent:
             _pass(sockets, Pass(sender, None))
 

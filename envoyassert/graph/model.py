@@ -262,7 +262,7 @@ class KernelSocket:
         if self.family not in ("AF_INET", "AF_INET6"):
             return self.family
         if not self.type:
-            return "unknown"  # its socket() was not seen, and a bind does not tell
+            return "unknown"  # its socket() was not seen, and a bind does not show it
         known = _PROTOCOLS.get((self.type, self.protocol))
         return known or f"{self._kind} of protocol {self.protocol}"
 
@@ -311,7 +311,7 @@ class Registration:
 
         None if the mask does not ask for input, or if the descriptor is closed: the kernel would
         still report it while another one of its open file description is open (epoll(7)), but
-        nobody can accept on it. A thread that has exited waits no more.
+        no thread can accept on it. A thread that has exited waits no more.
         """
         if not (self.is_live and self.descriptor.is_open and self.asks_for_input):
             return []
@@ -330,7 +330,7 @@ class Gap:
 
 @dataclass(eq=False)
 class SocketGraph:
-    """Everything that a trace tells about sockets.
+    """Everything that a trace shows about sockets.
 
     Args:
         processes, threads: by pid and tid.
@@ -343,7 +343,7 @@ class SocketGraph:
         file_calls: unlink, chmod and the like, in time order.
         candidates: sockets that may belong to a listener: no probes, no accepted connections.
         by_place: the candidates by the port, path or abstract name of an address.
-        told: the processes that the accounts say are Envoys.
+        declared: the processes that the accounts say are Envoys.
     """
 
     processes: dict[int, Process] = field(default_factory=dict)
@@ -358,11 +358,11 @@ class SocketGraph:
     file_calls: list[Event] = field(default_factory=list)
     candidates: list[KernelSocket] = field(default_factory=list)
     by_place: dict[int | str, list[KernelSocket]] = field(default_factory=dict)
-    told: frozenset[int] = frozenset()
+    declared: frozenset[int] = frozenset()
 
     def is_surely_envoy(self, pid: int) -> bool:
         """Whether a process is an Envoy whatever was lost: accounts say so, or it is alone."""
-        return pid in self.told or len(self.processes) == 1
+        return pid in self.declared or len(self.processes) == 1
 
     def workers(self) -> list[Thread]:
         """Return the worker threads in order of their number."""

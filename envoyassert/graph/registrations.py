@@ -46,7 +46,7 @@ class Registrations:
         args = EPOLL_CTL.of(event)
         epoll = self._epoll(event, args["epfd"])
         # The kernel's key is the open file description and the number, whoever closed and made
-        # that number anew in the meantime.
+        # that number again in the meantime.
         key = (epoll, held.socket, held.fd)
         before = self._living.pop(key, None)
         if before is not None and before.is_live:

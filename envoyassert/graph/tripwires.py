@@ -1,4 +1,4 @@
-"""Calls after which a trace no longer tells what happens to sockets.
+"""Calls after which a trace no longer shows what happens to sockets.
 
 They act on descriptors where no probe looks, or let a call seem to be what it is not.
 """

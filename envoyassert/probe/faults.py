@@ -72,7 +72,7 @@ class FaultyArm:
 
     def snapshot(self) -> ProbeSnapshot:
         """Return the probe's record, and the calls that strace made fail."""
-        seen, told = self._arm.snapshot(), self._strace.snapshot()
+        seen, refused = self._arm.snapshot(), self._strace.snapshot()
         failed = [
             Event(e.ts_ns, e.pid, e.tid, e.call, e.ret, e.args, STRACE_CPU, number)
             for number, e in enumerate(self._strace.injected(), 1)
@@ -80,8 +80,8 @@ class FaultyArm:
         return ProbeSnapshot(
             sorted([*seen.events, *failed], key=lambda event: event.ts_ns),
             (*seen.cpus, CpuCounters(STRACE_CPU, len(failed), 0)),
-            seen.misses + told.misses,
-            seen.drained and told.drained,
+            seen.misses + refused.misses,
+            seen.drained and refused.drained,
             seen.marked,
         )
 

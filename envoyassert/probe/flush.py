@@ -50,10 +50,13 @@ def run_on(program_fd: int, cpu: int) -> int | None:
     Raises:
         OSError: the kernel refused for another reason.
     """
-    wish = _TestRun(prog_fd=program_fd, flags=_BPF_F_TEST_RUN_ON_CPU, cpu=cpu)
+    request = _TestRun(prog_fd=program_fd, flags=_BPF_F_TEST_RUN_ON_CPU, cpu=cpu)
     number = _NR_BPF[platform.machine()]
-    if _libc.syscall(number, _BPF_PROG_TEST_RUN, ctypes.byref(wish), ctypes.sizeof(wish)) == 0:
-        return int(wish.retval)
+    if (
+        _libc.syscall(number, _BPF_PROG_TEST_RUN, ctypes.byref(request), ctypes.sizeof(request))
+        == 0
+    ):
+        return int(request.retval)
     error = ctypes.get_errno()
     if error == errno.ENXIO:
         return None

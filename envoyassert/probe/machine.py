@@ -118,17 +118,17 @@ def _bcc_version() -> str:
     package = find_bcc()
     version = package / "version.py"
     found = re.search(r"__version__ = '([^']+)'", version.read_text()) if version.exists() else None
-    told = f"bcc {found.group(1) if found else '(unknown version)'} in {package}"
+    found_bcc = f"bcc {found.group(1) if found else '(unknown version)'} in {package}"
     # bcc before 0.25 looks for tracepoints below debugfs and nowhere else.
     below = DEBUGFS / "tracing"
     if not os.access(below / "events", os.R_OK) and any(
         os.fsencode(below) in text and os.fsencode(TRACEFS) not in text for text in _libraries()
     ):
         raise ProbeUnavailableError(
-            f"{told} finds tracepoints in {below} alone, where none are",
+            f"{found_bcc} finds tracepoints in {below} alone, where none are",
             f"mount debugfs: mount -t debugfs nodev {DEBUGFS}; or install a newer bcc",
         )
-    return told
+    return found_bcc
 
 
 def _libraries() -> Iterator[bytes]:

@@ -21,7 +21,7 @@ _WORKER = "wrk:worker_"
 
 
 def when_quiet(arm: Watch) -> Callable[[], bool]:
-    """Return a function that tells whether all of Envoy waits for events and has become quiet.
+    """Return a function that returns whether all of Envoy waits for events and has become quiet.
 
     An Envoy that still initialises is quiet too, for as long as a server does not answer; then no
     worker waits for anything (see `let_threads_wait`).
@@ -87,7 +87,7 @@ def is_initialising(arm: Watch) -> bool:
 
 
 def unwaited(events: Iterable[Event]) -> set[tuple[int, int]]:
-    """Return the epolls, by process and descriptor, with a registration that nobody waits for."""
+    """Return epolls, by process and descriptor, with a registration that no thread waits for."""
     registered, waited = set(), set()
     for event in events:
         if event.call == "epoll_wait":

@@ -68,7 +68,7 @@ def find_strace() -> tuple[str, str]:
         raise StraceUnavailableError(f"strace {version[1]}.{version[2]} is too old", _INSTALL)
     if _PTRACE_SCOPE.exists() and _PTRACE_SCOPE.read_text("ascii").strip() == "3":
         raise StraceUnavailableError(
-            "this kernel lets nobody trace (kernel.yama.ptrace_scope is 3)",
+            "this kernel forbids tracing (kernel.yama.ptrace_scope is 3)",
             "use the tracer ebpf as root, or a machine where ptrace(2) is allowed",
         )
     return found, f"{version[1]}.{version[2]}"
@@ -136,7 +136,7 @@ class StraceArm:
             time.sleep(_PAUSE_S)
 
     def snapshot(self) -> ProbeSnapshot:
-        """Return what the log told when it was read last."""
+        """Return what the log had when it was read last."""
         events = list(self._log.events)
         counters = CpuCounters(0, len(events), 0)
         problems = len(self._log.problems)
@@ -162,7 +162,7 @@ class StraceArm:
         """Return nothing: there is no other record of the run."""
 
     def record(self, until_ns: int) -> SecondWitness:
-        """Return what the log told as the record of a second witness.
+        """Return what the log has as the record of a second witness.
 
         Args:
             until_ns: CLOCK_MONOTONIC nanoseconds before the probe's records were read.

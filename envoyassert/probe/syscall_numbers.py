@@ -15,7 +15,7 @@ from envoyassert.calls.hidden import OTHER_TABLE
 from envoyassert.calls.row import Numbers
 from envoyassert.errors import ProbeUnavailableError
 
-#: Calls whose number the program itself needs: they are told by tracepoints, not by their exit.
+#: Calls whose number the program itself needs: they are reported by tracepoints, not by their exit.
 _NAMED = {
     "clone": Numbers(56, 220),
     "clone3": Numbers.everywhere(435),

@@ -28,7 +28,7 @@ class StarterFile:
         name: its path, relative to the repository.
         text: what is in it.
         purpose: what it is for, in a few words.
-        instead: what to do by hand if another file of that name is there already, or "".
+        instead: what to do manually if another file of that name is there already, or "".
     """
 
     name: str

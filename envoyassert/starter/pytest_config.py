@@ -48,7 +48,7 @@ _COMMENT = (
 
 @dataclass(frozen=True)
 class ConfigEdit:
-    """What becomes of the configuration.
+    """The configuration before and after.
 
     Args:
         name: the file, relative to the repository.

@@ -55,7 +55,7 @@ class Call(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """What became of a thread: `exited with 0`, `killed by SIGKILL`."""
+    """How a thread ended: `exited with 0`, `killed by SIGKILL`."""
 
     tid: int
     ts_ns: int
@@ -63,7 +63,7 @@ class Fate(NamedTuple):
 
 
 class RepeatedWaits:
-    """Tells the lines of waits that say nothing new; a thread may wait 100,000 times a second.
+    """Recognises the lines of waits that say nothing new; a thread may wait 100,000 times a second.
 
     Only the first wait of a thread on an epoll is an event (see `envoyassert.strace.log`).
     """
@@ -126,7 +126,7 @@ def _read(line: str, begun: dict[int, tuple[int, str, str]], offset_ns: int) -> 
     ts_ns = int(parts[2]) * _NS_PER_S + int(parts[3]) + offset_ns
     text = parts[4]
     if text.startswith("---"):
-        return None  # a signal; the end of a thread is told by its fate
+        return None  # a signal; the end of a thread is in its fate
     if text.startswith("+++"):
         begun.pop(tid, None)
         return Fate(tid, ts_ns, text.strip("+ "))

@@ -1,8 +1,8 @@
 """A log of strace as the events of a run.
 
-What strace does not tell is put together from what it does: the process of a thread from clone's
+What strace does not show is put together from what it does: the process of a thread from clone's
 flags, names from prctl(PR_SET_NAME) and from what is written to /proc/self/task/<tid>/comm, a
-thread's end from its fate. States of TCP sockets and stacks cannot be had.
+thread's end from its fate. States of TCP sockets and stacks are not in it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OPENS = ("open", "openat", "openat2")
 _ROWS = {name: (row, parse) for row in CALLS.values() for name, parse in row.strace.items()}
 #: The calls that strace must be asked for.
 TRACED = (*_ROWS, *_EXECS, *_CLONES, *_OPENS, "write")
-#: What a log does not tell, of `envoyassert.trace.CHANNELS`.
+#: What a log does not have, of `envoyassert.trace.CHANNELS`.
 UNOBSERVED = ("socket_states", "stacks", "durations")
 
 _WAITS = tuple(EPOLL_WAIT.strace)
@@ -50,7 +50,7 @@ _COMM_LENGTH = 15
 
 
 class StraceLog(NamedTuple):
-    """What a log tells.
+    """What a log has.
 
     Args:
         events: in time order, numbered from 1 as if one CPU had recorded them all.

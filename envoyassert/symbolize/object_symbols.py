@@ -143,7 +143,7 @@ def read_symbols(path: Path, debug: Path | None) -> tuple[ObjectSymbols, bool]:
     Args:
         path: the file that was executed or mapped.
         debug: the separate file with its debugging symbols, if there is one. Its own segments are
-            empty, so where code lies in the file is read from `path` all the same.
+            empty, so where code lies in the file is still read from `path`.
 
     Returns:
         The functions, and whether these are all of them: a file that was stripped names only what

@@ -25,7 +25,7 @@ from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, Many, sho
 from envoyassert.ranges import U64, Port
 from envoyassert.trace_schema import words_of
 
-#: The gauges that tell of listeners and workers, and how far Envoy has come.
+#: The gauges of listeners and workers, and how far Envoy has come.
 GAUGES = (
     "listener_manager.total_listeners_active",
     "listener_manager.total_listeners_draining",

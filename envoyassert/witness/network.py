@@ -1,4 +1,4 @@
-"""Ask the kernel which sockets of a network namespace take clients (sock_diag(7)).
+"""Ask the kernel which sockets of a network namespace are for clients (sock_diag(7)).
 
 The messages are pyroute2's; its own socket for them drops the kernel's error replies, so they go
 over a plain one. What listens is asked for (TCP, Unix), and what is bound without a peer (UDP).
@@ -38,7 +38,7 @@ _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
 _ERROR, _DONE = 2, 3
 _HEADER = 16
 _RECEIVED_AT_ONCE = 1 << 16
-#: The kernel answers at once; a limit all the same, so that nothing can hang.
+#: The kernel answers at once; a limit anyway, so that nothing can hang.
 _DEADLINE_S = 2.0
 _SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 _INET = (
@@ -50,7 +50,7 @@ _INET = (
 
 
 class _UnixMessage(unix_diag_msg):  # type: ignore[misc]  # pyroute2 has no types
-    # As bytes: the NUL in front is what tells an abstract name from a path (unix(7)).
+    # As bytes: the NUL in front is what distinguishes an abstract name from a path (unix(7)).
     nla_map = tuple(
         (name, "cdata" if name == "UNIX_DIAG_NAME" else kind)
         for name, kind in unix_diag_msg.nla_map

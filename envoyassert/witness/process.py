@@ -45,7 +45,7 @@ def ask_process(
     Args:
         pid: the process, as seen from here.
         namespaces: names of network namespaces by their cookies, if there are several.
-        options: the options of which the values are asked for, of sockets that take clients.
+        options: the options of which the values are asked for, of sockets for clients.
 
     Returns:
         Its sockets of the families AF_INET, AF_INET6 and AF_UNIX, its epoll registrations, and
@@ -56,7 +56,7 @@ def ask_process(
         for level, name in options
         if (how := question(level, name)) is not None
     }
-    told: dict[int, dict[str, OptionValue]] = {}
+    read: dict[int, dict[str, OptionValue]] = {}
     sockets: list[WitnessSocket] = []
     registrations: list[WitnessRegistration] = []
     error = ""
@@ -66,7 +66,7 @@ def ask_process(
             for fd, link in _descriptors(pid):
                 found = _SOCKET_LINK.fullmatch(link)
                 if found:
-                    asked = _Asked(int(found[1]), namespaces or {}, questions, told)
+                    asked = _Asked(int(found[1]), namespaces or {}, questions, read)
                     witnessed = _ask_socket(pidfd, pid, fd, asked)
                     if witnessed:
                         sockets.append(witnessed)
@@ -113,13 +113,13 @@ class _Asked(NamedTuple):
         inode: the inode that it had in the directory.
         namespaces: names of network namespaces by their cookies.
         questions: how to ask for each option.
-        told: what was told of the options of each socket so far, by inode; is added to.
+        read: what was read of the options of each socket so far, by inode; is added to.
     """
 
     inode: int
     namespaces: Mapping[int, str]
     questions: Mapping[str, tuple[int, int, int]]
-    told: dict[int, dict[str, OptionValue]]
+    read: dict[int, dict[str, OptionValue]]
 
 
 def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket | None:
@@ -156,10 +156,10 @@ def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket |
 
 
 def _options(borrowed: socket.socket, asked: _Asked) -> dict[str, OptionValue]:
-    """Return what a socket tells of its options, each asked for once."""
-    known = asked.told.get(asked.inode)
+    """Return the options of a socket, each asked for once."""
+    known = asked.read.get(asked.inode)
     if known is None:
-        known = asked.told[asked.inode] = {}
+        known = asked.read[asked.inode] = {}
         for key, (level, number, length) in asked.questions.items():
             # Of another protocol, or not known to this kernel.
             with contextlib.suppress(OSError):
@@ -200,7 +200,7 @@ def _address(borrowed: socket.socket) -> Address | None:
 
 
 def _placed(borrowed: socket.socket, namespaces: Mapping[int, str]) -> Address | None:
-    """Return the local address in its network namespace, as far as these are told apart."""
+    """Return the local address in its network namespace, as far as these are distinguished."""
     address = _address(borrowed)
     if address is None or not namespaces:
         return address

@@ -83,7 +83,7 @@ class LivingEnvoy(Protocol):
 
 
 class ControlPlane(Protocol):
-    """Holds the listeners that Envoy shall have; a context manager."""
+    """Holds the listeners that Envoy should have; a context manager."""
 
     @property
     def via(self) -> Via:
@@ -107,13 +107,13 @@ class ControlPlane(Protocol):
 
         Args:
             envoy: the Envoy; started with what this control plane had to give.
-            listeners: all that it shall have, as Envoy reads them.
+            listeners: all that it should have, as Envoy reads them.
             release: names of resources that are withheld until now.
             deadline_s: seconds for all of it.
         """
 
     def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
-        """Return what became of the first listeners, of an Envoy that has started."""
+        """Return the result of the first listeners, of an Envoy that has started."""
 
     def __enter__(self) -> Self: ...
 
@@ -142,7 +142,7 @@ class FileControlPlane:
         """Nothing is held."""
 
     def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
-        """Return what became of the first listeners."""
+        """Return the result of the first listeners."""
         return self._judged(envoy, monotonic_ns(), "", time.monotonic() + _REST_DEADLINE_S)
 
     def update(
@@ -252,7 +252,7 @@ class AdsControlPlane:
         self._server.__exit__(*exception)
 
     def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
-        """Return what became of the first listeners."""
+        """Return the result of the first listeners."""
         # Envoy may be ready a moment before its answer is here.
         deadline = time.monotonic() + _REST_DEADLINE_S
         answer = self._answer(envoy, self._first, deadline)

@@ -1,4 +1,4 @@
-"""Whether a process has nothing left to do, told by the scheduler.
+"""Whether a process has nothing left to do, by the scheduler.
 
 A thread that hands work to another one wakes it in the same breath. So at an instant at which all
 threads of Envoy sleep, no work is on its way between them, and what they did so far is done but for

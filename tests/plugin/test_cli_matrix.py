@@ -50,13 +50,13 @@ def test_matrix_prints_the_table_and_writes_a_page_for_each_run(write_scenario, 
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "scenario  launchers  concurrency  1.36.4   1.40.0",
-            "one       process    1 2          green 2  green 2",
-            "three     process    2            green 1  not applicable 1",
-            "two       process    2            green 1  known defect 1",
+            "scenario  launchers  concurrency  1.36.4    1.40.0",
+            "one       process    1 2          2 passed  2 passed",
+            "three     process    2            1 passed  1 not applicable",
+            "two       process    2            1 passed  1 known defect",
             "known defect: two: known defect (unreported, owner edge): port 15006 bound.times:*",
             "1.36.4 -> 1.40.0: 1 scenario differs",
-            "8 runs of 3 scenarios on 2 Envoys: 1 known defect, 6 green, 1 not applicable",
+            "8 runs of 3 scenarios on 2 Envoys: 1 known defect, 6 passed, 1 not applicable",
             "atlas: out/index.html",
         ]
     )
@@ -75,8 +75,8 @@ def test_run_that_fails_is_1_and_the_page_is_written_all_the_same(
     write_scenario(fake="reuse_port")
     result = matrix(*BOTH)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["one       process    2            green 1  failed 1"])
-    assert "failed 1" in (fake_envoy.path / "out/index.html").read_text()
+    result.stdout.fnmatch_lines(["one       process    2            1 passed  1 failed"])
+    assert "1 failed" in (fake_envoy.path / "out/index.html").read_text()
 
 
 def test_pages_are_drawn_anew_from_the_results_and_stale_ones_removed(

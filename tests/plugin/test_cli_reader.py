@@ -130,9 +130,7 @@ def test_output_that_is_closed_from_the_start_is_lost_and_never_green(directory,
     if words.startswith("check"):  # its count of valid files is not for the standard output
         done.stderr = done.stderr.partition("\n")[2]
     told = "the standard output is closed"
-    assert_told_once(
-        done.stderr, told, "send it to a file, or to /dev/null if nobody shall read it"
-    )
+    assert_told_once(done.stderr, told, "send it to a file, or to /dev/null")
 
 
 def test_command_that_prints_nothing_needs_no_output(directory):

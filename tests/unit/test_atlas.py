@@ -25,7 +25,7 @@ MACHINE = MachinePart(
 )
 
 
-def run(scenario="udp", envoy="1.40.0", state=State.GREEN, concurrency=2, **more):
+def run(scenario="udp", envoy="1.40.0", state=State.PASSED, concurrency=2, **more):
     launcher = more.pop("launcher", "process")
     return AtlasRun(scenario, "", envoy, launcher, launcher, concurrency, state, **more)
 
@@ -44,19 +44,19 @@ ATLAS = Atlas(RUNS, (CHANGE,), {"udp": "About datagrams."}, MACHINE, "2026-01-01
 def test_table_has_a_line_for_each_scenario_and_a_column_for_each_version_in_order():
     assert atlas_lines(ATLAS) == [
         "scenario  launchers        concurrency  1.39.3            1.40.0",
-        "admin     process          2            not applicable 1  known defect 1",
-        "udp       docker, process  2 4          failed 1 of 2     green 1",
+        "admin     process          2            1 not applicable  1 known defect",
+        "udp       docker, process  2 4          1 of 2 failed     1 passed",
         "",
         "failed: udp: port 80 backlog: no (1.39.3)",
         "known defect: admin: known defect (x#1) (1.40.0)",
         "",
         "1.39.3 -> 1.40.0: 1 scenario differs",
-        "5 runs of 2 scenarios on 2 Envoys: 1 failed, 1 known defect, 2 green, 1 not applicable",
+        "5 runs of 2 scenarios on 2 Envoys: 1 failed, 1 known defect, 2 passed, 1 not applicable",
     ]
 
 
 def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():
-    states = [State.NOT_APPLICABLE, State.GREEN, State.KNOWN_DEFECT, State.INCONCLUSIVE]
+    states = [State.NOT_APPLICABLE, State.PASSED, State.KNOWN_DEFECT, State.INCONCLUSIVE]
     states += [State.ERROR, State.FAILED]
     for worst in range(1, len(states) + 1):
         cell = Cell(tuple(run(state=state) for state in states[:worst]))
@@ -66,7 +66,7 @@ def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():
 
 def test_every_outcome_has_a_state_and_only_a_verdict_can_be_green():
     assert set(EXECUTED) | {SKIPPED, "error"} == set(STATES)
-    assert [word for word, state in STATES.items() if state is State.GREEN] == ["passed"]
+    assert [word for word, state in STATES.items() if state is State.PASSED] == ["passed"]
 
 
 def test_incomplete_session_says_so_in_text_and_page():

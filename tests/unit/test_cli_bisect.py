@@ -99,11 +99,11 @@ def test_first_bad_version_is_found_with_the_expectation_and_the_difference(bise
     assert "SO_REUSEPORT now set before bind" in done.out
 
 
-def test_version_that_mended_it_is_found_backwards(bisect, scenario):
+def test_version_that_fixed_it_is_found_backwards(bisect, scenario):
     scenario.write_text(SCENARIO.replace("times: 1", "times: workers"))
     done = bisect("1.40.0", "1.36.4")
     assert done.code == 0
-    assert "mended in 1.39.0: 1.38.2 is the last bad one" in done.out
+    assert "fixed in 1.39.0: 1.38.2 is the last bad one" in done.out
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_ends_that_are_not_what_they_are_said_to_be_are_refused(bisect, good, ba
 
 def test_end_that_cannot_be_judged_is_no_end(bisect):
     done = bisect("1.36.4", "1.40.0", special={"1.40.0": "lossy"})
-    assert (done.code, done.err) == (10, "it cannot be told whether --bad 1.40.0 is bad\n")
+    assert (done.code, done.err) == (10, "not known whether --bad 1.40.0 is bad\n")
 
 
 def test_candidates_and_a_run_are_taken_as_they_are_named(bisect):

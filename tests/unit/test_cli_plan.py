@@ -37,7 +37,7 @@ INBOUND = """\
   an accept queue per worker: the kernel spreads connections over them by a hash of the addresses,
   and those of a busy worker wait for it
 
-4 listeners change, 1 stays as it is
+4 listeners change, 1 unchanged
 """
 
 
@@ -63,7 +63,13 @@ def test_plan_of_a_reuse_port_change_shows_table_and_picture_of_each_listener(cl
     assert done.out.count(" *  reach the workers by  dup            reuse_port") == 4
     assert done.out.count("an accept queue per worker: ") == 4
     assert "one accept queue" not in done.out
-    assert "  reach the workers by  its one descriptor  its one descriptor" in done.out  # admin
+    assert "  reach the workers by  a single descriptor  a single descriptor" in done.out  # admin
+
+
+def test_plan_without_a_change_says_that_nothing_differs_at_start_up(cli):
+    done = cli("plan", "--traces", SHARED, SHARED)
+    assert done.code == 0
+    assert done.out.endswith("no start-up differences: 5 listeners\n")
 
 
 def test_plan_as_json_has_the_same_facts(cli):
@@ -137,7 +143,7 @@ def test_plan_of_an_envoy_that_does_not_come_up_fails_and_shows_its_log(cli, sav
     done = cli("plan", "--traces", save(good, "a"), save(bad, "b"))
     assert done.code == 1
     assert done.out.endswith(
-        "1 listener changes, none stay as they are\n"
+        "1 listener changes, 0 unchanged\n"
         "after: Envoy exited with 1\n"
         "  Envoy said\n"
         "    error initializing configuration\n"

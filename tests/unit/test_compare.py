@@ -221,7 +221,7 @@ CHANGES = {
         PLACE: [
             "-2 open descriptors: 0 instead of 2",
             f"now no known way to reach the workers; before, {ONE}",
-            "served by nobody instead of 2 workers",
+            "served by no one instead of 2 workers",
             "-1 open socket: 0 instead of 1",
         ]
     },

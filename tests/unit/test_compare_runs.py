@@ -62,7 +62,7 @@ def test_no_runs_at_all_are_not_the_same():
         ([(Status.FAIL, Status.FAIL)] * 3, "same: 3 runs on old and on new; new fails 3 runs"),
         (
             [(Status.PASS, Status.PASS), (Status.INCONCLUSIVE, Status.INCONCLUSIVE)],
-            "same: 2 runs on old and on new; new leaves undecided 1 run",
+            "same: 2 runs on old and on new; new leaves INCONCLUSIVE 1 run",
         ),
         (
             [(Status.PASS, Status.PASS), (Status.PASS, Status.FAIL)],

@@ -217,7 +217,7 @@ ODD: dict[str, tuple[str, Callable[[str], str], str]] = {
     "stack not told": (
         "rename",
         lambda t: t[:-1] + ',"stack":7}',
-        "its stack is not told before it",
+        "its stack is not defined before it",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Sets of sockets that no selector tells apart: addresses that are equal.
+"""Sets of sockets that no selector distinguishes: addresses that are equal.
 
 On port 0, where they are those of one listener, each asks the kernel for a port of its own; on
 another they share it.
@@ -12,8 +12,8 @@ from dataclasses import replace
 from envoyassert.draft.expected import SocketSet
 
 
-def alike(sets: Sequence[SocketSet]) -> Iterator[tuple[SocketSet, int, str]]:
-    """Yield the sets that a draft speaks of, each for so many addresses, and how it takes them.
+def merged(sets: Sequence[SocketSet]) -> Iterator[tuple[SocketSet, int, str]]:
+    """Yield the sets that a draft describes, each for so many addresses, and how it takes them.
 
     Sets that are equal and on port 0 become one of which `each_address` is like it; others of one
     place become one with their sums, which says of options what they have in common.

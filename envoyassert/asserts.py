@@ -22,14 +22,12 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.outcomes import ExpectationFailed, TraceInconclusive, raise_unless_passed
 from envoyassert.scenario.complaint import Complaint, complaints_of
-from envoyassert.scenario.expectation import (
-    Conditional,
-    Expectation,
-    ListenerExpectation,
-    Selector,
-)
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.words import did_you_mean
 from envoyassert.trace import Trace
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.registry import Expectation
 
 __all__ = [
     "ExpectationFailed",

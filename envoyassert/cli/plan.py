@@ -27,7 +27,6 @@ from envoyassert.compare.comparison import Comparison, compare
 from envoyassert.compare.plan_text import plan_json, plan_lines
 from envoyassert.compare.profile import profile_of
 from envoyassert.judge.judge import judge
-from envoyassert.judge.process import outcome_in_words
 from envoyassert.judge.verdict import Status
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.failure import Context, failure_lines
@@ -38,6 +37,7 @@ from envoyassert.scenario.change import ChangeError, changed
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
+from envoyassert.words.process import outcome_in_words
 
 
 @click.command()

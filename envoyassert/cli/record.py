@@ -17,10 +17,10 @@ from envoyassert.cli.options import (
 )
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
-from envoyassert.judge.process import outcome_in_words
 from envoyassert.output_file import check_output
 from envoyassert.report.headline import why_ended
 from envoyassert.trace import Outcome
+from envoyassert.words.process import outcome_in_words
 
 
 @click.command()

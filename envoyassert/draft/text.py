@@ -12,9 +12,10 @@ import yaml
 from envoyassert.draft.equal_addresses import merged
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS
-from envoyassert.scenario.option_value import ANY_VALUE, OnlyOptions
+from envoyassert.scenario.option_value import ANY_VALUE
 from envoyassert.scenario.selector import OWN
 from envoyassert.shown import shown
+from envoyassert.words.of_listener.only_options import OnlyOptions
 
 #: A draft has no more lines than this; it becomes terse to keep to it.
 MAX_LINES = 30

@@ -15,7 +15,7 @@ from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.interval import plural
 from envoyassert.judge.selection import means
 from envoyassert.judge.settled import Settled
-from envoyassert.scenario.expectation import Selector
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord, Trace
 
 _MANAGER = "listener_manager"

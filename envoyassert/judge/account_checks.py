@@ -13,7 +13,7 @@ from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Check
 from envoyassert.judge.witness import compare, name_of_stranger, strangers
-from envoyassert.scenario.expectation import Selector
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
 
 KERNEL_CHECK = "kernel agrees"

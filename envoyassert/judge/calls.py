@@ -13,20 +13,13 @@ from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.each import Member, groups_of, judge_each
-from envoyassert.judge.interval import Interval, so_often
-from envoyassert.judge.join import judge_let_of_calls
+from envoyassert.judge.interval import Interval
 from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
-from envoyassert.judge.selection import Selection, parts_of, select
+from envoyassert.judge.selection import parts_of, select
 from envoyassert.judge.stacks import match_stack, note_call_sites, stack_in_words
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import (
-    CallPattern,
-    CallsExpectation,
-    CountedPattern,
-    NeverExpectation,
-)
+from envoyassert.scenario.pattern import CallPattern
 
 #: Calls that no connection sees, so that none of them is the framework's own traffic.
 NO_TRAFFIC = frozenset(row.name for row in CALLS.values() if row.before_accept)
@@ -35,73 +28,7 @@ _LOOKS = 6
 _EPOLL_CALLS = with_effect(Effect.MAKE_EPOLL, Effect.REGISTER, Effect.WAIT_EPOLL)
 
 
-def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:
-    """Judge how many calls match a pattern."""
-    pattern = expectation.calls
-    words = pattern_in_words(pattern)
-    subject = Subject(f"calls {words}", ("expect", index, "calls"), expectation.why or "")
-    found, problem = matching(context, pattern)
-    if problem:
-        yield _unresolved(context, subject, words, problem)
-        return
-    if pattern.let is not None and context.unknown_stacks:
-        reason = context.unknown_stacks[0].words
-        yield _unresolved(context, subject.at("let"), words, reason)
-    elif pattern.let is not None:
-        yield from judge_let_of_calls(context, subject.at("let"), found, pattern.let)
-    if pattern.each is not None:
-        yield _judge_each(context, subject.at("times"), words, pattern, found)
-        return
-    finding = context.judge_count(
-        subject.at("times"),
-        words,
-        pattern.times,
-        _possible(context, pattern, found),
-        len(found),
-        evidence=found,
-        from_events=pattern.listener is None,
-    )
-    yield finding if found else with_nearest(context, finding, [pattern])
-
-
-def _judge_each(
-    context: Context, subject: Subject, words: str, pattern: CountedPattern, found: list[Event]
-) -> Finding:
-    """Judge how many calls match on each socket of a listener, or by each worker."""
-    assert pattern.each is not None
-    known = context.calls_by_event
-    selection = (
-        Selection()
-        if pattern.listener is None
-        else select(pattern.listener, context.graph, context.trace.header.listeners, total=True)
-    )
-    members = [
-        Member(event, known.get(id(event)), is_sure(context, pattern, event)) for event in found
-    ]
-    unread = len(unread_in(context, pattern))
-    groups = groups_of(context, members, pattern.each, selection.sockets, unread)
-    return judge_each(context, subject, pattern.each, words, pattern.times, groups)
-
-
-def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
-    """Judge that no call matches a pattern."""
-    words = pattern_in_words(expectation.never)
-    subject = Subject(f"never {words}", ("expect", index, "never"), expectation.why or "")
-    found, problem = matching(context, expectation.never)
-    if problem:
-        yield _unresolved(context, subject, words, problem)
-        return
-    yield context.finding(
-        subject,
-        _possible(context, expectation.never, found).compare(Interval(0, 0)),
-        f"never {words}",
-        f"{words} {so_often(len(found))}",
-        evidence=found,
-        from_events=expectation.never.listener is None,
-    )
-
-
-def _possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> Interval:
+def possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> Interval:
     """Return how many events may truly match, given those that were found.
 
     An argument that is not known may be any.
@@ -315,5 +242,6 @@ def pattern_in_words(pattern: CallPattern) -> str:
     return " ".join(words)
 
 
-def _unresolved(context: Context, subject: Subject, words: str, problem: str) -> Finding:
+def unresolved(context: Context, subject: Subject, words: str, problem: str) -> Finding:
+    """Return the finding that it cannot be said which calls are meant."""
     return context.finding(subject, Status.INCONCLUSIVE, words, "not judged", reason=problem)

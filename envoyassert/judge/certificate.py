@@ -22,7 +22,7 @@ from envoyassert.judge.excerpt import excerpt_check
 from envoyassert.judge.interval import plural
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
-from envoyassert.scenario.expectation import Selector
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import FORMAT, STARTUP, Phase, Trace
 
 #: What each member of a scenario's `assume` stands in for.

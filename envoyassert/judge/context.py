@@ -13,7 +13,7 @@ from envoyassert.judge.interval import Interval, so_often, times, wish_of
 from envoyassert.judge.shape import hint_of_count
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.judge.work import Work
-from envoyassert.scenario.expectation import Count, Linear, Range
+from envoyassert.scenario.quantity import Count, Linear, Range
 from envoyassert.scenario.stack import CallSource
 from envoyassert.trace import Phase, Trace
 

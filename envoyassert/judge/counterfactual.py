@@ -18,9 +18,9 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.expectation import SocketPhase
 from envoyassert.scenario.selector import OWN
 from envoyassert.trace import Trace
+from envoyassert.words.of_listener.options import SocketPhase
 
 #: How many values are tried for a failure.
 _ATTEMPTS = 24

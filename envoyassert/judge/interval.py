@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envoyassert.judge.verdict import Status
-from envoyassert.scenario.expectation import Count, Linear, Quantity, Range
+from envoyassert.scenario.quantity import Count, Linear, Quantity, Range
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
 from envoyassert.judge.account_checks import KERNEL_CHECK
-from envoyassert.judge.always import judge_always
-from envoyassert.judge.calls import judge_calls, judge_never
 from envoyassert.judge.certificate import (
     BEARABLE,
     CHANNELS_CHECK,
@@ -21,60 +18,22 @@ from envoyassert.judge.certificate import (
     SECOND_CHECK,
 )
 from envoyassert.judge.channels import as_observed
-from envoyassert.judge.connections import judge_attempts
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.excerpt import as_excerpt
-from envoyassert.judge.invariants import judge_invariants
 from envoyassert.judge.known_defect import with_fatal_defects, with_known_defect
-from envoyassert.judge.listener import judge_listener
-from envoyassert.judge.order import judge_between, judge_in_order, judge_moment
-from envoyassert.judge.others import judge_no_others
 from envoyassert.judge.outside import in_doubt, passed_outside, with_passes
-from envoyassert.judge.process import judge_process
 from envoyassert.judge.rests_on import held_back
 from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
 from envoyassert.judge.stacks import with_stacks
-from envoyassert.judge.startup import judge_startup
-from envoyassert.judge.updates import judge_refusals, judge_update
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
 from envoyassert.judge.work import TooMuchError, Work
-from envoyassert.scenario.conditional import ENVOY_CONDITION
-from envoyassert.scenario.expectation import (
-    AlwaysExpectation,
-    AttemptsExpectation,
-    BetweenExpectation,
-    CallsExpectation,
-    Conditional,
-    InOrderExpectation,
-    InvariantsExpectation,
-    ListenerExpectation,
-    MomentExpectation,
-    NeverExpectation,
-    NoOthersExpectation,
-    ProcessExpectation,
-    StartupExpectation,
-    UpdateExpectation,
-    subject_of,
-)
-from envoyassert.scenario.requires import satisfies
+from envoyassert.scenario.bounds import satisfies
+from envoyassert.scenario.conditional import ENVOY_CONDITION, Conditional
 from envoyassert.trace import Trace
-
-_JUDGES: dict[type[Conditional], Callable[[Context, int, Any], Iterator[Finding]]] = {
-    ListenerExpectation: judge_listener,
-    ProcessExpectation: judge_process,
-    InOrderExpectation: judge_in_order,
-    MomentExpectation: judge_moment,
-    BetweenExpectation: judge_between,
-    AlwaysExpectation: judge_always,
-    StartupExpectation: judge_startup,
-    NeverExpectation: judge_never,
-    CallsExpectation: judge_calls,
-    AttemptsExpectation: judge_attempts,
-    NoOthersExpectation: judge_no_others,
-    InvariantsExpectation: judge_invariants,
-    UpdateExpectation: judge_update,
-}
+from envoyassert.words.no_others import NoOthersExpectation
+from envoyassert.words.registry import subject_of, word_of
+from envoyassert.words.update import judge_refusals
 
 
 def judge(
@@ -193,7 +152,7 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         outside = passed_outside(scope, item)
         scope = in_doubt(scope, outside)
         scope.unknown_stacks.clear()
-        found = list(held_back(scope, item, _JUDGES[type(item)](scope, index, item)))
+        found = list(held_back(scope, item, word_of(item).judge(scope, index, item)))
         unobserved = context.trace.header.unobserved
         for told in with_stacks(scope, found):
             finding = with_passes(as_observed(told, item, unobserved), outside)

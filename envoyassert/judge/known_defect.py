@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.expectation import ProcessExpectation
-from envoyassert.scenario.requires import satisfies
 from envoyassert.trace import Phase, Trace
+from envoyassert.words.process import ProcessExpectation
 
 #: Last part of the path of the finding that an expectation holds which must fail.
 KNOWN_DEFECT = "known_defect"

@@ -1,8 +1,8 @@
-"""Order and durations: `in_order`, `moment` and `between`."""
+"""Order and durations of instants: what `in_order`, `moment` and `between` are judged by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from envoyassert.durations import duration_in_words, parse_duration
@@ -10,26 +10,13 @@ from envoyassert.events import Event
 from envoyassert.judge.calls import with_nearest
 from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.each import absent_groups, socket_name
-from envoyassert.judge.instants import ANY_TIME, Instant, Instants, instants_of, of_calls
+from envoyassert.judge.instants import ANY_TIME, Instant, Instants, of_calls
 from envoyassert.judge.precedence import Answer, lasting, precedes
 from envoyassert.judge.verdict import Finding, Status, worst
-from envoyassert.scenario.expectation import (
-    BetweenExpectation,
-    CallPattern,
-    InOrderExpectation,
-    MomentExpectation,
-)
-from envoyassert.scenario.timing import Each, Lasts, Moment
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.timing import Each, Lasts
 
 _NS_PER_S = 1_000_000_000
-
-
-def judge_in_order(
-    context: Context, index: int, expectation: InOrderExpectation
-) -> Iterator[Finding]:
-    """Judge the order of instants across threads and sockets."""
-    subject = Subject("order", ("expect", index, "in_order"), expectation.why or "")
-    yield _judge_steps(context, subject, [instants_of(context, m) for m in expectation.in_order])
 
 
 def judge_order_on_socket(
@@ -45,57 +32,10 @@ def judge_order_on_socket(
     """
     patterns = [CallPattern(call=step) if isinstance(step, str) else step for step in steps]
     found = [of_calls(context, pattern, events, of_socket=True) for pattern in patterns]
-    return _judge_steps(context, subject, found)
+    return judge_steps(context, subject, found)
 
 
-def judge_moment(context: Context, index: int, expectation: MomentExpectation) -> Iterator[Finding]:
-    """Judge when something happens, against what it precedes and follows."""
-    subject = Subject("time", ("expect", index), expectation.why or "")
-    for word in ("before", "after"):
-        other = getattr(expectation, word)
-        if other is None:
-            continue
-        here, there = instants_of(context, expectation.moment), instants_of(context, other)
-        pair = (here, there) if word == "before" else (there, here)
-        at = subject.at(word)
-        yield _judge_pair(
-            context,
-            at,
-            f"{here.words} {word} {there.words}",
-            pair,
-            expectation.each,
-            lambda a, b: precedes([a, b]),
-        )
-        if expectation.within is not None:
-            limit = Lasts(at_most=expectation.within)
-            yield _judge_lasting(
-                context,
-                subject.at("within"),
-                f"{here.words} within {duration_in_words(_ns(expectation.within))} {word} "
-                f"{there.words}",
-                pair,
-                expectation.each,
-                limit,
-            )
-
-
-def judge_between(
-    context: Context, index: int, expectation: BetweenExpectation
-) -> Iterator[Finding]:
-    """Judge how long it takes from one instant to another."""
-    subject = Subject("duration", ("expect", index, "lasts"), expectation.why or "")
-    begin, end = (instants_of(context, moment) for moment in expectation.between)
-    yield _judge_lasting(
-        context,
-        subject,
-        f"from {begin.words} to {end.words} {lasts_in_words(expectation.lasts)}",
-        (begin, end),
-        expectation.each,
-        expectation.lasts,
-    )
-
-
-def _judge_lasting(
+def judge_lasting(
     context: Context,
     subject: Subject,
     expected: str,
@@ -103,13 +43,13 @@ def _judge_lasting(
     each: Each | None,
     lasts: Lasts,
 ) -> Finding:
+    """Judge how long it takes from one moment to another."""
     low, high = bounds_ns(lasts)
-    return _judge_pair(
-        context, subject, expected, pair, each, lambda a, b: lasting(a, b, low, high)
-    )
+    return judge_pair(context, subject, expected, pair, each, lambda a, b: lasting(a, b, low, high))
 
 
-def _judge_steps(context: Context, subject: Subject, steps: Sequence[Instants]) -> Finding:
+def judge_steps(context: Context, subject: Subject, steps: Sequence[Instants]) -> Finding:
+    """Judge that moments come in an order."""
     expected = " before ".join(step.words for step in steps)
     problem = next((step.problem for step in steps if step.problem), "")
     if problem:
@@ -134,7 +74,7 @@ def _finding(
     return with_nearest(context, found, absent)
 
 
-def _judge_pair(
+def judge_pair(
     context: Context,
     subject: Subject,
     expected: str,
@@ -142,6 +82,7 @@ def _judge_pair(
     each: Each | None,
     judge: Callable[[Instants, Instants], Answer],
 ) -> Finding:
+    """Judge two moments against each other, for each socket or worker by itself if asked."""
     problem = pair[0].problem or pair[1].problem
     if each is not None:
         expected = f"for each {each}: {expected}"
@@ -230,38 +171,26 @@ def _socket_of(context: Context, event: Event) -> tuple[int, str, bool] | None:
 # words
 
 
-def _ns(duration: float | str) -> int:
+def to_ns(duration: float | str) -> int:
+    """Return a duration of a scenario in ns."""
     return round(parse_duration(duration) * _NS_PER_S)
 
 
 def bounds_ns(lasts: Lasts) -> tuple[int, int | None]:
     """Return the shortest and longest duration that is no fault, in ns; None without limit."""
-    slack = 0 if lasts.tolerance is None else _ns(lasts.tolerance)
-    low = 0 if lasts.at_least is None else max(0, _ns(lasts.at_least) - slack)
-    return low, None if lasts.at_most is None else _ns(lasts.at_most) + slack
+    slack = 0 if lasts.tolerance is None else to_ns(lasts.tolerance)
+    low = 0 if lasts.at_least is None else max(0, to_ns(lasts.at_least) - slack)
+    return low, None if lasts.at_most is None else to_ns(lasts.at_most) + slack
 
 
 def lasts_in_words(lasts: Lasts) -> str:
     """Return `at least 2 s and at most 5 s, tolerance 100 ms`."""
     words = [
-        f"{name.replace('_', ' ')} {duration_in_words(_ns(value))}"
+        f"{name.replace('_', ' ')} {duration_in_words(to_ns(value))}"
         for name in ("at_least", "at_most")
         if (value := getattr(lasts, name)) is not None
     ]
     text = "lasts " + " and ".join(words)
     if lasts.tolerance is not None:
-        text += f", tolerance {duration_in_words(_ns(lasts.tolerance))}"
+        text += f", tolerance {duration_in_words(to_ns(lasts.tolerance))}"
     return text
-
-
-__all__ = [
-    "Moment",
-    "bounds_ns",
-    "judge_between",
-    "judge_in_order",
-    "judge_moment",
-    "judge_order_on_socket",
-    "lasting",
-    "lasts_in_words",
-    "precedes",
-]

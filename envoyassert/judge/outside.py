@@ -20,8 +20,9 @@ from envoyassert.judge.context import Context
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.expectation import InvariantsExpectation, NoOthersExpectation
 from envoyassert.scenario.selector import Selector
+from envoyassert.words.invariants import InvariantsExpectation
+from envoyassert.words.no_others import NoOthersExpectation
 
 
 def passed_outside(context: Context, item: Conditional) -> list[tuple[KernelSocket, Pass]]:

@@ -9,15 +9,13 @@ from envoyassert.judge.context import Context
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.expectation import (
-    AttemptsExpectation,
-    CallPattern,
-    ListenerExpectation,
-    ProcessExpectation,
-    Selector,
-    UpdateExpectation,
-)
 from envoyassert.scenario.grammar import models_in
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.selector import Selector
+from envoyassert.words.attempts import AttemptsExpectation
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.process import ProcessExpectation
+from envoyassert.words.update import UpdateExpectation
 
 #: What these are about is not told by sockets.
 _OF_NO_SOCKET = (AttemptsExpectation, ProcessExpectation, UpdateExpectation)

@@ -20,13 +20,13 @@ from envoyassert.judge.account_checks import (
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.listed import unbacked
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.steps.another import FIRST
 from envoyassert.trace import STARTUP, ListenerRecord, Trace
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.of_listener.listed_without_socket import unbacked
 
 #: What is compared at the end of each phase; the other checks are about the trace as a whole.
 #: Makes the context of a trace and its graph.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
-from envoyassert.scenario.expectation import Selector
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord
 
 

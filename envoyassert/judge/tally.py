@@ -15,7 +15,8 @@ from envoyassert.judge.shape import hint_of_count
 from envoyassert.judge.target import Target
 from envoyassert.judge.timeline import listening_spans
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import Count, DescriptorTally, Tally
+from envoyassert.scenario.quantity import Count
+from envoyassert.scenario.tally import DescriptorTally, Tally
 
 Kind = Literal["ever", "live", "serving", "spare"]
 KINDS: tuple[Kind, ...] = ("ever", "live", "serving", "spare")
@@ -90,17 +91,7 @@ def _serving_at(target: Target, at_ns: int | None) -> list[tuple[Thread, Descrip
     ]
 
 
-def judge_sockets(target: Target, word: str, value: Count | Tally) -> Iterator[Finding]:
-    """Judge counts of kernel sockets."""
-    yield from _judge(target, word, value, "kernel socket", descriptors=False)
-
-
-def judge_descriptors(target: Target, word: str, value: Count | Tally) -> Iterator[Finding]:
-    """Judge counts of descriptors."""
-    yield from _judge(target, word, value, "descriptor", descriptors=True)
-
-
-def _judge(
+def judge_tally(
     target: Target, word: str, value: Count | Tally, noun: str, *, descriptors: bool
 ) -> Iterator[Finding]:
     """Judge counts by kind; a plain count means those that are live at the end."""

@@ -9,7 +9,7 @@ from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_of
-from envoyassert.scenario.expectation import Selector
+from envoyassert.scenario.selector import Selector
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from envoyassert.judge.context import Context, Joined
 from envoyassert.judge.selection import ChosenSockets
-from envoyassert.scenario.expectation import Selector
+from envoyassert.scenario.selector import Selector
 
 T = TypeVar("T", bound=BaseModel)
 

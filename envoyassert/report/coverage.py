@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.options import is_named
 from envoyassert.judge.selection import parts_of, select
 from envoyassert.report.verdict_json import Unconstrained
-from envoyassert.scenario.expectation import Conditional, ListenerExpectation, Selector
+from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import models_in
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.of_listener.options import is_named
 
 
 def coverage(

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.startup import Figure, startup_figures
 from envoyassert.report.call import Clock
 from envoyassert.report.verdict_json import Part
 from envoyassert.trace import Trace
+from envoyassert.words.startup import Figure, startup_figures
 
 
 class StartUp(Part):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from envoyassert.judge.connections import fates
 from envoyassert.judge.interval import plural
-from envoyassert.judge.process import outcome_in_words
 from envoyassert.report.call import Clock
 from envoyassert.report.table import columns
 from envoyassert.trace import Phase, Trace
+from envoyassert.words.attempts import fates
+from envoyassert.words.process import outcome_in_words
 
 
 def tell_steps(trace: Trace, clock: Clock) -> list[dict[str, Any]]:

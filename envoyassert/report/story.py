@@ -14,13 +14,13 @@ from envoyassert.calls.shown_values import address_text
 from envoyassert.durations import duration_in_words
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.graph.passes import Pass
-from envoyassert.judge.startup import Figure, startup_figures
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.called_from import tell_call_sites
 from envoyassert.report.steps import tell_steps
 from envoyassert.trace import Trace
+from envoyassert.words.startup import Figure, startup_figures
 
 FORMAT = "envoyassert-story/1"
 

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from envoyassert.errors import Problem
-from envoyassert.scenario.expectation import SUBJECTS, Conditional
+from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import FORM, Model
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.steps.step import KINDS
 from envoyassert.scenario.words import MEANING, closest, did_you_mean
+from envoyassert.words.registry import SUBJECTS
 
 _KINDS = {
     "string_type": "text",

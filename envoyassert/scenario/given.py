@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.requires import satisfies
 from envoyassert.trace import Header
 
 _WORDS = {

@@ -14,7 +14,6 @@ from envoyassert.scenario.absent import longest_wait_s
 from envoyassert.scenario.clients import client_complaints
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.conditional import ENVOY_CONDITION
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.listeners import (
     SCALAR_FIELDS,
     admin_address,
@@ -32,6 +31,7 @@ from envoyassert.scenario.untrusted import refused
 from envoyassert.scenario.words import did_you_mean
 from envoyassert.shown import shown
 from envoyassert.trace import ListenerRecord
+from envoyassert.words.registry import Expectation
 
 #: Which Envoy is run; a scenario names at most one of them.
 SOURCES = ("version", "image", "binary")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.ranges import MOST_EXPECTATIONS, MOST_FILES, MOST_STEPS, MOST_WORKERS
-from envoyassert.scenario.expectation import Expectation, Scalar
+from envoyassert.scenario.conditional import Scalar
 from envoyassert.scenario.grammar import (
     Argument,
     Duration,
@@ -30,6 +30,7 @@ from envoyassert.scenario.words import (
     VERSIONS_PATTERN,
 )
 from envoyassert.scenario.xds import Xds
+from envoyassert.words.registry import Expectation
 
 TextOrMapping = Annotated[
     Annotated[str, Field(min_length=1), Tag("|text")] | Annotated[dict[str, Any], Tag("|mapping")],

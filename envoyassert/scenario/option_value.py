@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.scenario.grammar import FORM, Many, Model, OptionName, choice, kind
+from envoyassert.scenario.grammar import FORM, Many, Model, choice, kind
 
 
 class Linger(Model):
@@ -70,17 +70,3 @@ SetTo = Annotated[
 
 #: In place of a value: whatever it is.
 ANY_VALUE = "set"
-
-
-class OnlyOptions(Model):
-    """All options that are set on each socket, by when: these once, in any order, and no others."""
-
-    before_bind: dict[OptionName, SetTo] = Field(
-        default_factory=dict, description="Options that are set before bind, with their values."
-    )
-    bound: dict[OptionName, SetTo] = Field(
-        default_factory=dict, description="Options that are set after bind, and before any listen."
-    )
-    listening: dict[OptionName, SetTo] = Field(
-        default_factory=dict, description="Options that are set after listen."
-    )

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from envoyassert.addresses import Address
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.listeners import admin_address, configured_listeners
 from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Scenario
@@ -21,6 +20,7 @@ from envoyassert.scenario.steps.another import Another
 from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.xds import Xds
 from envoyassert.trace import ListenerRecord
+from envoyassert.words.registry import Expectation
 
 _PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
 

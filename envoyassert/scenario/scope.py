@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from envoyassert.addresses import Address, canonical_host
-from envoyassert.scenario.expectation import (
-    CallPattern,
-    CallsExpectation,
-    Expectation,
-    NeverExpectation,
-    Selector,
-    subject_of,
-)
 from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError, merge
+from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.steps.another import HotRestartStep, StartStep
 from envoyassert.scenario.steps.replace_file import ReplaceFileStep
 from envoyassert.trace import STARTUP, ListenerRecord
+from envoyassert.words.calls import CallsExpectation
+from envoyassert.words.never import NeverExpectation
+from envoyassert.words.registry import Expectation, subject_of
 
 Where = tuple[str | int, ...]
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envoyassert.calls import AT_ENTRY, KERNEL_FACTS
-from envoyassert.scenario.expectation import (
-    CallPattern,
-    CallsExpectation,
-    Count,
-    Expectation,
-    ListenerExpectation,
-    NeverExpectation,
-    Quantity,
-    Range,
-    Tally,
-)
 from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.quantity import Count, Quantity, Range
+from envoyassert.scenario.tally import Tally
+from envoyassert.words.calls import CallsExpectation
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.never import NeverExpectation
+from envoyassert.words.registry import Expectation
 
 Where = tuple[str | int, ...]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoyassert.errors import LaunchError, MachineError
-from envoyassert.judge.process import outcome_in_words
 from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.kernel import is_dying
 from envoyassert.launch.limits import find_agent
@@ -22,6 +21,7 @@ from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.limit import limits_first
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
 from envoyassert.witness import InNetns, take_witness
+from envoyassert.words.process import outcome_in_words
 
 #: How long an Envoy that has begun to die of a fault may take; a stack is printed in 20 ms.
 _DEATH_S = 2.0

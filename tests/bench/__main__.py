@@ -34,9 +34,9 @@ from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, ProbeSnapshot, new_run_id
-from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.plan import DEFAULT_VERSION
 from envoyassert.trace import End, Header, Trace
+from envoyassert.words.listener import ListenerExpectation
 from tests.bench.judging import bench_judging, bench_storms
 from tests.bench.library import bench_library
 

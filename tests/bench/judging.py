@@ -20,11 +20,11 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import trace_lines
+from envoyassert.words.registry import Expectation
 
 SIZES = (100_000, 1_000_000)
 #: Calls that come in storms, and expectations that look at each of them.

@@ -15,11 +15,12 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.launch.elf import read_build_id
 from envoyassert.probe import Arm
-from envoyassert.scenario.expectation import CallsExpectation, NeverExpectation
 from envoyassert.symbolize import symbolize
 from envoyassert.symbols import DEPTH, Symbols
 from envoyassert.trace import End, Header, Outcome, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.words.calls import CallsExpectation
+from envoyassert.words.never import NeverExpectation
 from tests.bpf.conftest import CHILD_S, DRAIN_S, environment
 
 pytestmark = [

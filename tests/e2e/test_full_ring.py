@@ -10,9 +10,9 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.probe import Probe
 from envoyassert.runner import run_plan
-from envoyassert.scenario.expectation import NeverExpectation
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.words.never import NeverExpectation
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 

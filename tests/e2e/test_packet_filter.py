@@ -13,9 +13,9 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.probe import Probe
 from envoyassert.runner import run_plan
-from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.words.listener import ListenerExpectation
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 

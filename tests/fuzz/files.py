@@ -31,10 +31,10 @@ from envoyassert.report.figures import figures_of
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.words.registry import Expectation
 from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.commands import refusal_problem
 from tests.fuzz.recorded import ROOT, Items

@@ -15,12 +15,13 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Verdict
-from envoyassert.scenario.expectation import Conditional, Expectation
+from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
+from envoyassert.words.registry import Expectation
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ("reuse_port_on", "reuse_port_off", "istio_sidecar")

@@ -30,7 +30,6 @@ from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.shown import joined
 from envoyassert.steps.admin import drain
@@ -41,6 +40,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Outcome, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 from envoyassert.witness.envoy import GAUGES, ask_envoy
+from envoyassert.words.registry import Expectation
 from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.recorded import Items
 from tests.fuzz.values import Vocabulary, change, damaged, odd, written

@@ -16,10 +16,11 @@ from envoyassert.report.changes import remedies
 from envoyassert.report.config_change import config_change
 from envoyassert.report.failure import Context
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.expectation import Conditional, ProcessExpectation
+from envoyassert.scenario.conditional import Conditional
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
+from envoyassert.words.process import ProcessExpectation
 from tests.unit.test_shrink import FORMS
 
 TRACES = Path(__file__).parents[1] / "traces"

@@ -25,9 +25,9 @@ from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import headline
 from envoyassert.report.job_summary import Mishap, job_summary
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.words.registry import Expectation
 from tests.unit.test_scenario_schema import EVERYTHING, VALUES, changed, nodes
 
 WORKERS = 2

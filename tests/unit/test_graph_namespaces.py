@@ -18,10 +18,11 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.names import CLONE_NEWNET
-from envoyassert.scenario.expectation import Expectation, Selector
 from envoyassert.scenario.listeners import configured_listeners
+from envoyassert.scenario.selector import Selector
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace, namespaces_of
+from envoyassert.words.registry import Expectation
 
 BLUE, GREEN, BACK = "/run/netns/blue", "/run/netns/green", "/proc/thread-self/ns/net"
 BACK_TO_MAIN = "/proc/self/ns/net"

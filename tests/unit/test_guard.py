@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NoReturn
+
 import pytest
 
 from envoyassert.graph.fold import fold
 from envoyassert.guard import FAULT, guarded
 from envoyassert.judge import judge as judging
-from envoyassert.judge import listener, others, target
+from envoyassert.judge import target
 from envoyassert.judge.verdict import Status
 from envoyassert.outcomes import ExpectationFailed, raise_unless_passed
 from envoyassert.report import advice, changes, failure, headline
 from envoyassert.report.failure import Context
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.expectation import ListenerExpectation, NoOthersExpectation
 from envoyassert.testing import TraceBuilder
+from envoyassert.words import listener, no_others, registry
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.no_others import NoOthersExpectation
 
 pytestmark = pytest.mark.usefixtures("faults_become_lines")
 
@@ -23,7 +28,7 @@ ABSENT = ListenerExpectation.model_validate({"listener": {"port": 1}, "bound": {
 NO_OTHERS = NoOthersExpectation.model_validate({"no_others": True})
 
 
-def broken(*_: object, **__: object) -> None:
+def broken(*_: object, **__: object) -> NoReturn:
     raise KeyError("broken on purpose")
 
 
@@ -42,7 +47,7 @@ def outcome(*expectations):
 
 
 def test_what_raises_is_replaced_by_its_fault_in_one_line():
-    words: str = guarded(broken, str)  # type: ignore[assignment]
+    words: str = guarded(broken, str)
     assert words.startswith("not computed: KeyError: 'broken on purpose' at test_guard.py:")
     assert FAULT in words
     assert "\n" not in words
@@ -68,7 +73,7 @@ def test_what_ends_a_test_or_a_session_goes_through():
         (headline, "sentence"),
         (target, "shape_of"),
         (listener, "nearest_listener"),
-        (others, "_hint"),
+        (no_others, "_hint"),
     ],
 )
 def test_fault_in_advice_leaves_the_verdict_and_shows_in_the_text(monkeypatch, module, name):
@@ -86,7 +91,8 @@ def test_fault_in_advice_leaves_the_verdict_and_shows_in_the_text(monkeypatch, m
 
 
 def test_fault_in_one_judge_leaves_its_expectation_open_and_the_others_judged(monkeypatch):
-    monkeypatch.setitem(judging._JUDGES, NoOthersExpectation, broken)
+    broken_word = replace(no_others.WORD, judge=broken)
+    monkeypatch.setitem(registry._BY_MODEL, NoOthersExpectation, broken_word)
     verdict, raised, _ = outcome(UNMET, NO_OTHERS)
     assert [finding.status for finding in verdict.findings] == [Status.FAIL, Status.INCONCLUSIVE]
     assert "KeyError: 'broken on purpose'" in verdict.findings[1].reason

@@ -24,10 +24,10 @@ from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Check, Status, Verdict
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import OLD_FORMAT, ListenerRecord, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.words.registry import Expectation
 
 ADDRESS = Address.inet("127.0.0.1", 80)
 ADMIN = Address.inet("127.0.0.1", 9901)

@@ -17,9 +17,9 @@ from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.judge.witness import compare
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
+from envoyassert.words.registry import Expectation
 
 PLACE = "0.0.0.0:15006"
 ADDRESS = Address.inet("0.0.0.0", 15006)

@@ -11,12 +11,12 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.asserts import parse_expectation
-from envoyassert.judge import connections
-from envoyassert.judge.connections import rarity
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, ConnectionAttempt, Trace
+from envoyassert.words.of_listener import connections
+from envoyassert.words.of_listener.connections import rarity
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "0.0.0.0:15006"

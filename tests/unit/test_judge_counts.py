@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status, Verdict
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import EnvoyIdentity, ListenerRecord, Trace
+from envoyassert.words.registry import Expectation
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "0.0.0.0:15006"

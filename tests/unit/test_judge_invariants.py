@@ -10,10 +10,10 @@ import pytest
 from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import InvariantsExpectation
 from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import EnvoyIdentity, ListenerRecord, Outcome, Trace
+from envoyassert.words.invariants import InvariantsExpectation
 
 PLACE = "127.0.0.1:15006"
 LISTENERS = (ListenerRecord("in", "TCP", (Address.inet("127.0.0.1", 15006),)),)

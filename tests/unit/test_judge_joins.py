@@ -12,12 +12,12 @@ from pydantic import TypeAdapter
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
-from envoyassert.judge.startup import startup_figures
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Outcome, Trace
 from envoyassert.trace_lines import parse_trace
+from envoyassert.words.registry import Expectation
+from envoyassert.words.startup import startup_figures
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "0.0.0.0:15006"

@@ -12,9 +12,9 @@ from envoyassert.judge.verdict import Status, Verdict, worst
 from envoyassert.outcomes import ExpectationFailed, raise_unless_passed
 from envoyassert.report.headline import headline
 from envoyassert.report.verdict_json import judgement
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Member, Outcome, Trace
+from envoyassert.words.registry import Expectation
 
 DEFECT = {
     "versions": ">=1.36, <1.41",

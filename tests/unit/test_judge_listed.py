@@ -13,9 +13,9 @@ from envoyassert.addresses import Address
 from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, ListenerRecord, Member, Outcome, Trace
+from envoyassert.words.listener import ListenerExpectation
 from tests.unit.test_judge_account import ADDRESS, RIGHT, WRONG, agreed, built, with_envoy
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE

@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.words.registry import Expectation
 
 ADDRESS = "0.0.0.0:15006"
 MISSION = {

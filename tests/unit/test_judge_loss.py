@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
+from envoyassert.words.registry import Expectation
 
 LISTENER = {"listener": {"port": 15006}}
 RIGHT: list[dict[str, Any]] = [

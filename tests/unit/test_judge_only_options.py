@@ -10,9 +10,9 @@ from pydantic import TypeAdapter
 
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
+from envoyassert.words.registry import Expectation
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "127.0.0.1:15006"

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
+from envoyassert.words.registry import Expectation
 
 PLACE = "127.0.0.1:15006"
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE

@@ -16,10 +16,10 @@ from envoyassert.judge.certificate import SECOND_CHECK, certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.words.registry import Expectation
 
 RECORDED = Path(__file__).parents[1] / "traces" / "witnessed" / "reuse_port_on-1.40.0.ndjson"
 UNRETURNED = {*KERNEL_FACTS, "epoll_wait"}

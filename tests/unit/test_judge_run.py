@@ -12,9 +12,9 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.coverage import coverage
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder, parse_address
 from envoyassert.trace import ListenerRecord, Outcome, Trace
+from envoyassert.words.registry import Expectation
 
 
 def judged(trace: Trace, *items: dict[str, Any], **options: Any) -> Verdict:

@@ -12,9 +12,10 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.selection import select, select_each
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.scenario.expectation import Expectation, Selector
+from envoyassert.scenario.selector import Selector
 from envoyassert.testing import TraceBuilder, parse_address
 from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.words.registry import Expectation
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 WEB: dict[str, Any] = {"name": "web"}

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
+from envoyassert.words.registry import Expectation
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PARENT = 900

@@ -17,7 +17,7 @@ from envoyassert.report.failure import failure_lines
 from envoyassert.report.headline import headline
 from envoyassert.report.story import tell
 from envoyassert.report.story_text import story_lines
-from envoyassert.scenario.expectation import CallPattern, CallsExpectation, NeverExpectation
+from envoyassert.scenario.pattern import CallPattern
 from envoyassert.symbols import (
     DEPTH,
     IN_LIBRARY,
@@ -29,6 +29,8 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.words.calls import CallsExpectation
+from envoyassert.words.never import NeverExpectation
 
 TRACES = Path(__file__).parents[1] / "traces"
 ENVOY, LIBC = "e" * 40, "c" * 40

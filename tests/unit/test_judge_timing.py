@@ -13,10 +13,10 @@ from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.timeline import common, merged, without
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.model import Scenario
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Outcome, Trace
+from envoyassert.words.registry import Expectation
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "0.0.0.0:15006"

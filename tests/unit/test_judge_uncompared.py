@@ -24,9 +24,9 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Check, Status, Verdict
 from envoyassert.judge.witness import compare
 from envoyassert.names import epoll_mask
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
+from envoyassert.words.registry import Expectation
 
 WEB, OTHER = Address.inet("127.0.0.1", 80), Address.inet("127.0.0.1", 81)
 WEB_BOUND = {"listener": {"port": 80}, "bound": {"times": 1}}

@@ -11,9 +11,9 @@ from envoyassert.judge import work
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.judge.work import TooMuchError, Work
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
+from envoyassert.words.registry import Expectation
 
 ITEMS = TypeAdapter(list[Expectation])
 LET_OF_CALLS = {"calls": {"call": "setsockopt", "let": {"it": "socket"}}}

@@ -15,8 +15,8 @@ from envoyassert.option_values import (
     value_matches,
     value_text,
 )
-from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.testing import TraceBuilder
+from envoyassert.words.listener import ListenerExpectation
 
 PROGRAM = struct.pack("=HBBI", 0x06, 0, 0, 0xFFFF) * 2
 HASH = hashlib.sha256(PROGRAM).hexdigest()

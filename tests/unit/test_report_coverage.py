@@ -14,15 +14,13 @@ from envoyassert.cli import main
 from envoyassert.graph.fold import fold
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.verdict_json import Unconstrained
-from envoyassert.scenario.expectation import (
-    AlwaysExpectation,
-    Conditional,
-    ListenerExpectation,
-    NeverExpectation,
-)
+from envoyassert.scenario.conditional import Conditional
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
 from envoyassert.trace_file import read_trace, write_trace
+from envoyassert.words.always import AlwaysExpectation
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.never import NeverExpectation
 
 PORTS = (80, 81)
 TRACES = Path(__file__).parent.parent / "traces"

@@ -139,7 +139,7 @@ def test_figures_of_a_trace_without_times_have_none():
 def test_verdict_names_file_line_and_column_of_each_finding_and_fits_the_schema():
     from pydantic import TypeAdapter
 
-    from envoyassert.scenario.expectation import Expectation
+    from envoyassert.words.registry import Expectation
 
     builder = TraceBuilder(2)
     builder.shared_listener("0.0.0.0:15006")

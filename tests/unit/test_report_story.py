@@ -8,7 +8,6 @@ from envoyassert.addresses import Address
 from envoyassert.bpftrace_log import parse_bpftrace_log
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
-from envoyassert.judge.startup import Figure
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.report import story
 from envoyassert.report.story import tell
@@ -25,6 +24,7 @@ from envoyassert.trace import (
     Trace,
     UpdateResult,
 )
+from envoyassert.words.startup import Figure
 
 LOG = Path(__file__).parents[1] / "traces" / "istio-1.11-envoy-1.19.1.bpftrace.txt"
 CERTIFICATE = Certificate(

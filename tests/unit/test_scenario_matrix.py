@@ -10,9 +10,9 @@ import pytest
 
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario import matrix
-from envoyassert.scenario.expectation import ListenerExpectation
 from envoyassert.scenario.load import LoadedScenario, load_scenario, parse_scenario
 from envoyassert.scenario.matrix import count_values, expand
+from envoyassert.words.listener import ListenerExpectation
 
 ENVOY = """
 envoy:

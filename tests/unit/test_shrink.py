@@ -15,18 +15,16 @@ from envoyassert.judge.excerpt import EXCERPT_CHECK
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.report.call import render_call
-from envoyassert.scenario.expectation import (
-    CallsExpectation,
-    InOrderExpectation,
-    ListenerExpectation,
-    NeverExpectation,
-    NoOthersExpectation,
-)
 from envoyassert.shrink import minimal, shrink
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.words.calls import CallsExpectation
+from envoyassert.words.in_order import InOrderExpectation
+from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.never import NeverExpectation
+from envoyassert.words.no_others import NoOthersExpectation
 from tests.unit.cli_words import run_cli
 
 TRACES = Path(__file__).parents[1] / "traces"

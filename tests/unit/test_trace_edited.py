@@ -22,11 +22,11 @@ from envoyassert.addresses import Address
 from envoyassert.errors import TraceFileError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import OLD_FORMAT, Phase, Trace
 from envoyassert.trace_file import read_trace, write_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.words.registry import Expectation
 
 TRACES = Path(__file__).parents[1] / "traces"
 PLACE = Address.inet("127.0.0.1", 80)

@@ -16,10 +16,10 @@ from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.steps.update_listeners import UpdateListeners, updated
-from envoyassert.scenario.update_words import Update, UpdateExpectation
 from envoyassert.steps.update_listeners import listeners_after
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, ListenerRecord, Outcome, Phase, Trace, UpdateResult
+from envoyassert.words.update import Update, UpdateExpectation
 
 SERVED = [{"name": "one", "x": 1, "list": [{"y": 1}, {"y": 2}]}, {"name": "two"}]
 

@@ -19,10 +19,10 @@ from pydantic import TypeAdapter
 
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Verdict
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace
+from envoyassert.words.registry import Expectation
 
 ROOT = Path(__file__).parents[3]
 TRACES = ROOT / "tests" / "traces"

@@ -18,12 +18,12 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.complaint import models_by_name
 from envoyassert.scenario.examples import EXAMPLES
-from envoyassert.scenario.expectation import Expectation
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.reference import HEADINGS
 from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import STARTUP, Phase, Trace
+from envoyassert.words.registry import Expectation
 from tests.unit.test_scenario_reference import NEEDED
 from tests.unit.words.cases import CARRIED, CASES, DURING, NOT_DURING, OF_A_STEP, REFUSED, WHOLE
 from tests.unit.words.traces import TRACES

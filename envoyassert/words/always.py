@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import Field
+
 from envoyassert.durations import duration_in_words, parse_duration
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
@@ -12,8 +14,24 @@ from envoyassert.judge.instants import Instant, one_instant
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import Spans, spans_of, without
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import AlwaysExpectation
-from envoyassert.scenario.timing import State
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Duration
+from envoyassert.scenario.timing import Moment, State
+from envoyassert.words.word import Word
+
+
+class AlwaysExpectation(Conditional):
+    """A listener has a state, or has it not, from one instant to another without a break."""
+
+    always: State = Field(description="Which listener, and which state.")
+    since: Moment | None = Field(
+        None, description="From when; by default from when it first has the state that is wanted."
+    )
+    until: Moment = Field("end", description="Until when.")
+    except_for: Duration | None = Field(
+        None, description="All breaks together may last this long; by default there is none."
+    )
+
 
 _NS_PER_S = 1_000_000_000
 #: How many breaks are told with their times.
@@ -134,3 +152,6 @@ def _evidence(sockets: tuple[KernelSocket, ...], breaks: list[tuple[int, int]]) 
     return [
         call.event for socket in sockets for call in socket.calls if call.event.ts_ns in borders
     ]
+
+
+WORD = Word(name="always", model=AlwaysExpectation, judge=judge_always)

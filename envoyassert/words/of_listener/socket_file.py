@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call
 from envoyassert.graph.socket_files import REPLACED, place_of
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import SocketFile
+from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.words import MODE_PATTERN
+from envoyassert.words.word import ListenerWord
+
+_FACTS = ("unlinked_before_bind", "mode", "exists_after_exit")
+
+
+class SocketFile(Model):
+    """The file of a Unix socket, as far as Envoy's own calls tell."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [fact]} for fact in _FACTS]}
+    )
+
+    unlinked_before_bind: bool | None = Field(
+        None, description="Whatever was at the path was removed first; nothing there is as good."
+    )
+    mode: Annotated[str, Field(pattern=MODE_PATTERN)] | None = Field(
+        None,
+        description="Mode that chmod gave it after bind, in octal digits and quoted; `umask` if "
+        "there is no chmod.",
+    )
+    exists_after_exit: bool | None = Field(
+        None, description="Nobody in the run removed, renamed or replaced it up to its exit."
+    )
+
+    @model_validator(mode="after")
+    def _some_fact(self) -> SocketFile:
+        if not self.model_fields_set:
+            raise ValueError(f"give {', '.join(_FACTS[:-1])} or {_FACTS[-1]}")
+        return self
+
 
 _REMOVES = ("unlink", "unlinkat")
 #: The mode of a file to which no chmod gave another.
@@ -163,3 +196,11 @@ _JUDGES: dict[str, Callable[[Target, tuple[str, str], Any, list[Call]], Finding]
     "mode": _mode,
     "exists_after_exit": _exists,
 }
+
+
+WORD = ListenerWord(
+    name="socket_file",
+    form=SocketFile,
+    description="The file of a Unix socket; the selector gives its path or its name.",
+    judge=judge_socket_file,
+)

@@ -1,4 +1,4 @@
-"""Connections: who accepted and who handles them, how they are spread, and how clients fared."""
+"""`connections`: who accepted and who handles them, and how they are spread."""
 
 from __future__ import annotations
 
@@ -6,30 +6,94 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import comb, exp, log
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket, Thread
 from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.interval import Interval, plural
+from envoyassert.judge.interval import plural
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.connection_words import (
-    Attempts,
-    AttemptsExpectation,
-    Connections,
-    Even,
-    Spread,
-)
+from envoyassert.scenario.grammar import ErrnoName, Model, RoleOrNone
 from envoyassert.scenario.quantity import Count
-from envoyassert.trace import ConnectionAttempt
+from envoyassert.words.word import ListenerWord
+
+_FACTS = ("total", "accepted_by", "handled_by", "spread", "errors")
+
+
+class Even(Model):
+    """As even as chance makes it: each worker is as likely as any other, for each connection."""
+
+    false_alarm: float = Field(
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="How often an even spread may be called uneven: the rate of false alarms.",
+    )
+
+
+class Spread(Model):
+    """How the connections are spread over the workers."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [way]} for way in ("differ_by", "even")]}
+    )
+
+    of: Literal["accepted", "handled"] = Field(
+        "handled", description="By who called accept(), or by who handles them."
+    )
+    differ_by: int | None = Field(
+        None,
+        ge=0,
+        description="Exactly: no two workers have numbers that differ by more than this, as under "
+        "exact_balance.",
+    )
+    even: Even | None = Field(
+        None,
+        description="By chance, where the kernel decides: FAIL only if so uneven a spread is "
+        "rarer than the rate of false alarms. Needs 20 connections per worker.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Spread:
+        if (self.differ_by is None) == (self.even is None):
+            raise ValueError("give either differ_by or even")
+        return self
+
+
+class Connections(Model):
+    """The connections that were accepted on the listener's sockets."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [fact]} for fact in _FACTS]}
+    )
+
+    total: Count | None = Field(None, description="How many were accepted.")
+    accepted_by: RoleOrNone | None = Field(None, description="Which threads called accept().")
+    handled_by: RoleOrNone | None = Field(
+        None,
+        description="In whose epoll they were registered first; under exact_balance that may be "
+        "another thread than the one that accepted.",
+    )
+    spread: Spread | None = Field(None, description="How they are spread over the workers.")
+    errors: dict[ErrnoName, Count] | None = Field(
+        None, min_length=1, description="How many calls of accept() failed, by error."
+    )
+
+    @model_validator(mode="after")
+    def _some_fact(self) -> Connections:
+        if not self.model_fields_set & set(_FACTS):
+            raise ValueError(f"give one of {', '.join(_FACTS)}")
+        return self
+
 
 #: Fewer connections per worker than this tell chance and design apart too badly.
 _NEEDED_PER_WORKER = 20
-#: What connect() fails with where nobody listens: at an address, or at a Unix path that is gone.
 #: Up to so many connections the chance of a spread is exact; its numbers grow with the square.
 _EXACT = 2000
-_REFUSED = ("ECONNREFUSED", "ENOENT")
 _ACCEPTS = ("accept", "accept4")
 
 
@@ -188,83 +252,9 @@ def _tail(number: int, total: int, workers: int) -> float:
     return exp(-total * divergence)
 
 
-def judge_attempts(
-    context: Context, index: int, expectation: AttemptsExpectation
-) -> Iterator[Finding]:
-    """Judge how the clients of a step fared; the driver saw it itself, so no loss matters."""
-    subject = Subject("clients", ("expect", index, "attempts"), expectation.why or "")
-    wanted = {expectation.phase}
-    attempts = [a for phase in context.trace.phases if phase.name in wanted for a in phase.attempts]
-    if not attempts:
-        yield context.finding(
-            subject,
-            Status.INCONCLUSIVE,
-            "clients that connect",
-            "none",
-            reason=f"nobody tried to connect in the phase {expectation.phase}",
-            from_launcher=True,
-        )
-        return
-    counts = fates(attempts)
-    wish = expectation.attempts
-    if isinstance(wish, str):
-        yield _answer(context, subject, wish, len(attempts), counts, attempts)
-        return
-    for name in Attempts.model_fields:
-        count = getattr(wish, name)
-        if count is not None:
-            yield _answer(context, subject.at(name), name, count, counts, attempts)
-
-
-def _answer(
-    context: Context,
-    subject: Subject,
-    name: str,
-    wish: Count,
-    counts: Counter[str],
-    attempts: Sequence[ConnectionAttempt],
-) -> Finding:
-    wanted = context.wish(wish)
-    number = counts[name]
-    holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)
-    failed = Counter(attempt.errno for attempt in attempts if attempt.errno)
-    # What became of the others, unless an error says it.
-    others = Counter(
-        attempt.end or ("made" if attempt.ok else "not made")
-        for attempt in attempts
-        if not attempt.errno and not fates([attempt])[name]
-    )
-    told = [f"{times} {fate}" for fate, times in others.items()]
-    seen = ", ".join(
-        [*([f"{number} of {len(attempts)} {name}"] if number or not told else []), *told]
-    )
-    if failed:
-        seen += f" ({', '.join(f'{times} {errno}' for errno, times in failed.items())})"
-    return context.finding(
-        subject,
-        Status.PASS if holds else Status.FAIL,
-        f"{_count_in_words(wanted)} {name}",
-        seen,
-        from_launcher=True,
-    )
-
-
-def _count_in_words(wanted: Interval | None) -> str:
-    if wanted is None:
-        return "an unknown number"
-    if wanted.low == wanted.high:
-        return str(wanted.low)
-    return f"at least {wanted.low}" if wanted.high is None else f"{wanted.low} to {wanted.high}"
-
-
-def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
-    """Return how many attempts fared how; one of them may count under several words."""
-    counts: Counter[str] = Counter()
-    for attempt in attempts:
-        counts["made"] += attempt.ok
-        counts["refused"] += attempt.errno in _REFUSED and not attempt.ok
-        counts["answered"] += attempt.first_byte
-        counts["silent"] += attempt.errno == "ETIMEDOUT"
-        if attempt.end:
-            counts[attempt.end] += 1
-    return counts
+WORD = ListenerWord(
+    name="connections",
+    form=Connections,
+    description="Connections that were accepted on its sockets.",
+    judge=judge_connections,
+)

@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.update_words import UpdateExpectation
+from envoyassert.scenario.grammar import Model
 from envoyassert.trace import STARTUP, UpdateResult
+from envoyassert.words.word import Word
+
+
+class Update(Model):
+    """What Envoy said of listeners that it was given."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentSchemas": {"message_contains": {"properties": {"result": {"const": "nack"}}}}
+        }
+    )
+
+    result: Literal["ack", "nack"] = Field(description="Whether it accepted all of them.")
+    message_contains: str | None = Field(
+        None, min_length=1, description="Part of what it said of those that it refused."
+    )
+
+    @model_validator(mode="after")
+    def _reason_of_a_refusal(self) -> Update:
+        if self.message_contains is not None and self.result != "nack":
+            raise ValueError("only a refusal has a message: write result: nack")
+        return self
+
+
+class UpdateExpectation(Conditional):
+    """What Envoy said of the listeners of a phase.
+
+    An update that is refused without such an expectation fails the run.
+    """
+
+    update: Update = Field(description="Accepted or refused, and why.")
+
 
 _WORDS = {"ack": "accepted", "nack": "refused"}
 
@@ -55,3 +90,6 @@ def _finding(
     status = Status.PASS if holds else Status.FAIL
     seen = _WORDS[update.result] + (f": {update.message}" if update.message else "")
     return context.finding(subject, status, expected, seen, from_launcher=True)
+
+
+WORD = Word(name="update", model=UpdateExpectation, judge=judge_update)

@@ -1,17 +1,45 @@
-"""Judge where served sockets come from, and how they stand in the epolls."""
+"""`origin`: where the sockets come from that are served at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envoyassert.graph.model import KernelSocket, Registration
+from pydantic import ConfigDict, Field, model_validator
+
+from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import UNKNOWN_WORKERS
 from envoyassert.judge.interval import plural
 from envoyassert.judge.shape import root_of
 from envoyassert.judge.tally import how_many
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import Origin, Registered
+from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.quantity import Count
+from envoyassert.words.word import ListenerWord
+
+_SOURCES = ("created", "inherited")
+
+
+class Origin(Model):
+    """Where the sockets come from that are served at the end."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [source]} for source in _SOURCES]}
+    )
+
+    created: Count | None = Field(
+        None, description="Those that the process which serves them made by socket()."
+    )
+    inherited: Count | None = Field(
+        None, description="Those that it got from another process (SCM_RIGHTS, as in hot restart)."
+    )
+
+    @model_validator(mode="after")
+    def _some_source(self) -> Origin:
+        if self.created is None and self.inherited is None:
+            raise ValueError("give created or inherited")
+        return self
+
 
 _UNOBSERVED = "epoll was not observed"
 
@@ -56,45 +84,9 @@ def judge_origin(target: Target, word: str, value: Origin) -> Iterator[Finding]:
         )
 
 
-def judge_registered(
-    target: Target, word: str, value: Registered | tuple[str, ...]
-) -> Iterator[Finding]:
-    """Judge the masks of the registrations through which a listener is served."""
-    context, mask = target.context, value
-    if isinstance(mask, tuple):
-        mask = Registered(events=mask)
-    found = [
-        registration
-        for socket in target.sockets
-        if socket.is_open_to_clients
-        for registration in socket.live_registrations()
-        if registration.wakes
-    ]
-    for part, expected in (("events", mask.events), ("trigger", mask.trigger)):
-        if expected is None:
-            continue
-        wrong = [entry for entry in found if not _has(entry, part, expected)]
-        sure = any(e.certain and e.descriptor.tainted_ns is None for e in wrong)
-        if context.by_listen:
-            status = Status.INCONCLUSIVE
-        elif sure or (not context.doubt and (wrong or not found)):
-            status = Status.FAIL
-        else:
-            status = Status.INCONCLUSIVE if context.doubt else Status.PASS
-        subject = target.subject.at(word, *(() if isinstance(value, tuple) else (part,)))
-        masks = dict.fromkeys(", ".join(entry.events) for entry in found)
-        words = f"{part} {expected if isinstance(expected, str) else ', '.join(expected)}"
-        yield context.finding(
-            subject,
-            status,
-            f"registered with {words}",
-            f"registered with {' and '.join(masks)}" if masks else "nobody serves it",
-            reason=_UNOBSERVED if context.by_listen else "",
-            evidence=[entry.added.event for entry in wrong or found],
-        )
-
-
-def _has(entry: Registration, part: str, expected: str | tuple[str, ...]) -> bool:
-    if part == "events":
-        return set(entry.events) == set(expected)
-    return ("EPOLLET" in entry.events) is (expected == "edge")
+WORD = ListenerWord(
+    name="origin",
+    form=Origin,
+    description="Where the sockets that are served come from.",
+    judge=judge_origin,
+)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic import ConfigDict, Field, model_validator
+
 from envoyassert.durations import duration_in_words
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.calls import admin_traffic
@@ -14,9 +16,51 @@ from envoyassert.judge.order import bounds_ns, lasts_in_words
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import bound_spans, first_ns, listening_spans, merged, served_spans
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import StartupExpectation
-from envoyassert.scenario.timing import FIGURES
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.timing import Lasts
 from envoyassert.trace import Trace
+from envoyassert.words.word import Word
+
+#: The parts of a start.
+FIGURES = ("first_listen", "bind_to_listen", "listen_to_served", "served_to_live")
+
+
+class Startup(Model):
+    """How long the parts of a start take; of several sockets the slowest counts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [figure]} for figure in FIGURES]}
+    )
+
+    listener: Selector | None = Field(
+        None, description="Only this listener; by default all but the admin endpoint."
+    )
+    first_listen: Lasts | None = Field(
+        None, description="From Envoy's exec until the first socket listens."
+    )
+    bind_to_listen: Lasts | None = Field(None, description="From bind until the socket listens.")
+    listen_to_served: Lasts | None = Field(
+        None, description="From when a socket listens until a thread waits for it in an epoll."
+    )
+    served_to_live: Lasts | None = Field(
+        None,
+        description="From when the last socket is served until the first LIVE reply. LIVE may come "
+        "first: only `at_least` forbids it.",
+    )
+
+    @model_validator(mode="after")
+    def _some_figure(self) -> Startup:
+        if not self.model_fields_set & set(FIGURES):
+            raise ValueError(f"give one of {', '.join(FIGURES)}")
+        return self
+
+
+class StartupExpectation(Conditional):
+    """How long Envoy takes to start."""
+
+    startup: Startup = Field(description="The parts of the start, each with its budget.")
 
 
 @dataclass(frozen=True)
@@ -166,3 +210,6 @@ def _served_to_live(context: Context, served: list[int | None]) -> Figure:
         return Figure(never="a socket that nobody serves")
     (reply,) = live.members
     return Figure(reply.low_ns - max(known), reply.high_ns - max(known))
+
+
+WORD = Word(name="startup", model=StartupExpectation, judge=judge_startup)

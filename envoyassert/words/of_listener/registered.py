@@ -1,42 +1,24 @@
-"""What a scenario may say of how a listener is served, and of the file of a Unix socket."""
+"""`registered`: how the listener's descriptors stand in the epolls of those that serve it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
 from pydantic.config import JsonDict
 from pydantic.json_schema import WithJsonSchema
 
+from envoyassert.graph.model import Registration
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import EPOLL_EVENTS
 from envoyassert.scenario.grammar import Many, Model, choice, kind
-from envoyassert.scenario.quantity import Count
-from envoyassert.scenario.words import MODE_PATTERN, did_you_mean, fault
+from envoyassert.scenario.words import did_you_mean, fault
+from envoyassert.words.word import ListenerWord
 
 _EVENTS = tuple(EPOLL_EVENTS.values())
-_SOURCES = ("created", "inherited")
-_FACTS = ("unlinked_before_bind", "mode", "exists_after_exit")
-
-
-class Origin(Model):
-    """Where the sockets come from that are served at the end."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": [source]} for source in _SOURCES]}
-    )
-
-    created: Count | None = Field(
-        None, description="Those that the process which serves them made by socket()."
-    )
-    inherited: Count | None = Field(
-        None, description="Those that it got from another process (SCM_RIGHTS, as in hot restart)."
-    )
-
-    @model_validator(mode="after")
-    def _some_source(self) -> Origin:
-        if self.created is None and self.inherited is None:
-            raise ValueError("give created or inherited")
-        return self
+_UNOBSERVED = "epoll was not observed"
 
 
 def _check_event(name: str) -> str:
@@ -65,6 +47,8 @@ EventMask = Annotated[
 _EDGE: JsonDict = {
     "properties": {"trigger": {"const": "edge"}, "events": {"contains": {"const": "EPOLLET"}}}
 }
+
+
 _LEVEL: JsonDict = {
     "properties": {
         "trigger": {"const": "level"},
@@ -111,27 +95,53 @@ RegisteredOrMask = Annotated[
 """How they stand in the epolls; a plain list is the whole mask."""
 
 
-class SocketFile(Model):
-    """The file of a Unix socket, as far as Envoy's own calls tell."""
+def judge_registered(
+    target: Target, word: str, value: Registered | tuple[str, ...]
+) -> Iterator[Finding]:
+    """Judge the masks of the registrations through which a listener is served."""
+    context, mask = target.context, value
+    if isinstance(mask, tuple):
+        mask = Registered(events=mask)
+    found = [
+        registration
+        for socket in target.sockets
+        if socket.is_open_to_clients
+        for registration in socket.live_registrations()
+        if registration.wakes
+    ]
+    for part, expected in (("events", mask.events), ("trigger", mask.trigger)):
+        if expected is None:
+            continue
+        wrong = [entry for entry in found if not _has(entry, part, expected)]
+        sure = any(e.certain and e.descriptor.tainted_ns is None for e in wrong)
+        if context.by_listen:
+            status = Status.INCONCLUSIVE
+        elif sure or (not context.doubt and (wrong or not found)):
+            status = Status.FAIL
+        else:
+            status = Status.INCONCLUSIVE if context.doubt else Status.PASS
+        subject = target.subject.at(word, *(() if isinstance(value, tuple) else (part,)))
+        masks = dict.fromkeys(", ".join(entry.events) for entry in found)
+        words = f"{part} {expected if isinstance(expected, str) else ', '.join(expected)}"
+        yield context.finding(
+            subject,
+            status,
+            f"registered with {words}",
+            f"registered with {' and '.join(masks)}" if masks else "nobody serves it",
+            reason=_UNOBSERVED if context.by_listen else "",
+            evidence=[entry.added.event for entry in wrong or found],
+        )
 
-    model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": [fact]} for fact in _FACTS]}
-    )
 
-    unlinked_before_bind: bool | None = Field(
-        None, description="Whatever was at the path was removed first; nothing there is as good."
-    )
-    mode: Annotated[str, Field(pattern=MODE_PATTERN)] | None = Field(
-        None,
-        description="Mode that chmod gave it after bind, in octal digits and quoted; `umask` if "
-        "there is no chmod.",
-    )
-    exists_after_exit: bool | None = Field(
-        None, description="Nobody in the run removed, renamed or replaced it up to its exit."
-    )
+def _has(entry: Registration, part: str, expected: str | tuple[str, ...]) -> bool:
+    if part == "events":
+        return set(entry.events) == set(expected)
+    return ("EPOLLET" in entry.events) is (expected == "edge")
 
-    @model_validator(mode="after")
-    def _some_fact(self) -> SocketFile:
-        if not self.model_fields_set:
-            raise ValueError(f"give {', '.join(_FACTS[:-1])} or {_FACTS[-1]}")
-        return self
+
+WORD = ListenerWord(
+    name="registered",
+    form=RegisteredOrMask,
+    description="How they stand in the epolls of the threads that serve them.",
+    judge=judge_registered,
+)

@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.accounts import NetworkSocket, Witness
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Subject
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.listener_words import SOMAXCONN, Backlog
+from envoyassert.scenario.grammar import Model, choice, one_of
+from envoyassert.words.word import ListenerWord
+
+#: Stands for the limit of Envoy's network namespace, whatever it is on the machine.
+SOMAXCONN = "somaxconn"
+
+
+class Backlog(Model):
+    """With which backlog its sockets listen, and what the kernel made of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [number]} for number in ("requested", "effective")]
+        }
+    )
+
+    requested: int | None = Field(
+        None,
+        description="What listen() was last called with on each of its sockets; Envoy's default "
+        "is -1.",
+    )
+    effective: (
+        Annotated[
+            Annotated[Literal["somaxconn"], Tag("|text")] | Annotated[int, Tag("|int")],
+            choice(one_of((SOMAXCONN,)), "a number or `somaxconn`"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="How many connections may wait, as the kernel shows at the end: what was "
+        "requested, but no more than net.core.somaxconn, which a negative number stands for.",
+    )
+
+    @model_validator(mode="after")
+    def _some_number(self) -> Backlog:
+        if self.requested is None and self.effective is None:
+            raise ValueError("give requested or effective")
+        return self
+
+
+_NumberOrBacklog = Annotated[
+    Annotated[int, Tag("|int")] | Annotated[Backlog, Tag("|Backlog")],
+    choice(one_of(Backlog=()), "a number or {requested: n, effective: n}"),
+]
 
 
 def judge_backlog(target: Target, word: str, value: int | Backlog) -> Iterator[Finding]:
@@ -107,3 +153,11 @@ def _shown(witness: Witness | None, socket: KernelSocket) -> NetworkSocket | Non
     inodes = {entry.inode for entry in witness.sockets if (entry.pid, entry.fd) in own}
     found = [entry for entry in witness.network.sockets if entry.inode in inodes]
     return found[0] if len(found) == 1 else None
+
+
+WORD = ListenerWord(
+    name="backlog",
+    form=_NumberOrBacklog,
+    description="Backlog that listen() was last called with on each of its sockets.",
+    judge=judge_backlog,
+)

@@ -8,10 +8,12 @@ from envoyassert.judge.account import tells_namespaces, told_places
 from envoyassert.judge.selection import means
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.expectation import ListenerExpectation, Selector
-from envoyassert.scenario.requires import satisfies
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
+from envoyassert.words.about_listener import AboutListener
+from envoyassert.words.word import ListenerWord
 
 
 def unbacked(
@@ -32,8 +34,8 @@ def unbacked(
     return tuple(
         item.listener
         for item in items
-        if isinstance(item, ListenerExpectation)
-        and item.listed_without_socket
+        if isinstance(item, AboutListener)
+        and item.said("listed_without_socket")
         and item.phase in phases
         and item.envoy in envoys
         and (not item.versions or (bool(version) and satisfies(version, item.versions)))
@@ -94,3 +96,16 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
         reason=reason,
         evidence=[call.event for socket in still for call in socket.binds],
     )
+
+
+WORD = ListenerWord(
+    name="listed_without_socket",
+    form=bool,
+    description=(
+        "Whether Envoy's admin endpoint lists its address though no kernel socket is "
+        "there, at the end of the phase. Where it is stated to be so, that difference between "
+        "Envoy's account and the trace is expected from then on: it takes no PASS from other "
+        "expectations."
+    ),
+    judge=judge_listed,
+)

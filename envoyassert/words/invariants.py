@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
 
 from envoyassert.durations import duration_in_words
 from envoyassert.events import Event
@@ -16,8 +19,26 @@ from envoyassert.judge.selection import parts_of
 from envoyassert.judge.shape import reuse_port_before_bind
 from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import InvariantsExpectation
-from envoyassert.scenario.invariant import INVARIANTS
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Many, choice, one_of
+from envoyassert.scenario.invariant import INVARIANTS, InvariantName
+from envoyassert.words.word import Word
+
+
+class InvariantsExpectation(Conditional):
+    """What holds for every sound Envoy, whatever its config; [their list](#invariants)."""
+
+    invariants: Annotated[
+        Annotated[Literal["all"], Tag("|text")]
+        | Annotated[Many[InvariantName], Field(min_length=1), Tag("|list")],
+        choice(one_of(("all",)), "`all`, or a list of names of invariants"),
+    ] = Field(description="all, or which of them.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The invariants that are meant, in the order of the list."""
+        return tuple(INVARIANTS) if self.invariants == "all" else tuple(self.invariants)
+
 
 _NS_PER_S = 1_000_000_000
 #: How long a socket may listen before a worker accepts from it, in ns.
@@ -330,3 +351,6 @@ _JUDGES: dict[str, Callable[[Context], _Report]] = {
     "live_means_served": _live,
     "descriptors_bounded": _bounded,
 }
+
+
+WORD = Word(name="invariants", model=InvariantsExpectation, judge=judge_invariants)

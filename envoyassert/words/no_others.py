@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
 
 from envoyassert.events import Event
 from envoyassert.graph.kinds import only_holds_its_address, sees_packets
@@ -11,7 +14,36 @@ from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import parts_of
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.expectation import NoOthersExpectation, OthersAllowed
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Many, Model, choice, one_of
+from envoyassert.words.word import Word
+
+
+class OthersAllowed(Model):
+    """Which sockets that the scenario does not name are no surprise."""
+
+    allow: Many[Literal["hot_restart", "admin"]] = Field(
+        ("hot_restart",),
+        description="hot_restart: Envoy's own Unix datagram sockets; admin: the admin endpoint.",
+    )
+
+
+class NoOthersExpectation(Conditional):
+    """No socket that listens or is bound but those that the scenario names; no raw or packet one.
+
+    Left out are clients: what is bound and connects, and netlink.
+    """
+
+    no_others: Annotated[
+        Annotated[Literal[True], Tag("|flag")] | Annotated[OthersAllowed, Tag("|OthersAllowed")],
+        choice(one_of(OthersAllowed=()), "true or {allow: [hot_restart, admin]}"),
+    ] = Field(description="true, or which sockets are no surprise.")
+
+    @property
+    def says_none(self) -> bool:
+        """It does."""
+        return True
+
 
 _FAMILIES = ("AF_INET", "AF_INET6", "AF_UNIX", "AF_PACKET", "AF_VSOCK")
 _CLASSES = {
@@ -148,3 +180,6 @@ def _admin_sockets(context: Context) -> set[int]:
         for part in parts_of(record, context.graph, header.listeners)
         for socket in part.sockets
     }
+
+
+WORD = Word(name="no_others", model=NoOthersExpectation, judge=judge_no_others)

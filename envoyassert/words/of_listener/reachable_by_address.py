@@ -12,6 +12,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.rivals import Rivals
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.words.word import ListenerWord
 
 
 @dataclass
@@ -137,3 +138,17 @@ def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
         reached.words += [f"its file was {change}" for change in changes]
     for doubt in {id(s.file_doubt): s.file_doubt for s in own if s.file_doubt}.values():
         reached.unclear.append(f"{doubt.call} of a file with the same name, maybe this one")
+
+
+WORD = ListenerWord(
+    name="reachable_by_address",
+    form=bool,
+    description=(
+        "Whether whoever connects to its address reaches one of its sockets, and "
+        "nobody else's: no other socket took the path of a Unix socket, shares the port, or is "
+        "preferred by the kernel (an IPv4 socket beside a v4-mapped one, an address beside a "
+        "wildcard, a device), and nobody removed, renamed or replaced the file. Of a wildcard each "
+        "address that it covers counts."
+    ),
+    judge=judge_reachable,
+)

@@ -3,14 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.durations import parse_duration
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.instants import was_never_live
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import signal_text
-from envoyassert.scenario.expectation import ProcessExpectation
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Duration, Model, choice, one_of
 from envoyassert.trace import Outcome
+from envoyassert.words.word import Word
+
+
+class Process(Model):
+    """What became of the Envoy process."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [fact]} for fact in ("exits", "stays_up", "live")],
+            "dependentSchemas": {
+                "within": {"required": ["live"], "properties": {"live": {"const": True}}},
+                "exits": {"properties": {"stays_up": {"const": False}}},
+            },
+        }
+    )
+
+    exits: (
+        Annotated[
+            Annotated[int, Field(ge=0, le=255), Tag("|int")]
+            | Annotated[Literal["nonzero"], Tag("|text")],
+            choice(one_of(("nonzero",)), "an exit status from 0 to 255, or `nonzero`"),
+        ]
+        | None
+    ) = Field(None, description="Its exit status.")
+    stays_up: bool | None = Field(None, description="Running at the end of the phase.")
+    live: bool | None = Field(
+        None,
+        description="/ready said LIVE before the deadline; INCONCLUSIVE where it cannot be asked.",
+    )
+    within: Duration | None = Field(None, description="…and within this time (5s, 100ms).")
+
+    @model_validator(mode="after")
+    def _some_fact(self) -> Process:
+        if self.exits is None and self.stays_up is None and self.live is None:
+            raise ValueError("give exits, stays_up or live")
+        if self.within is not None and not self.live:
+            raise ValueError("within says how soon it is live; it needs live: true")
+        if self.exits is not None and self.stays_up:
+            raise ValueError("a process that exits does not stay up")
+        return self
+
+
+class ProcessExpectation(Conditional):
+    """What became of the Envoy process."""
+
+    process: Process = Field(description="Exit status, being up, being ready.")
 
 
 def judge_process(
@@ -73,3 +123,6 @@ def outcome_in_words(outcome: Outcome) -> str:
     if outcome.live is None:
         return f"up; not known whether it is live: {outcome.why_not_asked}"
     return f"up, but not live after {outcome.deadline_s or 0:g} s"
+
+
+WORD = Word(name="process", model=ProcessExpectation, judge=judge_process)

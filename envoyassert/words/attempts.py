@@ -1,0 +1,144 @@
+"""`attempts`: how the clients of a step fared, as they saw it themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, Tag, model_validator
+
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.interval import Interval
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Model, choice, one_of
+from envoyassert.scenario.quantity import Count
+from envoyassert.trace import ConnectionAttempt
+from envoyassert.words.word import Word
+
+#: What connect() fails with where nobody listens: at an address, or at a Unix path that is gone.
+_REFUSED = ("ECONNREFUSED", "ENOENT")
+_OUTCOMES = ("made", "refused", "answered", "held", "eof", "reset", "silent")
+
+
+class Attempts(Model):
+    """The attempts of a `connect` step or of a `load`, as the clients saw them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [fact]} for fact in _OUTCOMES]}
+    )
+
+    made: Count | None = Field(None, description="connect() succeeded (UDP: it was sent).")
+    refused: Count | None = Field(
+        None, description="Nobody listened: ECONNREFUSED, or ENOENT for a Unix path."
+    )
+    answered: Count | None = Field(None, description="Something came back.")
+    held: Count | None = Field(None, description="Still open when the step was over.")
+    eof: Count | None = Field(None, description="Envoy closed it before it answered.")
+    reset: Count | None = Field(None, description="It was reset.")
+    silent: Count | None = Field(None, description="Nobody answered before the deadline.")
+
+    @model_validator(mode="after")
+    def _some_fact(self) -> Attempts:
+        if not self.model_fields_set & set(_OUTCOMES):
+            raise ValueError(f"give one of {', '.join(_OUTCOMES)}")
+        return self
+
+
+class AttemptsExpectation(Conditional):
+    """How the clients of a `connect` step, or of the `load` of any, fared."""
+
+    attempts: Annotated[
+        Annotated[Literal["answered", "made", "refused"], Tag("|text")]
+        | Annotated[Attempts, Tag("|Attempts")],
+        choice(
+            one_of(("answered", "made", "refused"), Attempts=_OUTCOMES),
+            "`answered`, `made` or `refused`, which then all are, or {answered: 20, reset: none}",
+        ),
+    ] = Field(description="What all of them are, or how many are what; `during` says which step.")
+
+
+def judge_attempts(
+    context: Context, index: int, expectation: AttemptsExpectation
+) -> Iterator[Finding]:
+    """Judge how the clients of a step fared; the driver saw it itself, so no loss matters."""
+    subject = Subject("clients", ("expect", index, "attempts"), expectation.why or "")
+    wanted = {expectation.phase}
+    attempts = [a for phase in context.trace.phases if phase.name in wanted for a in phase.attempts]
+    if not attempts:
+        yield context.finding(
+            subject,
+            Status.INCONCLUSIVE,
+            "clients that connect",
+            "none",
+            reason=f"nobody tried to connect in the phase {expectation.phase}",
+            from_launcher=True,
+        )
+        return
+    counts = fates(attempts)
+    wish = expectation.attempts
+    if isinstance(wish, str):
+        yield _answer(context, subject, wish, len(attempts), counts, attempts)
+        return
+    for name in Attempts.model_fields:
+        count = getattr(wish, name)
+        if count is not None:
+            yield _answer(context, subject.at(name), name, count, counts, attempts)
+
+
+def _answer(
+    context: Context,
+    subject: Subject,
+    name: str,
+    wish: Count,
+    counts: Counter[str],
+    attempts: Sequence[ConnectionAttempt],
+) -> Finding:
+    wanted = context.wish(wish)
+    number = counts[name]
+    holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)
+    failed = Counter(attempt.errno for attempt in attempts if attempt.errno)
+    # What became of the others, unless an error says it.
+    others = Counter(
+        attempt.end or ("made" if attempt.ok else "not made")
+        for attempt in attempts
+        if not attempt.errno and not fates([attempt])[name]
+    )
+    told = [f"{times} {fate}" for fate, times in others.items()]
+    seen = ", ".join(
+        [*([f"{number} of {len(attempts)} {name}"] if number or not told else []), *told]
+    )
+    if failed:
+        seen += f" ({', '.join(f'{times} {errno}' for errno, times in failed.items())})"
+    return context.finding(
+        subject,
+        Status.PASS if holds else Status.FAIL,
+        f"{_count_in_words(wanted)} {name}",
+        seen,
+        from_launcher=True,
+    )
+
+
+def _count_in_words(wanted: Interval | None) -> str:
+    if wanted is None:
+        return "an unknown number"
+    if wanted.low == wanted.high:
+        return str(wanted.low)
+    return f"at least {wanted.low}" if wanted.high is None else f"{wanted.low} to {wanted.high}"
+
+
+def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
+    """Return how many attempts fared how; one of them may count under several words."""
+    counts: Counter[str] = Counter()
+    for attempt in attempts:
+        counts["made"] += attempt.ok
+        counts["refused"] += attempt.errno in _REFUSED and not attempt.ok
+        counts["answered"] += attempt.first_byte
+        counts["silent"] += attempt.errno == "ETIMEDOUT"
+        if attempt.end:
+            counts[attempt.end] += 1
+    return counts
+
+
+WORD = Word(name="attempts", model=AttemptsExpectation, judge=judge_attempts)

@@ -1,0 +1,47 @@
+"""`between`: how long it takes from one instant to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.instants import instants_of
+from envoyassert.judge.order import judge_lasting, lasts_in_words
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Many
+from envoyassert.scenario.timing import Each, Lasts, Moment
+from envoyassert.words.word import Word
+
+
+class BetweenExpectation(Conditional):
+    """How long it takes from one instant to another; every pair of them, the first before."""
+
+    between: Many[Moment] = Field(
+        min_length=2, max_length=2, description="From when, and until when."
+    )
+    lasts: Lasts = Field(description="How long.")
+    each: Each | None = Field(
+        None, description="Among the calls of each socket, or of each worker, by itself."
+    )
+
+
+def judge_between(
+    context: Context, index: int, expectation: BetweenExpectation
+) -> Iterator[Finding]:
+    """Judge how long it takes from one instant to another."""
+    subject = Subject("duration", ("expect", index, "lasts"), expectation.why or "")
+    begin, end = (instants_of(context, moment) for moment in expectation.between)
+    yield judge_lasting(
+        context,
+        subject,
+        f"from {begin.words} to {end.words} {lasts_in_words(expectation.lasts)}",
+        (begin, end),
+        expectation.each,
+        expectation.lasts,
+    )
+
+
+WORD = Word(name="between", model=BetweenExpectation, judge=judge_between)

@@ -1,0 +1,89 @@
+"""`calls`: how many observed calls match a pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from envoyassert.events import Event
+from envoyassert.judge.calls import (
+    is_sure,
+    matching,
+    pattern_in_words,
+    possible,
+    unread_in,
+    unresolved,
+    with_nearest,
+)
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.each import Member, groups_of, judge_each
+from envoyassert.judge.join import judge_let_of_calls
+from envoyassert.judge.selection import Selection, select
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.pattern import CountedPattern
+from envoyassert.scenario.quantity import is_none
+from envoyassert.words.word import Word
+
+
+class CallsExpectation(Conditional):
+    """How many observed calls match a pattern."""
+
+    calls: CountedPattern = Field(description="Which calls, and how many.")
+
+    @property
+    def says_none(self) -> bool:
+        """Whether there must be no such call."""
+        return is_none(self.calls.times)
+
+
+def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:
+    """Judge how many calls match a pattern."""
+    pattern = expectation.calls
+    words = pattern_in_words(pattern)
+    subject = Subject(f"calls {words}", ("expect", index, "calls"), expectation.why or "")
+    found, problem = matching(context, pattern)
+    if problem:
+        yield unresolved(context, subject, words, problem)
+        return
+    if pattern.let is not None and context.unknown_stacks:
+        reason = context.unknown_stacks[0].words
+        yield unresolved(context, subject.at("let"), words, reason)
+    elif pattern.let is not None:
+        yield from judge_let_of_calls(context, subject.at("let"), found, pattern.let)
+    if pattern.each is not None:
+        yield _judge_each(context, subject.at("times"), words, pattern, found)
+        return
+    finding = context.judge_count(
+        subject.at("times"),
+        words,
+        pattern.times,
+        possible(context, pattern, found),
+        len(found),
+        evidence=found,
+        from_events=pattern.listener is None,
+    )
+    yield finding if found else with_nearest(context, finding, [pattern])
+
+
+def _judge_each(
+    context: Context, subject: Subject, words: str, pattern: CountedPattern, found: list[Event]
+) -> Finding:
+    """Judge how many calls match on each socket of a listener, or by each worker."""
+    assert pattern.each is not None
+    known = context.calls_by_event
+    selection = (
+        Selection()
+        if pattern.listener is None
+        else select(pattern.listener, context.graph, context.trace.header.listeners, total=True)
+    )
+    members = [
+        Member(event, known.get(id(event)), is_sure(context, pattern, event)) for event in found
+    ]
+    unread = len(unread_in(context, pattern))
+    groups = groups_of(context, members, pattern.each, selection.sockets, unread)
+    return judge_each(context, subject, pattern.each, words, pattern.times, groups)
+
+
+WORD = Word(name="calls", model=CallsExpectation, judge=judge_calls)

@@ -1,0 +1,34 @@
+"""`in_order`: every instant of a step precedes every instant of the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.instants import instants_of
+from envoyassert.judge.order import judge_steps
+from envoyassert.judge.verdict import Finding
+from envoyassert.ranges import MOST_IN_ORDER
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Many
+from envoyassert.scenario.timing import Moment
+from envoyassert.words.word import Word
+
+
+class InOrderExpectation(Conditional):
+    """Every instant of a step precedes every instant of the next step."""
+
+    in_order: Many[Moment] = Field(min_length=2, max_length=MOST_IN_ORDER, description="The steps.")
+
+
+def judge_in_order(
+    context: Context, index: int, expectation: InOrderExpectation
+) -> Iterator[Finding]:
+    """Judge the order of instants across threads and sockets."""
+    subject = Subject("order", ("expect", index, "in_order"), expectation.why or "")
+    yield judge_steps(context, subject, [instants_of(context, m) for m in expectation.in_order])
+
+
+WORD = Word(name="in_order", model=InOrderExpectation, judge=judge_in_order)

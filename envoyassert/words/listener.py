@@ -1,0 +1,144 @@
+"""`listener`: what one listener's sockets must have done, word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Optional
+
+from pydantic import ConfigDict, create_model, model_validator
+from typing_extensions import Self
+
+from envoyassert.guard import guarded
+from envoyassert.judge.context import EVIDENCE_LIMIT, Context, Subject
+from envoyassert.judge.nearest import failed_binds, nearest_listener
+from envoyassert.judge.selection import Selection, select, select_each
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.selector import Selector
+from envoyassert.words import of_listener
+from envoyassert.words.about_listener import AboutListener
+from envoyassert.words.word import ListenerWord, Word, words_in
+
+_ORDER = (
+    *("let", "bound", "bind_failed", "listened", "served_by", "listen_by", "via", "origin"),
+    *("registered", "sockets", "descriptors", "listen_calls", "options", "only_options"),
+    *("backlog", "socket_file", "reachable_by_address", "listed_without_socket", "connections"),
+    "in_order",
+)
+#: What can be said of a listener, in the order in which it is listed and judged.
+WORDS = words_in(of_listener, ListenerWord, _ORDER)
+
+#: Ways to say which listener is meant that mean none with a path.
+_PATHLESS = ("port", "abstract")
+
+
+class _SomeWord(AboutListener):
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(
+            anyOf=[{"required": [word]} for word in WORDS],
+            dependentSchemas={
+                "socket_file": {
+                    "properties": {
+                        "listener": {"not": {"anyOf": [{"required": [w]} for w in _PATHLESS]}}
+                    }
+                },
+                "listed_without_socket": {
+                    "properties": {"listener": {"not": {"required": ["socket"]}}}
+                },
+            },
+        )
+    )
+
+    @model_validator(mode="after")
+    def _some_word(self) -> Self:
+        if not self.model_fields_set & WORDS.keys():
+            raise ValueError("nothing is expected of the listener; add bound, listened, options …")
+        pathless = [way for way in _PATHLESS if getattr(self.listener, way) is not None]
+        if self.said("socket_file") is not None and pathless:
+            raise ValueError("socket_file is about a listener with a path, not a port or a name")
+        if self.said("listed_without_socket") is not None and self.listener.socket is not None:
+            raise ValueError(
+                "listed_without_socket is about an address; give the listener's name or port"
+            )
+        return self
+
+
+if TYPE_CHECKING:
+
+    class ListenerExpectation(AboutListener):
+        """To the type checker, which does not know the words, any of them may be said."""
+
+        def __init__(self, **said: Any) -> None: ...
+
+        def __getattr__(self, word: str) -> Any: ...
+
+else:
+    ListenerExpectation = create_model(
+        "ListenerExpectation",
+        __base__=_SomeWord,
+        __doc__="What one listener's sockets must have done.",
+        __module__=__name__,
+        **{name: (Optional[word.form], word.field) for name, word in WORDS.items()},  # noqa: UP045
+    )
+
+
+def judge_listener(context: Context, index: int, expectation: AboutListener) -> Iterator[Finding]:
+    """Judge one `listener` item, atom by atom."""
+    selector = expectation.listener
+    name = str(selector)
+    subject = Subject(name, ("expect", index), expectation.why or "")
+    graph, listeners = context.graph, context.trace.header.listeners
+    if expectation.take == "each_address":
+        parts = select_each(selector, graph, listeners)
+    else:
+        parts = {"": select(selector, graph, listeners, total=expectation.take == "total")}
+    for address, selection in parts.items():
+        part = Subject(f"{name} {address}".rstrip(), subject.path, subject.why)
+        yield from _judge_part(context, part, selection, expectation)
+
+
+def _judge_part(
+    context: Context, subject: Subject, selection: Selection, expectation: AboutListener
+) -> Iterator[Finding]:
+    """Judge every atom on what was selected: one address, or all of them together."""
+    context.named.update(id(socket) for socket in selection.sockets)
+    if selection.problem:
+        yield context.finding(
+            subject.at("listener"),
+            Status.INCONCLUSIVE,
+            "one listener",
+            "no single listener",
+            reason=selection.problem,
+        )
+        return
+    selector = expectation.listener
+    said = {name: v for name in WORDS if (v := expectation.said(name)) is not None}
+    role = said["listened"].by if "listened" in said else said.get("served_by", "")
+    failed = tuple(call for call in selection.failed if context.in_window(call.event))
+    target = Target(
+        context, subject, selection.sockets, failed, selector, selection.addresses, role
+    )
+    for word, value in said.items():
+        for finding in WORDS[word].judge(target, word, value):
+            yield _with_nearest(target, selector, word, finding)
+
+
+def _with_nearest(target: Target, selector: Selector, word: str, finding: Finding) -> Finding:
+    """Add to a finding about sockets that are not there what comes closest to them."""
+    if finding.status is Status.PASS or word == "bind_failed":
+        return finding
+    if target.failed and (word == "bound" or not target.sockets):
+        closest = failed_binds(target.failed)
+        evidence = finding.evidence or tuple(call.event for call in target.failed[:EVIDENCE_LIMIT])
+        return replace(finding, closest=closest, evidence=evidence)
+    if target.sockets or not target.context.trace.end.outcome.running:
+        return finding  # an Envoy that ended had no time to bind anything else
+    graph, listeners = target.context.graph, target.context.trace.header.listeners
+    return guarded(
+        lambda: replace(finding, closest=nearest_listener(selector, graph, listeners)),
+        lambda fault: replace(finding, hint=fault),
+    )
+
+
+WORD = Word(name="listener", model=ListenerExpectation, judge=judge_listener)

@@ -1,0 +1,81 @@
+"""`moment`: when something happens, against what it precedes and follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import ConfigDict, Field, model_validator
+
+from envoyassert.durations import duration_in_words
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.instants import instants_of
+from envoyassert.judge.order import judge_lasting, judge_pair, to_ns
+from envoyassert.judge.precedence import precedes
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Duration
+from envoyassert.scenario.timing import Each, Lasts, Moment
+from envoyassert.words.word import Word
+
+
+class MomentExpectation(Conditional):
+    """When something happens: every one of these instants, against every one of the others."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": ["before"]}, {"required": ["after"]}],
+            "dependentSchemas": {"within": {"not": {"required": ["before", "after"]}}},
+        }
+    )
+
+    moment: Moment = Field(description="What happens.")
+    before: Moment | None = Field(None, description="It precedes this.")
+    after: Moment | None = Field(None, description="It follows this.")
+    within: Duration | None = Field(
+        None, description="…by no more than this long; with either `before` or `after`."
+    )
+    each: Each | None = Field(
+        None, description="Among the calls of each socket, or of each worker, by itself."
+    )
+
+    @model_validator(mode="after")
+    def _some_relation(self) -> MomentExpectation:
+        if self.before is None and self.after is None:
+            raise ValueError("give before or after")
+        if self.within is not None and None not in (self.before, self.after):
+            raise ValueError("within goes with either before or after, not with both")
+        return self
+
+
+def judge_moment(context: Context, index: int, expectation: MomentExpectation) -> Iterator[Finding]:
+    """Judge when something happens, against what it precedes and follows."""
+    subject = Subject("time", ("expect", index), expectation.why or "")
+    for word in ("before", "after"):
+        other = getattr(expectation, word)
+        if other is None:
+            continue
+        here, there = instants_of(context, expectation.moment), instants_of(context, other)
+        pair = (here, there) if word == "before" else (there, here)
+        at = subject.at(word)
+        yield judge_pair(
+            context,
+            at,
+            f"{here.words} {word} {there.words}",
+            pair,
+            expectation.each,
+            lambda a, b: precedes([a, b]),
+        )
+        if expectation.within is not None:
+            limit = Lasts(at_most=expectation.within)
+            yield judge_lasting(
+                context,
+                subject.at("within"),
+                f"{here.words} within {duration_in_words(to_ns(expectation.within))} {word} "
+                f"{there.words}",
+                pair,
+                expectation.each,
+                limit,
+            )
+
+
+WORD = Word(name="moment", model=MomentExpectation, judge=judge_moment)

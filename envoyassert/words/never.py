@@ -1,0 +1,47 @@
+"""`never`: no observed call matches a pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from envoyassert.judge.calls import matching, pattern_in_words, possible, unresolved
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.interval import Interval, so_often
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.words.word import Word
+
+
+class NeverExpectation(Conditional):
+    """No call matches."""
+
+    never: CallPattern = Field(description="Which call.")
+
+    @property
+    def says_none(self) -> bool:
+        """It does."""
+        return True
+
+
+def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
+    """Judge that no call matches a pattern."""
+    words = pattern_in_words(expectation.never)
+    subject = Subject(f"never {words}", ("expect", index, "never"), expectation.why or "")
+    found, problem = matching(context, expectation.never)
+    if problem:
+        yield unresolved(context, subject, words, problem)
+        return
+    yield context.finding(
+        subject,
+        possible(context, expectation.never, found).compare(Interval(0, 0)),
+        f"never {words}",
+        f"{words} {so_often(len(found))}",
+        evidence=found,
+        from_events=expectation.never.listener is None,
+    )
+
+
+WORD = Word(name="never", model=NeverExpectation, judge=judge_never)

@@ -1,0 +1,41 @@
+"""`bind_failed`: bind() calls to the listener's address that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from envoyassert.judge.roles import judge_callers
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.grammar import ErrnoName, Model, Role
+from envoyassert.scenario.quantity import Count, Range
+from envoyassert.words.word import ListenerWord
+
+
+class BindFailed(Model):
+    """bind() calls to the listener's address that failed."""
+
+    errno: ErrnoName | None = Field(None, description="Only this error.")
+    times: Count = Field(Range(at_least=1), description="How many bind() calls failed.")
+    by: Role | None = Field(None, description="Which threads called bind().")
+
+
+def _bind_failed(target: Target, word: str, value: BindFailed) -> Iterator[Finding]:
+    calls = [call for call in target.failed if value.errno in (None, call.event.errno)]
+    verb = f"bind failed with {value.errno}" if value.errno else "bind failed"
+    yield target.context.judge_times(
+        target.subject.at(word, "times"), verb, value.times, calls, from_events=True
+    )
+    if value.by is not None:
+        by = target.subject.at(word, "by")
+        yield judge_callers(target.context, by, "bind failed by", value.by, calls)
+
+
+WORD = ListenerWord(
+    name="bind_failed",
+    form=BindFailed,
+    description="Failed bind() calls.",
+    judge=_bind_failed,
+)

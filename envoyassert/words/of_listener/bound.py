@@ -1,0 +1,41 @@
+"""`bound`: successful bind() calls to the listener's address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from envoyassert.judge.roles import judge_callers
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.grammar import Model, Role
+from envoyassert.scenario.quantity import Count, Range
+from envoyassert.words.word import ListenerWord
+
+
+class Bound(Model):
+    """Successful bind() calls to the listener's address."""
+
+    times: Count = Field(Range(at_least=1), description="How many bind() calls succeeded.")
+    by: Role | None = Field(None, description="Which threads called bind().")
+
+
+def _bound(target: Target, word: str, value: Bound) -> Iterator[Finding]:
+    calls = target.calls("binds")
+    subject = target.subject.at(word, "times")
+    # The address stands in the call's own arguments, so a bind is sure whatever was lost.
+    yield target.context.judge_times(
+        subject, "bound", value.times, calls, hint=target.hint, from_events=True
+    )
+    if value.by is not None:
+        by = target.subject.at(word, "by")
+        yield judge_callers(target.context, by, "bound by", value.by, calls)
+
+
+WORD = ListenerWord(
+    name="bound",
+    form=Bound,
+    description="Successful bind() calls.",
+    judge=_bound,
+)

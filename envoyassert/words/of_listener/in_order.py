@@ -1,0 +1,33 @@
+"""`in_order`: calls that come in this order on each of the listener's sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envoyassert.judge.order import judge_order_on_socket
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.ranges import MOST_IN_ORDER
+from envoyassert.scenario.grammar import Many
+from envoyassert.scenario.pattern import Step
+from envoyassert.words.word import ListenerWord
+
+
+def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Finding]:
+    subject = target.subject.at(word)
+    if not target.sockets:
+        status = Status.INCONCLUSIVE if target.context.doubt else Status.FAIL
+        yield target.context.finding(subject, status, "calls in order", "no socket was bound")
+    for socket in target.sockets:
+        events = [call.event for call in socket.calls]
+        yield judge_order_on_socket(target.context, subject, value, events)
+
+
+WORD = ListenerWord(
+    name="in_order",
+    form=Many[Step],
+    description="On each of its sockets these calls come in this order.",
+    judge=_in_order,
+    limits=(("min_length", 2), ("max_length", MOST_IN_ORDER)),
+)

@@ -1,0 +1,24 @@
+"""`let`: names for facts of a listener, by which expectations are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envoyassert.judge.join import judge_let_of_listener
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.pattern import LET, Let
+from envoyassert.words.word import ListenerWord
+
+
+def _let(target: Target, word: str, value: dict[str, Any]) -> Iterator[Finding]:
+    return judge_let_of_listener(target, target.subject.at(word), value)
+
+
+WORD = ListenerWord(
+    name="let",
+    form=Let,
+    description=LET,
+    judge=_let,
+)

@@ -1,0 +1,39 @@
+"""`listened`: who serves the listener, and how the sockets reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding
+from envoyassert.scenario.grammar import Model, Role
+from envoyassert.words.of_listener.served_by import judge_servers
+from envoyassert.words.of_listener.via import Via, judge_via
+from envoyassert.words.word import ListenerWord
+
+
+class Listened(Model):
+    """Who serves the listener, and how the sockets reach them."""
+
+    by: Role = Field(description="Threads whose epoll holds the listener's sockets.")
+    via: Via | None = Field(
+        None,
+        description="dup: one kernel socket, a descriptor per worker; reuse_port: a kernel socket "
+        "per worker, SO_REUSEPORT before bind; shared_fd: one descriptor in every epoll.",
+    )
+
+
+def _listened(target: Target, word: str, value: Listened) -> Iterator[Finding]:
+    yield judge_servers(target, target.subject.at(word, "by"), "listened by", value.by)
+    if value.via is not None:
+        yield judge_via(target, target.subject.at(word, "via"), value.via)
+
+
+WORD = ListenerWord(
+    name="listened",
+    form=Listened,
+    description="Who serves it, and how.",
+    judge=_listened,
+)

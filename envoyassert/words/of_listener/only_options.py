@@ -1,0 +1,127 @@
+"""`only_options`: all options that are set on each of its sockets, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import Field
+
+from envoyassert.graph.model import KernelSocket, OptionSet
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.interval import plural
+from envoyassert.judge.target import Target
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.option_values import value_matches, value_text
+from envoyassert.scenario.grammar import Model, OptionName
+from envoyassert.scenario.option_value import ANY_VALUE, SetTo
+from envoyassert.words.of_listener.options import PHASE_WORDS, is_named
+from envoyassert.words.word import ListenerWord
+
+
+class OnlyOptions(Model):
+    """All options that are set on each socket, by when: these once, in any order, and no others."""
+
+    before_bind: dict[OptionName, SetTo] = Field(
+        default_factory=dict, description="Options that are set before bind, with their values."
+    )
+    bound: dict[OptionName, SetTo] = Field(
+        default_factory=dict, description="Options that are set after bind, and before any listen."
+    )
+    listening: dict[OptionName, SetTo] = Field(
+        default_factory=dict, description="Options that are set after listen."
+    )
+
+
+def _only_options(target: Target, word: str, value: OnlyOptions) -> Iterator[Finding]:
+    yield _judge(target.context, target.subject.at(word), target.sockets, value)
+
+
+def _judge(
+    context: Context, subject: Subject, sockets: tuple[KernelSocket, ...], wish: OnlyOptions
+) -> Finding:
+    """Judge that each socket of a listener has these options and no others."""
+    answers = [_are_all(socket.options, wish) for socket in sockets]
+    wrong = [socket for socket, holds in zip(sockets, answers, strict=True) if holds is False]
+    if context.doubt:
+        # A setsockopt that was lost may be any, and bind or listen may have been lost before it.
+        status = Status.FAIL if _is_surely_more(sockets, wish) else Status.INCONCLUSIVE
+    else:
+        unread = Status.INCONCLUSIVE if None in answers else Status.PASS
+        status = Status.FAIL if wrong or not sockets else unread
+    shown = wrong or list(sockets)
+    ways = sorted({_options_in_words(socket.options) for socket in shown})
+    seen = f"{' / '.join(ways)}: {len(shown)} of {plural(len(sockets), 'socket')}"
+    return context.finding(
+        subject,
+        status,
+        f"set on each socket: {_only_in_words(wish)}",
+        seen if sockets else "no socket was bound",
+        reason="" if context.doubt else "not all of the value was recorded",
+        evidence=[o.call.event for socket in shown for o in socket.options]
+        + [call.event for socket in wrong for call in socket.binds],
+    )
+
+
+def _are_all(options: list[OptionSet], wish: OnlyOptions) -> bool | None:
+    """Whether the options of a socket are these and no others; None if a value is not known."""
+    unknown = False
+    rest = list(options)
+    for phase, name, values in _wanted(wish):
+        mine = [o for o in rest if o.phase == phase and is_named(o, name)]
+        if len(mine) != len(values):
+            return False
+        for option, value in zip(mine, values, strict=True):
+            holds = value == ANY_VALUE or value_matches(option.value, value)
+            if holds is False:
+                return False
+            unknown |= holds is None
+        rest = [option for option in rest if option not in mine]
+    return False if rest else None if unknown else True
+
+
+def _is_surely_more(sockets: tuple[KernelSocket, ...], wish: OnlyOptions) -> bool:
+    names = [name for _, name, _ in _wanted(wish)]
+    return any(
+        option.call.certain and not any(is_named(option, name) for name in names)
+        for socket in sockets
+        for option in socket.options
+    )
+
+
+def _wanted(wish: OnlyOptions) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield phase, name and the values in turn of each option."""
+    for phase in PHASE_WORDS:
+        for name, wanted in getattr(wish, phase).items():
+            values = wanted if isinstance(wanted, tuple) else (wanted,)
+            plain = [v.model_dump(exclude_none=True) if isinstance(v, Model) else v for v in values]
+            yield phase, name, plain
+
+
+def _only_in_words(wish: OnlyOptions) -> str:
+    return _by_phase(
+        (phase, f"{name} {'set' if value == ANY_VALUE else f'= {value_text(value)}'}")
+        for phase, name, values in _wanted(wish)
+        for value in values
+    )
+
+
+def _options_in_words(options: list[OptionSet]) -> str:
+    return _by_phase((o.phase, f"{o.name} = {value_text(o.value)}") for o in options)
+
+
+def _by_phase(options: Iterable[tuple[str, str]]) -> str:
+    """Return options in words, by phase: `SO_REUSEADDR = 1 before bind`."""
+    groups: dict[str, list[str]] = {}
+    for phase, words in options:
+        groups.setdefault(phase, []).append(words)
+    told = [f"{', '.join(groups[phase])} {PHASE_WORDS[phase]}" for phase in groups]
+    return "; ".join(told) or "no option at all"
+
+
+WORD = ListenerWord(
+    name="only_options",
+    form=OnlyOptions,
+    description=("All options that are set on each of its sockets; `{}` for none at all."),
+    judge=_only_options,
+)

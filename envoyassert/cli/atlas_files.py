@@ -20,7 +20,7 @@ from envoyassert.judge.verdict import Status
 from envoyassert.output_file import write_lines
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.results import IndexDocument, RunDocument
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.trace_file import read_lines, read_trace
 
@@ -121,7 +121,7 @@ def _seen(result: _Result) -> tuple[Seen | None, list[str]]:
     trace = read_trace(result.path.parent / kept)
     graph = fold(trace)
     seen = Seen(Status[document.verdict.status], profiles_of(trace, graph))
-    story = story_lines(tell(trace, graph, certify_phases(trace, graph)))
+    story = story_lines(story_of(trace, graph, certify_phases(trace, graph)))
     outcome = trace.end.outcome
     said = said_lines(outcome) if not outcome.running or outcome.live is False else []
     return seen, [*said, *([""] if said else []), *story]

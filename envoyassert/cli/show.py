@@ -8,7 +8,7 @@ from envoyassert.cli.options import format_option
 from envoyassert.cli.output import say, say_json
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.trace_file import read_trace
 
@@ -27,7 +27,7 @@ def show(trace: str, output: str) -> None:
     """
     read = read_trace(trace)
     graph = fold(read)
-    story = tell(read, graph, certify_phases(read, graph))
+    story = story_of(read, graph, certify_phases(read, graph))
     if output == "json":
         say_json(story)
     else:

@@ -28,7 +28,7 @@ from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
 from envoyassert.report.results import Attempt, EnvoyPart
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
@@ -147,7 +147,7 @@ class Judged:
         """Return what `envoyassert show` tells of the run, as lines."""
         trace, graph = self.result.trace, self._graph
         return guarded(
-            lambda: story_lines(tell(trace, graph, self.verdict.certificate)),
+            lambda: story_lines(story_of(trace, graph, self.verdict.certificate)),
             lambda fault: [f"the story: {fault}"],
         )
 

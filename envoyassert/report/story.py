@@ -27,7 +27,7 @@ FORMAT = "envoyassert-story/1"
 _ACCEPTING = ("accept", "accept4")
 
 
-def tell(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str, Any]:
+def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict[str, Any]:
     """Return everything worth knowing about a run as plain JSON types.
 
     Args:

@@ -47,7 +47,7 @@ WORKERS = 8
 FIRST_PORT = 20000
 ADMIN = Address.inet("127.0.0.1", 9901)
 
-#: Seconds from the wish to trace until Envoy's first instruction.
+#: Seconds from the request to trace until Envoy's first instruction.
 ARM_BUDGET_S = 0.8
 #: Start-up traced against untraced: of listeners that serve HTTP, and of those that only echo.
 HTTP_BUDGET = 1.05
@@ -217,7 +217,7 @@ def bench_core(snapshot: ProbeSnapshot) -> None:
         list(snapshot.events),
         End(snapshot.cpus, snapshot.misses, snapshot.drained, snapshot.marked),
     )
-    wishes = [
+    items = [
         (
             index,
             ListenerExpectation.model_validate(
@@ -232,7 +232,7 @@ def bench_core(snapshot: ProbeSnapshot) -> None:
     ]
     graph = timed("fold", lambda: fold(trace))
     verdict = timed(
-        f"judge {LISTENERS} listeners", lambda: judge(trace, wishes, workers=WORKERS, graph=graph)
+        f"judge {LISTENERS} listeners", lambda: judge(trace, items, workers=WORKERS, graph=graph)
     )
     print(f"verdict: {verdict}")
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
@@ -108,7 +108,7 @@ def time_storm(trace: Trace) -> float:
     begun = time.process_time()
     graph = fold(trace)
     verdict = judge(trace, items, workers=2, graph=graph)
-    story_lines(tell(trace, graph, verdict.certificate))
+    story_lines(story_of(trace, graph, verdict.certificate))
     return time.process_time() - begun
 
 
@@ -121,8 +121,8 @@ def bench_storms(large: int = SIZES[1]) -> bool:
         growth = large_s / small_s / 10
         linear = linear and growth < GROWTH
         print(
-            f"{large} calls, {kind}: judged and told in {large_s:.1f} s, {growth:.2f} times what "
-            f"proportion gives (budget {GROWTH})"
+            f"{large} calls, {kind}: judged and printed in {large_s:.1f} s, {growth:.2f} times "
+            f"what proportion gives (budget {GROWTH})"
         )
     return linear
 
@@ -156,7 +156,7 @@ def bench_judging() -> bool:
     print(f"fold and judge {len(small.events)} events: {small_s:.2f} s (budget {BUDGET_S} s)")
     print(
         f"fold and judge {len(large.events)} events: {large_s:.2f} s, {growth:.2f} times what "
-        f"proportion gives (budget {GROWTH})"
+        f"what proportion gives (budget {GROWTH})"
     )
     return small_s < BUDGET_S and growth < GROWTH
 

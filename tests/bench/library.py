@@ -29,10 +29,10 @@ def bench_library() -> bool:
         begun = time.monotonic()
         results = play(Path(directory), DEFAULT_VERSION, "-n", str(PROCESSES))
         took_s = time.monotonic() - begun
-        return tell(results, took_s)
+        return summed_up(results, took_s)
 
 
-def tell(results: list[Result], took_s: float) -> bool:
+def summed_up(results: list[Result], took_s: float) -> bool:
     """Print what the runs took, and return whether that keeps the budget.
 
     Args:

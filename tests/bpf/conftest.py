@@ -30,9 +30,9 @@ PREAMBLE = f"""
 import ctypes, errno, json, os, socket, struct, sys, threading
 libc = ctypes.CDLL(None, use_errno=True)
 def begin(): libc.dup({FIRST_MARK})
-def end(**told):
+def end(**reported):
     libc.dup({LAST_MARK})
-    print(json.dumps(told))
+    print(json.dumps(reported))
 def call(number, *arguments):
     libc.syscall.restype = ctypes.c_long
     return libc.syscall(ctypes.c_long(number), *[
@@ -93,11 +93,11 @@ class Child:
 
     Args:
         snapshot: everything the probe saw.
-        told: keyword arguments that the script gave to `end`.
+        reported: keyword arguments that the script gave to `end`.
     """
 
     snapshot: ProbeSnapshot
-    told: dict[str, Any]
+    reported: dict[str, Any]
 
     @property
     def marked(self) -> list[Event]:
@@ -123,7 +123,7 @@ def trace(arm: Arm) -> Trace:
         arm.drain(DRAIN_S)
         snapshot = arm.snapshot()
         assert snapshot.drained
-        told = json.loads(printed.splitlines()[-1]) if printed.strip() else {}
-        return Child(snapshot, told)
+        reported = json.loads(printed.splitlines()[-1]) if printed.strip() else {}
+        return Child(snapshot, reported)
 
     return run

@@ -19,7 +19,7 @@ pytestmark = [
 _PROGRAM_LIMIT = 64
 
 # Per case: what the script does between `begin` and `end`, and the expected (call, result, args).
-# The expectation is a function of what the script told.
+# The expectation is a function of what the script reported.
 CASES: dict[str, tuple[str, Any]] = {
     "socket": (
         """
@@ -454,7 +454,7 @@ def test_call_made_by_a_traced_process_is_one_event(name, trace):
 
     child = trace(code)
 
-    wanted = expected(child.told)
+    wanted = expected(child.reported)
     seen = [
         (event.call, event.ret, {key: event.args.get(key) for key in args})
         for event, (_, _, args) in zip(child.marked, wanted, strict=False)
@@ -488,7 +488,7 @@ def test_calls_on_the_path_of_a_socket_carry_path_and_mode(trace, tmp_path):
     child = trace(PATHS.format(directory=str(tmp_path)))
 
     path = f"{tmp_path}/s.sock"
-    fd = child.told["fd"]
+    fd = child.reported["fd"]
     seen = [(event.call, event.errno, event.args) for event in child.marked]
     assert seen[:4] == [
         ("bind", None, {"fd": fd, "address": Address("AF_UNIX", path=path)}),
@@ -501,7 +501,7 @@ def test_calls_on_the_path_of_a_socket_carry_path_and_mode(trace, tmp_path):
     assert seen[4:7] == [
         ("fchmod", None, {"fd": fd, "mode": 0o700}),
         ("unlink", None, {"path": path}),
-        ("unlinkat", "ENOENT", {"path": "s.sock", "dirfd": child.told["directory"]}),
+        ("unlinkat", "ENOENT", {"path": "s.sock", "dirfd": child.reported["directory"]}),
     ]
     assert seen[7] == ("unlink", "EFAULT", {"path": None})
     assert child.marked[7].fault
@@ -531,22 +531,22 @@ end(directory=directory)
 def test_renamed_file_is_told_with_both_paths(trace, tmp_path):
     child = trace(RENAMES.format(directory=str(tmp_path)))
 
-    directory = child.told["directory"]
+    directory = child.reported["directory"]
     a, b, long = f"{tmp_path}/a", f"{tmp_path}/b", str(tmp_path).ljust(240, "/")
 
-    def told(path, to, dirfds=(-100, -100), flags=0, **more):
+    def renamed(path, to, dirfds=(-100, -100), flags=0, **more):
         return {"path": path, "to": to, "dirfds": list(dirfds), "flags": flags, **more}
 
     assert {event.call for event in child.marked} == {"renameat2"}
     assert [(event.errno, event.args) for event in child.marked] == [
-        (None, told(a, b)),
-        (None, told("b", a, (directory, -100))),
-        (None, told("a", "b", (directory, directory), 1)),
-        ("ENOENT", told("a", "b", (directory, directory), 2)),
-        (None, told(f"{long}b", f"{long}c")),
-        ("EFAULT", told(None, None)),
-        ("EFAULT", told(b, None)),
-        ("ENOENT", told((long + "d" * 100)[:255], a, truncated=True)),
+        (None, renamed(a, b)),
+        (None, renamed("b", a, (directory, -100))),
+        (None, renamed("a", "b", (directory, directory), 1)),
+        ("ENOENT", renamed("a", "b", (directory, directory), 2)),
+        (None, renamed(f"{long}b", f"{long}c")),
+        ("EFAULT", renamed(None, None)),
+        ("EFAULT", renamed(b, None)),
+        ("ENOENT", renamed((long + "d" * 100)[:255], a, truncated=True)),
     ]
 
 
@@ -572,11 +572,11 @@ end(a=a.fileno(), b=b.fileno(), sent=sent, got=got)
 def test_descriptors_in_a_message_are_recorded_on_both_sides(trace, count, credentials):
     child = trace(RIGHTS.format(count=count, credentials=credentials, room=4096))
 
-    told = child.told
-    assert len(told["got"]) == count
+    reported = child.reported
+    assert len(reported["got"]) == count
     assert [(event.call, event.args) for event in child.marked] == [
-        ("sendmsg", {"fd": told["a"], "fds": told["sent"], "truncated": False}),
-        ("recvmsg", {"fd": told["b"], "fds": told["got"], "truncated": False}),
+        ("sendmsg", {"fd": reported["a"], "fds": reported["sent"], "truncated": False}),
+        ("recvmsg", {"fd": reported["b"], "fds": reported["got"], "truncated": False}),
     ]
     assert [event.ret for event in child.marked] == [1, 1]
 
@@ -585,7 +585,11 @@ def test_descriptors_that_do_not_fit_into_the_receivers_buffer_are_told_as_trunc
     child = trace(RIGHTS.format(count=3, credentials=False, room=24))
 
     received = child.marked[1]
-    assert received.args == {"fd": child.told["b"], "fds": child.told["got"], "truncated": True}
+    assert received.args == {
+        "fd": child.reported["b"],
+        "fds": child.reported["got"],
+        "truncated": True,
+    }
     assert len(received.args["fds"]) < 3
     assert not child.marked[0].args["truncated"]
 
@@ -593,7 +597,9 @@ def test_descriptors_that_do_not_fit_into_the_receivers_buffer_are_told_as_trunc
 def test_more_descriptors_than_a_record_holds_are_told_as_truncated(trace):
     child = trace(RIGHTS.format(count=40, credentials=False, room=4096))
 
-    for event, fds in zip(child.marked, (child.told["sent"], child.told["got"]), strict=True):
+    for event, fds in zip(
+        child.marked, (child.reported["sent"], child.reported["got"]), strict=True
+    ):
         assert event.args["fds"] == fds[:32]
         assert event.args["truncated"]
 
@@ -614,7 +620,7 @@ end(number=number)
 def test_first_wait_on_an_epoll_instance_is_recorded_again_when_its_number_is_reused(trace):
     child = trace(EPOLL_AGAIN)
 
-    number = child.told["number"]
+    number = child.reported["number"]
     once = ["epoll_create1", "epoll_wait", "close"]
     assert [event.call for event in child.marked] == once * 3
     assert {e.args["epfd"] for e in child.marked if e.call == "epoll_wait"} == {number}

@@ -1,4 +1,4 @@
-"""Calls that are not what their number or their result says: they are told, never misread."""
+"""Calls that are not what their number or their result says: they are recorded, never misread."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ end(fd=fd, copy=copy, gone=gone)
 """
     )
 
-    told = child.told
-    assert told["copy"] > told["fd"]
-    assert told["gone"] == 0
+    reported = child.reported
+    assert reported["copy"] > reported["fd"]
+    assert reported["gone"] == 0
     assert calls(child) == [
-        ("other_table", told["copy"], {"table": "32-bit", "number": 41}),
-        ("dup", told["copy"], {"fd": told["fd"]}),
+        ("other_table", reported["copy"], {"table": "32-bit", "number": 41}),
+        ("dup", reported["copy"], {"fd": reported["fd"]}),
     ]
 
 
@@ -71,8 +71,11 @@ end(pid=pid)
 """
     )
 
-    assert child.told["pid"] > 0
-    assert [(ret, args["number"]) for _, ret, args in calls(child)][-1] == (child.told["pid"], 20)
+    assert child.reported["pid"] > 0
+    assert [(ret, args["number"]) for _, ret, args in calls(child)][-1] == (
+        child.reported["pid"],
+        20,
+    )
 
 
 def test_call_by_a_number_of_x32_is_told_as_such(trace):
@@ -82,9 +85,9 @@ result = call(0x40000000 | 39)
 end(result=result, errno=ctypes.get_errno())
 """)
 
-    told = child.told
+    reported = child.reported
     # Most kernels have no x32: whatever this one says.
-    ret = told["result"] if told["result"] >= 0 else -told["errno"]
+    ret = reported["result"] if reported["result"] >= 0 else -reported["errno"]
     assert calls(child) == [("other_table", ret, {"table": "x32", "number": 39})]
 
 
@@ -132,8 +135,8 @@ _, status = os.waitpid(child, 0)
 end(child=child, status=os.waitstatus_to_exitcode(status))
 """)
 
-    assert child.told["status"] == 7
-    of_child = [event for event in child.marked if event.pid == child.told["child"]]
+    assert child.reported["status"] == 7
+    of_child = [event for event in child.marked if event.pid == child.reported["child"]]
     assert [event.call for event in of_child] == [
         "rename",
         "exec",
@@ -175,7 +178,7 @@ end(first=first, second=second, listened=listened)
 """
     )
 
-    assert child.told == {"first": 0, "second": 0, "listened": 0}
+    assert child.reported == {"first": 0, "second": 0, "listened": 0}
     assert calls(child) == [
         ("seccomp", 0, {"answers": ["ALLOW", "ERRNO 0", "ERRNO EPERM"]}),
         ("seccomp", 0, {"answers": ["ALLOW", "TRACE"]}),
@@ -194,7 +197,7 @@ end(done=done)
 """
     )
 
-    assert child.told["done"] == 0
+    assert child.reported["done"] == 0
     assert calls(child) == [("seccomp", 0, {"answers": None, "truncated": True})]
 
 
@@ -251,15 +254,15 @@ got = call(299, b.fileno(), room, len(controls), 0, 0)
 end(a=a.fileno(), b=b.fileno(), fds=fds, sent=sent, got=got, count=len(controls), free=free)
 """)
 
-    told = child.told
-    assert told["sent"] == told["got"] == told["count"]
+    reported = child.reported
+    assert reported["sent"] == reported["got"] == reported["count"]
     if passed is None:
         assert not calls(child)
         return
-    sent = {"fd": told["a"], "fds": [told["fds"][index] for index in passed]}
-    received = {"fd": told["b"], "fds": told["free"][: len(passed)]}
+    sent = {"fd": reported["a"], "fds": [reported["fds"][index] for index in passed]}
+    received = {"fd": reported["b"], "fds": reported["free"][: len(passed)]}
     assert calls(child) == [
-        (name, told["count"], {**args, "truncated": truncated})
+        (name, reported["count"], {**args, "truncated": truncated})
         for name, args in (("sendmmsg", sent), ("recvmmsg", received))
     ]
 
@@ -279,7 +282,7 @@ end(child=child)
 """)
 
     (fork,) = [event for event in child.marked if event.call == "fork"]
-    assert fork.args["child_pid"] == child.told["child"]
+    assert fork.args["child_pid"] == child.reported["child"]
     assert fork.args.get("shares_files") is shares
 
 

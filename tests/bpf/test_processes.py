@@ -1,4 +1,4 @@
-"""Processes and threads: who belongs to a run, and what is told about their lives."""
+"""Processes and threads: who belongs to a run, and what is recorded of their lives."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ end(pid=os.getpid(), child=child)
 def test_threads_and_children_belong_to_the_run_of_their_parent(trace):
     child = trace(FORKS)
 
-    pid = child.told["pid"]
+    pid = child.reported["pid"]
     events = child.marked
     thread, process, grandchild = calls(events, "fork")
     assert thread.args["thread"]
     assert (thread.pid, thread.args["child_pid"]) == (pid, pid)
     assert process.args == {
-        "child_pid": child.told["child"],
-        "child_tid": child.told["child"],
+        "child_pid": child.reported["child"],
+        "child_tid": child.reported["child"],
         "thread": False,
     }
-    assert (grandchild.pid, grandchild.args["thread"]) == (child.told["child"], False)
+    assert (grandchild.pid, grandchild.args["thread"]) == (child.reported["child"], False)
     last = grandchild.args["child_pid"]
     assert [(e.pid, e.tid, e.args["backlog"]) for e in calls(events, "listen")] == [
         (pid, thread.args["child_tid"], 1),
         (last, last, 3),
-        (child.told["child"], child.told["child"], 2),
+        (child.reported["child"], child.reported["child"], 2),
     ]
     # A joined thread may still be on its way out: by tid, not by time.
     assert {e.tid: e.args for e in calls(child.snapshot.events, "exit")} == {
         thread.args["child_tid"]: {"status": 0, "last": False},
         last: {"status": 5, "last": True},
-        child.told["child"]: {"status": 4, "last": True},
+        child.reported["child"]: {"status": 4, "last": True},
         pid: {"status": 0, "last": True},
     }
 
@@ -86,8 +86,8 @@ end(child=child)
 
     (fork,) = calls(child.marked, "fork")
     assert fork.args == {
-        "child_pid": child.told["child"],
-        "child_tid": child.told["child"],
+        "child_pid": child.reported["child"],
+        "child_tid": child.reported["child"],
         "thread": False,
     }
 
@@ -101,7 +101,7 @@ def test_exec_behind_a_wrapper_is_traced_from_its_first_instruction(trace):
     assert shell.args["filename"] == "/bin/sh"
     assert shell.args["argv"][:4] == ["/bin/sh", "-c", 'exec "$@"', "sh"]
     assert shell.args["name"] == "sh"
-    assert (python.pid, shell.pid) == (child.told["pid"], child.told["pid"])
+    assert (python.pid, shell.pid) == (child.reported["pid"], child.reported["pid"])
     assert python.args["filename"] == sys.executable
     assert python.args["argv"][:4] == [sys.executable, "-I", "-S", "-c"]
 
@@ -170,14 +170,14 @@ signal.pause()
 
 
 @pytest.mark.parametrize(
-    "sent, told",
+    "sent, recorded",
     [
         (signal.SIGABRT, signal.SIGABRT),
         # complete_signal() of the kernel turns a fatal signal that dumps no core into SIGKILL.
         (signal.SIGTERM, signal.SIGKILL),
     ],
 )
-def test_signal_with_the_default_action_is_told_and_the_exit_has_no_status(arm, sent, told):
+def test_signal_with_the_default_action_is_recorded_and_the_exit_has_no_status(arm, sent, recorded):
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", KILLED],
         env=environment(arm.run_id),
@@ -190,8 +190,8 @@ def test_signal_with_the_default_action_is_told_and_the_exit_has_no_status(arm, 
     arm.drain(DRAIN_S)
 
     events = arm.snapshot().events
-    # SIGUSR1 has a handler: it ends nothing and is not told.
-    assert [(e.args["number"], e.pid) for e in calls(events, "signal")] == [(told, process.pid)]
+    # SIGUSR1 has a handler: it ends nothing and is not recorded.
+    assert [(e.args["number"], e.pid) for e in calls(events, "signal")] == [(recorded, process.pid)]
     assert [(e.pid, e.args) for e in calls(events, "exit")] == [
         (process.pid, {"status": None, "last": True})
     ]
@@ -211,7 +211,7 @@ os._exit(9)
 
 def test_last_thread_of_a_process_is_told_exactly_once(trace):
     child = trace(MANY_THREADS, status=9)
-    events, pid = child.snapshot.events, child.told["pid"]
+    events, pid = child.snapshot.events, child.reported["pid"]
 
     exits = [event for event in calls(events, "exit") if event.pid == pid]
     threads = [event for event in calls(events, "fork") if event.args["thread"]]
@@ -314,5 +314,5 @@ end(tid=thread.native_id, pid=os.getpid())
 """)
 
     (rename,) = calls(child.marked, "rename")
-    assert rename.tid == child.told["pid"]
-    assert rename.args == {"tid": child.told["tid"], "name": "wrk:worker_7"}
+    assert rename.tid == child.reported["pid"]
+    assert rename.args == {"tid": child.reported["tid"], "name": "wrk:worker_7"}

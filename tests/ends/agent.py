@@ -45,7 +45,7 @@ def _in_the_place_of_the_admin(kind: str, command: list[str]) -> None:
     address = Path(command[command.index("--admin-address-path") + 1])
     envoy = subprocess.Popen(command)
     while envoy.poll() is None and not (address.exists() and address.read_bytes()):
-        time.sleep(0.001)  # Envoy tells nobody when it has written it
+        time.sleep(0.001)  # Envoy does not report when it has written it
     new = address.with_name("address")
     new.write_text(f"127.0.0.1:{LISTENER}")
     new.replace(address)

@@ -28,7 +28,7 @@ from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.figures import figures_of
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.source import parse_yaml
@@ -189,7 +189,7 @@ def used(trace: Trace) -> tuple[str, str]:
     """Return the verdict on a trace, and the texts that are made of it."""
     graph = fold(trace)
     verdict = judge(trace, _wishes(), workers=trace.header.concurrency or 2, graph=graph)
-    story = tell(trace, graph, verdict.certificate)
+    story = story_of(trace, graph, verdict.certificate)
     lines = story_lines(story) + failure_lines(verdict, trace, graph, Context())
     json.dumps(verdict_json(verdict, trace, graph, Context()))
     figures_of(trace, graph)

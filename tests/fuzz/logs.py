@@ -91,7 +91,7 @@ def log(case: Case) -> str:
 
 
 def _damage(lines: list[str], chance: Random) -> None:
-    """Put something else in the place of a line, or of a part of one."""
+    """Replace a line, or a part of one, by something else."""
     at = chance.randrange(len(lines))
     kind = chance.randrange(9)
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Recorded traces of a real Envoy, what is right and wrong of them, and what can befall them."""
+"""Recorded traces of a real Envoy, what is right and wrong of them, and what can happen to them."""
 
 from __future__ import annotations
 

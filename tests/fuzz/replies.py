@@ -27,7 +27,7 @@ from envoyassert.launch.admin import request
 from envoyassert.launch.base import Exit
 from envoyassert.launch.readiness import wait_ready
 from envoyassert.report.failure import Context, failure_lines
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.steps.step import AnyStep
@@ -165,13 +165,13 @@ def _body(base: Any, chance: Random) -> str:
 @cache
 def _steps() -> tuple[tuple[Callable[..., StepResult], Any], ...]:
     adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
-    wishes: tuple[tuple[Callable[..., StepResult], dict[str, Any]], ...] = (
+    steps: tuple[tuple[Callable[..., StepResult], dict[str, Any]], ...] = (
         (wait_for, {"wait_for": {"stat": {"name": "server.live", "equals": 1}}}),
         (wait_for, {"wait_for": {"ready": True}}),
         (drain, {"drain": {}}),
         (quit_envoy, {"quit": True}),
     )
-    return tuple((carry_out, adapter.validate_python(wish)) for carry_out, wish in wishes)
+    return tuple((carry_out, adapter.validate_python(step)) for carry_out, step in steps)
 
 
 @cache
@@ -179,13 +179,13 @@ def _judged_trace() -> tuple[Trace, Items]:
     record = ListenerRecord("one", "TCP", (Address.inet("127.0.0.1", 80),))
     builder = TraceBuilder(2, listeners=(record,))
     builder.reuse_port_listener("127.0.0.1:80")
-    wishes = (
+    expected = (
         {"invariants": "all"},
         {"process": {"live": True}},
         {"listener": {"port": 80}, "bound": {"times": 2}, "served_by": "workers"},
     )
     adapter: TypeAdapter[Any] = TypeAdapter(Expectation)
-    items = [(index, adapter.validate_python(wish)) for index, wish in enumerate(wishes)]
+    items = [(index, adapter.validate_python(item)) for index, item in enumerate(expected)]
     return builder.build(), items
 
 
@@ -230,7 +230,7 @@ def _shown_problem(trace: Trace, items: Items, said: str) -> str:
     """Return what is wrong with the texts that are made of a trace, "" if nothing is."""
     graph = fold(trace)
     verdict = judge(trace, items, workers=2, graph=graph)
-    text = story_lines(tell(trace, graph, verdict.certificate))
+    text = story_lines(story_of(trace, graph, verdict.certificate))
     text += [*failure_lines(verdict, trace, graph, Context()), said]
     json.dumps(verdict_json(verdict, trace, graph, Context()))
     shown = joined(text)

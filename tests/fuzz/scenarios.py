@@ -1,6 +1,6 @@
 """Changed scenario files: each is refused with problems, or judged like any other.
 
-What a changed expectation means is not known here, so a false PASS is told by two runs of it: what
+What a changed expectation means is not known here, so a false PASS is found by two runs of it: what
 is not PASS on a whole trace is not PASS on the same trace with events lost.
 """
 

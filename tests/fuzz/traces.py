@@ -1,6 +1,6 @@
 """Mutated traces, judged; and the rules that the answers must keep.
 
-Every mutated trace is a whole recorded one with some damage, folded and judged anew.
+Every mutated trace is a whole recorded one with some damage, folded and judged again.
 """
 
 from __future__ import annotations

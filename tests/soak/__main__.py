@@ -91,8 +91,8 @@ def _rounds(
 
 def _tell(results: list[Result]) -> None:
     outcomes = Counter(result.document.outcome for result in results)
-    told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
-    print(f"{len(results)} runs: {told or 'none'}")
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    print(f"{len(results)} runs: {counts or 'none'}")
     executed = [result.document for result in results if result.document.figures]
     live_ms = [
         document.figures.start_up.live_ms

@@ -2,7 +2,7 @@
 
     python -m tests.soak.determinism [--runs N] [--envoy VERSION] [SCENARIO...]
 
-Every run is folded into its story without what is volatile. Facts that vary are told, each with how
+Every run is folded into its story without what is volatile. Facts that vary are printed with how
 often it was what. Ends with 1 if a fact varies that is not listed in MAY_VARY, if an expectation
 was answered differently, or if a run was anything but good.
 """
@@ -50,10 +50,10 @@ def main() -> int:
                     stories.setdefault(name, []).append(facts_of(read_trace(result.trace)))
                 answers.setdefault(name, []).append(answers_of(result.document))
         print(f"round {number + 1} of {options.runs}", file=sys.stderr, flush=True)
-    return tell(stories, answers, bad)
+    return print_stories(stories, answers, bad)
 
 
-def tell(
+def print_stories(
     stories: dict[str, list[Facts]], answers: dict[str, list[Facts]], bad: Counter[str]
 ) -> int:
     """Print what varies, and return 1 if something does that must not.
@@ -71,17 +71,17 @@ def tell(
         for (subject, aspect), seen in found:
             reason = MAY_VARY.get(aspect, "")
             wrong += not reason
-            told = "; ".join(f"{value} ({times} x)" for value, times in seen.most_common())
-            print(f"{name}: {subject}: {aspect}: {told}{f' - {reason}' if reason else ''}")
+            values = "; ".join(f"{value} ({times} x)" for value, times in seen.most_common())
+            print(f"{name}: {subject}: {aspect}: {values}{f' - {reason}' if reason else ''}")
     for name, runs in answers.items():
         for (subject, path), seen in varying(runs):
             wrong += 1
-            told = "; ".join(f"{value} ({times} x)" for value, times in seen.most_common())
-            print(f"{name}: EXPECTATION {subject} {path}: {told}")
+            values = "; ".join(f"{value} ({times} x)" for value, times in seen.most_common())
+            print(f"{name}: EXPECTATION {subject} {path}: {values}")
     for text, times in bad.items():
         print(f"NOT GOOD {text} ({times} x)")
     runs_each = max(map(len, stories.values()), default=0)
-    print(f"{same} of {len(stories)} runs tell the same story {runs_each} times over")
+    print(f"{same} of {len(stories)} runs have the same story {runs_each} times over")
     return 1 if wrong or bad or not stories else 0
 
 

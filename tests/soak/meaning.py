@@ -16,14 +16,14 @@ Facts = Mapping[tuple[str, str], str]
 def facts_of(trace: Trace) -> dict[tuple[str, str], str]:
     """Return the story of a run without what is volatile: numbers of descriptors, times, order of
     workers, who accepted."""
-    told: dict[tuple[str, str], str] = {}
+    facts: dict[tuple[str, str], str] = {}
     for phase, profile in profiles_of(trace).items():
         for listener in profile.listeners.values():
             subject = in_phase(listener.group.title, phase)
-            told |= {(subject, aspect): _text(m) for aspect, m in listener.facts.items()}
+            facts |= {(subject, aspect): _text(m) for aspect, m in listener.facts.items()}
         subject = in_phase("the run", phase)
-        told |= {(subject, aspect): _text(m) for aspect, m in profile.facts.items()}
-    return told
+        facts |= {(subject, aspect): _text(m) for aspect, m in profile.facts.items()}
+    return facts
 
 
 def _text(measures: Mapping[str, object]) -> str:
@@ -34,7 +34,7 @@ def _text(measures: Mapping[str, object]) -> str:
 
 
 def answers_of(document: RunDocument) -> dict[tuple[str, str], str]:
-    """Return what became of each expectation of a run."""
+    """Return the result of each expectation of a run."""
     if document.verdict is None:
         return {("the run", "outcome"): document.outcome}
     found: Counter[str] = Counter()

@@ -51,7 +51,7 @@ class Pressure:
 
     @property
     def ended(self) -> list[int]:
-        """The exit codes of those that ended though nobody stopped them."""
+        """The exit codes of those that ended without being stopped."""
         codes = [process.poll() for process in self._processes]
         return [code for code in codes if code is not None]
 

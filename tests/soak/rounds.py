@@ -44,7 +44,7 @@ class Result:
 def play(
     report: Path, envoy: str, *more: str, scenarios: Sequence[Path] = SCENARIOS
 ) -> list[Result]:
-    """Run the scenarios once and return what became of each run.
+    """Run the scenarios once and return the result of each run.
 
     Args:
         report: directory for the results.

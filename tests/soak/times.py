@@ -21,5 +21,5 @@ def spread(what: str, times_s: Sequence[float]) -> str:
         "p99": hundredths[98],
         "max": values[-1],
     }
-    told = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
-    return f"{what}: {told} s ({len(values)} times)"
+    text = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
+    return f"{what}: {text} s ({len(values)} times)"

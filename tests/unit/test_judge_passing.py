@@ -12,7 +12,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord
@@ -162,6 +162,6 @@ def test_story_tells_who_handed_a_socket_to_whom() -> None:
     send(trace, fds[1])
     built = trace.build()
     graph = fold(built)
-    text = " ".join(" ".join(story_lines(tell(built, graph, certify(built, graph)))).split())
+    text = " ".join(" ".join(story_lines(story_of(built, graph, certify(built, graph)))).split())
     assert f"passed by main/{trace.main} to thread/{HELPER}" in text
     assert f"passed by main/{trace.main} to a process that is not traced" in text

@@ -15,7 +15,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.failure import failure_lines
 from envoyassert.report.headline import headline
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.symbols import (
@@ -244,7 +244,7 @@ def test_story_tells_from_where_listening_sockets_were_made():
     trace = builder.build()
     trace.symbols = WHOLE
     graph = fold(trace)
-    lines = story_lines(tell(trace, graph, certify(trace, graph)))
+    lines = story_lines(story_of(trace, graph, certify(trace, graph)))
     at = lines.index(f"Called from, in build id {ENVOY}")
     assert " ".join(lines[at + 1 : at + 3]).split() == [
         *("bind()", "call", "site", site_of(bind), "#0", "Envoy::Sockets::bind(int)", "<"),

@@ -10,7 +10,7 @@ from envoyassert.events import Event
 from envoyassert.graph.fold import fold
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.report import story
-from envoyassert.report.story import tell
+from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import (
@@ -75,7 +75,7 @@ Certificate
 @pytest.fixture(scope="module")
 def origin() -> list[str]:
     trace = parse_bpftrace_log(LOG.read_text().splitlines(), LOG.name, concurrency=2)
-    return story_lines(tell(trace, fold(trace), CERTIFICATE))
+    return story_lines(story_of(trace, fold(trace), CERTIFICATE))
 
 
 def a_run(*extra: Event) -> Trace:
@@ -122,18 +122,18 @@ def a_run(*extra: Event) -> Trace:
     return Trace(header, [*events, *extra], end)
 
 
-def story_of(trace: Trace):
-    return tell(trace, fold(trace), CERTIFICATE)
+def story_by(trace: Trace):
+    return story_of(trace, fold(trace), CERTIFICATE)
 
 
 def test_story_of_a_run_reads_from_exec_to_certificate():
-    assert "\n".join(story_lines(story_of(a_run()))) + "\n" == STORY
+    assert "\n".join(story_lines(story_by(a_run()))) + "\n" == STORY
 
 
 def test_story_reports_a_socket_that_joins_no_listener():
     trace = a_run()
     trace.header = Header(launcher="process", listeners=(), concurrency=1)
-    assert "no listener of the config" in " ".join(" ".join(story_lines(story_of(trace))).split())
+    assert "no listener of the config" in " ".join(" ".join(story_lines(story_by(trace))).split())
 
 
 def test_story_reports_failed_binds_and_other_sockets():
@@ -141,13 +141,13 @@ def test_story_reports_failed_binds_and_other_sockets():
         Event(20 * MS, MAIN, MAIN, "socket", 7, STREAM),
         Event(21 * MS, MAIN, MAIN, "bind", -98, {"fd": 7, "address": ANY}),
     ]
-    text = "\n".join(story_lines(story_of(a_run(*extra))))
+    text = "\n".join(story_lines(story_by(a_run(*extra))))
     assert "failed: main bind(7, 0.0.0.0:80) = -1 EADDRINUSE on socket #3" in text
     assert "Other sockets\n  #3  TCP SOCK_STREAM  main  socket(" in text
 
 
 def test_story_as_json_survives_json_and_names_descriptors():
-    story = json.loads(json.dumps(story_of(a_run())))
+    story = json.loads(json.dumps(story_by(a_run())))
     (listening,) = story["listening"]
     (descriptor,) = listening["descriptors"]
     assert (descriptor["fd"], descriptor["waited_on_by"]) == (5, ["worker_0"])
@@ -167,7 +167,7 @@ def test_story_of_the_origin_explains_what_ss_showed(origin):
 
 def test_story_lines_fit_a_page(origin):
     assert max(map(len, origin)) <= 100
-    assert max(map(len, story_lines(story_of(a_run())))) <= 100
+    assert max(map(len, story_lines(story_by(a_run())))) <= 100
 
 
 def test_story_tells_when_each_phase_was_over_and_what_came_of_it() -> None:
@@ -181,7 +181,7 @@ def test_story_tells_when_each_phase_was_over_and_what_came_of_it() -> None:
     trace.end_phase("signal", "signal", outcome=Outcome(exit_code=0))
     trace.end_phase("late", missed="/ready to say LIVE within 1 s")
     trace.end_phase("odd", problem="the config has no admin endpoint to ask")
-    story = story_of(trace.build())
+    story = story_by(trace.build())
     assert json.loads(json.dumps(story)) == story
     lines = story_lines(story)
     begin = lines.index("Phases, and when each was over")

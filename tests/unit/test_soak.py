@@ -14,7 +14,7 @@ import pytest
 
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
-from tests.soak.determinism import tell
+from tests.soak.determinism import print_stories
 from tests.soak.meaning import facts_of, varying
 from tests.soak.pressure import Pressure
 from tests.soak.times import spread
@@ -82,7 +82,7 @@ FAILED = {("expect.0", "answer 1"): "FAIL"}
 @pytest.mark.parametrize(
     "stories, answers, bad, code, line",
     [
-        ([STORY] * 3, [PASSED] * 3, {}, 0, "1 of 1 runs tell the same story 3 times over"),
+        ([STORY] * 3, [PASSED] * 3, {}, 0, "1 of 1 runs have the same story 3 times over"),
         ([STORY, OTHER, STORY], [PASSED] * 3, {}, 1, "udp: port 80: bind: 1 (2 x); 2 (1 x)"),
         (
             [STORY] * 2,
@@ -95,12 +95,12 @@ FAILED = {("expect.0", "answer 1"): "FAIL"}
     ],
 )
 def test_determinism_tells_what_varies_and_ends_with_1(stories, answers, bad, code, line, capsys):
-    assert tell({"udp": stories}, {"udp": answers}, Counter(bad)) == code
+    assert print_stories({"udp": stories}, {"udp": answers}, Counter(bad)) == code
     assert line in capsys.readouterr().out.splitlines()
 
 
 def test_determinism_of_nothing_is_no_success():
-    assert tell({}, {}, Counter()) == 1
+    assert print_stories({}, {}, Counter()) == 1
 
 
 OWNER = """

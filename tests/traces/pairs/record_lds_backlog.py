@@ -41,7 +41,7 @@ def updated(plan: RunPlan) -> str:
 
 
 def replace(run: LiveRun, text: str) -> None:
-    """Put another file in the place of the watched one: Envoy watches for renames."""
+    """Replace the watched file by another: Envoy watches for renames."""
     watched = Path(run.plan.config["dynamic_resources"]["lds_config"]["path_config_source"]["path"])
     new = watched.with_suffix(".new")
     new.write_text(text)

@@ -13,6 +13,7 @@ from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import deciding, reason_line
 from envoyassert.report.places import Place
 from envoyassert.shown import joined, shown
+from envoyassert.steps.registry import unasked_outcome
 from envoyassert.trace import Trace
 
 
@@ -71,7 +72,7 @@ def raise_unless_passed(
     context = context or Context()
     failed = verdict.status is not Status.INCONCLUSIVE
     kind = ExpectationFailed if failed else TraceInconclusive
-    reason = reason_line(verdict, trace.unasked, context.place, context.blame)
+    reason = reason_line(verdict, unasked_outcome(trace), context.place, context.blame)
     raise kind(
         verdict,
         failure_lines(verdict, trace, graph, context) + (note.split("\n") if note else []),

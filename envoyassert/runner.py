@@ -14,12 +14,16 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from typing_extensions import Self
 
 from envoyassert.accounts import Witness
 from envoyassert.clock import monotonic_ns
+from envoyassert.driver.base import D
+from envoyassert.driver.drivers import Drivers
+from envoyassert.driver.members import Started, become_ready, check_agent, outcome_of, spec_of
+from envoyassert.driver.recorded import end_of, header_of
 from envoyassert.launch.base import Exit, Launcher, RunningEnvoy
 from envoyassert.launch.choose import Preference, choose_launcher
 from envoyassert.launch.namespace import in_netns_of
@@ -30,19 +34,12 @@ from envoyassert.probe.faults import with_faults
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError, unmet
-from envoyassert.scenario.steps.another import FIRST, Another
-from envoyassert.scenario.steps.step import kind_of, phase_name
-from envoyassert.scenario.steps.wait_for import WaitForStep
-from envoyassert.steps.base import StepProblem, StepResult
-from envoyassert.steps.carry_out import carry_out
-from envoyassert.steps.client import Client
-from envoyassert.steps.fault import faults_first
-from envoyassert.steps.members import Started, become_ready, check_agent, outcome_of, spec_of
-from envoyassert.steps.occupy import after_startup, occupy_first
-from envoyassert.steps.recorded import RunObserver, end_of, header_of
-from envoyassert.steps.update_listeners import result_of
+from envoyassert.steps.another import Another
+from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.registry import after_startup
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
+    FIRST,
     STARTUP,
     EnvoyIdentity,
     ListenerRecord,
@@ -74,6 +71,16 @@ class RunResult:
     plan: RunPlan
     trace: Trace
     log_text: str
+
+
+class RunObserver(Protocol):
+    """Who wants to know of a run before it is over."""
+
+    def began(self, run: LiveRun) -> None:
+        """Take note of a run; nothing has been started yet."""
+
+    def cut_short(self, run: LiveRun, error: BaseException) -> None:
+        """Take what is wanted of a run that an exception ends, while its Envoy lives."""
 
 
 def run_plan(
@@ -136,7 +143,6 @@ class LiveRun:
         self._phases: list[Phase] = []
         #: When the last step that did something began.
         self.acted_ns = 0
-        self.clients: dict[str, list[Client]] = {}
         self._under_way = (STARTUP, STARTUP)
         self._members: list[Started] = []
         if observer is not None:
@@ -162,8 +168,11 @@ class LiveRun:
             if self.control_plane is not None:
                 stack.enter_context(self.control_plane)
             self._arm: Watch = stack.enter_context(self._probe.arm(new_run_id()))
-            self._arm = with_faults(self._arm, faults_first(self.plan.steps))
-            self._strangers = occupy_first(self.plan.steps, self._launcher.in_netns, stack)
+            faults = (fault for step in self.plan.steps for fault in step.faults())
+            self._arm = with_faults(self._arm, faults)
+            self._drivers = Drivers(self, self.plan.steps)
+            self._stack = stack  # what is held from now on
+            self._drivers.before_start()
             self._envoy: RunningEnvoy = stack.enter_context(
                 self._launcher.start(spec_of(self.plan, source, self._launcher, self._arm))
             )
@@ -240,7 +249,14 @@ class LiveRun:
 
     def in_netns(self, call: Callable[[], T], netns: str = "") -> T:
         """Run `call` inside a network namespace of Envoy's and return what it returns."""
-        return in_netns_of(self.pid, netns, call) if netns else self._envoy.in_netns(call)
+        if netns:
+            return in_netns_of(self.pid, netns, call)
+        place = self._envoy if self._members else self._launcher
+        return place.in_netns(call)
+
+    def driver(self, driver: type[D]) -> D:
+        """Return the run's driver of a kind of step."""
+        return self._drivers.of(driver)
 
     def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Ask the admin endpoint; return status and body."""
@@ -289,21 +305,20 @@ class LiveRun:
         plane = self.control_plane
         if not self.plan.steps and plane is None:
             return
-        first = StepResult() if plane is None else StepResult(update=result_of(plane.started(self)))
+        first = StepResult(update=None if plane is None else plane.started(self).fact)
         self._end_phase(STARTUP, STARTUP, first, "")
-        steps = [*after_startup(self.plan.steps)]
+        steps = after_startup(self.plan.steps)
         for number, step in enumerate(steps, 1):
             result, problem = StepResult(), ""
-            name, kind = phase_name(step) or "", kind_of(step) or ""
-            self._under_way = (name, kind)
-            self.whereabouts = f"in step {number} of {len(steps)}, `{name}`"
-            if not isinstance(step, WaitForStep):
+            self._under_way = (step.phase, step.kind)
+            self.whereabouts = f"in step {number} of {len(steps)}, `{step.phase}`"
+            if step.acts:
                 self.acted_ns = monotonic_ns()
             try:
-                result = carry_out(self, step)
+                result = self._drivers.carry_out(step)
             except StepProblem as found:
                 problem = str(found)
-            self._end_phase(name, kind, result, problem)
+            self._end_phase(step.phase, step.kind, result, problem)
             if problem or result.missed:
                 return  # what was to come rests on it
 
@@ -317,7 +332,6 @@ class LiveRun:
             last = self._members[-1]
             newest = Member(last.name, self.pid, last.plan.workers, outcome, witness)
             envoys = (*before, newest)
-        self._strangers += result.strangers
         self._phases.append(
             Phase(
                 name=name,
@@ -333,7 +347,7 @@ class LiveRun:
                 update=result.update,
                 listeners=result.listeners or self._listeners(),
                 envoys=envoys,
-                strangers=tuple(self._strangers),
+                **self._drivers.account(),
             )
         )
         # The ring holds a whole start-up, but not a long life.
@@ -377,6 +391,6 @@ class LiveRun:
             outcome=self.outcome,
             problem=why,
             listeners=self._listeners(),
-            strangers=tuple(self._strangers),
+            **self._drivers.account(),
         )
         return self.observed(unfinished=(phase,))

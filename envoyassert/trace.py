@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
@@ -278,11 +277,11 @@ class Stranger:
     since_ns: Natural | None = None
 
 
-#: Kinds of steps that end Envoy.
-ENDING = frozenset({"signal", "quit"})
-
 #: Name and kind of the phase before the first step.
 STARTUP = "startup"
+
+#: The name of the Envoy that a run starts with.
+FIRST = "first"
 
 
 @dataclass(frozen=True)
@@ -360,11 +359,3 @@ class Trace:
         # The last of several Envoys is the one of the phase itself.
         taken += [m.witness for phase in self.phases for m in phase.envoys[:-1]]
         yield from (witness for witness in taken if witness is not None)
-
-    @property
-    def unasked(self) -> Outcome:
-        """What happened to Envoy until a step ended it, or until the end if none did."""
-        for before, phase in pairwise(self.phases):
-            if phase.kind in ENDING and before.outcome.running:
-                return before.outcome
-        return self.end.outcome

@@ -11,10 +11,8 @@ from envoyassert.compare.runs import RunPair, RunSide
 from envoyassert.graph.cut import cut
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Status
-from envoyassert.trace import Trace
-
-#: Kinds of steps that are over before Envoy has noticed: at their end it has, or has not yet.
-_UNNOTICED = frozenset({"replace_file"})
+from envoyassert.steps.registry import KINDS
+from envoyassert.trace import Phase, Trace
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,13 @@ def profiles_of(trace: Trace, graph: SocketGraph | None = None) -> dict[str, Pro
     if not trace.phases:
         return {"": profile_of(trace, graph)}
     *others, last = trace.phases
-    settled = [phase for phase in others if phase.kind not in _UNNOTICED]
+    settled = [phase for phase in others if not _is_over_unnoticed(phase)]
     return {phase.name: profile_of(cut(trace, phase)) for phase in (*settled, last)}
+
+
+def _is_over_unnoticed(phase: Phase) -> bool:
+    kind = KINDS.get(phase.kind)  # a trace may be of a kind that is not known here
+    return kind is not None and kind.is_over_unnoticed
 
 
 def differences_of(before: Seen, after: Seen) -> tuple[Difference, ...]:

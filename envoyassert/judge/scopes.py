@@ -23,8 +23,7 @@ from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.steps.another import FIRST
-from envoyassert.trace import STARTUP, ListenerRecord, Trace
+from envoyassert.trace import FIRST, STARTUP, ListenerRecord, Trace
 from envoyassert.words.listener import ListenerExpectation
 from envoyassert.words.of_listener.listed_without_socket import unbacked
 

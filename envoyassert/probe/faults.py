@@ -8,7 +8,6 @@ those calls by strace's log, as if a further CPU had recorded them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from typing_extensions import Self
 
@@ -19,33 +18,17 @@ from envoyassert.probe.live import ProbeSnapshot
 from envoyassert.probe.runs import RunCounters
 from envoyassert.probe.strace import StraceArm, find_strace
 from envoyassert.probe.tracing import Watch
+from envoyassert.steps.base import CallFault
 from envoyassert.trace import CpuCounters
 
 #: The number of the CPU that stands for strace; a kernel has fewer (CONFIG_NR_CPUS, at most 8192).
 STRACE_CPU = 65535
 
 
-@dataclass(frozen=True)
-class CallFault:
-    """One fault.
-
-    Args:
-        call: name of the system call.
-        when: which of a thread's calls, as strace has it: `2`, `2+`.
-        error: name of the error, or "".
-        delay_us: microseconds before it begins, or 0.
-    """
-
-    call: str
-    when: str
-    error: str = ""
-    delay_us: int = 0
-
-    @property
-    def option(self) -> str:
-        """The value of strace's `-e`."""
-        what = f"error={self.error}" if self.error else f"delay_enter={self.delay_us}"
-        return f"inject={self.call}:{what}:when={self.when}"
+def option_of(fault: CallFault) -> str:
+    """Return what strace's `-e` is given for a fault."""
+    what = f"error={fault.error}" if fault.error else f"delay_enter={fault.delay_us}"
+    return f"inject={fault.call}:{what}:when={fault.when}"
 
 
 class FaultyArm:
@@ -62,7 +45,7 @@ class FaultyArm:
 
     def command(self, directory: str) -> tuple[str, ...]:
         """Return what Envoy's command line begins with."""
-        options = (word for fault in self._faults for word in ("-e", fault.option))
+        options = (word for fault in self._faults for word in ("-e", option_of(fault)))
         return (*self._strace.command(directory), *options)
 
     def drain(self, deadline_s: float) -> None:

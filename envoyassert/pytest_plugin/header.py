@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from envoyassert.launch.limits import USER, in_container
+from envoyassert.launch.limits import USER, Limits, in_container
 from envoyassert.scenario.needs import capabilities_of, needs_of
 from envoyassert.shown import shown
-from envoyassert.steps.limit import limits_first
+from envoyassert.steps.registry import limits_at_launch
 
 if TYPE_CHECKING:
     from envoyassert.scenario.plan import RunPlan
@@ -30,7 +30,7 @@ def privileges_line(plans: Iterable[RunPlan]) -> str:
     runs: Counter[tuple[str, tuple[str, ...]]] = Counter()
     reasons: dict[str, set[str]] = defaultdict(set)
     for plan in plans:
-        limits = limits_first(plan.steps)
+        limits = Limits(**limits_at_launch(plan.steps))
         if limits.uid is not None or limits.capabilities is not None:
             runs[_BY_SCENARIO, ()] += 1
             continue

@@ -25,6 +25,7 @@ from envoyassert.report.headline import (
 )
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.report.table import columns, count, wrapped
+from envoyassert.steps.registry import unasked_outcome
 from envoyassert.trace import Outcome, Trace
 
 #: Findings told in full; the others in short, so that the text stays on about one screen.
@@ -116,7 +117,7 @@ def _bare_lines(verdict: Verdict, context: Context, fault: str) -> list[str]:
 def _failure_lines(
     verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context, everything: bool
 ) -> list[str]:
-    outcome = trace.unasked
+    outcome = unasked_outcome(trace)
     text = _Text(verdict, graph, Clock(trace), context, outcome)
     told, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
     first = headline(verdict, context.title, outcome, context.place, context.blame)

@@ -11,6 +11,7 @@ from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.failure import Context
+from envoyassert.steps.registry import unasked_outcome
 from envoyassert.trace import Outcome, Trace
 
 StatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE"]
@@ -136,12 +137,12 @@ def judgement(
         context: places in the scenario file.
     """
     context = context or Context()
-    clock = Clock(trace)
+    clock, outcome = Clock(trace), unasked_outcome(trace)
     return Judgement(
         status=verdict.status.value,
         assumed=verdict.assumed,
         findings=tuple(
-            _finding(finding, graph, clock, context, _hint(finding, verdict, trace.unasked))
+            _finding(finding, graph, clock, context, _hint(finding, verdict, outcome))
             for finding in verdict.findings
         ),
         certificate=tuple(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from envoyassert.addresses import Address
 from envoyassert.scenario.complaint import Complaint
 from envoyassert.scenario.destination import (
     DestinationError,
@@ -15,15 +15,10 @@ from envoyassert.scenario.destination import (
 )
 from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
-from envoyassert.scenario.overlay import OverlayError, merge
+from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.own_namespaces import MADE
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.steps.another import HotRestartStep, StartStep
-from envoyassert.scenario.steps.frame import Step
-from envoyassert.scenario.steps.load import StepUnderLoad
-from envoyassert.scenario.steps.redirect import RedirectStep
-from envoyassert.scenario.steps.replace_file import ReplaceFileStep
-from envoyassert.scenario.steps.traffic import ConnectStep
+from envoyassert.steps.base import Step
 from envoyassert.trace import ListenerRecord
 
 
@@ -60,18 +55,14 @@ def client_complaints(
 def redirected_places(steps: Sequence[Step]) -> Iterator[Place]:
     """Yield the addresses whose clients are redirected: as if a listener of TCP were there."""
     for step in steps:
-        if isinstance(step, RedirectStep):
-            address = Address.inet(step.redirect.address, step.redirect.port)
-            yield Place("", "TCP", address, address)
+        yield from step.redirections()
 
 
 def _wishes(steps: Sequence[Step]) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
     """Yield place and selector of all that sends clients."""
     for index, step in enumerate(steps):
-        if isinstance(step, ConnectStep):
-            yield ("steps", index, "connect", "listener"), step.connect.listener
-        elif isinstance(step, StepUnderLoad) and step.load is not None:
-            yield ("steps", index, "load", "listener"), step.load.listener
+        for path, selector in step.selectors():
+            yield ("steps", index, *path), selector
 
 
 def _unmade(
@@ -89,14 +80,6 @@ def listeners_of_steps(
 ) -> Iterator[ListenerRecord]:
     """Yield the listeners that come with files that steps replace, and with further Envoys."""
     for step in steps:
-        if isinstance(step, ReplaceFileStep):
-            replaced = {step.replace_file.path: step.replace_file.content}
-            yield from configured_listeners({}, replaced)
-        wish = step.start if isinstance(step, StartStep) else None
-        wish = step.hot_restart if isinstance(step, HotRestartStep) else wish
-        if wish is None or not wish.overlay:
-            continue
-        try:
-            yield from configured_listeners(merge(config, wish.overlay), files)
-        except OverlayError:
-            continue  # a problem of that step
+        with contextlib.suppress(OverlayError):  # a problem of that step
+            for one, its_files in step.configs(config, files):
+                yield from configured_listeners(one, its_files)

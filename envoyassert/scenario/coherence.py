@@ -17,9 +17,9 @@ from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.phases import phase_problems, process_problems
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.steps.step import STARTING
 from envoyassert.scenario.variables import variable_problems
 from envoyassert.scenario.words import ADDRESS_PATTERN, closest, did_you_mean
+from envoyassert.steps.registry import KINDS, kind_in
 
 #: Arguments of Envoy that are set from fields of the scenario.
 _OWN_ARGUMENTS = {
@@ -36,11 +36,7 @@ _FREE = (
     ("matrix",),
 )
 #: The same of a step.
-_FREE_OF_STEPS = (
-    *(("update_listeners", key) for key in ("add", "change", "set")),
-    ("start", "overlay"),
-    ("hot_restart", "overlay"),
-)
+_FREE_OF_STEPS = frozenset(path for step in KINDS.values() for path in step.free)
 #: One word that ends like the name of a file with data.
 _ONLY_A_PATH = re.compile(r"\S*[\w}]\.(?:ya?ml|json|pb|pb_text|textproto|txt|pem|crt|cert|key|lua)")
 _PLACEHOLDERS = ("rundir", "concurrency")
@@ -162,7 +158,11 @@ def _arguments(document: Document) -> Iterator[Problem]:
     given: list[tuple[Path, Any]] = [(("envoy",), document.data.get("envoy"))]
     steps = document.data.get("steps")
     for index, step in enumerate(items_of(steps)):
-        given += [(("steps", index, kind), _mapping(step).get(kind)) for kind in STARTING]
+        given += [
+            (("steps", index, name), _mapping(step).get(name))
+            for name, kind in KINDS.items()
+            if kind.starts_another
+        ]
     for place, holder in given:
         arguments = _mapping(holder).get("args")
         for index, argument in enumerate(items_of(arguments)):
@@ -246,9 +246,9 @@ def _files(document: Document) -> Iterator[Problem]:
         (("envoy", "files", name), name, content) for name, content in files.items()
     ]
     for index, step in enumerate(items_of(document.data.get("steps"))):
-        wish = _mapping(_mapping(step).get("replace_file"))
-        content = ("steps", index, "replace_file", "content")
-        given.append((content, wish.get("path"), wish.get("content")))
+        kind = kind_in(step)
+        for path, name, content in kind.contents(step) if kind is not None else ():
+            given.append((("steps", index, *path), name, content))
     for place, name, content in given:
         if isinstance(content, str) and _ONLY_A_PATH.fullmatch(content):
             yield document.problem(

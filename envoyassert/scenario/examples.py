@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from envoyassert.steps.registry import documented
+
 _CONDITIONAL = {
     "when": 'when: {concurrency: [2, 4], envoy: ">=1.20"}',
     "why": "why: one socket for all workers is what makes them share connections",
@@ -12,8 +14,6 @@ _CONDITIONAL = {
     "envoy": "envoy: hot_restart, at_end_of: hot_restart",
     "at_end_of": "at_end_of: drain",
 }
-_STEP = {"name": "name: first_update", "deadline": "deadline: 30s"}
-_UNDER_LOAD = {**_STEP, "load": "load: {listener: {port: 15006}, send: hello}"}
 _OWN_NETNS = "name: blue, file: /run/netns/blue, addresses: [10.1.2.3]"
 _CALL_SOURCE = {
     "call": "call: bind",
@@ -247,108 +247,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "bound": "listener: {port: 15006}, bound: true",
         "by": "listener: {port: 15006}, served: true, by: workers",
     },
-    "UpdateListenersStep": {
-        **_UNDER_LOAD,
-        "update_listeners": "update_listeners: {remove: [ingress]}",
-    },
-    "UpdateListeners": {
-        "add": 'add: [{name: more, address: {pipe: {path: "${rundir}/more"}}}]',
-        "change": "change: {ingress: {tcp_backlog_size: 64, stat_prefix: null}}",
-        "remove": "remove: [ingress]",
-        "set": "set: []",
-        "release": "release: [later]",
-    },
     "UpdateExpectation": {**_CONDITIONAL, "update": "update: {result: ack}"},
     "Update": {
         "result": "result: ack",
         "message_contains": "result: nack, message_contains: duplicate address",
-    },
-    "WaitForStep": {**_UNDER_LOAD, "wait_for": "wait_for: {exit: true}"},
-    "SignalStep": {**_UNDER_LOAD, "signal": "signal: SIGTERM"},
-    "QuitStep": {**_UNDER_LOAD, "quit": "quit: true"},
-    "ConnectStep": {**_STEP, "connect": "connect: {listener: {port: 15006}, times: 20}"},
-    "TalkStep": {**_STEP, "talk": "talk: {over: held, send: hello}"},
-    "Talk": {
-        "over": "over: held, send: hello",
-        "send": "over: held, send: hello",
-        "batch": "over: held, send: hello, batch: 4",
-    },
-    "DrainStep": {**_UNDER_LOAD, "drain": "drain: {graceful: true}"},
-    "StartStep": {**_UNDER_LOAD, "start": "start: {}, name: second"},
-    "HotRestartStep": {**_UNDER_LOAD, "hot_restart": "hot_restart: {concurrency: 4}"},
-    "Another": {
-        "concurrency": "concurrency: 4",
-        "overlay": "overlay: {admin: {address: {socket_address: {port_value: 9902}}}}",
-        "args": 'args: [--base-id, "1"]',
-    },
-    "HealthcheckStep": {**_UNDER_LOAD, "healthcheck": "healthcheck: fail"},
-    "OccupyStep": {
-        **_STEP,
-        "occupy": "occupy: {port: 15006}",
-        "before": "occupy: {port: 15006}, before: startup",
-    },
-    "Occupy": {
-        "port": "port: 15006",
-        "address": "address: 127.0.0.1",
-        "protocol": "protocol: udp",
-        "listening": "listening: false",
-        "reuse_port": "reuse_port: true",
-        "reuse_address": "listening: false, reuse_address: true",
-    },
-    "RedirectStep": {**_STEP, "redirect": "redirect: {address: 10.96.0.1, port: 443, to: 15001}"},
-    "Redirect": dict.fromkeys(("address", "port", "to"), "address: 10.0.0.1, port: 80, to: 15006"),
-    "ReplaceFileStep": {
-        **_STEP,
-        "replace_file": 'replace_file: {path: "${rundir}/pressure", content: "1"}',
-    },
-    "ReplaceFile": {
-        "path": 'path: "${rundir}/pressure", content: "1"',
-        "content": 'path: "${rundir}/pressure", content: "1"',
-    },
-    "FaultStep": {
-        **_STEP,
-        "fault": "fault: {call: listen, nth: 2, error: EADDRINUSE}, before: startup",
-        "before": "fault: {call: bind, delay: 100ms}, before: startup",
-    },
-    "Fault": {
-        "call": "call: listen, error: EADDRINUSE",
-        "nth": "call: listen, nth: 2, error: EADDRINUSE",
-        "onwards": "call: accept4, onwards: true, error: EMFILE",
-        "error": "call: bind, error: EACCES",
-        "delay": "call: bind, delay: 100ms",
-    },
-    "LimitStep": {
-        **_UNDER_LOAD,
-        "limit": "limit: {nofile: 64}",
-        "before": "limit: {uid: 1337}, before: startup",
-    },
-    "Limit": {
-        "nofile": "nofile: 64",
-        "spare_files": "spare_files: 2",
-        "uid": "uid: 1337",
-        "capabilities": "uid: 1337, capabilities: [CAP_NET_BIND_SERVICE]",
-        "ip_unprivileged_port_start": "uid: 1337, ip_unprivileged_port_start: 80",
-        "no_new_privs": "no_new_privs: false",
-        "seccomp": "seccomp: none",
-    },
-    "Connect": {
-        "listener": "listener: {port: 15006}",
-        "times": "listener: {port: 15006}, times: 20",
-        "held": "listener: {port: 15006}, held: true",
-        "send": "listener: {port: 15006}, send: hello",
-    },
-    "Load": {
-        "listener": "listener: {name: ingress}, send: hello",
-        "send": 'listener: {port: 80}, send: "GET / HTTP/1.0\\r\\n\\r\\n"',
-        "clients": "listener: {port: 15006}, send: hello, clients: 8",
-        "per_second": "listener: {port: 15006}, send: hello, per_second: 500",
-        "around": "listener: {port: 15006}, send: hello, around: 50",
-        "answer_within": "listener: {port: 15006}, send: hello, answer_within: 1s",
-    },
-    "Drain": {
-        "inbound_only": "inbound_only: true",
-        "graceful": "graceful: true",
-        "skip_exit": "graceful: true, skip_exit: true",
     },
     "AttemptsExpectation": {
         **_CONDITIONAL,
@@ -376,18 +278,6 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "reset": "reset: none",
         "silent": "silent: none",
     },
-    "WaitFor": {
-        "call": "call: {call: epoll_ctl, listener: {port: 15006}}",
-        "state": "state: {listener: {port: 15006}, served: false}",
-        "stat": "stat: {name: listener_manager.total_listeners_draining, equals: 0}",
-        "ready": "ready: true",
-        "exit": "exit: true",
-    },
-    "Stat": {
-        "name": "name: listener_manager.lds.version, at_least: 1",
-        "equals": "equals: 0",
-        "at_least": "at_least: 1",
-        "at_most": "at_most: 4",
-    },
     "OthersAllowed": {"allow": "allow: [hot_restart, admin]"},
+    **{part.__name__: part.examples for part in documented()},
 }

@@ -20,7 +20,6 @@ from envoyassert.scenario.grammar import (
     one_of,
 )
 from envoyassert.scenario.made_up import KINDS, Kind
-from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.scenario.words import (
     ADDRESS_PATTERN,
     KERNEL_PATTERN,
@@ -30,6 +29,7 @@ from envoyassert.scenario.words import (
     VERSIONS_PATTERN,
 )
 from envoyassert.scenario.xds import Xds
+from envoyassert.steps.registry import AnyStep
 from envoyassert.words.registry import Expectation
 
 TextOrMapping = Annotated[

@@ -16,10 +16,7 @@ from envoyassert.scenario.clients import listeners_of_steps
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import items_of, proto_field, proto_flag, proto_int, proto_name
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.steps.another import HotRestartStep, StartStep
-from envoyassert.scenario.steps.limit import LimitStep
-from envoyassert.scenario.steps.replace_file import ReplaceFileStep
-from envoyassert.scenario.steps.update_listeners import UpdateListenersStep
+from envoyassert.steps.registry import limits_at_launch
 
 BIND = "CAP_NET_BIND_SERVICE"
 _ADMIN, _RAW, _SYS = "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"
@@ -64,7 +61,7 @@ def needs_of(plan: RunPlan) -> tuple[Need, ...]:
     What only a control plane elsewhere knows is not in it.
     """
     found: set[Need] = set()
-    start = _port_start(plan)
+    start = limits_at_launch(plan.steps).get("port_start", PORT_START)
     changed = listeners_of_steps(plan.steps, plan.config, plan.files)
     for record in (*plan.listeners, *plan.later, *changed):
         for address in record.addresses:
@@ -82,29 +79,13 @@ def capabilities_of(needs: Iterable[Need]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(need.capability for need in needs))
 
 
-def _port_start(plan: RunPlan) -> int:
-    wishes = [
-        step.limit.ip_unprivileged_port_start
-        for step in plan.steps
-        if isinstance(step, LimitStep) and step.limit.ip_unprivileged_port_start is not None
-    ]
-    return wishes[-1] if wishes else PORT_START
-
-
 def _parts(plan: RunPlan) -> Iterator[Any]:
     """Yield all that Envoy is given, as data."""
     yield plan.config
     files = [*plan.files.items()]
     for step in plan.steps:
-        if isinstance(step, UpdateListenersStep):
-            update = step.update_listeners
-            yield [*(update.add or ()), *(update.set or ()), *(update.change or {}).values()]
-        elif isinstance(step, ReplaceFileStep):
-            files.append((step.replace_file.path, step.replace_file.content))
-        elif isinstance(step, StartStep):
-            yield step.start.overlay
-        elif isinstance(step, HotRestartStep):
-            yield step.hot_restart.overlay
+        yield from step.parts()
+        files += step.files().items()
     for name, content in files:
         if not isinstance(content, str):
             yield content

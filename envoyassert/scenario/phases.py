@@ -8,10 +8,9 @@ from typing import Any
 from envoyassert.errors import Problem
 from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.steps.another import FIRST
-from envoyassert.scenario.steps.step import STARTING, kind_of, phase_name
 from envoyassert.scenario.words import did_you_mean
-from envoyassert.trace import STARTUP
+from envoyassert.steps.registry import kind_in, phase_in
+from envoyassert.trace import FIRST, STARTUP
 
 #: What of a listener is done, so that it can be counted during a phase; all else is a state.
 _DONE = frozenset({"bound", "bind_failed", "connections", "listen_by", "listen_calls"})
@@ -29,7 +28,7 @@ def phase_problems(document: Document) -> Iterator[Problem]:
         if isinstance(step, dict) and step.get("before") == STARTUP:
             yield from _problems_before_startup(document, index)
             continue  # no phase
-        name = phase_name(step) if isinstance(step, dict) else None
+        name = phase_in(step) if isinstance(step, dict) else None
         if not isinstance(name, str):
             continue  # told already
         if name in names:
@@ -42,10 +41,10 @@ def phase_problems(document: Document) -> Iterator[Problem]:
             )
         names.setdefault(name, index)
         yield from _held_before(document, index, step, holders)
-        connect = step.get("connect")
-        if isinstance(connect, dict) and connect.get("held") is True:
+        kind = kind_in(step)
+        if kind is not None and kind.holds_clients(step):
             holders.append(name)
-        if kind_of(step) in STARTING:
+        if kind is not None and kind.starts_another:
             envoys.append(name)
     expect = document.data.get("expect")
     for index, item in enumerate(items_of(expect)):
@@ -57,11 +56,14 @@ def _held_before(
     document: Document, index: int, step: dict[str, Any], holders: list[str]
 ) -> Iterator[Problem]:
     """Find that a step sends over connections that none of the steps before it holds."""
-    talk = step.get("talk")
-    over = talk.get("over") if isinstance(talk, dict) else None
-    if isinstance(over, str) and over not in holders:
+    kind = kind_in(step)
+    used = kind.uses_clients_of(step) if kind is not None else None
+    if used is None:
+        return
+    place, over = used
+    if over not in holders:
         yield document.problem(
-            ("steps", index, "talk", "over"),
+            ("steps", index, *place),
             f"no step before this one holds connections and is called `{over}`",
             did_you_mean(over, holders) or "write `held: true` in a `connect` step before it",
             at_value=True,
@@ -72,7 +74,8 @@ def _problems_before_startup(document: Document, index: int) -> Iterator[Problem
     place = ("steps", index, "before")
     if any(not isinstance(one, dict) or "before" not in one for one in _steps(document)[:index]):
         yield document.problem(place, "the start comes before all steps", "put this one first")
-    if kind_of(_steps(document)[index]) in ("occupy", "fault"):
+    kind = kind_in(_steps(document)[index])
+    if kind is not None and kind.prepares_network:
         why = "before Envoy starts there is no network namespace of a container"
         yield from process_problems(document, place, why)
 

@@ -16,9 +16,9 @@ from envoyassert.scenario.listeners import admin_address, configured_listeners
 from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import map_text, merge
-from envoyassert.scenario.steps.another import Another
-from envoyassert.scenario.steps.frame import Step
 from envoyassert.scenario.xds import Xds
+from envoyassert.steps.another import Another
+from envoyassert.steps.base import Step
 from envoyassert.trace import ListenerRecord
 from envoyassert.words.registry import Expectation
 

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
-from envoyassert.scenario.overlay import OverlayError, merge
+from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.steps.another import HotRestartStep, StartStep
-from envoyassert.scenario.steps.replace_file import ReplaceFileStep
-from envoyassert.trace import STARTUP, ListenerRecord
+from envoyassert.trace import ListenerRecord
 from envoyassert.words.calls import CallsExpectation
 from envoyassert.words.never import NeverExpectation
 from envoyassert.words.registry import Expectation, subject_of
@@ -32,7 +30,7 @@ def over_the_run(scenario: Scenario) -> list[tuple[Where, str]]:
     Args:
         scenario: the scenario, as written.
     """
-    if all(getattr(step, "before", None) == STARTUP for step in scenario.steps):
+    if all(step.is_before_startup for step in scenario.steps):
         return []
     return [
         (("expect", index, subject_of(item) or ""), _OVER_THE_RUN)
@@ -83,15 +81,11 @@ def _forbidden(item: Expectation) -> CallPattern | None:
 def _listeners(plan: RunPlan) -> Iterator[ListenerRecord]:
     """Yield the listeners of a run at any time; none if others may come from outside."""
     configs = [(plan.config, plan.files)]
-    for step in plan.steps:
-        if isinstance(step, ReplaceFileStep):
-            configs.append(({}, {step.replace_file.path: step.replace_file.content}))
-        elif isinstance(step, (StartStep, HotRestartStep)):
-            wish = step.start if isinstance(step, StartStep) else step.hot_restart
-            try:
-                configs.append((merge(plan.config, wish.overlay), plan.files))
-            except OverlayError:
-                return  # the run tells
+    try:
+        for step in plan.steps:
+            configs += step.configs(plan.config, plan.files)
+    except OverlayError:
+        return  # the run tells
     records = [
         record
         for config, files in configs

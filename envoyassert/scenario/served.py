@@ -26,7 +26,6 @@ from envoyassert.scenario.model import Envoy, Scenario
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.own_namespaces import with_own_namespaces
 from envoyassert.scenario.rundir_names import collisions, is_own
-from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
 from envoyassert.scenario.xds import (
     DIRECTORY,
     FILE,
@@ -115,7 +114,7 @@ def served(
     try:
         if FILE in own.files:
             raise XdsError(f"`{FILE}` is the control plane's own file", "rename yours")
-        updates = any(isinstance(step, UpdateListenersStep) for step in scenario.steps)
+        updates = any(step.updates_listeners for step in scenario.steps)
         if xds.via == "file" and updates and admin_address(bootstrap) is None:
             raise XdsError(
                 "with `via: file` only the admin endpoint tells what Envoy says of an update",
@@ -170,23 +169,18 @@ def _updates(
     records: list[ListenerRecord] = []
     faults: list[Complaint] = []
     for index, step in enumerate(scenario.steps):
-        if not isinstance(step, UpdateListenersStep):
+        if not step.updates_listeners:
             continue
-        place = ("steps", index, "update_listeners")
+        place = ("steps", index, step.kind)
         if xds is None:
             remedy = "write the listeners in envoy.xds"
             return (), (Complaint(place, "there is no control plane to give them", remedy),)
         faults += [
-            Complaint(
-                (*place, "release", number),
-                f"`{name}` is not withheld",
-                "add it to envoy.xds.withheld",
-            )
-            for number, name in enumerate(step.update_listeners.release or ())
-            if name not in xds.withheld
+            Complaint((*place, *path), message, remedy)
+            for path, message, remedy in step.misfits(xds)
         ]
         try:
-            now = updated(now, step.update_listeners)
+            now = [*step.served(now)]
         except OverlayError as error:
             faults.append(Complaint((*place, *error.path), error.message, error.remedy))
             break

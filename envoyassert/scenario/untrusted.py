@@ -28,20 +28,14 @@ from envoyassert.scenario.harmless import (
     own_name,
 )
 from envoyassert.scenario.listeners import items_of, proto_field, with_lists
-from envoyassert.scenario.overlay import OverlayError, merge
+from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.own_namespaces import MADE
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.selector import OWN, Selector
 from envoyassert.scenario.source import Document, parse_yaml
 from envoyassert.scenario.source import Path as Place
-from envoyassert.scenario.steps.another import Another, HotRestartStep, StartStep
-from envoyassert.scenario.steps.frame import Step
-from envoyassert.scenario.steps.limit import LimitStep
-from envoyassert.scenario.steps.load import StepUnderLoad
-from envoyassert.scenario.steps.replace_file import ReplaceFileStep
-from envoyassert.scenario.steps.traffic import ConnectStep
-from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
 from envoyassert.scenario.xds import CLUSTER, LISTENER_URL, XdsError, without_control_plane
+from envoyassert.steps.base import Step
 
 _WITHOUT = "leave it out, or run what you trust without --untrusted"
 #: Arguments of Envoy that neither name a file nor load anything: with a value, and without.
@@ -70,8 +64,6 @@ _FLAGS = frozenset(
 )
 #: Beginnings of variables that no library reads which Envoy has loaded: what Istio tells a proxy.
 _VARIABLES = ("INSTANCE_", "ISTIO_META_", "POD_", "PROXY_")
-#: Capabilities that reach no further than the network namespace of the run.
-_CAPABILITIES = frozenset({"CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW"})
 
 
 def refused(plans: Sequence[RunPlan], *, own_envoy: bool) -> list[Problem]:
@@ -145,12 +137,9 @@ class _Run:
         plan = self._plan
         configs = [plan.config]
         for step in plan.steps:
-            wish = _another(step)
-            if wish is not None and wish.overlay:
-                try:
-                    configs.append(merge(plan.config, wish.overlay))
-                except OverlayError:
-                    continue  # a problem of that step, before Envoy is started
+            # An overlay that does not fit is a problem of that step, before Envoy is started.
+            with contextlib.suppress(OverlayError):
+                configs += (config for config, _ in step.configs(plan.config, {}) if config)
         for config in configs:
             own = config
             if plan.xds is not None:
@@ -167,9 +156,9 @@ class _Run:
             yield from self._served(now)
             yield from self._refused(self._inspection.extension(list(plan.xds.resources), ()))
             for step in plan.steps:
-                if isinstance(step, UpdateListenersStep):
+                if step.updates_listeners:
                     try:
-                        now = updated(now, step.update_listeners)
+                        now = [*step.served(now)]
                     except OverlayError:
                         return  # a problem of that step, which `served` tells
                     yield from self._served(now)
@@ -208,8 +197,8 @@ class _Run:
         """Yield what is refused of a file that Envoy reads as answers of a control plane."""
         path, text = self._inspection.sources[name]
         contents = [self._plan.files[name]] if name in self._plan.files else []
-        wishes = [one.replace_file for one in self._plan.steps if isinstance(one, ReplaceFileStep)]
-        contents += [wish.content for wish in wishes if own_name(wish.path) == name]
+        replaced = [file for step in self._plan.steps for file in step.files().items()]
+        contents += [content for path, content in replaced if own_name(path) == name]
         if not contents and is_inside(text):
             remedy = "`envoy.files` has what is read, or lay it beside the config"
             yield self._found(text, path[-1], f"`{text}` is not known", remedy)
@@ -231,26 +220,11 @@ class _Run:
             yield from self._refused(self._inspection.refusals(data, RESPONSE), name)
 
     def _step(self, step: Step, path: Place) -> Iterator[Problem]:
-        if isinstance(step, ConnectStep):
-            yield from self._client(step.connect.listener, (*path, "connect", "listener"))
-        if isinstance(step, StepUnderLoad) and step.load is not None:
-            yield from self._client(step.load.listener, (*path, "load", "listener"))
-        wish = _another(step)
-        if wish is not None:
-            kind = "start" if isinstance(step, StartStep) else "hot_restart"
-            yield from self._arguments((*path, kind, "args"), wish.args)
-        if isinstance(step, LimitStep):
-            if step.limit.uid == 0:
-                yield self._at((*path, "limit", "uid"), "asks for root", "name another user")
-            if step.limit.no_new_privs is False:
-                what = "asks for privileges of files"
-                yield self._at((*path, "limit", "no_new_privs"), what, _WITHOUT)
-            if step.limit.seccomp == "none":
-                yield self._at((*path, "limit", "seccomp"), "asks for all system calls", _WITHOUT)
-            for index, name in enumerate(step.limit.capabilities or ()):
-                if name not in _CAPABILITIES:
-                    place = (*path, "limit", "capabilities", index)
-                    yield self._at(place, f"asks for `{name}`", _WITHOUT)
+        for where, selector in step.selectors():
+            yield from self._client(selector, (*path, *where))
+        yield from self._arguments((*path, step.kind, "args"), step.arguments())
+        for where, what, remedy in step.refusals():
+            yield self._at((*path, *where), what, remedy or _WITHOUT)
 
     def _client(self, selector: Selector, path: Place) -> Iterator[Problem]:
         """Yield where a client would go that has no business there."""
@@ -302,12 +276,6 @@ class _Run:
             yield loaded.config_document, ()
         yield loaded.document, ("envoy", "config")
         yield loaded.document, ("envoy", "xds", "listeners")
-
-
-def _another(step: Step) -> Another | None:
-    if isinstance(step, StartStep):
-        return step.start
-    return step.hot_restart if isinstance(step, HotRestartStep) else None
 
 
 def _value_at(data: Any, path: Place) -> Any:

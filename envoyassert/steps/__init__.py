@@ -1,7 +1,7 @@
-"""Carry out the steps of a scenario on a running Envoy; an edge.
+"""What a scenario can do to Envoy: the kinds of steps, one module per kind or pair of kinds.
 
-A kind of step is a function in a module of this package: it does what is asked, waits for its own
-condition of completion with the step's deadline, and tells what came of it. Behaviour of Envoy (a
-refused connection, an exit) is a fact to be judged; what keeps the step itself from being carried
-out is a `StepProblem`.
+`base.Step` has what every kind may say of itself; `registry.KINDS` lists the kinds in the order of
+the documentation. A module here is pure. How a kind is carried out is its driver
+(`driver.StepDriver`): beside the kind where it needs nothing of the world but Envoy, else in the
+module of the same name in `envoyassert.driver`.
 """

@@ -1,34 +1,76 @@
-"""Requests to the admin endpoint that change what Envoy does with its clients."""
+"""Steps that ask the admin endpoint to change what Envoy does with its clients."""
 
 from __future__ import annotations
 
-from envoyassert.launch.admin import AdminUnreachableError
-from envoyassert.scenario.steps.traffic import DrainStep, HealthcheckStep
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from envoyassert.steps.base import Part
+from envoyassert.steps.load import StepUnderLoad
 
 
-def drain(envoy: DrivenEnvoy, step: DrainStep, _deadline_s: float) -> StepResult:
-    """Drain listeners."""
-    return post(envoy, f"/drain_listeners{step.drain.query}")
+class Drain(Part):
+    """How to drain."""
+
+    heading: ClassVar[str] = "`drain`"
+    examples: ClassVar[Mapping[str, str]] = {
+        "inbound_only": "inbound_only: true",
+        "graceful": "graceful: true",
+        "skip_exit": "graceful: true, skip_exit: true",
+    }
+
+    inbound_only: bool = Field(
+        False, description="Only listeners whose traffic_direction is INBOUND."
+    )
+    graceful: bool = Field(
+        False, description="Drain for --drain-time-s before the listeners are closed."
+    )
+    skip_exit: bool = Field(
+        False,
+        description="Drain the connections, but keep the listeners. Without graceful it is known "
+        "from Envoy 1.40 on.",
+    )
+
+    @property
+    def query(self) -> str:
+        """The query string of /drain_listeners."""
+        given = [
+            name
+            for name, wanted in (
+                ("graceful", self.graceful),
+                ("inboundonly", self.inbound_only),
+                ("skip_exit", self.skip_exit),
+            )
+            if wanted
+        ]
+        return "?" + "&".join(given) if given else ""
 
 
-def set_health(envoy: DrivenEnvoy, step: HealthcheckStep, _deadline_s: float) -> StepResult:
-    """Fail or restore the health check."""
-    return post(envoy, f"/healthcheck/{step.healthcheck}")
+class DrainStep(StepUnderLoad):
+    """POST /drain_listeners; over as soon as it is answered.
 
-
-def post(envoy: DrivenEnvoy, path: str) -> StepResult:
-    """Ask the admin endpoint for something.
-
-    Raises:
-        StepProblem: there is none, it does not answer, or it refuses.
+    Workers and main close the sockets after that: wait for it, as in
+    `wait_for: {state: {listener: {port: 15006}, bound: false}}`.
     """
-    if envoy.plan.admin is None:
-        raise StepProblem("the config has no admin endpoint to ask")
-    try:
-        status, body = envoy.admin_get(path, "POST")
-    except AdminUnreachableError as error:
-        raise StepProblem(f"the admin endpoint does not answer: {error}") from error
-    if status != 200:
-        raise StepProblem(f"POST {path} was answered with {status}: {body.strip()[:80]}")
-    return StepResult()
+
+    kind: ClassVar[str] = "drain"
+    examples: ClassVar[Mapping[str, str]] = {
+        **StepUnderLoad.examples,
+        "drain": "drain: {graceful: true}",
+    }
+
+    drain: Drain = Field(description="How; {} closes all listeners at once.")
+
+
+class HealthcheckStep(StepUnderLoad):
+    """POST /healthcheck/fail or /healthcheck/ok; over as soon as it is answered."""
+
+    kind: ClassVar[str] = "healthcheck"
+    examples: ClassVar[Mapping[str, str]] = {
+        **StepUnderLoad.examples,
+        "healthcheck": "healthcheck: fail",
+    }
+
+    healthcheck: Literal["fail", "ok"] = Field(description="What Envoy's health check shall say.")

@@ -1,31 +1,92 @@
-"""Starting another Envoy beside the first, and hot restart."""
+"""Steps that start another Envoy beside the first: for its own sake, or to take over from it."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
-from envoyassert.scenario.steps.another import HotRestartStep, StartStep
-from envoyassert.scenario.steps.step import phase_name
-from envoyassert.steps.base import DrivenEnvoy, StepResult, wait_until
+from pydantic import Field
+
+from envoyassert.scenario.grammar import Argument, Many
+from envoyassert.scenario.overlay import merge
+from envoyassert.steps.base import Part
+from envoyassert.steps.load import StepUnderLoad
 
 
-def start(envoy: DrivenEnvoy, step: StartStep, deadline_s: float) -> StepResult:
-    """Start another Envoy; that it ends at once is a fact to be judged."""
-    return StepResult(missed=envoy.start_another(phase_name(step) or "", step.start, deadline_s))
+class Another(Part):
+    """In what another Envoy differs from the one that the scenario describes."""
 
-
-def hot_restart(envoy: DrivenEnvoy, step: HotRestartStep, deadline_s: float) -> StepResult:
-    """Start the next epoch and wait for the end of the one before."""
-    end_s = time.monotonic() + deadline_s
-    before = envoy.current()
-    epoch = envoy.started() - 1
-    wish = step.hot_restart.model_copy(
-        update={"args": (*step.hot_restart.args, "--restart-epoch", str(epoch + 1))}
+    concurrency: int | None = Field(
+        None, ge=0, le=1024, description="Its --concurrency; by default that of the first."
     )
-    missed = envoy.start_another(phase_name(step) or "", wish, deadline_s)
-    if missed:
-        return StepResult(missed=missed)
-    over = wait_until(
-        envoy, max(0.0, end_s - time.monotonic()), lambda: before.exited() is not None
+    overlay: dict[str, Any] = Field(
+        default_factory=dict, description="Merged into its config, as `envoy.overlay` is."
     )
-    return StepResult(missed="" if over else f"epoch {epoch} ends within {deadline_s:g} s")
+    args: Many[Argument] = Field((), description="Arguments after those of the first.")
+
+    heading: ClassVar[str] = "Another Envoy"
+    examples: ClassVar[Mapping[str, str]] = {
+        "concurrency": "concurrency: 4",
+        "overlay": "overlay: {admin: {address: {socket_address: {port_value: 9902}}}}",
+        "args": 'args: [--base-id, "1"]',
+    }
+
+
+class StartingStep(StepUnderLoad):
+    """A step that starts another Envoy."""
+
+    starts_another: ClassVar[bool] = True
+
+    @property
+    def another(self) -> Another:
+        """In what the Envoy differs."""
+        wish: Another = getattr(self, self.kind)
+        return wish
+
+    def configs(
+        self, config: dict[str, Any], files: Mapping[str, Any]
+    ) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
+        """Yield the config of the Envoy that is started, if it has one of its own."""
+        if self.another.overlay:
+            yield merge(config, self.another.overlay), files
+
+    def parts(self) -> Sequence[Any]:
+        """Return what its config has of its own."""
+        return [self.another.overlay]
+
+    def arguments(self) -> Sequence[str]:
+        """Return its own arguments."""
+        return self.another.args
+
+
+class StartStep(StartingStep):
+    """Start another Envoy in the same network namespace; over when it is LIVE or has ended.
+
+    What it is called is the name of the step. Needs `launcher: process`.
+    """
+
+    kind: ClassVar[str] = "start"
+    free: ClassVar[tuple[tuple[str, ...], ...]] = (("start", "overlay"),)
+    examples: ClassVar[Mapping[str, str]] = {
+        **StepUnderLoad.examples,
+        "start": "start: {}, name: second",
+    }
+
+    start: Another = Field(description="In what it differs from the first; {} if in nothing.")
+
+
+class HotRestartStep(StartingStep):
+    """Start the next epoch, which takes over the sockets; over when the one before has ended.
+
+    The scenario's `envoy.args` say how long the one before may go on: `--parent-shutdown-time-s`,
+    `--drain-time-s`. Needs `launcher: process`.
+    """
+
+    kind: ClassVar[str] = "hot_restart"
+    free: ClassVar[tuple[tuple[str, ...], ...]] = (("hot_restart", "overlay"),)
+    examples: ClassVar[Mapping[str, str]] = {
+        **StepUnderLoad.examples,
+        "hot_restart": "hot_restart: {concurrency: 4}",
+    }
+
+    hot_restart: Another = Field(description="In what the next epoch differs; {} if in nothing.")

@@ -1,127 +1,193 @@
-"""What a step is given, and what it tells."""
+"""What every step has, and what a kind of step says of itself."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
-from envoyassert.launch.base import Exit, RunningEnvoy
-from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.steps.another import Another
-from envoyassert.trace import ConnectionAttempt, ListenerRecord, Stranger, Trace, UpdateResult
-from envoyassert.xds.control_plane import ControlPlane
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from envoyassert.steps.client import Client
+from envoyassert.scenario.destination import Place
+from envoyassert.scenario.grammar import Duration, Model
+from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.words import NAME_PATTERN
+from envoyassert.scenario.xds import Xds
 
-T = TypeVar("T")
-
-_FIRST_PAUSE_S = 0.002
-_LONGEST_PAUSE_S = 0.02
+Path = tuple[str | int, ...]
 
 
-class StepProblem(Exception):  # noqa: N818 - not an error of the product, a fact of the run
-    """The step could not be carried out at all; its text is the reason."""
+class Part(Model):
+    """A mapping of a step, as the reference shows it."""
+
+    heading: ClassVar[str]
+    """Its heading in the reference."""
+    examples: ClassVar[Mapping[str, str]]
+    """For each key members in YAML's flow form, without the braces."""
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """What came of a step; the members are those of `envoyassert.trace.Phase`."""
-
-    missed: str = ""
-    attempts: tuple[ConnectionAttempt, ...] = ()
-    update: UpdateResult | None = None
-    listeners: tuple[ListenerRecord, ...] | None = None
-    strangers: tuple[Stranger, ...] = ()
-
-
-class DrivenEnvoy(Protocol):
-    """A running, traced Envoy as steps see it."""
-
-    plan: RunPlan
-    control_plane: ControlPlane | None
-    clients: dict[str, list[Client]]
-    """The connections that are held, by the name of the step that made them."""
-
-    @property
-    def pid(self) -> int:
-        """The main process, as seen from here."""
-
-    @property
-    def acted_ns(self) -> int:
-        """When the last step that did something began: CLOCK_MONOTONIC ns, 0 if none did."""
-
-    def in_netns(self, call: Callable[[], T], netns: str = "", /) -> T:
-        """Run `call` inside Envoy's network namespace and return what it returns.
-
-        Args:
-            call: what to run.
-            netns: another network namespace, by the file that Envoy enters it by.
-        """
-
-    def admin_get(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Ask the admin endpoint; return status and body. Raises AdminUnreachableError."""
-
-    def exited(self, timeout_s: float = 0.0) -> Exit | None:
-        """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
-
-    def log(self) -> str:
-        """Return what Envoy printed so far."""
-
-    @property
-    def listeners(self) -> tuple[ListenerRecord, ...]:
-        """The listeners that are known since the last step."""
-
-    def observed(self) -> Trace:
-        """Return what was recorded up to now."""
-
-    def emitted(self) -> int:
-        """Return how many records there are by now, without reading them."""
-
-    def current(self) -> RunningEnvoy:
-        """Return the Envoy that was started last."""
-
-    def started(self) -> int:
-        """Return how many Envoys have been started."""
-
-    def start_another(self, name: str, wish: Another, deadline_s: float) -> str:
-        """Start another Envoy, from now on the one that steps act on; wait until it is ready.
-
-        Returns:
-            What it should have done and did not, "" if it is ready or has ended.
-        """
-
-    def hold(self, resource: AbstractContextManager[Any]) -> None:
-        """Keep something open until the run is over: a connection, a socket of a stranger."""
-
-
-def observed_now(envoy: DrivenEnvoy) -> Trace:
-    """Return what was recorded up to now, with the listeners that Envoy has since the last step."""
-    trace = envoy.observed()
-    return replace(trace, header=replace(trace.header, listeners=envoy.listeners))
-
-
-def wait_until(envoy: DrivenEnvoy, deadline_s: float, holds: Callable[[], bool]) -> bool:
-    """Ask again and again whether a condition holds; return whether it did before the deadline.
-
-    Between two questions it is waited on the process itself, so that its end is noticed at once;
-    the condition is then asked once more.
+class CallFault(NamedTuple):
+    """A system call that is made to fail, or late.
 
     Args:
-        envoy: the process.
-        deadline_s: seconds from now.
-        holds: asks once; each question may be work for Envoy, so they become rarer.
+        call: name of the system call.
+        when: which of a thread's calls, as strace has it: `2`, `2+`.
+        error: name of the error, or "".
+        delay_us: microseconds before it begins, or 0.
     """
-    end_s = time.monotonic() + deadline_s
-    pause_s = _FIRST_PAUSE_S
-    while not holds():
-        left_s = end_s - time.monotonic()
-        if left_s <= 0:
-            return False
-        if envoy.exited(min(pause_s, left_s)) is not None:
-            return holds()
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-    return True
+
+    call: str
+    when: str
+    error: str = ""
+    delay_us: int = 0
+
+
+class Objection(NamedTuple):
+    """What is wrong with a step.
+
+    Args:
+        path: where in the step.
+        message: what is wrong.
+        remedy: what to write instead; "" for the usual one.
+    """
+
+    path: Path
+    message: str
+    remedy: str = ""
+
+
+class Step(Part):
+    """Something that is done to a running Envoy; it begins a phase of its name.
+
+    A kind is a subclass. Its class variables and methods are what the rest of the project asks; all
+    have a default, so that a kind says only in what it differs from a step that changes nothing.
+    """
+
+    kind: ClassVar[str]
+    """The key that a step of this kind has, and no other."""
+    acts: ClassVar[bool] = True
+    """Whether it does something to Envoy: `wait_for: {call: …}` looks for calls since then."""
+    ends_envoy: ClassVar[bool] = False
+    """Whether Envoy may end because of it, without a fault."""
+    is_over_unnoticed: ClassVar[bool] = False
+    """Whether it is over before Envoy has noticed: at its end Envoy has, or has not yet."""
+    starts_another: ClassVar[bool] = False
+    """Whether another Envoy is started, under the name of the step."""
+    updates_listeners: ClassVar[bool] = False
+    """Whether it changes what the control plane serves; see `served`."""
+    prepares_network: ClassVar[bool] = False
+    """Whether, before Envoy starts, it needs a network that exists then: `launcher: process`."""
+    free: ClassVar[tuple[Path, ...]] = ()
+    """Parts of it in which null is a value, not a forgotten one."""
+
+    name: str | None = Field(
+        None,
+        pattern=NAME_PATTERN,
+        description="Name of its phase, for `during` and `at_end_of`; by default its kind.",
+    )
+    deadline: Duration = Field("10s", description="How long it may take to be over.")
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "name": "name: first_update",
+        "deadline": "deadline: 30s",
+    }
+
+    @property
+    def phase(self) -> str:
+        """The name of the phase that it begins."""
+        return self.name or self.kind
+
+    @property
+    def is_before_startup(self) -> bool:
+        """Whether it is done before Envoy starts, and so has no phase."""
+        return getattr(self, "before", None) is not None
+
+    # What it changes before Envoy starts.
+
+    def limits(self) -> Mapping[str, Any]:
+        """Return the limits that Envoy is started with, as `launch.limits.Limits` names them."""
+        return {}
+
+    def faults(self) -> Iterable[CallFault]:
+        """Return the system calls that are made to fail, or late, from the start on."""
+        return ()
+
+    # What Envoy gets by it.
+
+    def configs(
+        self, config: dict[str, Any], files: Mapping[str, Any]
+    ) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
+        """Yield each further config that an Envoy reads, with its files by name.
+
+        Args:
+            config: that of the first Envoy.
+            files: its files.
+
+        Raises:
+            OverlayError: an overlay does not fit the config.
+        """
+        if replaced := self.files():
+            yield {}, replaced
+
+    def files(self) -> Mapping[str, str]:
+        """Return the files that get another content, by their paths."""
+        return {}
+
+    def parts(self) -> Iterable[Any]:
+        """Return what of a config it has, as data."""
+        return ()
+
+    def arguments(self) -> Sequence[str]:
+        """Return further arguments of an Envoy that it starts."""
+        return ()
+
+    def served(self, listeners: Sequence[Any]) -> Sequence[Any]:
+        """Return what the control plane serves after it.
+
+        Args:
+            listeners: what it served before.
+
+        Raises:
+            OverlayError: the change does not fit; its path is below the step's kind.
+        """
+        return listeners
+
+    def place_of_listener(self, name: str) -> Path | None:
+        """Return where below the step's kind a listener of this name stands, None if nowhere."""
+        return None
+
+    # What is wrong with it.
+
+    def misfits(self, xds: Xds) -> Iterable[Objection]:
+        """Return what does not fit the control plane of the scenario, below the step's kind."""
+        return ()
+
+    def refusals(self) -> Iterable[Objection]:
+        """Return what an untrusted scenario may not ask for by it."""
+        return ()
+
+    # Clients.
+
+    def selectors(self) -> Iterator[tuple[Path, Selector]]:
+        """Yield where clients go, each with its place in the step."""
+        yield from ()
+
+    def redirections(self) -> Iterable[Place]:
+        """Return the addresses whose clients are redirected: as if a listener were there."""
+        return ()
+
+    # What the file says, whether or not it is valid as a whole.
+
+    @classmethod
+    def holds_clients(cls, data: Mapping[str, Any]) -> bool:  # noqa: ARG003
+        """Whether the data of a step says that connections are held."""
+        return False
+
+    @classmethod
+    def uses_clients_of(cls, data: Mapping[str, Any]) -> tuple[Path, str] | None:  # noqa: ARG003
+        """Return which step's connections the data of a step uses, with the place that says so."""
+        return None
+
+    @classmethod
+    def contents(cls, data: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Any]]:  # noqa: ARG003
+        """Yield place, path and content of each file that the data of a step has."""
+        yield from ()

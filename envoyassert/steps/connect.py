@@ -1,169 +1,110 @@
-"""Clients of a listener: every attempt is made once, and told as it went."""
+"""Steps that send clients: new ones, and those that are held."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from envoyassert.addresses import Address
-from envoyassert.clock import monotonic_ns
-from envoyassert.graph.fold import fold
-from envoyassert.graph.lookup import unmapped
-from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.selection import parts_of
-from envoyassert.launch.inside import root_of
-from envoyassert.scenario.clients import redirected_places
-from envoyassert.scenario.destination import DestinationError, Place, destination
+from pydantic import Field
+
+from envoyassert.scenario.conditional import PhaseName
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.steps.step import phase_name
-from envoyassert.scenario.steps.traffic import ConnectStep, TalkStep
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, observed_now, wait_until
-from envoyassert.steps.client import Client
-from envoyassert.trace import ConnectionAttempt, ListenerRecord
-
-_REACHED = ("TCP", "MPTCP", "UDP", "UNIX")
+from envoyassert.steps.base import Part, Path, Step
 
 
-def connect(envoy: DrivenEnvoy, step: ConnectStep, deadline_s: float) -> StepResult:
-    """Connect so many times, then wait until all connections were accepted."""
-    wish = step.connect
-    protocol, address = target_of(envoy, wish.listener)
-    began_ns = monotonic_ns()
-    end_s = time.monotonic() + deadline_s
-    attempts = []
-    held = envoy.clients.setdefault(phase_name(step) or "", [])
-    for _ in range(wish.times):
-        client = Client(protocol, address, root_of(envoy.pid, address.path or "/"))
-        with contextlib.ExitStack() as stack:
-            stack.callback(client.close)
-            attempt = client.attempt(envoy.in_netns, wish.send, end_s)
-            if wish.held and attempt.ok:
-                stack.pop_all()
-                envoy.hold(client)
-                held.append(client)
-        attempts.append(client.last)
-    quiet = [one for one in attempts if one.end in ("held", "closed") and not one.first_byte]
-    if protocol != "UDP" and quiet:
-        accepted = _Accepted(envoy, began_ns, quiet)
-        wait_until(envoy, max(0.0, end_s - time.monotonic()), accepted.all)
-    return StepResult(attempts=tuple(attempts))
+class Connect(Part):
+    """Clients of a listener, one after the other; each tries once."""
 
+    heading: ClassVar[str] = "`connect`"
+    examples: ClassVar[Mapping[str, str]] = {
+        "listener": "listener: {port: 15006}",
+        "times": "listener: {port: 15006}, times: 20",
+        "held": "listener: {port: 15006}, held: true",
+        "send": "listener: {port: 15006}, send: hello",
+    }
 
-def talk(envoy: DrivenEnvoy, step: TalkStep, deadline_s: float) -> StepResult:
-    """Send over every connection that a step before holds, and wait for the answers."""
-    wish = step.talk
-    clients = envoy.clients.get(wish.over, [])
-    if not clients:
-        raise StepProblem(f"the step {wish.over} made no connection that it could hold")
-    end_s = time.monotonic() + deadline_s
-    return StepResult(
-        attempts=tuple(client.talk(wish.send, end_s, wish.batch) for client in clients)
+    listener: Selector = Field(
+        description="Where to: `address` and `port`, which may be those of no listener, or a "
+        "listener by `name` or `port`. Clients go there and nowhere else. A protocol or netns that "
+        "is not given is that of the listeners at this address, else of those on this port, else "
+        "TCP in Envoy's own. A wildcard is reached by loopback."
+    )
+    times: int = Field(1, ge=1, le=10_000, description="How many connections (UDP: datagrams).")
+    held: bool = Field(
+        False, description="true: keep them open until the end of the run; false: close each."
+    )
+    send: str | None = Field(
+        None,
+        min_length=1,
+        description="Send this text over each, and wait for an answer, its end or a reset.",
     )
 
 
-def target_of(envoy: DrivenEnvoy, selector: Selector) -> tuple[str, Address]:
-    """Return by which protocol, and where to, the clients of a selector go.
+class ConnectStep(Step):
+    """Connect to a listener from inside Envoy's network namespace.
 
-    Raises:
-        StepProblem: it does not say where, or a port that the kernel was to choose is not known.
-    """
-    records = _records(envoy)
-    graph = fold(observed_now(envoy))
-    standing = [socket for socket in graph.listening() if socket.is_open_to_clients]
-    places = [
-        *_places(records, graph),
-        *(place for socket in standing for place in _place_of(socket)),
-        *redirected_places(envoy.plan.steps),
-    ]
-    names = {record.name for record in records}
-    try:
-        try:
-            protocol, address = destination(selector, places, names)
-        except DestinationError as error:
-            if error.ambiguous:
-                raise
-            # What was there and is no more: whoever goes there is refused.
-            gone = [place for socket in graph.candidates for place in _place_of(socket)]
-            protocol, address = destination(selector, [*places, *gone], names)
-    except DestinationError as error:
-        raise StepProblem(str(error)) from error
-    if address.port == 0:
-        raise StepProblem(f"no socket was bound for {selector}, so its port is not known")
-    return protocol, address
-
-
-def _records(envoy: DrivenEnvoy) -> tuple[ListenerRecord, ...]:
-    """Return the listeners that names stand for: of several Envoys those of the last one first."""
-    own = envoy.plan.listeners if envoy.started() > 1 else ()
-    names = {record.name for record in own}
-    return (*own, *(record for record in envoy.listeners if record.name not in names))
-
-
-def _places(records: tuple[ListenerRecord, ...], graph: SocketGraph) -> Iterator[Place]:
-    """Yield the addresses of listeners, with the ports that the kernel chose."""
-    for record in records:
-        for part in parts_of(record, graph, records):
-            protocol = record.protocol_at(part.address)
-            learned = {s.address for s in part.sockets if s.address is not None and s.address.port}
-            if part.address.port != 0 or not learned:
-                yield Place(record.name, protocol, part.address, part.address, part.rank)
-                continue
-            for address in learned:
-                yield Place(record.name, protocol, part.address, address)
-
-
-def _place_of(socket: KernelSocket) -> Iterator[Place]:
-    if socket.address is not None and socket.protocol_name in _REACHED:
-        protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
-        yield Place("", protocol, socket.address, socket.address)
-
-
-class _Accepted:
-    """Whether connections that clients made were accepted, whoever's socket they came to.
-
-    Args:
-        envoy: the Envoy.
-        since_ns: when the step began.
-        attempts: connections of which nothing came back: an answer would show it already.
+    The step is over when every connection was accepted, and answered if something was sent, or at
+    its deadline: that nobody accepts is a fact to be judged.
     """
 
-    def __init__(
-        self, envoy: DrivenEnvoy, since_ns: int, attempts: Sequence[ConnectionAttempt]
-    ) -> None:
-        self._envoy = envoy
-        self._since_ns = since_ns
-        self._wanted = Counter(map(_caller, attempts))
-        self._emitted = -1
+    kind: ClassVar[str] = "connect"
+    examples: ClassVar[Mapping[str, str]] = {
+        **Step.examples,
+        "connect": "connect: {listener: {port: 15006}, times: 20}",
+    }
 
-    def all(self) -> bool:
-        """Ask once."""
-        emitted = self._envoy.emitted()
-        if emitted == self._emitted:
-            return False
-        self._emitted = emitted
-        accepted = Counter(
-            _peer(one)
-            for one in fold(observed_now(self._envoy)).sockets
-            if one.accepted_from is not None
-            and one.born.ts_ns >= self._since_ns
-            # Its first registration tells who handles it, and comes a moment after.
-            and any(d.registrations or d.closed_ns for d in one.descriptors)
-        )
-        return not self._wanted - accepted
+    connect: Connect = Field(description="Where to, and how often.")
+
+    def selectors(self) -> Iterator[tuple[Path, Selector]]:
+        """Yield where the clients go."""
+        yield ("connect", "listener"), self.connect.listener
+
+    @classmethod
+    def holds_clients(cls, data: Mapping[str, Any]) -> bool:
+        """Whether the connections are kept open."""
+        wish = data.get("connect")
+        return isinstance(wish, dict) and wish.get("held") is True
 
 
-def _caller(attempt: ConnectionAttempt) -> Hashable:
-    """Return what tells a connection from others: a client's own port, else the socket's name."""
-    local = attempt.local
-    return attempt.address.place if local is None else (unmapped(local.host), local.port)
+class Talk(Part):
+    """Clients that are connected already; each sends once."""
+
+    heading: ClassVar[str] = "`talk`"
+    examples: ClassVar[Mapping[str, str]] = {
+        "over": "over: held, send: hello",
+        "send": "over: held, send: hello",
+        "batch": "over: held, send: hello, batch: 4",
+    }
+
+    over: PhaseName = Field(
+        description="Over the connections that this step before made, with `held: true`."
+    )
+    send: str = Field(
+        min_length=1, description="Send this text over each, and wait for an answer or its end."
+    )
+    batch: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="UDP: send it so often at once, which the kernel cuts into datagrams "
+        "(UDP_SEGMENT), as clients of QUIC do; answered is who had an answer to each.",
+    )
 
 
-def _peer(accepted: KernelSocket) -> Hashable:
-    """Return the same, as accept() showed it."""
-    peer: Address | None = accepted.born.args["address"]
-    if peer is not None and peer.is_ip:
-        return unmapped(peer.host), peer.port
-    listener = accepted.accepted_from
-    return None if listener is None or listener.address is None else listener.address.place
+class TalkStep(Step):
+    """Send over connections that are held: whether they live on is what `attempts` tells."""
+
+    kind: ClassVar[str] = "talk"
+    examples: ClassVar[Mapping[str, str]] = {
+        **Step.examples,
+        "talk": "talk: {over: held, send: hello}",
+    }
+
+    talk: Talk = Field(description="Over which, and what.")
+
+    @classmethod
+    def uses_clients_of(cls, data: Mapping[str, Any]) -> tuple[Path, str] | None:
+        """Return over whose connections it sends."""
+        wish = data.get("talk")
+        over = wish.get("over") if isinstance(wish, dict) else None
+        return (("talk", "over"), over) if isinstance(over, str) else None

@@ -1,40 +1,40 @@
-"""Signals, and asking Envoy to quit."""
+"""Steps that send a signal, or ask Envoy to quit."""
 
 from __future__ import annotations
 
-import os
-import signal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from envoyassert.launch.admin import AdminUnreachableError
-from envoyassert.scenario.steps.ending import FATAL, QuitStep, SignalStep
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
+from pydantic import Field
 
-_ENDS = "Envoy ends within {:g} s"
+from envoyassert.scenario.grammar import Yes
+from envoyassert.steps.load import StepUnderLoad
 
+#: The signals that end Envoy (source/server/server.cc handles the first two; SIGKILL cannot be).
+FATAL = ("SIGTERM", "SIGINT", "SIGKILL")
 
-def send_signal(envoy: DrivenEnvoy, step: SignalStep, deadline_s: float) -> StepResult:
-    """Send a signal, and wait for the end of Envoy if it is one that ends it."""
-    try:
-        os.kill(envoy.pid, signal.Signals[step.signal])
-    except ProcessLookupError as error:
-        raise StepProblem("Envoy had ended before") from error
-    return _ended(envoy, deadline_s) if step.signal in FATAL else StepResult()
+Signal = Literal["SIGTERM", "SIGINT", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGSTOP", "SIGCONT"]
+"""A signal that a step sends."""
 
 
-def quit_envoy(envoy: DrivenEnvoy, _step: QuitStep, deadline_s: float) -> StepResult:
-    """Ask Envoy to quit, and wait for its end."""
-    if envoy.plan.admin is None:
-        raise StepProblem("the config has no admin endpoint to ask")
-    try:
-        status, body = envoy.admin_get("/quitquitquit", "POST")
-    except AdminUnreachableError:
-        # It may have ended before the answer was out.
-        return _ended(envoy, deadline_s)
-    if status != 200:
-        raise StepProblem(f"/quitquitquit was answered with {status}: {body.strip()[:80]}")
-    return _ended(envoy, deadline_s)
+class SignalStep(StepUnderLoad):
+    """Send Envoy a signal; if it is one that ends it, the step is over when Envoy has ended."""
+
+    kind: ClassVar[str] = "signal"
+    ends_envoy: ClassVar[bool] = True
+    examples: ClassVar[Mapping[str, str]] = {**StepUnderLoad.examples, "signal": "signal: SIGTERM"}
+
+    signal: Signal = Field(
+        description="SIGTERM, SIGINT and SIGKILL end Envoy; SIGUSR1 lets it reopen its logs; "
+        "SIGSTOP stops all its threads, so that clients wait in the queues, until SIGCONT."
+    )
 
 
-def _ended(envoy: DrivenEnvoy, deadline_s: float) -> StepResult:
-    ended = envoy.exited(deadline_s) is not None
-    return StepResult(missed="" if ended else _ENDS.format(deadline_s))
+class QuitStep(StepUnderLoad):
+    """Ask Envoy to quit by its admin endpoint; the step is over when it has ended."""
+
+    kind: ClassVar[str] = "quit"
+    ends_envoy: ClassVar[bool] = True
+    examples: ClassVar[Mapping[str, str]] = {**StepUnderLoad.examples, "quit": "quit: true"}
+
+    quit: Yes = Field(description="true: POST /quitquitquit.")

@@ -1,120 +1,82 @@
-"""Strangers: sockets in Envoy's network that are not Envoy's."""
+"""The step that puts a stranger where Envoy listens, or is going to."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import functools
-import os
-import socket
-from collections.abc import Callable, Iterable
-from typing import Any, TypeGuard
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
 
 from envoyassert.addresses import Address
-from envoyassert.clock import monotonic_ns
-from envoyassert.errors import LaunchError
-from envoyassert.launch.limits import ordinary_user
-from envoyassert.scenario.steps.frame import Step
-from envoyassert.scenario.steps.occupy import Occupy, OccupyStep
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
-from envoyassert.steps.limit import limits_first
-from envoyassert.trace import Stranger
+from envoyassert.scenario.grammar import IpAddress
+from envoyassert.steps.base import Part, Step
 
 
-def occupy(envoy: DrivenEnvoy, step: OccupyStep, _deadline_s: float) -> StepResult:
-    """Put a stranger beside a running Envoy.
+class Occupy(Part):
+    """A socket that is not Envoy's; it holds its port until the end of the run."""
 
-    Raises:
-        StepProblem: the kernel refuses it; with EADDRINUSE, somebody has the port to himself.
+    heading: ClassVar[str] = "What a stranger holds"
+    examples: ClassVar[Mapping[str, str]] = {
+        "port": "port: 15006",
+        "address": "address: 127.0.0.1",
+        "protocol": "protocol: udp",
+        "listening": "listening: false",
+        "reuse_port": "reuse_port: true",
+        "reuse_address": "listening: false, reuse_address: true",
+    }
+
+    port: int = Field(ge=1, le=65535, description="The port that it holds.")
+    address: IpAddress = Field(
+        "0.0.0.0",  # noqa: S104 - what the config of a gateway says
+        description="An IPv4 or IPv6 address; by default all of IPv4.",
+    )
+    protocol: Literal["tcp", "udp"] = Field("tcp", description="tcp or udp.")
+    listening: bool = Field(
+        True,
+        description="true: it listens, and accepts nobody; false: it is bound and does not listen. "
+        "Only TCP listens.",
+    )
+    reuse_port: bool = Field(
+        False, description="true: it sets SO_REUSEPORT before it binds, and so may share its port."
+    )
+    reuse_address: bool = Field(
+        False,
+        description="true: it sets SO_REUSEADDR before it binds, and so may have the port beside "
+        "another one that has set it, as long as neither listens.",
+    )
+
+    @model_validator(mode="after")
+    def _listening(self) -> Occupy:
+        if self.protocol == "udp" and self.listening and "listening" in self.model_fields_set:
+            raise ValueError("a UDP socket cannot listen")
+        return self
+
+    @property
+    def listens(self) -> bool:
+        """Whether it listens."""
+        return self.listening and self.protocol == "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.protocol.upper()} {Address.inet(self.address, self.port)}"
+
+
+class OccupyStep(Step):
+    """Let a stranger hold a port in Envoy's network namespace; over when it does.
+
+    The certificate tells it from the sockets of others that the kernel shows. It answers nobody.
     """
-    try:
-        user = os.stat(f"/proc/{envoy.pid}").st_uid  # noqa: PTH116
-        made, stranger = envoy.in_netns(lambda: open_stranger(step.occupy, user))
-    except OSError as error:
-        raise StepProblem(_refusal(step.occupy, error)) from error
-    envoy.hold(made)
-    return StepResult(strangers=(stranger,))
 
+    kind: ClassVar[str] = "occupy"
+    prepares_network: ClassVar[bool] = True
+    examples: ClassVar[Mapping[str, str]] = {
+        **Step.examples,
+        "occupy": "occupy: {port: 15006}",
+        "before": "occupy: {port: 15006}, before: startup",
+    }
 
-def occupy_first(
-    steps: Iterable[Step],
-    in_netns: Callable[[Callable[[], Any]], Any],
-    stack: contextlib.ExitStack,
-) -> list[Stranger]:
-    """Put strangers where Envoy is going to be started.
-
-    Args:
-        steps: all steps; those before the start are carried out.
-        in_netns: runs a call in the network namespace that Envoy will have.
-        stack: keeps them open.
-
-    Raises:
-        LaunchError: the kernel refuses one.
-    """
-    strangers = []
-    steps = [*steps]
-    for step in steps:
-        if not _is_first(step):
-            continue
-        wish = step.occupy
-        user = limits_first(steps).in_full((), ordinary_user()).uid
-        try:
-            made, stranger = in_netns(functools.partial(open_stranger, wish, user))
-        except OSError as error:
-            raise LaunchError(
-                _refusal(wish, error), "let `occupy` name a free port of a local address"
-            ) from error
-        stack.enter_context(made)
-        strangers.append(stranger)
-    return strangers
-
-
-def after_startup(steps: Iterable[Step]) -> list[Step]:
-    """Return the steps that are carried out on a running Envoy."""
-    return [step for step in steps if not _before(step)]
-
-
-def _before(step: Step) -> bool:
-    return getattr(step, "before", None) is not None
-
-
-def _is_first(step: Step) -> TypeGuard[OccupyStep]:
-    return isinstance(step, OccupyStep) and _before(step)
-
-
-def open_stranger(wish: Occupy, user: int | None = None) -> tuple[socket.socket, Stranger]:
-    """Make the socket of a stranger, in the network namespace of the calling thread.
-
-    Args:
-        wish: which socket.
-        user: Envoy's, None for this process's: the kernel lets sockets of one user share a port.
-
-    Raises:
-        OSError: the kernel refuses it.
-    """
-    address = Address.inet(wish.address, wish.port)
-    family = socket.AF_INET6 if address.family == "AF_INET6" else socket.AF_INET
-    kind = socket.SOCK_STREAM if wish.protocol == "tcp" else socket.SOCK_DGRAM
-    made = socket.socket(family, kind)
-    try:
-        if user is not None:
-            os.fchown(made.fileno(), user, -1)
-        if wish.reuse_address:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if wish.reuse_port:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind((wish.address, wish.port))
-        if wish.listens:
-            made.listen()
-        inode = os.fstat(made.fileno()).st_ino
-    except OSError:
-        made.close()
-        raise
-    protocol = wish.protocol.upper()
-    since_ns = monotonic_ns()
-    return made, Stranger(protocol, address, wish.listens, wish.reuse_port, inode, since_ns)
-
-
-def _refusal(wish: Occupy, error: OSError) -> str:
-    name = errno.errorcode.get(error.errno or 0, str(error))
-    return f"a stranger cannot have {wish}: {name}"
+    occupy: Occupy = Field(description="Which port, and how.")
+    before: Literal["startup"] | None = Field(
+        None,
+        description="`startup`: before Envoy is started, and then no phase of its own. Such steps "
+        "come first, and need `requires: {launcher: process}`.",
+    )

@@ -1,50 +1,49 @@
-"""Redirecting connections inside Envoy's network namespace (iptables-extensions(8): REDIRECT)."""
+"""The step that redirects connections to a listener, as Istio does."""
 
 from __future__ import annotations
 
-import functools
-import ipaddress
-import subprocess
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
-from envoyassert.launch.programs import find_program, run_program
-from envoyassert.scenario.steps.redirect import Redirect, RedirectStep
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
+from pydantic import Field
+
+from envoyassert.addresses import Address
+from envoyassert.scenario.destination import Place
+from envoyassert.scenario.grammar import IpAddress
+from envoyassert.steps.base import Part, Step
 
 
-def redirect(envoy: DrivenEnvoy, step: RedirectStep, deadline_s: float) -> StepResult:
-    """Add a rule, and a route without which the kernel would not get as far as the rule.
+class Redirect(Part):
+    """Which connections, and where to; TCP alone."""
 
-    Raises:
-        StepProblem: a tool is missing, or the kernel refuses it.
+    heading: ClassVar[str] = "`redirect`"
+    examples: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("address", "port", "to"), "address: 10.0.0.1, port: 80, to: 15006"
+    )
+
+    address: IpAddress = Field(
+        description="The IPv4 or IPv6 address that clients ask for; nobody needs to have it."
+    )
+    port: int = Field(ge=1, le=65535, description="The port that clients ask for.")
+    to: int = Field(ge=1, le=65535, description="The port that they get, on the loopback.")
+
+
+class RedirectStep(Step):
+    """Redirect connections inside Envoy's network namespace; over when the rule is in place.
+
+    It is a rule of iptables in the chain OUTPUT of the table nat with the target REDIRECT, and a
+    route to the address. Every connection from within is redirected: clients' and also Envoy's own.
     """
-    for command in commands(step.redirect):
-        tool = find_program(command[0])
-        if tool is None:
-            raise StepProblem(f"{command[0]} is not installed (apt-get install iptables iproute2)")
-        run = functools.partial(run_program, [tool, *command[1:]], deadline_s)
-        try:
-            done = envoy.in_netns(run)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise StepProblem(f"{command[0]}: {error}") from error
-        if done.returncode:
-            raise StepProblem(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
-    return StepResult()
 
+    kind: ClassVar[str] = "redirect"
+    examples: ClassVar[Mapping[str, str]] = {
+        **Step.examples,
+        "redirect": "redirect: {address: 10.96.0.1, port: 443, to: 15001}",
+    }
 
-def commands(wish: Redirect) -> list[list[str]]:
-    """Return the commands that redirect, in their order.
+    redirect: Redirect = Field(description="Which connections, and where to.")
 
-    Args:
-        wish: what is redirected.
-    """
-    address = ipaddress.ip_address(wish.address)
-    version, loopback = (6, "::1") if address.version == 6 else (4, "127.0.0.1")
-    iptables = "ip6tables" if version == 6 else "iptables"
-    rule = ["-p", "tcp", "-d", str(address), "--dport", str(wish.port)]
-    target = ["-j", "REDIRECT", "--to-ports", str(wish.to)]
-    # The source: without it the kernel finds none for an address that is not the host's own.
-    route = [str(address), "dev", "lo", "src", loopback]
-    return [
-        *([] if address.is_loopback else [["ip", f"-{version}", "route", "replace", *route]]),
-        [iptables, "-w", "-t", "nat", "-A", "OUTPUT", *rule, *target],
-    ]
+    def redirections(self) -> Iterator[Place]:
+        """Yield the address that clients ask for."""
+        address = Address.inet(self.redirect.address, self.redirect.port)
+        yield Place("", "TCP", address, address)

@@ -1,21 +1,53 @@
-"""Giving a file another content."""
+"""The step that gives a file another content."""
 
 from __future__ import annotations
 
-from envoyassert.launch.inside import replace_inside, root_of
-from envoyassert.scenario.steps.replace_file import ReplaceFileStep
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from envoyassert.scenario.words import RUNDIR_FILE_PATTERN
+from envoyassert.steps.base import Part, Path, Step
 
 
-def replace_file(envoy: DrivenEnvoy, step: ReplaceFileStep, _deadline_s: float) -> StepResult:
-    """Rename a file into its place.
+class ReplaceFile(Part):
+    """A file that Envoy watches, and what is in it from now on."""
 
-    Raises:
-        StepProblem: it cannot be written; the way to it leads through Envoy's process.
+    heading: ClassVar[str] = "`replace_file`"
+    examples: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("path", "content"), 'path: "${rundir}/pressure", content: "1"'
+    )
+
+    path: str = Field(
+        pattern=RUNDIR_FILE_PATTERN,
+        description="The file, in the run directory: one of `envoy.files`, or a new one.",
+    )
+    content: str = Field(description="Its text.")
+
+
+class ReplaceFileStep(Step):
+    """Rename a new file over an old one, as a mounted ConfigMap does; over when it is there.
+
+    What Envoy makes of it comes later: wait for that.
     """
-    wish = step.replace_file
-    try:
-        replace_inside(root_of(envoy.pid), wish.path, wish.content)
-    except OSError as error:
-        raise StepProblem(f"{wish.path} cannot be written: {error.strerror or error}") from error
-    return StepResult()
+
+    kind: ClassVar[str] = "replace_file"
+    is_over_unnoticed: ClassVar[bool] = True
+    examples: ClassVar[Mapping[str, str]] = {
+        **Step.examples,
+        "replace_file": 'replace_file: {path: "${rundir}/pressure", content: "1"}',
+    }
+
+    replace_file: ReplaceFile = Field(description="Which file, and its content.")
+
+    def files(self) -> Mapping[str, str]:
+        """Return the one file."""
+        return {self.replace_file.path: self.replace_file.content}
+
+    @classmethod
+    def contents(cls, data: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Any]]:
+        """Yield the one file."""
+        wish = data.get("replace_file")
+        if isinstance(wish, dict):
+            yield ("replace_file", "content"), wish.get("path"), wish.get("content")

@@ -1,91 +1,153 @@
-"""Giving Envoy other listeners."""
+"""The step that gives Envoy other listeners."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
-from envoyassert.scenario.listeners import configured_listeners
-from envoyassert.scenario.overlay import OverlayError
-from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
-from envoyassert.scenario.xds import FILE, discovery_response
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult
-from envoyassert.trace import ListenerRecord, UpdateResult
-from envoyassert.xds.control_plane import ListenerUpdate
+from pydantic import ConfigDict, Field, model_validator
+
+from envoyassert.scenario.grammar import Many
+from envoyassert.scenario.overlay import OverlayError, merge
+from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.xds import ServedListener, ServedListeners, Xds
+from envoyassert.steps.base import Objection, Part, Path
+from envoyassert.steps.load import StepUnderLoad
+
+_RELATIVE = ("add", "change", "remove")
+_NameOf = Annotated[str, Field(min_length=1)]
 
 
-def update_listeners(
-    envoy: DrivenEnvoy, step: UpdateListenersStep, deadline_s: float
-) -> StepResult:
-    """Give Envoy other listeners, and wait until it has answered, warmed them and come to rest."""
-    plane = envoy.control_plane
-    if plane is None:
-        raise StepProblem("the scenario has no control plane (envoy.xds)")
-    wish = step.update_listeners
-    before = _records(envoy, plane.listeners)
-    try:
-        listeners = updated(plane.listeners, wish)
-    except OverlayError as error:
-        raise StepProblem(error.message) from error
-    update = plane.update(envoy, listeners, wish.release or (), deadline_s)
-    result = result_of(update)
-    if update.hidden:
-        raise StepProblem(
-            "Envoy's statistics `listener_manager.lds` cannot be asked for, by which its answer is "
-            "known; with `via: ads` it answers the control plane itself"
-        )
-    missed = ""
-    if envoy.exited() is not None:
-        missed = f"Envoy survives version {update.version} of its listeners"
-    elif result is None:
-        missed = f"Envoy answers version {update.version} of its listeners within {deadline_s:g} s"
-    elif not update.warmed:
-        missed = f"no listener warms any more within {deadline_s:g} s"
-    elif not update.settled:
-        raise StepProblem(f"Envoy did not come to rest within {deadline_s:g} s")
-    known = envoy.listeners or before
-    return StepResult(
-        missed=missed,
-        update=result,
-        listeners=listeners_after(known, _records(envoy, listeners), update.message),
+class UpdateListeners(Part):
+    """What becomes of the listeners that the control plane serves."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [key]} for key in ("set", *_RELATIVE, "release")],
+            "dependentSchemas": {
+                "set": {"not": {"anyOf": [{"required": [key]} for key in _RELATIVE]}}
+            },
+        }
     )
 
+    heading: ClassVar[str] = "`update_listeners`"
+    examples: ClassVar[Mapping[str, str]] = {
+        "add": 'add: [{name: more, address: {pipe: {path: "${rundir}/more"}}}]',
+        "change": "change: {ingress: {tcp_backlog_size: 64, stat_prefix: null}}",
+        "remove": "remove: [ingress]",
+        "set": "set: []",
+        "release": "release: [later]",
+    }
 
-def result_of(update: ListenerUpdate) -> UpdateResult | None:
-    """Return Envoy's answer as a fact of a phase, None if there was none."""
-    if update.result == "none":
-        return None
-    return UpdateResult(update.result, update.version, update.message)
+    add: Annotated[Many[ServedListener], Field(min_length=1)] | None = Field(
+        None, description="Further listeners, as Envoy reads them."
+    )
+    change: Annotated[dict[_NameOf, dict[str, Any]], Field(min_length=1)] | None = Field(
+        None,
+        description="Overlays by the listener's name: mappings merge, other values replace, null "
+        "removes; in place of a list, a mapping by index or by `name` of the element.",
+    )
+    remove: Annotated[Many[_NameOf], Field(min_length=1)] | None = Field(
+        None, description="Names of listeners that are taken away."
+    )
+    set: ServedListeners | None = Field(
+        None, description="All listeners, instead of those that are served."
+    )
+    release: Annotated[Many[_NameOf], Field(min_length=1)] | None = Field(
+        None, description="Names of resources that were withheld and are given away now."
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> UpdateListeners:
+        given = self.model_fields_set
+        if not given:
+            raise ValueError(f"give one of set, {', '.join(_RELATIVE)}, release")
+        if "set" in given and given & {*_RELATIVE}:
+            raise ValueError("set says all of it; leave out add, change and remove")
+        return self
 
 
-def _records(envoy: DrivenEnvoy, listeners: Sequence[Any]) -> tuple[ListenerRecord, ...]:
-    files = {**envoy.plan.files, FILE: discovery_response(listeners)}
-    return configured_listeners(envoy.plan.config, files)
+class UpdateListenersStep(StepUnderLoad):
+    """Give Envoy other listeners; over when it has answered and they warm no more."""
+
+    kind: ClassVar[str] = "update_listeners"
+    updates_listeners: ClassVar[bool] = True
+    free: ClassVar[tuple[Path, ...]] = tuple(
+        ("update_listeners", key) for key in ("add", "change", "set")
+    )
+    examples: ClassVar[Mapping[str, str]] = {
+        **StepUnderLoad.examples,
+        "update_listeners": "update_listeners: {remove: [ingress]}",
+    }
+
+    update_listeners: UpdateListeners = Field(
+        description="What is different from the listeners that are served."
+    )
+
+    def parts(self) -> Sequence[Any]:
+        """Return the listeners, and the overlays of listeners."""
+        update = self.update_listeners
+        return [[*(update.add or ()), *(update.set or ()), *(update.change or {}).values()]]
+
+    def served(self, listeners: Sequence[Any]) -> Sequence[Any]:
+        """Return the listeners after the update."""
+        return updated(listeners, self.update_listeners)
+
+    def place_of_listener(self, name: str) -> Path | None:
+        """Return where the update has a listener, or an overlay for it."""
+        update = self.update_listeners
+        for part in ("add", "set"):
+            names = [listener["name"] for listener in getattr(update, part) or ()]
+            if name in names:
+                return part, names.index(name)
+        return ("change", name) if name in (update.change or {}) else None
+
+    def misfits(self, xds: Xds) -> Iterator[Objection]:
+        """Yield what is to be released and is not withheld."""
+        for number, name in enumerate(self.update_listeners.release or ()):
+            if name not in xds.withheld:
+                remedy = "add it to envoy.xds.withheld"
+                yield Objection(("release", number), f"`{name}` is not withheld", remedy)
 
 
-def listeners_after(
-    before: tuple[ListenerRecord, ...], given: tuple[ListenerRecord, ...], message: str
-) -> tuple[ListenerRecord, ...]:
-    """Return the listeners that expectations may speak of after an update.
-
-    Those that were removed remain, by what they were: their sockets are to be looked for. So does
-    the old form of one that Envoy refused to change.
+def updated(listeners: Sequence[Any], update: UpdateListeners) -> list[Any]:
+    """Return what is served after an update: changed ones in their places, added ones at the end.
 
     Args:
-        before: what was known before.
-        given: what was given to Envoy.
-        message: what it said of those that it refused, or "".
+        listeners: what was served before.
+        update: what is different.
+
+    Raises:
+        OverlayError: it does not fit; its path is in the step.
     """
-    old = {record.name: record for record in before}
-    kept = [
-        old[record.name] if record.name in old and _refused(record.name, message) else record
-        for record in given
-    ]
-    names = {record.name for record in given}
-    return (*kept, *(record for record in before if record.name not in names))
+    if update.set is not None:
+        return list(update.set)
+    names = [listener["name"] for listener in listeners]
+    for index, name in enumerate(update.remove or ()):
+        if name not in names:
+            raise OverlayError(("remove", index), *_unknown(name, names))
+    for name in update.change or {}:
+        if name not in names:
+            raise OverlayError(("change", name), *_unknown(name, names))
+    for index, listener in enumerate(update.add or ()):
+        if listener["name"] in names:
+            raise OverlayError(
+                ("add", index),
+                f"a listener `{listener['name']}` is served already",
+                "write `change`, or give it another name",
+            )
+    result = list(listeners)
+    for name, overlay in (update.change or {}).items():
+        at = names.index(name)
+        try:
+            result[at] = merge(result[at], overlay)
+        except OverlayError as error:
+            path = ("change", name, *error.path)
+            raise OverlayError(path, error.message, error.remedy) from error
+    kept = [one for one in result if one["name"] not in (update.remove or ())]
+    return [*kept, *(update.add or ())]
 
 
-def _refused(name: str, message: str) -> bool:
-    """Whether a message speaks of a listener: `Error adding/updating listener(s) NAME: …`."""
-    return re.search(rf"(?:listener\(s\) |^){re.escape(name)}: ", message, re.MULTILINE) is not None
+def _unknown(name: str, names: list[str]) -> tuple[str, str]:
+    remedy = did_you_mean(name, names) or f"served are: {', '.join(names) or 'none'}"
+    return f"no listener `{name}` is served", remedy

@@ -1,114 +1,112 @@
-"""Waiting for something to happen."""
+"""Steps that wait for something to happen."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import ClassVar
 
-from envoyassert.graph.focus import focus
-from envoyassert.graph.fold import fold
-from envoyassert.judge.calls import matching, pattern_in_words
-from envoyassert.judge.context import Context
-from envoyassert.judge.selection import select
-from envoyassert.judge.timeline import spans_of
-from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, shortened, stats_of
+from pydantic import ConfigDict, Field, model_validator
+
+from envoyassert.scenario.grammar import Yes
 from envoyassert.scenario.pattern import CallPattern
-from envoyassert.scenario.steps.wait_for import Stat, WaitFor, WaitForStep
 from envoyassert.scenario.timing import State
-from envoyassert.steps.base import DrivenEnvoy, StepProblem, StepResult, observed_now, wait_until
+from envoyassert.steps.base import Part
+from envoyassert.steps.load import StepUnderLoad
 
 
-def wait_for(envoy: DrivenEnvoy, step: WaitForStep, deadline_s: float) -> StepResult:
-    """Wait until the step's condition holds."""
-    wish = step.wait_for
-    if (wish.stat or wish.ready is not None) and envoy.plan.admin is None:
-        raise StepProblem("the config has no admin endpoint to ask")
-    words, holds = _condition(envoy, wish)
-    met = wait_until(envoy, deadline_s, holds)
-    return StepResult(missed="" if met else f"{words} within {deadline_s:g} s")
+class Stat(Part):
+    """A counter or gauge of Envoy, by the admin endpoint."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [key]} for key in ("equals", "at_least", "at_most")]
+        }
+    )
 
-def _condition(envoy: DrivenEnvoy, wish: WaitFor) -> tuple[str, Callable[[], bool]]:
-    """Return a condition in words, and what asks once whether it holds."""
-    if wish.stat is not None:
-        stat = wish.stat
-        return str(stat), lambda: _stat_holds(envoy, stat)
-    if wish.ready is not None:
-        wanted = wish.ready
-        words = "/ready to say LIVE" if wanted else "/ready to say something other than LIVE"
-        return words, lambda: _is_ready(envoy) is wanted
-    if wish.call is not None:
-        pattern = wish.call
-        return pattern_in_words(pattern), _Recorded(envoy, lambda it: _was_made(envoy, it, pattern))
-    if wish.state is not None:
-        state = wish.state
-        words = f"{state.listener} to be {'' if state.wanted else 'not '}{state.name}"
-        words += f" by {state.by}" if state.by else ""
-        # Roles are those of one Envoy; without them it is asked of all together.
-        alone = state.by is not None and envoy.started() > 1
-        return words, _Recorded(envoy, lambda it: _has_state(it, state), alone)
-    return "Envoy to end", lambda: envoy.exited() is not None
+    heading: ClassVar[str] = "`stat`"
+    examples: ClassVar[Mapping[str, str]] = {
+        "name": "name: listener_manager.lds.version, at_least: 1",
+        "equals": "equals: 0",
+        "at_least": "at_least: 1",
+        "at_most": "at_most: 4",
+    }
 
+    name: str = Field(min_length=1, description="Its whole name, as /stats prints it.")
+    equals: int | None = Field(None, ge=0, description="It has this value.")
+    at_least: int | None = Field(None, ge=0, description="It has this value or a greater one.")
+    at_most: int | None = Field(None, ge=0, description="It has this value or a smaller one.")
 
-def _stat_holds(envoy: DrivenEnvoy, stat: Stat) -> bool:
-    try:
-        text = _ask(envoy, f"/stats?filter=^{re.escape(stat.name)}$")[1]
-    except AdminUnreachableError:
-        return False
-    # A counter that was never used need not be there at all.
-    value = stats_of(text).get(stat.name)
-    return value is not None and stat.holds(value)
+    @model_validator(mode="after")
+    def _some_bound(self) -> Stat:
+        if self.equals is None and self.at_least is None and self.at_most is None:
+            raise ValueError("give equals, at_least or at_most")
+        return self
 
-
-def _is_ready(envoy: DrivenEnvoy) -> bool | None:
-    try:
-        return _ask(envoy, "/ready")[0] == 200
-    except AdminUnreachableError:
-        return None
-
-
-def _ask(envoy: DrivenEnvoy, path: str) -> tuple[int, str]:
-    status, text = envoy.admin_get(path)
-    if status == FORBIDDEN:
-        raise StepProblem(
-            f"{path.partition('?')[0]} is answered with {status}: {shortened(text.strip())}"
+    def holds(self, value: int) -> bool:
+        """Return whether a value is one that is waited for."""
+        return (
+            (self.equals is None or value == self.equals)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.at_most is None or value <= self.at_most)
         )
-    return status, text
+
+    def __str__(self) -> str:
+        bounds = (("", self.equals), ("at least ", self.at_least), ("at most ", self.at_most))
+        said = " and ".join(f"{word}{value}" for word, value in bounds if value is not None)
+        return f"{self.name} to be {said}"
 
 
-def _was_made(envoy: DrivenEnvoy, context: Context, pattern: CallPattern) -> bool:
-    found, problem = matching(context, pattern)
-    if problem:
-        raise StepProblem(problem)
-    return any(event.ts_ns >= envoy.acted_ns for event in found)
+_CONDITIONS = ("call", "state", "stat", "ready", "exit")
 
 
-def _has_state(context: Context, state: State) -> bool:
-    listeners = context.trace.header.listeners
-    selection = select(state.listener, context.graph, listeners, total=True)
-    spans, problem = spans_of(context, selection.sockets, state.name, state.by)
-    if selection.problem or problem:
-        raise StepProblem(selection.problem or problem)
-    holds = bool(spans) and spans[-1][1] is None
-    return holds is state.wanted
+class WaitFor(Part):
+    """One condition; the step is over as soon as it holds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [condition]} for condition in _CONDITIONS]}
+    )
+
+    heading: ClassVar[str] = "`wait_for`"
+    examples: ClassVar[Mapping[str, str]] = {
+        "call": "call: {call: epoll_ctl, listener: {port: 15006}}",
+        "state": "state: {listener: {port: 15006}, served: false}",
+        "stat": "stat: {name: listener_manager.total_listeners_draining, equals: 0}",
+        "ready": "ready: true",
+        "exit": "exit: true",
+    }
+
+    call: CallPattern | None = Field(
+        None,
+        description="A call that matches was made since the last step that did something began, "
+        "or since the start if none did.",
+    )
+    state: State | None = Field(
+        None,
+        description="A listener has a state, or has it not; with `by`, of several "
+        "Envoys that of the one that was started last.",
+    )
+    stat: Stat | None = Field(None, description="A counter or gauge has a value.")
+    ready: bool | None = Field(
+        None, description="true: /ready says LIVE; false: it says something else."
+    )
+    exit: Yes | None = Field(None, description="true: Envoy has ended.")
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> WaitFor:
+        given = [name for name in _CONDITIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of {', '.join(_CONDITIONS)}")
+        return self
 
 
-class _Recorded:
-    """A question about what was recorded, which is worth asking only if there is more of it."""
+class WaitForStep(StepUnderLoad):
+    """Wait until something has happened; that it does not is a fault of Envoy."""
 
-    def __init__(
-        self, envoy: DrivenEnvoy, holds: Callable[[Context], bool], alone: bool = False
-    ) -> None:
-        self._envoy = envoy
-        self._holds = holds
-        self._alone = alone
-        self._emitted = -1
+    kind: ClassVar[str] = "wait_for"
+    acts: ClassVar[bool] = False
+    examples: ClassVar[Mapping[str, str]] = {
+        **StepUnderLoad.examples,
+        "wait_for": "wait_for: {exit: true}",
+    }
 
-    def __call__(self) -> bool:
-        emitted = self._envoy.emitted()
-        if emitted == self._emitted:
-            return False
-        self._emitted = emitted
-        trace = observed_now(self._envoy)
-        graph = focus(trace, {self._envoy.pid}) if self._alone else fold(trace)
-        return self._holds(Context(trace, graph, self._envoy.plan.workers))
+    wait_for: WaitFor = Field(description="What to wait for.")

@@ -15,6 +15,7 @@ from envoyassert.launch.inside import replace_inside, root_of
 from envoyassert.launch.kept_log import log_since
 from envoyassert.scenario.plan import as_text
 from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
+from envoyassert.trace import UpdateResult
 from envoyassert.xds.quiet import all_asleep
 from envoyassert.xds.resources import ResourceError, packed, type_name
 from envoyassert.xds.server import AdsServer, Answer
@@ -63,6 +64,13 @@ class ListenerUpdate:
     warmed: bool = False
     settled: bool = False
     hidden: bool = False
+
+    @property
+    def fact(self) -> UpdateResult | None:
+        """Envoy's answer as a fact of a phase; None if there was none."""
+        if self.result == "none":
+            return None
+        return UpdateResult(self.result, self.version, self.message)
 
 
 class LivingEnvoy(Protocol):

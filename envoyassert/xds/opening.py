@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.listeners import items_of, proto_field
-from envoyassert.scenario.steps.update_listeners import UpdateListenersStep, updated
 from envoyassert.scenario.xds import FILE, SOCKET
 from envoyassert.xds.control_plane import (
     AdsControlPlane,
@@ -60,20 +59,15 @@ def open_control_plane(plan: RunPlan, launcher: Launcher) -> ControlPlane | None
 def _check_updates(plan: RunPlan, listeners: list[Any]) -> None:
     """Refuse an update that cannot be sent, before anything is started for it."""
     for number, step in enumerate(plan.steps):
-        if not isinstance(step, UpdateListenersStep):
+        if not step.updates_listeners:
             continue
-        update = step.update_listeners
-        listeners = updated(listeners, update)
+        listeners = [*step.served(listeners)]
         try:
             packed_listeners(listeners)
         except ResourceError as error:
-            place: tuple[str | int, ...] = ("steps", number, "update_listeners")
-            name = listeners[int(error.path[1])]["name"]
-            for part in ("add", "set"):
-                names = [listener["name"] for listener in getattr(update, part) or ()]
-                if name in names:
-                    place = (*place, part, names.index(name), *error.path[2:])
-            if name in (update.change or {}):
-                place = (*place, "change", name, *error.path[2:])
+            place: tuple[str | int, ...] = ("steps", number, step.kind)
+            within = step.place_of_listener(listeners[int(error.path[1])]["name"])
+            if within is not None:
+                place = (*place, *within, *error.path[2:])
             problem = plan.loaded.document.problem(place, error.message, error.remedy)
             raise ScenarioError([problem]) from error

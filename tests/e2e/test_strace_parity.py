@@ -19,7 +19,6 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.steps.step import STARTING, kind_of
 from envoyassert.trace import Trace
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
@@ -54,7 +53,7 @@ def second_check(trace: Trace, plan: RunPlan) -> tuple[bool | None, str]:
 
 def of_several(path: Path) -> bool:
     """Whether a scenario starts another Envoy."""
-    return any(kind_of(step) in STARTING for step in load_scenario(path).scenario.steps)
+    return any(step.starts_another for step in load_scenario(path).scenario.steps)
 
 
 def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> None:
@@ -68,10 +67,7 @@ def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> N
 def starts_otherwise(path: Path) -> bool:
     """Whether other tools start Envoy: an agent, a strace that injects faults."""
     scenario = load_scenario(path).scenario
-    return scenario.envoy.agent is not None or any(
-        getattr(step, "before", None) is not None and kind_of(step) == "fault"
-        for step in scenario.steps
-    )
+    return scenario.envoy.agent is not None or any([*step.faults()] for step in scenario.steps)
 
 
 ALONE = [path for path in SCENARIOS if not of_several(path) and not starts_otherwise(path)]

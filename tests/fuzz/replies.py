@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from random import Random
@@ -20,6 +19,7 @@ from pydantic import TypeAdapter
 
 from envoyassert.accounts import EnvoyAccount, Witness
 from envoyassert.addresses import Address
+from envoyassert.driver.drivers import driver_of
 from envoyassert.graph.fold import fold
 from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
@@ -30,12 +30,10 @@ from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.steps.step import AnyStep
 from envoyassert.shown import joined
-from envoyassert.steps.admin import drain
-from envoyassert.steps.base import StepProblem, StepResult
-from envoyassert.steps.ending import quit_envoy
-from envoyassert.steps.wait_for import wait_for
+from envoyassert.steps.base import Step
+from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.registry import AnyStep
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Outcome, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
@@ -163,15 +161,15 @@ def _body(base: Any, chance: Random) -> str:
 
 
 @cache
-def _steps() -> tuple[tuple[Callable[..., StepResult], Any], ...]:
+def _steps() -> tuple[Step, ...]:
     adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
-    steps: tuple[tuple[Callable[..., StepResult], dict[str, Any]], ...] = (
-        (wait_for, {"wait_for": {"stat": {"name": "server.live", "equals": 1}}}),
-        (wait_for, {"wait_for": {"ready": True}}),
-        (drain, {"drain": {}}),
-        (quit_envoy, {"quit": True}),
+    steps: tuple[dict[str, Any], ...] = (
+        {"wait_for": {"stat": {"name": "server.live", "equals": 1}}},
+        {"wait_for": {"ready": True}},
+        {"drain": {}},
+        {"quit": True},
     )
-    return tuple((carry_out, adapter.validate_python(step)) for carry_out, step in steps)
+    return tuple(adapter.validate_python(step) for step in steps)
 
 
 @cache
@@ -195,9 +193,9 @@ def reply(case: Case) -> str:
     account = ask_envoy(envoy.admin_get)
     outcome = wait_ready(envoy, True, time.monotonic(), 0.0, None)
     said = ""
-    carry_out, step = case.chance.choice(_steps())
+    step = case.chance.choice(_steps())
     try:
-        said = carry_out(envoy, step, 0.0).missed
+        said = driver_of(type(step))(envoy).carry_out(step, 0.0).missed
     except StepProblem as why:
         said = str(why)
     # An account of another form has nothing but a reason, and that is shown like any other.

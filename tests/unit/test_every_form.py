@@ -25,6 +25,7 @@ from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import headline
 from envoyassert.report.job_summary import Mishap, job_summary
 from envoyassert.report.verdict_json import verdict_json
+from envoyassert.steps.registry import unasked_outcome
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
 from envoyassert.words.registry import Expectation
@@ -110,7 +111,7 @@ def _all_outputs(expectation: Any, kind: str) -> Status:
     json.dumps(verdict_json(verdict, trace, graph, context, coverage(trace, graph, items)))
     coverage_lines(coverage(trace, graph, items))
     json.dumps(figures_of(trace, graph).model_dump(mode="json"))
-    line = headline(verdict, "one", trace.unasked)
+    line = headline(verdict, "one", unasked_outcome(trace))
     assert line.startswith(str(verdict))
     failure = _failure(verdict, trace, graph, context)
     assert (failure is None) == (verdict.status is Status.PASS)

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from envoyassert.errors import MachineError
 from envoyassert.events import Event
-from envoyassert.probe.faults import STRACE_CPU, CallFault, FaultyArm, with_faults
+from envoyassert.probe.faults import STRACE_CPU, FaultyArm, with_faults
 from envoyassert.probe.live import ProbeSnapshot
 from envoyassert.probe.strace import StraceArm
-from envoyassert.scenario.steps.step import AnyStep
-from envoyassert.steps.fault import faults_first
+from envoyassert.steps.base import CallFault
+from envoyassert.steps.registry import AnyStep
 from envoyassert.strace.log import parse_strace
 from envoyassert.trace import CpuCounters
 
@@ -85,7 +85,8 @@ def test_strace_is_asked_for_every_fault() -> None:
         {"fault": {"call": "bind", "onwards": True, "delay": "1.5ms"}, "before": "startup"},
         {"signal": "SIGTERM"},
     ]
-    faults = faults_first(TypeAdapter(AnyStep).validate_python(text) for text in texts)
+    steps = [TypeAdapter(AnyStep).validate_python(text) for text in texts]
+    faults = [fault for step in steps for fault in step.faults()]
     arm = FaultyArm(seen(), Told(), faults)
     words = arm.command("/run")
     assert "inject=listen:error=EADDRINUSE:when=2" in words

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from envoyassert.addresses import Address
+from envoyassert.driver.client import Client
+from envoyassert.driver.replace_file import ReplaceFileDriver
 from envoyassert.launch.admin import connect_admin
 from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.inside import (
@@ -32,10 +34,8 @@ from envoyassert.launch.namespace import in_netns_of
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import NamespacedEnvoy
 from envoyassert.launch.source import EnvoySource
-from envoyassert.scenario.steps.replace_file import ReplaceFile, ReplaceFileStep
-from envoyassert.steps.base import StepProblem
-from envoyassert.steps.client import Client
-from envoyassert.steps.replace_file import replace_file
+from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.replace_file import ReplaceFile, ReplaceFileStep
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give another root")
 
@@ -112,7 +112,7 @@ def test_step_follows_no_link_out_of_the_process_s_root(
     (root / "dir").symlink_to(outside if way == "absolute" else Path("..") / outside.name)
     envoy: Any = SimpleNamespace(pid=pid)
     with pytest.raises(StepProblem, match=r"^/dir/marker cannot be written: No such file"):
-        replace_file(envoy, step(f"/dir/{MARKER}"), 1.0)
+        ReplaceFileDriver(envoy).carry_out(step(f"/dir/{MARKER}"), 1.0)
     assert unchanged(outside)
 
 
@@ -122,7 +122,7 @@ def test_step_follows_a_link_where_it_leads_in_the_process_s_root(pid: int, root
     (root / "dir").symlink_to("/data")
     (root / "data" / "file").symlink_to("..2026/file")  # as in a mounted ConfigMap
     envoy: Any = SimpleNamespace(pid=pid)
-    replace_file(envoy, step("/dir/file"), 1.0)
+    ReplaceFileDriver(envoy).carry_out(step("/dir/file"), 1.0)
     assert (root / "data" / "file").read_text() == "new"
     assert not (root / "data" / "file").is_symlink()
     assert [one.name for one in (root / "data").iterdir()] == ["file"]

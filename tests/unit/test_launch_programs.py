@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from envoyassert.driver.redirect import RedirectDriver
 from envoyassert.errors import (
     EnvoyUnavailableError,
     MachineError,
@@ -27,9 +28,8 @@ from envoyassert.launch.version import binary_version
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.probe.bcc_import import find_bcc
 from envoyassert.probe.strace import find_strace
-from envoyassert.scenario.steps.redirect import Redirect, RedirectStep
-from envoyassert.steps.base import StepProblem
-from envoyassert.steps.redirect import redirect
+from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.redirect import Redirect, RedirectStep
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_tools_are_not_taken_from_the_current_directory(
     envoy: Any = SimpleNamespace(in_netns=lambda call: call())
     step = RedirectStep(redirect=Redirect(address="127.0.0.1", port=443, to=15001))
     with pytest.raises(StepProblem, match="not installed"):
-        redirect(envoy, step, 5.0)
+        RedirectDriver(envoy).carry_out(step, 5.0)
     with pytest.raises(MachineError, match="not installed"):
         starting_command(Limits(nofile=64), {}, ["x"])
     assert find_program("env") is None

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.steps.registry import KINDS
 from tests.metrics import source as metrics
 
 PACKAGE = "envoyassert"
 ROOT = Path(__file__).resolve().parents[2]
 
-EDGES = {"clock", "launch", "probe", "runner", "steps", "symbolize", "witness", "xds"}
+EDGES = {"clock", "driver", "launch", "probe", "runner", "symbolize", "witness", "xds"}
 FACES = {"__main__", "asserts", "cli", "pytest_plugin"}
 
 # What reaches out of the process, or belongs to one face alone.
@@ -173,6 +174,19 @@ def test_edges_import_no_face(modules):
 def test_no_modules_import_each_other_when_they_are_loaded():
     imports = metrics.own_imports(metrics.read_modules(ROOT))
     assert metrics.cycles({name: found.loaded for name, found in imports.items()}) == []
+
+
+def test_a_kind_of_step_is_named_by_its_own_modules_alone(modules):
+    """All else asks the base class, so that a further kind is a module and an entry."""
+    kinds = {kind.__name__: kind.__module__ for kind in KINDS.values()}
+    own = {f"{PACKAGE}.steps.registry"}
+    faults = [
+        f"{module}: {name}"
+        for module, tree in modules.items()
+        for name in {name for node in ast.walk(tree) for name in names_used(node)} & kinds.keys()
+        if module.replace(".driver.", ".steps.") != kinds[name] and module not in own
+    ]
+    assert faults == []
 
 
 def test_listed_layers_name_modules_that_exist(modules):

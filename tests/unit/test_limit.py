@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from envoyassert.driver.limit import LimitDriver, limit_with_spare
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch.limits import (
     USER,
@@ -26,10 +27,9 @@ from envoyassert.launch.limits import (
     limit_files,
     starting_command,
 )
-from envoyassert.scenario.steps.limit import LimitStep
-from envoyassert.scenario.steps.step import AnyStep
-from envoyassert.steps.base import StepProblem
-from envoyassert.steps.limit import limit, limit_with_spare, limits_first
+from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.limit import LimitStep
+from envoyassert.steps.registry import AnyStep, limits_at_launch
 
 ROOT = os.geteuid() == 0
 
@@ -232,9 +232,9 @@ def test_limit_leaves_so_many_descriptors_free(numbers: list[int], spare: int, w
 
 
 def test_running_process_is_limited(child: Any) -> None:
-    limit(child, step({"limit": {"nofile": 77}}), 1)
+    LimitDriver(child).carry_out(step({"limit": {"nofile": 77}}), 1)
     assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE)[0] == 77
-    limit(child, step({"limit": {"spare_files": 1}}), 1)
+    LimitDriver(child).carry_out(step({"limit": {"spare_files": 1}}), 1)
     assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE)[0] < 77
 
 
@@ -243,7 +243,7 @@ def test_process_that_has_ended_cannot_be_limited() -> None:
         process.wait()
     ended: Any = Child(process.pid)
     with pytest.raises(StepProblem, match="cannot be limited"):
-        limit(ended, step({"limit": {"nofile": 77}}), 1)
+        LimitDriver(ended).carry_out(step({"limit": {"nofile": 77}}), 1)
 
 
 def test_limits_before_the_start_are_those_of_all_such_steps() -> None:
@@ -252,8 +252,8 @@ def test_limits_before_the_start_are_those_of_all_such_steps() -> None:
         step({"limit": {"uid": 2, "capabilities": []}, "before": "startup"}),
         step({"limit": {"nofile": 32}}),
     ]
-    assert limits_first(steps) == Limits(nofile=64, uid=2, capabilities=())
-    assert limits_first(steps[2:]) == Limits()
+    assert Limits(**limits_at_launch(steps)) == Limits(nofile=64, uid=2, capabilities=())
+    assert Limits(**limits_at_launch(steps[2:])) == Limits()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from envoyassert.driver import members
+from envoyassert.driver.members import outcome_of
 from envoyassert.launch.base import Exit
 from envoyassert.launch.kernel import is_dying
-from envoyassert.steps import members
-from envoyassert.steps.members import outcome_of
 from envoyassert.trace import Outcome
 
 LIVE = Outcome(live=True, live_after_s=0.1)

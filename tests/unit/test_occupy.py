@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from envoyassert.driver.occupy import OccupyDriver, open_stranger
 from envoyassert.errors import LaunchError
-from envoyassert.scenario.steps.occupy import Occupy, OccupyStep
-from envoyassert.steps.occupy import after_startup, occupy_first, open_stranger
+from envoyassert.steps.base import Step
+from envoyassert.steps.occupy import Occupy, OccupyStep
+from envoyassert.steps.registry import after_startup
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP
 from envoyassert.trace_lines import parse_trace, trace_lines
@@ -25,6 +29,16 @@ def free_port() -> int:
 
 def wish(port: int, **words: bool) -> Occupy:
     return Occupy(address="127.0.0.1", port=port, **words)  # type: ignore[arg-type]
+
+
+def driver(step: OccupyStep, stack: contextlib.ExitStack) -> OccupyDriver:
+    steps: tuple[Step, ...] = (step,)
+    envoy: Any = SimpleNamespace(
+        plan=SimpleNamespace(steps=steps),
+        in_netns=lambda call: call(),
+        hold=stack.enter_context,
+    )
+    return OccupyDriver(envoy, [step])
 
 
 def test_stranger_alone_keeps_others_out() -> None:
@@ -58,16 +72,26 @@ def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
     port = free_port()
     step = OccupyStep(occupy=wish(port), before="startup")
     made, _ = open_stranger(wish(port))
-    with made, contextlib.ExitStack() as stack, pytest.raises(LaunchError, match="EADDRINUSE"):
-        occupy_first([step], lambda call: call(), stack)
+    with (
+        made,
+        contextlib.ExitStack() as stack,
+        pytest.raises(LaunchError, match="EADDRINUSE"),
+    ):
+        driver(step, stack).before_start()
 
 
 def test_step_of_a_running_envoy_is_not_done_before_it() -> None:
     step = OccupyStep(occupy=wish(free_port()))
+    first = step.model_copy(update={"before": "startup"})
     with contextlib.ExitStack() as stack:
-        assert occupy_first([step], lambda call: call(), stack) == []
-    assert after_startup([step]) == [step]
-    assert after_startup([step.model_copy(update={"before": "startup"})]) == []
+        one = driver(step, stack)
+        one.before_start()
+        assert one.account() == {"strangers": ()}
+        one = driver(first, stack)
+        one.before_start()
+        assert [stranger.listening for stranger in one.account()["strangers"]] == [True]
+    assert after_startup([step]) == (step,)
+    assert after_startup([first]) == ()
 
 
 def test_strangers_survive_a_trace_file() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from envoyassert.scenario.steps.redirect import Redirect, RedirectStep
-from envoyassert.steps.base import StepProblem
-from envoyassert.steps.redirect import commands, redirect
+from envoyassert.driver.redirect import RedirectDriver, commands
+from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.redirect import Redirect, RedirectStep
 
 
 def step(address: str) -> RedirectStep:
@@ -41,7 +41,7 @@ def test_commands_route_and_redirect(address: str, tool: str, routes: list[str])
 def test_tool_that_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, path: None)
     with pytest.raises(StepProblem, match=r"^ip is not installed \(apt-get install iptables"):
-        redirect(driven(), step("10.96.0.1"), 1.0)
+        RedirectDriver(driven()).carry_out(step("10.96.0.1"), 1.0)
 
 
 def test_rule_that_is_refused_is_told_with_what_the_tool_said(
@@ -53,4 +53,4 @@ def test_rule_that_is_refused_is_told_with_what_the_tool_said(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     envoy = driven()
     with pytest.raises(StepProblem, match="REDIRECT --to-ports 15001: table nat is not there"):
-        redirect(envoy, step("127.0.0.1"), 1.0)
+        RedirectDriver(envoy).carry_out(step("127.0.0.1"), 1.0)

@@ -20,7 +20,7 @@ from envoyassert.scenario.destination import (
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.steps.redirect import Redirect, RedirectStep
+from envoyassert.steps.redirect import Redirect, RedirectStep
 from envoyassert.trace import ListenerRecord
 
 PORT = 18080

@@ -16,6 +16,7 @@ from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.reference import HEADINGS, MARKER, reference_text, with_reference
 from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.source import parse_yaml
+from envoyassert.steps.registry import KINDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scenarios.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -40,30 +41,20 @@ NEEDED: dict[str, dict[str, Any]] = {
     "KnownDefect": {"versions": "<1.40", "owner": "x", "upstream": "unreported"},
     "StateMoment": {"listener": {"port": 1}, "becomes": "served"},
     "State": {"listener": {"port": 1}},
-    "UpdateListenersStep": {"update_listeners": {"remove": ["x"]}},
     "UpdateExpectation": {"update": {"result": "ack"}},
     "Update": {"result": "ack"},
-    "WaitForStep": {"wait_for": {"ready": True}},
-    "SignalStep": {"signal": "SIGHUP"},
-    "QuitStep": {"quit": True},
-    "ConnectStep": {"connect": {"listener": {"port": 1}}},
-    "TalkStep": {"talk": {"over": "held", "send": "x"}},
-    "DrainStep": {"drain": {}},
-    "StartStep": {"start": {}},
-    "HotRestartStep": {"hot_restart": {}},
-    "HealthcheckStep": {"healthcheck": "ok"},
-    "OccupyStep": {"occupy": {"port": 1}},
     "Occupy": {"port": 1},
-    "RedirectStep": {"redirect": {"address": "10.96.0.1", "port": 443, "to": 15001}},
     "Redirect": {"address": "10.96.0.1", "port": 443, "to": 15001},
-    "ReplaceFileStep": {"replace_file": {"path": "${rundir}/x", "content": ""}},
     "ReplaceFile": {"path": "${rundir}/x", "content": ""},
-    "FaultStep": {"fault": {"call": "bind", "error": "EACCES"}, "before": "startup"},
     "Fault": {"call": "bind"},
-    "LimitStep": {"limit": {"nofile": 64}},
     "AttemptsExpectation": {"attempts": "made"},
     "Spread": {},
     "Stat": {"name": "x", "equals": 1},
+    # The example of a kind's own key is a whole step.
+    **{
+        kind.__name__: parse_yaml(f"{{{kind.examples[name]}}}", "example").data
+        for name, kind in KINDS.items()
+    },
 }
 
 

@@ -16,17 +16,18 @@ import pytest
 from pydantic import TypeAdapter
 
 from envoyassert.addresses import Address
+from envoyassert.driver import ending
+from envoyassert.driver.drivers import Drivers, driver_of
+from envoyassert.driver.replace_file import ReplaceFileDriver
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.base import Exit
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.steps.replace_file import ReplaceFile, ReplaceFileStep
-from envoyassert.scenario.steps.step import AnyStep
-from envoyassert.steps import ending
-from envoyassert.steps.base import StepProblem, StepResult
-from envoyassert.steps.carry_out import carry_out
-from envoyassert.steps.replace_file import replace_file
+from envoyassert.steps.base import Step
+from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.registry import KINDS, AnyStep
+from envoyassert.steps.replace_file import ReplaceFile, ReplaceFileStep
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
 
@@ -56,13 +57,16 @@ class PlayedEnvoy:
         self.plan = plan or plan_of()
         self.trace = TraceBuilder(2)
         self.acted_ns = 0
-        self.clients: dict[str, Any] = {}
+        self.drivers = Drivers(self, ())  # type: ignore[arg-type]
         self.control_plane = None
         self.listeners: tuple[ListenerRecord, ...] = ()
         self.end: Exit | None = None
         self.asked: list[str] = []
         self._acts = list(acts)
         self._replies = list(replies)
+
+    def driver(self, driver: type[Any]) -> Any:
+        return self.drivers.of(driver)
 
     def started(self) -> int:
         return 1
@@ -97,7 +101,12 @@ class PlayedEnvoy:
 
 def run(envoy: PlayedEnvoy, step: dict[str, Any]) -> StepResult:
     parsed = TypeAdapter(AnyStep).validate_python({"deadline": "50ms", **step})
-    return carry_out(envoy, parsed)  # type: ignore[arg-type]
+    return envoy.drivers.carry_out(parsed)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_kind_has_a_driver_of_its_own(kind: type[Step]) -> None:
+    assert driver_of(kind).step is kind
 
 
 def serve(envoy: PlayedEnvoy) -> None:
@@ -306,7 +315,8 @@ def test_replaced_file_has_the_new_content_and_nothing_is_left_beside_it(tmp_pat
     (tmp_path / "pressure").write_text("0", "utf-8")
     parsed = ReplaceFile.model_construct(path=f"{tmp_path}/pressure", content="1")
     step = ReplaceFileStep.model_construct(replace_file=parsed)
-    assert replace_file(envoy, step, 1.0) == StepResult()  # type: ignore[arg-type]
+    driver = ReplaceFileDriver(envoy)  # type: ignore[arg-type]
+    assert driver.carry_out(step, 1.0) == StepResult()
     assert [file.name for file in tmp_path.iterdir()] == ["pressure"]
     assert (tmp_path / "pressure").read_text("utf-8") == "1"
 
@@ -317,7 +327,7 @@ def test_file_that_cannot_be_replaced_is_not_carried_out(tmp_path: Path) -> None
     parsed = ReplaceFile.model_construct(path=f"{tmp_path}/none/pressure", content="1")
     step = ReplaceFileStep.model_construct(replace_file=parsed)
     with pytest.raises(StepProblem, match="No such file"):
-        replace_file(envoy, step, 1.0)  # type: ignore[arg-type]
+        ReplaceFileDriver(envoy).carry_out(step, 1.0)  # type: ignore[arg-type]
 
 
 def test_talk_needs_connections_that_are_held() -> None:

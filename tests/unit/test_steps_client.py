@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from envoyassert.addresses import Address
-from envoyassert.steps.base import StepProblem
-from envoyassert.steps.client import Client
+from envoyassert.driver.client import Client
+from envoyassert.steps.driver import StepProblem
 from envoyassert.trace import ConnectionAttempt
 
 LOCAL = "127.0.0.1"

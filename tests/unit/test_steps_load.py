@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from envoyassert.addresses import Address
-from envoyassert.scenario.steps.load import Load
-from envoyassert.steps.base import StepProblem
-from envoyassert.steps.load import RunningLoad
+from envoyassert.driver.load import RunningLoad
+from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.load import Load
 from envoyassert.trace import ConnectionAttempt
 
 LOCAL = "127.0.0.1"

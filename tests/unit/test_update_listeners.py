@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from envoyassert.addresses import Address
+from envoyassert.driver.update_listeners import listeners_after
 from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.overlay import OverlayError
-from envoyassert.scenario.steps.update_listeners import UpdateListeners, updated
-from envoyassert.steps.update_listeners import listeners_after
+from envoyassert.steps.update_listeners import UpdateListeners, updated
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, ListenerRecord, Outcome, Phase, Trace, UpdateResult
 from envoyassert.words.update import Update, UpdateExpectation

@@ -1,36 +1,18 @@
-"""The beginning and the end of a run's trace: what ran where, and how it was watched.
-
-And who takes what there is of a run that is cut short.
-"""
+"""The beginning and the end of a run's trace: what ran where, and how it was watched."""
 
 from __future__ import annotations
 
 import dataclasses
 import platform
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from envoyassert.clock import monotonic_ns
+from envoyassert.driver.members import Started
 from envoyassert.launch.base import Launcher, tail
 from envoyassert.probe import ProbeSnapshot, Watch
 from envoyassert.scenario.given import digests_of
-from envoyassert.scenario.steps.step import phase_name
-from envoyassert.steps.members import Started
-from envoyassert.steps.occupy import after_startup
+from envoyassert.steps.registry import after_startup
 from envoyassert.trace import CpuCounters, End, Header, Outcome, Phase
-
-if TYPE_CHECKING:
-    from envoyassert.runner import LiveRun
-
-
-class RunObserver(Protocol):
-    """Who wants to know of a run before it is over."""
-
-    def began(self, run: LiveRun) -> None:
-        """Take note of a run; nothing has been started yet."""
-
-    def cut_short(self, run: LiveRun, error: BaseException) -> None:
-        """Take what is wanted of a run that an exception ends, while its Envoy lives."""
 
 
 def header_of(
@@ -58,7 +40,7 @@ def header_of(
         rundir=launcher.rundir(),
         unobserved=arm.unobserved,
         tracer=arm.tracer,
-        steps=tuple(phase_name(s) or "" for s in after_startup(plan.steps) if phases),
+        steps=tuple(step.phase for step in after_startup(plan.steps) if phases),
         began_ns=began_ns,
         stood_in=plan.stood_in,
         given=digests_of(plan),

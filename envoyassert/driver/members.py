@@ -11,14 +11,14 @@ from pathlib import Path
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.kernel import is_dying
-from envoyassert.launch.limits import find_agent
+from envoyassert.launch.limits import Limits, find_agent
 from envoyassert.launch.source import EnvoySource
 from envoyassert.option_read_back import Option
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
 from envoyassert.probe.quiet import is_initialising, let_threads_wait, when_quiet
 from envoyassert.scenario.needs import capabilities_of, needs_of
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.steps.limit import limits_first
+from envoyassert.steps.registry import limits_at_launch
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
 from envoyassert.witness import InNetns, take_witness
 from envoyassert.words.process import outcome_in_words
@@ -89,7 +89,7 @@ def spec_of(plan: RunPlan, source: EnvoySource, launcher: Launcher, arm: Watch) 
         deadline_s=plan.deadline_s,
         admin=plan.admin,
         tracer=tracer,
-        limits=limits_first(plan.steps),
+        limits=Limits(**limits_at_launch(plan.steps)),
         needed=capabilities_of(needs_of(plan)),
     )
 

@@ -1,0 +1,5 @@
+"""What drives a run: the steps carried out on a running Envoy, its clients; an edge.
+
+A kind of step of `envoyassert.steps` that needs an edge has its driver in the module of the same
+name here. `drivers` finds the driver of a kind and holds those of a run.
+"""

@@ -1,0 +1,120 @@
+"""Waiting for something to happen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from envoyassert.driver.base import DrivenEnvoy, Driver, observed_now, wait_until
+from envoyassert.graph.focus import focus
+from envoyassert.graph.fold import fold
+from envoyassert.judge.calls import matching, pattern_in_words
+from envoyassert.judge.context import Context
+from envoyassert.judge.selection import select
+from envoyassert.judge.timeline import spans_of
+from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, shortened, stats_of
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.timing import State
+from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.wait_for import Stat, WaitFor, WaitForStep
+
+
+class WaitForDriver(Driver[WaitForStep]):
+    """Waits for something to happen."""
+
+    step = WaitForStep
+
+    def carry_out(self, step: WaitForStep, deadline_s: float) -> StepResult:
+        """Wait until the step's condition holds."""
+        wish = step.wait_for
+        if (wish.stat or wish.ready is not None) and self.envoy.plan.admin is None:
+            raise StepProblem("the config has no admin endpoint to ask")
+        words, holds = _condition(self.envoy, wish)
+        met = wait_until(self.envoy, deadline_s, holds)
+        return StepResult(missed="" if met else f"{words} within {deadline_s:g} s")
+
+
+def _condition(envoy: DrivenEnvoy, wish: WaitFor) -> tuple[str, Callable[[], bool]]:
+    """Return a condition in words, and what asks once whether it holds."""
+    if wish.stat is not None:
+        stat = wish.stat
+        return str(stat), lambda: _stat_holds(envoy, stat)
+    if wish.ready is not None:
+        wanted = wish.ready
+        words = "/ready to say LIVE" if wanted else "/ready to say something other than LIVE"
+        return words, lambda: _is_ready(envoy) is wanted
+    if wish.call is not None:
+        pattern = wish.call
+        return pattern_in_words(pattern), _Recorded(envoy, lambda it: _was_made(envoy, it, pattern))
+    if wish.state is not None:
+        state = wish.state
+        words = f"{state.listener} to be {'' if state.wanted else 'not '}{state.name}"
+        words += f" by {state.by}" if state.by else ""
+        # Roles are those of one Envoy; without them it is asked of all together.
+        alone = state.by is not None and envoy.started() > 1
+        return words, _Recorded(envoy, lambda it: _has_state(it, state), alone)
+    return "Envoy to end", lambda: envoy.exited() is not None
+
+
+def _stat_holds(envoy: DrivenEnvoy, stat: Stat) -> bool:
+    try:
+        text = _ask(envoy, f"/stats?filter=^{re.escape(stat.name)}$")[1]
+    except AdminUnreachableError:
+        return False
+    # A counter that was never used need not be there at all.
+    value = stats_of(text).get(stat.name)
+    return value is not None and stat.holds(value)
+
+
+def _is_ready(envoy: DrivenEnvoy) -> bool | None:
+    try:
+        return _ask(envoy, "/ready")[0] == 200
+    except AdminUnreachableError:
+        return None
+
+
+def _ask(envoy: DrivenEnvoy, path: str) -> tuple[int, str]:
+    status, text = envoy.admin_get(path)
+    if status == FORBIDDEN:
+        raise StepProblem(
+            f"{path.partition('?')[0]} is answered with {status}: {shortened(text.strip())}"
+        )
+    return status, text
+
+
+def _was_made(envoy: DrivenEnvoy, context: Context, pattern: CallPattern) -> bool:
+    found, problem = matching(context, pattern)
+    if problem:
+        raise StepProblem(problem)
+    return any(event.ts_ns >= envoy.acted_ns for event in found)
+
+
+def _has_state(context: Context, state: State) -> bool:
+    listeners = context.trace.header.listeners
+    selection = select(state.listener, context.graph, listeners, total=True)
+    spans, problem = spans_of(context, selection.sockets, state.name, state.by)
+    if selection.problem or problem:
+        raise StepProblem(selection.problem or problem)
+    holds = bool(spans) and spans[-1][1] is None
+    return holds is state.wanted
+
+
+class _Recorded:
+    """A question about what was recorded, which is worth asking only if there is more of it."""
+
+    def __init__(
+        self, envoy: DrivenEnvoy, holds: Callable[[Context], bool], alone: bool = False
+    ) -> None:
+        self._envoy = envoy
+        self._holds = holds
+        self._alone = alone
+        self._emitted = -1
+
+    def __call__(self) -> bool:
+        emitted = self._envoy.emitted()
+        if emitted == self._emitted:
+            return False
+        self._emitted = emitted
+        trace = observed_now(self._envoy)
+        graph = focus(trace, {self._envoy.pid}) if self._alone else fold(trace)
+        return self._holds(Context(trace, graph, self._envoy.plan.workers))

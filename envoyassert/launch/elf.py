@@ -1,22 +1,23 @@
 """Read what an ELF executable says about itself: its build id and its loader.
 
-Layout: elf(5), the System V ABI ("Program Header", "Note Section"). Only the program headers are
-read, never the sections, so stripped files work; 32 and 64 bits, both byte orders.
+Both are in segments, so stripped files work; 32 and 64 bits, both byte orders.
 """
 
 from __future__ import annotations
 
+import io
 import stat
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from elftools.common.exceptions import ELFError
+from elftools.common.utils import struct_parse
+from elftools.construct import ConstructError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.notes import iter_notes
 
-_PT_INTERP = 3
-_PT_NOTE = 4
-_NT_GNU_BUILD_ID = 3
 #: Note segments are some hundred bytes; a larger one is a damaged file.
 _LARGEST_SEGMENT = 1 << 20
 
@@ -25,61 +26,53 @@ class NotAnExecutableError(ValueError):
     """The file is not an ELF file, or is damaged."""
 
 
-def _segments(file: BinaryIO, wanted: int) -> Iterator[tuple[bytes, str]]:
-    """Yield (contents, struct byte order) of each segment of type `wanted`."""
-    ident = file.read(16)
-    if len(ident) < 16 or ident[:4] != b"\x7fELF":
-        raise NotAnExecutableError("not an ELF file")
-    order = "<" if ident[5] == 1 else ">"
-    wide = ident[4] == 2
-    header = file.read(48 if wide else 36)
+@contextmanager
+def _damage_as_error() -> Iterator[None]:
     try:
-        fields = struct.unpack(order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"), header)
-        table, size, count = fields[4], fields[8], fields[9]
-        file.seek(table)
-        entries = file.read(size * count)
-        for index in range(count):
-            entry = entries[index * size : (index + 1) * size]
-            if wide:
-                kind, _, offset, _, _, length = struct.unpack_from(order + "IIQQQQ", entry)
-            else:
-                kind, offset, _, _, length = struct.unpack_from(order + "IIIII", entry)
-            if kind != wanted:
-                continue
-            if length > _LARGEST_SEGMENT:
-                raise NotAnExecutableError("damaged ELF file: segment too large")
-            file.seek(offset)
-            contents = file.read(length)
-            if len(contents) != length:
-                raise NotAnExecutableError("damaged ELF file: cut off")
-            yield contents, order
-    except struct.error as error:
-        raise NotAnExecutableError("damaged ELF file: cut off") from error
+        yield
+    # What pyelftools raises depends on where the damage is.
+    except (ELFError, ConstructError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise NotAnExecutableError(f"not an ELF file, or a damaged one: {error}") from error
+
+
+def _segments(elf: ELFFile, kind: str) -> list[bytes]:
+    """Return the contents of the segments of a kind."""
+    found = []
+    # Not `iter_segments`, which reads all sections as well for each segment of some kinds.
+    for number in range(elf["e_phnum"]):
+        place = elf["e_phoff"] + number * elf["e_phentsize"]
+        header = struct_parse(elf.structs.Elf_Phdr, elf.stream, place)
+        if header["p_type"] != kind:
+            continue
+        if header["p_filesz"] > _LARGEST_SEGMENT:
+            raise ELFError("segment too large")
+        elf.stream.seek(header["p_offset"])
+        found.append(elf.stream.read(header["p_filesz"]))
+        if len(found[-1]) != header["p_filesz"]:
+            raise ELFError("cut off")
+    return found
 
 
 def parse_build_id(file: BinaryIO) -> str:
     """Return the GNU build id of an ELF file.
 
     Args:
-        file: the file, open for reading bytes, at its start.
+        file: the file, open for reading bytes.
 
     Returns:
         The id as lower-case hex, or "" if the file has none.
 
     Raises:
-        NotAnExecutableError: it is not an ELF file, or is cut off.
+        NotAnExecutableError: it is not an ELF file, or is damaged.
     """
-    for notes, order in _segments(file, _PT_NOTE):
-        position = 0
-        while position + 12 <= len(notes):
-            name_size, size, kind = struct.unpack_from(order + "III", notes, position)
-            name_at = position + 12
-            description_at = name_at + (name_size + 3 & ~3)
-            end = description_at + size
-            name = notes[name_at : name_at + name_size]
-            if kind == _NT_GNU_BUILD_ID and name == b"GNU\0" and end <= len(notes):
-                return notes[description_at:end].hex()
-            position = description_at + (size + 3 & ~3)
+    with _damage_as_error():
+        elf = ELFFile(file)
+        for contents in _segments(elf, "PT_NOTE"):
+            # A note says itself how long it is: none may reach beyond its segment.
+            elf.stream = io.BytesIO(contents)
+            for note in iter_notes(elf, 0, len(contents)):
+                if note["n_type"] == "NT_GNU_BUILD_ID" and note["n_name"] == "GNU":
+                    return str(note["n_desc"])
     return ""
 
 
@@ -87,13 +80,14 @@ def parse_interpreter(file: BinaryIO) -> str:
     """Return the path of an ELF file's loader, or "" if it is linked statically.
 
     Args:
-        file: the file, open for reading bytes, at its start.
+        file: the file, open for reading bytes.
 
     Raises:
-        NotAnExecutableError: it is not an ELF file, or is cut off.
+        NotAnExecutableError: it is not an ELF file, or is damaged.
     """
-    for contents, _ in _segments(file, _PT_INTERP):
-        return contents.rstrip(b"\0").decode()
+    with _damage_as_error():
+        for contents in _segments(ELFFile(file), "PT_INTERP"):
+            return contents.rstrip(b"\0").decode()
     return ""
 
 

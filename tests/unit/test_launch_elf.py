@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -76,6 +77,26 @@ def test_parse_of_a_file_that_is_cut_off_is_an_error(length):
     assert len(file) > 130
     with pytest.raises(NotAnExecutableError):
         parse_build_id(io.BytesIO(file[:length]))
+
+
+@pytest.mark.parametrize("parse", [parse_build_id, parse_interpreter])
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [(32, bytes([255] * 8)), (40, bytes([255] * 8)), (54, b"\0\0"), (96, bytes([255] * 8))],
+    ids=["program headers beyond all", "sections beyond all", "no entry size", "huge segment"],
+)
+def test_damaged_header_is_an_error_or_shows_nothing(parse, place, damage):
+    file = bytearray(elf([(4, note("<", b"GNU\0", 3, BUILD_ID))]))
+    file[place : place + len(damage)] = damage
+    with contextlib.suppress(NotAnExecutableError):
+        assert parse(io.BytesIO(file)) in ("", BUILD_ID.hex())
+
+
+def test_note_that_is_longer_than_its_segment_is_not_read_beyond_it():
+    long = note("<", b"GNU\0", 5, b"x" * 8)
+    long = long[:4] + struct.pack("<I", 1 << 31) + long[8:]
+    with pytest.raises(NotAnExecutableError):
+        parse_build_id(io.BytesIO(elf([(4, long)]) + bytes(1 << 20)))
 
 
 def test_read_build_id_of_a_text_file_is_empty(tmp_path):

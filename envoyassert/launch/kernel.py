@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import select
 import signal
-import socket
 import struct
+import sys
 import time
 from typing import NamedTuple
 
@@ -27,7 +26,6 @@ _SYS_OPENAT2, _SYS_PIDFD_GETFD = 437, 438
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 #: openat2(2): how often to try again while others rename directories.
 _TRIES = 64
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -40,13 +38,24 @@ def _checked(result: int, what: str) -> int:
     return result
 
 
+if sys.version_info >= (3, 12):
+    _unshare, _setns = os.unshare, os.setns
+else:
+
+    def _unshare(flags: int) -> None:
+        _checked(_libc.unshare(flags), "unshare")
+
+    def _setns(fd: int, nstype: int) -> None:
+        _checked(_libc.setns(fd, nstype), "setns")
+
+
 def unshare(flags: int) -> None:
     """Move the calling thread into new namespaces (unshare(2)).
 
     Raises:
         OSError: not permitted, or not supported.
     """
-    _checked(_libc.unshare(flags), "unshare")
+    _unshare(flags)
 
 
 def join_network_namespace(descriptor: int) -> None:
@@ -55,7 +64,7 @@ def join_network_namespace(descriptor: int) -> None:
     Raises:
         OSError: not permitted, or no such namespace.
     """
-    _checked(_libc.setns(descriptor, CLONE_NEWNET), "setns")
+    _setns(descriptor, CLONE_NEWNET)
 
 
 def make_mounts_private() -> None:
@@ -86,19 +95,6 @@ def mount_file(source: str, target: str) -> None:
     """
     result = _libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND, None)
     _checked(result, f"mount {source} at {target}")
-
-
-def bring_up_loopback() -> None:
-    """Set `lo` up in the calling thread's network namespace (netdevice(7)).
-
-    Raises:
-        OSError: not permitted.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sH14x", b"lo", 0)
-        reply = fcntl.ioctl(control, _SIOCGIFFLAGS, request)
-        flags = struct.unpack_from("H", reply, 16)[0]
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
 
 
 def open_in_root(directory: int, path: str, flags: int, mode: int = 0) -> int:

@@ -19,13 +19,13 @@ from envoyassert.launch import lookup
 from envoyassert.launch.inside import mount_inside, open_regular, root_of, write_inside
 from envoyassert.launch.kernel import (
     CLONE_NEWNS,
-    bring_up_loopback,
     join_network_namespace,
     make_mounts_private,
     mount_file,
     mount_tmpfs,
     unshare,
 )
+from envoyassert.launch.own_addresses import bring_up_loopback
 from envoyassert.names import CLONE_NEWNET
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,24 @@ from envoyassert.errors import MachineError
 
 #: Kinds of devices that need nothing behind them, the most usual first: not every kernel has each.
 _KINDS = ("dummy", "bridge")
+#: The first device of every network namespace.
+_LOOPBACK = 1
+
+
+def bring_up_loopback() -> None:
+    """Set the loopback device up in the calling thread's network namespace.
+
+    Raises:
+        OSError: not permitted.
+    """
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as route:
+            route.link("set", index=_LOOPBACK, state="up")
+    except NetlinkError as error:
+        raise OSError(error.code, os.strerror(error.code)) from error
 
 
 def give_addresses(wanted: Sequence[str]) -> None:

@@ -174,9 +174,10 @@ class Atlas:
 def in_order(envoys: Iterable[str]) -> list[str]:
     """Return each Envoy once: sorted, if all of them are versions, else in the order given."""
     found = list(dict.fromkeys(envoys))
-    if all(envoy.replace(".", "").isdigit() for envoy in found):
+    try:
         return sorted(found, key=version_key)
-    return found
+    except ValueError:
+        return found
 
 
 def run_of(document: RunDocument, story: str = "") -> AtlasRun:

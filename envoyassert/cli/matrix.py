@@ -110,9 +110,13 @@ def _named(versions: tuple[str, ...]) -> tuple[str, ...]:
 
 def _published(since: str, every_patch: bool) -> tuple[str, ...]:
     from envoyassert.launch.index import published_versions
-    from envoyassert.versions import newest_of_each_minor
+    from envoyassert.versions import newest_of_each_minor, version_key
     from envoyassert.versions import since as from_on
 
+    try:
+        version_key(since)
+    except ValueError as error:
+        raise click.UsageError(f"--since: `{since}` is not a version of Envoy") from error
     versions = from_on(published_versions(), since)
     if not versions:
         raise click.UsageError(f"--since: the package index has no Envoy from {since} on")

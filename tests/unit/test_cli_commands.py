@@ -207,6 +207,7 @@ def options_of(name: str) -> dict[str, click.Option]:
         ("check --envoy 1.40.0 x.yaml", "--envoy goes with --validate"),
         ("matrix --draw x.yaml", "a path means nothing beside --draw"),
         ("matrix --draw --versions 1.40.0", "--versions means nothing beside --draw"),
+        ("matrix --since soon", "--since: `soon` is not a version of Envoy"),
         ("matrix --versions 1.40.0 --since 1.36.0", "--since means nothing beside --versions"),
         (f"plan --traces {RECORDED} {RECORDED} --envoy 1.40.0", "--envoy means nothing beside"),
         (f"plan --traces {RECORDED} {RECORDED} --concurrency 4", "--concurrency means nothing"),

@@ -63,8 +63,6 @@ def create_rundir() -> Path:
         ) from error
     try:
         return _make_in(parent)
-    except FileExistsError as error:
-        raise _not_ours(parent) from error
     except OSError as error:
         raise MachineError(
             f"no run directory can be made in {parent}: {error.strerror}",
@@ -75,18 +73,18 @@ def create_rundir() -> Path:
 def _make_in(parent: Path) -> Path:
     """Make the directory and, if need be, its parent, which others remove while it is empty."""
     while True:
-        parent.mkdir(mode=0o755, exist_ok=True)
+        # With `exist_ok` pathlib looks again, and finds nothing if it was removed meanwhile.
+        with contextlib.suppress(FileExistsError):
+            parent.mkdir(mode=0o755)
         try:
             found = parent.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                raise _not_ours(parent)
+                raise MachineError(
+                    f"{parent} is not a directory of this user", "remove it, or set TMPDIR"
+                )
             return Path(tempfile.mkdtemp(prefix=f"{Owner.current()}-", dir=parent))
         except FileNotFoundError:
             continue
-
-
-def _not_ours(parent: Path) -> MachineError:
-    return MachineError(f"{parent} is not a directory of this user", "remove it, or set TMPDIR")
 
 
 def write_files(directory: Path, files: Mapping[str, str | Path | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -114,3 +115,15 @@ def test_parent_goes_with_its_last_run_directory(base):
     rundir.remove_rundir(two)
     assert not rundir.root().exists()
     assert rundir.create_rundir().is_dir()
+
+
+def test_create_beside_a_run_that_ends_and_removes_the_parent(base, monkeypatch):
+    make = os.mkdir
+
+    def removed_meanwhile(path, *arguments, **options):
+        monkeypatch.setattr(os, "mkdir", make)
+        raise FileExistsError(errno.EEXIST, "it was there when this call was made", str(path))
+
+    monkeypatch.setattr(os, "mkdir", removed_meanwhile)
+    assert rundir.create_rundir().is_dir()
+    assert os.mkdir is make, "the parent was made by another call than the one that is replaced"

@@ -18,6 +18,8 @@ from envoyassert.errors import ScenarioError
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.schema import SCHEMA_FILE, scenario_schema, schema_text
+from envoyassert.scenario.source import parse_yaml
+from envoyassert.steps.registry import KINDS
 
 VALIDATOR = jsonschema.Draft202012Validator(
     scenario_schema(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
@@ -239,6 +241,12 @@ EVERYTHING: dict[str, Any] = {
         {"calls": {"call": "bind", "listener": {"port": 80}, "times": {"exactly": 1}}},
     ],
 }
+#: A kind of step that is not above is there by its own example.
+EVERYTHING["steps"] += [
+    parse_yaml(f"{{{kind.examples[name]}}}", "example").data
+    for name, kind in KINDS.items()
+    if not any(name in step for step in EVERYTHING["steps"])
+]
 
 #: What the loader checks beyond the schema (see `envoyassert.scenario.schema`), by its messages.
 BEYOND = (

@@ -21,6 +21,7 @@ from envoyassert.steps.ending import QuitStep, SignalStep
 from envoyassert.steps.fault import FaultStep
 from envoyassert.steps.limit import LimitStep
 from envoyassert.steps.occupy import OccupyStep
+from envoyassert.steps.pause import PauseStep
 from envoyassert.steps.redirect import RedirectStep
 from envoyassert.steps.replace_file import ReplaceFileStep
 from envoyassert.steps.update_listeners import UpdateListenersStep
@@ -43,6 +44,7 @@ _STEPS: tuple[type[Step], ...] = (
     RedirectStep,
     LimitStep,
     FaultStep,
+    PauseStep,
 )
 #: The kinds by the keys of which a step has one, which says what is done.
 KINDS: Mapping[str, type[Step]] = {step.kind: step for step in _STEPS}

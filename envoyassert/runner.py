@@ -98,7 +98,7 @@ def run_plan(
         probe: the loaded probe, or another tracer.
         preference: how to launch Envoy, where the plan does not say.
         debug_dirs: where separate debug files are, beside the system's own place.
-        observer: is told of the run, and when it is cut short.
+        observer: is notified of the run, and when it is cut short.
 
     Raises:
         RequirementUnmetError: the scenario requires another Envoy, kernel or launcher.
@@ -121,7 +121,7 @@ class LiveRun:
         probe: the loaded probe, or another tracer.
         launcher: the place to start it in; the caller closes it.
         debug_dirs: where separate debug files are, beside the system's own place.
-        observer: is told of the run, and when it is cut short.
+        observer: is notified of the run, and when it is cut short.
     """
 
     def __init__(
@@ -194,14 +194,14 @@ class LiveRun:
         if self._observer is not None and isinstance(exception[1], BaseException):
             self._observer.cut_short(self, exception[1])
 
-    def start_another(self, name: str, wish: Another, deadline_s: float) -> str:
+    def start_another(self, name: str, asked: Another, deadline_s: float) -> str:
         """Start another Envoy beside those that run; see `DrivenEnvoy`."""
         if self._launcher.name != "process":
             raise StepProblem("another Envoy needs the launcher `process`: one network for both")
         if self._arm.command(self._launcher.rundir()):
             raise StepProblem("strace watches one Envoy alone; leave it out for another one")
         try:
-            plan = self.plan.for_another(wish, self._launcher.rundir())
+            plan = self.plan.for_another(asked, self._launcher.rundir())
         except OverlayError as error:
             raise StepProblem(f"the overlay does not fit the config: {error.message}") from error
         plan = dataclasses.replace(plan, deadline_s=deadline_s)
@@ -244,7 +244,7 @@ class LiveRun:
 
     @property
     def outcome(self) -> Outcome:
-        """How it fared until now: ready, ended, or late."""
+        """What happened to it until now: ready, ended, or late."""
         return outcome_of(self._envoy, self._outcome)
 
     def in_netns(self, call: Callable[[], T], netns: str = "") -> T:
@@ -328,7 +328,9 @@ class LiveRun:
         envoys: tuple[Member, ...] = ()
         if len(self._members) > 1:
             options = self._options()
-            before = [m.told(self.in_netns, self.listeners, options) for m in self._members[:-1]]
+            before = [
+                m.as_member(self.in_netns, self.listeners, options) for m in self._members[:-1]
+            ]
             last = self._members[-1]
             newest = Member(last.name, self.pid, last.plan.workers, outcome, witness)
             envoys = (*before, newest)

@@ -257,7 +257,7 @@ class UpdateResult:
 
 
 @dataclass(frozen=True)
-class Stranger:
+class ForeignSocket:
     """A socket that the driver put into Envoy's network and that is not Envoy's.
 
     Args:
@@ -335,7 +335,7 @@ class Phase:
     attempts: tuple[ConnectionAttempt, ...] = ()
     update: UpdateResult | None = None
     envoys: tuple[Member, ...] = ()
-    strangers: tuple[Stranger, ...] = ()
+    strangers: tuple[ForeignSocket, ...] = ()
 
 
 @dataclass

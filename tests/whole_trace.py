@@ -21,9 +21,9 @@ from envoyassert.symbols import ObjectFile, Symbols
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import (
     ConnectionAttempt,
+    ForeignSocket,
     ListenerRecord,
     Member,
-    Stranger,
     Trace,
     UpdateResult,
 )
@@ -56,7 +56,7 @@ def whole() -> Trace:
         attempts=(ConnectionAttempt("TCP", PLACE, True, local=PLACE, end="held"),),
         update=UpdateResult("ack", "1"),
         envoys=(Member("first", 1000, 2, builder.outcome, account),),
-        strangers=(Stranger("TCP", PLACE, True, True, 9, 1),),
+        strangers=(ForeignSocket("TCP", PLACE, True, True, 9, 1),),
     )
     trace = builder.build()
     trace.witness = account

@@ -30,10 +30,10 @@ class HotRestartDriver(Driver[HotRestartStep]):
         end_s = time.monotonic() + deadline_s
         before = envoy.current()
         epoch = envoy.started() - 1
-        wish = step.hot_restart.model_copy(
+        wanted = step.hot_restart.model_copy(
             update={"args": (*step.hot_restart.args, "--restart-epoch", str(epoch + 1))}
         )
-        missed = envoy.start_another(step.phase, wish, deadline_s)
+        missed = envoy.start_another(step.phase, wanted, deadline_s)
         if missed:
             return StepResult(missed=missed)
         left_s = max(0.0, end_s - time.monotonic())

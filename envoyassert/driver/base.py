@@ -69,7 +69,7 @@ class DrivenEnvoy(Protocol):
     def started(self) -> int:
         """Return how many Envoys have been started."""
 
-    def start_another(self, name: str, wish: Another, deadline_s: float) -> str:
+    def start_another(self, name: str, wanted: Another, deadline_s: float) -> str:
         """Start another Envoy, from now on the one that steps act on; wait until it is ready.
 
         Returns:
@@ -77,7 +77,7 @@ class DrivenEnvoy(Protocol):
         """
 
     def hold(self, resource: AbstractContextManager[Any]) -> None:
-        """Keep something open until the run is over: a connection, a socket of a stranger."""
+        """Keep something open until the run is over: a connection, a foreign socket."""
 
     def driver(self, driver: type[D]) -> D:
         """Return the run's driver of another kind of step."""

@@ -1,4 +1,4 @@
-"""One client of a listener: a connection that is tried once, and told as it went."""
+"""One client of a listener: a connection that is tried once, and recorded as it went."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             # Sockets belong to the namespace of the thread that makes them.
             self._socket = in_netns(self._made, self._address.netns)
         except ProcessLookupError:
-            # A container that has ended has taken its network along: nobody can be reached there.
+            # A container that has ended has taken its network along: nothing can be reached there.
             self.last = replace(last, errno="ESRCH", ended_ns=monotonic_ns())
             return self.last
         except OSError as error:
@@ -148,7 +148,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             last = replace(last, errno="ETIMEDOUT")
         except OSError as error:
             name = _name_of(error)
-            if name == "ECONNREFUSED":  # a datagram that nobody took: ICMP port unreachable
+            if name == "ECONNREFUSED":  # a datagram that no socket took: ICMP port unreachable
                 last = replace(last, ok=False, errno=name, end="")
             else:
                 last = replace(last, errno=name, end="reset")

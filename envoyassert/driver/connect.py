@@ -1,4 +1,4 @@
-"""Clients of a listener: every attempt is made once, and told as it went."""
+"""Clients of a listener: every attempt is made once, and recorded as it went."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class ConnectDriver(Driver[ConnectStep]):
 
     def carry_out(self, step: ConnectStep, deadline_s: float) -> StepResult:
         """Connect so many times, then wait until all connections were accepted."""
-        envoy, wish = self.envoy, step.connect
-        protocol, address = target_of(envoy, wish.listener)
+        envoy, wanted = self.envoy, step.connect
+        protocol, address = target_of(envoy, wanted.listener)
         began_ns = monotonic_ns()
         end_s = time.monotonic() + deadline_s
         attempts = []
         held = self.held.setdefault(step.phase, [])
-        for _ in range(wish.times):
+        for _ in range(wanted.times):
             client = Client(protocol, address, root_of(envoy.pid, address.path or "/"))
             with contextlib.ExitStack() as stack:
                 stack.callback(client.close)
-                attempt = client.attempt(envoy.in_netns, wish.send, end_s)
-                if wish.held and attempt.ok:
+                attempt = client.attempt(envoy.in_netns, wanted.send, end_s)
+                if wanted.held and attempt.ok:
                     stack.pop_all()
                     envoy.hold(client)
                     held.append(client)
@@ -68,13 +68,13 @@ class TalkDriver(Driver[TalkStep]):
 
     def carry_out(self, step: TalkStep, deadline_s: float) -> StepResult:
         """Send over every one of them, and wait for the answers."""
-        wish = step.talk
-        clients = self.envoy.driver(ConnectDriver).held.get(wish.over, [])
+        wanted = step.talk
+        clients = self.envoy.driver(ConnectDriver).held.get(wanted.over, [])
         if not clients:
-            raise StepProblem(f"the step {wish.over} made no connection that it could hold")
+            raise StepProblem(f"the step {wanted.over} made no connection that it could hold")
         end_s = time.monotonic() + deadline_s
         return StepResult(
-            attempts=tuple(client.talk(wish.send, end_s, wish.batch) for client in clients)
+            attempts=tuple(client.talk(wanted.send, end_s, wanted.batch) for client in clients)
         )
 
 
@@ -163,14 +163,14 @@ class _Accepted:
             for one in fold(observed_now(self._envoy)).sockets
             if one.accepted_from is not None
             and one.born.ts_ns >= self._since_ns
-            # Its first registration tells who handles it, and comes a moment after.
+            # Its first registration shows who handles it, and comes a moment after.
             and any(d.registrations or d.closed_ns for d in one.descriptors)
         )
         return not self._wanted - accepted
 
 
 def _caller(attempt: ConnectionAttempt) -> Hashable:
-    """Return what tells a connection from others: a client's own port, else the socket's name."""
+    """Return what identifies a connection: a client's own port, else the socket's name."""
     local = attempt.local
     return attempt.address.place if local is None else (unmapped(local.host), local.port)
 

@@ -67,10 +67,10 @@ class Drivers:
         """
         one = self.of(driver_of(type(step)))
         deadline_s = parse_duration(step.deadline)
-        wish = step.load if isinstance(step, StepUnderLoad) else None
-        if wish is None:
+        wanted = step.load if isinstance(step, StepUnderLoad) else None
+        if wanted is None:
             return one.carry_out(step, deadline_s)
-        with RunningLoad(self._envoy, wish, *target_of(self._envoy, wish.listener)) as load:
+        with RunningLoad(self._envoy, wanted, *target_of(self._envoy, wanted.listener)) as load:
             result = one.carry_out(step, deadline_s)
             return replace(result, attempts=load.finish())
 

@@ -20,14 +20,14 @@ class LimitDriver(Driver[LimitStep]):
 
     def carry_out(self, step: LimitStep, deadline_s: float) -> StepResult:
         """Limit them; a problem if it has ended, or if this process may not."""
-        wish, pid = step.limit, self.envoy.pid
+        wanted, pid = step.limit, self.envoy.pid
         try:
-            if wish.spare_files is not None:
+            if wanted.spare_files is not None:
                 numbers = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-                soft = limit_with_spare(numbers, wish.spare_files)
+                soft = limit_with_spare(numbers, wanted.spare_files)
             else:
-                assert wish.nofile is not None  # the model allows nothing else on a running Envoy
-                soft = wish.nofile
+                assert wanted.nofile is not None  # the model allows nothing else on a running Envoy
+                soft = wanted.nofile
             limit_files(pid, soft)
         except (OSError, MachineError, TimeoutExpired) as error:
             raise StepProblem(f"Envoy cannot be limited: {error}") from error
@@ -39,7 +39,7 @@ def limit_with_spare(numbers: Iterable[int], spare: int) -> int:
 
     Args:
         numbers: those that are open.
-        spare: how many more shall be possible.
+        spare: how many more must be possible.
     """
     taken = set(numbers)
     number, free = 0, 0

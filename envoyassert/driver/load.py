@@ -1,4 +1,4 @@
-"""Clients that keep coming while a step is carried out: every request is made once, and told."""
+"""Clients that keep coming while a step is carried out: each request is made and recorded once."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from envoyassert.trace import ConnectionAttempt
 
 
 class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
-    """Clients that came before the step and go on until told; leaving it ends them.
+    """Clients that came before the step and go on until stopped; leaving it ends them.
 
     Args:
         envoy: whose network namespace they are in.
-        wish: how many there are, and what they do.
+        wanted: how many there are, and what they do.
         protocol: `TCP`, `MPTCP`, `UDP` or `UNIX`.
         address: where to.
     """
 
-    def __init__(self, envoy: DrivenEnvoy, wish: Load, protocol: str, address: Address) -> None:
+    def __init__(self, envoy: DrivenEnvoy, wanted: Load, protocol: str, address: Address) -> None:
         self._envoy = envoy
-        self._wish = wish
+        self._wanted = wanted
         self._protocol = protocol
         self._address = address
-        self._answer_s = parse_duration(wish.answer_within)
-        self._pool = ThreadPoolExecutor(wish.clients, "envoyassert-load")
+        self._answer_s = parse_duration(wanted.answer_within)
+        self._pool = ThreadPoolExecutor(wanted.clients, "envoyassert-load")
         self._clients: list[Future[list[ConnectionAttempt]]] = []
-        #: Set when the step is over, and when nobody wants the rest any more.
+        #: Set when the step is over, and when the rest is no longer needed.
         self._over = threading.Event()
         self._given_up = threading.Event()
 
@@ -48,7 +48,7 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
         Raises:
             StepProblem: a client cannot even be made.
         """
-        warmed = [threading.Event() for _ in range(self._wish.clients)]
+        warmed = [threading.Event() for _ in range(self._wanted.clients)]
         try:
             self._clients = [
                 self._pool.submit(self._run, number, event) for number, event in enumerate(warmed)
@@ -70,10 +70,10 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
         """
         self._over.set()
         wait(self._clients)
-        told: Iterable[ConnectionAttempt] = itertools.chain.from_iterable(
+        made: Iterable[ConnectionAttempt] = itertools.chain.from_iterable(
             client.result() for client in self._clients
         )
-        return tuple(sorted(told, key=lambda attempt: attempt.began_ns))
+        return tuple(sorted(made, key=lambda attempt: attempt.began_ns))
 
     def __exit__(self, *exception: object) -> None:
         self._given_up.set()
@@ -85,22 +85,22 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
         try:
             return self._requests(number, warmed)
         finally:
-            warmed.set()  # whatever came of it, nobody may wait for this client for ever
+            warmed.set()  # whatever came of it, no thread may wait for this client for ever
 
     def _requests(self, number: int, warmed: threading.Event) -> list[ConnectionAttempt]:
-        wish = self._wish
-        apart_s = wish.clients / wish.per_second
-        next_s = time.monotonic() + apart_s * number / wish.clients
+        wanted = self._wanted
+        apart_s = wanted.clients / wanted.per_second
+        next_s = time.monotonic() + apart_s * number / wanted.clients
         attempts: list[ConnectionAttempt] = []
         after = 0
         while not self._given_up.wait(max(0.0, next_s - time.monotonic())):
             over = self._over.is_set()
             attempts.append(self._request())
             silent = attempts[-1].errno == "ETIMEDOUT"
-            if silent or len(attempts) >= wish.around:
+            if silent or len(attempts) >= wanted.around:
                 warmed.set()
             after += over
-            if over and (silent or after >= wish.around):
+            if over and (silent or after >= wanted.around):
                 break
             # One that was late begins no burst: requests are never closer than agreed.
             next_s = max(next_s + apart_s, time.monotonic())
@@ -111,5 +111,7 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
         root = root_of(self._envoy.pid, self._address.path or "/")
         client = Client(self._protocol, self._address, root)
         with client:
-            client.attempt(self._envoy.in_netns, self._wish.send, time.monotonic() + self._answer_s)
+            client.attempt(
+                self._envoy.in_netns, self._wanted.send, time.monotonic() + self._answer_s
+            )
         return client.last

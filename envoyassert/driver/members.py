@@ -37,13 +37,13 @@ class Started:
     envoy: RunningEnvoy
     outcome: Outcome
 
-    def told(
+    def as_member(
         self,
         in_netns: InNetns,
         listeners: tuple[ListenerRecord, ...],
         options: frozenset[Option],
     ) -> Member:
-        """Return how it fares now, with an account if it runs."""
+        """Return its state now, with an account if it runs."""
         witness = None
         if outcome_of(self.envoy, self.outcome).running:
             # Asked by way of the kernel alone: an admin endpoint may have been handed on.
@@ -98,7 +98,7 @@ def become_ready(envoy: RunningEnvoy, arm: Watch) -> Outcome:
     """Wait until an Envoy is ready and its threads wait for events, or has ended, or is late."""
     outcome = envoy.wait_ready(when_quiet(arm))
     if outcome.running and outcome.live is None and is_initialising(arm):
-        # Nobody could be asked, but Envoy is LIVE only when its workers have started.
+        # There was nothing to ask, but Envoy is LIVE only when its workers have started.
         return dataclasses.replace(outcome, live=False)
     if outcome.running and outcome.live is not False:
         let_threads_wait(arm, envoy.exited, outcome.deadline_s or 0.0)
@@ -110,7 +110,7 @@ def check_agent(agent: Sequence[str], outcome: Outcome, arm: Watch) -> None:
 
     Args:
         agent: its command line; () if there is none.
-        outcome: how the process fared that was started.
+        outcome: what happened to the process that was started.
         arm: what watches the run: it saw whether Envoy began.
 
     Raises:
@@ -125,7 +125,7 @@ def check_agent(agent: Sequence[str], outcome: Outcome, arm: Watch) -> None:
 
 
 def outcome_of(envoy: RunningEnvoy, outcome: Outcome) -> Outcome:
-    """Return how an Envoy fared until now; one that is dying of a fault is waited for.
+    """Return what happened to an Envoy until now; one that is dying of a fault is waited for.
 
     Args:
         envoy: the process.

@@ -16,7 +16,7 @@ from envoyassert.launch.limits import Limits, ordinary_user
 from envoyassert.steps.driver import StepProblem, StepResult
 from envoyassert.steps.occupy import Occupy, OccupyStep
 from envoyassert.steps.registry import limits_at_launch
-from envoyassert.trace import Stranger
+from envoyassert.trace import ForeignSocket
 
 
 class OccupyDriver(Driver[OccupyStep]):
@@ -26,7 +26,7 @@ class OccupyDriver(Driver[OccupyStep]):
 
     def __init__(self, envoy: DrivenEnvoy, steps: Sequence[OccupyStep] = ()) -> None:
         super().__init__(envoy, steps)
-        self._strangers: list[Stranger] = []
+        self._foreign: list[ForeignSocket] = []
 
     def before_start(self) -> None:
         """Put strangers where Envoy is going to be started.
@@ -48,10 +48,10 @@ class OccupyDriver(Driver[OccupyStep]):
                 ) from error
 
     def carry_out(self, step: OccupyStep, deadline_s: float) -> StepResult:
-        """Put a stranger beside a running Envoy.
+        """Put a foreign socket beside a running Envoy.
 
         Raises:
-            StepProblem: the kernel refuses it; with EADDRINUSE, somebody has the port to himself.
+            StepProblem: the kernel refuses it; with EADDRINUSE, another process has the port alone.
         """
         try:
             self._put(step.occupy, os.stat(f"/proc/{self.envoy.pid}").st_uid)  # noqa: PTH116
@@ -61,47 +61,51 @@ class OccupyDriver(Driver[OccupyStep]):
 
     def account(self) -> Mapping[str, Any]:
         """Return the strangers there are."""
-        return {"strangers": tuple(self._strangers)}
+        return {"strangers": tuple(self._foreign)}
 
-    def _put(self, wish: Occupy, user: int | None) -> None:
-        made, stranger = self.envoy.in_netns(lambda: open_stranger(wish, user))
+    def _put(self, wanted: Occupy, user: int | None) -> None:
+        made, foreign = self.envoy.in_netns(lambda: open_foreign_socket(wanted, user))
         self.envoy.hold(made)
-        self._strangers.append(stranger)
+        self._foreign.append(foreign)
 
 
-def open_stranger(wish: Occupy, user: int | None = None) -> tuple[socket.socket, Stranger]:
-    """Make the socket of a stranger, in the network namespace of the calling thread.
+def open_foreign_socket(
+    wanted: Occupy, user: int | None = None
+) -> tuple[socket.socket, ForeignSocket]:
+    """Make a foreign socket, in the network namespace of the calling thread.
 
     Args:
-        wish: which socket.
+        wanted: which socket.
         user: Envoy's, None for this process's: the kernel lets sockets of one user share a port.
 
     Raises:
         OSError: the kernel refuses it.
     """
-    address = Address.inet(wish.address, wish.port)
+    address = Address.inet(wanted.address, wanted.port)
     family = socket.AF_INET6 if address.family == "AF_INET6" else socket.AF_INET
-    kind = socket.SOCK_STREAM if wish.protocol == "tcp" else socket.SOCK_DGRAM
+    kind = socket.SOCK_STREAM if wanted.protocol == "tcp" else socket.SOCK_DGRAM
     made = socket.socket(family, kind)
     try:
         if user is not None:
             os.fchown(made.fileno(), user, -1)
-        if wish.reuse_address:
+        if wanted.reuse_address:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if wish.reuse_port:
+        if wanted.reuse_port:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind((wish.address, wish.port))
-        if wish.listens:
+        made.bind((wanted.address, wanted.port))
+        if wanted.listens:
             made.listen()
         inode = os.fstat(made.fileno()).st_ino
     except OSError:
         made.close()
         raise
-    protocol = wish.protocol.upper()
+    protocol = wanted.protocol.upper()
     since_ns = monotonic_ns()
-    return made, Stranger(protocol, address, wish.listens, wish.reuse_port, inode, since_ns)
+    return made, ForeignSocket(
+        protocol, address, wanted.listens, wanted.reuse_port, inode, since_ns
+    )
 
 
-def _refusal(wish: Occupy, error: OSError) -> str:
+def _refusal(wanted: Occupy, error: OSError) -> str:
     name = errno.errorcode.get(error.errno or 0, str(error))
-    return f"a stranger cannot have {wish}: {name}"
+    return f"another process cannot have {wanted}: {name}"

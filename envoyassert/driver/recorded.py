@@ -52,7 +52,7 @@ def end_of(snapshot: ProbeSnapshot, outcome: Outcome, log: str) -> End:
 
     Args:
         snapshot: what was recorded.
-        outcome: how the newest Envoy fared.
+        outcome: what happened to the newest Envoy.
         log: what it printed.
     """
     return End(

@@ -38,17 +38,17 @@ class RedirectDriver(Driver[RedirectStep]):
         return StepResult()
 
 
-def commands(wish: Redirect) -> list[list[str]]:
+def commands(wanted: Redirect) -> list[list[str]]:
     """Return the commands that redirect, in their order.
 
     Args:
-        wish: what is redirected.
+        wanted: what is redirected.
     """
-    address = ipaddress.ip_address(wish.address)
+    address = ipaddress.ip_address(wanted.address)
     version, loopback = (6, "::1") if address.version == 6 else (4, "127.0.0.1")
     iptables = "ip6tables" if version == 6 else "iptables"
-    rule = ["-p", "tcp", "-d", str(address), "--dport", str(wish.port)]
-    target = ["-j", "REDIRECT", "--to-ports", str(wish.to)]
+    rule = ["-p", "tcp", "-d", str(address), "--dport", str(wanted.port)]
+    target = ["-j", "REDIRECT", "--to-ports", str(wanted.to)]
     # The source: without it the kernel finds none for an address that is not the host's own.
     route = [str(address), "dev", "lo", "src", loopback]
     return [

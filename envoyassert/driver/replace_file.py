@@ -15,10 +15,10 @@ class ReplaceFileDriver(Driver[ReplaceFileStep]):
 
     def carry_out(self, step: ReplaceFileStep, deadline_s: float) -> StepResult:
         """Rename it; a problem if it cannot be written."""
-        wish = step.replace_file
+        wanted = step.replace_file
         try:
-            replace_inside(root_of(self.envoy.pid), wish.path, wish.content)
+            replace_inside(root_of(self.envoy.pid), wanted.path, wanted.content)
         except OSError as error:
             why = error.strerror or error
-            raise StepProblem(f"{wish.path} cannot be written: {why}") from error
+            raise StepProblem(f"{wanted.path} cannot be written: {why}") from error
         return StepResult()

@@ -71,7 +71,7 @@ def _records(envoy: DrivenEnvoy, listeners: Sequence[Any]) -> tuple[ListenerReco
 def listeners_after(
     before: tuple[ListenerRecord, ...], given: tuple[ListenerRecord, ...], message: str
 ) -> tuple[ListenerRecord, ...]:
-    """Return the listeners that expectations may speak of after an update.
+    """Return the listeners that expectations may name after an update.
 
     Those that were removed remain, by what they were: their sockets are to be looked for. So does
     the old form of one that Envoy refused to change.
@@ -91,5 +91,5 @@ def listeners_after(
 
 
 def _refused(name: str, message: str) -> bool:
-    """Whether a message speaks of a listener: `Error adding/updating listener(s) NAME: …`."""
+    """Whether a message names a listener: `Error adding/updating listener(s) NAME: …`."""
     return re.search(rf"(?:listener\(s\) |^){re.escape(name)}: ", message, re.MULTILINE) is not None

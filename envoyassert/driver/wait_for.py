@@ -26,28 +26,28 @@ class WaitForDriver(Driver[WaitForStep]):
 
     def carry_out(self, step: WaitForStep, deadline_s: float) -> StepResult:
         """Wait until the step's condition holds."""
-        wish = step.wait_for
-        if (wish.stat or wish.ready is not None) and self.envoy.plan.admin is None:
+        asked = step.wait_for
+        if (asked.stat or asked.ready is not None) and self.envoy.plan.admin is None:
             raise StepProblem("the config has no admin endpoint to ask")
-        words, holds = _condition(self.envoy, wish)
+        words, holds = _condition(self.envoy, asked)
         met = wait_until(self.envoy, deadline_s, holds)
         return StepResult(missed="" if met else f"{words} within {deadline_s:g} s")
 
 
-def _condition(envoy: DrivenEnvoy, wish: WaitFor) -> tuple[str, Callable[[], bool]]:
+def _condition(envoy: DrivenEnvoy, asked: WaitFor) -> tuple[str, Callable[[], bool]]:
     """Return a condition in words, and what asks once whether it holds."""
-    if wish.stat is not None:
-        stat = wish.stat
+    if asked.stat is not None:
+        stat = asked.stat
         return str(stat), lambda: _stat_holds(envoy, stat)
-    if wish.ready is not None:
-        wanted = wish.ready
+    if asked.ready is not None:
+        wanted = asked.ready
         words = "/ready to say LIVE" if wanted else "/ready to say something other than LIVE"
         return words, lambda: _is_ready(envoy) is wanted
-    if wish.call is not None:
-        pattern = wish.call
+    if asked.call is not None:
+        pattern = asked.call
         return pattern_in_words(pattern), _Recorded(envoy, lambda it: _was_made(envoy, it, pattern))
-    if wish.state is not None:
-        state = wish.state
+    if asked.state is not None:
+        state = asked.state
         words = f"{state.listener} to be {'' if state.wanted else 'not '}{state.name}"
         words += f" by {state.by}" if state.by else ""
         # Roles are those of one Envoy; without them it is asked of all together.

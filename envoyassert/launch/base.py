@@ -91,7 +91,7 @@ class Exit:
     Args:
         exit_code: its exit status; None if a signal ended it.
         signal: number of the signal; None if it exited. A container's status above 128 is read
-            as a signal, as an engine cannot tell the two apart.
+            as a signal, as an engine does not distinguish the two.
         forced: whether it was killed because it did not end within the deadline.
     """
 
@@ -177,7 +177,7 @@ class Launcher(Protocol):
         """Do everything slow that a start needs: download, pull, look at the executable.
 
         Raises:
-            EnvoyUnavailableError: this Envoy cannot be had.
+            EnvoyUnavailableError: this Envoy is unavailable.
         """
 
     def give(self, addresses: Sequence[str]) -> None:
@@ -202,7 +202,7 @@ class Launcher(Protocol):
         """Start one Envoy.
 
         Raises:
-            EnvoyUnavailableError: this Envoy cannot be had.
+            EnvoyUnavailableError: this Envoy is unavailable.
             LaunchError: it could not be started at all.
         """
 

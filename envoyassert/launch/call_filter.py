@@ -21,7 +21,7 @@ from collections.abc import Collection
 from envoyassert.calls.row import Numbers
 
 _SAME = Numbers.everywhere
-#: What the kernel, or Docker, allows to who has a capability alone; "" what nobody is allowed.
+#: What the kernel, or Docker, allows to who has a capability alone; "" what no one is allowed.
 _REFUSED: dict[str, tuple[Numbers, ...]] = {
     "CAP_SYS_ADMIN": (
         *(Numbers(165, 40), Numbers(166, 39), Numbers(155, 41)),  # mount, umount2, pivot_root

@@ -89,7 +89,7 @@ def validate_config(
         How Envoy ended, with 0 if it accepts it, and the end of what it printed.
 
     Raises:
-        EnvoyUnavailableError: this Envoy cannot be had.
+        EnvoyUnavailableError: this Envoy is unavailable.
         LaunchError: it could not be run.
     """
     from envoyassert.launch.validate import validate, validated, validating

@@ -89,7 +89,7 @@ class DockerLauncher:
 
         Raises:
             DockerUnavailableError: there is no usable engine on this machine.
-            EnvoyUnavailableError: the image cannot be had, or the source is an executable.
+            EnvoyUnavailableError: the image is unavailable, or the source is an executable.
         """
         return self._image(source)[1]
 
@@ -113,7 +113,7 @@ class DockerLauncher:
 
         Raises:
             DockerUnavailableError: there is no usable engine on this machine.
-            EnvoyUnavailableError: the image cannot be had.
+            EnvoyUnavailableError: the image is unavailable.
             LaunchError: the engine could not start it.
         """
         image, identity = self._image(spec.source)
@@ -143,7 +143,7 @@ class DockerLauncher:
     def _let_in(self, shared: Path, user: int | None) -> None:
         """Give the shared directory to Envoy's user alone, or to everybody if that is not known."""
         assert self._client is not None
-        with engine_errors("tell its options"):
+        with engine_errors("show its options"):
             options = self._client.info().get("SecurityOptions") or ()
         if user is not None and not any(_MAPS_USERS.match(str(option)) for option in options):
             give(shared, user)
@@ -237,7 +237,7 @@ class DockerEnvoy(NamespacedEnvoy):
 
     @property
     def identity(self) -> EnvoyIdentity:
-        """Which Envoy it is; the build id is read from the process where no label tells it."""
+        """Which Envoy it is; the build id is read from the process where no label has it."""
         if not self._identity.build_id and self._pidfd >= 0 and self._stopped is None:
             with contextlib.suppress(OSError):
                 # An entry point script may still be running: its shell is not Envoy.
@@ -264,7 +264,7 @@ class DockerEnvoy(NamespacedEnvoy):
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
         if self._end is None and (self._pidfd < 0 or wait_readable(self._pidfd, timeout_s)):
-            with engine_errors("tell how Envoy ended"):
+            with engine_errors("show how Envoy ended"):
                 status = int(self._container().wait(timeout=_ENGINE_DEADLINE_S)["StatusCode"])
             # 128 + n is how engines and shells report a death by signal n.
             by_signal = 128 < status <= 128 + signal.NSIG

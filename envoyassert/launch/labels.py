@@ -26,6 +26,6 @@ def owner_labels(run: str) -> dict[str, str]:
 
 
 def label_owner(labels: dict[str, str]) -> Owner | None:
-    """Return who made a container, by its labels; None if they do not tell."""
+    """Return who made a container, by its labels; None if they do not say."""
     names = (LABEL_OWNER_PID, LABEL_OWNER_START, LABEL_OWNER_NAMESPACE)
     return Owner.parse("-".join(labels.get(name, "") for name in names))

@@ -20,7 +20,7 @@ _HOSTS = "hosts: files dns files"
 
 
 def with_end(text: str) -> str:
-    """Return an nsswitch.conf in which a name that nobody knows is not known, at once.
+    """Return an nsswitch.conf in which a name that no service knows is not found, at once.
 
     Args:
         text: the one that there is, or "".

@@ -48,7 +48,7 @@ def end_marked(marks: Collection[str], deadline_s: float) -> None:
 def environment_of(pid: int) -> list[bytes]:
     """Return the environment that a process was started with; [] if it has ended or is not ours.
 
-    In the middle of an exec the file is empty (proc(5) does not say so): then it is read anew.
+    In the middle of an exec the file is empty (proc(5) does not say so): then it is read again.
     """
     end_s = time.monotonic() + _EXEC_DEADLINE_S
     try:
@@ -61,7 +61,7 @@ def environment_of(pid: int) -> list[bytes]:
 
 
 def _may_have_environment(pid: int) -> bool:
-    """Whether a process whose environment was just seen to be empty may have one all the same."""
+    """Whether a process whose environment was just seen to be empty may have one anyway."""
     stat = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     state, flags, end_code = stat[0], int(stat[6]), int(stat[24])
     if state in (b"Z", b"X") or flags & _PF_KTHREAD:

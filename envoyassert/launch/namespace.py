@@ -97,7 +97,7 @@ def new_namespace(name: str, nsswitch: Path | None = None) -> NamespaceThread:
 
     Args:
         name: name of the thread.
-        nsswitch: a file that is seen in the place of the machine's own, if there is one.
+        nsswitch: a file that is seen instead of the machine's own, if there is one.
 
     Raises:
         MachineError: this process may not make namespaces.

@@ -99,7 +99,7 @@ class ProcessLauncher:
         """Have the executable, the run directory and the namespaces ready.
 
         Raises:
-            EnvoyUnavailableError: this Envoy cannot be had as an executable.
+            EnvoyUnavailableError: this Envoy is unavailable as an executable.
             MachineError: namespaces or the run directory cannot be made.
         """
         directory = Path(self.rundir())
@@ -146,7 +146,7 @@ class ProcessLauncher:
         """Start one Envoy.
 
         Raises:
-            EnvoyUnavailableError: this Envoy cannot be had as an executable.
+            EnvoyUnavailableError: this Envoy is unavailable as an executable.
             MachineError: namespaces or files cannot be made.
             LaunchError: the executable cannot be executed.
         """

@@ -1,6 +1,6 @@
 """How programs are started that are no Envoy: tools, pip, an executable's `--version`.
 
-Often it is root who starts them, in a directory of somebody else's and with an environment that
+Often it is root who starts them, in a directory of another user and with an environment that
 came through sudo. So none of them looks for code in the current directory, or where a variable of
 the environment says, and each has no more of the environment than it needs.
 """
@@ -25,7 +25,7 @@ _OF_PIP = re.compile(
     r"|CLIENT_CERT|PROXY|(DEFAULT_)?TIMEOUT|RETRIES|CONFIG_FILE|(NO_)?CACHE_DIR|USE_FEATURE"
     r"|USE_DEPRECATED|KEYRING_PROVIDER)"
 )
-#: Those that may name files, relative to where pip would be started by hand.
+#: Those that may name files, relative to where pip would be started manually.
 _PATHS = frozenset(
     {"PIP_FIND_LINKS", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"}
 )

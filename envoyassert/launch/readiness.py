@@ -48,7 +48,7 @@ def wait_ready(
         has_admin: whether its config has an admin endpoint.
         started_s: time.monotonic() at its start.
         deadline_s: seconds from then until it must be ready.
-        idle: says whether nothing has happened for a while; None if nobody knows.
+        idle: says whether nothing has happened for a while; None if that is not known.
     """
     end_s = started_s + deadline_s
     asked = _Asked(envoy, has_admin, end_s)

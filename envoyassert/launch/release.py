@@ -46,7 +46,7 @@ def _close_all() -> None:
 
 
 def exit_on_sigterm() -> None:
-    """Make SIGTERM raise SystemExit(143), unless somebody handles it; for command line programs.
+    """Make SIGTERM raise SystemExit(143), unless a handler is set; for command line programs.
 
     Does nothing outside the main thread, where Python allows no handlers.
     """

@@ -52,7 +52,7 @@ def create_rundir() -> Path:
     """Make a new run directory owned by this process.
 
     Raises:
-        MachineError: it cannot be written, or belongs to somebody else.
+        MachineError: it cannot be written, or belongs to another user.
     """
     try:
         parent = root()

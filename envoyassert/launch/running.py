@@ -110,13 +110,13 @@ class NamespacedEnvoy(ABC):
             raise AdminUnreachableError("the config has no admin endpoint")
         if address.port == 0:
             try:
-                told = read_inside(root_of(self.started_pid), self._admin_file, _LONGEST_ADDRESS)
-                if not told:
+                written = read_inside(root_of(self.started_pid), self._admin_file, _LONGEST_ADDRESS)
+                if not written:
                     raise AdminIncompleteError(
                         "Envoy has not written the address of its admin endpoint: its file is "
                         "empty, as it is where the disk is full"
                     )
-                return address.with_port(int(told.decode("ascii").rpartition(":")[2]))
+                return address.with_port(int(written.decode("ascii").rpartition(":")[2]))
             except AdminIncompleteError:
                 raise
             except (OSError, ValueError) as error:
@@ -143,7 +143,7 @@ def command_line(spec: LaunchSpec, config: str, admin_file: str) -> list[str]:
     Args:
         spec: what was asked for.
         config: path of the bootstrap, as Envoy sees it.
-        admin_file: where Envoy shall write the admin address if its port is left to the kernel.
+        admin_file: where Envoy should write the admin address if its port is left to the kernel.
     """
     workers = [] if spec.agent else ["--concurrency", str(spec.concurrency)]
     arguments = ["-c", config, *workers, *spec.args]

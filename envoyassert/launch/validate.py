@@ -29,7 +29,7 @@ def validate(
     It needs no privileges, and Envoy has none: root starts it as an ordinary user.
 
     Raises:
-        EnvoyUnavailableError: this Envoy cannot be had as an executable.
+        EnvoyUnavailableError: this Envoy is unavailable as an executable.
         LaunchError: it cannot be executed, or does not end.
         MachineError: Envoy's user cannot get at the run directory.
     """

@@ -26,7 +26,7 @@ def parse_version(printed: str) -> str:
 
 
 def binary_version(binary: Path, build_id: str) -> str:
-    """Return the version of an executable, or "" if it does not tell.
+    """Return the version of an executable, or "" if it does not say.
 
     Args:
         binary: the executable; run once with `--version`.

@@ -73,4 +73,4 @@ class HealthcheckStep(StepUnderLoad):
         "healthcheck": "healthcheck: fail",
     }
 
-    healthcheck: Literal["fail", "ok"] = Field(description="What Envoy's health check shall say.")
+    healthcheck: Literal["fail", "ok"] = Field(description="What Envoy's health check should say.")

@@ -40,8 +40,8 @@ class StartingStep(StepUnderLoad):
     @property
     def another(self) -> Another:
         """In what the Envoy differs."""
-        wish: Another = getattr(self, self.kind)
-        return wish
+        wanted: Another = getattr(self, self.kind)
+        return wanted
 
     def configs(
         self, config: dict[str, Any], files: Mapping[str, Any]

@@ -44,7 +44,7 @@ class ConnectStep(Step):
     """Connect to a listener from inside Envoy's network namespace.
 
     The step is over when every connection was accepted, and answered if something was sent, or at
-    its deadline: that nobody accepts is a fact to be judged.
+    its deadline: that no one accepts is a fact to be judged.
     """
 
     kind: ClassVar[str] = "connect"
@@ -62,8 +62,8 @@ class ConnectStep(Step):
     @classmethod
     def holds_clients(cls, data: Mapping[str, Any]) -> bool:
         """Whether the connections are kept open."""
-        wish = data.get("connect")
-        return isinstance(wish, dict) and wish.get("held") is True
+        wanted = data.get("connect")
+        return isinstance(wanted, dict) and wanted.get("held") is True
 
 
 class Talk(Part):
@@ -92,7 +92,7 @@ class Talk(Part):
 
 
 class TalkStep(Step):
-    """Send over connections that are held: whether they live on is what `attempts` tells."""
+    """Send over connections that are held: whether they live on is what `attempts` shows."""
 
     kind: ClassVar[str] = "talk"
     examples: ClassVar[Mapping[str, str]] = {
@@ -105,6 +105,6 @@ class TalkStep(Step):
     @classmethod
     def uses_clients_of(cls, data: Mapping[str, Any]) -> tuple[Path, str] | None:
         """Return over whose connections it sends."""
-        wish = data.get("talk")
-        over = wish.get("over") if isinstance(wish, dict) else None
+        wanted = data.get("talk")
+        over = wanted.get("over") if isinstance(wanted, dict) else None
         return (("talk", "over"), over) if isinstance(over, str) else None

@@ -14,7 +14,7 @@ from envoyassert.steps.driver import LivingEnvoy, StepDriver
 
 
 class Fault(Part):
-    """Which call, and what becomes of it. Each thread counts its own calls."""
+    """Which call, and its result. Each thread counts its own calls."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": [key]} for key in ("error", "delay")]}
@@ -49,8 +49,8 @@ class Fault(Part):
 class FaultStep(Step):
     """Let a system call of Envoy's fail or be late, by strace; from its start on.
 
-    The kernel never sees a call that is made to fail, nor does the probe: strace tells the trace of
-    it. Needs strace, and the launcher `process`.
+    The kernel never sees a call that is made to fail, nor does the probe: strace adds it to
+    the trace. Needs strace, and the launcher `process`.
     """
 
     kind: ClassVar[str] = "fault"
@@ -69,12 +69,12 @@ class FaultStep(Step):
 
     def faults(self) -> Iterator[CallFault]:
         """Yield the one fault."""
-        wish = self.fault
+        wanted = self.fault
         yield CallFault(
-            wish.call,
-            f"{wish.nth}{'+' if wish.onwards else ''}",
-            wish.error or "",
-            round(parse_duration(wish.delay) * 1_000_000) if wish.delay else 0,
+            wanted.call,
+            f"{wanted.nth}{'+' if wanted.onwards else ''}",
+            wanted.error or "",
+            round(parse_duration(wanted.delay) * 1_000_000) if wanted.delay else 0,
         )
 
 

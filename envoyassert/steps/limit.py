@@ -136,33 +136,33 @@ class LimitStep(StepUnderLoad):
         if wrong:
             raise ValueError(f"{wrong[0]} is set before Envoy starts; add `before: startup`")
         if self.before and self.load is not None:
-            raise ValueError("before Envoy starts there is nobody to answer; leave out load")
+            raise ValueError("before Envoy starts there is no Envoy to answer; leave out load")
         return self
 
     def limits(self) -> Mapping[str, Any]:
         """Return the limits that are set before Envoy starts."""
         if not self.is_before_startup:
             return {}
-        wish = self.limit
+        wanted = self.limit
         given = {
-            "nofile": wish.nofile,
-            "uid": wish.uid,
-            "capabilities": wish.capabilities,
-            "port_start": wish.ip_unprivileged_port_start,
-            "no_new_privs": wish.no_new_privs,
-            "seccomp": None if wish.seccomp is None else wish.seccomp == "default",
+            "nofile": wanted.nofile,
+            "uid": wanted.uid,
+            "capabilities": wanted.capabilities,
+            "port_start": wanted.ip_unprivileged_port_start,
+            "no_new_privs": wanted.no_new_privs,
+            "seccomp": None if wanted.seccomp is None else wanted.seccomp == "default",
         }
         return {name: value for name, value in given.items() if value is not None}
 
     def refusals(self) -> Iterator[Objection]:
         """Yield what gives Envoy more than a scenario may that is not trusted."""
-        wish = self.limit
-        if wish.uid == 0:
+        wanted = self.limit
+        if wanted.uid == 0:
             yield Objection(("limit", "uid"), "asks for root", "name another user")
-        if wish.no_new_privs is False:
+        if wanted.no_new_privs is False:
             yield Objection(("limit", "no_new_privs"), "asks for privileges of files")
-        if wish.seccomp == "none":
+        if wanted.seccomp == "none":
             yield Objection(("limit", "seccomp"), "asks for all system calls")
-        for index, name in enumerate(wish.capabilities or ()):
+        for index, name in enumerate(wanted.capabilities or ()):
             if name not in _HARMLESS:
                 yield Objection(("limit", "capabilities", index), f"asks for `{name}`")

@@ -64,8 +64,8 @@ class StepUnderLoad(Step):
 
     load: Load | None = Field(
         None,
-        description="Clients that keep coming meanwhile; `attempts` tells how each of their "
-        "requests fared.",
+        description="Clients that keep coming meanwhile; `attempts` has the result of each "
+        "of their requests.",
     )
 
     def selectors(self) -> Iterator[tuple[Path, Selector]]:

@@ -1,4 +1,4 @@
-"""The step that puts a stranger where Envoy listens, or is going to."""
+"""The step that puts a foreign socket where Envoy listens, or is going to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from envoyassert.steps.base import Part, Step
 class Occupy(Part):
     """A socket that is not Envoy's; it holds its port until the end of the run."""
 
-    heading: ClassVar[str] = "What a stranger holds"
+    heading: ClassVar[str] = "What another process holds"
     examples: ClassVar[Mapping[str, str]] = {
         "port": "port: 15006",
         "address": "address: 127.0.0.1",
@@ -33,8 +33,8 @@ class Occupy(Part):
     protocol: Literal["tcp", "udp"] = Field("tcp", description="tcp or udp.")
     listening: bool = Field(
         True,
-        description="true: it listens, and accepts nobody; false: it is bound and does not listen. "
-        "Only TCP listens.",
+        description="true: it listens, and accepts no client; false: it is bound and does not "
+        "listen. Only TCP listens.",
     )
     reuse_port: bool = Field(
         False, description="true: it sets SO_REUSEPORT before it binds, and so may share its port."
@@ -61,9 +61,10 @@ class Occupy(Part):
 
 
 class OccupyStep(Step):
-    """Let a stranger hold a port in Envoy's network namespace; over when it does.
+    """Let another process hold a port in Envoy's network namespace; over when it does.
 
-    The certificate tells it from the sockets of others that the kernel shows. It answers nobody.
+    The certificate distinguishes it from the sockets of others that the kernel shows. It answers
+    no client.
     """
 
     kind: ClassVar[str] = "occupy"

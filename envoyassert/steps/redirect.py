@@ -22,7 +22,7 @@ class Redirect(Part):
     )
 
     address: IpAddress = Field(
-        description="The IPv4 or IPv6 address that clients ask for; nobody needs to have it."
+        description="The IPv4 or IPv6 address that clients ask for; no host needs to have it."
     )
     port: int = Field(ge=1, le=65535, description="The port that clients ask for.")
     to: int = Field(ge=1, le=65535, description="The port that they get, on the loopback.")

@@ -48,6 +48,6 @@ class ReplaceFileStep(Step):
     @classmethod
     def contents(cls, data: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Any]]:
         """Yield the one file."""
-        wish = data.get("replace_file")
-        if isinstance(wish, dict):
-            yield ("replace_file", "content"), wish.get("path"), wish.get("content")
+        wanted = data.get("replace_file")
+        if isinstance(wanted, dict):
+            yield ("replace_file", "content"), wanted.get("path"), wanted.get("content")

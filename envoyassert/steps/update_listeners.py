@@ -19,7 +19,7 @@ _NameOf = Annotated[str, Field(min_length=1)]
 
 
 class UpdateListeners(Part):
-    """What becomes of the listeners that the control plane serves."""
+    """The change of the listeners that the control plane serves."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -13,7 +13,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder, parse_address
-from envoyassert.trace import STARTUP, ListenerRecord, Stranger
+from envoyassert.trace import STARTUP, ForeignSocket, ListenerRecord
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PORT = 13333
@@ -51,7 +51,7 @@ def finding(
     host: str,
     protocol: str = "TCP",
     beside: NetworkSocket | None = None,
-    driven: Stranger | None = None,
+    driven: ForeignSocket | None = None,
 ) -> Finding:
     """Judge whether the listener at an address is reached by it, perhaps beside a stranger."""
     name = ListenerRecord("asked", protocol, (Address.inet(host, PORT),))
@@ -156,7 +156,7 @@ def test_stranger_of_the_scenario_on_the_same_udp_port_is_known_by_its_order(
     bound(trace, "127.0.0.1", "UDP")
     address = Address.inet("127.0.0.1", PORT)
     since_ns = trace.events[-1].ts_ns + 1 if later else 1
-    driven = Stranger("UDP", address, False, reuse_port, INODE, since_ns)
+    driven = ForeignSocket("UDP", address, False, reuse_port, INODE, since_ns)
     found = finding(trace, "127.0.0.1", "UDP", stranger("127.0.0.1", "UDP"), driven)
     assert found.status is wanted
     assert wanted is PASS or "put there by the scenario" in found.seen

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from envoyassert.driver.occupy import OccupyDriver, open_stranger
+from envoyassert.driver.occupy import OccupyDriver, open_foreign_socket
 from envoyassert.errors import LaunchError
 from envoyassert.steps.base import Step
 from envoyassert.steps.occupy import Occupy, OccupyStep
@@ -43,16 +43,16 @@ def driver(step: OccupyStep, stack: contextlib.ExitStack) -> OccupyDriver:
 
 def test_stranger_alone_keeps_others_out() -> None:
     port = free_port()
-    made, _ = open_stranger(wish(port, listening=False))
+    made, _ = open_foreign_socket(wish(port, listening=False))
     with made, pytest.raises(OSError) as caught:
-        open_stranger(wish(port, reuse_port=True))
+        open_foreign_socket(wish(port, reuse_port=True))
     assert caught.value.errno == errno.EADDRINUSE
 
 
 def test_strangers_with_reuse_port_share_it() -> None:
     port = free_port()
-    first, _ = open_stranger(wish(port, reuse_port=True))
-    second, stranger = open_stranger(wish(port, reuse_port=True))
+    first, _ = open_foreign_socket(wish(port, reuse_port=True))
+    second, stranger = open_foreign_socket(wish(port, reuse_port=True))
     with first, second:
         assert second.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         assert stranger.reuse_port
@@ -60,9 +60,9 @@ def test_strangers_with_reuse_port_share_it() -> None:
 
 def test_strangers_with_reuse_address_share_it_until_one_listens() -> None:
     port = free_port()
-    first, _ = open_stranger(wish(port, reuse_address=True, listening=False))
+    first, _ = open_foreign_socket(wish(port, reuse_address=True, listening=False))
     with first:
-        second, _ = open_stranger(wish(port, reuse_address=True))
+        second, _ = open_foreign_socket(wish(port, reuse_address=True))
         with second, pytest.raises(OSError) as caught:
             first.listen()
     assert caught.value.errno == errno.EADDRINUSE
@@ -71,7 +71,7 @@ def test_strangers_with_reuse_address_share_it_until_one_listens() -> None:
 def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
     port = free_port()
     step = OccupyStep(occupy=wish(port), before="startup")
-    made, _ = open_stranger(wish(port))
+    made, _ = open_foreign_socket(wish(port))
     with (
         made,
         contextlib.ExitStack() as stack,
@@ -95,7 +95,7 @@ def test_step_of_a_running_envoy_is_not_done_before_it() -> None:
 
 
 def test_strangers_survive_a_trace_file() -> None:
-    made, stranger = open_stranger(wish(free_port()))
+    made, stranger = open_foreign_socket(wish(free_port()))
     made.close()
     builder = TraceBuilder(1)
     builder.end_phase(STARTUP, STARTUP, strangers=(stranger,))

@@ -112,11 +112,11 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
             continue
         source = envoy_of(envoy) if envoy else source_of(plan)
         # Only the placeholder of the directory is left to whoever knows the directory.
-        plan = plan.in_rundir("${rundir}")
-        lds = lds_as_cds(plan.config)
-        for asked in (plan.config_text(), *([as_text(lds)] if lds else [])):
-            outcome = validate_config(source, asked, plan.own_files(), args=plan.args)
+        placed = plan.in_rundir("${rundir}")
+        lds = lds_as_cds(placed.config)
+        for asked in (placed.config_text(), *([as_text(lds)] if lds else [])):
+            outcome = validate_config(source, asked, placed.own_files(), args=placed.args)
             if outcome.exit_code != 0:
-                found[str(refusal(outcome, plan))] = None
+                found[str(refusal(outcome, placed))] = None
                 break
     return list(found)

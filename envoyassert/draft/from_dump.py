@@ -187,11 +187,7 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         by_protocol.setdefault(protocol, []).append(name)
         kept.append({**present, **serving(protocol)})
         originals.append(listener)
-    notes = [f"{remark}: {_listed(names)}" for remark, names in _grouped(dump.remarks).items()]
-    if dump.answers > 1:
-        notes.append(f"{dump.answers} responses in a row: what holds after the last is drafted")
-    if dump.answer == "delta":
-        notes.append("an incremental response has only changes: what was there before is not known")
+    notes = _notes_on_dump(dump)
     notes += [f"{why}: {_listed(names)}" for why, names in refused.items()]
     if silent and not kept and not refused:
         # That they have no socket is what there is to expect.
@@ -203,6 +199,15 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         because = "; left out, for no socket depends on it: "
         notes.append(stand_ins(by_protocol) + (because + ", ".join(left_out) if left_out else ""))
     return kept, notes
+
+
+def _notes_on_dump(dump: Dumped) -> list[str]:
+    notes = [f"{remark}: {_listed(names)}" for remark, names in _grouped(dump.remarks).items()]
+    if dump.answers > 1:
+        notes.append(f"{dump.answers} responses in a row: what holds after the last is drafted")
+    if dump.answer == "delta":
+        notes.append("an incremental response has only changes: what was there before is not known")
+    return notes
 
 
 def _addresses(listener: Any) -> Iterator[Address]:

@@ -64,10 +64,11 @@ def field_offsets() -> dict[str, int]:
     events = tracefs_dir() / "events"
     formats: dict[str, dict[str, tuple[int, int]]] = {}
     offsets = {}
-    for macro, (tracepoint, name, size) in _FIELDS.items():
-        if tracepoint.endswith("epoll_wait") and not (events / tracepoint).is_dir():
+    for macro, (usual, name, size) in _FIELDS.items():
+        tracepoint = usual
+        if usual.endswith("epoll_wait") and not (events / usual).is_dir():
             # arm64 has only the newer calls.
-            tracepoint = tracepoint.replace("epoll_wait", "epoll_pwait")
+            tracepoint = usual.replace("epoll_wait", "epoll_pwait")
         if tracepoint not in formats:
             try:
                 text = (events / tracepoint / "format").read_text()

@@ -97,7 +97,7 @@ def _steps(document: Document) -> list[Any]:
     return items_of(document.data.get("steps"))
 
 
-def _problems_of_item(
+def _unknown_names(
     document: Document, place: Path, item: dict[str, Any], names: dict[str, int], envoys: list[str]
 ) -> Iterator[Problem]:
     envoy = item.get("envoy")
@@ -119,6 +119,12 @@ def _problems_of_item(
                 did_you_mean(name, names) or f"the phases: {known}",
                 at_value=True,
             )
+
+
+def _problems_of_item(
+    document: Document, place: Path, item: dict[str, Any], names: dict[str, int], envoys: list[str]
+) -> Iterator[Problem]:
+    yield from _unknown_names(document, place, item, names, envoys)
     during, process = item.get("during"), item.get("process")
     if during is not None:
         states = [word for word in _STATES if word in item]

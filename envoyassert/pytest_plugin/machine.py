@@ -1,13 +1,19 @@
-"""The session's probe, loaded when the first run needs it."""
+"""This machine, for a session: the probe, loaded when a run needs it, and what a report says."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import platform
+
 from typing_extensions import Self
 
+import envoyassert
 from envoyassert.errors import MachineError
 from envoyassert.launch.sweep import sweep
 from envoyassert.probe import Tracer, load_tracer
 from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
+from envoyassert.report.results import MachinePart
 
 
 class ProbeHolder:
@@ -48,3 +54,20 @@ class ProbeHolder:
     def __exit__(self, *exception: object) -> None:
         if self._probe is not None:
             self._probe.close()
+
+
+def this_machine() -> MachinePart:
+    """Return what is to be known of this machine, and the versions of Python and envoyassert."""
+    system = platform.system()
+    # Not every Linux says what it is (os-release(5)); other systems have no such file.
+    with contextlib.suppress(OSError):
+        system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return MachinePart(
+        kernel=platform.release(),
+        architecture=platform.machine(),
+        system=system,
+        host=platform.node(),
+        cpus=os.cpu_count() or 0,
+        python=platform.python_version(),
+        envoyassert=envoyassert.__version__,
+    )

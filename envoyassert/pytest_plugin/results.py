@@ -20,11 +20,11 @@ import pytest
 
 from envoyassert.errors import JudgingError, MachineError
 from envoyassert.guard import fault_words
-from envoyassert.launch.host import this_machine
 from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.output_file import directory_at, write_lines
 from envoyassert.pytest_plugin.attempts import attempts_of
 from envoyassert.pytest_plugin.failure import representation
+from envoyassert.pytest_plugin.machine import this_machine
 from envoyassert.pytest_plugin.places import DOCUMENT, RUNS, run_directory
 from envoyassert.pytest_plugin.session import MACHINE_ERROR
 from envoyassert.pytest_plugin.summary import Tally

@@ -1,8 +1,8 @@
 """Envoy's own account of its listeners and workers against the graph.
 
 Envoy is no witness of the kernel: where the two differ, either the trace lacks something or Envoy
-is wrong about itself, and the trace alone cannot tell. So a difference leaves no PASS, and takes
-away no FAIL.
+is wrong about itself, and the trace alone does not show which. So a difference leaves no PASS, and
+takes away no FAIL.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def check_accounts(
     """Hold the accounts of a trace's witness against its graph.
 
     The graph may hold what came after the accounts: they are compared as of their time, and only
-    what comes later tells what was in flight then.
+    what comes later shows what was in flight then.
 
     Args:
         trace: the trace as it was when they were taken.
@@ -98,14 +98,14 @@ def with_uncompared(
     parts = []
     if sockets:
         reasons = Counter(sockets.values())
-        told = [f"{why} ({plural(count, 'socket')})" for why, count in reasons.items()]
-        parts.append(f"{'; '.join(told[:_SHOWN])}{more(told[_SHOWN - 1 :])}")
+        texts = [f"{why} ({plural(count, 'socket')})" for why, count in reasons.items()]
+        parts.append(f"{'; '.join(texts[:_SHOWN])}{more(texts[_SHOWN - 1 :])}")
     untold: Counter[str] = Counter()
     for one in comparisons:
         untold |= one.untold
     if untold:
         values = plural(untold.total(), "option value")
-        parts.append(f"{values} that the kernel does not tell ({', '.join(sorted(untold))})")
+        parts.append(f"{values} that the kernel does not return ({', '.join(sorted(untold))})")
     unnoted = sum((one.unnoted for one in comparisons), Counter())
     parts += [f"{plural(count, what)} that were not asked for" for what, count in unnoted.items()]
     if not parts or check.ok is not True:
@@ -119,7 +119,7 @@ def more(found: Sequence[object]) -> str:
 
 
 def _compared(trace: Trace, witness: Witness, comparison: Comparison) -> str:
-    """Return what the kernel was asked, and who else takes clients in Envoy's network."""
+    """Return what the kernel was asked, and who else has sockets for clients in Envoy's network."""
     counts = comparison.compared
     parts = [plural(counts["socket descriptor"], "socket descriptor")]
     parts += [plural(counts[what], what) for what in _FURTHER if counts[what]]

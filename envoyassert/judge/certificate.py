@@ -34,7 +34,7 @@ ASSUMABLE = {
 _UNOBSERVED = {
     "completeness": "losses would not have been noticed",
     "results": "whether calls succeeded was not observed",
-    "threads": "threads were told apart by name only",
+    "threads": "threads were identified by name only",
     "epoll": "epoll was not observed, so serving is judged by listen()",
     "close": "closing was not observed",
     "address_families": "not every address family was observed",

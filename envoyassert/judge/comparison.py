@@ -17,9 +17,9 @@ class Comparison:
         compared: how much was compared, by what it is: `socket descriptor`, `option value`, …
         sockets: the sockets that were compared.
         doubtful: sockets of which what the kernel shows may be what a call in flight did, or what
-            contradicts the trace, and why it cannot be told.
+            contradicts the trace, and why that is not known.
         unasked: sockets of which a descriptor could not be looked at, and why.
-        untold: names of options of which the kernel does not tell what was set, how often each.
+        untold: names of options of which the kernel does not return what was set, how often each.
         unnoted: what the account does not hold, as that of an earlier version, and how much of it.
     """
 

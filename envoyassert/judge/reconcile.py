@@ -17,7 +17,7 @@ from envoyassert.events import Event
 from envoyassert.trace import Trace
 
 #: The kernel's own pointer, which no system call shows, and a time, which no two tracers measure
-#: alike.
+#: equally.
 _NOT_COMPARED = frozenset({"sk", "age_ns"})
 
 
@@ -68,7 +68,7 @@ def _thread(tid: int, mine: list[Event], other: list[Event], second: SecondWitne
         return f"{_text(mine[common])} of thread {tid} by the probe is unknown to {second.by}"
     late = [event for event in other[common:] if event.ts_ns > second.until_ns]
     missing = len(other) - common - len(late)
-    # A close is told with the time of its beginning.
+    # A close is recorded with the time of its beginning.
     if missing > 1 or (missing == 1 and other[common].call != "close"):
         return f"{_text(other[common])} of thread {tid} by {second.by} is unknown to the probe"
     return ""

@@ -32,16 +32,16 @@ class Possible(Generic[T]):
     """What an account may show of one fact.
 
     Args:
-        told: the values that the trace has at some instant of the account, in order.
+        held: the values that the trace has at some instant of the account, in order.
         in_flight: further ones, if a call was in flight at its beginning or end.
     """
 
-    told: tuple[T, ...]
+    held: tuple[T, ...]
     in_flight: tuple[T, ...] = ()
 
     def is_surely(self, value: T) -> bool:
         """Whether nothing but this value may be shown."""
-        return not self.in_flight and set(self.told) == {value}
+        return not self.in_flight and set(self.held) == {value}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Settled:
                 if descriptor.closed_ns is not None:
                     changes.append((descriptor.closed_ns, False))
                 shown = self.possible(changes, start=False)
-                if True in shown.told or True in shown.in_flight:
+                if True in shown.held or True in shown.in_flight:
                     yield descriptor, shown
 
     def listening(self, socket: KernelSocket) -> Possible[bool]:
@@ -131,16 +131,16 @@ class Settled:
             changes: the times of the events that change it, in order, and what it is then.
             start: what it is before.
         """
-        told, in_flight, before = [start], [], start
+        held, in_flight, before = [start], [], start
         for ts_ns, value in changes:
             if ts_ns <= self.begun_ns:
-                told, in_flight = [value], [before] if ts_ns in self._before else []
+                held, in_flight = [value], [before] if ts_ns in self._before else []
             elif ts_ns <= self.ts_ns:
-                told.append(value)
+                held.append(value)
             elif ts_ns in self._after:
                 in_flight.append(value)
             before = value
-        return Possible(tuple(told), tuple(value for value in in_flight if value not in told))
+        return Possible(tuple(held), tuple(value for value in in_flight if value not in held))
 
     @cached_property
     def _listening(self) -> dict[KernelSocket, Possible[bool]]:

@@ -47,17 +47,17 @@ def compare(trace: Trace, witness: Witness, graph: SocketGraph) -> Comparison:
 
 
 def strangers(witness: Witness) -> list[NetworkSocket]:
-    """Return what takes clients in the network namespace and is not the process's."""
+    """Return the sockets for clients in the network namespace that are not the process's."""
     own = {entry.inode for entry in witness.sockets}
     found = [] if witness.network is None else witness.network.sockets
     return [socket for socket in found if socket.inode not in own]
 
 
-def name_of_stranger(trace: Trace, stranger: NetworkSocket) -> str:
-    """Return where a stranger is, marked if a step of the scenario put it there."""
+def name_of_stranger(trace: Trace, foreign: NetworkSocket) -> str:
+    """Return where a foreign socket is, marked if a step of the scenario put it there."""
     put = trace.phases[-1].strangers if trace.phases else ()
-    mark = " (put there by the scenario)" if stranger.inode in {one.inode for one in put} else ""
-    return f"{stranger.address}{mark}"
+    mark = " (put there by the scenario)" if foreign.inode in {one.inode for one in put} else ""
+    return f"{foreign.address}{mark}"
 
 
 def effective_backlog(requested: int, somaxconn: int) -> int:
@@ -100,7 +100,7 @@ class _Comparison:
 
     def _agrees(self, socket: KernelSocket, possible: Possible[T], shown: T) -> bool:
         """Return whether a value may be shown, and note if only a call in flight explains it."""
-        if shown in possible.told:
+        if shown in possible.held:
             return True
         if shown in possible.in_flight:
             self.result.doubtful[socket] = (
@@ -119,23 +119,23 @@ class _Comparison:
             reason = self._cannot_be_seen(descriptor)
             if not reason:
                 by_number[descriptor.pid, descriptor.fd].append((descriptor, shown))
-            elif True in shown.told:
+            elif True in shown.held:
                 self.result.unasked[descriptor.socket] = reason
         for key, candidates in by_number.items():
-            # A number that was surely given out anew was surely closed before.
-            sure = [pair for pair in candidates if pair[1].told == (True,)]
+            # A number that was surely given out again was surely closed before.
+            sure = [pair for pair in candidates if pair[1].held == (True,)]
             entry = self.theirs.get(key)
             if len(candidates) > 1 and not sure:
                 self.reborn.add(key)
                 for descriptor, _ in candidates:
                     self.result.unasked[descriptor.socket] = (
-                        f"descriptor {key[1]} was given out anew while the kernel was asked"
+                        f"descriptor {key[1]} was given out again while the kernel was asked"
                     )
                 continue
             for descriptor, shown in sure or candidates:
                 fits = entry is not None and self._fits(descriptor.socket, entry)
                 # What is surely open is compared, whatever else is there; the rest if it fits.
-                is_it = fits or True in shown.told
+                is_it = fits or True in shown.held
                 if entry is not None and is_it:
                     self.pairs[key] = descriptor, entry
                     self._agrees(descriptor.socket, shown, True)
@@ -155,7 +155,7 @@ class _Comparison:
     def _fits(self, socket: KernelSocket, entry: WitnessSocket) -> bool:
         listening = self.settled.listening(socket)
         known = self._addresses(socket)
-        states = (*listening.told, *listening.in_flight, None)
+        states = (*listening.held, *listening.in_flight, None)
         return entry.listening in states and (not known or entry.address in known)
 
     def _addresses(self, socket: KernelSocket) -> tuple[object, ...]:
@@ -165,7 +165,7 @@ class _Comparison:
             return ()
         bound = [(call.event.ts_ns, socket.address) for call in socket.binds]
         possible = self.settled.possible(bound, start=None)
-        return (*possible.told, *possible.in_flight)
+        return (*possible.held, *possible.in_flight)
 
     def _unknown(self) -> Iterator[str]:
         for key, entry in self.theirs.items():
@@ -192,7 +192,7 @@ class _Comparison:
             if not self._agrees(socket, ours, entry.reuse_port):
                 yield (
                     f"descriptor {entry.fd} has SO_REUSEPORT {int(entry.reuse_port)}, the trace "
-                    f"says {int(ours.told[-1])}"
+                    f"says {int(ours.held[-1])}"
                 )
         for words, in_flight in self.options.differing(socket, entry):
             if in_flight:
@@ -255,14 +255,14 @@ class _Comparison:
                 if not self._agrees(sockets[inode], possible, None):
                     yield f"the kernel has descriptor {fd} not in epoll {epfd}, the trace has"
                 continue
-            told = tuple(m for m in possible.told if m is not None)
+            held = tuple(m for m in possible.held if m is not None)
             late = tuple(m for m in possible.in_flight if m is not None)
-            if not told and not late:
+            if not held and not late:
                 yield f"the kernel has {where}, the trace has not"
                 continue
             self.result.compared["epoll registration"] += 1
             self.result.unnoted["epoll mask"] += shown.mask is None
-            fitting = [_fits_mask(mask, shown.mask) for mask in told]
+            fitting = [_fits_mask(mask, shown.mask) for mask in held]
             if not self._agrees(
                 sockets[inode],
                 Possible(tuple(fitting), tuple(_fits_mask(mask, shown.mask) for mask in late)),
@@ -270,7 +270,7 @@ class _Comparison:
             ):
                 yield (
                     f"the kernel has {where} with the mask {shown.mask:#x}, the trace says "
-                    f"{' '.join((told or late)[-1])}"
+                    f"{' '.join((held or late)[-1])}"
                 )
 
     def _network(self) -> Iterator[str]:
@@ -312,10 +312,10 @@ class _Comparison:
                 "getsockopt()"
             )
         requested = self.settled.backlog(socket)
-        if found.backlog is None or somaxconn is None or set(requested.told) == {None}:
+        if found.backlog is None or somaxconn is None or set(requested.held) == {None}:
             return
         effective = Possible(
-            tuple(effective_backlog(one, somaxconn) for one in requested.told if one is not None),
+            tuple(effective_backlog(one, somaxconn) for one in requested.held if one is not None),
             tuple(
                 effective_backlog(one, somaxconn) for one in requested.in_flight if one is not None
             ),
@@ -323,7 +323,7 @@ class _Comparison:
         if not self._agrees(socket, effective, found.backlog):
             yield (
                 f"the kernel has the backlog {found.backlog} for {_name(socket)}, the trace "
-                f"{effective.told[-1]} (listen() with {requested.told[-1]}, somaxconn {somaxconn})"
+                f"{effective.held[-1]} (listen() with {requested.held[-1]}, somaxconn {somaxconn})"
             )
 
 

@@ -1,4 +1,4 @@
-"""The values of socket options, as the kernel tells them, against those that the trace set."""
+"""The values of socket options, as the kernel returns them, against those that the trace set."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ class OptionComparison:
             key = option.level, option.name
             changes.setdefault(key, []).append((option.call.event.ts_ns, option.value))
         for (level, name), values in changes.items():
-            # A list stands for the value, so that what was not set yet is told apart from unread.
+            # A list stands for the value, so that what was not set yet differs from unread.
             possible = self._settled.possible([(ts, [value]) for ts, value in values], start=[])
-            told = [value for one in possible.told for value in one]
+            held = [value for one in possible.held for value in one]
             late = [value for one in possible.in_flight for value in one]
-            if not told and not late:
+            if not held and not late:
                 continue  # set later
             if entry.options is None:
                 self._result.unnoted["option value"] += 1
                 continue
             seen = entry.options.get(f"{level}/{name}")
-            answers = [reads_back(level, name, value, seen, place) for value in told]
+            answers = [reads_back(level, name, value, seen, place) for value in held]
             late_answers = [reads_back(level, name, value, seen, place) for value in late]
             if seen is None or None in (*answers, *late_answers):
                 self._result.untold[str(name)] += 1
             elif True in answers:
                 self._result.compared["option value"] += 1
-            elif [] not in possible.told:
-                said = value_text(told[-1])
+            elif [] not in possible.held:
+                said = value_text(held[-1])
                 words = (
                     f"descriptor {entry.fd} has {name} {value_text(seen)}, the trace says {said}"
                 )

@@ -32,7 +32,7 @@ def _envoyassert_probe(pytestconfig: pytest.Config) -> Iterator[Callable[[], Tra
 def socket_probe(
     request: pytest.FixtureRequest, _envoyassert_probe: Callable[[], Tracer]
 ) -> Tracer:
-    """The loaded eBPF probe, one for the session; skips where this machine cannot load it."""
+    """The loaded eBPF probe, one for the session; skips where the machine does not support it."""
     __tracebackhide__ = True
     from envoyassert.errors import MachineError
     from envoyassert.pytest_plugin.session import session_of

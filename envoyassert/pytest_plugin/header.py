@@ -46,17 +46,17 @@ def privileges_line(plans: Iterable[RunPlan]) -> str:
         how if how == _BY_SCENARIO else how + _with(names, reasons): count
         for (how, names), count in runs.items()
     }
-    told = [f"{words} in {count} run{'' if count == 1 else 's'}" for words, count in parts.items()]
-    words = "; ".join(sorted(told)) if len(parts) > 1 else next(iter(parts))
+    texts = [f"{words} in {count} run{'' if count == 1 else 's'}" for words, count in parts.items()]
+    words = "; ".join(sorted(texts)) if len(parts) > 1 else next(iter(parts))
     return shown(f"envoyassert: Envoy is user {USER}, {words}")
 
 
 def _with(names: tuple[str, ...], reasons: dict[str, set[str]]) -> str:
     if not names:
         return "without capabilities"
-    told = []
+    texts = []
     for name in names:
         why = sorted(reasons[name])
         more = f" and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
-        told.append(f"{name} ({', '.join(why[:_REASONS])}{more})")
-    return f"with {', '.join(told)}"
+        texts.append(f"{name} ({', '.join(why[:_REASONS])}{more})")
+    return f"with {', '.join(texts)}"

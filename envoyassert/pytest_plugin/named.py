@@ -29,7 +29,7 @@ def name_files(config: pytest.Config, files: Iterable[Path]) -> None:
 
 
 def named_files(config: pytest.Config) -> tuple[str, ...]:
-    """Return the files that the session was told to collect; () if pytest decides."""
+    """Return the files that the session was asked to collect; () if pytest decides."""
     given = getattr(config, "workerinput", {}).get(_OF_WORKERS, ())
     return config.stash.get(_FILES, tuple(given))
 
@@ -49,7 +49,7 @@ def restrict(config: pytest.Config) -> None:
 
 def _argument(file: str, start: Path) -> str:
     """Return what makes pytest find a file: itself, else the nearest directory above that can."""
-    # From here up and down again: what stands above the current directory need not be spelt.
+    # From here up and down again: what stands above the current directory need not be spelled.
     for path in (Path(file), *Path(file).parents):
         for argument in (str(path), os.path.relpath(path, start)):
             if "[" not in argument and "::" not in argument:

@@ -27,7 +27,7 @@ def set_timer(item: pytest.Item, settings: Any) -> bool | None:
         settings: pytest-timeout's: `timeout` in seconds, `method`, `disable_debugger_detection`.
 
     Returns:
-        True if it is set, None if pytest-timeout shall set it.
+        True if it is set, None if pytest-timeout should set it.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if settings.method == "signal" and is_main:
@@ -81,11 +81,11 @@ def _tell(item: pytest.Item, timeout_s: float) -> bool:
     evidence = evidence_of(item)
     if evidence is None:
         return False
-    told = evidence.told(pytest_timeout.PYTEST_FAILURE_MESSAGE % timeout_s)
+    text = evidence.told(pytest_timeout.PYTEST_FAILURE_MESSAGE % timeout_s)
     manager = item.config.pluginmanager.getplugin("capturemanager")
     if manager is not None:
         manager.suspend_global_capture(item)
-    item.config.get_terminal_writer().line(f"\n{item.nodeid}: {told}")
+    item.config.get_terminal_writer().line(f"\n{item.nodeid}: {text}")
     if manager is not None:
         manager.resume_global_capture()
     return True

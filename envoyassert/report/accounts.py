@@ -54,21 +54,21 @@ def accounts_lines(accounts: list[dict[str, Any]]) -> list[str]:
                 socket["protocol"],
                 "-" if socket["backlog"] is None else f"{socket['queue']} of {socket['backlog']}",
                 socket["address"],
-                "Envoy's" if socket["own"] else "somebody else's",
+                "Envoy's" if socket["own"] else "another process",
             ]
             for socket in account["network"]
         ]
-        told = [
+        listed = [
             f"{listener['name']} at {', '.join(listener['addresses']) or 'no address'}"
             for listener in account["listeners"]
         ]
-        if not (said or rows or told):
+        if not (said or rows or listed):
             continue
-        lines += ["", f"What takes clients in Envoy's network, by the kernel, {account['when']}"]
+        lines += ["", f"Sockets for clients in Envoy's network namespace, {account['when']}"]
         if rows:
             lines += columns([["Netid", "Waiting", "Local address", "Whose"], *rows], "  ")
-        if told:
-            lines += wrapped(f"Envoy's own listeners: {'; '.join(told)}", "  ", "    ")
+        if listed:
+            lines += wrapped(f"Envoy's own listeners: {'; '.join(listed)}", "  ", "    ")
         for text in said:
-            lines += wrapped(f"not told: {text}", "  ", "    ")
+            lines += wrapped(f"not known: {text}", "  ", "    ")
     return lines

@@ -45,7 +45,7 @@ def tell_call_sites(sockets: Iterable[KernelSocket], symbols: Symbols) -> list[d
 
 
 def call_site_lines(places: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each place that `tell_call_sites` told."""
+    """Return a line for each place of `tell_call_sites`."""
     rows = []
     for place in places:
         # The call itself stands in the first column.

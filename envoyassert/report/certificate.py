@@ -42,7 +42,7 @@ def certificate_part(certificate: Certificate, full: bool = False) -> list[str]:
 
     Args:
         certificate: what is known of the trace.
-        full: tell every check though the certificate is whole.
+        full: show every check though the certificate is whole.
     """
     if certificate.whole and not full:
         return [f"certificate: {certificate_line(certificate)}"]
@@ -54,7 +54,7 @@ def certificates_lines(lines: Iterable[str]) -> list[str]:
     """Return the certificates of a session in one line, none if there are none.
 
     Args:
-        lines: what `certificate_line` told of each run.
+        lines: what `certificate_line` returned for each run.
     """
     found = list(lines)
     if not found:

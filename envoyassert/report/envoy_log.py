@@ -18,7 +18,7 @@ _LINES = 4
 _EXITING = re.compile(r"\bexiting\W*$")
 
 _WORTH = {"critical": 0, "error": 1, "": 2, "warning": 3}
-# A warning explains something if it tells of a refusal; the others are advice on the config.
+# A warning explains something if it is about a refusal; the others are advice on the config.
 _REFUSAL = re.compile(
     r"reject|fail|cannot|unable|error|duplicate|refus|denied|not permitted|in use|skipping",
     re.IGNORECASE,
@@ -43,7 +43,7 @@ def complaints(outcome: Outcome) -> list[LogRecord]:
     """Return the messages that say what went wrong, the gravest ones, in their order.
 
     Args:
-        outcome: how Envoy fared, with the end of its log.
+        outcome: what happened to Envoy, with the end of its log.
     """
     records = _told(outcome)
     grave = [
@@ -89,11 +89,11 @@ def said_lines(outcome: Outcome) -> list[str]:
     A message too long for the page is wrapped, and what is cut off after that is marked with `…`.
     """
     title, records = "Envoy said", complaints(outcome)
-    amiss = not outcome.running or outcome.live is False
-    if not records and amiss:
+    wrong = not outcome.running or outcome.live is False
+    if not records and wrong:
         title, records = "Envoy's log ends with", _told(outcome)[-_LAST_RECORDS:]
     if not records:
-        return ["Envoy printed nothing"] if amiss else []
+        return ["Envoy printed nothing"] if wrong else []
     lines = [title]
     for record in records:
         lines += wrapped(str(record), "  ", "    ", max_lines=_LINES)

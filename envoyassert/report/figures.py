@@ -64,7 +64,7 @@ class Counts(Part):
     """How many there were of what."""
 
     events: int = Field(description="Events received.")
-    lost_events: int = Field(description="Events that the probe emitted and nobody received.")
+    lost_events: int = Field(description="Events that the probe emitted and were not received.")
     processes: int = Field(description="Processes that Envoy was.")
     threads: int = Field(description="Threads that were seen.")
     workers: int = Field(description="Of these, workers.")

@@ -58,9 +58,9 @@ def blame(plan: RunPlan) -> Blame:
             return ""
         problem = _problem(where, "", plan)
         owner = _owner(where, plan.config)
-        told = not owner or _says(reason.text, owner.partition(" ")[2])
+        named = not owner or _says(reason.text, owner.partition(" ")[2])
         place = f"{problem.path}:{problem.line}:{problem.column}"
-        return place if told else f"{owner}, {place}"
+        return place if named else f"{owner}, {place}"
 
     return find
 
@@ -88,7 +88,7 @@ def _owner(where: Path, config: dict[str, Any]) -> str:
 
 
 def _where(reason: Reason, plan: RunPlan) -> Path:
-    """Return the path that Envoy named, or of the listener or the value that it speaks of."""
+    """Return the path that Envoy named, or of the listener or the value that it mentions."""
     if reason.path:
         return reason.path
     config, text = plan.config, reason.text

@@ -63,9 +63,9 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
     executed = [record for record in records if record.outcome in EXECUTED]
     outcomes = Counter(record.outcome for record in records)
     line = f"{count(len(executed), 'run')} executed"
-    told = [_tell(outcomes[name], name) for name in _ORDER if outcomes[name]]
-    if told:
-        line += f": {', '.join(told)}"
+    counts = [_tell(outcomes[name], name) for name in _ORDER if outcomes[name]]
+    if counts:
+        line += f": {', '.join(counts)}"
     if executed:
         axes = (
             (len({record.scenario.split("[")[0] for record in executed}), "scenario", ""),
@@ -83,16 +83,16 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
 
 
 def _reasons(records: list[RunRecord], outcome: str) -> list[str]:
-    # What was seen of a known defect differs from run to run: the first run tells for all.
-    alike: dict[str, list[str]] = {}
+    # What was seen of a known defect differs from run to run: the first run stands for all.
+    equal: dict[str, list[str]] = {}
     for why in (_why(record) for record in records if record.outcome == outcome):
-        alike.setdefault(without_sight(why) if outcome == KNOWN_DEFECT else why, []).append(why)
-    most_first = sorted(alike.values(), key=len, reverse=True)
-    return [f"  {_tell(len(told), outcome)}: {told[0]}" for told in most_first]
+        equal.setdefault(without_sight(why) if outcome == KNOWN_DEFECT else why, []).append(why)
+    most_first = sorted(equal.values(), key=len, reverse=True)
+    return [f"  {_tell(len(whys), outcome)}: {whys[0]}" for whys in most_first]
 
 
 def without_sight(reason: str) -> str:
-    """Return which known defect a reason tells of, without what was seen this time."""
+    """Return which known defect a reason names, without what was seen this time."""
     return reason.partition("): ")[0]
 
 

@@ -2,9 +2,9 @@
 
 A config source (`envoy.config.core.v3.ConfigSource`) that names a server keeps Envoy from starting
 until the server answers, or for `initial_fetch_timeout`: 15 s by default, for ever with 0. What
-Envoy does with an answer that holds nothing is told by it alone: it goes on, without listeners and
-clusters, and with routes, secrets and extensions that answer nobody. A file gives that answer
-without any server (measured on 1.36.4 and 1.40.0).
+Envoy does with an answer that holds nothing is seen from it alone: it goes on, without listeners
+and clusters, and with routes, secrets and extensions that answer no client. A file gives that
+answer without any server (measured on 1.36.4 and 1.40.0).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the clients of a scenario's steps have somewhere to go, as far as its file tells."""
+"""Whether the clients of a scenario's steps have somewhere to go, as far as its file shows."""
 
 from __future__ import annotations
 

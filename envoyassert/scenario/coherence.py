@@ -1,6 +1,6 @@
 """What the words of a scenario must have to do with each other, and with their file.
 
-These checks read the data and not the models, so that they are made, and their problems told, also
+These checks read the data and not the models, so that they are made, and their problems shown, also
 where some other part of the file is wrong.
 """
 
@@ -142,7 +142,7 @@ def _when(document: Document) -> Iterator[Problem]:
                 )
                 continue
             if not isinstance(matrix[axis], (list, dict)):
-                continue  # told already: no axis at all
+                continue  # reported already: no axis at all
             possible = [_text(value) for value in matrix[axis]]
             for value in wanted if isinstance(wanted, list) else [wanted]:
                 if value is not None and _text(value) not in possible:
@@ -200,7 +200,7 @@ def _addresses(document: Document) -> Iterator[Problem]:
     texts = [((*path, i), one) for path, many in given for i, one in enumerate(items_of(many))]
     for place, text in texts:
         if not isinstance(text, str) or not re.fullmatch(ADDRESS_PATTERN, text):
-            continue  # told already
+            continue  # reported already
         host = text.partition("%")[0]
         try:
             ipaddress.ip_address(host or "::")
@@ -217,7 +217,7 @@ def _variables(document: Document) -> Iterator[Problem]:
         if name.startswith("ENVOYASSERT_"):
             yield document.problem(
                 ("envoy", "env", name),
-                f"`{name}` is how a run is told from others",
+                f"`{name}` is how a run is identified",
                 "take another name",
             )
 
@@ -254,7 +254,7 @@ def _files(document: Document) -> Iterator[Problem]:
             yield document.problem(
                 place,
                 f"`{content}` would be the content of {name}, not a path that it is read from",
-                "write here what the file shall hold; text that shall be this ends with a newline",
+                "write here what the file holds; text that is meant as it is ends with a newline",
                 at_value=True,
             )
 

@@ -62,7 +62,7 @@ def complaints_of(error: ValidationError) -> list[Complaint]:
 
 
 def _follows(fault: dict[str, Any]) -> bool:
-    """Tell whether a list is too short only because some of its items have faults of their own."""
+    """Whether a list is too short only because some of its items have faults of their own."""
     if fault["type"] != "too_short":
         return False
     given: int = len(fault["input"])

@@ -53,7 +53,7 @@ class Place:
 
 
 def configured_places(listeners: Sequence[ListenerRecord]) -> Iterator[Place]:
-    """Yield the addresses of listeners, as far as the config alone tells them."""
+    """Yield the addresses of listeners, as far as the config alone has them."""
     for record in listeners:
         for position, address in enumerate(record.addresses):
             rank = record.addresses[:position].count(address)
@@ -125,7 +125,7 @@ def _near(selector: Selector, fitting: list[Place]) -> list[Place]:
 
 
 def _covers(bound: str, host: str) -> bool:
-    # Whether `::` takes clients of IPv4 is for the run to show.
+    # Whether `::` accepts clients of IPv4 is for the run to show.
     return bound == ANY_IPV6 or (unmapped(bound) == ANY_IPV4 and ":" not in unmapped(host))
 
 
@@ -142,7 +142,7 @@ def _on_the_wire(protocol: str) -> str:
 
 
 def _what_differs(selector: Selector, found: Collection[tuple[str, Address, int]]) -> str:
-    """Return which words would tell destinations apart."""
+    """Return which words would distinguish destinations."""
     parts: dict[str, set[Any]] = {
         "address": {address.host for _, address, _ in found},
         "port": {address.port for _, address, _ in found},

@@ -1,9 +1,9 @@
 """What the language's models share: strictness, choices between forms, checked words.
 
 A value that may take several forms (`3`, `workers`, `{at_least: 2}`) is a *choice*: the form is
-told from the value's kind before validation, so a fault is reported once, in the form that the
+known from the value's kind before validation, so a fault is reported once, in the form that the
 writer used. The name of the form is part of pydantic's error location and marked by FORM, so that
-it can be told from the keys of the file.
+it can be separated from the keys of the file.
 """
 
 from __future__ import annotations
@@ -92,16 +92,16 @@ def choice(form: Callable[[Any], str | None], says: str) -> Discriminator:
     """Return the metadata that makes a union a choice.
 
     Args:
-        form: tells the form of a value; None, or one that the union lacks, is a fault.
+        form: returns the form of a value; None, or one that the union lacks, is a fault.
         says: what the value may be, to follow "must be".
     """
     return Discriminator(form, custom_error_type="choice", custom_error_message=says)
 
 
 def one_of(words: tuple[str, ...] = (), **keys: tuple[str, ...]) -> Callable[[Any], str | None]:
-    """Return a function that tells the form of a value among words, numbers and mappings.
+    """Return a function that returns the form of a value among words, numbers and mappings.
 
-    A mapping's form is told by the first of its keys that is there.
+    A mapping's form is given by the first of its keys that is there.
 
     Args:
         words: the only texts that are a form.
@@ -122,7 +122,7 @@ def one_of(words: tuple[str, ...] = (), **keys: tuple[str, ...]) -> Callable[[An
 
 
 Role = Annotated[str, Field(pattern=ROLE_PATTERN)]
-"""`main`, `workers` (each worker and nobody else), `worker_<i>`, or `other`."""
+"""`main`, `workers` (each worker and no other thread), `worker_<i>`, or `other`."""
 
 RoleOrNone = Annotated[str, Field(pattern=ROLE_OR_NONE_PATTERN)]
 """A role, or `none`: no thread at all."""

@@ -76,7 +76,7 @@ _TRUST = "leave it out, or run what you trust without --untrusted"
 _INSIDE = "name a file of it, `${rundir}/…`, or let `envoy.stand_in` take its place"
 _REMEDIES = {
     "api_config_source": "`envoy.control_plane: empty` answers it, or `envoy.xds` serves listeners",
-    "grpc_services": "`envoy.xds` serves listeners in the place of a server",
+    "grpc_services": "`envoy.xds` serves listeners instead of a server",
 }
 
 

@@ -19,7 +19,7 @@ class Invariant:
     Args:
         holds: what holds, in words that follow "expected".
         caught: the fault of Envoy or of its users that breaks it.
-        source: where that fault is told: issues and pull requests of a project on GitHub.
+        source: where that fault is described: issues and pull requests of a project on GitHub.
     """
 
     holds: str
@@ -55,7 +55,7 @@ INVARIANTS: Mapping[str, Invariant] = {
         "envoyproxy/envoy#11340, envoyproxy/envoy#17259",
     ),
     "accepts_succeed": Invariant(
-        "accept fails only for want of a connection (EAGAIN, ECONNABORTED, EINTR)",
+        "accept fails only for lack of a connection (EAGAIN, ECONNABORTED, EINTR)",
         "accept4 failed with EMFILE without an end, or with EINVAL on a socket that never listened",
         "envoyproxy/envoy#13852, envoyproxy/envoy#14784",
     ),

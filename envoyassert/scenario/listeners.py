@@ -94,7 +94,7 @@ def configured_listeners(
 
 
 def static_listeners(config: Any) -> dict[str, Any]:
-    """Return the listeners of a bootstrap that Envoy takes, by names that tell them apart.
+    """Return the listeners of a bootstrap that Envoy takes, by names that distinguish them.
 
     One without a name has its first address as its name. If that is another's name, or a listener
     is called `admin` as the admin endpoint is, a number follows: `127.0.0.1:0 #2`. One that has
@@ -162,7 +162,7 @@ def lds_as_cds(config: Any) -> dict[str, Any] | None:
     """Return a bootstrap that asks the file of LDS for clusters; None if LDS has no file.
 
     `envoy --mode validate` looks at every config source but that of LDS (1.36 to 1.40: its listener
-    manager makes none). In the place of CDS it does, and files with other resources are no fault.
+    manager makes none). For CDS it does, and files with other resources are no fault.
     """
     source = proto_field(proto_field(config, "dynamic_resources"), "lds_config")
     if not any(proto_field(source, field) for field in ("path", "path_config_source")):

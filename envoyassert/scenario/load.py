@@ -23,7 +23,7 @@ from envoyassert.scenario.syntax import line_and_column
 #: Larger files are no scenarios, and no configs that a person wrote.
 MAX_BYTES = 4 * 1024 * 1024
 
-#: By which a file of Envoy is known that was given in the place of a scenario: a bootstrap, what
+#: By which a file of Envoy is known that was given instead of a scenario: a bootstrap, what
 #: `/config_dump` returns, or discovery responses.
 _ENVOY_KEYS = {"static_resources", "dynamic_resources", "admin", "configs", "resources"}
 _ENVOY_KEYS |= {"staticResources", "dynamicResources"}

@@ -250,15 +250,15 @@ class _Expansion:
         scenario, path = self.loaded.scenario, self.loaded.path
         own = scenario.envoy
         matrix = {axis.name: value for axis, value in values.items()}
-        told = [(axis.label, plain_text(value)) for axis, value in values.items()]
+        parts = [(axis.label, plain_text(value)) for axis, value in values.items()]
         sources = {name: str(matrix.get(name, getattr(own, name)) or "") for name in SOURCES}
         if envoy is not None:
             sources = {source: str(getattr(envoy, source) or "") for source in SOURCES}
-            told.append(("envoy", str(envoy)))
+            parts.append(("envoy", str(envoy)))
         if launcher:
-            told.append(("launcher", launcher))
+            parts.append(("launcher", launcher))
         # An axis may have either name, too.
-        label = ",".join(f"{name}={value}" for name, value in told)
+        label = ",".join(f"{name}={value}" for name, value in parts)
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
             binary = str(path.parent / binary)
@@ -324,7 +324,7 @@ class _Expansion:
             holds = True
             for axis, wanted in expectation.when.items():
                 if axis == ENVOY_CONDITION:
-                    continue  # which Envoy it was, the trace tells
+                    continue  # which Envoy it was is in the trace
                 value = matrix.get(axis)
                 if overridden and axis in SOURCES and axis not in matrix:
                     value = sources[axis]

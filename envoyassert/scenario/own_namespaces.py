@@ -30,7 +30,7 @@ def namespaces_named(config: Any) -> dict[str, None]:
 
 
 def namespace_complaints(namespaces: Sequence[OwnNetns], config: Any) -> Iterator[Complaint]:
-    """Yield what is wrong with namespaces that shall take the place of others in a config.
+    """Yield what is wrong with namespaces that should replace others in a config.
 
     Args:
         namespaces: those of a scenario.
@@ -48,7 +48,7 @@ def namespace_complaints(namespaces: Sequence[OwnNetns], config: Any) -> Iterato
 
 
 def with_own_namespaces(config: Any, names: Mapping[str, str]) -> Any:
-    """Return a config that enters namespaces of the run in the place of others.
+    """Return a config that enters namespaces of the run instead of others.
 
     Args:
         config: a bootstrap, or a part of one.

@@ -154,22 +154,22 @@ class RunPlan:
             listeners=configured_listeners(config, files),
         )
 
-    def for_another(self, wish: Another, rundir: str) -> RunPlan:
+    def for_another(self, wanted: Another, rundir: str) -> RunPlan:
         """Return the plan of another Envoy beside this one.
 
         Args:
-            wish: in what it differs.
+            wanted: in what it differs.
             rundir: the run directory as Envoy sees it.
 
         Raises:
             OverlayError: its overlay does not fit the config.
         """
-        workers = self.concurrency if wish.concurrency is None else wish.concurrency
+        workers = self.concurrency if wanted.concurrency is None else wanted.concurrency
         plan = replace(
             self,
             concurrency=workers,
-            config=merge(self.config, wish.overlay) if wish.overlay else self.config,
-            args=(*self.args, *wish.args),
+            config=merge(self.config, wanted.overlay) if wanted.overlay else self.config,
+            args=(*self.args, *wanted.args),
         )
         return plan.in_rundir(rundir)
 

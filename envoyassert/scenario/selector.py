@@ -73,8 +73,8 @@ class Selector(Model):
     )
     protocol: Protocol | None = Field(
         None,
-        description="Needed where TCP and UDP share a port. Elsewhere it tells MPTCP from TCP, and "
-        "UNIX from sockets that are no streams.",
+        description="Needed where TCP and UDP share a port. Elsewhere it separates MPTCP from TCP, "
+        "and UNIX from sockets that are no streams.",
     )
     netns: Annotated[str, Field(pattern=NETNS_PATTERN)] | None = Field(
         None,

@@ -87,20 +87,20 @@ def served(
     if own.xds is not None:
         bootstrap = {key: value for key, value in config.items() if key != "xds"}
         if discovers_listeners(bootstrap):
-            stood_in.append("lds_config: answered by envoy.xds, in the place of the config's own")
+            stood_in.append("lds_config: answered by envoy.xds, instead of the config's own")
             bootstrap = without_lds(bootstrap)
     if own.control_plane == "empty":
         asked = ", ".join(source_names(bootstrap))
         if asked:
-            stood_in.append(f"{asked}: answered with nothing, in the place of a server")
+            stood_in.append(f"{asked}: answered with nothing, instead of a server")
         named = with_node(bootstrap, "envoyassert")
         if named is not bootstrap:
             stood_in.append("node: an id and a cluster that the config lacks")
         bootstrap = without_servers(named, f"${{rundir}}/{NOTHING}")
         files[NOTHING] = NO_RESOURCES
     if own.xds is None:
-        later, told = _updates(scenario, None)
-        return Served(None, bootstrap, files, later, (*unread, *told), tuple(stood_in))
+        later, later_faults = _updates(scenario, None)
+        return Served(None, bootstrap, files, later, (*unread, *later_faults), tuple(stood_in))
     try:
         xds = Xds.model_validate(config["xds"])
     except ValidationError as error:
@@ -110,21 +110,21 @@ def served(
         ]
         return Served(None, bootstrap, files, (), tuple(faults))
     files[FILE] = discovery_response(xds.listeners)
-    later, told = _updates(scenario, xds)
+    later, later_faults = _updates(scenario, xds)
     try:
         if FILE in own.files:
             raise XdsError(f"`{FILE}` is the control plane's own file", "rename yours")
         updates = any(step.updates_listeners for step in scenario.steps)
         if xds.via == "file" and updates and admin_address(bootstrap) is None:
             raise XdsError(
-                "with `via: file` only the admin endpoint tells what Envoy says of an update",
+                "with `via: file` only the admin endpoint shows what Envoy says of an update",
                 "add `admin: …` to the config",
             )
         asking = with_control_plane(bootstrap, xds)
-        return Served(xds, asking, files, later, (*unread, *told), tuple(stood_in))
+        return Served(xds, asking, files, later, (*unread, *later_faults), tuple(stood_in))
     except XdsError as error:
         fault = Complaint(("envoy", "xds"), error.message, error.remedy)
-        return Served(xds, bootstrap, files, later, (fault, *told))
+        return Served(xds, bootstrap, files, later, (fault, *later_faults))
 
 
 def _collisions(own: Envoy, placed: Mapping[str, Any]) -> Iterator[Complaint]:

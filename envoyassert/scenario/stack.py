@@ -67,7 +67,7 @@ class StackPattern(Model):
     ) = Field(
         None,
         min_length=1,
-        description="For each build id the class of call sites that `show` tells; skipped for an "
+        description="For each build id the class of call sites that `show` prints; skipped for an "
         "Envoy that is not listed.",
     )
 

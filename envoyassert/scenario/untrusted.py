@@ -62,7 +62,7 @@ _FLAGS = frozenset(
         "--use-dynamic-base-id",
     }
 )
-#: Beginnings of variables that no library reads which Envoy has loaded: what Istio tells a proxy.
+#: Beginnings of variables that no library reads which Envoy has loaded: what Istio gives a proxy.
 _VARIABLES = ("INSTANCE_", "ISTIO_META_", "POD_", "PROXY_")
 
 
@@ -160,7 +160,7 @@ class _Run:
                     try:
                         now = [*step.served(now)]
                     except OverlayError:
-                        return  # a problem of that step, which `served` tells
+                        return  # a problem of that step, which `served` reports
                     yield from self._served(now)
 
     def _served(self, listeners: list[Any]) -> Iterator[Problem]:

@@ -57,7 +57,7 @@ def _check_names(listeners: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any],
 
 def _check_name(listener: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(listener.get("name"), str) or not listener["name"]:
-        raise fault("a listener without a name, by which updates speak of it", "add `name: …`")
+        raise fault("a listener without a name, by which updates name it", "add `name: …`")
     return listener
 
 
@@ -109,7 +109,7 @@ def with_control_plane(config: Data, xds: Xds) -> dict[str, Any]:
     Its own `ads_config` stays, by gRPC with another server; so does its node.
 
     Args:
-        config: the bootstrap, which asks nobody for listeners.
+        config: the bootstrap, which asks no server for listeners.
         xds: the control plane.
 
     Raises:
@@ -174,7 +174,7 @@ def _services() -> list[dict[str, Any]]:
 
 
 def without_lds(config: Data) -> dict[str, Any]:
-    """Return a bootstrap that asks nobody for listeners."""
+    """Return a bootstrap that asks no server for listeners."""
     dynamic = _without(_mapping(config, "dynamic_resources"), "lds_config", "lds_resources_locator")
     return {**_without(config, "dynamic_resources"), "dynamic_resources": dynamic}
 
@@ -187,7 +187,7 @@ def _mapping(config: Data, key: str) -> dict[str, Any]:
 
 
 def _without(config: Data, *fields: str) -> dict[str, Any]:
-    """Return a message without some fields, whichever way they are spelt."""
+    """Return a message without some fields, whichever way they are spelled."""
     return {key: value for key, value in config.items() if proto_name(key) not in fields}
 
 

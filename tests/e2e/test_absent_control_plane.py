@@ -292,7 +292,7 @@ def test_draft_passes_without_the_server_that_its_config_asks(
     verdict = judged(result)
     assert verdict.status is Status.PASS, told(verdict)
     (said,) = result.trace.header.stood_in
-    assert "answered with nothing, in the place of a server" in said
+    assert "answered with nothing, instead of a server" in said
     assert "no_others: true" in scenario.read_text()
 
 
@@ -349,7 +349,7 @@ def test_plan_stands_in_for_what_a_draft_stands_in_for(name: str, tmp_path: Path
     file.write_text(SHAPES[name])
     done = CliRunner().invoke(plan, [str(file), str(file), "--launcher", "process"])
     assert done.exit_code == 0, done.output
-    assert "answered with nothing, in the place of a server" in done.output
+    assert "answered with nothing, instead of a server" in done.output
     assert "not live" not in done.output
 
 

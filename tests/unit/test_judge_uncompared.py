@@ -283,7 +283,7 @@ def test_number_that_is_given_out_anew_meanwhile_is_not_taken_for_either_socket(
     assert run.trace.events[-1].ts_ns < run.ts_ns
     run.show(run.web, address=OTHER, inode=4711)
     assert run.disagreements() == []
-    assert "descriptor 21 was given out anew while the kernel was asked" in run.check().detail
+    assert "descriptor 21 was given out again while the kernel was asked" in run.check().detail
     # What was there before was compared by its other descriptor.
     assert run.status(WEB_BOUND) is PASS
 
@@ -320,7 +320,7 @@ def test_option_that_the_kernel_does_not_tell_is_named_and_holds_back_nothing() 
     run = Run()
     run.set_later(run.web, "SO_ATTACH_REUSEPORT_EBPF", 7).ask()
     assert run.check().detail.endswith(
-        "not compared: 1 option value that the kernel does not tell (SO_ATTACH_REUSEPORT_EBPF)"
+        "not compared: 1 option value that the kernel does not return (SO_ATTACH_REUSEPORT_EBPF)"
     )
     assert run.status(WEB_BOUND) is PASS
 

@@ -24,7 +24,7 @@ def test_accounts_name_queues_strangers_and_envoys_listeners() -> None:
     trace.witness = replace(trace.witness, network=network)
     text = "\n".join(accounts_lines(accounts_of(trace)))
     assert "  TCP    0 of 4096  0.0.0.0:10000   Envoy's\n" in text
-    assert "  UDP    -          127.0.0.11:53   somebody else's\n" in text
+    assert "  UDP    -          127.0.0.11:53   another process\n" in text
     assert text.endswith("  Envoy's own listeners: ingress at 0.0.0.0:10000")
 
 
@@ -34,7 +34,7 @@ def test_account_that_could_not_be_taken_says_why() -> None:
     trace.witness = replace(
         trace.witness, error="process 1 has ended", network=None, envoy=None, sockets=()
     )
-    assert accounts_lines(accounts_of(trace))[-1] == "  not told: process 1 has ended"
+    assert accounts_lines(accounts_of(trace))[-1] == "  not known: process 1 has ended"
     trace.witness = None
     assert accounts_lines(accounts_of(trace)) == []
 

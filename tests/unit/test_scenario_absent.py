@@ -93,7 +93,7 @@ def test_empty_control_plane_is_said_and_has_its_file() -> None:
     assert plan.config["node"] == {"id": "pod", "cluster": "envoyassert"}
     asked = "rtds_config, lds_config, cds_config, eds_config, rds, vhds"
     assert plan.stood_in == (
-        f"{asked}: answered with nothing, in the place of a server",
+        f"{asked}: answered with nothing, instead of a server",
         "node: an id and a cluster that the config lacks",
     )
     assert plan.deadline_s == DEADLINE_S
@@ -128,7 +128,7 @@ def test_served_listeners_take_the_place_of_the_configs_own_source(via: str, api
     }
     assert dynamic["cdsConfig"] == {"ads": {}}
     assert plan.config["node"] == {"id": "pod"}
-    said = "lds_config: answered by envoy.xds, in the place of the config's own"
+    said = "lds_config: answered by envoy.xds, instead of the config's own"
     assert plan.stood_in == (said,)
 
 

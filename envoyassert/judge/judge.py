@@ -31,9 +31,7 @@ from envoyassert.judge.work import TooMuchError, Work
 from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import ENVOY_CONDITION, Conditional
 from envoyassert.trace import Trace
-from envoyassert.words.no_others import NoOthersExpectation
-from envoyassert.words.registry import subject_of, word_of
-from envoyassert.words.update import judge_refusals
+from envoyassert.words.registry import WORDS, subject_of, word_of
 
 
 def judge(
@@ -85,7 +83,7 @@ def judge(
 
     scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])
     # The closed world comes last: the others note which sockets they name.
-    order = sorted(items, key=lambda item: isinstance(item[1], NoOthersExpectation))
+    order = sorted(items, key=lambda item: word_of(item[1]).closes_world)
     version = trace.header.envoy.version
     findings = [
         finding
@@ -95,9 +93,10 @@ def judge(
     if items and not findings:
         findings = [_nothing_applies(scopes.whole, items[0])]
     findings.sort(key=lambda finding: finding.path[1])
-    refusals = judge_refusals(scopes.whole, [item for _, item in items])
+    said = [item for _, item in items]
+    unsaid = [f for word in WORDS.values() for f in word.unsaid(scopes.whole, said)]
     steps = with_fatal_defects(judge_steps(scopes.whole), trace, items, findings)
-    findings = [*steps, *refusals, *findings]
+    findings = [*steps, *unsaid, *findings]
     findings = as_excerpt(findings, trace.header.excerpt)
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if set(trace.header.unobserved) - BEARABLE else ()
@@ -146,13 +145,14 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         if scope is None:
             yield scopes.not_reached(index, item)
             return
-        if isinstance(item, NoOthersExpectation):
+        word = word_of(item)
+        if word.closes_world:
             scopes.name_all(scope)
         scoped = _scope_in_words(item, bool(context.trace.phases))
         outside = passed_outside(scope, item)
         scope = in_doubt(scope, outside)
         scope.unknown_stacks.clear()
-        found = list(held_back(scope, item, word_of(item).judge(scope, index, item)))
+        found = list(held_back(scope, item, word.judge(scope, index, item)))
         unobserved = context.trace.header.unobserved
         for told in with_stacks(scope, found):
             finding = with_passes(as_observed(told, item, unobserved), outside)

@@ -21,8 +21,7 @@ from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.selector import Selector
-from envoyassert.words.invariants import InvariantsExpectation
-from envoyassert.words.no_others import NoOthersExpectation
+from envoyassert.words.registry import word_of
 
 
 def passed_outside(context: Context, item: Conditional) -> list[tuple[KernelSocket, Pass]]:
@@ -33,7 +32,7 @@ def passed_outside(context: Context, item: Conditional) -> list[tuple[KernelSock
     candidates = context.graph.candidates
     if not any(handed.is_outside for socket in candidates for handed in socket.passes):
         return []
-    if isinstance(item, (InvariantsExpectation, NoOthersExpectation)):
+    if word_of(item).sockets == "every":
         meant = [s for s in candidates if s.places or s.listens or s.origin == "scm_rights"]
     else:
         selectors = list(_selectors(item))

@@ -12,13 +12,8 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import models_in
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.selector import Selector
-from envoyassert.words.attempts import AttemptsExpectation
-from envoyassert.words.listener import ListenerExpectation
-from envoyassert.words.process import ProcessExpectation
-from envoyassert.words.update import UpdateExpectation
-
-#: What these are about is not told by sockets.
-_OF_NO_SOCKET = (AttemptsExpectation, ProcessExpectation, UpdateExpectation)
+from envoyassert.words.about_listener import AboutListener
+from envoyassert.words.registry import word_of
 
 
 def held_back(
@@ -40,12 +35,12 @@ def held_back(
 
 
 def _reason(context: Context, item: Conditional) -> str:
-    if isinstance(item, _OF_NO_SOCKET):
+    if word_of(item).sockets == "none":
         return ""
     open_ = context.uncompared
     selectors = list(models_in(item, Selector))
     anywhere = any(part.listener is None for part in models_in(item, CallPattern))
-    if not selectors or (anywhere and not isinstance(item, ListenerExpectation)):
+    if not selectors or (anywhere and not isinstance(item, AboutListener)):
         return next(iter(open_.values()))
     listeners = context.trace.header.listeners
     for selector in selectors:

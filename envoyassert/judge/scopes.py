@@ -24,7 +24,7 @@ from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.trace import FIRST, STARTUP, ListenerRecord, Trace
-from envoyassert.words.listener import ListenerExpectation
+from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.of_listener.listed_without_socket import unbacked
 
 #: What is compared at the end of each phase; the other checks are about the trace as a whole.
@@ -201,7 +201,7 @@ class Scopes:
             context.named.update(id(socket) for socket in sockets if socket.number in numbers)
         header = context.trace.header
         for item in self._items:
-            if isinstance(item, ListenerExpectation):
+            if isinstance(item, AboutListener):
                 found = select(item.listener, context.graph, header.listeners, total=True)
                 context.named.update(id(socket) for socket in found.sockets)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from envoyassert.calls import AT_ENTRY, KERNEL_FACTS
 from envoyassert.ranges import MOST_VARIABLES
 from envoyassert.scenario.grammar import (
     CallName,
@@ -122,3 +124,15 @@ class CountedPattern(CallPattern):
         if self.each == "socket" and self.listener is None:
             raise ValueError("each socket of which listener? give listener as well")
         return self
+
+
+def impossible(pattern: CallPattern) -> Iterator[tuple[str, str]]:
+    """Yield which field of a pattern keeps it from ever matching, and why."""
+    if pattern.errno is not None and pattern.succeeds:
+        yield "succeeds", f"no call both succeeds and fails with {pattern.errno}"
+    calls = (pattern.call,) if isinstance(pattern.call, str) else pattern.call
+    without_result = KERNEL_FACTS | AT_ENTRY
+    fails = pattern.errno is not None or pattern.succeeds is False
+    if fails and set(calls) <= without_result:
+        part = "errno" if pattern.errno is not None else "succeeds"
+        yield part, f"{' and '.join(calls)} cannot fail: no result is recorded"

@@ -11,12 +11,8 @@ from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.words import did_you_mean
 from envoyassert.steps.registry import kind_in, phase_in
 from envoyassert.trace import FIRST, STARTUP
-
-#: What of a listener is done, so that it can be counted during a phase; all else is a state.
-_DONE = frozenset({"bound", "bind_failed", "connections", "listen_by", "listen_calls"})
-_FRAME = frozenset({"listener", "take", "when", "why", "during", "known_defect", "envoy"})
-#: Expectations about a state.
-_STATES = ("process", "no_others", "invariants")
+from envoyassert.words.listener import WORDS as OF_LISTENER
+from envoyassert.words.registry import WORDS, subject_of
 
 
 def phase_problems(document: Document) -> Iterator[Problem]:
@@ -125,34 +121,26 @@ def _problems_of_item(
     document: Document, place: Path, item: dict[str, Any], names: dict[str, int], envoys: list[str]
 ) -> Iterator[Problem]:
     yield from _unknown_names(document, place, item, names, envoys)
-    during, process = item.get("during"), item.get("process")
-    if during is not None:
-        states = [word for word in _STATES if word in item]
-        if "listener" in item:
-            states = [word for word in item if word not in _DONE | _FRAME]
-        for word in states:
-            yield document.problem(
-                (*place, word),
-                f"`{word}` is a state and not something that is done during a phase",
-                f"write `at_end_of: {during}`",
-            )
-    if isinstance(process, dict) and item.get("at_end_of") not in (None, STARTUP):
-        for word in ("live", "within"):
-            if word in process:
-                yield document.problem(
-                    (*place, "process", word),
-                    f"`{word}` is about start-up",
-                    "leave out `at_end_of`; to wait for LIVE: `- wait_for: {ready: true}`",
-                )
-    if "attempts" in item and not (during or item.get("at_end_of")):
+    subject = subject_of(item)
+    if subject is None:
+        return  # told already
+    during = item.get("during")
+    for word in _states(subject, item) if during is not None else ():
         yield document.problem(
-            (*place, "attempts"),
-            "whose attempts are meant is not said",
-            "add `during:` with the name of a step that has clients: `connect`, or one with `load`",
+            (*place, word),
+            f"`{word}` is a state and not something that is done during a phase",
+            f"write `at_end_of: {during}`",
         )
-    if "startup" in item:
-        for word in ("during", "at_end_of"):
-            if item.get(word) not in (None, STARTUP):
-                yield document.problem(
-                    (*place, word), "`startup` is about start-up", f"leave out `{word}`"
-                )
+    for fault in WORDS[subject].faults(item):
+        yield document.problem((*place, *fault.place), fault.message, fault.remedy)
+
+
+def _states(subject: str, item: dict[str, Any]) -> list[str]:
+    """Return the words of an item that are about a state."""
+    if WORDS[subject].about == "state":
+        return [subject]
+    return [
+        word
+        for word in item
+        if subject == "listener" and word in OF_LISTENER and not OF_LISTENER[word].done
+    ]

@@ -83,3 +83,23 @@ def is_none(count: Count) -> bool:
     if isinstance(count, Range):
         return 0 in (count.exactly, count.at_most, (count.between or (None,))[-1])
     return count in (0, "none")
+
+
+def is_any(count: Count) -> bool:
+    """Return whether every number of times is right."""
+    if not isinstance(count, Range):
+        return False
+    if count.exactly is not None or count.at_most is not None:
+        return False
+    return _is_zero(count.at_least)
+
+
+def allows_none(count: Count) -> bool:
+    """Return whether none at all is right."""
+    if isinstance(count, Range):
+        return _is_zero(count.exactly) or (count.exactly is None and _is_zero(count.at_least))
+    return count == 0
+
+
+def _is_zero(quantity: Quantity | None) -> bool:
+    return quantity is None or quantity == 0

@@ -8,13 +8,10 @@ from envoyassert.addresses import Address, canonical_host
 from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError
-from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord
-from envoyassert.words.calls import CallsExpectation
-from envoyassert.words.never import NeverExpectation
-from envoyassert.words.registry import Expectation, subject_of
+from envoyassert.words.registry import subject_of, word_of
 
 Where = tuple[str | int, ...]
 
@@ -54,7 +51,8 @@ def of_no_listener(plans: Sequence[RunPlan]) -> list[tuple[Where, str]]:
         if not records:
             return []
         for index, item in plan.expectations:
-            pattern = _forbidden(item)
+            forbids = word_of(item).forbids
+            pattern = forbids(item) if forbids else None
             if pattern is None or pattern.listener is None or not _has_address(pattern.listener):
                 continue
             where = ("expect", index, subject_of(item) or "", "listener")
@@ -68,14 +66,6 @@ def of_no_listener(plans: Sequence[RunPlan]) -> list[tuple[Where, str]]:
         for where, (selector, addresses) in missing.items()
         if where not in found
     ]
-
-
-def _forbidden(item: Expectation) -> CallPattern | None:
-    if isinstance(item, NeverExpectation):
-        return item.never
-    if isinstance(item, CallsExpectation) and item.says_none:
-        return item.calls
-    return None
 
 
 def _listeners(plan: RunPlan) -> Iterator[ListenerRecord]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.grammar import Model, choice, one_of
-from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range
+from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range, is_any
 from envoyassert.scenario.timing import Moment
 
 
@@ -91,3 +92,16 @@ CountOrDescriptorTally = Annotated[
     ),
 ]
 """The same of descriptors."""
+
+
+def any_is_right(value: Count | Tally) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the kinds of which any number is right, each with that reason."""
+    reason = "any number is right"
+    if isinstance(value, Range) and is_any(value):
+        yield (), reason
+    elif isinstance(value, Tally):
+        yield from (
+            ((kind,), reason)
+            for kind in _TALLY_KEYS
+            if kind in value.model_fields_set and is_any(getattr(value, kind))
+        )

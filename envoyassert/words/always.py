@@ -17,7 +17,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration
 from envoyassert.scenario.timing import Moment, State
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Part, Word
 
 
 class AlwaysExpectation(Conditional):
@@ -154,4 +154,41 @@ def _evidence(sockets: tuple[KernelSocket, ...], breaks: list[tuple[int, int]]) 
     ]
 
 
-WORD = Word(name="always", model=AlwaysExpectation, judge=judge_always)
+WORD = Word(
+    name="always",
+    model=AlwaysExpectation,
+    judge=judge_always,
+    examples={
+        "always": Example(
+            "always: {listener: {port: 15006}, served: true}",
+            "shared",
+            "both_left",
+            inside="[{%}]",
+            during=True,
+        ),
+        "since": Example("since: live", "gap_before_live", "gap_after_live"),
+        "until": Example("until: live", "gap_after_live", "gap_before_live"),
+        "except_for": Example("except_for: 50ms", "short_gap", "long_gap"),
+    },
+    inside="[{always: {listener: {port: 15006}, served: true}, %}]",
+    parts=(
+        Part(
+            State,
+            "`always`",
+            "[{always: {%}}]",
+            {
+                "listener": Example("listener: {port: 15006}, served: true", "shared", "both_left"),
+                "served": Example("listener: {port: 15006}, served: true", "shared", "both_left"),
+                "listening": Example(
+                    "listener: {port: 15006}, listening: false", "never_listens", "shared"
+                ),
+                "bound": Example("listener: {port: 15006}, bound: true", "shared", "closed"),
+                "by": Example(
+                    "listener: {port: 15006}, served: true, by: workers",
+                    "shared",
+                    "one_worker_left",
+                ),
+            },
+        ),
+    ),
+)

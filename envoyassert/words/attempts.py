@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -15,7 +15,7 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model, choice, one_of
 from envoyassert.scenario.quantity import Count
 from envoyassert.trace import ConnectionAttempt
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Fault, Part, Word
 
 #: What connect() fails with where nobody listens: at an address, or at a Unix path that is gone.
 _REFUSED = ("ECONNREFUSED", "ENOENT")
@@ -141,4 +141,39 @@ def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
     return counts
 
 
-WORD = Word(name="attempts", model=AttemptsExpectation, judge=judge_attempts)
+def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:
+    if not (item.get("during") or item.get("at_end_of")):
+        yield Fault(
+            ("attempts",),
+            "whose attempts are meant is not said",
+            "add `during:` with the name of a step that has clients: `connect`, or one with `load`",
+        )
+
+
+WORD = Word(
+    name="attempts",
+    model=AttemptsExpectation,
+    judge=judge_attempts,
+    about="step",
+    sockets="none",
+    faults=_faults,
+    examples={
+        "attempts": Example("attempts: answered, during: connect", "all_answered", "one_silent"),
+    },
+    parts=(
+        Part(
+            Attempts,
+            "`attempts`",
+            "[{attempts: {%}, during: connect}]",
+            {
+                "made": Example("made: 20", "all_answered", "one_refused"),
+                "refused": Example("refused: none", "all_answered", "one_refused"),
+                "answered": Example("answered: 20", "all_answered", "one_silent"),
+                "held": Example("held: 20", "all_answered", "one_closed"),
+                "eof": Example("eof: none", "all_answered", "one_closed"),
+                "reset": Example("reset: none", "all_answered", "one_reset"),
+                "silent": Example("silent: none", "all_answered", "one_silent"),
+            },
+        ),
+    ),
+)

@@ -13,7 +13,7 @@ from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.timing import Each, Lasts, Moment
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Part, Word
 
 
 class BetweenExpectation(Conditional):
@@ -44,4 +44,43 @@ def judge_between(
     )
 
 
-WORD = Word(name="between", model=BetweenExpectation, judge=judge_between)
+WORD = Word(
+    name="between",
+    model=BetweenExpectation,
+    judge=judge_between,
+    examples={
+        "between": Example(
+            "between: [start, {listener: {port: 15006}, becomes: listening}]",
+            "shared",
+            "shared_slowly",
+            inside="[{%, lasts: {at_most: 5s}}]",
+        ),
+        "lasts": Example(
+            "lasts: {at_most: 5s}",
+            "shared",
+            "shared_slowly",
+            inside="[{between: [start, {listener: {port: 15006}, becomes: listening}], %}]",
+        ),
+        "each": Example(
+            "each: socket",
+            "one_after_another",
+            "one_is_slow",
+            inside="[{between: [{call: bind}, {call: listen}], lasts: {at_most: 5s}, %}]",
+            during=True,
+        ),
+    },
+    parts=(
+        Part(
+            Lasts,
+            "`lasts`",
+            "[{between: [{call: bind}, {call: listen}], lasts: {%}}]",
+            {
+                "at_least": Example("at_least: 2s", "slow_listen", "shared"),
+                "at_most": Example("at_least: 2s, at_most: 5s", "slow_listen", "slower_listen"),
+                "tolerance": Example(
+                    "at_most: 100ms, tolerance: 20ms", "listen_after_110ms", "slow_listen"
+                ),
+            },
+        ),
+    ),
+)

@@ -22,9 +22,9 @@ from envoyassert.judge.join import judge_let_of_calls
 from envoyassert.judge.selection import Selection, select
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.pattern import CountedPattern
-from envoyassert.scenario.quantity import is_none
-from envoyassert.words.word import Word
+from envoyassert.scenario.pattern import CountedPattern, impossible
+from envoyassert.scenario.quantity import allows_none, is_any, is_none
+from envoyassert.words.word import Example, Part, Vacuous, Word
 
 
 class CallsExpectation(Conditional):
@@ -86,4 +86,64 @@ def _judge_each(
     return judge_each(context, subject, pattern.each, words, pattern.times, groups)
 
 
-WORD = Word(name="calls", model=CallsExpectation, judge=judge_calls)
+def _vacuous(expectation: CallsExpectation) -> Vacuous:
+    if is_any(expectation.calls.times):
+        yield ("calls", "times"), "any number of calls is right"
+    elif allows_none(expectation.calls.times):
+        for field, reason in impossible(expectation.calls):
+            yield ("calls", field), reason
+
+
+WORD = Word(
+    name="calls",
+    model=CallsExpectation,
+    judge=judge_calls,
+    vacuous=_vacuous,
+    forbids=lambda item: item.calls if item.says_none else None,
+    examples={
+        "calls": Example(
+            "calls: {call: dup, listener: {port: 15006}, times: {workers: 1, plus: -1}}",
+            "shared",
+            "reuse",
+            during=True,
+        ),
+    },
+    parts=(
+        Part(
+            CountedPattern,
+            "Pattern of a call with a count",
+            "[{calls: {%}}]",
+            {
+                "call": Example("call: [bind, listen]", "shared", "nothing"),
+                "listener": Example(
+                    "call: setsockopt, listener: {port: 15006}", "shared", "option_elsewhere"
+                ),
+                "by": Example("call: bind, by: workers", "bound_by_worker", "shared"),
+                "errno": Example("call: bind, errno: EADDRINUSE", "port_taken", "shared"),
+                "succeeds": Example("call: connect, succeeds: false", "refused", "connected"),
+                "args": Example(
+                    "call: setsockopt, args: {name: SO_REUSEPORT, value: 1}", "reuse", "shared"
+                ),
+                "stack": Example(
+                    'call: bind, stack: {contains: "ListenSocketFactoryImpl"}',
+                    "bound_in_the_factory",
+                    "bound_elsewhere",
+                ),
+                "times": Example("call: dup, times: 3", "three_dups", "shared"),
+                "each": Example(
+                    "call: epoll_ctl, listener: {port: 15006}, each: worker, times: 1",
+                    "shared",
+                    "listens_once",
+                ),
+                "let": Example(
+                    "call: listen, listener: {port: 15006}, let: {ingress_sockets: socket}",
+                    "shared",
+                    "one_listens",
+                    inside=(
+                        "[{listener: {port: 15006}, let: {ingress_sockets: socket}}, {calls: {%}}]"
+                    ),
+                ),
+            },
+        ),
+    ),
+)

@@ -14,7 +14,7 @@ from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.timing import Moment
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Word
 
 
 class InOrderExpectation(Conditional):
@@ -31,4 +31,16 @@ def judge_in_order(
     yield judge_steps(context, subject, [instants_of(context, m) for m in expectation.in_order])
 
 
-WORD = Word(name="in_order", model=InOrderExpectation, judge=judge_in_order)
+WORD = Word(
+    name="in_order",
+    model=InOrderExpectation,
+    judge=judge_in_order,
+    examples={
+        "in_order": Example(
+            "in_order: [{call: bind, by: main}, {call: listen}, live]",
+            "shared",
+            "shared_late",
+            during=True,
+        ),
+    },
+)

@@ -22,7 +22,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many, choice, one_of
 from envoyassert.scenario.invariant import INVARIANTS, InvariantName
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Word
 
 
 class InvariantsExpectation(Conditional):
@@ -353,4 +353,15 @@ _JUDGES: dict[str, Callable[[Context], _Report]] = {
 }
 
 
-WORD = Word(name="invariants", model=InvariantsExpectation, judge=judge_invariants)
+WORD = Word(
+    name="invariants",
+    model=InvariantsExpectation,
+    judge=judge_invariants,
+    about="state",
+    sockets="every",
+    examples={
+        "invariants": Example(
+            "invariants: [accepts_succeed, live_means_served]", "shared", "out_of_descriptors"
+        ),
+    },
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, create_model, model_validator
 from typing_extensions import Self
@@ -18,7 +18,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.selector import Selector
 from envoyassert.words import of_listener
 from envoyassert.words.about_listener import AboutListener
-from envoyassert.words.word import ListenerWord, Word, words_in
+from envoyassert.words.word import Example, ListenerWord, Vacuous, Word, words_in
 
 _ORDER = (
     *("let", "bound", "bind_failed", "listened", "served_by", "listen_by", "via", "origin"),
@@ -29,23 +29,15 @@ _ORDER = (
 #: What can be said of a listener, in the order in which it is listed and judged.
 WORDS = words_in(of_listener, ListenerWord, _ORDER)
 
-#: Ways to say which listener is meant that mean none with a path.
-_PATHLESS = ("port", "abstract")
-
 
 class _SomeWord(AboutListener):
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema.update(
             anyOf=[{"required": [word]} for word in WORDS],
             dependentSchemas={
-                "socket_file": {
-                    "properties": {
-                        "listener": {"not": {"anyOf": [{"required": [w]} for w in _PATHLESS]}}
-                    }
-                },
-                "listed_without_socket": {
-                    "properties": {"listener": {"not": {"required": ["socket"]}}}
-                },
+                name: {"properties": {"listener": word.fitting}}
+                for name, word in WORDS.items()
+                if word.fitting
             },
         )
     )
@@ -54,13 +46,11 @@ class _SomeWord(AboutListener):
     def _some_word(self) -> Self:
         if not self.model_fields_set & WORDS.keys():
             raise ValueError("nothing is expected of the listener; add bound, listened, options …")
-        pathless = [way for way in _PATHLESS if getattr(self.listener, way) is not None]
-        if self.said("socket_file") is not None and pathless:
-            raise ValueError("socket_file is about a listener with a path, not a port or a name")
-        if self.said("listed_without_socket") is not None and self.listener.socket is not None:
-            raise ValueError(
-                "listed_without_socket is about an address; give the listener's name or port"
-            )
+        for name, word in WORDS.items():
+            if word.misfit is not None and self.said(name) is not None:
+                problem = word.misfit(self.listener)
+                if problem:
+                    raise ValueError(problem)
         return self
 
 
@@ -79,7 +69,7 @@ else:
         __base__=_SomeWord,
         __doc__="What one listener's sockets must have done.",
         __module__=__name__,
-        **{name: (Optional[word.form], word.field) for name, word in WORDS.items()},  # noqa: UP045
+        **{name: word.field_of_model for name, word in WORDS.items()},
     )
 
 
@@ -114,7 +104,8 @@ def _judge_part(
         return
     selector = expectation.listener
     said = {name: v for name in WORDS if (v := expectation.said(name)) is not None}
-    role = said["listened"].by if "listened" in said else said.get("served_by", "")
+    roles = [serves(value) for name, value in said.items() if (serves := WORDS[name].serves)]
+    role = roles[0] if roles else ""
     failed = tuple(call for call in selection.failed if context.in_window(call.event))
     target = Target(
         context, subject, selection.sockets, failed, selector, selection.addresses, role
@@ -141,4 +132,29 @@ def _with_nearest(target: Target, selector: Selector, word: str, finding: Findin
     )
 
 
-WORD = Word(name="listener", model=ListenerExpectation, judge=judge_listener)
+def _vacuous(expectation: AboutListener) -> Vacuous:
+    for name, word in WORDS.items():
+        value = expectation.said(name)
+        for place, reason in word.vacuous(value) if value is not None else ():
+            yield (name, *place), reason
+
+
+WORD = Word(
+    name="listener",
+    model=ListenerExpectation,
+    judge=judge_listener,
+    vacuous=_vacuous,
+    inside="[{listener: {port: 15006}, %}]",
+    examples={
+        "listener": Example(
+            "listener: {port: 15006}", "shared", "nothing", inside="[{%, bound: {times: 1}}]"
+        ),
+        "take": Example(
+            "listener: {name: ingress}, take: each_address",
+            "two_addresses",
+            "two_addresses_unlike",
+            inside="[{%, sockets: 1}]",
+        ),
+        **{name: word.example for name, word in WORDS.items()},
+    },
+)

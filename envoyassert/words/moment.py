@@ -15,7 +15,7 @@ from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration
 from envoyassert.scenario.timing import Each, Lasts, Moment
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Word
 
 
 class MomentExpectation(Conditional):
@@ -78,4 +78,34 @@ def judge_moment(context: Context, index: int, expectation: MomentExpectation) -
             )
 
 
-WORD = Word(name="moment", model=MomentExpectation, judge=judge_moment)
+WORD = Word(
+    name="moment",
+    model=MomentExpectation,
+    judge=judge_moment,
+    examples={
+        "moment": Example(
+            "moment: {call: bind}, before: {call: listen}", "shared", "another_bind_late"
+        ),
+        "before": Example(
+            "moment: {call: bind, listener: {port: 15006}}, before: {call: listen}",
+            "shared",
+            "one_after_another",
+            during=True,
+        ),
+        "after": Example(
+            "moment: live, after: {listener: {port: 15006}, becomes: listening}",
+            "shared",
+            "shared_late",
+        ),
+        "within": Example(
+            "moment: {listener: {port: 15006}, becomes: served}, after: start, within: 5s",
+            "shared",
+            "shared_slowly",
+        ),
+        "each": Example(
+            "moment: {call: bind}, before: {call: listen}, each: socket",
+            "one_after_another",
+            "one_listens_first",
+        ),
+    },
+)

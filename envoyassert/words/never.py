@@ -11,8 +11,8 @@ from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.interval import Interval, so_often
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.pattern import CallPattern
-from envoyassert.words.word import Word
+from envoyassert.scenario.pattern import CallPattern, impossible
+from envoyassert.words.word import Example, Vacuous, Word
 
 
 class NeverExpectation(Conditional):
@@ -44,4 +44,20 @@ def judge_never(context: Context, index: int, expectation: NeverExpectation) -> 
     )
 
 
-WORD = Word(name="never", model=NeverExpectation, judge=judge_never)
+def _vacuous(expectation: NeverExpectation) -> Vacuous:
+    for field, reason in impossible(expectation.never):
+        yield ("never", field), reason
+
+
+WORD = Word(
+    name="never",
+    model=NeverExpectation,
+    judge=judge_never,
+    vacuous=_vacuous,
+    forbids=lambda item: item.never,
+    examples={
+        "never": Example(
+            "never: {call: bind, errno: EADDRINUSE}", "shared", "port_taken", during=True
+        ),
+    },
+)

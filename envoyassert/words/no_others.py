@@ -16,7 +16,7 @@ from envoyassert.judge.selection import parts_of
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many, Model, choice, one_of
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Part, Word
 
 
 class OthersAllowed(Model):
@@ -182,4 +182,25 @@ def _admin_sockets(context: Context) -> set[int]:
     }
 
 
-WORD = Word(name="no_others", model=NoOthersExpectation, judge=judge_no_others)
+WORD = Word(
+    name="no_others",
+    model=NoOthersExpectation,
+    judge=judge_no_others,
+    about="state",
+    sockets="every",
+    closes_world=True,
+    examples={
+        "no_others": Example("no_others: true", "shared", "with_stranger"),
+    },
+    inside="[{listener: {port: 15006}, bound: {times: 1}}, {%}]",
+    parts=(
+        Part(
+            OthersAllowed,
+            "`no_others`",
+            "[{listener: {port: 15006}, bound: {times: 1}}, {no_others: {%}}]",
+            {
+                "allow": Example("allow: [hot_restart, admin]", "with_admin", "with_stranger"),
+            },
+        ),
+    ),
+)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -14,8 +14,8 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import signal_text
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Model, choice, one_of
-from envoyassert.trace import Outcome
-from envoyassert.words.word import Word
+from envoyassert.trace import STARTUP, Outcome
+from envoyassert.words.word import Example, Fault, Part, Word
 
 
 class Process(Model):
@@ -125,4 +125,39 @@ def outcome_in_words(outcome: Outcome) -> str:
     return f"up, but not live after {outcome.deadline_s or 0:g} s"
 
 
-WORD = Word(name="process", model=ProcessExpectation, judge=judge_process)
+def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:
+    process = item.get("process")
+    if isinstance(process, dict) and item.get("at_end_of") not in (None, STARTUP):
+        for word in ("live", "within"):
+            if word in process:
+                yield Fault(
+                    ("process", word),
+                    f"`{word}` is about start-up",
+                    "leave out `at_end_of`; to wait for LIVE: `- wait_for: {ready: true}`",
+                )
+
+
+WORD = Word(
+    name="process",
+    model=ProcessExpectation,
+    judge=judge_process,
+    about="state",
+    sockets="none",
+    faults=_faults,
+    examples={
+        "process": Example("process: {exits: 1}", "ended_1", "shared"),
+    },
+    parts=(
+        Part(
+            Process,
+            "`process`",
+            "[{process: {%}}]",
+            {
+                "exits": Example("exits: nonzero", "ended_1", "ended_0"),
+                "stays_up": Example("stays_up: true", "shared", "ended_1"),
+                "live": Example("live: true", "shared", "ended_1"),
+                "within": Example("live: true, within: 5s", "live_after_1s", "live_after_9s"),
+            },
+        ),
+    ),
+)

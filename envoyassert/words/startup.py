@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -20,8 +21,8 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.timing import Lasts
-from envoyassert.trace import Trace
-from envoyassert.words.word import Word
+from envoyassert.trace import STARTUP, Trace
+from envoyassert.words.word import Example, Fault, Part, Word
 
 #: The parts of a start.
 FIGURES = ("first_listen", "bind_to_listen", "listen_to_served", "served_to_live")
@@ -212,4 +213,45 @@ def _served_to_live(context: Context, served: list[int | None]) -> Figure:
     return Figure(reply.low_ns - max(known), reply.high_ns - max(known))
 
 
-WORD = Word(name="startup", model=StartupExpectation, judge=judge_startup)
+def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:
+    for word in ("during", "at_end_of"):
+        if item.get(word) not in (None, STARTUP):
+            yield Fault((word,), "`startup` is about start-up", f"leave out `{word}`")
+
+
+WORD = Word(
+    name="startup",
+    model=StartupExpectation,
+    judge=judge_startup,
+    about="start",
+    faults=_faults,
+    examples={
+        "startup": Example(
+            "startup: {first_listen: {at_most: 5s}, served_to_live: {at_most: 1s}}",
+            "shared",
+            "slowly_live",
+        ),
+    },
+    parts=(
+        Part(
+            Startup,
+            "`startup`",
+            "[{startup: {%}}]",
+            {
+                "listener": Example(
+                    "listener: {port: 15006}, first_listen: {at_most: 5s}",
+                    "shared",
+                    "shared_after_another",
+                ),
+                "first_listen": Example("first_listen: {at_most: 5s}", "shared", "shared_slowly"),
+                "bind_to_listen": Example(
+                    "bind_to_listen: {at_most: 100ms, tolerance: 50ms}", "shared", "slow_listen"
+                ),
+                "listen_to_served": Example(
+                    "listen_to_served: {at_most: 1s}", "shared", "slowly_served"
+                ),
+                "served_to_live": Example("served_to_live: {at_most: 1s}", "shared", "slowly_live"),
+            },
+        ),
+    ),
+)

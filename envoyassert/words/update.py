@@ -12,7 +12,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.trace import STARTUP, UpdateResult
-from envoyassert.words.word import Word
+from envoyassert.words.word import Example, Part, Word
 
 
 class Update(Model):
@@ -92,4 +92,29 @@ def _finding(
     return context.finding(subject, status, expected, seen, from_launcher=True)
 
 
-WORD = Word(name="update", model=UpdateExpectation, judge=judge_update)
+WORD = Word(
+    name="update",
+    model=UpdateExpectation,
+    judge=judge_update,
+    about="step",
+    sockets="none",
+    unsaid=judge_refusals,
+    examples={
+        "update": Example("update: {result: ack}", "accepted_update", "refused_update"),
+    },
+    parts=(
+        Part(
+            Update,
+            "`update`",
+            "[{update: {%}}]",
+            {
+                "result": Example("result: ack", "accepted_update", "refused_update"),
+                "message_contains": Example(
+                    "result: nack, message_contains: duplicate address",
+                    "refused_update",
+                    "refused_for_another_reason",
+                ),
+            },
+        ),
+    ),
+)

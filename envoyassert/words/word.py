@@ -4,18 +4,79 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, Optional, TypeVar
 
 from pydantic import Field
-from pydantic.fields import FieldInfo
 
 from envoyassert.judge.context import Context
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.selector import Selector
+
+#: In an example's surroundings: where the example stands.
+PLACE = "%"
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example of a key, which the reference shows and the tests judge.
+
+    Args:
+        members: members of the mapping that the key stands in, in YAML's flow form.
+        holds: the name of a trace of the tests on which it holds.
+        fails: the name of one on which it does not.
+        inside: the expectations that it stands in, at `PLACE`; "" for those of its model.
+        during: whether the tests limit it to a phase by `during`, too.
+    """
+
+    members: str
+    holds: str
+    fails: str
+    inside: str = ""
+    during: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A model of the language, as the reference shows it.
+
+    Args:
+        model: the model.
+        heading: what it is called there.
+        inside: expectations in which an example of a key stands, at `PLACE`.
+        examples: an example of each of its keys.
+    """
+
+    model: type[Model]
+    heading: str
+    inside: str
+    examples: Mapping[str, Example]
+
+
+class Fault(NamedTuple):
+    """What is wrong with a word where it stands: at a place below its item, and what to do."""
+
+    place: tuple[str, ...]
+    message: str
+    remedy: str
+
+
+Vacuous = Iterator[tuple[tuple[str, ...], str]]
+"""Places below a value at which nothing could fail, and why."""
+
+
+def _none(_: Any) -> Iterator[Any]:
+    return iter(())
+
+
+def _nothing(_: Context, __: Sequence[Conditional]) -> Iterator[Finding]:
+    return iter(())
 
 
 @dataclass(frozen=True)
@@ -26,11 +87,37 @@ class Word:
         name: the word.
         model: the item, a field of which is the word.
         judge: judges an item, given its context and its place in the scenario.
+        examples: examples of the item's own keys.
+        inside: the expectations that these stand in, at `PLACE`.
+        parts: models of which its value is made, and that no other word has.
+        about: what it is about: something that is done or holds in time, so that `during` may say
+            when; a state; the start; or what the driver of a step was told.
+        sockets: which sockets it is about: those that it selects, every one, or none.
+        closes_world: whether it is judged last, given what all others name.
+        faults: finds what is wrong with an item as it stands in the file, beside its form.
+        vacuous: finds what of an item no trace could fail.
+        forbids: the calls that an item says are never made, None if there are none.
+        unsaid: judges what is wrong though no expectation speaks of it, given all of them.
     """
 
     name: str
     model: type[Conditional]
     judge: Callable[[Context, int, Any], Iterator[Finding]]
+    examples: Mapping[str, Example]
+    inside: str = f"[{{{PLACE}}}]"
+    parts: Sequence[Part] = ()
+    about: Literal["time", "state", "start", "step"] = "time"
+    sockets: Literal["selected", "every", "none"] = "selected"
+    closes_world: bool = False
+    faults: Callable[[Mapping[str, Any]], Iterator[Fault]] = _none
+    vacuous: Callable[[Any], Vacuous] = _none
+    forbids: Callable[[Any], CallPattern | None] | None = None
+    unsaid: Callable[[Context, Sequence[Conditional]], Iterator[Finding]] = _nothing
+
+    @property
+    def item(self) -> Part:
+        """The item as a part of the language."""
+        return Part(self.model, f"Expectation `{self.name}`", self.inside, self.examples)
 
 
 @dataclass(frozen=True)
@@ -42,20 +129,33 @@ class ListenerWord:
         form: the type of its value.
         description: what it says, as the reference shows it.
         judge: judges the value on a listener; is given the word as well.
+        example: its example.
+        parts: models of which its value is made, and that no other word has.
         limits: what else holds for the value, as `pydantic.Field` takes it.
+        done: whether it is about what is done, so that `during` may say when; else about a state.
+        serves: the role that serves the listener by its value, if it says that.
+        misfit: why it says nothing of a listener that is selected in this way, or "".
+        fitting: the JSON Schema of selectors that it says something of.
+        vacuous: finds what of its value no trace could fail.
     """
 
     name: str
     form: Any
     description: str
     judge: Callable[[Target, str, Any], Iterator[Finding]]
-    limits: Sequence[tuple[str, Any]] = ()
+    example: Example
+    parts: Sequence[Part] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    done: bool = False
+    serves: Callable[[Any], str] | None = None
+    misfit: Callable[[Selector], str] | None = None
+    fitting: Mapping[str, Any] = field(default_factory=dict)
+    vacuous: Callable[[Any], Vacuous] = _none
 
     @property
-    def field(self) -> FieldInfo:
-        """The word as an optional field of a model."""
-        field: FieldInfo = Field(None, description=self.description, **dict(self.limits))
-        return field
+    def field_of_model(self) -> tuple[Any, Any]:
+        """The word as an optional field, as `pydantic.create_model` takes it."""
+        return Optional[self.form], Field(None, description=self.description, **self.limits)  # noqa: UP045
 
 
 W = TypeVar("W", Word, ListenerWord)

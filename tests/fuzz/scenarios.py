@@ -19,9 +19,9 @@ from envoyassert.cli import exits
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Status
-from envoyassert.scenario.examples import EXAMPLES
 from envoyassert.scenario.load import load_scenario, read_text
 from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.reference import EXAMPLES
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import Trace
 from tests.fuzz.case import REFUSED, Case

@@ -10,10 +10,15 @@ import pytest
 
 from envoyassert.scenario import model
 from envoyassert.scenario.complaint import models_by_name
-from envoyassert.scenario.examples import EXAMPLES
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
-from envoyassert.scenario.reference import HEADINGS, MARKER, reference_text, with_reference
+from envoyassert.scenario.reference import (
+    EXAMPLES,
+    HEADINGS,
+    MARKER,
+    reference_text,
+    with_reference,
+)
 from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.steps.registry import KINDS

@@ -13,7 +13,7 @@ from envoyassert.judge.context import Subject
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model, choice, one_of
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord, Part
 
 #: Stands for the limit of Envoy's network namespace, whatever it is on the machine.
 SOMAXCONN = "somaxconn"
@@ -160,4 +160,16 @@ WORD = ListenerWord(
     form=_NumberOrBacklog,
     description="Backlog that listen() was last called with on each of its sockets.",
     judge=judge_backlog,
+    example=Example("backlog: -1", "shared", "backlog_128"),
+    parts=(
+        Part(
+            Backlog,
+            "`backlog`",
+            "[{listener: {port: 15006}, backlog: {%}}]",
+            {
+                "requested": Example("requested: 128", "backlog_128", "shared"),
+                "effective": Example("effective: somaxconn", "longest_queue", "short_queue"),
+            },
+        ),
+    ),
 )

@@ -10,8 +10,8 @@ from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import ErrnoName, Model, Role
-from envoyassert.scenario.quantity import Count, Range
-from envoyassert.words.word import ListenerWord
+from envoyassert.scenario.quantity import Count, Range, is_any
+from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
 
 
 class BindFailed(Model):
@@ -33,9 +33,29 @@ def _bind_failed(target: Target, word: str, value: BindFailed) -> Iterator[Findi
         yield judge_callers(target.context, by, "bind failed by", value.by, calls)
 
 
+def _vacuous(value: BindFailed) -> Vacuous:
+    if value.by is None and is_any(value.times):
+        yield ("times",), "any number of calls is right"
+
+
 WORD = ListenerWord(
     name="bind_failed",
     form=BindFailed,
     description="Failed bind() calls.",
     judge=_bind_failed,
+    vacuous=_vacuous,
+    example=Example("bind_failed: {errno: EADDRINUSE}", "port_taken", "shared"),
+    parts=(
+        Part(
+            BindFailed,
+            "`bind_failed`",
+            "[{listener: {port: 15006}, bind_failed: {%}}]",
+            {
+                "errno": Example("errno: EADDRINUSE", "port_taken", "port_forbidden"),
+                "times": Example("times: 1", "port_taken", "port_taken_twice"),
+                "by": Example("by: main", "port_taken", "port_taken_for_worker"),
+            },
+        ),
+    ),
+    done=True,
 )

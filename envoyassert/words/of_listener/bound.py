@@ -10,8 +10,8 @@ from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role
-from envoyassert.scenario.quantity import Count, Range
-from envoyassert.words.word import ListenerWord
+from envoyassert.scenario.quantity import Count, Range, is_any
+from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
 
 
 class Bound(Model):
@@ -33,9 +33,28 @@ def _bound(target: Target, word: str, value: Bound) -> Iterator[Finding]:
         yield judge_callers(target.context, by, "bound by", value.by, calls)
 
 
+def _vacuous(value: Bound) -> Vacuous:
+    if value.by is None and is_any(value.times):
+        yield ("times",), "any number of calls is right"
+
+
 WORD = ListenerWord(
     name="bound",
     form=Bound,
     description="Successful bind() calls.",
     judge=_bound,
+    vacuous=_vacuous,
+    example=Example("bound: {times: 1, by: main}", "shared", "reuse", during=True),
+    parts=(
+        Part(
+            Bound,
+            "`bound`",
+            "[{listener: {port: 15006}, bound: {%}}]",
+            {
+                "times": Example("times: 1", "shared", "reuse"),
+                "by": Example("by: main", "shared", "bound_by_worker"),
+            },
+        ),
+    ),
+    done=True,
 )

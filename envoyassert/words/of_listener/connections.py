@@ -19,7 +19,7 @@ from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import ErrnoName, Model, RoleOrNone
 from envoyassert.scenario.quantity import Count
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord, Part
 
 _FACTS = ("total", "accepted_by", "handled_by", "spread", "errors")
 
@@ -257,4 +257,60 @@ WORD = ListenerWord(
     form=Connections,
     description="Connections that were accepted on its sockets.",
     judge=judge_connections,
+    example=Example(
+        "connections: {total: 20, accepted_by: workers}",
+        "twenty_connections",
+        "one_worker_accepts_all",
+    ),
+    parts=(
+        Part(
+            Connections,
+            "`connections`",
+            "[{listener: {port: 15006}, connections: {%}}]",
+            {
+                "total": Example("total: 20", "twenty_connections", "nineteen_connections"),
+                "accepted_by": Example(
+                    "accepted_by: workers", "twenty_connections", "one_worker_accepts_all"
+                ),
+                "handled_by": Example(
+                    "handled_by: workers", "twenty_connections", "one_worker_handles_all"
+                ),
+                "spread": Example(
+                    "spread: {differ_by: 1}", "twenty_connections", "one_worker_handles_all"
+                ),
+                "errors": Example(
+                    "errors: {EMFILE: none, EAGAIN: {at_least: 1}}",
+                    "twenty_connections",
+                    "accept_out_of_descriptors",
+                ),
+            },
+        ),
+        Part(
+            Spread,
+            "`spread`",
+            "[{listener: {port: 15006}, connections: {spread: {%}}}]",
+            {
+                "of": Example(
+                    "of: accepted, differ_by: 1", "one_worker_handles_all", "one_worker_accepts_all"
+                ),
+                "differ_by": Example(
+                    "differ_by: 1", "twenty_connections", "one_worker_handles_all"
+                ),
+                "even": Example(
+                    "even: {false_alarm: 0.001}", "evenly_accepted", "unevenly_accepted"
+                ),
+            },
+        ),
+        Part(
+            Even,
+            "`even`",
+            "[{listener: {port: 15006}, connections: {spread: {even: {%}}}}]",
+            {
+                "false_alarm": Example(
+                    "false_alarm: 0.0001", "rather_unevenly_accepted", "unevenly_accepted"
+                ),
+            },
+        ),
+    ),
+    done=True,
 )

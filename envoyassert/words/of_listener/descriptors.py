@@ -8,8 +8,8 @@ from envoyassert.judge.tally import judge_tally
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
-from envoyassert.scenario.tally import CountOrDescriptorTally, Tally
-from envoyassert.words.word import ListenerWord
+from envoyassert.scenario.tally import CountOrDescriptorTally, DescriptorTally, Tally, any_is_right
+from envoyassert.words.word import Example, ListenerWord, Part
 
 
 def _descriptors(target: Target, word: str, value: Count | Tally) -> Iterator[Finding]:
@@ -21,4 +21,23 @@ WORD = ListenerWord(
     form=CountOrDescriptorTally,
     description="Descriptors of these sockets.",
     judge=_descriptors,
+    vacuous=any_is_right,
+    example=Example("descriptors: workers", "shared", "dup_closed"),
+    parts=(
+        Part(
+            DescriptorTally,
+            "Counts by kind (`descriptors`)",
+            "[{listener: {port: 15006}, descriptors: {%}}]",
+            {
+                "ever": Example("ever: {at_most: 3}", "reuse", "three_dups"),
+                "live": Example("live: workers", "shared", "dup_closed"),
+                "serving": Example("serving: workers", "shared", "one_worker_left"),
+                "spare": Example("spare: none", "shared", "one_worker_left"),
+                "live_at": Example(
+                    "live: workers, live_at: live", "dup_closed_after_live", "dup_after_live"
+                ),
+                "each": Example("live: 1, each: socket", "reuse", "shared"),
+            },
+        ),
+    ),
 )

@@ -11,7 +11,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.pattern import Step
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord
 
 
 def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Finding]:
@@ -29,5 +29,6 @@ WORD = ListenerWord(
     form=Many[Step],
     description="On each of its sockets these calls come in this order.",
     judge=_in_order,
-    limits=(("min_length", 2), ("max_length", MOST_IN_ORDER)),
+    limits={"min_length": 2, "max_length": MOST_IN_ORDER},
+    example=Example("in_order: [socket, setsockopt, bind, listen]", "shared", "option_between"),
 )

@@ -9,7 +9,7 @@ from envoyassert.judge.join import judge_let_of_listener
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.pattern import LET, Let
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord
 
 
 def _let(target: Target, word: str, value: dict[str, Any]) -> Iterator[Finding]:
@@ -21,4 +21,12 @@ WORD = ListenerWord(
     form=Let,
     description=LET,
     judge=_let,
+    example=Example(
+        "let: {ingress_port: port, ingress_sockets: socket}",
+        "shared",
+        "one_listens",
+        inside=(
+            "[{listener: {port: 15006}, %}, {calls: {call: listen, listener: {port: 15006}, %}}]"
+        ),
+    ),
 )

@@ -13,7 +13,7 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
 from envoyassert.words.about_listener import AboutListener
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord
 
 
 def unbacked(
@@ -98,6 +98,12 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
     )
 
 
+def _misfit(selector: Selector) -> str:
+    if selector.socket is None:
+        return ""
+    return "listed_without_socket is about an address; give the listener's name or port"
+
+
 WORD = ListenerWord(
     name="listed_without_socket",
     form=bool,
@@ -108,4 +114,7 @@ WORD = ListenerWord(
         "expectations."
     ),
     judge=judge_listed,
+    misfit=_misfit,
+    fitting={"not": {"required": ["socket"]}},
+    example=Example("listed_without_socket: true", "listed", "listed_and_served"),
 )

@@ -8,7 +8,7 @@ from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import RoleOrNone
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord
 
 
 def _listen_by(target: Target, word: str, value: str) -> Iterator[Finding]:
@@ -21,4 +21,6 @@ WORD = ListenerWord(
     form=RoleOrNone,
     description="Threads that called listen() on the listener's sockets.",
     judge=_listen_by,
+    example=Example("listen_by: main", "shared", "worker_listens"),
+    done=True,
 )

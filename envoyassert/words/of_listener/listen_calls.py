@@ -12,8 +12,8 @@ from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role, choice, one_of
-from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range
-from envoyassert.words.word import ListenerWord
+from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range, is_any
+from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
 
 
 class ListenCalls(Model):
@@ -60,9 +60,29 @@ def _listen_calls(target: Target, word: str, value: Count | ListenCalls) -> Iter
         yield judge_callers(target.context, by, "listen() called by", value.by, calls)
 
 
+def _vacuous(value: Count | ListenCalls) -> Vacuous:
+    if isinstance(value, Range) and is_any(value):
+        yield (), "any number is right"
+
+
 WORD = ListenerWord(
     name="listen_calls",
     form=CountOrListenCalls,
     description="Successful listen() calls; a plain count in its place means `times`.",
     judge=_listen_calls,
+    vacuous=_vacuous,
+    example=Example("listen_calls: workers", "shared", "listens_once"),
+    parts=(
+        Part(
+            ListenCalls,
+            "`listen_calls`",
+            "[{listener: {port: 15006}, listen_calls: {%}}]",
+            {
+                "times": Example("times: workers", "shared", "listens_once"),
+                "by": Example("by: main", "shared", "worker_listens"),
+                "each": Example("times: 1, each: socket", "reuse", "listens_again"),
+            },
+        ),
+    ),
+    done=True,
 )

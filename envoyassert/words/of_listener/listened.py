@@ -11,7 +11,7 @@ from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.words.of_listener.served_by import judge_servers
 from envoyassert.words.of_listener.via import Via, judge_via
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord, Part
 
 
 class Listened(Model):
@@ -36,4 +36,17 @@ WORD = ListenerWord(
     form=Listened,
     description="Who serves it, and how.",
     judge=_listened,
+    serves=lambda value: value.by,
+    example=Example("listened: {by: workers, via: dup}", "shared", "reuse"),
+    parts=(
+        Part(
+            Listened,
+            "`listened`",
+            "[{listener: {port: 15006}, listened: {%}}]",
+            {
+                "by": Example("by: workers", "shared", "one_worker_left"),
+                "via": Example("by: workers, via: reuse_port", "reuse", "shared"),
+            },
+        ),
+    ),
 )

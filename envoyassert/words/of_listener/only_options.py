@@ -16,7 +16,7 @@ from envoyassert.option_values import value_matches, value_text
 from envoyassert.scenario.grammar import Model, OptionName
 from envoyassert.scenario.option_value import ANY_VALUE, SetTo
 from envoyassert.words.of_listener.options import PHASE_WORDS, is_named
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord, Part
 
 
 class OnlyOptions(Model):
@@ -124,4 +124,21 @@ WORD = ListenerWord(
     form=OnlyOptions,
     description=("All options that are set on each of its sockets; `{}` for none at all."),
     judge=_only_options,
+    example=Example(
+        "only_options: {before_bind: {SO_REUSEADDR: 1, SO_REUSEPORT: 1}}", "reuse", "shared"
+    ),
+    parts=(
+        Part(
+            OnlyOptions,
+            "`only_options`",
+            "[{listener: {port: 15006}, only_options: {%}}]",
+            {
+                "before_bind": Example("before_bind: {SO_REUSEPORT: 1}", "option_on", "option_off"),
+                "bound": Example("bound: {SO_REUSEPORT: 1}", "option_late", "option_on"),
+                "listening": Example(
+                    "listening: {SO_KEEPALIVE: 1}", "option_listening", "option_between"
+                ),
+            },
+        ),
+    ),
 )

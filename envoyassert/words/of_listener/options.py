@@ -16,8 +16,8 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import LEVELS, level_name, option_name
 from envoyassert.option_values import value_matches, value_text
 from envoyassert.scenario.grammar import Model, OptionName, choice, one_of
-from envoyassert.scenario.option_value import ValueRule
-from envoyassert.words.word import ListenerWord
+from envoyassert.scenario.option_value import Linger, PacketFilter, ValueRule
+from envoyassert.words.word import Example, ListenerWord, Part
 
 SocketPhase = Literal[
     "before_bind", "bound", "listening", "STATE_PREBIND", "STATE_BOUND", "STATE_LISTENING"
@@ -178,5 +178,37 @@ WORD = ListenerWord(
     form=dict[OptionName, OptionRule],
     description="Socket options by name (SO_REUSEPORT) or level/number (1/15).",
     judge=_options,
-    limits=(("min_length", 1),),
+    limits={"min_length": 1},
+    example=Example("options: {SO_REUSEPORT: absent, SO_REUSEADDR: 1}", "shared", "reuse"),
+    parts=(
+        Part(
+            Option,
+            "One of `options`",
+            "[{listener: {port: 15006}, options: {SO_REUSEPORT: {%}}}]",
+            {
+                "value": Example("value: 1", "option_on", "option_off"),
+                "phase": Example("value: 1, phase: before_bind", "option_on", "option_late"),
+            },
+        ),
+        Part(
+            Linger,
+            "Value of SO_LINGER",
+            "[{listener: {port: 15006}, options: {SO_LINGER: {value: {%}}}}]",
+            {
+                "onoff": Example("onoff: 1, linger_s: 5", "lingers", "lingers_not"),
+                "linger_s": Example("onoff: 1, linger_s: 5", "lingers", "lingers_shortly"),
+            },
+        ),
+        Part(
+            PacketFilter,
+            "Value of a packet filter",
+            "[{listener: {port: 15006}, options: {SO_ATTACH_REUSEPORT_CBPF: {value: {%}}}}]",
+            {
+                "instructions": Example("instructions: 14", "filtered", "filtered_shortly"),
+                "sha256": Example(
+                    "instructions: 14, sha256: 0123456789abcdef", "filtered", "filtered_otherwise"
+                ),
+            },
+        ),
+    ),
 )

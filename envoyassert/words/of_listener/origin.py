@@ -15,7 +15,7 @@ from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.quantity import Count
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord, Part
 
 _SOURCES = ("created", "inherited")
 
@@ -89,4 +89,16 @@ WORD = ListenerWord(
     form=Origin,
     description="Where the sockets that are served come from.",
     judge=judge_origin,
+    example=Example("origin: {created: 1, inherited: none}", "shared", "handed_over"),
+    parts=(
+        Part(
+            Origin,
+            "`origin`",
+            "[{listener: {port: 15006}, origin: {%}}]",
+            {
+                "created": Example("created: 1", "shared", "handed_over"),
+                "inherited": Example("inherited: workers", "handed_over", "reuse"),
+            },
+        ),
+    ),
 )

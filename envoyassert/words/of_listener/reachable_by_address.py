@@ -12,7 +12,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.rivals import Rivals
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord
 
 
 @dataclass
@@ -151,4 +151,5 @@ WORD = ListenerWord(
         "address that it covers counts."
     ),
     judge=judge_reachable,
+    example=Example("reachable_by_address: true", "alone", "beside_a_stranger"),
 )

@@ -15,7 +15,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import EPOLL_EVENTS
 from envoyassert.scenario.grammar import Many, Model, choice, kind
 from envoyassert.scenario.words import did_you_mean, fault
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord, Part
 
 _EVENTS = tuple(EPOLL_EVENTS.values())
 _UNOBSERVED = "epoll was not observed"
@@ -144,4 +144,16 @@ WORD = ListenerWord(
     form=RegisteredOrMask,
     description="How they stand in the epolls of the threads that serve them.",
     judge=judge_registered,
+    example=Example("registered: [EPOLLIN]", "level", "edge"),
+    parts=(
+        Part(
+            Registered,
+            "`registered`",
+            "[{listener: {port: 15006}, registered: {%}}]",
+            {
+                "events": Example("events: [EPOLLIN, EPOLLOUT, EPOLLET]", "edge", "level"),
+                "trigger": Example("trigger: level", "level", "edge"),
+            },
+        ),
+    ),
 )

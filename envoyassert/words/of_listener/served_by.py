@@ -9,7 +9,7 @@ from envoyassert.judge.roles import judge_threads, matches_role, roles_in_words
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import RoleOrNone
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord
 
 
 def _served_by(target: Target, word: str, value: str) -> Iterator[Finding]:
@@ -53,4 +53,6 @@ WORD = ListenerWord(
     form=RoleOrNone,
     description="Threads that have one of the listener's sockets in their epoll.",
     judge=_served_by,
+    serves=str,
+    example=Example("served_by: workers", "shared", "one_worker_left"),
 )

@@ -13,8 +13,9 @@ from envoyassert.graph.socket_files import REPLACED, place_of
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.words import MODE_PATTERN
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord, Part
 
 _FACTS = ("unlinked_before_bind", "mode", "exists_after_exit")
 
@@ -45,6 +46,8 @@ class SocketFile(Model):
         return self
 
 
+#: Ways to say which listener is meant that mean none with a path.
+_PATHLESS = ("port", "abstract")
 _REMOVES = ("unlink", "unlinkat")
 #: The mode of a file to which no chmod gave another.
 UMASK = "umask"
@@ -198,9 +201,35 @@ _JUDGES: dict[str, Callable[[Target, tuple[str, str], Any, list[Call]], Finding]
 }
 
 
+def _misfit(selector: Selector) -> str:
+    if all(getattr(selector, way) is None for way in _PATHLESS):
+        return ""
+    return "socket_file is about a listener with a path, not a port or a name"
+
+
 WORD = ListenerWord(
     name="socket_file",
     form=SocketFile,
     description="The file of a Unix socket; the selector gives its path or its name.",
     judge=judge_socket_file,
+    misfit=_misfit,
+    fitting={"not": {"anyOf": [{"required": [way]} for way in _PATHLESS]}},
+    example=Example(
+        'socket_file: {unlinked_before_bind: true, mode: "0660"}',
+        "unix",
+        "unix_kept",
+        inside='[{listener: {path: "${rundir}/ingress.sock"}, %}]',
+    ),
+    parts=(
+        Part(
+            SocketFile,
+            "`socket_file`",
+            '[{listener: {path: "${rundir}/ingress.sock"}, socket_file: {%}}]',
+            {
+                "unlinked_before_bind": Example("unlinked_before_bind: true", "unix", "unix_kept"),
+                "mode": Example('mode: "0660"', "unix", "unix_kept"),
+                "exists_after_exit": Example("exists_after_exit: true", "unix", "unix_removed"),
+            },
+        ),
+    ),
 )

@@ -8,8 +8,8 @@ from envoyassert.judge.tally import judge_tally
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
-from envoyassert.scenario.tally import CountOrTally, Tally
-from envoyassert.words.word import ListenerWord
+from envoyassert.scenario.tally import CountOrTally, Tally, any_is_right
+from envoyassert.words.word import Example, ListenerWord, Part
 
 
 def _sockets(target: Target, word: str, value: Count | Tally) -> Iterator[Finding]:
@@ -21,4 +21,23 @@ WORD = ListenerWord(
     form=CountOrTally,
     description="Kernel sockets.",
     judge=_sockets,
+    vacuous=any_is_right,
+    example=Example("sockets: 1", "shared", "reuse"),
+    parts=(
+        Part(
+            Tally,
+            "Counts by kind (`sockets`)",
+            "[{listener: {port: 15006}, sockets: {%}}]",
+            {
+                "ever": Example("ever: {at_most: 3}", "three_binds", "four_binds"),
+                "live": Example("live: workers", "reuse", "shared"),
+                "serving": Example("serving: workers", "reuse", "one_socket_left"),
+                "spare": Example("spare: none", "reuse", "one_socket_left"),
+                "live_at": Example(
+                    "live: workers, live_at: live", "closed_after_live", "made_after_live"
+                ),
+                "each": Example("serving: 1, each: worker", "reuse", "one_socket_left"),
+            },
+        ),
+    ),
 )

@@ -12,7 +12,7 @@ from envoyassert.judge.roles import matches_role
 from envoyassert.judge.shape import HINTS, shape_in_words, shape_of
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.words.word import ListenerWord
+from envoyassert.words.word import Example, ListenerWord
 
 Via = Literal["dup", "reuse_port", "shared_fd"]
 
@@ -75,4 +75,5 @@ WORD = ListenerWord(
     form=Via,
     description="How the serving descriptors relate.",
     judge=_via,
+    example=Example("via: reuse_port", "reuse", "shared"),
 )

@@ -17,20 +17,20 @@ from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.complaint import models_by_name
-from envoyassert.scenario.examples import EXAMPLES
 from envoyassert.scenario.load import parse_scenario
-from envoyassert.scenario.reference import HEADINGS
+from envoyassert.scenario.reference import EXAMPLES, HEADINGS
 from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import STARTUP, Phase, Trace
 from envoyassert.words.registry import Expectation
+from envoyassert.words.word import PLACE
 from tests.unit.test_scenario_reference import NEEDED
-from tests.unit.words.cases import CARRIED, CASES, DURING, NOT_DURING, OF_A_STEP, REFUSED, WHOLE
+from tests.unit.words.cases import ABOUT, CARRIED, CASES, DURING, REFUSED
+from tests.unit.words.cases import EXAMPLES as JUDGED
 from tests.unit.words.traces import TRACES
 
 _ITEMS = TypeAdapter(list[Expectation])
 _WORDS = [f"{model}.{key}" for model, examples in EXAMPLES.items() for key in examples]
-_STARTUP = "StartupExpectation.startup"
 _SUBJECTS = [word for word in CASES if word.partition(".")[0].endswith("Expectation")]
 
 
@@ -59,9 +59,9 @@ def trace_of(name: str) -> Trace:
 
 def items_of(word: str) -> list[dict[str, Any]]:
     """Return the expectations in which the example of a word stands."""
-    model, _, key = word.partition(".")
-    whole = WHOLE.get(word) or WHOLE[model]
-    data = parse_yaml("expect: " + whole.replace("%", EXAMPLES[model][key]), "example").data
+    example, part = JUDGED[word]
+    text = (example.inside or part.inside).replace(PLACE, example.members)
+    data = parse_yaml(f"expect: {text}", "example").data
     items: list[dict[str, Any]] = data["expect"]
     return items
 
@@ -88,8 +88,8 @@ def test_every_word_has_an_example_that_is_judged() -> None:
     assert {word.partition(".")[0] for word in _WORDS} == HEADINGS.keys()
     assert set(REFUSED) <= set(_OF_RUNS)
     assert not missing, (
-        f"give {', '.join(sorted(missing))} traces in tests/unit/words/cases.py on which the "
-        "example of envoyassert/scenario/examples.py holds, and does not"
+        f"give {', '.join(sorted(missing))} examples in the modules of their words, with traces of "
+        "tests/unit/words/traces.py on which they hold, and do not"
     )
 
 
@@ -178,7 +178,9 @@ def in_phase(items: list[dict[str, Any]], word: str, phase: str) -> list[dict[st
     return [*({**other, "at_end_of": phase} for other in others), {**item, word: phase}]
 
 
-@pytest.mark.parametrize("word", [word for word in _SUBJECTS if word not in (_STARTUP, *OF_A_STEP)])
+@pytest.mark.parametrize(
+    "word", [word for word in _SUBJECTS if ABOUT.get(word) not in ("start", "step")]
+)
 def test_at_end_of_says_until_when_a_run_counts(word: str) -> None:
     items, traces = items_of(word), [phased(trace_of(name)) for name in CASES[word]]
     drained, started, never = (
@@ -220,7 +222,9 @@ def test_during_says_which_phase_counts(word: str) -> None:
     assert Status.PASS not in never
 
 
-@pytest.mark.parametrize("word", NOT_DURING)
+@pytest.mark.parametrize(
+    "word", [word for word, about in ABOUT.items() if about in ("state", "start")]
+)
 def test_during_is_refused_of_a_state(word: str) -> None:
     document = {
         "name": "x",
@@ -233,8 +237,8 @@ def test_during_is_refused_of_a_state(word: str) -> None:
 
 
 def test_every_expectation_takes_during_or_refuses_it() -> None:
-    models = {word.partition(".")[0] for word in _SUBJECTS}
-    assert {word.partition(".")[0] for word in (*DURING, *NOT_DURING, *OF_A_STEP)} == models
+    tried = {word.partition(".")[0] for word in DURING}
+    assert tried == {word.partition(".")[0] for word, about in ABOUT.items() if about == "time"}
 
 
 @pytest.mark.parametrize("word", _OF_RUNS)

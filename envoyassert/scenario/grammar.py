@@ -53,7 +53,7 @@ M = TypeVar("M", bound=BaseModel)
 class Model(BaseModel):
     """Base: immutable, unknown keys are errors, no value is taken for one of another kind."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 def models_in(value: Any, model: type[M]) -> Iterator[M]:

@@ -80,7 +80,7 @@ class Counters(ctypes.Structure):
     )
 
 
-class Target(ctypes.Structure):
+class MarkedProcess(ctypes.Structure):
     """`struct ea_target`: the mark of a process."""
 
     _fields_ = (
@@ -99,7 +99,7 @@ _LAYOUTS: dict[str, type[ctypes.Structure]] = {
     "ea_frame": Frame,
     "ea_exec": Exec,
     "ea_counters": Counters,
-    "ea_target": Target,
+    "ea_target": MarkedProcess,
 }
 
 _CODES: dict[type[Any], str] = {
@@ -138,7 +138,7 @@ _ROUTE = struct.Struct(f"={Record.run.offset}xII8xH2xHH")
 RECORD_SIZE = _RECORD.size
 
 
-def split(piece: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+def records_of(piece: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """Yield run, sequence number, CPU and bytes of each record of a piece of the ring.
 
     Records that were written together lie behind one another, each at a multiple of 8 bytes.

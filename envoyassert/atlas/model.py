@@ -13,7 +13,7 @@ from envoyassert.report.results import MachinePart, RunDocument
 from envoyassert.versions import version_key
 
 
-class State(Enum):
+class RunState(Enum):
     """How a run ended; the worst one decides for several."""
 
     FAILED = "failed"
@@ -31,13 +31,13 @@ class State(Enum):
 
 #: By the outcome in the results; what an xfail mark of the user's excuses is known to them.
 STATES = {
-    "passed": State.PASSED,
-    "failed": State.FAILED,
-    "known_defect": State.KNOWN_DEFECT,
-    "xfailed": State.KNOWN_DEFECT,
-    "inconclusive": State.INCONCLUSIVE,
-    "skipped": State.NOT_APPLICABLE,
-    "error": State.ERROR,
+    "passed": RunState.PASSED,
+    "failed": RunState.FAILED,
+    "known_defect": RunState.KNOWN_DEFECT,
+    "xfailed": RunState.KNOWN_DEFECT,
+    "inconclusive": RunState.INCONCLUSIVE,
+    "skipped": RunState.NOT_APPLICABLE,
+    "error": RunState.ERROR,
 }
 
 
@@ -63,7 +63,7 @@ class AtlasRun:
     launcher: str
     asked_launcher: str
     concurrency: int
-    state: State
+    state: RunState
     reason: str = ""
     story: str = ""
 
@@ -79,7 +79,7 @@ class AtlasRun:
 
 
 @dataclass(frozen=True)
-class Change:
+class VersionChange:
     """What is different on one Envoy from what it was on the one before.
 
     Args:
@@ -104,10 +104,10 @@ class Cell:
     runs: tuple[AtlasRun, ...]
 
     @property
-    def state(self) -> State | None:
+    def state(self) -> RunState | None:
         """The worst state of its runs, None if there are none."""
         states = {run.state for run in self.runs}
-        return next((state for state in State if state in states), None)
+        return next((state for state in RunState if state in states), None)
 
     @property
     def text(self) -> str:
@@ -136,7 +136,7 @@ class Atlas:
     """
 
     runs: tuple[AtlasRun, ...]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[VersionChange, ...] = ()
     descriptions: dict[str, str] = field(default_factory=dict)
     machine: MachinePart | None = None
     started: str = ""
@@ -153,7 +153,7 @@ class Atlas:
         return sorted({run.scenario for run in self.runs})
 
     @cached_property
-    def counts(self) -> Counter[State]:
+    def counts(self) -> Counter[RunState]:
         """How many runs ended in which state."""
         return Counter(run.state for run in self.runs)
 
@@ -166,7 +166,7 @@ class Atlas:
         found = [run for run in self.of_scenario(scenario) if run.envoy == envoy]
         return Cell(tuple(sorted(found, key=lambda run: run.row)))
 
-    def changes_at(self, envoy: str) -> list[Change]:
+    def changes_at(self, envoy: str) -> list[VersionChange]:
         """Return what is different on an Envoy from what it was on the one before."""
         return [change for change in self.changes if change.after == envoy]
 
@@ -180,7 +180,7 @@ def in_order(envoys: Iterable[str]) -> list[str]:
         return found
 
 
-def run_of(document: RunDocument, story: str = "") -> AtlasRun:
+def atlas_run(document: RunDocument, story: str = "") -> AtlasRun:
     """Return a run of the results as the atlas shows it.
 
     Args:
@@ -205,7 +205,7 @@ def run_of(document: RunDocument, story: str = "") -> AtlasRun:
 
 def changes_of(
     pairs: Iterable[tuple[AtlasRun, AtlasRun, tuple[Difference, ...]]],
-) -> list[Change]:
+) -> list[VersionChange]:
     """Return what differs between neighbours, runs that differ in the same way together.
 
     Args:
@@ -220,6 +220,6 @@ def changes_of(
             key = (old.envoy, new.envoy, new.scenario, words)
             found.setdefault(key, []).append(f"{new.title}, {new.launcher}")
     return [
-        Change(before, after, scenario, tuple(runs), words)
+        VersionChange(before, after, scenario, tuple(runs), words)
         for (before, after, scenario, words), runs in found.items()
     ]

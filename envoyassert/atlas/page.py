@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from envoyassert.atlas.model import Atlas, AtlasRun, State, in_order
+from envoyassert.atlas.model import Atlas, AtlasRun, RunState, in_order
 from envoyassert.atlas.text import total
 from envoyassert.report.results import RunDocument
 from envoyassert.report.summary import without_sight
@@ -69,7 +69,7 @@ def story_page(
 
 def _page(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(template).render(
-        generator=GENERATOR, State=State, name_of=_name_of, **values
+        generator=GENERATOR, State=RunState, name_of=_name_of, **values
     )
 
 
@@ -82,7 +82,7 @@ def _known_defects(atlas: Atlas) -> list[dict[str, Any]]:
     # What was seen of a defect differs from run to run: the first run stands for all.
     found: dict[tuple[str, str], list[AtlasRun]] = {}
     for run in atlas.runs:
-        if run.state is State.KNOWN_DEFECT:
+        if run.state is RunState.KNOWN_DEFECT:
             found.setdefault((run.scenario, without_sight(run.reason)), []).append(run)
     return [
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.atlas.model import Atlas, State
+from envoyassert.atlas.model import Atlas, RunState
 from envoyassert.report.summary import without_sight
 from envoyassert.report.table import count
 
@@ -33,7 +33,7 @@ def atlas_lines(atlas: Atlas) -> list[str]:
 
 def total(atlas: Atlas) -> str:
     """Return how many runs ended how: `54 runs: 48 passed, 6 known defect`."""
-    parts = [f"{atlas.counts[state]} {state.value}" for state in State if atlas.counts[state]]
+    parts = [f"{atlas.counts[state]} {state.value}" for state in RunState if atlas.counts[state]]
     axes = f"{count(len(atlas.scenarios), 'scenario')} on {count(len(atlas.envoys), 'Envoy')}"
     note = "" if atlas.complete else "; the session did not come to its end"
     return f"{count(len(atlas.runs), 'run')} of {axes}: {', '.join(parts) or 'none'}{note}"
@@ -41,12 +41,12 @@ def total(atlas: Atlas) -> str:
 
 def _troubles(atlas: Atlas) -> list[str]:
     lines = []
-    for state in (State.FAILED, State.ERROR, State.INCONCLUSIVE, State.KNOWN_DEFECT):
+    for state in (RunState.FAILED, RunState.ERROR, RunState.INCONCLUSIVE, RunState.KNOWN_DEFECT):
         seen: dict[str, tuple[str, dict[str, None]]] = {}
         for run in atlas.runs:
             if run.state is state:
                 text = f"{run.scenario}: {run.reason}"
-                what = without_sight(text) if state is State.KNOWN_DEFECT else text
+                what = without_sight(text) if state is RunState.KNOWN_DEFECT else text
                 seen.setdefault(what, (text, {}))[1][run.envoy] = None
         for text, envoys in seen.values():
             lines.append(f"{state.value}: {text} ({', '.join(envoys)})")

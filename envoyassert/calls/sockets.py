@@ -14,7 +14,7 @@ from envoyassert.names import FAMILIES, LEVELS, OPTIONS, SOCKET_TYPES, level_nam
 from envoyassert.option_values import OptionValue, decode_option_value, value_text
 from envoyassert.ranges import I32, Flags, Hex, Name
 from envoyassert.strace import values as printed
-from envoyassert.strace.lines import split
+from envoyassert.strace.lines import split_arguments
 
 #: Every socket option that has a name here.
 OPTION_NAMES = tuple(sorted({name for options in OPTIONS.values() for name in options.values()}))
@@ -60,7 +60,7 @@ def _pair(args: Args, _data: bytes, ret: int) -> dict[str, Any]:
 
 
 def _printed_pair(a: list[str], ret: int | None) -> dict[str, Any]:
-    fds = [int(fd) for fd in split(a[3].strip("[]"))] if ret == 0 else []
+    fds = [int(fd) for fd in split_arguments(a[3].strip("[]"))] if ret == 0 else []
     return {**printed.socket_arguments(a), "fds": fds}
 
 
@@ -89,7 +89,7 @@ def _with_address(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
 
 
 def _printed_with_address(a: list[str], _: int | None) -> dict[str, Any]:
-    return {"fd": int(a[0]), "address": printed.address_of(a[1])}
+    return {"fd": int(a[0]), "address": printed.printed_address(a[1])}
 
 
 def _address_text(args: dict[str, Any]) -> str:
@@ -176,7 +176,7 @@ def _accept(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
 
 def _printed_accept(a: list[str], _: int | None) -> dict[str, Any]:
     flags = printed.flags_of(a[3], printed.SOCK) if len(a) > 3 else []
-    return {"fd": int(a[0]), "address": printed.address_of(a[1]), "flags": flags}
+    return {"fd": int(a[0]), "address": printed.printed_address(a[1]), "flags": flags}
 
 
 ACCEPT = RecordedCall(

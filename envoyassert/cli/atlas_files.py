@@ -10,7 +10,7 @@ from typing import TypeVar
 import click
 from pydantic import ValidationError
 
-from envoyassert.atlas.model import Atlas, AtlasRun, changes_of, in_order, run_of
+from envoyassert.atlas.model import Atlas, AtlasRun, atlas_run, changes_of, in_order
 from envoyassert.atlas.page import GENERATOR, index_page, story_page
 from envoyassert.compare.comparison import Difference
 from envoyassert.compare.phases import Seen, differences_of, profiles_of
@@ -62,7 +62,7 @@ def draw(out: Path) -> Atlas:
     envoys = in_order(document.asked.envoy for _, document in documents)
     rows: dict[tuple[str, str, int, str], list[_Result]] = {}
     for path, document in documents:
-        result = _Result(path, document, run_of(document, f"{STORIES}/{path.parent.name}.html"))
+        result = _Result(path, document, atlas_run(document, f"{STORIES}/{path.parent.name}.html"))
         rows.setdefault(result.run.row, []).append(result)
     for row in rows.values():
         row.sort(key=lambda result: envoys.index(result.run.envoy))

@@ -15,7 +15,7 @@ from envoyassert.cli.linux import need_linux
 from envoyassert.cli.options import launcher_option, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
-from envoyassert.compare.bisection import Answer, Boundary, bisect, path_between
+from envoyassert.compare.bisection import Boundary, GoodOrBad, bisect, path_between
 from envoyassert.compare.diff_text import difference_lines
 from envoyassert.compare.phases import Seen, differences_of, profiles_of
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
@@ -87,8 +87,8 @@ def bisect_command(
     sweep()
     with Probe.load() as probe:
         trial = _Trial(loaded, wanted, launcher, probe)
-        trial.check(good, Answer.GOOD)
-        trial.check(bad, Answer.BAD)
+        trial.check(good, GoodOrBad.GOOD)
+        trial.check(bad, GoodOrBad.BAD)
         boundary = bisect(way, trial.answer)
     say(*_report(trial, boundary, backwards=_is_backwards(good, bad)))
     return exits.INCONCLUSIVE if boundary.skipped else exits.PASSED
@@ -130,7 +130,7 @@ class _Tested:
         verdicts: the judgement of each.
     """
 
-    answer: Answer
+    answer: GoodOrBad
     reason: str = ""
     seen: dict[str, Seen] = field(default_factory=dict)
     verdicts: dict[str, tuple[RunPlan, Verdict]] = field(default_factory=dict)
@@ -146,7 +146,7 @@ class _Trial:
     probe: Probe
     tested: dict[str, _Tested] = field(default_factory=dict)
 
-    def answer(self, envoy: str) -> Answer:
+    def answer(self, envoy: str) -> GoodOrBad:
         """Return what an Envoy is, and print it."""
         tested = self._test(envoy)
         self.tested[envoy] = tested
@@ -154,7 +154,7 @@ class _Trial:
         say(f"{envoy} {tested.answer.value}{reason}")
         return tested.answer
 
-    def check(self, envoy: str, claim: Answer) -> None:
+    def check(self, envoy: str, claim: GoodOrBad) -> None:
         """Run an end, and refuse it if it is not what the user says.
 
         Raises:
@@ -165,7 +165,7 @@ class _Trial:
         if answer is claim:
             return
         option = f"--{claim.value}"
-        if answer is Answer.SKIPPED:
+        if answer is GoodOrBad.SKIPPED:
             say(f"not known whether {option} {envoy} is {claim.value}", err=True)
             raise click.exceptions.Exit(exits.INCONCLUSIVE)
         raise click.UsageError(f"{option} {envoy} is not {claim.value}; there is nothing to find")
@@ -176,7 +176,7 @@ class _Trial:
         plans = expand(self.loaded, envoys=[envoy_of(envoy)])
         if self.wanted:
             plans = [choose_run(plans, self.wanted)]
-        tested = _Tested(Answer.SKIPPED, "no run applies to it")
+        tested = _Tested(GoodOrBad.SKIPPED, "no run applies to it")
         unmet = ""
         for plan in plans:
             try:
@@ -185,7 +185,7 @@ class _Trial:
                 unmet = error.message
                 continue
             except (EnvoyUnavailableError, LaunchError) as error:
-                return _Tested(Answer.SKIPPED, error.message)
+                return _Tested(GoodOrBad.SKIPPED, error.message)
             graph = fold(result.trace)
             verdict = judge(
                 result.trace,
@@ -198,7 +198,7 @@ class _Trial:
             tested.seen[title] = Seen(verdict.status, profiles_of(result.trace, graph))
             tested.verdicts[title] = (result.plan, verdict)
         if not tested.verdicts:
-            return _Tested(Answer.SKIPPED, unmet or tested.reason)
+            return _Tested(GoodOrBad.SKIPPED, unmet or tested.reason)
         return _answered(tested)
 
 
@@ -210,11 +210,11 @@ def _answered(tested: _Tested) -> _Tested:
         reason = reason_line(verdict, outcome, place_finder(plan.loaded), blame(plan))
         of_status.setdefault(verdict.status, f"{title}: {reason}" if title else reason)
     if Status.FAIL in of_status:
-        tested.answer, tested.reason = Answer.BAD, of_status[Status.FAIL]
+        tested.answer, tested.reason = GoodOrBad.BAD, of_status[Status.FAIL]
     elif Status.INCONCLUSIVE in of_status:
         tested.reason = f"INCONCLUSIVE, {of_status[Status.INCONCLUSIVE]}"
     else:
-        tested.answer, tested.reason = Answer.GOOD, ""
+        tested.answer, tested.reason = GoodOrBad.GOOD, ""
     return tested
 
 

@@ -7,7 +7,7 @@ import click
 from envoyassert.cli.options import format_option
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.trouble import CODES, DiffLikeCommand
-from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare
+from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare_profiles
 from envoyassert.compare.diff_json import diff_json
 from envoyassert.compare.diff_text import diff_lines
 from envoyassert.compare.profile import profile_of
@@ -58,7 +58,7 @@ def diff(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--tolerance") from error
     profiles = [profile_of(read_trace(path), assume=assume) for path in (before, after)]
-    comparison = compare(profiles[0], profiles[1], tolerance_ms)
+    comparison = compare_profiles(profiles[0], profiles[1], tolerance_ms)
     if output == "json":
         say_json(diff_json(comparison, before, after))
     else:

@@ -18,7 +18,7 @@ from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
 from envoyassert.cli.options import dump_options, stand_in_option
 from envoyassert.cli.output import say
 from envoyassert.draft.beside import OPTION, files_beside
-from envoyassert.draft.dumped import Dumped, joined
+from envoyassert.draft.dumped import Dumped, joined_dumps
 from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dump
@@ -200,7 +200,7 @@ def drafted(
         one = chosen(envoys, pod if len(envoys) > 1 else "")
         if one.whole or one.served:
             raise click.UsageError("--with goes with a bootstrap")
-        return _of_dump(joined(one, theirs), of)
+        return _of_dump(joined_dumps(one, theirs), of)
     with problems_of(served):
         listeners, notes = served_by_dump(theirs, config)
     return _noted(of(config, listeners), notes), None

@@ -23,7 +23,7 @@ from envoyassert.cli.options import (
 )
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import envoy_of
-from envoyassert.compare.comparison import Comparison, compare
+from envoyassert.compare.comparison import Comparison, compare_profiles
 from envoyassert.compare.plan_text import plan_json, plan_lines
 from envoyassert.compare.profile import profile_of
 from envoyassert.judge.judge import judge
@@ -117,7 +117,7 @@ def plan(
         say(f"stood in: {one}", err=True)
     names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
     judgement = _Judgement(after, expect)
-    comparison = compare(
+    comparison = compare_profiles(
         profile_of(before, assume=judgement.assume), profile_of(after, assume=judgement.assume)
     )
     if output == "json":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Answer(Enum):
+class GoodOrBad(Enum):
     """What a test said of a candidate."""
 
     GOOD = "good"
@@ -30,7 +30,7 @@ class Boundary:
     skipped: tuple[str, ...]
 
 
-def bisect(candidates: Sequence[str], test: Callable[[str], Answer]) -> Boundary:
+def bisect(candidates: Sequence[str], test: Callable[[str], GoodOrBad]) -> Boundary:
     """Return the boundary between good and bad.
 
     Args:
@@ -43,9 +43,9 @@ def bisect(candidates: Sequence[str], test: Callable[[str], Answer]) -> Boundary
         middle = (good + bad) / 2
         index = min(untold, key=lambda index: abs(index - middle))
         answer = test(candidates[index])
-        if answer is Answer.GOOD:
+        if answer is GoodOrBad.GOOD:
             good = index
-        elif answer is Answer.BAD:
+        elif answer is GoodOrBad.BAD:
             bad = index
         else:
             skipped.add(index)

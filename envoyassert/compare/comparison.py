@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from envoyassert.compare import profile as p
-from envoyassert.compare.groups import Group
+from envoyassert.compare.groups import SocketGroup
 from envoyassert.compare.measure import Measure, Workers, same, surely_differ
 from envoyassert.compare.profile import Facts, Listener, Profile
-from envoyassert.compare.words import side_text, words_of
+from envoyassert.compare.words import aspect_words, side_text
 from envoyassert.report.table import count
 
 SAME, DIFFERENT, UNKNOWN = "same", "different", "unknown"
@@ -124,7 +124,9 @@ class Comparison:
         return UNKNOWN if self.differences or not whole else SAME
 
 
-def compare(before: Profile, after: Profile, tolerance_ms: float = TOLERANCE_MS) -> Comparison:
+def compare_profiles(
+    before: Profile, after: Profile, tolerance_ms: float = TOLERANCE_MS
+) -> Comparison:
     """Hold two runs against each other.
 
     Args:
@@ -270,7 +272,7 @@ class _Comparer:
             aspect,
             side_text(aspect, old),
             side_text(aspect, new),
-            words_of(aspect, old, new, self._workers),
+            aspect_words(aspect, old, new, self._workers),
             any(
                 surely_differ(*self._measures(old, new, key), self._workers)
                 for key in dict.fromkeys([*old, *new])
@@ -320,7 +322,7 @@ def _is_certain(listener: Listener) -> bool:
     return any(measure.certain > 0 for measures in seen for measure in measures.values())
 
 
-def _moved(title: str, old: Group, new: Group, *, sure: bool) -> Difference:
+def _moved(title: str, old: SocketGroup, new: SocketGroup, *, sure: bool) -> Difference:
     places = [f"{g.protocol} {g.place}" for g in (old, new)]
     words = f"bound to {places[1]} instead of {places[0]}"
     return Difference(title, "address", places[0], places[1], words, sure=sure)

@@ -22,7 +22,7 @@ _INHERITED = "(received, bound elsewhere)"
 
 
 @dataclass
-class Group:
+class SocketGroup:
     """The sockets of one place.
 
     Args:
@@ -67,20 +67,22 @@ class Group:
         return f"{text} ({', '.join(names)})" if names else text
 
 
-def groups_of(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int], Group]:
+def socket_groups(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int], SocketGroup]:
     """Return the groups of a run: one for each address of the config, and for what else was bound.
 
     Left out are capability probes, accepted connections, connections that Envoy made, and what is
     neither IP nor Unix.
     """
-    found: dict[tuple[str, str, int], Group] = {}
+    found: dict[tuple[str, str, int], SocketGroup] = {}
     taken: set[int] = set()
     listeners = trace.header.listeners
     ranks: dict[tuple[str, str], int] = {}
     for record in listeners:
         for part in parts_of(record, graph, listeners):
             address = part.address
-            group = Group(record.protocol_at(address), place_text(address, trace.header.rundir))
+            group = SocketGroup(
+                record.protocol_at(address), place_text(address, trace.header.rundir)
+            )
             if address.port == 0:
                 twin = (group.protocol, group.place)
                 group.rank = ranks.get(twin, 0)
@@ -105,13 +107,16 @@ def place_text(address: Address, rundir: str) -> str:
     return text.replace(rundir, "${rundir}") if rundir else text
 
 
-def _add(group: Group, socket: KernelSocket) -> None:
+def _add(group: SocketGroup, socket: KernelSocket) -> None:
     group.sockets.append(socket)
     group.own = group.own or socket.is_hot_restart
 
 
 def _place_other(
-    found: dict[tuple[str, str, int], Group], taken: set[int], socket: KernelSocket, rundir: str
+    found: dict[tuple[str, str, int], SocketGroup],
+    taken: set[int],
+    socket: KernelSocket,
+    rundir: str,
 ) -> None:
     """Put a socket that the config does not explain into a group of its address."""
     if socket.family not in _FAMILIES or any(c.event.call == "connect" for c in socket.calls):
@@ -137,16 +142,16 @@ def _place_other(
 
 
 def _group(
-    found: dict[tuple[str, str, int], Group],
+    found: dict[tuple[str, str, int], SocketGroup],
     protocol: str,
     address: Address | None,
     rundir: str,
     own: bool,
-) -> Group:
+) -> SocketGroup:
     place = _INHERITED if address is None else place_text(address, rundir)
     if own:
         place = _HOT_RESTART_ID.sub("_<id>", place)
-    group = Group(protocol, place)
+    group = SocketGroup(protocol, place)
     if address is not None:
         group.family, group.path = address.family, address.path or ""
     return found.setdefault(group.key, group)

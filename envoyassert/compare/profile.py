@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from envoyassert.compare.groups import Group, groups_of
+from envoyassert.compare.groups import SocketGroup, socket_groups
 from envoyassert.compare.measure import Measure
 from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
@@ -54,7 +54,7 @@ _UNORDERED = frozenset({"getsockname", "close", "accept", "accept4", "epoll_ctl"
 class Listener:
     """The facts of one group."""
 
-    group: Group
+    group: SocketGroup
     facts: Facts
 
 
@@ -124,7 +124,7 @@ def profile_of(
         missing=tuple(check.detail for check in certificate.missing),
         assumed=assume if trace.header.unobserved else (),
     )
-    for key, group in groups_of(trace, graph).items():
+    for key, group in socket_groups(trace, graph).items():
         profile.listeners[key] = Listener(group, _facts(group, trace, graph, meter))
     launched = bool(trace.header.launcher)
     profile.facts = {
@@ -194,7 +194,7 @@ class _Meter:
         return self.calls(((key, self.gapless) for _, key in found), len(sockets))
 
 
-def _facts(group: Group, trace: Trace, graph: SocketGraph, meter: _Meter) -> Facts:
+def _facts(group: SocketGroup, trace: Trace, graph: SocketGraph, meter: _Meter) -> Facts:
     sockets = group.sockets
     calls = [call for socket in sockets for call in socket.calls]
     descriptors = [descriptor for socket in sockets for descriptor in socket.descriptors]
@@ -284,7 +284,7 @@ def _setting(item: OptionSet) -> str:
     return "…" if pointer or item.name in _DESCRIPTORS else value_text(item.value)
 
 
-def _file_calls(group: Group, graph: SocketGraph) -> Iterable[str]:
+def _file_calls(group: SocketGroup, graph: SocketGraph) -> Iterable[str]:
     for event in graph.file_calls:
         if group.path and event.args.get("path") == group.path and succeeded(event):
             mode = event.args.get("mode")

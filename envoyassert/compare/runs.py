@@ -15,7 +15,7 @@ from envoyassert.compare.comparison import (
     Comparison,
     Difference,
     TimeDifference,
-    compare,
+    compare_profiles,
     shifts,
 )
 from envoyassert.compare.profile import Profile
@@ -71,7 +71,7 @@ class RunPair:
         """What was seen of both, None if one of them could not be run; times are elsewhere."""
         if self.before.profile is None or self.after.profile is None:
             return None
-        return compare(self.before.profile, self.after.profile)
+        return compare_profiles(self.before.profile, self.after.profile)
 
     @cached_property
     def differences(self) -> tuple[Difference, ...]:

@@ -28,7 +28,7 @@ _NOUNS = {
 }
 
 
-def words_of(aspect: str, before: Measures, after: Measures, workers: Workers) -> str:
+def aspect_words(aspect: str, before: Measures, after: Measures, workers: Workers) -> str:
     """Return what changed in an aspect: `listen() moved from worker threads to main`.
 
     Args:

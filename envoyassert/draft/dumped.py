@@ -90,7 +90,7 @@ def envoys_of(documents: Sequence[Any]) -> list[Dumped]:
     return _in_sequence(documents, lambda number: f"#{number}" if several else "", named=False)
 
 
-def joined(one: Dumped, more: Dumped) -> Dumped:
+def joined_dumps(one: Dumped, more: Dumped) -> Dumped:
     """Return what two dumps say of one Envoy: its bootstrap, and what it was served."""
     found = Dumped(one.label)
     for part in (one, more):

@@ -29,7 +29,7 @@ def addresses_of(sets: Sequence[SocketSet]) -> Iterator[EnvoyField]:
         yield EnvoyField("addresses", places, why)
 
 
-def namespaces_of(sets: Sequence[SocketSet], names: Mapping[str, str]) -> Iterator[EnvoyField]:
+def namespace_fields(sets: Sequence[SocketSet], names: Mapping[str, str]) -> Iterator[EnvoyField]:
     """Yield the network namespaces that a run makes, with the addresses that are bound in them.
 
     Args:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from envoyassert.draft.expected import SocketSet
 
 
-def merged(sets: Sequence[SocketSet]) -> Iterator[tuple[SocketSet, int, str]]:
+def merged_sets(sets: Sequence[SocketSet]) -> Iterator[tuple[SocketSet, int, str]]:
     """Yield the sets that a draft describes, each for so many addresses, and how it takes them.
 
     Sets that are equal and on port 0 become one of which `each_address` is like it; others of one

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.elsewhere import addresses_of, namespaces_of
+from envoyassert.draft.elsewhere import addresses_of, namespace_fields
 from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
 from envoyassert.draft.given_up import given_up, not_listening
 from envoyassert.draft.socket_options import socket_options_of
@@ -123,7 +123,7 @@ def draft_of_config(
         requires=">=1.37" if any(map(_names_keepalive, (*given, *(discovered or ())))) else "",
         notes=tuple(notes),
         silences=tuple(silences),
-        envoy=(*_control_plane(asked, served), *namespaces_of(sets, names), *addresses_of(sets)),
+        envoy=(*_control_plane(asked, served), *namespace_fields(sets, names), *addresses_of(sets)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.draft.dumped import Dumped
 from envoyassert.draft.expected import DraftError
-from envoyassert.draft.stand_in import bootstrap_with, serving, stand_ins
+from envoyassert.draft.stand_in import bootstrap_with, serving, stand_in_note
 from envoyassert.scenario.listeners import (
     address_of,
     asks_for_sockets,
@@ -197,7 +197,9 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
     left_out = _left_out(originals, dump.others)
     if kept:
         because = "; left out, for no socket depends on it: "
-        notes.append(stand_ins(by_protocol) + (because + ", ".join(left_out) if left_out else ""))
+        notes.append(
+            stand_in_note(by_protocol) + (because + ", ".join(left_out) if left_out else "")
+        )
     return kept, notes
 
 

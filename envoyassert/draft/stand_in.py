@@ -107,7 +107,7 @@ def serving(protocol: str) -> dict[str, Any]:
     return {"filter_chains": [{"filters": [_ECHO]}]}
 
 
-def stand_ins(listeners: Mapping[str, Sequence[str]]) -> str:
+def stand_in_note(listeners: Mapping[str, Sequence[str]]) -> str:
     """Return what the stand-ins do, in words.
 
     Args:
@@ -158,7 +158,7 @@ def bootstrap_of_draft(draft: Draft) -> tuple[dict[str, Any], list[str]]:
         if options:
             listener["socket_options"] = options
         listeners.append(listener)
-    notes = [stand_ins(by_protocol)] if "QUIC" in by_protocol else []
+    notes = [stand_in_note(by_protocol)] if "QUIC" in by_protocol else []
     return bootstrap_with(listeners, admin), notes
 
 

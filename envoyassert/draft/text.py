@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from envoyassert.draft.equal_addresses import merged
+from envoyassert.draft.equal_addresses import merged_sets
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS
 from envoyassert.scenario.option_value import ANY_VALUE
@@ -58,7 +58,7 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     if draft.closed:
         tail.append("  - no_others: true  # no socket but these, and Envoy's own for hot restart")
     tail.append(f"  - process: {{{'live' if draft.admin else 'stays_up'}: true}}")
-    items = [item for one in merged(draft.sets) for item in _items(draft, *one)]
+    items = [item for one in merged_sets(draft.sets) for item in _items(draft, *one)]
     body = [line for item in items for line in _block(item)]
     if len(head) + len(body) + len(tail) > MAX_LINES:
         body = [f"  - {_flow(item)}" for item in items]

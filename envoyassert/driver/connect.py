@@ -15,7 +15,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.graph.lookup import unmapped
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.selection import parts_of
-from envoyassert.launch.inside import root_of
+from envoyassert.launch.inside import proc_root
 from envoyassert.scenario.clients import redirected_places
 from envoyassert.scenario.destination import DestinationError, Place, destination
 from envoyassert.scenario.selector import Selector
@@ -45,7 +45,7 @@ class ConnectDriver(Driver[ConnectStep]):
         attempts = []
         held = self.held.setdefault(step.phase, [])
         for _ in range(wanted.times):
-            client = Client(protocol, address, root_of(envoy.pid, address.path or "/"))
+            client = Client(protocol, address, proc_root(envoy.pid, address.path or "/"))
             with contextlib.ExitStack() as stack:
                 stack.callback(client.close)
                 attempt = client.attempt(envoy.in_netns, wanted.send, end_s)

@@ -15,7 +15,7 @@ from envoyassert.addresses import Address
 from envoyassert.driver.base import DrivenEnvoy
 from envoyassert.driver.client import Client
 from envoyassert.durations import parse_duration
-from envoyassert.launch.inside import root_of
+from envoyassert.launch.inside import proc_root
 from envoyassert.steps.load import Load
 from envoyassert.trace import ConnectionAttempt
 
@@ -108,7 +108,7 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
 
     def _request(self) -> ConnectionAttempt:
         # Of several Envoys the last one: by way of it the file of a Unix socket is found.
-        root = root_of(self._envoy.pid, self._address.path or "/")
+        root = proc_root(self._envoy.pid, self._address.path or "/")
         client = Client(self._protocol, self._address, root)
         with client:
             client.attempt(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envoyassert.driver.base import Driver
-from envoyassert.launch.inside import replace_inside, root_of
+from envoyassert.launch.inside import proc_root, replace_inside
 from envoyassert.steps.driver import StepProblem, StepResult
 from envoyassert.steps.replace_file import ReplaceFileStep
 
@@ -17,7 +17,7 @@ class ReplaceFileDriver(Driver[ReplaceFileStep]):
         """Rename it; a problem if it cannot be written."""
         wanted = step.replace_file
         try:
-            replace_inside(root_of(self.envoy.pid), wanted.path, wanted.content)
+            replace_inside(proc_root(self.envoy.pid), wanted.path, wanted.content)
         except OSError as error:
             why = error.strerror or error
             raise StepProblem(f"{wanted.path} cannot be written: {why}") from error

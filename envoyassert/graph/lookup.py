@@ -25,7 +25,7 @@ _TRIED = 4
 
 
 @dataclass(frozen=True)
-class Client:
+class IncomingClient:
     """A process that connects, or sends a datagram.
 
     Args:
@@ -74,7 +74,7 @@ def is_any(host: str) -> bool:
     return unmapped(host) in (ANY_IPV4, ANY_IPV6)
 
 
-def takers(client: Client, candidates: Sequence[Candidate]) -> set[frozenset[Hashable]]:
+def takers(client: IncomingClient, candidates: Sequence[Candidate]) -> set[frozenset[Hashable]]:
     """Return who may get a client: of each possible case the holders that share it.
 
     An empty set of holders: the client is refused. There are several cases only where
@@ -106,7 +106,7 @@ def _cases(candidate: Candidate) -> list[Candidate]:
     ]
 
 
-def _takes(client: Client, candidate: Candidate) -> bool:
+def _takes(client: IncomingClient, candidate: Candidate) -> bool:
     asked, bound = client.address, candidate.address
     if (candidate.protocol, bound.port, bound.netns) != (client.protocol, asked.port, asked.netns):
         return False
@@ -120,7 +120,7 @@ def _takes(client: Client, candidate: Candidate) -> bool:
     return unmapped(bound.host) in (host, ANY_IPV4)
 
 
-def _score(client: Client, candidate: Candidate) -> int:
+def _score(client: IncomingClient, candidate: Candidate) -> int:
     own_family = ":" not in unmapped(client.address.host) and candidate.address.family == "AF_INET"
     if client.protocol == "UDP":
         return own_family + (4 if candidate.device else 0)
@@ -135,7 +135,7 @@ def _group(candidate: Candidate) -> Hashable:
     return address.family, address.host, candidate.device, candidate.v6only
 
 
-def _taken(client: Client, order: Sequence[Candidate]) -> frozenset[Hashable]:
+def _taken(client: IncomingClient, order: Sequence[Candidate]) -> frozenset[Hashable]:
     best, result = -1, frozenset[Hashable]()
     for met in order:
         if _score(client, met) > best:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from envoyassert.accounts import NetworkSocket
 from envoyassert.addresses import Address
-from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, Candidate, Client, is_any, unmapped
+from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, Candidate, IncomingClient, is_any, unmapped
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.socket_files import place_of
 from envoyassert.judge.context import Context
@@ -91,7 +91,7 @@ class Rivals:
             None if driven is None else driven.since_ns,
         )
 
-    def clients_of(self, address: Address) -> Iterator[Client]:
+    def clients_of(self, address: Address) -> Iterator[IncomingClient]:
         """Yield those who ask for an address of the listener, each kind that the kernel tells.
 
         Of a wildcard each address that it covers is asked for: those to which another socket is
@@ -113,9 +113,9 @@ class Rivals:
             asked = replace(address, family="AF_INET6" if ":" in host else "AF_INET", host=host)
             loopback = unmapped(host).startswith("127.") or host == "::1"
             if not loopback:
-                yield from (Client(protocol, asked, device) for device in sorted(devices))
+                yield from (IncomingClient(protocol, asked, device) for device in sorted(devices))
             elif devices & {"", _LOOPBACK_DEVICE}:
-                yield Client(protocol, asked, by_loopback)
+                yield IncomingClient(protocol, asked, by_loopback)
 
     def sockets(self, holders: frozenset[Hashable]) -> list[KernelSocket]:
         """Return the traced sockets among candidates."""

@@ -31,7 +31,7 @@ from envoyassert.launch.creation import (
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect_client, engine_errors
 from envoyassert.launch.image import ResolvedImage, resolve_image
-from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, joined
+from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, kept_text
 from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
 from envoyassert.launch.limits import give, in_container
 from envoyassert.launch.marked import environment_of
@@ -352,7 +352,7 @@ def _kept(container: Container) -> str:
     with contextlib.closing(container.logs(stream=True, follow=False, tail=_LAST_LINES)) as pieces:
         for piece in pieces:
             last = (last + piece)[-TAIL_BYTES:]
-    return joined(head[:HEAD_BYTES], last)
+    return kept_text(head[:HEAD_BYTES], last)
 
 
 def _wait_until_ended(container: Container) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from envoyassert.errors import LaunchError
 from envoyassert.launch import lookup
-from envoyassert.launch.inside import opened, root_of
+from envoyassert.launch.inside import opened, proc_root
 from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.limits import Limits, container_options, in_container
 from envoyassert.launch.rundir import write_files
@@ -132,7 +132,7 @@ def require_seen(pid: int, shared: Path) -> None:
         LaunchError: it has another one.
     """
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        with opened(root_of(pid), f"{RUNDIR}/{DIRECTORY}") as place:
+        with opened(proc_root(pid), f"{RUNDIR}/{DIRECTORY}") as place:
             found = os.fstat(place)
         here = shared.stat()
         if (found.st_dev, found.st_ino) != (here.st_dev, here.st_ino):

@@ -23,7 +23,7 @@ from envoyassert.clock import monotonic_ns
 from envoyassert.launch.kernel import mount_file, open_in_root
 
 
-def root_of(pid: int, path: str = "/") -> str:
+def proc_root(pid: int, path: str = "/") -> str:
     """Return the root directory of a process, as it is opened from here.
 
     Args:

@@ -18,10 +18,10 @@ def kept_log(size: int, read: Callable[[int, int], bytes]) -> str:
     """
     if size <= HEAD_BYTES + TAIL_BYTES:
         return read(size, 0).decode("utf-8", "replace")
-    return joined(read(HEAD_BYTES, 0), read(TAIL_BYTES, size - TAIL_BYTES), size)
+    return kept_text(read(HEAD_BYTES, 0), read(TAIL_BYTES, size - TAIL_BYTES), size)
 
 
-def joined(head: bytes, tail: bytes, size: int | None = None) -> str:
+def kept_text(head: bytes, tail: bytes, size: int | None = None) -> str:
     """Return the beginning and the end of a log, each in whole lines where it has any.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from envoyassert.errors import MachineError
 from envoyassert.launch import lookup
-from envoyassert.launch.inside import mount_inside, open_regular, root_of, write_inside
+from envoyassert.launch.inside import mount_inside, open_regular, proc_root, write_inside
 from envoyassert.launch.kernel import (
     CLONE_NEWNS,
     join_network_namespace,
@@ -193,7 +193,7 @@ def in_netns_of(pid: int, netns: str, call: Callable[[], T]) -> T:
     """
 
     def enter() -> None:
-        descriptor = open_regular(root_of(pid), netns)
+        descriptor = open_regular(proc_root(pid), netns)
         try:
             join_network_namespace(descriptor)
         finally:

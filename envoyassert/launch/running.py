@@ -16,7 +16,7 @@ from envoyassert.launch.admin import (
     request,
 )
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
-from envoyassert.launch.inside import read_inside, root_of
+from envoyassert.launch.inside import proc_root, read_inside
 from envoyassert.launch.process_tree import envoy_among
 from envoyassert.launch.readiness import wait_ready
 from envoyassert.trace import EnvoyIdentity, Outcome
@@ -97,7 +97,7 @@ class NamespacedEnvoy(ABC):
             AdminUnreachableError: there is none, or it does not answer.
         """
         address = self._admin_address()
-        root = root_of(self.started_pid)
+        root = proc_root(self.started_pid)
         try:
             connection = self.in_netns(lambda: connect_admin(address, root, deadline_s, self.pid))
         except OSError as error:
@@ -110,7 +110,9 @@ class NamespacedEnvoy(ABC):
             raise AdminUnreachableError("the config has no admin endpoint")
         if address.port == 0:
             try:
-                written = read_inside(root_of(self.started_pid), self._admin_file, _LONGEST_ADDRESS)
+                written = read_inside(
+                    proc_root(self.started_pid), self._admin_file, _LONGEST_ADDRESS
+                )
                 if not written:
                     raise AdminIncompleteError(
                         "Envoy has not written the address of its admin endpoint: its file is "

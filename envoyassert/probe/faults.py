@@ -25,7 +25,7 @@ from envoyassert.trace import CpuCounters
 STRACE_CPU = 65535
 
 
-def option_of(fault: CallFault) -> str:
+def strace_option(fault: CallFault) -> str:
     """Return what strace's `-e` is given for a fault."""
     what = f"error={fault.error}" if fault.error else f"delay_enter={fault.delay_us}"
     return f"inject={fault.call}:{what}:when={fault.when}"
@@ -45,7 +45,7 @@ class FaultyArm:
 
     def command(self, directory: str) -> tuple[str, ...]:
         """Return what Envoy's command line begins with."""
-        options = (word for fault in self._faults for word in ("-e", option_of(fault)))
+        options = (word for fault in self._faults for word in ("-e", strace_option(fault)))
         return (*self._strace.command(directory), *options)
 
     def drain(self, deadline_s: float) -> None:

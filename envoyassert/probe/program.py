@@ -19,7 +19,7 @@ from envoyassert.probe.maps import Map, possible_cpus
 from envoyassert.probe.source import kernel_headers_dir, program_text, source_dir
 from envoyassert.probe.syscall_numbers import named_calls, recorded_calls
 from envoyassert.probe.tracepoints import RAW_HOOKS, field_offsets, named_hooks
-from envoyassert.wire import Counters, Target
+from envoyassert.wire import Counters, MarkedProcess
 
 #: 32 MiB with pages of 4 KiB: about 400,000 ordinary records.
 DEFAULT_RING_PAGES = 8192
@@ -74,7 +74,7 @@ class Program:
         counters_size = ctypes.sizeof(Counters) * len(possible_cpus())
         self.runs = self._map(library, "runs", 16, _NUMBER.size)
         self.armed = self._map(library, "armed", _NUMBER.size, _NUMBER.size)
-        self.targets = self._map(library, "targets", _NUMBER.size, ctypes.sizeof(Target))
+        self.targets = self._map(library, "targets", _NUMBER.size, ctypes.sizeof(MarkedProcess))
         self.counters = self._map(library, "counters", _NUMBER.size, counters_size)
         classes = self._map(library, "classes", _NUMBER.size, _NUMBER.size)
         for number, kind in calls.items():
@@ -98,7 +98,7 @@ class Program:
     def open_ring(self, receive: Callable[[bytes], None]) -> None:
         """Set what is called with each piece when the ring is read; it must not raise.
 
-        A piece is one record or several (`envoyassert.wire.split`).
+        A piece is one record or several (`envoyassert.wire.records_of`).
         """
         string_at = ctypes.string_at
 

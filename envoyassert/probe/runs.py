@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from envoyassert.option_read_back import Option
 from envoyassert.probe.maps import possible_cpus
 from envoyassert.probe.program import Program
-from envoyassert.wire import Counters, Target, option_of, split
+from envoyassert.wire import Counters, MarkedProcess, option_of, records_of
 
 #: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
 SLOTS = 64
@@ -96,7 +96,7 @@ class Runs:
             self._count()
             for pid in list(program.targets.keys()):
                 mark = program.targets.get(pid)
-                if mark is not None and Target.from_buffer_copy(mark).run == serial:
+                if mark is not None and MarkedProcess.from_buffer_copy(mark).run == serial:
                     program.targets.delete(pid)
             # What is lost later must not be counted for the next run of this slot.
             program.flush()
@@ -131,7 +131,7 @@ class Runs:
             self._program.flush()
             self._program.read_ring()
             for piece in self._inbox:
-                for serial, seq, cpu, record in split(piece):
+                for serial, seq, cpu, record in records_of(piece):
                     run = self._runs.get(serial)
                     if run is not None:
                         run.records.append(record)

@@ -31,7 +31,7 @@ class StraceLogError(EnvoyAssertError):
     """A line that strace does not print, or not with the options above."""
 
 
-class Call(NamedTuple):
+class PrintedCall(NamedTuple):
     """One system call.
 
     Args:
@@ -90,7 +90,9 @@ class RepeatedWaits:
         return known
 
 
-def read_calls(lines: Iterable[str], problems: list[str], offset_ns: int = 0) -> list[Call | Fate]:
+def read_calls(
+    lines: Iterable[str], problems: list[str], offset_ns: int = 0
+) -> list[PrintedCall | Fate]:
     """Return calls and fates in the order of their ends; calls that have not returned last.
 
     Args:
@@ -98,7 +100,7 @@ def read_calls(lines: Iterable[str], problems: list[str], offset_ns: int = 0) ->
         problems: receives the lines that are not understood.
         offset_ns: what to add to the times printed, to get those of CLOCK_MONOTONIC.
     """
-    found: list[Call | Fate] = []
+    found: list[PrintedCall | Fate] = []
     begun: dict[int, tuple[int, str, str]] = {}
     for line in lines:
         try:
@@ -112,12 +114,15 @@ def read_calls(lines: Iterable[str], problems: list[str], offset_ns: int = 0) ->
         if item is not None:
             found.append(item)
     found += [
-        Call(tid, entry_ns, None, name, text, None) for tid, (entry_ns, name, text) in begun.items()
+        PrintedCall(tid, entry_ns, None, name, text, None)
+        for tid, (entry_ns, name, text) in begun.items()
     ]
     return found
 
 
-def _read(line: str, begun: dict[int, tuple[int, str, str]], offset_ns: int) -> Call | Fate | None:
+def _read(
+    line: str, begun: dict[int, tuple[int, str, str]], offset_ns: int
+) -> PrintedCall | Fate | None:
     """Read one line; `begun` has the beginnings of calls, by thread."""
     parts = _LINE.fullmatch(line)
     if parts is None:
@@ -148,7 +153,7 @@ def _read(line: str, begun: dict[int, tuple[int, str, str]], offset_ns: int) -> 
     return None if _AGAIN.search(rest) else _call(tid, ts_ns, name, rest)
 
 
-def _call(tid: int, entry_ns: int, name: str, rest: str) -> Call:
+def _call(tid: int, entry_ns: int, name: str, rest: str) -> PrintedCall:
     found = _RESULT.fullmatch(rest)
     if found is None:
         raise StraceLogError(f"not the end of a call: {name}({rest[-80:]}")
@@ -160,10 +165,10 @@ def _call(tid: int, entry_ns: int, name: str, rest: str) -> Call:
         ret = -_ERROR_NUMBERS[error]
     lasted_ns = int(found["seconds"]) * _NS_PER_S + int(found["ns"])
     injected = "(INJECTED)" in rest[found.end("ret") :]
-    return Call(tid, entry_ns, entry_ns + lasted_ns, name, found["arguments"], ret, injected)
+    return PrintedCall(tid, entry_ns, entry_ns + lasted_ns, name, found["arguments"], ret, injected)
 
 
-def split(text: str) -> list[str]:
+def split_arguments(text: str) -> list[str]:
     """Return arguments by themselves: split at commas outside of brackets and quotes."""
     parts: list[str] = []
     depth, quoted, escaped, start = 0, False, False, 0

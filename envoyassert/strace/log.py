@@ -20,11 +20,11 @@ from envoyassert.calls.row import Effect
 from envoyassert.events import Event
 from envoyassert.names import SIGNALS
 from envoyassert.strace.lines import (
-    Call,
     Fate,
+    PrintedCall,
     StraceLogError,
     read_calls,
-    split,
+    split_arguments,
     text_of,
     unquoted,
 )
@@ -104,12 +104,12 @@ def arguments_of(name: str, text: str, ret: int | None) -> dict[str, Any] | None
     if name not in _ROWS:
         return None
     try:
-        return _ROWS[name][1](split(text), ret)
+        return _ROWS[name][1](split_arguments(text), ret)
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise StraceLogError(f"{name}({text[:120]}): {error}") from error
 
 
-def _when(item: Call | Fate) -> int:
+def _when(item: PrintedCall | Fate) -> int:
     if isinstance(item, Fate):
         return item.ts_ns
     if item.name in _WAITS or item.name in _CLONES or item.return_ns is None:
@@ -132,17 +132,17 @@ class _Reader:
         self._opened: dict[tuple[int, int], tuple[int, str]] = {}
         self._waited: set[tuple[int, int]] = set()
 
-    def find_families(self, items: Iterable[Call | Fate]) -> None:
+    def find_families(self, items: Iterable[PrintedCall | Fate]) -> None:
         """Learn the process of each thread that is made; its calls may come before clone's end."""
         made = [
             (item.entry_ns, item.tid, item.ret, "CLONE_THREAD" in item.arguments)
             for item in items
-            if isinstance(item, Call) and item.name in _CLONES and item.ret and item.ret > 0
+            if isinstance(item, PrintedCall) and item.name in _CLONES and item.ret and item.ret > 0
         ]
         for _, parent, child, thread in sorted(made):
             self._processes[child] = self._processes.get(parent, parent) if thread else child
 
-    def read(self, item: Call | Fate) -> None:
+    def read(self, item: PrintedCall | Fate) -> None:
         """Read one call, or the end of a thread."""
         try:
             if isinstance(item, Fate):
@@ -156,17 +156,21 @@ class _Reader:
         except (ValueError, IndexError) as error:
             self._problems.append(f"not understood: {item}"[:200] + f": {error}")
 
-    def _exec(self, call: Call) -> None:
+    def _exec(self, call: PrintedCall) -> None:
         if call.ret != 0:
             return
         try:
-            parts = split(call.arguments)
+            parts = split_arguments(call.arguments)
             # execveat(2): the directory comes first, the flags last.
             path, argv, environment = parts[1:4] if call.name == "execveat" else parts[:3]
             known = call.tid in self.threads
-            if not known and self._mark and f'"{self._mark}"' not in split(environment[1:-1]):
+            if (
+                not known
+                and self._mark
+                and f'"{self._mark}"' not in split_arguments(environment[1:-1])
+            ):
                 return
-            words = [text_of(unquoted(word)) for word in split(argv[1:-1])]
+            words = [text_of(unquoted(word)) for word in split_arguments(argv[1:-1])]
             filename = text_of(unquoted(path))
         except (StraceLogError, ValueError) as error:
             self._problems.append(f"{call.name}: {error}")
@@ -179,7 +183,7 @@ class _Reader:
         args = {"filename": filename, "argv": words, "name": name}
         self._add(call.return_ns, call.tid, "exec", None, args)
 
-    def _call(self, call: Call) -> None:
+    def _call(self, call: PrintedCall) -> None:
         if call.name in _CLONES:
             if call.ret is not None and call.ret > 0:
                 self._fork(call, call.ret)
@@ -196,7 +200,7 @@ class _Reader:
         else:
             self._plain(call, call.ret)
 
-    def _plain(self, call: Call, ret: int) -> None:
+    def _plain(self, call: PrintedCall, ret: int) -> None:
         args = arguments_of(call.name, call.arguments, ret)
         if args is None:
             return
@@ -213,7 +217,7 @@ class _Reader:
         elif call.name.startswith("epoll_create"):
             self._waited = {wait for wait in self._waited if wait[1] != ret}
 
-    def _wait(self, call: Call) -> None:
+    def _wait(self, call: PrintedCall) -> None:
         """Add the first wait of a thread on an epoll."""
         args = arguments_of(call.name, call.arguments, call.ret)
         assert args is not None
@@ -221,7 +225,7 @@ class _Reader:
             self._waited.add((call.tid, args["epfd"]))
             self._add(call.entry_ns, call.tid, "epoll_wait", None, args)
 
-    def _fork(self, call: Call, child: int) -> None:
+    def _fork(self, call: PrintedCall, child: int) -> None:
         thread = "CLONE_THREAD" in call.arguments
         process = self._process(call.tid) if thread else child
         self.threads.add(child)
@@ -232,20 +236,20 @@ class _Reader:
             args["shares_files"] = shares_files
         self._add(call.entry_ns, call.tid, "fork", None, args)
 
-    def _prctl(self, call: Call) -> None:
-        parts = split(call.arguments)
+    def _prctl(self, call: PrintedCall) -> None:
+        parts = split_arguments(call.arguments)
         if parts[0] == "PR_SET_NAME" and call.ret == 0:
             self._rename(call, call.tid, unquoted(parts[1]))
         elif call.ret is not None:
             self._plain(call, call.ret)
 
-    def _open(self, call: Call) -> None:
+    def _open(self, call: PrintedCall) -> None:
         if call.ret is None or call.ret < 0:
             return
         assert call.return_ns is not None
         place = self._process(call.tid), call.ret
         # open(2) has the path where openat(2) has the directory.
-        path = text_of(unquoted(split(call.arguments)[call.name != "open"]))
+        path = text_of(unquoted(split_arguments(call.arguments)[call.name != "open"]))
         self._opened[place] = call.return_ns, path
         found = _COMM.search(path)
         if found:
@@ -256,13 +260,13 @@ class _Reader:
         if opened is not None:
             args["path"], args["age_ns"] = opened[1], ts_ns - opened[0]
 
-    def _write(self, call: Call) -> None:
-        fd, text, *_ = split(call.arguments)
+    def _write(self, call: PrintedCall) -> None:
+        fd, text, *_ = split_arguments(call.arguments)
         tid = self._comm_files.get((self._process(call.tid), int(fd)))
         if tid is not None and call.ret is not None and call.ret > 0:
             self._rename(call, tid, unquoted(text))
 
-    def _rename(self, call: Call, tid: int, name: bytes) -> None:
+    def _rename(self, call: PrintedCall, tid: int, name: bytes) -> None:
         assert call.return_ns is not None
         args = {"tid": tid, "name": text_of(name[:_COMM_LENGTH])}
         self._add(call.return_ns, call.tid, "rename", None, args)

@@ -20,7 +20,7 @@ from envoyassert.names import (
 )
 from envoyassert.option_values import OptionValue, decode_option_value, option_value_of
 from envoyassert.strace.filters import instructions_of
-from envoyassert.strace.lines import split, text_of, unquoted
+from envoyassert.strace.lines import split_arguments, text_of, unquoted
 
 Args = dict[str, Any]
 
@@ -84,7 +84,7 @@ def socket_arguments(a: list[str]) -> Args:
     }
 
 
-def address_of(text: str) -> Address | None:
+def printed_address(text: str) -> Address | None:
     """Return the address in a `struct sockaddr` as strace prints it, None for a mere pointer."""
     family = re.search(r"sa_family=(AF_\w+)", text)
     if family is None:
@@ -152,7 +152,7 @@ def _option_value(name: str | int, text: str, length: int) -> OptionValue:
 def program_of(text: str) -> bytes:
     """Return the instructions of a packet filter; none where they are not understood."""
     try:
-        return instructions_of(split(text))
+        return instructions_of(split_arguments(text))
     except ValueError:
         return b""
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.launch.admin import AdminUnreachableError, stats_of
-from envoyassert.launch.inside import replace_inside, root_of
+from envoyassert.launch.inside import proc_root, replace_inside
 from envoyassert.launch.kept_log import log_since
 from envoyassert.scenario.plan import as_text
 from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
 from envoyassert.trace import UpdateResult
 from envoyassert.xds.quiet import all_asleep
 from envoyassert.xds.resources import ResourceError, packed, type_name
-from envoyassert.xds.server import AdsServer, Answer
+from envoyassert.xds.server import AdsServer, EnvoyAnswer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,7 +73,7 @@ class ListenerUpdate:
         return UpdateResult(self.result, self.version, self.message)
 
 
-class LivingEnvoy(Protocol):
+class ServedEnvoy(Protocol):
     """What a control plane must know of the Envoy that it serves; see `RunningEnvoy`."""
 
     @property
@@ -103,7 +103,7 @@ class ControlPlane(Protocol):
 
     def update(
         self,
-        envoy: LivingEnvoy,
+        envoy: ServedEnvoy,
         listeners: Sequence[Resource],
         release: Sequence[str],
         deadline_s: float,
@@ -120,7 +120,7 @@ class ControlPlane(Protocol):
             deadline_s: seconds for all of it.
         """
 
-    def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
+    def started(self, envoy: ServedEnvoy) -> ListenerUpdate:
         """Return the result of the first listeners, of an Envoy that has started."""
 
     def __enter__(self) -> Self: ...
@@ -149,13 +149,13 @@ class FileControlPlane:
     def __exit__(self, *exception: object) -> None:
         """Nothing is held."""
 
-    def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
+    def started(self, envoy: ServedEnvoy) -> ListenerUpdate:
         """Return the result of the first listeners."""
         return self._judged(envoy, monotonic_ns(), "", time.monotonic() + _REST_DEADLINE_S)
 
     def update(
         self,
-        envoy: LivingEnvoy,
+        envoy: ServedEnvoy,
         listeners: Sequence[Resource],
         release: Sequence[str],
         deadline_s: float,
@@ -168,7 +168,7 @@ class FileControlPlane:
         content = discovery_response(listeners, self._version)
         sent_ns = monotonic_ns()
         try:
-            sent_ns = replace_inside(root_of(envoy.pid), self._file, as_text(content))
+            sent_ns = replace_inside(proc_root(envoy.pid), self._file, as_text(content))
         except OSError as error:
             # The way to it leads through the process.
             if envoy.exited() is None:
@@ -184,7 +184,7 @@ class FileControlPlane:
 
     def _judged(
         self,
-        envoy: LivingEnvoy,
+        envoy: ServedEnvoy,
         sent_ns: int,
         log_before: str,
         deadline: float,
@@ -259,7 +259,7 @@ class AdsControlPlane:
     def __exit__(self, *exception: object) -> None:
         self._server.__exit__(*exception)
 
-    def started(self, envoy: LivingEnvoy) -> ListenerUpdate:
+    def started(self, envoy: ServedEnvoy) -> ListenerUpdate:
         """Return the result of the first listeners."""
         # Envoy may be ready a moment before its answer is here.
         deadline = time.monotonic() + _REST_DEADLINE_S
@@ -268,7 +268,7 @@ class AdsControlPlane:
 
     def update(
         self,
-        envoy: LivingEnvoy,
+        envoy: ServedEnvoy,
         listeners: Sequence[Resource],
         release: Sequence[str],
         deadline_s: float,
@@ -284,8 +284,8 @@ class AdsControlPlane:
         answer = self._answer(envoy, version, deadline)
         return self._judged(envoy, version, sent_ns, answer, deadline)
 
-    def _answer(self, envoy: LivingEnvoy, version: int, deadline: float) -> Answer | None:
-        answer: Answer | None = None
+    def _answer(self, envoy: ServedEnvoy, version: int, deadline: float) -> EnvoyAnswer | None:
+        answer: EnvoyAnswer | None = None
 
         def answered() -> bool:
             nonlocal answer
@@ -297,10 +297,10 @@ class AdsControlPlane:
 
     def _judged(
         self,
-        envoy: LivingEnvoy,
+        envoy: ServedEnvoy,
         version: int,
         sent_ns: int,
-        answer: Answer | None,
+        answer: EnvoyAnswer | None,
         deadline: float,
     ) -> ListenerUpdate:
         held = bool(self._server.withheld)
@@ -334,7 +334,7 @@ def _packed(part: str, index: int, resource: Resource) -> Any:
         raise ResourceError(path, error.message, error.remedy) from error
 
 
-def _settle(envoy: LivingEnvoy, deadline: float, *, held: bool) -> tuple[int | None, bool, bool]:
+def _settle(envoy: ServedEnvoy, deadline: float, *, held: bool) -> tuple[int | None, bool, bool]:
     """Wait until nothing warms (unless that is `held` up) and Envoy has nothing left to do.
 
     Returns:
@@ -353,7 +353,7 @@ def _settle(envoy: LivingEnvoy, deadline: float, *, held: bool) -> tuple[int | N
 
 
 def _await(
-    envoy: LivingEnvoy,
+    envoy: ServedEnvoy,
     deadline: float,
     condition: Callable[[], bool],
     *,
@@ -367,7 +367,7 @@ def _await(
     return True
 
 
-def _stats(envoy: LivingEnvoy) -> dict[str, int]:
+def _stats(envoy: ServedEnvoy) -> dict[str, int]:
     """Return Envoy's numbers about its listeners; none where it cannot be asked."""
     try:
         status, text = envoy.admin_get(_STATS)

@@ -31,7 +31,7 @@ _STOP_DEADLINE_S = 2.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class EnvoyAnswer:
     """What Envoy said of one response.
 
     Args:
@@ -65,7 +65,7 @@ class AdsServer:
 
         self._delta = delta
         self._store = Store()
-        self._answers: list[Answer] = []
+        self._answers: list[EnvoyAnswer] = []
         self._changed = threading.Condition()
         self._streams: list[queue.SimpleQueue[Any]] = []
         self._numbers = itertools.count(1)
@@ -121,7 +121,7 @@ class AdsServer:
         with self._changed:
             return self._store.withheld
 
-    def answer(self, kind: str, version: int, timeout_s: float = 0.0) -> Answer | None:
+    def answer(self, kind: str, version: int, timeout_s: float = 0.0) -> EnvoyAnswer | None:
         """Return the answer to a version of a type, or to a later one; None if none came in time.
 
         Args:
@@ -130,7 +130,7 @@ class AdsServer:
             timeout_s: how long to wait.
         """
 
-        def found() -> Answer | None:
+        def found() -> EnvoyAnswer | None:
             matching = (a for a in self._answers if a.kind == kind and a.version >= version)
             return next(matching, None)
 
@@ -175,7 +175,7 @@ class AdsServer:
         if nonce in sent:
             failed = request.HasField("error_detail")
             error = request.error_detail.message or "(no reason given)" if failed else ""
-            self._answers.append(Answer(*sent.pop(nonce), error, monotonic_ns()))
+            self._answers.append(EnvoyAnswer(*sent.pop(nonce), error, monotonic_ns()))
             self._changed.notify_all()
         if self._delta:
             if first and request.initial_resource_versions:

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from envoyassert.cli import app
 from envoyassert.cli.configs import plan_of_file
-from envoyassert.compare.comparison import SAME, compare
+from envoyassert.compare.comparison import SAME, compare_profiles
 from envoyassert.compare.plan_text import summary_words
 from envoyassert.compare.profile import profile_of
 from envoyassert.errors import EnvoyAssertError, ScenarioError
@@ -276,7 +276,7 @@ class _Trial:
             again = run_plan(plan, self._probe, "process").trace
         except EnvoyAssertError as error:
             return False, _line(str(error))
-        comparison = compare(profile_of(self._trace), profile_of(again))
+        comparison = compare_profiles(profile_of(self._trace), profile_of(again))
         same = comparison.result == SAME
         return same, "" if same else _line(
             "; ".join(d.words for d in comparison.differences) or summary_words(comparison)

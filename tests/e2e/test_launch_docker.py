@@ -25,7 +25,7 @@ from envoyassert.launch.creation import RUNDIR, new_container, require_seen
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
 from envoyassert.launch.image import BUILT, build_image, resolve_image
-from envoyassert.launch.inside import read_inside, replace_inside, root_of
+from envoyassert.launch.inside import proc_root, read_inside, replace_inside
 from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES
 from envoyassert.launch.labels import LABEL_RUN
 from envoyassert.launch.source import EnvoySource
@@ -185,7 +185,7 @@ def test_archives_of_files_end_at_their_end_mark(launcher, make_spec, monkeypatc
     monkeypatch.setattr(Container, "put_archive", put_archive)
     with launcher.start(make_spec(files={"text": "of a file"})) as envoy:
         assert envoy.wait_ready().live
-        assert (Path(root_of(envoy.pid)) / RUNDIR[1:] / "text").read_text() == "of a file"
+        assert (Path(proc_root(envoy.pid)) / RUNDIR[1:] / "text").read_text() == "of a file"
     assert sent
     assert [data for data in sent if data != unpadded(data)] == []
 
@@ -221,8 +221,8 @@ def test_link_in_an_image_leads_to_the_container_and_not_to_this_machine(
         stand_in.settimeout(0)
         with launcher.start(spec) as envoy:
             assert envoy.wait_ready().live
-            replace_inside(root_of(envoy.pid), "/link/file", "new")
-            assert read_inside(root_of(envoy.pid), f"{here}/file", 10) == b"new"
+            replace_inside(proc_root(envoy.pid), "/link/file", "new")
+            assert read_inside(proc_root(envoy.pid), f"{here}/file", 10) == b"new"
             assert [one.name for one in here.iterdir()] == ["s"]
         with pytest.raises(BlockingIOError):
             stand_in.accept()

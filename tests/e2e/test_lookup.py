@@ -16,7 +16,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from envoyassert.addresses import Address
-from envoyassert.graph.lookup import Candidate, Client, takers
+from envoyassert.graph.lookup import Candidate, IncomingClient, takers
 from envoyassert.launch.namespace import NamespaceThread, new_namespace
 from envoyassert.witness.network import ask_networks
 
@@ -203,7 +203,7 @@ def compare(place: Place, kinds: Sequence[Kind], protocol: str) -> bool:
     vague = [replace(one, since_ns=None, reuse_port=None, v6only=None) for one in known]
     try:
         for thread, host, by in place.clients():
-            client = Client(protocol, Address.inet(host, PORT), by)
+            client = IncomingClient(protocol, Address.inet(host, PORT), by)
             got = ask(thread, host, protocol, sockets)
             (said,) = takers(client, known)
             told = (kinds, client, got, said)

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from envoyassert.compare.comparison import compare
+from envoyassert.compare.comparison import compare_profiles
 from envoyassert.compare.diff_text import diff_lines
 from envoyassert.compare.profile import profile_of
 from envoyassert.draft.from_trace import draft_of_trace
@@ -194,7 +194,7 @@ def used(trace: Trace) -> tuple[str, str]:
     json.dumps(verdict_json(verdict, trace, graph, Context()))
     figures_of(trace, graph)
     profile = profile_of(trace)
-    lines += diff_lines(compare(profile, profile), "one", "other")
+    lines += diff_lines(compare_profiles(profile, profile), "one", "other")
     try:
         text = draft_text(draft_of_trace(trace), "drafted", "drafted.envoy.yaml", "a trace")
         parse_yaml(text, "drafted.yaml")

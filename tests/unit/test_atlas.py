@@ -5,7 +5,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from envoyassert.atlas.model import STATES, Atlas, AtlasRun, Cell, Change, State, in_order, run_of
+from envoyassert.atlas.model import (
+    STATES,
+    Atlas,
+    AtlasRun,
+    Cell,
+    RunState,
+    VersionChange,
+    atlas_run,
+    in_order,
+)
 from envoyassert.atlas.page import index_page, story_page
 from envoyassert.atlas.text import atlas_lines
 from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, RunDocument, ScenarioPart
@@ -25,19 +34,29 @@ MACHINE = MachinePart(
 )
 
 
-def run(scenario="udp", envoy="1.40.0", state=State.PASSED, concurrency=2, **more):
+def run(scenario="udp", envoy="1.40.0", state=RunState.PASSED, concurrency=2, **more):
     launcher = more.pop("launcher", "process")
     return AtlasRun(scenario, "", envoy, launcher, launcher, concurrency, state, **more)
 
 
 RUNS = (
     run(envoy="1.40.0", story="stories/a.html"),
-    run(envoy="1.39.3", state=State.FAILED, reason="port 80 backlog: no", story="stories/b.html"),
+    run(
+        envoy="1.39.3", state=RunState.FAILED, reason="port 80 backlog: no", story="stories/b.html"
+    ),
     run(envoy="1.39.3", concurrency=4, launcher="docker", story="stories/c.html"),
-    run("admin", "1.40.0", State.KNOWN_DEFECT, reason="known defect (x#1)", story="stories/d.html"),
-    run("admin", "1.39.3", State.NOT_APPLICABLE, reason="requires 1.40"),
+    run(
+        "admin",
+        "1.40.0",
+        RunState.KNOWN_DEFECT,
+        reason="known defect (x#1)",
+        story="stories/d.html",
+    ),
+    run("admin", "1.39.3", RunState.NOT_APPLICABLE, reason="requires 1.40"),
 )
-CHANGE = Change("1.39.3", "1.40.0", "udp", ("concurrency 2, process",), (("port 80", "moved"),))
+CHANGE = VersionChange(
+    "1.39.3", "1.40.0", "udp", ("concurrency 2, process",), (("port 80", "moved"),)
+)
 ATLAS = Atlas(RUNS, (CHANGE,), {"udp": "About datagrams."}, MACHINE, "2026-01-01T00:00:00.000Z")
 
 
@@ -67,8 +86,13 @@ def test_envoys_are_in_the_order_of_their_versions_or_as_they_are_given(given, w
 
 
 def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():
-    states = [State.NOT_APPLICABLE, State.PASSED, State.KNOWN_DEFECT, State.INCONCLUSIVE]
-    states += [State.ERROR, State.FAILED]
+    states = [
+        RunState.NOT_APPLICABLE,
+        RunState.PASSED,
+        RunState.KNOWN_DEFECT,
+        RunState.INCONCLUSIVE,
+    ]
+    states += [RunState.ERROR, RunState.FAILED]
     for worst in range(1, len(states) + 1):
         cell = Cell(tuple(run(state=state) for state in states[:worst]))
         assert cell.state is states[worst - 1]
@@ -77,7 +101,7 @@ def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():
 
 def test_every_outcome_has_a_state_and_only_a_verdict_can_be_green():
     assert set(EXECUTED) | {SKIPPED, "error"} == set(STATES)
-    assert [word for word, state in STATES.items() if state is State.PASSED] == ["passed"]
+    assert [word for word, state in STATES.items() if state is RunState.PASSED] == ["passed"]
 
 
 def test_incomplete_session_says_so_in_text_and_page():
@@ -128,7 +152,7 @@ def test_page_links_to_the_story_of_each_run_and_to_what_changed():
 def test_page_tells_each_known_defect_once_whatever_was_seen_of_it():
     def known(envoy, times):
         reason = f"known defect (x#1, owner o): accept() failed: expected none, seen {times} times"
-        return run("emfile", envoy, State.KNOWN_DEFECT, reason=reason)
+        return run("emfile", envoy, RunState.KNOWN_DEFECT, reason=reason)
 
     runs = (known("1.40.0", 17), known("1.39.3", 23), known("1.39.3", 42))
     text = Page(index_page(Atlas(runs))).text
@@ -176,17 +200,17 @@ def document(text):
 
 
 def test_run_of_the_results_keeps_what_was_asked_for():
-    shown = run_of(document("name"), "stories/x.html")
+    shown = atlas_run(document("name"), "stories/x.html")
     assert (shown.envoy, shown.launcher, shown.concurrency) == ("name", "auto", 2)
-    assert (shown.state, shown.title) == (State.FAILED, "concurrency 2, reuse=false")
+    assert (shown.state, shown.title) == (RunState.FAILED, "concurrency 2, reuse=false")
 
 
 def page_of(kind, odd):
-    hostile = run_of(document(odd), f"stories/{odd}.html")
+    hostile = atlas_run(document(odd), f"stories/{odd}.html")
     if kind == "story":
         return story_page(hostile, document(odd), [hostile, run()], [odd])
-    change = Change(odd, odd, odd, (odd,), ((odd, odd),))
-    known = replace(hostile, state=State.KNOWN_DEFECT)
+    change = VersionChange(odd, odd, odd, (odd,), ((odd, odd),))
+    known = replace(hostile, state=RunState.KNOWN_DEFECT)
     return index_page(Atlas((run(), hostile, known), (change,), {odd: odd}, MACHINE, odd))
 
 
@@ -206,8 +230,8 @@ def test_hostile_text_stays_text(kind):
 
 
 def test_run_that_does_not_apply_is_in_the_row_of_those_that_do():
-    skipped = run_of(document("name").model_copy(update={"outcome": "skipped"}))
-    done = run_of(
+    skipped = atlas_run(document("name").model_copy(update={"outcome": "skipped"}))
+    done = atlas_run(
         document("name").model_copy(
             update={
                 "envoy": EnvoyPart(

@@ -8,7 +8,7 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.bpftrace_log import parse_bpftrace_log
-from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN, Comparison, compare
+from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN, Comparison, compare_profiles
 from envoyassert.compare.measure import Workers
 from envoyassert.compare.profile import profile_of
 from envoyassert.testing import TraceBuilder
@@ -20,7 +20,7 @@ PLACE = "0.0.0.0:15006"
 
 
 def against(before: Trace, after: Trace) -> Comparison:
-    return compare(profile_of(before), profile_of(after))
+    return compare_profiles(profile_of(before), profile_of(after))
 
 
 def words(comparison: Comparison) -> dict[str, list[str]]:
@@ -419,7 +419,7 @@ def origin(assume: tuple[str, ...] = ()):
 
 def test_envoy_1_19_against_1_40_says_that_listen_and_dup_moved_to_main():
     new = profile_of(read_trace(TRACES / "pairs" / "istio_sidecar_shared-1.40.0.ndjson"))
-    comparison = compare(origin(), new)
+    comparison = compare_profiles(origin(), new)
     moved = [
         "listen() moved from worker threads to main",
         "dup() moved from worker threads to main, 1 time instead of 2",
@@ -437,16 +437,16 @@ def test_envoy_1_19_against_1_40_says_that_listen_and_dup_moved_to_main():
 
 def test_envoy_1_19_against_the_defaults_of_1_40_says_that_reuse_port_came():
     new = profile_of(read_trace(TRACES / "istio_sidecar-1.40.0.ndjson"))
-    told = words(compare(origin(), new))["0.0.0.0:15006 (virtualInbound)"]
+    told = words(compare_profiles(origin(), new))["0.0.0.0:15006 (virtualInbound)"]
     assert "listen() moved from worker threads to main" in told
     assert "dup() no longer called; it was 2 times by worker threads" in told
     assert "SO_REUSEPORT now set before bind" in told
 
 
 def test_imported_log_against_itself_is_the_same_only_if_that_is_assumed():
-    assert compare(origin(), origin()).result == UNKNOWN
+    assert compare_profiles(origin(), origin()).result == UNKNOWN
     assume = ("complete", "calls_succeeded", "comm_is_role")
-    assert compare(origin(assume), origin(assume)).result == SAME
+    assert compare_profiles(origin(assume), origin(assume)).result == SAME
 
 
 def delayed(call: str) -> Trace:
@@ -463,9 +463,9 @@ def test_time_beyond_the_tolerance_is_told_once_and_is_no_difference(call):
     comparison = against(shared(), delayed(call))
     assert comparison.result == SAME
     assert [time.words for time in comparison.times] == [f"first {call} 40 ms later"]
-    back = compare(comparison.after, comparison.before)
+    back = compare_profiles(comparison.after, comparison.before)
     assert [time.words for time in back.times] == [f"first {call} 40 ms earlier"]
-    assert compare(comparison.before, comparison.after, tolerance_ms=41).times == ()
+    assert compare_profiles(comparison.before, comparison.after, tolerance_ms=41).times == ()
 
 
 def test_backlog_by_lds_differs_between_1_39_3_and_1_40_0_and_nothing_else_does():
@@ -475,7 +475,7 @@ def test_backlog_by_lds_differs_between_1_39_3_and_1_40_0_and_nothing_else_does(
     )
     assert old.whole
     assert new.whole
-    comparison = compare(old, new)
+    comparison = compare_profiles(old, new)
     assert comparison.result == DIFFERENT
     assert words(comparison) == {
         "127.0.0.1:15006 (ingress)": ["backlog of listen() is -1, then 64 instead of -1"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from envoyassert.addresses import Address
-from envoyassert.graph.lookup import Candidate, Client, takers
+from envoyassert.graph.lookup import Candidate, IncomingClient, takers
 
 PORT = 7777
 A, B = "a", "b"
@@ -32,7 +32,7 @@ def got(
     asked: str, a: Candidate, b: Candidate, protocol: str = "TCP", device: str = ""
 ) -> set[frozenset[object]]:
     pair = [replace(a, holder=A, protocol=protocol), replace(b, holder=B, protocol=protocol)]
-    return takers(Client(protocol, Address.inet(asked, PORT), device), pair)
+    return takers(IncomingClient(protocol, Address.inet(asked, PORT), device), pair)
 
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
@@ -126,7 +126,7 @@ def test_what_is_not_known_of_a_socket_leaves_every_case_open() -> None:
         for number in range(9)
     ]
     each: Sequence[frozenset[object]] = [frozenset({one.holder}) for one in many]
-    assert takers(Client("TCP", Address.inet("10.0.0.1", PORT)), many) == set(each)
+    assert takers(IncomingClient("TCP", Address.inet("10.0.0.1", PORT)), many) == set(each)
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,6 @@ def test_what_is_not_known_of_a_socket_leaves_every_case_open() -> None:
 )
 def test_client_of_another_port_protocol_or_namespace_is_refused(other: dict[str, object]) -> None:
     elsewhere = replace(socket("127.0.0.1"), **other)  # type: ignore[arg-type]
-    assert takers(Client("TCP", Address.inet("127.0.0.1", PORT)), [elsewhere]) == {frozenset()}
+    assert takers(IncomingClient("TCP", Address.inet("127.0.0.1", PORT)), [elsewhere]) == {
+        frozenset()
+    }

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from envoyassert.accounts import Network, NetworkSocket, Witness, WitnessSocket
 from envoyassert.addresses import Address
-from envoyassert.compare.groups import groups_of
+from envoyassert.compare.groups import socket_groups
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.account import told_places
@@ -404,5 +404,5 @@ def test_sockets_of_a_chosen_port_are_one_group_wherever_envoy_makes_them() -> N
     enter(trace, BACK, age_ns=4_500)
     bind(trace, "127.0.0.1:40001")
     built = trace.build()
-    (group,) = groups_of(built, fold(built)).values()
+    (group,) = socket_groups(built, fold(built)).values()
     assert (group.place, len(group.sockets)) == (f"127.0.0.1:0 in {BLUE}", 2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from envoyassert.compare.groups import groups_of
+from envoyassert.compare.groups import socket_groups
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.selection import select, select_each
@@ -96,7 +96,7 @@ def test_twins_of_several_listeners_count_on() -> None:
         serve(trace, port_zero(trace, "127.0.0.1", learned))
     selection = select(Selector(name="other"), fold(trace.build()), trace.header.listeners)
     assert {str(socket.address) for socket in selection.sockets} == {"127.0.0.1:40003"}
-    places = {group.title for group in groups_of(trace.build(), fold(trace.build())).values()}
+    places = {group.title for group in socket_groups(trace.build(), fold(trace.build())).values()}
     assert places == {"127.0.0.1:0 (web)", "127.0.0.1:0 #2 (web)", "127.0.0.1:0 #3 (other)"}
 
 
@@ -236,7 +236,7 @@ def test_path_and_port_zero_are_addresses_of_one_listener() -> None:
     each = {**chosen, "bound": {"times": 2}}
     assert status(trace, each, other, path, {"no_others": True}) is PASS
     built = trace.build()
-    groups = groups_of(built, fold(built)).values()
+    groups = socket_groups(built, fold(built)).values()
     assert [(one.protocol, one.place, one.rank, len(one.sockets)) for one in groups] == [
         ("UNIX", "@web", 0, 1),
         ("TCP", "127.0.0.1:0", 0, 2),

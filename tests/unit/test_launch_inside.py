@@ -24,9 +24,9 @@ from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.inside import (
     make_directories,
     open_regular,
+    proc_root,
     read_inside,
     replace_inside,
-    root_of,
     write_inside,
 )
 from envoyassert.launch.limits import hand_over
@@ -149,7 +149,7 @@ def test_client_follows_no_link_out_of_the_process_s_root(
     with listening(outside / "s") as server:
         target = outside / "s" if way == "absolute" else Path("..") / outside.name / "s"
         (root / "s").symlink_to(target)
-        with Client("UNIX", Address.unix("/s"), root_of(pid)) as client:
+        with Client("UNIX", Address.unix("/s"), proc_root(pid)) as client:
             attempt = client.attempt(lambda make, _: make(), None, time.monotonic() + 5)
         assert (attempt.ok, attempt.errno) == (False, "ENOENT")
         assert is_unasked(server)
@@ -160,7 +160,7 @@ def test_client_of_a_relative_path_goes_where_the_process_works(
     outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(outside)
-    here = root_of(os.getpid(), "s")
+    here = proc_root(os.getpid(), "s")
     with listening(outside / "s"), Client("UNIX", Address.unix("s"), here) as client:
         assert client.attempt(lambda make, _: make(), None, time.monotonic() + 5).ok
 
@@ -171,7 +171,7 @@ def test_client_reaches_what_a_link_leads_to_in_the_process_s_root(pid: int, roo
     (root / "var").symlink_to("/run")
     with (
         listening(root / "run" / "s") as server,
-        Client("UNIX", Address.unix("/var/s"), root_of(pid)) as client,
+        Client("UNIX", Address.unix("/var/s"), proc_root(pid)) as client,
     ):
         assert client.attempt(lambda make, _: make(), None, time.monotonic() + 5).ok
         assert not is_unasked(server)
@@ -184,7 +184,7 @@ def test_admin_socket_follows_no_link_out_of_the_process_s_root(
     with listening(outside / "s") as server:
         (root / "s").symlink_to(outside / "s")
         with pytest.raises(FileNotFoundError):
-            connect_admin(Address.unix("/s"), root_of(pid), 1.0)
+            connect_admin(Address.unix("/s"), proc_root(pid), 1.0)
         assert is_unasked(server)
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from envoyassert.launch import kept_log as module
-from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, joined, kept_log, log_since
+from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, kept_log, kept_text, log_since
 
 
 def kept(text: bytes) -> str:
@@ -30,10 +30,10 @@ def test_long_log_is_kept_head_and_tail_and_says_what_is_left_out(monkeypatch):
 
 
 def test_line_without_an_end_is_cut():
-    assert joined(b"aaaa", b"zzzz", 100) == (
+    assert kept_text(b"aaaa", b"zzzz", 100) == (
         "aaaa\n[envoyassert: 92 bytes of the log left out here]\nzzzz"
     )
-    assert "the middle of the log" in joined(b"a\n", b"z\n")
+    assert "the middle of the log" in kept_text(b"a\n", b"z\n")
 
 
 def test_log_of_a_gigabyte_is_read_in_part_only(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
-from envoyassert.strace.lines import RepeatedWaits, StraceLogError, split, unquoted
+from envoyassert.strace.lines import RepeatedWaits, StraceLogError, split_arguments, unquoted
 from envoyassert.strace.log import StraceLog, arguments_of, parse_strace
 
 MARK = "ENVOYASSERT_RUN=0123456789abcdef"
@@ -295,7 +295,7 @@ def test_line_that_is_not_understood_is_a_problem_and_no_event(line: str) -> Non
 
 
 def test_split_and_unquoted_take_cs_escapes() -> None:
-    assert split(r'1, "a\\", [2, {x=3, y=4}], "b, \"c"') == [
+    assert split_arguments(r'1, "a\\", [2, {x=3, y=4}], "b, \"c"') == [
         "1",
         r'"a\\"',
         "[2, {x=3, y=4}]",

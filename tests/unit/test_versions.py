@@ -1,6 +1,6 @@
 import pytest
 
-from envoyassert.compare.bisection import Answer, Boundary, bisect, path_between
+from envoyassert.compare.bisection import Boundary, GoodOrBad, bisect, path_between
 from envoyassert.versions import between, newest_of_each_minor, releases, since
 
 PUBLISHED = [
@@ -58,8 +58,8 @@ def search(size, first_bad, skipped=()):
         asked.append(name)
         number = int(name[1:])
         if number in skipped:
-            return Answer.SKIPPED
-        return Answer.BAD if number >= first_bad else Answer.GOOD
+            return GoodOrBad.SKIPPED
+        return GoodOrBad.BAD if number >= first_bad else GoodOrBad.GOOD
 
     return bisect(names, test), asked
 

@@ -15,7 +15,7 @@ from envoyassert.addresses import Address
 from envoyassert.calls import NOTED, SOURCES, TYPES
 from envoyassert.calls.payload import decode_address
 from envoyassert.events import Event
-from envoyassert.wire import Decoder, RecordError, decode, split, static_asserts, type_enum
+from envoyassert.wire import Decoder, RecordError, decode, records_of, static_asserts, type_enum
 
 NUMBER = {source.constant: number for number, (source, _) in SOURCES.items()}
 
@@ -255,7 +255,7 @@ def test_piece_of_the_ring_is_split_into_the_records_that_were_written_together(
         record("EA_UNLINK", data=b"/run/x\0", seq=4, cpu=3),
     ]
 
-    found = list(split(b"".join(made)))
+    found = list(records_of(b"".join(made)))
 
     assert [(run, seq, cpu) for run, seq, cpu, _ in found] == [(1, seq, 3) for seq in (1, 2, 3, 4)]
     # What is left out fills the last record up to a multiple of 8 bytes.
@@ -270,7 +270,7 @@ def test_piece_that_ends_within_a_record_raises_the_dedicated_error(left):
     whole = record("EA_CLOSE") + record("EA_BIND", data=IPV4)
 
     with pytest.raises(RecordError, match=f"a record of {left} bytes"):
-        list(split(whole[: len(record("EA_CLOSE")) + left]))
+        list(records_of(whole[: len(record("EA_CLOSE")) + left]))
 
 
 @settings(max_examples=300)

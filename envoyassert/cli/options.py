@@ -179,6 +179,6 @@ def check_strace(*names: str | None) -> None:
         StraceUnavailableError: it cannot be used.
     """
     if "strace" in names:
-        from envoyassert.probe.strace import find_strace
+        from envoyassert.probe.strace_tracer import find_strace
 
         find_strace()

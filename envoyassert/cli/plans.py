@@ -12,7 +12,7 @@ from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import Header
 
 if TYPE_CHECKING:
-    from envoyassert.launch.source import EnvoySource
+    from envoyassert.launch.envoy_source import EnvoySource
 
 
 def envoy_of(argument: str, option: str = "--envoy") -> EnvoySource:
@@ -25,7 +25,7 @@ def envoy_of(argument: str, option: str = "--envoy") -> EnvoySource:
     Raises:
         click.UsageError: it names none, or a file that is not there or may not be executed.
     """
-    from envoyassert.launch.source import parse_envoy_argument
+    from envoyassert.launch.envoy_source import parse_envoy_argument
 
     try:
         return parse_envoy_argument(argument)

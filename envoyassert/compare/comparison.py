@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from envoyassert.compare import profile as p
+from envoyassert.compare.aspect_text import aspect_words, side_text
 from envoyassert.compare.groups import SocketGroup
 from envoyassert.compare.measure import Measure, Workers, same, surely_differ
 from envoyassert.compare.profile import Facts, Listener, Profile
-from envoyassert.compare.words import aspect_words, side_text
 from envoyassert.report.table import count
 
 SAME, DIFFERENT, UNKNOWN = "same", "different", "unknown"

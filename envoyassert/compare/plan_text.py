@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from envoyassert.compare import profile as p
+from envoyassert.compare.aspect_text import side_text
 from envoyassert.compare.comparison import Comparison, Pair, is_unobserved
 from envoyassert.compare.diff_json import difference_json, side_json
 from envoyassert.compare.diff_text import (
@@ -16,7 +17,6 @@ from envoyassert.compare.diff_text import (
 )
 from envoyassert.compare.picture import picture_lines, side_by_side
 from envoyassert.compare.profile import Facts, Listener
-from envoyassert.compare.words import side_text
 from envoyassert.report.table import columns, count, wrapped
 
 FORMAT = "envoyassert-plan/1"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.kernel import is_dying
 from envoyassert.launch.limits import Limits, find_agent
-from envoyassert.launch.source import EnvoySource
 from envoyassert.option_read_back import Option
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
 from envoyassert.probe.quiet import is_initialising, let_threads_wait, when_quiet

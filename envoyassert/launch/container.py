@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from typing_extensions import Self
 
-    from envoyassert.launch.source import EnvoySource
+    from envoyassert.launch.envoy_source import EnvoySource
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envoyassert.errors import LaunchError
-from envoyassert.launch import lookup
+from envoyassert.launch import name_lookup
 from envoyassert.launch.inside import opened, proc_root
 from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.limits import Limits, container_options, in_container
@@ -81,7 +81,7 @@ def new_container(
     container.with_command([*words, *arguments])
     container.with_envs(**spec.env)
     container.with_copy_into_container(directory, "/")
-    container.with_copy_into_container(lookup.with_end("").encode(), lookup.FILE)
+    container.with_copy_into_container(name_lookup.with_end("").encode(), name_lookup.FILE)
     options: dict[str, Any] = {
         "labels": owner_labels(next(iter(spec.env.values()), "")),
         "network": "none",

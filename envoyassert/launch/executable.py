@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.envoy_source import EnvoySource, checked_binary
 from envoyassert.launch.inside import mount_inside, write_inside
 from envoyassert.launch.limits import closed_above
 from envoyassert.launch.namespace import NamespaceThread
-from envoyassert.launch.source import EnvoySource, checked_binary
 from envoyassert.launch.version import binary_version
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.trace import EnvoyIdentity

@@ -30,7 +30,7 @@ from envoyassert.launch.wheel import fetch_binary
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from envoyassert.launch.source import EnvoySource
+    from envoyassert.launch.envoy_source import EnvoySource
 
 OFFICIAL = "envoyproxy/envoy:v{version}"
 BUILT = "envoyassert/envoy:{version}"
@@ -110,7 +110,7 @@ def ensure_image(client: DockerClient, version: str) -> ResolvedImage:
     Raises:
         EnvoyUnavailableError: it can be neither pulled nor built.
     """
-    from envoyassert.launch.source import EnvoySource
+    from envoyassert.launch.envoy_source import EnvoySource
 
     source = EnvoySource(version=version)
     try:

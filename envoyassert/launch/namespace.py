@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from envoyassert.errors import MachineError
-from envoyassert.launch import lookup
+from envoyassert.launch import name_lookup
 from envoyassert.launch.inside import mount_inside, open_regular, proc_root, write_inside
 from envoyassert.launch.kernel import (
     CLONE_NEWNS,
@@ -108,8 +108,8 @@ def new_namespace(name: str, nsswitch: Path | None = None) -> NamespaceThread:
         make_mounts_private()
         if Path("/dev/shm").is_dir():
             mount_tmpfs("/dev/shm")
-        if nsswitch is not None and Path(lookup.FILE).is_file():
-            mount_file(str(nsswitch), lookup.FILE)
+        if nsswitch is not None and Path(name_lookup.FILE).is_file():
+            mount_file(str(nsswitch), name_lookup.FILE)
         bring_up_loopback()
 
     try:

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import MachineError
-from envoyassert.launch import lookup, release
+from envoyassert.launch import name_lookup, release
 from envoyassert.launch.asked import check_format, not_executable
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.executable import find_executable
 from envoyassert.launch.inside import make_directories, open_regular
 from envoyassert.launch.kept_log import kept_log
@@ -44,7 +45,6 @@ from envoyassert.launch.rundir import (
     write_files,
 )
 from envoyassert.launch.running import NamespacedEnvoy, command_line
-from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.starters import Starters
 from envoyassert.scenario.xds import DIRECTORY
 from envoyassert.trace import EnvoyIdentity, Outcome
@@ -104,7 +104,7 @@ class ProcessLauncher:
         """
         directory = Path(self.rundir())
         if self._namespace is None:
-            self._namespace = new_namespace("envoyassert-netns", lookup.written_in(directory))
+            self._namespace = new_namespace("envoyassert-netns", name_lookup.written_in(directory))
         path, identity = self._executable(source)
         load_into_page_cache(path)
         return identity

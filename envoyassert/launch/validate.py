@@ -11,10 +11,10 @@ from pathlib import Path
 from envoyassert.errors import LaunchError
 from envoyassert.launch.asked import asked_as_ordinary_user
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, Exit, tail
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.executable import find_executable
 from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.rundir import create_rundir, in_rundir, remove_rundir, write_files
-from envoyassert.launch.source import EnvoySource
 from envoyassert.trace import Outcome
 
 

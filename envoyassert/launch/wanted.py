@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envoyassert.launch.choose import Preference
-from envoyassert.launch.source import EnvoySource, PullPolicy
+from envoyassert.launch.envoy_source import EnvoySource, PullPolicy
 from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 
 

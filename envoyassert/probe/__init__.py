@@ -16,8 +16,8 @@ from envoyassert.probe.live import (
     new_run_id,
 )
 from envoyassert.probe.machine import Capability, probe_capability
-from envoyassert.probe.runs import RunCounters
-from envoyassert.probe.strace import strace_capability
+from envoyassert.probe.strace_tracer import strace_capability
+from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.probe.tracing import Tracer, Watch, load_tracer, prepare_tracer
 
 __all__ = [

@@ -15,8 +15,8 @@ from envoyassert.errors import MachineError
 from envoyassert.events import Event
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import ProbeSnapshot
-from envoyassert.probe.runs import RunCounters
-from envoyassert.probe.strace import StraceArm, find_strace
+from envoyassert.probe.strace_tracer import StraceArm, find_strace
+from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.probe.tracing import Watch
 from envoyassert.steps.base import CallFault
 from envoyassert.trace import CpuCounters

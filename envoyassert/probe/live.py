@@ -14,7 +14,7 @@ from envoyassert.launch.marked import MARK
 from envoyassert.option_read_back import Option
 from envoyassert.probe.machine import require
 from envoyassert.probe.program import DEFAULT_RING_PAGES, Program
-from envoyassert.probe.runs import RunCounters, Runs
+from envoyassert.probe.traced_runs import RunCounters, Runs
 from envoyassert.trace import CpuCounters
 from envoyassert.wire import Decoder
 

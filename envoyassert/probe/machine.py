@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from envoyassert.errors import ProbeUnavailableError
 from envoyassert.probe.bcc_import import find_bcc
-from envoyassert.probe.source import source_dir
+from envoyassert.probe.program_text import source_dir
 from envoyassert.probe.syscall_numbers import recorded_calls
 from envoyassert.probe.tracepoints import DEBUGFS, TRACEFS, field_offsets, tracefs_dir
 

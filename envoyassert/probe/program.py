@@ -16,7 +16,7 @@ from envoyassert.errors import ProbeLoadError
 from envoyassert.probe.bcc_import import import_bcc
 from envoyassert.probe.flush import run_on
 from envoyassert.probe.maps import Map, possible_cpus
-from envoyassert.probe.source import kernel_headers_dir, program_text, source_dir
+from envoyassert.probe.program_text import kernel_headers_dir, program_text, source_dir
 from envoyassert.probe.syscall_numbers import named_calls, recorded_calls
 from envoyassert.probe.tracepoints import RAW_HOOKS, field_offsets, named_hooks
 from envoyassert.wire import Counters, MarkedProcess

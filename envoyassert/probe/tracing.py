@@ -12,8 +12,8 @@ from envoyassert.launch.user_namespace import become_root
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import Probe, ProbeSnapshot
 from envoyassert.probe.privileges import give_up_privileges
-from envoyassert.probe.runs import RunCounters
-from envoyassert.probe.strace import StraceProbe, find_strace
+from envoyassert.probe.strace_tracer import StraceProbe, find_strace
+from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.probe.witnessed import WitnessedProbe
 
 TracerName = Literal["ebpf", "strace"]

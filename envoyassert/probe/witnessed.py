@@ -7,8 +7,8 @@ from typing_extensions import Self
 from envoyassert.accounts import SecondWitness
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import Arm, Probe, ProbeSnapshot
-from envoyassert.probe.runs import RunCounters
-from envoyassert.probe.strace import StraceArm, StraceProbe
+from envoyassert.probe.strace_tracer import StraceArm, StraceProbe
+from envoyassert.probe.traced_runs import RunCounters
 
 
 class WitnessedArm:

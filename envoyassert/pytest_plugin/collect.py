@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from envoyassert.errors import Problem, ScenarioError
-from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.pytest_plugin.failure import collect_error, representation
 from envoyassert.pytest_plugin.options import Options

@@ -232,7 +232,7 @@ def _debug_dirs(config: pytest.Config) -> tuple[Path, ...]:
 
 def _check_envoys(envoys: tuple[str, ...]) -> None:
     from envoyassert.errors import EnvoyUnavailableError
-    from envoyassert.launch.source import parse_envoy_argument
+    from envoyassert.launch.envoy_source import parse_envoy_argument
 
     try:
         for text in envoys:

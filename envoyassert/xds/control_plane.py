@@ -16,7 +16,7 @@ from envoyassert.launch.kept_log import log_since
 from envoyassert.scenario.plan import as_text
 from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
 from envoyassert.trace import UpdateResult
-from envoyassert.xds.quiet import all_asleep
+from envoyassert.xds.idle import all_asleep
 from envoyassert.xds.resources import ResourceError, packed, type_name
 from envoyassert.xds.server import AdsServer, EnvoyAnswer
 

@@ -31,8 +31,8 @@ from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.launch.base import LaunchSpec
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.process import ProcessLauncher
-from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import RUN_ID_VARIABLE, Arm, Probe, ProbeSnapshot, new_run_id
 from envoyassert.scenario.plan import DEFAULT_VERSION
 from envoyassert.trace import End, Header, Trace

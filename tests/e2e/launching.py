@@ -91,7 +91,7 @@ from envoyassert.addresses import Address
 from envoyassert.launch import release
 from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.choose import choose_launcher
-from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource
 
 release.exit_on_sigterm()
 # A test run in the background of a shell hands down SIGINT ignored.

@@ -11,8 +11,8 @@ import pytest
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.launch.base import LaunchSpec
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.process import ProcessLauncher
-from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import RUN_ID_VARIABLE, Probe, new_run_id
 from tests.e2e.launching import ADMIN, VERSION, bootstrap, echo_listener
 

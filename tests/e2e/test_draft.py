@@ -21,8 +21,8 @@ from envoyassert.draft.text import MAX_LINES
 from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.process import ProcessLauncher
-from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import Probe
 from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario

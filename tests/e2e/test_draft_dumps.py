@@ -20,8 +20,8 @@ from envoyassert.cli.draft import draft
 from envoyassert.cli.plan import plan
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.process import ProcessLauncher
-from envoyassert.launch.source import EnvoySource
 from envoyassert.probe import Probe
 from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario

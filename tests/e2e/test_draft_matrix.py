@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from envoyassert.cli.draft import draft
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.probe import Probe
 from envoyassert.runner import run_plan
 from envoyassert.scenario.load import load_scenario

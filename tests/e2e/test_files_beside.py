@@ -17,7 +17,7 @@ from envoyassert.cli.plan import plan
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.choose import Preference
-from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.probe import Probe
 from envoyassert.report.advice import advice
 from envoyassert.runner import RunResult, run_plan

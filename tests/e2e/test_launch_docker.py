@@ -24,11 +24,11 @@ from envoyassert.launch.container import DockerLauncher
 from envoyassert.launch.creation import RUNDIR, new_container, require_seen
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.image import BUILT, build_image, resolve_image
 from envoyassert.launch.inside import proc_root, read_inside, replace_inside
 from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES
 from envoyassert.launch.labels import LABEL_RUN
-from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.unpadded import unpadded
 from envoyassert.launch.wheel import fetch_binary

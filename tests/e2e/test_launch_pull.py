@@ -17,8 +17,8 @@ import pytest
 
 from envoyassert.errors import EnvoyUnavailableError
 from envoyassert.launch.engine import connect
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.image import resolve_image
-from envoyassert.launch.source import EnvoySource
 
 pytestmark = pytest.mark.docker
 

@@ -13,8 +13,8 @@ from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.process import ProcessLauncher
-from envoyassert.launch.source import parse_envoy_argument
 from envoyassert.probe import Probe
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import load_scenario

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import pytest
 
 from envoyassert.probe.bcc_import import find_bcc
-from envoyassert.probe.source import source_dir
+from envoyassert.probe.program_text import source_dir
 from envoyassert.trace_lines import parse_trace
 from tests.e2e.launching import VERSION
 

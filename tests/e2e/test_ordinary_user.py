@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.executable import find_executable
-from envoyassert.launch.source import EnvoySource
 from envoyassert.trace_file import read_trace
 from tests.e2e.launching import VERSION
 

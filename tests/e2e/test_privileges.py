@@ -17,11 +17,11 @@ from envoyassert.errors import LaunchError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.launch.choose import Preference, choose_launcher, validate_config
+from envoyassert.launch.envoy_source import EnvoySource, parse_envoy_argument
 from envoyassert.launch.limits import USER
-from envoyassert.launch.source import EnvoySource, parse_envoy_argument
 from envoyassert.launch.version import binary_version
 from envoyassert.probe import Probe
-from envoyassert.probe.strace import StraceProbe
+from envoyassert.probe.strace_tracer import StraceProbe
 from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand

@@ -8,7 +8,7 @@ import pytest
 
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
-from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.probe import Probe
 from envoyassert.runner import run_plan
 from envoyassert.scenario.load import load_scenario

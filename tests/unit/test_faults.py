@@ -12,7 +12,7 @@ from envoyassert.errors import MachineError
 from envoyassert.events import Event
 from envoyassert.probe.faults import STRACE_CPU, FaultyArm, with_faults
 from envoyassert.probe.live import ProbeSnapshot
-from envoyassert.probe.strace import StraceArm
+from envoyassert.probe.strace_tracer import StraceArm
 from envoyassert.steps.base import CallFault
 from envoyassert.steps.registry import AnyStep
 from envoyassert.strace.log import parse_strace

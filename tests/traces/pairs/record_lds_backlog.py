@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from envoyassert.launch.choose import choose_launcher
-from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.wanted import source_of
 from envoyassert.probe import Probe
 from envoyassert.runner import LiveRun

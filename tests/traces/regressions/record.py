@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from envoyassert.launch.choose import choose_launcher
-from envoyassert.launch.source import parse_envoy_argument
+from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.wanted import source_of
 from envoyassert.probe import RUN_ID_VARIABLE, Probe
 from envoyassert.runner import LiveRun

@@ -31,7 +31,7 @@ from envoyassert.launch.rundir import LOGS
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import RUN_ID_VARIABLE, ProbeSnapshot
 from envoyassert.probe.machine import Capability
-from envoyassert.probe.runs import RunCounters
+from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.strace.lines import RepeatedWaits
 from envoyassert.strace.log import TRACED, UNOBSERVED, StraceLog, parse_strace
 from envoyassert.trace import CpuCounters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -20,11 +20,14 @@ from envoyassert.cli.options import (
 )
 from envoyassert.cli.output import say_usage
 from envoyassert.cli.plans import envoy_of
+from envoyassert.outputs.output import Output
+from envoyassert.outputs.registry import output_options
 
 if TYPE_CHECKING:
     import pytest
 
     from envoyassert.cli.arguments import Arguments
+    from envoyassert.outputs import events
 
 # pytest would rewrite the asserts of a plugin's package, and warns that this command imported it.
 _QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
@@ -34,6 +37,16 @@ _UNTRUSTED = (
     *("--envoyassert-untrusted", "--noconftest", "-p", "no:cacheprovider"),
     *("-c", os.devnull, "--rootdir", os.curdir),
 )
+
+
+def _output_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of outputs."""
+    for option in output_options():
+        if option.help_of_run:
+            name = f"--{option.name.replace('_', '-')}"
+            what = {"metavar": option.metavar} if option.metavar else {"is_flag": True}
+            command = click.option(name, help=option.help_of_run, **what)(command)
+    return command
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -56,7 +69,6 @@ _UNTRUSTED = (
 @click.option("--artifacts", metavar="DIR", help="Where traces of what did not pass are kept.")
 @click.option("--require", metavar="bpf,docker,envoy", help="Fail where one of these is missing.")
 @click.option("--pull", metavar="never|missing|always", help="When images are pulled.")
-@click.option("--report", metavar="DIR", help="Write the results for machines there (JSON).")
 @click.option(
     "--keep", metavar="failed|all", help="Which traces are kept: of what did not pass, or all."
 )
@@ -66,20 +78,15 @@ _UNTRUSTED = (
 )
 @tracer_options
 @untrusted_option
-@click.option(
-    "--coverage",
-    is_flag=True,
-    help="Show which listeners, sockets and options of each run no expectation constrains.",
-)
+@_output_options
 def run(
     paths: tuple[str, ...],
     launchers: tuple[str, ...],
     envoys: tuple[str, ...],
     against: str | None,
     output: str,
-    coverage: bool,
     untrusted: bool,
-    **given: str | None,
+    **given: str | bool | None,
 ) -> int:
     """Run scenarios on a real Envoy and judge them.
 
@@ -100,20 +107,17 @@ def run(
             "--format json goes with --against; for the results of a run say --report DIR"
         )
     need_linux()
-    return run_scenarios(
-        paths, launchers, envoys, given, against, output, coverage=coverage, untrusted=untrusted
-    )
+    return run_scenarios(paths, launchers, envoys, given, against, output, untrusted=untrusted)
 
 
 def run_scenarios(
     paths: tuple[str, ...],
     launchers: tuple[str, ...],
     envoys: tuple[str, ...],
-    given: Mapping[str, str | None],
+    given: Mapping[str, str | bool | None],
     against: str | None = None,
     output: str = "text",
     *,
-    coverage: bool = False,
     untrusted: bool = False,
 ) -> int:
     """Run scenarios by pytest and return the exit code of the command.
@@ -122,10 +126,9 @@ def run_scenarios(
         paths: scenario files, directories, and options for pytest.
         launchers: values of `--launcher`.
         envoys: values of `--envoy`.
-        given: values of the options that the pytest plugin has too, by name.
+        given: values of the options that the pytest plugin has too, by name; True for a flag.
         against: value of `--against`.
         output: value of `--format`.
-        coverage: whether `--coverage` was given.
         untrusted: whether `--untrusted` was given.
     """
     import pytest
@@ -134,7 +137,10 @@ def run_scenarios(
     from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
 
     interrupt_on_sigterm()
-    named_values = {name: value for name, value in given.items() if value}
+    flags = [name for name, value in given.items() if value is True]
+    named_values = {
+        name: value for name, value in given.items() if isinstance(value, str) and value
+    }
     _check(launchers, envoys, named_values)
     check_strace(named_values.get("tracer"), named_values.get("witness"))
     options = [f"--envoyassert-launcher={launcher}" for launcher in launchers]
@@ -143,8 +149,7 @@ def run_scenarios(
     options += [
         f"--envoyassert-{name.replace('_', '-')}={value}" for name, value in named_values.items()
     ]
-    if coverage:
-        options.append("--envoyassert-coverage")
+    options += [f"--envoyassert-{name.replace('_', '-')}" for name in flags]
     if untrusted:
         options += _UNTRUSTED
     arguments = [*_QUIET, *options, *paths]
@@ -152,10 +157,10 @@ def run_scenarios(
     outcome = _Outcome()
     if against is not None:
         return _compare(against, envoys, arguments, Arguments(own), outcome, output)
-    from envoyassert.cli.progress import Progress, Stories
+    from envoyassert.cli.own_lines import OwnLines
     from envoyassert.cli.workers import IsolatedWorkers
 
-    plugins = [Arguments(own), IsolatedWorkers(), outcome, Progress(), Stories()]
+    plugins = [Arguments(own), IsolatedWorkers(), outcome, OwnLines()]
     code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
     return outcome.exit_code(code)
 
@@ -208,22 +213,28 @@ def _compare(
         return TROUBLE
 
 
-class _Outcome:
-    """A pytest plugin that separates the exit codes that pytest has one number for."""
+class _Outcome(Output):
+    """An output that separates the exit codes that pytest has one number for."""
+
+    title = "the exit code"
 
     def __init__(self) -> None:
-        from envoyassert.pytest_plugin.summary import Tally
-
-        self._tally = Tally()
         self._invalid = False
+        self._ended: events.SessionEnded | None = None
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of a phase of a run."""
-        self._tally.add(report)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Be one of the outputs of pytest's session."""
+        from envoyassert.pytest_plugin.session import stream_of
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        stream_of(config).outputs.append(self)
+
+    def file_refused(self, event: events.FileRefused) -> None:
         """Take note of a file that is no valid scenario."""
-        self._invalid = self._invalid or report.failed
+        self._invalid = True
+
+    def session_ended(self, event: events.SessionEnded) -> None:
+        """Take note of how everything went."""
+        self._ended = event
 
     def exit_code(self, code: int) -> int:
         """Return the exit code of the command.
@@ -235,11 +246,12 @@ class _Outcome:
             return exits.USAGE
         if code != exits.FAILED:
             return exits.FAILED if code > exits.NOTHING else code
-        outcomes = {record.outcome for record in self._tally.records()}
+        ended = self._ended
+        outcomes = {record.outcome for record in ended.records.values()} if ended else set()
         if "failed" in outcomes:
             return exits.FAILED
         if "inconclusive" in outcomes:
             return exits.INCONCLUSIVE
-        if self._tally.machine_errors or self._tally.nothing_ran:
+        if ended is not None and (ended.machine_errors or ended.nothing_ran):
             return exits.MACHINE
         return exits.FAILED

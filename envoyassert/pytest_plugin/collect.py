@@ -18,10 +18,14 @@ import pytest
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.wanted import preference_of, source_of
+from envoyassert.outputs.events import Run, RunPlanned
+from envoyassert.pytest_plugin.crossing import record, without_surrogates
 from envoyassert.pytest_plugin.failure import collect_error, representation
 from envoyassert.pytest_plugin.options import Options
+from envoyassert.pytest_plugin.runs import title_of
 from envoyassert.pytest_plugin.session import session_of
-from envoyassert.pytest_plugin.summary import properties
+from envoyassert.report.results import AskedPart, ScenarioPart
+from envoyassert.report.verdict_json import Location
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
@@ -41,6 +45,7 @@ class ScenarioItem(pytest.Function):
     """One run of one scenario."""
 
     plan: RunPlan
+    run: Run
 
     # Since 9.2 pytest keeps the parts of a node id, and compares them with those that it parses
     # from text (its cache, the report of a worker). The name of a run holds brackets without
@@ -70,16 +75,8 @@ class ScenarioItem(pytest.Function):
             item.add_marker(getattr(pytest.mark, name))
         if plan.timeout_s is not None:
             item.add_marker(pytest.mark.timeout(plan.timeout_s))
-        item.user_properties.extend(
-            properties(
-                {
-                    "scenario": plan.scenario.name,
-                    "envoy": str(source_of(plan)),
-                    "launcher": preference_of(plan, "auto"),
-                    "concurrency": str(plan.workers),
-                }
-            )
-        )
+        item.run = _run_of(item)
+        record(item, RunPlanned(item.run))
         return item
 
     @property
@@ -95,6 +92,28 @@ class ScenarioItem(pytest.Function):
         """Return our own text for our own errors, pytest's for any other."""
         ours = representation(excinfo.value, self.path, self.line)
         return ours or super().repr_failure(excinfo)
+
+
+def _run_of(item: ScenarioItem) -> Run:
+    """Return an item as the outputs know it."""
+    plan, line = item.plan, item.plan.loaded.mark(("name",))
+    return Run(
+        item.nodeid,
+        title_of(item.nodeid),
+        ScenarioPart(
+            name=plan.scenario.name,
+            description=plan.scenario.description.strip(),
+            location=Location(
+                file=without_surrogates(str(plan.loaded.path)), line=line[0], column=line[1]
+            ),
+            matrix=plan.matrix_text,
+        ),
+        AskedPart(
+            envoy=without_surrogates(str(source_of(plan))),
+            launcher=preference_of(plan, "auto"),
+            concurrency=plan.workers,
+        ),
+    )
 
 
 class ScenarioFile(pytest.Module):

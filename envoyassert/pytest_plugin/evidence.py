@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from envoyassert.errors import EnvoyAssertError, MachineError
 from envoyassert.output_file import write_lines
-from envoyassert.pytest_plugin.attempts import attempts_of
-from envoyassert.pytest_plugin.places import artifact_base, artifact_directory
-from envoyassert.pytest_plugin.summary import properties
+from envoyassert.outputs.events import EvidenceKept
+from envoyassert.outputs.stream import artifacts_of
+from envoyassert.pytest_plugin.crossing import record, verdicts_of
+from envoyassert.pytest_plugin.options import FILE_SUFFIXES
+from envoyassert.pytest_plugin.session import session_of, stream_of
+from envoyassert.report.results import is_short_and_plain, with_digest
 from envoyassert.runner import LiveRun, RunResult
+from envoyassert.shown import shown
 from envoyassert.trace import Trace
 from envoyassert.trace_file import write_trace
+
+if TYPE_CHECKING:
+    from envoyassert.pytest_plugin.collect import ScenarioItem
 
 #: A time-out may strike in a thread of its own, while the run's thread writes the same files.
 _ONE_WRITES = threading.Lock()
@@ -35,8 +45,8 @@ class CutShortError(EnvoyAssertError):
         return "\n".join([self.message, *self.kept])
 
 
-def keep(item: pytest.Item, trace: Trace, log: str) -> tuple[dict[str, str], str]:
-    """Write a run's trace and log, and say so in the properties of its test.
+def keep(item: ScenarioItem, trace: Trace, log: str) -> tuple[dict[str, str], str]:
+    """Write a run's trace and log, and say so to the outputs.
 
     Args:
         item: the test.
@@ -46,8 +56,8 @@ def keep(item: pytest.Item, trace: Trace, log: str) -> tuple[dict[str, str], str
     Returns:
         Paths by `trace` and `log`, and why one is missing, or "".
     """
-    directory, base = artifact_directory(item), artifact_base(item)
-    number = len(attempts_of(item).done) + 1
+    directory, base = _places(item)
+    number = len(verdicts_of(item)) + 1
     suffix = f".{number}" if number > 1 else ""
     paths = directory / f"trace{suffix}.ndjson", directory / f"envoy{suffix}.log"
     kept: dict[str, str] = {}
@@ -61,8 +71,29 @@ def keep(item: pytest.Item, trace: Trace, log: str) -> tuple[dict[str, str], str
         except MachineError as error:
             # The verdict matters more than its souvenirs.
             note = f"not kept: {error}"
-    item.user_properties.extend(properties(kept))
+    record(item, EvidenceKept(item.run, shown(kept.get("trace", "")), shown(kept.get("log", ""))))
     return kept, note
+
+
+def _places(item: ScenarioItem) -> tuple[Path, Path]:
+    """Return the directory for a run's trace and log, and the one above all of a session's.
+
+    Both are relative to where pytest was started. An output may have a place of its own. Else
+    `scenarios/udp.envoyassert.yaml::udp[concurrency=2]` has `scenarios/udp/concurrency=2`, and
+    `scenarios/udp.yaml::udp` has `scenarios/udp.yaml/udp`: never another run's. A name that is
+    long, or cannot be one of a file, is cut and has a digest.
+    """
+    of_output = artifacts_of(stream_of(item.config), item.run.id, item.run.title)
+    if of_output is not None:
+        return of_output
+    base = Path(session_of(item.config).options.artifacts)
+    path = os.path.relpath(item.path, item.config.rootpath)
+    *parts, file = Path(path).parts
+    name = item.name if "[" not in item.name else item.name.partition("[")[2].removesuffix("]")
+    own = name if is_short_and_plain(name) else with_digest(name, name)
+    if os.pardir in parts:  # not below the root: another file's path may have the same end
+        parts, own = [part for part in parts if part != os.pardir], with_digest(name, path + name)
+    return Path(base, *parts, file.removesuffix(FILE_SUFFIXES[0]), own), base
 
 
 class Evidence:
@@ -72,7 +103,7 @@ class Evidence:
         item: the test.
     """
 
-    def __init__(self, item: pytest.Item) -> None:
+    def __init__(self, item: ScenarioItem) -> None:
         self._item = item
         self._run: LiveRun | None = None
         self._result: RunResult | None = None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,10 +14,12 @@ from envoyassert.guard import fault_words, guarded
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.outcomes import raise_unless_passed
-from envoyassert.pytest_plugin.attempts import attempts_of
+from envoyassert.outputs.events import PhaseEnded, RunJudged
+from envoyassert.outputs.output import Detail
+from envoyassert.pytest_plugin.crossing import record, verdicts_of, without_surrogates
 from envoyassert.pytest_plugin.evidence import Evidence, keep, reason_of
-from envoyassert.pytest_plugin.session import session_of
-from envoyassert.pytest_plugin.summary import SEPARATOR, replace_properties
+from envoyassert.pytest_plugin.session import session_of, stream_of
+from envoyassert.report.call import Clock
 from envoyassert.report.certificate import certificate_line
 from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
@@ -27,22 +28,18 @@ from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
-from envoyassert.report.results import Attempt, EnvoyPart
+from envoyassert.report.results import EnvoyPart
+from envoyassert.report.step_results import tell_steps
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.requires import RequirementUnmetError
-from envoyassert.shown import joined, shown
+from envoyassert.shown import shown
 
 if TYPE_CHECKING:
     from envoyassert.probe import Tracer
     from envoyassert.pytest_plugin.collect import ScenarioItem
-
-
-_STORY = ("setup", "story")
-#: Title that pytest gives to the section of a report that tells the story of the run.
-STORY = f"Captured {_STORY[1]} {_STORY[0]}"
 
 
 class Judged:
@@ -90,7 +87,7 @@ class Judged:
             place=self._context.place,
         )
         self._context = dataclasses.replace(self._context, remedies=found)
-        self._remember(item)
+        self._emit(item)
 
     def _keep(self, item: ScenarioItem) -> None:
         kept, note = keep(item, self.result.trace, self.result.log_text)
@@ -99,51 +96,55 @@ class Judged:
             self._context, trace_path=kept.get("trace", ""), log_path=kept.get("log", "")
         )
 
-    def _remember(self, item: ScenarioItem) -> None:
-        """Add the run to the attempts of its test, and its facts to the test's properties."""
-        attempts = attempts_of(item)
-        header, outcome = self.result.trace.header, self.result.trace.end.outcome
-        attempts.done.append(
-            Attempt(
-                status=self.verdict.status.value,
-                reason=reason_line(self.verdict, outcome, self._context.place, self._context.blame),
-                trace=Path(self._context.trace_path).name or None,
-                log=Path(self._context.log_path).name or None,
-            )
-        )
-        if session_of(item.config).options.report:
-            attempts.envoy = EnvoyPart(
-                **dataclasses.asdict(header.envoy),
-                launcher=header.launcher,
-                concurrency=header.concurrency,
-            )
-            trace, graph = self.result.trace, self._graph
-            attempts.verdict = guarded(
-                lambda: judgement(self.verdict, trace, graph, self._context),
+    def _emit(self, item: ScenarioItem) -> None:
+        """Hand the verdict to the outputs, and what they want to be told of it."""
+        trace, graph, stream = self.result.trace, self._graph, stream_of(item.config)
+        header, context = trace.header, self._context
+        for phase in guarded(lambda: tell_steps(trace, Clock(trace)), self._no_phases):
+            name, kind, result = phase["name"], phase["kind"], phase["came_of_it"]
+            record(item, PhaseEnded(item.run, name, kind, phase["ends"], shown(result)))
+        about_envoy = {
+            name: without_surrogates(text)
+            for name, text in dataclasses.asdict(header.envoy).items()
+        }
+        story = self._story() if stream.wants(Detail.STORY) else []
+        story += self._coverage() if stream.wants(Detail.COVERAGE) else []
+        judged = RunJudged(
+            run=item.run,
+            status=self.verdict.status.value,  # type: ignore[arg-type]  # it is one of the words
+            words=str(self.verdict),
+            reason=shown(
+                reason_line(self.verdict, trace.end.outcome, context.place, context.blame)
+            ),
+            envoy=EnvoyPart(
+                **about_envoy, launcher=header.launcher, concurrency=header.concurrency
+            ),
+            kernel=shown(header.kernel),
+            certificate=shown(certificate_line(self.verdict.certificate)),
+            stood_in=tuple(map(shown, header.stood_in)),
+            trace=shown(context.trace_path),
+            log=shown(context.log_path),
+            judgement=guarded(
+                lambda: judgement(self.verdict, trace, graph, context),
                 lambda fault: self.notes.append(f"verdict for machines {fault}"),
             )
-            attempts.figures = guarded(
+            if stream.wants(Detail.JUDGEMENT)
+            else None,
+            figures=guarded(
                 lambda: figures_of(trace, graph),
                 lambda fault: self.notes.append(f"figures {fault}"),
             )
-        told = [attempt.status for attempt in attempts.done]
-        replace_properties(
-            item,
-            {
-                "envoy": header.envoy.version or header.envoy.source,
-                "envoy_source": header.envoy.source,
-                "build_id": header.envoy.build_id,
-                "image_digest": header.envoy.image_digest,
-                "launcher": header.launcher,
-                "kernel": header.kernel,
-                "verdict": str(self.verdict),
-                "certificate": certificate_line(self.verdict.certificate),
-                "stood_in": joined(header.stood_in),
-                "attempts": SEPARATOR.join(told) if len(told) > 1 else "",
-            },
+            if stream.wants(Detail.FIGURES)
+            else None,
+            story=tuple(map(shown, story)),
         )
+        record(item, judged)
 
-    def story(self) -> list[str]:
+    def _no_phases(self, fault: str) -> list[dict[str, Any]]:
+        self.notes.append(f"phases {fault}")
+        return []
+
+    def _story(self) -> list[str]:
         """Return what `envoyassert show` tells of the run, as lines."""
         trace, graph = self.result.trace, self._graph
         return guarded(
@@ -151,7 +152,7 @@ class Judged:
             lambda fault: [f"the story: {fault}"],
         )
 
-    def coverage(self) -> list[str]:
+    def _coverage(self) -> list[str]:
         """Return what of the run no expectation constrains, as lines."""
         result = self.result
         return guarded(
@@ -166,7 +167,7 @@ class Judged:
         """
         __tracebackhide__ = True
         if self.verdict.status is Status.KNOWN_DEFECT:
-            pytest.xfail(shown(attempts_of(self._item).done[-1].reason))
+            pytest.xfail(verdicts_of(self._item)[-1].reason)
         trace, note = self.result.trace, "\n".join(self.notes)
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
 
@@ -217,9 +218,4 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
             # What cannot be repeated stays undecided; it must not become a skip.
             judged.notes.append(f"could not be repeated: {error}")
             break
-    told = judged.story() if item.config.getoption("--envoyassert-story") else []
-    if item.config.getoption("--envoyassert-coverage"):
-        told += judged.coverage()
-    if told:
-        item.add_report_section(*_STORY, joined(told))
     return judged

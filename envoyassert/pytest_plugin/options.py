@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.outputs.registry import output_options
 from envoyassert.starter.files import TRACES
 
 #: The known values of options that have a list of them.
@@ -59,12 +60,6 @@ def add_options(parser: pytest.Parser) -> None:
         help="When images are pulled (default: what the scenario says, else missing).",
     )
     group.addoption(
-        "--envoyassert-report",
-        metavar="DIR",
-        help="Write the results for machines there: a JSON document per run, an index of them, and "
-        "the traces and logs that are kept (in place of --envoyassert-artifacts).",
-    )
-    group.addoption(
         "--envoyassert-keep",
         metavar="failed|all",
         help="Which traces and logs are kept: of what did not pass (default), or of all runs.",
@@ -94,21 +89,19 @@ def add_options(parser: pytest.Parser) -> None:
         help="Let strace record every run beside the probes, and hold the two against each other.",
     )
     group.addoption(
-        "--envoyassert-story",
-        action="store_true",
-        help="Print the story of every run: its start-up in phases, and its listening sockets.",
-    )
-    group.addoption(
-        "--envoyassert-coverage",
-        action="store_true",
-        help="Print which listeners, sockets and options of every run no expectation constrains.",
-    )
-    group.addoption(
         "--envoyassert-untrusted",
         action="store_true",
         help="Refuse, before anything is run, what of a scenario file is not known to be harmless: "
         "executables, images, agents, files and links outside, networks beyond the loopback.",
     )
+    for option in output_options():
+        default = f"Default of {option.flag}."
+        if option.metavar:
+            group.addoption(option.flag, metavar=option.metavar, help=option.help)
+            parser.addini(f"envoyassert_{option.name}", default, default="")
+        else:
+            group.addoption(option.flag, action="store_true", help=option.help)
+            parser.addini(f"envoyassert_{option.name}", default, type="bool", default=False)
     parser.addini(
         "envoyassert_untrusted",
         "Whether --envoyassert-untrusted is set.",
@@ -125,7 +118,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(
             f"envoyassert_{name}", f"Default of --envoyassert-{name}.", type="args", default=[]
         )
-    for name in ("artifacts", "keep", "pull", "report", "rerun_inconclusive", "tracer", "witness"):
+    for name in ("artifacts", "keep", "pull", "rerun_inconclusive", "tracer", "witness"):
         parser.addini(f"envoyassert_{name}", f"Default of --envoyassert-{name}.", default="")
 
 
@@ -141,7 +134,6 @@ class Options:
         artifacts: directory for traces and logs.
         pull: one of the known values, or "" for what the scenario says.
         globs: further scenario files.
-        report: directory for the results for machines, or "" for none.
         keep: `failed` or `all`.
         reruns: how many times a run that was INCONCLUSIVE is repeated.
         debug_dirs: further directories with separate debug files.
@@ -157,7 +149,6 @@ class Options:
     artifacts: str
     pull: str
     globs: tuple[str, ...]
-    report: str
     keep: str
     reruns: int
     debug_dirs: tuple[Path, ...]
@@ -193,26 +184,41 @@ def read_options(config: pytest.Config) -> Options:
         artifacts=_artifacts(config),
         pull=pulls[0] if pulls else "",
         globs=tuple(config.getini("envoyassert_files")),
-        report=_directory(config, "report"),
         keep=keeps[0] if keeps else "failed",
         reruns=int(reruns[0]) if reruns else 0,
         debug_dirs=_debug_dirs(config),
         tracer=tracer,
         witness=witness,
-        untrusted=_is_untrusted(config),
+        untrusted=_is_set(config, "untrusted"),
     )
 
 
-def _is_untrusted(config: pytest.Config) -> bool:
-    """Whether any of the three sources says so: none of them takes it back."""
-    variable = os.environ.get("ENVOYASSERT_UNTRUSTED", "").lower()
-    if variable not in (*_YES, *_NO):
+def output_values(config: pytest.Config) -> dict[str, str]:
+    """Return the values of the options of outputs that were given, by name; `1` for a flag.
+
+    Raises:
+        pytest.UsageError: an environment variable of a flag is neither yes nor no.
+    """
+    values = {
+        option.name: _directory(config, option.name)
+        if option.metavar
+        else "1" * _is_set(config, option.name)
+        for option in output_options()
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _is_set(config: pytest.Config, name: str) -> bool:
+    """Whether any of the three sources of a flag says so: none of them takes it back."""
+    variable = f"ENVOYASSERT_{name.upper()}"
+    word = os.environ.get(variable, "").lower()
+    if word not in (*_YES, *_NO):
         raise pytest.UsageError(
-            f"environment variable ENVOYASSERT_UNTRUSTED: `{variable}` is neither "
+            f"environment variable {variable}: `{word}` is neither "
             f"{', '.join(_YES)} nor {', '.join(filter(None, _NO))}"
         )
-    given = config.getoption("--envoyassert-untrusted"), config.getini("envoyassert_untrusted")
-    return any(given) or variable in _YES
+    given = config.getoption(f"--envoyassert-{name}"), config.getini(f"envoyassert_{name}")
+    return any(given) or word in _YES
 
 
 def _artifacts(config: pytest.Config) -> str:

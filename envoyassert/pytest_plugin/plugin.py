@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from envoyassert.errors import EnvoyAssertError, LaunchError, MachineError
+from envoyassert.pytest_plugin.crossing import attach
 from envoyassert.pytest_plugin.fixtures import (
     _envoyassert_probe,
     _envoyassert_run,
@@ -27,7 +28,14 @@ from envoyassert.pytest_plugin.fixtures import (
 )
 from envoyassert.pytest_plugin.named import named_files, restrict
 from envoyassert.pytest_plugin.options import FILE_SUFFIXES, YAML_SUFFIXES, add_options
-from envoyassert.pytest_plugin.session import MACHINE_ERROR, SHOWN_PHASE, session_of
+from envoyassert.pytest_plugin.session import (
+    MACHINE_ERROR,
+    SHOWN_PHASE,
+    console_of,
+    session_of,
+    stream_of,
+)
+from envoyassert.pytest_plugin.source import Source
 
 __all__ = [
     "_envoyassert_probe",
@@ -85,22 +93,11 @@ def _check_no_link(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and register the markers."""
-    report = session_of(config).options.report
-    if report:
-        from envoyassert.pytest_plugin.results import ResultIndex, ResultWriter
-
-        config.pluginmanager.register(ResultWriter(report), "envoyassert_result_writer")
+    session_of(config)
+    stream = stream_of(config)
     if not hasattr(config, "workerinput"):
-        counter = _Counter()
-        config.pluginmanager.register(counter, "envoyassert_counter")
-        if report:
-            index = ResultIndex(report, counter.tally)
-            config.pluginmanager.register(index, "envoyassert_result_index")
-        if "GITHUB_ACTIONS" in os.environ or "GITHUB_STEP_SUMMARY" in os.environ:
-            from envoyassert.pytest_plugin.github import github_reporter
-
-            reporter = github_reporter(config, counter.tally, os.environ)
-            config.pluginmanager.register(reporter, "envoyassert_github")
+        source = Source(config, stream, console_of(config))
+        config.pluginmanager.register(source, "envoyassert_source")
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
 
@@ -206,12 +203,18 @@ def pytest_runtest_makereport(
     not run Envoy, is neither.
     """
     report = yield
+    _correct(report, item, call)
+    attach(item, report)
+    return report
+
+
+def _correct(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     error = call.excinfo.value if call.excinfo is not None else None
     # Where the module was not imported, nobody raised its exception.
     outcomes = sys.modules.get("envoyassert.outcomes")
     undecided = outcomes is not None and isinstance(error, outcomes.TraceInconclusive)
     if not undecided and not isinstance(error, EnvoyAssertError):
-        return report
+        return
     assert call.excinfo is not None
     report.outcome = "failed"
     if report.when == "call":
@@ -237,7 +240,6 @@ def pytest_runtest_makereport(
         mistake = not of_machine and not hasattr(item, "plan")
         where = f"{_shown(path, item.config)}:{line}" if mistake else ""
         report.longrepr = representation(error, path, line, where)
-    return report
 
 
 def _place_of(item: pytest.Item, raised: pytest.ExceptionInfo[BaseException]) -> tuple[Path, int]:
@@ -268,40 +270,3 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None]:
     phase = getattr(report, SHOWN_PHASE, None)
     if phase is not None:
         report.when = phase
-
-
-class _Counter:
-    """Counts runs where the reports arrive: in the one process, or in xdist's controller."""
-
-    def __init__(self) -> None:
-        from envoyassert.pytest_plugin.summary import Tally
-
-        self.tally = Tally()
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of a phase of a test."""
-        self.tally.add(report)
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail a session in which every test was skipped for what the machine lacks."""
-        if self.tally.nothing_ran and session.exitstatus in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
-        ):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print how many runs there were."""
-        records = self.tally.records()
-        if records:
-            from envoyassert.guard import guarded
-            from envoyassert.report.summary import summary_lines
-            from envoyassert.shown import shown
-
-            terminalreporter.section("envoyassert")
-            for line in guarded(lambda: summary_lines(records), lambda fault: [fault]):
-                terminalreporter.write_line(shown(line))
-        if self.tally.nothing_ran:
-            terminalreporter.write_line(
-                "ERROR: nothing was run: this machine lacks what every test needs", red=True
-            )

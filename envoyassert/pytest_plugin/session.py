@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -13,7 +15,11 @@ from envoyassert.errors import (
     MachineError,
     ProbeUnavailableError,
 )
-from envoyassert.pytest_plugin.options import Options, read_options
+from envoyassert.outputs.output import OutputRefusedError, Settings
+from envoyassert.outputs.registry import OUTPUTS
+from envoyassert.outputs.stream import Stream
+from envoyassert.pytest_plugin.console import PytestConsole
+from envoyassert.pytest_plugin.options import Options, output_values, read_options
 from envoyassert.shown import shown
 
 #: Name of the user property that says which capability a skipped test lacked.
@@ -83,6 +89,10 @@ class Session:
 
 
 _SESSION = pytest.StashKey[Session]()
+_CONSOLE = pytest.StashKey[PytestConsole]()
+_STREAM = pytest.StashKey[Stream]()
+#: Whether `envoyassert run` prints the runs, and not pytest.
+IS_COMMAND = pytest.StashKey[bool]()
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -96,6 +106,43 @@ def session_of(config: pytest.Config) -> Session:
         session = Session(read_options(config), _in_ci())
         config.stash[_SESSION] = session
     return session
+
+
+def console_of(config: pytest.Config) -> PytestConsole:
+    """Return where the outputs of a session print."""
+    return config.stash.setdefault(_CONSOLE, PytestConsole(config))
+
+
+def stream_of(config: pytest.Config) -> Stream:
+    """Return the stream of a session with its outputs, made at the first call.
+
+    Raises:
+        pytest.UsageError: an output cannot be made so.
+    """
+    stream = config.stash.get(_STREAM, None)
+    if stream is None:
+        console = console_of(config)
+        settings = Settings(
+            output_values(config),
+            os.environ,
+            console,
+            config.pluginmanager.hasplugin,
+            is_command=config.stash.get(IS_COMMAND, False),
+        )
+        with refusing():
+            made = [output.of(settings) for output in OUTPUTS]
+        stream = Stream([output for output in made if output is not None], console)
+        config.stash[_STREAM] = stream
+    return stream
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Make pytest's usage error of an output's."""
+    try:
+        yield
+    except OutputRefusedError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _in_ci() -> bool:

@@ -54,19 +54,19 @@ def _property(text: str) -> str:
     return _data(shown(text)).replace(":", "%3A").replace(",", "%2C")
 
 
-def problem_annotations(printed: str) -> list[Annotation]:
+def problem_annotations(printed: str, workspace: str = "") -> list[Annotation]:
     """Return the problems of a text as annotations: `file:line:column: error: what (what now)`.
 
     Args:
         printed: what is printed for a file that is no valid scenario.
+        workspace: the directory of the checkout, or "" if unknown.
     """
     problems = []
     for found in _PLACE.finditer(printed):
         line, column = int(found["line"]), int(found["column"])
         if line:  # 0 is the file as a whole
-            problems.append(
-                Annotation(found["path"], line, "invalid scenario", found["text"], column)
-            )
+            path = in_repository(found["path"], workspace)
+            problems.append(Annotation(path, line, "invalid scenario", found["text"], column))
     return problems
 
 

@@ -16,7 +16,7 @@ _SIGNS = {"FAIL": "❌", "INCONCLUSIVE": "❔"}
 
 
 @dataclass(frozen=True)
-class Mishap:
+class Entry:
     """A run that did not pass.
 
     Args:
@@ -34,46 +34,44 @@ class Mishap:
     text: str
 
 
-def job_summary(
-    counts: Sequence[str], mishaps: Sequence[Mishap], max_bytes: int = MAX_BYTES
-) -> str:
+def job_summary(counts: Sequence[str], entries: Sequence[Entry], max_bytes: int = MAX_BYTES) -> str:
     """Return the summary as Markdown.
 
     Args:
         counts: how many runs there were, the first line being the headline.
-        mishaps: what did not pass.
+        entries: what did not pass.
         max_bytes: greatest size; texts that have no room are left out, which is said.
     """
     lines = [f"## envoyassert: {_inline(counts[0])}" if counts else "## envoyassert"]
     if counts[1:]:
         lines += ["", *(f"- {_inline(line.strip())}" for line in counts[1:])]
-    if mishaps:
+    if entries:
         lines += ["", "| verdict | run | where | why |", "|---|---|---|---|"]
-        lines += [_row(mishap) for mishap in mishaps]
+        lines += [_row(entry) for entry in entries]
     text = "\n".join(lines) + "\n"
-    for number, mishap in enumerate(mishaps):
-        part = _details(mishap)
+    for number, entry in enumerate(entries):
+        part = _details(entry)
         if len((text + part).encode()) > max_bytes - _ROOM_FOR_NOTE:
-            text += f"\n… and the texts of {len(mishaps) - number} more, which the log has\n"
+            text += f"\n… and the texts of {len(entries) - number} more, which the log has\n"
             break
         text += part
     return text
 
 
-def _row(mishap: Mishap) -> str:
-    sign = _SIGNS.get(mishap.status, "⚠️")
-    cells = (f"{sign} {mishap.status}", mishap.run, mishap.place, mishap.reason)
+def _row(entry: Entry) -> str:
+    sign = _SIGNS.get(entry.status, "⚠️")
+    cells = (f"{sign} {entry.status}", entry.run, entry.place, entry.reason)
     return "| " + " | ".join(_inline(cell) for cell in cells) + " |"
 
 
-def _details(mishap: Mishap) -> str:
+def _details(entry: Entry) -> str:
     # A fence must be longer than any run of backticks within it.
-    longest = max((len(run) for run in re.findall(r"`+", mishap.text)), default=0)
+    longest = max((len(run) for run in re.findall(r"`+", entry.text)), default=0)
     fence = "`" * max(3, longest + 1)
     # Within an HTML block Markdown has no say.
-    title = html.escape(shown(f"{mishap.status} {mishap.run}"), quote=False)
+    title = html.escape(shown(f"{entry.status} {entry.run}"), quote=False)
     return (
-        f"\n<details><summary>{title}</summary>\n\n{fence}text\n{shown_lines(mishap.text)}\n{fence}\n\n"
+        f"\n<details><summary>{title}</summary>\n\n{fence}text\n{shown_lines(entry.text)}\n{fence}\n\n"
         "</details>\n"
     )
 

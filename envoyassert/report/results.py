@@ -7,9 +7,11 @@ The classes are the published format. Run as a module, this writes their schema 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +30,15 @@ from envoyassert.report.verdict_json import (
 
 #: The generated file.
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "results.schema.json"
+
+INDEX = "index.json"
+#: Directory of the runs in a report.
+RUNS = "runs"
+#: Name of a run's document in its own directory.
+DOCUMENT = "run.json"
+_NOT_IN_NAMES = re.compile(r"[^\w.,=@-]+")
+#: Bytes of a name that stay legible; the names of files end at 255.
+_LONGEST = 80
 
 OutcomeWord = Literal[
     "passed", "failed", "known_defect", "xfailed", "inconclusive", "skipped", "error"
@@ -162,6 +173,32 @@ class IndexDocument(Part):
     faults: tuple[Fault, ...] = Field(description="Files that could not be collected.")
 
 
+def run_directory(run_id: str, title: str) -> str:
+    """Return the directory of a run in a report, relative to the report.
+
+    Args:
+        run_id: pytest's name of the run; the same in each process and each session.
+        title: the part of it behind the file.
+
+    Returns:
+        `runs/udp-concurrency=2-1f0c5a3e9d20`: legible, short, and never another run's.
+    """
+    return f"{RUNS}/{with_digest(title, run_id)}"
+
+
+def is_short_and_plain(name: str) -> bool:
+    """Return whether a name can be that of a file as it is."""
+    plain = name and not name.startswith(".") and not _NOT_IN_NAMES.search(name)
+    return bool(plain) and len(name.encode()) <= _LONGEST
+
+
+def with_digest(name: str, whole: str) -> str:
+    """Return what of a name is legible, with a digest of the whole that it stands for."""
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    legible = _NOT_IN_NAMES.sub("-", name).strip("-.")
+    return f"{legible.encode()[:_LONGEST].decode(errors='ignore')}-{digest}"
+
+
 def counts_of(records: Iterable[RunRecord]) -> IndexCounts:
     """Return how many runs there were of which outcome."""
     records = list(records)
@@ -175,9 +212,9 @@ def counts_of(records: Iterable[RunRecord]) -> IndexCounts:
 
 
 def index_document(
-    records: dict[str, RunRecord],
-    documents: dict[str, str],
-    faults: dict[str, str],
+    records: Mapping[str, RunRecord],
+    documents: Mapping[str, str],
+    faults: Mapping[str, str],
     *,
     machine: MachinePart,
     started: str,

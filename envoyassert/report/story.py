@@ -18,7 +18,7 @@ from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.called_from import tell_call_sites
-from envoyassert.report.steps import tell_steps
+from envoyassert.report.step_results import tell_steps
 from envoyassert.trace import Trace
 from envoyassert.words.startup import Figure, startup_figures
 

@@ -10,7 +10,7 @@ from envoyassert.option_values import value_text
 from envoyassert.report.accounts import accounts_lines
 from envoyassert.report.called_from import call_site_lines
 from envoyassert.report.certificate import check_lines
-from envoyassert.report.steps import step_lines
+from envoyassert.report.step_results import step_lines
 from envoyassert.report.table import columns, count, wrapped
 
 _TITLES = {

@@ -25,7 +25,7 @@ _IMPORTED = [
     "envoyassert.pytest_plugin.collect",
     "envoyassert.pytest_plugin.execute",
     "envoyassert.pytest_plugin.factory",
-    "envoyassert.pytest_plugin.results",
+    "envoyassert.outputs.events",
     "envoyassert.testing",
     "pytest",
 ]

@@ -25,13 +25,13 @@ def break_(fake_envoy):
     "line",
     [
         "execute.remedies.__globals__['counterfactual'] = broken",
-        "execute.tell = broken",
+        "execute.story_of = broken",
         "execute.coverage = broken",
         "execute.judgement = broken",
         "execute.figures_of = broken",
         "from envoyassert.report import summary; summary.summary_lines = broken",
-        "from envoyassert.pytest_plugin import github; github.job_summary = broken",
-        "from envoyassert.pytest_plugin import github; github.workflow_command = broken",
+        "from envoyassert.report import job_summary; job_summary.job_summary = broken",
+        "from envoyassert.report import annotation; annotation.workflow_command = broken",
     ],
 )
 def test_fault_beside_the_verdict_costs_neither_verdict_nor_trace(
@@ -70,7 +70,7 @@ def test_results_that_cannot_be_written_are_an_error_of_the_test(
     write_scenario, fake_envoy, break_
 ):
     write_scenario()
-    break_("from envoyassert.pytest_plugin import results; results.ScenarioPart = broken")
+    break_("from envoyassert.report import results; results.RunDocument = broken")
     result = fake_envoy.runpytest_subprocess("--envoyassert-report=results")
     assert result.ret == 1
     result.assert_outcomes(passed=1, errors=1)

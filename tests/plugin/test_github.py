@@ -103,6 +103,33 @@ def test_summary_that_cannot_be_written_is_a_warning(write_scenario, monkeypatch
     )
 
 
+def test_session_without_a_terminal_has_annotations_and_summary(write_scenario, github):
+    write_scenario(name="bad", fake="reuse_port")
+    result, summary = github("-p", "no:terminal")
+    assert result.ret == 1
+    assert [found["title"] for found in annotations(result)] == ["FAIL bad"]
+    assert "| ❌ FAIL | bad |" in summary
+
+
+def test_session_that_is_interrupted_has_what_failed_before(write_scenario, fake_envoy, github):
+    write_scenario(name="a", fake="reuse_port")
+    write_scenario(name="b")
+    fake_envoy.makepyfile(
+        later="""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_logreport(report):
+            if report.when == "call":
+                raise KeyboardInterrupt
+        """
+    )
+    result, summary = github("-p", "later")
+    assert result.ret == 2
+    assert [found["title"] for found in annotations(result)] == ["FAIL a"]
+    assert "| ❌ FAIL | a |" in summary
+
+
 def test_failure_that_another_plugin_annotates_is_not_annotated_twice(
     write_scenario, fake_envoy, github
 ):

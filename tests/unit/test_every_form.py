@@ -23,7 +23,7 @@ from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context
 from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import headline
-from envoyassert.report.job_summary import Mishap, job_summary
+from envoyassert.report.job_summary import Entry, job_summary
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.testing import TraceBuilder
@@ -120,8 +120,8 @@ def _all_outputs(expectation: Any, kind: str) -> Status:
         assert failure.summary
         text = str(failure)
         workflow_command(Annotation("one.yaml", 1, line, text))
-        mishap = Mishap(verdict.status.value, "one", "one.yaml:1", failure.summary, text)
-        job_summary([certificate_line(verdict.certificate)], [mishap])
+        entry = Entry(verdict.status.value, "one", "one.yaml:1", failure.summary, text)
+        job_summary([certificate_line(verdict.certificate)], [entry])
     return verdict.status
 
 

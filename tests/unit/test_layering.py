@@ -24,7 +24,7 @@ PACKAGE = "envoyassert"
 ROOT = Path(__file__).resolve().parents[2]
 
 EDGES = {"clock", "driver", "launch", "probe", "runner", "symbolize", "witness", "xds"}
-FACES = {"__main__", "asserts", "cli", "pytest_plugin"}
+FACES = {"__main__", "asserts", "cli", "outputs", "pytest_plugin"}
 
 # What reaches out of the process, or belongs to one face alone.
 IMPURE = {
@@ -290,6 +290,19 @@ def run_python(code: str, cwd: Path) -> str:
     return result.stdout.splitlines()[-1]
 
 
+def test_outputs_know_neither_pytest_nor_the_other_faces(modules):
+    """They get events, whoever makes these."""
+    faults = [
+        f"{module} -> {name}"
+        for module in modules
+        if module.startswith(f"{PACKAGE}.outputs")
+        for name in imported_names(modules[module])
+        if name.partition(".")[0] in ("pytest", "_pytest", "click")
+        or (name.split(".")[1:2] and layer(name) == "face" and name.split(".")[1] != "outputs")
+    ]
+    assert faults == []
+
+
 HEAVY = ["bcc", "docker", "grpc", "testcontainers"]
 
 
@@ -312,7 +325,8 @@ def test_idle_plugin_in_a_foreign_project_imports_nothing_heavy(tmp_path):
         "import json, pytest, sys\n"
         "assert pytest.main(['-q', '--strict-config']) == 0\n"
         "import envoyassert.pytest_plugin.plugin\n"
-        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n",
+        # The events of the outputs are models of it.
+        f"print(json.dumps([name for name in {[*HEAVY, 'pydantic']!r} if name in sys.modules]))\n",
         tmp_path,
     )
     assert json.loads(loaded) == []

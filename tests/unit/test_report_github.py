@@ -4,7 +4,7 @@ from envoyassert.report.annotation import (
     problem_annotations,
     workflow_command,
 )
-from envoyassert.report.job_summary import Mishap, job_summary
+from envoyassert.report.job_summary import Entry, job_summary
 
 
 def test_workflow_command_is_one_line_and_escapes_what_would_end_a_part():
@@ -27,13 +27,13 @@ def test_path_is_relative_to_the_checkout_only_if_it_is_in_it():
     assert in_repository("/checkout/b.yaml", "") == "/checkout/b.yaml"
 
 
-def a_mishap(**kwargs) -> Mishap:
+def an_entry(**kwargs) -> Entry:
     fields = {"status": "FAIL", "run": "udp[n=2]", "place": "udp.yaml:3", "reason": "why"}
-    return Mishap(**{**fields, "text": "FAIL udp", **kwargs})
+    return Entry(**{**fields, "text": "FAIL udp", **kwargs})
 
 
 def test_summary_escapes_markdown_in_cells_and_not_in_texts():
-    text = job_summary(["1 run executed"], [a_mishap(reason="a|b <c> *d*\ne", text="a|b\n```\nc")])
+    text = job_summary(["1 run executed"], [an_entry(reason="a|b <c> *d*\ne", text="a|b\n```\nc")])
     assert text == (
         "## envoyassert: 1 run executed\n"
         "\n"
@@ -54,7 +54,7 @@ def test_summary_escapes_markdown_in_cells_and_not_in_texts():
 
 
 def test_summary_too_large_for_github_says_what_it_leaves_out():
-    text = job_summary(["9 runs"], [a_mishap(text="é" * 300)] * 9, max_bytes=3000)
+    text = job_summary(["9 runs"], [an_entry(text="é" * 300)] * 9, max_bytes=3000)
     assert len(text.encode()) <= 3000
     shown = text.count("<details>")
     assert 0 < shown < 9

@@ -17,7 +17,7 @@ from envoyassert.cli import main
 from envoyassert.draft.expected import Draft, DraftOption, EnvoyField, SocketSet
 from envoyassert.draft.text import draft_text
 from envoyassert.report.annotation import Annotation, workflow_command
-from envoyassert.report.job_summary import Mishap, job_summary
+from envoyassert.report.job_summary import Entry, job_summary
 from envoyassert.shown import json_text, shown, shown_lines
 from envoyassert.trace import Trace
 from envoyassert.trace_file import write_trace
@@ -226,8 +226,8 @@ def test_annotation_is_one_command() -> None:
 
 
 def test_summary_of_a_job_shows_text_alone() -> None:
-    mishap = Mishap("FAIL", ODD, ODD, ODD, f"first\n{ODD}\nlast")
-    assert raw_in(job_summary([ODD, ODD], [mishap])) == []
+    entry = Entry("FAIL", ODD, ODD, ODD, f"first\n{ODD}\nlast")
+    assert raw_in(job_summary([ODD, ODD], [entry])) == []
 
 
 def test_commands_print_by_one_function() -> None:
@@ -247,5 +247,15 @@ def test_plugin_prints_nothing_but_text() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".write_line"):
                 text = ast.unparse(node.args[0])
                 constant = isinstance(node.args[0], ast.Constant)
-                allowed = ("shown(", "workflow_command(", "line")
-                assert constant or text.startswith(allowed), f"{path}: {text}"
+                assert constant or text.startswith(("shown(", "line")), f"{path}: {text}"
+
+
+def test_console_takes_commands_from_what_escapes_them_alone() -> None:
+    """All else that an output prints is shown by the console."""
+    for path in (PACKAGE / "outputs").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert not called.endswith((".write_line", "print")), path
+                if called.endswith(".command"):
+                    assert ast.unparse(node.args[0]).startswith("workflow_command("), path

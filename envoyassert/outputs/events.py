@@ -1,0 +1,300 @@
+"""The events of a session, in the order in which an output gets them.
+
+`SessionBegan`, `RunsFound`, then for each run `RunBegan`, `RunPlanned`, for each time that it was
+executed and judged its `EvidenceKept`, `PhaseEnded` and `RunJudged`, `RunNotJudged` if it has no
+verdict, and `RunEnded`; and `SessionEnded`. `FileRefused` and `SessionStopping` come at any time.
+Under xdist the runs overlap. A run that the end of the session cut off has no `RunEnded`.
+
+The attribute `handler` is the name of the method of an output that takes the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from envoyassert.report.figures import Figures
+from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, ScenarioPart
+from envoyassert.report.summary import RunRecord
+from envoyassert.report.verdict_json import Judgement, StatusWord
+
+
+@dataclass(frozen=True)
+class SessionBegan:
+    """The session begins.
+
+    Args:
+        machine: where.
+        started_s: when, in seconds since 1970.
+        collects_only: whether nothing will be run.
+        verbosity: 0 by default, 1 for `-v`, -1 for `-q`.
+    """
+
+    handler: ClassVar[str] = "session_began"
+
+    machine: MachinePart
+    started_s: float
+    collects_only: bool = False
+    verbosity: int = 0
+
+
+@dataclass(frozen=True)
+class RunsFound:
+    """It is known how many runs there will be, tests in Python among them."""
+
+    handler: ClassVar[str] = "runs_found"
+
+    total: int
+
+
+@dataclass(frozen=True)
+class FileRefused:
+    """A file cannot be collected: a scenario that is not valid, above all.
+
+    Args:
+        id: pytest's name of the file.
+        message: all of what is wrong, with places.
+    """
+
+    handler: ClassVar[str] = "file_refused"
+
+    id: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RunBegan:
+    """A run begins, or a test in Python.
+
+    Args:
+        id: pytest's name of it: `scenarios/udp.yaml::udp[concurrency=2]`.
+        title: `udp[concurrency=2]`.
+    """
+
+    handler: ClassVar[str] = "run_began"
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run of a scenario file an event is about, and with what it was to be made.
+
+    Args:
+        id: pytest's name of it.
+        title: `udp[concurrency=2]`.
+        scenario: name, place and matrix values.
+        asked: Envoy, launcher and concurrency.
+    """
+
+    id: str
+    title: str
+    scenario: ScenarioPart
+    asked: AskedPart
+
+
+@dataclass(frozen=True)
+class RunPlanned:
+    """It is known what a run is to be made with."""
+
+    handler: ClassVar[str] = "run_planned"
+
+    run: Run
+    event: Literal["run_planned"] = "run_planned"
+
+
+@dataclass(frozen=True)
+class PhaseEnded:
+    """A phase of the scenario is over: a step was carried out, or could not be.
+
+    Args:
+        run: the run.
+        name: of the step.
+        kind: of the step.
+        ended: when, since Envoy's first instruction: `12.3 ms`.
+        result: what came of it, in words; may be empty.
+    """
+
+    handler: ClassVar[str] = "phase_ended"
+
+    run: Run
+    name: str
+    kind: str
+    ended: str
+    result: str
+    event: Literal["phase_ended"] = "phase_ended"
+
+
+@dataclass(frozen=True)
+class EvidenceKept:
+    """Trace and log of a run are kept, also of one that was cut short.
+
+    Args:
+        run: the run.
+        trace, log: their paths, or "".
+    """
+
+    handler: ClassVar[str] = "evidence_kept"
+
+    run: Run
+    trace: str
+    log: str
+    event: Literal["evidence_kept"] = "evidence_kept"
+
+
+@dataclass(frozen=True)
+class RunJudged:
+    """A run was executed and judged; several times if it is repeated.
+
+    Args:
+        run: the run.
+        status: the verdict.
+        words: the verdict with what it relies on, as it is printed.
+        reason: why it is not PASS, in one line; may be empty.
+        envoy: which Envoy ran.
+        kernel: release of the kernel.
+        certificate: what is known of completeness, in one line.
+        stood_in: what stood in for files that this machine lacks.
+        trace, log: paths of what is kept, or "".
+        judgement: every finding, if an output wants it.
+        figures: the figures, if an output wants them.
+        story: lines of its story and of its coverage, if an output wants them.
+    """
+
+    handler: ClassVar[str] = "run_judged"
+
+    run: Run
+    status: StatusWord
+    words: str
+    reason: str
+    envoy: EnvoyPart
+    kernel: str
+    certificate: str
+    stood_in: tuple[str, ...] = ()
+    trace: str = ""
+    log: str = ""
+    judgement: Judgement | None = None
+    figures: Figures | None = None
+    story: tuple[str, ...] = ()
+    event: Literal["run_judged"] = "run_judged"
+
+
+@dataclass(frozen=True)
+class RunNotJudged:
+    """A run ended without a verdict.
+
+    Args:
+        id: pytest's name of it.
+        title: `udp[concurrency=2]`.
+        outcome: `skipped` or `error`.
+        reason: why, in one line.
+    """
+
+    handler: ClassVar[str] = "run_not_judged"
+
+    id: str
+    title: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in a run, as it is printed.
+
+    Args:
+        status: FAIL, INCONCLUSIVE, or ERROR if Envoy was not judged or a fixture failed.
+        phase: in which phase of the test: `setup`, `call` or `teardown`.
+        path: the file; absolute, or relative to the current directory.
+        line: 1-based.
+        summary: why, in one line.
+        text: the whole text.
+    """
+
+    status: str
+    phase: str
+    path: str
+    line: int
+    summary: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run is over, or a test in Python.
+
+    Args:
+        id: pytest's name of it.
+        title: `udp[concurrency=2]`.
+        word: the verdict, or PASS, SKIP, ERROR.
+        started_s: when it began, in seconds since 1970.
+        duration_s: seconds for everything, fixtures included.
+        record: how it counts; None for a test in Python.
+        run: None for a test in Python, and where the process died that ran it.
+        failures: what went wrong; empty if nothing did.
+    """
+
+    handler: ClassVar[str] = "run_ended"
+
+    id: str
+    title: str
+    word: str
+    started_s: float
+    duration_s: float
+    record: RunRecord | None = None
+    run: Run | None = None
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionStopping:
+    """The session ends before its time: Ctrl-C, SIGTERM, a fault."""
+
+    handler: ClassVar[str] = "session_stopping"
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class SessionEnded:
+    """The session is over.
+
+    Args:
+        records: the runs by pytest's name of them, in the order in which they were first reported.
+        complete: whether the session came to its end.
+        stopped: why not every run was reached (`-x`, Ctrl-C), or "".
+        nothing_ran: whether every test was skipped for what this machine lacks.
+        machine_errors: how many tests ended in an error of the machine.
+    """
+
+    handler: ClassVar[str] = "session_ended"
+
+    records: Mapping[str, RunRecord]
+    complete: bool
+    stopped: str = ""
+    nothing_ran: bool = False
+    machine_errors: int = 0
+
+
+#: What is known first in the process that makes a run; all else where the reports arrive.
+RunEvent = Annotated[
+    RunPlanned | PhaseEnded | EvidenceKept | RunJudged, Field(discriminator="event")
+]
+Event = (
+    SessionBegan
+    | RunsFound
+    | FileRefused
+    | RunBegan
+    | RunPlanned
+    | PhaseEnded
+    | EvidenceKept
+    | RunJudged
+    | RunNotJudged
+    | RunEnded
+    | SessionStopping
+    | SessionEnded
+)

@@ -1,0 +1,135 @@
+"""GitHub Actions: an annotation on the YAML line of each failure, and a summary of the job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from envoyassert.outputs.output import Console, Output, Settings
+
+if TYPE_CHECKING:
+    from envoyassert.outputs import events
+    from envoyassert.report.annotation import Annotation
+    from envoyassert.report.job_summary import Entry
+
+#: A plugin that annotates what fails in the call phase, from the same place and message.
+_ANNOTATOR = "pytest_github_actions_annotate_failures"
+
+
+def _invalid(event: events.FileRefused, workspace: str) -> list[Annotation]:
+    """Return the problems of a file that is no valid scenario, where it has places for them."""
+    from envoyassert.report.annotation import problem_annotations
+
+    is_scenario = event.id.endswith((".yaml", ".yml"))
+    return problem_annotations(event.message, workspace) if is_scenario else []
+
+
+class Annotations(Output):
+    """Prints a command for each annotation.
+
+    Args:
+        console: where they are printed.
+        workspace: the directory of the checkout, or "" if unknown.
+        others_annotate: whether another plugin annotates failures of the call phase.
+    """
+
+    title = "annotations"
+
+    def __init__(self, console: Console, workspace: str, *, others_annotate: bool) -> None:
+        self._console = console
+        self._workspace = workspace
+        self._others_annotate = others_annotate
+        self._annotations: list[Annotation] = []
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self | None:
+        """Return it in a job of GitHub Actions."""
+        if settings.environ.get("GITHUB_ACTIONS") != "true":
+            return None
+        workspace = settings.environ.get("GITHUB_WORKSPACE", "")
+        others = settings.has_plugin(_ANNOTATOR)
+        return cls(settings.console, workspace, others_annotate=others)
+
+    def file_refused(self, event: events.FileRefused) -> None:
+        """Annotate what is not valid."""
+        self._annotations += _invalid(event, self._workspace)
+
+    def run_ended(self, event: events.RunEnded) -> None:
+        """Annotate what went wrong in a run."""
+        from envoyassert.report.annotation import Annotation, in_repository
+
+        for failure in event.failures:
+            if event.record is not None and not (self._others_annotate and failure.phase == "call"):
+                path = in_repository(failure.path, self._workspace)
+                title = f"{failure.status} {event.title}"
+                self._annotations.append(Annotation(path, failure.line, title, failure.text))
+
+    def session_ended(self, event: events.SessionEnded) -> None:
+        """Print them."""
+        from envoyassert.report.annotation import workflow_command
+
+        for annotation in self._annotations:
+            self._console.command(workflow_command(annotation))
+
+
+class JobSummary(Output):
+    """Appends to the summary of the job.
+
+    Args:
+        path: its file.
+        workspace: the directory of the checkout, or "" if unknown.
+    """
+
+    title = "the summary of the job"
+
+    def __init__(self, path: str, workspace: str) -> None:
+        self._path = path
+        self._workspace = workspace
+        self._entries: list[Entry] = []
+        self._certificates: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self | None:
+        """Return it where GitHub names the file."""
+        path = settings.environ.get("GITHUB_STEP_SUMMARY", "")
+        return cls(path, settings.environ.get("GITHUB_WORKSPACE", "")) if path else None
+
+    def file_refused(self, event: events.FileRefused) -> None:
+        """Take note of what is not valid."""
+        from envoyassert.report.job_summary import Entry
+
+        for found in _invalid(event, self._workspace):
+            place = f"{found.path}:{found.line}"
+            entry = Entry("ERROR", found.title, place, found.message, event.message)
+            self._entries.append(entry)
+
+    def run_judged(self, event: events.RunJudged) -> None:
+        """Take note of a certificate."""
+        self._certificates[event.run.id] = event.certificate
+
+    def run_ended(self, event: events.RunEnded) -> None:
+        """Take note of what went wrong in a run."""
+        from envoyassert.report.annotation import in_repository
+        from envoyassert.report.job_summary import Entry
+
+        for failure in event.failures if event.record is not None else ():
+            place = f"{in_repository(failure.path, self._workspace)}:{failure.line}"
+            reason = failure.summary.removeprefix(f"{failure.status}: ")
+            entry = Entry(failure.status, event.title, place, reason, failure.text)
+            self._entries.append(entry)
+
+    def session_ended(self, event: events.SessionEnded) -> None:
+        """Write it; other steps of the job may have written to it before."""
+        from envoyassert.output_file import append_text
+        from envoyassert.report.certificate import certificates_lines
+        from envoyassert.report.job_summary import job_summary
+        from envoyassert.report.summary import summary_lines
+
+        if not (event.records or self._entries):
+            return
+        lines = [
+            *summary_lines(event.records.values()),
+            *certificates_lines(self._certificates.values()),
+        ]
+        append_text(job_summary(lines, self._entries), self._path)

@@ -1,0 +1,229 @@
+"""The results for machines: a document for each run, and an index of them.
+
+A document is written when its run is over. The index is written at the start too, as incomplete: a
+session that was killed leaves no old one behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from envoyassert.errors import MachineError
+from envoyassert.outputs.output import (
+    Console,
+    Detail,
+    Option,
+    Output,
+    OutputRefusedError,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from envoyassert.outputs import events
+    from envoyassert.report.results import Attempt
+    from envoyassert.report.summary import RunRecord
+    from envoyassert.report.verdict_json import Part
+
+_REPORT = Option(
+    "report",
+    "DIR",
+    "Write the results for machines there: a JSON document per run, an index of them, and "
+    "the traces and logs that are kept (in place of --envoyassert-artifacts).",
+    "Write the results for machines there (JSON).",
+)
+_INDEX_FORMATS = "envoyassert-index/"
+
+
+class JSONReport(Output):
+    """Writes documents and index into a directory, which it holds for the session.
+
+    Args:
+        directory: of the report.
+        console: where it is said at the end.
+    """
+
+    title = "results"
+    options = (_REPORT,)
+    is_essential = True
+    needs_beginning = True
+    wants = frozenset({Detail.JUDGEMENT, Detail.FIGURES})
+
+    def __init__(self, directory: Path, console: Console) -> None:
+        self._directory = self.artifacts = directory
+        self._console = console
+        self._began: events.SessionBegan | None = None
+        self._faults: dict[str, str] = {}
+        self._attempts: dict[str, list[Attempt]] = {}
+        self._judged: dict[str, events.RunJudged] = {}
+        self._documents: dict[str, str] = {}
+        self._lock = contextlib.ExitStack()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self | None:
+        """Return it if a directory is named."""
+        directory = settings.options.get(_REPORT.name)
+        return cls(Path(directory), settings.console) if directory else None
+
+    def artifacts_of(self, run_id: str, title: str) -> Path:
+        """Return the run's own directory."""
+        from envoyassert.report.results import run_directory
+
+        return self._directory / run_directory(run_id, title)
+
+    def session_began(self, event: events.SessionBegan) -> None:
+        """Remove the last session's results.
+
+        Raises:
+            OutputRefusedError: the directory cannot be written, is in use, or holds other things.
+        """
+        if event.collects_only:
+            return
+        self._began = event
+        try:
+            self._lock.enter_context(_locked(self._directory))
+            self._empty()
+            self._write_index({}, complete=False, stopped="")
+        except OSError as error:
+            raise OutputRefusedError(
+                f"{_REPORT.flag}: {self._directory} cannot be used: {error.strerror or error}"
+            ) from error
+        except MachineError as error:
+            raise OutputRefusedError(f"{_REPORT.flag}: {error}") from error
+
+    def _empty(self) -> None:
+        """Remove the runs of an earlier report, and nothing that is not of one."""
+        from envoyassert.report.results import INDEX, RUNS
+
+        index, runs = self._directory / INDEX, self._directory / RUNS
+        if not index.exists() and not runs.exists():
+            return
+        if not _is_index(index):
+            raise OutputRefusedError(
+                f"{_REPORT.flag}: {self._directory} holds {index.name} or {runs.name}/ that "
+                "are not of a report; name another directory"
+            )
+        if runs.exists():
+            shutil.rmtree(runs)
+
+    def file_refused(self, event: events.FileRefused) -> None:
+        """Take note of what could not be collected."""
+        self._faults[event.id] = event.message
+
+    def run_judged(self, event: events.RunJudged) -> None:
+        """Take note of an attempt."""
+        from envoyassert.report.results import Attempt
+
+        self._judged[event.run.id] = event
+        self._attempts.setdefault(event.run.id, []).append(
+            Attempt(
+                status=event.status,
+                reason=event.reason,
+                trace=Path(event.trace).name or None,
+                log=Path(event.log).name or None,
+            )
+        )
+
+    def run_ended(self, event: events.RunEnded) -> None:
+        """Write the document of a run."""
+        from envoyassert.report.results import DOCUMENT, RunDocument, run_directory
+
+        judged = self._judged.pop(event.id, None)
+        attempts = tuple(self._attempts.pop(event.id, ()))
+        if event.run is None or event.record is None or self._began is None:
+            return
+        document = RunDocument(
+            id=event.id,
+            run=event.title,
+            scenario=event.run.scenario,
+            outcome=event.record.outcome,
+            reason=event.record.reason,
+            started=_utc(event.started_s),
+            duration_s=round(event.duration_s, 3),
+            asked=event.run.asked,
+            envoy=None if judged is None else judged.envoy,
+            machine=self._began.machine,
+            verdict=None if judged is None else judged.judgement,
+            figures=None if judged is None else judged.figures,
+            attempts=attempts,
+        )
+        name = f"{run_directory(event.id, event.title)}/{DOCUMENT}"
+        self._documents.pop(event.id, None)
+        _write(document, self._directory, name)
+        self._documents[event.id] = name
+
+    def session_ended(self, event: events.SessionEnded) -> None:
+        """Write the index, and say where the results are."""
+        from envoyassert.report.results import INDEX
+
+        if self._began is None:
+            return
+        with self._lock:
+            self._write_index(event.records, complete=event.complete, stopped=event.stopped)
+        self._console.line(f"results: {self._directory / INDEX}")
+
+    def _write_index(
+        self, records: Mapping[str, RunRecord], *, complete: bool, stopped: str
+    ) -> None:
+        from envoyassert.report.results import INDEX, index_document
+
+        assert self._began is not None
+        index = index_document(
+            records,
+            self._documents,
+            self._faults,
+            machine=self._began.machine,
+            started=_utc(self._began.started_s),
+            complete=complete,
+            stopped=stopped,
+        )
+        _write(index, self._directory, INDEX)
+
+
+def _is_index(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and str(found.get("format")).startswith(_INDEX_FORMATS)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold a directory for one session; the lock is on itself, so that no lock file is left.
+
+    Raises:
+        OutputRefusedError: another session holds it.
+    """
+    import fcntl  # only where it is needed: Windows has none
+
+    from envoyassert.output_file import directory_at
+
+    with directory_at(directory) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputRefusedError(
+                f"{_REPORT.flag}: another session is writing to {directory}; name another one"
+            ) from error
+        yield
+
+
+def _write(document: Part, directory: Path, name: str) -> None:
+    from envoyassert.output_file import write_lines
+    from envoyassert.shown import json_text
+
+    text = json_text(document.model_dump(mode="json"), indent=1)
+    write_lines(text.splitlines(), directory / name, below=directory)
+
+
+def _utc(timestamp_s: float) -> str:
+    when = datetime.fromtimestamp(timestamp_s, timezone.utc)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,100 @@
+"""How the events of a run get to where all reports arrive: on the reports of its test.
+
+Under xdist the test runs in another process, and a report crosses as JSON; without it the events
+take the same way. Each report carries all events of its test so far: one that another plugin holds
+back loses nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envoyassert.pytest_plugin.session import stream_of
+from envoyassert.shown import shown_lines
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from envoyassert.outputs.events import RunEvent, RunJudged
+
+#: Prefix of the user properties, which JUnit shows as well.
+PREFIX = "envoyassert_"
+_ATTRIBUTE = "envoyassert_events"
+
+
+@dataclass
+class _Recorder:
+    """The events of one test.
+
+    Args:
+        token: a name that no other test has, in any process.
+        events: in their order.
+    """
+
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    events: list[RunEvent] = field(default_factory=list)
+
+
+_RECORDER = pytest.StashKey[_Recorder]()
+
+
+def without_surrogates(text: str) -> str:
+    """Return a text that JSON can carry: bytes of a path that are no UTF-8 are escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def record(item: pytest.Item, event: RunEvent) -> None:
+    """Take an event of a run, and give its test the properties that outputs have for it."""
+    item.stash.setdefault(_RECORDER, _Recorder()).events.append(event)
+    given = stream_of(item.config).properties(event)
+    named = {PREFIX + key for key in given}
+    kept = [entry for entry in item.user_properties if entry[0] not in named]
+    new = [(PREFIX + key, shown_lines(text)) for key, text in given.items() if text]
+    item.user_properties[:] = [*kept, *new]
+
+
+def verdicts_of(item: pytest.Item) -> list[RunJudged]:
+    """Return the verdicts on a run so far, of each time that it was executed."""
+    recorder = item.stash.get(_RECORDER, None)
+    events = () if recorder is None else recorder.events
+    return [event for event in events if event.event == "run_judged"]
+
+
+def attach(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Have a report carry the events of its test."""
+    recorder = item.stash.get(_RECORDER, None)
+    if recorder is not None:
+        text = _format().dump_json(recorder.events).decode()
+        setattr(report, _ATTRIBUTE, [recorder.token, text])
+
+
+class Arrivals:
+    """Takes the events from reports, each once."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+
+    def take(self, report: pytest.TestReport) -> list[RunEvent]:
+        """Return the events that a report carries and none before it; they are taken off it."""
+        carried = vars(report).pop(_ATTRIBUTE, None)
+        if carried is None:
+            return []
+        token, text = carried
+        events = _format().validate_json(text)
+        new = events[self._taken.get(token, 0) :]
+        self._taken[token] = len(events)
+        return new
+
+
+@functools.cache
+def _format() -> TypeAdapter[list[RunEvent]]:
+    from pydantic import TypeAdapter
+
+    from envoyassert.outputs.events import RunEvent
+
+    return TypeAdapter(list[RunEvent])

@@ -1,0 +1,227 @@
+"""Where the reports of all tests arrive, and what comes of them: the events of a session.
+
+This is in the one process that prints: under xdist in the controller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from envoyassert.errors import JudgingError, MachineError
+from envoyassert.guard import fault_words
+from envoyassert.outputs.stream import Stream
+from envoyassert.pytest_plugin.console import PytestConsole
+from envoyassert.pytest_plugin.crossing import Arrivals
+from envoyassert.pytest_plugin.options import YAML_SUFFIXES
+from envoyassert.pytest_plugin.runs import Runs, RunState, is_of_scenario, title_of
+from envoyassert.pytest_plugin.session import MACHINE_ERROR, refusing
+
+_ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+_PHASES = ("setup", "call", "teardown")
+
+
+class Source:
+    """A plugin that makes the events of a session.
+
+    In a session without scenarios it loads nothing, unless an output needs its beginning.
+
+    Args:
+        config: pytest's.
+        stream: takes the events.
+        console: where the outputs print.
+    """
+
+    def __init__(self, config: pytest.Config, stream: Stream, console: PytestConsole) -> None:
+        self._config = config
+        self._stream = stream
+        self._console = console
+        self._runs = Runs()
+        self._arrivals = Arrivals()
+        self._states: dict[str, RunState] = {}
+        self._began = False
+        self._started_s = 0.0
+        self._stopped = ""
+
+    def _begin(self) -> None:
+        """Emit the beginning, before any other event."""
+        if self._began:
+            return
+        from envoyassert.outputs.events import SessionBegan
+        from envoyassert.pytest_plugin.machine import this_machine
+
+        self._began = True
+        self._stream.emit(
+            SessionBegan(
+                this_machine(),
+                self._started_s,
+                collects_only=self._config.option.collectonly,
+                verbosity=self._config.getoption("verbose", 0),
+            )
+        )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Let outputs prepare.
+
+        Raises:
+            pytest.UsageError: one is asked for in a way that it cannot be made.
+        """
+        self._started_s = time.time()
+        if self._stream.needs_beginning:
+            with refusing():
+                self._begin()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Learn how many runs there are."""
+        self._found(len(session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Learn it from a worker, each of which collects all."""
+        self._found(len(ids))
+
+    def _found(self, total: int) -> None:
+        if self._began:
+            from envoyassert.outputs.events import RunsFound
+
+            self._stream.emit(RunsFound(total))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take note of what could not be collected."""
+        if report.failed and (self._began or report.nodeid.endswith(YAML_SUFFIXES)):
+            from envoyassert.outputs.events import FileRefused
+
+            self._begin()
+            self._stream.emit(FileRefused(report.nodeid, str(report.longrepr)))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins."""
+        if self._began or is_of_scenario(nodeid):
+            from envoyassert.outputs.events import RunBegan
+
+            self._begin()
+            self._stream.emit(RunBegan(nodeid, title_of(nodeid)))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        """Emit what a report carries and means, before anybody else takes note of it."""
+        state = self._states.setdefault(report.nodeid, RunState())
+        if report.when not in _PHASES:
+            state.run = None  # the process died, and with it what was not written
+        for event in self._arrivals.take(report):
+            self._begin()
+            state.take(event)
+            self._stream.emit(event)
+            state.sections.update(self._stream.sections(event))
+        report.sections += state.sections.items()
+        state.add(report)
+        self._runs.add(report, state)
+        if report.when not in _PHASES[:2] and not state.is_repeated:
+            self._ended(report.nodeid, state, report)
+        yield
+
+    def _ended(self, nodeid: str, state: RunState, report: pytest.TestReport | None) -> None:
+        """Emit the end of a test."""
+        del self._states[nodeid]
+        if not self._began and state.record is None:
+            return
+        from envoyassert.outputs.events import RunEnded, RunNotJudged
+
+        self._begin()
+        title = title_of(nodeid)
+        if state.record is not None and not state.verdicts:
+            record = state.record
+            self._stream.emit(RunNotJudged(nodeid, title, record.outcome, record.reason))
+
+        def event() -> RunEnded:
+            return RunEnded(
+                nodeid,
+                title,
+                state.word,
+                state.started_s,
+                state.stopped_s - state.started_s,
+                state.record,
+                state.run,
+                tuple(state.failures),
+            )
+
+        def failed(_: RunEnded, output: str, error: Exception) -> RunEnded:
+            assert report is not None
+            self._make_error(report, state, output, error)
+            return event()
+
+        self._stream.emit(event(), failed if report is not None else None)
+
+    def _make_error(
+        self, report: pytest.TestReport, state: RunState, output: str, error: Exception
+    ) -> None:
+        """Make an error of a test whose results could not be written: it would be green else."""
+        from envoyassert.pytest_plugin.failure import representation
+
+        known = error if isinstance(error, MachineError) else None
+        ours = known or JudgingError(f"{output} {fault_words(error)}")
+        path, line, _ = report.location
+        report.outcome = "failed"
+        place = Path(self._config.rootpath, path)
+        report.longrepr = representation(ours, place, (line or 0) + 1)
+        report.user_properties.append((MACHINE_ERROR, type(ours).__name__))
+        state.add(report)
+        self._runs.add(report, state)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Take note of why the session ends early."""
+        self._stopped = str(excinfo.value) or "interrupted"
+        self._stopping(self._stopped)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Let outputs finish their lines before pytest prints the fault."""
+        self._stopping(str(excrepr))
+
+    def _stopping(self, reason: str) -> None:
+        if self._began:
+            from envoyassert.outputs.events import SessionStopping
+
+            self._stream.emit(SessionStopping(reason))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Emit the end, and fail a session that would be green for want of tests or of outputs."""
+        exit_codes = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if self._runs.nothing_ran and session.exitstatus in exit_codes:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._console.hold()
+        for nodeid, state in list(self._states.items()):
+            if state.record is not None:  # it was cut off in its teardown
+                self._ended(nodeid, state, None)
+        if self._runs.nothing_ran:
+            self._begin()
+        if not self._began:
+            return
+        from envoyassert.outputs.events import SessionEnded
+
+        stopped = session.shouldfail or session.shouldstop
+        self._stopped = self._stopped or (stopped if isinstance(stopped, str) else "")
+        self._stream.emit(
+            SessionEnded(
+                self._runs.records,
+                complete=session.exitstatus in _ENDED and not self._stopped,
+                stopped=self._stopped,
+                nothing_ran=self._runs.nothing_ran,
+                machine_errors=self._runs.machine_errors,
+            )
+        )
+        if self._stream.lacks_output and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self) -> None:
+        """Print what the outputs have to say at the end."""
+        self._console.release()
+
+    def pytest_unconfigure(self) -> None:
+        """Print it where pytest had no summary, without a terminal above all."""
+        self._console.release()

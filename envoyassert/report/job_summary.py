@@ -42,9 +42,9 @@ def job_summary(counts: Sequence[str], entries: Sequence[Entry], max_bytes: int 
         entries: what did not pass.
         max_bytes: greatest size; texts that have no room are left out, which is said.
     """
-    lines = [f"## envoyassert: {_inline(counts[0])}" if counts else "## envoyassert"]
+    lines = [f"## envoyassert: {inline(counts[0])}" if counts else "## envoyassert"]
     if counts[1:]:
-        lines += ["", *(f"- {_inline(line.strip())}" for line in counts[1:])]
+        lines += ["", *(f"- {inline(line.strip())}" for line in counts[1:])]
     if entries:
         lines += ["", "| verdict | run | where | why |", "|---|---|---|---|"]
         lines += [_row(entry) for entry in entries]
@@ -61,22 +61,25 @@ def job_summary(counts: Sequence[str], entries: Sequence[Entry], max_bytes: int 
 def _row(entry: Entry) -> str:
     sign = _SIGNS.get(entry.status, "⚠️")
     cells = (f"{sign} {entry.status}", entry.run, entry.place, entry.reason)
-    return "| " + " | ".join(_inline(cell) for cell in cells) + " |"
+    return "| " + " | ".join(inline(cell) for cell in cells) + " |"
 
 
 def _details(entry: Entry) -> str:
-    # A fence must be longer than any run of backticks within it.
-    longest = max((len(run) for run in re.findall(r"`+", entry.text)), default=0)
-    fence = "`" * max(3, longest + 1)
     # Within an HTML block Markdown has no say.
     title = html.escape(shown(f"{entry.status} {entry.run}"), quote=False)
-    return (
-        f"\n<details><summary>{title}</summary>\n\n{fence}text\n{shown_lines(entry.text)}\n{fence}\n\n"
-        "</details>\n"
-    )
+    block = code_block(entry.text)
+    return f"\n<details><summary>{title}</summary>\n\n{block}\n\n</details>\n"
 
 
-def _inline(text: str) -> str:
+def code_block(text: str) -> str:
+    """Return a text of several lines that Markdown shows as it is."""
+    # A fence must be longer than any run of backticks within it.
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{shown_lines(text)}\n{fence}"
+
+
+def inline(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line."""
     plain = html.escape(shown(" ".join(text.split())), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", plain)

@@ -11,6 +11,7 @@ from envoyassert.outputs.counts import Counts
 from envoyassert.outputs.github import Annotations, JobSummary
 from envoyassert.outputs.json_report import JSONReport
 from envoyassert.outputs.junit_properties import JUnitProperties
+from envoyassert.outputs.markdown import Markdown
 from envoyassert.outputs.output import Option, Output
 from envoyassert.outputs.progress import Progress
 from envoyassert.outputs.story import Story
@@ -21,6 +22,7 @@ OUTPUTS: tuple[type[Output], ...] = (
     Counts,
     JobSummary,
     JSONReport,
+    Markdown,
     Progress,
     Story,
 )

@@ -64,3 +64,20 @@ def test_report_of_real_runs_fits_the_schema_and_its_figures_are_in_order(tmp_pa
         (attempt,) = run["attempts"]
         kept = (tmp_path / "out" / entry["document"]).with_name("trace.ndjson").exists()
         assert kept == (attempt["trace"] is not None) == (entry["outcome"] == "failed")
+
+
+def test_markdown_of_a_real_run_that_fails_says_what_the_kernel_was_asked(tmp_path: Path) -> None:
+    text = SCENARIO.replace("times: 1, by: main", "times: 3, by: main")
+    (tmp_path / "one.yaml").write_text(text)
+    command = [sys.executable, "-m", "envoyassert", "run", "-q", "."]
+    done = subprocess.run([*command, "--markdown", "out.md"], cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    found = (tmp_path / "out.md").read_text()
+    assert found.startswith("# envoyassert: 2 runs executed: 2 failed ")
+    part = found.partition("## FAIL one\\[concurrency=1\\]\n")[2].partition("\n## ")[0]
+    line = text.splitlines().index("    bound: {times: 3, by: main}") + 1
+    assert f"- Envoy {VERSION}, build id " in part
+    assert f"kernel {platform.release()}" in part
+    assert f"- scenario: one.yaml:{line}:13\n" in part
+    assert "- expected: bound exactly 3 times\n- seen: bound 1 time\n" in part
+    assert "main  bind(" in part.partition("```text\n")[2]

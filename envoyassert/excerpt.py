@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from typing import Any
 
 from envoyassert.ranges import Natural
-
-_PARTS = re.compile(r", |; | and ")
-_TIMES = re.compile(r"\b(\d+) times?\b|\bnever\b")
-_COUNTED = re.compile(r"\d+( \w+?)s?\b")
 
 
 @dataclass(frozen=True)
@@ -19,37 +15,60 @@ class Excerpt:
     Args:
         events: how many events the whole trace has.
         path: the atom that is not met: `("expect", 0, "bound", "times")`.
-        expected: what was asked, in words.
-        seen: what was observed in the whole trace, in words.
+        code: what was asked; "" in an excerpt of an earlier version, which says no more.
+        wanted: what was asked, as the JSON form of a finding's value.
+        seen: what was observed in the whole trace, likewise; words in one of an earlier version.
+        expected: what was asked, in words, in one of an earlier version.
     """
 
     events: Natural
     path: tuple[str | int, ...]
-    expected: str
-    seen: str
+    code: str = ""
+    wanted: Any = None
+    seen: Any = None
+    expected: str = ""
 
-    def shows(self, path: tuple[str | int, ...], expected: str, seen: str) -> bool:
-        """Whether a finding is the one that this shows.
+    def shows(self, found: Excerpt) -> bool:
+        """Whether a finding, noted in the same way, is the one that this shows.
 
-        Numbers may differ in what was seen, and parts of it may be missing: of fifty sockets one
-        may be enough.
+        Numbers may differ in what was seen, and members of it may be missing: of fifty sockets one
+        may be enough. Counts must be too low where those of the whole trace are, or too high.
         """
-        same = (path, expected) == (self.path, self.expected)
-        return same and _words(seen) <= _words(self.seen) and self._errs_alike(seen)
-
-    def _errs_alike(self, seen: str) -> bool:
-        """Whether counts are too low where those of the whole trace are, and too high likewise."""
-        wished = _counts(self.expected)
-        sides = [[(n > w) - (n < w) for n in _counts(s) for w in wished] for s in (seen, self.seen)]
-        return sides[0] == sides[1]
-
-
-def _counts(words: str) -> list[int]:
-    """Return the numbers of times that a sentence tells."""
-    return [int(found[1] or 0) for found in _TIMES.finditer(words)]
+        if not self.code or (found.path, found.code) != (self.path, self.code):
+            return False
+        return (
+            found.wanted == self.wanted
+            and _alike(found.seen, self.seen)
+            and _sides(self.wanted, found.seen) <= _sides(self.wanted, self.seen)
+        )
 
 
-def _words(seen: str) -> set[str]:
-    """Return the parts of a sentence without numbers and the plural that goes with them."""
-    parts = _PARTS.split(_COUNTED.sub(r"#\1", seen))
-    return {re.sub(r"\d+", "#", part) for part in parts}
+def _alike(part: Any, whole: Any) -> bool:
+    """Whether a value is like another but for numbers and for members that are missing."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return part.keys() == whole.keys() and all(_alike(part[key], whole[key]) for key in part)
+    if isinstance(part, list) and isinstance(whole, list):
+        return all(any(_alike(one, other) for other in whole) for one in part)
+    if _is_number(part) and _is_number(whole):
+        return True
+    return bool(part == whole)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _sides(wanted: Any, seen: Any) -> set[int]:
+    """Return on which sides of a wanted count the seen ones are: -1 below, 1 above, 0 within."""
+    if not isinstance(wanted, dict) or wanted.get("kind") != "count" or "low" not in wanted:
+        return set()
+    low, high = wanted["low"], wanted.get("high")
+    if not isinstance(seen, dict):
+        return set()
+    numbers = [seen["number"]] if seen.get("kind") == "number" else []
+    if seen.get("kind") == "groups":
+        numbers = [number for _, number in seen["members"]]
+    return {-1 if n < low else 1 if high is not None and n > high else 0 for n in numbers}
+
+
+__all__ = ["Excerpt"]

@@ -2,7 +2,7 @@
 
 First a slice along the graph, then delta debugging (Zeller and Hildebrandt, "Simplifying and
 Isolating Failure-Inducing Input", 2002) over sockets and threads, then over single events. Whatever
-is taken out, the same atom must fail with the same words, and nothing may contradict itself.
+is taken out, the same atom must fail in the same way, and nothing may contradict itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from envoyassert.events import Event
 from envoyassert.excerpt import Excerpt
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket, SocketGraph, place_key
+from envoyassert.judge.excerpt import shown_by
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Verdict
 from envoyassert.scenario.conditional import Conditional
@@ -57,7 +58,7 @@ def shrink(
     """
     search = _Search(trace, finding, _needed(finding, expectations), workers, assume, budget)
     events = search.shrunk()
-    excerpt = Excerpt(len(trace.events), finding.path, finding.expected, finding.seen)
+    excerpt = shown_by(finding, len(trace.events))
     found = _with_events(trace, events)
     return replace(found, header=replace(found.header, excerpt=excerpt))
 
@@ -141,7 +142,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         finding = self.finding
-        self.excerpt = Excerpt(0, finding.path, finding.expected, finding.seen)
+        self.excerpt = shown_by(finding)
         self._graph = fold(self.trace)
         self._owners = {
             id(call.event): socket for socket in self._graph.sockets for call in socket.calls
@@ -204,9 +205,7 @@ class _Search:
         if any(check.name not in self.allowed for check in verdict.certificate.missing):
             return None
         for found in verdict.findings:
-            if found.status is self.finding.status and self.excerpt.shows(
-                found.path, found.expected, found.seen
-            ):
+            if found.status is self.finding.status and self.excerpt.shows(shown_by(found)):
                 return found
         return None
 

@@ -32,8 +32,8 @@ NAMES = frozenset({"Makefile"})
 LATER = (
     "CONTRIBUTING.md", "docs/scenarios.md", "envoyassert/excerpt.py", "envoyassert/judge/",
     "envoyassert/outputs/", "envoyassert/pytest_plugin/", "envoyassert/report/",
-    "envoyassert/scenario/", "envoyassert/shrink.py", "envoyassert/words/", "tests/e2e/",
-    "tests/plugin/", "tests/unit/", "tests/whole_trace.py",
+    "envoyassert/scenario/", "envoyassert/shrink.py", "envoyassert/texts/", "envoyassert/words/",
+    "tests/e2e/", "tests/plugin/", "tests/unit/", "tests/whole_trace.py",
 )  # fmt: skip
 
 # What may stand between two words of one phrase: a break of the line, of a comment or of a literal.

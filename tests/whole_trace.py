@@ -63,7 +63,8 @@ def whole() -> Trace:
     trace.symbols = Symbols({"a": "main"}, {"a": "bind"}, {"b": ObjectFile("/bin/b", "")})
     second = [Event(5, 1, 1, "close", 0, {"fd": 3})]
     trace.second = SecondWitness("strace", 10, ("a line",), second)
-    excerpt = Excerpt(9, ("expect", 0, "bound"), "2 times", "never")
+    wanted, seen = {"kind": "count", "low": 1}, {"kind": "number", "number": 2}
+    excerpt = Excerpt(9, ("expect", 0, "bound"), "bound", wanted, seen)
     trace.header = replace(
         trace.header, excerpt=excerpt, matrix={"a": "b"}, given={"config": "c"}, steps=("one",)
     )

@@ -31,6 +31,7 @@ from envoyassert.scenario.load import LoadedScenario, load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.texts.findings import words_of
 from envoyassert.versions import between, version_key
 
 if TYPE_CHECKING:
@@ -260,6 +261,6 @@ def _expectations(good: _Tested, bad: _Tested, name: str) -> Iterator[str]:
             where = place(finding.path)
             yield from ("", f"{where}" if where else "the expectation")
             yield from wrapped(sentence(finding), "  ", "    ")
-            seen = [f.seen for f in before[1].findings if f.path == finding.path] if before else []
-            if seen:
-                yield from columns([[f"{name}:", f"seen {seen[0]}"]], "  ")
+            same = [f for f in before[1].findings if f.path == finding.path] if before else []
+            if same:
+                yield from columns([[f"{name}:", f"seen {words_of(same[0]).seen}"]], "  ")

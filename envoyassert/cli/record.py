@@ -19,8 +19,8 @@ from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.output_file import check_output
 from envoyassert.report.headline import why_ended
+from envoyassert.texts.outcome import outcome_in_words
 from envoyassert.trace import Outcome
-from envoyassert.words.process import outcome_in_words
 
 
 @click.command()

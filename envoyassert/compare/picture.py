@@ -11,9 +11,10 @@ from itertools import zip_longest
 
 from envoyassert.compare.profile import Listener, Profile
 from envoyassert.graph.model import Descriptor, KernelSocket
-from envoyassert.judge.roles import roles_in_words
+from envoyassert.judge.roles import names_of
 from envoyassert.judge.shape import serving_of
 from envoyassert.report.table import count
+from envoyassert.texts.values import threads_words
 
 #: Lines of one picture; with many workers they are identical.
 _MAX_LINES = 8
@@ -80,4 +81,4 @@ def _servers(profile: Profile, descriptor: Descriptor) -> str:
     threads = [entry.thread for entry in serving if entry.descriptor is descriptor]
     if not threads:
         return "no one"
-    return roles_in_words(threads) + (" (by listen)" if by_listen else "")
+    return threads_words(names_of(threads)) + (" (by listen)" if by_listen else "")

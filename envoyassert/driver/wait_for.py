@@ -8,7 +8,7 @@ from collections.abc import Callable
 from envoyassert.driver.base import DrivenEnvoy, Driver, observed_now, wait_until
 from envoyassert.graph.focus import focus
 from envoyassert.graph.fold import fold
-from envoyassert.judge.calls import matching, pattern_in_words
+from envoyassert.judge.calls import matching
 from envoyassert.judge.context import Context
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import spans_of
@@ -17,6 +17,8 @@ from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.timing import State
 from envoyassert.steps.driver import StepProblem, StepResult
 from envoyassert.steps.wait_for import Stat, WaitFor, WaitForStep
+from envoyassert.texts.facts import text
+from envoyassert.texts.patterns import pattern_words
 
 
 class WaitForDriver(Driver[WaitForStep]):
@@ -45,7 +47,7 @@ def _condition(envoy: DrivenEnvoy, asked: WaitFor) -> tuple[str, Callable[[], bo
         return words, lambda: _is_ready(envoy) is wanted
     if asked.call is not None:
         pattern = asked.call
-        return pattern_in_words(pattern), _Recorded(envoy, lambda it: _was_made(envoy, it, pattern))
+        return pattern_words(pattern), _Recorded(envoy, lambda it: _was_made(envoy, it, pattern))
     if asked.state is not None:
         state = asked.state
         words = f"{state.listener} to be {'' if state.wanted else 'not '}{state.name}"
@@ -85,7 +87,7 @@ def _ask(envoy: DrivenEnvoy, path: str) -> tuple[int, str]:
 def _was_made(envoy: DrivenEnvoy, context: Context, pattern: CallPattern) -> bool:
     found, problem = matching(context, pattern)
     if problem:
-        raise StepProblem(problem)
+        raise StepProblem(text(problem))
     return any(event.ts_ns >= envoy.acted_ns for event in found)
 
 
@@ -94,7 +96,7 @@ def _has_state(context: Context, state: State) -> bool:
     selection = select(state.listener, context.graph, listeners, total=True)
     spans, problem = spans_of(context, selection.sockets, state.name, state.by)
     if selection.problem or problem:
-        raise StepProblem(selection.problem or problem)
+        raise StepProblem(text(selection.problem or problem))
     holds = bool(spans) and spans[-1][1] is None
     return holds is state.wanted
 

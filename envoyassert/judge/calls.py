@@ -12,12 +12,20 @@ from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
-from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Context, Subject
 from envoyassert.judge.interval import Interval
+from envoyassert.judge.near import Mismatch, NearCall
 from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
 from envoyassert.judge.selection import parts_of, select
-from envoyassert.judge.stacks import match_stack, note_call_sites, stack_in_words
+from envoyassert.judge.stacks import match_stack, note_call_sites
+from envoyassert.judge.values import (
+    Calls,
+    Fact,
+    Reason,
+    fault,
+    role_name,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.pattern import CallPattern
 
@@ -55,12 +63,12 @@ def with_nearest(context: Context, finding: Finding, absent: Sequence[CallPatter
         return finding
     return guarded(
         lambda: _with_nearest(context, finding, absent),
-        lambda fault: replace(finding, hint=fault),
+        lambda said: replace(finding, cause=fault(said)),
     )
 
 
 def _with_nearest(context: Context, finding: Finding, absent: Sequence[CallPattern]) -> Finding:
-    near: list[tuple[Event, str]] = []
+    near: list[tuple[Event, NearCall]] = []
     for pattern in absent:
         names = set(pattern.calls)
         hidden = admin_traffic(context)
@@ -72,13 +80,13 @@ def _with_nearest(context: Context, finding: Finding, absent: Sequence[CallPatte
             ]
         )
         if close is not None:
-            near.append((close[0], f"{close[0].call}(): {close[1]}"))
+            near.append(close)
     if not near:
         return finding
     events = (*finding.evidence, *(event for event, _ in near))
     return replace(
         finding,
-        closest="; ".join(words for _, words in near),
+        near=tuple(call for _, call in near),
         evidence=tuple(sorted(events, key=lambda event: event.ts_ns)),
     )
 
@@ -107,8 +115,8 @@ def is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
 
 def matching(
     context: Context, pattern: CallPattern, events: Sequence[Event] | None = None
-) -> tuple[list[Event], str]:
-    """Return the events that match a pattern, and why its selector cannot be resolved, or "".
+) -> tuple[list[Event], Reason | None]:
+    """Return the events that match a pattern, and why its selector cannot be resolved, or None.
 
     Connections that the framework made to the admin endpoint are left out, unless the pattern
     names that listener.
@@ -118,7 +126,7 @@ def matching(
         return [], problem
     names = set(pattern.calls)
     if context.by_listen and not names.isdisjoint(_EPOLL_CALLS):
-        return [], "epoll was not observed"
+        return [], EPOLL_UNOBSERVED
     if events is None:
         found = context.calls_named(names)
     else:
@@ -140,19 +148,19 @@ def matching(
     if pattern.stack is not None:
         told = [match_stack(context, pattern.stack, event) for event in found]
         context.unknown_stacks += [match for match in told if match.holds is None]
-    return found, ""
+    return found, None
 
 
-def _resolve_source(context: Context, pattern: CallPattern) -> str:
-    """Look up the calls from whose call sites these shall come; return why not, or ""."""
+def _resolve_source(context: Context, pattern: CallPattern) -> Reason | None:
+    """Look up the calls from whose call sites these shall come; return why not, or None."""
     source = None if pattern.stack is None else pattern.stack.same_as
     if pattern.stack is None or source is None or source in context.call_sites:
-        return ""
+        return None
     found, problem = matching(context, CallPattern(**dict(source)))
     if problem or not found:
-        return problem or f"{stack_in_words(pattern.stack)}: there was no such call"
+        return problem or Fact("no_call_to_compare", stack=pattern.stack)
     note_call_sites(context, source, found)
-    return ""
+    return None
 
 
 def _socket_of(context: Context, event: Event) -> KernelSocket | None:
@@ -189,29 +197,28 @@ def _is_traffic(event: Event, origin: str) -> bool:
     return origin == "accept" or event.call in ("accept", "accept4")
 
 
-def mismatches(context: Context, pattern: CallPattern, event: Event) -> Iterator[str]:
-    """Yield in words each field of a pattern that a call of its name does not match.
+def mismatches(context: Context, pattern: CallPattern, event: Event) -> Iterator[Mismatch]:
+    """Yield each field of a pattern that a call of its name does not match.
 
     Its listener is not looked at: that is a matter of the socket.
     """
     if pattern.errno is not None and event.errno != pattern.errno:
-        result = f"failed with {event.errno}" if event.errno else "succeeded"
-        yield f"{result}, not with {pattern.errno}"
+        yield Mismatch("errno", event.errno, pattern.errno)
     # A result that was not observed is taken as success, as the graph takes it.
     if pattern.succeeds is not None and succeeded(event) is not pattern.succeeds:
-        yield f"failed with {event.errno}" if pattern.succeeds else "succeeded"
+        yield Mismatch("succeeds", event.errno, pattern.succeeds)
     if pattern.by is not None:
         thread = context.graph.threads[event.tid]
         if not matches_role(thread, pattern.by):
-            yield f"by {thread.role}, not {pattern.by}"
+            yield Mismatch("by", role_name(thread), pattern.by)
     for name, value in pattern.args.items():
         seen = event.args.get(name)
         if not _equal(seen, value):
-            yield f"{name} {seen}, not {value}"
+            yield Mismatch(f"args.{name}", seen, value)
     if pattern.stack is not None:
         match = match_stack(context, pattern.stack, event)
-        if match.holds is False:
-            yield match.words
+        if match.holds is False and match.mismatch is not None:
+            yield match.mismatch
 
 
 def _equal(seen: object, wanted: object) -> bool:
@@ -224,24 +231,8 @@ def _equal(seen: object, wanted: object) -> bool:
     return seen == wanted
 
 
-def pattern_in_words(pattern: CallPattern) -> str:
-    """Return a pattern as words: `bind() by main on port 80 failing with EADDRINUSE`."""
-    words = [" or ".join(f"{call}()" for call in pattern.calls)]
-    if pattern.by is not None:
-        words.append(f"by {pattern.by}")
-    if pattern.listener is not None:
-        words.append(f"on {pattern.listener}")
-    if pattern.args:
-        words.append("with " + ", ".join(f"{name} {v}" for name, v in pattern.args.items()))
-    if pattern.errno is not None:
-        words.append(f"failing with {pattern.errno}")
-    elif pattern.succeeds is not None:
-        words.append("succeeding" if pattern.succeeds else "failing")
-    if pattern.stack is not None:
-        words.append(stack_in_words(pattern.stack))
-    return " ".join(words)
-
-
-def unresolved(context: Context, subject: Subject, words: str, problem: str) -> Finding:
+def unresolved(
+    context: Context, subject: Subject, pattern: CallPattern, problem: Reason | None
+) -> Finding:
     """Return the finding that it cannot be said which calls are meant."""
-    return context.finding(subject, Status.INCONCLUSIVE, words, "not judged", reason=problem)
+    return context.finding(subject, Status.INCONCLUSIVE, Calls(pattern), NOT_JUDGED, reason=problem)

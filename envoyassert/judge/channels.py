@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 
-_SLOWED = "the tracer slows Envoy down, so how long something takes is not Envoy's own"
-_STATES = "states of TCP sockets were not observed"
+_SLOWED = Fact("durations_unobserved")
+_STATES = Fact("socket_states_unobserved")
 _DURATIONS = frozenset({"lasts", "within"})
 _STATE_CALL = "tcp_state"
 
@@ -25,7 +26,7 @@ def as_observed(finding: Finding, item: Conditional, unobserved: Collection[str]
     """
     if not unobserved:
         return finding
-    reason = ""
+    reason = None
     if "durations" in unobserved and _is_duration(finding):
         reason = _SLOWED
     elif "socket_states" in unobserved and _mentions(item.model_dump(), _STATE_CALL):

@@ -9,8 +9,17 @@ from typing import NamedTuple
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
-from envoyassert.judge.interval import Interval, so_often, times, wish_of
-from envoyassert.judge.shape import hint_of_count
+from envoyassert.judge.interval import Interval, count_of, wish_of
+from envoyassert.judge.near import Mismatch
+from envoyassert.judge.values import (
+    Certified,
+    Counted,
+    Fact,
+    Number,
+    Reason,
+    Topic,
+    Value,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.judge.work import Work
 from envoyassert.scenario.quantity import Count, Linear, Range
@@ -21,28 +30,52 @@ from envoyassert.trace import Phase, Trace
 EVIDENCE_LIMIT = 8
 
 #: Why nothing that is counted in workers can be judged.
-UNKNOWN_WORKERS = "the number of workers that was asked for is not known"
+UNKNOWN_WORKERS = Fact("workers_unknown")
+#: Why nothing can be judged that an epoll would show.
+EPOLL_UNOBSERVED = Fact("epoll_unobserved")
+#: What was seen of a listener that is not there.
+NO_SOCKET = Fact("no_socket_bound")
+#: What was seen where something could not be judged, or is not known.
+NOT_JUDGED, NOT_KNOWN = Fact("not_judged"), Fact("not_known")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is being judged: its name in messages, and where it stands in the scenario."""
+    """What is being judged, and where it stands in the scenario.
 
-    name: str
+    Args:
+        topic: what it is about.
+        path: its place in the scenario.
+        why: the scenario's own `why`, or "".
+        named: the positions in the path of what the scenario names itself: an option, a variable.
+    """
+
+    topic: Topic
     path: tuple[str | int, ...]
     why: str = ""
+    named: tuple[int, ...] = ()
 
     def at(self, *parts: str | int) -> Subject:
         """Return the same subject, deeper in the scenario."""
-        return Subject(self.name, (*self.path, *parts), self.why)
+        return Subject(self.topic, (*self.path, *parts), self.why, self.named)
+
+    def of(self, name: str) -> Subject:
+        """Return the same subject for one of the names that the scenario gives itself."""
+        return Subject(self.topic, (*self.path, name), self.why, (*self.named, len(self.path)))
+
+    @property
+    def code(self) -> str:
+        """What is asked, without what the scenario names itself: `bound.times`, `options`."""
+        words = [str(p) for n, p in enumerate(self.path) if n > 1 and n not in self.named]
+        return ".".join(words) or self.topic.kind
 
 
 class Joined(NamedTuple):
-    """What a variable stands for: its members' identities, in words, who says so, of what kind."""
+    """What a variable stands for: its members' identities and names, who says so, of what kind."""
 
     members: frozenset[Hashable]
-    words: str
-    subject: str
+    names: Fact
+    topic: Topic
     fact: str
 
 
@@ -51,13 +84,15 @@ class StackMatch(NamedTuple):
 
     Args:
         holds: True, False, or None if the trace does not tell.
-        words: what is amiss, or why it cannot be told.
+        mismatch: what is amiss, if it does not hold.
+        reason: why it cannot be told.
         skipped: whether it cannot be told for want of symbols, or of an entry for this build id:
             something that more of the same trace would not change.
     """
 
     holds: bool | None
-    words: str = ""
+    mismatch: Mismatch | None = None
+    reason: Fact | None = None
     skipped: bool = False
 
 
@@ -69,11 +104,11 @@ class Context:
         trace: the trace.
         graph: what it folds into.
         workers: the number of workers that was asked for; 0 if unknown.
-        doubt: why the trace as a whole proves no absence, "" if it does.
-        untrusted: why nothing derived from the graph can be trusted, "" if it can.
-        contested: why nothing derived from the graph can be a PASS, though a FAIL stays, or "".
+        doubt: why the trace as a whole proves no absence, None if it does.
+        untrusted: why nothing derived from the graph can be trusted, None if it can.
+        contested: why nothing derived from the graph can be a PASS, though a FAIL stays, or None.
         uncompared: the numbers of sockets of which the kernel's account settles nothing, and why.
-        unobserved: which channel was not observed, so that nothing can be said at all, or "".
+        unobserved: which channel was not observed, so that nothing can be said at all, or None.
         named: `id()` of the sockets that expectations named so far.
         joined: what the variables of expectations stand for so far.
         admin_traffic: what `calls.admin_traffic` found, once it was asked for.
@@ -90,10 +125,10 @@ class Context:
     trace: Trace
     graph: SocketGraph
     workers: int
-    doubt: str = ""
-    untrusted: str = ""
-    contested: str = ""
-    unobserved: str = ""
+    doubt: Reason | None = None
+    untrusted: Certified | None = None
+    contested: Reason | None = None
+    unobserved: Certified | None = None
     uncompared: Mapping[int, str] = field(default_factory=dict)
     by_listen: bool = False
     call_sites: dict[CallSource, dict[str | None, bool]] = field(default_factory=dict)
@@ -167,12 +202,12 @@ class Context:
         self,
         subject: Subject,
         status: Status,
-        expected: str,
-        seen: str,
+        wanted: Value,
+        seen: Value,
         *,
-        reason: str = "",
+        reason: Reason | None = None,
         evidence: Iterable[Event] = (),
-        hint: str = "",
+        cause: Fact | None = None,
         from_events: bool = False,
         from_launcher: bool = False,
     ) -> Finding:
@@ -181,11 +216,11 @@ class Context:
         Args:
             subject: what and where.
             status: PASS, FAIL or INCONCLUSIVE, as far as the events tell.
-            expected: what was asked, in words.
-            seen: what was observed, in words.
+            wanted: what was asked.
+            seen: what was observed.
             reason: why it is INCONCLUSIVE, if it is; the trace's own doubt by default.
             evidence: events that show it; the first few are kept.
-            hint: behaviour-level help, kept for a FAIL only.
+            cause: what it means at the level of behaviour, kept for a FAIL only.
             from_events: a violation is plain from the arguments of single events.
             from_launcher: the launcher saw it itself; the trace's state does not matter.
         """
@@ -197,66 +232,78 @@ class Context:
         elif self.contested and status is Status.PASS:
             status, reason = Status.INCONCLUSIVE, self.contested
         if status is Status.INCONCLUSIVE:
-            reason = reason or self.doubt or "the trace does not tell"
+            reason = reason or self.doubt or _UNTOLD
         return Finding(
             status,
             subject.path,
-            subject.name,
-            expected,
+            subject.code,
+            subject.topic,
+            wanted,
             seen,
-            reason if status is Status.INCONCLUSIVE else "",
+            reason if status is Status.INCONCLUSIVE else None,
             tuple(sorted(evidence, key=lambda event: event.ts_ns)[:EVIDENCE_LIMIT]),
-            hint if status is Status.FAIL else "",
+            cause if status is Status.FAIL else None,
             subject.why,
         )
 
     def judge_times(
         self,
         subject: Subject,
-        verb: str,
+        of: Counted,
         wish: Count,
         calls: Sequence[Call],
         *,
-        hint: str = "",
+        shape: str | Fact = "",
         from_events: bool = False,
     ) -> Finding:
         """Judge how often something happened."""
         possible = self.interval(len(calls), len(calls)) if from_events else self.count_calls(calls)
         return self.judge_count(
             subject,
-            verb,
+            of,
             wish,
             possible,
             len(calls),
             evidence=[call.event for call in calls],
-            hint=hint,
+            shape=shape,
             from_events=from_events,
         )
 
     def judge_count(
         self,
         subject: Subject,
-        verb: str,
+        of: Counted,
         wish: Count,
         possible: Interval,
         seen: int,
         *,
         evidence: Sequence[Event],
-        hint: str = "",
+        shape: str | Fact = "",
         from_events: bool = False,
     ) -> Finding:
         """Judge how often something happened, given how often it may truly have.
 
         Too many is plain from the events themselves; too few never is, for what is missing may
         have taken a path that was not seen.
+
+        Args:
+            subject: what and where.
+            of: what is counted.
+            wish: how many there should be.
+            possible: how many there may be.
+            seen: how many were seen.
+            evidence: events that show them.
+            shape: how the listener is served, which may explain the number, or "".
+            from_events: as in `finding`.
         """
         wanted = self.wish(wish)
+        told, number = count_of(of, wanted), Number(of, seen)
         if wanted is None:
             return self.finding(
                 subject,
                 Status.INCONCLUSIVE,
-                f"{verb} a number of times that grows with the workers",
-                f"{verb} {so_often(seen)}",
+                told,
+                number,
                 reason=UNKNOWN_WORKERS,
                 evidence=evidence,
             )
@@ -264,9 +311,27 @@ class Context:
         return self.finding(
             subject,
             possible.compare(wanted),
-            f"{verb} {times(wanted)}",
-            f"{verb} {so_often(seen)}",
+            told,
+            number,
             evidence=evidence,
-            hint=hint_of_count(hint, seen, wanted),
+            cause=cause_of_count(shape, seen, wanted),
             from_events=from_events and too_many,
         )
+
+
+_UNTOLD = Fact("untold")
+
+
+def cause_of_count(shape: str | Fact, seen: int, wanted: Interval) -> Fact | None:
+    """Return how a listener is served as the cause of a count that is not as wanted.
+
+    Args:
+        shape: `reuse_port`, `dup`, `shared_fd`, or "" if it is none of them; or a fault of ours.
+        seen: how many there were.
+        wanted: how many were wanted.
+    """
+    if not shape or wanted.high == 0:
+        return None
+    if isinstance(shape, Fact):
+        return shape
+    return Fact("shape", shape=shape, other="more" if seen < wanted.low else "fewer")

@@ -7,18 +7,28 @@ tried. Where several values would do, the one that says most comes first.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from envoyassert.addresses import Address
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.judge import judge
+from envoyassert.judge.near import FailedBinds, NearCall, NearListener
+from envoyassert.judge.values import (
+    Fact,
+    Groups,
+    Number,
+    Options,
+    Shape,
+    ThreadName,
+    Threads,
+    Value,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.selector import OWN
 from envoyassert.trace import Trace
 from envoyassert.words.of_listener.options import SocketPhase
 
@@ -27,11 +37,6 @@ _ATTEMPTS = 24
 #: How many events may be judged for them, so that a long trace is tried a few times only.
 _EVENTS = 150_000
 _VIAS = ("reuse_port", "dup", "shared_fd")
-_ROLE = re.compile(r"\b(main|worker_\d+|workers|other)\b")
-_NUMBER = re.compile(r"(?<![\w.:])-?\d+\b(?![.:]\d)")
-_MISMATCH = re.compile(r"(\w+) (\S+), not ")
-_CALLER = re.compile(r"\bby (\w+), not ")
-_ERRNO = re.compile(r"\bE[A-Z0-9]{3,}\b")
 _COUNTS = ("times", "sockets", "descriptors", "listen_calls", "live", "ever", "serving", "spare")
 
 
@@ -48,16 +53,6 @@ class Change:
     path: tuple[str | int, ...]
     before: Any
     after: Any
-
-    @property
-    def words(self) -> str:
-        """`bound: {times: 2}` instead of 1."""
-        keys = [str(key) for key in self.path[2:]]
-        text = _plain(self.after)
-        for key in reversed(keys[1:]):
-            text = f"{{{key}: {text}}}"
-        now = f"`{keys[0]}: {text}`"
-        return now if self.before is None else f"{now} instead of {_plain(self.before)}"
 
 
 def counterfactual(
@@ -91,7 +86,7 @@ def counterfactual(
     failed_before = _failures(_judged(trace, graph, expectations, workers, assume), index)
     tried = 0
     ended = not trace.end.outcome.running or any(not event.ok for event in finding.evidence)
-    for path, value in _candidates(finding, data, graph, workers):
+    for path, value in _candidates(finding, data, workers):
         if value == 0 and ended and path[-1] in _COUNTS:
             continue  # that nothing came of it is what is wrong, and no wish
         changed = _with_value(data, path, value)
@@ -138,11 +133,11 @@ def _holds(
 
 
 def _candidates(
-    finding: Finding, data: dict[str, Any], graph: SocketGraph, workers: int
+    finding: Finding, data: dict[str, Any], workers: int
 ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Yield places in an expectation with values that may make it hold, the likeliest first."""
     path = finding.path[2:]
-    yield from _elsewhere(finding, data, graph)
+    yield from _elsewhere(finding, data)
     yield from _like_the_closest(finding, data)
     for place in (path, path[:-1]):
         if not place:
@@ -154,17 +149,15 @@ def _candidates(
 
 def _values(word: str, finding: Finding, now: Any, workers: int) -> Iterator[Any]:
     """Yield values for a key, taken from what was seen."""
-    seen = f"{finding.seen} {finding.closest}"
-    numbers = [int(number) for number in _NUMBER.findall(finding.seen)]
-    if "never" in finding.seen or finding.seen.startswith("no "):
-        numbers = [0, *numbers]
+    numbers = list(_numbers(finding.seen))
     if word == "via":
-        yield from [via for via in _VIAS if f": {via}" in seen]
+        if isinstance(finding.seen, Shape) and finding.seen.name:
+            yield finding.seen.name
         yield from _VIAS
     elif word in ("by", "listen_by", "served_by", "bound_by"):
-        roles = _ROLE.findall(seen)
-        yield from dict.fromkeys(roles)
-        if any(role.startswith("worker_") for role in roles):
+        threads = list(_threads(finding))
+        yield from dict.fromkeys(thread.word for thread in threads)
+        if any(thread.number is not None for thread in threads):
             yield "workers"
         if word == "served_by":
             yield "none"
@@ -173,7 +166,7 @@ def _values(word: str, finding: Finding, now: Any, workers: int) -> Iterator[Any
     elif isinstance(now, bool):
         yield not now
     elif word == "errno":
-        yield from dict.fromkeys(_ERRNO.findall(seen))
+        yield from dict.fromkeys(_errnos(finding))
     elif word == "exits":
         yield from numbers
         yield "nonzero"
@@ -181,7 +174,7 @@ def _values(word: str, finding: Finding, now: Any, workers: int) -> Iterator[Any
         yield from ("workers" if n == workers > 1 and now == "workers" else n for n in numbers)
     elif word == "in_order" and isinstance(now, (list, tuple)):
         yield list(reversed(now))
-    elif len(finding.path) > 3 and finding.path[2] == "options":
+    elif finding.code == "options":
         if isinstance(now, dict) and "phase" in now:
             yield from ({**now, "phase": phase} for phase in get_args(SocketPhase))
         yield from numbers
@@ -190,42 +183,89 @@ def _values(word: str, finding: Finding, now: Any, workers: int) -> Iterator[Any
         yield from numbers
 
 
+def _numbers(seen: Value) -> Iterator[int]:
+    """Yield the numbers that were seen of what a finding asks for."""
+    match seen:
+        case Number(number=number):
+            yield number
+        case Groups(members=members):
+            yield from dict.fromkeys(number for _, number in members)
+        case Options(ways=ways):
+            yield from (one.value for way in ways for one in way if isinstance(one.value, int))
+        case Fact(code="backlog_seen" | "backlog_held"):
+            yield from seen["numbers"]
+        case Fact(code="exited"):
+            yield seen["status"]
+        case Fact(code="no_socket_bound" | "no_socket_listens" | "none_of"):
+            yield 0
+
+
+def _threads(finding: Finding) -> Iterator[ThreadName]:
+    """Yield the threads that a finding tells of, those that were seen first."""
+    if isinstance(finding.seen, Threads):
+        yield from finding.seen.threads
+        if finding.seen.note is not None:
+            yield from finding.seen.note.details.get("threads", ())
+    for near in finding.near:
+        match near:
+            case NearListener():
+                yield from (*near.bound_by, *near.served_by)
+            case FailedBinds():
+                yield from near.by
+            case NearCall():
+                yield from (one.seen for one in near.differs if one.field == "by")
+
+
+def _errnos(finding: Finding) -> Iterator[str]:
+    """Yield the errors with which calls failed that a finding tells of."""
+    for near in finding.near:
+        match near:
+            case NearListener(errno=str(errno)):
+                yield errno
+            case FailedBinds(errnos=errnos):
+                yield from errnos
+            case NearCall():
+                yield from (
+                    one.seen
+                    for one in near.differs
+                    if one.field in ("errno", "succeeds") and one.seen
+                )
+
+
 def _elsewhere(
-    finding: Finding, data: dict[str, Any], graph: SocketGraph
+    finding: Finding, data: dict[str, Any]
 ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yield other listeners, where there was none that the expectation is about."""
+    """Yield the listener that comes closest, where there was none that the expectation is about."""
     selector = data.get("listener")
-    if not (finding.closest and isinstance(selector, dict)):
+    if not isinstance(selector, dict):
         return
-    addresses = [socket.address for socket in graph.listening() if socket.address is not None]
-    for key in ("port", "path", "abstract", "address", "netns"):
-        if key not in selector:
-            continue
-        for address in addresses:
-            value = {"address": address.host, "netns": address.netns or OWN}.get(key)
-            value = getattr(address, key) if value is None else value
-            if value is not None and str(value) in finding.closest:
-                yield ("listener", key), value
-    protocol = selector.get("protocol")
-    if protocol is not None:
-        for name in ("TCP", "UDP", "MPTCP"):
-            if f"protocol {name}" in finding.closest:
-                yield ("listener", "protocol"), name
+    there = {
+        one.field: one.seen
+        for near in finding.near
+        if isinstance(near, NearListener) and near.errno is None
+        for one in near.differs
+    }
+    for key in ("port", "path", "abstract", "address", "netns", "protocol"):
+        if key in selector and key in there:
+            yield ("listener", key), there[key]
 
 
 def _like_the_closest(
     finding: Finding, data: dict[str, Any]
 ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yield what a call is that comes closest: `listen(): backlog -1, not 64`."""
+    """Yield what a call is that comes closest."""
     pattern = data.get("calls")
     if not isinstance(pattern, dict):
         return
-    for name, seen in _MISMATCH.findall(finding.closest):
-        if name in pattern.get("args", {}):
-            yield ("calls", "args", name), int(seen) if _NUMBER.fullmatch(seen) else seen
-    caller = _CALLER.search(finding.closest)
-    if caller is not None and "by" in pattern:
-        yield ("calls", "by"), caller[1]
+    near = [one for call in finding.near if isinstance(call, NearCall) for one in call.differs]
+    for one in near:
+        _, argument, name = one.field.partition("args.")
+        if argument and name in pattern.get("args", {}):
+            value = str(one.seen) if isinstance(one.seen, Address) else one.seen
+            yield ("calls", "args", name), value
+    for one in near:
+        if one.field == "by" and "by" in pattern:
+            yield ("calls", "by"), one.seen.word
 
 
 def _value_at(data: Any, path: Sequence[str | int]) -> Any:
@@ -251,14 +291,3 @@ def _with_value(
         return None
     at[path[-1]] = value
     return changed
-
-
-def _plain(value: Any) -> str:
-    """Return a value as YAML's flow form writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_plain, value)) + "]"
-    return str(value)

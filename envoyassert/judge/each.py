@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket
-from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.interval import Interval, plural, so_often, times
+from envoyassert.judge.context import NOT_JUDGED, UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.interval import Interval, count_of
+from envoyassert.judge.values import (
+    Counted,
+    Fact,
+    Groups,
+    SocketName,
+    ThreadName,
+    Value,
+    role_name,
+    socket_name,
+)
 from envoyassert.judge.verdict import Finding, Status, worst
 from envoyassert.scenario.quantity import Count
 
@@ -23,6 +33,10 @@ class Member(NamedTuple):
     event: Event
     call: Call | None
     sure: bool
+
+
+#: What is counted by itself: a worker by its role, or a socket.
+Name = ThreadName | SocketName
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ def groups_of_calls(
     calls: Iterable[Call],
     each: Literal["socket", "worker"],
     sockets: tuple[KernelSocket, ...],
-) -> dict[str, Group]:
+) -> dict[Name, Group]:
     """Return calls on sockets for each of the sockets or workers, by its name."""
     members = [Member(call.event, call, call.certain) for call in calls]
     return groups_of(context, members, each, sockets)
@@ -57,7 +71,7 @@ def groups_of(
     each: Literal["socket", "worker"],
     sockets: tuple[KernelSocket, ...],
     unread: int = 0,
-) -> dict[str, Group]:
+) -> dict[Name, Group]:
     """Return members for each socket of a listener or each worker, by its name.
 
     Args:
@@ -67,8 +81,9 @@ def groups_of(
         sockets: the listener's sockets; one without any member is there with none.
         unread: how many more there may be, for an argument could not be read.
     """
+    names: dict[int, Name]
     if each == "worker":
-        names = {thread.tid: thread.role for thread in context.worker_threads}
+        names = {thread.tid: role_name(thread) for thread in context.worker_threads}
     else:
         names = {socket.number: socket_name(socket) for socket in sockets}
     found: dict[int, list[Member]] = {key: [] for key in names}
@@ -91,18 +106,13 @@ def _certain(call: Call | None) -> bool:
     return call is not None and call.certain
 
 
-def socket_name(socket: KernelSocket) -> str:
-    """Return `socket 3 (0.0.0.0:80)`, by its order of birth."""
-    return f"socket {socket.number} ({socket.address})"
-
-
 def judge_each(
     context: Context,
     subject: Subject,
     each: Literal["socket", "worker"],
-    verb: str,
+    of: Counted,
     count: Count,
-    groups: Mapping[str, Group],
+    groups: Mapping[Any, Group],
 ) -> Finding:
     """Judge a count for each socket or each worker; the worst of them decides.
 
@@ -111,34 +121,33 @@ def judge_each(
     """
     wanted = context.wish(count)
     if wanted is None or (each == "worker" and context.workers < 1):
-        expected = f"{verb} a number of times for each {each}"
+        asked = count_of(of, None, each)
         return context.finding(
-            subject, Status.INCONCLUSIVE, expected, "not judged", reason=UNKNOWN_WORKERS
+            subject, Status.INCONCLUSIVE, asked, NOT_JUDGED, reason=UNKNOWN_WORKERS
         )
-    expected = f"{verb} {times(wanted)} for each {each}"
+    asked = count_of(of, wanted, each)
     absent = absent_groups(context, each, len(groups))
     if absent is not None:
         status, seen = absent
-        return context.finding(subject, status, expected, seen)
+        return context.finding(subject, status, asked, seen)
     statuses = {name: group.possible.compare(wanted) for name, group in groups.items()}
     status = worst(list(statuses.values()))
     if context.doubt and status is Status.PASS and each == "socket":
         status = Status.INCONCLUSIVE  # there may have been another socket
     shown = [name for name in groups if statuses[name] is status] or list(groups)
-    seen = ", ".join(f"{name} {so_often(groups[name].seen)}" for name in shown[:_SHOWN])
-    if len(groups) > 1:
-        seen += f" ({len(shown)} of {plural(len(groups), each)})"
+    members = tuple((name, groups[name].seen) for name in shown[:_SHOWN])
+    told = Groups(of, each, members, len(shown), len(groups))
     evidence = [event for name in shown for event in groups[name].evidence]
-    return context.finding(subject, status, expected, seen, evidence=evidence)
+    return context.finding(subject, status, asked, told, evidence=evidence)
 
 
-def absent_groups(context: Context, each: str, present: int) -> tuple[Status, str] | None:
+def absent_groups(context: Context, each: str, present: int) -> tuple[Status, Value] | None:
     """Return the status and what was seen where there are not the right groups, else None."""
     if each == "worker" and present != context.workers:
         # A worker that was not seen may have been lost; one too many is there.
         lost = context.doubt and present < context.workers
         status = Status.INCONCLUSIVE if lost else Status.FAIL
-        return status, f"{plural(present, 'worker thread')} exist, not {context.workers}"
+        return status, Fact("workers_exist", number=present, wanted=context.workers)
     if not present:
-        return Status.INCONCLUSIVE if context.doubt else Status.FAIL, f"no {each} at all"
+        return Status.INCONCLUSIVE if context.doubt else Status.FAIL, Fact("none_of", noun=each)
     return None

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from envoyassert.excerpt import Excerpt
 from envoyassert.judge.interval import plural
+from envoyassert.judge.value_json import to_json
+from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Check, Finding, Status
 from envoyassert.trace import Trace
 
@@ -25,6 +27,17 @@ def excerpt_check(trace: Trace) -> tuple[Check, ...]:
     return (Check(EXCERPT_CHECK, False, told),)
 
 
+def shown_by(finding: Finding, events: int = 0) -> Excerpt:
+    """Return what an excerpt says that shows a finding.
+
+    Args:
+        finding: the failure.
+        events: how many events the whole trace has.
+    """
+    wanted, seen = to_json(finding.wanted), to_json(finding.seen)
+    return Excerpt(events, finding.path, finding.code, wanted, seen)
+
+
 def as_excerpt(findings: Iterable[Finding], excerpt: Excerpt | None) -> list[Finding]:
     """Return the findings of an excerpt: all but the one that it shows are undecided.
 
@@ -36,13 +49,12 @@ def as_excerpt(findings: Iterable[Finding], excerpt: Excerpt | None) -> list[Fin
         return list(findings)
     return [
         finding
-        if finding.status in FAILURES
-        and excerpt.shows(finding.path, finding.expected, finding.seen)
+        if finding.status in FAILURES and excerpt.shows(shown_by(finding))
         else replace(
             finding,
             status=Status.INCONCLUSIVE,
-            reason="an excerpt of a trace shows one failure and proves nothing else",
-            hint="",
+            reason=Fact("excerpt" if excerpt.code else "excerpt_in_words"),
+            cause=None,
         )
         for finding in findings
     ]

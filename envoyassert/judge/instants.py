@@ -18,12 +18,17 @@ from envoyassert.judge.calls import (
     admin_traffic,
     is_sure,
     matching,
-    pattern_in_words,
     unread_in,
 )
-from envoyassert.judge.context import Context
+from envoyassert.judge.context import EPOLL_UNOBSERVED, Context
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import first_ns, spans_of
+from envoyassert.judge.values import (
+    Calls,
+    Fact,
+    Quote,
+    Reason,
+)
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.timing import CallMoment, Moment, StateMoment
 from envoyassert.trace import Outcome
@@ -59,18 +64,18 @@ class Instants:
     """The instants that a moment stands for.
 
     Args:
-        words: the moment in words.
+        moment: the moment.
         members: the instants, and those that may be.
-        problem: why nothing can be said of it, "" if nothing hinders.
+        problem: why nothing can be said of it, None if nothing hinders.
         leans: whether it leans on the graph, and not on the arguments of single events alone.
         shared: whether it is the same one for every socket and every worker.
         which: `every`, or which one of the members is meant.
         pattern: the pattern of calls that it stands for, if it does.
     """
 
-    words: str
+    moment: Fact | Calls
     members: tuple[Instant, ...] = ()
-    problem: str = ""
+    problem: Reason | None = None
     leans: bool = False
     shared: bool = False
     which: str = "every"
@@ -114,9 +119,6 @@ def of_calls(
         of_socket: whether these are those of one socket, as far as the trace can tell.
     """
     which = pattern.which if isinstance(pattern, CallMoment) else "every"
-    words = pattern_in_words(pattern)
-    if which != "every":
-        words = f"the {which} {words}"
     leans = of_socket or pattern.listener is not None
     found, problem = matching(context, pattern, events)
     context.work.spend(_LOOKS * len(found))
@@ -140,7 +142,8 @@ def of_calls(
         plain = not leans and pattern.by in (None, "main") and NO_TRAFFIC.issuperset(pattern.calls)
         members += context_gaps(context) if plain else [ANY_TIME]
     members.sort(key=lambda member: member.low_ns)
-    return Instants(words, tuple(members), problem, leans, which=which, pattern=pattern)
+    told = Calls(pattern, which)
+    return Instants(told, tuple(members), problem, leans, which=which, pattern=pattern)
 
 
 def _doubted(calls: dict[int, Call], event: Event) -> bool:
@@ -193,31 +196,36 @@ def _place(member: Instant) -> int:
 
 
 def _of_start(context: Context) -> Instants:
-    words = "the start"
+    moment = Fact("moment_start")
     event = next((event for event in context.trace.events if event.call == "exec"), None)
     if event is None:
         if context.doubt:
-            return Instants(words, (ANY_TIME,), shared=True)
-        return Instants(words, problem="the exec of Envoy was not observed")
+            return Instants(moment, (ANY_TIME,), shared=True)
+        return Instants(moment, problem=Fact("exec_unobserved"))
     members = [Instant(event.ts_ns, event.ts_ns, event)]
     if context.doubt:
         members += context_gaps(context)
-    return Instants(words, (_first(members),), shared=True)
+    return Instants(moment, (_first(members),), shared=True)
 
 
 def _of_live(context: Context) -> Instants:
-    words = "the first LIVE reply"
+    moment = Fact("moment_live")
     outcome = context.trace.end.outcome
     if outcome.live_ns is not None and outcome.live_asked_ns is not None:
         asked_ns = max(outcome.live_asked_ns, _accepted_ns(context, outcome))
-        return Instants(words, (Instant(asked_ns, outcome.live_ns),), shared=True)
+        return Instants(moment, (Instant(asked_ns, outcome.live_ns),), shared=True)
     if not context.trace.header.launcher:
-        return Instants(words, problem="an imported trace does not tell when Envoy was LIVE")
+        return Instants(moment, problem=Fact("live_unknown_in_import"))
     if outcome.live:
-        return Instants(words, problem="this trace does not tell when Envoy was LIVE")
+        return Instants(moment, problem=Fact("live_unknown"))
     if outcome.live is None and not was_never_live(context, outcome):
-        return Instants(words, problem=outcome.why_not_asked)
-    return Instants(words, shared=True)  # it never was
+        return Instants(moment, problem=not_asked(outcome))
+    return Instants(moment, shared=True)  # it never was
+
+
+def not_asked(outcome: Outcome) -> Fact:
+    """Return why an Envoy was not asked whether it is LIVE."""
+    return Fact("not_asked", said=Quote(outcome.why_not_asked))
 
 
 def was_never_live(context: Context, outcome: Outcome) -> bool:
@@ -253,7 +261,7 @@ def _accepted_ns(context: Context, outcome: Outcome) -> int:
 
 
 def _of_end(context: Context) -> Instants:
-    return Instants("the end", (Instant(end_ns(context), end_ns(context)),), shared=True)
+    return Instants(Fact("moment_end"), (Instant(end_ns(context), end_ns(context)),), shared=True)
 
 
 def end_ns(context: Context) -> int:
@@ -269,16 +277,16 @@ _NAMED = {"start": _of_start, "live": _of_live, "end": _of_end}
 
 
 def _of_state(context: Context, moment: StateMoment) -> Instants:
-    by = f" by {moment.by}" if moment.by else ""
-    name = moment.listener.name or str(moment.listener)
-    words = f"{name} {moment.becomes}{by}"
+    told = Fact(
+        "moment_state", listener=moment.listener, becomes=moment.becomes, by=moment.by or None
+    )
     selection = select(moment.listener, context.graph, context.trace.header.listeners, total=True)
     context.named.update(id(socket) for socket in selection.sockets)
     problem = selection.problem
     if moment.becomes == "served" and context.by_listen:
-        problem = problem or "epoll was not observed"
+        problem = problem or EPOLL_UNOBSERVED
     if problem:
-        return Instants(words, problem=problem)
+        return Instants(told, problem=problem)
     spans, problem = spans_of(context, selection.sockets, moment.becomes, moment.by)
     begin_ns = first_ns(spans)
     members: tuple[Instant, ...] = ()
@@ -288,17 +296,17 @@ def _of_state(context: Context, moment: StateMoment) -> Instants:
         members = (Instant(begin_ns, begin_ns, event, sure=not context.doubt),)
     if context.doubt:
         members += (ANY_TIME,)
-    return Instants(words, members, problem, leans=True, shared=True)
+    return Instants(told, members, problem, leans=True, shared=True)
 
 
-def one_instant(context: Context, moment: Moment) -> tuple[Instant | None, str]:
+def one_instant(context: Context, moment: Moment) -> tuple[Instant | None, Reason | None]:
     """Return the one instant that a moment stands for, or why it is none."""
     found = instants_of(context, moment)
     if found.problem:
         return None, found.problem
     members = found.narrowed().members
     if not members:
-        return None, ""
+        return None, None
     if len(members) > 1 and not context.doubt:
-        return None, f"{found.words} is {len(members)} instants; say which: first or last"
-    return next((member for member in members if member.sure), members[0]), ""
+        return None, Fact("several_instants", moment=found.moment, number=len(members))
+    return next((member for member in members if member.sure), members[0]), None

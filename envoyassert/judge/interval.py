@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from envoyassert.judge.values import Count as CountValue
+from envoyassert.judge.values import Counted
 from envoyassert.judge.verdict import Status
 from envoyassert.scenario.quantity import Count, Linear, Quantity, Range
 
@@ -65,20 +67,10 @@ def wish_of(count: Count, workers: int) -> Interval:
     return Interval(low, high)
 
 
-def times(interval: Interval) -> str:
-    """Return an interval as words: `exactly 1 time`, `at least 2 times`, `never`."""
-    if interval.low == interval.high:
-        return "never" if interval.low == 0 else f"exactly {plural(interval.low, 'time')}"
-    if interval.high is None:
-        return f"at least {plural(interval.low, 'time')}"
-    if interval.low == 0:
-        return f"at most {plural(interval.high, 'time')}"
-    return f"{interval.low} to {interval.high} times"
-
-
-def so_often(number: int) -> str:
-    """Return what was seen as words: `never`, `1 time`, `2 times`."""
-    return plural(number, "time") if number else "never"
+def count_of(of: Counted, wanted: Interval | None, each: str | None = None) -> CountValue:
+    """Return a wish as the value of a finding; None is one of which the number is not known."""
+    low, high = (None, None) if wanted is None else (wanted.low, wanted.high)
+    return CountValue(of, low, high, each)
 
 
 def plural(number: int, noun: str) -> str:

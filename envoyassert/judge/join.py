@@ -6,12 +6,12 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Descriptor, KernelSocket, Thread
-from envoyassert.judge.context import Context, Joined, Subject
-from envoyassert.judge.each import socket_name
-from envoyassert.judge.roles import roles_in_words
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Joined, Subject
+from envoyassert.judge.roles import names_of
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import DescriptorName, Fact, socket_name
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.pattern import Fact
+from envoyassert.scenario.pattern import Fact as Kind
 
 #: How many members a finding names at most.
 _SHOWN = 4
@@ -20,7 +20,7 @@ _LOOKS = 4
 
 
 def judge_let_of_listener(
-    target: Target, subject: Subject, names: Mapping[str, Fact]
+    target: Target, subject: Subject, names: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     """Judge the variables of a listener: all of its sockets, descriptors, servers or ports."""
     descriptors = [d for socket in target.sockets for d in socket.descriptors]
@@ -30,16 +30,16 @@ def judge_let_of_listener(
     for name, fact in names.items():
         if fact == "thread" and target.context.by_listen:
             yield target.context.finding(
-                subject.at(name),
+                subject.of(name),
                 Status.INCONCLUSIVE,
-                f"{name}: the threads that serve it",
-                "not known",
-                reason="epoll was not observed",
+                Fact("variable_of_servers", name=name),
+                NOT_KNOWN,
+                reason=EPOLL_UNOBSERVED,
             )
             continue
         yield _judge(
             target.context,
-            subject.at(name),
+            subject.of(name),
             name,
             _joined(subject, fact, target.sockets, descriptors, threads),
             evidence,
@@ -47,7 +47,7 @@ def judge_let_of_listener(
 
 
 def judge_let_of_calls(
-    context: Context, subject: Subject, events: Sequence[Event], names: Mapping[str, Fact]
+    context: Context, subject: Subject, events: Sequence[Event], names: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     """Judge the variables of calls: all sockets and descriptors they were on, all callers."""
     known = context.calls_by_event
@@ -58,34 +58,40 @@ def judge_let_of_calls(
     context.work.spend(_LOOKS * len(names) * len(events))
     for name, fact in names.items():
         joined = _joined(subject, fact, sockets, descriptors, threads)
-        yield _judge(context, subject.at(name), name, joined, events)
+        yield _judge(context, subject.of(name), name, joined, events)
 
 
 def _joined(
     subject: Subject,
-    fact: Fact,
+    fact: Kind,
     sockets: Iterable[KernelSocket],
     descriptors: Iterable[Descriptor],
     threads: Iterable[Thread],
 ) -> Joined:
     members: frozenset[Hashable]
+    names: Sequence[object]
     if fact == "thread":
         found = list(threads)
-        return Joined(frozenset(t.tid for t in found), roles_in_words(found), subject.name, fact)
-    if fact == "port":
+        members, names = frozenset(t.tid for t in found), names_of(found)
+    elif fact == "port":
         ports = {s.address.port for s in sockets if s.address is not None and s.address.port}
-        members, words = frozenset(ports), [f"port {port}" for port in sorted(ports)]
+        members, names = frozenset(ports), sorted(ports)
     elif fact == "socket":
         by_number = {socket.number: socket for socket in sockets}
         members = frozenset(by_number)
-        words = [socket_name(by_number[number]) for number in sorted(by_number)]
+        names = [socket_name(by_number[number]) for number in sorted(by_number)]
     else:
         listed = list(dict.fromkeys(descriptors))
         members = frozenset((d.pid, d.fd, d.generation) for d in listed)
-        words = [f"descriptor {d.fd} of process {d.pid}" for d in listed]
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    shown = ", ".join(words[:_SHOWN]) + more or f"no {fact}"
-    return Joined(members, shown, subject.name, fact)
+        names = [DescriptorName(d.fd, d.pid) for d in listed]
+    shown = len(names) if fact == "thread" else _SHOWN
+    told = Fact(
+        "variable_stands_for",
+        noun=fact,
+        names=tuple(names[:shown]),
+        more=max(0, len(names) - shown),
+    )
+    return Joined(members, told, subject.topic, fact)
 
 
 def _judge(
@@ -96,11 +102,11 @@ def _judge(
     After a loss neither may be all there is, so no two can be said to be equal, or to differ.
     """
     before = context.joined.setdefault(name, joined)
-    expected = f"{name} to be something"
+    wanted = Fact("variable_to_be", name=name)
     if before is not joined:
-        expected = f"{name} to be {before.words} (as in: {before.subject})"
+        wanted = Fact("variable_to_be", name=name, before=before.names, of=before.topic)
     holds = bool(joined.members) and before.members == joined.members
     status = Status.PASS if holds else Status.FAIL
     if context.doubt:
         status = Status.INCONCLUSIVE
-    return context.finding(subject, status, expected, joined.words, evidence=evidence)
+    return context.finding(subject, status, wanted, joined.names, evidence=evidence)

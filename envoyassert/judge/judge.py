@@ -18,13 +18,22 @@ from envoyassert.judge.certificate import (
     SECOND_CHECK,
 )
 from envoyassert.judge.channels import as_observed
-from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.context import NOT_JUDGED, Context, Subject
 from envoyassert.judge.excerpt import as_excerpt
 from envoyassert.judge.known_defect import with_fatal_defects, with_known_defect
 from envoyassert.judge.outside import in_doubt, passed_outside, with_passes
 from envoyassert.judge.rests_on import held_back
 from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
 from envoyassert.judge.stacks import with_stacks
+from envoyassert.judge.values import (
+    Certified,
+    Fact,
+    Quote,
+    Reason,
+    Scope,
+    Topic,
+    fault,
+)
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
 from envoyassert.judge.work import TooMuchError, Work
@@ -59,11 +68,11 @@ def judge(
     graphs: dict[str, SocketGraph] = {}
     items = list(expectations)
     certificate = certify_phases(trace, graph, assume, graphs, [item for _, item in items])
-    doubt = _details(certificate, LOSSES)
+    doubt = _failed(certificate, LOSSES)
     # After a loss kernel, Envoy and strace know more than the trace: that is the loss again.
     knowing = (KERNEL_CHECK, SECOND_CHECK) if doubt else ()
     contradictions = tuple(name for name in CONTRADICTIONS if name not in knowing)
-    contested = "" if doubt else _details(certificate, CONTESTED)
+    contested = None if doubt else _failed(certificate, CONTESTED)
     work = Work()
 
     def context_of(part: Trace, folded: SocketGraph) -> Context:
@@ -73,9 +82,9 @@ def judge(
             folded,
             workers,
             doubt=doubt,
-            untrusted=_details(certificate, contradictions),
+            untrusted=_failed(certificate, contradictions),
             contested=contested,
-            unobserved=_details(certificate, (CHANNELS_CHECK,)),
+            unobserved=_failed(certificate, (CHANNELS_CHECK,)),
             by_listen="epoll" in trace.header.unobserved,
             uncompared={} if doubt else certificate.uncompared,
             work=work,
@@ -106,18 +115,24 @@ def judge(
 def _judged(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:
     """Judge one item; a fault of ours leaves it open, and the others judged."""
 
-    def left_open(fault: str) -> list[Finding]:
-        subject = Subject(subject_of(item) or "", ("expect", index), item.why or "")
-        status = Status.INCONCLUSIVE
-        return [scopes.whole.finding(subject, status, "a judgement", "not judged", reason=fault)]
+    def left_open(reason: Reason) -> list[Finding]:
+        return [_not_judged(scopes.whole, index, item, Fact("a_judgement"), reason)]
 
     def found() -> list[Finding]:
         try:
             return list(_findings(scopes, index, item))
         except TooMuchError as error:
-            return left_open(str(error))
+            return left_open(Fact("too_much_work", most=error.args[0]))
 
-    yield from guarded(found, left_open)
+    yield from guarded(found, lambda said: left_open(fault(said)))
+
+
+def _not_judged(
+    context: Context, index: int, item: Conditional, wanted: Fact, reason: Reason
+) -> Finding:
+    """Return the one finding of an item of which nothing can be judged."""
+    subject = Subject(Topic("item", subject_of(item) or ""), ("expect", index), item.why or "")
+    return context.finding(subject, Status.INCONCLUSIVE, wanted, NOT_JUDGED, reason=reason)
 
 
 def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:
@@ -125,21 +140,20 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
     context = scopes.whole
     version = context.trace.header.envoy.version
     if item.versions and not version:
-        subject = Subject("when", ("expect", index, "when", ENVOY_CONDITION), item.why or "")
+        place = ("expect", index, "when", ENVOY_CONDITION)
+        subject = Subject(Topic("when"), place, item.why or "")
         yield context.finding(
             subject,
             Status.INCONCLUSIVE,
-            f"judged for Envoy {item.versions}",
-            "not judged",
-            reason="the version of this Envoy is not known",
+            Fact("judged_for", versions=item.versions),
+            NOT_JUDGED,
+            reason=Fact("version_unknown"),
         )
     elif not item.versions or satisfies(version, item.versions):
         try:
             item = resolved(item, context)
         except UnresolvedError as problem:
-            subject = Subject(subject_of(item) or "", ("expect", index), item.why or "")
-            seen, reason = "not judged", str(problem)
-            yield context.finding(subject, Status.INCONCLUSIVE, "a variable", seen, reason=reason)
+            yield _not_judged(context, index, item, Fact("a_variable"), problem.reason)
             return
         scope = scopes.of(item)
         if scope is None:
@@ -148,7 +162,7 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         word = word_of(item)
         if word.closes_world:
             scopes.name_all(scope)
-        scoped = _scope_in_words(item, bool(context.trace.phases))
+        scoped = _scope_of(item, bool(context.trace.phases))
         outside = passed_outside(scope, item)
         scope = in_doubt(scope, outside)
         scope.unknown_stacks.clear()
@@ -156,32 +170,30 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         unobserved = context.trace.header.unobserved
         for told in with_stacks(scope, found):
             finding = with_passes(as_observed(told, item, unobserved), outside)
-            yield replace(finding, expected=finding.expected + scoped) if scoped else finding
+            yield finding if scoped is None else replace(finding, scope=scoped)
 
 
-def _scope_in_words(item: Conditional, has_steps: bool) -> str:
-    words = [] if item.envoy is None else [f"Envoy {item.envoy}"]
-    if item.during is not None:
-        words.append(f"during {item.during}")
-    elif item.at_end_of is not None:
-        words.append(f"at the end of {item.at_end_of}")
-    elif item.says_none and has_steps:
-        words.append("over the whole run")
-    return f" ({', '.join(words)})" if words else ""
+def _scope_of(item: Conditional, has_steps: bool) -> Scope | None:
+    at_end_of = item.at_end_of if item.during is None else None
+    phase = item.during is not None or at_end_of is not None
+    whole = not phase and item.says_none and has_steps
+    scope = Scope(item.envoy, item.during, at_end_of, whole)
+    return None if scope == Scope() else scope
 
 
 def _nothing_applies(context: Context, first: tuple[int, Conditional]) -> Finding:
     """Return the finding that no expectation is about the version that ran."""
     version = context.trace.header.envoy.version
     return context.finding(
-        Subject("when", ("expect", first[0], "when", ENVOY_CONDITION)),
+        Subject(Topic("when"), ("expect", first[0], "when", ENVOY_CONDITION)),
         Status.INCONCLUSIVE,
-        "some expectation that applies",
-        "none",
-        reason=f"no expectation is about Envoy {version}: every `when` excludes it",
+        Fact("some_expectation"),
+        Fact("none"),
+        reason=Fact("nothing_applies", version=version),
     )
 
 
-def _details(certificate: Certificate, names: tuple[str, ...]) -> str:
-    """Return in words which of these checks failed, "" if none did."""
-    return "; ".join(check.detail for check in certificate.missing if check.name in names)
+def _failed(certificate: Certificate, names: tuple[str, ...]) -> Certified | None:
+    """Return which of these checks failed as a reason, None if none did."""
+    found = [c for c in certificate.missing if c.name in names]
+    return Certified(tuple((c.name, Quote(c.detail)) for c in found)) if found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from envoyassert.judge.values import Fact, Quote
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
@@ -39,15 +40,16 @@ def with_known_defect(
         unexpected = Finding(
             Status.FAIL,
             ("expect", index, KNOWN_DEFECT),
+            KNOWN_DEFECT,
             found[0].subject,
-            f"to fail on Envoy {defect.versions} ({defect.text})",
-            f"an unexpected pass: all of it holds on {version}",
-            hint=f"if Envoy mended it, end `versions` below {version}; if it was something else, "
-            "remove `known_defect`",
+            Fact("fails_on", versions=defect.versions, defect=Quote(defect.text)),
+            Fact("unexpected_pass", version=version),
+            cause=Fact("defect_gone", version=version),
             why=item.why or "",
         )
         return [*found, unexpected]
-    known = f"{defect.text}: {defect.what}" if defect.what else defect.text
+    what = Quote(defect.what) if defect.what else None
+    known = Fact("known_defect", defect=Quote(defect.text), what=what)
     return [
         replace(finding, status=Status.KNOWN_DEFECT, known_defect=known)
         if finding.status is Status.FAIL

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
-from envoyassert.judge.interval import plural
-from envoyassert.judge.roles import roles_in_words
+from envoyassert.judge.near import FailedBinds, Mismatch, NearCall, NearListener
+from envoyassert.judge.roles import names_of
+from envoyassert.judge.values import Fact
 from envoyassert.scenario.selector import OWN, Selector
 from envoyassert.trace import ListenerRecord
 
@@ -19,11 +21,8 @@ MAX_DIFFERENCES = 2
 
 def nearest_listener(
     selector: Selector, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
-) -> str:
+) -> NearListener | Fact:
     """Return what comes closest to a listener for which no socket was bound.
-
-    `TCP 127.0.0.1:15007 (listener ingress): port 15007, not 15006; bound once by main; served by
-    worker_0, worker_1`
 
     Args:
         selector: the listener that was looked for.
@@ -33,37 +32,36 @@ def nearest_listener(
     found = _nearest_socket(selector, graph, listeners)
     silent = _configured(selector, listeners)
     if silent is not None:
-        return (
-            f"the config has listener {silent.name} there, but no bind() to it was seen: is "
-            "bind_to_port false, was it rejected, or is it still warming?"
-        )
+        return Fact("configured_never_bound", listener=silent.name)
     if found is None:
-        return "no socket was bound to any address of this kind"
+        return Fact("none_of_this_kind")
     socket, address = found
     record = _record_of(socket, listeners)
-    name = f" ({_title(record)})" if record is not None else ""
-    facts = [", ".join(_differences(selector, socket, address))]
-    if socket.binds:
-        facts.append(f"bound by {roles_in_words(call.thread for call in socket.binds)}")
-        servers = graph.servers_of(socket)
-        if servers:
-            facts.append(f"served by {roles_in_words(servers)}")
-    else:
-        facts.append(f"bind failed with {socket.failed_binds[0].event.errno}")
-    facts = [fact for fact in facts if fact]
-    return f"{socket.protocol_name} {address}{name}: {'; '.join(facts)}"
+    name = None if record is None else "" if record.kind == "admin" else record.name
+    near = NearListener(
+        socket.protocol_name,
+        str(address),
+        name,
+        _differences(selector, socket, address),
+    )
+    if not socket.binds:
+        return replace(near, errno=socket.failed_binds[0].event.errno)
+    return replace(
+        near,
+        bound_by=names_of(call.thread for call in socket.binds),
+        served_by=names_of(graph.servers_of(socket)),
+    )
 
 
-def failed_binds(calls: Sequence[Call]) -> str:
-    """Return failed binds in words: `bind() to 0.0.0.0:80 by main failed with EACCES`."""
-    errors = ", ".join(sorted({str(call.event.errno) for call in calls}))
-    who = roles_in_words(call.thread for call in calls)
+def failed_binds(calls: Sequence[Call]) -> FailedBinds:
+    """Return binds that failed: where, by whom, how often and with what errors."""
+    errors = tuple(sorted({str(call.event.errno) for call in calls}))
     first = calls[0]
     address = first.event.args["address"]
     if first.descriptor is not None:
         address = first.descriptor.socket.asked_for(first)
-    times = "" if len(calls) == 1 else f" {plural(len(calls), 'time')}"
-    return f"bind() to {address} by {who} failed{times} with {errors}"
+    who = names_of(call.thread for call in calls)
+    return FailedBinds(str(address), who, len(calls), errors)
 
 
 def _nearest_socket(
@@ -101,8 +99,10 @@ def _unlike(selector: Selector, address: Address) -> float:
     return 1 - difflib.SequenceMatcher(a=wanted, b=there).ratio()
 
 
-def _differences(selector: Selector, socket: KernelSocket, address: Address) -> list[str]:
-    """Return in words in which fields a socket is not what the selector asks for."""
+def _differences(
+    selector: Selector, socket: KernelSocket, address: Address
+) -> tuple[Mismatch, ...]:
+    """Return in which fields a socket is not what the selector asks for."""
     host = canonical_host(selector.address) if selector.address is not None else None
     unix = selector.path is not None or selector.abstract is not None
     pairs = [
@@ -113,21 +113,17 @@ def _differences(selector: Selector, socket: KernelSocket, address: Address) -> 
         ("path", selector.path, address.path),
         ("abstract", selector.abstract, address.abstract),
     ]
-    return [
-        f"{field} {there}, not {wanted}"
+    return tuple(
+        Mismatch(field, there, wanted)
         for field, wanted, there in pairs
         if wanted is not None and there is not None and wanted != there
-    ]
+    )
 
 
 def _record_of(
     socket: KernelSocket, listeners: tuple[ListenerRecord, ...]
 ) -> ListenerRecord | None:
     return next((r for r in listeners if socket.places & set(r.addresses)), None)
-
-
-def _title(record: ListenerRecord) -> str:
-    return "the admin endpoint" if record.kind == "admin" else f"listener {record.name}"
 
 
 def _configured(selector: Selector, listeners: tuple[ListenerRecord, ...]) -> ListenerRecord | None:
@@ -148,12 +144,14 @@ def _configured(selector: Selector, listeners: tuple[ListenerRecord, ...]) -> Li
     return None
 
 
-def nearest_call(mismatches: Sequence[tuple[Event, tuple[str, ...]]]) -> tuple[Event, str] | None:
+def nearest_call(
+    mismatches: Sequence[tuple[Event, tuple[Mismatch, ...]]],
+) -> tuple[Event, NearCall] | None:
     """Return the call that differs in the fewest fields, and how; None if none is close.
 
     Args:
-        mismatches: calls of the name that was looked for, with what is amiss in words.
+        mismatches: calls of the name that was looked for, with what is amiss.
     """
     close = [item for item in mismatches if 0 < len(item[1]) <= MAX_DIFFERENCES]
     best = min(close, key=lambda item: len(item[1]), default=None)
-    return None if best is None else (best[0], ", ".join(best[1]))
+    return None if best is None else (best[0], NearCall(best[0].call, best[1]))

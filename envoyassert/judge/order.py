@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from envoyassert.durations import duration_in_words, parse_duration
+from envoyassert.durations import parse_duration
 from envoyassert.events import Event
 from envoyassert.judge.calls import with_nearest
-from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.each import absent_groups, socket_name
+from envoyassert.judge.context import NOT_JUDGED, UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.each import Name, absent_groups
 from envoyassert.judge.instants import ANY_TIME, Instant, Instants, of_calls
 from envoyassert.judge.precedence import Answer, lasting, precedes
+from envoyassert.judge.values import (
+    Fact,
+    TimeSpan,
+    Value,
+    role_name,
+    socket_name,
+)
 from envoyassert.judge.verdict import Finding, Status, worst
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.timing import Each, Lasts
@@ -38,33 +45,33 @@ def judge_order_on_socket(
 def judge_lasting(
     context: Context,
     subject: Subject,
-    expected: str,
+    wanted: Fact,
     pair: tuple[Instants, Instants],
     each: Each | None,
     lasts: Lasts,
 ) -> Finding:
     """Judge how long it takes from one moment to another."""
     low, high = bounds_ns(lasts)
-    return judge_pair(context, subject, expected, pair, each, lambda a, b: lasting(a, b, low, high))
+    return judge_pair(context, subject, wanted, pair, each, lambda a, b: lasting(a, b, low, high))
 
 
 def judge_steps(context: Context, subject: Subject, steps: Sequence[Instants]) -> Finding:
     """Judge that moments come in an order."""
-    expected = " before ".join(step.words for step in steps)
-    problem = next((step.problem for step in steps if step.problem), "")
+    wanted = Fact("order", moments=tuple(step.moment for step in steps))
+    problem = next((step.problem for step in steps if step.problem), None)
     if problem:
-        return context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)
+        return context.finding(subject, Status.INCONCLUSIVE, wanted, NOT_JUDGED, reason=problem)
     answer = precedes([step.narrowed() for step in steps])
-    return _finding(context, subject, expected, answer, steps)
+    return _finding(context, subject, wanted, answer, steps)
 
 
 def _finding(
-    context: Context, subject: Subject, expected: str, answer: Answer, moments: Sequence[Instants]
+    context: Context, subject: Subject, wanted: Fact, answer: Answer, moments: Sequence[Instants]
 ) -> Finding:
     found = context.finding(
         subject,
         answer.status,
-        expected,
+        wanted,
         answer.seen,
         reason=answer.reason,
         evidence=answer.evidence,
@@ -77,7 +84,7 @@ def _finding(
 def judge_pair(
     context: Context,
     subject: Subject,
-    expected: str,
+    wanted: Fact,
     pair: tuple[Instants, Instants],
     each: Each | None,
     judge: Callable[[Instants, Instants], Answer],
@@ -85,22 +92,22 @@ def judge_pair(
     """Judge two moments against each other, for each socket or worker by itself if asked."""
     problem = pair[0].problem or pair[1].problem
     if each is not None:
-        expected = f"for each {each}: {expected}"
+        wanted = Fact("for_each", each=each, wanted=wanted)
         if each == "worker" and context.workers < 1:
             problem = problem or UNKNOWN_WORKERS
     if problem:
-        return context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)
+        return context.finding(subject, Status.INCONCLUSIVE, wanted, NOT_JUDGED, reason=problem)
     if each is None:
         answer = judge(pair[0].narrowed(), pair[1].narrowed())
-        return _finding(context, subject, expected, answer, pair)
+        return _finding(context, subject, wanted, answer, pair)
     groups = groups_of(context, pair, each)
     answers = [
         (name, judge(begin.narrowed(), end.narrowed())) for name, (begin, end) in groups.items()
     ]
-    return _finding(context, subject, expected, _for_each(context, each, answers), pair)
+    return _finding(context, subject, wanted, _for_each(context, each, answers), pair)
 
 
-def _for_each(context: Context, each: Each, answers: list[tuple[str, Answer]]) -> Answer:
+def _for_each(context: Context, each: Each, answers: list[tuple[Name, Answer]]) -> Answer:
     """Return the worst answer of all groups, with the first group that gave it."""
     present = len(answers)
     absent = absent_groups(context, each, present)
@@ -111,20 +118,20 @@ def _for_each(context: Context, each: Each, answers: list[tuple[str, Answer]]) -
         status = Status.INCONCLUSIVE
     shown = [(name, answer) for name, answer in answers if answer.status is status] or answers
     name, answer = shown[0]
-    count = f" ({len(shown)} of {present})" if present > 1 else ""
-    return replace(answer, status=status, seen=f"{name}: {answer.seen}{count}", plain=False)
+    seen: Value = Fact("of_group", group=name, seen=answer.seen, deciding=len(shown), total=present)
+    return replace(answer, status=status, seen=seen, plain=False)
 
 
 def groups_of(
     context: Context, pair: tuple[Instants, Instants], each: Each
-) -> dict[str, tuple[Instants, Instants]]:
+) -> dict[Name, tuple[Instants, Instants]]:
     """Return both moments for each socket or each worker, by its name.
 
     A group has what is its own, what is nobody's, and what may be its own after a loss.
     """
-    keys: dict[int, str] = {}
+    keys: dict[int, Name] = {}
     if each == "worker":
-        keys = {thread.tid: thread.role for thread in context.worker_threads}
+        keys = {thread.tid: role_name(thread) for thread in context.worker_threads}
     owner = _worker_of if each == "worker" else _socket_of
     parts: list[dict[int, list[Instant]]] = []
     for moment in pair:
@@ -134,7 +141,7 @@ def groups_of(
             if found is None or moment.shared:
                 continue
             key, name, certain = found
-            if each == "socket":
+            if name is not None:
                 keys.setdefault(key, name)
             if key in keys:
                 kept = member if certain else replace(member, sure=False)
@@ -156,19 +163,16 @@ def _part(moment: Instants, members: list[Instant], doubt: bool) -> Instants:
     return replace(moment, members=(*members, ANY_TIME) if doubt else tuple(members))
 
 
-def _worker_of(_: Context, event: Event) -> tuple[int, str, bool] | None:
-    return event.tid, "", True
+def _worker_of(_: Context, event: Event) -> tuple[int, Name | None, bool] | None:
+    return event.tid, None, True
 
 
-def _socket_of(context: Context, event: Event) -> tuple[int, str, bool] | None:
+def _socket_of(context: Context, event: Event) -> tuple[int, Name | None, bool] | None:
     call = context.calls_by_event.get(id(event))
     if call is None or call.descriptor is None:
         return None
     socket = call.descriptor.socket
     return socket.number, socket_name(socket), call.certain
-
-
-# words
 
 
 def to_ns(duration: float | str) -> int:
@@ -183,14 +187,11 @@ def bounds_ns(lasts: Lasts) -> tuple[int, int | None]:
     return low, None if lasts.at_most is None else to_ns(lasts.at_most) + slack
 
 
-def lasts_in_words(lasts: Lasts) -> str:
-    """Return `at least 2 s and at most 5 s, tolerance 100 ms`."""
-    words = [
-        f"{name.replace('_', ' ')} {duration_in_words(to_ns(value))}"
-        for name in ("at_least", "at_most")
+def wish_of(lasts: Lasts) -> Fact:
+    """Return how long something may take, as the value of a finding."""
+    parts = {
+        name: TimeSpan(to_ns(value))
+        for name in ("at_least", "at_most", "tolerance")
         if (value := getattr(lasts, name)) is not None
-    ]
-    text = "lasts " + " and ".join(words)
-    if lasts.tolerance is not None:
-        text += f", tolerance {duration_in_words(to_ns(lasts.tolerance))}"
-    return text
+    }
+    return Fact("lasts", **parts)

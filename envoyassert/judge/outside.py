@@ -18,6 +18,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.passes import Pass
 from envoyassert.judge.context import Context
 from envoyassert.judge.selection import select
+from envoyassert.judge.values import Fact, both
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.selector import Selector
@@ -55,7 +56,7 @@ def in_doubt(context: Context, outside: Iterable[tuple[KernelSocket, Pass]]) -> 
     reasons = dict.fromkeys(_reason(socket, handed) for socket, handed in outside)
     if not reasons or context.doubt:
         return context
-    return replace(context, doubt="; ".join(reasons))
+    return replace(context, doubt=both(list(reasons)))
 
 
 def with_passes(finding: Finding, outside: Iterable[tuple[KernelSocket, Pass]]) -> Finding:
@@ -72,11 +73,11 @@ def _event_of(handed: Pass) -> Event | None:
     return handed.sent or handed.received
 
 
-def _reason(socket: KernelSocket, handed: Pass) -> str:
+def _reason(socket: KernelSocket, handed: Pass) -> Fact:
+    address = None if socket.address is None else str(socket.address)
     if handed.received is not None:
-        what = "a socket" if socket.address is None else f"the socket of {socket.address}"
-        return f"{what} was received from a process that is not traced"
-    return f"the socket of {socket.address} was sent to a process that is not traced"
+        return Fact("received_from_outside", address=address)
+    return Fact("sent_outside", address=address)
 
 
 def _selectors(data: Any) -> Iterator[Selector]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from envoyassert.durations import duration_in_words
 from envoyassert.events import Event
 from envoyassert.judge.instants import FAR_NS, Instant, Instants
+from envoyassert.judge.values import Fact, TimeSpan, Value
 from envoyassert.judge.verdict import Status
 
 #: Longer than any trace: a side of it is not known.
@@ -20,9 +20,9 @@ class Answer:
     """What a comparison of instants came to; `plain` if single events show the violation."""
 
     status: Status
-    seen: str
+    seen: Value
     evidence: tuple[Event, ...] = ()
-    reason: str = ""
+    reason: Fact | None = None
     plain: bool = False
 
 
@@ -31,34 +31,34 @@ def precedes(steps: Sequence[Instants]) -> Answer:
 
     Calls that different CPUs recorded at the same nanosecond have no order that anybody knows.
     """
-    open_question = ""
+    open_question = None
     for before, after in pairwise(steps):
         late = _sure_violation(before, after)
         if late:
             return Answer(
                 Status.FAIL,
-                f"{after.words} came before {before.words}",
+                Fact("came_before", first=after.moment, second=before.moment),
                 _events(late),
                 plain=True,
             )
         open_question = open_question or _unsettled(before, after)
-    missing = [step.words for step in steps if not step.sure]
+    missing = tuple(step.moment for step in steps if not step.sure)
     shown = _events(m for step in steps for m in (step.sure[:1] + step.sure[1:][-1:]))
     if missing:
         status = Status.INCONCLUSIVE if _may_be(steps) else Status.FAIL
-        return Answer(status, f"no {' and no '.join(missing)}", shown)
+        return Answer(status, Fact("no_moment", missing=missing), shown)
     if open_question:
-        seen = "at the same time" if open_question == _TIED else "in this order, as far as is known"
+        seen = Fact("at_once") if open_question == _TIED else Fact("in_order", sure=False)
         return Answer(Status.INCONCLUSIVE, seen, shown, open_question)
-    return Answer(Status.PASS, "in this order", shown)
+    return Answer(Status.PASS, Fact("in_order", sure=True), shown)
 
 
 def lasting(begin: Instants, end: Instants, low_ns: int, high_ns: int | None) -> Answer:
     """Tell whether it takes from `low_ns` to `high_ns` from every begin to every end."""
     if not begin.sure or not end.sure:
-        missing = [moment.words for moment in (begin, end) if not moment.sure]
+        missing = tuple(one.moment for one in (begin, end) if not one.sure)
         status = Status.INCONCLUSIVE if _may_be((begin, end)) else Status.FAIL
-        return Answer(status, f"no {' and no '.join(missing)}")
+        return Answer(status, Fact("no_moment", missing=missing))
     shortest, longest = _durations(begin.sure, end.sure)
     shown = _events((begin.sure[0], begin.sure[-1], end.sure[0], end.sure[-1]))
     seen = _lasted(begin.sure, end.sure)
@@ -67,12 +67,12 @@ def lasting(begin: Instants, end: Instants, low_ns: int, high_ns: int | None) ->
     least, most = _durations(begin.members, end.members)
     if least[0] >= low_ns and (high_ns is None or most[1] <= high_ns):
         return Answer(Status.PASS, seen, shown)
-    reason = "" if _may_be((begin, end)) else _INEXACT
+    reason = None if _may_be((begin, end)) else _INEXACT
     return Answer(Status.INCONCLUSIVE, seen, shown, reason)
 
 
-_TIED = "calls that two CPUs recorded at the same nanosecond have no order that is known"
-_INEXACT = "the instant of a reply is known only from its question to its receipt"
+_TIED = Fact("recorded_at_once")
+_INEXACT = Fact("reply_inexact")
 
 
 def _durations(
@@ -90,12 +90,11 @@ def _durations(
     return shortest, longest
 
 
-def _lasted(begin: Sequence[Instant], end: Sequence[Instant]) -> str:
+def _lasted(begin: Sequence[Instant], end: Sequence[Instant]) -> Fact:
     shortest, longest = _durations(begin, end)
     if abs(shortest[0]) > _UNKNOWN_NS or abs(longest[1]) > _UNKNOWN_NS:
-        return "not known how long"
-    low, high = duration_in_words(shortest[0]), duration_in_words(longest[1])
-    return f"lasted {low}" if low == high else f"lasted {low} to {high}"
+        return Fact("lasted")
+    return Fact("lasted", low=TimeSpan(shortest[0]), high=TimeSpan(longest[1]))
 
 
 def _may_be(steps: Iterable[Instants]) -> bool:
@@ -135,20 +134,20 @@ def _order(a: Instant, b: Instant) -> bool | None:
     return a.event.seq < b.event.seq if a.event.cpu == b.event.cpu else None
 
 
-def _unsettled(before: Instants, after: Instants) -> str:
-    """Return why the order of two steps is not known, "" if it is."""
+def _unsettled(before: Instants, after: Instants) -> Fact | None:
+    """Return why the order of two steps is not known, None if it is."""
     if not before.members or not after.members:
-        return ""
+        return None
     last_ns = max(member.high_ns for member in before.members)
     first_ns = min(member.low_ns for member in after.members)
     if last_ns < first_ns:
-        return ""
+        return None
     if last_ns == first_ns and all(
         _order(a, b) is True for a, b in _ties(before.members, after.members)
     ):
-        return ""
+        return None
     if _may_be((before, after)):
-        return "a call that was lost, or could not be read, may be out of order"
+        return Fact("maybe_out_of_order")
     return _TIED if last_ns == first_ns else _INEXACT
 
 

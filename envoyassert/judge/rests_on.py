@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from envoyassert.judge.context import Context
 from envoyassert.judge.selection import select
+from envoyassert.judge.values import Fact, Quote
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import models_in
@@ -26,7 +27,7 @@ def held_back(
         item: the expectation that they are about.
         findings: what was found.
     """
-    reason = _reason(context, item) if context.uncompared else ""
+    reason = _reason(context, item) if context.uncompared else None
     for finding in findings:
         if reason and finding.status is Status.PASS:
             yield replace(finding, status=Status.INCONCLUSIVE, reason=reason)
@@ -34,19 +35,23 @@ def held_back(
             yield finding
 
 
-def _reason(context: Context, item: Conditional) -> str:
+def _reason(context: Context, item: Conditional) -> Fact | None:
     if word_of(item).sockets == "none":
-        return ""
+        return None
     open_ = context.uncompared
     selectors = list(models_in(item, Selector))
     anywhere = any(part.listener is None for part in models_in(item, CallPattern))
     if not selectors or (anywhere and not isinstance(item, AboutListener)):
-        return next(iter(open_.values()))
+        return _uncompared(next(iter(open_.values())))
     listeners = context.trace.header.listeners
     for selector in selectors:
         selection = select(selector, context.graph, listeners, total=True)
         failed = [call.descriptor.socket for call in selection.failed if call.descriptor]
         for socket in (*selection.sockets, *failed):
             if socket.number in open_:
-                return open_[socket.number]
-    return ""
+                return _uncompared(open_[socket.number])
+    return None
+
+
+def _uncompared(why: str) -> Fact:
+    return Fact("uncompared", said=Quote(why))

@@ -13,6 +13,7 @@ from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, Candidate, IncomingClie
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.socket_files import place_of
 from envoyassert.judge.context import Context
+from envoyassert.judge.values import Fact, Quote
 from envoyassert.judge.witness import name_of_stranger, strangers
 
 _LOOPBACK_DEVICE = "lo"
@@ -130,20 +131,20 @@ class Rivals:
         place = place_of(path)
         return [socket for socket in self._sockets.values() if socket.file == place]
 
-    def names(self, holders: frozenset[Hashable]) -> str:
-        """Return whose sockets these are and where, in words."""
-        words = set()
+    def names(self, holders: frozenset[Hashable]) -> tuple[Fact, ...]:
+        """Return whose sockets these are and where."""
+        found: dict[tuple[str, str], Fact] = {}
         for holder in holders:
             stranger = self.strangers.get(holder)
             if stranger is not None:
                 where = name_of_stranger(self._context.trace, stranger)
-                words.add(f"a stranger's socket at {where}")
+                found["stranger", where] = Fact("stranger_socket", place=Quote(where))
                 continue
             for socket in self.sockets(frozenset({holder})):
                 mine = any(d.pid in self._pids for d in socket.descriptors if d.is_open)
-                whose = "another socket of this Envoy" if mine else "another Envoy's socket"
-                words.add(f"{whose} at {socket.address}")
-        return " and ".join(sorted(words))
+                code = "socket_of_this_envoy" if mine else "socket_of_another_envoy"
+                found[code, str(socket.address)] = Fact(code, place=str(socket.address))
+        return tuple(found[key] for key in sorted(found))
 
 
 def _has_port(socket: KernelSocket) -> bool:

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, Thread
 from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.interval import plural
+from envoyassert.judge.values import (
+    Act,
+    By,
+    Fact,
+    ThreadName,
+    Threads,
+    thread_name,
+)
 from envoyassert.judge.verdict import Finding, Status
 
 
@@ -18,11 +25,9 @@ def matches_role(thread: Thread, role: str) -> bool:
     return thread.role == role
 
 
-def roles_in_words(threads: Iterable[Thread]) -> str:
-    """Return `main, worker_0`, workers in the order of their numbers, or `no thread`."""
+def names_of(threads: Iterable[Thread]) -> tuple[ThreadName, ...]:
+    """Return threads by name: main first, then the workers in the order of their numbers."""
     known = {thread.tid: thread for thread in threads}
-    if not known:
-        return "no thread"
 
     def rank(thread: Thread) -> tuple[int, int]:
         if thread.role == "main":
@@ -30,15 +35,7 @@ def roles_in_words(threads: Iterable[Thread]) -> str:
         worker = thread.role.startswith("worker_")
         return (1, int(thread.role[7:])) if worker else (2, thread.tid)
 
-    return ", ".join(
-        f"{thread.role} ({_name(thread)})" if thread.role == "other" else thread.role
-        for thread in sorted(known.values(), key=rank)
-    )
-
-
-def _name(thread: Thread) -> str:
-    name = thread.name or str(thread.tid)
-    return name if thread.of_envoy else f"{name}, process {thread.pid}"
+    return tuple(map(thread_name, sorted(known.values(), key=rank)))
 
 
 def is_surely_other(context: Context, thread: Thread) -> bool:
@@ -49,52 +46,44 @@ def is_surely_other(context: Context, thread: Thread) -> bool:
 def judge_threads(
     context: Context,
     subject: Subject,
-    verb: str,
+    act: Act,
     role: str,
     threads: Sequence[Thread],
     *,
     evidence: Iterable[Event] = (),
     certain: bool = True,
-    hint: str = "",
+    cause: Fact | None = None,
 ) -> Finding:
     """Judge a set of threads against a role.
 
     Args:
         context: the trace.
         subject: what and where.
-        verb: what the threads did: `served by`.
+        act: what the threads did.
         role: what was expected: `main`, `workers`, `worker_<i>`, `other` or `none`.
         threads: those that did it.
         evidence: events that show it.
         certain: whether a thread that ought not to be there is so for sure.
-        hint: behaviour-level help.
+        cause: what it means at the level of behaviour.
     """
-    expected = f"{verb} {_role_in_words(context, role)}"
-    seen = f"{verb} {roles_in_words(threads)}"
+    wanted, names = By(act, role, context.workers), names_of(threads)
     if role == "workers" and context.workers < 1:
         return context.finding(
             subject,
             Status.INCONCLUSIVE,
-            expected,
-            seen,
+            wanted,
+            Threads(act, names),
             reason=UNKNOWN_WORKERS,
         )
     status, note = _compare(context, role, threads, certain)
-    if note:
-        seen = f"{seen} ({note})"
-    return context.finding(subject, status, expected, seen, evidence=evidence, hint=hint)
-
-
-def _role_in_words(context: Context, role: str) -> str:
-    if role == "workers":
-        return f"each of {plural(context.workers, 'worker')} and nobody else"
-    return {"none": "nobody", "main": "main and nobody else"}.get(role, f"{role} and nobody else")
+    seen = Threads(act, names, note)
+    return context.finding(subject, status, wanted, seen, evidence=evidence, cause=cause)
 
 
 def _compare(
     context: Context, role: str, threads: Sequence[Thread], certain: bool
-) -> tuple[Status, str]:
-    """Return the status, and what is amiss in words."""
+) -> tuple[Status, Fact | None]:
+    """Return the status, and what is amiss beside who did it."""
     unproven = Status.INCONCLUSIVE if context.doubt else None
     # A lost rename makes a worker look like `other`; main is known by its numbers, in an Envoy.
     nameless = unproven is not None and role.startswith("worker")
@@ -107,32 +96,31 @@ def _compare(
     ]
     if strangers:
         if certain or not unproven:
-            return Status.FAIL, ""
-        return Status.INCONCLUSIVE, ""
+            return Status.FAIL, None
+        return Status.INCONCLUSIVE, None
     if role == "workers":
         present = context.worker_threads
         if len(present) > context.workers or (len(present) != context.workers and not unproven):
-            return Status.FAIL, f"{plural(len(present), 'worker thread')} exist"
+            return Status.FAIL, Fact("workers_exist", number=len(present))
         if not unproven and len({thread.role for thread in present}) < len(present):
             # Of two processes, or of one that counts wrong: not the N workers of one Envoy.
-            return Status.FAIL, "worker threads of the same name exist"
+            return Status.FAIL, Fact("workers_of_one_name")
         if not unproven and len({thread.pid for thread in present}) > 1:
-            return Status.FAIL, "the worker threads belong to several processes"
+            return Status.FAIL, Fact("workers_of_several_processes")
         missing = [thread for thread in present if thread not in threads]
         if missing and not unproven:
-            return Status.FAIL, f"not {roles_in_words(missing)}"
+            return Status.FAIL, Fact("without", threads=names_of(missing))
     elif not threads and role != "none" and not unproven:
-        return Status.FAIL, ""
-    return unproven or Status.PASS, ""
+        return Status.FAIL, None
+    return unproven or Status.PASS, None
 
 
 def judge_callers(
     context: Context,
     subject: Subject,
-    verb: str,
+    act: Act,
     role: str,
     calls: Sequence[Call],
-    hint: str = "",
 ) -> Finding:
     """Judge who made some calls; `certain` calls prove a stranger."""
     threads = list(dict.fromkeys(call.thread for call in calls))
@@ -140,10 +128,9 @@ def judge_callers(
     return judge_threads(
         context,
         subject,
-        verb,
+        act,
         role,
         threads,
         evidence=[call.event for call in (strangers or calls)],
         certain=any(call.certain for call in strangers),
-        hint=hint,
     )

@@ -21,6 +21,7 @@ from envoyassert.judge.certificate import certify
 from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
+from envoyassert.judge.values import Fact, Quote, Topic
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.trace import FIRST, STARTUP, ListenerRecord, Trace
@@ -209,36 +210,32 @@ class Scopes:
         """Return the finding that the phase of an expectation was not reached."""
         if item.envoy is not None and item.phase in ("", *self._phases):
             return self.whole.finding(
-                Subject(item.envoy, ("expect", index, "envoy"), item.why or ""),
+                Subject(Topic("envoy", item.envoy), ("expect", index, "envoy"), item.why or ""),
                 Status.INCONCLUSIVE,
-                f"an Envoy {item.envoy}",
-                "none",
-                reason=f"at the end of {item.phase or 'the run'} no Envoy of that name had been "
-                "started",
+                Fact("an_envoy", name=item.envoy),
+                Fact("none"),
+                reason=Fact("envoy_not_started", phase=item.phase or None),
             )
         word = "during" if item.during else "at_end_of"
-        reasons = [
-            f"{phase.name}: {phase.problem or phase.missed}"
-            for phase in self._trace.phases
-            if phase.problem or phase.missed
-        ]
-        reason = (
-            f"the run ended before it ({reasons[0]})" if reasons else "the run has no such phase"
-        )
+        stopped = [phase for phase in self._trace.phases if phase.problem or phase.missed]
+        reason = Fact("no_such_phase")
+        if stopped:
+            said = Quote(stopped[0].problem or stopped[0].missed)
+            reason = Fact("run_ended_before_phase", phase=stopped[0].name, said=said)
         return self.whole.finding(
-            Subject(item.phase, ("expect", index, word), item.why or ""),
+            Subject(Topic("phase", item.phase), ("expect", index, word), item.why or ""),
             Status.INCONCLUSIVE,
-            f"the phase {item.phase}",
-            "not reached",
+            Fact("the_phase", name=item.phase),
+            Fact("not_reached"),
             reason=reason,
         )
 
 
-def _cut_short(trace: Trace) -> str:
-    """Return which step a run did not come to, in words, or ""."""
+def _cut_short(trace: Trace) -> Fact | None:
+    """Return which step a run did not come to, or None."""
     reached = {phase.name for phase in trace.phases if not phase.problem}
     lacking = [name for name in trace.header.steps if name not in reached]
-    return f"the run ended before {lacking[0]}" if lacking else ""
+    return Fact("run_ended_before", step=lacking[0]) if lacking else None
 
 
 def listeners_over(trace: Trace) -> tuple[ListenerRecord, ...]:
@@ -270,14 +267,14 @@ def listeners_over(trace: Trace) -> tuple[ListenerRecord, ...]:
 def judge_steps(context: Context) -> Iterator[Finding]:
     """Tell which steps were not carried out, or waited in vain."""
     for index, phase in enumerate(context.trace.phases[1:]):
-        subject = Subject(f"step {phase.name}", ("steps", index))
+        subject = Subject(Topic("step", phase.name), ("steps", index))
         if phase.problem:
             yield context.finding(
                 subject,
                 Status.INCONCLUSIVE,
-                "carried out",
-                "not carried out",
-                reason=phase.problem,
+                Fact("carried_out"),
+                Fact("not_carried_out"),
+                reason=Fact("step_problem", said=Quote(phase.problem)),
                 from_launcher=True,
             )
         elif phase.missed:
@@ -286,8 +283,8 @@ def judge_steps(context: Context) -> Iterator[Finding]:
             yield context.finding(
                 subject,
                 Status.INCONCLUSIVE if reason else Status.FAIL,
-                phase.missed,
-                "it did not come to that",
+                Fact("step_waits_for", said=Quote(phase.missed)),
+                Fact("did_not_come"),
                 reason=reason,
                 from_launcher=True,
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
+from envoyassert.judge.values import Fact
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord
 
@@ -28,12 +29,12 @@ class Selection:
         sockets: kernel sockets that were bound to the listener's address.
         failed: binds to the listener's address that failed.
         addresses: the addresses by the config that are meant; () if they are not known.
-        problem: why the selector cannot be resolved, or "".
+        problem: why the selector cannot be resolved, or None.
     """
 
     sockets: tuple[KernelSocket, ...] = ()
     failed: tuple[Call, ...] = ()
-    problem: str = ""
+    problem: Fact | None = None
     addresses: tuple[Address, ...] = ()
 
     @property
@@ -117,12 +118,9 @@ def select(
     places |= {(socket.protocol_name, str(socket.asked_for(call))) for socket, call in failed}
     unknown = [s for s in (*bound, *(s for s, _ in failed)) if s.protocol_name == "unknown"]
     if unknown and len({*bound, *(socket for socket, _ in failed)}) > 1:
-        return Selection(tuple(bound), problem=f"{selector}: a socket's protocol is not known")
+        return Selection(tuple(bound), problem=Fact("protocol_unknown", listener=selector))
     if len(places) > 1:
-        found = ", ".join(sorted(f"{protocol} {address}" for protocol, address in places))
-        return Selection(
-            problem=f"{selector} is ambiguous: {found}; add address, protocol or netns"
-        )
+        return Selection(problem=Fact("ambiguous", listener=selector, places=tuple(sorted(places))))
     return Selection(tuple(bound), tuple(call for _, call in failed))
 
 
@@ -170,21 +168,18 @@ def _by_name(
 ) -> Selection:
     records = [record for record in listeners if record.name == selector.name]
     if not records:
-        known = ", ".join(record.name for record in listeners) or "none"
-        return Selection(problem=f"the config has no listener {selector.name!r}; it has: {known}")
+        known = tuple(record.name for record in listeners)
+        return Selection(problem=Fact("no_such_listener", name=selector.name, known=known))
     if len(records) > 1:
-        return Selection(problem=f"the config has {len(records)} listeners {selector.name!r}")
+        return Selection(problem=Fact("several_listeners", name=selector.name, number=len(records)))
     record = records[0]
     parts = _meant(selector, record, graph, listeners)
     if record.addresses and not parts:
-        found = ", ".join(map(str, record.addresses))
-        return Selection(problem=f"{selector}: the listener has no such address, but {found}")
+        found = tuple(map(str, record.addresses))
+        return Selection(problem=Fact("no_such_address", listener=selector, addresses=found))
     if len(parts) > 1 and not total:
-        found = ", ".join(str(part.address) for part in parts)
-        return Selection(
-            problem=f"listener {selector.name!r} has several addresses: {found}; "
-            "take: each_address or total"
-        )
+        found = tuple(str(part.address) for part in parts)
+        return Selection(problem=Fact("several_addresses", name=selector.name, addresses=found))
     return _joined(parts, graph, listeners)
 
 
@@ -222,7 +217,7 @@ def _joined(
     asked = {part.address for part in parts if part.address.port == 0}
     twins = (sum(r.addresses.count(address) for r in listeners) for address in asked)
     if graph.gaps and any(number > 1 for number in twins):
-        return Selection(problem="listeners on port 0 are told apart by order, and events are lost")
+        return Selection(problem=Fact("port_zero_after_loss"))
     # Two equal addresses with a port of their own share their sockets.
     sockets = {id(socket): socket for part in parts for socket in part.sockets}
     failed = {id(call): call for part in parts for call in part.failed}

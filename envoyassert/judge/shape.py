@@ -5,30 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
-from envoyassert.judge.interval import Interval, plural
-
-_FEWER = "; for one socket set enable_reuse_port: false"
-_MORE = "; for a socket per worker set enable_reuse_port: true"
-HINTS = {
-    "reuse_port": "this is what enable_reuse_port does (the default since Envoy 1.20): a kernel "
-    f"socket per worker, each with SO_REUSEPORT{_FEWER}",
-    "dup": "this is what enable_reuse_port: false does: one kernel socket, dup()ed for each "
-    f"worker{_MORE}",
-    "shared_fd": "every worker waits on the same descriptor, as Envoy did up to about 1.18",
-}
-
-
-def hint_of_count(hint: str, seen: int, wanted: Interval) -> str:
-    """Return one of the hints as far as it answers a count.
-
-    Args:
-        hint: what the shape is, and how to have the other one.
-        seen: how many there were.
-        wanted: how many were wanted.
-    """
-    if wanted.high == 0:
-        return ""
-    return hint.removesuffix(_FEWER if seen < wanted.low else _MORE)
+from envoyassert.judge.values import Shape
 
 
 @dataclass(frozen=True)
@@ -112,14 +89,16 @@ def shape_of(serving: list[Serving], standing: tuple[KernelSocket, ...] = ()) ->
     return "dup" if one_each and same_family and not any(reuse) else ""
 
 
-def shape_in_words(serving: list[Serving], standing: tuple[KernelSocket, ...] = ()) -> str:
-    """Return what serves: `1 kernel socket, 2 descriptors, 2 threads`."""
+def shape_value(
+    serving: list[Serving], standing: tuple[KernelSocket, ...] = (), workers: int | None = None
+) -> Shape:
+    """Return what serves a listener, with the number of workers if others serve it than those."""
     sockets = {entry.descriptor.socket for entry in serving}.union(standing)
-    reuse = sum(reuse_port_before_bind(socket) for socket in sockets)
-    words = [
-        plural(len(sockets), "kernel socket") + f" ({reuse or 'none'} with SO_REUSEPORT)",
-        plural(len({entry.descriptor for entry in serving}), "descriptor"),
-        plural(len({entry.thread for entry in serving}), "serving thread"),
-    ]
-    shape = shape_of(serving, standing)
-    return ", ".join(words) + (f": {shape}" if shape else "")
+    return Shape(
+        shape_of(serving, standing),
+        len(sockets),
+        sum(reuse_port_before_bind(socket) for socket in sockets),
+        len({entry.descriptor for entry in serving}),
+        len({entry.thread for entry in serving}),
+        workers,
+    )

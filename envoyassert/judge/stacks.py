@@ -13,11 +13,12 @@ from dataclasses import replace
 
 from envoyassert.events import Event
 from envoyassert.judge.context import Context, StackMatch
+from envoyassert.judge.near import Mismatch
+from envoyassert.judge.values import Fact, Quote
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.stack import CallSource, StackPattern
 from envoyassert.symbols import DEPTH, call_site, is_cut, split_frame, stack_is_own
 
-_SHOWN = 3
 #: What calls main() or the function of a thread, by glibc's and musl's names. A C library without
 #: symbols does not name them, and nothing else of it is that far out.
 _STARTERS = (
@@ -30,33 +31,31 @@ _STARTERS = (
 def match_stack(context: Context, pattern: StackPattern, event: Event) -> StackMatch:
     """Return whether a call came from where a pattern says."""
     if not event.stack:
-        return StackMatch(None, f"the stack of a {event.call}() was not recorded")
+        return StackMatch(None, reason=Fact("stack_unrecorded", call=event.call))
     if not stack_is_own(event):
-        return StackMatch(None, "the stack of a blocking socket() may be that of an earlier one")
+        return StackMatch(None, reason=Fact("stack_of_earlier_call"))
     if pattern.texts:
         return _named(context, pattern.texts, event)
     site = call_site(event)
     if site is None:
-        return StackMatch(None, f"the files of the stack of a {event.call}() were not told")
+        return StackMatch(None, reason=Fact("stack_without_files", call=event.call))
     build_id, name = site
     if pattern.call_site is not None:
         sites = pattern.sites_of(build_id)
         if not sites:
-            return StackMatch(None, f"no call site is given for build id {build_id}", skipped=True)
-        return StackMatch(name in sites, f"from call site {name}, not {' or '.join(sites)}")
+            return StackMatch(
+                None, reason=Fact("build_id_not_listed", build_id=build_id), skipped=True
+            )
+        return StackMatch(name in sites, Mismatch("call_site", name, tuple(sites)))
     assert pattern.same_as is not None
     others = context.call_sites.get(pattern.same_as, {})
     if name in others:
         return (
-            StackMatch(True)
-            if others[name]
-            else StackMatch(None, "whose call site this is is not known")
+            StackMatch(True) if others[name] else StackMatch(None, reason=Fact("whose_call_site"))
         )
     if not others or None in others:
-        return StackMatch(None, "the call sites to compare with are not known")
-    return StackMatch(
-        False, f"from call site {name}, which is none of {', '.join(map(str, others))}"
-    )
+        return StackMatch(None, reason=Fact("call_sites_unknown"))
+    return StackMatch(False, Mismatch("same_as", name, tuple(map(str, others))))
 
 
 def _named(context: Context, texts: tuple[str, ...], event: Event) -> StackMatch:
@@ -70,16 +69,16 @@ def _named(context: Context, texts: tuple[str, ...], event: Event) -> StackMatch
         inner = _without_starters(event.stack)
     lacking = [problem for frame in inner if (problem := symbols.problem_of(frame))]
     if lacking:
-        return StackMatch(None, lacking[0], skipped=True)
+        return StackMatch(
+            None, reason=Fact("symbols_missing", said=Quote(lacking[0])), skipped=True
+        )
     if not all(map(symbols.name_of, inner)):
-        return StackMatch(None, f"some frame of the stack of a {event.call}() has no name")
+        return StackMatch(None, reason=Fact("frame_without_name", call=event.call))
     if len(event.stack) < 2 or event.stack[1] not in symbols.callees:
-        return StackMatch(None, f"which function called {event.call}() itself is not known")
+        return StackMatch(None, reason=Fact("caller_unknown", call=event.call))
     if is_cut(event):
-        reason = f"the innermost {DEPTH} frames are recorded, and it may be further out"
-        return StackMatch(None, reason)
-    shown = " < ".join(names[:_SHOWN]) + (" < …" if len(names) > _SHOWN else "")
-    return StackMatch(False, f"from {shown}, without {absent[0]}")
+        return StackMatch(None, reason=Fact("stack_cut", depth=DEPTH))
+    return StackMatch(False, Mismatch("stack", tuple(names), absent[0]))
 
 
 def _without_starters(stack: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,26 +109,6 @@ def note_call_sites(context: Context, source: CallSource, events: Iterable[Event
     context.call_sites[source] = sites
 
 
-def stack_in_words(pattern: StackPattern) -> str:
-    """Return `from "Listener::bind"`, or where else a call shall come from."""
-    if pattern.texts:
-        return "from " + " and ".join(f'"{text}"' for text in pattern.texts)
-    if pattern.same_as is not None:
-        source = pattern.same_as
-        words = [f"from where {source.call}()"]
-        if source.by is not None:
-            words.append(f"by {source.by}")
-        if source.listener is not None:
-            words.append(f"on {source.listener}")
-        if source.errno is not None:
-            words.append(f"failing with {source.errno}")
-        elif source.succeeds is not None:
-            words.append("succeeding" if source.succeeds else "failing")
-        return " ".join([*words, "came"])
-    sites = {site for build_id in pattern.call_site or () for site in pattern.sites_of(build_id)}
-    return f"from call site {' or '.join(sorted(sites))}"
-
-
 def with_stacks(context: Context, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Say of findings that are undecided for want of a stack why; skip those without symbols.
 
@@ -143,6 +122,6 @@ def with_stacks(context: Context, findings: Iterable[Finding]) -> Iterator[Findi
         if not (unknown and undecided) or context.doubt or context.untrusted or context.unobserved:
             yield finding
         elif all(match.skipped for match in unknown):
-            yield replace(finding, status=Status.SKIPPED, reason=unknown[0].words)
+            yield replace(finding, status=Status.SKIPPED, reason=unknown[0].reason)
         else:
-            yield replace(finding, reason=next(m.words for m in unknown if not m.skipped))
+            yield replace(finding, reason=next(m.reason for m in unknown if not m.skipped))

@@ -7,18 +7,25 @@ from typing import Any, Literal
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Descriptor, KernelSocket, Thread
-from envoyassert.judge.context import UNKNOWN_WORKERS, Context
-from envoyassert.judge.each import Group, judge_each, socket_name
+from envoyassert.judge.context import EPOLL_UNOBSERVED, UNKNOWN_WORKERS, Context, cause_of_count
+from envoyassert.judge.each import Group, judge_each
 from envoyassert.judge.instants import Instant, one_instant
-from envoyassert.judge.interval import Interval, plural, times
-from envoyassert.judge.shape import hint_of_count
+from envoyassert.judge.interval import Interval, count_of
 from envoyassert.judge.target import Target
 from envoyassert.judge.timeline import listening_spans
+from envoyassert.judge.values import (
+    Fact,
+    Number,
+    Things,
+    role_name,
+    socket_name,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.quantity import Count
 from envoyassert.scenario.tally import DescriptorTally, Tally
 
 Kind = Literal["ever", "live", "serving", "spare"]
+Noun = Literal["kernel socket", "descriptor"]
 KINDS: tuple[Kind, ...] = ("ever", "live", "serving", "spare")
 
 
@@ -92,7 +99,7 @@ def _serving_at(target: Target, at_ns: int | None) -> list[tuple[Thread, Descrip
 
 
 def judge_tally(
-    target: Target, word: str, value: Count | Tally, noun: str, *, descriptors: bool
+    target: Target, word: str, value: Count | Tally, noun: Noun, *, descriptors: bool
 ) -> Iterator[Finding]:
     """Judge counts by kind; a plain count means those that are live at the end."""
     if not isinstance(value, Tally):
@@ -108,8 +115,8 @@ def judge_tally(
             yield target.context.finding(
                 target.subject.at(word, "live_at"),
                 Status.INCONCLUSIVE if problem else Status.FAIL,
-                f"counts of {noun}s at an instant",
-                "not counted" if problem else "the instant never came",
+                Fact("counts_at_an_instant", noun=noun),
+                Fact("not_counted") if problem else Fact("instant_never_came"),
                 reason=problem,
             )
             return
@@ -139,7 +146,7 @@ def _times(target: Target, instant: Instant | None) -> list[int | None]:
 def _judge_kind(
     target: Target,
     path: tuple[str, ...],
-    noun: str,
+    noun: Noun,
     kind: Kind,
     wish: Count,
     *censuses: Census,
@@ -147,31 +154,32 @@ def _judge_kind(
     context, subject = target.context, target.subject.at(*path)
     members = censuses[-1].members(kind)
     wanted = context.wish(wish)
+    of = Things(noun, kind)
     unobserved = context.by_listen and kind in ("serving", "spare")
     if wanted is None or unobserved:
         return context.finding(
             subject,
             Status.INCONCLUSIVE,
-            f"a count of {noun}s ({kind})",
-            f"{plural(len(members), noun)} ({kind})",
-            reason="epoll was not observed" if unobserved else UNKNOWN_WORKERS,
+            count_of(of, None),
+            Number(of, len(members)),
+            reason=EPOLL_UNOBSERVED if unobserved else UNKNOWN_WORKERS,
         )
     possible = _possible(context, kind, [census.members(kind) for census in censuses])
     return context.finding(
         subject,
         possible.compare(wanted),
-        f"{how_many(wanted, noun)} ({kind})",
-        f"{plural(len(members), noun)} ({kind})",
-        reason="" if context.doubt else "the count changes between a question and its answer",
+        count_of(of, wanted),
+        Number(of, len(members)),
+        reason=None if context.doubt else Fact("count_changes_meanwhile"),
         evidence=[event for member in members for event in _evidence(member)],
-        hint=hint_of_count(target.hint, len(members), wanted),
+        cause=cause_of_count(target.shape, len(members), wanted),
     )
 
 
 def _judge_each(
     target: Target,
     path: tuple[str, ...],
-    noun: str,
+    noun: Noun,
     kind: Kind,
     wish: Count,
     value: Tally,
@@ -182,16 +190,16 @@ def _judge_each(
         return context.finding(
             subject,
             Status.INCONCLUSIVE,
-            f"a count of {noun}s ({kind}) for each {value.each}",
-            "not counted",
-            reason="epoll was not observed",
+            count_of(Things(noun, kind), None, value.each),
+            Fact("not_counted"),
+            reason=EPOLL_UNOBSERVED,
         )
     if value.each == "worker":
-        groups = {
-            thread.role: _group(context, kind, [c.served_by(thread) for c in censuses])
+        of_workers = {
+            role_name(thread): _group(context, kind, [c.served_by(thread) for c in censuses])
             for thread in context.worker_threads
         }
-        return judge_each(context, subject, "worker", f"{noun} ({kind})", wish, groups)
+        return judge_each(context, subject, "worker", Things(noun, kind), wish, of_workers)
     assert isinstance(value, DescriptorTally)
     groups = {
         socket_name(socket): _group(
@@ -199,7 +207,7 @@ def _judge_each(
         )
         for socket in target.sockets
     }
-    return judge_each(context, subject, "socket", f"{noun} ({kind})", wish, groups)
+    return judge_each(context, subject, "socket", Things(noun, kind), wish, groups)
 
 
 def _group(context: Context, kind: Kind, found: list[list[Any]]) -> Group:
@@ -227,10 +235,3 @@ def _evidence(member: KernelSocket | Descriptor) -> list[Event]:
     if isinstance(member, Descriptor):
         return [member.opened]
     return [call.event for call in member.binds]
-
-
-def how_many(wish: Interval, noun: str) -> str:
-    """Return an interval as words: `2 sockets`, `at least 1 socket`."""
-    if wish.low == wish.high:
-        return plural(wish.low, noun)
-    return times(wish).replace("times", f"{noun}s").replace("time", noun)

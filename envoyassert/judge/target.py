@@ -8,7 +8,8 @@ from envoyassert.addresses import Address
 from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.shape import HINTS, Serving, serving_of, shape_of
+from envoyassert.judge.shape import Serving, serving_of, shape_of
+from envoyassert.judge.values import Fact, fault
 from envoyassert.scenario.selector import Selector
 
 
@@ -62,6 +63,9 @@ class Target:
         ]
 
     @property
-    def hint(self) -> str:
-        """What the observed shape is, in terms of the config."""
-        return guarded(lambda: HINTS.get(shape_of(self.serving, self.standing), ""), str)
+    def shape(self) -> str | Fact:
+        """How the listener is served, as far as that has a name; or why that is not computed."""
+        return guarded(self._shape, fault)
+
+    def _shape(self) -> str | Fact:
+        return shape_of(self.serving, self.standing)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from envoyassert.graph.model import KernelSocket, Thread
 from envoyassert.judge.context import UNKNOWN_WORKERS, Context
-from envoyassert.judge.interval import plural
 from envoyassert.judge.roles import matches_role
+from envoyassert.judge.values import Fact
 
 #: A stretch of time in ns: from the first to before the second, None for the end of the trace.
 Span = tuple[int, int | None]
@@ -104,8 +104,8 @@ def served_spans(sockets: Iterable[KernelSocket]) -> dict[Thread, Spans]:
 
 def spans_of(
     context: Context, sockets: tuple[KernelSocket, ...], state: str, by: str | None
-) -> tuple[Spans, str]:
-    """Return when a listener has a state, and why that cannot be told, or "".
+) -> tuple[Spans, Fact | None]:
+    """Return when a listener has a state, and why that cannot be told, or None.
 
     Args:
         context: the trace.
@@ -117,21 +117,21 @@ def spans_of(
         of_socket: Callable[[KernelSocket], Spans] = (
             bound_spans if state == "bound" else listening_spans
         )
-        return merged(span for socket in sockets for span in of_socket(socket)), ""
+        return merged(span for socket in sockets for span in of_socket(socket)), None
     served = served_spans(sockets)
     if by != "workers":
         chosen = [
             spans for thread, spans in served.items() if by is None or matches_role(thread, by)
         ]
-        return merged(span for spans in chosen for span in spans), ""
+        return merged(span for spans in chosen for span in spans), None
     if context.workers < 1:
         return [], UNKNOWN_WORKERS
     workers = context.worker_threads
     if len(workers) < context.workers:
-        return [], ""  # one of them never came
+        return [], None  # one of them never came
     if len(workers) > context.workers:
-        return [], f"{plural(len(workers), 'worker thread')} exist, not {context.workers}"
+        return [], Fact("workers_exist", number=len(workers), wanted=context.workers)
     common_spans: Spans = served.get(workers[0], [])
     for worker in workers[1:]:
         common_spans = common(common_spans, served.get(worker, []))
-    return common_spans, ""
+    return common_spans, None

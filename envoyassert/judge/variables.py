@@ -9,13 +9,22 @@ from pydantic import BaseModel
 
 from envoyassert.judge.context import Context, Joined
 from envoyassert.judge.selection import ChosenSockets
+from envoyassert.judge.values import Fact, Reason
 from envoyassert.scenario.selector import Selector
 
 T = TypeVar("T", bound=BaseModel)
 
 
 class UnresolvedError(Exception):
-    """Why a variable says nothing."""
+    """Why a variable says nothing.
+
+    Args:
+        reason: that, as a finding has it.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def resolved(item: T, context: Context) -> T:
@@ -33,7 +42,7 @@ def resolved(item: T, context: Context) -> T:
     return found
 
 
-def _replaced(value: Any, joined: Mapping[str, Joined], doubt: str) -> Any:
+def _replaced(value: Any, joined: Mapping[str, Joined], doubt: Reason | None) -> Any:
     if isinstance(value, Selector):
         return _selector(value, joined, doubt) if value.variable else value
     if isinstance(value, BaseModel):
@@ -51,18 +60,22 @@ def _replaced(value: Any, joined: Mapping[str, Joined], doubt: str) -> Any:
     return value
 
 
-def _selector(selector: Selector, joined: Mapping[str, Joined], doubt: str) -> Selector:
+def _selector(selector: Selector, joined: Mapping[str, Joined], doubt: Reason | None) -> Selector:
     name = selector.variable
     known = joined.get(name)
     if doubt:
         raise UnresolvedError(doubt)
     if known is None:
-        raise UnresolvedError(f"${name} stands for nothing: what gives it the name was not judged")
+        raise UnresolvedError(Fact("variable_unknown", name=name))
     if selector.socket is not None:
         if known.fact != "socket" or not known.members:
-            raise UnresolvedError(f"${name} stands for {known.words}, not for sockets")
+            raise _wrong(name, known, "socket")
         return ChosenSockets(**selector.model_dump(), numbers=known.members)
     if known.fact != "port" or len(known.members) != 1:
-        raise UnresolvedError(f"${name} stands for {known.words}, not for one port")
+        raise _wrong(name, known, "port")
     (port,) = known.members
     return selector.model_copy(update={"port": port})
+
+
+def _wrong(name: str, known: Joined, wanted: str) -> UnresolvedError:
+    return UnresolvedError(Fact("variable_is_other", name=name, names=known.names, wanted=wanted))

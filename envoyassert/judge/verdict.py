@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from envoyassert.events import Event
+from envoyassert.judge.near import Near
+from envoyassert.judge.values import (
+    Fact,
+    Reason,
+    Scope,
+    Topic,
+    Value,
+)
 
 
 class Status(Enum):
@@ -21,34 +29,39 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one atom of one expectation.
+    """The answer to one atom of one expectation, as data; `texts.findings` makes the texts.
 
     Args:
         status: PASS, FAIL, INCONCLUSIVE, KNOWN_DEFECT for a FAIL that must be, or SKIPPED for what
             this build of Envoy cannot tell, ever.
         path: where the atom stands in the scenario: `("expect", 0, "bound", "times")`.
-        subject: what it is about: `port 15006`, `process`, `calls bind`.
-        expected: what was asked, in words: `bound exactly 1 time`.
-        seen: what was observed, in words: `bound 2 times`.
-        reason: why it could not be decided; empty unless INCONCLUSIVE or SKIPPED.
+        code: what was asked, whatever the listener: `bound.times`; the path of the words without
+            numbers and names of the scenario's own.
+        subject: what it is about.
+        wanted: what was asked.
+        seen: what was observed.
+        reason: why it could not be decided; None unless INCONCLUSIVE or SKIPPED.
         evidence: the few events that show it, in time order.
-        hint: behaviour-level help for a FAIL, or "".
+        cause: what a FAIL means at the level of behaviour, or None.
         why: the scenario's own `why`, or "".
-        closest: what came closest to what is not there, field by field, or "".
-        known_defect: the defect that explains it, in words; "" unless it is a KNOWN_DEFECT.
+        near: what came closest to what is not there, field by field.
+        known_defect: the defect that explains it; None unless it is a KNOWN_DEFECT.
+        scope: the part of the run that it is confined to, None for the whole start.
     """
 
     status: Status
     path: tuple[str | int, ...]
-    subject: str
-    expected: str
-    seen: str
-    reason: str = ""
+    code: str
+    subject: Topic
+    wanted: Value
+    seen: Value
+    reason: Reason | None = None
     evidence: tuple[Event, ...] = ()
-    hint: str = ""
+    cause: Fact | None = None
     why: str = ""
-    closest: str = ""
-    known_defect: str = ""
+    near: tuple[Near, ...] = ()
+    known_defect: Fact | None = None
+    scope: Scope | None = None
 
     @property
     def atom(self) -> str:

@@ -9,7 +9,7 @@ MOST = 30_000_000
 
 
 class TooMuchError(Exception):
-    """Why an expectation is not judged."""
+    """An expectation is not judged: all of them and the events are more work than so many units."""
 
 
 @dataclass
@@ -30,7 +30,4 @@ class Work:
         """
         self.left = -1 if units > self.left else self.left - units
         if self.left < 0:
-            raise TooMuchError(
-                f"not judged: the expectations and the events together are too much work "
-                f"(more than {MOST:,} looks at an event); take fewer expectations"
-            )
+            raise TooMuchError(MOST)

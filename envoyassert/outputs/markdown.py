@@ -174,18 +174,18 @@ def _finding(finding: FindingPart) -> Iterator[str]:
     """Yield a finding that decides a verdict."""
     from envoyassert.report.job_summary import code_block, inline
 
-    yield from ("", f"### {inline(f'{finding.subject} {finding.atom}')}", "")
+    yield from ("", f"### {inline(f'{finding.words.subject} {finding.atom}')}", "")
     if finding.location is not None:
         place = finding.location
         yield f"- scenario: {inline(f'{place.file}:{place.line}:{place.column}')}"
     for name, words in (
-        ("expected", finding.expected),
-        ("seen", finding.seen),
-        ("undecided", finding.reason),
-        ("closest", finding.closest),
-        ("known defect", finding.known_defect),
+        ("expected", finding.words.expected),
+        ("seen", finding.words.seen),
+        ("undecided", finding.words.reason),
+        ("closest", finding.words.closest),
+        ("known defect", finding.words.known_defect),
         ("why", finding.why),
-        ("hint", finding.hint),
+        ("hint", finding.words.hint),
     ):
         if words:
             yield f"- {name}: {inline(words)}"

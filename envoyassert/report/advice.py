@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from envoyassert.guard import guarded
 from envoyassert.judge.certificate import CHANNELS_CHECK, CONTESTED, CONTRADICTIONS, LOSSES
-from envoyassert.judge.verdict import Finding, Status, Verdict
+from envoyassert.judge.near import OptionsThere
+from envoyassert.judge.values import Certified, OptionRule
+from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import is_crash
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.lacking import lacking
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome
 
 # bind(2), listen(2), setsockopt(2), and what Envoy's listeners offer against them.
@@ -106,18 +109,17 @@ _CONTESTED = (
 )
 
 
-def advice(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
+def advice(finding: Finding, outcome: Outcome) -> str:
     """Return what to do about a finding that is not PASS, or "" if nothing general can be said.
 
     Args:
         finding: one of the verdict's.
-        verdict: all of it, with its certificate.
         outcome: how Envoy fared.
     """
-    if finding.hint:
-        return finding.hint
+    if finding.cause is not None:
+        return words_of(finding).hint
     if finding.status is Status.INCONCLUSIVE:
-        return _undecided(finding, verdict)
+        return _undecided(finding)
     failed = sorted({str(event.errno) for event in finding.evidence} & set(_ERRORS))
     if failed:
         return _ERRORS[failed[0]]
@@ -126,14 +128,13 @@ def advice(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
     return _of_atom(finding, outcome)
 
 
-def advice_or_fault(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
+def advice_or_fault(finding: Finding, outcome: Outcome) -> str:
     """Return the advice, or a line about the fault that kept it from being computed."""
-    return guarded(lambda: advice(finding, verdict, outcome), str)
+    return guarded(lambda: advice(finding, outcome), str)
 
 
-def _undecided(finding: Finding, verdict: Verdict) -> str:
-    missing = [check for check in verdict.certificate.missing if check.detail in finding.reason]
-    names = {check.name for check in missing}
+def _undecided(finding: Finding) -> str:
+    names = finding.reason.names if isinstance(finding.reason, Certified) else set()
     if CHANNELS_CHECK in names:
         return _UNOBSERVED
     if names & set(LOSSES):
@@ -158,8 +159,8 @@ def _of_atom(finding: Finding, outcome: Outcome) -> str:
         ("backlog", "requested"): _BACKLOG,
     }
     if word == "in_order":
-        return _ORDER if finding.evidence and not finding.closest else ""
-    if finding.closest:
+        return _ORDER if finding.evidence and not finding.near else ""
+    if finding.near:
         # Nobody binds or listens where there is no socket: who ought to is not the question.
         return "" if finding.evidence else _ABSENT
     return by_place.get(tuple(map(str, words)), "")
@@ -176,9 +177,11 @@ def _of_process(finding: Finding, outcome: Outcome) -> str:
 
 
 def _of_option(name: str, finding: Finding) -> str:
-    if not finding.evidence and not finding.closest.startswith("set there"):
+    there = any(isinstance(near, OptionsThere) for near in finding.near)
+    if not finding.evidence and not there:
         return ""  # no socket at all
-    if finding.expected.endswith("on no socket") or finding.closest:
+    wanted = finding.wanted
+    if (isinstance(wanted, OptionRule) and wanted.state == "absent") or finding.near:
         return f"{_FIELDS.get(name, _ANY_OPTION)} sets it"
     if name == "IPV6_V6ONLY":
         return f"{_FIELDS[name]} sets it; where an entry of socket_options does, its int_value"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
@@ -43,7 +44,7 @@ class Remedy:
         """Both in one sentence, or the fault."""
         if self.change is None:
             return self.fault
-        text = f"with {self.change.words} in the scenario"
+        text = f"with {change_words(self.change)} in the scenario"
         return text + (f", or else try {self.config} in the config" if self.config else "")
 
 
@@ -93,5 +94,28 @@ def _remedy(
     if change is None:
         return None
     listeners = trace.header.listeners
-    field = guarded(lambda: config_change(change, finding.subject, listeners, workers), str)
+    field = guarded(
+        lambda: config_change(change, finding.subject.listener, listeners, workers), str
+    )
     return Remedy(change, field)
+
+
+def change_words(change: Change) -> str:
+    """Return `bound: {times: 2}` instead of 1."""
+    keys = [str(key) for key in change.path[2:]]
+    text = _plain(change.after)
+    for key in reversed(keys[1:]):
+        text = f"{{{key}: {text}}}"
+    now = f"`{keys[0]}: {text}`"
+    return now if change.before is None else f"{now} instead of {_plain(change.before)}"
+
+
+def _plain(value: Any) -> str:
+    """Return a value as YAML's flow form writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return str(value)

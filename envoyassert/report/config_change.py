@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from envoyassert.judge.counterfactual import Change
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord
 
 _ON, _OFF = "enable_reuse_port: true", "enable_reuse_port: false"
@@ -21,7 +22,10 @@ _OPTION_FIELDS = {
 
 
 def config_change(
-    change: Change, subject: str, listeners: Iterable[ListenerRecord], workers: int
+    change: Change,
+    subject: Selector | None,
+    listeners: Iterable[ListenerRecord],
+    workers: int,
 ) -> str:
     """Return what to set in the config instead of changing the scenario, or "".
 
@@ -29,7 +33,7 @@ def config_change(
 
     Args:
         change: the change of the scenario that was tried.
-        subject: what the finding is about: `port 15006`, `listener ingress`.
+        subject: the listener that the finding is about, None if it is about none.
         listeners: those of the config.
         workers: the number of workers that was asked for.
     """
@@ -79,8 +83,10 @@ def _option_field(name: str, wanted: Any) -> str:
     return ""
 
 
-def _is_about(record: ListenerRecord, subject: str) -> bool:
-    if subject == f"listener {record.name}":
-        return True
-    parts = subject.split(", ")
-    return any(f"port {address.port}" in parts for address in record.addresses)
+def _is_about(record: ListenerRecord, subject: Selector | None) -> bool:
+    if subject is None:
+        return False
+    if subject.name is not None:
+        return subject.name == record.name
+    ports = {address.port for address in record.addresses if address.port is not None}
+    return subject.port in ports

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
+from envoyassert.judge.values import Reason
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
@@ -26,6 +27,7 @@ from envoyassert.report.headline import (
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.steps.registry import unasked_outcome
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome, Trace
 
 #: Findings told in full; the others in short, so that the text stays on about one screen.
@@ -109,8 +111,9 @@ def _bare_lines(verdict: Verdict, context: Context, fault: str) -> list[str]:
     lines = [f"{verdict.status.value} {context.title}".rstrip(), f"this text: {fault}", ""]
     for finding in verdict.findings:
         if finding.status is not Status.PASS:
-            lines.append(f"{finding.status.value} {finding.subject} {finding.atom}")
-            lines.append(f"  expected {finding.expected}; seen {finding.seen} {finding.reason}")
+            words = words_of(finding)
+            lines.append(f"{finding.status.value} {words.subject} {finding.atom}")
+            lines.append(f"  expected {words.expected}; seen {words.seen} {words.reason}")
     return [*lines, *_paths(context, many=False)]
 
 
@@ -125,13 +128,13 @@ def _failure_lines(
     said = said_lines(outcome)
     # Where Envoy did not come up, what it said about that is what a reader wants first.
     # So is why a listener is not there.
-    early = not outcome.running or outcome.live is False or any(f.closest for f in told)
+    early = not outcome.running or outcome.live is False or any(f.near for f in told)
     if said and early:
         lines += ["", *said]
     hints: set[str] = set()
     for finding in told:
         lines += ["", *text.in_full(finding, hints)]
-    lines += text.in_short(brief, {finding.reason for finding in told})
+    lines += text.in_short(brief, [finding.reason for finding in told])
     lines += _other_statuses(verdict)
     if said and not early:
         lines += ["", *said]
@@ -168,7 +171,7 @@ def _says_the_same(finding: Finding, told: Finding) -> bool:
     if finding.subject != told.subject or about_process(finding):
         return False
     # Without a closest candidate or an event there is nothing to show but that nothing is there.
-    return finding.closest == told.closest and bool(finding.closest or not finding.evidence)
+    return finding.near == told.near and bool(finding.near or not finding.evidence)
 
 
 @dataclass(frozen=True)
@@ -183,19 +186,20 @@ class _Text:
 
     def in_full(self, finding: Finding, hints: set[str]) -> list[str]:
         """Return a finding in full, with its hint unless that is among those given already."""
-        hint = advice_or_fault(finding, self.verdict, self.outcome)
+        hint = advice_or_fault(finding, self.outcome)
         hint = "" if hint in hints else hint
         hints.add(hint)
+        words = words_of(finding)
         place = self.context.place(finding.path)
         remedy = self.context.remedies.get(finding.path)
         lines = [] if place is None else [str(place), *place.excerpt]
         rows = [
-            ["expected", f"{about(finding)}: {finding.expected}"],
-            ["seen", finding.seen + self._end(finding)],
-            ["skipped" if finding.status is Status.SKIPPED else "undecided", finding.reason],
-            ["closest", finding.closest],
+            ["expected", f"{about(finding)}: {words.expected}"],
+            ["seen", words.seen + self._end(finding)],
+            ["skipped" if finding.status is Status.SKIPPED else "undecided", words.reason],
+            ["closest", words.closest],
             ["why", finding.why],
-            ["known as", finding.known_defect],
+            ["known as", words.known_defect],
             ["hint", hint],
             ["passes", remedy.words if remedy is not None else ""],
         ]
@@ -230,7 +234,7 @@ class _Text:
             lines.append(f"  … and more{where}")
         return lines
 
-    def in_short(self, findings: list[Finding], reasons: set[str]) -> list[str]:
+    def in_short(self, findings: list[Finding], reasons: list[Reason | None]) -> list[str]:
         """Return findings in short; those undecided for one of `reasons` do not repeat it."""
         if not findings:
             return []

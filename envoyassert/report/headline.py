@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from envoyassert.guard import guarded
+from envoyassert.judge.near import OptionsThere
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
+from envoyassert.texts.findings import in_brief, subject_of, words_of
 from envoyassert.trace import Outcome
 
 #: Envoy's own words in a headline are cut off here; they stand in full below it.
 _CAUSE_WIDTH = 170
 _CAUSE_START = 90
 
-#: Expectations about the run as a whole: the atom says what they are about.
-_NO_LISTENER = (("process",), ("calls",), ("never",), ("no_others",), ("invariants",))
+#: What is about the run as a whole: the atom says what it is about.
+_NO_LISTENER = frozenset({"process", "calls", "never", "others", "invariant", "order"})
 
 
 def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
@@ -82,14 +84,14 @@ def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Bla
     before = setback(verdict, outcome, blame)
     first = findings[0]
     if first.known_defect:
-        return f"known defect ({first.known_defect}): {sentence(first)}{more}"
+        return f"known defect ({words_of(first).known_defect}): {sentence(first)}{more}"
     if verdict.status is Status.INCONCLUSIVE:
         return (f"{before}; " if before else "") + f"{about(first)}{more}: {_undecided(first)}"
     if before:
         return f"{before}; not met: {about(first)}{more}"
     # Which options a socket has instead is no news, where a listener is instead may be all.
-    absent = first.closest and first.path[2:3] != ("options",)
-    closest = f"; closest: {first.closest.partition(';')[0]}" if absent else ""
+    absent = first.near and not isinstance(first.near[0], OptionsThere)
+    closest = f"; closest: {in_brief(first.near[0])}" if absent else ""
     return sentence(first) + closest + more
 
 
@@ -150,18 +152,19 @@ def end_in_words(outcome: Outcome) -> str:
 
 def about(finding: Finding) -> str:
     """Return what a finding is about, with its atom: `port 15006 bound.times`."""
-    if finding.path[2:3] in _NO_LISTENER or finding.subject == "order":
+    if finding.subject.kind in _NO_LISTENER and finding.atom:
         return finding.atom
-    return f"{finding.subject} {finding.atom}".strip()
+    return f"{subject_of(finding)} {finding.atom}".strip()
 
 
 def sentence(finding: Finding) -> str:
     """Return a finding in one line: `port 15006 bound.times: expected …, seen …`."""
     if finding.status in (Status.INCONCLUSIVE, Status.SKIPPED):
         return f"{about(finding)}: {_undecided(finding)}"
-    return f"{about(finding)}: expected {finding.expected}, seen {finding.seen}"
+    words = words_of(finding)
+    return f"{about(finding)}: expected {words.expected}, seen {words.seen}"
 
 
 def _undecided(finding: Finding) -> str:
     skipped = "skipped: " if finding.status is Status.SKIPPED else ""
-    return skipped + (finding.reason or "cannot be decided")
+    return skipped + (words_of(finding).reason or "cannot be decided")

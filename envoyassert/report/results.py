@@ -102,7 +102,7 @@ class Attempt(Part):
 class RunDocument(Part):
     """One run of one scenario, whether it was executed or not."""
 
-    format: Literal["envoyassert-run/1"] = "envoyassert-run/1"
+    format: Literal["envoyassert-run/2"] = "envoyassert-run/2"
     id: str = Field(description="pytest's name of it: `scenarios/udp.yaml::udp[concurrency=2]`.")
     run: str = Field(description="`udp[concurrency=2]`.")
     scenario: ScenarioPart

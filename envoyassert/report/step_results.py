@@ -8,9 +8,9 @@ from typing import Any
 from envoyassert.judge.interval import plural
 from envoyassert.report.call import Clock
 from envoyassert.report.table import columns
+from envoyassert.texts.outcome import outcome_in_words
 from envoyassert.trace import Phase, Trace
 from envoyassert.words.attempts import fates
-from envoyassert.words.process import outcome_in_words
 
 
 def tell_steps(trace: Trace, clock: Clock) -> list[dict[str, Any]]:

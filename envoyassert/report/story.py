@@ -19,6 +19,7 @@ from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.called_from import tell_call_sites
 from envoyassert.report.step_results import tell_steps
+from envoyassert.texts.facts import text
 from envoyassert.trace import Trace
 from envoyassert.words.startup import Figure, startup_figures
 
@@ -250,9 +251,9 @@ def _start_up(figures: dict[str, Figure]) -> dict[str, str]:
     for name, figure in figures.items():
         if figure.known and figure.high_ns < 0:
             # Envoy said LIVE before the last socket was served.
-            told["live_to_served"] = str(Figure(-figure.high_ns, -figure.low_ns))
+            told["live_to_served"] = text(Figure(-figure.high_ns, -figure.low_ns).value)
         elif figure.known and figure.low_ns < 0:
             told[name] = f"at most {duration_in_words(figure.high_ns)}"
         else:
-            told[name] = str(figure)
+            told[name] = text(figure.value)
     return told

@@ -7,11 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.value_json import to_json
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, render_call, thread_label
+from envoyassert.report.changes import change_words
 from envoyassert.report.failure import Context
 from envoyassert.steps.registry import unasked_outcome
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome, Trace
 
 StatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE"]
@@ -55,6 +58,45 @@ class RemedyPart(Part):
     config: str = Field(description="What to set in the config instead, not tried; may be empty.")
 
 
+class ValuesPart(Part):
+    """A finding as typed values. Each has a `kind`; one of the kind `fact` has a `code`."""
+
+    subject: dict[str, Any] = Field(description="What it is about: its `kind`, and who it is.")
+    wanted: dict[str, Any] = Field(description="What was asked for: `count`, `by`, `fact`, …")
+    seen: dict[str, Any] = Field(description="What was observed: `number`, `threads`, `fact`, …")
+    scope: dict[str, Any] | None = Field(
+        description="The part of the run that it is confined to; null: none."
+    )
+    reason: dict[str, Any] | None = Field(
+        description="Why it could not be decided: a `fact`, or the checks that failed "
+        "(`certified`); null unless INCONCLUSIVE or SKIPPED."
+    )
+    near: tuple[dict[str, Any], ...] = Field(
+        description="What came closest to what is not there; `differs` has each field, `seen` and "
+        "`wanted`."
+    )
+    cause: dict[str, Any] | None = Field(description="What a FAIL means; null if not known.")
+    known_defect: dict[str, Any] | None = Field(
+        description="The defect that explains it; null unless KNOWN_DEFECT."
+    )
+
+
+class WordsPart(Part):
+    """A finding in words."""
+
+    subject: str = Field(description="What it is about: `port 15006`, `process`.")
+    expected: str = Field(description="What was asked for.")
+    seen: str = Field(description="What was observed.")
+    reason: str = Field(
+        description="Why it could not be decided; empty unless INCONCLUSIVE or SKIPPED."
+    )
+    closest: str = Field(
+        description="What came closest to what is not there, field by field; may be empty."
+    )
+    hint: str = Field(description="What it means and what to do; may be empty.")
+    known_defect: str = Field(description="The defect that explains it; empty unless KNOWN_DEFECT.")
+
+
 class FindingPart(Part):
     """The answer to one atom of one expectation."""
 
@@ -64,20 +106,16 @@ class FindingPart(Part):
     path: tuple[str | int, ...] = Field(
         description="Where the atom stands in the scenario's data: `expect`, 0, `bound`, `times`."
     )
-    subject: str = Field(description="What it is about: `port 15006`, `process`.")
-    atom: str = Field(description="Dotted name of the atom: `bound.times`.")
-    expected: str = Field(description="What was asked for, in words.")
-    seen: str = Field(description="What was observed, in words.")
-    reason: str = Field(
-        description="Why it could not be decided; empty unless INCONCLUSIVE or SKIPPED."
+    code: str = Field(
+        description="What was asked, by the words of the language: `bound.times`, `options`."
     )
-    closest: str = Field(
-        description="What came closest to what is not there, field by field; may be empty."
+    atom: str = Field(
+        description="Dotted name of the atom with the scenario's own names: `options.SO_REUSEPORT`."
     )
-    hint: str = Field(description="What it means and what to do; may be empty.")
     why: str = Field(description="The scenario's own `why`; may be empty.")
-    known_defect: str = Field(
-        description="The defect that explains it, in words; empty unless KNOWN_DEFECT."
+    values: ValuesPart = Field(description="The finding as typed values, for programs.")
+    words: WordsPart = Field(
+        description="The same for people; the texts may change with any version."
     )
     remedy: RemedyPart | None = Field(
         description="The smallest change by which it would hold; null if none was found."
@@ -118,7 +156,7 @@ class Unconstrained(Part):
 class VerdictDocument(Judgement):
     """What `envoyassert replay --format json` prints."""
 
-    format: Literal["envoyassert-verdict/1"] = "envoyassert-verdict/1"
+    format: Literal["envoyassert-verdict/2"] = "envoyassert-verdict/2"
     run: str = Field(description="The run: `reuse_port[concurrency=2]`.")
     unconstrained: Unconstrained | None = Field(
         description="What no expectation is about; null unless `--coverage` asked for it."
@@ -142,7 +180,7 @@ def judgement(
         status=verdict.status.value,
         assumed=verdict.assumed,
         findings=tuple(
-            _finding(finding, graph, clock, context, _hint(finding, verdict, outcome))
+            _finding(finding, graph, clock, context, _hint(finding, outcome))
             for finding in verdict.findings
         ),
         certificate=tuple(
@@ -152,8 +190,8 @@ def judgement(
     )
 
 
-def _hint(finding: Finding, verdict: Verdict, outcome: Outcome) -> str:
-    return "" if finding.status is Status.PASS else advice_or_fault(finding, verdict, outcome)
+def _hint(finding: Finding, outcome: Outcome) -> str:
+    return "" if finding.status is Status.PASS else advice_or_fault(finding, outcome)
 
 
 def verdict_json(
@@ -176,22 +214,27 @@ def _finding(
 ) -> FindingPart:
     place = context.place(finding.path)
     remedy = context.remedies.get(finding.path)
+    words = words_of(finding)
     return FindingPart(
         status=finding.status.value,
         path=finding.path,
-        subject=finding.subject,
+        code=finding.code,
         atom=finding.atom,
-        expected=finding.expected,
-        seen=finding.seen,
-        reason=finding.reason,
-        closest=finding.closest,
-        hint=hint,
         why=finding.why,
-        known_defect=finding.known_defect,
+        values=_values(finding),
+        words=WordsPart(
+            subject=words.subject,
+            expected=words.expected,
+            seen=words.seen,
+            reason=words.reason,
+            closest=words.closest,
+            hint=hint,
+            known_defect=words.known_defect,
+        ),
         remedy=None
         if remedy is None or remedy.change is None
         else RemedyPart(
-            scenario=remedy.change.words,
+            scenario=change_words(remedy.change),
             path=remedy.change.path,
             before=remedy.change.before,
             after=remedy.change.after,
@@ -211,4 +254,17 @@ def _finding(
             )
             for event in finding.evidence
         ),
+    )
+
+
+def _values(finding: Finding) -> ValuesPart:
+    return ValuesPart(
+        subject=to_json(finding.subject),
+        wanted=to_json(finding.wanted),
+        seen=to_json(finding.seen),
+        scope=to_json(finding.scope),
+        reason=to_json(finding.reason),
+        near=to_json(finding.near),
+        cause=to_json(finding.cause),
+        known_defect=to_json(finding.known_defect),
     )

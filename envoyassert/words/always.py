@@ -6,13 +6,19 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from envoyassert.durations import duration_in_words, parse_duration
+from envoyassert.durations import parse_duration
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Context, Subject
 from envoyassert.judge.instants import Instant, one_instant
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import Spans, spans_of, without
+from envoyassert.judge.values import (
+    Fact,
+    Reason,
+    TimeSpan,
+    Topic,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration
@@ -42,41 +48,42 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
     """Judge that a listener has a state, or has it not, without a break."""
     state = expectation.always
     subject = Subject(
-        state.listener.name or str(state.listener),
+        Topic("listener", listener=state.listener),
         ("expect", index, "always", state.name),
         expectation.why or "",
     )
-    expected = _in_words(expectation)
+    expected = _wish_of(expectation)
     selection = select(state.listener, context.graph, context.trace.header.listeners, total=True)
     context.named.update(id(socket) for socket in selection.sockets)
-    spans, problem = spans_of(context, selection.sockets, state.name, state.by)
-    problem = selection.problem or problem
+    spans, unclear = spans_of(context, selection.sockets, state.name, state.by)
+    problem: Reason | None = selection.problem or unclear
     if state.name == "served" and context.by_listen:
-        problem = problem or "epoll was not observed"
+        problem = problem or EPOLL_UNOBSERVED
     if not state.wanted:
         spans = _complement(spans)
     since, until = expectation.since, expectation.until
-    begin, why_begin = one_instant(context, since) if since is not None else (_first(spans), "")
+    begin, why_begin = one_instant(context, since) if since is not None else (_first(spans), None)
     end, why_end = one_instant(context, until)
     if context.window is not None:
         begin = Instant(context.window.begin_ns, context.window.begin_ns)
         end = Instant(context.window.end_ns, context.window.end_ns)
     problem = problem or why_begin or why_end
     if problem:
-        yield context.finding(subject, Status.INCONCLUSIVE, expected, "not judged", reason=problem)
+        yield context.finding(subject, Status.INCONCLUSIVE, expected, NOT_JUDGED, reason=problem)
         return
     allowed_ns = _allowed_ns(expectation)
     if begin is None or end is None:
-        missing = "it never was" if begin is None and since is None else "no such stretch of time"
+        never = begin is None and since is None
+        missing = Fact("never_was") if never else Fact("no_such_stretch")
         status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
         yield context.finding(subject, status, expected, missing)
         return
     # Inside the borders for sure, and inside them at all: a reply is between question and answer.
     inner = _broken_ns(spans, begin.high_ns, end.low_ns)
     outer = _broken_ns(spans, begin.low_ns, end.high_ns)
-    reason = ""
+    reason = None
     if begin.low_ns > end.high_ns:
-        status, seen = Status.FAIL, "the stretch of time ends before it begins"
+        status, seen = Status.FAIL, Fact("stretch_reversed")
     elif context.doubt:
         # A close carries the time of its entry: one that was lost may be older than its gap.
         status, seen = Status.INCONCLUSIVE, _seen(outer, begin)
@@ -86,7 +93,7 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
         status, seen = Status.PASS, _seen(outer, begin)
     else:
         status, seen = Status.INCONCLUSIVE, _seen(outer, begin)
-        reason = "the instant of a reply is known only from its question to its receipt"
+        reason = Fact("reply_inexact")
     yield context.finding(
         subject,
         status,
@@ -97,14 +104,14 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
     )
 
 
-def _in_words(expectation: AlwaysExpectation) -> str:
+def _wish_of(expectation: AlwaysExpectation) -> Fact:
     state: State = expectation.always
-    words = f"always {'' if state.wanted else 'not '}{state.name}"
-    if state.by:
-        words += f" by {state.by}"
+    spared = None
     if expectation.except_for is not None:
-        words += f", but for {duration_in_words(_allowed_ns(expectation))}"
-    return words
+        spared = TimeSpan(_allowed_ns(expectation))
+    return Fact(
+        "always", state=state.name, wanted=state.wanted, by=state.by or None, except_for=spared
+    )
 
 
 def _allowed_ns(expectation: AlwaysExpectation) -> int:
@@ -134,16 +141,15 @@ def _broken_ns(spans: Spans, begin_ns: int, end_ns: int) -> list[tuple[int, int]
     return without(spans, begin_ns, end_ns) if end_ns > begin_ns else []
 
 
-def _seen(breaks: list[tuple[int, int]], begin: Instant) -> str:
+def _seen(breaks: list[tuple[int, int]], begin: Instant) -> Fact:
     if not breaks:
-        return "without a break"
-    total = duration_in_words(sum(b - a for a, b in breaks))
-    told = ", ".join(
-        f"{duration_in_words(b - a)} at +{duration_in_words(a - begin.low_ns)}"
-        for a, b in breaks[:_SHOWN]
+        return Fact("without_a_break")
+    return Fact(
+        "broken",
+        total=TimeSpan(sum(b - a for a, b in breaks)),
+        breaks=tuple((TimeSpan(b - a), TimeSpan(a - begin.low_ns)) for a, b in breaks[:_SHOWN]),
+        more=max(0, len(breaks) - _SHOWN),
     )
-    more = f" and {len(breaks) - _SHOWN} more" if len(breaks) > _SHOWN else ""
-    return f"broken for {total}: {told}{more}"
 
 
 def _evidence(sockets: tuple[KernelSocket, ...], breaks: list[tuple[int, int]]) -> list[Event]:

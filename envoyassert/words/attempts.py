@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import Interval
+from envoyassert.judge.interval import Interval, count_of
+from envoyassert.judge.values import Fact, Things, Topic
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model, choice, one_of
@@ -63,16 +64,16 @@ def judge_attempts(
     context: Context, index: int, expectation: AttemptsExpectation
 ) -> Iterator[Finding]:
     """Judge how the clients of a step fared; the driver saw it itself, so no loss matters."""
-    subject = Subject("clients", ("expect", index, "attempts"), expectation.why or "")
+    subject = Subject(Topic("clients"), ("expect", index, "attempts"), expectation.why or "")
     wanted = {expectation.phase}
     attempts = [a for phase in context.trace.phases if phase.name in wanted for a in phase.attempts]
     if not attempts:
         yield context.finding(
             subject,
             Status.INCONCLUSIVE,
-            "clients that connect",
-            "none",
-            reason=f"nobody tried to connect in the phase {expectation.phase}",
+            Fact("clients_that_connect"),
+            Fact("none"),
+            reason=Fact("no_attempts", phase=expectation.phase),
             from_launcher=True,
         )
         return
@@ -105,27 +106,20 @@ def _answer(
         for attempt in attempts
         if not attempt.errno and not fates([attempt])[name]
     )
-    told = [f"{times} {fate}" for fate, times in others.items()]
-    seen = ", ".join(
-        [*([f"{number} of {len(attempts)} {name}"] if number or not told else []), *told]
-    )
-    if failed:
-        seen += f" ({', '.join(f'{times} {errno}' for errno, times in failed.items())})"
     return context.finding(
         subject,
         Status.PASS if holds else Status.FAIL,
-        f"{_count_in_words(wanted)} {name}",
-        seen,
+        count_of(Things("attempt", name), wanted),
+        Fact(
+            "attempts",
+            fate=name,
+            number=number,
+            total=len(attempts),
+            others=dict(others),
+            errors=dict(failed),
+        ),
         from_launcher=True,
     )
-
-
-def _count_in_words(wanted: Interval | None) -> str:
-    if wanted is None:
-        return "an unknown number"
-    if wanted.low == wanted.high:
-        return str(wanted.low)
-    return f"at least {wanted.low}" if wanted.high is None else f"{wanted.low} to {wanted.high}"
 
 
 def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.instants import instants_of
-from envoyassert.judge.order import judge_lasting, lasts_in_words
+from envoyassert.judge.order import judge_lasting, wish_of
+from envoyassert.judge.values import Fact, Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many
@@ -32,12 +33,12 @@ def judge_between(
     context: Context, index: int, expectation: BetweenExpectation
 ) -> Iterator[Finding]:
     """Judge how long it takes from one instant to another."""
-    subject = Subject("duration", ("expect", index, "lasts"), expectation.why or "")
+    subject = Subject(Topic("duration"), ("expect", index, "lasts"), expectation.why or "")
     begin, end = (instants_of(context, moment) for moment in expectation.between)
     yield judge_lasting(
         context,
         subject,
-        f"from {begin.words} to {end.words} {lasts_in_words(expectation.lasts)}",
+        Fact("from_to", first=begin.moment, second=end.moment, lasts=wish_of(expectation.lasts)),
         (begin, end),
         expectation.each,
         expectation.lasts,

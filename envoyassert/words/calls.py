@@ -10,7 +10,6 @@ from envoyassert.events import Event
 from envoyassert.judge.calls import (
     is_sure,
     matching,
-    pattern_in_words,
     possible,
     unread_in,
     unresolved,
@@ -20,6 +19,7 @@ from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.each import Member, groups_of, judge_each
 from envoyassert.judge.join import judge_let_of_calls
 from envoyassert.judge.selection import Selection, select
+from envoyassert.judge.values import Calls, Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CountedPattern, impossible
@@ -41,23 +41,23 @@ class CallsExpectation(Conditional):
 def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:
     """Judge how many calls match a pattern."""
     pattern = expectation.calls
-    words = pattern_in_words(pattern)
-    subject = Subject(f"calls {words}", ("expect", index, "calls"), expectation.why or "")
+    topic = Topic("calls", calls=pattern)
+    subject = Subject(topic, ("expect", index, "calls"), expectation.why or "")
     found, problem = matching(context, pattern)
     if problem:
-        yield unresolved(context, subject, words, problem)
+        yield unresolved(context, subject, pattern, problem)
         return
     if pattern.let is not None and context.unknown_stacks:
-        reason = context.unknown_stacks[0].words
-        yield unresolved(context, subject.at("let"), words, reason)
+        reason = context.unknown_stacks[0].reason
+        yield unresolved(context, subject.at("let"), pattern, reason)
     elif pattern.let is not None:
         yield from judge_let_of_calls(context, subject.at("let"), found, pattern.let)
     if pattern.each is not None:
-        yield _judge_each(context, subject.at("times"), words, pattern, found)
+        yield _judge_each(context, subject.at("times"), pattern, found)
         return
     finding = context.judge_count(
         subject.at("times"),
-        words,
+        Calls(pattern),
         pattern.times,
         possible(context, pattern, found),
         len(found),
@@ -68,7 +68,7 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
 
 
 def _judge_each(
-    context: Context, subject: Subject, words: str, pattern: CountedPattern, found: list[Event]
+    context: Context, subject: Subject, pattern: CountedPattern, found: list[Event]
 ) -> Finding:
     """Judge how many calls match on each socket of a listener, or by each worker."""
     assert pattern.each is not None
@@ -83,7 +83,7 @@ def _judge_each(
     ]
     unread = len(unread_in(context, pattern))
     groups = groups_of(context, members, pattern.each, selection.sockets, unread)
-    return judge_each(context, subject, pattern.each, words, pattern.times, groups)
+    return judge_each(context, subject, pattern.each, Calls(pattern), pattern.times, groups)
 
 
 def _vacuous(expectation: CallsExpectation) -> Vacuous:

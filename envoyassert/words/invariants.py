@@ -9,15 +9,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
-from envoyassert.durations import duration_in_words
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket
-from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.interval import plural
-from envoyassert.judge.roles import is_surely_other, roles_in_words
+from envoyassert.judge.context import EPOLL_UNOBSERVED, UNKNOWN_WORKERS, Context, Subject
+from envoyassert.judge.roles import is_surely_other
 from envoyassert.judge.selection import parts_of
 from envoyassert.judge.shape import reuse_port_before_bind
 from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
+from envoyassert.judge.values import (
+    Fact,
+    ListenerAddress,
+    Reason,
+    SocketName,
+    TimeSpan,
+    Topic,
+    socket_name,
+    thread_name,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many, choice, one_of
@@ -58,20 +66,27 @@ class _Report:
     """What an invariant found.
 
     Args:
-        looked_at: on what it was judged, in words.
+        noun: on what it was judged.
+        looked_at: how many of them there are.
         judged: on how much of it; with 0 the invariant holds for want of anything that could break.
-        breaks: what is wrong, in words, with the events that show it; the flag says whether lost
-            events could undo it.
-        unknown: why it cannot be judged, or "".
+        breaks: what is wrong, with the events that show it; the flag says whether lost events
+            could undo it.
+        unknown: why it cannot be judged, or None.
     """
 
-    looked_at: str
+    noun: str = ""
+    looked_at: int = 0
     judged: int = 0
-    breaks: list[tuple[str, list[Event], bool]] = field(default_factory=list)
-    unknown: str = ""
+    breaks: list[tuple[Fact, list[Event], bool]] = field(default_factory=list)
+    unknown: Reason | None = None
 
-    def add(self, words: str, events: list[Event], *, sure: bool = False) -> None:
-        self.breaks.append((words, events, sure))
+    def add(self, wrong: Fact, events: list[Event], *, sure: bool = False) -> None:
+        self.breaks.append((wrong, events, sure))
+
+    @property
+    def extent(self) -> Fact:
+        """On what and on how much of it it was judged."""
+        return Fact("looked_at", noun=self.noun, number=self.looked_at)
 
 
 def judge_invariants(
@@ -81,14 +96,14 @@ def judge_invariants(
     reports = {name: _JUDGES[name](context) for name in expectation.names}
     if not any((r.judged and not r.unknown) or r.breaks for r in reports.values()):
         for report in reports.values():
-            report.unknown = report.unknown or f"there was nothing to judge: {report.looked_at}"
+            report.unknown = report.unknown or Fact("nothing_to_judge", of=report.extent)
     for name, report in reports.items():
-        subject = Subject(name, ("expect", index, "invariants", name), expectation.why or "")
+        place = ("expect", index, "invariants", name)
+        subject = Subject(Topic("invariant", name), place, expectation.why or "")
         yield _judge(context, subject, report)
 
 
 def _judge(context: Context, subject: Subject, report: _Report) -> Finding:
-    invariant = INVARIANTS[subject.name]
     if context.doubt:
         sure = any(is_sure for _, _, is_sure in report.breaks)
         status = Status.FAIL if sure else Status.INCONCLUSIVE
@@ -96,16 +111,16 @@ def _judge(context: Context, subject: Subject, report: _Report) -> Finding:
         status = Status.FAIL
     else:
         status = Status.INCONCLUSIVE if report.unknown else Status.PASS
-    words = [text for text, _, _ in report.breaks]
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    breaks = tuple(wrong for wrong, _, _ in report.breaks[:_SHOWN])
+    more = max(0, len(report.breaks) - _SHOWN)
     return context.finding(
         subject,
         status,
-        invariant.holds,
-        "; ".join(words[:_SHOWN]) + more if words else f"no break, {report.looked_at}",
+        Fact("invariant", name=subject.topic.name),
+        Fact("breaks", breaks=breaks, more=more) if breaks else Fact("no_break", of=report.extent),
         reason=context.doubt or report.unknown,
         evidence=[event for _, events, _ in report.breaks[:_SHOWN] for event in events],
-        hint=f"it broke when {invariant.caught} ({invariant.source})",
+        cause=Fact("invariant_broke", name=subject.topic.name),
     )
 
 
@@ -117,16 +132,14 @@ def _listening(context: Context) -> list[KernelSocket]:
     return [socket for socket in context.graph.listening() if socket.type != "SOCK_DGRAM"]
 
 
-def _places(context: Context, *kinds: str) -> Iterator[tuple[str, tuple[KernelSocket, ...]]]:
+def _places(
+    context: Context, *kinds: str
+) -> Iterator[tuple[ListenerAddress, tuple[KernelSocket, ...]]]:
     """Yield every configured address of these kinds with its sockets."""
     listeners = context.trace.header.listeners
     for record in listeners:
         for part in parts_of(record, context.graph, listeners) if record.kind in kinds else ():
-            yield f"{record.name} {part.title}", part.sockets
-
-
-def _name(socket: KernelSocket) -> str:
-    return f"socket {socket.number} ({socket.address or 'never bound'})"
+            yield ListenerAddress(record.name, part.title), part.sockets
 
 
 def _births(*sockets: KernelSocket) -> list[Event]:
@@ -143,17 +156,17 @@ def _only_listeners(context: Context) -> _Report:
     }
     candidates = set(context.graph.candidates)
     mine = [s for s in registered if s in candidates and _may_listen(s)]
-    report = _Report(f"{plural(len(mine), 'socket')} in the epolls of workers", len(mine))
+    report = _Report("socket_in_epolls", len(mine), len(mine))
     if context.by_listen:
-        report.unknown = "epoll was not observed"
+        report.unknown = EPOLL_UNOBSERVED
     elif not context.trace.header.listeners:
-        report.unknown = "the configured listeners are not known"
+        report.unknown = Fact("listeners_unknown")
     for socket in mine:
         since = registered[socket].added.event
         if not socket.listens and socket.type == "SOCK_STREAM":
-            report.add(f"{_name(socket)} is in an epoll and never listened", [since])
+            report.add(Fact("in_epoll_never_listened", socket=socket_name(socket)), [since])
         elif id(socket) not in configured and not report.unknown:
-            report.add(f"{_name(socket)} belongs to no configured listener", [since])
+            report.add(Fact("of_no_listener", socket=socket_name(socket)), [since])
     return report
 
 
@@ -168,9 +181,9 @@ def _may_listen(socket: KernelSocket) -> bool:
 
 def _no_unserved(context: Context) -> _Report:
     sockets = _listening(context)
-    report = _Report(plural(len(sockets), "listening socket"), len(sockets))
+    report = _Report("listening_socket", len(sockets), len(sockets))
     if context.by_listen:
-        return _Report("", unknown="epoll was not observed")
+        return _Report(unknown=EPOLL_UNOBSERVED)
     live_ns = context.trace.end.outcome.live_asked_ns
     end_ns = _end_ns(context)
     for socket in sockets:
@@ -182,63 +195,65 @@ def _no_unserved(context: Context) -> _Report:
                 long = stop - start > _UNSERVED_NS
                 at_end = until is None and stop == end_ns
                 if long or (at_end and live_ns is not None and begin < live_ns):
-                    lasted = duration_in_words(stop - start)
-                    report.add(f"{_name(socket)} was not served for {lasted}", events)
+                    lasted = TimeSpan(stop - start)
+                    wrong = Fact("unserved_for", what=socket_name(socket), lasted=lasted)
+                    report.add(wrong, events)
                 elif at_end and not report.unknown:
-                    report.unknown = f"{_name(socket)} had no time to be served"
+                    report.unknown = Fact("no_time_to_be_served", what=socket_name(socket))
     return report
 
 
 def _match_workers(context: Context) -> _Report:
     places = list(_places(context, "static", "lds"))
-    report = _Report(
-        f"{len(places)} addresses of listeners", sum(bool(found) for _, found in places)
-    )
+    report = _Report("listener_address", len(places), sum(bool(found) for _, found in places))
     if context.workers < 1:
         report.unknown = UNKNOWN_WORKERS
         return report
     for name, found in places:
         if any(socket.origin == "scm_rights" for socket in found):
-            report.unknown = f"sockets of {name} came from another process"
+            report.unknown = Fact("sockets_from_elsewhere", what=name)
             continue
         live = [s for s in found if s.is_live and (s.listens or s.type == "SOCK_DGRAM")]
         shared = [s for s in live if not reuse_port_before_bind(s)]
         events = _births(*live)
         if len(live) not in (0, 1, context.workers):
-            words = f"{name} has {plural(len(live), 'socket')}, not one or {context.workers}"
-            report.add(words, events)
-        elif len(live) > 1 and shared:
-            report.add(
-                f"{name} has {len(live)} sockets, {len(shared)} without SO_REUSEPORT", events
+            wrong = Fact(
+                "neither_one_nor_all", what=name, number=len(live), workers=context.workers
             )
+            report.add(wrong, events)
+        elif len(live) > 1 and shared:
+            wrong = Fact("without_reuse_port", what=name, number=len(live), without=len(shared))
+            report.add(wrong, events)
         elif len(live) == 1 < context.workers and not shared:
-            report.add(f"{name} has one socket for all workers, with SO_REUSEPORT", events)
+            report.add(Fact("one_with_reuse_port", what=name), events)
     return report
 
 
 def _before_bind(context: Context) -> _Report:
     sockets = [s for s in context.graph.listening() if s.origin == "socket"]
-    report = _Report(plural(len(sockets), "socket"), len(sockets))
+    report = _Report("socket", len(sockets), len(sockets))
     for socket in sockets:
         early = {o.name for o in socket.options if o.phase == "before_bind"}
         late = [o for o in socket.options if o.name in _BEFORE_BIND - early]
         for option in late:
-            report.add(f"{option.name} was set after bind on {_name(socket)}", [option.call.event])
+            wrong = Fact("set_after_bind", option=option.name, socket=socket_name(socket))
+            report.add(wrong, [option.call.event])
     return report
 
 
 def _main_only(context: Context) -> _Report:
     calls = _calls(context, "bind", "listen")
-    report = _Report(plural(len(calls), "call"), len(calls))
+    report = _Report("call", len(calls), len(calls))
     numbers = re.match(r"(\d+)\.(\d+)", context.trace.header.envoy.version)
     if numbers and (int(numbers[1]), int(numbers[2])) < (1, 20):
-        report.unknown = "before Envoy 1.20 workers listen"
+        report.unknown = Fact("workers_listen")
         return report
     for call in calls:
         if call.thread.role != "main":
-            words = f"{call.event.call} on {_name_of(call)} by {roles_in_words([call.thread])}"
+            who = thread_name(call.thread)
+            wrong = Fact("called_by", call=call.event.call, on=_name_of(call), by=who)
             sure = call.certain and is_surely_other(context, call.thread)
-            report.add(words, [call.event], sure=sure)
+            report.add(wrong, [call.event], sure=sure)
     return report
 
 
@@ -251,56 +266,55 @@ def _calls(context: Context, *names: str) -> list[Call]:
     return found
 
 
-def _name_of(call: Call) -> str:
-    return _name(call.descriptor.socket) if call.descriptor else f"{call.event.args['fd']}"
+def _name_of(call: Call) -> SocketName | int:
+    """Return the socket of a call, or the number of its descriptor if that is of none."""
+    return socket_name(call.descriptor.socket) if call.descriptor else int(call.event.args["fd"])
 
 
 def _accepts(context: Context) -> _Report:
     calls = _calls(context, "accept", "accept4")
-    report = _Report(plural(len(calls), "call"), len(calls))
+    report = _Report("call", len(calls), len(calls))
     if any(call.event.ret is None for call in calls):
-        report.unknown = "results of calls were not observed"
-    counts: dict[tuple[str, str], list[Event]] = {}
+        report.unknown = Fact("results_unobserved")
+    counts: dict[tuple[str, SocketName | int], list[Event]] = {}
     for call in calls:
         errno = call.event.errno
         if errno and errno not in _NO_CONNECTION:
             counts.setdefault((errno, _name_of(call)), []).append(call.event)
     for (errno, name), events in counts.items():
-        often = plural(len(events), "time")
-        report.add(f"accept on {name} failed with {errno} {often}", events, sure=True)
+        wrong = Fact("accept_failed", on=name, errno=errno, times=len(events))
+        report.add(wrong, events, sure=True)
     return report
 
 
 def _without_break(context: Context) -> _Report:
-    report = _Report("")
+    report = _Report("listener_address")
     if context.by_listen:
-        return _Report("", unknown="epoll was not observed")
-    count = 0
+        return _Report(unknown=EPOLL_UNOBSERVED)
     for name, found in _places(context, "static", "lds"):
-        count += 1
+        report.looked_at += 1
         spans = merged(span for spans in served_spans(found).values() for span in spans)
         report.judged += bool(spans)
         if spans and not context.trace.end.outcome.running:
-            report.unknown = "Envoy ended, so nothing is served any more"
+            report.unknown = Fact("ended_nothing_served")
             continue
         for start, stop in without(spans, spans[0][0], _end_ns(context)) if spans else ():
             closes = [e for e in _births(*found) if e.ts_ns <= stop]
-            report.add(f"{name} was not served for {duration_in_words(stop - start)}", closes)
-    report.looked_at = f"{count} addresses of listeners"
+            report.add(Fact("unserved_for", what=name, lasted=TimeSpan(stop - start)), closes)
     return report
 
 
 def _live(context: Context) -> _Report:
     outcome = context.trace.end.outcome
     places = list(_places(context, "static"))
-    report = _Report(f"{len(places)} addresses of static listeners", len(places))
+    report = _Report("static_listener_address", len(places), len(places))
     if outcome.live_ns is None:
-        ended = "Envoy ended before it was LIVE"
+        ended = Fact("ended_before_live")
         asked = outcome.live is not None and not outcome.running
-        report.unknown = ended if asked else "no LIVE reply was seen"
+        report.unknown = ended if asked else Fact("no_live_reply")
         return report
     if context.by_listen:
-        report.unknown = "epoll was not observed"
+        report.unknown = EPOLL_UNOBSERVED
         return report
     latest_ns = outcome.live_ns + _UNSERVED_NS
     over = outcome.live or _end_ns(context) > latest_ns
@@ -310,20 +324,19 @@ def _live(context: Context) -> _Report:
         late = [t for t in threads if served[t][0][0] > latest_ns]
         if len(threads) < max(context.workers, 1):
             if over:
-                number = plural(len(threads), "worker")
-                report.add(f"{name} is served by {number} though Envoy is LIVE", _births(*found))
+                wrong = Fact("live_but_served_by", what=name, workers=len(threads))
+                report.add(wrong, _births(*found))
             else:
-                report.unknown = f"{name} had no time to be served"
+                report.unknown = Fact("no_time_to_be_served", what=name)
         elif late:
-            number = plural(len(late), "worker")
-            words = f"{name} was served by {number} more than a second after LIVE"
-            report.add(words, _births(*found))
+            wrong = Fact("served_late", what=name, workers=len(late))
+            report.add(wrong, _births(*found))
     return report
 
 
 def _bounded(context: Context) -> _Report:
     sockets = list(context.graph.listening())
-    report = _Report(plural(len(sockets), "socket"), len(sockets))
+    report = _Report("socket", len(sockets), len(sockets))
     if context.workers < 1:
         report.unknown = UNKNOWN_WORKERS
         return report
@@ -335,8 +348,8 @@ def _bounded(context: Context) -> _Report:
         for _, step, event in sorted(moves, key=lambda move: (move[0], move[1])):
             count += step
             if count == limit + 1 and step > 0:
-                words = f"{_name(socket)} has more than {plural(limit, 'descriptor')}"
-                report.add(words, [event])
+                wrong = Fact("too_many_descriptors", socket=socket_name(socket), limit=limit)
+                report.add(wrong, [event])
     return report
 
 

@@ -14,6 +14,7 @@ from envoyassert.judge.context import EVIDENCE_LIMIT, Context, Subject
 from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.selection import Selection, select, select_each
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Topic, fault
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.selector import Selector
 from envoyassert.words import of_listener
@@ -76,15 +77,14 @@ else:
 def judge_listener(context: Context, index: int, expectation: AboutListener) -> Iterator[Finding]:
     """Judge one `listener` item, atom by atom."""
     selector = expectation.listener
-    name = str(selector)
-    subject = Subject(name, ("expect", index), expectation.why or "")
     graph, listeners = context.graph, context.trace.header.listeners
     if expectation.take == "each_address":
         parts = select_each(selector, graph, listeners)
     else:
         parts = {"": select(selector, graph, listeners, total=expectation.take == "total")}
     for address, selection in parts.items():
-        part = Subject(f"{name} {address}".rstrip(), subject.path, subject.why)
+        topic = Topic("listener", listener=selector, address=address)
+        part = Subject(topic, ("expect", index), expectation.why or "")
         yield from _judge_part(context, part, selection, expectation)
 
 
@@ -97,8 +97,8 @@ def _judge_part(
         yield context.finding(
             subject.at("listener"),
             Status.INCONCLUSIVE,
-            "one listener",
-            "no single listener",
+            Fact("one_listener"),
+            Fact("no_single_listener"),
             reason=selection.problem,
         )
         return
@@ -120,15 +120,15 @@ def _with_nearest(target: Target, selector: Selector, word: str, finding: Findin
     if finding.status is Status.PASS or word == "bind_failed":
         return finding
     if target.failed and (word == "bound" or not target.sockets):
-        closest = failed_binds(target.failed)
+        near = (failed_binds(target.failed),)
         evidence = finding.evidence or tuple(call.event for call in target.failed[:EVIDENCE_LIMIT])
-        return replace(finding, closest=closest, evidence=evidence)
+        return replace(finding, near=near, evidence=evidence)
     if target.sockets or not target.context.trace.end.outcome.running:
         return finding  # an Envoy that ended had no time to bind anything else
     graph, listeners = target.context.graph, target.context.trace.header.listeners
     return guarded(
-        lambda: replace(finding, closest=nearest_listener(selector, graph, listeners)),
-        lambda fault: replace(finding, hint=fault),
+        lambda: replace(finding, near=(nearest_listener(selector, graph, listeners),)),
+        lambda said: replace(finding, cause=fault(said)),
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.durations import duration_in_words
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.instants import instants_of
 from envoyassert.judge.order import judge_lasting, judge_pair, to_ns
 from envoyassert.judge.precedence import precedes
+from envoyassert.judge.values import Fact, TimeSpan, Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration
@@ -49,7 +49,7 @@ class MomentExpectation(Conditional):
 
 def judge_moment(context: Context, index: int, expectation: MomentExpectation) -> Iterator[Finding]:
     """Judge when something happens, against what it precedes and follows."""
-    subject = Subject("time", ("expect", index), expectation.why or "")
+    subject = Subject(Topic("time"), ("expect", index), expectation.why or "")
     for word in ("before", "after"):
         other = getattr(expectation, word)
         if other is None:
@@ -60,7 +60,7 @@ def judge_moment(context: Context, index: int, expectation: MomentExpectation) -
         yield judge_pair(
             context,
             at,
-            f"{here.words} {word} {there.words}",
+            Fact("in_relation", first=here.moment, word=word, second=there.moment),
             pair,
             expectation.each,
             lambda a, b: precedes([a, b]),
@@ -70,8 +70,13 @@ def judge_moment(context: Context, index: int, expectation: MomentExpectation) -
             yield judge_lasting(
                 context,
                 subject.at("within"),
-                f"{here.words} within {duration_in_words(to_ns(expectation.within))} {word} "
-                f"{there.words}",
+                Fact(
+                    "in_relation",
+                    first=here.moment,
+                    within=TimeSpan(to_ns(expectation.within)),
+                    word=word,
+                    second=there.moment,
+                ),
                 pair,
                 expectation.each,
                 limit,

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from envoyassert.judge.calls import matching, pattern_in_words, possible, unresolved
+from envoyassert.judge.calls import matching, possible, unresolved
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import Interval, so_often
+from envoyassert.judge.interval import Interval, count_of
+from envoyassert.judge.values import Calls, Number, Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CallPattern, impossible
 from envoyassert.words.word import Example, Vacuous, Word
+
+_NEVER = Interval(0, 0)
 
 
 class NeverExpectation(Conditional):
@@ -28,19 +31,20 @@ class NeverExpectation(Conditional):
 
 def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
     """Judge that no call matches a pattern."""
-    words = pattern_in_words(expectation.never)
-    subject = Subject(f"never {words}", ("expect", index, "never"), expectation.why or "")
-    found, problem = matching(context, expectation.never)
+    pattern = expectation.never
+    topic = Topic("never", calls=pattern)
+    subject = Subject(topic, ("expect", index, "never"), expectation.why or "")
+    found, problem = matching(context, pattern)
     if problem:
-        yield unresolved(context, subject, words, problem)
+        yield unresolved(context, subject, pattern, problem)
         return
     yield context.finding(
         subject,
-        possible(context, expectation.never, found).compare(Interval(0, 0)),
-        f"never {words}",
-        f"{words} {so_often(len(found))}",
+        possible(context, pattern, found).compare(_NEVER),
+        count_of(Calls(pattern), _NEVER),
+        Number(Calls(pattern), len(found)),
         evidence=found,
-        from_events=expectation.never.listener is None,
+        from_events=pattern.listener is None,
     )
 
 

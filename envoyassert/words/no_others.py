@@ -13,6 +13,12 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import parts_of
+from envoyassert.judge.values import (
+    BoundSocket,
+    Fact,
+    Topic,
+    fault,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many, Model, choice, one_of
@@ -46,10 +52,6 @@ class NoOthersExpectation(Conditional):
 
 
 _FAMILIES = ("AF_INET", "AF_INET6", "AF_UNIX", "AF_PACKET", "AF_VSOCK")
-_CLASSES = {
-    "hot_restart": "the abstract Unix sockets are Envoy's own, for hot restart",
-    "admin": "one is Envoy's admin endpoint",
-}
 
 
 def judge_no_others(
@@ -79,13 +81,13 @@ def judge_no_others(
     else:
         status = Status.FAIL if others else Status.PASS
     yield context.finding(
-        Subject("other sockets", ("expect", index, "no_others"), expectation.why or ""),
+        Subject(Topic("others"), ("expect", index, "no_others"), expectation.why or ""),
         status,
-        "no other listening, bound or raw socket",
-        (_names(others) or "none") + _left_out(context),
-        reason="" if context.doubt else "a socket was received from outside the trace",
+        Fact("no_other_socket"),
+        Fact("other_sockets", sockets=_named(others), left_out=_left_out(context)),
+        reason=None if context.doubt else Fact("socket_from_outside"),
         evidence=[call.event for socket in others for call in socket.binds],
-        hint=guarded(lambda: _hint(others, allowed, _admin_sockets(context)), str),
+        cause=guarded(lambda: _cause(others, allowed, _admin_sockets(context)), fault),
     )
 
 
@@ -107,50 +109,42 @@ def _went_on(context: Context, event: Event) -> bool:
     return later is not event
 
 
-def _hint(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int]) -> str:
-    """Return what to do about sockets that are not named, by their class."""
+def _cause(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int]) -> Fact | None:
+    """Return what the sockets are that are not named, by their class."""
     classes = {
         "hot_restart": [socket for socket in others if socket.is_hot_restart],
         "admin": [socket for socket in others if id(socket) in admin],
     }
-    hints = []
-    lacking = [name for name, sockets in classes.items() if sockets]
-    if lacking:
-        known = ", ".join([*allowed, *lacking])
-        what = " and ".join(_CLASSES[name] for name in lacking)
-        hints.append(f"{what}: allow it by `no_others: {{allow: [{known}]}}`")
+    lacking = tuple(name for name, sockets in classes.items() if sockets)
     rest = [s for s in others if not any(s in sockets for sockets in classes.values())]
-    if any(sees_packets(socket) for socket in rest):
-        hints.append("a raw or packet socket gets what is sent to others, so none may be there")
-        rest = [socket for socket in rest if not sees_packets(socket)]
+    raw = any(sees_packets(socket) for socket in rest)
+    rest = [socket for socket in rest if not sees_packets(socket)]
     chosen = {str(s.address) for s in rest if s.requested is not None and s.requested.port == 0}
     fixed = {str(socket.address) for socket in rest} - chosen
-    if fixed:
-        names = ", ".join(sorted(fixed))
-        hints.append(f"name {names} in a `listener` expectation, or take it out of the config")
-    if chosen:
-        hints.append(
-            f"the kernel chose the port of {', '.join(sorted(chosen))}: name its listener by the "
-            "name that it has in the config, or take it out of the config"
-        )
-    return "; ".join(hints)
-
-
-def _names(sockets: Iterable[KernelSocket]) -> str:
-    return ", ".join(
-        sorted({f"{s.protocol_name} {s.address or 'without an address'}" for s in sockets})
+    if not (lacking or raw or fixed or chosen):
+        return None
+    return Fact(
+        "not_named",
+        allow=(*allowed, *lacking) if lacking else (),
+        lacking=lacking,
+        raw=raw,
+        fixed=tuple(sorted(fixed)),
+        chosen=tuple(sorted(chosen)),
     )
 
 
-def _left_out(context: Context) -> str:
-    """Return in words which bound sockets are no surprise since they are those of clients."""
+def _named(sockets: Iterable[KernelSocket]) -> tuple[BoundSocket, ...]:
+    found = {(s.protocol_name, "" if s.address is None else str(s.address)) for s in sockets}
+    return tuple(BoundSocket(protocol, address) for protocol, address in sorted(found))
+
+
+def _left_out(context: Context) -> Fact | None:
+    """Return which bound sockets are no surprise since they are those of clients."""
     clients = [socket for socket in context.graph.candidates if socket.is_client]
     clients = [socket for socket in clients if id(socket) not in context.named]
     if not clients:
-        return ""
-    are = "is 1 datagram socket" if len(clients) == 1 else f"are {len(clients)} datagram sockets"
-    was = "was" if len(clients) == 1 else "were"
-    return f"; left out {are} that {was} connected to a peer at once: {_names(clients)}"
+        return None
+    return Fact("sockets_of_clients", number=len(clients), sockets=_named(clients))
 
 
 def _is_surely_other(context: Context, socket: KernelSocket) -> bool:

@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.durations import parse_duration
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.instants import was_never_live
+from envoyassert.judge.instants import not_asked, was_never_live
+from envoyassert.judge.values import Fact, Quote, Topic
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.names import signal_text
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Model, choice, one_of
 from envoyassert.trace import STARTUP, Outcome
@@ -68,61 +68,61 @@ def judge_process(
 ) -> Iterator[Finding]:
     """Judge one `process` item; the launcher saw the process itself, so no loss matters."""
     wish, outcome = expectation.process, context.trace.end.outcome
-    subject = Subject("process", ("expect", index, "process"), expectation.why or "")
-    seen = outcome_in_words(outcome)
+    subject = Subject(Topic("process"), ("expect", index, "process"), expectation.why or "")
+    seen = outcome_value(outcome)
     if not context.trace.header.launcher:
         yield context.finding(
             subject,
             Status.INCONCLUSIVE,
-            "an outcome of the process",
-            "none",
-            reason="this trace was imported and does not tell what became of the process",
+            Fact("an_outcome"),
+            Fact("none"),
+            reason=Fact("outcome_unknown_in_import"),
         )
         return
     if wish.exits is not None:
         status = wish.exits == outcome.exit_code
         if wish.exits == "nonzero":
             status = outcome.exit_code not in (None, 0)
-        yield _answer(context, subject.at("exits"), status, f"exits with {wish.exits}", seen)
+        yield _answer(context, subject.at("exits"), status, Fact("exits", status=wish.exits), seen)
     if wish.stays_up is not None:
-        expected = "stays up" if wish.stays_up else "does not stay up"
+        expected = Fact("stays_up", wanted=wish.stays_up)
         status = outcome.running is wish.stays_up
         yield _answer(context, subject.at("stays_up"), status, expected, seen)
-    wishes: list[tuple[str, bool, str]] = []
+    wishes: list[tuple[str, bool, Fact]] = []
     if wish.live is not None:
-        expected = "becomes live" if wish.live else "does not become live"
+        expected = Fact("becomes_live", wanted=wish.live)
         wishes.append(("live", bool(outcome.live) is wish.live, expected))
     if wish.within is not None:
         limit = parse_duration(wish.within)
         after_s = outcome.live_after_s
         in_time = after_s is not None and after_s <= limit
-        wishes.append(("within", in_time, f"live within {limit:g} s"))
-    unknown = outcome.why_not_asked if not was_never_live(context, outcome) else ""
+        wishes.append(("within", in_time, Fact("live_within", seconds=limit)))
+    unknown = bool(outcome.why_not_asked) and not was_never_live(context, outcome)
     for word, holds, expected in wishes:
         if unknown:
             yield context.finding(
-                subject.at(word), Status.INCONCLUSIVE, expected, seen, reason=unknown
+                subject.at(word), Status.INCONCLUSIVE, expected, seen, reason=not_asked(outcome)
             )
         else:
             yield _answer(context, subject.at(word), holds, expected, seen)
 
 
-def _answer(context: Context, subject: Subject, holds: bool, expected: str, seen: str) -> Finding:
+def _answer(context: Context, subject: Subject, holds: bool, expected: Fact, seen: Fact) -> Finding:
     status = Status.PASS if holds else Status.FAIL
     return context.finding(subject, status, expected, seen, from_launcher=True)
 
 
-def outcome_in_words(outcome: Outcome) -> str:
-    """Return what became of the process: `exited with 1`, `live after 0.06 s`."""
+def outcome_value(outcome: Outcome) -> Fact:
+    """Return how the process fared."""
     if outcome.signal is not None:
-        return f"killed by {signal_text(outcome.signal)}"
+        return Fact("killed", signal=outcome.signal)
     if outcome.exit_code is not None:
-        return f"exited with {outcome.exit_code}"
+        return Fact("exited", status=outcome.exit_code)
     if outcome.live:
-        return f"live after {outcome.live_after_s or 0:.3f} s, and up"
+        return Fact("live_after", seconds=outcome.live_after_s or 0)
     if outcome.live is None:
-        return f"up; not known whether it is live: {outcome.why_not_asked}"
-    return f"up, but not live after {outcome.deadline_s or 0:g} s"
+        return Fact("up_not_asked", said=Quote(outcome.why_not_asked))
+    return Fact("up_not_live", seconds=outcome.deadline_s or 0)
 
 
 def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:

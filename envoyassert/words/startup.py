@@ -8,14 +8,19 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.durations import duration_in_words
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.calls import admin_traffic
-from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Subject
 from envoyassert.judge.instants import FAR_NS, instants_of
-from envoyassert.judge.order import bounds_ns, lasts_in_words
+from envoyassert.judge.order import bounds_ns, wish_of
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import bound_spans, first_ns, listening_spans, merged, served_spans
+from envoyassert.judge.values import (
+    Fact,
+    Reason,
+    TimeSpan,
+    Topic,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
@@ -72,25 +77,26 @@ class Figure:
         low_ns: at least this long; negative where the second came before the first.
         high_ns: at most this long; differs from `low_ns` for a reply, which is known only from
             its question to its receipt.
-        problem: why it is not known, or "".
-        never: what never happened, so that there is no figure, or "".
+        problem: why it is not known, or None.
+        never: what never happened, so that there is no figure, or None.
     """
 
     low_ns: int = 0
     high_ns: int = 0
-    problem: str = ""
-    never: str = ""
+    problem: Reason | None = None
+    never: Fact | None = None
 
     @property
     def known(self) -> bool:
         """Whether there is a figure."""
         return not self.problem and not self.never
 
-    def __str__(self) -> str:
+    @property
+    def value(self) -> Fact:
+        """The figure as what was seen."""
         if not self.known:
-            return self.never or "not known"
-        low, high = duration_in_words(self.low_ns), duration_in_words(self.high_ns)
-        return low if low == high else f"{low} to {high}"
+            return self.never or NOT_KNOWN
+        return Fact("took", low=TimeSpan(self.low_ns), high=TimeSpan(self.high_ns))
 
 
 def startup_figures(trace: Trace, graph: SocketGraph) -> dict[str, Figure]:
@@ -112,8 +118,8 @@ def judge_startup(
 ) -> Iterator[Finding]:
     """Judge the budgets of a start."""
     wish = expectation.startup
-    subject = Subject("start", ("expect", index, "startup"), expectation.why or "")
-    problem = ""
+    subject = Subject(Topic("start"), ("expect", index, "startup"), expectation.why or "")
+    problem = None
     if wish.listener is None:
         sockets = _listeners(context)
     else:
@@ -126,7 +132,7 @@ def judge_startup(
         if lasts is None:
             continue
         figure = figures[name]
-        expected = f"{name} {lasts_in_words(lasts)}"
+        expected = Fact("figure", name=name, lasts=wish_of(lasts))
         low, high = bounds_ns(lasts)
         if name == "served_to_live" and lasts.at_least is None:
             low = -FAR_NS
@@ -137,12 +143,12 @@ def judge_startup(
             status = Status.FAIL
         else:
             status = _compare(figure, low, high)
-            reason = "the instant of a reply is known only from its question to its receipt"
+            reason = Fact("reply_inexact")
         yield context.finding(
             subject.at(name),
             status,
             expected,
-            str(figure),
+            figure.value,
             reason=reason,
             evidence=[call.event for socket in sockets for call in socket.listens],
         )
@@ -172,13 +178,13 @@ def _figures(context: Context, sockets: list[KernelSocket]) -> dict[str, Figure]
         first_ns(merged(span for spans in served_spans([socket]).values() for span in spans))
         for socket in sockets
     ]
-    blind = Figure(problem="epoll was not observed")
+    blind = Figure(problem=EPOLL_UNOBSERVED)
     return {
         "first_listen": _first_listen(context, listens),
-        "bind_to_listen": _longest(binds, listens, "a socket that never listens"),
+        "bind_to_listen": _longest(binds, listens, Fact("never_listens")),
         "listen_to_served": blind
         if context.by_listen
-        else _longest(listens, served, "a socket that nobody serves"),
+        else _longest(listens, served, Fact("never_served")),
         "served_to_live": blind if context.by_listen else _served_to_live(context, served),
     }
 
@@ -189,13 +195,13 @@ def _first_listen(context: Context, listens: list[int | None]) -> Figure:
         return Figure(problem=start.problem)
     known = [time for time in listens if time is not None]
     if not known or not start.members:
-        return Figure(never="no socket listens")
+        return Figure(never=Fact("no_socket_listens"))
     return Figure(min(known) - start.members[0].high_ns, min(known) - start.members[0].low_ns)
 
 
-def _longest(begins: list[int | None], ends: list[int | None], never: str) -> Figure:
+def _longest(begins: list[int | None], ends: list[int | None], never: Fact) -> Figure:
     if not begins or None in ends or None in begins:
-        return Figure(never=never if begins else "no socket listens")
+        return Figure(never=never if begins else Fact("no_socket_listens"))
     found = max(b - a for a, b in zip(begins, ends, strict=True) if a is not None and b is not None)
     return Figure(found, found)
 
@@ -206,9 +212,9 @@ def _served_to_live(context: Context, served: list[int | None]) -> Figure:
         return Figure(problem=live.problem)
     known = [time for time in served if time is not None]
     if not live.members:
-        return Figure(never="Envoy never said that it is LIVE")
+        return Figure(never=Fact("never_live"))
     if not known or len(known) < len(served):
-        return Figure(never="a socket that nobody serves")
+        return Figure(never=Fact("never_served"))
     (reply,) = live.members
     return Figure(reply.low_ns - max(known), reply.high_ns - max(known))
 

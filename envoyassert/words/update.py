@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.values import Fact, Quote, Topic
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
@@ -45,29 +46,30 @@ class UpdateExpectation(Conditional):
     update: Update = Field(description="Accepted or refused, and why.")
 
 
-_WORDS = {"ack": "accepted", "nack": "refused"}
+#: What Envoy answers to listeners that it was given.
+_ANSWERS = ("ack", "nack")
 
 
 def judge_update(context: Context, index: int, expectation: UpdateExpectation) -> Iterator[Finding]:
     """Judge one `update` item; the control plane saw the answer itself, so no loss matters."""
     wish = expectation.update
-    subject = Subject("update", ("expect", index, "update"), expectation.why or "")
+    subject = Subject(Topic("update"), ("expect", index, "update"), expectation.why or "")
     phases = [phase for phase in context.trace.phases if phase.name == expectation.phase]
     update = phases[0].update if phases else None
-    expected = f"the listeners are {_WORDS[wish.result]}"
-    if update is None or update.result not in _WORDS:
+    expected = Fact("listeners_are", result=wish.result)
+    if update is None or update.result not in _ANSWERS:
         yield context.finding(
             subject,
             Status.INCONCLUSIVE,
             expected,
-            "no answer",
-            reason=f"Envoy was given no listeners in {expectation.phase}, or did not answer",
+            Fact("no_answer"),
+            reason=Fact("no_update", phase=expectation.phase),
         )
         return
     holds = update.result == wish.result
     yield _finding(context, subject.at("result"), holds, expected, update)
     if wish.message_contains is not None:
-        expected = f"the reason contains {wish.message_contains!r}"
+        expected = Fact("message_contains", text=Quote(wish.message_contains))
         holds = wish.message_contains in update.message
         yield _finding(context, subject.at("message_contains"), holds, expected, update)
 
@@ -80,15 +82,16 @@ def judge_refusals(context: Context, items: Iterable[Conditional]) -> Iterator[F
         if update is not None and update.result == "nack" and phase.name not in spoken:
             first = phase.name == STARTUP
             place = ("envoy", "xds") if first else ("steps", index - 1)
-            subject = Subject(f"{'' if first else 'step '}{phase.name}", place)
-            yield _finding(context, subject, False, "the listeners are accepted", update)
+            subject = Subject(Topic("phase" if first else "step", phase.name), place)
+            yield _finding(context, subject, False, Fact("listeners_are", result="ack"), update)
 
 
 def _finding(
-    context: Context, subject: Subject, holds: bool, expected: str, update: UpdateResult
+    context: Context, subject: Subject, holds: bool, expected: Fact, update: UpdateResult
 ) -> Finding:
     status = Status.PASS if holds else Status.FAIL
-    seen = _WORDS[update.result] + (f": {update.message}" if update.message else "")
+    said = Quote(update.message) if update.message else None
+    seen = Fact("answered", result=update.result, said=said)
     return context.finding(subject, status, expected, seen, from_launcher=True)
 
 

@@ -17,6 +17,7 @@ from envoyassert.launch.elf import read_build_id
 from envoyassert.probe import Arm
 from envoyassert.symbolize import symbolize
 from envoyassert.symbols import DEPTH, Symbols
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import End, Header, Outcome, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 from envoyassert.words.calls import CallsExpectation
@@ -159,7 +160,7 @@ def test_pattern_of_a_stack_counts_the_calls_that_came_from_there(recorded, tmp_
     start = {"contains": ["ListenerImpl::start", "Sockets::bound"]}
     assert finding_of(trace, call="bind", stack=start, times=2).status is Status.PASS
     wrong = finding_of(trace, call="bind", stack=start, times=3)
-    assert (wrong.status, wrong.seen[-7:]) == (Status.FAIL, "2 times")
+    assert (wrong.status, words_of(wrong).seen[-7:]) == (Status.FAIL, "2 times")
     assert finding_of(trace, "never", call="bind", stack=start).status is Status.FAIL
 
 
@@ -180,9 +181,9 @@ def test_pattern_of_a_stack_is_skipped_with_the_reason_without_symbols(recorded,
     for word in ("calls", "never"):
         finding = finding_of(trace, word, call="bind", stack={"contains": "ListenerImpl"})
         assert finding.status is Status.SKIPPED
-        assert str(program) in finding.reason
-        assert read_build_id(program) in finding.reason
-        assert "--envoyassert-debug-dir" in finding.reason
+        assert str(program) in words_of(finding).reason
+        assert read_build_id(program) in words_of(finding).reason
+        assert "--envoyassert-debug-dir" in words_of(finding).reason
     # Nothing else was asked, so nothing was shown.
     expectation = NeverExpectation.model_validate(
         {"never": {"call": "bind", "stack": {"contains": "ListenerImpl"}}}

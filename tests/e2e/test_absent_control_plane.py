@@ -27,6 +27,7 @@ from envoyassert.report.headline import headline
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.texts.findings import words_of
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 
@@ -279,7 +280,10 @@ def judged(result: RunResult) -> Verdict:
 
 def told(verdict: Verdict) -> list[str]:
     bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
-    return [f"{f.subject} {f.status.name}: {f.expected}; {f.seen}" for f in bad]
+    return [
+        f"{words_of(f).subject} {f.status.name}: {words_of(f).expected}; {words_of(f).seen}"
+        for f in bad
+    ]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -24,6 +24,7 @@ from envoyassert.report.headline import setback
 from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.texts.findings import words_of
 from envoyassert.xds.control_plane import ListenerUpdate
 from tests.e2e.launching import bootstrap, echo_listener
 
@@ -86,7 +87,7 @@ def test_fault_at_live_is_not_up(
 ) -> None:
     verdict = judged_after(fault, probe, tmp_path, version, [UP], listener=echo_listener())
     (finding,) = failed(verdict)
-    assert finding.seen == f"killed by {fault.name}"
+    assert words_of(finding).seen == f"killed by {fault.name}"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -103,5 +104,5 @@ def test_fault_in_a_step_is_a_known_defect_where_it_is_said_to_be(
     assert verdict.status is Status.KNOWN_DEFECT, verdict.findings
     del up["known_defect"]
     verdict = judged_after(signal.SIGSEGV, probe, tmp_path, version, [up], **scenario)
-    seen = {finding.seen for finding in failed(verdict)}
+    seen = {words_of(finding).seen for finding in failed(verdict)}
     assert seen == {"killed by SIGSEGV", "it did not come to that"}

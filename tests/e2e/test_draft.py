@@ -28,6 +28,7 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.texts.findings import words_of
 from tests.e2e.launching import bootstrap, echo_listener
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
@@ -191,7 +192,10 @@ def verdict(scenario: Path, probe: Probe, version: str = "1.40.0") -> Verdict:
 
 def told(verdict: Verdict) -> list[str]:
     bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
-    return [f"{f.subject} {f.status.name}: {f.expected}; {f.seen}" for f in bad]
+    return [
+        f"{words_of(f).subject} {f.status.name}: {words_of(f).expected}; {words_of(f).seen}"
+        for f in bad
+    ]
 
 
 def drafted(directory: Path, name: str) -> Path:

@@ -27,6 +27,7 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.texts.findings import words_of
 from envoyassert.trace_file import write_trace
 from tests.e2e.launching import echo_listener
 
@@ -55,7 +56,10 @@ def verdict(scenario: Path, probe: Probe, version: str) -> Verdict:
 
 def told(verdict: Verdict) -> list[str]:
     bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
-    return [f"{f.subject} {f.status.name}: {f.expected}; {f.seen}" for f in bad]
+    return [
+        f"{words_of(f).subject} {f.status.name}: {words_of(f).expected}; {words_of(f).seen}"
+        for f in bad
+    ]
 
 
 def drafted(directory: Path, file: str, content: str, *more: str) -> Path:

@@ -22,6 +22,7 @@ from envoyassert.probe import Probe
 from envoyassert.runner import run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.texts.findings import words_of
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 
@@ -359,9 +360,7 @@ def assert_draft_passes(
 ) -> None:
     verdict = verdict_of(drafted(directory, config, *arguments), probe, version)
     bad = [
-        f"{f.subject} {f.status.name}: {f.expected}; {f.seen}; {f.reason}"
-        for f in verdict.findings
-        if f.status is not Status.PASS
+        f"{f.status.name} {words_of(f)}" for f in verdict.findings if f.status is not Status.PASS
     ]
     assert verdict.status is Status.PASS, bad
 

@@ -24,6 +24,7 @@ from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.made_up import CERTIFICATE, KEY
 from envoyassert.scenario.matrix import expand
+from envoyassert.texts.findings import words_of
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 
@@ -227,7 +228,11 @@ def judged(result: RunResult) -> Verdict:
 def passes(result: RunResult) -> None:
     verdict = judged(result)
     said = "\n".join(result.trace.end.outcome.log_tail)
-    reasons = [finding.reason for finding in verdict.findings if finding.status is not Status.PASS]
+    reasons = [
+        words_of(finding).reason
+        for finding in verdict.findings
+        if finding.status is not Status.PASS
+    ]
     assert verdict.status is Status.PASS, f"{reasons}\n{said}"
 
 
@@ -288,7 +293,7 @@ def test_file_that_is_not_stood_in_for_is_named_with_the_option(
     verdict = judged(result)
     assert verdict.status is Status.FAIL
     finding = next(one for one in verdict.findings if one.status is Status.FAIL)
-    said = advice(finding, verdict, result.trace.end.outcome)
+    said = advice(finding, result.trace.end.outcome)
     assert NOWHERE in said
     assert "--stand-in" in said
     assert not Path(NOWHERE).exists()

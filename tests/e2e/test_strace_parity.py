@@ -19,6 +19,7 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
@@ -61,7 +62,7 @@ def test_strace_beside_several_envoys_is_refused_with_the_reason(witnessed) -> N
     result = run_plan(plan, witnessed, "process")
     verdict = judge(result.trace, result.plan.expectations, workers=plan.workers)
     assert verdict.status is Status.INCONCLUSIVE
-    assert "strace watches one Envoy alone" in verdict.findings[0].reason
+    assert "strace watches one Envoy alone" in words_of(verdict.findings[0]).reason
 
 
 def starts_otherwise(path: Path) -> bool:
@@ -90,7 +91,7 @@ def test_every_call_of_a_shipped_scenario_is_what_strace_saw(witnessed, path: Pa
     assert ok is True, detail
     assert int(detail.split()[0]) > 50
     verdict = judge(result.trace, result.plan.expectations, workers=plan.workers)
-    undecided = [finding.reason for finding in verdict.with_status(Status.INCONCLUSIVE)]
+    undecided = [words_of(finding).reason for finding in verdict.with_status(Status.INCONCLUSIVE)]
     # strace stops Envoy at every call, so that an update may not be seen to come to rest.
     restless = bool(undecided) and all("did not come to rest" in reason for reason in undecided)
     assert verdict.status in (Status.PASS, Status.KNOWN_DEFECT) or restless, undecided

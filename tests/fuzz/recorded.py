@@ -12,13 +12,14 @@ from pydantic import TypeAdapter
 
 from envoyassert.events import Event
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
+from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Verdict
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.selector import Selector
+from envoyassert.texts.facts import text
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.words.registry import Expectation
@@ -79,9 +80,13 @@ def judged(
 ) -> Verdict:
     """Judge a trace of two workers; a fault of ours is no answer."""
     verdict = judge(trace, items, workers=2, graph=graph)
-    faults = [finding.reason for finding in verdict.findings if FAULT in finding.reason]
+    faults = [
+        finding.reason
+        for finding in verdict.findings
+        if isinstance(finding.reason, Fact) and finding.reason.code == "fault"
+    ]
     if faults:
-        raise AssertionError(faults[0])
+        raise AssertionError(text(faults[0]))
     return verdict
 
 

@@ -17,6 +17,7 @@ from envoyassert.runner import run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.texts.findings import words_of
 from envoyassert.trace_file import write_trace
 from tests.mutants.mutant import Counters, Mutant
 
@@ -155,7 +156,9 @@ def played_by(run: str, fired: tuple[int, ...], verdict: Verdict) -> Played:
     """
     failed = verdict.with_status(Status.FAIL)
     killers = [finding for finding in failed if finding.path and finding.path[0] == "expect"]
-    doubts = [f.reason or f.seen for f in verdict.with_status(Status.INCONCLUSIVE)]
+    doubts = [
+        words_of(f).reason or words_of(f).seen for f in verdict.with_status(Status.INCONCLUSIVE)
+    ]
     reasons = dict.fromkeys(doubts + [_words(f) for f in failed if f not in killers])
     return Played(
         run,
@@ -167,4 +170,4 @@ def played_by(run: str, fired: tuple[int, ...], verdict: Verdict) -> Played:
 
 
 def _words(finding: Finding) -> str:
-    return f"{finding.subject}: {finding.expected}: {finding.seen}"
+    return f"{words_of(finding).subject}: {words_of(finding).expected}: {words_of(finding).seen}"

@@ -19,7 +19,7 @@ from envoyassert.atlas.page import index_page, story_page
 from envoyassert.atlas.text import atlas_lines
 from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, RunDocument, ScenarioPart
 from envoyassert.report.summary import EXECUTED, SKIPPED
-from envoyassert.report.verdict_json import FindingPart, Judgement, Location
+from envoyassert.report.verdict_json import FindingPart, Judgement, Location, ValuesPart, WordsPart
 from tests.odd_text import ODD, raw_in
 
 HOSTILE = "<script>alert('&\"')</script>"
@@ -164,15 +164,20 @@ def document(text):
     finding = FindingPart(
         status="FAIL",
         path=("expect", 0),
-        subject=text,
+        code=text,
         atom=text,
-        expected=text,
-        seen=text,
-        reason=text,
-        closest=text,
-        hint=text,
         why=text,
-        known_defect=text,
+        values=ValuesPart(
+            subject={},
+            wanted={},
+            seen={},
+            scope=None,
+            reason=None,
+            near=(),
+            cause=None,
+            known_defect=None,
+        ),
+        words=WordsPart(**dict.fromkeys(WordsPart.model_fields, text)),
         remedy=None,
         location=Location(file=text, line=1, column=1),
         evidence=(),

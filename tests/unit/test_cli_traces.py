@@ -110,7 +110,8 @@ def test_replay_as_json_has_findings_with_evidence(cli, origin):
     jsonschema.validate(data, results_schema())
     assert (done.code, data["status"], data["assumed"][0]) == (0, "PASS", "complete")
     first = data["findings"][0]
-    assert (first["atom"], first["subject"]) == ("bound.times", "port 15001")
+    assert (first["atom"], first["words"]["subject"]) == ("bound.times", "port 15001")
+    assert first["values"]["subject"]["listener"] == {"port": 15001}
     assert first["evidence"][0]["call"] == "bind(31, 0.0.0.0:15001) = ?"
     assert first["evidence"][0]["stack"][0] == "bind+11"
 

@@ -79,7 +79,7 @@ def test_one_value_of_a_recorded_failure_is_changed(name, item, path, after, fie
     assert change is not None
     assert change.path == ("expect", 0, *path)
     assert change.after == after
-    told = config_change(change, finding.subject, trace.header.listeners, 2)
+    told = config_change(change, finding.subject.listener, trace.header.listeners, 2)
     assert field in told
     assert bool(field) == bool(told)
 

@@ -21,6 +21,7 @@ from envoyassert.names import CLONE_NEWNET
 from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.selector import Selector
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Trace, namespaces_of
 from envoyassert.words.registry import Expectation
 
@@ -296,7 +297,7 @@ def test_selector_tells_namespaces_apart(selector: dict[str, Any], sockets: int)
 def test_port_in_two_namespaces_is_ambiguous() -> None:
     result = judged(two_networks().build(), {"listener": {"port": 80}, "sockets": 1})
     assert result.status is Status.INCONCLUSIVE
-    assert "add address, protocol or netns" in str(result.findings)
+    assert "add address, protocol or netns" in words_of(result.findings[0]).reason
 
 
 def test_config_says_in_which_namespace_a_listener_is() -> None:
@@ -375,7 +376,8 @@ def test_name_and_port_zero_with_a_namespace_mean_one_address(netns: str, port: 
     assert found.address is not None
     assert found.address.port == port
     both = select(Selector(name="web", address="127.0.0.1", port=0), fold(trace), listeners)
-    assert "has several addresses" in both.problem
+    assert both.problem is not None
+    assert both.problem.code == "several_addresses"
 
 
 def test_namespace_beside_a_name_needs_the_port() -> None:

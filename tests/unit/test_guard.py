@@ -17,6 +17,7 @@ from envoyassert.report import advice, changes, failure, headline
 from envoyassert.report.failure import Context
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.words import listener, no_others, registry
 from envoyassert.words.listener import ListenerExpectation
 from envoyassert.words.no_others import NoOthersExpectation
@@ -73,7 +74,7 @@ def test_what_ends_a_test_or_a_session_goes_through():
         (headline, "sentence"),
         (target, "shape_of"),
         (listener, "nearest_listener"),
-        (no_others, "_hint"),
+        (no_others, "_cause"),
     ],
 )
 def test_fault_in_advice_leaves_the_verdict_and_shows_in_the_text(monkeypatch, module, name):
@@ -95,7 +96,7 @@ def test_fault_in_one_judge_leaves_its_expectation_open_and_the_others_judged(mo
     monkeypatch.setitem(registry._BY_MODEL, NoOthersExpectation, broken_word)
     verdict, raised, _ = outcome(UNMET, NO_OTHERS)
     assert [finding.status for finding in verdict.findings] == [Status.FAIL, Status.INCONCLUSIVE]
-    assert "KeyError: 'broken on purpose'" in verdict.findings[1].reason
+    assert "KeyError: 'broken on purpose'" in words_of(verdict.findings[1]).reason
     assert isinstance(raised, ExpectationFailed)
     met = ListenerExpectation.model_validate({"listener": {"port": 15006}, "bound": {"times": 1}})
     verdict, _, _ = outcome(met, NO_OTHERS)

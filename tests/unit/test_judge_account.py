@@ -25,6 +25,7 @@ from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Check, Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, ListenerRecord, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 from envoyassert.words.registry import Expectation
@@ -165,7 +166,7 @@ def test_envoy_that_says_otherwise_leaves_no_pass_and_takes_no_fail(
     assert words in check_of(trace, "Envoy agrees").detail
     undecided = verdict(trace, RIGHT)
     assert undecided.status is Status.INCONCLUSIVE
-    assert words in undecided.findings[0].reason
+    assert words in words_of(undecided.findings[0]).reason
     assert verdict(trace, WRONG).status is Status.FAIL
 
 
@@ -235,7 +236,7 @@ def test_network_that_shows_otherwise_leaves_the_verdict_open(
     assert words in check_of(trace, KERNEL_CHECK).detail
     undecided = verdict(trace, RIGHT)
     assert undecided.status is Status.INCONCLUSIVE
-    assert words in undecided.findings[0].reason
+    assert words in words_of(undecided.findings[0]).reason
 
 
 def test_strangers_are_named_and_contradict_nothing() -> None:
@@ -309,10 +310,10 @@ def test_effective_backlog_that_the_kernel_did_not_show_is_open() -> None:
         trace.witness = witness
         undecided = backlog(trace, effective=4096)
         assert undecided.status is Status.INCONCLUSIVE
-        assert reason in undecided.findings[0].reason
+        assert reason in words_of(undecided.findings[0]).reason
     assert whole.network is not None
     trace.witness = replace(whole, network=replace(whole.network, somaxconn=None))
-    assert "could not be read" in backlog(trace, effective="somaxconn").findings[0].reason
+    assert "could not be read" in words_of(backlog(trace, effective="somaxconn").findings[0]).reason
 
 
 def test_effective_backlog_of_a_listener_that_never_listened_fails() -> None:

@@ -14,6 +14,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, ConnectionAttempt, Trace
 from envoyassert.words.of_listener import connections
 from envoyassert.words.of_listener.connections import rarity
@@ -103,7 +104,7 @@ def test_even_spread_fails_only_beyond_its_rate_of_false_alarms(
 ) -> None:
     found = of(spread(*numbers), spread={"even": {"false_alarm": 0.001}})
     assert found.status is (wanted or INCONCLUSIVE)
-    assert "false alarms: 0.001" in found.expected
+    assert "false alarms: 0.001" in words_of(found).expected
 
 
 @pytest.mark.parametrize("workers, total", [(2, 9), (3, 7), (4, 5)])
@@ -144,7 +145,7 @@ def test_clients_are_judged_by_how_they_fared_in_their_step() -> None:
     assert status({"answered": {"at_least": 2}}) is FAIL
     assert status("made", during="startup") is INCONCLUSIVE
     told = finding(built, 1, {"attempts": "answered", "during": "connect"})
-    assert told.seen == "1 of 3 answered (1 ECONNRESET, 1 ECONNREFUSED)"
+    assert words_of(told).seen == "1 of 3 answered (1 ECONNRESET, 1 ECONNREFUSED)"
 
 
 def test_bound_for_many_connections_is_never_below_the_exact_chance(monkeypatch):
@@ -179,4 +180,4 @@ def test_clients_of_whom_something_else_was_seen_are_told_by_that(
     trace.end_phase("connect", "connect", attempts=attempts)
     told = finding(trace.build(), 1, {"attempts": wish, "during": "connect"})
     assert told.status is FAIL
-    assert told.seen == seen
+    assert words_of(told).seen == seen

@@ -12,6 +12,7 @@ from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import EnvoyIdentity, ListenerRecord, Trace
 from envoyassert.words.registry import Expectation
 
@@ -113,8 +114,8 @@ def test_each_names_those_that_differ() -> None:
     trace = reuse_port()
     trace.epoll_add(trace.worker(1), trace.socket(trace.worker(1)))
     finding = worst(judged(trace, {"calls": {"call": "epoll_ctl", "each": "worker", "times": 1}}))
-    assert finding.expected == "epoll_ctl() exactly 1 time for each worker"
-    assert finding.seen == "worker_1 2 times (1 of 2 workers)"
+    assert words_of(finding).expected == "epoll_ctl() exactly 1 time for each worker"
+    assert words_of(finding).seen == "worker_1 2 times (1 of 2 workers)"
 
 
 @pytest.mark.parametrize(
@@ -224,11 +225,11 @@ def test_listener_with_several_addresses_takes_each_or_total() -> None:
     both: dict[str, Any] = {"listener": {"name": "both"}}
     verdict = judged(two_addresses(), {**both, "sockets": 2})
     assert verdict.status is INCONCLUSIVE
-    assert "take: each_address or total" in verdict.findings[0].reason
+    assert "take: each_address or total" in words_of(verdict.findings[0]).reason
     each = {**both, "take": "each_address", "sockets": 2, "listened": {"by": "workers"}}
     verdict = judged(two_addresses(), each)
     assert verdict.status is PASS
-    assert [finding.subject for finding in verdict.findings] == [
+    assert [words_of(finding).subject for finding in verdict.findings] == [
         *["listener both 127.0.0.1:80"] * 2,
         *["listener both [::1]:81"] * 2,
     ]
@@ -236,7 +237,7 @@ def test_listener_with_several_addresses_takes_each_or_total() -> None:
     assert status(two_addresses(), total) is PASS
     assert status(two_addresses(missing=True), total) is FAIL
     verdict = judged(two_addresses(missing=True), each)
-    assert {f.subject for f in verdict.with_status(FAIL)} == {"listener both [::1]:81"}
+    assert {words_of(f).subject for f in verdict.with_status(FAIL)} == {"listener both [::1]:81"}
     assert status(two_addresses(), total, {"no_others": True}) is PASS
     assert status(two_addresses(), each, {"no_others": True}) is PASS
     # Of calls those on all of its sockets are meant.
@@ -277,11 +278,11 @@ def test_expectation_is_judged_for_its_versions_alone() -> None:
 def test_unknown_version_and_nothing_that_applies_are_no_pass() -> None:
     verdict = judged(of_version(""), OLD, NEW, {"never": {"call": "dup"}})
     assert verdict.status is INCONCLUSIVE
-    assert {f.reason for f in verdict.with_status(INCONCLUSIVE)} == {
+    assert {words_of(f).reason for f in verdict.with_status(INCONCLUSIVE)} == {
         "the version of this Envoy is not known"
     }
     verdict = judged(of_version("1.40.0"), OLD)
     assert verdict.status is INCONCLUSIVE
-    assert verdict.findings[0].reason == (
+    assert words_of(verdict.findings[0]).reason == (
         "no expectation is about Envoy 1.40.0: every `when` excludes it"
     )

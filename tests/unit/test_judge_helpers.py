@@ -17,6 +17,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.call import thread_label
 from envoyassert.testing import TraceBuilder, parse_address
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, Member, Outcome, Trace
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
@@ -93,8 +94,8 @@ def test_socket_that_a_helper_alone_binds_is_not_mains(how: str) -> None:
     by(trace, HELPER, "listen", 0, fd=fd, backlog=16)
     (finding,) = verdict(trace, {**LISTENER, "listen_by": "main"}).findings
     assert finding.status is FAIL
-    assert finding.seen.startswith("listen() called by other (")
-    assert f"process {HELPER}" in finding.seen
+    assert words_of(finding).seen.startswith("listen() called by other (")
+    assert f"process {HELPER}" in words_of(finding).seen
     assert status(trace, {**LISTENER, "listen_by": "other"}) is PASS
 
 
@@ -129,7 +130,7 @@ def test_helper_that_waits_in_accept_serves_as_well() -> None:
     by(trace, HELPER, "accept4", 950, fd=fd, address=parse_address("127.0.0.1:40000"), flags=[])
     (finding,) = verdict(trace, served).findings
     assert finding.status is FAIL
-    assert f"process {HELPER}" in finding.seen
+    assert f"process {HELPER}" in words_of(finding).seen
     by(trace, HELPER, "close", 0, fd=fd)
     assert status(trace, served) is PASS
 

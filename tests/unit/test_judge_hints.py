@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from envoyassert.judge.context import cause_of_count
 from envoyassert.judge.interval import Interval
-from envoyassert.judge.shape import HINTS, hint_of_count
+from envoyassert.texts.facts import text
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,6 @@ from envoyassert.judge.shape import HINTS, hint_of_count
     ],
 )
 def test_hint_tells_the_way_to_what_is_wanted_and_not_away_from_it(shape, seen, wanted, ends):
-    hint = hint_of_count(HINTS[shape], seen, wanted)
+    hint = text(cause_of_count(shape, seen, wanted))
     assert hint.endswith(ends)
     assert bool(hint) is bool(ends)

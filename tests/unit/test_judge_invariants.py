@@ -12,6 +12,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import EnvoyIdentity, ListenerRecord, Outcome, Trace
 from envoyassert.words.invariants import InvariantsExpectation
 
@@ -179,8 +180,8 @@ def test_invariant_that_is_broken_fails_and_says_how(name, make, words):
     finding = judged(name, configured(make().build()))
 
     assert finding.status is Status.FAIL
-    assert words in finding.seen
-    assert INVARIANTS[name].source in finding.hint
+    assert words in words_of(finding).seen
+    assert INVARIANTS[name].source in words_of(finding).hint
 
 
 @pytest.mark.parametrize("name", INVARIANTS)
@@ -264,7 +265,7 @@ def test_invariant_without_anything_to_break_holds_beside_one_that_has():
     wish = InvariantsExpectation.model_validate({"invariants": names})
     assert judge(configured(trace.build()), [(0, wish)], workers=2).status is Status.PASS
     alone = judged("accepts_succeed", configured(trace.build()))
-    assert (alone.status, alone.reason) == (
+    assert (alone.status, words_of(alone).reason) == (
         Status.INCONCLUSIVE,
         "there was nothing to judge: 0 calls",
     )
@@ -282,4 +283,4 @@ def test_envoy_that_bound_and_ended_was_never_live(outcome, reason):
     trace.reuse_port_listener(PLACE)
     trace.outcome = outcome
     found = judged("live_means_served", configured(trace.build()))
-    assert (found.status, found.reason) == (Status.INCONCLUSIVE, reason)
+    assert (found.status, words_of(found).reason) == (Status.INCONCLUSIVE, reason)

@@ -11,9 +11,11 @@ from pydantic import TypeAdapter
 
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
+from envoyassert.judge.context import NOT_KNOWN
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Outcome, Trace
 from envoyassert.trace_lines import parse_trace
 from envoyassert.words.registry import Expectation
@@ -153,7 +155,7 @@ def test_variable_says_which_listener_is_meant(
 def test_variable_that_stands_for_nothing_of_the_kind_is_inconclusive(
     items: list[dict[str, Any]], says: str
 ) -> None:
-    reasons = [f.reason for f in judged(port_zero(), *items).with_status(INCONCLUSIVE)]
+    reasons = [words_of(f).reason for f in judged(port_zero(), *items).with_status(INCONCLUSIVE)]
     assert len(reasons) == 1
     assert says in reasons[0]
 
@@ -213,8 +215,8 @@ def test_thread_that_registers_is_the_one_that_serves() -> None:
     verdict = judged(trace, servers, adders)
     assert verdict.status is FAIL
     (failed,) = verdict.with_status(FAIL)
-    assert failed.expected == "who to be worker_0 (as in: port 15006)"
-    assert failed.seen == "worker_0, worker_1"
+    assert words_of(failed).expected == "who to be worker_0 (as in: port 15006)"
+    assert words_of(failed).seen == "worker_0, worker_1"
 
 
 def test_variable_for_nothing_is_no_match() -> None:
@@ -340,4 +342,4 @@ def test_figures_of_a_recorded_start() -> None:
     known = [figures[name] for name in ("first_listen", "bind_to_listen", "listen_to_served")]
     assert all(figure.known and 0 < figure.low_ns == figure.high_ns < 10**10 for figure in known)
     # It was recorded before the instant of the reply was.
-    assert str(figures["served_to_live"]) == "not known"
+    assert figures["served_to_live"].value == NOT_KNOWN

@@ -13,6 +13,7 @@ from envoyassert.outcomes import ExpectationFailed, raise_unless_passed
 from envoyassert.report.headline import headline
 from envoyassert.report.verdict_json import judgement
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Member, Outcome, Trace
 from envoyassert.words.registry import Expectation
 
@@ -90,7 +91,8 @@ def test_known_defect_tells_what_it_is_and_the_expectation_that_failed():
         "KNOWN_DEFECT one: known defect (envoyproxy/envoy#1, owner edge team: it binds once for "
         "each worker): port 80 bound.times: expected bound exactly 1 time, seen bound 2 times"
     )
-    (finding,) = [f for f in judgement(verdict, trace, fold(trace)).findings if f.known_defect]
+    found = judgement(verdict, trace, fold(trace)).findings
+    (finding,) = [f for f in found if f.words.known_defect]
     assert (finding.status, finding.path) == ("KNOWN_DEFECT", ("expect", 1, "bound", "times"))
 
 
@@ -133,7 +135,7 @@ def test_step_that_envoy_is_known_not_to_survive_is_a_known_defect() -> None:
     assert verdict.status is Status.KNOWN_DEFECT
     step = next(finding for finding in verdict.findings if finding.path[0] == "steps")
     assert step.status is Status.KNOWN_DEFECT
-    assert "edge team" in step.known_defect
+    assert "edge team" in words_of(step).known_defect
 
 
 OTHER_ENVOY = Member("second", 2000, 2, KILLED, None)
@@ -186,4 +188,4 @@ def test_only_the_step_that_envoy_died_in_is_excused() -> None:
 def test_death_that_does_not_come_is_an_unexpected_pass() -> None:
     verdict = judged(stepped(LIVE, missed=""), DEATH)
     assert verdict.status is Status.FAIL
-    assert "unexpected pass" in verdict.findings[-1].seen
+    assert "unexpected pass" in words_of(verdict.findings[-1]).seen

@@ -14,6 +14,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, ListenerRecord, Member, Outcome, Trace
 from envoyassert.words.listener import ListenerExpectation
 from tests.unit.test_judge_account import ADDRESS, RIGHT, WRONG, agreed, built, with_envoy
@@ -40,7 +41,7 @@ def test_stated_address_takes_no_pass_and_the_certificate_says_so() -> None:
     assert statuses(listing(GHOST), RIGHT) == [INCONCLUSIVE]
     found = verdict(listing(GHOST), RIGHT, STATED)
     assert [finding.status for finding in found.findings] == [PASS, PASS]
-    assert found.findings[1].seen == "Envoy lists 127.0.0.1:81, where no socket is"
+    assert words_of(found.findings[1]).seen == "Envoy lists 127.0.0.1:81, where no socket is"
     (check,) = (check for check in found.certificate.checks if check.name == "Envoy agrees")
     assert check.detail.endswith("; 1 listed place without a socket, as stated")
     assert statuses(listing(GHOST), WRONG, STATED) == [FAIL, PASS]
@@ -95,8 +96,11 @@ def test_judged_by_envoys_list_and_the_sockets(
     )
     # With the second item, all that differs is stated.
     (found, *_) = verdict(listing(GHOST), wanted, STATED).findings
-    assert (found.status, found.expected) == (status, "listed by Envoy without a kernel socket")
-    assert found.seen.startswith(seen)
+    assert (found.status, words_of(found).expected) == (
+        status,
+        "listed by Envoy without a kernel socket",
+    )
+    assert words_of(found).seen.startswith(seen)
     (opposite, *_) = verdict(listing(GHOST), unwanted, STATED).findings
     assert opposite.status is (FAIL if status is PASS else PASS)
 
@@ -106,9 +110,9 @@ def test_without_envoys_account_it_is_open() -> None:
     assert trace.witness is not None
     trace.witness = replace(trace.witness, envoy=None)
     (found,) = verdict(trace, STATED).findings
-    assert (found.status, found.reason) == (INCONCLUSIVE, "Envoy was not asked")
+    assert (found.status, words_of(found).reason) == (INCONCLUSIVE, "Envoy was not asked")
     (found,) = verdict(with_envoy(listing(GHOST), error="it timed out"), STATED).findings
-    assert (found.status, found.reason) == (INCONCLUSIVE, "it timed out")
+    assert (found.status, words_of(found).reason) == (INCONCLUSIVE, "it timed out")
 
 
 def test_after_a_loss_and_beside_a_socket_from_outside_absence_is_open() -> None:
@@ -124,7 +128,7 @@ def test_after_a_loss_and_beside_a_socket_from_outside_absence_is_open() -> None
     listener = EnvoyListener("web", (GHOST,))
     whole.witness = Witness(1, envoy=EnvoyAccount(1, 1, (listener,)))
     (found,) = verdict(whole, STATED).findings
-    assert found.reason == "a socket was received from a process that is not traced"
+    assert words_of(found).reason == "a socket was received from a process that is not traced"
 
 
 def ghost(at: Address = GHOST) -> Witness:
@@ -183,7 +187,7 @@ def closing() -> Trace:
 def test_socket_that_was_closed_after_envoy_was_asked_leaves_it_open() -> None:
     trace = closing()
     (found,) = verdict(trace, STATED).findings
-    assert (found.status, found.reason) == (
+    assert (found.status, words_of(found).reason) == (
         INCONCLUSIVE,
         "its last socket was closed after Envoy was asked",
     )

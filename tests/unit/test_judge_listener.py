@@ -9,6 +9,7 @@ from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Trace
 from envoyassert.words.registry import Expectation
 
@@ -194,7 +195,7 @@ def test_backlog_is_that_of_the_last_listen_on_each_socket_that_stands() -> None
     raised = {"listener": {"port": 15006}, "backlog": 64}
     half = judged(trace.build(), raised)
     assert half.status is Status.FAIL
-    assert half.findings[0].seen == "backlog 32, 64 of 2 sockets"
+    assert words_of(half.findings[0]).seen == "backlog 32, 64 of 2 sockets"
     trace.listen(trace.main, fds[1], 64)
     assert judged(trace.build(), raised).status is Status.PASS
     assert judged(trace.build(), {**raised, "backlog": 32}).status is Status.FAIL
@@ -202,7 +203,7 @@ def test_backlog_is_that_of_the_last_listen_on_each_socket_that_stands() -> None
         trace.close(trace.main, fd)
     closed = judged(trace.build(), raised)
     assert closed.status is Status.FAIL
-    assert closed.findings[0].seen == "no socket listens"
+    assert words_of(closed.findings[0]).seen == "no socket listens"
 
 
 def test_bind_failed_names_errno_and_caller() -> None:
@@ -225,7 +226,7 @@ def test_selector_port_of_two_protocols_is_ambiguous_until_named() -> None:
     bound = {"bound": {"times": 1}}
     verdict = judged(trace.build(), {"listener": {"port": 53}, **bound}, workers=1)
     assert verdict.status is Status.INCONCLUSIVE
-    assert "ambiguous: TCP 127.0.0.1:53, UDP 127.0.0.1:53" in verdict.findings[0].reason
+    assert "ambiguous: TCP 127.0.0.1:53, UDP 127.0.0.1:53" in words_of(verdict.findings[0]).reason
     named = {"listener": {"port": 53, "protocol": "UDP"}, **bound}
     assert judged(trace.build(), named, workers=1).status is Status.PASS
 
@@ -269,7 +270,7 @@ def test_selector_name_with_port_zero_finds_all_of_its_sockets() -> None:
     ]
     assert judged(trace.build(), *items, {"no_others": True}).status is Status.PASS
     verdict = judged(trace.build(), items[1], {"no_others": True})
-    assert [f.seen for f in verdict.with_status(Status.FAIL)] == ["TCP 127.0.0.1:40001"]
+    assert [words_of(f).seen for f in verdict.with_status(Status.FAIL)] == ["TCP 127.0.0.1:40001"]
 
 
 def test_selector_unknown_name_is_inconclusive_and_lists_the_known() -> None:
@@ -278,7 +279,7 @@ def test_selector_unknown_name_is_inconclusive_and_lists_the_known() -> None:
     )
     verdict = judged(trace.build(), {"listener": {"name": "wbe"}, "sockets": 0}, workers=1)
     assert verdict.status is Status.INCONCLUSIVE
-    assert verdict.findings[0].reason == "the config has no listener 'wbe'; it has: web"
+    assert words_of(verdict.findings[0]).reason == "the config has no listener 'wbe'; it has: web"
 
 
 def test_by_workers_without_known_number_is_inconclusive() -> None:

@@ -7,6 +7,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord
 
 INGRESS = ListenerRecord("ingress", "TCP", (Address.inet("127.0.0.1", 15007),))
@@ -20,7 +21,7 @@ def findings(trace: TraceBuilder, item: dict) -> tuple[Finding, ...]:
 def closest(trace: TraceBuilder, **listener) -> str:
     (finding,) = findings(trace, {"listener": listener, "bound": {}})
     assert finding.status is Status.FAIL
-    return finding.closest
+    return words_of(finding).closest
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_failed_bind_is_what_comes_closest_and_is_shown():
     fd = trace.socket(trace.main)
     trace.bind(trace.main, fd, "0.0.0.0:80", ret=-13)
     (finding,) = findings(trace, {"listener": {"port": 80}, "bound": {"times": 1}})
-    assert finding.closest == "bind() to 0.0.0.0:80 by main failed with EACCES"
+    assert words_of(finding).closest == "bind() to 0.0.0.0:80 by main failed with EACCES"
     assert [event.errno for event in finding.evidence] == ["EACCES"]
 
 
@@ -103,7 +104,7 @@ def test_closest_call_is_told_field_by_field_and_shown(pattern, told):
     trace = TraceBuilder()
     trace.shared_listener("0.0.0.0:80")
     (finding,) = findings(trace, {"calls": pattern})
-    assert finding.closest == told
+    assert words_of(finding).closest == told
     assert [event.call for event in finding.evidence] == [pattern["call"]]
 
 
@@ -112,7 +113,7 @@ def test_call_that_differs_in_everything_is_close_to_nothing():
     trace.shared_listener("0.0.0.0:80")
     pattern = {"call": "listen", "by": "other", "errno": "EPERM", "args": {"backlog": 1}}
     (finding,) = findings(trace, {"calls": pattern})
-    assert (finding.closest, finding.evidence) == ("", ())
+    assert (words_of(finding).closest, finding.evidence) == ("", ())
 
 
 def test_missing_step_of_an_order_has_its_closest_call():
@@ -120,18 +121,18 @@ def test_missing_step_of_an_order_has_its_closest_call():
     trace.shared_listener("0.0.0.0:80")
     steps = [{"call": "bind"}, {"call": "listen", "args": {"backlog": 64}}]
     (finding,) = findings(trace, {"in_order": steps})
-    assert finding.closest == "listen(): backlog -1, not 64"
+    assert words_of(finding).closest == "listen(): backlog -1, not 64"
 
 
 def test_missing_option_has_the_options_that_are_set():
     trace = TraceBuilder()
     trace.shared_listener("0.0.0.0:80")
     (finding,) = findings(trace, {"listener": {"port": 80}, "options": {"SO_KEEPALIVE": 1}})
-    assert finding.closest == "set there: SO_REUSEADDR = 1 before bind"
+    assert words_of(finding).closest == "set there: SO_REUSEADDR = 1 before bind"
 
 
 def test_finding_that_passes_has_nothing_closest():
     trace = TraceBuilder()
     trace.shared_listener("0.0.0.0:80")
     item = {"listener": {"port": 80}, "bound": {"times": 1}, "options": {"SO_REUSEPORT": "absent"}}
-    assert [finding.closest for finding in findings(trace, item)] == ["", ""]
+    assert [words_of(finding).closest for finding in findings(trace, item)] == ["", ""]

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.words.registry import Expectation
 
@@ -98,11 +99,11 @@ def test_value_that_was_not_read_whole_is_not_known() -> None:
 
 def test_text_tells_what_was_set_and_when() -> None:
     found = finding(trace_of(AS_WISHED, (EARLY[:1], EARLY[1:], [("SO_RCVBUF", 4)])), WISH)
-    assert found.expected == (
+    assert words_of(found).expected == (
         "set on each socket: SO_REUSEADDR = 1, SO_REUSEPORT = 1 before bind; "
         "SO_RCVBUF = 4 after listen"
     )
-    assert found.seen == (
+    assert words_of(found).seen == (
         "SO_REUSEADDR = 1 before bind; SO_REUSEPORT = 1 after bind; SO_RCVBUF = 4 after listen: "
         "1 of 2 sockets"
     )

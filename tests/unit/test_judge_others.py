@@ -13,6 +13,7 @@ from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.words.registry import Expectation
 
 PLACE = "127.0.0.1:15006"
@@ -108,7 +109,7 @@ def test_what_could_be_reached_or_holds_an_address_is_another(
     more: Callable[[TraceBuilder], None], seen: str
 ) -> None:
     finding = found(more)
-    assert (finding.status, finding.seen) == (FAIL, seen)
+    assert (finding.status, words_of(finding).seen) == (FAIL, seen)
 
 
 @pytest.mark.parametrize("more", [netlink, client, probe, question_for_ipv6])

@@ -15,6 +15,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
@@ -103,7 +104,10 @@ def test_reason_and_evidence_name_the_message() -> None:
     trace, fds = started()
     send(trace, fds[0])
     finding = verdict(trace, {**PORT, "served_by": "workers"}).findings[-1]
-    assert finding.reason == f"the socket of {PLACE} was sent to a process that is not traced"
+    assert (
+        words_of(finding).reason
+        == f"the socket of {PLACE} was sent to a process that is not traced"
+    )
     assert [event.call for event in finding.evidence].count("sendmsg") == 1
 
 

@@ -14,6 +14,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.scopes import listeners_over
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import (
     STARTUP,
     ConnectionAttempt,
@@ -116,12 +117,12 @@ NO_CLOSE = {"call": "close", "listener": {"port": 15006}}
 def test_what_must_not_be_is_judged_over_the_whole_run(item: dict[str, Any]) -> None:
     found = verdict(two_phases().build(), item)
     assert found.status is FAIL
-    assert found.findings[0].expected.endswith(" (over the whole run)")
+    assert words_of(found.findings[0]).expected.endswith(" (over the whole run)")
     at_start = verdict(two_phases().build(), {**item, "at_end_of": "startup"})
     assert at_start.status is PASS
-    assert at_start.findings[0].expected.endswith(" (at the end of startup)")
+    assert words_of(at_start.findings[0]).expected.endswith(" (at the end of startup)")
     without_steps = replace(two_phases().build(), phases=())
-    assert not verdict(without_steps, item).findings[0].expected.endswith(")")
+    assert not words_of(verdict(without_steps, item).findings[0]).expected.endswith(")")
 
 
 def test_run_that_was_cut_short_leaves_no_pass_about_the_whole_of_it_but_its_failures() -> None:
@@ -130,7 +131,7 @@ def test_run_that_was_cut_short_leaves_no_pass_about_the_whole_of_it_but_its_fai
     found = verdict(trace, {"never": {"call": "dup"}}, {"never": NO_CLOSE})
     told = [finding for finding in found.findings if finding.path[0] == "expect"]
     assert [finding.status for finding in told] == [INCONCLUSIVE, FAIL]
-    assert told[0].reason == "the run ended before drain"
+    assert words_of(told[0]).reason == "the run ended before drain"
     whole = two_phases().build()
     whole.header = replace(whole.header, steps=("change",))
     assert verdict(whole, {"never": {"call": "dup"}}).status is PASS
@@ -145,7 +146,7 @@ def test_no_others_is_judged_over_the_whole_run() -> None:
     named = {"listener": {"port": 15006}, "served_by": "workers"}
     found = verdict(two_phases().build(), named, {"no_others": True})
     assert found.status is FAIL
-    assert found.with_status(FAIL)[0].seen == "TCP 0.0.0.0:15007"
+    assert words_of(found.with_status(FAIL)[0]).seen == "TCP 0.0.0.0:15007"
     at_start = {"no_others": True, "at_end_of": "startup"}
     assert verdict(two_phases().build(), named, at_start).status is PASS
     new = {"listener": {"port": 15007}, "at_end_of": "change", "bound": {"times": 1}}
@@ -160,7 +161,9 @@ def test_no_others_knows_a_socket_by_the_port_that_named_it_before_it_was_ambigu
     trace.end_phase("change")
     named = {**PORT, "served_by": "workers"}
     found = verdict(trace.build(), named, {"no_others": True})
-    assert [finding.seen for finding in found.with_status(FAIL)] == ["TCP 127.0.0.1:15006"]
+    assert [words_of(finding).seen for finding in found.with_status(FAIL)] == [
+        "TCP 127.0.0.1:15006"
+    ]
     new = {"listener": {"port": 15006, "address": "127.0.0.1"}, "at_end_of": "change"}
     both = verdict(trace.build(), named, {**new, "bound": {"times": 1}}, {"no_others": True})
     assert both.status is PASS
@@ -230,7 +233,7 @@ def test_of_several_envoys_one_is_judged_over_the_whole_run() -> None:
     assert status(trace, {"never": {"call": "close"}, "envoy": "first"}) is FAIL
     found = verdict(trace.build(), {"never": {"call": "close"}, "envoy": "second"})
     assert found.status is INCONCLUSIVE
-    assert "at the end of the run no Envoy of that name" in found.findings[0].reason
+    assert "at the end of the run no Envoy of that name" in words_of(found.findings[0]).reason
 
 
 def test_close_entered_before_the_end_of_a_phase_and_recorded_after_it_is_no_loss() -> None:
@@ -253,14 +256,14 @@ def test_phase_that_was_not_reached_is_inconclusive_with_the_reason() -> None:
         {**PORT, "at_end_of": "later", "served_by": "none"},
     )
     step, first, second = found.findings
-    assert (step.status, step.subject, step.reason) == (
+    assert (step.status, words_of(step).subject, words_of(step).reason) == (
         INCONCLUSIVE,
         "step change",
         "Envoy had ended before",
     )
     assert first.status is PASS
     assert second.status is INCONCLUSIVE
-    assert "Envoy had ended before" in second.reason
+    assert "Envoy had ended before" in words_of(second).reason
     assert found.status is INCONCLUSIVE
 
 
@@ -268,7 +271,7 @@ def test_step_that_waits_in_vain_fails_the_run() -> None:
     trace = two_phases(missed="Envoy to end within 1 s")
     found = verdict(trace.build(), {**PORT, "served_by": "workers"})
     assert found.status is FAIL
-    assert found.findings[0].expected == "Envoy to end within 1 s"
+    assert words_of(found.findings[0]).expected == "Envoy to end within 1 s"
     doubted = verdict(trace.build(lost=(9,)), {**PORT, "served_by": "workers"})
     assert doubted.status is INCONCLUSIVE
 

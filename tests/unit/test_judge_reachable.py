@@ -13,6 +13,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder, parse_address
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, ForeignSocket, ListenerRecord
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
@@ -115,7 +116,7 @@ def test_failure_says_who_is_reached_instead_and_whose_it_is() -> None:
     trace = TraceBuilder(1)
     bound(trace, "::ffff:127.0.0.1", compat=True)
     bound(trace, "127.0.0.1")
-    said = finding(trace, "::ffff:127.0.0.1").seen
+    said = words_of(finding(trace, "::ffff:127.0.0.1")).seen
     assert said == (
         f"clients of [::ffff:127.0.0.1]:{PORT} reach another socket of this Envoy at "
         f"127.0.0.1:{PORT}, at this instant"
@@ -142,7 +143,7 @@ def test_listener_beside_a_stranger(
     bound(trace, own[0], protocol, reuse_port=False, **own[1])
     found = finding(trace, own[0], protocol, replace(other, protocol=protocol))
     # Only a stranger that is not known to be in its place by its order may leave it open.
-    assert found.status is wanted, found.seen
+    assert found.status is wanted, words_of(found).seen
 
 
 @pytest.mark.parametrize(
@@ -159,15 +160,17 @@ def test_stranger_of_the_scenario_on_the_same_udp_port_is_known_by_its_order(
     driven = ForeignSocket("UDP", address, False, reuse_port, INODE, since_ns)
     found = finding(trace, "127.0.0.1", "UDP", stranger("127.0.0.1", "UDP"), driven)
     assert found.status is wanted
-    assert wanted is PASS or "put there by the scenario" in found.seen
+    assert wanted is PASS or "put there by the scenario" in words_of(found).seen
 
 
 def test_stranger_whose_order_is_not_known_leaves_it_open() -> None:
     trace = TraceBuilder(1)
     bound(trace, "127.0.0.1", "UDP")
     found = finding(trace, "127.0.0.1", "UDP", stranger("127.0.0.1", "UDP"))
-    assert (found.status, found.seen) == (INCONCLUSIVE, "not known")
-    assert f"a stranger's socket at 127.0.0.1:{PORT} depends on their order" in found.reason
+    assert (found.status, words_of(found).seen) == (INCONCLUSIVE, "not known")
+    assert (
+        f"a stranger's socket at 127.0.0.1:{PORT} depends on their order" in words_of(found).reason
+    )
 
 
 def test_stranger_that_listens_at_the_same_place_over_tcp_is_in_the_group() -> None:

@@ -16,6 +16,7 @@ from envoyassert.judge.certificate import SECOND_CHECK, certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
@@ -107,7 +108,7 @@ def test_difference_leaves_the_verdict_open_and_shows_both_sides(trace: Trace) -
     bind.ret = -98
     undecided = verdict(trace, RIGHT)
     assert undecided.status is Status.INCONCLUSIVE
-    reason = undecided.findings[0].reason
+    reason = words_of(undecided.findings[0]).reason
     assert f"bind(fd={bind.args['fd']}, address={bind.args['address']}) = 0 by the probe" in reason
     assert f"address={bind.args['address']}) = EADDRINUSE by strace" in reason
 
@@ -115,7 +116,9 @@ def test_difference_leaves_the_verdict_open_and_shows_both_sides(trace: Trace) -
 def test_line_that_was_not_understood_leaves_the_verdict_open(trace: Trace) -> None:
     assert trace.second is not None
     trace.second.problems = ("not a line of strace: what",)
-    assert "not understood: not a line of strace" in verdict(trace, RIGHT).findings[0].reason
+    assert (
+        "not understood: not a line of strace" in words_of(verdict(trace, RIGHT).findings[0]).reason
+    )
 
 
 def test_call_that_returned_after_the_ring_was_read_may_be_missing_there(trace: Trace) -> None:
@@ -151,5 +154,5 @@ def test_trace_of_strace_alone_answers_all_but_durations(trace: Trace) -> None:
         findings = {f.path[-1]: f for f in verdict(trace, item).findings}
         open_ones = [f for f in findings.values() if f.status is Status.INCONCLUSIVE]
         assert len(open_ones) == 1, findings
-        assert reason in open_ones[0].reason
+        assert reason in words_of(open_ones[0]).reason
     assert verdict(trace, {"process": {"live": True, "within": "9s"}}).status is Status.PASS

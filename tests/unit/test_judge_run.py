@@ -13,6 +13,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.coverage import coverage
 from envoyassert.testing import TraceBuilder, parse_address
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Outcome, Trace
 from envoyassert.words.registry import Expectation
 
@@ -77,7 +78,7 @@ def test_closed_world_counts_every_word_that_names_a_socket() -> None:
     udp = trace.socket(trace.main, kind="SOCK_DGRAM")
     trace.bind(trace.main, udp, "127.0.0.1:53")
     verdict = judged(trace.build(), listener, allowed)
-    assert [f.seen for f in verdict.with_status(Status.FAIL)] == ["UDP 127.0.0.1:53"]
+    assert [words_of(f).seen for f in verdict.with_status(Status.FAIL)] == ["UDP 127.0.0.1:53"]
 
 
 def test_closed_world_knows_hot_restart_sockets_by_name() -> None:
@@ -149,7 +150,7 @@ def client(
 def test_closed_world_leaves_out_bound_sockets_of_clients_and_says_so(how: dict[str, Any]) -> None:
     verdict = judged(client(**how).build(), {"no_others": True})
     assert verdict.status is Status.PASS
-    assert verdict.findings[0].seen == (
+    assert words_of(verdict.findings[0]).seen == (
         "none; left out is 1 datagram socket that was connected to a peer at once: "
         "UDP 127.0.0.2:40001"
     )
@@ -169,8 +170,8 @@ def test_closed_world_leaves_out_bound_sockets_of_clients_and_says_so(how: dict[
 def test_bound_datagram_socket_that_any_peer_reaches_is_no_client(other: dict[str, Any]) -> None:
     verdict = judged(client(**other).build(), {"no_others": True})
     assert verdict.status is Status.FAIL
-    assert verdict.findings[0].seen == "UDP 127.0.0.2:40001"
-    assert verdict.findings[0].hint == (
+    assert words_of(verdict.findings[0]).seen == "UDP 127.0.0.2:40001"
+    assert words_of(verdict.findings[0]).hint == (
         "the kernel chose the port of 127.0.0.2:40001: name its listener by the name that it has "
         "in the config, or take it out of the config"
     )
@@ -242,7 +243,7 @@ def test_envoy_that_could_not_be_asked_was_not_live_if_its_main_thread_never_wai
     reason = "the config has no admin endpoint to ask"
     for item in (live, moment):
         (finding,) = judged(trace.build(), item).findings
-        assert (finding.status, finding.reason) == (Status.INCONCLUSIVE, reason)
+        assert (finding.status, words_of(finding).reason) == (Status.INCONCLUSIVE, reason)
     trace.events = [event for event in trace.events if event.call == "exec"]
     assert judged(trace.build(), live).status is Status.FAIL
     assert judged(trace.build(), moment).status is Status.FAIL
@@ -270,7 +271,9 @@ def test_unobserved_channels_need_assumptions_and_say_so() -> None:
     right = {"listener": {"port": 80}, "bound": {"times": 1}, "listened": {"by": "main"}}
     verdict = judged(imported(), right)
     assert verdict.status is Status.INCONCLUSIVE
-    assert "assume: [complete, calls_succeeded, comm_is_role]" in verdict.findings[0].reason
+    assert (
+        "assume: [complete, calls_succeeded, comm_is_role]" in words_of(verdict.findings[0]).reason
+    )
     verdict = judged(imported(), right, assume=ASSUME)
     assert str(verdict) == "PASS (assumed: complete, calls_succeeded, comm_is_role)"
     wrong = {**right, "bound": {"times": 2}}

@@ -14,6 +14,7 @@ from envoyassert.judge.selection import select, select_each
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.selector import Selector
 from envoyassert.testing import TraceBuilder, parse_address
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Trace
 from envoyassert.words.registry import Expectation
 
@@ -75,7 +76,7 @@ def test_two_equal_addresses_of_a_listener_on_port_zero_have_sockets_of_their_ow
     each = {"listener": WEB, "take": "each_address", "sockets": 2, "listened": {"by": "workers"}}
     verdict = judged(twins(), each)
     assert verdict.status is PASS
-    assert {f.subject for f in verdict.findings} == {
+    assert {words_of(f).subject for f in verdict.findings} == {
         "listener web 127.0.0.1:0",
         "listener web 127.0.0.1:0 #2",
     }
@@ -86,7 +87,9 @@ def test_a_twin_without_sockets_is_seen() -> None:
     serve(trace, port_zero(trace, "127.0.0.1", 40001))
     each = {"listener": WEB, "take": "each_address", "sockets": 2}
     verdict = judged(trace, each)
-    assert [f.subject for f in verdict.with_status(FAIL)] == ["listener web 127.0.0.1:0 #2"]
+    assert [words_of(f).subject for f in verdict.with_status(FAIL)] == [
+        "listener web 127.0.0.1:0 #2"
+    ]
 
 
 def test_twins_of_several_listeners_count_on() -> None:
@@ -120,7 +123,7 @@ def test_twins_are_told_apart_by_order_so_that_a_loss_leaves_them_open() -> None
     calls = {"calls": {"call": "bind", "listener": WEB, "times": 4}}
     verdict = judged(lossy, calls)
     assert verdict.status is INCONCLUSIVE
-    assert "told apart by order" in verdict.findings[0].reason
+    assert "told apart by order" in words_of(verdict.findings[0]).reason
 
 
 def test_a_failed_bind_is_counted_once_and_that_to_a_learned_port_as_well() -> None:
@@ -197,7 +200,9 @@ def test_a_port_beside_the_name_says_which_address_of_a_listener() -> None:
     assert status(mixed(), *both, {"no_others": True}) is PASS
     verdict = judged(mixed(), {"listener": {**WEB, "address": "127.0.0.1"}, "sockets": 2})
     assert verdict.status is INCONCLUSIVE
-    assert "has several addresses: 127.0.0.1:80, 127.0.0.1:0" in verdict.findings[0].reason
+    assert (
+        "has several addresses: 127.0.0.1:80, 127.0.0.1:0" in words_of(verdict.findings[0]).reason
+    )
 
 
 def test_a_loss_leaves_no_doubt_which_socket_is_on_port_zero_where_one_address_asks_for_it() -> (
@@ -205,7 +210,7 @@ def test_a_loss_leaves_no_doubt_which_socket_is_on_port_zero_where_one_address_a
 ):
     lossy = mixed().build((len(mixed().events) - 1,))
     selection = select(Selector(name="web"), fold(lossy), lossy.header.listeners, total=True)
-    assert (selection.problem, len(selection.sockets)) == ("", 4)
+    assert (selection.problem, len(selection.sockets)) == (None, 4)
 
 
 @pytest.mark.parametrize("wrong", [{"port": 81}, {"address": "127.0.0.2"}, {"address": "::1"}])
@@ -213,7 +218,9 @@ def test_an_address_that_the_listener_has_not_is_no_answer(wrong: dict[str, Any]
     never = {"never": {"call": "bind", "listener": {**WEB, **wrong}}}
     verdict = judged(mixed(), never)
     assert verdict.status is INCONCLUSIVE
-    assert verdict.findings[0].reason.endswith("has no such address, but 127.0.0.1:80, 127.0.0.1:0")
+    assert words_of(verdict.findings[0]).reason.endswith(
+        "has no such address, but 127.0.0.1:80, 127.0.0.1:0"
+    )
 
 
 def test_each_address_is_every_one_of_the_listener() -> None:

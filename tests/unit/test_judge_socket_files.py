@@ -13,6 +13,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PATH = "/run/envoy/a.sock"
@@ -73,7 +74,7 @@ def test_listener_whose_file_is_gone_is_not_reached(calls: list[Any], by: int) -
     trace = built(*calls, by=by)
     found = finding(trace, reachable_by_address=True)
     assert found.status is FAIL
-    assert f"none of its sockets is reached at {PATH}" in found.seen
+    assert f"none of its sockets is reached at {PATH}" in words_of(found).seen
     assert any(event.call == calls[0][0] for event in found.evidence)
     assert finding(trace, reachable_by_address=False).status is PASS
 
@@ -113,7 +114,7 @@ def test_call_that_fails_takes_no_file_away(call: Any) -> None:
 def test_call_that_may_be_on_the_file_leaves_it_open(call: Any) -> None:
     found = finding(built(call), reachable_by_address=True)
     assert found.status is INCONCLUSIVE
-    assert call[0] in found.reason
+    assert call[0] in words_of(found).reason
 
 
 def test_file_of_the_same_name_in_another_place_is_that_of_its_own_socket() -> None:
@@ -237,4 +238,4 @@ def test_call_that_hides_others_leaves_open_what_would_pass(
     trace.call(trace.main, call, ret, **args)
     verdict = judge(trace.build(), [(0, item)], workers=1)
     assert verdict.status is (INCONCLUSIVE if reason else PASS)
-    assert reason in str([found.reason for found in verdict.findings])
+    assert reason in str([words_of(found).reason for found in verdict.findings])

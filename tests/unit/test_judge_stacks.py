@@ -26,6 +26,7 @@ from envoyassert.symbols import (
     call_site,
 )
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
@@ -85,8 +86,11 @@ def test_function_on_no_stack_is_known_to_be_absent():
 
 def test_absent_function_is_told_with_what_is_there_instead():
     (finding,) = judged(trace_of(WHOLE, STACK), stack={"contains": "Admin"}).findings
-    assert finding.expected == 'bind() from "Admin" at least 1 time'
-    assert "from bind < Envoy::Sockets::bind(int) < Envoy::ListenerImpl::start()" in finding.closest
+    assert words_of(finding).expected == 'bind() from "Admin" at least 1 time'
+    assert (
+        "from bind < Envoy::Sockets::bind(int) < Envoy::ListenerImpl::start()"
+        in words_of(finding).closest
+    )
 
 
 def test_hidden_caller_of_the_c_library_counts_as_on_the_stack():
@@ -111,7 +115,7 @@ def test_absence_is_undecided_where_the_stack_does_not_tell(symbols, stack):
     for word in ("calls", "never"):
         (finding,) = judged(trace, word, stack={"contains": "Admin"}).findings
         assert finding.status is Status.INCONCLUSIVE
-        assert finding.reason not in ("", "the trace does not tell")
+        assert words_of(finding).reason not in ("", "the trace does not tell")
 
 
 def test_start_of_the_c_library_may_have_any_of_its_names():
@@ -137,7 +141,7 @@ def test_without_symbols_it_is_skipped_with_the_reason(word):
     verdict = judged(trace_of(STRIPPED, STACK), word, stack={"contains": "ListenerImpl"})
     (finding,) = verdict.findings
     assert finding.status is Status.SKIPPED
-    assert finding.reason == f"/envoy (build id {ENVOY}) has no symbols"
+    assert words_of(finding).reason == f"/envoy (build id {ENVOY}) has no symbols"
     assert verdict.status is Status.INCONCLUSIVE
 
 
@@ -172,7 +176,7 @@ def test_file_that_was_not_found_is_a_reason_to_skip():
         trace_of(Symbols(files=files), STACK[1:4]), stack={"contains": "x"}
     ).findings
     assert finding.status is Status.SKIPPED
-    assert "was not found" in finding.reason
+    assert "was not found" in words_of(finding).reason
 
 
 def test_variable_of_calls_that_may_come_from_there_is_undecided():

@@ -15,6 +15,7 @@ from envoyassert.judge.timeline import common, merged, without
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.model import Scenario
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Outcome, Trace
 from envoyassert.words.registry import Expectation
 
@@ -185,7 +186,7 @@ def test_call_between_question_and_reply_has_no_order_with_the_reply() -> None:
     trace.outcome = replace(outcome, live_asked_ns=asked_ns + 1, live_ns=listened_ns + 500)
     item = {"moment": LISTEN, "before": "live"}
     assert status(trace, item, 1) is INCONCLUSIVE
-    assert "from its question to its receipt" in finding(trace, item, 1).reason
+    assert "from its question to its receipt" in words_of(finding(trace, item, 1)).reason
     trace.outcome = replace(outcome, live_asked_ns=listened_ns + 1, live_ns=listened_ns + 2)
     assert status(trace, item, 1) is PASS
     trace.outcome = replace(outcome, live_asked_ns=asked_ns, live_ns=listened_ns - 1)
@@ -233,7 +234,7 @@ def test_imported_trace_without_an_exec_has_no_start() -> None:
     items = [(0, ITEM.validate_python({"moment": BIND, "after": "start"}))]
     verdict = judge(built, items, workers=2, assume=("complete",))
     assert verdict.status is INCONCLUSIVE
-    assert verdict.findings[0].reason == "the exec of Envoy was not observed"
+    assert words_of(verdict.findings[0]).reason == "the exec of Envoy was not observed"
 
 
 def test_each_worker_needs_all_of_the_workers() -> None:
@@ -245,7 +246,7 @@ def test_each_worker_needs_all_of_the_workers() -> None:
     (wait,) = [e for e in trace.events if e.call == "epoll_wait" and e.tid == trace.worker(1)]
     wait.tid = trace.main
     assert status(trace, item) is FAIL
-    assert "worker_1" in finding(trace, item).seen
+    assert "worker_1" in words_of(finding(trace, item)).seen
 
 
 def test_socket_that_has_no_such_call_is_told_from_those_that_have() -> None:
@@ -254,7 +255,7 @@ def test_socket_that_has_no_such_call_is_told_from_those_that_have() -> None:
     trace.bind(trace.main, spare, PLACE)
     found = finding(trace, {"moment": BIND, "before": LISTEN, "each": "socket"})
     assert found.status is FAIL
-    assert found.seen == "socket 2 (0.0.0.0:15006): no listen() on port 15006 (1 of 3)"
+    assert words_of(found).seen == "socket 2 (0.0.0.0:15006): no listen() on port 15006 (1 of 3)"
 
 
 def test_loss_elsewhere_in_time_keeps_an_order_that_it_cannot_touch() -> None:
@@ -344,7 +345,7 @@ def test_break_of_one_worker_is_one_only_where_each_must_serve() -> None:
     assert status(trace, {"always": {**PORT, "served": True, "by": "worker_0"}}) is PASS
     found = finding(trace, everyone)
     assert found.status is FAIL
-    assert found.seen.startswith("broken for 100 ms: 100 ms at +1 s")
+    assert words_of(found).seen.startswith("broken for 100 ms: 100 ms at +1 s")
     assert {event.call for event in found.evidence} == {"epoll_ctl"}
     assert status(trace, {**everyone, "except_for": "101ms"}) is PASS
     deleted = {"call": "epoll_ctl", "args": {"op": "EPOLL_CTL_DEL"}}
@@ -372,7 +373,7 @@ def test_state_that_must_not_be_there_while_warming() -> None:
 def test_border_that_is_several_instants_is_no_border() -> None:
     found = finding(warming(), {"always": {**PORT, "bound": True}, "since": BIND})
     assert found.status is INCONCLUSIVE
-    assert found.reason.endswith("is 2 instants; say which: first or last")
+    assert words_of(found).reason.endswith("is 2 instants; say which: first or last")
 
 
 def test_state_that_never_was_and_stretch_that_ends_before_it_begins_fail() -> None:
@@ -380,7 +381,7 @@ def test_state_that_never_was_and_stretch_that_ends_before_it_begins_fail() -> N
     fd = trace.socket(trace.main)
     trace.bind(trace.main, fd, PLACE)
     served = {"always": {**PORT, "served": True}}
-    assert finding(trace, served, 1).seen == "it never was"
+    assert words_of(finding(trace, served, 1)).seen == "it never was"
     assert status(trace, served, 1) is FAIL
     bound = {"always": {**PORT, "bound": True}}
     assert status(trace, {**bound, "until": LISTEN}, 1) is FAIL

@@ -25,6 +25,7 @@ from envoyassert.judge.verdict import Check, Status, Verdict
 from envoyassert.judge.witness import compare
 from envoyassert.names import epoll_mask
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.words.registry import Expectation
 
@@ -206,7 +207,7 @@ def test_option_that_a_call_in_flight_may_have_set_holds_back_what_rests_on_it()
     assert "; not compared: descriptor 21 has SO_KEEPALIVE 0, the trace says 1, by" in check.detail
     assert check.detail.endswith("(1 socket)")
     assert run.status(WEB_BOUND) is INCONCLUSIVE
-    assert "SO_KEEPALIVE 0" in run.verdict(WEB_BOUND).findings[0].reason
+    assert "SO_KEEPALIVE 0" in words_of(run.verdict(WEB_BOUND).findings[0]).reason
     assert run.status(OTHER_BOUND) is PASS
     assert run.status({"process": {"live": True}}) is PASS
     assert run.status(WEB_BOUND, OTHER_BOUND, {"no_others": True}) is INCONCLUSIVE

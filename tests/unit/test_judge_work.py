@@ -12,6 +12,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.judge.work import TooMuchError, Work
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.words.registry import Expectation
 
@@ -48,7 +49,7 @@ def test_more_work_than_is_done_is_undecided_and_no_pass(monkeypatch, trace, ite
     )
     verdict = judged(trace, *items)
     assert verdict.status is Status.INCONCLUSIVE
-    (reason,) = {f.reason for f in verdict.findings if f.status is Status.INCONCLUSIVE}
+    (reason,) = {words_of(f).reason for f in verdict.findings if f.status is Status.INCONCLUSIVE}
     assert reason.startswith("not judged: the expectations and the events together are too much")
     # Each that was not judged has its place.
     assert {finding.path[1] for finding in verdict.findings} == set(range(len(items)))

@@ -10,6 +10,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import EnvoyIdentity, Trace
 from envoyassert.trace_lines import parse_trace
 
@@ -82,7 +83,7 @@ def test_log_that_is_wrong_in_one_line_fails_the_atoms_that_it_concerns(true, fa
     log = LOG.read_text()
     assert log.count(true) == 1
     failed = verdict_of(SCENARIO, log.replace(true, false)).with_status(Status.FAIL)
-    assert {f.atom for f in failed if f.subject == "port 15006"} == atoms
+    assert {f.atom for f in failed if words_of(f).subject == "port 15006"} == atoms
 
 
 # The same file on a trace of another version.
@@ -99,15 +100,15 @@ def test_scenario_by_version_is_right_for_both_versions():
     assert verdict_of(SCENARIO).status is Status.PASS
     verdict = verdict_on(NEWER)
     assert str(verdict) == "PASS"
-    assert {f.subject for f in verdict.findings} == {
-        f.subject for f in verdict_of(SCENARIO).findings
+    assert {words_of(f).subject for f in verdict.findings} == {
+        words_of(f).subject for f in verdict_of(SCENARIO).findings
     }
 
 
 def test_scenario_by_version_is_wrong_for_a_trace_that_is_not_of_its_version():
     header = replace(NEWER.header, envoy=EnvoyIdentity("1.19.1"))
     failed = verdict_on(replace(NEWER, header=header)).with_status(Status.FAIL)
-    assert {f.atom for f in failed if f.subject == "port 15006"} == {
+    assert {f.atom for f in failed if words_of(f).subject == "port 15006"} == {
         "bound.times",
         "listened.via",
         "listen_calls.by",

@@ -1,18 +1,24 @@
 """What a reader is told to do."""
 
+from dataclasses import replace
+
 import pytest
 
 from envoyassert.events import Event
-from envoyassert.judge.verdict import Certificate, Check, Finding, Status, Verdict
+from envoyassert.judge.context import UNKNOWN_WORKERS
+from envoyassert.judge.near import OptionsThere
+from envoyassert.judge.values import Certified, Option, Quote
+from envoyassert.judge.verdict import Status
 from envoyassert.report.advice import advice
 from envoyassert.trace import Outcome
+from tests.unit.said import ELSEWHERE, a_finding
 
 UP = Outcome(live=True, live_after_s=1)
 
 
-def told(*atom, outcome=UP, checks=(), status=Status.FAIL, **fields):
-    finding = Finding(status, ("expect", 0, *atom), "port 80", "x", "y", **fields)
-    return advice(finding, Verdict(status, (finding,), Certificate(checks)), outcome)
+def told(*atom, outcome=UP, status=Status.FAIL, reason=None, **fields):
+    finding = a_finding(status, atom, **fields)
+    return advice(replace(finding, reason=reason), outcome)
 
 
 def a_bind(errno: int) -> Event:
@@ -61,13 +67,13 @@ def test_envoy_that_became_live_too_late_does_not_wait_for_anything():
     ],
 )
 def test_atom_is_explained_by_what_brings_it_about(atom, words):
-    closest = "set there: SO_REUSEADDR = 1" if atom[0] == "options" else ""
-    assert words in told(*atom, closest=closest)
+    there = (OptionsThere((Option("SO_REUSEADDR", 1, "before_bind"),)),)
+    assert words in told(*atom, near=there if atom[0] == "options" else ())
 
 
 def test_listener_that_is_not_there_is_explained_as_that_alone():
-    assert "selector" not in told("bound", "by", closest="TCP 1.2.3.4:80: port 80, not 81")
-    assert "`listener`" in told("bound", "by", closest="TCP 1.2.3.4:80: port 80, not 81")
+    assert "selector" not in told("bound", "by", near=(ELSEWHERE,))
+    assert "`listener`" in told("bound", "by", near=(ELSEWHERE,))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,6 @@ def test_listener_that_is_not_there_is_explained_as_that_alone():
     ],
 )
 def test_undecided_is_explained_by_the_check_that_failed(check, words):
-    checks = (Check(check, False, "the reason"),)
-    assert words in told("via", checks=checks, status=Status.INCONCLUSIVE, reason="the reason")
-    assert told("via", checks=checks, status=Status.INCONCLUSIVE, reason="another") == ""
+    failed = Certified(((check, Quote("the reason")),))
+    assert words in told("via", status=Status.INCONCLUSIVE, reason=failed)
+    assert told("via", status=Status.INCONCLUSIVE, reason=UNKNOWN_WORKERS) == ""

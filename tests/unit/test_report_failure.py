@@ -14,6 +14,7 @@ from envoyassert.report.failure import (
 from envoyassert.report.headline import headline
 from envoyassert.report.places import Place
 from envoyassert.trace import End, EnvoyIdentity, Header, Outcome, Trace
+from tests.unit.said import ELSEWHERE, a_finding
 
 PID, WORKER = 100, 101
 MS = 1_000_000
@@ -40,17 +41,6 @@ def a_trace(**outcome) -> Trace:
         concurrency=2,
     )
     return Trace(header, events, End(outcome=Outcome(**outcome)))
-
-
-def a_finding(status=Status.FAIL, atom=("bound", "times"), **kwargs) -> Finding:
-    fields = {
-        "path": ("expect", 0, *atom),
-        "subject": "port 15006",
-        "expected": "bound exactly 1 time",
-        "seen": "bound 2 times",
-        **kwargs,
-    }
-    return Finding(status, **fields)
 
 
 def a_verdict(*findings: Finding, certificate: Certificate = WHOLE) -> Verdict:
@@ -118,17 +108,13 @@ def test_inconclusive_names_the_reason_and_what_is_missing():
     assert "certificate: NOT whole\n  MISSING  losses  3 records lost on CPU 1" in text
 
 
-ENDED = {
-    "atom": ("process", "stays_up"),
-    "subject": "process",
-    "expected": "stays up",
-    "seen": "exited with 1",
-}
+def ended(status=Status.FAIL, atom="stays_up"):
+    return a_finding(status, ("process", atom), expected="stays up", seen="exited with 1")
 
 
 def test_process_finding_comes_after_what_envoy_said():
     trace = a_trace(exit_code=1, log_tail=("starting", "cannot bind '0.0.0.0:80'"))
-    lines = text_of(a_verdict(a_finding(**ENDED)), trace).splitlines()
+    lines = text_of(a_verdict(ended()), trace).splitlines()
     assert lines[0] == (
         "FAIL: Envoy ended with status 1: cannot bind '0.0.0.0:80'; not met: process.stays_up"
     )
@@ -136,7 +122,7 @@ def test_process_finding_comes_after_what_envoy_said():
 
 
 def test_process_finding_comes_first_for_it_explains_the_others():
-    text = text_of(a_verdict(a_finding(), a_finding(**ENDED)), a_trace(exit_code=1))
+    text = text_of(a_verdict(a_finding(), ended()), a_trace(exit_code=1))
     assert "expected  process.stays_up: stays up" in text.split("expected  port")[0]
     assert "seen      bound 2 times (Envoy ended with status 1 before that)" in text
     assert "Envoy printed nothing" in text
@@ -144,7 +130,7 @@ def test_process_finding_comes_first_for_it_explains_the_others():
 
 
 def test_end_that_the_scenario_asked_for_is_no_cause():
-    asked = a_finding(Status.PASS, **{**ENDED, "atom": ("process", "exits")})
+    asked = ended(Status.PASS, "exits")
     text = text_of(a_verdict(asked, a_finding()), a_trace(exit_code=1))
     assert text.startswith("FAIL: port 15006 bound.times: ")
     assert "before that" not in text
@@ -154,7 +140,7 @@ def test_envoy_that_was_not_live_is_said_before_what_it_had_not_done():
     late = a_trace(live=False, deadline_s=5)
     text = text_of(a_verdict(a_finding()), late)
     assert text.startswith("FAIL: Envoy was not live after 5 s; not met: port 15006 bound.times\n")
-    asked = a_finding(Status.PASS, **{**ENDED, "atom": ("process", "live")})
+    asked = ended(Status.PASS, "live")
     assert text_of(a_verdict(asked, a_finding()), late).startswith("FAIL: port 15006 bound.times: ")
 
 
@@ -199,9 +185,9 @@ def test_headline_of_an_end_with_0_says_what_envoy_waited_for_unless_it_had_star
 
 
 def test_headline_names_what_comes_closest_to_what_is_not_there():
-    verdict = a_verdict(a_finding(closest="TCP 0.0.0.0:80: port 80, not 15006; bound by main"))
+    verdict = a_verdict(a_finding(near=(ELSEWHERE,)))
     assert headline(verdict).endswith(
-        "seen bound 2 times; closest: TCP 0.0.0.0:80: port 80, not 15006"
+        "seen bound 2 times; closest: TCP 0.0.0.0:15007: port 15007, not 15006"
     )
 
 
@@ -226,7 +212,7 @@ def test_findings_come_in_the_order_of_the_file():
 
 def test_findings_of_a_listener_that_is_not_there_are_told_once():
     closest = "TCP 0.0.0.0:15007: port 15007, not 15006"
-    many = [a_finding(closest=closest), a_finding(atom=("backlog",), closest=closest)]
+    many = [a_finding(near=(ELSEWHERE,)), a_finding(atom=("backlog",), near=(ELSEWHERE,))]
     text = text_of(a_verdict(*many, a_finding(atom=("options", "X"))))
     assert text.count(closest) == 1
     assert "expected  port 15006 options.X" in text

@@ -43,7 +43,7 @@ def test_schema_file_is_current():
 
 def test_schema_is_a_schema_that_refuses_what_is_none_of_the_documents():
     jsonschema.Draft202012Validator.check_schema(results_schema())
-    for document in ({}, {"format": "envoyassert-run/1"}, {"format": "envoyassert-trace/1"}):
+    for document in ({}, {"format": "envoyassert-run/2"}, {"format": "envoyassert-trace/1"}):
         assert not VALIDATOR.is_valid(document)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from envoyassert.excerpt import Excerpt
 from envoyassert.judge.excerpt import EXCERPT_CHECK
 from envoyassert.judge.judge import judge
+from envoyassert.judge.value_json import to_json
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.report.call import render_call
 from envoyassert.shrink import minimal, shrink
@@ -80,7 +81,7 @@ def test_failure_is_shown_by_a_handful_of_events(item, most):
     verdict = judge(found, expectations, workers=WORKERS)
     (again,) = verdict.findings
     assert (again.status, again.path) == (Status.FAIL, finding.path)
-    assert again.expected == finding.expected
+    assert again.wanted == finding.wanted
     assert [check.name for check in verdict.certificate.missing] == [EXCERPT_CHECK]
 
 
@@ -121,7 +122,7 @@ def test_excerpt_says_so_in_its_file():
     found = shrink(trace, finding, expectations, workers=WORKERS)
     read = parse_trace(trace_lines(found))
     assert read.header.excerpt == Excerpt(
-        len(trace.events), finding.path, finding.expected, finding.seen
+        len(trace.events), finding.path, "never", to_json(finding.wanted), to_json(finding.seen)
     )
     assert read.events == found.events
 

@@ -23,6 +23,7 @@ from envoyassert.errors import TraceFileError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, Phase, Trace
 from envoyassert.trace_file import read_trace, write_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
@@ -269,7 +270,9 @@ def test_trace_of_the_probes_without_the_kernels_account_passes_nothing() -> Non
     trace = probed(None)
     found = verdict(trace)
     assert found.status is Status.INCONCLUSIVE
-    assert "no account of the kernel, though Envoy was running" in found.findings[0].reason
+    assert (
+        "no account of the kernel, though Envoy was running" in words_of(found.findings[0]).reason
+    )
     ended = replace(trace.end, outcome=replace(trace.end.outcome, exit_code=0))
     assert verdict(replace(trace, end=ended)).status is Status.PASS
     for tracer in ("strace", ""):
@@ -296,7 +299,7 @@ def test_file_of_the_old_format_shows_faults_and_passes_nothing() -> None:
     assert read == trace
     passed = verdict(read)
     assert passed.status is Status.INCONCLUSIVE
-    assert passed.findings[0].reason == (
+    assert words_of(passed.findings[0]).reason == (
         "the file is of the format envoyassert-trace/1, which does not show whether lines were "
         "left out or changed (record the run again)"
     )

@@ -11,6 +11,7 @@ from envoyassert.accounts import NetworkSocket, Witness
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import Subject
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Quote, Reason
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model, choice, one_of
 from envoyassert.words.word import Example, ListenerWord, Part
@@ -77,22 +78,22 @@ def _requested(target: Target, subject: Subject, wanted: int) -> Finding:
     last = [socket.listens[-1].event for socket in listening]
     known = [event for event in last if event.args["backlog"] is not None]
     wrong = [event for event in known if event.args["backlog"] != wanted]
-    reason = ""
+    reason = None
     if context.doubt:
         status = Status.INCONCLUSIVE  # a call that was lost may have replaced the number
     elif wrong or not last:
         status = Status.FAIL
     elif len(known) < len(last):
-        status, reason = Status.INCONCLUSIVE, "the trace does not tell the backlog of listen()"
+        status, reason = Status.INCONCLUSIVE, Fact("backlog_unknown")
     else:
         status = Status.PASS
-    numbers = sorted({event.args["backlog"] for event in known})
-    told = f"{', '.join(map(str, numbers)) or 'unknown'} of {_sockets(listening)}"
+    numbers = tuple(sorted({event.args["backlog"] for event in known}))
+    told = Fact("backlog_seen", numbers=numbers, sockets=len(listening))
     return context.finding(
         subject,
         status,
-        f"every socket listens with backlog {wanted}",
-        f"backlog {told}" if listening else "no socket listens",
+        Fact("backlog", number=wanted),
+        told if listening else Fact("no_socket_listens"),
         reason=reason,
         evidence=wrong or last,
     )
@@ -104,34 +105,35 @@ def _effective(target: Target, subject: Subject, wanted: int | str) -> Finding:
     witness = context.trace.witness
     network = None if witness is None else witness.network
     listening = _listening(target)
-    expected = f"the kernel lets {wanted} connections wait"
     evidence = [call.event for call in target.calls("listens")]
-    reason, number = "", wanted
+    reason: Reason | None = None
+    number = wanted
     if witness is None or network is None or network.error:
-        reason = "" if network is None else network.error
-        reason = reason or "the kernel was not asked how many connections may wait"
+        reason = Fact("kernel_not_asked_backlog")
+        if network is not None and network.error:
+            reason = Fact("kernel_account", said=Quote(network.error))
     elif wanted == SOMAXCONN:
         limits = {network.limit_of(socket.netns) for socket in listening}
         if len(limits) == 1 and (limit := limits.pop()) is not None:
             number = limit
         else:
-            reason = "the limit net.core.somaxconn could not be read, or there are several"
+            reason = Fact("somaxconn_unknown")
     shown = [_shown(witness, socket) for socket in listening]
     known = [entry.backlog for entry in shown if entry is not None and entry.backlog is not None]
     if not reason and len(known) < len(listening):
-        reason = "the kernel did not show a socket of it at the end"
+        reason = Fact("kernel_did_not_show")
     if not listening:
-        reason, status = "", Status.INCONCLUSIVE if context.doubt else Status.FAIL
+        reason, status = None, Status.INCONCLUSIVE if context.doubt else Status.FAIL
     elif reason:
         status = Status.INCONCLUSIVE
     else:
         status = Status.PASS if all(backlog == number for backlog in known) else Status.FAIL
-    seen = ", ".join(map(str, sorted(set(known)))) or "nothing"
+    seen = Fact("backlog_held", numbers=tuple(sorted(set(known))), sockets=len(listening))
     return context.finding(
         subject,
         status,
-        expected,
-        f"{seen} of {_sockets(listening)}" if listening else "no socket listens",
+        Fact("backlog_effective", number=wanted),
+        seen if listening else Fact("no_socket_listens"),
         reason=reason,
         evidence=evidence,
     )
@@ -139,10 +141,6 @@ def _effective(target: Target, subject: Subject, wanted: int | str) -> Finding:
 
 def _listening(target: Target) -> list[KernelSocket]:
     return [socket for socket in target.standing if socket.listens]
-
-
-def _sockets(listening: list[KernelSocket]) -> str:
-    return "1 socket" if len(listening) == 1 else f"{len(listening)} sockets"
 
 
 def _shown(witness: Witness | None, socket: KernelSocket) -> NetworkSocket | None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import ErrnoName, Model, Role
 from envoyassert.scenario.quantity import Count, Range, is_any
@@ -24,13 +25,13 @@ class BindFailed(Model):
 
 def _bind_failed(target: Target, word: str, value: BindFailed) -> Iterator[Finding]:
     calls = [call for call in target.failed if value.errno in (None, call.event.errno)]
-    verb = f"bind failed with {value.errno}" if value.errno else "bind failed"
+    act = Act("bind_failed", value.errno)
     yield target.context.judge_times(
-        target.subject.at(word, "times"), verb, value.times, calls, from_events=True
+        target.subject.at(word, "times"), act, value.times, calls, from_events=True
     )
     if value.by is not None:
         by = target.subject.at(word, "by")
-        yield judge_callers(target.context, by, "bind failed by", value.by, calls)
+        yield judge_callers(target.context, by, Act("bind_failed"), value.by, calls)
 
 
 def _vacuous(value: BindFailed) -> Vacuous:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.scenario.quantity import Count, Range, is_any
@@ -26,11 +27,11 @@ def _bound(target: Target, word: str, value: Bound) -> Iterator[Finding]:
     subject = target.subject.at(word, "times")
     # The address stands in the call's own arguments, so a bind is sure whatever was lost.
     yield target.context.judge_times(
-        subject, "bound", value.times, calls, hint=target.hint, from_events=True
+        subject, Act("bind"), value.times, calls, shape=target.shape, from_events=True
     )
     if value.by is not None:
         by = target.subject.at(word, "by")
-        yield judge_callers(target.context, by, "bound by", value.by, calls)
+        yield judge_callers(target.context, by, Act("bind"), value.by, calls)
 
 
 def _vacuous(value: Bound) -> Vacuous:

@@ -12,10 +12,21 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, KernelSocket, Thread
-from envoyassert.judge.context import UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.interval import plural
+from envoyassert.judge.context import (
+    EPOLL_UNOBSERVED,
+    NOT_KNOWN,
+    UNKNOWN_WORKERS,
+    Context,
+    Subject,
+)
 from envoyassert.judge.roles import judge_callers, judge_threads, matches_role
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import (
+    Act,
+    By,
+    Fact,
+    Reason,
+)
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import ErrnoName, Model, RoleOrNone
 from envoyassert.scenario.quantity import Count
@@ -108,10 +119,10 @@ def judge_connections(target: Target, word: str, value: Connections) -> Iterator
     ]
     accepts = [call for call in calls if call.event.ok]
     if value.total is not None:
-        yield context.judge_times(subject.at("total"), "accepted", value.total, accepts)
+        yield context.judge_times(subject.at("total"), Act("accept"), value.total, accepts)
     if value.accepted_by is not None:
         yield judge_callers(
-            context, subject.at("accepted_by"), "accepted by", value.accepted_by, accepts
+            context, subject.at("accepted_by"), Act("accept"), value.accepted_by, accepts
         )
     handled = _Handled(target, accepts)
     if value.handled_by is not None:
@@ -121,7 +132,7 @@ def judge_connections(target: Target, word: str, value: Connections) -> Iterator
     for errno, times in (value.errors or {}).items():
         failed = [call for call in calls if call.event.errno == errno]
         yield context.judge_times(
-            subject.at("errors", errno), f"accept() failed with {errno}", times, failed
+            subject.at("errors").of(errno), Act("accept_failed", errno), times, failed
         )
 
 
@@ -141,7 +152,7 @@ class _Handled:
         self.evidence: list[Event] = []
         #: Those that no thread waits for: closed at once, or their registration was not seen.
         self.unhandled: list[KernelSocket] = []
-        self.unclear = ""
+        self.unclear: Fact | None = None
         for connection in self._connections:
             self._follow(connection)
 
@@ -153,27 +164,26 @@ class _Handled:
         first = min(registrations, key=lambda one: one.since_ns)
         waiters = first.epoll.waiters
         if len(waiters) != 1:
-            who = "several threads wait" if waiters else "nobody was seen to wait"
-            self.unclear = f"{who} on the epoll in which a connection was registered"
+            self.unclear = Fact("waiters_of_connection", number=len(waiters))
             return
         self.threads.append(waiters[0])
         self.evidence.append(first.added.event)
 
     def judge(self, subject: Subject, role: str) -> Finding:
         """Judge who handles the connections."""
-        verb = "handled by"
+        act = Act("handle")
         if self._context.by_listen or self.unclear:
             return self._context.finding(
                 subject,
                 Status.INCONCLUSIVE,
-                f"{verb} {role}",
-                "not known",
-                reason=self.unclear or "epoll was not observed",
+                By(act, role, self._context.workers),
+                NOT_KNOWN,
+                reason=self.unclear or EPOLL_UNOBSERVED,
             )
         return judge_threads(
             self._context,
             subject,
-            verb,
+            act,
             role,
             list(dict.fromkeys(self.threads)),
             evidence=self.evidence,
@@ -188,30 +198,31 @@ def _judge_spread(
     threads = handled.threads if wish.of == "handled" else [call.thread for call in accepts]
     counts = Counter(thread.role for thread in threads if matches_role(thread, "workers"))
     numbers = sorted((counts[f"worker_{i}"] for i in range(context.workers)), reverse=True)
-    seen = f"{'/'.join(map(str, numbers))} of {plural(len(threads), 'connection')} {wish.of}"
-    expected, holds, reason = "", False, ""
+    reason: Reason | None = None
+    improbable: float | None = None
     if wish.differ_by is not None:
-        expected = f"numbers that differ by at most {wish.differ_by}"
+        expected = Fact("differ_by", number=wish.differ_by)
         holds = bool(numbers) and max(numbers) - min(numbers) <= wish.differ_by
     else:
         even = wish.even or Even()
-        expected = f"an even spread (false alarms: {even.false_alarm:g})"
+        expected = Fact("even_spread", false_alarm=even.false_alarm)
         chance = rarity(numbers)
-        seen += f"; so uneven a spread or a worse one has a chance of {float(chance):.2g} at most"
+        improbable = float(chance)
         holds = chance >= Fraction(even.false_alarm)
         if len(threads) < _NEEDED_PER_WORKER * context.workers:
-            reason = f"it takes {_NEEDED_PER_WORKER * context.workers} connections to tell"
+            reason = Fact("too_few_connections", needed=_NEEDED_PER_WORKER * context.workers)
     if context.workers < 1:
         reason = UNKNOWN_WORKERS
     elif sum(numbers) != len(threads):
         holds = False  # somebody else than a worker has some of them
     elif wish.of == "handled" and (handled.unclear or context.by_listen):
-        reason = handled.unclear or "epoll was not observed"
+        reason = handled.unclear or EPOLL_UNOBSERVED
     elif not threads:
-        reason = "no connection was accepted"
+        reason = Fact("none_accepted")
     status = Status.PASS if holds else Status.FAIL
     if reason or context.doubt:
         status = Status.INCONCLUSIVE
+    seen = Fact("spread", numbers=tuple(numbers), total=len(threads), of=wish.of, chance=improbable)
     evidence = [call.event for call in accepts]
     return context.finding(subject, status, expected, seen, reason=reason, evidence=evidence)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from envoyassert.judge.context import NO_SOCKET
 from envoyassert.judge.order import judge_order_on_socket
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.grammar import Many
@@ -18,7 +20,7 @@ def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Fin
     subject = target.subject.at(word)
     if not target.sockets:
         status = Status.INCONCLUSIVE if target.context.doubt else Status.FAIL
-        yield target.context.finding(subject, status, "calls in order", "no socket was bound")
+        yield target.context.finding(subject, status, Fact("calls_in_order"), NO_SOCKET)
     for socket in target.sockets:
         events = [call.event for call in socket.calls]
         yield judge_order_on_socket(target.context, subject, value, events)

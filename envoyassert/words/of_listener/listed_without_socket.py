@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from envoyassert.judge.account import tells_namespaces, told_places
+from envoyassert.judge.context import NOT_KNOWN
 from envoyassert.judge.selection import means
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Quote
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
@@ -46,17 +48,19 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
     """Judge whether Envoy lists every address that is meant, and none has a socket."""
     context = target.context
     subject = target.subject.at(word)
-    expected = f"{'' if wanted else 'not '}listed by Envoy without a kernel socket"
+    expected = Fact("listed_without_socket", wanted=wanted)
     witness = context.trace.witness
     account = None if witness is None else witness.envoy
     if account is None or account.error:
-        reason = "Envoy was not asked" if account is None else account.error
-        yield context.finding(subject, Status.INCONCLUSIVE, expected, "not known", reason=reason)
+        reason = Fact("envoy_not_asked")
+        if account is not None:
+            reason = Fact("envoy_account", said=Quote(account.error))
+        yield context.finding(subject, Status.INCONCLUSIVE, expected, NOT_KNOWN, reason=reason)
         return
     namespaces = tells_namespaces(account)
     if target.selector.namespace and not namespaces:
-        reason = "this Envoy does not say in which network namespace its listeners are"
-        yield context.finding(subject, Status.INCONCLUSIVE, expected, "not known", reason=reason)
+        reason = Fact("namespaces_not_said")
+        yield context.finding(subject, Status.INCONCLUSIVE, expected, NOT_KNOWN, reason=reason)
         return
     listed = {
         address
@@ -69,7 +73,7 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
         at_it = {p for s in target.sockets for p in told_places(s, namespaces)}
         at_it.add(only if namespaces else only.within(""))
         listed &= at_it
-    places = ", ".join(sorted(map(str, listed)))
+    places = tuple(sorted(map(str, listed)))
     there = [
         socket
         for socket in context.graph.candidates
@@ -77,23 +81,23 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
         and listed & told_places(socket, namespaces)
     ]
     still = [s for s in there if any(descriptor.is_open for descriptor in s.descriptors)]
-    reason = context.doubt
+    doubt = context.doubt
     if not listed:
-        seen, is_so, reason = "Envoy does not list it", False, ""
+        seen, is_so, doubt = Fact("not_listed"), False, None
     elif still:
-        seen, is_so = f"Envoy lists {places}, where it has a socket", False
+        seen, is_so = Fact("listed", places=places, socket=True), False
     else:
         ends = [descriptor.closed_ns or 0 for socket in there for descriptor in socket.descriptors]
         if max(ends, default=0) > account.begun_ns:
-            reason = reason or "its last socket was closed after Envoy was asked"
-        seen, is_so = f"Envoy lists {places}, where no socket is", True
+            doubt = doubt or Fact("closed_after_asked")
+        seen, is_so = Fact("listed", places=places, socket=False), True
     status = Status.PASS if is_so is wanted else Status.FAIL
     yield context.finding(
         subject,
-        Status.INCONCLUSIVE if reason else status,
+        Status.INCONCLUSIVE if doubt else status,
         expected,
         seen,
-        reason=reason,
+        reason=doubt,
         evidence=[call.event for socket in still for call in socket.binds],
     )
 

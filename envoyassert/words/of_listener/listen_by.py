@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import RoleOrNone
 from envoyassert.words.word import Example, ListenerWord
@@ -13,7 +14,7 @@ from envoyassert.words.word import Example, ListenerWord
 
 def _listen_by(target: Target, word: str, value: str) -> Iterator[Finding]:
     calls = target.calls("listens")
-    yield judge_callers(target.context, target.subject.at(word), "listen() called by", value, calls)
+    yield judge_callers(target.context, target.subject.at(word), Act("listen"), value, calls)
 
 
 WORD = ListenerWord(

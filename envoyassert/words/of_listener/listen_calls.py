@@ -10,6 +10,7 @@ from pydantic import Field, Tag
 from envoyassert.judge.each import groups_of_calls, judge_each
 from envoyassert.judge.roles import judge_callers
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role, choice, one_of
 from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range, is_any
@@ -44,20 +45,20 @@ def _listen_calls(target: Target, word: str, value: Count | ListenCalls) -> Iter
     calls = target.calls("listens")
     subject = target.subject.at(word)
     if not isinstance(value, ListenCalls):
-        yield target.context.judge_times(subject, "listen() called", value, calls)
+        yield target.context.judge_times(subject, Act("listen"), value, calls)
         return
     if value.each is None:
         yield target.context.judge_times(
-            subject.at("times"), "listen() called", value.times, calls, hint=target.hint
+            subject.at("times"), Act("listen"), value.times, calls, shape=target.shape
         )
     else:
         groups = groups_of_calls(target.context, calls, value.each, target.sockets)
         yield judge_each(
-            target.context, subject.at("times"), value.each, "listen() called", value.times, groups
+            target.context, subject.at("times"), value.each, Act("listen"), value.times, groups
         )
     if value.by is not None:
         by = subject.at("by")
-        yield judge_callers(target.context, by, "listen() called by", value.by, calls)
+        yield judge_callers(target.context, by, Act("listen"), value.by, calls)
 
 
 def _vacuous(value: Count | ListenCalls) -> Vacuous:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.words.of_listener.served_by import judge_servers
@@ -26,7 +27,7 @@ class Listened(Model):
 
 
 def _listened(target: Target, word: str, value: Listened) -> Iterator[Finding]:
-    yield judge_servers(target, target.subject.at(word, "by"), "listened by", value.by)
+    yield judge_servers(target, target.subject.at(word, "by"), Act("listened"), value.by)
     if value.via is not None:
         yield judge_via(target, target.subject.at(word, "via"), value.via)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field
 
 from envoyassert.graph.model import KernelSocket, OptionSet
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import plural
+from envoyassert.judge.context import NO_SOCKET, Context, Subject
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Option, Options
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.option_values import value_matches, value_text
+from envoyassert.option_values import value_matches
 from envoyassert.scenario.grammar import Model, OptionName
 from envoyassert.scenario.option_value import ANY_VALUE, SetTo
-from envoyassert.words.of_listener.options import PHASE_WORDS, is_named
+from envoyassert.words.of_listener.options import PHASES, VALUE_CUT, is_named, ways_of
 from envoyassert.words.word import Example, ListenerWord, Part
 
 
@@ -50,14 +50,13 @@ def _judge(
         unread = Status.INCONCLUSIVE if None in answers else Status.PASS
         status = Status.FAIL if wrong or not sockets else unread
     shown = wrong or list(sockets)
-    ways = sorted({_options_in_words(socket.options) for socket in shown})
-    seen = f"{' / '.join(ways)}: {len(shown)} of {plural(len(sockets), 'socket')}"
+    ways = ways_of(socket.options for socket in shown)
     return context.finding(
         subject,
         status,
-        f"set on each socket: {_only_in_words(wish)}",
-        seen if sockets else "no socket was bound",
-        reason="" if context.doubt else "not all of the value was recorded",
+        Fact("only_options", options=_asked(wish)),
+        Options(None, ways, len(shown), len(sockets)) if sockets else NO_SOCKET,
+        reason=None if context.doubt else VALUE_CUT,
         evidence=[o.call.event for socket in shown for o in socket.options]
         + [call.event for socket in wrong for call in socket.binds],
     )
@@ -91,32 +90,21 @@ def _is_surely_more(sockets: tuple[KernelSocket, ...], wish: OnlyOptions) -> boo
 
 def _wanted(wish: OnlyOptions) -> Iterator[tuple[str, str, list[Any]]]:
     """Yield phase, name and the values in turn of each option."""
-    for phase in PHASE_WORDS:
+    for phase in PHASES:
         for name, wanted in getattr(wish, phase).items():
             values = wanted if isinstance(wanted, tuple) else (wanted,)
             plain = [v.model_dump(exclude_none=True) if isinstance(v, Model) else v for v in values]
             yield phase, name, plain
 
 
-def _only_in_words(wish: OnlyOptions) -> str:
-    return _by_phase(
-        (phase, f"{name} {'set' if value == ANY_VALUE else f'= {value_text(value)}'}")
+def _asked(wish: OnlyOptions) -> tuple[Option, ...]:
+    return tuple(
+        Option(name, None, phase, any_value=True)
+        if value == ANY_VALUE
+        else Option(name, value, phase)
         for phase, name, values in _wanted(wish)
         for value in values
     )
-
-
-def _options_in_words(options: list[OptionSet]) -> str:
-    return _by_phase((o.phase, f"{o.name} = {value_text(o.value)}") for o in options)
-
-
-def _by_phase(options: Iterable[tuple[str, str]]) -> str:
-    """Return options in words, by phase: `SO_REUSEADDR = 1 before bind`."""
-    groups: dict[str, list[str]] = {}
-    for phase, words in options:
-        groups.setdefault(phase, []).append(words)
-    told = [f"{', '.join(groups[phase])} {PHASE_WORDS[phase]}" for phase in groups]
-    return "; ".join(told) or "no option at all"
 
 
 WORD = ListenerWord(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
 from envoyassert.graph.model import KernelSocket, OptionSet
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import plural
+from envoyassert.judge.context import NO_SOCKET, Context, Subject
+from envoyassert.judge.near import OptionsThere
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Options
+from envoyassert.judge.values import Option as Set
+from envoyassert.judge.values import OptionRule as Rule
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import LEVELS, level_name, option_name
-from envoyassert.option_values import value_matches, value_text
+from envoyassert.option_values import value_matches
 from envoyassert.scenario.grammar import Model, OptionName, choice, one_of
 from envoyassert.scenario.option_value import Linger, PacketFilter, ValueRule
 from envoyassert.words.word import Example, ListenerWord, Part
@@ -55,12 +58,14 @@ OptionRule = Annotated[
 """What is expected of one option."""
 
 
+VALUE_CUT = Fact("value_cut")
 _PHASES = {
     "STATE_PREBIND": "before_bind",
     "STATE_BOUND": "bound",
     "STATE_LISTENING": "listening",
 }
-PHASE_WORDS = {"before_bind": "before bind", "bound": "after bind", "listening": "after listen"}
+#: When an option is set, in order.
+PHASES = tuple(_PHASES.values())
 
 
 def judge_options(
@@ -71,7 +76,7 @@ def judge_options(
 ) -> Iterator[Finding]:
     """Judge every rule on every socket of a listener."""
     for name, rule in rules.items():
-        yield _judge_rule(context, subject.at(name), sockets, name, rule)
+        yield _judge_rule(context, subject.of(name), sockets, name, rule)
 
 
 def _judge_rule(
@@ -81,7 +86,6 @@ def _judge_rule(
     name: str,
     rule: OptionRule,
 ) -> Finding:
-    expected = f"{name} {_rule_in_words(rule)}"
     found = [(socket, [o for o in socket.options if is_named(o, name)]) for socket in sockets]
     answers = [_holds(options, rule) for _, options in found]
     wrong = [pair for pair, holds in zip(found, answers, strict=True) if holds is False]
@@ -96,21 +100,27 @@ def _judge_rule(
     finding = context.finding(
         subject,
         status,
-        expected,
-        _seen_in_words(name, found, wrong),
-        reason="" if context.doubt else "not all of the value was recorded",
+        _wish_of(name, rule),
+        _seen(name, found, wrong),
+        reason=None if context.doubt else VALUE_CUT,
         evidence=shown,
     )
     lacking = [socket for socket, options in wrong if not options]
     if status is not Status.FAIL or rule == "absent" or not lacking:
         return finding
-    return replace(finding, closest=f"set there: {_all_in_words(lacking[0])}")
+    last = {option.name: option for option in lacking[0].options}
+    return replace(finding, near=(OptionsThere(values_of(last.values())),))
 
 
-def _all_in_words(socket: KernelSocket) -> str:
-    last = {option.name: option for option in socket.options}
-    words = [f"{o.name} = {value_text(o.value)} {PHASE_WORDS[o.phase]}" for o in last.values()]
-    return ", ".join(words) or "no option at all"
+def values_of(options: Iterable[OptionSet]) -> tuple[Set, ...]:
+    """Return options as the values of a finding."""
+    return tuple(Set(o.name, o.value, o.phase) for o in options)
+
+
+def ways_of(options: Iterable[Iterable[OptionSet]]) -> tuple[tuple[Set, ...], ...]:
+    """Return the different ways in which options are set, in an order that is always the same."""
+    ways = {repr(values): values for values in map(values_of, options)}
+    return tuple(ways[key] for key in sorted(ways))
 
 
 def is_named(option: OptionSet, name: str) -> bool:
@@ -141,32 +151,27 @@ def _holds(options: list[OptionSet], rule: OptionRule) -> bool | None:
     return value_matches(options[-1].value, rule.wanted)
 
 
-def _rule_in_words(rule: OptionRule) -> str:
+def _wish_of(name: str, rule: OptionRule) -> Rule:
     if isinstance(rule, str):
-        return "set on every socket" if rule == "set" else "set on no socket"
+        return Rule(name, rule)
     if isinstance(rule, int):
-        return f"= {rule} on every socket"
+        return Rule(name, "value", rule)
     assert isinstance(rule, Option)
-    value = "set" if rule.value is None else f"= {value_text(rule.wanted)}"
-    phase = PHASE_WORDS[_PHASES.get(rule.phase, rule.phase)] if rule.phase else ""
-    return f"{value} {phase} on every socket".replace("  ", " ")
+    phase = _PHASES.get(rule.phase, rule.phase) if rule.phase else None
+    if rule.value is None:
+        return Rule(name, "set", None, phase)
+    return Rule(name, "value", rule.wanted, phase)
 
 
-def _seen_in_words(
+def _seen(
     name: str,
     found: list[tuple[KernelSocket, list[OptionSet]]],
     wrong: list[tuple[KernelSocket, list[OptionSet]]],
-) -> str:
+) -> Options | Fact:
     if not found:
-        return "no socket was bound"
-    ways = sorted(
-        {
-            ", then ".join(f"= {value_text(o.value)} {PHASE_WORDS[o.phase]}" for o in options)
-            or "not set"
-            for _, options in (wrong or found)
-        }
-    )
-    return f"{name} {' / '.join(ways)} on {len(wrong or found)} of {plural(len(found), 'socket')}"
+        return NO_SOCKET
+    shown = wrong or found
+    return Options(name, ways_of(options for _, options in shown), len(shown), len(found))
 
 
 def _options(target: Target, word: str, value: dict[str, Any]) -> Iterator[Finding]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import UNKNOWN_WORKERS
-from envoyassert.judge.interval import plural
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, UNKNOWN_WORKERS
+from envoyassert.judge.interval import count_of
 from envoyassert.judge.shape import root_of
-from envoyassert.judge.tally import how_many
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Number, Things
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.quantity import Count
@@ -41,18 +41,13 @@ class Origin(Model):
         return self
 
 
-_UNOBSERVED = "epoll was not observed"
-
-
 def judge_origin(target: Target, word: str, value: Origin) -> Iterator[Finding]:
     """Judge how many of the sockets that are served were made, and how many were passed on."""
     context = target.context
     if context.by_listen:
         subject = target.subject.at(word)
-        expected = "an origin of the sockets that are served"
-        yield context.finding(
-            subject, Status.INCONCLUSIVE, expected, "not known", reason=_UNOBSERVED
-        )
+        wanted, reason = Fact("an_origin"), EPOLL_UNOBSERVED
+        yield context.finding(subject, Status.INCONCLUSIVE, wanted, NOT_KNOWN, reason=reason)
         return
     groups: dict[str, dict[KernelSocket, bool]] = {"created": {}, "inherited": {}}
     others: set[str] = set()
@@ -64,22 +59,22 @@ def judge_origin(target: Target, word: str, value: Origin) -> Iterator[Finding]:
             groups["inherited"][root.socket] = entry.certain
         else:
             others.add(root.origin)
-    unknown = f"some sockets came by {', '.join(sorted(others))}" if others else ""
+    unknown = Fact("other_origins", origins=tuple(sorted(others))) if others else None
     for name, sockets in groups.items():
         wish = getattr(value, name)
         if wish is None:
             continue
-        wanted = context.wish(wish)
+        of, wished = Things("socket", name), context.wish(wish)
         possible = context.interval(sum(sockets.values()), len(sockets))
         status = Status.INCONCLUSIVE
-        if wanted is not None and not unknown:
-            status = possible.compare(wanted)
+        if wished is not None and not unknown:
+            status = possible.compare(wished)
         yield context.finding(
             target.subject.at(word, name),
             status,
-            f"{'a count of' if wanted is None else how_many(wanted, 'socket')} {name} and served",
-            f"{plural(len(sockets), 'socket')} {name} and served",
-            reason=UNKNOWN_WORKERS if wanted is None else unknown,
+            count_of(of, wished),
+            Number(of, len(sockets)),
+            reason=UNKNOWN_WORKERS if wished is None else unknown,
             evidence=[socket.born for socket in sockets],
         )
 

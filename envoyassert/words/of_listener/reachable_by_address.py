@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
 from envoyassert.graph.lookup import takers
 from envoyassert.graph.model import KernelSocket
+from envoyassert.judge.context import NO_SOCKET, NOT_KNOWN
 from envoyassert.judge.rivals import Rivals
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Reason, both
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.words.word import Example, ListenerWord
 
@@ -22,14 +24,14 @@ class _Reached:
     Args:
         foreign: traced sockets of others.
         files: sockets that lost their files.
-        words: who is reached instead of it, or that nobody is, in words.
-        unclear: why it cannot be told whom some clients reach, in words.
+        instead: who is reached instead of it, or that no socket is.
+        unclear: why it is not known whom some clients reach.
     """
 
     foreign: list[KernelSocket] = field(default_factory=list)
     files: list[KernelSocket] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    unclear: list[str] = field(default_factory=list)
+    instead: list[Fact] = field(default_factory=list)
+    unclear: list[Fact] = field(default_factory=list)
 
 
 def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
@@ -40,11 +42,11 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
     """
     context = target.context
     subject = target.subject.at(word)
-    expected = f"{'' if wanted else 'not '}reached by its address"
+    expected = Fact("reached_by_address", wanted=wanted)
     addresses = {socket.address for socket in target.sockets if socket.address is not None}
     if not addresses:
         status = Status.INCONCLUSIVE if context.doubt else Status.FAIL
-        yield context.finding(subject, status, expected, "no socket was bound")
+        yield context.finding(subject, status, expected, NO_SOCKET)
         return
     reached, rivals = _Reached(), Rivals(context, target.sockets)
     mine = {socket.number for socket in target.sockets}
@@ -56,15 +58,15 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
     witness = context.trace.witness
     network = None if witness is None else witness.network
     unwatched = network is None or not all(network.knows(s.netns) for s in target.sockets)
-    status = Status.PASS if (not reached.words) is wanted else Status.FAIL
-    reason = ""
+    status = Status.PASS if (not reached.instead) is wanted else Status.FAIL
+    reason: Reason | None = None
     if context.doubt:
         status = Status.INCONCLUSIVE
-    elif reached.unclear and not reached.words:
-        status, reason = Status.INCONCLUSIVE, "; ".join(reached.unclear)
-    elif not reached.words and unwatched:
-        status, reason = Status.INCONCLUSIVE, "who else is in this network was not looked at"
-    observed = "; ".join(reached.words) or "its own sockets alone, at this instant"
+    elif reached.unclear and not reached.instead:
+        status, reason = Status.INCONCLUSIVE, both(reached.unclear)
+    elif not reached.instead and unwatched:
+        status, reason = Status.INCONCLUSIVE, Fact("network_not_looked_at")
+    observed = both(reached.instead) if reached.instead else Fact("own_sockets_alone")
     evidence = [
         call.event for socket in (*target.sockets, *reached.foreign) for call in socket.binds
     ]
@@ -73,19 +75,15 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
         subject,
         status,
         expected,
-        "not known" if reached.unclear and not reached.words else observed,
+        NOT_KNOWN if reached.unclear and not reached.instead else observed,
         reason=reason,
         evidence=evidence,
     )
 
 
-def _names(addresses: Iterable[object]) -> str:
-    return ", ".join(sorted({str(address) for address in addresses}))
-
-
 def _ask_port(reached: _Reached, rivals: Rivals, address: Address, mine: set[int]) -> None:
     """Ask whom the clients of an IP address reach, by the kernel's own rules."""
-    instead: dict[str, list[str]] = defaultdict(list)
+    instead: dict[tuple[Fact, ...], list[str]] = defaultdict(list)
     clients = list(rivals.clients_of(address))
     dead = not clients
     for client in clients:
@@ -97,19 +95,16 @@ def _ask_port(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
         place = f"{client.address} by {client.device}" if client.device else str(client.address)
         whose = rivals.names(others)
         if any(case and case <= mine for case in cases):
-            reached.unclear.append(
-                f"whether clients of {place} reach it or {whose} depends on their order and on "
-                "SO_REUSEPORT, which are not known"
-            )
+            reached.unclear.append(Fact("order_decides", place=place, others=whose))
         else:
             instead[whose].append(place)
             reached.foreign += rivals.sockets(others)
-    reached.words += [
-        f"clients of {_names(places)} reach {whose}, at this instant"
+    reached.instead += [
+        Fact("clients_reach", places=tuple(sorted(set(places))), others=whose)
         for whose, places in instead.items()
     ]
     if dead:
-        reached.words.append(f"none of its sockets is reached at {address}")
+        reached.instead.append(Fact("none_reached", place=str(address)))
 
 
 def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int]) -> None:
@@ -130,14 +125,14 @@ def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
     )
     if whose:
         reached.foreign += foreign
-        reached.words.append(f"clients of {address} reach {whose}, at this instant")
+        reached.instead.append(Fact("clients_reach", places=(str(address),), others=whose))
     if len(foreign) == len(found):
-        reached.words.append(f"none of its sockets is reached at {address}")
+        reached.instead.append(Fact("none_reached", place=str(address)))
         reached.files += [s for s in own if s.file_event is not None and s not in found]
         changes = sorted({socket.file_change for socket in reached.files})
-        reached.words += [f"its file was {change}" for change in changes]
+        reached.instead += [Fact("its_file", change=change) for change in changes]
     for doubt in {id(s.file_doubt): s.file_doubt for s in own if s.file_doubt}.values():
-        reached.unclear.append(f"{doubt.call} of a file with the same name, maybe this one")
+        reached.unclear.append(Fact("maybe_this_file", call=doubt.call))
 
 
 WORD = ListenerWord(

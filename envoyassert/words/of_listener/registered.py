@@ -10,7 +10,9 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import WithJsonSchema
 
 from envoyassert.graph.model import Registration
+from envoyassert.judge.context import EPOLL_UNOBSERVED
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import EPOLL_EVENTS
 from envoyassert.scenario.grammar import Many, Model, choice, kind
@@ -18,7 +20,6 @@ from envoyassert.scenario.words import did_you_mean, fault
 from envoyassert.words.word import Example, ListenerWord, Part
 
 _EVENTS = tuple(EPOLL_EVENTS.values())
-_UNOBSERVED = "epoll was not observed"
 
 
 def _check_event(name: str) -> str:
@@ -121,14 +122,14 @@ def judge_registered(
         else:
             status = Status.INCONCLUSIVE if context.doubt else Status.PASS
         subject = target.subject.at(word, *(() if isinstance(value, tuple) else (part,)))
-        masks = dict.fromkeys(", ".join(entry.events) for entry in found)
-        words = f"{part} {expected if isinstance(expected, str) else ', '.join(expected)}"
+        masks = tuple(dict.fromkeys(tuple(entry.events) for entry in found))
+        asked = (expected,) if isinstance(expected, str) else tuple(expected)
         yield context.finding(
             subject,
             status,
-            f"registered with {words}",
-            f"registered with {' and '.join(masks)}" if masks else "nobody serves it",
-            reason=_UNOBSERVED if context.by_listen else "",
+            Fact("registered", part=part, values=asked),
+            Fact("registered_with", masks=masks) if masks else Fact("not_served"),
+            reason=EPOLL_UNOBSERVED if context.by_listen else None,
             evidence=[entry.added.event for entry in wrong or found],
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from envoyassert.judge.context import Subject
-from envoyassert.judge.roles import judge_threads, matches_role, roles_in_words
+from envoyassert.judge.roles import judge_threads, matches_role, names_of
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Act, By, Fact, Threads
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import RoleOrNone
 from envoyassert.words.word import Example, ListenerWord
@@ -18,33 +20,33 @@ def _served_by(target: Target, word: str, value: str) -> Iterator[Finding]:
         yield target.context.finding(
             subject,
             Status.INCONCLUSIVE,
-            f"served by {value}",
-            f"listen() called by {roles_in_words(call.thread for call in target.calls('listens'))}",
-            reason="epoll was not observed; `listened` falls back on listen()",
+            By(Act("serve"), value, target.context.workers),
+            Threads(Act("listen"), names_of(call.thread for call in target.calls("listens"))),
+            reason=Fact("epoll_unobserved", instead="listened"),
         )
     else:
-        yield judge_servers(target, subject, "served by", value)
+        yield judge_servers(target, subject, Act("serve"), value)
 
 
-def judge_servers(target: Target, subject: Subject, verb: str, role: str) -> Finding:
+def judge_servers(target: Target, subject: Subject, act: Act, role: str) -> Finding:
     """Judge which threads serve a listener."""
     if target.context.by_listen:
-        verb = f"{verb} (by listen(), for epoll was not observed)"
+        act = replace(act, by_listen=True)
     serving, taking = target.serving, target.taking
     sure = [(e.thread, e.certain) for e in serving] + [(c.thread, c.certain) for c in taking]
     threads = list(dict.fromkeys(thread for thread, _ in sure))
-    hint = ""
+    cause = None
     if target.standing and not threads:
-        hint = "a socket listens, but no thread waits for it: clients connect and hang"
+        cause = Fact("nobody_waits")
     return judge_threads(
         target.context,
         subject,
-        verb,
+        act,
         role,
         threads,
         evidence=[entry.since.event for entry in serving] + [call.event for call in taking],
         certain=any(certain for thread, certain in sure if not matches_role(thread, role)),
-        hint=hint,
+        cause=cause,
     )
 
 

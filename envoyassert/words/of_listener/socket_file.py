@@ -11,6 +11,7 @@ from envoyassert.events import Event
 from envoyassert.graph.model import Call
 from envoyassert.graph.socket_files import REPLACED, place_of
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact, Reason
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
@@ -64,9 +65,8 @@ def judge_socket_file(target: Target, word: str, value: SocketFile) -> Iterator[
         if binds:
             yield judge(target, (word, name), wanted, binds)
         else:
-            yield _finding(
-                target, (word, name), Status.FAIL, f"{name}: {wanted}", "no path was bound", []
-            )
+            asked, seen = Fact("socket_file", part=name, wanted=wanted), Fact("no_path_bound")
+            yield _finding(target, (word, name), Status.FAIL, asked, seen, [])
 
 
 def _path(call: Call) -> str | None:
@@ -105,8 +105,8 @@ def _unlinked(target: Target, place: tuple[str, str], wanted: bool, binds: list[
         target,
         place,
         Status.PASS if right else Status.FAIL,
-        f"the path {'' if wanted else 'not '}removed before bind",
-        "bind without a removal before it" if without else "removed, then bound",
+        Fact("removed_before_bind", wanted=wanted),
+        Fact("bound_without_removal") if without else Fact("removed_then_bound"),
         [*shown, *(bind.event for bind in binds)],
         sure=not wanted,  # a removal that was seen took place, whatever was lost
     )
@@ -119,12 +119,12 @@ def _mode(target: Target, place: tuple[str, str], wanted: str, binds: list[Call]
         for event in _on_path(target, bind, _CHANGES_MODE)
         if event.ok and event.ts_ns >= bind.event.ts_ns
     ]
-    seen = f"mode {changes[-1].args['mode']:04o}" if changes else "no chmod: the umask decided"
+    seen = Fact("mode", mode=changes[-1].args["mode"]) if changes else Fact("umask_decided")
     if wanted == UMASK:
-        right, expected = not changes, "no chmod"
+        right, expected = not changes, Fact("no_chmod")
     else:
         right = bool(changes) and changes[-1].args["mode"] == int(wanted, 8)
-        expected = f"mode {int(wanted, 8):04o}"
+        expected = Fact("mode", mode=int(wanted, 8))
     return _finding(
         target,
         place,
@@ -147,16 +147,16 @@ def _exists(target: Target, place: tuple[str, str], wanted: bool, binds: list[Ca
     # Where another file took its place, it neither exists nor is there nothing.
     right = stays is wanted and change != REPLACED
     status = Status.PASS if right else Status.FAIL
-    reason = "" if exited or change else "Envoy had not exited"
+    reason = None if exited or change else Fact("not_exited")
     doubt = socket.file_doubt
     if doubt is not None and stays:
-        reason = f"{doubt.call} of a file with the same name, maybe this one"
+        reason = Fact("maybe_this_file", call=doubt.call)
     return _finding(
         target,
         place,
         Status.INCONCLUSIVE if reason else status,
-        f"the file {'exists' if wanted else 'is gone'} after the exit",
-        f"{change} after bind" if change else "not removed",
+        Fact("file_after_exit", exists=wanted),
+        Fact("file_changed", change=change) if change else Fact("not_removed"),
         [event for event in (socket.file_event, doubt) if event is not None]
         or [bind.event for bind in binds],
         reason=reason,
@@ -167,12 +167,12 @@ def _finding(
     target: Target,
     place: tuple[str, str],
     status: Status,
-    expected: str,
-    seen: str,
+    expected: Fact,
+    seen: Fact,
     evidence: list[Event],
     *,
     sure: bool = False,
-    reason: str = "",
+    reason: Reason | None = None,
 ) -> Finding:
     """Make a finding; after a loss only what was seen to go wrong is known."""
     context = target.context
@@ -181,7 +181,7 @@ def _finding(
         for event in context.graph.file_calls
         for name in ("path", "to")
     )
-    doubt = context.doubt or ("a path could not be read, and may be this one" if unread else "")
+    doubt = context.doubt or (Fact("path_unread") if unread else None)
     if doubt and not (sure and status is Status.FAIL):
         status = Status.INCONCLUSIVE
     return context.finding(

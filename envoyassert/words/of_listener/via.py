@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import UNKNOWN_WORKERS, Subject
-from envoyassert.judge.interval import plural
 from envoyassert.judge.roles import matches_role
-from envoyassert.judge.shape import HINTS, shape_in_words, shape_of
+from envoyassert.judge.shape import shape_of, shape_value
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.words.word import Example, ListenerWord
 
@@ -26,16 +27,16 @@ def judge_via(target: Target, subject: Subject, via: str) -> Finding:
     context, serving, standing = target.context, target.serving, target.standing
     shape = shape_of(serving, standing)
     threads = {entry.thread for entry in serving}
-    seen = shape_in_words(serving, standing)
+    seen = shape_value(serving, standing)
     workers = sum(matches_role(thread, "workers") for thread in threads)
     if workers and not target.role and workers != context.workers:
         # Each way is one of reaching every worker, so one that reaches fewer is none of them.
         # Where the scenario says who serves, that word tells who is missing.
         shape = ""
-        seen += f" of {plural(context.workers, 'worker')}"
+        seen = replace(seen, workers=context.workers)
     if workers and context.workers < 1:
         return context.finding(
-            subject, Status.INCONCLUSIVE, f"served via {via}", seen, reason=UNKNOWN_WORKERS
+            subject, Status.INCONCLUSIVE, Fact("served_via", via=via), seen, reason=UNKNOWN_WORKERS
         )
     if shape == via or (shape == "dup" and via == "shared_fd" and len(threads) == 1):
         status = Status.INCONCLUSIVE if context.doubt else Status.PASS
@@ -46,11 +47,11 @@ def judge_via(target: Target, subject: Subject, via: str) -> Finding:
     return context.finding(
         subject,
         status,
-        f"served via {via}",
+        Fact("served_via", via=via),
         seen,
         evidence=[call.event for call in target.calls("binds")]
         + [entry.since.event for entry in serving],
-        hint=HINTS.get(shape, ""),
+        cause=Fact("shape", shape=shape, other="either") if shape else None,
     )
 
 

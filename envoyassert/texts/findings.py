@@ -1,0 +1,89 @@
+"""Findings in words: what was asked and seen, why it is undecided, what comes close, what it means.
+
+Every text about a finding, for people and in documents for machines, is made from its values
+(`judge.values`) when it is shown: here, with the words of each value in `values` and those of
+each fact in `facts`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from envoyassert.guard import guarded
+from envoyassert.judge.near import Near, NearListener
+from envoyassert.judge.values import Scope
+from envoyassert.judge.verdict import Finding
+from envoyassert.texts.facts import text
+
+
+@dataclass(frozen=True)
+class Words:
+    """A finding in words; each may be empty but for the first three.
+
+    Args:
+        subject: what it is about: `port 15006`.
+        expected: what was asked: `bound exactly 1 time`.
+        seen: what was observed: `bound 2 times`.
+        reason: why it could not be decided.
+        closest: what came closest to what is not there, field by field.
+        hint: what a failure means at the level of behaviour.
+        known_defect: the defect that explains it.
+    """
+
+    subject: str
+    expected: str
+    seen: str
+    reason: str = ""
+    closest: str = ""
+    hint: str = ""
+    known_defect: str = ""
+
+
+def words_of(finding: Finding) -> Words:
+    """Return a finding in words; a fault in one text is a line in its place."""
+    return Words(
+        subject_of(finding),
+        _safe(finding.wanted) + scope_words(finding.scope),
+        _safe(finding.seen),
+        _safe(finding.reason),
+        closest_of(finding),
+        _safe(finding.cause),
+        _safe(finding.known_defect),
+    )
+
+
+def subject_of(finding: Finding) -> str:
+    """Return what a finding is about."""
+    return _safe(finding.subject)
+
+
+def closest_of(finding: Finding) -> str:
+    """Return what came closest to what is not there."""
+    return "; ".join(map(_safe, finding.near))
+
+
+def _safe(value: Any) -> str:
+    return guarded(partial(text, value), str)
+
+
+def scope_words(scope: Scope | None) -> str:
+    """Return ` (during drain)`, or "" for what is not confined to a part of the run."""
+    if scope is None:
+        return ""
+    words = [] if scope.envoy is None else [f"Envoy {scope.envoy}"]
+    if scope.during is not None:
+        words.append(f"during {scope.during}")
+    elif scope.at_end_of is not None:
+        words.append(f"at the end of {scope.at_end_of}")
+    elif scope.whole_run:
+        words.append("over the whole run")
+    return f" ({', '.join(words)})"
+
+
+def in_brief(near: Near) -> str:
+    """Return in which fields a near miss differs, without who did what to it."""
+    if isinstance(near, NearListener):
+        near = replace(near, bound_by=(), served_by=())
+    return _safe(near)

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
 
 @pytest.mark.parametrize(
-    ("agent", "told"),
+    ("agent", "shown"),
     [
         (
             ["/bin/sh", "-c", "echo no config; exit 3"],
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
     ids=["ends", "absent"],
 )
 def test_agent_that_does_not_start_envoy_is_named(
-    tmp_path: Path, agent: list[str], told: str
+    tmp_path: Path, agent: list[str], shown: str
 ) -> None:
     scenario = {
         "name": "one",
@@ -38,7 +38,7 @@ def test_agent_that_does_not_start_envoy_is_named(
     words = [sys.executable, "-m", "envoyassert", "run", "one.yaml"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 77, done.stdout
-    assert told in done.stdout
+    assert shown in done.stdout
     assert "Envoy ended" not in done.stdout
 
 

@@ -28,7 +28,7 @@ envoy:
               "@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo
 expect:
   - process: {live: true}
-    known_defect: {versions: "<1.37", owner: nobody, upstream: unreported}
+    known_defect: {versions: "<1.37", owner: edge, upstream: unreported}
 """
 
 
@@ -39,5 +39,5 @@ def test_version_that_learned_a_field_is_found(tmp_path: Path) -> None:
     command += ["--good", "1.40.0", "--bad", "1.36.4", "--candidates", "1.36.4 1.40.0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "mended in 1.40.0: 1.36.4 is the last bad one" in done.stdout
+    assert "fixed in 1.40.0: 1.36.4 is the last bad one" in done.stdout
     assert "process.live: expected becomes live, seen exited with 1" in done.stdout

@@ -75,14 +75,14 @@ def machine(tmp_path, mirror) -> Iterator[CleanMachine]:
 def execute(machine: CleanMachine, steps: list[Step]) -> tuple[dict[str, int], str]:
     """Execute steps as a runner does; return the exit code of each that ran, and all output."""
     codes: dict[str, int] = {}
-    told = ""
+    shown = ""
     for step in steps:
         if any(codes.values()) and not step.after_failure:
             continue
         done = machine.run(step.script, directory=REPOSITORY, environment=step.environment)
         codes[step.name] = done.returncode
-        told += f"--- {step.name}\n{done.stdout}{done.stderr}"
-    return codes, told
+        shown += f"--- {step.name}\n{done.stdout}{done.stderr}"
+    return codes, shown
 
 
 def parsed(machine: CleanMachine, name: str) -> Any:
@@ -133,26 +133,26 @@ def test_wheel_and_init_in_an_empty_environment_and_their_github_workflow(machin
 
     (job,) = parsed(machine, ".github/workflows/envoyassert.yml")["jobs"].values()
     steps = github_steps(job["steps"], {**job["env"], **RUNNER}, GITHUB_CONTEXT)
-    codes, told = execute(machine, steps)
-    assert set(codes.values()) == {0}, told
-    assert "1 run executed: 1 passed" in told
-    assert f"Envoy {VERSION}" in told
+    codes, shown = execute(machine, steps)
+    assert set(codes.values()) == {0}, shown
+    assert "1 run executed: 1 passed" in shown
+    assert f"Envoy {VERSION}" in shown
     assert foreign_files(machine) == ""
 
     # pytest by itself, with what init wrote alone: no conftest, no plugin named.
     variables = f"env PYTHONDONTWRITEBYTECODE=1 ENVOYASSERT_CACHE={REPOSITORY}/.cache/envoyassert"
-    told = machine.must(
+    shown = machine.must(
         f"sudo {variables} {HOME}/temp/envoyassert/bin/pytest -p no:cacheprovider",
         directory=REPOSITORY,
     )
-    assert "1 run executed: 1 passed" in told
+    assert "1 run executed: 1 passed" in shown
 
     machine.must(FLIP, directory=REPOSITORY)
     start = next(number for number, step in enumerate(steps) if step.name == "Run the scenarios")
-    codes, told = execute(machine, steps[start:])
-    assert codes == {"Run the scenarios": 1, "Hand root's files back": 0}, told
-    assert f"::error file={SCENARIO},line=" in told
-    assert "expected bound exactly 2 times, seen bound 1 time" in told
+    codes, shown = execute(machine, steps[start:])
+    assert codes == {"Run the scenarios": 1, "Hand root's files back": 0}, shown
+    assert f"::error file={SCENARIO},line=" in shown
+    assert "expected bound exactly 2 times, seen bound 1 time" in shown
     machine.must("grep -q first summary.md")
     assert foreign_files(machine) == ""
     machine.must("test -s .envoyassert/junit.xml && rm -r .envoyassert", directory=REPOSITORY)
@@ -172,9 +172,9 @@ def test_composite_action_runs_the_shipped_scenarios_from_its_own_source(machine
     steps = github_steps(
         action["runs"]["steps"], environment, {**inputs, "runner.temp": f"{HOME}/temp"}
     )
-    codes, told = execute(machine, steps)
-    assert set(codes.values()) == {0}, told
-    assert " passed (2 scenarios, " in told
+    codes, shown = execute(machine, steps)
+    assert set(codes.values()) == {0}, shown
+    assert " passed (2 scenarios, " in shown
     assert foreign_files(machine) == ""
     machine.must("test ! -e injected && test ! -e ../injected", directory=REPOSITORY)
     machine.must("test -s summary.md")
@@ -193,9 +193,9 @@ def after_gitlab(tmp_path_factory, mirror) -> Iterator[tuple[CleanMachine, dict[
 
 
 def test_gitlab_job_that_init_writes_passes_and_leaves_no_files_of_root(after_gitlab):
-    machine, codes, told = after_gitlab
-    assert codes == {"script": 0, "after_script": 0}, told
-    assert "1 run executed: 1 passed" in told
+    machine, codes, shown = after_gitlab
+    assert codes == {"script": 0, "after_script": 0}, shown
+    assert "1 run executed: 1 passed" in shown
     assert foreign_files(machine) == ""
     machine.must("test -s .envoyassert/junit.xml", directory=REPOSITORY)
 

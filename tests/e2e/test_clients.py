@@ -70,8 +70,8 @@ def connect(phase: str, send: str | None = "hello", **where: Any) -> dict[str, A
     return {"name": phase, "connect": {"listener": where, **text}}
 
 
-def fare(**phases: str) -> list[dict[str, Any]]:
-    """How the clients of each phase fare."""
+def fates_of(**phases: str) -> list[dict[str, Any]]:
+    """What happens to the clients of each phase."""
     return [{"attempts": fate, "during": phase} for phase, fate in phases.items()]
 
 
@@ -110,7 +110,7 @@ def test_client_of_an_address_that_nobody_has_is_refused_there(
         connect("v4", address="127.0.0.9", port=port),
         connect("udp", address="127.0.0.1", port=port, protocol="UDP"),
     ]
-    fates = fare(there="answered", mapped="answered", v6="refused", v4="refused", udp="refused")
+    fates = fates_of(there="answered", mapped="answered", v6="refused", v4="refused", udp="refused")
     wanted = scenario([listener("web", "127.0.0.1", port)], steps=steps, expect=fates)
     result, verdict = run(probe, wanted, launcher)
     assert not unmet(verdict)
@@ -135,7 +135,7 @@ def test_ipv4_client_of_the_ipv6_wildcard_goes_by_ipv4(
         connect("somewhere", name="six"),
     ]
     expect = [
-        *fare(v4=fate, by_name=fate, v6="answered", somewhere="answered"),
+        *fates_of(v4=fate, by_name=fate, v6="answered", somewhere="answered"),
         {"listener": {"name": "six"}, "options": {"IPV6_V6ONLY": int(not compat)}},
     ]
     six = listener("six", "::", 18003, ipv4_compat=compat)
@@ -162,7 +162,7 @@ def test_client_of_one_address_of_a_wildcard_is_the_listener_s(
     ]
     total = {"connections": {"total": 1}}
     expect = [
-        *fare(a="made", b="answered", c="made"),
+        *fates_of(a="made", b="answered", c="made"),
         *({"listener": {"name": "web"}, "during": phase, **total} for phase in "ab"),
         {"listener": {"name": "any"}, "during": "c", **total},
     ]
@@ -181,7 +181,7 @@ def test_client_goes_to_the_network_namespace_that_the_scenario_names(probe: Pro
         connect("own", address="127.0.0.1", port=8080, netns="own"),
         connect("other_port", address="127.0.0.1", port=9, netns=blue),
     ]
-    fates = fare(by_default="answered", there="answered", own="refused", other_port="refused")
+    fates = fates_of(by_default="answered", there="answered", own="refused", other_port="refused")
     parts = {"requires": {"launcher": "process"}, "envoy": {"netns": ["blue"]}}
     _, verdict = run(probe, scenario([inside], steps=steps, expect=fates, **parts))
     assert not unmet(verdict)
@@ -195,12 +195,12 @@ def test_redirected_client_comes_where_the_scenario_says(probe: Probe) -> None:
         connect("itself", address="127.0.0.1", port=18080),
     ]
     total = {"connections": {"total": 1}}
-    nobody = {"connections": {"total": "none"}}
+    no_one = {"connections": {"total": "none"}}
     expect = [
-        *fare(redirected="answered", itself="answered"),
+        *fates_of(redirected="answered", itself="answered"),
         {"listener": {"name": "inbound"}, "during": "redirected", **total},
-        {"listener": {"name": "web"}, "during": "redirected", **nobody},
-        {"listener": {"name": "inbound"}, "during": "itself", **nobody},
+        {"listener": {"name": "web"}, "during": "redirected", **no_one},
+        {"listener": {"name": "inbound"}, "during": "itself", **no_one},
         {"listener": {"name": "web"}, "during": "itself", **total},
     ]
     _, verdict = run(probe, scenario(beside, steps=steps, expect=expect))
@@ -218,7 +218,7 @@ def test_load_on_an_address_that_nobody_has_is_refused(probe: Probe) -> None:
         for name, host in (("v4", "127.0.0.1"), ("v6", "::1"))
     ]
     web = listener("web", "127.0.0.1", 1)
-    expect = fare(v4="answered", v6="refused")
+    expect = fates_of(v4="answered", v6="refused")
     _, verdict = run(probe, scenario([web], steps=steps, expect=expect))
     assert not unmet(verdict)
 
@@ -234,7 +234,7 @@ def test_name_is_that_of_a_listener_of_the_envoy_that_was_started_last(probe: Pr
         connect("first_still", address="127.0.0.1", port=10000),
     ]
     parts = {"requires": {"launcher": "process"}}
-    expect = fare(before="answered", after="answered", first_still="answered")
+    expect = fates_of(before="answered", after="answered", first_still="answered")
     web = listener("web", "127.0.0.1", 10000)
     result, verdict = run(probe, scenario([web], steps=steps, expect=expect, **parts))
     assert not unmet(verdict)
@@ -249,7 +249,7 @@ def test_client_of_a_relative_path_goes_where_envoy_works(
     echo = {**listener("echo", "", 0), "address": {"pipe": {"path": "echo.sock"}}}
     load = {"listener": {"name": "echo"}, "send": "hello", "clients": 1}
     steps = [connect("client", name="echo"), {"signal": "SIGUSR1", "load": load}]
-    expect = fare(client="answered", signal="answered")
+    expect = fates_of(client="answered", signal="answered")
     assert not unmet(run(probe, scenario([echo], steps=steps, expect=expect), launcher)[1])
 
 
@@ -259,7 +259,7 @@ def test_client_of_mptcp_speaks_it(probe: Probe) -> None:
         connect("tcp", name="web"),
         connect("mptcp", port=10000, protocol="MPTCP"),
     ]
-    expect = fare(tcp="answered", mptcp="answered")
+    expect = fates_of(tcp="answered", mptcp="answered")
     result, verdict = run(probe, scenario([web], steps=steps, expect=expect))
     assert not unmet(verdict)
     spoken = [attempt.protocol for phase in result.trace.phases for attempt in phase.attempts]

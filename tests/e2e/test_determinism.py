@@ -23,7 +23,7 @@ SCENARIOS = Path(__file__).parents[2] / "scenarios"
 def test_runs_of_a_scenario_tell_the_same_story(name: str, socket_probe: Probe) -> None:
     plan = expand(load_scenario(SCENARIOS / f"{name}.yaml"))[-1]
     stories = [facts_of(run_plan(plan, socket_probe, "process").trace) for _ in range(3)]
-    assert any(aspect == "bind" and told for (_, aspect), told in stories[0].items())
+    assert any(aspect == "bind" and shown for (_, aspect), shown in stories[0].items())
     assert list(varying(stories)) == []
 
 
@@ -36,4 +36,4 @@ def test_command_runs_a_scenario_in_rounds_and_compares_them() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     runs = len(expand(load_scenario(path)))
-    assert done.stdout == f"{runs} of {runs} runs tell the same story 2 times over\n"
+    assert done.stdout == f"{runs} of {runs} runs have the same story 2 times over\n"

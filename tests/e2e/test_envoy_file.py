@@ -93,5 +93,5 @@ def test_draft_of_text_protobuf_passes(version: str, tmp_path: Path) -> None:
 
 
 def exact(value: Any) -> str:
-    """Return data as text that tells true from 1 and 1 from "1"."""
+    """Return data as text that distinguishes true from 1 and 1 from "1"."""
     return json.dumps(value, sort_keys=True, indent=1)

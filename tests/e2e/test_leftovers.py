@@ -230,7 +230,7 @@ def machine() -> Iterator[None]:
 
 
 def assert_nothing_left_of(session: Session, run_root: Path) -> None:
-    """Check what can be told to be a session's own."""
+    """Check what is known to be a session's own."""
     assert session.ended()
     assert wait_until(lambda: not session.members()), session.members()
     assert wait_until(lambda: not session.envoys()), session.envoys()
@@ -295,7 +295,7 @@ def launcher(request) -> str:
 
 @pytest.fixture(scope="module")
 def neighbour(launcher, root) -> Iterator[Session]:
-    """A run that is alive all the time; nobody else's end may touch it."""
+    """A run that is alive all the time; no one else's end may touch it."""
     session = Session(launcher, root / f"neighbour-{launcher}", more=SLOW)
     try:
         session.wait_for_envoy()

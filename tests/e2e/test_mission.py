@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
-#: What fails where the sentence does not hold. With one worker only the option tells them apart.
+#: What fails where the sentence does not hold. With one worker only the option distinguishes them.
 WRONG = {
     ("mission", 1): {"listened.via"},
     ("mission", 2): {"bound.times", "listened.via"},

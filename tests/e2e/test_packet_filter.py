@@ -49,5 +49,5 @@ def test_quic_listener_of_two_workers_has_the_same_filter_on_both_sockets(certif
     right = str(attached[0]["sha256"])[:16]
     for digits, status in ((right, Status.PASS), (right[::-1], Status.FAIL)):
         rule = {"SO_ATTACH_REUSEPORT_CBPF": {"value": {"sha256": digits}}}
-        wish = ListenerExpectation.model_validate({"listener": {"port": 15443}, "options": rule})
-        assert judge(result.trace, [(0, wish)], workers=2).status is status
+        item = ListenerExpectation.model_validate({"listener": {"port": 15443}, "options": rule})
+        assert judge(result.trace, [(0, item)], workers=2).status is status

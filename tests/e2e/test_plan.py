@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 def test_plan_of_switching_reuse_port_off_runs_both_and_judges_the_new_one(tmp_path: Path) -> None:
     config = tmp_path / "my-envoy.yaml"
     config.write_text(bootstrap(echo_listener()))
-    wish = tmp_path / "wish.yaml"
-    wish.write_text("expect: [{listener: {name: l10000}, listened: {by: workers, via: dup}}]\n")
+    item = tmp_path / "wanted.yaml"
+    item.write_text("expect: [{listener: {name: l10000}, listened: {by: workers, via: dup}}]\n")
     command = [sys.executable, "-m", "envoyassert", "plan", str(config), "--envoy", VERSION]
     command += ["--launcher", "process", "--concurrency", "3", "--set", "enable_reuse_port=false"]
-    command += ["--expect", str(wish), "--format", "json"]
+    command += ["--expect", str(item), "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads(done.stdout)
@@ -112,6 +112,6 @@ def test_plan_of_a_config_and_itself_reports_nothing(name: str, open_directory: 
     command += ["--envoy", VERSION, "--launcher", "process", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    told = json.loads(done.stdout)
-    assert (told["result"], told["differences"]) == ("same", [])
-    assert bool(told["listeners"]) is (name != "nothing binds")
+    shown = json.loads(done.stdout)
+    assert (shown["result"], shown["differences"]) == ("same", [])
+    assert bool(shown["listeners"]) is (name != "nothing binds")

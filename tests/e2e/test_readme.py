@@ -41,10 +41,10 @@ def test_first_scenario_fails_as_the_readme_shows_and_passes_after_the_edit(tmp_
     assert envoyassert(tmp_path, "check", file.name).returncode == 0
     failed = envoyassert(tmp_path, "run", file.name)
     assert failed.returncode == 1, failed.stdout + failed.stderr
-    told = without_times(failed.stdout)
-    start = told.index(without_times(shown)[0])
+    printed = without_times(failed.stdout)
+    start = printed.index(without_times(shown)[0])
     wanted = without_times(shown)
-    assert told[start : start + len(wanted)] == wanted
+    assert printed[start : start + len(wanted)] == wanted
     trace = tmp_path / ".envoyassert" / "echo" / "echo" / "trace.ndjson"
     replayed = envoyassert(tmp_path, "replay", str(trace), "--scenario", file.name)
     assert replayed.returncode == 1

@@ -58,7 +58,7 @@ def test_report_of_real_runs_fits_the_schema_and_its_figures_are_in_order(tmp_pa
         assert run["figures"]["start_up"]["live_ms"] > 0
         counts = run["figures"]["counts"]
         workers = int(entry["concurrency"])
-        # Envoy makes a socket per worker unless it is told otherwise, and one for the admin.
+        # Envoy makes a socket per worker unless its config says otherwise, and one for the admin.
         assert counts["listening_sockets"] == counts["binds"] == workers + 1
         assert counts["workers"] == workers
         (attempt,) = run["attempts"]

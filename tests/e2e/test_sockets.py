@@ -37,7 +37,7 @@ def test_sockets_are_whose_they_are(probe: Probe, path: Path, version: str) -> N
         verdict = judge(result.trace, result.plan.expectations, workers=plan.workers)
         assert verdict.status is Status.PASS, (plan.id, verdict)
         assert verdict.certificate.whole, (plan.id, verdict.certificate.missing)
-        # A replay reads the scenario anew, and knows it again.
+        # A replay reads the scenario again, and knows it again.
         header = result.trace.header
         assert list(differences(plan.in_rundir(header.rundir), header)) == [], plan.id
 

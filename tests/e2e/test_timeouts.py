@@ -65,7 +65,7 @@ def test_time_out_by_signal_names_the_phase_and_keeps_what_was_seen_until_then(t
         read_trace(tmp_path / ".envoyassert" / name / name / "trace.ndjson")
         for name in ("late", "stuck")
     )
-    # The main thread has bound its admin's port; a phase tells what ended it.
+    # The main thread has bound its admin's port; a phase shows what ended it.
     assert "bind" in {event.call for event in late.events}
     assert [(phase.name, bool(phase.problem)) for phase in late.phases] == [("startup", True)]
     assert [(phase.name, bool(phase.problem)) for phase in stuck.phases] == [

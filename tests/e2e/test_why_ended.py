@@ -388,7 +388,7 @@ def blocked(tmp_path: Path) -> tuple[Case, Path]:
 
 
 def is_read(pipe: Path, held: contextlib.ExitStack) -> bool:
-    """Whether somebody has opened a pipe to read it; it is held open for them then."""
+    """Whether someone has opened a pipe to read it; it is held open for them then."""
     try:
         held.callback(os.close, os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
     except OSError:

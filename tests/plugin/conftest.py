@@ -1,6 +1,6 @@
 """A pytester directory in which scenarios run on a made-up Envoy: neither root nor bcc is needed.
 
-The inner conftest puts a function in the place of the one that runs Envoy; it makes a trace by
+The inner conftest replaces the function that runs Envoy; it makes a trace by
 hand. What the scenario's environment says decides which one.
 """
 
@@ -87,7 +87,7 @@ expect:
 
 @pytest.fixture(autouse=True)
 def _a_desk(monkeypatch):
-    """What the outer session is told must not reach the inner ones."""
+    """What the outer session is given must not reach the inner ones."""
     github = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
     own = ("ENVOYASSERT_REQUIRE", "ENVOYASSERT_LAUNCHER", "ENVOYASSERT_ENVOY")
     for name in ("CI", *github, *own):

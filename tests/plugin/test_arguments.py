@@ -1,4 +1,4 @@
-"""What a test in Python is told when it says something wrong: once, with its place and a remedy."""
+"""What a test in Python that says something wrong shows: once, with its place and a remedy."""
 
 import xml.etree.ElementTree as ET
 

@@ -57,7 +57,7 @@ def on_terminal(directory, *arguments, until=None, **environment):
     while True:
         try:
             read = os.read(ours, 65536)
-        except OSError:  # EIO: nobody has the other end any more
+        except OSError:  # EIO: no one has the other end any more
             break
         shown += read
         if until is not None and re.search(until, shown):

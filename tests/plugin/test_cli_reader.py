@@ -105,13 +105,13 @@ def test_output_that_is_lost_on_a_full_disk_is_never_green(directory, words, cod
     with FULL.open("w", encoding="utf-8") as full:
         done = called(directory, words, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == code
-    told = "the standard output cannot be written: No space left on device"
-    assert_told_once(done.stderr, told, "free some space, or send it elsewhere")
+    shown = "the standard output cannot be written: No space left on device"
+    assert_told_once(done.stderr, shown, "free some space, or send it elsewhere")
 
 
-def assert_told_once(text: str, told: str, remedy: str) -> None:
+def assert_told_once(text: str, shown: str, remedy: str) -> None:
     message, *more = text.splitlines()
-    assert message in (f"envoyassert: error: {told}", told)
+    assert message in (f"envoyassert: error: {shown}", shown)
     assert more == [f"  remedy: {remedy}"]
 
 
@@ -129,8 +129,8 @@ def test_output_that_is_closed_from_the_start_is_lost_and_never_green(directory,
     assert done.returncode == code
     if words.startswith("check"):  # its count of valid files is not for the standard output
         done.stderr = done.stderr.partition("\n")[2]
-    told = "the standard output is closed"
-    assert_told_once(done.stderr, told, "send it to a file, or to /dev/null")
+    shown = "the standard output is closed"
+    assert_told_once(done.stderr, shown, "send it to a file, or to /dev/null")
 
 
 def test_command_that_prints_nothing_needs_no_output(directory):

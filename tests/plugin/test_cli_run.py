@@ -1,4 +1,4 @@
-"""`envoyassert run`: thin over pytest, with exit codes that tell more."""
+"""`envoyassert run`: thin over pytest, with exit codes that show more."""
 
 import sys
 

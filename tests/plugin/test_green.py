@@ -141,8 +141,8 @@ def test_inconclusive_run_is_repeated_once_if_asked_for_and_that_is_counted_and_
     assert any(
         line.startswith("5 runs executed: 2 passed, 2 failed, 1 inconclusive (") for line in lines
     )
-    told = lines[lines.index("  3 runs repeated:") + 1 :][:3]
-    assert sorted(told) == [
+    shown = lines[lines.index("  3 runs repeated:") + 1 :][:3]
+    assert sorted(shown) == [
         "    one: INCONCLUSIVE, then PASS",
         "    three: INCONCLUSIVE, then INCONCLUSIVE",
         "    two: INCONCLUSIVE, then FAIL",
@@ -163,8 +163,8 @@ def test_run_that_cannot_be_repeated_stays_inconclusive(write_scenario, fake_env
     assert result.ret == 1
     result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines(["4 runs executed: 4 inconclusive (*"])
-    told = [line for line in result.outlines if line.startswith("could not be repeated: ")]
-    assert len(told) == 4
+    shown = [line for line in result.outlines if line.startswith("could not be repeated: ")]
+    assert len(shown) == 4
 
 
 @pytest.mark.parametrize("arguments", [(), XDIST], ids=["one process", "xdist"])

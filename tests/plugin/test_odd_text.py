@@ -118,8 +118,8 @@ def test_session_prints_and_writes_nothing_raw(
     summary = (odd_files / "summary.md").read_text(encoding="utf-8")
     assert "bad" in summary
     assert raw_in(summary) == []
-    told = [ET.parse(odd_files / "junit.xml").getroot()]  # noqa: S314 - it is our own
-    for node in (node for root in told for node in root.iter()):
+    shown = [ET.parse(odd_files / "junit.xml").getroot()]  # noqa: S314 - it is our own
+    for node in (node for root in shown for node in root.iter()):
         assert raw_in("\n".join([node.text or "", *node.attrib.values()])) == [], node.tag
     documents = list((odd_files / "report").rglob("*.json"))
     assert len(documents) > 3

@@ -1,4 +1,4 @@
-"""One run that went wrong per kind of failure: a scenario, and a trace built by hand."""
+"""One run that went wrong per kind of failure: a scenario, and a trace built in code."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ CASES = (
         "- in_order:\n"
         "  - {call: listen, listener: {port: 15006}}\n"
         "  - {call: epoll_ctl, listener: {port: 15006}}\n"
-        "  why: nobody may wait for a socket that does not listen\n",
+        "  why: no thread may wait for a socket that does not listen\n",
         _added_before_listen,
     ),
     FailureCase("never_violated", "- never: {call: bind, errno: EADDRINUSE}\n", _rejected),

@@ -1,8 +1,8 @@
 """The messages of Envoy's config that an untrusted scenario may use, from Envoy's own schema.
 
-`python -m tests.unit.harmless_messages` writes them anew. Listed here are the extensions that
+`python -m tests.unit.harmless_messages` writes them again. Listed here are the extensions that
 neither load nor execute anything, and the fields that are left out because they do, or because they
-write, read or reach what no check looks at. Look through what is new before you write them anew. A
+write, read or reach what no check looks at. Look through what is new before you write them again. A
 message that none of them leads to, and a field that Envoy has had since, is refused until it is
 listed.
 """

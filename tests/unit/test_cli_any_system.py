@@ -60,7 +60,7 @@ def refuse(event, arguments):
     if event in REFUSED:
         raise RuntimeError(f"{event}{arguments}: nothing for this command")
     if event == "import" and arguments[0] in BLOCKED:
-        raise ImportError(f"{arguments[0]} is not to be had")
+        raise ImportError(f"{arguments[0]} is not available")
     looks = event in ("open", "os.listdir", "os.scandir")
     if looks and re.match("/(proc|sys)/", str(arguments[0])):
         raise FileNotFoundError(2, "there is no such file system", arguments[0])
@@ -77,7 +77,7 @@ sys.addaudithook(refuse)
 PLAIN = "import sys\n"
 MAIN = "from envoyassert.cli import main\nmain(sys.argv[1:])\n"
 
-#: Arguments of the commands for which they cannot be told from their parameters.
+#: Arguments of the commands that are not known from their parameters.
 ARGUMENTS: dict[str, list[object]] = {
     "check": [ROOT / "scenarios", TRACES / "origin.yaml"],
     "completion": ["zsh"],
@@ -107,12 +107,12 @@ def arguments_of(name):
     return [str(RECORDED)] * len(arguments)
 
 
-#: As root: become nobody, who may read every file, so that the interpreter is found wherever it
-#: is installed.
+#: As root: become a user without privileges, who may read every file, so that the interpreter is
+#: found wherever it is installed.
 AS_ROOT = os.geteuid() == 0
-NOBODY = 65534
+UNPRIVILEGED = 65534
 AS_NOBODY = [
-    *(shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}"),
+    *(shutil.which("setpriv") or "setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}"),
     *("--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"),
 ]
 
@@ -125,12 +125,12 @@ def anywhere(tmp_path):
         place = tmp_path / str(len(list(tmp_path.iterdir())))
         place.mkdir()
         if AS_ROOT:
-            os.chown(place, NOBODY, NOBODY)
+            os.chown(place, UNPRIVILEGED, UNPRIVILEGED)
         code = [sys.executable, "-B", "-c", prelude + MAIN]
         return subprocess.run(
             [*(AS_NOBODY if AS_ROOT else ()), *code, *map(str, arguments)],
             cwd=place,
-            # A home directory that nobody can make.
+            # A home directory that no one can make.
             env={"PYTHONPATH": str(ROOT), "HOME": "/dev/null/home", "PATH": "", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
@@ -214,7 +214,7 @@ def test_command_for_linux_says_so_on_macos(anywhere, arguments):
     [
         ("import os; os.memfd_create", "memfd_create"),
         ("import ctypes; ctypes.CDLL('libc.so.6')", "ctypes.dlopen"),
-        ("import docker", "docker is not to be had"),
+        ("import docker", "docker is not available"),
         ("import subprocess; subprocess.run(['true'])", "subprocess.Popen"),
         ("open('/proc/self/status')", "there is no such file system"),
         ("import errno; errno.errorcode[98]", "98"),

@@ -1,4 +1,4 @@
-"""bisect, with traces that are made by hand in the place of Envoys."""
+"""bisect, with traces that are made in code instead of Envoys."""
 
 import subprocess
 from dataclasses import replace

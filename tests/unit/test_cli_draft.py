@@ -89,11 +89,11 @@ def test_draft_of_a_trace_says_the_same_as_that_of_its_stand_in(cli, tmp_path):
     """The two ways to a draft, by what was seen and by what Envoy does, hold each other."""
     for name in RECORDED:
         cli("draft", str(TRACES / name), "-o", "seen.yaml")
-        cli("draft", "seen.envoy.yaml", "-o", "told.yaml")
-        seen, told = (
-            yaml.safe_load((tmp_path / f"{n}.yaml").read_text()) for n in ("seen", "told")
+        cli("draft", "seen.envoy.yaml", "-o", "named.yaml")
+        seen, shown = (
+            yaml.safe_load((tmp_path / f"{n}.yaml").read_text()) for n in ("seen", "named")
         )
-        assert seen["expect"] == told["expect"], name
+        assert seen["expect"] == shown["expect"], name
 
 
 def test_draft_that_is_printed_holds_its_stand_in(cli, tmp_path):
@@ -163,7 +163,7 @@ def test_draft_of_a_dump_holds_nineteen_addresses(cli, tmp_path, dynamic, lines)
 
 
 @pytest.mark.parametrize(
-    ("content", "arguments", "code", "told"),
+    ("content", "arguments", "code", "shown"),
     [
         ("[]\n", (), 4, "an Envoy config is a mapping"),
         ("foo: {}\n", (), 4, "this is no Envoy bootstrap: it has none of static_resources, "),
@@ -176,11 +176,11 @@ def test_draft_of_a_dump_holds_nineteen_addresses(cli, tmp_path, dynamic, lines)
          ("-o", "My-Draft.yaml"), 4, "say -o my_draft.yaml"),
     ],
 )  # fmt: skip
-def test_draft_of_what_cannot_be_drafted_says_why(cli, tmp_path, content, arguments, code, told):
+def test_draft_of_what_cannot_be_drafted_says_why(cli, tmp_path, content, arguments, code, shown):
     (tmp_path / "in.yaml").write_text(content)
     got, printed, errors = cli("draft", "in.yaml", *arguments)
     assert got == code
-    assert told in printed + errors
+    assert shown in printed + errors
     assert (tmp_path / "in.yaml").read_text() == content
 
 
@@ -234,13 +234,13 @@ ASKING = {
 
 def test_draft_of_a_config_that_asks_a_server_says_that_nothing_answers(cli, tmp_path):
     (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(ASKING, sort_keys=False))
-    code, printed, told = cli("draft", "envoy.yaml", "-o", "asking.yaml")
+    code, printed, shown = cli("draft", "envoy.yaml", "-o", "asking.yaml")
     assert (code, printed) == (0, "wrote asking.yaml\n")
     why = (
         "no server: lds_config, cds_config answered with nothing "
         "(--with DUMP serves a dump's listeners)"
     )
-    assert told == f"envoy.control_plane: {why}\n"
+    assert shown == f"envoy.control_plane: {why}\n"
     text = (tmp_path / "asking.yaml").read_text()
     assert f"  control_plane: empty  # {why}\n" in text
     assert "- no_others: true" in text
@@ -251,8 +251,8 @@ def test_draft_of_a_config_that_asks_a_server_says_that_nothing_answers(cli, tmp
 def test_draft_with_a_dump_serves_its_listeners(cli, tmp_path):
     (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(ASKING, sort_keys=False))
     (tmp_path / "dump.json").write_text(dump(listener("in", 15006, enable_reuse_port=False)))
-    code, _, told = cli("draft", "envoy.yaml", "--with", "dump.json", "-o", "both.yaml")
-    assert code == 0, told
+    code, _, shown = cli("draft", "envoy.yaml", "--with", "dump.json", "-o", "both.yaml")
+    assert code == 0, shown
     text = (tmp_path / "both.yaml").read_text()
     assert len(text.splitlines()) <= MAX_LINES
     envoy = yaml.safe_load(text)["envoy"]
@@ -264,7 +264,7 @@ def test_draft_with_a_dump_serves_its_listeners(cli, tmp_path):
         "xds": {"via": "file"},
         "control_plane": "empty",
     }
-    assert "no server: cds_config answered with nothing\n" in told
+    assert "no server: cds_config answered with nothing\n" in shown
     for port in (9901, 15090, 15006):
         assert f"port: {port}" in text
     assert "- no_others: true" in text
@@ -275,12 +275,12 @@ def test_draft_with_a_dump_needs_a_bootstrap_and_a_dump(cli, tmp_path):
     (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(ASKING, sort_keys=False))
     (tmp_path / "dump.json").write_text(dump(listener("in", 15006)))
     (tmp_path / "static.json").write_text(dump())
-    code, _, told = cli("draft", "dump.json", "--with", "dump.json")
-    assert (code, "--with goes with a bootstrap" in told) == (4, True)
-    code, printed, told = cli("draft", "envoy.yaml", "--with", "envoy.yaml")
-    assert (code, "envoy.yaml:1:1: error: this is no dump" in printed + told) == (4, True)
-    code, printed, told = cli("draft", "envoy.yaml", "--with", "static.json")
-    assert (code, "no listener from a control plane" in printed + told) == (4, True)
+    code, _, shown = cli("draft", "dump.json", "--with", "dump.json")
+    assert (code, "--with goes with a bootstrap" in shown) == (4, True)
+    code, printed, shown = cli("draft", "envoy.yaml", "--with", "envoy.yaml")
+    assert (code, "envoy.yaml:1:1: error: this is no dump" in printed + shown) == (4, True)
+    code, printed, shown = cli("draft", "envoy.yaml", "--with", "static.json")
+    assert (code, "no listener from a control plane" in printed + shown) == (4, True)
 
 
 def test_draft_names_the_addresses_that_its_sockets_need(cli, tmp_path):
@@ -299,12 +299,12 @@ def test_draft_names_the_addresses_that_its_sockets_need(cli, tmp_path):
         at("0.0.0.0", name="all_of", socket_options=[{**device, "buf_value": "ZXRoMQ=="}]),
     ]
     (tmp_path / "envoy.json").write_text(json.dumps({"static_resources": {"listeners": listeners}}))
-    code, _, told = cli("draft", "envoy.json", "-o", "placed.yaml")
+    code, _, shown = cli("draft", "envoy.json", "-o", "placed.yaml")
     written = yaml.safe_load((tmp_path / "placed.yaml").read_text())
     assert written["requires"] == {"launcher": "process"}
     envoy = written["envoy"]
     assert envoy["addresses"] == ["10.0.0.1", "2001:db8::1", "10.0.0.4%eth0", "%eth1"]
-    assert (code, told) == (0, "envoy.addresses: of elsewhere: given to the run's own network\n")
+    assert (code, shown) == (0, "envoy.addresses: of elsewhere: given to the run's own network\n")
 
 
 @pytest.mark.parametrize("more", [(), ("--stand-in",)])

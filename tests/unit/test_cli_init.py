@@ -32,7 +32,7 @@ def contents(directory: Path) -> dict[str, str]:
 
 
 def words(out: str) -> dict[str, str]:
-    """What became of each file, by its name."""
+    """The result of each file, by its name."""
     return {name: word for word, name in re.findall(r"^(\w+) +(\S+)  ", out, re.MULTILINE)}
 
 

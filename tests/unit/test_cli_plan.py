@@ -99,30 +99,30 @@ def test_plan_judges_the_new_one_by_a_scenario(cli):
 
 
 def test_plan_judges_by_a_file_with_only_expectations_and_names_its_lines(cli, tmp_path):
-    wish = tmp_path / "my-wishes.yaml"
-    wish.write_text(
+    item = tmp_path / "my-wishes.yaml"
+    item.write_text(
         "expect:\n  - listener: {name: virtualInbound}\n    listened: {by: workers, via: dup}\n"
     )
-    assert cli("plan", "--traces", REUSE_PORT, SHARED, "--expect", wish).code == 0
-    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", wish)
+    assert cli("plan", "--traces", REUSE_PORT, SHARED, "--expect", item).code == 0
+    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", item)
     assert done.code == 1
-    assert f"{wish}:3:29" in done.out
+    assert f"{item}:3:29" in done.out
 
 
 @pytest.mark.parametrize(
     "text, place",
     [
         ("expect:\n  - listner: {port: 80}\n", ":2:5: error: "),
-        ("expect:\n  - listener: {name: nobody}\n    sockets: 1\n", ":2:22: error: "),
+        ("expect:\n  - listener: {name: unknown}\n    sockets: 1\n", ":2:22: error: "),
         ("expect: [\n", ":2:1: error: "),
     ],
 )
 def test_expectations_that_are_wrong_are_code_4_with_their_own_place(cli, tmp_path, text, place):
-    wish = tmp_path / "my-wishes.yaml"
-    wish.write_text(text)
-    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", wish)
+    item = tmp_path / "my-wishes.yaml"
+    item.write_text(text)
+    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", item)
     assert (done.code, done.out) == (4, "")
-    assert done.err.startswith(f"{wish}{place}")
+    assert done.err.startswith(f"{item}{place}")
 
 
 def test_plan_of_an_incomplete_trace_is_inconclusive(cli, save):

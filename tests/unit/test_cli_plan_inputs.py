@@ -16,7 +16,7 @@ from tests.unit.cli_words import run_cli
 
 
 class StartedError(Exception):
-    """What is raised in the place of a run."""
+    """What is raised instead of a run."""
 
 
 TRACE = Path(__file__).parents[1] / "traces" / "reuse_port_off-1.40.0.ndjson"

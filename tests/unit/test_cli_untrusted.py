@@ -110,8 +110,8 @@ def test_command_refuses_an_untrusted_scenario_before_anything_is_run(
         monkeypatch.setenv("ENVOYASSERT_UNTRUSTED", "1")
     done = run_cli(capsys, *words, *(["--untrusted"] if way == "option" else []))
     assert done.code == 4
-    told = "one.yaml:4:9: error: the scenario is untrusted, and sets the variable `LD_PRELOAD` ("
-    assert told in done.out + done.err
+    shown = "one.yaml:4:9: error: the scenario is untrusted, and sets the variable `LD_PRELOAD` ("
+    assert shown in done.out + done.err
     assert not marker.exists()
     assert not Path("t.ndjson").exists()
 
@@ -120,20 +120,20 @@ def test_plan_of_a_config_that_is_untrusted_is_refused_with_its_place(capsys, ma
     Path("envoy.yaml").write_text("static_resources: {}\nload_a_library: ./x.so\n")
     done = run_cli(capsys, "plan", "envoy.yaml", "--set", "concurrency=2", "--untrusted")
     assert done.code == 4
-    told = "envoy.yaml:2:1: error: the scenario is untrusted, and `load_a_library` is not known to"
-    assert told in done.err
+    shown = "envoy.yaml:2:1: error: the scenario is untrusted, and `load_a_library` is not known to"
+    assert shown in done.err
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         ((), "this is not a regular file"),
         (("--untrusted",), "the scenario is untrusted, and a link"),
     ],
 )
-def test_file_that_is_none_is_not_waited_for(capsys, marker, words, told):
+def test_file_that_is_none_is_not_waited_for(capsys, marker, words, shown):
     Path("zero.yaml").symlink_to("/dev/zero")
     done = run_cli(capsys, "check", ".", *words)
     assert done.code == 4
     assert done.out.startswith("zero.yaml:")
-    assert f"error: {told}" in done.out
+    assert f"error: {shown}" in done.out

@@ -20,14 +20,14 @@ def run(*, backlog: int = -1, later: int = -1, steps: bool = True) -> Trace:
     return trace.build()
 
 
-def told(before: Trace, after: Trace, *statuses: Status) -> list[tuple[str, str]]:
+def shown(before: Trace, after: Trace, *statuses: Status) -> list[tuple[str, str]]:
     one, other = statuses or (Status.PASS, Status.PASS)
     sides = Seen(one, profiles_of(before)), Seen(other, profiles_of(after))
     return [(difference.subject, difference.words) for difference in differences_of(*sides)]
 
 
 def test_same_runs_do_not_differ_in_any_phase():
-    assert told(run(), run()) == []
+    assert shown(run(), run()) == []
     assert list(profiles_of(run())) == ["startup", "change", "quit"]
     assert list(profiles_of(run(steps=False))) == [""]
 
@@ -48,24 +48,24 @@ def test_state_at_the_end_of_a_step_that_envoy_notices_later_is_left_to_the_next
         return trace.build()
 
     assert list(profiles_of(relieved(noticed=True))) == [STARTUP, "accepting"]
-    assert told(relieved(noticed=True), relieved(noticed=False)) == []
-    assert told(relieved(noticed=True, last=True), relieved(noticed=False, last=True))
+    assert shown(relieved(noticed=True), relieved(noticed=False)) == []
+    assert shown(relieved(noticed=True, last=True), relieved(noticed=False, last=True))
 
 
 def test_difference_of_the_start_is_told_once_though_it_lasts():
-    ((subject, words),) = told(run(), run(backlog=256))
+    ((subject, words),) = shown(run(), run(backlog=256))
     assert subject.startswith("0.0.0.0:80")
     assert "at the end of" not in subject
     assert words == "backlog of listen() is 256 instead of -1"
 
 
 def test_difference_of_a_step_is_told_with_its_phase():
-    ((subject, words),) = told(run(), run(later=256))
+    ((subject, words),) = shown(run(), run(later=256))
     assert subject.startswith("0.0.0.0:81")
     assert subject.endswith(", at the end of change")
     assert words == "backlog of listen() is 256 instead of -1"
 
 
 def test_verdict_is_told_once():
-    found = told(run(), run(), Status.PASS, Status.FAIL)
+    found = shown(run(), run(), Status.PASS, Status.FAIL)
     assert found == [("the run", "the scenario's verdict is FAIL instead of PASS")]

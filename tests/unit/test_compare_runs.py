@@ -74,6 +74,6 @@ def test_no_runs_at_all_are_not_the_same():
 def test_last_line_agrees_with_the_rows_and_tells_of_failures_apart(statuses, words):
     seen = profile()
     pairs = [RunPair("run", RunSide(seen, old), RunSide(seen, new)) for old, new in statuses]
-    told = answer_words(pairs, "old", "new")
-    assert told == words
-    assert told.partition(":")[0] in {pair.result for pair in pairs}
+    shown = answer_words(pairs, "old", "new")
+    assert shown == words
+    assert shown.partition(":")[0] in {pair.result for pair in pairs}

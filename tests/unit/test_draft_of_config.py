@@ -112,9 +112,9 @@ def test_stand_in_for_what_was_seen_has_the_same_sockets(
 ) -> None:
     seen = drafted(listener, workers=workers)
     bootstrap, notes = bootstrap_of_draft(seen)
-    (told,), (again,) = seen.sets, draft_of_config(bootstrap, workers).sets
-    assert replace(again, options=()) == replace(told, options=())
-    assert options(again) == options(told)
+    (shown,), (again,) = seen.sets, draft_of_config(bootstrap, workers).sets
+    assert replace(again, options=()) == replace(shown, options=())
+    assert options(again) == options(shown)
     assert ("made certificate" in "".join(notes)) is (listener.keys() >= QUIC.keys())
 
 

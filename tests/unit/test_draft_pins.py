@@ -119,7 +119,7 @@ class Edit:
         self.events.insert(self.events.index(after) + 1, event)
 
     def done(self) -> Trace:
-        """Return the trace, its records numbered anew."""
+        """Return the trace, its records numbered again."""
         numbers: Counter[int] = Counter()
         for event in self.events:
             numbers[event.cpu] += 1
@@ -181,7 +181,7 @@ def late(call: str, after: str) -> Callable[[Edit], None]:
 
 
 def duplicate(edit: Edit) -> None:
-    """A descriptor more, in nobody's epoll."""
+    """A descriptor more, in no epoll."""
     event = edit.first("bind")
     edit.insert(event, "dup", 900, fd=event.args["fd"])
 

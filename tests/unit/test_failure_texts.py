@@ -1,6 +1,6 @@
 """The text of failures, each in a file of its own below `__snapshots__`, compared exactly.
 
-A reader asks of each: what is wrong, where, what now? After a change on purpose, write them anew
+A reader asks of each: what is wrong, where, what now? After a change on purpose, write them again
 with `pytest tests/unit/test_failure_texts.py --snapshot-update`, and read what changed.
 """
 

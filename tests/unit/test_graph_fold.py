@@ -62,7 +62,7 @@ def test_registration_ends_with_the_last_descriptor_not_with_its_own() -> None:
     trace.close(trace.main, fd)
     graph = fold(trace.build())
     assert [r.is_live for r in graph.registrations] == [True]
-    # The kernel still reports it, but nobody can accept on a closed descriptor.
+    # The kernel still reports it, but no one can accept on a closed descriptor.
     assert graph.servers_of(only_listener(graph)) == []
     trace.close(trace.main, copy)
     graph = fold(trace.build())
@@ -232,5 +232,5 @@ def test_socket_of_a_type_without_a_name_is_told_by_its_number() -> None:
         # A type that SOCKET_TYPES has no name for is a number in a trace.
         trace.call(trace.main, "socket", 90, family=family, type=4, flags=[], protocol=0)
         trace.close(trace.main, 90)
-    told = [socket.protocol_name for socket in fold(trace.build()).sockets]
-    assert told == ["4 of protocol 0", "UNIX 4"]
+    shown = [socket.protocol_name for socket in fold(trace.build()).sockets]
+    assert shown == ["4 of protocol 0", "UNIX 4"]

@@ -1,4 +1,4 @@
-"""Traces made to fool the judge: what serves nobody must not pass, what is right must not fail."""
+"""Traces made to fool the judge: what does not serve must not pass, what is right must not fail."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ PLACE = "0.0.0.0:15006"
 ADDRESS = Address.inet("0.0.0.0", 15006)
 PORT: dict[str, Any] = {"listener": {"port": 15006}}
 SERVED = {**PORT, "served_by": "workers"}
-NOBODY = {**PORT, "served_by": "none"}
+NOT_SERVED = {**PORT, "served_by": "none"}
 ITEMS = TypeAdapter(list[Expectation])
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 
@@ -386,7 +386,7 @@ def test_unnumbered_losses_leave_nothing_certain(broken: dict[str, Any], live: A
     built.end = replace(built.end, **broken)
     # The close may be what was lost.
     assert status(built, {**PORT, "sockets": {"live": live}}) is INCONCLUSIVE
-    assert status(built, NOBODY) is INCONCLUSIVE
+    assert status(built, NOT_SERVED) is INCONCLUSIVE
 
 
 def test_counters_that_dropped_more_than_is_missing_contradict_themselves() -> None:
@@ -416,14 +416,14 @@ def test_loss_before_a_close_lasts_until_a_record_with_the_time_of_its_return() 
 
 def test_stranger_that_is_doubted_is_not_made_certain_by_others_that_are_not() -> None:
     trace = TraceBuilder(1, cpus=1)
-    stranger = trace.socket(trace.main)
-    trace.bind(trace.main, stranger, PLACE)
-    trace.listen(trace.main, stranger)
+    foreign = trace.socket(trace.main)
+    trace.bind(trace.main, foreign, PLACE)
+    trace.listen(trace.main, foreign)
     lost = len(trace.events)
-    trace.close(trace.main, stranger)
+    trace.close(trace.main, foreign)
     trace._fd -= 1
     trace.socket(trace.main)
-    trace.epoll_add(trace.main, stranger)
+    trace.epoll_add(trace.main, foreign)
     # A worker whose epoll, descriptor and registration are all younger than the loss.
     trace.call(trace.main, "epoll_create1", 70, flags=0)
     trace.call(trace.worker(0), "epoll_wait", None, epfd=70)

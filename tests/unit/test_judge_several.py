@@ -25,9 +25,9 @@ ALONE = Witness(1, network=Network())
 
 
 def beside(protocol: str, host: str, port: int) -> Witness:
-    """The account of a network in which a stranger takes clients."""
-    stranger = NetworkSocket(protocol, Address.inet(host, port), 77)
-    return replace(ALONE, network=Network((stranger,)))
+    """The account of a network in which a foreign process accepts connections."""
+    foreign = NetworkSocket(protocol, Address.inet(host, port), 77)
+    return replace(ALONE, network=Network((foreign,)))
 
 
 def two_envoys(path: str = PATH, other: str = PATH) -> Trace:

@@ -7,7 +7,7 @@ import subprocess
 
 from envoyassert.launch.marked import environment_of
 
-#: A shell that becomes itself anew, as often as its argument says, and then waits.
+#: A shell that executes itself again, as often as its argument says, and then waits.
 AGAIN = '[ "$1" -gt 0 ] && exec sh -c "$0" "$0" $(($1-1)); echo; read -r _'
 
 

@@ -65,11 +65,11 @@ def status_under(limits: Limits) -> dict[str, str]:
 
 @pytest.mark.skipif(not ROOT, reason="only root gives privileges away")
 def test_user_keeps_the_capabilities_that_are_named_and_no_other() -> None:
-    told = status_under(Limits(uid=1337, capabilities=("CAP_NET_BIND_SERVICE",)))
-    assert told["Uid"].split() == ["1337"] * 4
-    assert told["Gid"].split() == ["1337"] * 4
+    shown = status_under(Limits(uid=1337, capabilities=("CAP_NET_BIND_SERVICE",)))
+    assert shown["Uid"].split() == ["1337"] * 4
+    assert shown["Gid"].split() == ["1337"] * 4
     bit = f"{1 << 10:016x}"  # CAP_NET_BIND_SERVICE (linux/capability.h)
-    assert [told[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")] == [bit] * 4
+    assert [shown[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")] == [bit] * 4
 
 
 @pytest.mark.skipif(not ROOT, reason="only root gives privileges away")
@@ -79,8 +79,8 @@ def test_root_without_capabilities_has_none(uid: int | None) -> None:
 
 
 def test_limit_of_files_holds_in_the_program_and_its_environment_is_the_given_one() -> None:
-    told = status_under(Limits(nofile=64))
-    files = next(line for line in told["text"].splitlines() if line.startswith("Max open files"))
+    shown = status_under(Limits(nofile=64))
+    files = next(line for line in shown["text"].splitlines() if line.startswith("Max open files"))
     assert files.split()[3:5] == ["64", "64"]
     printed = subprocess.run(
         starting_command(Limits(nofile=64), {"MARK": "here"}, ["/usr/bin/env"]),

@@ -1,4 +1,4 @@
-"""How an Envoy of a run fared: one that is dying of a fault is not up."""
+"""What happened to an Envoy of a run: one that is dying of a fault is not up."""
 
 from __future__ import annotations
 

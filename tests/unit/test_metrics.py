@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Thing:
     kept: Any = None  # type: ignore[assignment]
 
-def told(value):
+def given(value):
 {RUN}
     return value
 

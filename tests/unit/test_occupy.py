@@ -27,7 +27,7 @@ def free_port() -> int:
         return port
 
 
-def wish(port: int, **words: bool) -> Occupy:
+def item(port: int, **words: bool) -> Occupy:
     return Occupy(address="127.0.0.1", port=port, **words)  # type: ignore[arg-type]
 
 
@@ -43,26 +43,26 @@ def driver(step: OccupyStep, stack: contextlib.ExitStack) -> OccupyDriver:
 
 def test_stranger_alone_keeps_others_out() -> None:
     port = free_port()
-    made, _ = open_foreign_socket(wish(port, listening=False))
+    made, _ = open_foreign_socket(item(port, listening=False))
     with made, pytest.raises(OSError) as caught:
-        open_foreign_socket(wish(port, reuse_port=True))
+        open_foreign_socket(item(port, reuse_port=True))
     assert caught.value.errno == errno.EADDRINUSE
 
 
 def test_strangers_with_reuse_port_share_it() -> None:
     port = free_port()
-    first, _ = open_foreign_socket(wish(port, reuse_port=True))
-    second, stranger = open_foreign_socket(wish(port, reuse_port=True))
+    first, _ = open_foreign_socket(item(port, reuse_port=True))
+    second, foreign = open_foreign_socket(item(port, reuse_port=True))
     with first, second:
         assert second.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-        assert stranger.reuse_port
+        assert foreign.reuse_port
 
 
 def test_strangers_with_reuse_address_share_it_until_one_listens() -> None:
     port = free_port()
-    first, _ = open_foreign_socket(wish(port, reuse_address=True, listening=False))
+    first, _ = open_foreign_socket(item(port, reuse_address=True, listening=False))
     with first:
-        second, _ = open_foreign_socket(wish(port, reuse_address=True))
+        second, _ = open_foreign_socket(item(port, reuse_address=True))
         with second, pytest.raises(OSError) as caught:
             first.listen()
     assert caught.value.errno == errno.EADDRINUSE
@@ -70,8 +70,8 @@ def test_strangers_with_reuse_address_share_it_until_one_listens() -> None:
 
 def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
     port = free_port()
-    step = OccupyStep(occupy=wish(port), before="startup")
-    made, _ = open_foreign_socket(wish(port))
+    step = OccupyStep(occupy=item(port), before="startup")
+    made, _ = open_foreign_socket(item(port))
     with (
         made,
         contextlib.ExitStack() as stack,
@@ -81,7 +81,7 @@ def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
 
 
 def test_step_of_a_running_envoy_is_not_done_before_it() -> None:
-    step = OccupyStep(occupy=wish(free_port()))
+    step = OccupyStep(occupy=item(free_port()))
     first = step.model_copy(update={"before": "startup"})
     with contextlib.ExitStack() as stack:
         one = driver(step, stack)
@@ -89,16 +89,16 @@ def test_step_of_a_running_envoy_is_not_done_before_it() -> None:
         assert one.account() == {"strangers": ()}
         one = driver(first, stack)
         one.before_start()
-        assert [stranger.listening for stranger in one.account()["strangers"]] == [True]
+        assert [foreign.listening for foreign in one.account()["strangers"]] == [True]
     assert after_startup([step]) == (step,)
     assert after_startup([first]) == ()
 
 
 def test_strangers_survive_a_trace_file() -> None:
-    made, stranger = open_foreign_socket(wish(free_port()))
+    made, foreign = open_foreign_socket(item(free_port()))
     made.close()
     builder = TraceBuilder(1)
-    builder.end_phase(STARTUP, STARTUP, strangers=(stranger,))
+    builder.end_phase(STARTUP, STARTUP, strangers=(foreign,))
     trace = builder.build()
-    assert trace.phases[0].strangers == (stranger,)
+    assert trace.phases[0].strangers == (foreign,)
     assert parse_trace(trace_lines(trace)) == trace

@@ -67,7 +67,7 @@ def refusal(call: Callable[..., object], *arguments: object) -> int:
 
 
 def asked(made: socket.socket, option: str) -> OptionValue:
-    """Return what a socket tells, None if it tells nothing of this option."""
+    """Return what a socket shows, None if it shows nothing of this option."""
     level, name = option.split("/")
     how = question(level, name)
     assert how is not None

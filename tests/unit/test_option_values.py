@@ -1,4 +1,4 @@
-"""Values of socket options: decoded from the wire, told, compared and asserted."""
+"""Values of socket options: decoded from the wire, shown, compared and asserted."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_value_with_parts_is_judged_by_those_that_are_given(name, seen, wanted, 
     (fd,) = trace.shared_listener("127.0.0.1:80")
     option = {"level": "SOL_SOCKET", "name": name, "length": 16}
     trace.call(trace.main, "setsockopt", 0, fd=fd, **option, value=seen)
-    wish = ListenerExpectation.model_validate(
+    item = ListenerExpectation.model_validate(
         {"listener": {"port": 80}, "options": {name: {"value": wanted}}}
     )
 
-    assert judge(trace.build(), [(0, wish)], workers=1).status is status
+    assert judge(trace.build(), [(0, item)], workers=1).status is status

@@ -156,6 +156,6 @@ def test_calls_of_the_pause_alone_are_judged() -> None:
 def test_envoy_that_ends_during_the_pause_fails_and_the_story_says_so() -> None:
     trace = trace_of(busy=False, missed="Envoy runs for another 2 s")
     assert verdict_of(trace).status is Status.FAIL
-    (*_, told) = tell_steps(trace, Clock(trace))
-    assert told["kind"] == "pause"
-    assert "Envoy runs for another 2 s" in told["came_of_it"]
+    (*_, shown) = tell_steps(trace, Clock(trace))
+    assert shown["kind"] == "pause"
+    assert "Envoy runs for another 2 s" in shown["came_of_it"]

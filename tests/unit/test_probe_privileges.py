@@ -25,7 +25,7 @@ subprocess.run(["grep", "^CapEff", "/proc/self/status"], check=True)
 SYS_RAWIO, SYS_ADMIN, SYS_PTRACE, SYS_BOOT, SYSLOG, BPF = 17, 21, 19, 22, 34, 39
 
 
-def told(*before: str) -> list[int]:
+def shown(*before: str) -> list[int]:
     done = subprocess.run(
         [*before, sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
@@ -34,7 +34,7 @@ def told(*before: str) -> list[int]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
 def test_what_nothing_needs_is_given_up_and_what_runs_need_stays() -> None:
-    before, after, (child,) = (found := told())[:5], found[5:10], found[10:]
+    before, after, (child,) = (found := shown())[:5], found[5:10], found[10:]
     lost = before[1] & ~after[1]
     for bit in (SYS_RAWIO, SYS_BOOT, SYSLOG):
         assert lost >> bit & 1 == before[1] >> bit & 1 == 1
@@ -46,5 +46,5 @@ def test_what_nothing_needs_is_given_up_and_what_runs_need_stays() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be without one")
 def test_process_that_may_not_give_up_anything_goes_on() -> None:
-    found = told("setpriv", "--bounding-set=-setpcap", "--inh-caps=-setpcap")
+    found = shown("setpriv", "--bounding-set=-setpcap", "--inh-caps=-setpcap")
     assert found[:5] == found[5:10]

@@ -1,4 +1,4 @@
-"""What kernel and Envoy said, as `show` tells it."""
+"""What kernel and Envoy said, as `show` prints it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def test_accounts_name_queues_strangers_and_envoys_listeners() -> None:
     trace = read_trace(RECORDED)
     assert trace.witness is not None
     assert trace.witness.network is not None
-    stranger = NetworkSocket("UDP", Address.inet("127.0.0.11", 53), 4711)
+    foreign = NetworkSocket("UDP", Address.inet("127.0.0.11", 53), 4711)
     network = trace.witness.network
-    network = replace(network, sockets=(*network.sockets, stranger))
+    network = replace(network, sockets=(*network.sockets, foreign))
     trace.witness = replace(trace.witness, network=network)
     text = "\n".join(accounts_lines(accounts_of(trace)))
     assert "  TCP    0 of 4096  0.0.0.0:10000   Envoy's\n" in text

@@ -52,11 +52,11 @@ def test_message_in_the_format_of_istio_is_read_as_well():
     assert record.text.startswith("error initializing config")
 
 
-@pytest.mark.parametrize("line, told", [(REJECTED, 1), (ERROR, 1), (ADVICE, 0), (INFO, 0)])
-def test_running_envoy_is_quoted_on_what_it_refused_only(line, told):
+@pytest.mark.parametrize("line, shown", [(REJECTED, 1), (ERROR, 1), (ADVICE, 0), (INFO, 0)])
+def test_running_envoy_is_quoted_on_what_it_refused_only(line, shown):
     outcome = Outcome(live=True, log_tail=(line, LAST))
-    assert len(complaints(outcome)) == told
-    assert len(said_lines(outcome)) == told * 2
+    assert len(complaints(outcome)) == shown
+    assert len(said_lines(outcome)) == shown * 2
 
 
 def test_rejection_by_a_config_source_is_told_after_its_error():

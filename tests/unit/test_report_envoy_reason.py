@@ -231,7 +231,7 @@ def test_end_with_0_has_its_reason(form, said, reason):
 
 
 def crash(form, *before: tuple[str, str, str]) -> Outcome:
-    """Return how an Envoy fared that crashed, having said something before."""
+    """Return what happened to an Envoy that crashed, having said something before."""
     lines = [form("info", "main", "starting main dispatch loop")]
     lines += [form(*record) for record in before]
     lines += [

@@ -185,8 +185,8 @@ def test_story_tells_when_each_phase_was_over_and_what_came_of_it() -> None:
     assert json.loads(json.dumps(story)) == story
     lines = story_lines(story)
     begin = lines.index("Phases, and when each was over")
-    told = [" ".join(line.split()[1:]) for line in lines[begin + 1 : begin + 7]]
-    assert told == [
+    shown = [" ".join(line.split()[1:]) for line in lines[begin + 1 : begin + 7]]
+    assert shown == [
         "startup over",
         "clients connect 2 attempts to connect (1 made, 1 refused, 1 answered, 1 held)",
         "pushed update_listeners nack: no such port",
@@ -197,18 +197,18 @@ def test_story_tells_when_each_phase_was_over_and_what_came_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low_ms", "high_ms", "told"),
+    ("low_ms", "high_ms", "shown"),
     [
         (-6061.0, -6060.5, {"live_to_served": "6.061 s"}),
         (-1.0, 2.0, {"served_to_live": "at most 2 ms"}),
         (1.0, 2.0, {"served_to_live": "1 ms to 2 ms"}),
     ],
 )
-def test_no_part_of_a_start_takes_less_than_nothing(low_ms, high_ms, told):
+def test_no_part_of_a_start_takes_less_than_nothing(low_ms, high_ms, shown):
     figure = Figure(int(low_ms * MS), int(high_ms * MS))
     found = story._start_up({"served_to_live": figure})
-    assert found.keys() == told.keys()
+    assert found.keys() == shown.keys()
     (words,) = found.values()
     assert "-" not in words
     assert "\N{MINUS SIGN}" not in words
-    assert words.endswith(*told.values())
+    assert words.endswith(*shown.values())

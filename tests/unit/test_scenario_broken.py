@@ -1,4 +1,4 @@
-"""Every broken scenario is told in full: where, what, and what now."""
+"""Every broken scenario is shown in full: where, what, and what now."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def test_broken_scenarios_are_many_and_no_two_alike() -> None:
 def test_mended_scenario_loads() -> None:
     """The files above are refused for their one fault and not for what they have in common."""
     text = (BROKEN / "misplaced_key.yaml").read_text(encoding="utf-8")
-    mended = text.replace("    times: 1\n", "    bound: {times: 1}\n")
-    assert mended != text
-    parse_scenario(mended, Path("misplaced_key.yaml"))
+    fixed = text.replace("    times: 1\n", "    bound: {times: 1}\n")
+    assert fixed != text
+    parse_scenario(fixed, Path("misplaced_key.yaml"))
 
 
 def test_missing_file_is_a_problem_without_a_line(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_client_of_a_port_or_a_name_goes_to_the_listener_s_address(bound: str) -
         ({"name": "local"}, ("UNIX", "/run/local.sock")),
         ({"path": "/run/other.sock"}, ("UNIX", "/run/other.sock")),
         ({"abstract": "nameless"}, ("UNIX", "@nameless")),
-        # An address of nobody's port.
+        # An address that no listener has.
         ({"address": "::1", "port": 9}, ("TCP", "[::1]:9")),
         ({"address": "::1", "port": 9, "protocol": "UDP"}, ("UDP", "[::1]:9")),
         ({"address": "::1", "port": 9, "netns": BLUE}, ("TCP", f"[::1]:9 in {BLUE}")),

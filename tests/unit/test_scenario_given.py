@@ -58,14 +58,14 @@ def header_of(text: str = SCENARIO, rundir: str = "/run/1", **more: Any) -> Head
     return Header(**{**facts, **more})
 
 
-def told(header: Header, text: str = SCENARIO) -> list[str]:
+def said(header: Header, text: str = SCENARIO) -> list[str]:
     return list(differences(plan_of(text).in_rundir(header.rundir), header))
 
 
 def test_trace_of_the_same_run_is_of_nothing_else_wherever_it_ran() -> None:
-    assert told(header_of()) == []
-    assert told(header_of(rundir="/run/2")) == []
-    assert told(header_of(), SCENARIO.replace("live: true", "stays_up: true")) == []
+    assert said(header_of()) == []
+    assert said(header_of(rundir="/run/2")) == []
+    assert said(header_of(), SCENARIO.replace("live: true", "stays_up: true")) == []
 
 
 @pytest.mark.parametrize(
@@ -84,22 +84,22 @@ def test_trace_of_the_same_run_is_of_nothing_else_wherever_it_ran() -> None:
 def test_trace_of_something_else_says_of_what(old: str, new: str, words: str) -> None:
     assert old in SCENARIO
     text = SCENARIO.replace(old, new)
-    assert told(header_of(), text) == [f"the trace is of {words} than the scenario has now"]
+    assert said(header_of(), text) == [f"the trace is of {words} than the scenario has now"]
 
 
 def test_several_differences_are_one_sentence() -> None:
     text = SCENARIO.replace("port_value: 80", "port_value: 81").replace("ready: true", "exit: true")
-    assert told(header_of(), text) == [
+    assert said(header_of(), text) == [
         "the trace is of another config, other steps than the scenario has now"
     ]
 
 
 def test_trace_without_digests_is_known_by_its_listeners() -> None:
     old = header_of(given={})
-    assert told(old) == []
+    assert said(old) == []
     text = SCENARIO.replace("port_value: 80", "port_value: 81")
-    assert told(old, text) == ["the trace is of other listeners than the scenario's config has now"]
-    assert told(replace(old, run_id="", listeners=())) == []  # an imported log knows none
+    assert said(old, text) == ["the trace is of other listeners than the scenario's config has now"]
+    assert said(replace(old, run_id="", listeners=())) == []  # an imported log knows none
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_trace_without_digests_is_known_by_its_listeners() -> None:
 def test_trace_of_another_envoy_says_of_which(
     text: str, envoy: EnvoyIdentity, words: list[str]
 ) -> None:
-    assert told(header_of(text, envoy=envoy), text) == [f"the trace is of {one}" for one in words]
+    assert said(header_of(text, envoy=envoy), text) == [f"the trace is of {one}" for one in words]
 
 
 def test_trace_of_another_number_of_workers_says_so() -> None:
-    assert told(header_of(concurrency=4)) == ["the trace is of 4 workers, the scenario asks for 2"]
+    assert said(header_of(concurrency=4)) == ["the trace is of 4 workers, the scenario asks for 2"]

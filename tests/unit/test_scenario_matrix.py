@@ -210,14 +210,14 @@ def test_network_namespace_of_the_run_takes_the_place_of_the_configs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "shown"),
     [
         ("file: /run/netns/blue", "file: /run/netns/red", "names no network namespace `/run/netns"),
         ("[10.1.2.3]", "[10.1.2.333]", "is not an IP address"),
     ],
 )
-def test_network_namespace_that_nothing_needs_is_an_error(old: str, new: str, told: str) -> None:
-    with pytest.raises(ScenarioError, match=told):
+def test_network_namespace_that_nothing_needs_is_an_error(old: str, new: str, shown: str) -> None:
+    with pytest.raises(ScenarioError, match=shown):
         expand(scenario(envoy=AWAY.replace(old, new)))
 
 

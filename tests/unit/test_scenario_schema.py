@@ -284,7 +284,7 @@ def schema_accepts(document: Any) -> bool:
 
 
 def loader_accepts(document: Any) -> bool:
-    """Tell whether the loader accepts a document's structure. JSON is YAML too."""
+    """Return whether the loader accepts a document's structure. JSON is YAML too."""
     try:
         parse_scenario(json.dumps(document, indent=1), Path("everything.yaml"))
     except ScenarioError as error:

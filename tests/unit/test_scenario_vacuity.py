@@ -1,4 +1,4 @@
-"""Expectations that nothing could fail are told, and no others."""
+"""Expectations that nothing could fail are shown, and no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 HEAD = "name: x\nmatrix: {concurrency: [1, 2]}\nenvoy: {config: {}}\nexpect:\n  - "
 
 
-def told(item: str) -> list[tuple[tuple[str | int, ...], str]]:
+def shown(item: str) -> list[tuple[tuple[str | int, ...], str]]:
     return vacuous(parse_scenario(HEAD + item + "\n", Path("x.yaml")).scenario)
 
 
@@ -31,7 +31,7 @@ def told(item: str) -> list[tuple[tuple[str | int, ...], str]]:
     ],
 )
 def test_expectation_that_nothing_could_fail_is_told_with_its_place(item, part, words):
-    ((place, reason),) = told(item)
+    ((place, reason),) = shown(item)
 
     assert place == ("expect", 0, *part)
     assert words in reason
@@ -52,7 +52,7 @@ def test_expectation_that_nothing_could_fail_is_told_with_its_place(item, part, 
     ],
 )
 def test_expectation_that_a_trace_can_fail_is_not_told(item):
-    assert told(item) == []
+    assert shown(item) == []
 
 
 def test_shipped_scenarios_have_no_expectation_that_nothing_could_fail():

@@ -1,4 +1,4 @@
-"""Steps on an Envoy that is played: when each is over, and what it tells."""
+"""Steps on an Envoy that is played: when each is over, and what it shows."""
 
 from __future__ import annotations
 
@@ -122,16 +122,16 @@ def idle(envoy: PlayedEnvoy) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish, acts",
+    "item, acts",
     [
         ({"call": {"call": "listen", "listener": LISTENER}}, [idle, serve]),
         ({"state": {"listener": LISTENER, "served": True, "by": "workers"}}, [idle, serve]),
         ({"exit": True}, [idle, end]),
     ],
 )
-def test_wait_for_is_over_when_its_condition_holds(wish: dict[str, Any], acts: list[Act]) -> None:
-    assert run(PlayedEnvoy(acts), {"wait_for": wish}).missed == ""
-    assert "within 0.05 s" in run(PlayedEnvoy(acts[:1]), {"wait_for": wish}).missed
+def test_wait_for_is_over_when_its_condition_holds(item: dict[str, Any], acts: list[Act]) -> None:
+    assert run(PlayedEnvoy(acts), {"wait_for": item}).missed == ""
+    assert "within 0.05 s" in run(PlayedEnvoy(acts[:1]), {"wait_for": item}).missed
 
 
 def test_wait_for_a_call_that_was_made_before_the_step_that_should_cause_it_waits() -> None:
@@ -146,20 +146,20 @@ def test_wait_for_a_state_holds_only_when_every_worker_has_left() -> None:
     envoy = PlayedEnvoy()
     trace = envoy.trace
     first, second = trace.reuse_port_listener(PLACE)
-    wish = {"wait_for": {"state": {"listener": LISTENER, "served": False}}}
+    item = {"wait_for": {"state": {"listener": LISTENER, "served": False}}}
     trace.epoll_delete(trace.worker(0), first)
-    assert run(envoy, wish).missed == "port 15006 to be not served within 0.05 s"
+    assert run(envoy, item).missed == "port 15006 to be not served within 0.05 s"
     trace.epoll_delete(trace.worker(1), second)
-    assert run(envoy, wish).missed == ""
-    wish = {"wait_for": {"state": {"listener": LISTENER, "bound": False}}}
+    assert run(envoy, item).missed == ""
+    item = {"wait_for": {"state": {"listener": LISTENER, "bound": False}}}
     trace.close(trace.main, first)
-    assert run(envoy, wish).missed != ""
+    assert run(envoy, item).missed != ""
     trace.close(trace.main, second)
-    assert run(envoy, wish).missed == ""
+    assert run(envoy, item).missed == ""
 
 
 @pytest.mark.parametrize(
-    "wish, reply, met",
+    "item, reply, met",
     [
         ({"stat": {"name": "a.b", "at_least": 2}}, (200, "a.b: 2\n"), True),
         ({"stat": {"name": "a.b", "at_least": 2}}, (200, "a.b: 1\n"), False),
@@ -171,28 +171,28 @@ def test_wait_for_a_state_holds_only_when_every_worker_has_left() -> None:
         ({"ready": True}, (200, "LIVE\n"), True),
         ({"ready": True}, (503, "PRE_INITIALIZING\n"), False),
         ({"ready": False}, (503, "DRAINING\n"), True),
-        # Somebody who does not answer at all says nothing.
+        # Someone who does not answer at all says nothing.
         ({"ready": False}, None, False),
     ],
 )
 def test_wait_for_the_admin_endpoint_reads_its_answer(
-    wish: dict[str, Any], reply: Reply, met: bool
+    item: dict[str, Any], reply: Reply, met: bool
 ) -> None:
-    assert (run(PlayedEnvoy(replies=[reply]), {"wait_for": wish}).missed == "") is met
+    assert (run(PlayedEnvoy(replies=[reply]), {"wait_for": item}).missed == "") is met
 
 
 @pytest.mark.parametrize(
-    "wish, reason",
+    "item, reason",
     [
         ({"call": {"call": "listen", "listener": {"name": "gone"}}}, "gone"),
         ({"state": {"listener": {"name": "gone"}, "served": False}}, "gone"),
     ],
 )
 def test_wait_for_a_listener_that_nobody_knows_is_not_carried_out(
-    wish: dict[str, Any], reason: str
+    item: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(StepProblem, match=reason):
-        run(PlayedEnvoy(), {"wait_for": wish})
+        run(PlayedEnvoy(), {"wait_for": item})
 
 
 def test_wait_for_a_listener_that_came_with_a_step_before_knows_its_name() -> None:
@@ -204,9 +204,9 @@ def test_wait_for_a_listener_that_came_with_a_step_before_knows_its_name() -> No
 
 def test_connect_to_an_address_that_no_listener_has_is_refused() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
-        wish = {"listener": {"address": "127.0.0.1", "port": taken.getsockname()[1]}}
-        (attempt,) = run(PlayedEnvoy(), {"connect": wish}).attempts
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: no one else gets the port
+        item = {"listener": {"address": "127.0.0.1", "port": taken.getsockname()[1]}}
+        (attempt,) = run(PlayedEnvoy(), {"connect": item}).attempts
     assert (attempt.ok, attempt.errno) == (False, "ECONNREFUSED")
 
 
@@ -216,7 +216,7 @@ def test_connect_to_a_port_that_no_listener_has_is_not_carried_out() -> None:
 
 
 class Waiting(PlayedEnvoy):
-    """An Envoy that nobody may wait for any longer once its acts are over."""
+    """An Envoy that no one may wait for any longer once its acts are over."""
 
     def exited(self, timeout_s: float = 0.0) -> Exit | None:
         assert not timeout_s or self._acts, "waited for what was there already"
@@ -255,8 +255,8 @@ def test_client_of_one_address_of_a_wildcard_is_over_when_it_was_accepted(
         fd = envoy.trace.socket(envoy.trace.main, Address.inet(bound, port).family)
         envoy.trace.bind(envoy.trace.main, fd, f"[{bound}]:{port}" if mapped else f"{bound}:{port}")
         envoy.trace.listen(envoy.trace.main, fd)
-        wish = {"listener": {"address": asked, "port": port}}
-        (attempt,) = run(envoy, {"connect": wish, "deadline": "60s"}).attempts
+        item = {"listener": {"address": asked, "port": port}}
+        (attempt,) = run(envoy, {"connect": item, "deadline": "60s"}).attempts
     assert (attempt.ok, attempt.address) == (True, Address.inet(asked, port))
 
 
@@ -273,8 +273,8 @@ def test_client_that_was_answered_is_waited_for_no_longer() -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         stack.callback(thread.join)
-        wish = {"listener": {"address": "127.0.0.1", "port": port}, "send": "hello"}
-        (attempt,) = run(Waiting(), {"connect": wish, "deadline": "60s"}).attempts
+        item = {"listener": {"address": "127.0.0.1", "port": port}, "send": "hello"}
+        (attempt,) = run(Waiting(), {"connect": item, "deadline": "60s"}).attempts
     assert attempt.first_byte
 
 
@@ -300,7 +300,7 @@ def test_port_that_is_not_known_yet_is_not_asked() -> None:
 def test_listener_that_is_gone_is_asked_where_it_was() -> None:
     with contextlib.ExitStack() as stack:
         taken = stack.enter_context(socket.socket())
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: no one else gets the port
         port = taken.getsockname()[1]
         envoy = PlayedEnvoy()
         for fd in envoy.trace.reuse_port_listener(f"127.0.0.1:{port}"):
@@ -348,11 +348,11 @@ def test_step_that_asks_the_admin_endpoint_needs_one(step: dict[str, Any]) -> No
         run(PlayedEnvoy(plan=plan_of(admin="")), step)
 
 
-@pytest.mark.parametrize("wish", [{"ready": False}, {"stat": {"name": "a", "at_most": 1}}])
-def test_wait_for_what_envoy_forbids_to_ask_is_not_carried_out(wish: dict[str, Any]) -> None:
+@pytest.mark.parametrize("item", [{"ready": False}, {"stat": {"name": "a", "at_most": 1}}])
+def test_wait_for_what_envoy_forbids_to_ask_is_not_carried_out(item: dict[str, Any]) -> None:
     forbidden = (403, "request to path /x not allowed")
     with pytest.raises(StepProblem, match="answered with 403: request to path /x not allowed"):
-        run(PlayedEnvoy(replies=[forbidden]), {"wait_for": wish})
+        run(PlayedEnvoy(replies=[forbidden]), {"wait_for": item})
 
 
 def test_quit_is_over_when_envoy_has_ended() -> None:

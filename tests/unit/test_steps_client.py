@@ -71,19 +71,19 @@ def test_attempt_tells_how_the_server_answered(
     serve: Callable[[socket.socket], None], first_byte: bool, how: str, name: str
 ) -> None:
     with server(serve) as (place, _), Client("TCP", place, "") as client:
-        told = attempt(client)
-        assert (told.ok, told.first_byte, told.end, told.errno) == (True, first_byte, how, name)
-        assert told.local is not None
-        assert told.local.port
-        assert 0 < told.began_ns < told.ended_ns
+        shown = attempt(client)
+        assert (shown.ok, shown.first_byte, shown.end, shown.errno) == (True, first_byte, how, name)
+        assert shown.local is not None
+        assert shown.local.port
+        assert 0 < shown.began_ns < shown.ended_ns
 
 
 def test_attempt_where_nobody_listens_is_refused() -> None:
     with socket.create_server((LOCAL, 0)) as listener:
         place = Address.inet(LOCAL, listener.getsockname()[1])
     with Client("TCP", place, "") as client:
-        told = attempt(client)
-    assert (told.ok, told.errno, told.end) == (False, "ECONNREFUSED", "")
+        shown = attempt(client)
+    assert (shown.ok, shown.errno, shown.end) == (False, "ECONNREFUSED", "")
 
 
 def test_datagram_that_nobody_takes_is_refused() -> None:
@@ -99,8 +99,8 @@ def test_client_that_is_not_answered_before_the_deadline_is_told_apart() -> None
     with socket.create_server((LOCAL, 0)) as listener:
         place = Address.inet(LOCAL, listener.getsockname()[1])
         with Client("TCP", place, "") as client:
-            told = attempt(client, within_s=0.01)
-    assert (told.ok, told.errno, told.first_byte) == (True, "ETIMEDOUT", False)
+            shown = attempt(client, within_s=0.01)
+    assert (shown.ok, shown.errno, shown.first_byte) == (True, "ETIMEDOUT", False)
 
 
 @pytest.mark.parametrize("bound, name", [(True, "ECONNREFUSED"), (False, "ENOENT")])
@@ -165,8 +165,8 @@ def test_client_that_cannot_be_made_is_no_fact_about_the_server() -> None:
 def test_talk_over_a_connection_that_lives_is_answered_anew() -> None:
     with server(echo) as (place, _), Client("TCP", place, "") as client:
         attempt(client, "a long first text, of which one byte is read")
-        told = client.talk("again", time.monotonic() + 5)
-        assert (told.first_byte, told.end) == (True, "held")
+        shown = client.talk("again", time.monotonic() + 5)
+        assert (shown.first_byte, shown.end) == (True, "held")
         assert client.close().end == "closed"
 
 
@@ -177,9 +177,9 @@ def test_talk_over_a_connection_that_has_ended_is_not_answered_by_what_is_left_o
     with server(serve) as (place, thread), Client("TCP", place, "") as client:
         attempt(client, "first text")
         thread.join(10)
-        told = client.talk("again", time.monotonic() + 5)
-        assert not told.first_byte
-        assert told.end in ("eof", "reset")
+        shown = client.talk("again", time.monotonic() + 5)
+        assert not shown.first_byte
+        assert shown.end in ("eof", "reset")
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -201,11 +201,11 @@ def test_batch_is_datagrams_of_their_own_and_each_is_to_be_answered(lost: int) -
             attempt(client, None)
             thread = threading.Thread(target=answer)
             thread.start()
-            told = client.talk("hello", time.monotonic() + (0.2 if lost else 10), batch=4)
+            shown = client.talk("hello", time.monotonic() + (0.2 if lost else 10), batch=4)
             thread.join(10)
     assert taken == [b"hello"] * 4
     wanted = (False, "ETIMEDOUT") if lost else (True, "")
-    assert (told.first_byte, told.errno) == wanted
+    assert (shown.first_byte, shown.errno) == wanted
 
 
 def test_batch_over_a_stream_is_not_carried_out() -> None:

@@ -39,7 +39,7 @@ class Nowhere(Here):
 
 
 def load_on(port: int, envoy: Here | None = None, answer_within: float = 10) -> RunningLoad:
-    wish = Load.model_validate(
+    item = Load.model_validate(
         {
             "listener": {"port": port},
             "send": "hello",
@@ -50,12 +50,12 @@ def load_on(port: int, envoy: Here | None = None, answer_within: float = 10) -> 
         }
     )
     here: Any = envoy or Here()
-    return RunningLoad(here, wish, "TCP", Address.inet(LOCAL, port))
+    return RunningLoad(here, item, "TCP", Address.inet(LOCAL, port))
 
 
 @contextlib.contextmanager
 def server(answering: bool = True) -> Iterator[int]:
-    """An echo until it is left, one client after the other; or one that accepts nobody."""
+    """An echo until it is left, one client after the other; or one that accepts no one."""
     with socket.create_server((LOCAL, 0)) as listener:
 
         def run() -> None:

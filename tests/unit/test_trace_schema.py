@@ -214,7 +214,7 @@ ODD: dict[str, tuple[str, Callable[[str], str], str]] = {
     "two tables of names": ("symbols", lambda t: f"{t}\n{t}", "a second symbols line"),
     "two second tracers": ("second", lambda t: f"{t}\n{t}", "a second second line"),
     "stack twice": ("frames", lambda t: f"{t}\n{t}", "a second stack 0"),
-    "stack not told": (
+    "stack not defined": (
         "rename",
         lambda t: t[:-1] + ',"stack":7}',
         "its stack is not defined before it",

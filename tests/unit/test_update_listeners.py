@@ -103,7 +103,7 @@ NACK = UpdateResult("nack", "2", "listener one: duplicate address")
 
 
 @pytest.mark.parametrize(
-    "given, wish, expected",
+    "given, item, expected",
     [
         (ACK, {"result": "ack"}, [Status.PASS]),
         (ACK, {"result": "nack"}, [Status.FAIL]),
@@ -119,9 +119,9 @@ NACK = UpdateResult("nack", "2", "listener one: duplicate address")
     ],
 )
 def test_answer_is_held_against_the_expectation(
-    given: UpdateResult | None, wish: dict[str, Any], expected: list[Status]
+    given: UpdateResult | None, item: dict[str, Any], expected: list[Status]
 ):
-    assert [status for _, status in statuses(trace_with(given), expectation(**wish))] == expected
+    assert [status for _, status in statuses(trace_with(given), expectation(**item))] == expected
 
 
 def test_refusal_that_no_expectation_speaks_of_fails():

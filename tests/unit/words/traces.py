@@ -1,4 +1,4 @@
-"""Traces built by hand, each with one fact that some word of the language is about.
+"""Traces built in code, each with one fact that some word of the language is about.
 
 Most are a start of Envoy with two workers and one listener, `ingress` on 127.0.0.1:15006, changed
 in one way; their names say in which.
@@ -366,10 +366,10 @@ def accepted(*numbers: int, by: int = -1, handled_by: int = -1, ret: int = -11) 
 
 
 def attempted(**last_one: object) -> Trace:
-    """Twenty clients of a step, the last of which fares otherwise."""
+    """Twenty clients of a step, the last of which ends otherwise."""
     place = Address.inet("127.0.0.1", 15006)
-    fared = ConnectionAttempt("TCP", place, ok=True, first_byte=True, end="held")
-    attempts = (*[fared] * 19, replace(fared, **last_one))  # type: ignore[arg-type]
+    attempt = ConnectionAttempt("TCP", place, ok=True, first_byte=True, end="held")
+    attempts = (*[attempt] * 19, replace(attempt, **last_one))  # type: ignore[arg-type]
     trace = begun()
     shared()(trace)
     trace.reply_live()
@@ -392,10 +392,10 @@ def shown_by_kernel(backlog: int) -> Trace:
     return whole
 
 
-def beside(stranger: bool) -> Trace:
-    """The kernel is asked who takes clients at the listener's address: it alone, or a stranger."""
+def beside(foreign: bool) -> Trace:
+    """Who else accepts connections at the listener's address: nothing, or a foreign process."""
     trace = run(shared())
-    sockets = (NetworkSocket("TCP", Address.inet("127.0.0.1", 15006), 99),) if stranger else ()
+    sockets = (NetworkSocket("TCP", Address.inet("127.0.0.1", 15006), 99),) if foreign else ()
     # Before the first event, so that nothing of the process itself is compared.
     trace.witness = Witness(1, network=Network(sockets, SOMAXCONN))
     return trace
@@ -454,8 +454,8 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "nothing": run,
     "shared": lambda: run(shared()),
     "reuse": lambda: run(reuse()),
-    "alone": lambda: beside(stranger=False),
-    "beside_a_stranger": lambda: beside(stranger=True),
+    "alone": lambda: beside(foreign=False),
+    "beside_a_stranger": lambda: beside(foreign=True),
     "listed": listed,
     "listed_and_served": lambda: listed(shared()),
     "shared_late": lambda: run(live, wait(2 * SECOND_NS), shared()),

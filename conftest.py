@@ -17,7 +17,7 @@ from envoyassert.errors import (
 from envoyassert.pytest_plugin.session import session_of
 
 if TYPE_CHECKING:
-    from envoyassert.launch.engine import Capability
+    from envoyassert.errors import Capability
 
 pytest_plugins = ["pytester"]
 

@@ -1,4 +1,4 @@
-"""Every error that envoyassert raises on purpose.
+"""Every error that is raised on purpose; and `Capability`, what a machine can or cannot do.
 
 EnvoyAssertError                 the user can act on it; the CLI prints it without a traceback
 ├── ScenarioError                one or more problems in a scenario file, each with line and column
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from envoyassert.shown import joined, shown
 
@@ -160,3 +161,19 @@ def text_with_output(error: EnvoyAssertError) -> str:
         more = error.compiler_output
     lines = more.splitlines()[-_LAST_LINES:]
     return "\n".join([str(error), *(shown(f"  | {line}") for line in lines)])
+
+
+class Capability(NamedTuple):
+    """One thing a machine can or cannot do.
+
+    Args:
+        name: what it is about: `docker`, `tracefs`.
+        ok: whether it can.
+        detail: what was found.
+        remedy: what to do if it cannot, or "".
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str

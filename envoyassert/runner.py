@@ -25,9 +25,8 @@ from envoyassert.driver.drivers import Drivers
 from envoyassert.driver.members import Started, become_ready, check_agent, outcome_of, spec_of
 from envoyassert.driver.recorded import end_of, header_of
 from envoyassert.launch.base import Exit, Launcher, RunningEnvoy
-from envoyassert.launch.choose import Preference, choose_launcher
+from envoyassert.launch.choose import Preference, choose_launcher, preference_of, source_of
 from envoyassert.launch.namespace import in_netns_of
-from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.option_read_back import Option
 from envoyassert.probe import Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.linux import need_linux
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import launcher_option, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of

@@ -6,7 +6,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
-from envoyassert.cli.linux import need_linux
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
@@ -98,8 +98,7 @@ def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:
     A scenario that expects Envoy to exit is about a config that is refused: it is not asked.
     """
     need_linux()
-    from envoyassert.launch.choose import validate_config
-    from envoyassert.launch.wanted import source_of
+    from envoyassert.launch.choose import source_of, validate_config
     from envoyassert.report.refusal import refusal
 
     found: dict[str, None] = {}

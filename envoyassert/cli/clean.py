@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from envoyassert.cli.linux import need_linux
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.output import say
 from envoyassert.report.table import count
 

@@ -70,7 +70,7 @@ def doctor(output: str) -> int:
 def _checks() -> list[_Check]:
     # The three kinds of check are named tuples of the same form.
     if platform.system() != "Linux":
-        from envoyassert.launch.engine import Capability
+        from envoyassert.errors import Capability
 
         detail = f"{platform.system()} has no eBPF"
         return [Capability("kernel", False, detail, "run envoyassert on Linux, or in a Linux VM")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.linux import need_linux
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import launchers_option, refuse_beside, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of

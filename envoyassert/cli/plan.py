@@ -12,7 +12,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.configs import check_pair, expectations_of, is_scenario, plan_of_file
-from envoyassert.cli.linux import need_linux
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import (
     dump_options,
     format_option,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from envoyassert.cli.linux import need_linux
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import (
     launcher_option,
     trace_output_option,

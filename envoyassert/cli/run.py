@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.linux import need_linux
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import (
     check_strace,
     format_option,

@@ -8,9 +8,10 @@ from typing import Literal
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, Launcher, LaunchSpec
-from envoyassert.launch.envoy_source import EnvoySource
+from envoyassert.launch.envoy_source import EnvoySource, PullPolicy
 from envoyassert.launch.rundir import in_rundir
 from envoyassert.launch.wheel import fetch_binary
+from envoyassert.scenario.plan import DEFAULT_VERSION, RunPlan
 from envoyassert.trace import Outcome
 
 Preference = Literal["auto", "docker", "process"]
@@ -109,3 +110,21 @@ def validate_config(
             if end is None:
                 raise LaunchError(f"envoy --mode validate ran for {VALIDATE_DEADLINE_S:.0f} s")
             return validated(end, envoy.log(), rundir)
+
+
+def source_of(plan: RunPlan) -> EnvoySource:
+    """Return which Envoy a plan asks for; the default version if it names none."""
+    pull: PullPolicy = plan.pull  # type: ignore[assignment]  # checked by the scenario's model
+    if plan.image:
+        return EnvoySource(image=plan.image, pull=pull)
+    if plan.binary:
+        return EnvoySource(binary=plan.binary, pull=pull)
+    return EnvoySource(version=plan.version or DEFAULT_VERSION, pull=pull)
+
+
+def preference_of(plan: RunPlan, preference: Preference) -> Preference:
+    """Return how a plan wants to be launched, else what the session prefers."""
+    wanted = plan.launcher
+    if wanted in ("", "auto"):
+        wanted = plan.scenario.requires.launcher or preference
+    return wanted  # type: ignore[return-value]  # one of the three words

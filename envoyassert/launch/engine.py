@@ -6,10 +6,10 @@ import contextlib
 import os
 import platform
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from envoyassert.errors import DockerUnavailableError, EnvoyAssertError, LaunchError
+from envoyassert.errors import Capability, DockerUnavailableError, EnvoyAssertError, LaunchError
 from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.engine_address import EngineAddress, engine_address, podman_socket
 from envoyassert.launch.wheel import cached_versions
@@ -24,22 +24,6 @@ if TYPE_CHECKING:
 _ANSWER_S = 60
 
 _INSTALL = "install and start one (Debian, Ubuntu: apt-get install docker.io)"
-
-
-class Capability(NamedTuple):
-    """One thing a machine can or cannot do.
-
-    Args:
-        name: `docker`, `envoy`.
-        ok: whether it can.
-        detail: what was found.
-        remedy: what to do if it cannot, or "".
-    """
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str
 
 
 @contextlib.contextmanager

@@ -29,14 +29,13 @@ from envoyassert.launch import name_lookup, release
 from envoyassert.launch.asked import check_format, not_executable
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.envoy_source import EnvoySource
-from envoyassert.launch.executable import find_executable
+from envoyassert.launch.executable import find_executable, load_into_page_cache
 from envoyassert.launch.inside import make_directories, open_regular
 from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.kernel import open_tracer, wait_readable
 from envoyassert.launch.marked import MARK, end_marked
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.own_addresses import give_addresses
-from envoyassert.launch.page_cache import load_into_page_cache
 from envoyassert.launch.rundir import (
     LOGS,
     NETNS,

@@ -8,6 +8,7 @@
 Importing this package does not import bcc; loading the probe does.
 """
 
+from envoyassert.errors import Capability
 from envoyassert.probe.live import (
     RUN_ID_VARIABLE,
     Arm,
@@ -15,7 +16,7 @@ from envoyassert.probe.live import (
     ProbeSnapshot,
     new_run_id,
 )
-from envoyassert.probe.machine import Capability, probe_capability
+from envoyassert.probe.machine import probe_capability
 from envoyassert.probe.strace_tracer import strace_capability
 from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.probe.tracing import Tracer, Watch, load_tracer, prepare_tracer

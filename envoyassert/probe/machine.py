@@ -7,9 +7,8 @@ import platform
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from envoyassert.errors import ProbeUnavailableError
+from envoyassert.errors import Capability, ProbeUnavailableError
 from envoyassert.probe.bcc_import import find_bcc
 from envoyassert.probe.program_text import source_dir
 from envoyassert.probe.syscall_numbers import recorded_calls
@@ -23,22 +22,6 @@ _BTF = Path("/sys/kernel/btf/vmlinux")
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 #: Of what keeps the probe from being used, and not strace.
 _STRACE = "or let strace record, which needs neither root nor BPF (--tracer strace)"
-
-
-class Capability(NamedTuple):
-    """One thing that the probe needs.
-
-    Args:
-        name: what it is.
-        ok: whether it is there.
-        detail: what was found, or what is wrong.
-        remedy: what to do; "" if it is there.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str
 
 
 def _privileges() -> str:

@@ -22,7 +22,7 @@ from typing_extensions import Self
 
 from envoyassert.accounts import SecondWitness
 from envoyassert.clock import monotonic_ns
-from envoyassert.errors import StraceUnavailableError
+from envoyassert.errors import Capability, StraceUnavailableError
 from envoyassert.events import Event
 from envoyassert.launch.inside import open_regular
 from envoyassert.launch.kernel import lives_untraced, tracer_of
@@ -30,7 +30,6 @@ from envoyassert.launch.programs import find_program, run_program
 from envoyassert.launch.rundir import LOGS
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import RUN_ID_VARIABLE, ProbeSnapshot
-from envoyassert.probe.machine import Capability
 from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.strace.lines import RepeatedWaits
 from envoyassert.strace.log import TRACED, UNOBSERVED, StraceLog, parse_strace

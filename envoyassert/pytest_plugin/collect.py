@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.launch.choose import preference_of, source_of
 from envoyassert.launch.envoy_source import parse_envoy_argument
-from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.outputs.events import Run, RunPlanned
 from envoyassert.pytest_plugin.crossing import record, without_surrogates
 from envoyassert.pytest_plugin.failure import collect_error, representation

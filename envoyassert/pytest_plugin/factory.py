@@ -13,9 +13,8 @@ import pytest
 from typing_extensions import Self
 
 from envoyassert.errors import EnvoyAssertError, MachineError, ScenarioError
-from envoyassert.launch.choose import choose_launcher
+from envoyassert.launch.choose import choose_launcher, preference_of, source_of
 from envoyassert.launch.envoy_source import parse_envoy_argument
-from envoyassert.launch.wanted import preference_of, source_of
 from envoyassert.pytest_plugin.session import session_of
 from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import parse_scenario

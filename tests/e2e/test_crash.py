@@ -16,9 +16,8 @@ import yaml
 
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status, Verdict
-from envoyassert.launch.choose import choose_launcher
+from envoyassert.launch.choose import choose_launcher, source_of
 from envoyassert.launch.envoy_source import parse_envoy_argument
-from envoyassert.launch.wanted import source_of
 from envoyassert.probe import Probe
 from envoyassert.report.headline import setback
 from envoyassert.runner import LiveRun

@@ -19,10 +19,9 @@ import pytest
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.launch.choose import choose_launcher
+from envoyassert.launch.choose import choose_launcher, source_of
 from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.kernel import pidfd_getfd
-from envoyassert.launch.wanted import source_of
 from envoyassert.probe import Probe
 from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario

@@ -19,11 +19,10 @@ import pytest
 import yaml
 
 from envoyassert.launch.base import LaunchSpec
-from envoyassert.launch.choose import validate_config
+from envoyassert.launch.choose import source_of, validate_config
 from envoyassert.launch.limits import Limits
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.process_tree import and_descendants
-from envoyassert.launch.wanted import source_of
 from envoyassert.report.envoy_log import cause, said_lines
 from envoyassert.report.headline import why_ended
 from envoyassert.report.refusal import blame

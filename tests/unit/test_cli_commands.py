@@ -10,6 +10,7 @@ import pytest
 from envoyassert.cli import app, exits, group
 from envoyassert.cli.files import scenario_files
 from envoyassert.errors import (
+    Capability,
     DockerUnavailableError,
     EnvoyAssertError,
     LaunchError,
@@ -18,7 +19,6 @@ from envoyassert.errors import (
     ScenarioError,
     TraceFileError,
 )
-from envoyassert.launch.engine import Capability
 from tests.unit.cli_words import run_cli
 
 ROOT = Path(__file__).parents[2]

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from envoyassert.errors import ProbeUnavailableError
+from envoyassert.errors import Capability, ProbeUnavailableError
 from envoyassert.probe import machine, tracepoints
 
 
-def found(name: str) -> machine.Capability:
+def found(name: str) -> Capability:
     (check,) = (check for check in machine.probe_capability() if check.name == name)
     return check
 

@@ -14,9 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from envoyassert.launch.choose import choose_launcher
+from envoyassert.launch.choose import choose_launcher, source_of
 from envoyassert.launch.envoy_source import parse_envoy_argument
-from envoyassert.launch.wanted import source_of
 from envoyassert.probe import Probe
 from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import load_scenario

@@ -19,9 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from envoyassert.launch.choose import choose_launcher
+from envoyassert.launch.choose import choose_launcher, source_of
 from envoyassert.launch.envoy_source import parse_envoy_argument
-from envoyassert.launch.wanted import source_of
 from envoyassert.probe import RUN_ID_VARIABLE, Probe
 from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import parse_scenario

@@ -4,7 +4,7 @@ import ctypes
 import mmap
 import os
 
-from envoyassert.launch.page_cache import load_into_page_cache
+from envoyassert.launch.executable import load_into_page_cache
 
 PAGES = 512
 

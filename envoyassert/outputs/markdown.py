@@ -181,7 +181,7 @@ def _finding(finding: FindingPart) -> Iterator[str]:
     for name, words in (
         ("expected", finding.words.expected),
         ("seen", finding.words.seen),
-        ("undecided", finding.words.reason),
+        ("reason", finding.words.reason),
         ("closest", finding.words.closest),
         ("known defect", finding.words.known_defect),
         ("why", finding.why),

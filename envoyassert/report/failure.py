@@ -149,10 +149,10 @@ def _failure_lines(
 def _in_full_and_in_short(
     findings: tuple[Finding, ...], everything: bool
 ) -> tuple[list[Finding], list[Finding]]:
-    """Part findings into those told in full and those told in short.
+    """Part findings into those shown in full and those shown in short.
 
-    Of a listener that is not there one is told in full, and of what is undecided for one reason:
-    the others would say the same.
+    Of a listener that is not there one is shown in full, and of what is INCONCLUSIVE for one
+    reason: the others would say the same.
     """
     full: list[Finding] = []
     short: list[Finding] = []
@@ -196,7 +196,7 @@ class _Text:
         rows = [
             ["expected", f"{about(finding)}: {words.expected}"],
             ["seen", words.seen + self._end(finding)],
-            ["skipped" if finding.status is Status.SKIPPED else "undecided", words.reason],
+            ["skipped" if finding.status is Status.SKIPPED else "reason", words.reason],
             ["closest", words.closest],
             ["why", finding.why],
             ["known as", words.known_defect],
@@ -235,7 +235,7 @@ class _Text:
         return lines
 
     def in_short(self, findings: list[Finding], reasons: list[Reason | None]) -> list[str]:
-        """Return findings in short; those undecided for one of `reasons` do not repeat it."""
+        """Return findings in short; those INCONCLUSIVE for one of `reasons` do not repeat it."""
         if not findings:
             return []
         lines = ["", "also:"]
@@ -244,7 +244,7 @@ class _Text:
             where = f"{place}: " if place is not None else ""
             said = sentence(finding)
             if finding.reason and finding.reason in reasons:
-                said = f"{about(finding)}: undecided for the same reason"
+                said = f"{about(finding)}: INCONCLUSIVE for the same reason"
             lines += wrapped(f"{where}{said}", "  ", "    ", max_lines=_PARAGRAPH)
         if len(findings) > _IN_SHORT:
             command = self.context.everything_command

@@ -104,7 +104,7 @@ def test_inconclusive_names_the_reason_and_what_is_missing():
     assert text.splitlines()[0] == (
         "INCONCLUSIVE sidecar: port 15006 bound.times: 3 records are lost"
     )
-    assert "  undecided  3 records are lost" in text
+    assert "  reason    3 records are lost" in text
     assert "certificate: NOT whole\n  MISSING  losses  3 records lost on CPU 1" in text
 
 
@@ -198,7 +198,7 @@ def test_findings_undecided_for_one_reason_tell_it_once():
     ]
     text = text_of(a_verdict(*undecided, certificate=TORN))
     assert text.startswith("INCONCLUSIVE: port 15006 bound.times (and 1 more): 3 events lost\n")
-    assert "  port 15006 bound.by: undecided for the same reason" in text
+    assert "  port 15006 bound.by: INCONCLUSIVE for the same reason" in text
 
 
 def test_findings_come_in_the_order_of_the_file():

@@ -18,20 +18,21 @@ from envoyassert.cli.trouble import CODES, TROUBLE
 from envoyassert.compare.profile import profile_of
 from envoyassert.compare.runs import RunPair, RunSide, overall
 from envoyassert.compare.runs_text import runs_json, runs_lines
+from envoyassert.outputs.output import Output
 from envoyassert.pytest_plugin.execute import Judged
-from envoyassert.pytest_plugin.session import LACKS
+from envoyassert.pytest_plugin.session import LACKS, console_of, stream_of
 from envoyassert.scenario.plan import DEFAULT_VERSION
-from envoyassert.shown import shown
 
 if TYPE_CHECKING:
+    from envoyassert.outputs import events
     from envoyassert.pytest_plugin.collect import ScenarioItem
 
 #: Exit codes of pytest after which there are runs to compare.
 _COMPARABLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
-class Against:
-    """Two Envoys, and a pytest plugin that takes the runs on them.
+class Against(Output):
+    """Two Envoys; a pytest plugin that takes the runs on them, and an output that compares them.
 
     Args:
         against: the old Envoy, as the user named it.
@@ -41,6 +42,8 @@ class Against:
         click.UsageError: they are not two Envoys.
     """
 
+    title = "the comparison"
+
     def __init__(self, against: str, envoys: Sequence[str]) -> None:
         if len(envoys) > 1:
             raise click.UsageError("--against compares two Envoys: give --envoy once at most")
@@ -49,13 +52,15 @@ class Against:
         self.names = (str(self._old), str(envoy_of(after)))
         if self.names[0] == self.names[1]:
             raise click.UsageError(f"--against names the Envoy that is run: {self.names[0]}")
-        self.options = [f"--envoyassert-envoy={name}" for name in (against, after)]
+        self._arguments = [f"--envoyassert-envoy={name}" for name in (against, after)]
         self._pairs: dict[tuple[Any, ...], RunPair] = {}
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Refuse to run in several processes: the traces would be in those."""
+        """Be an output, and refuse to run in several processes: the traces would be in those."""
         if config.getoption("numprocesses", None):
             raise pytest.UsageError("--against compares in one process: leave out -n")
+        self._console = console_of(config)
+        stream_of(config).outputs.append(self)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -80,12 +85,12 @@ class Against:
         pair = self._pairs.get(key, RunPair(title))
         self._pairs[key] = replace(pair, before=side) if is_old else replace(pair, after=side)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def session_ended(self, event: events.SessionEnded) -> None:
         """Print the comparison."""
         if self._pairs:
-            terminalreporter.section(shown(f"{self.names[0]} against {self.names[1]}"))
+            self._console.section(f"{self.names[0]} against {self.names[1]}")
             for line in runs_lines([*self._pairs.values()], *self.names):
-                terminalreporter.write_line(shown(line))
+                self._console.line(line)
 
     def run(self, arguments: list[str], found: object, outcome: Any, output: str) -> int:
         """Run pytest and return the exit code of diff(1).
@@ -98,7 +103,7 @@ class Against:
         """
         quiet = contextlib.redirect_stdout(sys.stderr) if output == "json" else None
         with quiet or contextlib.nullcontext():
-            code = pytest.main([*self.options, *arguments], plugins=[self, found, outcome])
+            code = pytest.main([*self._arguments, *arguments], plugins=[self, found, outcome])
         pairs = [*self._pairs.values()]
         if output == "json":
             say_json(runs_json(pairs, *self.names))

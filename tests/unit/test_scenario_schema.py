@@ -20,6 +20,7 @@ from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.schema import SCHEMA_FILE, scenario_schema, schema_text
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.steps.registry import KINDS
+from envoyassert.words.listener import WORDS
 
 VALIDATOR = jsonschema.Draft202012Validator(
     scenario_schema(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
@@ -246,6 +247,13 @@ EVERYTHING["steps"] += [
     parse_yaml(f"{{{kind.examples[name]}}}", "example").data
     for name, kind in KINDS.items()
     if not any(name in step for step in EVERYTHING["steps"])
+]
+
+#: So is a word of a listener.
+EVERYTHING["expect"] += [
+    {"listener": {"port": 80}, **parse_yaml(f"{{{word.example.members}}}", "example").data}
+    for name, word in WORDS.items()
+    if not any(name in item for item in EVERYTHING["expect"])
 ]
 
 #: What the loader checks beyond the schema (see `envoyassert.scenario.schema`), by its messages.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import STARTUP, Phase, Trace
 from envoyassert.words.registry import Expectation
 from envoyassert.words.word import PLACE
+from tests.unit import words
 from tests.unit.test_scenario_reference import NEEDED
 from tests.unit.words.cases import ABOUT, CARRIED, CASES, DURING, REFUSED
 from tests.unit.words.cases import EXAMPLES as JUDGED
@@ -32,6 +36,15 @@ from tests.unit.words.traces import TRACES
 _ITEMS = TypeAdapter(list[Expectation])
 _WORDS = [f"{model}.{key}" for model, examples in EXAMPLES.items() for key in examples]
 _SUBJECTS = [word for word in CASES if word.partition(".")[0].endswith("Expectation")]
+
+
+#: Traces that several words share, and those that the tests of a single word bring along.
+ALL_TRACES: dict[str, Callable[[], Trace]] = TRACES | {
+    name: trace
+    for module in pkgutil.iter_modules(words.__path__, f"{words.__name__}.")
+    if module.name != __name__
+    for name, trace in getattr(import_module(module.name), "TRACES", {}).items()
+}
 
 
 @cache
@@ -54,7 +67,7 @@ _OF_RUNS = [word for word in _WORDS if word.partition(".")[0] not in judged_mode
 
 @cache
 def trace_of(name: str) -> Trace:
-    return TRACES[name]()
+    return ALL_TRACES[name]()
 
 
 def items_of(word: str) -> list[dict[str, Any]]:
@@ -94,7 +107,7 @@ def test_every_word_has_an_example_that_is_judged() -> None:
 
 
 def test_every_trace_is_of_use() -> None:
-    assert TRACES.keys() == {name for case in CASES.values() for name in case}
+    assert ALL_TRACES.keys() == {name for case in CASES.values() for name in case}
 
 
 @pytest.mark.parametrize("word", CASES)

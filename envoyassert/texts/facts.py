@@ -16,6 +16,7 @@ from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.texts import fact_words as w
 from envoyassert.texts.patterns import stack_words
 from envoyassert.texts.values import listed, options_words, text, threads_words
+from envoyassert.words.listener import WORDS
 
 #: Of a template each detail is put in by its words.
 FACTS: Mapping[str, str | Callable[[Fact], str]] = {
@@ -313,6 +314,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "too_many_descriptors": lambda f: (
         f"{text(f['socket'])} has more than " + plural(f["limit"], "descriptor")
     ),
+    **{code: words for word in WORDS.values() for code, words in word.texts.items()},
 }
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from envoyassert.judge.context import Context
 from envoyassert.judge.target import Target
+from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
@@ -137,6 +138,7 @@ class ListenerWord:
         misfit: why it says nothing of a listener that is selected in this way, or "".
         fitting: the JSON Schema of selectors that it says something of.
         vacuous: finds what of its value no trace could fail.
+        texts: the texts of facts that it alone has, by their codes; see `texts.facts`.
     """
 
     name: str
@@ -151,6 +153,7 @@ class ListenerWord:
     misfit: Callable[[Selector], str] | None = None
     fitting: Mapping[str, Any] = field(default_factory=dict)
     vacuous: Callable[[Any], Vacuous] = _none
+    texts: Mapping[str, str | Callable[[Fact], str]] = field(default_factory=dict)
 
     @property
     def field_of_model(self) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from envoyassert.events import Event
 from envoyassert.excerpt import Excerpt
+from envoyassert.graph.cut import numbered
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket, SocketGraph, place_key
 from envoyassert.judge.excerpt import shown_by
@@ -81,20 +82,7 @@ def _with_events(trace: Trace, events: Iterable[Event]) -> Trace:
     kept = []
     for event in events:
         counts[event.cpu] = number = counts.get(event.cpu, 0) + 1
-        kept.append(
-            Event(
-                event.ts_ns,
-                event.pid,
-                event.tid,
-                event.call,
-                event.ret,
-                event.args,
-                event.cpu,
-                number if trace.end.cpus else event.seq,
-                event.fault,
-                event.stack,
-            )
-        )
+        kept.append(numbered(event, number if trace.end.cpus else event.seq))
     cpus = tuple(CpuCounters(cpu, count, 0) for cpu, count in sorted(counts.items()))
     if trace.end.cpus and not cpus:
         cpus = (CpuCounters(0, 0, 0),)

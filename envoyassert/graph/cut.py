@@ -42,11 +42,12 @@ def _renumbered(
         if event.cpu in last:
             last[event.cpu] += 1
             numbers[id(event)] = last[event.cpu]
-    numbered = [_numbered(event, numbers.get(id(event), event.seq)) for event in events]
-    return numbered, tuple(CpuCounters(entry.cpu, last[entry.cpu], 0) for entry in cpus)
+    renumbered = [numbered(event, numbers.get(id(event), event.seq)) for event in events]
+    return renumbered, tuple(CpuCounters(entry.cpu, last[entry.cpu], 0) for entry in cpus)
 
 
-def _numbered(event: Event, seq: int) -> Event:
+def numbered(event: Event, seq: int) -> Event:
+    """Return an event with another number on its CPU."""
     if event.seq == seq:
         return event
     return Event(

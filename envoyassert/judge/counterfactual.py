@@ -151,16 +151,9 @@ def _values(word: str, finding: Finding, now: Any, workers: int) -> Iterator[Any
     """Yield values for a key, taken from what was seen."""
     numbers = list(_numbers(finding.seen))
     if word == "via":
-        if isinstance(finding.seen, Shape) and finding.seen.name:
-            yield finding.seen.name
-        yield from _VIAS
+        yield from _shapes(finding.seen)
     elif word in ("by", "listen_by", "served_by", "bound_by"):
-        threads = list(_threads(finding))
-        yield from dict.fromkeys(thread.word for thread in threads)
-        if any(thread.number is not None for thread in threads):
-            yield "workers"
-        if word == "served_by":
-            yield "none"
+        yield from _roles(word, finding)
     elif word == "no_others":
         yield from ({"allow": ["admin"]}, {"allow": ["hot_restart", "admin"]})
     elif isinstance(now, bool):
@@ -181,6 +174,23 @@ def _values(word: str, finding: Finding, now: Any, workers: int) -> Iterator[Any
         yield "absent"
     elif word in ("at_least", "at_most", "requested", "backlog", "value"):
         yield from numbers
+
+
+def _shapes(seen: Value) -> Iterator[str]:
+    """Yield how sockets can come about, first as was seen."""
+    if isinstance(seen, Shape) and seen.name:
+        yield seen.name
+    yield from _VIAS
+
+
+def _roles(word: str, finding: Finding) -> Iterator[str]:
+    """Yield who was seen to do it, in the words of the expectation language."""
+    threads = list(_threads(finding))
+    yield from dict.fromkeys(thread.word for thread in threads)
+    if any(thread.number is not None for thread in threads):
+        yield "workers"
+    if word == "served_by":
+        yield "none"
 
 
 def _numbers(seen: Value) -> Iterator[int]:

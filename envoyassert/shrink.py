@@ -25,7 +25,7 @@ from envoyassert.trace import CpuCounters, Member, Phase, Trace
 
 T = TypeVar("T")
 
-#: What tells threads and epolls apart: kept in every slice, whichever sockets are in it.
+#: What distinguishes threads and epolls: kept in every slice, whichever sockets are in it.
 _SKELETON = frozenset({"exec", "fork", "rename", "epoll_create1", "epoll_wait"})
 #: How many events may be judged, over all attempts, before the best so far is taken.
 BUDGET = 1_000_000
@@ -171,7 +171,7 @@ class _Search:
             groups.setdefault(_group_of(event, owners.get(id(event))), []).append(event)
         parts = minimal(list(groups.values()), lambda kept: self._holds(_in_order(kept)))
         found = minimal(_in_order(parts), self._holds)
-        # Where nothing at all is enough, it is about what is not there: what comes closest is told.
+        # Where nothing at all is enough, it is about what is not there: the closest is shown.
         closest = list(self.finding.evidence)
         return closest if not found and self._holds(closest) else found
 

@@ -48,7 +48,7 @@ def possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> 
 def unread_in(context: Context, pattern: CallPattern) -> list[Event]:
     """Return the calls of which an argument that the pattern asks for is not known.
 
-    It could not be read, or the tracer does not tell it.
+    It could not be read, or the tracer does not record it.
     """
     return [
         event
@@ -152,7 +152,7 @@ def matching(
 
 
 def _resolve_source(context: Context, pattern: CallPattern) -> Reason | None:
-    """Look up the calls from whose call sites these shall come; return why not, or None."""
+    """Look up the calls from whose call sites these should come; return why not, or None."""
     source = None if pattern.stack is None else pattern.stack.same_as
     if pattern.stack is None or source is None or source in context.call_sites:
         return None

@@ -20,7 +20,7 @@ def as_observed(finding: Finding, item: Conditional, unobserved: Collection[str]
     """Return a finding as far as the channels of its trace allow it.
 
     Args:
-        finding: as the events tell.
+        finding: as the events show.
         item: the expectation.
         unobserved: the channels that the trace does not cover.
     """

@@ -83,10 +83,10 @@ class StackMatch(NamedTuple):
     """Whether the stack of a call is the one that was asked for.
 
     Args:
-        holds: True, False, or None if the trace does not tell.
-        mismatch: what is amiss, if it does not hold.
-        reason: why it cannot be told.
-        skipped: whether it cannot be told for want of symbols, or of an entry for this build id:
+        holds: True, False, or None if the trace does not show it.
+        mismatch: what is wrong, if it does not hold.
+        reason: why it is not known.
+        skipped: whether it is not known for lack of symbols, or of an entry for this build id:
             something that more of the same trace would not change.
     """
 
@@ -119,7 +119,7 @@ class Context:
         call_sites: the call sites that `same_as` stands for, and whether each is sure; None for
             one that is not known.
         work: what may still be done for this trace.
-        unknown_stacks: what could not be told of stacks for the expectation that is being judged.
+        unknown_stacks: what is not known of stacks for the expectation that is being judged.
     """
 
     trace: Trace
@@ -215,7 +215,7 @@ class Context:
 
         Args:
             subject: what and where.
-            status: PASS, FAIL or INCONCLUSIVE, as far as the events tell.
+            status: PASS, FAIL or INCONCLUSIVE, as far as the events show.
             wanted: what was asked.
             seen: what was observed.
             reason: why it is INCONCLUSIVE, if it is; the trace's own doubt by default.

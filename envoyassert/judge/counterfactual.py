@@ -77,7 +77,7 @@ def counterfactual(
     if finding.status is not Status.FAIL or finding.path[0] != "expect":
         return None
     if finding.path[2:3] == ("process",) and trace.end.outcome.signal is not None:
-        return None  # a crash is what is wrong, and no wish
+        return None  # a crash is what is wrong, and no expectation
     limit = min(_ATTEMPTS, _EVENTS // (len(trace.events) + 1))
     index = finding.path[1]
     item = next(item for place, item in expectations if place == index)
@@ -88,7 +88,7 @@ def counterfactual(
     ended = not trace.end.outcome.running or any(not event.ok for event in finding.evidence)
     for path, value in _candidates(finding, data, workers):
         if value == 0 and ended and path[-1] in _COUNTS:
-            continue  # that nothing came of it is what is wrong, and no wish
+            continue  # that nothing came of it is what is wrong, and no expectation
         changed = _with_value(data, path, value)
         before = _value_at(data, path)
         if changed is None or before == value:
@@ -211,7 +211,7 @@ def _numbers(seen: Value) -> Iterator[int]:
 
 
 def _threads(finding: Finding) -> Iterator[ThreadName]:
-    """Yield the threads that a finding tells of, those that were seen first."""
+    """Yield the threads that a finding names, those that were seen first."""
     if isinstance(finding.seen, Threads):
         yield from finding.seen.threads
         if finding.seen.note is not None:
@@ -227,7 +227,7 @@ def _threads(finding: Finding) -> Iterator[ThreadName]:
 
 
 def _errnos(finding: Finding) -> Iterator[str]:
-    """Yield the errors with which calls failed that a finding tells of."""
+    """Yield the errors with which calls failed that a finding names."""
     for near in finding.near:
         match near:
             case NearListener(errno=str(errno)):

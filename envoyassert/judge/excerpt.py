@@ -39,7 +39,7 @@ def shown_by(finding: Finding, events: int = 0) -> Excerpt:
 
 
 def as_excerpt(findings: Iterable[Finding], excerpt: Excerpt | None) -> list[Finding]:
-    """Return the findings of an excerpt: all but the one that it shows are undecided.
+    """Return the findings of an excerpt: all but the one that it shows are INCONCLUSIVE.
 
     Args:
         findings: as if the trace were whole.

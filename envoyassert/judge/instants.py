@@ -116,7 +116,7 @@ def of_calls(
         context: the trace.
         pattern: the pattern; a CallMoment may mean only the first or the last.
         events: the calls among which to look; by default all.
-        of_socket: whether these are those of one socket, as far as the trace can tell.
+        of_socket: whether these are those of one socket, as far as the trace can show.
     """
     which = pattern.which if isinstance(pattern, CallMoment) else "every"
     leans = of_socket or pattern.listener is not None
@@ -235,7 +235,7 @@ def was_never_live(context: Context, outcome: Outcome) -> bool:
 
     Args:
         context: the trace.
-        outcome: how that Envoy fared.
+        outcome: what happened to that Envoy.
     """
     if outcome.running or context.doubt or context.by_listen:
         return False

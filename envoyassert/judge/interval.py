@@ -1,9 +1,9 @@
 """Counts as intervals, so that a loss can only ever widen what is possible.
 
 What was seen for certain is the lower end; the upper end is what was seen at all, or without
-limit once records were lost. A wish is an interval as well. The answer is PASS if every possible
-count fulfils the wish, FAIL if none does, and INCONCLUSIVE otherwise: an answer can change from
-PASS or FAIL to INCONCLUSIVE by losing events, and in no other way.
+limit once records were lost. What is expected is an interval as well. The answer is PASS if every
+possible count is in it, FAIL if none is, and INCONCLUSIVE otherwise: an answer can change from PASS
+or FAIL to INCONCLUSIVE by losing events, and in no other way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Interval:
     high: int | None
 
     def compare(self, wish: Interval) -> Status:
-        """Return whether a count in this interval fulfils the wish."""
+        """Return whether a count in this interval is one of the expected."""
         if self.low >= wish.low and _at_most(self.high, wish.high):
             return Status.PASS
         disjoint = (wish.high is not None and self.low > wish.high) or (
@@ -68,7 +68,7 @@ def wish_of(count: Count, workers: int) -> Interval:
 
 
 def count_of(of: Counted, wanted: Interval | None, each: str | None = None) -> CountValue:
-    """Return a wish as the value of a finding; None is one of which the number is not known."""
+    """Return an expected count as the value of a finding; None is a number that is not known."""
     low, high = (None, None) if wanted is None else (wanted.low, wanted.high)
     return CountValue(of, low, high, each)
 

@@ -66,7 +66,7 @@ def with_fatal_defects(
 ) -> list[Finding]:
     """Return the findings about steps; one that Envoy did not survive is part of a known death.
 
-    A step that waited in vain is a known defect only if Envoy was up when it began and had ended
+    A step that was not met is a known defect only if Envoy was up when it began and had ended
     when it was over, and if that is what a known defect says: an expectation `stays_up: true` about
     that very step, which failed. Everything else that a step did not come to stays a failure.
 

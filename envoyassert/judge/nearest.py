@@ -150,7 +150,7 @@ def nearest_call(
     """Return the call that differs in the fewest fields, and how; None if none is close.
 
     Args:
-        mismatches: calls of the name that was looked for, with what is amiss.
+        mismatches: calls of the name that was looked for, with what is wrong.
     """
     close = [item for item in mismatches if 0 < len(item[1]) <= MAX_DIFFERENCES]
     best = min(close, key=lambda item: len(item[1]), default=None)

@@ -35,7 +35,7 @@ def judge_order_on_socket(
         context: the trace.
         subject: what and where.
         steps: names of calls, or patterns.
-        events: the calls of the socket, as far as the trace can tell.
+        events: the calls of the socket, as far as the trace can show.
     """
     patterns = [CallPattern(call=step) if isinstance(step, str) else step for step in steps]
     found = [of_calls(context, pattern, events, of_socket=True) for pattern in patterns]
@@ -127,7 +127,7 @@ def groups_of(
 ) -> dict[Name, tuple[Instants, Instants]]:
     """Return both moments for each socket or each worker, by its name.
 
-    A group has what is its own, what is nobody's, and what may be its own after a loss.
+    A group has what is its own, what has no owner, and what may be its own after a loss.
     """
     keys: dict[int, Name] = {}
     if each == "worker":

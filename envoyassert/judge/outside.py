@@ -1,6 +1,6 @@
 """Sockets that a process has, or had, of which nothing is known: passed on by SCM_RIGHTS.
 
-Whoever is not traced may listen, accept, set options or close there, and nothing would tell. So
+Whoever is not traced may listen, accept, set options or close there, and nothing would show. So
 what an expectation says of such a socket is seen for certain or left open, as after a loss. A
 process that is traced (the parent of a hot restart) is known, and leaves nothing open.
 """

@@ -27,7 +27,7 @@ class Answer:
 
 
 def precedes(steps: Sequence[Instants]) -> Answer:
-    """Tell whether every instant of each step precedes every instant of the next.
+    """Return whether every instant of each step precedes every instant of the next.
 
     Calls that different CPUs recorded at the same nanosecond have no order that anybody knows.
     """
@@ -54,7 +54,7 @@ def precedes(steps: Sequence[Instants]) -> Answer:
 
 
 def lasting(begin: Instants, end: Instants, low_ns: int, high_ns: int | None) -> Answer:
-    """Tell whether it takes from `low_ns` to `high_ns` from every begin to every end."""
+    """Return whether it takes from `low_ns` to `high_ns` from every begin to every end."""
     if not begin.sure or not end.sure:
         missing = tuple(one.moment for one in (begin, end) if not one.sure)
         status = Status.INCONCLUSIVE if _may_be((begin, end)) else Status.FAIL
@@ -125,7 +125,7 @@ def _ties(before: Sequence[Instant], after: Sequence[Instant]) -> Iterator[tuple
 
 
 def _order(a: Instant, b: Instant) -> bool | None:
-    """Tell whether `a` precedes `b` at the same nanosecond, None if nobody knows."""
+    """Return whether `a` precedes `b` at the same nanosecond, None if no one knows."""
     if a.event is None or b.event is None:
         return None
     if a.event is b.event:

@@ -20,7 +20,7 @@ _LOOPBACK_DEVICE = "lo"
 
 
 class Rivals:
-    """The sockets of a listener among all that take clients in its network namespaces.
+    """The sockets of a listener among all that accept connections in its network namespaces.
 
     What the traced processes did is known at every instant; what others have is known by the
     kernel's account at the end of the phase alone.
@@ -44,7 +44,7 @@ class Rivals:
 
     @cached_property
     def candidates(self) -> list[Candidate]:
-        """All sockets with an IP address that take clients, whoever has them."""
+        """All sockets with an IP address that accept connections, whoever has them."""
         known = [
             candidate_of(socket)
             for socket in self._sockets.values()
@@ -93,7 +93,7 @@ class Rivals:
         )
 
     def clients_of(self, address: Address) -> Iterator[IncomingClient]:
-        """Yield those who ask for an address of the listener, each kind that the kernel tells.
+        """Yield those who ask for an address of the listener, each kind that the kernel shows.
 
         Of a wildcard each address that it covers is asked for: those to which another socket is
         bound, and any other. Who asks for a loopback address comes in by the loopback device.
@@ -169,7 +169,7 @@ def candidate_of(socket: KernelSocket) -> Candidate:
 
 
 def _since_ns(socket: KernelSocket) -> int | None:
-    """Return when the kernel began to give it clients: by listen() anew after a shutdown()."""
+    """Return when the kernel began to give it clients: by listen() again after a shutdown()."""
     if socket.type == "SOCK_DGRAM":
         return socket.binds[0].event.ts_ns if socket.binds else None
     since_ns = None

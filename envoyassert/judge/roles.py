@@ -83,7 +83,7 @@ def judge_threads(
 def _compare(
     context: Context, role: str, threads: Sequence[Thread], certain: bool
 ) -> tuple[Status, Fact | None]:
-    """Return the status, and what is amiss beside who did it."""
+    """Return the status, and what is wrong beside who did it."""
     unproven = Status.INCONCLUSIVE if context.doubt else None
     # A lost rename makes a worker look like `other`; main is known by its numbers, in an Envoy.
     nameless = unproven is not None and role.startswith("worker")
@@ -122,7 +122,7 @@ def judge_callers(
     role: str,
     calls: Sequence[Call],
 ) -> Finding:
-    """Judge who made some calls; `certain` calls prove a stranger."""
+    """Judge who made some calls; `certain` calls prove a foreign process."""
     threads = list(dict.fromkeys(call.thread for call in calls))
     strangers = [call for call in calls if not matches_role(call.thread, role)]
     return judge_threads(

@@ -242,7 +242,7 @@ def listeners_over(trace: Trace) -> tuple[ListenerRecord, ...]:
     """Return the listeners by the config at any time of a run.
 
     One that has several addresses one after the other has all of them. They are in the order in
-    which they appeared, by which sockets on port 0 are told apart.
+    which they appeared, by which sockets on port 0 are distinguished.
 
     Args:
         trace: the whole trace, with its phases.
@@ -265,7 +265,7 @@ def listeners_over(trace: Trace) -> tuple[ListenerRecord, ...]:
 
 
 def judge_steps(context: Context) -> Iterator[Finding]:
-    """Tell which steps were not carried out, or waited in vain."""
+    """Yield which steps were not carried out, or not met."""
     for index, phase in enumerate(context.trace.phases[1:]):
         subject = Subject(Topic("step", phase.name), ("steps", index))
         if phase.problem:
@@ -278,7 +278,7 @@ def judge_steps(context: Context) -> Iterator[Finding]:
                 from_launcher=True,
             )
         elif phase.missed:
-            # What a step waits for may be told by the trace alone.
+            # What a step waits for may be shown by the trace alone.
             reason = context.unobserved or context.untrusted or context.doubt
             yield context.finding(
                 subject,

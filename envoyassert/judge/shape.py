@@ -69,7 +69,7 @@ def shape_of(serving: list[Serving], standing: tuple[KernelSocket, ...] = ()) ->
 
     Args:
         serving: who serves which descriptor.
-        standing: all sockets of the listener that accept connections at the end; one that nobody
+        standing: all sockets of the listener that accept connections at the end; one that no thread
             serves belongs to no shape.
     """
     threads = {entry.thread for entry in serving}

@@ -1,4 +1,4 @@
-"""Stacks: whether a call came from where a pattern says, as far as the trace can tell.
+"""Stacks: whether a call came from where a pattern says, as far as the trace shows.
 
 What is not known of a stack makes a match possible, never sure: a frame without a name, callers
 further out than those recorded, a stack that was not recorded at all, a direct caller of the C
@@ -110,10 +110,10 @@ def note_call_sites(context: Context, source: CallSource, events: Iterable[Event
 
 
 def with_stacks(context: Context, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Say of findings that are undecided for want of a stack why; skip those without symbols.
+    """Say of findings that are INCONCLUSIVE for lack of a stack why; skip those without symbols.
 
     Args:
-        context: the trace, with what could not be told of stacks while the findings were made.
+        context: the trace, with what is not known of stacks while the findings were made.
         findings: those of one expectation.
     """
     unknown = context.unknown_stacks

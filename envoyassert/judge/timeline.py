@@ -105,7 +105,7 @@ def served_spans(sockets: Iterable[KernelSocket]) -> dict[Thread, Spans]:
 def spans_of(
     context: Context, sockets: tuple[KernelSocket, ...], state: str, by: str | None
 ) -> tuple[Spans, Fact | None]:
-    """Return when a listener has a state, and why that cannot be told, or None.
+    """Return when a listener has a state, and why that is not known, or None.
 
     Args:
         context: the trace.

@@ -1,6 +1,6 @@
 """What findings are made of: typed values, from which `texts.findings` makes every text.
 
-What was asked, what was seen, why it is undecided, what comes close and what it means are values
+What was asked, what was seen, why it is INCONCLUSIVE, what comes close and what it means are values
 of these classes. Nothing that judges, compares or looks for a remedy reads a text. A word of the
 language normally uses `Count`, `Number`, `By` and `Threads`, and a `Fact` for all that is its own:
 a code with typed details, of which the texts are in one table (`texts.facts`).
@@ -89,7 +89,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Quote:
-    """Text that somebody else said: Envoy, the kernel's account, the scenario, a fault of ours.
+    """Text of others: Envoy, the kernel's account, the scenario, a fault of ours.
 
     It is shown as it is, and nothing looks into it.
     """
@@ -263,7 +263,7 @@ class DescriptorName:
 
 @dataclass(frozen=True)
 class By:
-    """That threads of one role do something, and nobody else.
+    """That threads of one role do something, and no one else.
 
     Args:
         act: what they do.
@@ -283,7 +283,7 @@ class Threads:
     Args:
         act: what they did.
         threads: who, main first, then the workers by number.
-        note: what is amiss with them beside that, if anything.
+        note: what is wrong with them beside that, if anything.
     """
 
     act: Act

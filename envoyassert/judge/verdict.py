@@ -33,7 +33,7 @@ class Finding:
 
     Args:
         status: PASS, FAIL, INCONCLUSIVE, KNOWN_DEFECT for a FAIL that must be, or SKIPPED for what
-            this build of Envoy cannot tell, ever.
+            this build of Envoy can never show.
         path: where the atom stands in the scenario: `("expect", 0, "bound", "times")`.
         code: what was asked, whatever the listener: `bound.times`; the path of the words without
             numbers and names of the scenario's own.

@@ -97,7 +97,7 @@ class Judged:
         )
 
     def _emit(self, item: ScenarioItem) -> None:
-        """Hand the verdict to the outputs, and what they want to be told of it."""
+        """Hand the verdict to the outputs, and what they want to know of it."""
         trace, graph, stream = self.result.trace, self._graph, stream_of(item.config)
         header, context = trace.header, self._context
         for phase in guarded(lambda: tell_steps(trace, Clock(trace)), self._no_phases):
@@ -145,7 +145,7 @@ class Judged:
         return []
 
     def _story(self) -> list[str]:
-        """Return what `envoyassert show` tells of the run, as lines."""
+        """Return what `envoyassert show` prints of the run, as lines."""
         trace, graph = self.result.trace, self._graph
         return guarded(
             lambda: story_lines(story_of(trace, graph, self.verdict.certificate)),
@@ -215,7 +215,7 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
         try:
             judged = _judged(item, load_probe)
         except (RequirementUnmetError, MachineError, LaunchError) as error:
-            # What cannot be repeated stays undecided; it must not become a skip.
+            # What cannot be repeated stays INCONCLUSIVE; it must not become a skip.
             judged.notes.append(f"could not be repeated: {error}")
             break
     return judged

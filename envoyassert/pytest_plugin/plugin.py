@@ -171,7 +171,7 @@ def _has_scenarios(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Keep a test undecided that once was, however often another plugin repeats it.
+    """Keep a test INCONCLUSIVE that once was, however often another plugin repeats it.
 
     Repeating until it is green would make a PASS of a run that proved nothing. What may be repeated
     is said by --envoyassert-rerun-inconclusive.
@@ -210,7 +210,7 @@ def pytest_runtest_makereport(
 
 def _correct(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     error = call.excinfo.value if call.excinfo is not None else None
-    # Where the module was not imported, nobody raised its exception.
+    # Where the module was not imported, no one raised its exception.
     outcomes = sys.modules.get("envoyassert.outcomes")
     undecided = outcomes is not None and isinstance(error, outcomes.TraceInconclusive)
     if not undecided and not isinstance(error, EnvoyAssertError):

@@ -61,7 +61,7 @@ class Session:
 
         Raises:
             MachineError: in CI, if the capability is required, if the user named the Envoy that
-                cannot be had, if everything would be skipped, or if it is a fault rather than a
+                is unavailable, if everything would be skipped, or if it is a fault rather than a
                 capability.
         """
         __tracebackhide__ = True

@@ -190,7 +190,7 @@ class Source:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Emit the end, and fail a session that would be green for want of tests or of outputs."""
+        """Emit the end, and fail a session that would pass for lack of tests or of outputs."""
         exit_codes = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if self._runs.nothing_ran and session.exitstatus in exit_codes:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

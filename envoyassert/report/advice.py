@@ -19,7 +19,7 @@ _ERRORS = {
     "network namespace shows which), or another listener; sockets share an address only if "
     "all of them have SO_REUSEPORT",
     "EADDRNOTAVAIL": "no interface in Envoy's network namespace has this address; freebind: true "
-    "of the listener binds it all the same",
+    "of the listener binds it anyway",
     "EACCES": "a port below net.ipv4.ip_unprivileged_port_start (1024) needs "
     "CAP_NET_BIND_SERVICE, which Envoy has for ports that the config names; a file needs a user "
     "that may write there: `limit: {capabilities: [...]}` or `{uid: 0}`, `before: startup`",
@@ -68,22 +68,20 @@ _REFUSED = (
 )
 _CRASHED = (
     "Envoy crashed, and its log has the backtrace; `envoyassert run SCENARIO --envoy VERSION` "
-    "tells which versions do"
+    "shows which versions do"
 )
-_KILLED = (
-    "this comes from outside Envoy: by hand, or from the kernel for want of memory (`dmesg` says)"
-)
+_KILLED = "this comes from outside Envoy: a user, or the kernel for lack of memory (`dmesg` says)"
 _NOT_LIVE = (
     "Envoy still waits for something: a management server (`envoy.control_plane: empty` does "
-    "without), a cluster, a secret (the end of its log tells the phase); if it only needs longer, "
+    "without), a cluster, a secret (the end of its log has the phase); if it only needs longer, "
     "raise `envoy.deadline`"
 )
 _LATE = (
-    "it did become live: `envoyassert show TRACE` tells what took how long; on a busy machine "
+    "it did become live: `envoyassert show TRACE` shows what took how long; on a busy machine "
     "everything takes longer"
 )
 _ABSENT = (
-    "mend the listener's address in the config, or the `listener` that the scenario asks for; "
+    "fix the listener's address in the config, or the `listener` that the scenario asks for; "
     "`envoyassert show TRACE` lists what listened"
 )
 _ORDER = (
@@ -96,7 +94,7 @@ _LOST = (
 )
 _UNOBSERVED = (
     "record it live (`envoyassert record`), which observes everything; or put the `assume` named "
-    "above into the scenario: it takes for granted what this trace does not tell, and says so"
+    "above into the scenario: it takes for granted what this trace does not show, and says so"
 )
 _CONTRADICTED = (
     "what was recorded and what the kernel showed do not fit together, so nothing is concluded "
@@ -114,7 +112,7 @@ def advice(finding: Finding, outcome: Outcome) -> str:
 
     Args:
         finding: one of the verdict's.
-        outcome: how Envoy fared.
+        outcome: what happened to Envoy.
     """
     if finding.cause is not None:
         return words_of(finding).hint
@@ -161,7 +159,7 @@ def _of_atom(finding: Finding, outcome: Outcome) -> str:
     if word == "in_order":
         return _ORDER if finding.evidence and not finding.near else ""
     if finding.near:
-        # Nobody binds or listens where there is no socket: who ought to is not the question.
+        # No one binds or listens where there is no socket: who ought to is not the question.
         return "" if finding.evidence else _ABSENT
     return by_place.get(tuple(map(str, words)), "")
 

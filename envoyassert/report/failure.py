@@ -30,12 +30,12 @@ from envoyassert.steps.registry import unasked_outcome
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome, Trace
 
-#: Findings told in full; the others in short, so that the text stays on about one screen.
+#: Findings shown in full; the others in short, so that the text stays on about one screen.
 _IN_FULL = 2
 _IN_SHORT = 5
 _EVIDENCE = 5
 _PARAGRAPH = 3
-#: With more events than this, a few of them tell more.
+#: With more events than this, a few of them show more.
 _MANY_EVENTS = 500
 
 
@@ -50,7 +50,7 @@ class Context:
         trace_path: the saved trace, or "".
         log_path: the saved log of Envoy, or "".
         replayed: whether this is the text of a replay, which needs no word on how to replay, and
-            tells the whole certificate.
+            shows the whole certificate.
         remedies: what would make failures hold, by the path of their atoms.
         blame: finds what Envoy's reason for its end means in its config.
     """
@@ -73,7 +73,7 @@ class Context:
 
     @property
     def everything_command(self) -> str:
-        """The command that tells every finding in full, or ""."""
+        """The command that shows every finding in full, or ""."""
         return f"{self._replay()} --all" if self.trace_path and self.scenario_path else ""
 
     def _replay(self) -> str:
@@ -98,7 +98,7 @@ def failure_lines(
         trace: what was judged.
         graph: its socket graph, for thread names.
         context: places and paths.
-        everything: tell every finding in full, however many there are.
+        everything: show every finding in full, however many there are.
     """
     context = context or Context()
     return guarded(

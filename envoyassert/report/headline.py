@@ -22,7 +22,7 @@ _NO_LISTENER = frozenset({"process", "calls", "never", "others", "invariant", "o
 def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
     """Return the findings that made the verdict what it is: those of its status.
 
-    What became of the process comes first, for it explains the others; these are in the order of
+    the result of the process comes first, for it explains the others; these are in the order of
     the scenario file.
     """
 
@@ -31,13 +31,13 @@ def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
         line, column = (0, 0) if where is None else (where.line, where.column)
         return (not about_process(finding), line, column)
 
-    # Where everything was skipped nothing else is there to tell.
+    # Where everything was skipped nothing else is there to show.
     found = verdict.with_status(verdict.status) or verdict.with_status(Status.SKIPPED)
     return tuple(sorted(found, key=order))
 
 
 def about_process(finding: Finding) -> bool:
-    """Whether a finding is about what became of the Envoy process."""
+    """Whether a finding is about the result of the Envoy process."""
     return finding.path[2:3] == ("process",)
 
 
@@ -55,7 +55,7 @@ def headline(
     Args:
         verdict: the judgement.
         title: the run: `reuse_port_off[concurrency=2]`.
-        outcome: how Envoy fared; where it ended unasked, that comes first.
+        outcome: what happened to Envoy; where it ended unasked, that comes first.
         place: finds the place of a finding in the scenario file.
         blame: finds what Envoy's reason for its end means in its config.
     """

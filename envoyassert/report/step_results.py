@@ -1,4 +1,4 @@
-"""The steps of a run, as its story tells them: what was done when, and what came of it."""
+"""The steps of a run, as its story shows them: what was done when, and what came of it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _came_of(phase: Phase) -> Iterator[str]:
 
 
 def step_lines(steps: list[dict[str, Any]]) -> list[str]:
-    """Return the lines that tell the phases of a run, the times being those of their ends."""
+    """Return the lines that show the phases of a run, the times being those of their ends."""
     rows = [
         [
             step["ends"],

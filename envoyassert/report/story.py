@@ -1,6 +1,6 @@
 """The story of a run as data: start-up in phases, then what every listening socket came to be.
 
-`tell` makes the JSON form; `envoyassert.report.story_text` prints the same facts for people.
+`story_of` makes the JSON form; `envoyassert.report.story_text` prints the same facts for people.
 """
 
 from __future__ import annotations

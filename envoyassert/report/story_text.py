@@ -25,7 +25,7 @@ _NETIDS = {"UNIX": "u_str", "TCP": "tcp", "UDP": "udp", "MPTCP": "mptcp"}
 
 
 def story_lines(story: dict[str, Any]) -> list[str]:
-    """Return the lines of a story that `envoyassert.report.story.tell` told."""
+    """Return the lines of a story of `envoyassert.report.story.story_of`."""
     lines = _heading(story)
     lines += ["", "Process and threads", *_tasks(story)]
     lines += step_lines(story["steps"])
@@ -40,7 +40,7 @@ def story_lines(story: dict[str, Any]) -> list[str]:
                 ],
                 "  ",
             )
-    lines += ["", "Listening sockets, as `ss -lnp` would show them if it knew"]
+    lines += ["", "Listening sockets, and who serves them"]
     lines += _listening(story)
     if story["called_from"]:
         build_ids = dict.fromkeys(place["build_id"] for place in story["called_from"])
@@ -141,7 +141,7 @@ def _listening(story: dict[str, Any]) -> list[str]:
 
 
 def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
-    """Return what is told of one listening socket, the descriptors first."""
+    """Return what is shown of one listening socket, the descriptors first."""
     epoll_seen = "epoll" not in story["unobserved"]
     descriptors = []
     closed = 0
@@ -153,7 +153,7 @@ def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
         if descriptor["copy_of"] is not None:
             text += f" ({descriptor['origin']} of {descriptor['copy_of']})"
         users = descriptor["waited_on_by"] if epoll_seen else descriptor["used_by"]
-        text += " " + ("+".join(users) if users else "nobody")
+        text += " " + ("+".join(users) if users else "no one")
         descriptors.append(text)
     facts = [", ".join(descriptors) or "no descriptor"]
     if closed:
@@ -175,7 +175,7 @@ def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
 
 
 def _names(names: list[str]) -> str:
-    return ", ".join(names) or "nobody"
+    return ", ".join(names) or "no one"
 
 
 def _option(option: dict[str, Any]) -> str:

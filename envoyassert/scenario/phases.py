@@ -26,7 +26,7 @@ def phase_problems(document: Document) -> Iterator[Problem]:
             continue  # no phase
         name = phase_in(step) if isinstance(step, dict) else None
         if not isinstance(name, str):
-            continue  # told already
+            continue  # reported already
         if name in names:
             own = "name" in step
             yield document.problem(
@@ -123,7 +123,7 @@ def _problems_of_item(
     yield from _unknown_names(document, place, item, names, envoys)
     subject = subject_of(item)
     if subject is None:
-        return  # told already
+        return  # reported already
     during = item.get("during")
     for word in _states(subject, item) if during is not None else ():
         yield document.problem(

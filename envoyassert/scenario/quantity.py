@@ -66,7 +66,7 @@ COUNT_WORDS = (
     "a count: a number, `workers`, `none`, {workers: n, plus: m}, {at_least: n, at_most: m} or "
     "{between: [n, m]}"
 )
-#: The keys by which bounds are told from other mappings.
+#: The keys by which bounds are known from other mappings.
 RANGE_KEYS = ("exactly", "at_least", "at_most", "between")
 Count = Annotated[
     Annotated[int, Field(ge=0), Tag("|int")]

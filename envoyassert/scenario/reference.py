@@ -30,7 +30,7 @@ _SCENARIO = {
     "Requires": "`requires`",
     "Envoy": "`envoy`",
     "OwnNetns": "`envoy.netns`",
-    "OtherFile": "A file in the place of another",
+    "OtherFile": "A file instead of another",
     "Xds": "`envoy.xds`",
     "KnownDefect": "`known_defect`",
 }
@@ -144,7 +144,7 @@ def _value(field: dict[str, Any]) -> str:
 
 
 def _shortened(forms: list[str]) -> list[str]:
-    """Return the forms of a value with those of a count, and of a duration, told as one."""
+    """Return the forms of a value with those of a count, and of a duration, shown as one."""
     for short, long in (
         ("[count](#counts)", ("whole number", "`workers` or `none`", _LINEAR, "[counts](#counts)")),
         ("[number](#numbers-that-grow-with-the-workers)", ("whole number", "`workers`", _LINEAR)),

@@ -75,7 +75,7 @@ def _listeners(plan: RunPlan) -> Iterator[ListenerRecord]:
         for step in plan.steps:
             configs += step.configs(plan.config, plan.files)
     except OverlayError:
-        return  # the run tells
+        return  # the run shows it
     records = [
         record
         for config, files in configs

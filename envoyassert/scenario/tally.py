@@ -34,7 +34,7 @@ class Tally(Model):
     ever: Count | None = Field(None, description="All that were bound to the address.")
     live: Count | None = Field(None, description="Open at the end of the phase, or at `live_at`.")
     serving: Count | None = Field(None, description="Live, and in the epoll of some thread.")
-    spare: Count | None = Field(None, description="Live, and in nobody's epoll.")
+    spare: Count | None = Field(None, description="Live, and in no epoll.")
     live_at: Moment = Field(
         "end", description="The instant at which live, serving and spare ones are counted."
     )

@@ -127,7 +127,7 @@ def variable_to_be(fact: Fact) -> str:
 
 
 def attempts(fact: Fact) -> str:
-    """Return how clients fared: `1 of 3 answered (2 ECONNRESET)`."""
+    """Return what happened to clients: `1 of 3 answered (2 ECONNRESET)`."""
     others = [f"{times} {fate}" for fate, times in fact["others"].items()]
     number = fact["number"]
     first = [f"{number} of {fact['total']} {fact['fate']}"] if number or not others else []

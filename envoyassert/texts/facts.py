@@ -26,8 +26,8 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "not_judged": "not judged",
     "not_known": "not known",
     "not_counted": "not counted",
-    # why something is undecided
-    "untold": "the trace does not tell",
+    # why something is INCONCLUSIVE
+    "untold": "the trace does not show it",
     "workers_unknown": "the number of workers that was asked for is not known",
     "epoll_unobserved": lambda f: (
         "epoll was not observed"
@@ -80,7 +80,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
         f"listener {f['name']!r} has several addresses: "
         f"{listed(f['addresses'])}; take: each_address or total"
     ),
-    "port_zero_after_loss": "listeners on port 0 are told apart by order, and events are lost",
+    "port_zero_after_loss": "listeners on port 0 are identified by order, and events are lost",
     "one_listener": "one listener",
     "no_single_listener": "no single listener",
     # whether a phase was reached, and what it was judged for
@@ -106,7 +106,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "known_defect": lambda f: text(f["defect"]) + (f": {text(f['what'])}" if f["what"] else ""),
     "fails_on": "to fail on Envoy {versions} ({defect})",
     "unexpected_pass": "an unexpected pass: all of it holds on {version}",
-    "defect_gone": "if Envoy mended it, end `versions` below {version}; if it was something else, "
+    "defect_gone": "if Envoy fixed it, end `versions` below {version}; if it was something else, "
     "remove `known_defect`",
     # sockets and threads of a listener
     "shape": w.shape,
@@ -126,7 +126,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "other_origins": "some sockets came by {origins}",
     "registered": "registered with {part} {values}",
     "registered_with": lambda f: "registered with " + " and ".join(map(listed, f["masks"])),
-    "not_served": "nobody serves it",
+    "not_served": "no thread serves it",
     "counts_at_an_instant": "counts of {noun}s at an instant",
     "instant_never_came": "the instant never came",
     "count_changes_meanwhile": "the count changes between a question and its answer",
@@ -137,7 +137,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "backlog_seen": lambda f: (
         f"backlog {listed(f['numbers']) or 'unknown'} of " + plural(f["sockets"], "socket")
     ),
-    "backlog_unknown": "the trace does not tell the backlog of listen()",
+    "backlog_unknown": "the trace does not show the backlog of listen()",
     "backlog_effective": "the kernel lets {number} connections wait",
     "backlog_held": lambda f: (
         f"{listed(f['numbers']) or 'nothing'} of " + plural(f["sockets"], "socket")
@@ -175,7 +175,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     ),
     "none_reached": "none of its sockets is reached at {place}",
     "its_file": "its file was {change}",
-    "stranger_socket": "a stranger's socket at {place}",
+    "stranger_socket": "a foreign socket at {place}",
     "socket_of_this_envoy": "another socket of this Envoy at {place}",
     "socket_of_another_envoy": "another Envoy's socket at {place}",
     "no_other_socket": "no other listening, bound or raw socket",
@@ -201,7 +201,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "no_update": "Envoy was given no listeners in {phase}, or did not answer",
     # the process
     "an_outcome": "an outcome of the process",
-    "outcome_unknown_in_import": "this trace was imported and does not tell what became of the "
+    "outcome_unknown_in_import": "this trace was imported and does not show what happened to the "
     "process",
     "exits": "exits with {status}",
     "stays_up": lambda f: "stays up" if f["wanted"] else "does not stay up",
@@ -214,16 +214,16 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "up_not_live": lambda f: f"up, but not live after {f['seconds']:g} s",
     # connections
     "waiters_of_connection": lambda f: (
-        ("several threads wait" if f["number"] else "nobody was seen to wait")
+        ("several threads wait" if f["number"] else "no thread was seen to wait")
         + " on the epoll in which a connection was registered"
     ),
     "differ_by": "numbers that differ by at most {number}",
     "even_spread": lambda f: f"an even spread (false alarms: {f['false_alarm']:g})",
     "spread": w.spread,
-    "too_few_connections": "it takes {needed} connections to tell",
+    "too_few_connections": "it takes {needed} connections to judge it",
     "none_accepted": "no connection was accepted",
     "clients_that_connect": "clients that connect",
-    "no_attempts": "nobody tried to connect in the phase {phase}",
+    "no_attempts": "no client tried to connect in the phase {phase}",
     "attempts": w.attempts,
     # variables
     "variable_of_servers": "{name}: the threads that serve it",
@@ -234,8 +234,8 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "moment_live": "the first LIVE reply",
     "moment_end": "the end",
     "moment_state": w.state,
-    "live_unknown_in_import": "an imported trace does not tell when Envoy was LIVE",
-    "live_unknown": "this trace does not tell when Envoy was LIVE",
+    "live_unknown_in_import": "an imported trace does not show when Envoy was LIVE",
+    "live_unknown": "this trace does not show when Envoy was LIVE",
     "several_instants": "{moment} is {number} instants; say which: first or last",
     "order": lambda f: listed(f["moments"], " before "),
     "calls_in_order": "calls in order",
@@ -256,7 +256,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "took": w.span,
     "figure": "{name} {lasts}",
     "never_listens": "a socket that never listens",
-    "never_served": "a socket that nobody serves",
+    "never_served": "a socket that no thread serves",
     "never_live": "Envoy never said that it is LIVE",
     "always": w.always,
     "never_was": "it never was",
@@ -267,7 +267,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     # stacks
     "stack_unrecorded": "the stack of a {call}() was not recorded",
     "stack_of_earlier_call": "the stack of a blocking socket() may be that of an earlier one",
-    "stack_without_files": "the files of the stack of a {call}() were not told",
+    "stack_without_files": "the files of the stack of a {call}() are not known",
     "stack_cut": "the innermost {depth} frames are recorded, and it may be further out",
     "build_id_not_listed": "no call site is given for build id {build_id}",
     "whose_call_site": "whose call site this is is not known",

@@ -1,4 +1,4 @@
-"""Findings in words: what was asked and seen, why it is undecided, what comes close, what it means.
+"""Findings in words: what was asked and seen, why it is open, what comes close, what it means.
 
 Every text about a finding, for people and in documents for machines, is made from its values
 (`judge.values`) when it is shown: here, with the words of each value in `values` and those of

@@ -1,4 +1,4 @@
-"""How a process fared, in words."""
+"""What happened to a process, in words."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from envoyassert.words.process import outcome_value
 
 
 def outcome_in_words(outcome: Outcome) -> str:
-    """Return how the process fared: `exited with 1`, `live after 0.060 s, and up`."""
+    """Return what happened to the process: `exited with 1`, `live after 0.060 s, and up`."""
     return text(outcome_value(outcome))

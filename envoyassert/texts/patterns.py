@@ -25,7 +25,7 @@ def pattern_words(pattern: CallPattern) -> str:
 
 
 def stack_words(pattern: StackPattern) -> str:
-    """Return `from "Listener::bind"`, or where else a call shall come from."""
+    """Return `from "Listener::bind"`, or where else a call should come from."""
     if pattern.texts:
         return "from " + " and ".join(f'"{text}"' for text in pattern.texts)
     if pattern.same_as is not None:

@@ -226,9 +226,9 @@ def _by(act: v.Act) -> str:
 @text.register
 def _(value: v.By) -> str:
     if value.role == "workers":
-        who = f"each of {plural(value.workers, 'worker')} and nobody else"
+        who = f"each of {plural(value.workers, 'worker')} and no other thread"
     else:
-        who = "nobody" if value.role == "none" else f"{value.role} and nobody else"
+        who = "no thread" if value.role == "none" else f"{value.role} and no other thread"
     return f"{_by(value.act)} {who}"
 
 

@@ -40,7 +40,7 @@ class AlwaysExpectation(Conditional):
 
 
 _NS_PER_S = 1_000_000_000
-#: How many breaks are told with their times.
+#: How many breaks are shown with their times.
 _SHOWN = 3
 
 

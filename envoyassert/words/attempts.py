@@ -1,4 +1,4 @@
-"""`attempts`: how the clients of a step fared, as they saw it themselves."""
+"""`attempts`: what happened to the clients of a step, as they saw it themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from envoyassert.scenario.quantity import Count
 from envoyassert.trace import ConnectionAttempt
 from envoyassert.words.word import Example, Fault, Part, Word
 
-#: What connect() fails with where nobody listens: at an address, or at a Unix path that is gone.
+#: What connect() fails with where no one listens: at an address, or at a Unix path that is gone.
 _REFUSED = ("ECONNREFUSED", "ENOENT")
 _OUTCOMES = ("made", "refused", "answered", "held", "eof", "reset", "silent")
 
@@ -32,13 +32,13 @@ class Attempts(Model):
 
     made: Count | None = Field(None, description="connect() succeeded (UDP: it was sent).")
     refused: Count | None = Field(
-        None, description="Nobody listened: ECONNREFUSED, or ENOENT for a Unix path."
+        None, description="Nothing listened: ECONNREFUSED, or ENOENT for a Unix path."
     )
     answered: Count | None = Field(None, description="Something came back.")
     held: Count | None = Field(None, description="Still open when the step was over.")
     eof: Count | None = Field(None, description="Envoy closed it before it answered.")
     reset: Count | None = Field(None, description="It was reset.")
-    silent: Count | None = Field(None, description="Nobody answered before the deadline.")
+    silent: Count | None = Field(None, description="No answer before the deadline.")
 
     @model_validator(mode="after")
     def _some_fact(self) -> Attempts:
@@ -48,7 +48,7 @@ class Attempts(Model):
 
 
 class AttemptsExpectation(Conditional):
-    """How the clients of a `connect` step, or of the `load` of any, fared."""
+    """How the clients of a `connect` step, or of the `load` of any, ended."""
 
     attempts: Annotated[
         Annotated[Literal["answered", "made", "refused"], Tag("|text")]
@@ -63,7 +63,7 @@ class AttemptsExpectation(Conditional):
 def judge_attempts(
     context: Context, index: int, expectation: AttemptsExpectation
 ) -> Iterator[Finding]:
-    """Judge how the clients of a step fared; the driver saw it itself, so no loss matters."""
+    """Judge what happened to the clients; the driver saw it itself, so no loss matters."""
     subject = Subject(Topic("clients"), ("expect", index, "attempts"), expectation.why or "")
     wanted = {expectation.phase}
     attempts = [a for phase in context.trace.phases if phase.name in wanted for a in phase.attempts]
@@ -100,7 +100,7 @@ def _answer(
     number = counts[name]
     holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)
     failed = Counter(attempt.errno for attempt in attempts if attempt.errno)
-    # What became of the others, unless an error says it.
+    # The result of the others, unless an error says it.
     others = Counter(
         attempt.end or ("made" if attempt.ok else "not made")
         for attempt in attempts
@@ -123,7 +123,7 @@ def _answer(
 
 
 def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
-    """Return how many attempts fared how; one of them may count under several words."""
+    """Return how many attempts ended how; one of them may count under several words."""
     counts: Counter[str] = Counter()
     for attempt in attempts:
         counts["made"] += attempt.ok

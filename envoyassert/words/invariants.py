@@ -51,7 +51,7 @@ class InvariantsExpectation(Conditional):
 _NS_PER_S = 1_000_000_000
 #: How long a socket may listen before a worker accepts from it, in ns.
 _UNSERVED_NS = _NS_PER_S
-#: How many breaks are told.
+#: How many breaks are shown.
 _SHOWN = 3
 #: They act on bind or on what it allows: socket(7), ip(7), ipv6(7).
 _BEFORE_BIND = frozenset(
@@ -68,7 +68,7 @@ class _Report:
     Args:
         noun: on what it was judged.
         looked_at: how many of them there are.
-        judged: on how much of it; with 0 the invariant holds for want of anything that could break.
+        judged: on how much of it; with 0 the invariant holds for lack of anything that could break.
         breaks: what is wrong, with the events that show it; the flag says whether lost events
             could undo it.
         unknown: why it cannot be judged, or None.

@@ -71,7 +71,7 @@ def judge_no_others(
         if id(socket) not in context.named | admin
         and not ("hot_restart" in allowed and socket.is_hot_restart)
     ]
-    # A socket from outside the trace may listen already, and nothing here would tell.
+    # A socket from outside the trace may listen already, and nothing here would show.
     foreign = [s for s in context.graph.candidates if s.origin == "scm_rights" and not s.places]
     if context.doubt:
         sure = any(_is_surely_other(context, socket) for socket in others)

@@ -1,4 +1,4 @@
-"""What became of the Envoy process."""
+"""The result of the Envoy process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from envoyassert.words.word import Example, Fault, Part, Word
 
 
 class Process(Model):
-    """What became of the Envoy process."""
+    """The result of the Envoy process."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -58,7 +58,7 @@ class Process(Model):
 
 
 class ProcessExpectation(Conditional):
-    """What became of the Envoy process."""
+    """The result of the Envoy process."""
 
     process: Process = Field(description="Exit status, being up, being ready.")
 
@@ -113,7 +113,7 @@ def _answer(context: Context, subject: Subject, holds: bool, expected: Fact, see
 
 
 def outcome_value(outcome: Outcome) -> Fact:
-    """Return how the process fared."""
+    """Return what happened to the process."""
     if outcome.signal is not None:
         return Fact("killed", signal=outcome.signal)
     if outcome.exit_code is not None:

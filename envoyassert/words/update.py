@@ -75,7 +75,7 @@ def judge_update(context: Context, index: int, expectation: UpdateExpectation) -
 
 
 def judge_refusals(context: Context, items: Iterable[Conditional]) -> Iterator[Finding]:
-    """Tell which updates Envoy refused although no expectation speaks of them."""
+    """Yield which updates Envoy refused although no expectation names them."""
     spoken = {item.phase for item in items if isinstance(item, UpdateExpectation)}
     for index, phase in enumerate(context.trace.phases):
         update = phase.update

@@ -92,13 +92,13 @@ class Word:
         inside: the expectations that these stand in, at `PLACE`.
         parts: models of which its value is made, and that no other word has.
         about: what it is about: something that is done or holds in time, so that `during` may say
-            when; a state; the start; or what the driver of a step was told.
+            when; a state; the start; or what the driver of a step saw.
         sockets: which sockets it is about: those that it selects, every one, or none.
         closes_world: whether it is judged last, given what all others name.
         faults: finds what is wrong with an item as it stands in the file, beside its form.
         vacuous: finds what of an item no trace could fail.
         forbids: the calls that an item says are never made, None if there are none.
-        unsaid: judges what is wrong though no expectation speaks of it, given all of them.
+        unsaid: judges what is wrong though no expectation names it, given all of them.
     """
 
     name: str

@@ -150,7 +150,7 @@ def test_interrupt_leaves_no_half_line_on_the_terminal(write_scenario, fake_envo
 def test_verbose_prints_the_story_of_a_run_once(write_scenario, run, fake):
     write_scenario(fake=fake)
     out = run("-v").stdout.str()
-    assert out.count("Listening sockets, as `ss -lnp` would show them if it knew") == 1
+    assert out.count("Listening sockets, and who serves them") == 1
     assert out.index("one.envoyassert.yaml::one ") < out.index("  Process and threads")
 
 

@@ -168,9 +168,7 @@ def test_stranger_whose_order_is_not_known_leaves_it_open() -> None:
     bound(trace, "127.0.0.1", "UDP")
     found = finding(trace, "127.0.0.1", "UDP", stranger("127.0.0.1", "UDP"))
     assert (found.status, words_of(found).seen) == (INCONCLUSIVE, "not known")
-    assert (
-        f"a stranger's socket at 127.0.0.1:{PORT} depends on their order" in words_of(found).reason
-    )
+    assert f"a foreign socket at 127.0.0.1:{PORT} depends on their order" in words_of(found).reason
 
 
 def test_stranger_that_listens_at_the_same_place_over_tcp_is_in_the_group() -> None:

@@ -123,7 +123,7 @@ def test_twins_are_told_apart_by_order_so_that_a_loss_leaves_them_open() -> None
     calls = {"calls": {"call": "bind", "listener": WEB, "times": 4}}
     verdict = judged(lossy, calls)
     assert verdict.status is INCONCLUSIVE
-    assert "told apart by order" in words_of(verdict.findings[0]).reason
+    assert "identified by order" in words_of(verdict.findings[0]).reason
 
 
 def test_a_failed_bind_is_counted_once_and_that_to_a_learned_port_as_well() -> None:

@@ -115,7 +115,7 @@ def test_absence_is_undecided_where_the_stack_does_not_tell(symbols, stack):
     for word in ("calls", "never"):
         (finding,) = judged(trace, word, stack={"contains": "Admin"}).findings
         assert finding.status is Status.INCONCLUSIVE
-        assert words_of(finding).reason not in ("", "the trace does not tell")
+        assert words_of(finding).reason not in ("", "the trace does not show it")
 
 
 def test_start_of_the_c_library_may_have_any_of_its_names():

@@ -58,7 +58,7 @@ Copied and listening
 Put into an epoll, to be served
   +10.000ms  worker_0  #1  epoll_ctl(4, EPOLL_CTL_ADD, 5, EPOLLIN) = 0
 
-Listening sockets, as `ss -lnp` would show them if it knew
+Listening sockets, and who serves them
   Netid  State   Backlog  Local address  Socket  Descriptors and story
   tcp    LISTEN  4096     0.0.0.0:80     #1      fd 5 worker_0; bound by main; listen() by main;
                                                  SO_REUSEPORT=1 before bind; 1 connection; listener
@@ -158,8 +158,8 @@ def test_story_as_json_survives_json_and_names_descriptors():
 
 def test_story_of_the_origin_explains_what_ss_showed(origin):
     text = " ".join(" ".join(origin).split())
-    assert "15001 #3 fd 31 nobody, fd 37 (dup of 31) worker_1, fd 38 (dup of 31) worker_0" in text
-    assert "15006 #4 fd 32 nobody, fd 39 (dup of 32) worker_0, fd 40 (dup of 32) worker_1" in text
+    assert "15001 #3 fd 31 no one, fd 37 (dup of 31) worker_1, fd 38 (dup of 31) worker_0" in text
+    assert "15006 #4 fd 32 no one, fd 39 (dup of 32) worker_0, fd 40 (dup of 32) worker_1" in text
     assert "15000 #0 fd 18 main; bound by main; listen() by main; SO_REUSEADDR=1" in text
     assert "SO_REUSEPORT" not in text
     assert "not observed: completeness, results, threads, epoll, close" in text

@@ -101,7 +101,7 @@ class Connections(Model):
         return self
 
 
-#: Fewer connections per worker than this tell chance and design apart too badly.
+#: Fewer connections per worker than this distinguish chance and design too badly.
 _NEEDED_PER_WORKER = 20
 #: Up to so many connections the chance of a spread is exact; its numbers grow with the square.
 _EXACT = 2000
@@ -214,7 +214,7 @@ def _judge_spread(
     if context.workers < 1:
         reason = UNKNOWN_WORKERS
     elif sum(numbers) != len(threads):
-        holds = False  # somebody else than a worker has some of them
+        holds = False  # another thread than a worker has some of them
     elif wish.of == "handled" and (handled.unclear or context.by_listen):
         reason = handled.unclear or EPOLL_UNOBSERVED
     elif not threads:

@@ -139,11 +139,11 @@ WORD = ListenerWord(
     name="reachable_by_address",
     form=bool,
     description=(
-        "Whether whoever connects to its address reaches one of its sockets, and "
-        "nobody else's: no other socket took the path of a Unix socket, shares the port, or is "
-        "preferred by the kernel (an IPv4 socket beside a v4-mapped one, an address beside a "
-        "wildcard, a device), and nobody removed, renamed or replaced the file. Of a wildcard each "
-        "address that it covers counts."
+        "Whether whoever connects to its address reaches one of its sockets, and no other. No "
+        "other socket took the path of a Unix socket, shares the port, or is preferred by the "
+        "kernel: an IPv4 socket beside a v4-mapped one, an address beside a wildcard, a device. "
+        "No process removed, renamed or replaced the file. Of a wildcard each address that it "
+        "covers counts."
     ),
     judge=judge_reachable,
     example=Example("reachable_by_address: true", "alone", "beside_a_stranger"),

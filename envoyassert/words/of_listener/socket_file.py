@@ -1,4 +1,4 @@
-"""Judge what became of the file of a Unix socket, by the calls that Envoy made on its path."""
+"""Judge what happened to the file of a Unix socket, by the calls that Envoy made on its path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FACTS = ("unlinked_before_bind", "mode", "exists_after_exit")
 
 
 class SocketFile(Model):
-    """The file of a Unix socket, as far as Envoy's own calls tell."""
+    """The file of a Unix socket, as far as Envoy's own calls show."""
 
     model_config = ConfigDict(
         json_schema_extra={"anyOf": [{"required": [fact]} for fact in _FACTS]}
@@ -37,7 +37,7 @@ class SocketFile(Model):
         "there is no chmod.",
     )
     exists_after_exit: bool | None = Field(
-        None, description="Nobody in the run removed, renamed or replaced it up to its exit."
+        None, description="No process of the run removed, renamed or replaced it up to its exit."
     )
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ def judge_via(target: Target, subject: Subject, via: str) -> Finding:
     workers = sum(matches_role(thread, "workers") for thread in threads)
     if workers and not target.role and workers != context.workers:
         # Each way is one of reaching every worker, so one that reaches fewer is none of them.
-        # Where the scenario says who serves, that word tells who is missing.
+        # Where the scenario says who serves, that word shows who is missing.
         shape = ""
         seen = replace(seen, workers=context.workers)
     if workers and context.workers < 1:

@@ -86,7 +86,7 @@ def counterfactual(
     failed_before = _failures(_judged(trace, graph, expectations, workers, assume), index)
     tried = 0
     ended = not trace.end.outcome.running or any(not event.ok for event in finding.evidence)
-    for path, value in _candidates(finding, data, workers):
+    for path, value in _candidates(finding, data, graph, workers):
         if value == 0 and ended and path[-1] in _COUNTS:
             continue  # that nothing came of it is what is wrong, and no expectation
         changed = _with_value(data, path, value)
@@ -133,11 +133,11 @@ def _holds(
 
 
 def _candidates(
-    finding: Finding, data: dict[str, Any], workers: int
+    finding: Finding, data: dict[str, Any], graph: SocketGraph, workers: int
 ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Yield places in an expectation with values that may make it hold, the likeliest first."""
     path = finding.path[2:]
-    yield from _elsewhere(finding, data)
+    yield from _elsewhere(finding, data, graph)
     yield from _like_the_closest(finding, data)
     for place in (path, path[:-1]):
         if not place:
@@ -243,16 +243,17 @@ def _errnos(finding: Finding) -> Iterator[str]:
 
 
 def _elsewhere(
-    finding: Finding, data: dict[str, Any]
+    finding: Finding, data: dict[str, Any], graph: SocketGraph
 ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Yield the listener that comes closest, where there was none that the expectation is about."""
     selector = data.get("listener")
     if not isinstance(selector, dict):
         return
+    listening = {str(socket.address) for socket in graph.listening()}
     there = {
         one.field: one.seen
         for near in finding.near
-        if isinstance(near, NearListener) and near.errno is None
+        if isinstance(near, NearListener) and near.address in listening
         for one in near.differs
     }
     for key in ("port", "path", "abstract", "address", "netns", "protocol"):

@@ -135,6 +135,14 @@ def test_nothing_bound_after_a_failed_bind_is_no_wish():
     assert change is None
 
 
+def test_socket_that_does_not_listen_is_no_listener_to_ask_for():
+    builder = TraceBuilder(workers=1)
+    fd = builder.socket(builder.main)
+    builder.bind(builder.main, fd, "0.0.0.0:81")
+    change, _ = found(builder.build(), {"listener": {"port": 80}, "bound": {"by": "main"}}, 1)
+    assert change is None or change.path[2] != "listener"
+
+
 def test_failure_without_a_value_that_would_do_has_no_change():
     builder = TraceBuilder(workers=1)
     builder.shared_listener("0.0.0.0:80")

@@ -80,6 +80,11 @@ def code_block(text: str) -> str:
 
 
 def inline(text: str) -> str:
-    """Return a text that Markdown shows as it is, on one line."""
+    """Return a text that Markdown shows as it is, on one line.
+
+    GitHub looks for `@name`, which notifies a user, once escapes are resolved: a backslash or
+    `&#64;` does not keep it from that. An empty comment in between does, and is not shown.
+    Source: github/cmark-gfm issue 181.
+    """
     plain = html.escape(shown(" ".join(text.split())), quote=False)
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", plain)
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", plain).replace("@", "@<!-- -->")

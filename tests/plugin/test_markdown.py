@@ -49,10 +49,10 @@ def test_document_has_a_table_and_what_is_wrong_with_each_run(write_scenario, ma
 
 
 def test_text_of_others_is_text_in_the_document(write_scenario, markdown):
-    scenario = "<b>*bold*</b> | [a](b)"
+    scenario = "<b>*bold*</b> | [a](b) @edge"
     name = write_scenario(fake="reuse_port", more=f"    why: '{scenario}'\n")
     _, text = markdown(name)
-    assert "- why: &lt;b&gt;\\*bold\\*&lt;/b&gt; \\| \\[a\\](b)\n" in text
+    assert "- why: &lt;b&gt;\\*bold\\*&lt;/b&gt; \\| \\[a\\](b) @<!-- -->edge\n" in text
 
 
 def test_file_that_is_no_scenario_is_in_the_document(write_scenario, markdown):

@@ -4,7 +4,7 @@ from envoyassert.report.annotation import (
     problem_annotations,
     workflow_command,
 )
-from envoyassert.report.job_summary import Entry, job_summary
+from envoyassert.report.job_summary import Entry, inline, job_summary
 
 
 def test_workflow_command_is_one_line_and_escapes_what_would_end_a_part():
@@ -64,3 +64,7 @@ def test_summary_too_large_for_github_says_what_it_leaves_out():
 def test_summary_without_failures_is_the_count_and_what_was_skipped():
     text = job_summary(["1 run executed: 1 passed", "  2 skipped: no Docker"], [])
     assert text == "## envoyassert: 1 run executed: 1 passed\n\n- 2 skipped: no Docker\n"
+
+
+def test_name_of_a_user_in_a_text_of_others_notifies_no_one():
+    assert inline("ask @edge, x@y.z") == "ask @<!-- -->edge, x@<!-- -->y.z"

@@ -92,18 +92,18 @@ class Against(Output):
             for line in runs_lines([*self._pairs.values()], *self.names):
                 self._console.line(line)
 
-    def run(self, arguments: list[str], found: object, outcome: Any, output: str) -> int:
+    def run(self, arguments: list[str], plugins: list[object], outcome: Any, output: str) -> int:
         """Run pytest and return the exit code of diff(1).
 
         Args:
             arguments: for pytest.
-            found: another plugin, which finds what is to be run.
-            outcome: a third, which recognises an invalid scenario.
+            plugins: other plugins, which find what is to be run and take its outcome.
+            outcome: one of the outputs, which recognises an invalid scenario.
             output: `text`, or `json` for JSON alone on the standard output.
         """
         quiet = contextlib.redirect_stdout(sys.stderr) if output == "json" else None
         with quiet or contextlib.nullcontext():
-            code = pytest.main([*self._arguments, *arguments], plugins=[self, found, outcome])
+            code = pytest.main([*self._arguments, *arguments], plugins=[self, *plugins])
         pairs = [*self._pairs.values()]
         if output == "json":
             say_json(runs_json(pairs, *self.names))

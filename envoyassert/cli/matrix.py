@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -14,6 +15,12 @@ from envoyassert.cli.options import launchers_option, refuse_beside, untrusted_o
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.versions import OLDEST
+
+if TYPE_CHECKING:
+    from envoyassert.outputs.atlas import Session
+    from envoyassert.report.results import IndexDocument, RunDocument
+
+    Document = TypeVar("Document", RunDocument, IndexDocument)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -67,16 +74,17 @@ def matrix(
     Example: sudo envoyassert matrix scenarios/ --versions "1.39.3 1.40.0" -o atlas
     """
     from envoyassert.atlas.text import atlas_lines
-    from envoyassert.cli.atlas_files import INDEX, RESULTS, check_directory, draw
+    from envoyassert.outputs.atlas import INDEX, RESULTS, SessionForAtlas, draw
 
     if only_draw:
         refuse_beside("--draw", "paths", "versions", "since", "every_patch", "launchers")
     if versions:
         refuse_beside("--versions", "since", "every_patch")
     out = Path(output)
-    check_directory(out)
-    code = exits.PASSED
-    if not only_draw:
+    _check_directory(out / INDEX)
+    if only_draw:
+        code, session = exits.PASSED, _read_session(out / RESULTS)
+    else:
         need_linux()
         from envoyassert.cli.run import run_scenarios
 
@@ -87,12 +95,55 @@ def matrix(
             "keep": "all",
             "require": "bpf,envoy,docker" if "docker" in launchers else "bpf,envoy",
         }
-        code = run_scenarios(paths, launchers, envoys, values, untrusted=untrusted)
-        if code in (exits.USAGE, exits.NOTHING):
+        seen = SessionForAtlas()
+        code = run_scenarios(paths, launchers, envoys, values, untrusted=untrusted, more=[seen])
+        if code in (exits.USAGE, exits.NOTHING) or seen.session is None:
             return code
-    atlas = draw(out)
+        session = seen.session
+    atlas = draw(session, out)
     say("", *atlas_lines(atlas), f"atlas: {out / INDEX}")
     return code
+
+
+def _check_directory(index: Path) -> None:
+    """Refuse a directory with a page that is not of an atlas.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    from envoyassert.atlas.page import GENERATOR
+    from envoyassert.trace_file import read_lines
+
+    if index.exists() and f'content="{GENERATOR}"' not in "\n".join(read_lines(index)):
+        raise click.UsageError(f"{index} is not of an atlas; name another directory")
+
+
+def _read_session(results: Path) -> Session:
+    """Return what the results in a directory say of their session.
+
+    Raises:
+        click.UsageError: there are none that can be read.
+    """
+    from envoyassert.outputs.atlas import Session
+    from envoyassert.report.results import IndexDocument, RunDocument
+
+    index = _read(IndexDocument, results / "index.json")
+    documents = [
+        _read(RunDocument, results / entry.document)
+        for entry in index.runs
+        if entry.document is not None
+    ]
+    return Session(index.machine, index.started, index.complete, documents)
+
+
+def _read(kind: type[Document], path: Path) -> Document:
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is of another version"
+        raise click.UsageError(f"{path} cannot be read: {reason}") from error
 
 
 def _named(versions: tuple[str, ...]) -> tuple[str, ...]:

@@ -26,7 +26,6 @@ from envoyassert.outputs.registry import output_options
 if TYPE_CHECKING:
     import pytest
 
-    from envoyassert.cli.arguments import Arguments
     from envoyassert.outputs import events
 
 # pytest would rewrite the asserts of a plugin's package, and warns that this command imported it.
@@ -119,6 +118,7 @@ def run_scenarios(
     output: str = "text",
     *,
     untrusted: bool = False,
+    more: Sequence[Output] = (),
 ) -> int:
     """Run scenarios by pytest and return the exit code of the command.
 
@@ -130,6 +130,7 @@ def run_scenarios(
         against: value of `--against`.
         output: value of `--format`.
         untrusted: whether `--untrusted` was given.
+        more: outputs beside those of every session.
     """
     import pytest
 
@@ -155,12 +156,13 @@ def run_scenarios(
     arguments = [*_QUIET, *options, *paths]
     own = [name for option in click.get_current_context().command.params for name in option.opts]
     outcome = _Outcome()
+    found, outputs = Arguments(own), _Outputs(outcome, *more)
     if against is not None:
-        return _compare(against, envoys, arguments, Arguments(own), outcome, output)
+        return _compare(against, envoys, arguments, [found, outputs], outcome, output)
     from envoyassert.cli.own_lines import OwnLines
     from envoyassert.cli.workers import IsolatedWorkers
 
-    plugins = [Arguments(own), IsolatedWorkers(), outcome, OwnLines()]
+    plugins = [found, IsolatedWorkers(), outputs, OwnLines()]
     code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
     return outcome.exit_code(code)
 
@@ -199,7 +201,7 @@ def _compare(
     against: str,
     envoys: tuple[str, ...],
     arguments: list[str],
-    found: Arguments,
+    plugins: list[object],
     outcome: _Outcome,
     output: str,
 ) -> int:
@@ -207,10 +209,23 @@ def _compare(
     from envoyassert.cli.trouble import TROUBLE
 
     try:
-        return Against(against, envoys).run(arguments, found, outcome, output)
+        return Against(against, envoys).run(arguments, plugins, outcome, output)
     except click.UsageError as error:
         say_usage(error)
         return TROUBLE
+
+
+class _Outputs:
+    """A pytest plugin that adds outputs to those of a session."""
+
+    def __init__(self, *outputs: Output) -> None:
+        self._outputs = outputs
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Add them."""
+        from envoyassert.pytest_plugin.session import stream_of
+
+        stream_of(config).outputs += self._outputs
 
 
 class _Outcome(Output):
@@ -221,12 +236,6 @@ class _Outcome(Output):
     def __init__(self) -> None:
         self._invalid = False
         self._ended: events.SessionEnded | None = None
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        """Be one of the outputs of pytest's session."""
-        from envoyassert.pytest_plugin.session import stream_of
-
-        stream_of(config).outputs.append(self)
 
     def file_refused(self, event: events.FileRefused) -> None:
         """Take note of a file that is no valid scenario."""

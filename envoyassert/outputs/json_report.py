@@ -28,7 +28,7 @@ from envoyassert.outputs.output import (
 
 if TYPE_CHECKING:
     from envoyassert.outputs import events
-    from envoyassert.report.results import Attempt
+    from envoyassert.report.results import RunDocument
     from envoyassert.report.summary import RunRecord
     from envoyassert.report.verdict_json import Part
 
@@ -40,6 +40,55 @@ _REPORT = Option(
     "Write the results for machines there (JSON).",
 )
 _INDEX_FORMATS = "envoyassert-index/"
+
+
+class RunDocuments:
+    """Makes the document of each run from the events of a session.
+
+    Args:
+        began: the beginning of the session.
+    """
+
+    def __init__(self, began: events.SessionBegan) -> None:
+        self.machine = began.machine
+        self.started = _utc(began.started_s)
+        self._judged: dict[str, list[events.RunJudged]] = {}
+
+    def run_judged(self, event: events.RunJudged) -> None:
+        """Take note of an attempt."""
+        self._judged.setdefault(event.run.id, []).append(event)
+
+    def run_ended(self, event: events.RunEnded) -> RunDocument | None:
+        """Return the document of a run that is over; None for a test in Python."""
+        from envoyassert.report.results import Attempt, RunDocument
+
+        attempts = self._judged.pop(event.id, [])
+        last = attempts[-1] if attempts else None
+        if event.run is None or event.record is None:
+            return None
+        return RunDocument(
+            id=event.id,
+            run=event.title,
+            scenario=event.run.scenario,
+            outcome=event.record.outcome,
+            reason=event.record.reason,
+            started=_utc(event.started_s),
+            duration_s=round(event.duration_s, 3),
+            asked=event.run.asked,
+            envoy=None if last is None else last.envoy,
+            machine=self.machine,
+            verdict=None if last is None else last.judgement,
+            figures=None if last is None else last.figures,
+            attempts=tuple(
+                Attempt(
+                    status=attempt.status,
+                    reason=attempt.reason,
+                    trace=Path(attempt.trace).name or None,
+                    log=Path(attempt.log).name or None,
+                )
+                for attempt in attempts
+            ),
+        )
 
 
 class JSONReport(Output):
@@ -59,10 +108,8 @@ class JSONReport(Output):
     def __init__(self, directory: Path, console: Console) -> None:
         self._directory = self.artifacts = directory
         self._console = console
-        self._began: events.SessionBegan | None = None
+        self._runs: RunDocuments | None = None
         self._faults: dict[str, str] = {}
-        self._attempts: dict[str, list[Attempt]] = {}
-        self._judged: dict[str, events.RunJudged] = {}
         self._documents: dict[str, str] = {}
         self._lock = contextlib.ExitStack()
 
@@ -86,7 +133,7 @@ class JSONReport(Output):
         """
         if event.collects_only:
             return
-        self._began = event
+        self._runs = RunDocuments(event)
         try:
             self._lock.enter_context(_locked(self._directory))
             self._empty()
@@ -119,41 +166,16 @@ class JSONReport(Output):
 
     def run_judged(self, event: events.RunJudged) -> None:
         """Take note of an attempt."""
-        from envoyassert.report.results import Attempt
-
-        self._judged[event.run.id] = event
-        self._attempts.setdefault(event.run.id, []).append(
-            Attempt(
-                status=event.status,
-                reason=event.reason,
-                trace=Path(event.trace).name or None,
-                log=Path(event.log).name or None,
-            )
-        )
+        if self._runs is not None:
+            self._runs.run_judged(event)
 
     def run_ended(self, event: events.RunEnded) -> None:
         """Write the document of a run."""
-        from envoyassert.report.results import DOCUMENT, RunDocument, run_directory
+        from envoyassert.report.results import DOCUMENT, run_directory
 
-        judged = self._judged.pop(event.id, None)
-        attempts = tuple(self._attempts.pop(event.id, ()))
-        if event.run is None or event.record is None or self._began is None:
+        document = None if self._runs is None else self._runs.run_ended(event)
+        if document is None:
             return
-        document = RunDocument(
-            id=event.id,
-            run=event.title,
-            scenario=event.run.scenario,
-            outcome=event.record.outcome,
-            reason=event.record.reason,
-            started=_utc(event.started_s),
-            duration_s=round(event.duration_s, 3),
-            asked=event.run.asked,
-            envoy=None if judged is None else judged.envoy,
-            machine=self._began.machine,
-            verdict=None if judged is None else judged.judgement,
-            figures=None if judged is None else judged.figures,
-            attempts=attempts,
-        )
         name = f"{run_directory(event.id, event.title)}/{DOCUMENT}"
         self._documents.pop(event.id, None)
         _write(document, self._directory, name)
@@ -163,7 +185,7 @@ class JSONReport(Output):
         """Write the index, and say where the results are."""
         from envoyassert.report.results import INDEX
 
-        if self._began is None:
+        if self._runs is None:
             return
         with self._lock:
             self._write_index(event.records, complete=event.complete, stopped=event.stopped)
@@ -174,13 +196,13 @@ class JSONReport(Output):
     ) -> None:
         from envoyassert.report.results import INDEX, index_document
 
-        assert self._began is not None
+        assert self._runs is not None
         index = index_document(
             records,
             self._documents,
             self._faults,
-            machine=self._began.machine,
-            started=_utc(self._began.started_s),
+            machine=self._runs.machine,
+            started=self._runs.started,
             complete=complete,
             stopped=stopped,
         )

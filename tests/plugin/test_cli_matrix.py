@@ -22,6 +22,13 @@ def run_plan(plan, probe, preference, **more):
 
 execute.run_plan = run_plan
 """
+UNWRITTEN_CONFTEST = """
+def pytest_runtest_teardown():
+    from pathlib import Path
+
+    for directory in Path("out/results/runs").glob("*1.40.0*"):
+        (directory / "run.json").mkdir(exist_ok=True)
+"""
 DEFECT = '    known_defect: {versions: ">=1.40", owner: edge, upstream: unreported}\n'
 
 
@@ -77,6 +84,34 @@ def test_run_that_fails_is_1_and_the_page_is_written_all_the_same(
     assert result.ret == 1
     result.stdout.fnmatch_lines(["one       process    2            1 passed  1 failed"])
     assert "1 failed" in (fake_envoy.path / "out/index.html").read_text()
+
+
+def test_run_whose_results_cannot_be_written_is_in_the_atlas(write_scenario, matrix, fake_envoy):
+    conftest = fake_envoy.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + UNWRITTEN_CONFTEST)
+    write_scenario()
+    result = matrix(*BOTH)
+    assert result.ret == 77
+    result.stdout.fnmatch_lines(
+        [
+            "one       process    2            1 passed  1 not judged",
+            "not judged: one: *run.json cannot be written: * (1.40.0)",
+        ]
+    )
+    assert "1 not judged" in (fake_envoy.path / "out/index.html").read_text()
+
+
+def test_page_that_cannot_be_written_is_77_below_the_last_line_of_pytest(
+    write_scenario, matrix, fake_envoy
+):
+    write_scenario()
+    stories = fake_envoy.path / "out" / "stories"
+    stories.parent.mkdir()
+    stories.touch()
+    result = matrix(*BOTH)
+    assert result.ret == 77
+    assert "2 passed in" in result.outlines[-1]
+    result.stderr.fnmatch_lines(["envoyassert: error: out/stories/*.html cannot be written: *"])
 
 
 def test_pages_are_drawn_anew_from_the_results_and_stale_ones_removed(

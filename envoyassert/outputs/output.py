@@ -105,7 +105,9 @@ class OutputRefusedError(EnvoyAssertError):
 class Output:
     """A handler of session events; a subclass has the methods for the events that it needs.
 
-    What a method raises is printed once, and costs neither the verdict nor the other outputs.
+    Its methods are called in the one process that prints, under xdist in the controller; a worker
+    asks for `wants` and for `artifacts` alone. What a method raises is printed once, and costs
+    neither the verdict nor the other outputs.
     """
 
     #: What a fault of it is reported as being in.
@@ -134,7 +136,7 @@ class Output:
     # What it adds to a test, for pytest's own reports.
 
     def properties(self, event: events.RunEvent) -> Mapping[str, str]:
-        """Return properties for the test; this is called in the process that makes the run."""
+        """Return properties for the test; an empty text takes one back."""
         return {}
 
     def sections(self, event: events.RunEvent) -> Mapping[str, str]:

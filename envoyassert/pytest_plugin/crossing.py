@@ -14,16 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envoyassert.pytest_plugin.session import stream_of
-from envoyassert.shown import shown_lines
-
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from envoyassert.outputs.events import RunEvent, RunJudged
 
-#: Prefix of the user properties, which JUnit shows as well.
-PREFIX = "envoyassert_"
 _ATTRIBUTE = "envoyassert_events"
 
 
@@ -49,13 +44,8 @@ def without_surrogates(text: str) -> str:
 
 
 def record(item: pytest.Item, event: RunEvent) -> None:
-    """Take an event of a run, and give its test the properties that outputs have for it."""
+    """Take an event of a run."""
     item.stash.setdefault(_RECORDER, _Recorder()).events.append(event)
-    given = stream_of(item.config).properties(event)
-    named = {PREFIX + key for key in given}
-    kept = [entry for entry in item.user_properties if entry[0] not in named]
-    new = [(PREFIX + key, shown_lines(text)) for key, text in given.items() if text]
-    item.user_properties[:] = [*kept, *new]
 
 
 def verdicts_of(item: pytest.Item) -> list[RunJudged]:

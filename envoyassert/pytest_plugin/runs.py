@@ -39,6 +39,7 @@ class RunState:
         record: how it counts; None while that is not known.
         failures: what went wrong.
         sections: texts by title that outputs add to its reports.
+        properties: texts by name that outputs add to them.
         is_repeated: whether another plugin executes the test once more.
         started_s, stopped_s: when, in seconds since 1970.
     """
@@ -50,6 +51,7 @@ class RunState:
     record: RunRecord | None = None
     failures: list[Failure] = field(default_factory=list)
     sections: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
     is_repeated: bool = False
     started_s: float = 0.0
     stopped_s: float = 0.0

@@ -19,9 +19,12 @@ from envoyassert.pytest_plugin.crossing import Arrivals
 from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.pytest_plugin.runs import Runs, RunState, is_of_scenario, title_of
 from envoyassert.pytest_plugin.session import MACHINE_ERROR, refusing
+from envoyassert.shown import shown_lines
 
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PHASES = ("setup", "call", "teardown")
+#: Of the user properties, which JUnit shows.
+PREFIX = "envoyassert_"
 
 
 class Source:
@@ -117,7 +120,11 @@ class Source:
             state.take(event)
             self._stream.emit(event)
             state.sections.update(self._stream.sections(event))
+            state.properties.update(self._stream.properties(event))
         report.sections += state.sections.items()
+        report.user_properties += [
+            (PREFIX + name, shown_lines(text)) for name, text in state.properties.items() if text
+        ]
         state.add(report)
         self._runs.add(report, state)
         if report.when not in _PHASES[:2] and not state.is_repeated:

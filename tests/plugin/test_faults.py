@@ -75,3 +75,16 @@ def test_results_that_cannot_be_written_are_an_error_of_the_test(
     assert result.ret == 1
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["results not computed: KeyError: 'broken on purpose'*"])
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n2")], ids=["one process", "xdist"])
+def test_fault_of_an_output_is_reported_once_for_a_session(
+    write_scenario, fake_envoy, break_, options
+):
+    write_scenario(head="matrix: {concurrency: [1, 2, 3, 4]}")
+    break_("from envoyassert.outputs.junit_properties import JUnitProperties as output")
+    break_("output.properties = broken")
+    result = fake_envoy.runpytest_subprocess(*options)
+    assert result.ret == 0
+    warning = "warning: the properties of a test: not computed: KeyError: 'broken on purpose'"
+    assert sum(warning in line for line in [*result.outlines, *result.errlines]) == 1

@@ -85,7 +85,7 @@ def _ask(envoy: DrivenEnvoy, path: str) -> tuple[int, str]:
 
 
 def _was_made(envoy: DrivenEnvoy, context: Context, pattern: CallPattern) -> bool:
-    found, problem = matching(context, pattern)
+    found, problem, _ = matching(context, pattern)
     if problem:
         raise StepProblem(text(problem))
     return any(event.ts_ns >= envoy.acted_ns for event in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from envoyassert.addresses import Address
 from envoyassert.calls import CALLS, with_effect
@@ -12,13 +13,13 @@ from envoyassert.events import Event
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
-from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Context, Subject
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Context, StackMatch, Subject
 from envoyassert.judge.interval import Interval
 from envoyassert.judge.near import Mismatch, NearCall
 from envoyassert.judge.nearest import nearest_call
 from envoyassert.judge.roles import matches_role
 from envoyassert.judge.selection import parts_of, select
-from envoyassert.judge.stacks import match_stack, note_call_sites
+from envoyassert.judge.stacks import CallSites, match_stack
 from envoyassert.judge.values import (
     Calls,
     Fact,
@@ -28,12 +29,28 @@ from envoyassert.judge.values import (
 )
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.stack import CallSource
+from envoyassert.symbols import call_site
 
 #: Calls that no connection sees, so that none of them is the framework's own traffic.
 NO_TRAFFIC = frozenset(row.name for row in CALLS.values() if row.before_accept)
 #: How much work it is to hold a pattern against a call of its name, in looks at an event.
 _LOOKS = 6
 _EPOLL_CALLS = with_effect(Effect.MAKE_EPOLL, Effect.REGISTER, Effect.WAIT_EPOLL)
+
+
+class Matched(NamedTuple):
+    """The calls that match a pattern.
+
+    Args:
+        events: the calls.
+        problem: why it cannot be said which are meant, or None.
+        unknown: what is not known of the stacks of those that may match.
+    """
+
+    events: list[Event]
+    problem: Reason | None = None
+    unknown: tuple[StackMatch, ...] = ()
 
 
 def possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> Interval:
@@ -97,7 +114,7 @@ def is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
         return False  # a worker whose naming was lost looks the same
     if pattern.by == "main" and context.doubt and not context.graph.is_surely_envoy(event.pid):
         return False  # it may be that of a helper
-    if pattern.stack is not None and not match_stack(context, pattern.stack, event).holds:
+    if pattern.stack is not None and not _from_where(context, pattern, event).holds:
         return False
     call = context.calls_by_event.get(id(event))
     if context.doubt and pattern.listener is None and event.call not in NO_TRAFFIC:
@@ -115,18 +132,19 @@ def is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
 
 def matching(
     context: Context, pattern: CallPattern, events: Sequence[Event] | None = None
-) -> tuple[list[Event], Reason | None]:
-    """Return the events that match a pattern, and why its selector cannot be resolved, or None.
+) -> Matched:
+    """Return the events that match a pattern, or why its selector cannot be resolved.
 
     Connections that the framework made to the admin endpoint are left out, unless the pattern
     names that listener.
     """
-    problem = _resolve_source(context, pattern)
-    if problem:
-        return [], problem
+    if pattern.stack is not None and pattern.stack.same_as is not None:
+        source = context.once(_matching_source, pattern.stack.same_as)
+        if source.problem or not source.events:
+            return Matched([], source.problem or Fact("no_call_to_compare", stack=pattern.stack))
     names = set(pattern.calls)
     if context.by_listen and not names.isdisjoint(_EPOLL_CALLS):
-        return [], EPOLL_UNOBSERVED
+        return Matched([], EPOLL_UNOBSERVED)
     if events is None:
         found = context.calls_named(names)
     else:
@@ -136,31 +154,41 @@ def matching(
         selection = select(
             pattern.listener, context.graph, context.trace.header.listeners, total=True
         )
-        context.named.update(id(socket) for socket in selection.sockets)
         if selection.problem:
-            return [], selection.problem
+            return Matched([], selection.problem)
         wanted = selection.members
         found = [event for event in found if id(_socket_of(context, event)) in wanted]
     else:
         hidden = admin_traffic(context)
         found = [event for event in found if not _is_hidden(context, event, hidden)]
     found = [e for e in found if next(mismatches(context, pattern, e), None) is None]
-    if pattern.stack is not None:
-        told = [match_stack(context, pattern.stack, event) for event in found]
-        context.unknown_stacks += [match for match in told if match.holds is None]
-    return found, None
+    stacks = [_from_where(context, pattern, event) for event in found if pattern.stack is not None]
+    return Matched(found, None, tuple(match for match in stacks if match.holds is None))
 
 
-def _resolve_source(context: Context, pattern: CallPattern) -> Reason | None:
-    """Look up the calls from whose call sites these should come; return why not, or None."""
-    source = None if pattern.stack is None else pattern.stack.same_as
-    if pattern.stack is None or source is None or source in context.call_sites:
-        return None
-    found, problem = matching(context, CallPattern(**dict(source)))
-    if problem or not found:
-        return problem or Fact("no_call_to_compare", stack=pattern.stack)
-    note_call_sites(context, source, found)
-    return None
+def _matching_source(context: Context, source: CallSource) -> Matched:
+    return matching(context, CallPattern(**dict(source)))
+
+
+def _call_sites(context: Context, source: CallSource) -> CallSites:
+    """Return from where the calls came that `same_as` stands for.
+
+    Whether a call is surely one of them is not known after a loss, but then what is derived of
+    them is not certain either.
+    """
+    sites: dict[str | None, bool] = {}
+    for event in context.once(_matching_source, source).events:
+        site = call_site(event)
+        sites[None if site is None else site[1]] = not context.doubt
+    return sites
+
+
+def _from_where(context: Context, pattern: CallPattern, event: Event) -> StackMatch:
+    """Return whether a call came from where its pattern says, which must say it."""
+    assert pattern.stack is not None
+    source = pattern.stack.same_as
+    sites = {} if source is None else context.once(_call_sites, source)
+    return match_stack(context, pattern.stack, event, sites)
 
 
 def _socket_of(context: Context, event: Event) -> KernelSocket | None:
@@ -168,27 +196,31 @@ def _socket_of(context: Context, event: Event) -> KernelSocket | None:
     return None if call is None or call.descriptor is None else call.descriptor.socket
 
 
-def _is_hidden(context: Context, event: Event, hidden: set[int]) -> bool:
+def _is_hidden(context: Context, event: Event, hidden: frozenset[int]) -> bool:
     socket = _socket_of(context, event)
     return socket is not None and id(socket) in hidden and _is_traffic(event, socket.origin)
 
 
-def admin_traffic(context: Context) -> set[int]:
-    """Return `id()` of the admin's listening sockets and of the connections accepted on them."""
-    if context.admin_traffic is not None:
-        return context.admin_traffic
+def admin_sockets(context: Context) -> frozenset[int]:
+    """Return `id()` of the sockets that are bound to the admin's address."""
     header = context.trace.header
-    admin = [
-        socket
+    return frozenset(
+        id(socket)
         for record in header.listeners
         if record.kind == "admin"
         for part in parts_of(record, context.graph, header.listeners)
         for socket in part.sockets
-    ]
-    hidden = {id(socket) for socket in admin}
-    hidden |= {id(s) for s in context.graph.sockets if id(s.accepted_from) in hidden}
-    context.admin_traffic = hidden
-    return hidden
+    )
+
+
+def admin_traffic(context: Context) -> frozenset[int]:
+    """Return `id()` of the admin's listening sockets and of the connections accepted on them."""
+    return context.once(_admin_traffic, None)
+
+
+def _admin_traffic(context: Context, _: None) -> frozenset[int]:
+    admin = admin_sockets(context)
+    return admin | {id(s) for s in context.graph.sockets if id(s.accepted_from) in admin}
 
 
 def _is_traffic(event: Event, origin: str) -> bool:
@@ -216,7 +248,7 @@ def mismatches(context: Context, pattern: CallPattern, event: Event) -> Iterator
         if not _equal(seen, value):
             yield Mismatch(f"args.{name}", seen, value)
     if pattern.stack is not None:
-        match = match_stack(context, pattern.stack, event)
+        match = _from_where(context, pattern, event)
         if match.holds is False and match.mismatch is not None:
             yield match.mismatch
 

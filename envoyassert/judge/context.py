@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
@@ -21,9 +21,8 @@ from envoyassert.judge.values import (
     Value,
 )
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.judge.work import Work
+from envoyassert.judge.work import Joined, Work
 from envoyassert.scenario.quantity import Count, Linear, Range
-from envoyassert.scenario.stack import CallSource
 from envoyassert.trace import Phase, Trace
 
 #: How many events a finding shows at most.
@@ -70,15 +69,6 @@ class Subject:
         return ".".join(words) or self.topic.kind
 
 
-class Joined(NamedTuple):
-    """What a variable stands for: its members' identities and names, who says so, of what kind."""
-
-    members: frozenset[Hashable]
-    names: Fact
-    topic: Topic
-    fact: str
-
-
 class StackMatch(NamedTuple):
     """Whether the stack of a call is the one that was asked for.
 
@@ -96,9 +86,16 @@ class StackMatch(NamedTuple):
     skipped: bool = False
 
 
-@dataclass
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
 class Context:
-    """One trace under judgement.
+    """One trace under judgement, or the part of it that an expectation is about.
+
+    Judging changes nothing here: of two expectations neither sees what the other one found, but
+    for the variables, which are there for that, and the work that is left.
 
     Args:
         trace: the trace.
@@ -109,17 +106,14 @@ class Context:
         contested: why nothing derived from the graph can be a PASS, though a FAIL stays, or None.
         uncompared: the numbers of sockets of which the kernel's account settles nothing, and why.
         unobserved: which channel was not observed, so that nothing can be said at all, or None.
-        named: `id()` of the sockets that expectations named so far.
-        joined: what the variables of expectations stand for so far.
-        admin_traffic: what `calls.admin_traffic` found, once it was asked for.
+        named: `id()` of the sockets that the scenario names, for a word that closes the world.
+        variables: what each variable stands for, by its name, as the expectations judged so far
+            said; one that gives a name adds it.
         pids: the processes of the one Envoy that is asked about, None for all.
         whole: the graph of all processes, if `graph` is that of one Envoy.
         window: the phase whose calls alone count, None for all.
         by_listen: whether serving is judged by listen() since epoll was not observed.
-        call_sites: the call sites that `same_as` stands for, and whether each is sure; None for
-            one that is not known.
         work: what may still be done for this trace.
-        unknown_stacks: what is not known of stacks for the expectation that is being judged.
     """
 
     trace: Trace
@@ -131,15 +125,29 @@ class Context:
     unobserved: Certified | None = None
     uncompared: Mapping[int, str] = field(default_factory=dict)
     by_listen: bool = False
-    call_sites: dict[CallSource, dict[str | None, bool]] = field(default_factory=dict)
-    unknown_stacks: list[StackMatch] = field(default_factory=list)
-    named: set[int] = field(default_factory=set)
-    joined: dict[str, Joined] = field(default_factory=dict)
-    admin_traffic: set[int] | None = None
+    named: frozenset[int] = frozenset()
+    variables: dict[str, Joined] = field(default_factory=dict)
     window: Phase | None = None
     pids: frozenset[int] | None = None
     whole: SocketGraph | None = None
     work: Work = field(default_factory=Work)
+
+    @cached_property
+    def _known(self) -> dict[tuple[Callable[[Any, Any], Any], Hashable], Any]:
+        return {}
+
+    def once(self, compute: Callable[[Context, K], T], of: K) -> T:
+        """Return what a function without effects gives for this context, computed only once.
+
+        Args:
+            compute: the function.
+            of: its second argument.
+        """
+        known = self._known
+        if (compute, of) not in known:
+            known[compute, of] = compute(self, of)
+        found: T = known[compute, of]
+        return found
 
     @cached_property
     def _by_call(self) -> dict[str, list[Event]]:

@@ -120,7 +120,7 @@ def of_calls(
     """
     which = pattern.which if isinstance(pattern, CallMoment) else "every"
     leans = of_socket or pattern.listener is not None
-    found, problem = matching(context, pattern, events)
+    found, problem, _ = matching(context, pattern, events)
     context.work.spend(_LOOKS * len(found))
     calls = context.calls_by_event
     members = [
@@ -281,7 +281,6 @@ def _of_state(context: Context, moment: StateMoment) -> Instants:
         "moment_state", listener=moment.listener, becomes=moment.becomes, by=moment.by or None
     )
     selection = select(moment.listener, context.graph, context.trace.header.listeners, total=True)
-    context.named.update(id(socket) for socket in selection.sockets)
     problem = selection.problem
     if moment.becomes == "served" and context.by_listen:
         problem = problem or EPOLL_UNOBSERVED

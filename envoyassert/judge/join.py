@@ -6,11 +6,12 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Descriptor, KernelSocket, Thread
-from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Joined, Subject
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Subject
 from envoyassert.judge.roles import names_of
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import DescriptorName, Fact, socket_name
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.judge.work import Joined
 from envoyassert.scenario.pattern import Fact as Kind
 
 #: How many members a finding names at most.
@@ -101,7 +102,7 @@ def _judge(
 
     After a loss neither may be all there is, so no two can be said to be equal, or to differ.
     """
-    before = context.joined.setdefault(name, joined)
+    before = context.variables.setdefault(name, joined)
     wanted = Fact("variable_to_be", name=name)
     if before is not joined:
         wanted = Fact("variable_to_be", name=name, before=before.names, of=before.topic)

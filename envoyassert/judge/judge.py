@@ -22,9 +22,8 @@ from envoyassert.judge.context import NOT_JUDGED, Context, Subject
 from envoyassert.judge.excerpt import as_excerpt
 from envoyassert.judge.known_defect import with_fatal_defects, with_known_defect
 from envoyassert.judge.outside import in_doubt, passed_outside, with_passes
-from envoyassert.judge.rests_on import held_back
-from envoyassert.judge.scopes import Scopes, certify_phases, judge_steps
-from envoyassert.judge.stacks import with_stacks
+from envoyassert.judge.rests_on import held_back, with_stacks
+from envoyassert.judge.scopes import Scopes, certify_phases, is_judged, judge_steps
 from envoyassert.judge.values import (
     Certified,
     Fact,
@@ -36,8 +35,7 @@ from envoyassert.judge.values import (
 )
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
-from envoyassert.judge.work import TooMuchError, Work
-from envoyassert.scenario.bounds import satisfies
+from envoyassert.judge.work import Joined, TooMuchError, Work
 from envoyassert.scenario.conditional import ENVOY_CONDITION, Conditional
 from envoyassert.trace import Trace
 from envoyassert.words.registry import WORDS, subject_of, word_of
@@ -74,6 +72,8 @@ def judge(
     contradictions = tuple(name for name in CONTRADICTIONS if name not in knowing)
     contested = None if doubt else _failed(certificate, CONTESTED)
     work = Work()
+    # A variable joins what it names at the end of one phase with what it names at another.
+    variables: dict[str, Joined] = {}
 
     def context_of(part: Trace, folded: SocketGraph) -> Context:
         # What is in doubt at one time is in doubt at all: a loss may be of any phase.
@@ -87,11 +87,12 @@ def judge(
             unobserved=_failed(certificate, (CHANNELS_CHECK,)),
             by_listen="epoll" in trace.header.unobserved,
             uncompared={} if doubt else certificate.uncompared,
+            variables=variables,
             work=work,
         )
 
     scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])
-    # The closed world comes last: the others note which sockets they name.
+    # What closes the world needs the variables of all others.
     order = sorted(items, key=lambda item: word_of(item[1]).closes_world)
     version = trace.header.envoy.version
     findings = [
@@ -149,7 +150,7 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
             NOT_JUDGED,
             reason=Fact("version_unknown"),
         )
-    elif not item.versions or satisfies(version, item.versions):
+    elif is_judged(item, context.trace):
         try:
             item = resolved(item, context)
         except UnresolvedError as problem:
@@ -161,14 +162,13 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
             return
         word = word_of(item)
         if word.closes_world:
-            scopes.name_all(scope)
+            scope = scopes.with_named(scope)
         scoped = _scope_of(item, bool(context.trace.phases))
         outside = passed_outside(scope, item)
         scope = in_doubt(scope, outside)
-        scope.unknown_stacks.clear()
         found = list(held_back(scope, item, word.judge(scope, index, item)))
         unobserved = context.trace.header.unobserved
-        for told in with_stacks(scope, found):
+        for told in with_stacks(scope, item, found):
             finding = with_passes(as_observed(told, item, unobserved), outside)
             yield finding if scoped is None else replace(finding, scope=scoped)
 

@@ -7,11 +7,8 @@ process that is traced (the parent of a hot restart) is known, and leaves nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
-
-from pydantic import BaseModel
 
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
@@ -21,6 +18,7 @@ from envoyassert.judge.selection import select
 from envoyassert.judge.values import Fact, both
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import models_in
 from envoyassert.scenario.selector import Selector
 from envoyassert.words.registry import word_of
 
@@ -36,7 +34,7 @@ def passed_outside(context: Context, item: Conditional) -> list[tuple[KernelSock
     if word_of(item).sockets == "every":
         meant = [s for s in candidates if s.places or s.listens or s.origin == "scm_rights"]
     else:
-        selectors = list(_selectors(item))
+        selectors = list(models_in(item, Selector))
         if not selectors:
             return []
         listeners = context.trace.header.listeners
@@ -78,17 +76,3 @@ def _reason(socket: KernelSocket, handed: Pass) -> Fact:
     if handed.received is not None:
         return Fact("received_from_outside", address=address)
     return Fact("sent_outside", address=address)
-
-
-def _selectors(data: Any) -> Iterator[Selector]:
-    if isinstance(data, Selector):
-        yield data
-    elif isinstance(data, BaseModel):
-        for name in type(data).model_fields:
-            yield from _selectors(getattr(data, name))
-    elif isinstance(data, dict):
-        for part in data.values():
-            yield from _selectors(part)
-    elif isinstance(data, (list, tuple)):
-        for part in data:
-            yield from _selectors(part)

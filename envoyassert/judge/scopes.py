@@ -22,8 +22,12 @@ from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
 from envoyassert.judge.values import Fact, Quote, Topic
+from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
+from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import models_in
+from envoyassert.scenario.selector import Selector
 from envoyassert.trace import FIRST, STARTUP, ListenerRecord, Trace
 from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.of_listener.listed_without_socket import unbacked
@@ -119,22 +123,29 @@ class Scopes:
         if trace.phases:
             header = replace(trace.header, listeners=listeners_over(trace))
             run = make(replace(trace, header=header), graph)
-            run.joined = self.whole.joined
-            run.contested = run.contested or _cut_short(trace)
-            self._contexts = {"": run}
+            contested = run.contested or _cut_short(trace)
+            self._contexts = {"": replace(run, contested=contested)}
+        self._windows: dict[tuple[str, str | None, str], Context] = {}
 
     def of(self, item: Conditional) -> Context | None:
         """Return the context of an expectation; None if its phase was not reached."""
+        context = self._ending(item)
+        if context is None or item.during not in self._phases:
+            return context
+        key = (item.phase, item.envoy, item.during)
+        if key not in self._windows:
+            self._windows[key] = replace(context, window=self._phases[item.during])
+        return self._windows[key]
+
+    def _ending(self, item: Conditional) -> Context | None:
+        """Return what there is when the phase of an expectation ends, whatever time it limits."""
         phase = self._phases.get(item.phase)
         if phase is not None and phase.problem:
             return None  # what the step was to bring about did not begin
         context = self._at_end_of(item.phase)
         if context is not None and item.envoy is not None:
             context = self._focused(context, item)
-        if context is None or item.during is None:
-            return context
-        phase = self._phases.get(item.during)
-        return context if phase is None else replace(context, window=phase)
+        return context
 
     def _at_end_of(self, name: str) -> Context | None:
         known = self._contexts.get(name)
@@ -146,10 +157,7 @@ class Scopes:
         part = cut(self._trace, phase)
         if name not in self._graphs:
             self._graphs[name] = fold(part)
-        context = self._make(part, self._graphs[name])
-        # A variable joins what it names at the end of one phase with what it names at another.
-        context.joined = self.whole.joined
-        self._contexts[name] = context
+        context = self._contexts[name] = self._make(part, self._graphs[name])
         return context
 
     def _focused(self, context: Context, item: Conditional) -> Context | None:
@@ -178,33 +186,43 @@ class Scopes:
             part = replace(
                 part, witness=member.witness, end=replace(part.end, outcome=member.outcome)
             )
-        focused = self._make(part, focus(part, pids))
-        focused.joined, focused.pids, focused.whole = context.joined, pids, whole
+        focused = replace(self._make(part, focus(part, pids)), pids=pids, whole=whole)
         if member is not None:
-            focused.workers = member.concurrency
+            focused = replace(focused, workers=member.concurrency)
         self._contexts[key] = focused
         return focused
 
-    def name_all(self, context: Context) -> None:
-        """Note the sockets that the scenario's listeners have in a context, whenever it asks.
+    def with_named(self, context: Context) -> Context:
+        """Return a context with the sockets of it that the scenario names, whenever it asks.
 
-        Over the whole run those count too that were named at the end of a phase: where a port alone
+        Over the whole run those count too that are named at the end of a phase: where a port alone
         said which one, it may have become ambiguous since.
         """
-        numbers = {
-            socket.number
-            for other in self._contexts.values()
-            for socket in other.graph.sockets
-            if id(socket) in other.named
-        }
-        if context is self._contexts[""] or context.whole is self._contexts[""].graph:
-            sockets = context.graph.sockets
-            context.named.update(id(socket) for socket in sockets if socket.number in numbers)
-        header = context.trace.header
+        run = self._contexts[""]
+        over_run = context is run or context.whole is run.graph
+        named: set[int] = set()
+        numbers: set[int] = set()
         for item in self._items:
             if isinstance(item, AboutListener):
-                found = select(item.listener, context.graph, header.listeners, total=True)
-                context.named.update(id(socket) for socket in found.sockets)
+                named |= {id(socket) for socket in _selected(context, item.listener)}
+            sockets = self._named_by(item)
+            named |= {id(socket) for socket in sockets}
+            numbers |= {socket.number for socket in sockets}
+        if over_run:
+            named |= {id(s) for s in context.graph.sockets if s.number in numbers}
+        return replace(context, named=frozenset(named))
+
+    def _named_by(self, item: Conditional) -> list[KernelSocket]:
+        """Return the sockets that an expectation names in its own scope."""
+        context = self._ending(item) if is_judged(item, self._trace) else None
+        if context is None:
+            return []
+        try:
+            said = resolved(item, self.whole)
+        except UnresolvedError:
+            return []
+        selectors = models_in(said, Selector)
+        return [socket for one in selectors for socket in _selected(context, one)]
 
     def not_reached(self, index: int, item: Conditional) -> Finding:
         """Return the finding that the phase of an expectation was not reached."""
@@ -229,6 +247,16 @@ class Scopes:
             Fact("not_reached"),
             reason=reason,
         )
+
+
+def is_judged(item: Conditional, trace: Trace) -> bool:
+    """Return whether an expectation is about the version of Envoy that ran, as far as is known."""
+    version = trace.header.envoy.version
+    return not item.versions or (bool(version) and satisfies(version, item.versions))
+
+
+def _selected(context: Context, selector: Selector) -> tuple[KernelSocket, ...]:
+    return select(selector, context.graph, context.trace.header.listeners, total=True).sockets
 
 
 def _cut_short(trace: Trace) -> Fact | None:

@@ -8,15 +8,13 @@ call, is not on the stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Mapping
 
 from envoyassert.events import Event
 from envoyassert.judge.context import Context, StackMatch
 from envoyassert.judge.near import Mismatch
 from envoyassert.judge.values import Fact, Quote
-from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.stack import CallSource, StackPattern
+from envoyassert.scenario.stack import StackPattern
 from envoyassert.symbols import DEPTH, call_site, is_cut, split_frame, stack_is_own
 
 #: What calls main() or the function of a thread, by glibc's and musl's names. A C library without
@@ -28,8 +26,21 @@ _STARTERS = (
 )
 
 
-def match_stack(context: Context, pattern: StackPattern, event: Event) -> StackMatch:
-    """Return whether a call came from where a pattern says."""
+#: Call sites, and whether each is sure; None for one that is not known.
+CallSites = Mapping[str | None, bool]
+
+
+def match_stack(
+    context: Context, pattern: StackPattern, event: Event, others: CallSites
+) -> StackMatch:
+    """Return whether a call came from where a pattern says.
+
+    Args:
+        context: the trace.
+        pattern: from where it should come.
+        event: the call.
+        others: the call sites that `same_as` stands for.
+    """
     if not event.stack:
         return StackMatch(None, reason=Fact("stack_unrecorded", call=event.call))
     if not stack_is_own(event):
@@ -47,8 +58,6 @@ def match_stack(context: Context, pattern: StackPattern, event: Event) -> StackM
                 None, reason=Fact("build_id_not_listed", build_id=build_id), skipped=True
             )
         return StackMatch(name in sites, Mismatch("call_site", name, tuple(sites)))
-    assert pattern.same_as is not None
-    others = context.call_sites.get(pattern.same_as, {})
     if name in others:
         return (
             StackMatch(True) if others[name] else StackMatch(None, reason=Fact("whose_call_site"))
@@ -91,37 +100,3 @@ def _without_starters(stack: tuple[str, ...]) -> tuple[str, ...]:
     while library and end and split_frame(stack[end - 1])[0] == library:
         end -= 1
     return stack[:end] or stack
-
-
-def note_call_sites(context: Context, source: CallSource, events: Iterable[Event]) -> None:
-    """Note from where the calls came that `same_as` stands for.
-
-    Args:
-        context: the trace; keeps the call sites.
-        source: what `same_as` says.
-        events: the calls; whether each is surely one of them is not known after a loss, but then
-            what is derived of them is not certain either.
-    """
-    sites: dict[str | None, bool] = {}
-    for event in events:
-        site = call_site(event)
-        sites[None if site is None else site[1]] = not context.doubt
-    context.call_sites[source] = sites
-
-
-def with_stacks(context: Context, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Say of findings that are INCONCLUSIVE for lack of a stack why; skip those without symbols.
-
-    Args:
-        context: the trace, with what is not known of stacks while the findings were made.
-        findings: those of one expectation.
-    """
-    unknown = context.unknown_stacks
-    for finding in findings:
-        undecided = finding.status is Status.INCONCLUSIVE
-        if not (unknown and undecided) or context.doubt or context.untrusted or context.unobserved:
-            yield finding
-        elif all(match.skipped for match in unknown):
-            yield replace(finding, status=Status.SKIPPED, reason=unknown[0].reason)
-        else:
-            yield replace(finding, reason=next(m.reason for m in unknown if not m.skipped))

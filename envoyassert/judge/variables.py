@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from envoyassert.judge.context import Context, Joined
+from envoyassert.judge.context import Context
 from envoyassert.judge.selection import ChosenSockets
 from envoyassert.judge.values import Fact, Reason
+from envoyassert.judge.work import Joined
 from envoyassert.scenario.selector import Selector
 
 T = TypeVar("T", bound=BaseModel)
@@ -38,7 +39,7 @@ def resolved(item: T, context: Context) -> T:
         UnresolvedError: a variable stands for nothing, for too much, or events are lost, so that it
             may stand for the wrong thing.
     """
-    found: T = _replaced(item, context.joined, context.doubt)
+    found: T = _replaced(item, context.variables, context.doubt)
     return found
 
 

@@ -1,8 +1,15 @@
-"""How much work the judging of one trace may be: a short file can ask for a great deal."""
+"""What goes from one expectation of a trace to the next: the work that is left, and variables.
+
+A short file can ask for a great deal of work.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from envoyassert.judge.values import Fact, Topic
 
 #: About half a minute on a machine of 2020: a unit is about one look at an event.
 MOST = 30_000_000
@@ -31,3 +38,12 @@ class Work:
         self.left = -1 if units > self.left else self.left - units
         if self.left < 0:
             raise TooMuchError(MOST)
+
+
+class Joined(NamedTuple):
+    """What a variable stands for: its members' identities and names, who says so, of what kind."""
+
+    members: frozenset[Hashable]
+    names: Fact
+    topic: Topic
+    fact: str

@@ -54,7 +54,6 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
     )
     expected = _wish_of(expectation)
     selection = select(state.listener, context.graph, context.trace.header.listeners, total=True)
-    context.named.update(id(socket) for socket in selection.sockets)
     spans, unclear = spans_of(context, selection.sockets, state.name, state.by)
     problem: Reason | None = selection.problem or unclear
     if state.name == "served" and context.by_listen:

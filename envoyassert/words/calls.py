@@ -43,13 +43,12 @@ def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> 
     pattern = expectation.calls
     topic = Topic("calls", calls=pattern)
     subject = Subject(topic, ("expect", index, "calls"), expectation.why or "")
-    found, problem = matching(context, pattern)
+    found, problem, unknown = matching(context, pattern)
     if problem:
         yield unresolved(context, subject, pattern, problem)
         return
-    if pattern.let is not None and context.unknown_stacks:
-        reason = context.unknown_stacks[0].reason
-        yield unresolved(context, subject.at("let"), pattern, reason)
+    if pattern.let is not None and unknown:
+        yield unresolved(context, subject.at("let"), pattern, unknown[0].reason)
     elif pattern.let is not None:
         yield from judge_let_of_calls(context, subject.at("let"), found, pattern.let)
     if pattern.each is not None:

@@ -92,7 +92,6 @@ def _judge_part(
     context: Context, subject: Subject, selection: Selection, expectation: AboutListener
 ) -> Iterator[Finding]:
     """Judge every atom on what was selected: one address, or all of them together."""
-    context.named.update(id(socket) for socket in selection.sockets)
     if selection.problem:
         yield context.finding(
             subject.at("listener"),

@@ -34,7 +34,7 @@ def judge_never(context: Context, index: int, expectation: NeverExpectation) -> 
     pattern = expectation.never
     topic = Topic("never", calls=pattern)
     subject = Subject(topic, ("expect", index, "never"), expectation.why or "")
-    found, problem = matching(context, pattern)
+    found, problem, _ = matching(context, pattern)
     if problem:
         yield unresolved(context, subject, pattern, problem)
         return

@@ -11,8 +11,8 @@ from envoyassert.events import Event
 from envoyassert.graph.kinds import only_holds_its_address, sees_packets
 from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
+from envoyassert.judge.calls import admin_sockets
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.selection import parts_of
 from envoyassert.judge.values import (
     BoundSocket,
     Fact,
@@ -60,11 +60,11 @@ def judge_no_others(
     """Judge that every socket that listens or is bound is named, and that none sees packets.
 
     Left out are sockets of clients, which their peer alone reaches, and netlink's.
-    Must run after all other expectations, which note the sockets that they name.
+    Its context has the sockets that all other expectations name.
     """
     wish = expectation.no_others
     allowed = wish.allow if isinstance(wish, OthersAllowed) else OthersAllowed().allow
-    admin = _admin_sockets(context) if "admin" in allowed else set()
+    admin = admin_sockets(context) if "admin" in allowed else frozenset()
     others = [
         socket
         for socket in _open_to_others(context)
@@ -87,7 +87,7 @@ def judge_no_others(
         Fact("other_sockets", sockets=_named(others), left_out=_left_out(context)),
         reason=None if context.doubt else Fact("socket_from_outside"),
         evidence=[call.event for socket in others for call in socket.binds],
-        cause=guarded(lambda: _cause(others, allowed, _admin_sockets(context)), fault),
+        cause=guarded(lambda: _cause(others, allowed, admin_sockets(context)), fault),
     )
 
 
@@ -109,7 +109,9 @@ def _went_on(context: Context, event: Event) -> bool:
     return later is not event
 
 
-def _cause(others: list[KernelSocket], allowed: tuple[str, ...], admin: set[int]) -> Fact | None:
+def _cause(
+    others: list[KernelSocket], allowed: tuple[str, ...], admin: frozenset[int]
+) -> Fact | None:
     """Return what the sockets are that are not named, by their class."""
     classes = {
         "hot_restart": [socket for socket in others if socket.is_hot_restart],
@@ -163,17 +165,6 @@ def _is_surely_other(context: Context, socket: KernelSocket) -> bool:
         for record in context.trace.header.listeners
         for asked in record.addresses
     )
-
-
-def _admin_sockets(context: Context) -> set[int]:
-    header = context.trace.header
-    return {
-        id(socket)
-        for record in header.listeners
-        if record.kind == "admin"
-        for part in parts_of(record, context.graph, header.listeners)
-        for socket in part.sockets
-    }
 
 
 WORD = Word(

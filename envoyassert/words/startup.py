@@ -124,7 +124,6 @@ def judge_startup(
         sockets = _listeners(context)
     else:
         selection = select(wish.listener, context.graph, context.trace.header.listeners, total=True)
-        context.named.update(id(socket) for socket in selection.sockets)
         sockets, problem = list(selection.sockets), selection.problem
     figures = _figures(context, sockets)
     for name in FIGURES:

@@ -23,12 +23,32 @@ from envoyassert.report.verdict_json import Judgement, StatusWord
 
 
 @dataclass(frozen=True)
+class SessionAsked:
+    """With what scenarios are to be run in a session.
+
+    Args:
+        launchers: `docker`, `process`, `auto`.
+        envoys: the Envoys; empty for each scenario's own.
+        tracer: what records: `ebpf`, `strace`.
+        witness: what records beside it, or "".
+        untrusted: whether the scenario files are untrusted.
+    """
+
+    launchers: tuple[str, ...]
+    envoys: tuple[str, ...]
+    tracer: str
+    witness: str
+    untrusted: bool
+
+
+@dataclass(frozen=True)
 class SessionBegan:
     """The session begins.
 
     Args:
         machine: where.
         started_s: when, in seconds since 1970.
+        asked: with what scenarios are to be run.
         collects_only: whether nothing will be run.
         verbosity: 0 by default, 1 for `-v`, -1 for `-q`.
     """
@@ -37,17 +57,26 @@ class SessionBegan:
 
     machine: MachinePart
     started_s: float
+    asked: SessionAsked
     collects_only: bool = False
     verbosity: int = 0
 
 
 @dataclass(frozen=True)
 class RunsFound:
-    """It is known how many runs there will be, tests in Python among them."""
+    """It is known which runs there will be; under xdist each worker finds them.
+
+    Args:
+        total: how many, tests in Python among them.
+        has_scenarios: whether any is of a scenario.
+        privileges: as whom Envoy runs, in words; "" if that is not known: under xdist.
+    """
 
     handler: ClassVar[str] = "runs_found"
 
     total: int
+    has_scenarios: bool = False
+    privileges: str = ""
 
 
 @dataclass(frozen=True)

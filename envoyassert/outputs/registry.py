@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from envoyassert.outputs.counts import Counts
 from envoyassert.outputs.github import Annotations, JobSummary
+from envoyassert.outputs.header import Header
 from envoyassert.outputs.json_report import JSONReport
 from envoyassert.outputs.junit_properties import JUnitProperties
 from envoyassert.outputs.markdown import Markdown
@@ -17,6 +18,7 @@ from envoyassert.outputs.progress import Progress
 from envoyassert.outputs.story import Story
 
 OUTPUTS: tuple[type[Output], ...] = (
+    Header,
     JUnitProperties,
     Annotations,
     Counts,

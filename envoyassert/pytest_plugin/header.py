@@ -1,4 +1,4 @@
-"""What the header of a session says of the runs: as whom, and with what, Envoy runs."""
+"""What the header of a session says of the runs: as whom Envoy runs, with which capabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BY_SCENARIO = "as the scenario says (limit)"
 _REASONS = 3
 
 
-def privileges_line(plans: Iterable[RunPlan]) -> str:
+def privileges_of(plans: Iterable[RunPlan]) -> str:
     """Return as which user and with which capabilities Envoy runs, and in how many runs.
 
     An image may name another ordinary user.
@@ -48,7 +48,7 @@ def privileges_line(plans: Iterable[RunPlan]) -> str:
     }
     texts = [f"{words} in {count} run{'' if count == 1 else 's'}" for words, count in parts.items()]
     words = "; ".join(sorted(texts)) if len(parts) > 1 else next(iter(parts))
-    return shown(f"envoyassert: Envoy is user {USER}, {words}")
+    return shown(f"Envoy is user {USER}, {words}")
 
 
 def _with(names: tuple[str, ...], reasons: dict[str, set[str]]) -> str:

@@ -140,33 +140,11 @@ def _matches(path: Path, glob: str, root: Path) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """See before the first test whether skipping what lacks a capability leaves anything."""
-    if session.config.option.collectonly or not _has_scenarios(session.config):
+    if session.config.option.collectonly or not session_of(session.config).has_scenarios:
         return
     from envoyassert.pytest_plugin.collect import nothing_would_run
 
     session_of(session.config).nothing_would_run = nothing_would_run(session.items)
-
-
-def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Say how scenarios are run, if there are any, and as whom."""
-    if not _has_scenarios(config):
-        return []
-    options = session_of(config).options
-    envoys = ", ".join(options.envoys) or "as each scenario says"
-    tracer = "" if options.tracer == "ebpf" else f"; tracer {options.tracer}"
-    tracer += f"; witness {options.witness}" if options.witness else ""
-    tracer += "; untrusted" if options.untrusted else ""
-    lines = [f"envoyassert: launcher {', '.join(options.launchers)}; Envoy {envoys}{tracer}"]
-    plans = [item.plan for item in items if hasattr(item, "plan")]
-    if plans:
-        from envoyassert.pytest_plugin.header import privileges_line
-
-        lines.append(privileges_line(plans))
-    return lines
-
-
-def _has_scenarios(config: pytest.Config) -> bool:
-    return session_of(config).has_scenarios
 
 
 @pytest.hookimpl(tryfirst=True)

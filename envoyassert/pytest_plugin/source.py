@@ -18,7 +18,7 @@ from envoyassert.pytest_plugin.console import PytestConsole
 from envoyassert.pytest_plugin.crossing import Arrivals
 from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.pytest_plugin.runs import Runs, RunState, is_of_scenario, title_of
-from envoyassert.pytest_plugin.session import MACHINE_ERROR, refusing
+from envoyassert.pytest_plugin.session import MACHINE_ERROR, refusing, session_of
 from envoyassert.shown import shown_lines
 
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -53,14 +53,22 @@ class Source:
         """Emit the beginning, before any other event."""
         if self._began:
             return
-        from envoyassert.outputs.events import SessionBegan
+        from envoyassert.outputs.events import SessionAsked, SessionBegan
         from envoyassert.pytest_plugin.machine import this_machine
 
         self._began = True
+        options = session_of(self._config).options
         self._stream.emit(
             SessionBegan(
                 this_machine(),
                 self._started_s,
+                SessionAsked(
+                    options.launchers,
+                    options.envoys,
+                    options.tracer,
+                    options.witness,
+                    options.untrusted,
+                ),
                 collects_only=self._config.option.collectonly,
                 verbosity=self._config.getoption("verbose", 0),
             )
@@ -78,20 +86,37 @@ class Source:
             with refusing():
                 self._begin()
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> None:
+        """Learn which runs there are, where a header of a session has its place."""
+        self._found_items(items)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Learn how many runs there are."""
-        self._found(len(session.items))
+        """Learn it where there is no terminal for a header."""
+        if not self._console.is_shown:
+            self._found_items(session.items)
+
+    def _found_items(self, items: list[pytest.Item]) -> None:
+        plans = [item.plan for item in items if hasattr(item, "plan")]
+        privileges = ""
+        if plans:
+            from envoyassert.pytest_plugin.header import privileges_of
+
+            privileges = privileges_of(plans)
+        self._found(len(items), session_of(self._config).has_scenarios, privileges)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Learn it from a worker, each of which collects all."""
-        self._found(len(ids))
+        self._found(len(ids), any(map(is_of_scenario, ids)))
 
-    def _found(self, total: int) -> None:
-        if self._began:
+    def _found(self, total: int, has_scenarios: bool, privileges: str = "") -> None:
+        if self._began or has_scenarios:
             from envoyassert.outputs.events import RunsFound
 
-            self._stream.emit(RunsFound(total))
+            self._begin()
+            self._stream.emit(RunsFound(total, has_scenarios, privileges))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Take note of what could not be collected."""

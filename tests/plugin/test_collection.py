@@ -57,6 +57,26 @@ def test_launchers_and_envoys_given_make_an_item_each_and_show_in_ids(write_scen
     )
 
 
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n2")], ids=["one process", "xdist"])
+def test_header_says_once_with_what_and_as_whom_envoy_runs(write_scenario, fake_envoy, options):
+    write_scenario(head="matrix: {concurrency: [1, 2]}")
+    lines = fake_envoy.runpytest_subprocess(*options).outlines
+    header = [line for line in lines if line.startswith("envoyassert: ")]
+    assert header[0] == "envoyassert: launcher auto; Envoy as each scenario says"
+    # Under xdist the configs of the runs are in the workers.
+    assert header[1:] == (
+        [] if options else ["envoyassert: Envoy is user 61000, without capabilities"]
+    )
+    first_run = next(number for number, line in enumerate(lines) if "[100%]" in line)
+    assert lines.index(header[-1]) < first_run
+
+
+@pytest.mark.parametrize("options", [(), ("--envoyassert-markdown=out.md",)])
+def test_session_without_scenarios_has_no_header(fake_envoy, options):
+    fake_envoy.makepyfile("def test_one(): pass")
+    assert "envoyassert: " not in fake_envoy.runpytest_subprocess(*options).stdout.str()
+
+
 def test_option_wins_over_environment_and_environment_over_ini(
     write_scenario, fake_envoy, monkeypatch
 ):

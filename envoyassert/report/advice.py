@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from envoyassert.guard import guarded
 from envoyassert.judge.certificate import CHANNELS_CHECK, CONTESTED, CONTRADICTIONS, LOSSES
-from envoyassert.judge.near import OptionsThere
-from envoyassert.judge.values import Certified, OptionRule
+from envoyassert.judge.values import Certified
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import is_crash
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.lacking import lacking
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome
+from envoyassert.words.registry import word_named
 
 # bind(2), listen(2), setsockopt(2), and what Envoy's listeners offer against them.
 _ERRORS = {
@@ -30,38 +30,6 @@ _ERRORS = {
     "EMFILE": "Envoy has no descriptors left: raise its limit (`ulimit -n`)",
 }
 
-# Envoy's listener fields by the option that they set (source/common/network/
-# socket_option_factory.cc, and listener_impl.cc for when).
-_KEEPALIVE = "`tcp_keepalive` of the listener (Envoy 1.37 and newer)"
-_FIELDS = {
-    "SO_REUSEPORT": "`enable_reuse_port: true` of the listener (the default since Envoy 1.20)",
-    "IP_TRANSPARENT": "`transparent: true` of the listener",
-    "IPV6_TRANSPARENT": "`transparent: true` of the listener",
-    "IP_FREEBIND": "`freebind: true` of the listener",
-    "IPV6_FREEBIND": "`freebind: true` of the listener",
-    "IPV6_V6ONLY": "`ipv4_compat` of the listener's socket_address (true: 0, else 1)",
-    "TCP_FASTOPEN": "`tcp_fast_open_queue_length` of the listener",
-    "SO_KEEPALIVE": _KEEPALIVE,
-    "TCP_KEEPIDLE": _KEEPALIVE,
-    "TCP_KEEPINTVL": _KEEPALIVE,
-    "TCP_KEEPCNT": _KEEPALIVE,
-}
-_ANY_OPTION = (
-    "an entry of the listener's `socket_options` ({level, name, int_value, state: STATE_PREBIND})"
-)
-
-_BACKLOG = (
-    "listen() gets tcp_backlog_size of the listener, and without it -1, which Linux takes for "
-    "net.core.somaxconn; a change of it by LDS reaches the sockets since Envoy 1.40"
-)
-_LISTEN_BY = (
-    "since Envoy 1.20 main calls listen() on all sockets of a listener before the workers start; "
-    "up to 1.19 each worker did"
-)
-_BOUND_BY = (
-    "since Envoy 1.20 main binds all sockets of a listener; up to 1.19 each worker bound its own "
-    "where reuse_port was on"
-)
 _REFUSED = (
     "Envoy gave up by itself, and its log says why; `envoyassert check --validate SCENARIO` "
     "has Envoy look at the config without starting it"
@@ -83,10 +51,6 @@ _LATE = (
 _ABSENT = (
     "fix the listener's address in the config, or the `listener` that the scenario asks for; "
     "`envoyassert show TRACE` lists what listened"
-)
-_ORDER = (
-    "an order holds if every match of a step comes before every match of the next one; the calls "
-    "below are the first of the later step, and those of the earlier one that came after it"
 )
 _LOST = (
     "run it again: what was lost cannot be judged, and no verdict is guessed; if it happens often, "
@@ -143,25 +107,14 @@ def _undecided(finding: Finding) -> str:
 
 
 def _of_atom(finding: Finding, outcome: Outcome) -> str:
-    words = finding.path[2:]
-    word = words[0] if words else ""
-    if word == "process":
+    if finding.subject.kind == "process":
         return _of_process(finding, outcome)
-    if word == "options" and len(words) > 1:
-        return _of_option(str(words[1]), finding)
-    by_place = {
-        ("bound", "by"): _BOUND_BY,
-        ("listen_by",): _LISTEN_BY,
-        ("listen_calls", "by"): _LISTEN_BY,
-        ("backlog",): _BACKLOG,
-        ("backlog", "requested"): _BACKLOG,
-    }
-    if word == "in_order":
-        return _ORDER if finding.evidence and not finding.near else ""
-    if finding.near:
-        # No one binds or listens where there is no socket: who ought to is not the question.
-        return "" if finding.evidence else _ABSENT
-    return by_place.get(tuple(map(str, words)), "")
+    word = word_named(finding.path[2]) if len(finding.path) > 2 else None
+    said = None if word is None else word.advice(finding)
+    if said is not None:
+        return said
+    # No one binds or listens where there is no socket: who ought to is not the question.
+    return _ABSENT if finding.near and not finding.evidence else ""
 
 
 def _of_process(finding: Finding, outcome: Outcome) -> str:
@@ -172,21 +125,6 @@ def _of_process(finding: Finding, outcome: Outcome) -> str:
     if outcome.live:
         return _LATE if finding.path[-1] == "within" else ""
     return _NOT_LIVE if outcome.running and outcome.live is False else ""
-
-
-def _of_option(name: str, finding: Finding) -> str:
-    there = any(isinstance(near, OptionsThere) for near in finding.near)
-    if not finding.evidence and not there:
-        return ""  # no socket at all
-    wanted = finding.wanted
-    if (isinstance(wanted, OptionRule) and wanted.state == "absent") or finding.near:
-        return f"{_FIELDS.get(name, _ANY_OPTION)} sets it"
-    if name == "IPV6_V6ONLY":
-        return f"{_FIELDS[name]} sets it; where an entry of socket_options does, its int_value"
-    return (
-        "the `state` of an entry of socket_options says when: STATE_PREBIND before bind, "
-        "STATE_BOUND after it, STATE_LISTENING after listen; its int_value says to what"
-    )
 
 
 __all__ = ["advice", "advice_or_fault"]

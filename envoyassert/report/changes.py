@@ -9,13 +9,14 @@ from typing import Any
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
-from envoyassert.judge.counterfactual import Change, counterfactual
+from envoyassert.judge.counterfactual import counterfactual
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.config_change import config_change
 from envoyassert.report.headline import deciding
 from envoyassert.report.places import Finder, nowhere
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.trace import Trace
+from envoyassert.words.remedy import Change
 
 #: For how many failures it is looked for.
 _FAILURES = 3

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pydantic import Field
 
+from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.calls import (
     is_sure,
     matching,
@@ -18,12 +21,14 @@ from envoyassert.judge.calls import (
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.each import Member, groups_of, judge_each
 from envoyassert.judge.join import judge_let_of_calls
+from envoyassert.judge.near import NearCall
 from envoyassert.judge.selection import Selection, select
 from envoyassert.judge.values import Calls, Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CountedPattern, impossible
 from envoyassert.scenario.quantity import allows_none, is_any, is_none
+from envoyassert.words.remedy import Place
 from envoyassert.words.word import Example, Part, Vacuous, Word
 
 
@@ -93,6 +98,22 @@ def _vacuous(expectation: CallsExpectation) -> Vacuous:
             yield ("calls", field), reason
 
 
+def _like_the_closest(
+    finding: Finding, data: Mapping[str, Any], _: SocketGraph
+) -> Iterator[tuple[Place, Any]]:
+    """Yield what a call is that comes closest."""
+    pattern = data["calls"]
+    near = [one for call in finding.near if isinstance(call, NearCall) for one in call.differs]
+    for one in near:
+        _before, argument, name = one.field.partition("args.")
+        if argument and name in pattern.get("args", {}):
+            value = str(one.seen) if isinstance(one.seen, Address) else one.seen
+            yield ("calls", "args", name), value
+    for one in near:
+        if one.field == "by" and "by" in pattern:
+            yield ("calls", "by"), one.seen.word
+
+
 WORD = Word(
     name="calls",
     model=CallsExpectation,
@@ -145,4 +166,5 @@ WORD = Word(
             },
         ),
     ),
+    closest=_like_the_closest,
 )

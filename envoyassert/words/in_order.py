@@ -15,6 +15,7 @@ from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.timing import Moment
+from envoyassert.words.remedy import turned
 from envoyassert.words.word import Example, Word
 
 
@@ -32,6 +33,17 @@ def judge_in_order(
     yield judge_steps(context, subject, [instants_of(context, m) for m in expectation.in_order])
 
 
+_ADVICE = (
+    "an order holds if every match of a step comes before every match of the next one; the calls "
+    "below are the first of the later step, and those of the earlier one that came after it"
+)
+
+
+def advice(finding: Finding) -> str:
+    """Return what an order is, where one was seen that is another."""
+    return _ADVICE if finding.evidence and not finding.near else ""
+
+
 WORD = Word(
     name="in_order",
     model=InOrderExpectation,
@@ -44,4 +56,6 @@ WORD = Word(
             during=True,
         ),
     },
+    advice=advice,
+    tries={"in_order": turned},
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, create_model, model_validator
 from typing_extensions import Self
 
+from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
 from envoyassert.judge.context import EVIDENCE_LIMIT, Context, Subject
+from envoyassert.judge.near import NearListener
 from envoyassert.judge.nearest import failed_binds, nearest_listener
 from envoyassert.judge.selection import Selection, select, select_each
 from envoyassert.judge.target import Target
@@ -19,6 +21,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.selector import Selector
 from envoyassert.words import of_listener
 from envoyassert.words.about_listener import AboutListener
+from envoyassert.words.remedy import Change, Place
 from envoyassert.words.word import Example, ListenerWord, Vacuous, Word, words_in
 
 _ORDER = (
@@ -138,6 +141,27 @@ def _vacuous(expectation: AboutListener) -> Vacuous:
             yield (name, *place), reason
 
 
+def _the_closest(
+    finding: Finding, data: Mapping[str, Any], graph: SocketGraph
+) -> Iterator[tuple[Place, Any]]:
+    """Yield the listener that comes closest, where there was none that an item is about."""
+    selector = data["listener"]
+    listening = {str(socket.address) for socket in graph.listening()}
+    there = {
+        one.field: one.seen
+        for near in finding.near
+        if isinstance(near, NearListener) and near.address in listening
+        for one in near.differs
+    }
+    for key in ("port", "path", "abstract", "address", "netns", "protocol"):
+        if key in selector and key in there:
+            yield ("listener", key), there[key]
+
+
+def _field(change: Change, _: int) -> str:
+    return f"port_value: {change.before}" if change.path[-1] == "port" else ""
+
+
 WORD = Word(
     name="listener",
     model=ListenerExpectation,
@@ -156,4 +180,6 @@ WORD = Word(
         ),
         **{name: word.example for name, word in WORDS.items()},
     },
+    closest=_the_closest,
+    config=_field,
 )

@@ -15,6 +15,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Model, choice, one_of
 from envoyassert.trace import STARTUP, Outcome
+from envoyassert.words.remedy import Failed, numbers, opposite
 from envoyassert.words.word import Example, Fault, Part, Word
 
 
@@ -137,6 +138,16 @@ def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:
                 )
 
 
+def _statuses(failed: Failed) -> Iterator[int | str]:
+    yield from numbers(failed)
+    yield "nonzero"
+
+
+def _liveness(failed: Failed) -> Iterator[bool]:
+    # That an Envoy which ended was never live is what is wrong.
+    yield from (live for live in opposite(failed) if live or not failed.ended)
+
+
 WORD = Word(
     name="process",
     model=ProcessExpectation,
@@ -160,4 +171,5 @@ WORD = Word(
             },
         ),
     ),
+    tries={"exits": _statuses, "live": _liveness},
 )

@@ -9,7 +9,8 @@ from pydantic import Discriminator, Tag
 from envoyassert import words
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import FORM, kind
-from envoyassert.words.word import Word, words_in
+from envoyassert.words.listener import WORDS as OF_LISTENER
+from envoyassert.words.word import ListenerWord, Word, words_in
 
 _ORDER = (
     *("listener", "process", "in_order", "moment", "between", "always", "startup", "never"),
@@ -25,6 +26,11 @@ _BY_MODEL = {word.model: word for word in WORDS.values()}
 def word_of(item: Conditional) -> Word:
     """Return the word that an expectation is about."""
     return _BY_MODEL[type(item)]
+
+
+def word_named(name: str | int) -> Word | ListenerWord | None:
+    """Return the word that a key of an item is, in a `listener` item or by itself; None if none."""
+    return OF_LISTENER.get(str(name)) or WORDS.get(str(name))
 
 
 def subject_of(data: Any) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Optional, TypeVar
 
 from pydantic import Field
 
+from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.context import Context
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import Fact
@@ -19,6 +20,7 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.selector import Selector
+from envoyassert.words.remedy import Advice, Config, Place, Tries
 
 #: In an example's surroundings: where the example stands.
 PLACE = "%"
@@ -70,9 +72,23 @@ class Fault(NamedTuple):
 
 Vacuous = Iterator[tuple[tuple[str, ...], str]]
 """Places below a value at which nothing could fail, and why."""
+Closest = Callable[[Finding, Mapping[str, Any], SocketGraph], Iterator[tuple[Place, Any]]]
+"""Yields places of an item, and values there by which it is about what came closest."""
 
 
 def _none(_: Any) -> Iterator[Any]:
+    return iter(())
+
+
+def _no_field(_: Any, __: int) -> str:
+    return ""
+
+
+def _general(_: Finding) -> str | None:
+    return None
+
+
+def _no_place(_: Finding, __: Any, ___: SocketGraph) -> Iterator[tuple[Place, Any]]:
     return iter(())
 
 
@@ -99,6 +115,10 @@ class Word:
         vacuous: finds what of an item no trace could fail.
         forbids: the calls that an item says are never made, None if there are none.
         unsaid: judges what is wrong though no expectation names it, given all of them.
+        advice: what to do where it failed.
+        tries: values that a remedy tries, by the key: the word itself, or one below it.
+        closest: how an item changes to be about what came closest.
+        config: the field of Envoy's config that does what a changed value asks for, or "".
     """
 
     name: str
@@ -114,6 +134,10 @@ class Word:
     vacuous: Callable[[Any], Vacuous] = _none
     forbids: Callable[[Any], CallPattern | None] | None = None
     unsaid: Callable[[Context, Sequence[Conditional]], Iterator[Finding]] = _nothing
+    advice: Advice = _general
+    tries: Mapping[str, Tries] = field(default_factory=dict)
+    closest: Closest = _no_place
+    config: Config = _no_field
 
     @property
     def item(self) -> Part:
@@ -139,6 +163,9 @@ class ListenerWord:
         fitting: the JSON Schema of selectors that it says something of.
         vacuous: finds what of its value no trace could fail.
         texts: the texts of facts that it alone has, by their codes; see `texts.facts`.
+        advice: what to do where it failed.
+        tries: values that a remedy tries, by the key: the word itself, or one below it.
+        config: the field of Envoy's config that does what a changed value asks for, or "".
     """
 
     name: str
@@ -154,6 +181,9 @@ class ListenerWord:
     fitting: Mapping[str, Any] = field(default_factory=dict)
     vacuous: Callable[[Any], Vacuous] = _none
     texts: Mapping[str, str | Callable[[Fact], str]] = field(default_factory=dict)
+    advice: Advice = _general
+    tries: Mapping[str, Tries] = field(default_factory=dict)
+    config: Config = _no_field
 
     @property
     def field_of_model(self) -> tuple[Any, Any]:

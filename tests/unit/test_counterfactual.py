@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from envoyassert.graph.fold import fold
-from envoyassert.judge.counterfactual import Change, counterfactual
+from envoyassert.judge.counterfactual import counterfactual
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.report.changes import remedies
@@ -21,6 +21,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.words.process import ProcessExpectation
+from envoyassert.words.remedy import Change
 from tests.unit.test_shrink import FORMS
 
 TRACES = Path(__file__).parents[1] / "traces"

@@ -14,6 +14,7 @@ from envoyassert.judge.target import Target
 from envoyassert.judge.values import Fact, Quote, Reason
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model, choice, one_of
+from envoyassert.words.remedy import Change, at_place, numbers
 from envoyassert.words.word import Example, ListenerWord, Part
 
 #: Stands for the limit of Envoy's network namespace, whatever it is on the machine.
@@ -153,6 +154,17 @@ def _shown(witness: Witness | None, socket: KernelSocket) -> NetworkSocket | Non
     return found[0] if len(found) == 1 else None
 
 
+_ADVICE = (
+    "listen() gets tcp_backlog_size of the listener, and without it -1, which Linux takes for "
+    "net.core.somaxconn; a change of it by LDS reaches the sockets since Envoy 1.40"
+)
+
+
+def _field(change: Change, _: int) -> str:
+    wanted = change.before
+    return f"tcp_backlog_size: {wanted}" if isinstance(wanted, int) and wanted > 0 else ""
+
+
 WORD = ListenerWord(
     name="backlog",
     form=_NumberOrBacklog,
@@ -170,4 +182,7 @@ WORD = ListenerWord(
             },
         ),
     ),
+    advice=at_place({(): _ADVICE, ("requested",): _ADVICE}),
+    tries={"backlog": numbers, "requested": numbers},
+    config=_field,
 )

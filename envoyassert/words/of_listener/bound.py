@@ -12,6 +12,7 @@ from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.scenario.quantity import Count, Range, is_any
+from envoyassert.words.remedy import at_place, field_of_number
 from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
 
 
@@ -39,6 +40,11 @@ def _vacuous(value: Bound) -> Vacuous:
         yield ("times",), "any number of calls is right"
 
 
+_BOUND_BY = (
+    "since Envoy 1.20 main binds all sockets of a listener; up to 1.19 each worker bound its own "
+    "where reuse_port was on"
+)
+
 WORD = ListenerWord(
     name="bound",
     form=Bound,
@@ -58,4 +64,6 @@ WORD = ListenerWord(
         ),
     ),
     done=True,
+    advice=at_place({("by",): _BOUND_BY}),
+    config=field_of_number,
 )

@@ -9,6 +9,7 @@ from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
 from envoyassert.scenario.tally import CountOrDescriptorTally, DescriptorTally, Tally, any_is_right
+from envoyassert.words.remedy import TALLY, counts
 from envoyassert.words.word import Example, ListenerWord, Part
 
 
@@ -40,4 +41,5 @@ WORD = ListenerWord(
             },
         ),
     ),
+    tries={"descriptors": counts, **TALLY},
 )

@@ -13,6 +13,8 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.pattern import Step
+from envoyassert.words.in_order import advice
+from envoyassert.words.remedy import turned
 from envoyassert.words.word import Example, ListenerWord
 
 
@@ -33,4 +35,6 @@ WORD = ListenerWord(
     judge=_in_order,
     limits={"min_length": 2, "max_length": MOST_IN_ORDER},
     example=Example("in_order: [socket, setsockopt, bind, listen]", "shared", "option_between"),
+    advice=advice,
+    tries={"in_order": turned},
 )

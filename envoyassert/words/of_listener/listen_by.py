@@ -9,6 +9,7 @@ from envoyassert.judge.target import Target
 from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import RoleOrNone
+from envoyassert.words.remedy import at_place, roles
 from envoyassert.words.word import Example, ListenerWord
 
 
@@ -17,6 +18,12 @@ def _listen_by(target: Target, word: str, value: str) -> Iterator[Finding]:
     yield judge_callers(target.context, target.subject.at(word), Act("listen"), value, calls)
 
 
+#: Who calls listen(), by the version.
+WHO_LISTENS = (
+    "since Envoy 1.20 main calls listen() on all sockets of a listener before the workers start; "
+    "up to 1.19 each worker did"
+)
+
 WORD = ListenerWord(
     name="listen_by",
     form=RoleOrNone,
@@ -24,4 +31,6 @@ WORD = ListenerWord(
     judge=_listen_by,
     example=Example("listen_by: main", "shared", "worker_listens"),
     done=True,
+    advice=at_place({(): WHO_LISTENS}),
+    tries={"listen_by": roles},
 )

@@ -14,6 +14,8 @@ from envoyassert.judge.values import Act
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role, choice, one_of
 from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range, is_any
+from envoyassert.words.of_listener.listen_by import WHO_LISTENS
+from envoyassert.words.remedy import at_place, counts
 from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
 
 
@@ -86,4 +88,6 @@ WORD = ListenerWord(
         ),
     ),
     done=True,
+    advice=at_place({("by",): WHO_LISTENS}),
+    tries={"listen_calls": counts},
 )

@@ -12,6 +12,7 @@ from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.words.of_listener.served_by import judge_servers
 from envoyassert.words.of_listener.via import Via, judge_via
+from envoyassert.words.remedy import field_of_shape, shapes
 from envoyassert.words.word import Example, ListenerWord, Part
 
 
@@ -50,4 +51,6 @@ WORD = ListenerWord(
             },
         ),
     ),
+    tries={"via": shapes},
+    config=field_of_shape,
 )

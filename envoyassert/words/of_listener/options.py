@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, Tag
 
@@ -20,6 +20,7 @@ from envoyassert.names import LEVELS, level_name, option_name
 from envoyassert.option_values import value_matches
 from envoyassert.scenario.grammar import Model, OptionName, choice, one_of
 from envoyassert.scenario.option_value import Linger, PacketFilter, ValueRule
+from envoyassert.words.remedy import ANY, NO_REUSE_PORT, REUSE_PORT, Change, Failed, numbers
 from envoyassert.words.word import Example, ListenerWord, Part
 
 SocketPhase = Literal[
@@ -178,6 +179,71 @@ def _options(target: Target, word: str, value: dict[str, Any]) -> Iterator[Findi
     yield from judge_options(target.context, target.subject.at(word), target.sockets, value)
 
 
+# Envoy's listener fields by the option that they set (source/common/network/
+# socket_option_factory.cc, and listener_impl.cc for when).
+_KEEPALIVE = "`tcp_keepalive` of the listener (Envoy 1.37 and newer)"
+_FIELDS = {
+    "SO_REUSEPORT": "`enable_reuse_port: true` of the listener (the default since Envoy 1.20)",
+    "IP_TRANSPARENT": "`transparent: true` of the listener",
+    "IPV6_TRANSPARENT": "`transparent: true` of the listener",
+    "IP_FREEBIND": "`freebind: true` of the listener",
+    "IPV6_FREEBIND": "`freebind: true` of the listener",
+    "IPV6_V6ONLY": "`ipv4_compat` of the listener's socket_address (true: 0, else 1)",
+    "TCP_FASTOPEN": "`tcp_fast_open_queue_length` of the listener",
+    **dict.fromkeys(("SO_KEEPALIVE", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"), _KEEPALIVE),
+}
+_ANY_OPTION = (
+    "an entry of the listener's `socket_options` ({level, name, int_value, state: STATE_PREBIND})"
+)
+#: The fields of a listener (config.listener.v3.Listener) that are true or false.
+_FLAGS = {
+    "SO_REUSEPORT": (NO_REUSE_PORT, REUSE_PORT),
+    **dict.fromkeys(
+        ("IP_TRANSPARENT", "IPV6_TRANSPARENT"), ("transparent: false", "transparent: true")
+    ),
+    **dict.fromkeys(("IP_FREEBIND", "IPV6_FREEBIND"), ("freebind: false", "freebind: true")),
+}
+
+
+def _advice(finding: Finding) -> str | None:
+    if len(finding.path) < 4:
+        return None
+    name = str(finding.path[3])
+    there = any(isinstance(near, OptionsThere) for near in finding.near)
+    if not finding.evidence and not there:
+        return ""  # no socket at all
+    wanted = finding.wanted
+    if (isinstance(wanted, Rule) and wanted.state == "absent") or finding.near:
+        return f"{_FIELDS.get(name, _ANY_OPTION)} sets it"
+    if name == "IPV6_V6ONLY":
+        return f"{_FIELDS[name]} sets it; where an entry of socket_options does, its int_value"
+    return (
+        "the `state` of an entry of socket_options says when: STATE_PREBIND before bind, "
+        "STATE_BOUND after it, STATE_LISTENING after listen; its int_value says to what"
+    )
+
+
+def _tries(failed: Failed) -> Iterator[Any]:
+    now = failed.now
+    if isinstance(now, dict) and "phase" in now:
+        yield from ({**now, "phase": phase} for phase in get_args(SocketPhase))
+    yield from numbers(failed)
+    yield "absent"
+
+
+def _field(change: Change, _: int) -> str:
+    if len(change.path) < 4:
+        return ""
+    name, wanted = change.path[3], change.before
+    if isinstance(wanted, dict):
+        wanted = wanted.get("value")
+    if name in _FLAGS and (wanted == "absent" or isinstance(wanted, int)):
+        return _FLAGS[str(name)][wanted not in ("absent", 0)]
+    if name == "TCP_FASTOPEN" and isinstance(wanted, int):
+        return f"tcp_fast_open_queue_length: {wanted}"
+    return ""
+
+
 WORD = ListenerWord(
     name="options",
     form=dict[OptionName, OptionRule],
@@ -216,4 +282,7 @@ WORD = ListenerWord(
             },
         ),
     ),
+    advice=_advice,
+    tries={ANY: _tries},
+    config=_field,
 )

@@ -11,6 +11,7 @@ from envoyassert.judge.target import Target
 from envoyassert.judge.values import Act, By, Fact, Threads
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import RoleOrNone
+from envoyassert.words.remedy import Failed, roles
 from envoyassert.words.word import Example, ListenerWord
 
 
@@ -50,6 +51,11 @@ def judge_servers(target: Target, subject: Subject, act: Act, role: str) -> Find
     )
 
 
+def _servers(failed: Failed) -> Iterator[str]:
+    yield from roles(failed)
+    yield "none"
+
+
 WORD = ListenerWord(
     name="served_by",
     form=RoleOrNone,
@@ -57,4 +63,5 @@ WORD = ListenerWord(
     judge=_served_by,
     serves=str,
     example=Example("served_by: workers", "shared", "one_worker_left"),
+    tries={"served_by": _servers},
 )

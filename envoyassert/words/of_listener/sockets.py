@@ -9,6 +9,7 @@ from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
 from envoyassert.scenario.tally import CountOrTally, Tally, any_is_right
+from envoyassert.words.remedy import TALLY, counts, field_of_number
 from envoyassert.words.word import Example, ListenerWord, Part
 
 
@@ -40,4 +41,6 @@ WORD = ListenerWord(
             },
         ),
     ),
+    tries={"sockets": counts, **TALLY},
+    config=field_of_number,
 )

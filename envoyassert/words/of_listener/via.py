@@ -13,6 +13,7 @@ from envoyassert.judge.shape import shape_of, shape_value
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.words.remedy import field_of_shape, shapes
 from envoyassert.words.word import Example, ListenerWord
 
 Via = Literal["dup", "reuse_port", "shared_fd"]
@@ -77,4 +78,6 @@ WORD = ListenerWord(
     description="How the serving descriptors relate.",
     judge=_via,
     example=Example("via: reuse_port", "reuse", "shared"),
+    tries={"via": shapes},
+    config=field_of_shape,
 )

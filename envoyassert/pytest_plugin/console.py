@@ -72,6 +72,8 @@ class PytestConsole:
         else:
             *texts, (last, colour) = texts
             reporter.ensure_newline()
+            if self._config.get_terminal_writer().width_of_current_line:
+                reporter.write_line("")  # the state of xdist's workers, on a terminal
             for text, its in texts:
                 reporter.write(shown(text), **({its: True} if its else {}))
             reporter.write_line(shown(last), **({colour: True} if colour else {}))

@@ -100,6 +100,16 @@ def test_lines_appear_under_xdist_too(write_scenario, run, monkeypatch):
     ]
 
 
+def test_header_has_lines_of_its_own_on_a_terminal_under_xdist(
+    write_scenario, fake_envoy, monkeypatch
+):
+    monkeypatch.setenv("PYTEST_PLUGINS", f"{os.environ['PYTEST_PLUGINS']},xdist.plugin")
+    write_scenario()
+    shown, status = on_terminal(fake_envoy.path, "-n", "1")
+    assert status == 0
+    assert re.search(r"^envoyassert: launcher auto; .*$", shown, re.MULTILINE)
+
+
 def test_terminal_has_a_live_line_of_which_nothing_is_left(write_scenario, fake_envoy):
     write_scenario()
     shown, status = on_terminal(fake_envoy.path)

@@ -24,7 +24,7 @@ from envoyassert.outcomes import ExpectationFailed, TraceInconclusive, raise_unl
 from envoyassert.scenario.complaint import Complaint, complaints_of
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.trace import Trace
 from envoyassert.words.listener import ListenerExpectation
 from envoyassert.words.registry import Expectation

@@ -12,7 +12,7 @@ from envoyassert.cli.files import scenario_files
 from envoyassert.cli.output import say
 from envoyassert.pytest_plugin.named import name_files
 from envoyassert.pytest_plugin.options import YAML_SUFFIXES
-from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.vocabulary import did_you_mean
 
 
 class Arguments:

@@ -18,7 +18,7 @@ from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan, as_text
 from envoyassert.scenario.scope import of_no_listener, over_the_run
-from envoyassert.scenario.vacuity import vacuous
+from envoyassert.words.registry import vacuous
 
 
 @click.command()
@@ -58,7 +58,7 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None, untrusted: 
             bad += 1
             continue
         place = place_finder(loaded)
-        for path, reason in vacuous(loaded.scenario):
+        for path, reason in vacuous(loaded.scenario.expect):
             say(f"{place(path)}: warning: no trace could fail this: {reason}")
         for path, reason in of_no_listener(plans):
             say(f"{place(path)}: warning: {reason}")

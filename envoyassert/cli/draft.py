@@ -30,7 +30,7 @@ from envoyassert.output_file import write_lines
 from envoyassert.scenario.listeners import proto_field
 from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.scenario.matrix import expand
-from envoyassert.scenario.words import OWN_ARGUMENT_PATTERN
+from envoyassert.scenario.vocabulary import OWN_ARGUMENT_PATTERN
 from envoyassert.shown import shown
 from envoyassert.trace import FORMAT, OLD_FORMAT
 from envoyassert.trace_lines import parse_trace

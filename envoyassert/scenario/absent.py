@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from envoyassert.durations import parse_duration
 from envoyassert.scenario.listeners import address_of, items_of, proto_field, proto_name
 from envoyassert.scenario.overlay import Path
-from envoyassert.scenario.words import LONGEST_S
+from envoyassert.scenario.vocabulary import LONGEST_S
 
 #: The file in the run directory that answers with nothing.
 NOTHING = "nothing.yaml"

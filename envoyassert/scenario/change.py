@@ -17,7 +17,7 @@ from envoyassert.scenario.listeners import (
 from envoyassert.scenario.overlay import OverlayError, set_at
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.source import parse_yaml
-from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.vocabulary import did_you_mean
 
 
 class ChangeError(EnvoyAssertError):

@@ -18,7 +18,7 @@ from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.phases import phase_problems, process_problems
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.variables import variable_problems
-from envoyassert.scenario.words import ADDRESS_PATTERN, closest, did_you_mean
+from envoyassert.scenario.vocabulary import ADDRESS_PATTERN, closest, did_you_mean
 from envoyassert.steps.registry import KINDS, kind_in
 
 #: Arguments of Envoy that are set from fields of the scenario.

@@ -14,7 +14,7 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import FORM, Model
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.words import MEANING, closest, did_you_mean
+from envoyassert.scenario.vocabulary import MEANING, closest, did_you_mean
 from envoyassert.steps.registry import KINDS
 from envoyassert.words.registry import SUBJECTS
 

@@ -1,4 +1,4 @@
-"""What every expectation has: when it applies, and why it matters."""
+"""What every expectation has: when it applies, why it matters, and the defect of Envoy it shows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Annotated, Any
 from pydantic import Field, Tag, field_validator, model_validator
 
 from envoyassert.scenario.grammar import Many, Model, choice, kind
-from envoyassert.scenario.known_defect import KnownDefect
-from envoyassert.scenario.words import MEANING, NAME_PATTERN, VERSIONS_PATTERN, fault
+from envoyassert.scenario.vocabulary import (
+    MEANING,
+    NAME_PATTERN,
+    UPSTREAM_PATTERN,
+    VERSIONS_PATTERN,
+    fault,
+)
 from envoyassert.trace import STARTUP
 
 #: The key of `when` that is about the Envoy that ran, and not about the matrix.
@@ -36,6 +41,33 @@ ScalarOrMany = Annotated[
     choice(kind, "a plain value, or a list of plain values"),
 ]
 """A plain value, or several of which one must hold."""
+
+_Words = Annotated[str, Field(min_length=1)]
+
+
+class KnownDefect(Model):
+    """A defect of Envoy that is known: on these versions the expectation must fail.
+
+    Where it fails and every other expectation holds, the run is a known defect, which is green.
+    Where it holds, the run fails: the defect is gone, and the scenario must say since when. What
+    is INCONCLUSIVE stays so.
+    """
+
+    versions: str = Field(
+        pattern=VERSIONS_PATTERN, description="The versions of Envoy that have the defect."
+    )
+    owner: _Words = Field(description="Who looks after it: a team, or a person.")
+    upstream: str = Field(
+        pattern=UPSTREAM_PATTERN, description="Where it is reported, or `unreported`."
+    )
+    what: _Words | None = Field(
+        None, description="What Envoy does instead; shown with the verdict."
+    )
+
+    @property
+    def text(self) -> str:
+        """The defect in words, without what Envoy does: `envoyproxy/envoy#1, owner edge team`."""
+        return f"{self.upstream}, owner {self.owner}"
 
 
 class Conditional(Model):

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticKnownError
 
-from envoyassert.scenario.words import (
+from envoyassert.scenario.vocabulary import (
     CALL_ARGUMENTS,
     DURATION_PATTERN,
     ERRNO_PATTERN,

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic.json_schema import WithJsonSchema
 
-from envoyassert.scenario.words import did_you_mean, fault
+from envoyassert.scenario.vocabulary import did_you_mean, fault
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from envoyassert.scenario.plan import RunPlan, plain_text
 from envoyassert.scenario.selector import selected_names
 from envoyassert.scenario.served import served
 from envoyassert.scenario.untrusted import refused
-from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.shown import shown
 from envoyassert.trace import ListenerRecord
 from envoyassert.words.registry import Expectation

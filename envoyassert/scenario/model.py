@@ -20,7 +20,7 @@ from envoyassert.scenario.grammar import (
     one_of,
 )
 from envoyassert.scenario.made_up import KINDS, Kind
-from envoyassert.scenario.words import (
+from envoyassert.scenario.vocabulary import (
     ADDRESS_PATTERN,
     KERNEL_PATTERN,
     NAME_PATTERN,

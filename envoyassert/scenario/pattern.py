@@ -22,7 +22,7 @@ from envoyassert.scenario.grammar import (
 from envoyassert.scenario.quantity import Count, Range
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.stack import StackPattern, check_stacked
-from envoyassert.scenario.words import NAME_PATTERN, check_arguments
+from envoyassert.scenario.vocabulary import NAME_PATTERN, check_arguments
 
 _Plain = Annotated[
     Annotated[str, Tag("|text")] | Annotated[int, Tag("|int")] | Annotated[bool, Tag("|flag")],

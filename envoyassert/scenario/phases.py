@@ -8,7 +8,7 @@ from typing import Any
 from envoyassert.errors import Problem
 from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.steps.registry import kind_in, phase_in
 from envoyassert.trace import FIRST, STARTUP
 from envoyassert.words.listener import WORDS as OF_LISTENER

@@ -16,7 +16,7 @@ from typing import Any
 from envoyassert.scenario.examples import CARRIED, OF_SCENARIOS
 from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.scenario.schema import scenario_schema
-from envoyassert.scenario.words import CALL_ARGUMENTS, MEANING
+from envoyassert.scenario.vocabulary import CALL_ARGUMENTS, MEANING
 from envoyassert.steps.registry import documented
 from envoyassert.words import shared
 from envoyassert.words.listener import WORDS as OF_LISTENER

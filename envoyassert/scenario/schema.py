@@ -22,7 +22,7 @@ from typing import Any
 
 from envoyassert.calls.sockets import OPTION_NAMES
 from envoyassert.scenario.model import Scenario
-from envoyassert.scenario.words import (
+from envoyassert.scenario.vocabulary import (
     CALL_ARGUMENTS,
     OPTION_PATTERN,
     QUALIFIED_OPTION_PATTERN,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.grammar import IpAddress, Model, choice, kind
-from envoyassert.scenario.words import NETNS_PATTERN, REFERENCE_PATTERN
+from envoyassert.scenario.vocabulary import NETNS_PATTERN, REFERENCE_PATTERN
 
 Reference = Annotated[str, Field(pattern=REFERENCE_PATTERN)]
 """A variable: what an earlier expectation gave a name to, by `let`."""

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.scenario.grammar import CallName, ErrnoName, Many, Model, Role, choice, kind
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.words import BUILD_ID_PATTERN, CALL_SITE_PATTERN, fault
+from envoyassert.scenario.vocabulary import BUILD_ID_PATTERN, CALL_SITE_PATTERN, fault
 from envoyassert.symbols import STACKED
 
 _WAYS = ("contains", "same_as", "call_site")

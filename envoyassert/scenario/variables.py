@@ -9,7 +9,7 @@ from typing import Any
 from envoyassert.errors import Problem
 from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.words import REFERENCE_PATTERN, did_you_mean
+from envoyassert.scenario.vocabulary import REFERENCE_PATTERN, did_you_mean
 
 #: Keys of a selector that may be a variable, which then stands for a fact of that name.
 _FACTS = ("port", "socket")

@@ -15,7 +15,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from envoyassert.scenario.grammar import Many, Model
 from envoyassert.scenario.listeners import items_of, proto_field, proto_name
-from envoyassert.scenario.words import fault
+from envoyassert.scenario.vocabulary import fault
 
 #: Ways by which a control plane gives listeners to Envoy: a file that is renamed into place, the
 #: aggregated discovery service in its state-of-the-world variant, and in its incremental one.

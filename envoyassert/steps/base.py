@@ -10,7 +10,7 @@ from pydantic import Field
 from envoyassert.scenario.destination import Place
 from envoyassert.scenario.grammar import Duration, Model
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.words import NAME_PATTERN
+from envoyassert.scenario.vocabulary import NAME_PATTERN
 from envoyassert.scenario.xds import Xds
 
 Path = tuple[str | int, ...]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.scenario.grammar import Many
-from envoyassert.scenario.words import CAPABILITY_PATTERN
+from envoyassert.scenario.vocabulary import CAPABILITY_PATTERN
 from envoyassert.steps.base import Objection, Part
 from envoyassert.steps.load import StepUnderLoad
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from envoyassert.scenario.words import RUNDIR_FILE_PATTERN
+from envoyassert.scenario.vocabulary import RUNDIR_FILE_PATTERN
 from envoyassert.steps.base import Part, Path, Step
 
 

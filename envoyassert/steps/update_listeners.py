@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.overlay import OverlayError, merge
-from envoyassert.scenario.words import did_you_mean
+from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.scenario.xds import ServedListener, ServedListeners, Xds
 from envoyassert.steps.base import Objection, Part, Path
 from envoyassert.steps.load import StepUnderLoad

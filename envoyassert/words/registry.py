@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Discriminator, Tag
@@ -10,6 +11,7 @@ from envoyassert import words
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import FORM, kind
 from envoyassert.words.listener import WORDS as OF_LISTENER
+from envoyassert.words.remedy import Place
 from envoyassert.words.word import ListenerWord, Word, words_in
 
 _ORDER = (
@@ -31,6 +33,17 @@ def word_of(item: Conditional) -> Word:
 def word_named(name: str | int) -> Word | ListenerWord | None:
     """Return the word that a key of an item is, in a `listener` item or by itself; None if none."""
     return OF_LISTENER.get(str(name)) or WORDS.get(str(name))
+
+
+def vacuous(items: Sequence[Conditional]) -> Iterator[tuple[Place, str]]:
+    """Yield where a scenario expects what no trace could fail, and why none could.
+
+    Args:
+        items: its expectations, as written.
+    """
+    for index, item in enumerate(items):
+        for place, reason in word_of(item).vacuous(item):
+            yield ("expect", index, *place), reason
 
 
 def subject_of(data: Any) -> str | None:

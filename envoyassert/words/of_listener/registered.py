@@ -16,7 +16,7 @@ from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import EPOLL_EVENTS
 from envoyassert.scenario.grammar import Many, Model, choice, kind
-from envoyassert.scenario.words import did_you_mean, fault
+from envoyassert.scenario.vocabulary import did_you_mean, fault
 from envoyassert.words.word import Example, ListenerWord, Part
 
 _EVENTS = tuple(EPOLL_EVENTS.values())

@@ -15,7 +15,7 @@ from envoyassert.judge.values import Fact, Reason
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.words import MODE_PATTERN
+from envoyassert.scenario.vocabulary import MODE_PATTERN
 from envoyassert.words.word import Example, ListenerWord, Part
 
 _FACTS = ("unlinked_before_bind", "mode", "exists_after_exit")

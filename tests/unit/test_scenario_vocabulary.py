@@ -14,7 +14,7 @@ from envoyassert.durations import parse_duration
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.model import Envoy
 from envoyassert.scenario.pattern import CallPattern
-from envoyassert.scenario.words import (
+from envoyassert.scenario.vocabulary import (
     CALL_ARGUMENTS,
     DURATION_PATTERN,
     FILE_PATTERN,

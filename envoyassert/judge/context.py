@@ -219,7 +219,7 @@ class Context:
         from_events: bool = False,
         from_launcher: bool = False,
     ) -> Finding:
-        """Make a finding; one that leans on a graph that cannot be trusted is INCONCLUSIVE.
+        """Make a finding; one that relies on a graph that cannot be trusted is INCONCLUSIVE.
 
         Args:
             subject: what and where.

@@ -54,7 +54,7 @@ def counterfactual(
     index = finding.path[1]
     item = next(item for place, item in expectations if place == index)
     data = item.model_dump(exclude_unset=True, mode="python")
-    # What the changed item is judged with: variables and the closed world lean on the others.
+    # What the changed item is judged with: variables and the closed world rely on the others.
     failed_before = _failures(_judged(trace, graph, expectations, workers, assume), index)
     tried = 0
     ended = not trace.end.outcome.running or any(not event.ok for event in finding.evidence)

@@ -67,7 +67,7 @@ class Instants:
         moment: the moment.
         members: the instants, and those that may be.
         problem: why nothing can be said of it, None if nothing hinders.
-        leans: whether it leans on the graph, and not on the arguments of single events alone.
+        leans: whether it relies on the graph, and not on the arguments of single events alone.
         shared: whether it is the same one for every socket and every worker.
         which: `every`, or which one of the members is meant.
         pattern: the pattern of calls that it stands for, if it does.
@@ -291,7 +291,7 @@ def _of_state(context: Context, moment: StateMoment) -> Instants:
     members: tuple[Instant, ...] = ()
     if begin_ns is not None:
         event = next((e for e in context.trace.events if e.ts_ns == begin_ns), None)
-        # Whose it is, leans on every number; after a loss it may have been earlier or later.
+        # Whose it is relies on every number; after a loss it may have been earlier or later.
         members = (Instant(begin_ns, begin_ns, event, sure=not context.doubt),)
     if context.doubt:
         members += (ANY_TIME,)

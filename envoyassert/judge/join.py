@@ -100,7 +100,7 @@ def _judge(
 ) -> Finding:
     """Hold what a variable stands for against what it stood for before.
 
-    After a loss neither may be all there is, so no two can be said to be equal, or to differ.
+    After a loss neither may be all there is, so it is not known that two are equal, or differ.
     """
     before = context.variables.setdefault(name, joined)
     wanted = Fact("variable_to_be", name=name)

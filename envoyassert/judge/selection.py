@@ -133,7 +133,7 @@ def _fits(selector: Selector, socket: KernelSocket, address: Address | None) -> 
 
 
 def means(selector: Selector, name: str, address: Address) -> bool:
-    """Return whether a selector means an address that a listener is said to be at.
+    """Return whether a selector means an address that a listener is declared at.
 
     Args:
         selector: which listener; one with a variable means none.

@@ -111,7 +111,7 @@ class Verdict:
             is, else PASS if any is; where all are SKIPPED, INCONCLUSIVE.
         findings: one per atom, in the order of the scenario.
         certificate: what is known of the trace's completeness.
-        assumed: members of the scenario's `assume` that this verdict leans on.
+        assumed: members of the scenario's `assume` that this verdict relies on.
     """
 
     status: Status

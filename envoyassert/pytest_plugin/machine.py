@@ -33,7 +33,7 @@ class ProbeHolder:
         """Return the probe; the first call removes what killed sessions left, and loads it.
 
         Raises:
-            MachineError: this machine cannot.
+            MachineError: the machine is not supported.
         """
         if self._error is not None:
             # A new one each time: pytest adds to the traceback of the one that it is given.

@@ -68,7 +68,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--envoyassert-rerun-inconclusive",
         metavar="0|1",
         help="Repeat a run that was INCONCLUSIVE so many times (default: 0); the second verdict "
-        "counts, and both are told.",
+        "counts, and both are reported.",
     )
     group.addoption(
         "--envoyassert-debug-dir",

@@ -96,7 +96,7 @@ def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Bla
 
 
 def setback(verdict: Verdict, outcome: Outcome | None, blame: Blame = unblamed) -> str:
-    """Return what befell Envoy that the scenario did not ask for, and why; "" if nothing did.
+    """Return what happened to Envoy unasked by the scenario, and why; "" if nothing did.
 
     `Envoy ended with status 1: cannot bind '192.0.2.1:80': Cannot assign requested address`
     """

@@ -101,7 +101,7 @@ class FindingPart(Part):
     """The answer to one atom of one expectation."""
 
     status: FindingStatusWord = Field(
-        description="SKIPPED: this build of Envoy cannot tell it, as it has no symbols."
+        description="SKIPPED: this build of Envoy cannot show it, as it has no symbols."
     )
     path: tuple[str | int, ...] = Field(
         description="Where the atom stands in the scenario's data: `expect`, 0, `bound`, `times`."
@@ -139,7 +139,7 @@ class Judgement(Part):
         description="FAIL if any finding is, else INCONCLUSIVE if any, else KNOWN_DEFECT if any."
     )
     assumed: tuple[str, ...] = Field(
-        description="What the scenario takes for granted and the verdict leans on."
+        description="What the scenario takes for granted and the verdict relies on."
     )
     findings: tuple[FindingPart, ...] = Field(description="One per atom, in the scenario's order.")
     certificate: tuple[CheckPart, ...] = Field(description="What is known of completeness.")

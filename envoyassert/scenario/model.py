@@ -137,12 +137,12 @@ class Envoy(Model):
     )
     stand_in: dict[Annotated[str, Field(min_length=1)], StandIn] = Field(
         default_factory=dict,
-        description="What takes the place of files and directories that the config names, by their "
-        "names there: `{file: PATH}`, or the least that Envoy takes as `certificate` (`trusted_ca` "
-        "too), `private_key`, `crl`, `ticket_key`, `wasm`, `users` of basic_auth, `nothing` (an "
-        "answer of a control plane), `empty`, `text` or `number`. A `directory` is one of the run "
-        "directory, `${rundir}/run_foo` for `/var/run/foo`: Envoy makes its sockets and logs there "
-        "and not in the machine's own.",
+        description="What takes the place of files and directories that the config names, "
+        "by their names there: `{file: PATH}`, or the least that Envoy takes as one of these: "
+        "`certificate` (`trusted_ca` too), `private_key`, `crl`, `ticket_key`, `wasm`, `users` of "
+        "basic_auth, `nothing` (an answer of a control plane), `empty`, `text` or `number`. A "
+        "`directory` is one of the run directory, `${rundir}/run_foo` for `/var/run/foo`: "
+        "Envoy makes its sockets and logs there and not in the machine's own.",
     )
     xds: Xds | None = Field(
         None, description="A control plane that gives Envoy listeners and can change them."
@@ -151,7 +151,7 @@ class Envoy(Model):
         None,
         description="`empty`: the servers that the config asks for configuration are not there. "
         "Each of its config sources is answered with nothing, by a file, so Envoy starts with what "
-        "it has; a node without id or cluster gets one.",
+        "it has. A node without id or cluster gets one.",
     )
     args: Many[Argument] = Field((), description="Further command line arguments.")
     agent: Annotated[Many[str], Field(min_length=1)] | None = Field(

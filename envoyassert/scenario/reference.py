@@ -101,7 +101,7 @@ def _model_lines(name: str, heading: str, models: dict[str, Any]) -> list[str]:
     lines += ["| key | value | default | meaning | example |", "|---|---|---|---|---|"]
     for key, field in model["properties"].items():
         default = "(required)" if key in required else _default(field)
-        # A field that is said to be what its model is said to be has only a reference to it.
+        # A field that is described as its model is has only a reference to it.
         target = models.get(field.get("$ref", "").rpartition("/")[2], {})
         meaning = field.get("description") or target["description"]
         example = f"`{EXAMPLES[name][key]}`"
@@ -125,7 +125,12 @@ def _value(field: dict[str, Any]) -> str:
     if {"format": "ipv4"} in field.get("anyOf", ()):
         return "IP address"
     if "anyOf" in field:
-        return " or ".join(_shortened([form for form in map(_value, field["anyOf"]) if form]))
+        forms = _shortened([form for form in map(_value, field["anyOf"]) if form])
+        kind, *others = {form.partition(" ")[0] for form in forms}
+        if len(forms) > 3 and kind.startswith("[") and not others:
+            # All are of one kind, which is named once: `step [drain](…), [quit](…)`.
+            return f"{kind[1:]} " + ", ".join("[" + form.partition(" ")[2] for form in forms)
+        return " or ".join(forms)
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
         if name == "CallName":

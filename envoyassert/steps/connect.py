@@ -26,8 +26,8 @@ class Connect(Part):
     listener: Selector = Field(
         description="Where to: `address` and `port`, which may be those of no listener, or a "
         "listener by `name` or `port`. Clients go there and nowhere else. A protocol or netns that "
-        "is not given is that of the listeners at this address, else of those on this port, else "
-        "TCP in Envoy's own. A wildcard is reached by loopback."
+        "is not given is that of the listeners at this address, else of those on this port. "
+        "Without such a listener it is TCP in Envoy's own. A wildcard is reached by loopback."
     )
     times: int = Field(1, ge=1, le=10_000, description="How many connections (UDP: datagrams).")
     held: bool = Field(
@@ -87,7 +87,7 @@ class Talk(Part):
         ge=1,
         le=64,
         description="UDP: send it so often at once, which the kernel cuts into datagrams "
-        "(UDP_SEGMENT), as clients of QUIC do; answered is who had an answer to each.",
+        "(UDP_SEGMENT), as clients of QUIC do. Answered is who had an answer to each.",
     )
 
 

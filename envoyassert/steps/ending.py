@@ -25,7 +25,7 @@ class SignalStep(StepUnderLoad):
     examples: ClassVar[Mapping[str, str]] = {**StepUnderLoad.examples, "signal": "signal: SIGTERM"}
 
     signal: Signal = Field(
-        description="SIGTERM, SIGINT and SIGKILL end Envoy; SIGUSR1 lets it reopen its logs; "
+        description="SIGTERM, SIGINT and SIGKILL end Envoy. SIGUSR1 lets it reopen its logs. "
         "SIGSTOP stops all its threads, so that clients wait in the queues, until SIGCONT."
     )
 

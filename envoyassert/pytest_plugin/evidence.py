@@ -154,7 +154,7 @@ class Evidence:
         kept, note = keep(self._item, trace, log)
         return [*(f"{what}: {path}" for what, path in kept.items()), *([note] if note else [])]
 
-    def told(self, why: str) -> CutShortError:
+    def described(self, why: str) -> CutShortError:
         """Return the error that says what cut the run short, where, and what is kept of it."""
         return CutShortError(f"{why.rstrip('.')}: it struck {self.whereabouts}", self.secure(why))
 

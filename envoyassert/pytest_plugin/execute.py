@@ -184,7 +184,7 @@ def _judged(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
         evidence.over(result)
         return Judged(result, item)
     except pytest.fail.Exception as error:
-        raise evidence.told(reason_of(error)) from error
+        raise evidence.described(reason_of(error)) from error
     except BaseException as error:
         evidence.secure(reason_of(error))
         raise

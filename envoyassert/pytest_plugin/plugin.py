@@ -190,8 +190,8 @@ def _correct(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
     error = call.excinfo.value if call.excinfo is not None else None
     # Where the module was not imported, no one raised its exception.
     outcomes = sys.modules.get("envoyassert.outcomes")
-    undecided = outcomes is not None and isinstance(error, outcomes.TraceInconclusive)
-    if not undecided and not isinstance(error, EnvoyAssertError):
+    no_verdict = outcomes is not None and isinstance(error, outcomes.TraceInconclusive)
+    if not no_verdict and not isinstance(error, EnvoyAssertError):
         return
     assert call.excinfo is not None
     report.outcome = "failed"
@@ -201,7 +201,7 @@ def _correct(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         setattr(report, SHOWN_PHASE, "call")
     if hasattr(report, "wasxfail"):
         del report.wasxfail
-    if undecided:
+    if no_verdict:
         if hasattr(item, "plan"):
             # pytest asks an item how its failure shows in the call phase only.
             report.longrepr = item.repr_failure(call.excinfo)

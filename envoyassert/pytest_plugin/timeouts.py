@@ -81,7 +81,7 @@ def _tell(item: pytest.Item, timeout_s: float) -> bool:
     evidence = evidence_of(item)
     if evidence is None:
         return False
-    text = evidence.told(pytest_timeout.PYTEST_FAILURE_MESSAGE % timeout_s)
+    text = evidence.described(pytest_timeout.PYTEST_FAILURE_MESSAGE % timeout_s)
     manager = item.config.pluginmanager.getplugin("capturemanager")
     if manager is not None:
         manager.suspend_global_capture(item)

@@ -42,8 +42,8 @@ def workflow_command(annotation: Annotation) -> str:
     if annotation.column:
         properties["col"] = str(annotation.column)
     properties["title"] = annotation.title
-    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::error {told}::{_data(annotation.message)}"
+    described = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::error {described}::{_data(annotation.message)}"
 
 
 def _data(text: str) -> str:

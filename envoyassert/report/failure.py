@@ -122,19 +122,19 @@ def _failure_lines(
 ) -> list[str]:
     outcome = unasked_outcome(trace)
     text = _Text(verdict, graph, Clock(trace), context, outcome)
-    told, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
+    described, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
     first = headline(verdict, context.title, outcome, context.place, context.blame)
     lines = wrapped(first, hang="  ", max_lines=_PARAGRAPH)
     said = said_lines(outcome)
     # Where Envoy did not come up, what it said about that is what a reader wants first.
     # So is why a listener is not there.
-    early = not outcome.running or outcome.live is False or any(f.near for f in told)
+    early = not outcome.running or outcome.live is False or any(f.near for f in described)
     if said and early:
         lines += ["", *said]
     hints: set[str] = set()
-    for finding in told:
+    for finding in described:
         lines += ["", *text.in_full(finding, hints)]
-    lines += text.in_short(brief, [finding.reason for finding in told])
+    lines += text.in_short(brief, [finding.reason for finding in described])
     lines += _other_statuses(verdict)
     if said and not early:
         lines += ["", *said]
@@ -157,7 +157,7 @@ def _in_full_and_in_short(
     full: list[Finding] = []
     short: list[Finding] = []
     for finding in findings:
-        again = any(_says_the_same(finding, told) for told in full)
+        again = any(_says_the_same(finding, described) for described in full)
         if everything or (len(full) < _IN_FULL and not again):
             full.append(finding)
         else:
@@ -165,13 +165,13 @@ def _in_full_and_in_short(
     return full, short
 
 
-def _says_the_same(finding: Finding, told: Finding) -> bool:
-    if finding.reason or told.reason:
-        return finding.reason == told.reason
-    if finding.subject != told.subject or about_process(finding):
+def _says_the_same(finding: Finding, described: Finding) -> bool:
+    if finding.reason or described.reason:
+        return finding.reason == described.reason
+    if finding.subject != described.subject or about_process(finding):
         return False
     # Without a closest candidate or an event there is nothing to show but that nothing is there.
-    return finding.near == told.near and bool(finding.near or not finding.evidence)
+    return finding.near == described.near and bool(finding.near or not finding.evidence)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ def _came_of(phase: Phase) -> Iterator[str]:
     if phase.missed:
         yield f"it did not come to this: {phase.missed}"
     if phase.attempts:
-        told = [f"{n} {fate}" for fate, n in fates(phase.attempts).items() if n]
-        yield f"{plural(len(phase.attempts), 'attempt')} to connect ({', '.join(told)})"
+        described = [f"{n} {fate}" for fate, n in fates(phase.attempts).items() if n]
+        yield f"{plural(len(phase.attempts), 'attempt')} to connect ({', '.join(described)})"
     if phase.update is not None:
         yield phase.update.result + (f": {phase.update.message}" if phase.update.message else "")
     if not phase.outcome.running:

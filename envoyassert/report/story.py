@@ -247,13 +247,13 @@ def _accepted(graph: SocketGraph) -> dict[str, int]:
 
 def _start_up(figures: dict[str, Figure]) -> dict[str, str]:
     """Return the parts of a start in words: how long none of them took is negative."""
-    told = {}
+    described = {}
     for name, figure in figures.items():
         if figure.known and figure.high_ns < 0:
             # Envoy said LIVE before the last socket was served.
-            told["live_to_served"] = text(Figure(-figure.high_ns, -figure.low_ns).value)
+            described["live_to_served"] = text(Figure(-figure.high_ns, -figure.low_ns).value)
         elif figure.known and figure.low_ns < 0:
-            told[name] = f"at most {duration_in_words(figure.high_ns)}"
+            described[name] = f"at most {duration_in_words(figure.high_ns)}"
         else:
-            told[name] = text(figure.value)
-    return told
+            described[name] = text(figure.value)
+    return described

@@ -99,8 +99,8 @@ def always(fact: Fact) -> str:
 
 def broken(fact: Fact) -> str:
     """Return `broken for 8 ms: 8 ms at +1 s`."""
-    told = ", ".join(f"{text(lasted)} at +{text(after)}" for lasted, after in fact["breaks"])
-    return f"broken for {text(fact['total'])}: {told}{more(fact['more'])}"
+    described = ", ".join(f"{text(lasted)} at +{text(after)}" for lasted, after in fact["breaks"])
+    return f"broken for {text(fact['total'])}: {described}{more(fact['more'])}"
 
 
 def of_group(fact: Fact) -> str:

@@ -269,8 +269,8 @@ def options_words(options: Iterable[v.Option]) -> str:
     groups: dict[str, list[str]] = {}
     for option in options:
         groups.setdefault(option.phase, []).append(text(option))
-    told = [f"{', '.join(groups[phase])} {_PHASES[phase]}" for phase in groups]
-    return "; ".join(told) or "no option at all"
+    described = [f"{', '.join(groups[phase])} {_PHASES[phase]}" for phase in groups]
+    return "; ".join(described) or "no option at all"
 
 
 @text.register

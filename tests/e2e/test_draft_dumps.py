@@ -278,8 +278,8 @@ def test_plan_holds_dumps_together(tmp_path: Path) -> None:
     before.write_text(json.dumps(DATA_PLANE))
     after.write_text(json.dumps(DATA_PLANE).replace('"enableReusePort": false', '"freebind": true'))
     for new, said in (
-        (before, "no listeners change, 2 stay"),
-        (after, "1 listener changes, 1 stays"),
+        (before, "no start-up differences: 2 listeners"),
+        (after, "1 listener changes, 1 unchanged"),
     ):
         done = CliRunner().invoke(plan, [str(before), str(new), "--launcher", "process"])
         assert done.exit_code == 0, done.output

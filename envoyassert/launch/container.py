@@ -44,6 +44,7 @@ from envoyassert.trace import EnvoyIdentity
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
+    from testcontainers.core.container import DockerContainer
     from typing_extensions import Self
 
     from envoyassert.launch.envoy_source import EnvoySource
@@ -119,8 +120,10 @@ class DockerLauncher:
         image, identity = self._image(spec.source)
         if self._shared is not None:
             self._let_in(self._shared, in_container(spec.limits, spec.needed, image.user).uid)
-        envoy = DockerEnvoy(spec, image, identity, self._shared)
+        envoy = DockerEnvoy(spec, image, identity)
+        # Before there is anything to remove: an interrupt may come at any instant from then on.
         self._running.append(envoy)
+        envoy.start(self._shared)
         return envoy
 
     def close(self) -> None:
@@ -172,15 +175,9 @@ class DockerLauncher:
 
 
 class DockerEnvoy(NamespacedEnvoy):
-    """One Envoy in a container; see `RunningEnvoy` for the methods."""
+    """One Envoy in a container, once it was started; see `RunningEnvoy` for the methods."""
 
-    def __init__(
-        self,
-        spec: LaunchSpec,
-        image: ResolvedImage,
-        identity: EnvoyIdentity,
-        shared: Path | None = None,
-    ) -> None:
+    def __init__(self, spec: LaunchSpec, image: ResolvedImage, identity: EnvoyIdentity) -> None:
         super().__init__(spec, RUNDIR, f"{RUNDIR}/admin.address")
         self._image = image
         self._identity = identity
@@ -190,17 +187,39 @@ class DockerEnvoy(NamespacedEnvoy):
         self._end: Exit | None = None
         self._stopped: Exit | None = None
         self._kept_log: str | None = None
-        staging = create_rundir()
+        self._made: DockerContainer | None = None
+        self._staging: Path | None = None
+        self._is_started = False
+
+    def start(self, shared: Path | None) -> None:
+        """Make the container and start it; `stop` is due whatever comes of it.
+
+        Args:
+            shared: the directory to mount as `${rundir}/xds`; None for none.
+
+        Raises:
+            LaunchError: the engine could not start it.
+        """
+        staging = self._staging = create_rundir()
         try:
             with engine_errors("start Envoy"), seen_by_engine(shared):
-                self._docker = new_container(spec, image, staging, shared)
-                try:
-                    self._start(shared)
-                except BaseException:
-                    self._remove()
-                    raise
+                self._made = new_container(self._spec, self._image, staging, shared)
+                self._start(shared)
+            self._is_started = True
         finally:
             remove_rundir(staging)
+            if not self._is_started:
+                self._discard()
+
+    def _discard(self) -> None:
+        """Remove what an interrupt or a refusal left of a container."""
+        with engine_errors("remove Envoy's container"):
+            self._remove()
+
+    @property
+    def _docker(self) -> DockerContainer:
+        assert self._made is not None
+        return self._made
 
     def _start(self, shared: Path | None) -> None:
         self._started_s = time.monotonic()
@@ -275,6 +294,10 @@ class DockerEnvoy(NamespacedEnvoy):
         """Send SIGTERM, wait, after `deadline_s` kill; remove the container and its volumes."""
         if self._stopped is not None:
             return self._stopped
+        if not self._is_started:
+            self._discard()
+            self._stopped = Exit(None, signal.SIGKILL, forced=True)
+            return self._stopped
         forced = False
         end = None
         try:
@@ -319,6 +342,10 @@ class DockerEnvoy(NamespacedEnvoy):
     def _remove(self) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(self._close_descriptors)
+            if self._staging is not None:
+                stack.callback(remove_rundir, self._staging)
+            if self._made is None:
+                return
             stack.callback(self._docker.get_docker_client().client.close)
             stack.callback(remove_by_name, self._docker)
 

@@ -29,6 +29,7 @@ from envoyassert.launch.image import BUILT, build_image, resolve_image
 from envoyassert.launch.inside import proc_root, read_inside, replace_inside
 from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES
 from envoyassert.launch.labels import LABEL_RUN
+from envoyassert.launch.rundir import remove_rundir
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.unpadded import unpadded
 from envoyassert.launch.wheel import fetch_binary
@@ -335,6 +336,27 @@ def test_build_image_twice_gives_the_same_image(client):
     first = client.images.get(name).id
     assert client.images.get(build_image(client, VERSION)).id == first
     assert name == BUILT.format(version=VERSION)
+
+
+def test_interrupt_as_a_container_has_started_leaves_nothing(
+    run_root, make_spec, containers, monkeypatch
+):
+    seen = []
+
+    def interrupted_once(directory):
+        if not seen:
+            seen.extend(containers())
+            raise KeyboardInterrupt
+        remove_rundir(directory)
+
+    spec = make_spec(bootstrap())
+    with monkeypatch.context() as once:
+        once.setattr("envoyassert.launch.container.remove_rundir", interrupted_once)
+        with pytest.raises(KeyboardInterrupt), DockerLauncher() as launcher:
+            launcher.start(spec)
+    assert len(seen) == 1
+    assert containers() == []
+    assert not run_root.exists()
 
 
 def test_close_leaves_nothing(run_root, make_spec, run, containers):

@@ -264,3 +264,30 @@ def test_wrong_value_of_a_word_is_refused(word: str) -> None:
     with pytest.raises(ValidationError) as caught:
         models_by_name()[model].model_validate({**needed, **members, **wrong})
     assert {error["loc"][0] for error in caught.value.errors()} == {key}
+
+
+def without_event(trace: Trace, index: int) -> Trace:
+    """Return a trace of which one event was lost, and counted as lost."""
+    lost = trace.events[index]
+    cpus = tuple(
+        replace(one, dropped=one.dropped + 1) if one.cpu == lost.cpu else one
+        for one in trace.end.cpus
+    )
+    events = [*trace.events[:index], *trace.events[index + 1 :]]
+    return replace(trace, events=events, end=replace(trace.end, cpus=cpus))
+
+
+@pytest.mark.parametrize("word", CASES)
+def test_lost_event_never_turns_an_answer_into_the_other(word: str) -> None:
+    items = items_of(word)
+    holds, fails = map(trace_of, CASES[word])
+    for trace, wrong in ((holds, Status.FAIL), (fails, Status.PASS)):
+        for index, event in enumerate(trace.events):
+            verdict = verdict_of(items, without_event(trace, index))
+            assert verdict.status is not wrong, f"without event {index}, {event.call}: {verdict}"
+
+
+@pytest.mark.parametrize("word", [word for word in CASES if word.startswith("ListenerExp")])
+def test_listener_without_a_socket_passes_no_word(word: str) -> None:
+    verdict = verdict_of(items_of(word), trace_of("nothing"))
+    assert verdict.status is not Status.PASS, "what says nothing of a socket must not pass"

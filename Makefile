@@ -88,9 +88,10 @@ check: venv ## Check format, lint, types, prose, CI files and layers; changes no
 
 .PHONY: fix
 fix: venv ## Format, and repair what ruff can
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff check --quiet --fix --exit-zero .
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(BPF)
+	@$(BIN)/ruff check .
 
 .PHONY: metrics
 metrics: venv ## Count modules, long functions, cycles, doubles: AGAINST=main to compare with it

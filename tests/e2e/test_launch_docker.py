@@ -341,7 +341,7 @@ def test_build_image_twice_gives_the_same_image(client):
 def test_interrupt_as_a_container_has_started_leaves_nothing(
     run_root, make_spec, containers, monkeypatch
 ):
-    seen = []
+    seen: list[Container] = []
 
     def interrupted_once(directory):
         if not seen:

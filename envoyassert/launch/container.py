@@ -200,21 +200,27 @@ class DockerEnvoy(NamespacedEnvoy):
         Raises:
             LaunchError: the engine could not start it.
         """
-        staging = self._staging = create_rundir()
+        self._staging = create_rundir()
         try:
             with engine_errors("start Envoy"), seen_by_engine(shared):
-                self._made = new_container(self._spec, self._image, staging, shared)
+                self._made = new_container(self._spec, self._image, self._staging, shared)
                 self._start(shared)
-            self._is_started = True
-        finally:
-            remove_rundir(staging)
-            if not self._is_started:
-                self._discard()
+        except BaseException:
+            self._discard()
+            raise
+        self._is_started = True
+        self._remove_staging()
 
     def _discard(self) -> None:
         """Remove what an interrupt or a refusal left of a container."""
         with engine_errors("remove Envoy's container"):
             self._remove()
+        self._made = None
+
+    def _remove_staging(self) -> None:
+        if self._staging is not None:
+            remove_rundir(self._staging)
+            self._staging = None
 
     @property
     def _docker(self) -> DockerContainer:
@@ -342,8 +348,7 @@ class DockerEnvoy(NamespacedEnvoy):
     def _remove(self) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(self._close_descriptors)
-            if self._staging is not None:
-                stack.callback(remove_rundir, self._staging)
+            stack.callback(self._remove_staging)
             if self._made is None:
                 return
             stack.callback(self._docker.get_docker_client().client.close)

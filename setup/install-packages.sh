@@ -17,6 +17,7 @@ has() {
         # The distribution's bcc, never the unrelated package of that name on PyPI.
         bcc) compgen -G '/usr/lib/python3*/*-packages/bcc/libbcc.py' >/dev/null ;;
         strace | zsh | fish | podman | runc) command -v "$1" >/dev/null ;;
+        cni) [ -x /usr/lib/cni/ptp ] ;;
         debootstrap) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
         iptables) PATH=$PATH:/usr/sbin:/sbin command -v iptables >/dev/null ;;
@@ -35,6 +36,7 @@ apt_packages() {
     case "$1" in
         bcc) echo python3-bpfcc ;;
         venv) echo python3 python3-venv ;;
+        cni) echo containernetworking-plugins ;;
         # It checks Debian's archive; the keys of Ubuntu's are no package everywhere.
         debootstrap) echo debootstrap debian-archive-keyring gpgv ;;
         # Newer releases split the command line client off.
@@ -80,6 +82,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
          iptables  the iptables command, for the step redirect
          venv      Python 3.10 or newer with venv and pip
          docker    a Docker engine (Fedora: moby-engine)
+         cni       the plugins of the Container Network Interface, for the tests' pods
          podman, runc, debootstrap
        The PyPI package named bcc is unrelated and will not do.
 REMEDY

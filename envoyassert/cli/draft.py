@@ -17,7 +17,7 @@ import click
 from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
 from envoyassert.cli.options import dump_options, stand_in_option
 from envoyassert.cli.output import say
-from envoyassert.draft.beside import OPTION, files_beside
+from envoyassert.draft.beside import files_beside
 from envoyassert.draft.dumped import Dumped, joined_dumps
 from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config
@@ -108,9 +108,8 @@ def draft(
     for one in found.envoy:
         named = f": {', '.join(one.value)}" if one.key == "stand_in" else ""
         say(f"envoy.{one.key}: {one.why}{named}", err=True)
-    for note in found.notes:
-        if OPTION in note:  # to be acted upon
-            say(f"note: {note}", err=True)
+    for note in found.actions:
+        say(f"note: {note}", err=True)
     if output is None:
         say(*text.removesuffix("\n").split("\n"))
         return
@@ -242,7 +241,8 @@ def _of_config(
         dataclasses.replace(one, value=as_written) if one.key == "xds" else one
         for one in drafted.envoy
     )
-    drafted = dataclasses.replace(drafted, envoy=(*beside.fields, *fields))
+    actions = () if stand_in else beside.notes  # there is the option to stand in for them
+    drafted = dataclasses.replace(drafted, envoy=(*beside.fields, *fields), actions=actions)
     return _noted(drafted, beside.notes)
 
 

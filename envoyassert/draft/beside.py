@@ -23,10 +23,8 @@ from envoyassert.scenario.config_files import (
     with_own_files,
 )
 from envoyassert.scenario.listeners import discovered_listeners, proto_field
-from envoyassert.scenario.made_up import DIRECTORY
+from envoyassert.scenario.made_up import DIRECTORY, OPTION
 
-#: The option that has files stood in for.
-OPTION = "--stand-in"
 _OPTIONS = {"id": "--service-node", "cluster": "--service-cluster"}
 _PAIR = ("certificate", "private_key")
 

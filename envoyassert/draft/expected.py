@@ -97,6 +97,7 @@ class Draft:
         requires: bounds of Envoy's version, or "".
         assume: what is taken for granted of the trace that this is drafted from.
         notes: what the reader must know of what was drafted, a line each.
+        actions: those of the notes that ask for something to be done.
         silences: what the reader must know of the expectations, a line each.
         envoy: what is said of Envoy beside its config and concurrency.
     """
@@ -108,5 +109,6 @@ class Draft:
     requires: str = ""
     assume: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
     silences: tuple[str, ...] = ()
     envoy: tuple[EnvoyField, ...] = ()

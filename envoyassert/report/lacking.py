@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-from envoyassert.draft.beside import OPTION
+from envoyassert.scenario.made_up import OPTION
 
 _PATH = r"'?(?P<path>[^\s']+?)'?"
 _ABSENT = "No such file or directory"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from envoyassert.report.envoy_reason import Reason
 from envoyassert.scenario.load import LoadedScenario
+
+if TYPE_CHECKING:
+    from envoyassert.report.envoy_reason import Reason
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Place:
 Finder: TypeAlias = Callable[[tuple["str | int", ...]], "Place | None"]
 
 #: Returns what a reason of Envoy's means in its config, with the place; "" if that is not known.
-Blame: TypeAlias = Callable[[Reason], str]
+Blame: TypeAlias = Callable[["Reason"], str]
 
 
 def nowhere(_path: tuple[str | int, ...]) -> Place | None:

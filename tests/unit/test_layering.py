@@ -318,6 +318,19 @@ def test_core_modules_import_without_the_heavy_packages(modules, tmp_path):
     assert json.loads(loaded) == core
 
 
+def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
+    loaded = run_python(
+        "import json, sys\nimport envoyassert.cli.check\nprint(json.dumps(sorted(sys.modules)))\n",
+        tmp_path,
+    )
+    others = {
+        name
+        for name in json.loads(loaded)
+        if name.startswith(tuple(f"{PACKAGE}.{part}." for part in ("draft", "outputs", "report")))
+    }
+    assert others == {f"{PACKAGE}.report.places"}
+
+
 def test_idle_plugin_in_a_foreign_project_imports_nothing_heavy(tmp_path):
     (tmp_path / "test_foreign.py").write_text("def test_passes():\n    pass\n")
     (tmp_path / "values.yaml").write_text("not: ours\n")

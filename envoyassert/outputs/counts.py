@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
-from envoyassert.outputs.output import Console, Output, Settings
+from envoyassert.outputs.output import PrintedOutput
 
 if TYPE_CHECKING:
     from envoyassert.outputs import events
 
 
-class Counts(Output):
-    """Prints the counts among pytest's summaries.
-
-    Args:
-        console: where they are printed.
-    """
+class Counts(PrintedOutput):
+    """Prints the counts among pytest's summaries."""
 
     title = "the counts"
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Return it: every session has it."""
-        return cls(settings.console)
 
     def session_ended(self, event: events.SessionEnded) -> None:
         """Print how many runs there were of which outcome, or that nothing was run."""

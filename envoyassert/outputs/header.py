@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
-from envoyassert.outputs.output import Console, Output, Settings
+from envoyassert.outputs.output import PrintedOutput
 
 if TYPE_CHECKING:
     from envoyassert.outputs import events
 
 
-class Header(Output):
-    """Prints them when it is known that there are scenarios.
-
-    Args:
-        console: where they are printed.
-    """
+class Header(PrintedOutput):
+    """Prints them when it is known that there are scenarios."""
 
     title = "the header"
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._asked: events.SessionAsked | None = None
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Return it: every session has it."""
-        return cls(settings.console)
+    _asked: events.SessionAsked | None = None
 
     def session_began(self, event: events.SessionBegan) -> None:
         """Take note of what was asked for."""

@@ -180,3 +180,19 @@ class Output:
 
     def session_ended(self, event: events.SessionEnded) -> None:
         """Write what is written at the end."""
+
+
+class PrintedOutput(Output):
+    """One that every session has, and that prints and does nothing else.
+
+    Args:
+        console: where it prints.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return it: every session has it."""
+        return cls(settings.console)

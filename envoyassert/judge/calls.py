@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from envoyassert.addresses import Address
 from envoyassert.calls import CALLS, with_effect
@@ -24,6 +24,7 @@ from envoyassert.judge.values import (
     Calls,
     Fact,
     Reason,
+    Topic,
     fault,
     role_name,
 )
@@ -51,6 +52,32 @@ class Matched(NamedTuple):
     events: list[Event]
     problem: Reason | None = None
     unknown: tuple[StackMatch, ...] = ()
+
+
+def matches_of(
+    context: Context,
+    word: Literal["calls", "never"],
+    index: int,
+    pattern: CallPattern,
+    why: str | None,
+) -> tuple[Subject, Matched | Finding]:
+    """Return what an expectation on calls is about, and the calls that match its pattern.
+
+    Args:
+        context: what is judged.
+        word: which of the two words asks.
+        index: the expectation's place in the scenario.
+        pattern: the calls.
+        why: the expectation's own `why`.
+
+    Returns:
+        The subject; the calls, or the finding that it cannot be said which are meant.
+    """
+    subject = Subject(Topic(word, calls=pattern), ("expect", index, word), why or "")
+    matched = matching(context, pattern)
+    if matched.problem:
+        return subject, unresolved(context, subject, pattern, matched.problem)
+    return subject, matched
 
 
 def possible(context: Context, pattern: CallPattern, found: Sequence[Event]) -> Interval:

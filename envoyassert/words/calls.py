@@ -12,7 +12,7 @@ from envoyassert.events import Event
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.calls import (
     is_sure,
-    matching,
+    matches_of,
     possible,
     unread_in,
     unresolved,
@@ -23,7 +23,7 @@ from envoyassert.judge.each import Member, groups_of, judge_each
 from envoyassert.judge.join import judge_let_of_calls
 from envoyassert.judge.near import NearCall
 from envoyassert.judge.selection import Selection, select
-from envoyassert.judge.values import Calls, Topic
+from envoyassert.judge.values import Calls
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CountedPattern, impossible
@@ -46,12 +46,11 @@ class CallsExpectation(Conditional):
 def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:
     """Judge how many calls match a pattern."""
     pattern = expectation.calls
-    topic = Topic("calls", calls=pattern)
-    subject = Subject(topic, ("expect", index, "calls"), expectation.why or "")
-    found, problem, unknown = matching(context, pattern)
-    if problem:
-        yield unresolved(context, subject, pattern, problem)
+    subject, matched = matches_of(context, "calls", index, pattern, expectation.why)
+    if isinstance(matched, Finding):
+        yield matched
         return
+    found, _, unknown = matched
     if pattern.let is not None and unknown:
         yield unresolved(context, subject.at("let"), pattern, unknown[0].reason)
     elif pattern.let is not None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from envoyassert.judge.calls import matching, possible, unresolved
-from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.calls import matches_of, possible
+from envoyassert.judge.context import Context
 from envoyassert.judge.interval import Interval, count_of
-from envoyassert.judge.values import Calls, Number, Topic
+from envoyassert.judge.values import Calls, Number
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CallPattern, impossible
@@ -32,12 +32,11 @@ class NeverExpectation(Conditional):
 def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
     """Judge that no call matches a pattern."""
     pattern = expectation.never
-    topic = Topic("never", calls=pattern)
-    subject = Subject(topic, ("expect", index, "never"), expectation.why or "")
-    found, problem, _ = matching(context, pattern)
-    if problem:
-        yield unresolved(context, subject, pattern, problem)
+    subject, matched = matches_of(context, "never", index, pattern, expectation.why)
+    if isinstance(matched, Finding):
+        yield matched
         return
+    found = matched.events
     yield context.finding(
         subject,
         possible(context, pattern, found).compare(_NEVER),

@@ -22,4 +22,5 @@
 #include "stacks.h"
 #include "uapi.h"
 #include "syscalls.h"
+#include "select.h"
 #include "lifecycle.h"

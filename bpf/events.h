@@ -32,6 +32,7 @@
 #define EA_COMM_SIZE 16
 #define EA_FILENAME_SIZE 240
 #define EA_ARGV_SIZE 768
+#define EA_TEXT_SIZE 256 /* of a selection: a path, a name, a variable; with a zero at its end */
 
 struct ea_record {
 	u64 ts_ns; /* CLOCK_MONOTONIC */
@@ -82,8 +83,30 @@ struct ea_counters {
 	u64 emitted;       /* records that were to be written */
 	u64 dropped;       /* of these: lost, for one of the causes below or a full ring */
 	u64 unmarked;      /* of the dropped: a process could not be marked, the map was full */
-	u64 marked;        /* execs that carried the run id */
+	u64 marked;        /* execs that carried the run id, or that a selection gave the run to */
 	u64 registrations; /* successful EPOLL_CTL_ADD */
+	u64 selection;     /* on the CPU where a selection took the run: its number, from 1 */
+};
+
+/*
+ * What a process must be at its exec to get a spare run. Written by user space, but for the counts.
+ * A mask of zeros stands for any value.
+ */
+struct ea_selection {
+	u64 taken;   /* spare runs that it gave to processes */
+	u64 missed;  /* execs that it could give none to, or that could not be read whole */
+	u64 comm[2]; /* the name of the process: the first 15 bytes of the executable's */
+	u64 comm_mask[2];
+	u64 cgroup;       /* id of a cgroup (version 2) that holds the process, 0 for any */
+	u32 cgroup_level; /* how far that one is below the root */
+	u32 armed;        /* 1 */
+	u32 uid;
+	u32 uid_mask;
+	u32 variables; /* bits of those texts that the environment must hold */
+	u32 exe_size;  /* bytes of exe; 0: comm says it all */
+	u32 is_path;   /* exe is the whole of the path, else its end */
+	u32 pad;
+	u8 exe[EA_TEXT_SIZE];
 };
 
 /* Key of the map of armed runs: the run id, 16 hexadecimal digits. */

@@ -10,7 +10,6 @@
 
 #define EA_FIELD(type, context, offset) (*(type *)((u8 *)(context) + (offset)))
 
-#define EA_MAX_ENVIRONMENT 512
 #define EA_AT_ONCE 4 /* the verifier is slow with loops of many rounds */
 #define EA_MAX_AUXV 40
 #define EA_AT_EXECFN 31
@@ -98,18 +97,16 @@ static __always_inline u64 ea_find_filename(u64 at)
 	return 0;
 }
 
-static __always_inline void ea_record_exec(u32 run, const struct ea_image *image)
+static __always_inline void ea_record_exec(u32 run, const struct ea_image *image, u64 filename)
 {
 	struct ea_draft *draft = ea_begin(EA_DRAFT_EXEC, run, EA_EXEC, 0);
 	u64 size = image->envp - image->argv;
-	u64 filename;
 
 	if (!draft)
 		return;
 	bpf_get_current_comm(draft->exec.comm, sizeof(draft->exec.comm));
 	draft->record.args[0] = image->argc;
 	draft->exec.filename[0] = 0;
-	filename = ea_find_filename(image->next);
 	if (!filename || ea_probe_user_text(draft->exec.filename, sizeof(draft->exec.filename),
 					    (void *)filename) < 0)
 		draft->record.flags |= EA_FAULT;
@@ -131,14 +128,16 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct ea_target *old;
 	struct ea_image image = {};
 	struct ea_counters *count;
-	u64 sp = 0;
+	u32 candidates = 0, needed = 0;
+	u64 sp = 0, variables_at, filename;
 
 	if (!ea_any_armed() || ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
 		return 0;
 	ea_probe_user(&image.argc, sizeof(image.argc), (void *)sp);
 	ea_probe_user(&image.argv, sizeof(image.argv), (void *)(sp + 8));
 	image.next = sp + 8 * (image.argc + 2);
-	ea_probe_user(&image.envp, sizeof(image.envp), (void *)image.next);
+	variables_at = image.next;
+	ea_probe_user(&image.envp, sizeof(image.envp), (void *)variables_at);
 
 	old = ea_current_target();
 	if (old) {
@@ -158,10 +157,17 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 		}
 	}
 	if (!target.run)
+		candidates = ea_candidates(&needed);
+	if (!target.run && !candidates)
+		return 0;
+	filename = ea_find_filename(image.next);
+	if (!target.run)
+		target.run = ea_select(candidates, needed, variables_at, filename);
+	if (!target.run)
 		return 0;
 	if (!ea_mark(pid, &target))
 		ea_lose(target.run);
-	ea_record_exec(target.run, &image);
+	ea_record_exec(target.run, &image, filename);
 	return 0;
 }
 

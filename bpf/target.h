@@ -12,7 +12,7 @@
 #ifndef EA_TARGET_H
 #define EA_TARGET_H
 
-#define EA_SLOTS 64
+#define EA_SLOTS 256
 #define EA_SLOT(run) ((run) & (EA_SLOTS - 1))
 
 BPF_HASH(runs, struct ea_run_id, u32, EA_SLOTS);

@@ -77,6 +77,28 @@ class Counters(ctypes.Structure):
         ("unmarked", ctypes.c_uint64),
         ("marked", ctypes.c_uint64),
         ("registrations", ctypes.c_uint64),
+        ("selection", ctypes.c_uint64),
+    )
+
+
+class ArmedSelection(ctypes.Structure):
+    """`struct ea_selection`: what a process must be at its exec to get a spare run."""
+
+    _fields_ = (
+        ("taken", ctypes.c_uint64),
+        ("missed", ctypes.c_uint64),
+        ("comm", ctypes.c_char * 16),
+        ("comm_mask", ctypes.c_char * 16),
+        ("cgroup", ctypes.c_uint64),
+        ("cgroup_level", ctypes.c_uint32),
+        ("armed", ctypes.c_uint32),
+        ("uid", ctypes.c_uint32),
+        ("uid_mask", ctypes.c_uint32),
+        ("variables", ctypes.c_uint32),
+        ("exe_size", ctypes.c_uint32),
+        ("is_path", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
+        ("exe", ctypes.c_char * 256),
     )
 
 
@@ -100,6 +122,7 @@ _LAYOUTS: dict[str, type[ctypes.Structure]] = {
     "ea_exec": Exec,
     "ea_counters": Counters,
     "ea_target": MarkedProcess,
+    "ea_selection": ArmedSelection,
 }
 
 _CODES: dict[type[Any], str] = {

@@ -14,6 +14,7 @@ from envoyassert.probe.live import (
     Arm,
     Probe,
     ProbeSnapshot,
+    Selected,
     new_run_id,
 )
 from envoyassert.probe.machine import probe_capability
@@ -28,6 +29,7 @@ __all__ = [
     "Probe",
     "ProbeSnapshot",
     "RunCounters",
+    "Selected",
     "Tracer",
     "Watch",
     "load_tracer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -11,8 +12,11 @@ from typing_extensions import Self
 
 from envoyassert.events import Event
 from envoyassert.launch.marked import MARK
+from envoyassert.live.selection import Selection
 from envoyassert.option_read_back import Option
+from envoyassert.probe.comparison import comparison
 from envoyassert.probe.machine import require
+from envoyassert.probe.pool import Pool
 from envoyassert.probe.program import DEFAULT_RING_PAGES, Program
 from envoyassert.probe.traced_runs import RunCounters, Runs
 from envoyassert.trace import CpuCounters
@@ -41,7 +45,7 @@ class ProbeSnapshot:
         cpus: counters of every CPU that recorded something.
         misses: how often the kernel skipped the program since the run was armed.
         drained: whether `events` are all that was emitted and not dropped up to that instant.
-        marked: whether an exec carried the run id.
+        marked: whether an exec carried the run id, or began the run by a selection.
     """
 
     events: list[Event]
@@ -52,12 +56,15 @@ class ProbeSnapshot:
 
 
 class Arm:
-    """One run that is being watched; made by `Probe.arm`, a context manager that disarms."""
+    """One run that is being watched, a context manager that disarms.
+
+    Made by `Probe.arm`, or by `Selected.poll`; then `run_id` is "".
+    """
 
     tracer = "ebpf"
     unobserved: tuple[str, ...] = ()
 
-    def __init__(self, runs: Runs, run_id: str) -> None:
+    def __init__(self, runs: Runs, run_id: str, serial: int, misses_before: int) -> None:
         self.run_id = run_id
         self._runs = runs
         self._decoder = Decoder()
@@ -65,8 +72,8 @@ class Arm:
         self._drained = False
         self._marked = False
         self._misses = 0
-        self._misses_before = runs.misses()
-        self._serial = runs.add(run_id)
+        self._misses_before = misses_before
+        self._serial = serial
 
     def command(self, directory: str) -> tuple[str, ...]:
         """Return nothing: Envoy is started by itself."""
@@ -139,11 +146,63 @@ class Arm:
         self.disarm()
 
 
+class Selected:
+    """Processes that are watched though something else starts them; disarms as a context manager.
+
+    Made by `Probe.select`. Each matching process begins a run of its own at its exec, to which its
+    threads and children belong too, but for a process that belongs to a run already.
+    """
+
+    def __init__(self, runs: Runs, pool: Pool, selection: Selection, ready: int) -> None:
+        self._runs = runs
+        self._pool = pool
+        self._misses = runs.misses()
+        self._missed = 0
+        variables = [os.fsencode(text) for text in selection.env]
+        self._number: int | None = pool.add(comparison(selection), variables, ready)
+
+    def poll(self) -> list[Arm]:
+        """Return the runs that began since the last call, oldest first; the caller disarms them.
+
+        It renews the spare runs as well, so call it often.
+        """
+        if self._number is None:
+            return []
+        serials = self._pool.begun(self._number)
+        if not serials:
+            return []
+        before, self._misses = self._misses, self._runs.misses()
+        return [Arm(self._runs, "", serial, before) for serial in serials]
+
+    @property
+    def missed(self) -> int:
+        """How many matching processes are not watched.
+
+        No spare run was left for them, or the kernel could not read all that had to be compared.
+        """
+        if self._number is not None:
+            self._missed = self._pool.missed(self._number)
+        return self._missed
+
+    def disarm(self) -> None:
+        """Let no further run begin; those that `poll` returned go on. May be called repeatedly."""
+        if self._number is not None:
+            self._missed = self._pool.remove(self._number)
+            self._number = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.disarm()
+
+
 class Probe:
     """The loaded probe; made by `Probe.load`, a context manager that closes."""
 
     def __init__(self, program: Program) -> None:
         self._runs = Runs(program)
+        self._pool = Pool(program, self._runs)
 
     @classmethod
     def load(cls, *, ring_pages: int | None = None) -> Probe:
@@ -164,11 +223,31 @@ class Probe:
 
         Raises:
             ValueError: `run_id` is not 16 lower-case hexadecimal digits, or is armed already.
-            RuntimeError: 64 runs are armed.
+            RuntimeError: 256 runs are armed.
         """
         if not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"a run id has 16 hexadecimal digits, not {run_id!r}")
-        return Arm(self._runs, run_id)
+        misses = self._runs.misses()
+        return Arm(self._runs, run_id, self._runs.add(run_id), misses)
+
+    def select(self, selection: Selection, limit: int = 32) -> Selected:
+        """Begin to watch the processes that a selection means, from the exec that each makes next.
+
+        The kernel compares the executable, the variables and the user id, as it is in the first
+        user namespace, and a cgroup of version 2. The container, the pod, and a cgroup that is
+        not there yet or of version 1 are left to the caller.
+
+        Args:
+            selection: which processes.
+            limit: how many may begin between two calls of `Selected.poll`, from 1.
+
+        Raises:
+            ValueError: a text of the selection is too long for the kernel, or no variable.
+            RuntimeError: 8 selections are armed, or together they name more than 32 variables.
+        """
+        if limit < 1:
+            raise ValueError(f"limit must be 1 at least, not {limit}")
+        return Selected(self._runs, self._pool, selection, limit)
 
     def flush(self) -> None:
         """Have the records that wait on each CPU written to the ring, where `drain` looks."""
@@ -176,6 +255,7 @@ class Probe:
 
     def close(self) -> None:
         """Detach and unload the probe. May be called more than once."""
+        self._pool.close()
         self._runs.close()
 
     def __enter__(self) -> Self:

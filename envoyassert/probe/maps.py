@@ -26,7 +26,7 @@ class Map:
     Args:
         library: bcc's ctypes library.
         fd: descriptor of the map.
-        key_size: bytes of a key.
+        key_size: bytes of a key; 0 for a queue.
         value_size: bytes of a value; for a per-CPU map those of all CPUs together.
     """
 
@@ -49,9 +49,24 @@ class Map:
         Raises:
             OSError: the kernel refused.
         """
-        if self._library.bpf_update_elem(self._fd, key, value, 0):
+        if self._library.bpf_update_elem(self._fd, key or None, value, 0):
             number = ctypes.get_errno()
             raise OSError(number, f"the probe's map cannot be written: {os.strerror(number)}")
+
+    def push(self, value: bytes) -> None:
+        """Add a value to a queue.
+
+        Raises:
+            OSError: the kernel refused; the queue is full.
+        """
+        self.set(b"", value)
+
+    def pop(self) -> bytes | None:
+        """Remove the oldest value of a queue and return it, None if the queue is empty."""
+        value = ctypes.create_string_buffer(self._value_size)
+        if self._library.bpf_lookup_and_delete(self._fd, None, ctypes.byref(value)):
+            return None
+        return value.raw
 
     def delete(self, key: bytes) -> None:
         """Remove a key, if it is there."""

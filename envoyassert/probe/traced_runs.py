@@ -14,10 +14,10 @@ from envoyassert.probe.program import Program
 from envoyassert.wire import Counters, MarkedProcess, option_of, records_of
 
 #: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
-SLOTS = 64
+SLOTS = 256
 
 _NUMBER = struct.Struct("=I")
-_COUNTERS = struct.Struct("=5Q")
+_COUNTERS = struct.Struct("=6Q")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class RunCounters:
         emitted: records that the program wanted to write.
         dropped: of these, records that were lost: the ring was full, or as below.
         unmarked: of the dropped, processes that could not be marked for a full map.
-        marked: execs that carried the run id.
+        marked: execs that carried the run id, or that a selection gave the run to.
         registrations: successful EPOLL_CTL_ADD calls.
+        selection: 0, or the number of the selection that gave the run to a process, from 1.
     """
 
     emitted: int
@@ -37,6 +38,7 @@ class RunCounters:
     unmarked: int
     marked: int
     registrations: int
+    selection: int = 0
 
 
 @dataclass
@@ -53,23 +55,31 @@ class Runs:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._inbox: list[bytes] = []
         self._runs: dict[int, _Run] = {}
         self._next = 1
         program.open_ring(self._inbox.append)
 
+    @property
+    def free(self) -> int:
+        """How many more runs can be watched."""
+        return SLOTS - len(self._runs)
+
     def add(self, run_id: str) -> int:
         """Begin to watch a run and return its serial number.
+
+        Args:
+            run_id: what a process carries in its environment; "" if a selection gives the run.
 
         Raises:
             ValueError: it is watched already.
             RuntimeError: too many runs.
         """
-        with self._lock:
-            if any(run.run_id == run_id for run in self._runs.values()):
+        with self.lock:
+            if run_id and any(run.run_id == run_id for run in self._runs.values()):
                 raise ValueError(f"run {run_id} is armed already")
-            if len(self._runs) == SLOTS:
+            if not self.free:
                 raise RuntimeError(f"{SLOTS} runs are armed, there is room for no more")
             taken = {serial % SLOTS for serial in self._runs}
             # Marks hold the low 16 bits of the number, and 0 is no mark.
@@ -81,17 +91,19 @@ class Runs:
             program.armed.set(slot, _NUMBER.pack(serial))
             self._runs[serial] = _Run(run_id)
             self._count()
-            program.runs.set(run_id.encode(), _NUMBER.pack(serial))
+            if run_id:
+                program.runs.set(run_id.encode(), _NUMBER.pack(serial))
             return serial
 
     def remove(self, serial: int) -> None:
         """Stop watching a run and remove its marks; nothing if that was done before."""
-        with self._lock:
+        with self.lock:
             run = self._runs.pop(serial, None)
             if run is None:
                 return
             program = self._program
-            program.runs.delete(run.run_id.encode())
+            if run.run_id:
+                program.runs.delete(run.run_id.encode())
             program.armed.set(_NUMBER.pack(serial % SLOTS), _NUMBER.pack(0))
             self._count()
             for pid in list(program.targets.keys()):
@@ -127,7 +139,7 @@ class Runs:
         Raises:
             RecordError: the ring held bytes that are not records.
         """
-        with self._lock:
+        with self.lock:
             self._program.flush()
             self._program.read_ring()
             for piece in self._inbox:
@@ -143,12 +155,12 @@ class Runs:
 
     def received(self, serial: int, cpu: int, last: int) -> int:
         """Return how many records of a CPU with numbers up to `last` have been collected."""
-        with self._lock:
+        with self.lock:
             return bisect_right(self._runs[serial].received.get(cpu, []), last)
 
     def take(self, serial: int) -> list[bytes]:
         """Return the records that were collected since the last call."""
-        with self._lock:
+        with self.lock:
             run = self._runs.get(serial)
             if run is None:
                 return []
@@ -157,12 +169,12 @@ class Runs:
 
     def options(self, serial: int) -> frozenset[Option]:
         """Return the socket options that the records collected so far are about."""
-        with self._lock:
+        with self.lock:
             return frozenset(self._runs[serial].options)
 
     def close(self) -> None:
         """Stop watching all runs; detach and unload the program."""
-        with self._lock:
+        with self.lock:
             for serial in list(self._runs):
                 self.remove(serial)
             self._program.close()

@@ -11,6 +11,7 @@ import pytest
 
 from envoyassert.errors import ProbeLoadError
 from envoyassert.probe import Probe, bcc_import, new_run_id, program, program_text
+from envoyassert.probe.traced_runs import SLOTS
 
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
 
@@ -165,9 +166,9 @@ def test_run_id_must_be_fresh_and_well_formed(probe):
 
 
 def test_more_runs_than_slots_are_refused(probe):
-    arms = [probe.arm(new_run_id()) for _ in range(64)]
+    arms = [probe.arm(new_run_id()) for _ in range(SLOTS)]
     try:
-        with pytest.raises(RuntimeError, match="64 runs"):
+        with pytest.raises(RuntimeError, match=f"{SLOTS} runs"):
             probe.arm(new_run_id())
     finally:
         for arm in arms:

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from envoyassert.probe import RUN_ID_VARIABLE, new_run_id
+from envoyassert.probe.traced_runs import SLOTS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, environment, run_python
 
 pytestmark = pytest.mark.bpf
@@ -267,11 +268,11 @@ def test_disarmed_run_records_nothing_more_and_its_slot_can_be_used_again(probe)
         arm.drain(DRAIN_S)
         assert arm.snapshot().marked
         arm.disarm()
-        # The slots are given out in turn: after 64 more runs the first one's is used again.
-        for _ in range(63):
+        # The slots are given out in turn: after as many runs the first one's is used again.
+        for _ in range(SLOTS - 1):
             probe.arm(new_run_id()).disarm()
         with probe.arm(new) as again:
-            assert again._serial % 64 == arm._serial % 64
+            assert again._serial % SLOTS == arm._serial % SLOTS
             process.stdin.write(b"\n")
             process.stdin.flush()
             process.stdout.readline()

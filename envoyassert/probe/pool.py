@@ -1,0 +1,176 @@
+"""Armed selections, and the spare runs that the kernel gives to the processes that they mean."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from envoyassert.probe.program import Program
+from envoyassert.probe.traced_runs import SLOTS, Runs
+from envoyassert.wire import ArmedSelection
+
+#: EA_SELECTIONS and EA_VARIABLES of bpf/select.h.
+SELECTIONS, VARIABLES = 8, 32
+
+_NUMBER = struct.Struct("=I")
+
+
+@dataclass
+class _Armed:
+    ready: int
+    variables: tuple[bytes, ...]
+    #: Serial numbers of runs that began and were not handed out yet.
+    begun: list[int] = field(default_factory=list)
+    #: How many began since it was armed.
+    found: int = 0
+
+
+class Pool:
+    """The selections of one loaded program. Its methods may be called from several threads.
+
+    All selections take their runs from the same queue. A run that is taken is the caller's to
+    remove; what is never handed out is removed here.
+    """
+
+    def __init__(self, program: Program, runs: Runs) -> None:
+        self._program = program
+        self._runs = runs
+        self._armed: dict[int, _Armed] = {}
+        #: Runs that are in the queue, or were taken from it since it was looked at.
+        self._spare: list[int] = []
+
+    def add(self, wanted: ArmedSelection, variables: Sequence[bytes], ready: int) -> int:
+        """Arm a selection and return its number.
+
+        Args:
+            wanted: what a process must be; its member `variables` is set here.
+            variables: texts `KEY=VALUE` that the environment must hold, each.
+            ready: how many spare runs are kept for it.
+
+        Raises:
+            RuntimeError: too many selections are armed, or they ask for too many variables.
+        """
+        with self._runs.lock:
+            free = [number for number in range(SELECTIONS) if number not in self._armed]
+            if not free:
+                raise RuntimeError(f"{SELECTIONS} selections are armed, there is room for no more")
+            number = free[0]
+            # The program may have compared with a selection while it was disarmed.
+            self._sort_out()
+            bits = self._bits(variables)
+            wanted.variables = sum(1 << bit for bit in bits.values())
+            for text, bit in bits.items():
+                self._program.variables.set(_text(text), _NUMBER.pack(1 << bit))
+            self._armed[number] = _Armed(ready, tuple(variables))
+            self._refill()
+            self._program.selections.set(_NUMBER.pack(number), bytes(wanted))
+            return number
+
+    def _bits(self, variables: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the bit of each text: the one that it has, or one that is free."""
+        used: dict[bytes, int] = {}
+        for text in dict.fromkeys(
+            text for armed in self._armed.values() for text in armed.variables
+        ):
+            mask = self._program.variables.get(_text(text))
+            assert mask is not None
+            used[text] = _NUMBER.unpack(mask)[0].bit_length() - 1
+        free = (bit for bit in range(VARIABLES) if bit not in used.values())
+        bits: dict[bytes, int] = {}
+        for text in variables:
+            bit = bits.get(text, used.get(text, -1))
+            bit = next(free, -1) if bit < 0 else bit
+            if bit < 0:
+                raise RuntimeError(f"the armed selections name more than {VARIABLES} variables")
+            bits[text] = bit
+        return bits
+
+    def begun(self, number: int) -> list[int]:
+        """Return the runs that a selection's processes began since the last call, and refill.
+
+        Returns:
+            Serial numbers, in the order in which they began; the caller removes the runs.
+        """
+        with self._runs.lock:
+            armed = self._armed.get(number)
+            if armed is None:
+                return []
+            if self._counts(number).taken != armed.found:
+                self._sort_out()
+                self._refill()
+            serials, armed.begun = armed.begun, []
+            return serials
+
+    def _sort_out(self) -> None:
+        """Give each run that was taken to its selection; remove those of none."""
+        spare = []
+        for serial in self._spare:
+            number = sum(count.selection for count in self._runs.counters(serial).values()) - 1
+            if number < 0:
+                spare.append(serial)
+            elif number in self._armed:
+                self._armed[number].begun.append(serial)
+                self._armed[number].found += 1
+            else:
+                self._runs.remove(serial)
+        self._spare = spare
+
+    def _refill(self) -> None:
+        """Have as many spare runs as all selections keep, or as there are slots."""
+        kept = min(sum(armed.ready for armed in self._armed.values()), SLOTS)
+        while len(self._spare) < kept and self._runs.free:
+            serial = self._runs.add("")
+            self._spare.append(serial)
+            self._program.spare.push(_NUMBER.pack(serial))
+        while len(self._spare) > kept:
+            oldest = self._program.spare.pop()
+            if oldest is None:
+                break
+            (serial,) = _NUMBER.unpack(oldest)
+            self._spare.remove(serial)
+            self._runs.remove(serial)
+        if not self._armed:
+            # What a process took after its selection was disarmed.
+            for serial in self._spare:
+                self._runs.remove(serial)
+            self._spare.clear()
+
+    def missed(self, number: int) -> int:
+        """Return how many execs a selection may have meant that got no run."""
+        with self._runs.lock:
+            return int(self._counts(number).missed)
+
+    def _counts(self, number: int) -> ArmedSelection:
+        value = self._program.selections.get(_NUMBER.pack(number))
+        assert value is not None
+        return ArmedSelection.from_buffer_copy(value)
+
+    def remove(self, number: int) -> int:
+        """Disarm a selection; the runs that were handed out go on.
+
+        Returns:
+            How many execs it missed.
+        """
+        with self._runs.lock:
+            missed = self.missed(number)
+            self._program.selections.set(_NUMBER.pack(number), bytes(ArmedSelection()))
+            self._sort_out()
+            gone = self._armed.pop(number)
+            for serial in gone.begun:
+                self._runs.remove(serial)
+            used = {text for armed in self._armed.values() for text in armed.variables}
+            for text in set(gone.variables) - used:
+                self._program.variables.delete(_text(text))
+            self._refill()
+            return missed
+
+    def close(self) -> None:
+        """Disarm all selections."""
+        for number in list(self._armed):
+            self.remove(number)
+
+
+def _text(text: bytes) -> bytes:
+    """Return a key of the map `variables`."""
+    return text.ljust(ArmedSelection.exe.size, b"\0")

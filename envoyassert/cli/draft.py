@@ -88,9 +88,7 @@ def draft(
         )
     found = _with_arguments(found, arguments)
     scenario = output or Path(f"{_name(path.name)}.envoyassert.yaml")
-    name = _name(scenario.name)
-    if scenario.name.removesuffix(scenario.suffix).removesuffix(".envoyassert") != name:
-        raise click.UsageError(f"a scenario's file is called like it: say -o {name}.yaml")
+    name = checked_name(scenario)
     used = scenario.with_name(f"{name}.envoy.yaml") if written is not None else config or path
     if output is not None and os.path.lexists(output) and not stat.S_ISREG(output.lstat().st_mode):
         raise click.UsageError(f"{output} is no file; leave -o out to print the scenario")
@@ -153,6 +151,18 @@ def _name(file: str) -> str:
     """Return the name of the scenario that a file is called after."""
     name = re.sub(r"\W+", "_", file.partition(".")[0].lower()).strip("_")
     return name if name[:1].isalpha() else f"envoy_{name}".rstrip("_")
+
+
+def checked_name(scenario: Path, option: str = "-o") -> str:
+    """Return the name of the scenario that is written to a file.
+
+    Raises:
+        click.UsageError: the file is not called like any scenario.
+    """
+    name = _name(scenario.name)
+    if scenario.name.removesuffix(scenario.suffix).removesuffix(".envoyassert") != name:
+        raise click.UsageError(f"a scenario's file is called like it: say {option} {name}.yaml")
+    return name
 
 
 def drafted(

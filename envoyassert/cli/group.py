@@ -19,6 +19,7 @@ COMMANDS = {
     "bisect": ("envoyassert.cli.bisect", "bisect_command"),
     "check": ("envoyassert.cli.check", "check"),
     "record": ("envoyassert.cli.record", "record"),
+    "attach": ("envoyassert.cli.attach", "attach"),
     "replay": ("envoyassert.cli.replay", "replay"),
     "show": ("envoyassert.cli.show", "show"),
     "diff": ("envoyassert.cli.diff", "diff"),

@@ -7,25 +7,17 @@ from pathlib import Path
 import click
 
 from envoyassert.cli import exits
+from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.options import format_option
 from envoyassert.cli.output import say, say_json
-from envoyassert.cli.plans import choose_run, run_of_trace
-from envoyassert.graph.fold import fold
 from envoyassert.guard import guarded
 from envoyassert.judge.excerpt import FAILURES
-from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.certificate import certificate_part
-from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context, failure_lines
 from envoyassert.report.headline import about, deciding, headline
-from envoyassert.report.places import place_finder
-from envoyassert.report.refusal import blame
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.given import differences
-from envoyassert.scenario.load import load_scenario
-from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.shrink import shrink
 from envoyassert.trace import Trace
@@ -68,43 +60,17 @@ def replay(
 ) -> int:
     """Judge a saved trace by a scenario.
 
-    Needs neither root nor an Envoy. Where the trace is of another config, of other steps or of
-    another Envoy than the scenario's, a note on standard error says so: expectations may have
-    changed since, and are judged. Exit code: 0 pass, 1 fail, 10 inconclusive.
+    Needs neither root nor an Envoy; the scenario needs no section `envoy`. Where the trace is of
+    another config, of other steps or of another Envoy than the scenario's, a note on standard error
+    says so: expectations may have changed since, and are judged. Exit code: 0 pass, 1 fail, 10
+    inconclusive.
 
     Example: envoyassert replay trace.ndjson --scenario scenarios/istio_sidecar.yaml
     """
     read = read_trace(trace)
-    plans = expand(load_scenario(Path(scenario_file)))
-    plan = choose_run(plans, wanted) if wanted else run_of_trace(plans, read.header)
-    plan = plan.in_rundir(read.header.rundir or "${rundir}")
-    for difference in differences(plan, read.header):
-        say(f"note: {difference}", err=True)
-    graph = fold(read)
-    verdict = judge(
-        read,
-        plan.expectations,
-        workers=read.header.concurrency or plan.workers,
-        assume=plan.scenario.assume,
-        graph=graph,
-    )
-    context = Context(
-        title=plan.id,
-        place=place_finder(plan.loaded),
-        blame=blame(plan),
-        scenario_path=scenario_file,
-        trace_path=trace,
-        replayed=True,
-        remedies=remedies(
-            verdict,
-            read,
-            graph,
-            plan.expectations,
-            workers=read.header.concurrency or plan.workers,
-            assume=plan.scenario.assume,
-            place=place_finder(plan.loaded),
-        ),
-    )
+    plan = plan_of_trace(read, Path(scenario_file), wanted)
+    say_differences(plan, read)
+    verdict, graph, context = judged(read, plan, scenario_file, trace)
     missing = (
         guarded(
             lambda: coverage(read, graph, plan.expectations),

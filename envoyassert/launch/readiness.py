@@ -23,7 +23,7 @@ from envoyassert.launch.waiting import waits_of
 from envoyassert.trace import Outcome
 
 if TYPE_CHECKING:
-    from envoyassert.launch.base import RunningEnvoy
+    from envoyassert.launch.base import Exit, RunningEnvoy
 
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.02
@@ -51,7 +51,7 @@ def wait_ready(
         idle: says whether nothing has happened for a while; None if that is not known.
     """
     end_s = started_s + deadline_s
-    asked = _Asked(envoy, has_admin, end_s)
+    asked = Asked(envoy, has_admin, end_s)
     while True:
         left_s = end_s - time.monotonic()
         end = envoy.exited(max(0.0, min(asked.pause_s, left_s)))
@@ -61,21 +61,10 @@ def wait_ready(
             if not ready and time.monotonic() < end_s:
                 continue
             asked.give_up()
-        return Outcome(
-            live=asked.live,
-            live_unknown=asked.unknown,
-            live_after_s=time.monotonic() - started_s if asked.live else None,
-            live_asked_ns=asked.asked_ns,
-            live_ns=asked.answered_ns,
-            exit_code=end.exit_code if end else None,
-            signal=end.signal if end else None,
-            deadline_s=deadline_s,
-            log_tail=tail(envoy.log()),
-            waits_for=() if asked.live else asked.waits_for,
-        )
+        return asked.outcome(end, started_s, deadline_s)
 
 
-class _Asked:
+class Asked:
     """Asks `/ready`, if it can be asked, and keeps what it said.
 
     Args:
@@ -96,6 +85,32 @@ class _Asked:
         self.asked_ns: int | None = None
         self.answered_ns: int | None = None
         self.pause_s = _FIRST_PAUSE_S
+
+    @property
+    def answered(self) -> bool:
+        """Whether it gave any answer to the question."""
+        return bool(self.live is None or self.live or self._state or self._no_end)
+
+    def outcome(self, end: Exit | None, started_s: float, deadline_s: float | None) -> Outcome:
+        """Return how it went.
+
+        Args:
+            end: how Envoy ended, None if it runs.
+            started_s: time.monotonic() at its start.
+            deadline_s: seconds that it had from then; None if no limit was set.
+        """
+        return Outcome(
+            live=self.live,
+            live_unknown=self.unknown,
+            live_after_s=time.monotonic() - started_s if self.live else None,
+            live_asked_ns=self.asked_ns,
+            live_ns=self.answered_ns,
+            exit_code=end.exit_code if end else None,
+            signal=end.signal if end else None,
+            deadline_s=deadline_s,
+            log_tail=tail(self._envoy.log()),
+            waits_for=() if self.live else self.waits_for,
+        )
 
     def give_up(self) -> None:
         """Take note that the deadline is reached."""

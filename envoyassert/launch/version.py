@@ -17,11 +17,18 @@ from envoyassert.launch.marked import MARK, end_marked
 
 _DEADLINE_S = 10.0
 _REPORTED = re.compile(r"version: [0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/\s]*/")
+_SERVER_INFO = re.compile(r'"version":\s*"[0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/"]*/')
 
 
 def parse_version(printed: str) -> str:
     """Return `1.40.0` from what `envoy --version` prints, or "" if it is something else."""
     match = _REPORTED.search(printed)
+    return match["version"] if match else ""
+
+
+def reported_version(body: str) -> str:
+    """Return `1.40.0` from the reply of `/server_info` (envoy.admin.v3.ServerInfo), or ""."""
+    match = _SERVER_INFO.search(body)
     return match["version"] if match else ""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class LoadedScenario:
         config_document: text and places of the config if it is in a file of its own.
         directory: where relative files of the config lie; None if no file is to be looked for.
         untrusted: whether it may do nothing but what is known to be harmless.
+        own_envoy: whether its file says which Envoy is started, and how.
     """
 
     scenario: Scenario
@@ -51,6 +52,7 @@ class LoadedScenario:
     config_document: Document | None = None
     directory: Path | None = None
     untrusted: bool = False
+    own_envoy: bool = True
 
     @property
     def folder(self) -> Path | None:
@@ -74,13 +76,17 @@ class LoadedScenario:
         return self.document.excerpt(line, column)
 
 
-def load_scenario(path: Path, *, untrusted: bool = False) -> LoadedScenario:
+def load_scenario(
+    path: Path, *, untrusted: bool = False, envoy: Mapping[str, Any] | None = None
+) -> LoadedScenario:
     """Read and check a scenario file and the config file it names.
 
     Args:
         path: the file; as it is given here, it stands in messages.
         untrusted: whether nothing outside of its folder is read, and `expand` refuses what is not
             known to be harmless.
+        envoy: the section `envoy` of a file that has none, for an Envoy that something else
+            started; None if every file must have one.
 
     Raises:
         ScenarioError: every problem that was found, in the order of the file.
@@ -88,7 +94,9 @@ def load_scenario(path: Path, *, untrusted: bool = False) -> LoadedScenario:
     if untrusted and leads_out(path, path.parent):
         message = "the scenario is untrusted, and a link that leads out of its folder"
         raise ScenarioError([Problem(str(path), 1, 1, message, "name the file that it leads to")])
-    return parse_scenario(read_text(path), path, directory=path.parent, untrusted=untrusted)
+    return parse_scenario(
+        read_text(path), path, directory=path.parent, untrusted=untrusted, envoy=envoy
+    )
 
 
 def parse_scenario(
@@ -98,6 +106,7 @@ def parse_scenario(
     read_config: Callable[[str], str] | None = None,
     directory: Path | None = None,
     untrusted: bool = False,
+    envoy: Mapping[str, Any] | None = None,
 ) -> LoadedScenario:
     """Check the text of a scenario.
 
@@ -109,6 +118,7 @@ def parse_scenario(
         directory: where the scenario's files lie. Without it, no file is looked for, and config
             files are neither read nor checked if there is no `read_config` either.
         untrusted: as `load_scenario` takes it.
+        envoy: as `load_scenario` takes it.
 
     Raises:
         ScenarioError: every problem that was found, in the order of the file.
@@ -129,6 +139,10 @@ def parse_scenario(
         raise ScenarioError(
             [document.problem((), "this is an Envoy config, not a scenario", remedy)]
         )
+    own_envoy = envoy is None or "envoy" in data
+    if envoy is not None and not own_envoy:
+        data = {**data, "envoy": dict(envoy)}
+        document = replace(document, data=data)
     scenario = None
     problems: list[Problem] = []
     try:
@@ -147,7 +161,9 @@ def parse_scenario(
     assert scenario is not None
     if directory is not None and isinstance(scenario.envoy.config, str):
         directory = (directory / scenario.envoy.config).parent
-    return LoadedScenario(scenario, path, document, config, config_document, directory, untrusted)
+    return LoadedScenario(
+        *(scenario, path, document, config, config_document, directory, untrusted, own_envoy)
+    )
 
 
 def _reader(directory: Path, folder: Path | None) -> Callable[[str], str]:

@@ -262,3 +262,16 @@ def test_main_without_arguments_uses_those_of_the_process(monkeypatch, capsys):
         main()
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith("envoyassert, version ")
+
+
+def test_replay_by_a_scenario_without_envoy_names_the_trace_s_listeners(tmp_path, capsys):
+    path = tmp_path / "up.yaml"
+    path.write_text("name: up\nexpect:\n  - listener: {name: ingress}\n    bound: {times: 1}\n")
+    trace = TRACES / "reuse_port_off-1.40.0.ndjson"
+    (name,) = {one.name for one in read_trace(trace).header.listeners if one.kind != "admin"}
+    path.write_text(path.read_text().replace("ingress", name))
+    assert run_cli(capsys, "replay", trace, "--scenario", path).code == 0
+    path.write_text(path.read_text().replace(name, "another"))
+    done = run_cli(capsys, "replay", trace, "--scenario", path)
+    assert done.code == 4
+    assert "the config has no listener `another`" in done.err

@@ -11,7 +11,7 @@ from envoyassert.launch.engine import foreign_engine, refuse_remote_address
 from envoyassert.launch.envoy_source import EnvoySource, parse_envoy_argument
 from envoyassert.launch.kernel import Owner
 from envoyassert.launch.labels import label_owner, owner_labels
-from envoyassert.launch.version import parse_version
+from envoyassert.launch.version import parse_version, reported_version
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -81,6 +81,18 @@ def test_choose_launcher_that_cannot_start_the_source_is_refused():
 )
 def test_parse_version_of_what_envoy_prints(printed, version):
     assert parse_version(printed) == version
+
+
+@pytest.mark.parametrize(
+    "body, version",
+    [
+        ('{"version": "9e55/1.40.0/Clean/RELEASE/BoringSSL", "state": "LIVE"}', "1.40.0"),
+        ('{"version":"9e55/1.41.0-dev/Modified/DEBUG/BoringSSL"}', "1.41.0"),
+        ('{"version": "nothing"}', ""),
+    ],
+)
+def test_reported_version_of_what_the_admin_endpoint_says(body, version):
+    assert reported_version(body) == version
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tests.metrics import source as metrics
 PACKAGE = "envoyassert"
 ROOT = Path(__file__).resolve().parents[2]
 
-EDGES = {"clock", "driver", "launch", "probe", "runner", "symbolize", "witness", "xds"}
+EDGES = {"attach", "clock", "driver", "launch", "probe", "runner", "symbolize", "witness", "xds"}
 FACES = {"__main__", "asserts", "cli", "outputs", "pytest_plugin"}
 
 # What reaches out of the process, or belongs to one face alone.

@@ -1,0 +1,1 @@
+"""Record Envoys that something else starts, from their exec on."""

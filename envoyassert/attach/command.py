@@ -1,0 +1,74 @@
+"""A command that is started to be recorded: `envoyassert attach -- COMMAND`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from envoyassert.errors import LaunchError
+from envoyassert.launch.base import STOP_DEADLINE_S
+from envoyassert.launch.inside import make_directories
+from envoyassert.launch.marked import MARK, end_marked
+from envoyassert.launch.rundir import LOGS, create_rundir, remove_rundir
+from envoyassert.probe import RUN_ID_VARIABLE, Watch
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], arm: Watch) -> Iterator[int]:
+    """Start a command for the length of a `with` block; yield its process id.
+
+    What it prints goes to standard error, for standard output is ours. At the end it is stopped
+    with SIGTERM, then killed, and so is all that it started.
+
+    Args:
+        command: the words.
+        arm: what records it.
+
+    Raises:
+        LaunchError: it cannot be executed.
+        MachineError: there is no place for the log of a tracer.
+    """
+    directory = create_rundir()
+    try:
+        make_directories(directory, LOGS)
+        tracer = arm.command(str(directory))
+        # The probe reads the environment from its start and only so far.
+        mark = {} if tracer else {RUN_ID_VARIABLE: arm.run_id}
+        with _process([*tracer, *command], {**mark, **os.environ}) as process:
+            try:
+                yield process.pid
+            finally:
+                _stop(process, arm.run_id)
+    finally:
+        remove_rundir(Path(directory))
+
+
+def _process(words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            # A session of its own: Ctrl-C in the terminal ends the recording first.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LaunchError(
+            f"{words[0]} cannot be executed: {error.strerror}", "name a program after --"
+        ) from error
+
+
+def _stop(process: subprocess.Popen[bytes], run_id: str) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    finally:
+        end_marked([f"{MARK}={run_id}"], STOP_DEADLINE_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_DEADLINE_S)

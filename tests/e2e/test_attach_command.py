@@ -1,0 +1,99 @@
+"""`envoyassert attach -- COMMAND`: a command is started and recorded."""
+
+from __future__ import annotations
+
+import pytest
+
+from envoyassert.trace_file import read_trace
+from tests.e2e.attaching import CONFIG, LONG, assert_equal_to_run, envoy_command, envoyassert
+from tests.e2e.launching import VERSION
+
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
+
+SCENARIO = """\
+name: up
+expect:
+  - listener: {name: l10000}
+    bound: {times: workers, by: main}
+    listened: {by: workers, via: reuse_port}
+  - process: {live: true}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    path = tmp_path / "up.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def test_command_is_recorded_as_run_records_it(tmp_path, scenario):
+    trace = tmp_path / "up.ndjson"
+    command = envoy_command(tmp_path)
+    done = envoyassert(
+        *("attach", "--for", LONG, "--scenario", scenario, "-o", trace, "--", *command), apart=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "armed: waiting for Envoy" in done.stderr
+    assert "had not settled" not in done.stderr
+    story, shown = done.stdout.split("\n\n", 1)
+    (bind,) = [line for line in story.splitlines() if "bind(" in line and line.count(":10000)")][:1]
+    assert bind.split()[1] == "main"
+    assert "Listening sockets, and who serves them" in shown
+    assert "PASS up" in shown
+    header = assert_equal_to_run(trace, tmp_path).header
+    assert (header.launcher, header.concurrency, header.envoy.version) == ("attach", 2, VERSION)
+    assert [one.name for one in header.listeners] == ["admin", "l10000"]
+
+
+def test_wrong_expectation_fails_with_the_exit_code_of_run(tmp_path, scenario):
+    scenario.write_text(SCENARIO.replace("via: reuse_port", "via: dup"))
+    done = envoyassert(
+        *("attach", "--exec-scenario", scenario, "--", *envoy_command(tmp_path)), apart=True
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.startswith("FAIL up: listener l10000 listened.via: expected")
+
+
+def test_draft_of_what_was_seen_passes_on_the_same(tmp_path):
+    drafted = tmp_path / "seen.yaml"
+    command = envoy_command(tmp_path)
+    done = envoyassert("attach", "--draft", drafted, "--", *command, apart=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = envoyassert("attach", "--exec-scenario", drafted, "--", *command, apart=True)
+    assert again.stdout.startswith("PASS seen"), again.stdout + again.stderr
+
+
+def test_envoy_behind_a_shell_has_its_workers(tmp_path, scenario):
+    trace = tmp_path / "up.ndjson"
+    command = ["sh", "-c", '"$@" & wait', "sh", *envoy_command(tmp_path)]
+    done = envoyassert(
+        *("attach", "--exec-scenario", scenario, "-o", trace, "--", *command), apart=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    read = read_trace(trace)
+    assert read.witness is not None
+    assert read.witness.pid != read.events[0].pid
+
+
+def test_strace_records_a_command_too(tmp_path, scenario):
+    command = envoy_command(tmp_path)
+    done = envoyassert(
+        *("attach", "--tracer", "strace", "--exec-scenario", scenario, "--", *command), apart=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_envoy_that_refuses_its_config_is_reported_with_its_end(tmp_path, scenario):
+    command = envoy_command(tmp_path, CONFIG.replace("port_value: 10000", "port_value: 70000"))
+    done = envoyassert("attach", "--scenario", scenario, "--", *command, apart=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "note: Envoy ended with status 1" in done.stderr
+    assert "FAIL up" in done.stdout
+
+
+def test_command_that_is_not_there_is_one_message(tmp_path):
+    done = envoyassert("attach", "--", tmp_path / "nothing")
+    assert done.returncode == 77
+    assert f"error: {tmp_path}/nothing cannot be executed: No such file" in done.stderr
+    assert "Traceback" not in done.stderr

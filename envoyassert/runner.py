@@ -31,8 +31,7 @@ from envoyassert.option_read_back import Option
 from envoyassert.probe import Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults
 from envoyassert.scenario.overlay import OverlayError
-from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.requires import RequirementUnmetError, unmet
+from envoyassert.scenario.plan import RequirementUnmetError, RunPlan, unmet
 from envoyassert.steps.another import Another
 from envoyassert.steps.driver import StepProblem, StepResult
 from envoyassert.steps.registry import after_startup

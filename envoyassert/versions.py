@@ -1,7 +1,9 @@
-"""Versions of Envoy in their order."""
+"""Versions of Envoy in their order, and bounds of versions, of Envoy and of the kernel."""
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -50,3 +52,28 @@ def between(versions: Iterable[str], first: str, last: str) -> list[str]:
         if version_key(low) < version_key(version) < version_key(high)
     }
     return sorted(inside, key=version_key, reverse=first != low)
+
+
+_COMPARE = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CONDITION = re.compile(r"(>=|<=|==|<|>)\s*([0-9.]+)")
+
+
+def satisfies(version: str, conditions: str) -> bool:
+    """Return whether a version is within all of the bounds: `1.36.4` in `>=1.20, <1.40`."""
+    return all(
+        _COMPARE[sign](_numbers(version, wanted), _numbers(wanted, wanted))
+        for sign, wanted in _CONDITION.findall(conditions)
+    )
+
+
+def _numbers(version: str, like: str) -> tuple[int, ...]:
+    """Return as many leading numbers of a version as `like` has: `1.36` is met by 1.36.4."""
+    found = [int(part) for part in re.findall(r"\d+", version.partition("-")[0])]
+    size = like.count(".") + 1
+    return tuple((found + [0] * size)[:size])

@@ -29,8 +29,7 @@ from envoyassert.report.refusal import blame
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.scenario.load import LoadedScenario, load_scenario
 from envoyassert.scenario.matrix import expand
-from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.scenario.plan import RequirementUnmetError, RunPlan
 from envoyassert.texts.findings import words_of
 from envoyassert.versions import between, version_key
 

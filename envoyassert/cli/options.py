@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from envoyassert.scenario.made_up import OPTION
+from envoyassert.scenario.absent import OPTION
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from envoyassert.draft.expected import EnvoyField
-from envoyassert.scenario.absent import server_sources
+from envoyassert.scenario.absent import DIRECTORY, OPTION, server_sources
 from envoyassert.scenario.config_files import (
     DATA,
     MADE,
@@ -23,7 +23,6 @@ from envoyassert.scenario.config_files import (
     with_own_files,
 )
 from envoyassert.scenario.listeners import discovered_listeners, proto_field
-from envoyassert.scenario.made_up import DIRECTORY, OPTION
 
 _OPTIONS = {"id": "--service-node", "cluster": "--service-cluster"}
 _PAIR = ("certificate", "private_key")

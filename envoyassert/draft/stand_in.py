@@ -17,7 +17,7 @@ from envoyassert.addresses import Address
 from envoyassert.draft.expected import Draft, DraftOption, SocketSet
 from envoyassert.names import LEVELS, OPTIONS
 from envoyassert.option_values import NAMED_VALUES
-from envoyassert.scenario.made_up import CERTIFICATE, KEY
+from envoyassert.scenario.absent import CERTIFICATE, KEY
 
 _ECHO = {
     "name": "envoy.filters.network.echo",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from envoyassert.driver.base import DrivenEnvoy, Driver, observed_now, wait_until
-from envoyassert.graph.focus import focus
+from envoyassert.graph.cut import focus
 from envoyassert.graph.fold import fold
 from envoyassert.judge.calls import matching
 from envoyassert.judge.context import Context

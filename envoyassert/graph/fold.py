@@ -17,11 +17,11 @@ from envoyassert.calls.row import Effect
 from envoyassert.calls.sockets import BIND, CONNECT, GETSOCKNAME, SETSOCKOPT, SHUTDOWN, SOCKETPAIR
 from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
 from envoyassert.events import Event
-from envoyassert.graph.at_end import complete
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
 from envoyassert.graph.envoys import declared_envoys
-from envoyassert.graph.gaps import find_gaps
+from envoyassert.graph.gaps import find_gaps, is_tripwire
 from envoyassert.graph.kernel_addresses import KernelAddresses
+from envoyassert.graph.kinds import complete
 from envoyassert.graph.messages import Messages, sent_first
 from envoyassert.graph.model import (
     Call,
@@ -36,7 +36,6 @@ from envoyassert.graph.namespaces import Namespaces
 from envoyassert.graph.passes import Pass
 from envoyassert.graph.registrations import Registrations
 from envoyassert.graph.socket_files import SocketFiles
-from envoyassert.graph.tripwires import is_tripwire
 from envoyassert.trace import Trace
 
 _NOT_A_SOCKET = frozenset({"EBADF", "ENOTSOCK"})

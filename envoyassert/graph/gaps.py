@@ -1,10 +1,15 @@
-"""Lost records, made visible: every record carries its number among those of its CPU."""
+"""What a trace does not show: records that were lost, and calls after which it no longer shows all.
+
+Every record carries its number among those of its CPU, so a lost one leaves a gap. A tripwire is a
+call that acts on descriptors where no probe looks, or lets a call seem to be what it is not.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from itertools import pairwise
 
+from envoyassert.calls import CALLS
 from envoyassert.events import Event
 from envoyassert.graph.model import Gap
 from envoyassert.trace import Trace
@@ -95,3 +100,14 @@ def _gaps_of_cpu(
     if missing:
         gaps.append(Gap(cpu, since_ns, None, missing))
     return gaps, contradictions
+
+
+def is_tripwire(event: Event) -> bool:
+    """Return whether an event is a tripwire."""
+    return bool(why_tripwire(event))
+
+
+def why_tripwire(event: Event) -> str:
+    """Return what a tripwire does, after its name; "" for any other event."""
+    hides = CALLS[event.call].hides
+    return hides(event) if hides is not None else ""

@@ -1,13 +1,14 @@
-"""What a socket was for, by all that was done with it."""
+"""What sockets and threads were for, by all that was done: only the end of a trace shows it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from envoyassert.addresses import Address
-from envoyassert.graph.model import KernelSocket
+from envoyassert.graph.envoys import find_envoys
+from envoyassert.graph.model import KernelSocket, SocketGraph, place_key
 
 #: What Envoy appends to `--socket-path`, and what that is by default.
 _HOT_RESTART = re.compile(r"(?:_udp)?_(?:parent|child)_\d+")
@@ -102,3 +103,30 @@ def looks_like_hot_restart(socket: KernelSocket, argv: Sequence[str]) -> bool:
     # An abstract name is as long as the kernel allows, filled with NULs.
     name = address.path or f"@{address.abstract or ''}".rstrip("\0")
     return name.startswith(prefix) and bool(_HOT_RESTART.fullmatch(name[len(prefix) :]))
+
+
+def complete(graph: SocketGraph, closed_by_kernel: Collection[str]) -> None:
+    """Complete a graph to which every event was applied.
+
+    Args:
+        graph: what is completed.
+        closed_by_kernel: the kernel's addresses of the sockets whose listening it ended.
+    """
+    envoys = find_envoys(graph)
+    for thread in graph.threads.values():
+        thread.of_envoy = thread.pid in envoys
+    for socket in graph.sockets:
+        socket.is_probe = looks_like_probe(socket)
+        argv = graph.processes[socket.born.pid].argv
+        socket.is_hot_restart = looks_like_hot_restart(socket, argv)
+        socket.is_client = looks_like_client(socket)
+        if not socket.is_probe and socket.origin != "accept":
+            graph.candidates.append(socket)
+            for key in {place_key(place) for place in socket.places}:
+                graph.by_place.setdefault(key, []).append(socket)
+        closed = socket.kernel_address in closed_by_kernel
+        if closed and socket.is_live and socket.stopped_ns is None:
+            graph.inconsistencies.append(
+                f"the kernel closed the listening socket of {socket.address}, "
+                "but no close of its last descriptor was seen"
+            )

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from envoyassert.accounts import Witness
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.account import differences
-from envoyassert.judge.comparison import Comparison
+from envoyassert.judge.envoy_account import differences
 from envoyassert.judge.interval import plural
+from envoyassert.judge.kernel_account import compare, name_of_stranger, strangers
+from envoyassert.judge.settled import KernelComparison
 from envoyassert.judge.verdict import Check
-from envoyassert.judge.witness import compare, name_of_stranger, strangers
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
 
@@ -32,7 +32,7 @@ class AccountChecks:
 
     kernel: Check
     envoy: Check
-    comparison: Comparison | None = None
+    comparison: KernelComparison | None = None
 
 
 def check_accounts(
@@ -72,7 +72,7 @@ def check_accounts(
     return AccountChecks(Check(KERNEL_CHECK, True, said), envoy, comparison)
 
 
-def uncompared(comparisons: Collection[Comparison]) -> dict[KernelSocket, str]:
+def uncompared(comparisons: Collection[KernelComparison]) -> dict[KernelSocket, str]:
     """Return the sockets of which the kernel's account settles nothing, and why.
 
     Args:
@@ -86,7 +86,7 @@ def uncompared(comparisons: Collection[Comparison]) -> dict[KernelSocket, str]:
 
 
 def with_uncompared(
-    check: Check, sockets: Mapping[KernelSocket, str], comparisons: Collection[Comparison]
+    check: Check, sockets: Mapping[KernelSocket, str], comparisons: Collection[KernelComparison]
 ) -> Check:
     """Return the kernel's line of the certificate with what could not be compared.
 
@@ -118,7 +118,7 @@ def more(found: Sequence[object]) -> str:
     return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
-def _compared(trace: Trace, witness: Witness, comparison: Comparison) -> str:
+def _compared(trace: Trace, witness: Witness, comparison: KernelComparison) -> str:
     """Return what the kernel was asked, and who else has sockets for clients in Envoy's network."""
     counts = comparison.compared
     parts = [plural(counts["socket descriptor"], "socket descriptor")]

@@ -8,8 +8,8 @@ from itertools import pairwise
 from envoyassert.accounts import SecondWitness
 from envoyassert.calls import AT_ENTRY, KERNEL_FACTS
 from envoyassert.events import Event
+from envoyassert.graph.gaps import why_tripwire
 from envoyassert.graph.model import SocketGraph
-from envoyassert.graph.tripwires import why_tripwire
 from envoyassert.judge.account_checks import (
     ENVOY_CHECK,
     KERNEL_CHECK,

@@ -17,12 +17,17 @@ from envoyassert.judge.certificate import (
     LOSSES,
     SECOND_CHECK,
 )
-from envoyassert.judge.channels import as_observed
 from envoyassert.judge.context import NOT_JUDGED, Context, Subject
 from envoyassert.judge.excerpt import as_excerpt
 from envoyassert.judge.known_defect import with_fatal_defects, with_known_defect
-from envoyassert.judge.outside import in_doubt, passed_outside, with_passes
-from envoyassert.judge.rests_on import held_back, with_stacks
+from envoyassert.judge.left_open import (
+    as_observed,
+    held_back,
+    in_doubt,
+    passed_outside,
+    with_passes,
+    with_stacks,
+)
 from envoyassert.judge.scopes import Scopes, certify_phases, is_judged, judge_steps
 from envoyassert.judge.values import (
     Certified,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from envoyassert.judge.values import Fact, Quote
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.trace import Phase, Trace
+from envoyassert.versions import satisfies
 from envoyassert.words.process import ProcessExpectation
 
 #: Last part of the path of the finding that an expectation holds which must fail.

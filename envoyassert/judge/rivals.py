@@ -13,8 +13,8 @@ from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, Candidate, IncomingClie
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.socket_files import place_of
 from envoyassert.judge.context import Context
+from envoyassert.judge.kernel_account import name_of_stranger, strangers
 from envoyassert.judge.values import Fact, Quote
-from envoyassert.judge.witness import name_of_stranger, strangers
 
 _LOOPBACK_DEVICE = "lo"
 

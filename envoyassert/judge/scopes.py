@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from envoyassert.graph.cut import cut
+from envoyassert.graph.cut import cut, focus
 from envoyassert.graph.envoys import family_of
-from envoyassert.graph.focus import focus
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.account_checks import (
@@ -18,17 +17,17 @@ from envoyassert.judge.account_checks import (
     with_uncompared,
 )
 from envoyassert.judge.certificate import certify
-from envoyassert.judge.comparison import Comparison
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
+from envoyassert.judge.settled import KernelComparison
 from envoyassert.judge.values import Fact, Quote, Topic
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
-from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import models_in
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import FIRST, STARTUP, ListenerRecord, Trace
+from envoyassert.versions import satisfies
 from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.of_listener.listed_without_socket import unbacked
 
@@ -56,7 +55,7 @@ def certify_phases(
     certificate = certify(trace, graph, assume, unbacked(trace, items, {STARTUP}, (None, FIRST)))
     checks = {check.name: check for check in certificate.checks}
     open_: dict[KernelSocket, str] = {}
-    comparisons: list[Comparison] = []
+    comparisons: list[KernelComparison] = []
     reached: set[str] = set()
     for phase in trace.phases:
         reached.add(phase.name)

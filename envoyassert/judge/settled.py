@@ -10,8 +10,9 @@ that takes effect later. Only what a call on the very thing may have changed is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -173,3 +174,27 @@ class Settled:
             followed.add(event.tid)
             found[event.ts_ns] = event
         return found
+
+
+@dataclass
+class KernelComparison:
+    """What came of holding an account of the kernel against the graph.
+
+    Args:
+        disagreements: what the two sides say differently, in words.
+        compared: how much was compared, by what it is: `socket descriptor`, `option value`, …
+        sockets: the sockets that were compared.
+        doubtful: sockets of which what the kernel shows may be what a call in flight did, or what
+            contradicts the trace, and why that is not known.
+        unasked: sockets of which a descriptor could not be looked at, and why.
+        untold: names of options of which the kernel does not return what was set, how often each.
+        unnoted: what the account does not hold, as that of an earlier version, and how much of it.
+    """
+
+    disagreements: list[str] = field(default_factory=list)
+    compared: Counter[str] = field(default_factory=Counter)
+    sockets: set[KernelSocket] = field(default_factory=set)
+    doubtful: dict[KernelSocket, str] = field(default_factory=dict)
+    unasked: dict[KernelSocket, str] = field(default_factory=dict)
+    untold: Counter[str] = field(default_factory=Counter)
+    unnoted: Counter[str] = field(default_factory=Counter)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from envoyassert.accounts import Witness, WitnessSocket
 from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.comparison import Comparison
-from envoyassert.judge.settled import Settled
+from envoyassert.judge.settled import KernelComparison, Settled
 from envoyassert.option_read_back import Place, reads_back
 from envoyassert.option_values import OptionValue, value_text
 
@@ -21,7 +20,7 @@ class OptionComparison:
         result: receives how many values were compared, and which could not be.
     """
 
-    def __init__(self, witness: Witness, settled: Settled, result: Comparison) -> None:
+    def __init__(self, witness: Witness, settled: Settled, result: KernelComparison) -> None:
         self._witness = witness
         self._settled = settled
         self._result = result

@@ -20,7 +20,7 @@ from envoyassert.launch.inside import copy_inside, make_directories, write_insid
 from envoyassert.launch.kernel import Owner
 from envoyassert.launch.marked import MARK, end_marked, environment_of, processes
 from envoyassert.launch.user_namespace import outer_uid
-from envoyassert.scenario.rundir_names import LOGS, NETNS
+from envoyassert.scenario.file_names import LOGS, NETNS
 
 __all__ = [
     "LOGS",

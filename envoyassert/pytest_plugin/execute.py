@@ -34,7 +34,7 @@ from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
-from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.scenario.plan import RequirementUnmetError
 from envoyassert.shown import shown
 
 if TYPE_CHECKING:

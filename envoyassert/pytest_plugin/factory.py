@@ -19,8 +19,7 @@ from envoyassert.pytest_plugin.session import session_of
 from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
-from envoyassert.scenario.plan import RunPlan
-from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.scenario.plan import RequirementUnmetError, RunPlan
 
 if TYPE_CHECKING:
     from envoyassert.probe import Tracer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-from envoyassert.scenario.made_up import OPTION
+from envoyassert.scenario.absent import OPTION
 
 _PATH = r"'?(?P<path>[^\s']+?)'?"
 _ABSENT = "No such file or directory"

@@ -20,13 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from envoyassert.errors import ScenarioError
-from envoyassert.scenario.confined import leads_out
+from envoyassert.scenario.absent import DIRECTORY, MADE_UP
 from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.file_names import LOGS, NETNS, leads_out
 from envoyassert.scenario.listeners import proto_name
 from envoyassert.scenario.load import read_text
-from envoyassert.scenario.made_up import DIRECTORY, MADE_UP
 from envoyassert.scenario.overlay import Path
-from envoyassert.scenario.rundir_names import LOGS, NETNS
 
 #: Where what stands in for files is, in the run directory.
 STAND_IN = "stand_in"

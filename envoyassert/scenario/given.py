@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import Header
+from envoyassert.versions import satisfies
 
 _WORDS = {
     "config": "another config",

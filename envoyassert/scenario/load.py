@@ -13,8 +13,8 @@ from envoyassert.errors import Problem, ScenarioError
 from envoyassert.input_file import UnfitFileError, read_file
 from envoyassert.scenario.coherence import coherence_problems
 from envoyassert.scenario.complaint import problems_of
-from envoyassert.scenario.confined import leads_out
 from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.file_names import leads_out
 from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, parse_yaml

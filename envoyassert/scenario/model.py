@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.ranges import MOST_EXPECTATIONS, MOST_FILES, MOST_STEPS, MOST_WORKERS
+from envoyassert.scenario.absent import KINDS, Kind
 from envoyassert.scenario.conditional import Scalar
 from envoyassert.scenario.grammar import (
     Argument,
@@ -19,7 +20,6 @@ from envoyassert.scenario.grammar import (
     kind,
     one_of,
 )
-from envoyassert.scenario.made_up import KINDS, Kind
 from envoyassert.scenario.vocabulary import (
     ADDRESS_PATTERN,
     KERNEL_PATTERN,

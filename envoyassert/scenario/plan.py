@@ -1,4 +1,4 @@
-"""One run of one scenario, decided: everything a launcher and the judge need to know."""
+"""One run of one scenario, decided: what launcher and judge need to know; if it may take place."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from envoyassert.addresses import Address
+from envoyassert.errors import EnvoyAssertError
 from envoyassert.scenario.listeners import admin_address, configured_listeners
 from envoyassert.scenario.load import LoadedScenario
-from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.model import Requires, Scenario
 from envoyassert.scenario.overlay import map_text, merge
 from envoyassert.scenario.xds import Xds
 from envoyassert.steps.another import Another
 from envoyassert.steps.base import Step
 from envoyassert.trace import ListenerRecord
+from envoyassert.versions import satisfies
 from envoyassert.words.registry import Expectation
 
 _PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
@@ -221,3 +223,28 @@ def _map_model(value: Any, change: Any) -> Any:
         # Arguments of call patterns: paths that were unlinked, addresses that were bound.
         return map_text(value, change)
     return value
+
+
+class RequirementUnmetError(EnvoyAssertError):
+    """The scenario says itself that this run cannot show what it is about."""
+
+
+def unmet(requires: Requires, *, envoy: str, kernel: str, launcher: str) -> str:
+    """Return why a run is not what the scenario requires, "" if it is.
+
+    Args:
+        requires: what the scenario says.
+        envoy: version of the Envoy, "" if it is unknown.
+        kernel: release of the kernel: `6.1.0-13-amd64`.
+        launcher: `docker` or `process`.
+    """
+    if requires.launcher is not None and requires.launcher != launcher:
+        return f"the scenario requires the launcher {requires.launcher}, not {launcher}"
+    if requires.envoy is not None:
+        if not envoy:
+            return f"the scenario requires Envoy {requires.envoy}; this one's version is unknown"
+        if not satisfies(envoy, requires.envoy):
+            return f"the scenario requires Envoy {requires.envoy}, this is {envoy}"
+    if requires.kernel is not None and not satisfies(kernel, requires.kernel):
+        return f"the scenario requires Linux {requires.kernel}, this is {kernel}"
+    return ""

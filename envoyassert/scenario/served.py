@@ -17,6 +17,7 @@ from envoyassert.scenario.absent import (
 )
 from envoyassert.scenario.complaint import Complaint, complaints_of
 from envoyassert.scenario.config_files import STAND_IN, with_own_files
+from envoyassert.scenario.file_names import collisions, is_own
 from envoyassert.scenario.listeners import (
     admin_address,
     configured_listeners,
@@ -25,7 +26,6 @@ from envoyassert.scenario.listeners import (
 from envoyassert.scenario.model import Envoy, Scenario
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.own_namespaces import with_own_namespaces
-from envoyassert.scenario.rundir_names import collisions, is_own
 from envoyassert.scenario.xds import (
     DIRECTORY,
     FILE,

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from envoyassert.errors import Problem, ScenarioError
-from envoyassert.scenario.confined import leads_out
 from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.file_names import leads_out
 from envoyassert.scenario.harmless import (
     BOOTSTRAP,
     CONFIG_SUFFIXES,

@@ -20,10 +20,10 @@ from envoyassert.judge.calls import (
 )
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.each import Member, groups_of, judge_each
-from envoyassert.judge.join import judge_let_of_calls
 from envoyassert.judge.near import NearCall
 from envoyassert.judge.selection import Selection, select
 from envoyassert.judge.values import Calls
+from envoyassert.judge.variables import judge_let_of_calls
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CountedPattern, impossible

@@ -21,8 +21,8 @@ from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.probe import Probe
 from envoyassert.report.advice import advice
 from envoyassert.runner import RunResult, run_plan
+from envoyassert.scenario.absent import CERTIFICATE, KEY
 from envoyassert.scenario.load import load_scenario
-from envoyassert.scenario.made_up import CERTIFICATE, KEY
 from envoyassert.scenario.matrix import expand
 from envoyassert.texts.findings import words_of
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.versions import satisfies
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(600)]
 

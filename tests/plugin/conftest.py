@@ -23,7 +23,7 @@ from envoyassert.errors import DockerUnavailableError, ProbeLoadError, ProbeUnav
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.pytest_plugin import collect, execute, machine
 from envoyassert.runner import RunResult
-from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.scenario.plan import RequirementUnmetError
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import EnvoyIdentity
 

@@ -8,7 +8,7 @@ import pytest
 from envoyassert.errors import EnvoyUnavailableError
 from envoyassert.launch import index
 from envoyassert.runner import RunResult
-from envoyassert.scenario.requires import RequirementUnmetError
+from envoyassert.scenario.plan import RequirementUnmetError
 from envoyassert.testing import TraceBuilder
 from tests.unit.cli_words import run_cli
 

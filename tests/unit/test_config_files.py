@@ -11,10 +11,10 @@ import yaml
 
 from envoyassert.errors import ScenarioError
 from envoyassert.report.lacking import lacking
+from envoyassert.scenario.absent import KINDS, MADE_UP
 from envoyassert.scenario.config_files import directory_names, named_files, with_own_files
 from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.load import load_scenario
-from envoyassert.scenario.made_up import KINDS, MADE_UP
 from envoyassert.scenario.matrix import expand
 from tests.unit.cli_words import run_cli
 

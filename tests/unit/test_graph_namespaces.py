@@ -13,7 +13,7 @@ from envoyassert.addresses import Address
 from envoyassert.compare.groups import socket_groups
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.account import told_places
+from envoyassert.judge.envoy_account import told_places
 from envoyassert.judge.judge import judge
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Status, Verdict

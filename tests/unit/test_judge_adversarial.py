@@ -15,8 +15,8 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
+from envoyassert.judge.kernel_account import compare
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.judge.witness import compare
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
 from envoyassert.words.registry import Expectation

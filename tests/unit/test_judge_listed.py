@@ -17,7 +17,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, ListenerRecord, Member, Outcome, Trace
 from envoyassert.words.listener import ListenerExpectation
-from tests.unit.test_judge_account import ADDRESS, RIGHT, WRONG, agreed, built, with_envoy
+from tests.unit.test_judge_envoy_account import ADDRESS, RIGHT, WRONG, agreed, built, with_envoy
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 GHOST, OTHER = Address.inet("127.0.0.1", 81), Address.inet("127.0.0.1", 82)

@@ -10,8 +10,7 @@ import pytest
 from envoyassert.accounts import Network, NetworkSocket, Witness
 from envoyassert.addresses import Address
 from envoyassert.asserts import parse_expectation
-from envoyassert.graph.cut import cut
-from envoyassert.graph.focus import focus
+from envoyassert.graph.cut import cut, focus
 from envoyassert.judge.judge import judge
 from envoyassert.judge.timeline import bound_spans, listening_spans
 from envoyassert.judge.verdict import Status

@@ -21,8 +21,8 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
+from envoyassert.judge.kernel_account import compare
 from envoyassert.judge.verdict import Check, Status, Verdict
-from envoyassert.judge.witness import compare
 from envoyassert.names import epoll_mask
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from envoyassert.judge.join import judge_let_of_listener
 from envoyassert.judge.target import Target
+from envoyassert.judge.variables import judge_let_of_listener
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.pattern import LET, Let
 from envoyassert.words.word import Example, ListenerWord

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from envoyassert.judge.account import tells_namespaces, told_places
 from envoyassert.judge.context import NOT_KNOWN
+from envoyassert.judge.envoy_account import tells_namespaces, told_places
 from envoyassert.judge.selection import means
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import Fact, Quote
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.bounds import satisfies
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
+from envoyassert.versions import satisfies
 from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.word import Example, ListenerWord
 

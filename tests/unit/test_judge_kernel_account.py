@@ -10,8 +10,8 @@ from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import certify
+from envoyassert.judge.kernel_account import compare
 from envoyassert.judge.verdict import Check
-from envoyassert.judge.witness import compare
 from envoyassert.names import epoll_mask
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Outcome, Trace

@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from envoyassert.accounts import NetworkSocket, Witness, WitnessSocket
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
-from envoyassert.judge.comparison import Comparison
-from envoyassert.judge.settled import Possible, Settled
+from envoyassert.judge.settled import KernelComparison, Possible, Settled
 from envoyassert.judge.witnessed_options import OptionComparison
 from envoyassert.names import epoll_mask
 from envoyassert.trace import Trace
@@ -33,7 +32,7 @@ _PRIVATE = epoll_mask(("EPOLLWAKEUP", "EPOLLONESHOT", "EPOLLET", "EPOLLEXCLUSIVE
 Numbers = tuple[int, int]
 
 
-def compare(trace: Trace, witness: Witness, graph: SocketGraph) -> Comparison:
+def compare(trace: Trace, witness: Witness, graph: SocketGraph) -> KernelComparison:
     """Compare listening and bound datagram sockets with what the kernel shows.
 
     Connections come and go while the account is taken, so only sockets that listen, by either
@@ -71,7 +70,7 @@ class _Comparison:
     def __init__(self, witness: Witness, settled: Settled) -> None:
         self.witness = witness
         self.settled = settled
-        self.result = Comparison()
+        self.result = KernelComparison()
         self.theirs = {(entry.pid, entry.fd): entry for entry in witness.sockets}
         self.pids = set(witness.pids) or {entry.pid for entry in witness.sockets}
         if not self.pids and len(settled.graph.processes) == 1:
@@ -84,7 +83,7 @@ class _Comparison:
         self.lasting: set[KernelSocket] = set()
         self.options = OptionComparison(witness, settled, self.result)
 
-    def made(self) -> Comparison:
+    def made(self) -> KernelComparison:
         """Return the whole comparison."""
         found = self.result.disagreements
         found += self._descriptors()

@@ -1,10 +1,11 @@
-"""Names in the run directory that are the run's own, so that a scenario's files take others."""
+"""Names of files: whether one leads out of a folder, and which ones a run itself uses."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 #: Where logs are written. Not beside the files: Envoy watches their directory, and wakes at each
 #: write to it. Were what it does then written there, it would never sleep.
@@ -35,3 +36,17 @@ def collisions(names: Collection[str], others: Collection[str]) -> Iterator[tupl
             yield name, f"`{first}` is the run's own in its directory"
         elif above:
             yield name, f"`{above[0]}` is a file, and no directory"
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Return whether a path, or a link on its way, leads out of a folder.
+
+    Args:
+        path: the path; nothing needs to be there.
+        folder: the folder.
+    """
+    try:
+        reached, inside = os.path.realpath(path), os.path.realpath(folder)
+    except (OSError, ValueError):  # a loop of links, or a name that no file can have
+        return True
+    return os.path.commonpath((reached, inside)) != inside

@@ -1,0 +1,203 @@
+"""What leaves an expectation open that could be judged otherwise, and why.
+
+A channel that the trace does not cover; sockets that were passed on by SCM_RIGHTS to or from a
+process that is not traced; what was not compared with the kernel; stacks that are not known.
+
+A process that is not traced may listen, accept, set options or close on a socket that it has, and
+nothing would show. So what an expectation says of such a socket is seen for certain or left open,
+as after a loss. A process that is traced (the parent of a hot restart) is known, and leaves nothing
+open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from envoyassert.events import Event
+from envoyassert.graph.model import KernelSocket
+from envoyassert.graph.passes import Pass
+from envoyassert.judge.calls import matching
+from envoyassert.judge.context import Context, StackMatch
+from envoyassert.judge.selection import select
+from envoyassert.judge.values import Fact, Quote, both
+from envoyassert.judge.verdict import Finding, Status
+from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import models_in
+from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.selector import Selector
+from envoyassert.words.about_listener import AboutListener
+from envoyassert.words.registry import word_of
+
+_SLOWED = Fact("durations_unobserved")
+_STATES = Fact("socket_states_unobserved")
+_DURATIONS = frozenset({"lasts", "within"})
+_STATE_CALL = "tcp_state"
+
+
+def as_observed(finding: Finding, item: Conditional, unobserved: Collection[str]) -> Finding:
+    """Return a finding as far as the channels of its trace allow it.
+
+    Args:
+        finding: as the events show.
+        item: the expectation.
+        unobserved: the channels that the trace does not cover.
+    """
+    if not unobserved:
+        return finding
+    reason = None
+    if "durations" in unobserved and _is_duration(finding):
+        reason = _SLOWED
+    elif "socket_states" in unobserved and _mentions(item.model_dump(), _STATE_CALL):
+        reason = _STATES
+    return replace(finding, status=Status.INCONCLUSIVE, reason=reason) if reason else finding
+
+
+def _is_duration(finding: Finding) -> bool:
+    word = finding.path[2] if len(finding.path) > 2 else ""
+    if word == "always" or (word == "process" and finding.path[-1] == "within"):
+        # Under a slow tracer an interruption and a start last longer, never shorter.
+        return finding.status is Status.FAIL
+    return word == "startup" or finding.path[-1] in _DURATIONS
+
+
+def _mentions(data: Any, value: str) -> bool:
+    if isinstance(data, dict):
+        return any(_mentions(part, value) for part in data.values())
+    if isinstance(data, (list, tuple)):
+        return any(_mentions(part, value) for part in data)
+    return bool(data == value)
+
+
+def passed_outside(context: Context, item: Conditional) -> list[tuple[KernelSocket, Pass]]:
+    """Return the sockets that an expectation is about and that others have or had, and how.
+
+    A socket that came from outside and of which no address is known may be one of any listener.
+    """
+    candidates = context.graph.candidates
+    if not any(handed.is_outside for socket in candidates for handed in socket.passes):
+        return []
+    if word_of(item).sockets == "every":
+        meant = [s for s in candidates if s.places or s.listens or s.origin == "scm_rights"]
+    else:
+        selectors = list(models_in(item, Selector))
+        if not selectors:
+            return []
+        listeners = context.trace.header.listeners
+        chosen = [select(one, context.graph, listeners, total=True) for one in selectors]
+        meant = [socket for selection in chosen for socket in selection.sockets]
+        meant += [s for s in candidates if s.origin == "scm_rights" and not s.places]
+    return [
+        (socket, handed)
+        for socket in dict.fromkeys(meant)
+        for handed in socket.passes
+        if handed.is_outside
+    ]
+
+
+def in_doubt(context: Context, outside: Iterable[tuple[KernelSocket, Pass]]) -> Context:
+    """Return a context in which what others may have done is in doubt."""
+    reasons = dict.fromkeys(_why_passed(socket, handed) for socket, handed in outside)
+    if not reasons or context.doubt:
+        return context
+    return replace(context, doubt=both(list(reasons)))
+
+
+def with_passes(finding: Finding, outside: Iterable[tuple[KernelSocket, Pass]]) -> Finding:
+    """Return a finding that is left open with the messages that handed its sockets on."""
+    events = [event for _, handed in outside if (event := _event_of(handed)) is not None]
+    if finding.status is not Status.INCONCLUSIVE or not events:
+        return finding
+    evidence = [event for event in finding.evidence if all(event is not one for one in events)]
+    evidence = sorted([*evidence, *events], key=lambda event: event.ts_ns)
+    return replace(finding, evidence=tuple(evidence))
+
+
+def _event_of(handed: Pass) -> Event | None:
+    return handed.sent or handed.received
+
+
+def _why_passed(socket: KernelSocket, handed: Pass) -> Fact:
+    address = None if socket.address is None else str(socket.address)
+    if handed.received is not None:
+        return Fact("received_from_outside", address=address)
+    return Fact("sent_outside", address=address)
+
+
+def held_back(
+    context: Context, item: Conditional, findings: Iterable[Finding]
+) -> Iterator[Finding]:
+    """Yield findings, with no PASS that rests on what the kernel's account did not settle.
+
+    Args:
+        context: the scope in which they were found.
+        item: the expectation that they are about.
+        findings: what was found.
+    """
+    reason = _why_unsettled(context, item) if context.uncompared else None
+    for finding in findings:
+        if reason and finding.status is Status.PASS:
+            yield replace(finding, status=Status.INCONCLUSIVE, reason=reason)
+        else:
+            yield finding
+
+
+def _why_unsettled(context: Context, item: Conditional) -> Fact | None:
+    if word_of(item).sockets == "none":
+        return None
+    open_ = context.uncompared
+    selectors = list(models_in(item, Selector))
+    anywhere = any(part.listener is None for part in models_in(item, CallPattern))
+    if not selectors or (anywhere and not isinstance(item, AboutListener)):
+        return _uncompared(next(iter(open_.values())))
+    listeners = context.trace.header.listeners
+    for selector in selectors:
+        selection = select(selector, context.graph, listeners, total=True)
+        failed = [call.descriptor.socket for call in selection.failed if call.descriptor]
+        for socket in (*selection.sockets, *failed):
+            if socket.number in open_:
+                return _uncompared(open_[socket.number])
+    return None
+
+
+def _uncompared(why: str) -> Fact:
+    return Fact("uncompared", said=Quote(why))
+
+
+def with_stacks(
+    context: Context, item: Conditional, findings: Sequence[Finding]
+) -> Iterator[Finding]:
+    """Say of findings that are INCONCLUSIVE for lack of a stack why; skip those without symbols.
+
+    Args:
+        context: the scope in which they were found.
+        item: the expectation that they are about.
+        findings: all of its findings.
+    """
+    open_ = any(finding.status is Status.INCONCLUSIVE for finding in findings)
+    known = context.doubt or context.untrusted or context.unobserved
+    unknown = list(_unknown_stacks(context, item)) if open_ and not known else []
+    for finding in findings:
+        if not unknown or finding.status is not Status.INCONCLUSIVE:
+            yield finding
+        elif all(match.skipped for match in unknown):
+            yield replace(finding, status=Status.SKIPPED, reason=unknown[0].reason)
+        else:
+            yield replace(finding, reason=next(m.reason for m in unknown if not m.skipped))
+
+
+def _unknown_stacks(context: Context, item: Conditional) -> Iterator[StackMatch]:
+    """Yield what is not known of the stacks of the calls that an expectation may be about."""
+    patterns = [part for part in models_in(item, CallPattern) if part.stack is not None]
+    if not patterns:
+        return
+    among: list[list[Event] | None] = [None]
+    if isinstance(item, AboutListener):
+        # What it says of calls, it says of those of each of its sockets.
+        listeners = context.trace.header.listeners
+        sockets = select(item.listener, context.graph, listeners, total=True).sockets
+        among = [[call.event for call in socket.calls] for socket in sockets]
+    for events in among:
+        for pattern in patterns:
+            yield from matching(context, pattern, events).unknown

@@ -27,7 +27,7 @@ from envoyassert.report.headline import headline
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
-from envoyassert.texts.findings import words_of
+from tests.e2e.verdicts import not_passed
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 
@@ -222,7 +222,7 @@ _RDS = _HTTP % (
     "{api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: "
     "{cluster_name: server}}]}}}"
 )
-#: Routes from a server that has no name for anybody, and nobody to ask whether it is LIVE.
+#: Routes from a server that has no name; no admin endpoint says whether Envoy is LIVE.
 ROUTES = f"""
 node: {{id: front, cluster: front}}
 static_resources:
@@ -278,14 +278,6 @@ def judged(result: RunResult) -> Verdict:
     return judge(result.trace, result.plan.expectations, workers=result.plan.workers)
 
 
-def told(verdict: Verdict) -> list[str]:
-    bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
-    return [
-        f"{words_of(f).subject} {f.status.name}: {words_of(f).expected}; {words_of(f).seen}"
-        for f in bad
-    ]
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", SHAPES)
 def test_draft_passes_without_the_server_that_its_config_asks(
@@ -294,7 +286,7 @@ def test_draft_passes_without_the_server_that_its_config_asks(
     scenario = drafted(tmp_path, name, SHAPES[name])
     result = run(scenario, probe, version)
     verdict = judged(result)
-    assert verdict.status is Status.PASS, told(verdict)
+    assert verdict.status is Status.PASS, not_passed(verdict)
     (said,) = result.trace.header.stood_in
     assert "answered with nothing, instead of a server" in said
     assert "no_others: true" in scenario.read_text()
@@ -328,7 +320,7 @@ def test_draft_with_a_dump_has_its_listeners_beside_the_configs_own(
         {"name": "names", "address": place(53, protocol="UDP")},
         {"name": "virtual", "address": place(80), "bind_to_port": False},
     )
-    # Without an admin endpoint nobody says what Envoy makes of the listeners but the trace.
+    # Without an admin endpoint only the trace says what Envoy makes of the listeners.
     admin = SIDECAR[SIDECAR.index("admin: ") : SIDECAR.index("layered_runtime")]
     config = SIDECAR if name == "sidecar" else SIDECAR.replace(admin, "")
     scenario = drafted(tmp_path, name, config, "--with", str(dump))
@@ -340,7 +332,7 @@ def test_draft_with_a_dump_has_its_listeners_beside_the_configs_own(
     assert ports == [15000] * (name == "sidecar") + [15090, 15021, 15006, 53]
     result = run(scenario, probe, version)
     verdict = judged(result)
-    assert verdict.status is Status.PASS, told(verdict)
+    assert verdict.status is Status.PASS, not_passed(verdict)
     assert [one.partition(":")[0] for one in result.trace.header.stood_in] == [
         "lds_config",
         "cds_config",
@@ -388,7 +380,7 @@ def test_name_that_cannot_be_looked_up_fails_at_once(
     assert "finds in the run's own network: backend.test" in scenario.read_text()
     result = run(scenario, probe, version)
     verdict = judged(result)
-    assert verdict.status is Status.PASS, told(verdict)
+    assert verdict.status is Status.PASS, not_passed(verdict)
     # A lookup takes a few calls; one that is repeated without end takes ten thousands.
     known = run(drafted(tmp_path, "known", NAMED.replace("HOST", "localhost")), probe, version)
     assert len(result.trace.events) < 2 * len(known.trace.events)
@@ -400,7 +392,7 @@ def test_name_that_cannot_be_looked_up_fails_at_once_in_a_container(
 ) -> None:
     scenario = drafted(tmp_path, "named", NAMED.replace("HOST", "backend.test"))
     verdict = judged(run(scenario, probe, VERSIONS[-1], "docker"))
-    assert verdict.status is Status.PASS, told(verdict)
+    assert verdict.status is Status.PASS, not_passed(verdict)
 
 
 #: What a pod's Envoy binds: its own addresses, one of them on a device, the admin endpoint too.
@@ -433,12 +425,12 @@ def test_addresses_of_elsewhere_are_bound_as_they_are(
     assert yaml.safe_load(scenario.read_text())["envoy"]["addresses"] == given
     result = run(scenario, probe, version)
     verdict = judged(result)
-    assert verdict.status is Status.PASS, told(verdict)
+    assert verdict.status is Status.PASS, not_passed(verdict)
     said = "10.1.2.3, 2001:db8::7, 10.1.2.4, 192.0.2.5%eth7: given to the run's own network"
     assert result.trace.header.stood_in == (said,)
 
 
-def test_address_that_is_not_given_is_still_nobodys(tmp_path: Path, probe: Probe) -> None:
+def test_address_that_is_not_given_is_still_missing(tmp_path: Path, probe: Probe) -> None:
     scenario = drafted(tmp_path, "pod", POD)
     text = scenario.read_text()
     (line,) = (line for line in text.splitlines() if "  addresses:" in line)
@@ -464,7 +456,7 @@ def waiting(tmp_path: Path, probe: Probe, timeout: str, deadline: str = "") -> R
 def test_envoy_that_waits_for_a_server_is_waited_for(tmp_path: Path, probe: Probe) -> None:
     result = waiting(tmp_path, probe, "2s")
     verdict = judged(result)
-    assert verdict.status is Status.PASS, told(verdict)
+    assert verdict.status is Status.PASS, not_passed(verdict)
     assert result.plan.deadline_s > 2
     events = result.trace.events
     bound = min(one.ts_ns for one in events if one.call == "bind")

@@ -1,4 +1,4 @@
-"""Whose events: runs at the same time stay apart, and nobody's Envoy leaves no trace."""
+"""Whose events: runs at the same time stay apart, and an Envoy of no run leaves no trace."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def story(events: list[Event]) -> Counter[tuple[str, ...]]:
     """
     kept = {"socket", "bind", "listen", "dup", "setsockopt", "epoll_create1", "fork", "exec"}
     names = {e.args["tid"]: e.args["name"] for e in events if e.call == "rename"}
-    told: dict[int, list[str]] = {event.tid: [names.get(event.tid, "main")] for event in events}
+    entries: dict[int, list[str]] = {event.tid: [names.get(event.tid, "main")] for event in events}
     for event in events:
         name, address = event.args.get("name"), event.args.get("address")
         if event.call not in kept or name == "TCP_NODELAY":
             continue
         place = address if isinstance(address, Address) and address.is_ip else None
-        told[event.tid].append(
+        entries[event.tid].append(
             f"{event.call} {name} {place} {event.args.get('family')} {event.errno}"
         )
-    return Counter(map(tuple, told.values()))
+    return Counter(map(tuple, entries.values()))
 
 
 def run(probe: Probe, run_ids: list[str | None]) -> dict[str, list[Event]]:

@@ -28,8 +28,8 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.texts.findings import words_of
 from tests.e2e.launching import bootstrap, echo_listener
+from tests.e2e.verdicts import not_passed
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 
@@ -190,14 +190,6 @@ def verdict(scenario: Path, probe: Probe, version: str = "1.40.0") -> Verdict:
     return judge(result.trace, result.plan.expectations, workers=result.plan.workers)
 
 
-def told(verdict: Verdict) -> list[str]:
-    bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
-    return [
-        f"{words_of(f).subject} {f.status.name}: {words_of(f).expected}; {words_of(f).seen}"
-        for f in bad
-    ]
-
-
 def drafted(directory: Path, name: str) -> Path:
     config, scenario = directory / "envoy.yaml", directory / f"{name}.envoyassert.yaml"
     config.write_text(CONFIGS[name])
@@ -222,7 +214,7 @@ def test_draft_passes_and_every_single_edit_fails(name: str, tmp_path: Path, pro
     assert len(text.splitlines()) <= MAX_LINES
     for version in ("1.36.4", "1.40.0"):
         as_drafted = verdict(scenario, probe, version)
-        assert as_drafted.status is Status.PASS, (version, told(as_drafted))
+        assert as_drafted.status is Status.PASS, (version, not_passed(as_drafted))
     data = yaml.safe_load(CONFIGS[name])
     pending = {}
     # Starting Envoy is mostly waiting: two runs at a time, each in a place of its own.
@@ -233,7 +225,7 @@ def test_draft_passes_and_every_single_edit_fails(name: str, tmp_path: Path, pro
                 continue
             scenario = written(tmp_path / edit, name, yaml.safe_dump(edited), text)
             if (name, edit) == ("kernel_chooses", "removed"):
-                # Only its name tells such a listener, so that it is gone shows before a run.
+                # Such a listener is known by its name alone: its absence shows before a run.
                 with pytest.raises(ScenarioError, match="has no listener"):
                     load_and_expand(scenario)
             else:
@@ -295,8 +287,8 @@ def test_draft_of_what_a_running_envoy_dumps_passes_on_its_stand_in(
         10003,
     ]
     as_drafted = verdict(scenario, probe)
-    assert as_drafted.status is Status.PASS, told(as_drafted)
+    assert as_drafted.status is Status.PASS, not_passed(as_drafted)
     # It says all that the running Envoy did, of what came by LDS as well.
     expectations = load_and_expand(scenario)[0].expectations
     seen = judge(trace, expectations, workers=plan.workers)
-    assert seen.status is Status.PASS, told(seen)
+    assert seen.status is Status.PASS, not_passed(seen)

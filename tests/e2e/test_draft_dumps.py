@@ -27,9 +27,9 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.texts.findings import words_of
 from envoyassert.trace_file import write_trace
 from tests.e2e.launching import echo_listener
+from tests.e2e.verdicts import not_passed
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 
@@ -52,14 +52,6 @@ def plan_of(scenario: Path, version: str) -> RunPlan:
 def verdict(scenario: Path, probe: Probe, version: str) -> Verdict:
     result = run_plan(plan_of(scenario, version), probe, "process")
     return judge(result.trace, result.plan.expectations, workers=result.plan.workers)
-
-
-def told(verdict: Verdict) -> list[str]:
-    bad = [finding for finding in verdict.findings if finding.status is not Status.PASS]
-    return [
-        f"{words_of(f).subject} {f.status.name}: {words_of(f).expected}; {words_of(f).seen}"
-        for f in bad
-    ]
 
 
 def drafted(directory: Path, file: str, content: str, *more: str) -> Path:
@@ -134,7 +126,7 @@ def test_every_form_of_what_a_running_envoy_dumps_is_drafted(
     done = CliRunner().invoke(draft, [str(tmp_path / "masked.json")])
     assert "only named, a mask left out the config" in str(done.exception)
     as_drafted = verdict(scenarios[""], probe, version)
-    assert as_drafted.status is Status.PASS, told(as_drafted)
+    assert as_drafted.status is Status.PASS, not_passed(as_drafted)
     # Asked for part by part, one after another, it is the same.
     parts = [body for query, (_, body) in answers.items() if "resource" in query or "boot" in query]
     together = drafted(tmp_path, "parts.json", "\n".join(parts))
@@ -228,7 +220,7 @@ def test_draft_of_a_dump_passes(file: str, version: str, tmp_path: Path, probe: 
     scenario = drafted(tmp_path, file, content)
     assert ports_of(scenario) == ports
     as_drafted = verdict(scenario, probe, version)
-    assert as_drafted.status is Status.PASS, told(as_drafted)
+    assert as_drafted.status is Status.PASS, not_passed(as_drafted)
 
 
 BOOTSTRAP = f"""
@@ -258,7 +250,7 @@ def test_bootstrap_with_a_list_and_with_quic_serves_what_it_does_not_have_itself
     scenario = drafted(tmp_path, "boot.yaml", BOOTSTRAP, *more)
     assert ports_of(scenario) == [10443, 15000, 15001, 15006, 15021, 15090]
     as_drafted = verdict(scenario, probe, version)
-    assert as_drafted.status is Status.PASS, told(as_drafted)
+    assert as_drafted.status is Status.PASS, not_passed(as_drafted)
 
 
 def test_draft_of_a_trace_with_quic_passes_on_its_stand_in(tmp_path: Path, probe: Probe) -> None:
@@ -270,7 +262,7 @@ def test_draft_of_a_trace_with_quic_passes_on_its_stand_in(tmp_path: Path, probe
     assert "QUIC has a made certificate" in again.read_text()
     assert ports_of(again) == ports_of(scenario)
     as_drafted = verdict(again, probe, VERSIONS[-1])
-    assert as_drafted.status is Status.PASS, told(as_drafted)
+    assert as_drafted.status is Status.PASS, not_passed(as_drafted)
 
 
 def test_plan_holds_dumps_together(tmp_path: Path) -> None:

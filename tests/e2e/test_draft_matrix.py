@@ -164,7 +164,7 @@ def keepalive() -> Iterator[Listener]:
 
 
 def names() -> Iterator[Listener]:
-    """Listeners that no name tells apart, odd names, and one that is called like the admin."""
+    """Listeners that differ in no name, odd names, and one that is called like the admin."""
     for kind in ("tcp", "udp"):
         yield one(kind, place(kind, port=0), name="")
         yield one(kind, place(kind, port=0), name="", socket_options=[option(None)])

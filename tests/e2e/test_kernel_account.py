@@ -1,7 +1,7 @@
 """The kernel's account of a real Envoy: it agrees with the trace, and a change by others is seen.
 
-A stranger takes a copy of one of Envoy's descriptors (pidfd_getfd(2)) and changes the socket, or
-the epoll, by it. No call of Envoy's does that, so that only the account can tell.
+Another process takes a copy of one of Envoy's descriptors (pidfd_getfd(2)) and changes the socket,
+or the epoll, by it. No call of Envoy's does that, so that only the account can show it.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def test_kernel_agrees_with_every_kind_of_scenario(name: str, probe: Probe) -> N
         for event in result.trace.events
         if event.call == "setsockopt"
     }
-    told = {
+    listed = {
         name for account in accounts for entry in account.sockets for name in entry.options or ()
     }
-    assert told
-    assert told <= set_here
+    assert listed
+    assert listed <= set_here
     assert verdict.status in (Status.PASS, Status.KNOWN_DEFECT), verdict.findings
 
 

@@ -406,7 +406,7 @@ def test_runner_killed_is_swept_and_a_living_run_is_not(
 
 
 def start_another_in(container: Any, run: Run) -> None:
-    """Start an Envoy in a container that is nobody's child there, with the run's mark."""
+    """Start an Envoy in a container that has no parent there, with the run's mark."""
     container.exec_run(
         ["envoy", "--config-yaml", "{}", "--base-id", "9"],
         environment={"ENVOYASSERT_RUN": run.id},

@@ -95,8 +95,8 @@ def test_listener_that_failed_beside_another_does_not_delay_it(
 def test_admin_endpoint_that_may_not_be_asked_leaves_it_open(probe: Probe, tmp_path: Path) -> None:
     admin = "{socket_address: {address: 127.0.0.1, port_value: 9901}}\n  allow_paths: [{exact: %s}]"
     config = bootstrap(echo_listener(), admin % "/stats")
-    for wish in (LIVE, NOT_LIVE):
-        result, verdict = run(probe, tmp_path, "1.40.0", config, [SERVED, wish])
+    for expected in (LIVE, NOT_LIVE):
+        result, verdict = run(probe, tmp_path, "1.40.0", config, [SERVED, expected])
         assert verdict.certificate.whole, verdict.certificate.missing
         assert statuses(verdict)["listened.by"] is Status.PASS
         assert statuses(verdict)["process.live"] is Status.INCONCLUSIVE

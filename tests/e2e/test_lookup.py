@@ -167,7 +167,7 @@ def opened(place: Place, kinds: Sequence[Kind], protocol: str) -> list[socket.so
 def ask(
     thread: NamespaceThread, host: str, protocol: str, sockets: Sequence[Any]
 ) -> frozenset[int]:
-    """Send one client, and return the number of the socket that got it; nobody if it is refused."""
+    """Send one client, and return the number of the socket that got it; none if it is refused."""
     v6 = ":" in host
     family = socket.AF_INET6 if v6 else socket.AF_INET
     with thread.call(lambda: socket.socket(family, TYPES[protocol])) as client:
@@ -206,12 +206,12 @@ def compare(place: Place, kinds: Sequence[Kind], protocol: str) -> bool:
             client = IncomingClient(protocol, Address.inet(host, PORT), by)
             got = ask(thread, host, protocol, sockets)
             (said,) = takers(client, known)
-            told = (kinds, client, got, said)
-            assert got <= said, told
-            assert len(got) == min(1, len(said)), told
-            assert said in takers(client, unordered), told
+            detail = (kinds, client, got, said)
+            assert got <= said, detail
+            assert len(got) == min(1, len(said)), detail
+            assert said in takers(client, unordered), detail
             if len(kinds) < 3:  # each further one multiplies the cases
-                assert any(got <= case for case in takers(client, vague)), told
+                assert any(got <= case for case in takers(client, vague)), detail
     finally:
         for made in sockets:
             made.close()

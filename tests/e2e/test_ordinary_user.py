@@ -14,11 +14,11 @@ from envoyassert.launch.executable import find_executable
 from envoyassert.trace_file import read_trace
 from tests.e2e.launching import VERSION
 
-# Root it takes to become somebody else, and to open what root alone may read (a Python in /root).
+# Needs root: to become another user, and to open what root alone may read (a Python in /root).
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
+UNPRIVILEGED = 65534
 #: Puts an open directory over a closed one, with what is needed of it inside.
 OPENED = """
 set -e
@@ -55,7 +55,7 @@ def test_ordinary_user_runs_a_scenario_by_strace(tmp_path_factory: pytest.TempPa
     kept = tmp_path_factory.mktemp("kept")
     home.mkdir()
     try:
-        os.chown(home, NOBODY, NOBODY)
+        os.chown(home, UNPRIVILEGED, UNPRIVILEGED)
         command = [sys.executable, "-m", "envoyassert", "record"]
         command += [str(ROOT / "scenarios" / "reuse_port_off.yaml"), "--run", "concurrency=2"]
         command += ["--tracer", "strace", "--envoy", str(binary), "-o", str(home / "t.ndjson")]
@@ -87,7 +87,7 @@ def test_ordinary_user_runs_a_scenario_by_strace(tmp_path_factory: pytest.TempPa
         assert {s.inode for s in trace.witness.network.sockets} <= {
             s.inode for s in trace.witness.sockets
         }
-        leftovers = list(Path("/tmp").glob(f"envoyassert-{NOBODY}/*"))
+        leftovers = list(Path("/tmp").glob(f"envoyassert-{UNPRIVILEGED}/*"))
         assert leftovers == []
     finally:
-        subprocess.run(["rm", "-rf", str(home), f"/tmp/envoyassert-{NOBODY}"], check=True)
+        subprocess.run(["rm", "-rf", str(home), f"/tmp/envoyassert-{UNPRIVILEGED}"], check=True)

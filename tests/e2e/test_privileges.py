@@ -85,10 +85,10 @@ def running(
         assert verdict.status is Status.PASS, [str(finding) for finding in verdict.findings]
 
 
-def held(told: dict[str, str]) -> set[str]:
+def held(status: dict[str, str]) -> set[str]:
     """Names of the capabilities of a process, which may get no others."""
-    sets = {told[name] for name in ("CapPrm", "CapEff", "CapBnd")}
-    assert len(sets) == 1, told
+    sets = {status[name] for name in ("CapPrm", "CapEff", "CapBnd")}
+    assert len(sets) == 1, status
     (bits,) = {int(one, 16) for one in sets}
     names = {name for name, bit in BIT.items() if bits >> bit & 1}
     assert bits == sum(1 << BIT[name] for name in names), hex(bits)
@@ -101,12 +101,12 @@ def test_envoy_is_an_ordinary_user_without_capabilities(
     probe: Probe, launcher: Preference, version: str
 ) -> None:
     with running(probe, launcher, version, listener()) as run:
-        told = status_of(run.pid)
-    assert told["Uid"].split() == told["Gid"].split() == [str(USER)] * 4
-    assert told["Groups"].split() in ([], [str(USER)])
-    assert held(told) == set()
-    assert told["NoNewPrivs"] == "1"
-    assert told["Seccomp"] == "2"  # SECCOMP_MODE_FILTER
+        status = status_of(run.pid)
+    assert status["Uid"].split() == status["Gid"].split() == [str(USER)] * 4
+    assert status["Groups"].split() in ([], [str(USER)])
+    assert held(status) == set()
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"  # SECCOMP_MODE_FILTER
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -124,14 +124,14 @@ def test_envoy_has_the_capabilities_that_its_listeners_need_and_no_others(
     probe: Probe, launcher: Preference, version: str, given: Any, wanted: set[str]
 ) -> None:
     with running(probe, launcher, version, given) as run:
-        told = status_of(run.pid)
+        status = status_of(run.pid)
     # In a container ports need none, and only root is given any.
     in_container = launcher == "docker"
     wanted = wanted - {"CAP_NET_BIND_SERVICE"} if in_container else wanted
-    assert held(told) == wanted
+    assert held(status) == wanted
     uid = 0 if in_container and wanted else USER
-    assert told["Uid"].split() == [str(uid)] * 4
-    assert told["NoNewPrivs"] == "1"
+    assert status["Uid"].split() == [str(uid)] * 4
+    assert status["NoNewPrivs"] == "1"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -160,30 +160,30 @@ def test_scenario_about_privileges_has_those_that_it_names(
 ) -> None:
     steps = [{"limit": limit, "before": "startup"}]
     with running(probe, "process", "1.40.0", listener(transparent=uid == USER), steps=steps) as run:
-        told = status_of(run.pid)
-    assert told["Uid"].split() == [str(uid)] * 4
+        status = status_of(run.pid)
+    assert status["Uid"].split() == [str(uid)] * 4
     mine = status_of(os.getpid())
-    assert told["CapEff"] == (mine["CapEff"] if uid == 0 else f"{(uid == USER) << 13:016x}")
+    assert status["CapEff"] == (mine["CapEff"] if uid == 0 else f"{(uid == USER) << 13:016x}")
 
 
 def test_scenario_may_leave_out_what_confines_envoy(probe: Probe) -> None:
     steps = [{"limit": {"seccomp": "none", "no_new_privs": False}, "before": "startup"}]
     for launcher in ("process", "docker"):
         with running(probe, launcher, "1.40.0", listener(), steps=steps) as run:
-            told = status_of(run.pid)
-        assert (told["Seccomp"], told["NoNewPrivs"]) == ("0", "0"), launcher
-        assert held(told) == set()
+            status = status_of(run.pid)
+        assert (status["Seccomp"], status["NoNewPrivs"]) == ("0", "0"), launcher
+        assert held(status) == set()
 
 
 def test_strace_and_the_envoy_that_it_traces_are_an_ordinary_user() -> None:
     with running(StraceProbe.load(), "process", "1.40.0", listener(80)) as run:
         envoy = status_of(run.pid)
         tracer = status_of(int(envoy["TracerPid"]))
-    for told in (envoy, tracer):
-        assert told["Uid"].split() == [str(USER)] * 4
-        assert held(told) == {"CAP_NET_BIND_SERVICE"}
-        assert told["NoNewPrivs"] == "1"
-        assert told["Seccomp"] == "2"
+    for status in (envoy, tracer):
+        assert status["Uid"].split() == [str(USER)] * 4
+        assert held(status) == {"CAP_NET_BIND_SERVICE"}
+        assert status["NoNewPrivs"] == "1"
+        assert status["Seccomp"] == "2"
     assert "strace" in tracer["Name"]
 
 
@@ -217,7 +217,7 @@ def test_run_directory_is_for_envoy_s_user_alone(probe: Probe) -> None:
         assert (found.st_uid, found.st_mode & 0o777) == (USER, 0o700)
 
 
-def told(lines: Sequence[str]) -> dict[str, str]:
+def fields_of(lines: Sequence[str]) -> dict[str, str]:
     """What a script printed of its own status."""
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -238,7 +238,7 @@ def test_executable_that_is_asked_for_its_version_is_an_ordinary_user(
     script.write_text(f"#!/bin/sh\n{ASKED} >{marker}\necho version: 0/1.40.0/x\n")
     script.chmod(0o755)
     assert binary_version(script, "") == "1.40.0"
-    assert told(marker.read_text().splitlines()) == NOTHING
+    assert fields_of(marker.read_text().splitlines()) == NOTHING
 
 
 def test_executable_that_validates_a_config_is_an_ordinary_user(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_executable_that_validates_a_config_is_an_ordinary_user(tmp_path: Path) 
     script.chmod(0o755)
     outcome = validate_config(EnvoySource(binary=str(script)), "{}", preference="process")
     assert outcome.exit_code == 1
-    assert told(outcome.log_tail) == NOTHING
+    assert fields_of(outcome.log_tail) == NOTHING
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -91,10 +91,10 @@ def test_every_call_of_a_shipped_scenario_is_what_strace_saw(witnessed, path: Pa
     assert ok is True, detail
     assert int(detail.split()[0]) > 50
     verdict = judge(result.trace, result.plan.expectations, workers=plan.workers)
-    undecided = [words_of(finding).reason for finding in verdict.with_status(Status.INCONCLUSIVE)]
+    reasons = [words_of(finding).reason for finding in verdict.with_status(Status.INCONCLUSIVE)]
     # strace stops Envoy at every call, so that an update may not be seen to come to rest.
-    restless = bool(undecided) and all("did not come to rest" in reason for reason in undecided)
-    assert verdict.status in (Status.PASS, Status.KNOWN_DEFECT) or restless, undecided
+    restless = bool(reasons) and all("did not come to rest" in reason for reason in reasons)
+    assert verdict.status in (Status.PASS, Status.KNOWN_DEFECT) or restless, reasons
 
 
 def test_whole_life_of_an_envoy_with_a_packet_filter_is_what_strace_saw(
@@ -141,8 +141,8 @@ def test_strace_in_place_of_the_probe_gives_the_same_answers_but_for_durations(
     assert Status.PASS in {finding.status for finding in verdict.findings}
 
 
-def test_strace_that_dies_before_envoy_is_told(strace) -> None:
-    """Envoy lives on, and nobody sees what it does."""
+def test_strace_that_dies_before_envoy_is_reported(strace) -> None:
+    """Envoy lives on, and nothing records what it does."""
     plan = largest(next(path for path in SCENARIOS if path.stem == "reuse_port_off"))
     with ProcessLauncher() as launcher, LiveRun(plan, strace, launcher) as run:
         text = Path(f"/proc/{run.pid}/status").read_text()

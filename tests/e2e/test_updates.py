@@ -1,4 +1,4 @@
-"""One file for all versions of Envoy finds what a version mended, and what none has."""
+"""One file for all versions of Envoy finds what a version fixed, and what none has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN = ("expect", 3, "sockets", "live")
 
 
 @pytest.mark.parametrize("version, wrong", [("1.36.4", {BACKLOG, OPEN}), ("1.40.0", {OPEN})])
-def test_version_fails_what_it_has_not_mended(version: str, wrong: set[tuple[object, ...]]) -> None:
+def test_version_fails_what_it_has_not_fixed(version: str, wrong: set[tuple[object, ...]]) -> None:
     with Probe.load() as probe:
         for plan in expand(load_scenario(SCENARIO), envoys=[parse_envoy_argument(version)]):
             result = run_plan(plan, probe, "process")

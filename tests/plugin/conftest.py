@@ -1,7 +1,7 @@
 """A pytester directory in which scenarios run on a made-up Envoy: neither root nor bcc is needed.
 
-The inner conftest replaces the function that runs Envoy; it makes a trace by
-hand. What the scenario's environment says decides which one.
+The inner conftest replaces the function that runs Envoy: it returns a made-up trace. The
+environment of the scenario decides which one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an atlas tells of results, as text and as pages; results that are made by hand."""
+"""What an atlas shows of results, as text and as pages; the results are hand-written."""
 
 from dataclasses import replace
 from html.parser import HTMLParser

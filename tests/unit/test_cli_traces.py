@@ -83,8 +83,8 @@ def test_command_that_a_long_failure_names_tells_every_finding_in_full(cli, orig
     scenario = tmp_path / "origin.yaml"
     scenario.write_text(WITHOUT_ASSUMPTIONS)
     short = cli("replay", origin, "--scenario", scenario)
-    (told,) = (line for line in short.out.splitlines() if "all in full: " in line)
-    words = shlex.split(told.partition("all in full: ")[2])
+    (line,) = (one for one in short.out.splitlines() if "all in full: " in one)
+    words = shlex.split(line.partition("all in full: ")[2])
     assert words[0] == "envoyassert"
     whole = cli(*words[1:])
     asked = json.loads(cli("replay", origin, "--scenario", scenario, "--format", "json").out)

@@ -250,11 +250,11 @@ CHANGES = {
 def test_each_change_is_told_in_words_and_alone(change):
     comparison = against(changed(""), changed(change))
     assert comparison.result == DIFFERENT
-    told = words(comparison)
-    assert told.pop("127.0.0.1:15006", None) == (
+    found = words(comparison)
+    assert found.pop("127.0.0.1:15006", None) == (
         ["new: 1 socket, listen() 2 by main"] if change == "address" else None
     )
-    assert told == CHANGES[change]
+    assert found == CHANGES[change]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -362,8 +362,8 @@ def test_sockets_that_do_not_grow_with_the_workers_are_a_difference():
     trace = TraceBuilder(4)
     trace.workers = 2  # builds sockets for two of them only
     trace.reuse_port_listener(PLACE)
-    told = words(against(reuse_port(4), trace.build()))
-    assert told[PLACE] == [
+    found = words(against(reuse_port(4), trace.build()))
+    assert found[PLACE] == [
         "-2 sockets: 2 instead of 4",
         "listen() called 2 times instead of 4 by main",
         "-2 open descriptors: 2 instead of 4",
@@ -437,10 +437,10 @@ def test_envoy_1_19_against_1_40_says_that_listen_and_dup_moved_to_main():
 
 def test_envoy_1_19_against_the_defaults_of_1_40_says_that_reuse_port_came():
     new = profile_of(read_trace(TRACES / "istio_sidecar-1.40.0.ndjson"))
-    told = words(compare_profiles(origin(), new))["0.0.0.0:15006 (virtualInbound)"]
-    assert "listen() moved from worker threads to main" in told
-    assert "dup() no longer called; it was 2 times by worker threads" in told
-    assert "SO_REUSEPORT now set before bind" in told
+    found = words(compare_profiles(origin(), new))["0.0.0.0:15006 (virtualInbound)"]
+    assert "listen() moved from worker threads to main" in found
+    assert "dup() no longer called; it was 2 times by worker threads" in found
+    assert "SO_REUSEPORT now set before bind" in found
 
 
 def test_imported_log_against_itself_is_the_same_only_if_that_is_assumed():

@@ -80,9 +80,9 @@ def test_one_value_of_a_recorded_failure_is_changed(name, item, path, after, fie
     assert change is not None
     assert change.path == ("expect", 0, *path)
     assert change.after == after
-    told = config_change(change, finding.subject.listener, trace.header.listeners, 2)
-    assert field in told
-    assert bool(field) == bool(told)
+    proposed = config_change(change, finding.subject.listener, trace.header.listeners, 2)
+    assert field in proposed
+    assert bool(field) == bool(proposed)
 
 
 def changed(item: dict[str, Any], change: Change) -> Conditional:
@@ -110,7 +110,7 @@ def test_change_that_breaks_another_atom_is_not_proposed():
     builder = TraceBuilder(workers=2)
     builder.reuse_port_listener("0.0.0.0:80")
     trace = builder.build()
-    # With any other number of sockets `bound` would still be wrong, and that is told by itself.
+    # With any other number of sockets `bound` would still be wrong: a finding of its own.
     change, finding = found(
         trace, {"listener": {"port": 80}, "sockets": 1, "bound": {"times": 2}, "via": "reuse_port"}
     )

@@ -1,4 +1,4 @@
-"""Faults of system calls: what strace is asked for, and what it told becomes part of the trace."""
+"""Faults of system calls: what strace is asked for, and what it logs becomes part of the trace."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def seen(*started: str) -> Any:
     return Seen(started)
 
 
-class Told(StraceArm):
+class GivenLog(StraceArm):
     """strace, whose log is given."""
 
     def __init__(self, drained: bool = True) -> None:
@@ -68,7 +68,7 @@ def test_only_calls_that_strace_made_fail_are_injected() -> None:
 
 @pytest.mark.parametrize("drained", [True, False])
 def test_trace_has_what_the_probe_saw_and_what_never_reached_the_kernel(drained: bool) -> None:
-    arm = FaultyArm(seen(), Told(drained), [])
+    arm = FaultyArm(seen(), GivenLog(drained), [])
     found = arm.snapshot()
     assert [(one.call, one.args["fd"], one.cpu, one.seq) for one in found.events] == [
         ("listen", 6, STRACE_CPU, 1),
@@ -87,7 +87,7 @@ def test_strace_is_asked_for_every_fault() -> None:
     ]
     steps = [TypeAdapter(AnyStep).validate_python(text) for text in texts]
     faults = [fault for step in steps for fault in step.faults()]
-    arm = FaultyArm(seen(), Told(), faults)
+    arm = FaultyArm(seen(), GivenLog(), faults)
     words = arm.command("/run")
     assert "inject=listen:error=EADDRINUSE:when=2" in words
     assert "inject=bind:delay_enter=1500:when=1+" in words

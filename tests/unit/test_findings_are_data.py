@@ -97,7 +97,7 @@ def test_finding_has_no_text_but_its_code_and_the_why_of_the_scenario() -> None:
 
 
 def test_values_of_findings_hold_names_and_no_sentences() -> None:
-    told = {
+    texts = {
         text
         for finding in findings()
         for name in ("wanted", "seen", "reason", "near", "cause", "known_defect", "scope")
@@ -105,7 +105,7 @@ def test_values_of_findings_hold_names_and_no_sentences() -> None:
         if len(text.split()) > 1
     }
     # An equal address of one listener has its number behind it.
-    assert {text for text in told - NOUNS if "#" not in text} == set()
+    assert {text for text in texts - NOUNS if "#" not in text} == set()
 
 
 def test_what_judges_knows_no_wording() -> None:

@@ -330,7 +330,7 @@ def test_kernel_must_agree_about_the_namespace(shown: str, status: Status) -> No
 
 
 @pytest.mark.parametrize(
-    "others, stranger, status",
+    "others, at, status",
     [
         ({BLUE: 4096}, "", Status.PASS),
         ({BLUE: 4096}, BLUE, Status.FAIL),
@@ -338,13 +338,13 @@ def test_kernel_must_agree_about_the_namespace(shown: str, status: Status) -> No
     ],
 )
 def test_stranger_counts_where_the_listener_is(
-    others: dict[str, int | None], stranger: str, status: Status
+    others: dict[str, int | None], at: str, status: Status
 ) -> None:
     trace = TraceBuilder(1, listeners=(ListenerRecord("far", "TCP", (HOME.within(BLUE),)),))
     enter(trace, BLUE)
     trace.shared_listener(PLACE)
     built = trace.build()
-    seen = NetworkSocket("TCP", HOME.within(stranger), 99)
+    seen = NetworkSocket("TCP", HOME.within(at), 99)
     network = Network((seen,), 4096, others=others)
     built.witness = replace(Witness(1), network=network)
 

@@ -1,4 +1,4 @@
-"""Connections on a listener, and how clients fared."""
+"""Connections on a listener, and what happened to clients."""
 
 from __future__ import annotations
 
@@ -136,16 +136,16 @@ def test_clients_are_judged_by_how_they_fared_in_their_step() -> None:
     trace.end_phase("connect", "connect", attempts=attempts)
     built = trace.build()
 
-    def status(wish: Any, **scope: str) -> Status:
-        return finding(built, 1, {"attempts": wish, **(scope or {"during": "connect"})}).status
+    def status(expected: Any, **scope: str) -> Status:
+        return finding(built, 1, {"attempts": expected, **(scope or {"during": "connect"})}).status
 
     assert status({"made": 2, "refused": 1, "answered": 1, "held": 1, "reset": 1}) is PASS
     assert status({"eof": "none", "silent": "none"}) is PASS
     assert status("made") is FAIL
     assert status({"answered": {"at_least": 2}}) is FAIL
     assert status("made", during="startup") is INCONCLUSIVE
-    told = finding(built, 1, {"attempts": "answered", "during": "connect"})
-    assert words_of(told).seen == "1 of 3 answered (1 ECONNRESET, 1 ECONNREFUSED)"
+    partly = finding(built, 1, {"attempts": "answered", "during": "connect"})
+    assert words_of(partly).seen == "1 of 3 answered (1 ECONNRESET, 1 ECONNREFUSED)"
 
 
 def test_bound_for_many_connections_is_never_below_the_exact_chance(monkeypatch):
@@ -162,7 +162,7 @@ def test_bound_for_many_connections_is_never_below_the_exact_chance(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("ends", "wish", "seen"),
+    ("ends", "expected", "seen"),
     [
         (["closed"] * 4, "answered", "4 closed"),
         (["held", "held", "eof"], "answered", "2 held, 1 eof"),
@@ -171,13 +171,13 @@ def test_bound_for_many_connections_is_never_below_the_exact_chance(monkeypatch)
     ],
 )
 def test_clients_of_whom_something_else_was_seen_are_told_by_that(
-    ends: list[str], wish: Any, seen: str
+    ends: list[str], expected: Any, seen: str
 ) -> None:
     trace = TraceBuilder(1)
     place = Address.inet("127.0.0.1", 15006)
     trace.end_phase(STARTUP, STARTUP)
     attempts = tuple(ConnectionAttempt("TCP", place, True, end=end) for end in ends)
     trace.end_phase("connect", "connect", attempts=attempts)
-    told = finding(trace.build(), 1, {"attempts": wish, "during": "connect"})
-    assert told.status is FAIL
-    assert words_of(told).seen == seen
+    found = finding(trace.build(), 1, {"attempts": expected, "during": "connect"})
+    assert found.status is FAIL
+    assert words_of(found).seen == seen

@@ -1,4 +1,4 @@
-"""Counts and quantifiers: right, wrong, and not to be told."""
+"""Counts and quantifiers: right, wrong, and not known."""
 
 from __future__ import annotations
 

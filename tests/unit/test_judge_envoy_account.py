@@ -82,7 +82,7 @@ def agreed(trace: TraceBuilder) -> Trace:
     whole.witness = Witness(
         now + 20, tuple(entries), (), "", now + 10, trace.main, network, account
     )
-    # The registrations are told apart elsewhere; here nothing waits for the sockets.
+    # The registrations are distinguished elsewhere; here nothing waits for the sockets.
     whole.events = [event for event in whole.events if event.call != "epoll_ctl"]
     for cpu in (0, 1):
         own = [event for event in whole.events if event.cpu == cpu]
@@ -164,9 +164,9 @@ def test_envoy_that_says_otherwise_leaves_no_pass_and_takes_no_fail(
 ) -> None:
     trace = with_envoy(agreed(built()), **changes)
     assert words in check_of(trace, "Envoy agrees").detail
-    undecided = verdict(trace, RIGHT)
-    assert undecided.status is Status.INCONCLUSIVE
-    assert words in words_of(undecided.findings[0]).reason
+    found = verdict(trace, RIGHT)
+    assert found.status is Status.INCONCLUSIVE
+    assert words in words_of(found.findings[0]).reason
     assert verdict(trace, WRONG).status is Status.FAIL
 
 
@@ -234,17 +234,17 @@ def test_network_that_shows_otherwise_leaves_the_verdict_open(
 ) -> None:
     trace = with_network(agreed(built()), change)
     assert words in check_of(trace, KERNEL_CHECK).detail
-    undecided = verdict(trace, RIGHT)
-    assert undecided.status is Status.INCONCLUSIVE
-    assert words in words_of(undecided.findings[0]).reason
+    found = verdict(trace, RIGHT)
+    assert found.status is Status.INCONCLUSIVE
+    assert words in words_of(found.findings[0]).reason
 
 
 def test_strangers_are_named_and_contradict_nothing() -> None:
     trace = agreed(built())
     assert trace.witness is not None
     assert trace.witness.network is not None
-    stranger = NetworkSocket("UDP", Address.inet("127.0.0.11", 53), 4711)
-    network = replace(trace.witness.network, sockets=(*trace.witness.network.sockets, stranger))
+    foreign = NetworkSocket("UDP", Address.inet("127.0.0.11", 53), 4711)
+    network = replace(trace.witness.network, sockets=(*trace.witness.network.sockets, foreign))
     trace.witness = replace(trace.witness, network=network)
     check = check_of(trace, KERNEL_CHECK)
     assert check.ok is True
@@ -280,12 +280,12 @@ def test_accounts_survive_the_trace_file() -> None:
     assert check_of(read, KERNEL_CHECK).ok is True
 
 
-def backlog(trace: Trace, **wish: Any) -> Verdict:
-    return verdict(trace, {"listener": {"port": 80}, "backlog": wish})
+def backlog(trace: Trace, **expected: Any) -> Verdict:
+    return verdict(trace, {"listener": {"port": 80}, "backlog": expected})
 
 
 @pytest.mark.parametrize(
-    "wish, status",
+    "expected, status",
     [
         ({"requested": -1, "effective": "somaxconn"}, Status.PASS),
         ({"effective": 4096}, Status.PASS),
@@ -293,8 +293,10 @@ def backlog(trace: Trace, **wish: Any) -> Verdict:
         ({"requested": 5, "effective": 4096}, Status.FAIL),
     ],
 )
-def test_effective_backlog_is_what_the_kernel_shows(wish: dict[str, Any], status: Status) -> None:
-    assert backlog(agreed(built()), **wish).status is status
+def test_effective_backlog_is_what_the_kernel_shows(
+    expected: dict[str, Any], status: Status
+) -> None:
+    assert backlog(agreed(built()), **expected).status is status
 
 
 def test_effective_backlog_that_the_kernel_did_not_show_is_open() -> None:
@@ -308,9 +310,9 @@ def test_effective_backlog_that_the_kernel_did_not_show_is_open() -> None:
         (replace(whole, network=Network()), "sock_diag does not list it"),
     ):
         trace.witness = witness
-        undecided = backlog(trace, effective=4096)
-        assert undecided.status is Status.INCONCLUSIVE
-        assert reason in words_of(undecided.findings[0]).reason
+        found = backlog(trace, effective=4096)
+        assert found.status is Status.INCONCLUSIVE
+        assert reason in words_of(found.findings[0]).reason
     assert whole.network is not None
     trace.witness = replace(whole, network=replace(whole.network, somaxconn=None))
     assert "could not be read" in words_of(backlog(trace, effective="somaxconn").findings[0]).reason

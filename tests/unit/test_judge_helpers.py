@@ -150,7 +150,7 @@ def test_agent_that_starts_envoy_is_not_envoy() -> None:
     assert fold(built).threads[agent].role == "other"
     assert fold(built).threads[trace.main].role == "main"
     assert status(built, {**LISTENER, "bound": {"by": "main"}, "served_by": "workers"}) is PASS
-    # The end came before there were workers: the name of the program tells.
+    # The end came before there were workers: the name of the program decides.
     early = [e for e in built.events if "wrk:worker" not in str(e.args)]
     built = replace(built, events=early)
     renumber(built)
@@ -170,8 +170,8 @@ def test_program_with_threads_that_are_called_workers_is_not_the_envoy_that_was_
     trace.shared_listener(PLACE)
     helper = start_helper(trace, "exec")
     by(trace, helper, "rename", None, tid=helper, name="wrk:worker_0")
-    told = replace(trace.build(), witness=Witness(1, network=Network(), pid=trace.main))
-    assert fold(told).threads[helper].role == "other"
+    witnessed = replace(trace.build(), witness=Witness(1, network=Network(), pid=trace.main))
+    assert fold(witnessed).threads[helper].role == "other"
 
 
 def test_envoy_that_an_agent_started_anew_has_a_main_of_its_own() -> None:
@@ -184,8 +184,8 @@ def test_envoy_that_an_agent_started_anew_has_a_main_of_its_own() -> None:
     made = {"child_pid": again, "child_tid": again + 1, "thread": True}
     by(trace, again, "fork", None, **made)
     by(trace, again, "rename", None, tid=again + 1, name="wrk:worker_0")
-    told = replace(trace.build(), witness=Witness(1, network=Network(), pid=trace.main))
-    roles = {tid: thread.role for tid, thread in fold(told).threads.items()}
+    witnessed = replace(trace.build(), witness=Witness(1, network=Network(), pid=trace.main))
+    roles = {tid: thread.role for tid, thread in fold(witnessed).threads.items()}
     assert (roles[again], roles[again + 1]) == ("main", "worker_0")
 
 

@@ -26,8 +26,8 @@ def configured(trace: Trace, listeners: tuple[ListenerRecord, ...] = LISTENERS) 
 
 
 def judged(name: str, trace: Trace, workers: int = 2) -> Finding:
-    wish = InvariantsExpectation.model_validate({"invariants": [name]})
-    (finding,) = judge(trace, [(0, wish)], workers=workers).findings
+    expectation = InvariantsExpectation.model_validate({"invariants": [name]})
+    (finding,) = judge(trace, [(0, expectation)], workers=workers).findings
     return finding
 
 
@@ -49,7 +49,7 @@ def never_listened() -> TraceBuilder:
     return trace
 
 
-def stranger() -> TraceBuilder:
+def not_configured() -> TraceBuilder:
     trace = sound()
     trace.shared_listener("127.0.0.1:81")
     return trace
@@ -150,7 +150,7 @@ def many_dups() -> TraceBuilder:
 
 BROKEN: list[tuple[str, Callable[[], TraceBuilder], str]] = [
     ("only_listeners_registered", never_listened, "never listened"),
-    ("only_listeners_registered", stranger, "no configured listener"),
+    ("only_listeners_registered", not_configured, "no configured listener"),
     ("no_unserved_sockets", unserved, "was not served for 2"),
     ("no_unserved_sockets", given_up, "was not served for"),
     ("sockets_match_workers", three_sockets, "has 3 sockets, not one or 2"),
@@ -253,8 +253,8 @@ def refused() -> Trace:
 
 @pytest.mark.parametrize("names", ["all", *([name] for name in INVARIANTS)])
 def test_envoy_that_ends_at_once_leaves_nothing_to_judge(names):
-    wish = InvariantsExpectation.model_validate({"invariants": names})
-    verdict = judge(refused(), [(0, wish)], workers=2)
+    expectation = InvariantsExpectation.model_validate({"invariants": names})
+    verdict = judge(refused(), [(0, expectation)], workers=2)
     assert {finding.status for finding in verdict.findings} == {Status.INCONCLUSIVE}
 
 
@@ -262,8 +262,8 @@ def test_invariant_without_anything_to_break_holds_beside_one_that_has():
     names = ["accepts_succeed", "main_binds_and_listens"]
     trace = TraceBuilder(2)
     trace.reuse_port_listener(PLACE)
-    wish = InvariantsExpectation.model_validate({"invariants": names})
-    assert judge(configured(trace.build()), [(0, wish)], workers=2).status is Status.PASS
+    expectation = InvariantsExpectation.model_validate({"invariants": names})
+    assert judge(configured(trace.build()), [(0, expectation)], workers=2).status is Status.PASS
     alone = judged("accepts_succeed", configured(trace.build()))
     assert (alone.status, words_of(alone).reason) == (
         Status.INCONCLUSIVE,

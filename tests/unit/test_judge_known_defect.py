@@ -116,11 +116,11 @@ def test_assertion_in_python_takes_a_known_defect_for_the_failure_that_it_is():
 LIVE = Outcome(live=True, live_after_s=0.1)
 KILLED = Outcome(live=True, live_after_s=0.1, signal=11)
 DEATH = {"process": {"stays_up": True}, "at_end_of": "change", "known_defect": DEFECT}
-IN_VAIN = "Envoy survives version 2 of its listeners"
+MISSED = "Envoy survives version 2 of its listeners"
 
 
-def stepped(outcome: Outcome, missed: str = IN_VAIN, **facts: Any) -> Trace:
-    """A run of two workers whose step `change` was not over; Envoy fares so at its end."""
+def stepped(outcome: Outcome, missed: str = MISSED, **facts: Any) -> Trace:
+    """A run of two workers whose step `change` was not over; this is how Envoy ends."""
     builder = TraceBuilder(2)
     builder.reuse_port_listener("0.0.0.0:80")
     builder.end_phase("startup", "startup", outcome=facts.pop("before", LIVE))
@@ -144,7 +144,7 @@ OTHER_ENVOY = Member("second", 2000, 2, KILLED, None)
 @pytest.mark.parametrize(
     "trace, items",
     [
-        # It lives: the step waited in vain for another reason, and the defect is not there.
+        # It lives: the step failed for another reason, and the defect is not there.
         (stepped(LIVE), [DEATH]),
         (stepped(LIVE), [{**DEATH, "process": {"stays_up": False}}]),
         # It had ended before the step.

@@ -212,11 +212,11 @@ def test_namespace_that_envoy_does_not_tell_leaves_it_open() -> None:
     assert statuses(listing(GHOST), item) == [INCONCLUSIVE]
     own = {**STATED, "listener": {"port": 81, "netns": "own"}}
     assert statuses(listing(GHOST), own) == [PASS]
-    told = with_envoy(
+    elsewhere = with_envoy(
         agreed(built()),
         listeners=(EnvoyListener("web", (ADDRESS, GHOST.within("/run/netns/blue"))),),
     )
-    assert statuses(told, item) == [PASS]
+    assert statuses(elsewhere, item) == [PASS]
 
 
 def test_sockets_of_a_variable_have_no_address_to_be_listed() -> None:

@@ -212,8 +212,8 @@ def test_bind_failed_names_errno_and_caller() -> None:
     trace.bind(trace.main, fd, ADDRESS, ret=-98)
     trace.close(trace.main, fd)
     listener = {"listener": {"port": 15006}}
-    wish = {"errno": "EADDRINUSE", "times": 1, "by": "main"}
-    assert judged(trace.build(), {**listener, "bind_failed": wish}).status is Status.PASS
+    failed = {"errno": "EADDRINUSE", "times": 1, "by": "main"}
+    assert judged(trace.build(), {**listener, "bind_failed": failed}).status is Status.PASS
     other = {"errno": "EACCES"}
     assert judged(trace.build(), {**listener, "bind_failed": other}).status is Status.FAIL
 

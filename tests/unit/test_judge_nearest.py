@@ -25,7 +25,7 @@ def closest(trace: TraceBuilder, **listener) -> str:
 
 
 @pytest.mark.parametrize(
-    "address, listener, told",
+    "address, listener, differences",
     [
         ("127.0.0.1:15007", {"port": 15006}, "port 15007, not 15006"),
         (
@@ -43,11 +43,11 @@ def closest(trace: TraceBuilder, **listener) -> str:
         ("@a", {"abstract": "b"}, "abstract a, not b"),
     ],
 )
-def test_closest_socket_is_told_field_by_field(address, listener, told):
+def test_closest_socket_is_told_field_by_field(address, listener, differences):
     trace = TraceBuilder(listeners=(INGRESS,))
     trace.shared_listener(address)
     words = closest(trace, **listener)
-    assert f": {told}; bound by main; served by worker_0, worker_1" in words
+    assert f": {differences}; bound by main; served by worker_0, worker_1" in words
     assert ("(listener ingress)" in words) == (address == "127.0.0.1:15007")
 
 
@@ -92,7 +92,7 @@ def test_failed_bind_is_what_comes_closest_and_is_shown():
 
 
 @pytest.mark.parametrize(
-    "pattern, told",
+    "pattern, shown",
     [
         ({"call": "listen", "args": {"backlog": 64}}, "listen(): backlog -1, not 64"),
         ({"call": "bind", "by": "workers"}, "bind(): by main, not workers"),
@@ -100,11 +100,11 @@ def test_failed_bind_is_what_comes_closest_and_is_shown():
         ({"call": "listen", "succeeds": False}, "listen(): succeeded"),
     ],
 )
-def test_closest_call_is_told_field_by_field_and_shown(pattern, told):
+def test_closest_call_is_told_field_by_field_and_shown(pattern, shown):
     trace = TraceBuilder()
     trace.shared_listener("0.0.0.0:80")
     (finding,) = findings(trace, {"calls": pattern})
-    assert words_of(finding).closest == told
+    assert words_of(finding).closest == shown
     assert [event.call for event in finding.evidence] == [pattern["call"]]
 
 

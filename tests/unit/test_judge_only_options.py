@@ -38,21 +38,21 @@ def trace_of(*sockets: tuple[Calls, Calls, Calls]) -> Trace:
     return trace.build()
 
 
-def finding(trace: Trace, wish: dict[str, Any]) -> Finding:
-    item = {"listener": {"port": 15006}, "only_options": wish}
+def finding(trace: Trace, expected: dict[str, Any]) -> Finding:
+    item = {"listener": {"port": 15006}, "only_options": expected}
     expectation = TypeAdapter(Expectation).validate_python(item)
     return judge(trace, [(0, expectation)], workers=2).findings[0]
 
 
 EARLY: Calls = [("SO_REUSEADDR", 1), ("SO_REUSEPORT", 1)]
-WISH = {"before_bind": {"SO_REUSEADDR": 1, "SO_REUSEPORT": 1}, "listening": {"SO_RCVBUF": 4}}
-AS_WISHED: tuple[Calls, Calls, Calls] = (EARLY, [], [("SO_RCVBUF", 4)])
+EXPECTED = {"before_bind": {"SO_REUSEADDR": 1, "SO_REUSEPORT": 1}, "listening": {"SO_RCVBUF": 4}}
+AS_EXPECTED: tuple[Calls, Calls, Calls] = (EARLY, [], [("SO_RCVBUF", 4)])
 
 
 @pytest.mark.parametrize(
     ("other", "status"),
     [
-        (AS_WISHED, PASS),
+        (AS_EXPECTED, PASS),
         ((EARLY[::-1], [], [("SO_RCVBUF", 4)]), PASS),  # in any order
         (([*EARLY, ("SO_KEEPALIVE", 1)], [], [("SO_RCVBUF", 4)]), FAIL),
         (([*EARLY, EARLY[0]], [], [("SO_RCVBUF", 4)]), FAIL),
@@ -64,12 +64,12 @@ AS_WISHED: tuple[Calls, Calls, Calls] = (EARLY, [], [("SO_RCVBUF", 4)])
     ],
 )
 def test_one_socket_of_two_that_deviates(other: tuple[Calls, Calls, Calls], status: Status) -> None:
-    assert finding(trace_of(AS_WISHED, other), WISH).status is status
-    assert finding(trace_of(other, AS_WISHED), WISH).status is status
+    assert finding(trace_of(AS_EXPECTED, other), EXPECTED).status is status
+    assert finding(trace_of(other, AS_EXPECTED), EXPECTED).status is status
 
 
 @pytest.mark.parametrize(
-    ("wish", "status"),
+    ("expected", "status"),
     [
         ({"bound": {"SO_RCVBUF": [1, 2]}}, PASS),
         ({"bound": {"SO_RCVBUF": ["set", 2]}}, PASS),
@@ -81,8 +81,10 @@ def test_one_socket_of_two_that_deviates(other: tuple[Calls, Calls, Calls], stat
         ({}, FAIL),
     ],
 )
-def test_option_that_is_set_several_times(wish: dict[str, Any], status: Status) -> None:
-    assert finding(trace_of(([], [("SO_RCVBUF", 1), ("SO_RCVBUF", 2)], [])), wish).status is status
+def test_option_that_is_set_several_times(expected: dict[str, Any], status: Status) -> None:
+    assert (
+        finding(trace_of(([], [("SO_RCVBUF", 1), ("SO_RCVBUF", 2)], [])), expected).status is status
+    )
 
 
 def test_no_option_at_all() -> None:
@@ -93,12 +95,12 @@ def test_no_option_at_all() -> None:
 def test_value_that_was_not_read_whole_is_not_known() -> None:
     partly = {"instructions": 3, "sha256": None}
     trace = trace_of(([("SO_ATTACH_FILTER", partly)], [], []))
-    wish = {"SO_ATTACH_FILTER": {"instructions": 3, "sha256": "0123abcd"}}
-    assert finding(trace, {"before_bind": wish}).status is INCONCLUSIVE
+    expected = {"SO_ATTACH_FILTER": {"instructions": 3, "sha256": "0123abcd"}}
+    assert finding(trace, {"before_bind": expected}).status is INCONCLUSIVE
 
 
 def test_text_tells_what_was_set_and_when() -> None:
-    found = finding(trace_of(AS_WISHED, (EARLY[:1], EARLY[1:], [("SO_RCVBUF", 4)])), WISH)
+    found = finding(trace_of(AS_EXPECTED, (EARLY[:1], EARLY[1:], [("SO_RCVBUF", 4)])), EXPECTED)
     assert words_of(found).expected == (
         "set on each socket: SO_REUSEADDR = 1, SO_REUSEPORT = 1 before bind; "
         "SO_RCVBUF = 4 after listen"
@@ -115,6 +117,6 @@ def test_loss_leaves_only_an_option_that_is_not_wished_at_all() -> None:
         cpus = tuple(replace(cpu, emitted=cpu.emitted + 1, dropped=1) for cpu in built.end.cpus)
         return replace(built, end=replace(built.end, cpus=cpus))
 
-    assert finding(lossy(AS_WISHED), WISH).status is INCONCLUSIVE
-    assert finding(lossy((EARLY[1:], [], [])), WISH).status is INCONCLUSIVE
-    assert finding(lossy(([*EARLY, ("SO_DEBUG", 1)], [], [])), WISH).status is FAIL
+    assert finding(lossy(AS_EXPECTED), EXPECTED).status is INCONCLUSIVE
+    assert finding(lossy((EARLY[1:], [], [])), EXPECTED).status is INCONCLUSIVE
+    assert finding(lossy(([*EARLY, ("SO_DEBUG", 1)], [], [])), EXPECTED).status is FAIL

@@ -129,9 +129,9 @@ def test_run_that_was_cut_short_leaves_no_pass_about_the_whole_of_it_but_its_fai
     trace = two_phases(missed="it comes to rest").build()
     trace.header = replace(trace.header, steps=("change", "drain"))
     found = verdict(trace, {"never": {"call": "dup"}}, {"never": NO_CLOSE})
-    told = [finding for finding in found.findings if finding.path[0] == "expect"]
-    assert [finding.status for finding in told] == [INCONCLUSIVE, FAIL]
-    assert words_of(told[0]).reason == "the run ended before drain"
+    of_items = [finding for finding in found.findings if finding.path[0] == "expect"]
+    assert [finding.status for finding in of_items] == [INCONCLUSIVE, FAIL]
+    assert words_of(of_items[0]).reason == "the run ended before drain"
     whole = two_phases().build()
     whole.header = replace(whole.header, steps=("change",))
     assert verdict(whole, {"never": {"call": "dup"}}).status is PASS

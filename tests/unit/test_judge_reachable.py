@@ -54,7 +54,7 @@ def finding(
     beside: NetworkSocket | None = None,
     driven: ForeignSocket | None = None,
 ) -> Finding:
-    """Judge whether the listener at an address is reached by it, perhaps beside a stranger."""
+    """Judge whether clients of an address reach its listener, beside a foreign socket or not."""
     name = ListenerRecord("asked", protocol, (Address.inet(host, PORT),))
     trace.header = replace(trace.header, listeners=(name,))
     witness = Witness(1, network=Network(() if beside is None else (beside,)))
@@ -66,7 +66,7 @@ def finding(
     return found
 
 
-def stranger(host: str, protocol: str = "TCP", **facts: Any) -> NetworkSocket:
+def foreign(host: str, protocol: str = "TCP", **facts: Any) -> NetworkSocket:
     return NetworkSocket(protocol, Address.inet(host, PORT), INODE, **facts)
 
 
@@ -91,7 +91,7 @@ PAIRS: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]], Status
     (("0.0.0.0", {}), ("10.0.0.1", {"device": "eth0"}), FAIL),
     (("10.0.0.1", {"device": "eth0"}), ("0.0.0.0", {}), PASS),
     (("0.0.0.0", {"device": "eth0"}), ("10.0.0.1", {"device": "eth1"}), PASS),
-    # Nobody who asks for a loopback address comes in by another device than the loopback.
+    # No client that asks for a loopback address comes in by another device than the loopback.
     (("127.0.0.1", {}), ("127.0.0.1", {"device": "eth0"}), PASS),
     (("127.0.0.1", {"device": "eth0"}), ("::1", {}), FAIL),
     (("127.0.0.1", {"device": "lo"}), ("::1", {}), PASS),
@@ -127,13 +127,13 @@ def test_failure_says_who_is_reached_instead_and_whose_it_is() -> None:
 @pytest.mark.parametrize(
     "own, other, wanted",
     [
-        (("::ffff:127.0.0.1", COMPAT), stranger("127.0.0.1"), FAIL),
-        (("127.0.0.1", {}), stranger("::ffff:127.0.0.1", v6only=False), PASS),
-        (("::", COMPAT), stranger("0.0.0.0"), FAIL),
-        (("0.0.0.0", {}), stranger("::", v6only=False), PASS),
-        (("0.0.0.0", {}), stranger("127.0.0.1"), FAIL),
-        (("10.0.0.1", {}), stranger("10.0.0.1", device="eth0"), FAIL),
-        (("127.0.0.1", {}), stranger("127.0.0.1", device="eth0"), PASS),
+        (("::ffff:127.0.0.1", COMPAT), foreign("127.0.0.1"), FAIL),
+        (("127.0.0.1", {}), foreign("::ffff:127.0.0.1", v6only=False), PASS),
+        (("::", COMPAT), foreign("0.0.0.0"), FAIL),
+        (("0.0.0.0", {}), foreign("::", v6only=False), PASS),
+        (("0.0.0.0", {}), foreign("127.0.0.1"), FAIL),
+        (("10.0.0.1", {}), foreign("10.0.0.1", device="eth0"), FAIL),
+        (("127.0.0.1", {}), foreign("127.0.0.1", device="eth0"), PASS),
     ],
 )
 def test_listener_beside_a_stranger(
@@ -142,7 +142,7 @@ def test_listener_beside_a_stranger(
     trace = TraceBuilder(1)
     bound(trace, own[0], protocol, reuse_port=False, **own[1])
     found = finding(trace, own[0], protocol, replace(other, protocol=protocol))
-    # Only a stranger that is not known to be in its place by its order may leave it open.
+    # Only a foreign socket that is not known to be in its place by its order may leave it open.
     assert found.status is wanted, words_of(found).seen
 
 
@@ -158,7 +158,7 @@ def test_stranger_of_the_scenario_on_the_same_udp_port_is_known_by_its_order(
     address = Address.inet("127.0.0.1", PORT)
     since_ns = trace.events[-1].ts_ns + 1 if later else 1
     driven = ForeignSocket("UDP", address, False, reuse_port, INODE, since_ns)
-    found = finding(trace, "127.0.0.1", "UDP", stranger("127.0.0.1", "UDP"), driven)
+    found = finding(trace, "127.0.0.1", "UDP", foreign("127.0.0.1", "UDP"), driven)
     assert found.status is wanted
     assert wanted is PASS or "put there by the scenario" in words_of(found).seen
 
@@ -166,7 +166,7 @@ def test_stranger_of_the_scenario_on_the_same_udp_port_is_known_by_its_order(
 def test_stranger_whose_order_is_not_known_leaves_it_open() -> None:
     trace = TraceBuilder(1)
     bound(trace, "127.0.0.1", "UDP")
-    found = finding(trace, "127.0.0.1", "UDP", stranger("127.0.0.1", "UDP"))
+    found = finding(trace, "127.0.0.1", "UDP", foreign("127.0.0.1", "UDP"))
     assert (found.status, words_of(found).seen) == (INCONCLUSIVE, "not known")
     assert f"a foreign socket at 127.0.0.1:{PORT} depends on their order" in words_of(found).reason
 
@@ -174,5 +174,5 @@ def test_stranger_whose_order_is_not_known_leaves_it_open() -> None:
 def test_stranger_that_listens_at_the_same_place_over_tcp_is_in_the_group() -> None:
     trace = TraceBuilder(1)
     bound(trace, "127.0.0.1")
-    found = finding(trace, "127.0.0.1", beside=stranger("127.0.0.1"))
+    found = finding(trace, "127.0.0.1", beside=foreign("127.0.0.1"))
     assert found.status is FAIL

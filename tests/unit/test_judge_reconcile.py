@@ -106,9 +106,9 @@ def test_difference_leaves_the_verdict_open_and_shows_both_sides(trace: Trace) -
         if event.call == "bind" and getattr(event.args["address"], "port", 0) == 10000
     )
     bind.ret = -98
-    undecided = verdict(trace, RIGHT)
-    assert undecided.status is Status.INCONCLUSIVE
-    reason = words_of(undecided.findings[0]).reason
+    found = verdict(trace, RIGHT)
+    assert found.status is Status.INCONCLUSIVE
+    reason = words_of(found.findings[0]).reason
     assert f"bind(fd={bind.args['fd']}, address={bind.args['address']}) = 0 by the probe" in reason
     assert f"address={bind.args['address']}) = EADDRINUSE by strace" in reason
 

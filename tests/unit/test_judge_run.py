@@ -49,7 +49,7 @@ def started() -> TraceBuilder:
         ({"calls": {"call": "bind", "args": {"address": {"port": 80}}, "times": 2}}, Status.PASS),
         ({"calls": {"call": "epoll_ctl", "by": "workers", "times": 2}}, Status.PASS),
         ({"calls": {"call": "epoll_ctl", "by": "worker_1", "times": 1}}, Status.PASS),
-        # The framework's own connections to the admin endpoint are nobody's accepts…
+        # The framework's own connections to the admin endpoint are not counted as accepts…
         ({"never": {"call": "accept4"}}, Status.PASS),
         ({"never": {"call": "setsockopt", "args": {"name": "TCP_NODELAY"}}}, Status.PASS),
         # …unless they are asked for.
@@ -187,8 +187,8 @@ def test_client_socket_whose_connect_may_be_lost_is_neither_pass_nor_fail() -> N
 def test_start_and_draft_leave_out_hot_restart_sockets_of_another_name() -> None:
     trace = with_socket_path("@mine", "@mine_parent_0")
     trace.reuse_port_listener("127.0.0.1:80")
-    wish = {"startup": {"listen_to_served": {"at_most": "2s"}}}
-    assert judged(trace.build(), wish).status is Status.PASS
+    item = {"startup": {"listen_to_served": {"at_most": "2s"}}}
+    assert judged(trace.build(), item).status is Status.PASS
     assert [str(one.address) for one in draft_of_trace(trace.build()).sets] == ["127.0.0.1:80"]
     assert coverage(trace.build(), fold(trace.build()), []).sockets == ("TCP 127.0.0.1:80",) * 2
 

@@ -191,11 +191,11 @@ def datagrams(*peers: Address) -> TraceBuilder:
 
 
 ONE = Address.inet("127.0.0.1", 9999)
-NOBODY = Address("AF_UNSPEC")
+NO_PEER = Address("AF_UNSPEC")
 
 
 @pytest.mark.parametrize(
-    "peers, wanted", [([], PASS), ([ONE], FAIL), ([ONE, NOBODY], PASS), ([NOBODY, ONE], FAIL)]
+    "peers, wanted", [([], PASS), ([ONE], FAIL), ([ONE, NO_PEER], PASS), ([NO_PEER, ONE], FAIL)]
 )
 def test_datagram_socket_with_a_peer_is_not_reached(peers: list[Address], wanted: Status) -> None:
     item = parse_expectation({"listener": {"port": 53}, "reachable_by_address": True})
@@ -203,7 +203,7 @@ def test_datagram_socket_with_a_peer_is_not_reached(peers: list[Address], wanted
     assert judge(trace, [(0, item)], workers=1).status is wanted
 
 
-# what a trace does not tell
+# What a trace does not show.
 
 
 @pytest.mark.parametrize(

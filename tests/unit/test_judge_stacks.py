@@ -102,7 +102,7 @@ def test_hidden_caller_of_the_c_library_counts_as_on_the_stack():
 
 UNKNOWN = {
     "no stack": (WHOLE, ()),
-    "frame whose file the kernel could not tell": (WHOLE, (*STACK[:2], "ip+0x7f00", STACK[3])),
+    "frame whose file the kernel did not name": (WHOLE, (*STACK[:2], "ip+0x7f00", STACK[3])),
     "function without a name": (WHOLE, (*STACK[:2], f"{ENVOY}+0x77", STACK[3])),
     "caller that was called through a pointer": (Symbols(NAMES, {}, FILES), STACK),
     "callers further out": (WHOLE, (*STACK[:2], *[STACK[2]] * (DEPTH - 2))),

@@ -1,4 +1,4 @@
-"""Order, durations and intervals: right, wrong, and not to be told."""
+"""Order, durations and intervals: right, wrong, and not known."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def test_loss_elsewhere_in_time_keeps_an_order_that_it_cannot_touch() -> None:
     item: dict[str, Any] = {"in_order": [{"call": "bind"}, {"call": "listen"}]}
     trace = warming()
     last = len(trace.events) - 1
-    # What was lost after the last listen may have been a bind: nobody knows.
+    # What was lost after the last listen may have been a bind: that is not known.
     assert status(trace.build((last,)), item) is INCONCLUSIVE
     item = {"moment": {"call": "bind", "which": "first"}, "before": {"call": "listen"}}
     assert status(trace.build((last,)), item) is PASS

@@ -120,14 +120,14 @@ NAMED = {"listener": {"name": "in"}, "let": {"p": "port", "mine": "socket"}}
 def test_variable_says_which_listener_is_meant(
     selector: dict[str, Any], second: int, expected: Status
 ) -> None:
-    wish = {"listener": selector, "sockets": "workers", "listen_calls": "workers"}
+    item = {"listener": selector, "sockets": "workers", "listen_calls": "workers"}
     order = {
         "in_order": [
             {"call": "bind", "listener": selector},
             {"listener": selector, "becomes": "served", "by": "workers"},
         ]
     }
-    verdict = judged(port_zero(second), NAMED, wish, order)
+    verdict = judged(port_zero(second), NAMED, item, order)
     found = {f.path[1]: f.status for f in verdict.findings}
     assert found[1] is expected
     assert expected is FAIL or found == {0: PASS, 1: PASS, 2: PASS}
@@ -184,9 +184,9 @@ def test_variable_means_the_same_at_the_end_of_another_phase(
 
 def test_variable_after_a_loss_is_inconclusive() -> None:
     trace = port_zero()
-    wish = {"never": {"call": "close", "listener": {"socket": "$mine"}}}
+    item = {"never": {"call": "close", "listener": {"socket": "$mine"}}}
     for index in range(len(trace.events)):
-        assert status(trace.build(lost=(index,)), NAMED, wish) is INCONCLUSIVE
+        assert status(trace.build(lost=(index,)), NAMED, item) is INCONCLUSIVE
 
 
 def test_port_that_the_kernel_chose_is_the_same_on_every_socket() -> None:

@@ -40,8 +40,8 @@ def use_context(monkeypatch, tmp_path):
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"mine").hexdigest()
         meta.mkdir(parents=True)
-        told = {"Name": "mine", "Endpoints": {"docker": {"Host": url, "SkipTLSVerify": False}}}
-        (meta / "meta.json").write_text(json.dumps(told))
+        context = {"Name": "mine", "Endpoints": {"docker": {"Host": url, "SkipTLSVerify": False}}}
+        (meta / "meta.json").write_text(json.dumps(context))
         (tmp_path / "config.json").write_text(json.dumps({"currentContext": "mine"}))
 
     return use
@@ -149,9 +149,9 @@ def test_context_whose_engine_is_gone_is_named_with_the_way_out(use_context, dir
 
 
 def test_context_of_another_machine_is_refused_without_asking_it(use_context):
-    use_context("ssh://somebody@192.0.2.1")
+    use_context("ssh://someone@192.0.2.1")
     found = docker_capability()
-    assert "is remote (docker's context `mine`: ssh://somebody@192.0.2.1)" in found.detail
+    assert "is remote (docker's context `mine`: ssh://someone@192.0.2.1)" in found.detail
 
 
 @pytest.mark.parametrize(

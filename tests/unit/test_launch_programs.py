@@ -162,9 +162,9 @@ def test_executable_is_asked_for_its_version_as_it_is_run(
     envoy.write_text(f"#!/bin/sh\n{{ pwd; /usr/bin/env; }} >{marker}\n")
     envoy.chmod(0o755)
     binary_version(envoy, "")
-    told = marker.read_text().splitlines()
-    assert told[0] == "/"
-    assert not any(line.startswith(("LD_", "PATH=", "HOME=")) for line in told)
+    lines = marker.read_text().splitlines()
+    assert lines[0] == "/"
+    assert not any(line.startswith(("LD_", "PATH=", "HOME=")) for line in lines)
 
 
 def test_what_an_executable_leaves_that_was_asked_for_its_version_is_ended(

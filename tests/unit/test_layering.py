@@ -60,7 +60,7 @@ def read_modules(root: Path) -> dict[str, ast.Module]:
 
 
 def layer(module: str) -> str:
-    """Tell `core`, `edge` or `face` from a module's first component below the package."""
+    """Return `core`, `edge` or `face`, from a module's first component below the package."""
     name = module.split(".")[1] if "." in module else ""
     return "edge" if name in EDGES else "face" if name in FACES else "core"
 
@@ -189,7 +189,7 @@ def test_a_kind_of_step_is_named_by_its_own_modules_alone(modules):
 
 
 def test_nothing_below_the_faces_knows_of_reports(modules):
-    """What is launched, probed or asked is told as data; a report reads it."""
+    """What is launched, probed or asked is described by data; a report reads it."""
     below = EDGES - {"runner"}
     faults = [
         f"{module} -> {reached}"

@@ -1,4 +1,4 @@
-"""What a reader is told to do."""
+"""What a reader is advised to do."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tests.unit.said import ELSEWHERE, a_finding
 UP = Outcome(live=True, live_after_s=1)
 
 
-def told(*atom, outcome=UP, status=Status.FAIL, reason=None, **fields):
+def advised(*atom, outcome=UP, status=Status.FAIL, reason=None, **fields):
     finding = a_finding(status, atom, **fields)
     return advice(replace(finding, reason=reason), outcome)
 
@@ -26,7 +26,7 @@ def a_bind(errno: int) -> Event:
 
 
 def test_hint_of_the_finding_comes_before_anything_general():
-    assert told("backlog", hint="do this") == "do this"
+    assert advised("backlog", hint="do this") == "do this"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_hint_of_the_finding_comes_before_anything_general():
     [(98, "SO_REUSEPORT"), (99, "freebind"), (13, "CAP_NET_BIND_SERVICE"), (1, "CAP_NET_ADMIN")],
 )
 def test_failed_call_is_explained_by_its_error(errno, words):
-    assert words in told("bound", "times", evidence=(a_bind(errno),))
+    assert words in advised("bound", "times", evidence=(a_bind(errno),))
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_failed_call_is_explained_by_its_error(errno, words):
     ],
 )
 def test_process_is_explained_by_how_it_fared(outcome, words):
-    assert words in told("process", "live", outcome=outcome)
+    assert words in advised("process", "live", outcome=outcome)
 
 
 def test_envoy_that_became_live_too_late_does_not_wait_for_anything():
-    assert "did become live" in told("process", "within")
-    assert told("process", "exits") == ""
+    assert "did become live" in advised("process", "within")
+    assert advised("process", "exits") == ""
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_envoy_that_became_live_too_late_does_not_wait_for_anything():
 )
 def test_atom_is_explained_by_what_brings_it_about(atom, words):
     there = (OptionsThere((Option("SO_REUSEADDR", 1, "before_bind"),)),)
-    assert words in told(*atom, near=there if atom[0] == "options" else ())
+    assert words in advised(*atom, near=there if atom[0] == "options" else ())
 
 
 def test_listener_that_is_not_there_is_explained_as_that_alone():
-    assert "selector" not in told("bound", "by", near=(ELSEWHERE,))
-    assert "`listener`" in told("bound", "by", near=(ELSEWHERE,))
+    assert "selector" not in advised("bound", "by", near=(ELSEWHERE,))
+    assert "`listener`" in advised("bound", "by", near=(ELSEWHERE,))
 
 
 @pytest.mark.parametrize(
@@ -86,5 +86,5 @@ def test_listener_that_is_not_there_is_explained_as_that_alone():
 )
 def test_undecided_is_explained_by_the_check_that_failed(check, words):
     failed = Certified(((check, Quote("the reason")),))
-    assert words in told("via", status=Status.INCONCLUSIVE, reason=failed)
-    assert told("via", status=Status.INCONCLUSIVE, reason=UNKNOWN_WORKERS) == ""
+    assert words in advised("via", status=Status.INCONCLUSIVE, reason=failed)
+    assert advised("via", status=Status.INCONCLUSIVE, reason=UNKNOWN_WORKERS) == ""

@@ -192,11 +192,11 @@ def test_headline_names_what_comes_closest_to_what_is_not_there():
 
 
 def test_findings_undecided_for_one_reason_tell_it_once():
-    undecided = [
+    inconclusive = [
         a_finding(Status.INCONCLUSIVE, atom=("bound", atom), reason="3 events lost")
         for atom in ("times", "by")
     ]
-    text = text_of(a_verdict(*undecided, certificate=TORN))
+    text = text_of(a_verdict(*inconclusive, certificate=TORN))
     assert text.startswith("INCONCLUSIVE: port 15006 bound.times (and 1 more): 3 events lost\n")
     assert "  port 15006 bound.by: INCONCLUSIVE for the same reason" in text
 

@@ -1,4 +1,4 @@
-"""A trace file that was edited or damaged is refused, and one that was written anew passes nothing.
+"""A trace file that was edited or damaged is refused, and one that was rewritten passes nothing.
 
 The closing line keeps from accidents. Who writes a closing line of their own is met by what the
 rest of the file says: which steps there were to be, when the run began, that Envoy was running.
@@ -38,7 +38,7 @@ Line = dict[str, Any]
 
 
 def run() -> Trace:
-    """Return a run of three phases, whose last step waited in vain."""
+    """Return a run of three phases, whose last step missed what it waited for."""
     builder = TraceBuilder(2)
     fds = builder.reuse_port_listener(str(PLACE))
     account = Witness(

@@ -89,11 +89,11 @@ def problems(path: Path, **more: Any) -> list[str]:
 
 def refused(path: Path, **more: Any) -> str:
     """What is refused of a scenario: one thing, with its place and a remedy."""
-    (told,) = problems(path, **more)
-    place, _, text = told.partition(": error: the scenario is untrusted, and ")
-    assert text, told
+    (problem,) = problems(path, **more)
+    place, _, text = problem.partition(": error: the scenario is untrusted, and ")
+    assert text, problem
     what, _, remedy = text.removesuffix(")").rpartition(" (")
-    assert remedy, told
+    assert remedy, problem
     return f"{place} {what}"
 
 
@@ -116,17 +116,17 @@ ENVOYS = {
 }
 
 
-@pytest.mark.parametrize(("parts", "told"), ENVOYS.values(), ids=ENVOYS)
+@pytest.mark.parametrize(("parts", "refusal"), ENVOYS.values(), ids=ENVOYS)
 def test_executable_image_and_agent_are_refused_unless_the_caller_names_the_envoy(
-    tmp_path, parts, told
+    tmp_path, parts, refusal
 ):
     path = scenario(tmp_path, **parts)
-    assert told in {refused_of(one) for one in problems(path)}
+    assert refusal in {refused_of(one) for one in problems(path)}
     assert problems(path, envoys=[EnvoySource(binary="/usr/bin/envoy")]) == []
 
 
-def refused_of(told: str) -> str:
-    place, _, text = told.partition(": error: the scenario is untrusted, and ")
+def refused_of(problem: str) -> str:
+    place, _, text = problem.partition(": error: the scenario is untrusted, and ")
     return f"{place} {text.rpartition(' (')[0]}"
 
 
@@ -136,15 +136,15 @@ ARGUMENTS = {
     "a socket": ("[--socket-path, '@x']", ["--socket-path", "@x"]),
     "what is unknown": ("[--made-up]", ["--made-up"]),
     "a value that is none": ("[--drain-time-s, '1', /etc/x]", ["/etc/x"]),
-    "an argument in the place of a value": ("[-l, --log-path, x]", ["--log-path", "x"]),
+    "an argument instead of a value": ("[-l, --log-path, x]", ["--log-path", "x"]),
 }
 
 
 @pytest.mark.parametrize(("args", "those"), ARGUMENTS.values(), ids=ARGUMENTS)
 def test_arguments_of_envoy_that_are_not_known_are_refused(tmp_path, args, those):
     path = scenario(tmp_path, envoy=f"args: {args}")
-    told = [refused_of(one).partition(" ")[2] for one in problems(path)]
-    assert told == [f"gives Envoy the argument `{word}`" for word in those]
+    refusals = [refused_of(one).partition(" ")[2] for one in problems(path)]
+    assert refusals == [f"gives Envoy the argument `{word}`" for word in those]
 
 
 def test_arguments_of_another_envoy_are_refused(tmp_path):
@@ -192,7 +192,7 @@ CONFIGS = {
         logged("${rundir}/lds.yaml"),
         "`${rundir}/lds.yaml` would be written, and could be read as config",
     ),
-    "a log in the place of the control plane": (
+    "a log over the socket of the control plane": (
         logged("${rundir}/xds/ads.sock"),
         "`${rundir}/xds/ads.sock` is not the scenario's to write to",
     ),
@@ -248,12 +248,12 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize(("config", "told"), CONFIGS.values(), ids=CONFIGS)
-def test_config_says_only_what_is_known_to_be_harmless(tmp_path, config, told):
+@pytest.mark.parametrize(("config", "refusal"), CONFIGS.values(), ids=CONFIGS)
+def test_config_says_only_what_is_known_to_be_harmless(tmp_path, config, refusal):
     path = scenario(tmp_path, config=config)
     found = refused(path)
     place, _, what = found.partition(" ")
-    assert what == told
+    assert what == refusal
     line, _, column = place.partition(":")
     assert line == "3"
     assert int(column) > len("  config: ")
@@ -375,14 +375,14 @@ def test_config_file_keeps_its_place(tmp_path):
     (tmp_path / "envoy.yaml").write_text("static_resources: {}\nload_a_library: x\n")
     path = scenario(tmp_path)
     path.write_text(path.read_text().replace("config: {}", "config: envoy.yaml"))
-    (told,) = problems(path)
-    assert told.startswith(f"{tmp_path}/envoy.yaml:2:1: error: the scenario is untrusted, and ")
+    (problem,) = problems(path)
+    assert problem.startswith(f"{tmp_path}/envoy.yaml:2:1: error: the scenario is untrusted, and ")
 
 
 def test_answer_beside_the_config_is_looked_at_and_keeps_its_place(tmp_path):
     (tmp_path / "lds.yaml").write_text(f"resources:\n- '@type': {LUA}\n")
-    (told,) = problems(scenario(tmp_path, config=lds("lds.yaml")))
-    assert told.startswith(f"{tmp_path}/lds.yaml:2:3: error: the scenario is untrusted, and ")
+    (problem,) = problems(scenario(tmp_path, config=lds("lds.yaml")))
+    assert problem.startswith(f"{tmp_path}/lds.yaml:2:3: error: the scenario is untrusted, and ")
 
 
 @pytest.mark.parametrize(
@@ -390,8 +390,8 @@ def test_answer_beside_the_config_is_looked_at_and_keeps_its_place(tmp_path):
 )
 def test_answer_that_readers_could_read_in_two_ways_is_refused(tmp_path, text):
     (tmp_path / "lds.yaml").write_text(text)
-    (told,) = problems(scenario(tmp_path, config=lds("lds.yaml")))
-    assert ": error: the scenario is untrusted, and `lds.yaml` cannot be read: " in told
+    (problem,) = problems(scenario(tmp_path, config=lds("lds.yaml")))
+    assert ": error: the scenario is untrusted, and `lds.yaml` cannot be read: " in problem
 
 
 @pytest.fixture
@@ -415,9 +415,11 @@ def test_files_and_links_outside_of_the_folder_are_refused(folder, name):
         (secured(name), ""),
         (secured("/etc/a.pem"), f"stand_in: {{/etc/a.pem: {{file: {name}}}}}"),
     ):
-        told = [refused_of(one) for one in problems(scenario(folder, config=config, envoy=envoy))]
-        assert any(f"`{name}` leads out of its folder" in one for one in told), told
-        assert "envoy" not in told[0].partition(" ")[0]
+        refusals = [
+            refused_of(one) for one in problems(scenario(folder, config=config, envoy=envoy))
+        ]
+        assert any(f"`{name}` leads out of its folder" in one for one in refusals), refusals
+        assert "envoy" not in refusals[0].partition(" ")[0]
 
 
 @pytest.mark.parametrize("name", ["../secret.yaml", "link.yaml"])
@@ -464,13 +466,13 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(("told", "step"), STEPS.items(), ids=STEPS)
-def test_steps_reach_no_further_than_the_run(tmp_path, told, step):
+@pytest.mark.parametrize(("refusal", "step"), STEPS.items(), ids=STEPS)
+def test_steps_reach_no_further_than_the_run(tmp_path, refusal, step):
     config = "dynamic_resources: {lds_config: {path: x.yaml}}"
     envoy = "files: {x.yaml: {resources: []}}"
     found = refused(scenario(tmp_path, config=config, envoy=envoy, steps=step))
     place, _, what = found.partition(" ")
-    assert what == told
+    assert what == refusal
     assert place.startswith("5:")
 
 
@@ -495,9 +497,9 @@ def test_every_refusal_is_told_once_whatever_the_matrix(tmp_path):
 def test_shipped_scenarios_need_trust_only_for_an_agent_and_a_server():
     found = {}
     for path in sorted((ROOT / "scenarios").glob("*.yaml")):
-        told = problems(path)
-        if told:
-            found[path.stem] = {refused_of(one).partition(" ")[2] for one in told}
+        refusals = problems(path)
+        if refusals:
+            found[path.stem] = {refused_of(one).partition(" ")[2] for one in refusals}
     assert found == {
         "istio_agent": {"names a program that starts Envoy"},
         "warming_gap": {f"`api_config_source` {UNKNOWN}"},

@@ -29,7 +29,7 @@ def test_newest_patch_of_each_minor_from_a_version_on():
     [
         ("1.36.4", "1.39.9", ["1.36.4", "1.37.0", "1.39.9"]),
         ("1.39.9", "1.36.4", ["1.39.9", "1.37.0", "1.36.4"]),
-        # Ends that are not published are run all the same.
+        # Ends that are not published are run anyway.
         ("1.36.5", "1.39.8", ["1.36.5", "1.37.0", "1.39.8"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Bytes to events, from records made by hand: no kernel, no root."""
+"""Bytes to events, from hand-written records: no kernel, no root."""
 
 from __future__ import annotations
 

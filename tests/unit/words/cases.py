@@ -24,7 +24,7 @@ ABOUT = {f"{word.model.__name__}.{word.name}": word.about for word in WORDS.valu
 CARRIED = ("when", "why", "known_defect", "during", "at_end_of", "envoy")
 
 
-#: By model and key: a value that is refused, where a list in a list would not tell much.
+#: By model and key: a value that is refused, where a list in a list would not show much.
 REFUSED: dict[str, str] = {
     "Scenario.name": "name: Reuse-Port",
     "Scenario.description": "description: 1",

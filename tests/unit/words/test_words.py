@@ -122,7 +122,7 @@ def test_example_holds_on_one_trace_and_fails_on_the_other(word: str) -> None:
 
 @pytest.mark.parametrize("word", CASES)
 def test_example_without_its_word_says_something_else(word: str) -> None:
-    """It is refused, or no longer tells the two traces apart."""
+    """It is refused, or no longer separates the two traces."""
     items = without(items_of(word), word.rpartition(".")[2])
     try:
         _ITEMS.validate_python(items)

@@ -32,7 +32,6 @@ NAMES = frozenset({"Makefile"})
 LATER = (
     "envoyassert/judge/",
     "envoyassert/words/",
-    "tests/e2e/", "tests/plugin/", "tests/unit/", "tests/whole_trace.py",
 )  # fmt: skip
 
 # What may stand between two words of one phrase: a break of the line, of a comment or of a literal.

@@ -29,7 +29,7 @@ from envoyassert.words.registry import Expectation
 SIZES = (100_000, 1_000_000)
 #: Calls that come in storms, and expectations that look at each of them.
 STORMS = ("accept4 fails", "accept4", "listen", "setsockopt", "dup", "epoll_ctl", "socket")
-_STORM_WISHES = [
+_STORM_EXPECTATIONS = [
     {"invariants": "all"},
     {"listener": {"port": 10000}, "connections": {"spread": {"even": {"false_alarm": 0.01}}}},
     {"listener": {"port": 10000}, "sockets": {"live": 1}, "descriptors": {"live": {"at_least": 1}}},
@@ -42,7 +42,7 @@ BUDGET_S = 1.0
 #: How much more than in proportion the larger trace may take; memory costs more when there is more.
 GROWTH = 1.5
 
-_WISHES = [
+_EXPECTATIONS = [
     {
         "listener": {"port": 10000},
         "bound": {"times": 1, "by": "main"},
@@ -104,7 +104,7 @@ def storm(kind: str, length: int) -> Trace:
 
 def time_storm(trace: Trace) -> float:
     """Return the processor time of fold, every judge of a storm, and the story, in seconds."""
-    items = list(enumerate(TypeAdapter(list[Expectation]).validate_python(_STORM_WISHES)))
+    items = list(enumerate(TypeAdapter(list[Expectation]).validate_python(_STORM_EXPECTATIONS)))
     begun = time.process_time()
     graph = fold(trace)
     verdict = judge(trace, items, workers=2, graph=graph)
@@ -129,7 +129,7 @@ def bench_storms(large: int = SIZES[1]) -> bool:
 
 def time_judging(trace: Trace, repeats: int) -> float:
     """Return the shortest processor time of fold and judge, in seconds; the trace must pass."""
-    items = list(enumerate(TypeAdapter(list[Expectation]).validate_python(_WISHES)))
+    items = list(enumerate(TypeAdapter(list[Expectation]).validate_python(_EXPECTATIONS)))
     times = []
     for _ in range(repeats):
         begun = time.process_time()

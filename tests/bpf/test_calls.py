@@ -528,7 +528,7 @@ end(directory=directory)
 """
 
 
-def test_renamed_file_is_told_with_both_paths(trace, tmp_path):
+def test_renamed_file_is_recorded_with_both_paths(trace, tmp_path):
     child = trace(RENAMES.format(directory=str(tmp_path)))
 
     directory = child.reported["directory"]
@@ -581,7 +581,7 @@ def test_descriptors_in_a_message_are_recorded_on_both_sides(trace, count, crede
     assert [event.ret for event in child.marked] == [1, 1]
 
 
-def test_descriptors_that_do_not_fit_into_the_receivers_buffer_are_told_as_truncated(trace):
+def test_descriptors_that_do_not_fit_into_the_receivers_buffer_are_recorded_as_truncated(trace):
     child = trace(RIGHTS.format(count=3, credentials=False, room=24))
 
     received = child.marked[1]
@@ -594,7 +594,7 @@ def test_descriptors_that_do_not_fit_into_the_receivers_buffer_are_told_as_trunc
     assert not child.marked[0].args["truncated"]
 
 
-def test_more_descriptors_than_a_record_holds_are_told_as_truncated(trace):
+def test_more_descriptors_than_a_record_holds_are_recorded_as_truncated(trace):
     child = trace(RIGHTS.format(count=40, credentials=False, room=4096))
 
     for event, fds in zip(
@@ -637,7 +637,7 @@ end()
 """
 
 
-def test_end_of_listening_is_told_with_the_kernel_s_own_address_of_the_socket(trace):
+def test_end_of_listening_is_recorded_with_the_kernel_s_own_address_of_the_socket(trace):
     child = trace(LISTEN_ENDS)
 
     begun = [event.args["sk"] for event in child.snapshot.events if event.call == "listen"]
@@ -663,7 +663,7 @@ end()
 """
 
 
-def test_only_the_listen_that_succeeds_tells_the_kernel_s_address_and_only_once(trace):
+def test_only_the_listen_that_succeeds_gives_the_kernel_s_address_and_only_once(trace):
     child = trace(LISTEN_FAILS)
 
     listens = [event for event in child.marked if event.call == "listen"]

@@ -183,7 +183,7 @@ def test_ring_that_holds_very_much_is_read_in_parts(arm, monkeypatch):
     assert backlogs == list(range(PRIME))
 
 
-def test_drain_of_a_run_that_nobody_belongs_to_ends_at_once(arm):
+def test_drain_of_a_run_without_processes_ends_at_once(arm):
     start = time.monotonic()
     arm.drain(DRAIN_S)
 
@@ -201,7 +201,7 @@ end()
 """
 
 
-def test_stack_is_told_for_every_socket_though_its_frames_travel_once(trace):
+def test_stack_is_recorded_for_every_socket_though_its_frames_travel_once(trace):
     child = trace(STACKS)
 
     first, second, third, listen = child.marked

@@ -37,7 +37,7 @@ def calls(child):
     return [(event.call, event.ret, event.args) for event in child.marked]
 
 
-def test_call_by_a_32_bit_number_in_code_of_64_bits_is_told_once_and_not_misread(trace):
+def test_call_by_a_32_bit_number_in_code_of_64_bits_is_recorded_once_and_not_misread(trace):
     # 41 is dup() there and socket() here; 6 is close() there and lstat() here.
     child = trace(
         INT_80
@@ -78,7 +78,7 @@ end(pid=pid)
     )
 
 
-def test_call_by_a_number_of_x32_is_told_as_such(trace):
+def test_call_by_a_number_of_x32_is_recorded_as_such(trace):
     child = trace("""
 begin()
 result = call(0x40000000 | 39)
@@ -121,7 +121,7 @@ void _start(void)
 """
 
 
-def test_program_of_32_bits_that_the_run_starts_is_told(trace, tmp_path: Path):
+def test_program_of_32_bits_that_the_run_starts_is_recorded(trace, tmp_path: Path):
     source = tmp_path / "program.c"
     source.write_text(STATIC_32)
     flags = ["-m32", "-nostdlib", "-static", "-fno-pic", "-no-pie", "-fno-stack-protector", "-O1"]
@@ -164,7 +164,7 @@ libc.prctl(38, 1, 0, 0, 0)
 """
 
 
-def test_seccomp_filter_is_told_with_what_it_answers(trace):
+def test_seccomp_filter_is_recorded_with_what_it_answers(trace):
     child = trace(
         SECCOMP
         + """
@@ -272,7 +272,7 @@ end(a=a.fileno(), b=b.fileno(), fds=fds, sent=sent, got=got, count=len(controls)
     [("call(56, 0x400 | 17, 0, 0, 0, 0)", True), ("call(56, 17, 0, 0, 0, 0)", None)],
     ids=["shared", "copied"],
 )
-def test_process_that_shares_the_descriptors_of_its_parent_is_told(trace, how, shares):
+def test_process_that_shares_the_descriptors_of_its_parent_is_recorded_as_such(trace, how, shares):
     child = trace(f"""
 begin()
 child = {how}

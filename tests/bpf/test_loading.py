@@ -101,7 +101,7 @@ def test_layout_that_differs_from_the_programs_is_refused_by_the_field_s_name(mo
     assert "ea_record.pid: offset" in caught.value.compiler_output
 
 
-def test_program_that_the_verifier_refuses_is_told_with_its_log(monkeypatch):
+def test_program_that_the_verifier_refuses_is_reported_with_its_log(monkeypatch):
     real = program_text.program_text()
     # A looked-up value that is used without asking whether it was found.
     changed = real.replace("if (!class || ea_is_idle(", "if (ea_is_idle(")

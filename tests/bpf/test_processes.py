@@ -76,7 +76,7 @@ def test_threads_and_children_belong_to_the_run_of_their_parent(trace):
     ids=["fork", "clone", "clone3"],
 )
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="call numbers of x86-64")
-def test_process_is_told_from_a_thread_by_every_call_that_makes_one(trace, how):
+def test_process_is_distinguished_from_a_thread_by_every_call_that_makes_one(trace, how):
     child = trace(f"""
 begin()
 child = {how}
@@ -126,7 +126,7 @@ def test_run_id_is_found_behind_hundreds_of_variables(arm):
     assert arm.snapshot().marked
 
 
-def test_run_id_beyond_the_scanned_variables_is_told_as_never_marked(arm):
+def test_run_id_beyond_the_scanned_variables_is_reported_as_never_marked(arm):
     many = {f"V{number}": "" for number in range(512)}
 
     subprocess.run(
@@ -139,7 +139,7 @@ def test_run_id_beyond_the_scanned_variables_is_told_as_never_marked(arm):
     assert snapshot.events == []
 
 
-def test_arguments_longer_than_a_record_are_told_as_truncated(arm):
+def test_arguments_longer_than_a_record_are_reported_as_truncated(arm):
     words = ["x" * 300, "y" * 300, "z" * 300]
 
     subprocess.run(["/bin/true", *words], env=environment(arm.run_id), timeout=CHILD_S, check=True)
@@ -210,7 +210,7 @@ os._exit(9)
 """
 
 
-def test_last_thread_of_a_process_is_told_exactly_once(trace):
+def test_last_thread_of_a_process_is_recorded_exactly_once(trace):
     child = trace(MANY_THREADS, status=9)
     events, pid = child.snapshot.events, child.reported["pid"]
 
@@ -221,7 +221,7 @@ def test_last_thread_of_a_process_is_told_exactly_once(trace):
     assert [event.args["last"] for event in exits].count(True) == 1
 
 
-def test_two_armed_runs_and_a_stranger_are_kept_apart(probe):
+def test_two_armed_runs_and_a_foreign_process_are_kept_apart(probe):
     script = "begin(); [libc.listen(-1, {number}) for _ in range(101)]; end(pid=os.getpid())"
     ids = [new_run_id(), new_run_id(), None]
     with probe.arm(ids[0]) as first, probe.arm(ids[1]) as second:
@@ -284,7 +284,7 @@ def test_disarmed_run_records_nothing_more_and_its_slot_can_be_used_again(probe)
         select.select([process.stdout], [], [], CHILD_S)
 
 
-def test_counters_tell_marks_and_registrations_without_reading_the_ring(arm):
+def test_counters_count_marks_and_registrations_without_reading_the_ring(arm):
     assert arm.counters().marked == 0
 
     run_python(
@@ -304,7 +304,7 @@ begin(); end()
     assert counters.dropped == 0
 
 
-def test_thread_named_by_another_one_is_told_with_its_own_tid(trace):
+def test_thread_named_by_another_one_is_recorded_with_its_own_tid(trace):
     child = trace("""
 begin()
 gate = threading.Event()

@@ -191,7 +191,7 @@ def test_pattern_of_a_stack_is_skipped_with_the_reason_without_symbols(recorded,
     assert judge(trace, [(0, expectation)], workers=1).status is Status.INCONCLUSIVE
 
 
-def test_call_sites_tell_callers_apart_without_symbols(recorded, tmp_path):
+def test_call_sites_distinguish_callers_without_symbols(recorded, tmp_path):
     program = build(tmp_path)
     strip(program, None)
     trace = recorded(program)

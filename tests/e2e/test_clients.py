@@ -99,7 +99,7 @@ def test_mapped_listener_is_not_reached_beside_one_of_ipv4(probe: Probe) -> None
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_client_of_an_address_that_nobody_has_is_refused_there(
+def test_client_of_an_address_where_nothing_listens_is_refused_there(
     probe: Probe, launcher: Preference
 ) -> None:
     port = 18080
@@ -207,7 +207,7 @@ def test_redirected_client_comes_where_the_scenario_says(probe: Probe) -> None:
     assert not unmet(verdict)
 
 
-def test_load_on_an_address_that_nobody_has_is_refused(probe: Probe) -> None:
+def test_load_on_an_address_where_nothing_listens_is_refused(probe: Probe) -> None:
     load = {"send": "hello", "clients": 2, "around": 2}
     steps = [
         {

@@ -90,7 +90,7 @@ def test_fault_at_live_is_not_up(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_fault_in_a_step_is_a_known_defect_where_it_is_said_to_be(
+def test_fault_in_a_step_is_a_known_defect_where_it_is_declared(
     probe: Probe, tmp_path: Path, version: str
 ) -> None:
     listener = yaml.safe_load(echo_listener())

@@ -20,7 +20,7 @@ SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
 
 @pytest.mark.parametrize("name", ["socket_options_by_state", "clean_exit"])
-def test_runs_of_a_scenario_tell_the_same_story(name: str, socket_probe: Probe) -> None:
+def test_runs_of_a_scenario_have_the_same_story(name: str, socket_probe: Probe) -> None:
     plan = expand(load_scenario(SCENARIOS / f"{name}.yaml"))[-1]
     stories = [facts_of(run_plan(plan, socket_probe, "process").trace) for _ in range(3)]
     assert any(aspect == "bind" and shown for (_, aspect), shown in stories[0].items())

@@ -27,7 +27,7 @@ def place(tmp_path_factory) -> Iterator[Place]:
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("drip", "took too long"), ("endless", "more than")])
-def test_admin_reply_without_an_end_leaves_the_run_undecided(place, kind, reason):
+def test_admin_reply_without_an_end_leaves_the_run_inconclusive(place, kind, reason):
     end = place.play(kind, deadline_s=3, agent=kind)
     assert end.code == 10, end.printed
     assert f"GET /ready: the reply {'has ' if kind == 'endless' else ''}{reason}" in end.printed
@@ -40,7 +40,7 @@ def test_log_of_many_megabytes_passes(place):
     assert end.left == ()
 
 
-def test_disk_without_room_for_the_admin_address_leaves_the_run_undecided(place):
+def test_disk_without_room_for_the_admin_address_leaves_the_run_inconclusive(place):
     full = f'mount -t tmpfs -o size=16k none {place.temporary} && exec "$@"'
     end = place.play("full", deadline_s=3, under=("unshare", "--mount", "sh", "-c", full, "sh"))
     assert end.code == 10, end.printed

@@ -108,7 +108,7 @@ def test_start_with_listener_becomes_live(launcher, make_spec):
         assert envoy.in_netns(netns) != netns()
 
 
-def test_start_marks_the_process_and_tells_its_identity(launcher, make_spec, run):
+def test_start_marks_the_process_and_shows_its_identity(launcher, make_spec, run):
     with launcher.start(make_spec()) as envoy:
         assert envoy.wait_ready().live
         assert run.processes() == [envoy.pid]
@@ -152,7 +152,7 @@ def test_directory_that_the_engine_does_not_see_is_refused_and_not_made(
         elsewhere.rename(directory)
 
 
-def test_other_directory_in_the_place_of_the_one_meant_is_refused(launcher, make_spec, tmp_path):
+def test_other_directory_instead_of_the_one_meant_is_refused(launcher, make_spec, tmp_path):
     """Podman makes one where it sees none."""
     shared = launcher.shared_dir()
     with launcher.start(make_spec()) as envoy:
@@ -256,7 +256,7 @@ def test_exit_with_port_taken_by_another_listener_is_noticed(launcher, make_spec
         assert "Address already in use" in "\n".join(outcome.log_tail)
 
 
-def test_exit_by_signal_is_told(launcher, make_spec, containers):
+def test_exit_by_signal_is_reported(launcher, make_spec, containers):
     with launcher.start(make_spec()) as envoy:
         assert envoy.wait_ready().live
         containers()[0].kill("SIGKILL")

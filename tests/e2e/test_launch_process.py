@@ -229,7 +229,7 @@ def test_exit_with_port_taken_inside_the_namespace_is_noticed(launcher, make_spe
         assert "Address already in use" in envoy.log()
 
 
-def test_exit_by_signal_is_told(launcher, make_spec):
+def test_exit_by_signal_is_reported(launcher, make_spec):
     with launcher.start(make_spec()) as envoy:
         assert envoy.wait_ready().live
         os.kill(envoy.pid, signal.SIGKILL)
@@ -501,7 +501,7 @@ def test_fetch_from_cache_needs_no_network(cached_copy):
     assert fetch_binary(VERSION) == cached_copy
 
 
-def test_fetch_refuses_another_version_in_the_place_of_the_cached_one(cached_copy):
+def test_fetch_refuses_another_version_instead_of_the_cached_one(cached_copy):
     place = cached_copy.parent.with_name(cached_copy.parent.name.replace(VERSION, "1.39.3"))
     cached_copy.parent.rename(place)
     with pytest.raises(EnvoyUnavailableError) as caught:

@@ -154,7 +154,7 @@ def test_pull_always_without_the_image_never_falls_back(client, registry):
         resolve_image(client, source)
 
 
-def test_pull_never_asks_nobody(client, registry):
+def test_pull_never_asks_no_registry(client, registry):
     registry.publish("v1", "1.2.3")
     with pytest.raises(EnvoyUnavailableError, match="not present"):
         resolve_image(client, EnvoySource(image=f"{registry.name}:v1", pull="never"))

@@ -95,7 +95,7 @@ def test_what_no_probe_sees_leaves_the_run_open_with_the_reason(
     assert reason in played.reason
 
 
-def test_mutation_that_does_not_take_place_is_told(probe, shim) -> None:
+def test_mutation_that_does_not_take_place_is_reported(probe, shim) -> None:
     mutant = Mutant("never", "", "listen nth=99 : ok ; bind nth=1 : call", "")
     (plan, *_) = plans_of("reuse_port_on")
     played = play(mutant, plan, probe, shim)

@@ -38,7 +38,7 @@ def _serve(size: int, pause_s: float) -> None:
         threading.Thread(target=_answer, args=(connection, size, pause_s), daemon=True).start()
 
 
-def _in_the_place_of_the_admin(kind: str, command: list[str]) -> None:
+def _instead_of_the_admin(kind: str, command: list[str]) -> None:
     """Start Envoy, and give out the address of its listener as that of its admin endpoint."""
     size, pause_s = (1, 0.05) if kind == "drip" else (1 << 16, 0.0)
     threading.Thread(target=_serve, args=(size, pause_s), daemon=True).start()
@@ -57,7 +57,7 @@ def main() -> None:
     kind, *command = sys.argv[1:]
     command += ["--concurrency", "2"]
     if kind in ("drip", "endless"):
-        _in_the_place_of_the_admin(kind, command)
+        _instead_of_the_admin(kind, command)
     many = _LINE * ((1 << 20) // len(_LINE))
     for _ in range(int(kind)):
         os.write(1, many)

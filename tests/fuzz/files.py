@@ -48,7 +48,7 @@ _FILES = (
     *("hot_restart", "hot_restart_netns", "started_warming", "exhausted"),
 )
 _LISTENER = {"listener": {"port": 10000}}
-_WISHES: tuple[dict[str, Any], ...] = (
+_EXPECTATIONS: tuple[dict[str, Any], ...] = (
     {"invariants": "all"},
     {"no_others": True},
     {"process": {"live": True}},
@@ -90,7 +90,7 @@ def _written() -> list[list[str]]:
 @cache
 def _wishes() -> Items:
     adapter: TypeAdapter[Any] = TypeAdapter(Expectation)
-    return [(index, adapter.validate_python(item)) for index, item in enumerate(_WISHES)]
+    return [(index, adapter.validate_python(item)) for index, item in enumerate(_EXPECTATIONS)]
 
 
 def closed_again(texts: list[str]) -> list[str]:

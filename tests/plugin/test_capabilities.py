@@ -69,7 +69,7 @@ def test_another_capability_being_required_leaves_the_skip(write_scenario, fake_
         ("no_docker", "foo:bar", "option"),
     ],
 )
-def test_envoy_that_was_named_explicitly_and_cannot_be_had_is_an_error(
+def test_envoy_that_was_named_explicitly_and_is_unavailable_is_an_error(
     write_scenario, fake_envoy, monkeypatch, fake, envoy, how
 ):
     write_scenario(fake=fake)

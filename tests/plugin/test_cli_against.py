@@ -59,7 +59,7 @@ def test_new_envoy_is_the_default_version_unless_it_is_named(write_scenario, run
     result.stdout.fnmatch_lines(["same: 1 run on 1.36.4 and on 1.40.0"])
 
 
-def test_other_behaviour_is_1_and_told_in_words(write_scenario, run):
+def test_other_behaviour_is_1_and_reported_in_words(write_scenario, run):
     write_scenario(name="same")
     write_scenario(name="two", fake="reuse_port")
     result = run("--against", "1.36.4")
@@ -79,7 +79,7 @@ def test_other_behaviour_is_1_and_told_in_words(write_scenario, run):
     )
 
 
-def test_failing_alike_on_both_is_not_0(write_scenario, run, fake_envoy):
+def test_failing_in_the_same_way_on_both_is_not_0(write_scenario, run, fake_envoy):
     path = fake_envoy.path / write_scenario(fake="reuse_port")
     path.write_text(
         path.read_text().replace("FAKE: reuse_port", "FAKE: reuse_port, OLD: reuse_port")

@@ -76,9 +76,7 @@ def test_matrix_prints_the_table_and_writes_a_page_for_each_run(write_scenario, 
     assert f'href="stories/{story.name}"' in page
 
 
-def test_run_that_fails_is_1_and_the_page_is_written_all_the_same(
-    write_scenario, matrix, fake_envoy
-):
+def test_run_that_fails_is_1_and_the_page_is_written_anyway(write_scenario, matrix, fake_envoy):
     write_scenario(fake="reuse_port")
     result = matrix(*BOTH)
     assert result.ret == 1
@@ -114,7 +112,7 @@ def test_page_that_cannot_be_written_is_77_below_the_last_line_of_pytest(
     result.stderr.fnmatch_lines(["envoyassert: error: out/stories/*.html cannot be written: *"])
 
 
-def test_pages_are_drawn_anew_from_the_results_and_stale_ones_removed(
+def test_pages_are_drawn_again_from_the_results_and_stale_ones_removed(
     write_scenario, matrix, fake_envoy
 ):
     write_scenario()
@@ -144,7 +142,7 @@ def test_what_cannot_be_done_is_one_error(write_scenario, matrix, arguments, mes
     result.stderr.fnmatch_lines([message])
 
 
-def test_page_of_somebody_else_is_not_replaced(write_scenario, matrix, fake_envoy):
+def test_foreign_page_is_not_replaced(write_scenario, matrix, fake_envoy):
     write_scenario()
     page = fake_envoy.path / "out" / "index.html"
     page.parent.mkdir()

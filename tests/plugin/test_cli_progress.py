@@ -164,7 +164,7 @@ def test_verbose_prints_the_story_of_a_run_once(write_scenario, run, fake):
     assert out.index("one.envoyassert.yaml::one ") < out.index("  Process and threads")
 
 
-def test_coverage_tells_what_no_expectation_constrains(write_scenario, run):
+def test_coverage_shows_what_no_expectation_constrains(write_scenario, run):
     write_scenario(fake="reuse_port")
     out = run("--coverage").stdout.str()
     assert out.count("options that no expectation constrains: ") == 1

@@ -106,10 +106,10 @@ def test_output_that_is_lost_on_a_full_disk_is_never_green(directory, words, cod
         done = called(directory, words, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == code
     shown = "the standard output cannot be written: No space left on device"
-    assert_told_once(done.stderr, shown, "free some space, or send it elsewhere")
+    assert_reported_once(done.stderr, shown, "free some space, or send it elsewhere")
 
 
-def assert_told_once(text: str, shown: str, remedy: str) -> None:
+def assert_reported_once(text: str, shown: str, remedy: str) -> None:
     message, *more = text.splitlines()
     assert message in (f"envoyassert: error: {shown}", shown)
     assert more == [f"  remedy: {remedy}"]
@@ -130,7 +130,7 @@ def test_output_that_is_closed_from_the_start_is_lost_and_never_green(directory,
     if words.startswith("check"):  # its count of valid files is not for the standard output
         done.stderr = done.stderr.partition("\n")[2]
     shown = "the standard output is closed"
-    assert_told_once(done.stderr, shown, "send it to a file, or to /dev/null")
+    assert_reported_once(done.stderr, shown, "send it to a file, or to /dev/null")
 
 
 def test_command_that_prints_nothing_needs_no_output(directory):
@@ -165,7 +165,7 @@ def test_every_command_says_that_its_directory_was_removed(tmp_path, name):
     )
     assert done.returncode == (2 if name == "diff" else 77)
     assert done.stdout == ""
-    assert_told_once(
+    assert_reported_once(
         done.stderr, "the current directory was removed", "change to one that exists (cd)"
     )
 
@@ -183,6 +183,6 @@ def test_run_whose_directory_is_removed_meanwhile_says_so(directory):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 77
-    assert_told_once(
+    assert_reported_once(
         done.stderr, "the current directory was removed", "change to one that exists (cd)"
     )

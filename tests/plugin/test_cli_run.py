@@ -26,7 +26,7 @@ def run(fake_envoy):
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else None,
 )
-def test_exit_code_tells_the_worst_that_happened(write_scenario, run, fakes, code):
+def test_exit_code_is_the_worst_that_happened(write_scenario, run, fakes, code):
     for fake in fakes:
         write_scenario(name=fake, fake=fake)
     result = run(".")
@@ -89,7 +89,7 @@ def test_unknown_value_of_an_option_is_code_4(write_scenario, run):
         (("--envoy", "1.40"), "--envoy: `1.40` is neither an Envoy version, an image nor*"),
     ],
 )
-def test_unknown_value_of_an_option_is_told_even_where_there_is_nothing_to_run(
+def test_unknown_value_of_an_option_is_reported_even_where_there_is_nothing_to_run(
     fake_envoy, run, option, message
 ):
     result = run(".", *option)
@@ -98,7 +98,7 @@ def test_unknown_value_of_an_option_is_told_even_where_there_is_nothing_to_run(
 
 
 @pytest.mark.parametrize(("fake", "code"), [("no_envoy", 77), ("no_docker", 0)])
-def test_envoy_that_was_named_and_cannot_be_had_is_code_77(write_scenario, run, fake, code):
+def test_envoy_that_was_named_and_is_unavailable_is_code_77(write_scenario, run, fake, code):
     write_scenario(fake=fake)
     write_scenario(name="good")
     assert run(".", "--envoy", "9.9.9").ret == code

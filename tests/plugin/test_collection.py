@@ -139,7 +139,7 @@ def test_marks_of_a_scenario_select_it(write_scenario, fake_envoy):
         assert found == (["one", "two"] if expected is None else [expected])
 
 
-def test_mark_that_strict_markers_refuses_is_told_with_its_place(write_scenario, fake_envoy):
+def test_mark_that_strict_markers_refuses_is_reported_with_its_place(write_scenario, fake_envoy):
     name = write_scenario(head="marks: [sloow]")
     result = fake_envoy.runpytest_subprocess("--strict-markers")
     result.stdout.fnmatch_lines([f"{name}:2:*: error: 'sloow' not found in `markers`*"])

@@ -59,7 +59,7 @@ def test_reruns_never_make_a_pass_of_an_inconclusive_assertion_in_python(fake_en
     result.stdout.no_fnmatch_line("*plugin.py*")
 
 
-def test_reruns_of_a_fail_are_the_users_choice_and_told(write_scenario, fake_envoy):
+def test_reruns_of_a_fail_are_the_users_choice_and_reported(write_scenario, fake_envoy):
     write_scenario(fake="reuse_port>shared")
     result = fake_envoy.runpytest_subprocess(*RERUNS)
     assert result.ret == 0
@@ -126,7 +126,7 @@ def test_count_says_what_a_mark_made_of_a_run(write_scenario, fake_envoy):
 
 
 @pytest.mark.parametrize("arguments", [(), XDIST], ids=["one process", "xdist"])
-def test_inconclusive_run_is_repeated_once_if_asked_for_and_that_is_counted_and_told(
+def test_inconclusive_run_is_repeated_once_if_asked_for_and_that_is_counted_and_reported(
     write_scenario, fake_envoy, arguments
 ):
     write_scenario(name="one", fake="lossy>shared")

@@ -48,7 +48,7 @@ def report(fake_envoy):
 
 
 @pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n2")], ids=["one process", "xdist"])
-def test_report_has_each_run_whatever_became_of_it(write_scenario, report, fake_envoy, arguments):
+def test_report_has_each_run_whatever_its_result(write_scenario, report, fake_envoy, arguments):
     write_scenario(head="matrix: {concurrency: [1, 2]}")
     for fake in ("reuse_port", "lossy", "no_docker", "unmet", "crash", "refused"):
         write_scenario(name=fake, fake=fake)
@@ -157,7 +157,7 @@ def test_collecting_alone_leaves_an_earlier_report(write_scenario, report):
 
 
 @pytest.mark.parametrize("foreign", ["index.json", "runs/mine.txt"])
-def test_directory_with_such_files_of_somebody_else_is_refused(write_scenario, fake_envoy, foreign):
+def test_directory_with_such_foreign_files_is_refused(write_scenario, fake_envoy, foreign):
     write_scenario()
     path = fake_envoy.path / "out" / foreign
     path.parent.mkdir(parents=True)

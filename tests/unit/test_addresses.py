@@ -18,7 +18,7 @@ def test_spellings_of_one_address_are_equal(one: str, same: str) -> None:
     assert Address.inet(one, 80) == Address.inet(same, 80)
 
 
-def test_mapped_wildcard_and_plain_addresses_are_told_apart() -> None:
+def test_mapped_wildcard_and_plain_addresses_are_distinguished() -> None:
     hosts = ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:0.0.0.0"]
     addresses = [Address.inet(host, 80) for host in hosts]
     assert len(set(addresses)) == len(hosts)

@@ -72,14 +72,14 @@ def trace():
         ),
     ],
 )
-def test_wrong_argument_is_told_with_its_key_and_what_was_meant(trace, wrong, says):
+def test_wrong_argument_is_reported_with_its_key_and_what_was_meant(trace, wrong, says):
     with pytest.raises(EnvoyAssertError) as caught:
         wrong(trace)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"not a valid expectation: {says}")
 
 
-def test_every_wrong_argument_is_told(trace):
+def test_every_wrong_argument_is_reported(trace):
     with pytest.raises(EnvoyAssertError) as caught:
         assert_listener(trace, prt=15006, bonud={})
     first, second = str(caught.value).splitlines()

@@ -149,7 +149,7 @@ def test_page_links_to_the_story_of_each_run_and_to_what_changed():
     assert "About datagrams." in page.text
 
 
-def test_page_tells_each_known_defect_once_whatever_was_seen_of_it():
+def test_page_shows_each_known_defect_once_whatever_was_seen_of_it():
     def known(envoy, times):
         reason = f"known defect (x#1, owner o): accept() failed: expected none, seen {times} times"
         return run("emfile", envoy, RunState.KNOWN_DEFECT, reason=reason)

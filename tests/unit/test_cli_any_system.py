@@ -111,7 +111,7 @@ def arguments_of(name):
 #: found wherever it is installed.
 AS_ROOT = os.geteuid() == 0
 UNPRIVILEGED = 65534
-AS_NOBODY = [
+WITHOUT_PRIVILEGES = [
     *(shutil.which("setpriv") or "setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}"),
     *("--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"),
 ]
@@ -128,7 +128,7 @@ def anywhere(tmp_path):
             os.chown(place, UNPRIVILEGED, UNPRIVILEGED)
         code = [sys.executable, "-B", "-c", prelude + MAIN]
         return subprocess.run(
-            [*(AS_NOBODY if AS_ROOT else ()), *code, *map(str, arguments)],
+            [*(WITHOUT_PRIVILEGES if AS_ROOT else ()), *code, *map(str, arguments)],
             cwd=place,
             # A home directory that no one can make.
             env={"PYTHONPATH": str(ROOT), "HOME": "/dev/null/home", "PATH": "", "NO_COLOR": "1"},

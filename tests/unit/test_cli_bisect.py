@@ -131,7 +131,7 @@ def test_version_that_cannot_be_judged_is_skipped(bisect, problem, said):
         ("1.36.4", "soon", "--bad: `soon` is neither an Envoy version, an image nor"),
     ],
 )
-def test_ends_that_are_not_what_they_are_said_to_be_are_refused(bisect, good, bad, message):
+def test_ends_that_are_not_as_declared_are_refused(bisect, good, bad, message):
     done = bisect(good, bad)
     assert done.code == 4
     assert message in done.err

@@ -220,7 +220,7 @@ def test_option_that_would_do_nothing_is_refused(cli, arguments, message):
     assert f"Error: {message}" in done.err
 
 
-def test_formats_and_files_are_spelt_alike_by_all_commands():
+def test_formats_and_files_are_spelled_the_same_by_all_commands():
     options = {name: options_of(name) for name in group.COMMANDS}
     assert sorted(name for name in options if "--format" in options[name]) == sorted(FORMATTING)
     launchers = {found["--launcher"].metavar for found in options.values() if "--launcher" in found}

@@ -34,7 +34,7 @@ def test_diff_of_a_trace_with_itself_is_0(cli):
     assert done.out.splitlines()[-1] == "same: 6 addresses, 6 sockets"
 
 
-def test_diff_of_reuse_port_traces_is_1_and_tells_listeners_together(cli):
+def test_diff_of_reuse_port_traces_is_1_and_groups_listeners(cli):
     done = cli("diff", SIDECAR_SHARED, SIDECAR)
     assert (done.code, done.err) == (1, "")
     names = (
@@ -67,7 +67,7 @@ def test_diff_with_any_trouble_is_2_with_a_message(cli, arguments):
     assert "error" in done.err.lower()
 
 
-def test_diff_as_json_tells_the_same(cli):
+def test_diff_as_json_says_the_same(cli):
     done = cli("diff", SIDECAR_SHARED, SIDECAR, "--format", "json")
     data = json.loads(done.out)
     assert (done.code, data["result"], data["format"]) == (1, "different", "envoyassert-diff/1")

@@ -163,7 +163,7 @@ def test_bash_completes(program, line, wanted):
 
 @needs("bash")
 @pytest.mark.parametrize("line", ["show tr", "run sc", "check sc", "replay t --scenario s"])
-def test_bash_is_told_to_complete_files(program, line):
+def test_bash_is_asked_to_complete_files(program, line):
     # `compopt` works only while a line is being typed; what it is asked for shows anyway.
     script = 'compopt() { printf "asked for %s %s\\n" "$@"; }\n' + BASH.format(
         line=shlex.quote(line)

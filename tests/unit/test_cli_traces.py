@@ -79,7 +79,7 @@ def test_replay_without_assumptions_is_inconclusive_with_code_10(cli, origin, tm
     assert "): losses would not have been noticed" in done.out
 
 
-def test_command_that_a_long_failure_names_tells_every_finding_in_full(cli, origin, tmp_path):
+def test_command_that_a_long_failure_names_shows_every_finding_in_full(cli, origin, tmp_path):
     scenario = tmp_path / "origin.yaml"
     scenario.write_text(WITHOUT_ASSUMPTIONS)
     short = cli("replay", origin, "--scenario", scenario)
@@ -116,7 +116,7 @@ def test_replay_as_json_has_findings_with_evidence(cli, origin):
     assert first["evidence"][0]["stack"][0] == "bind+11"
 
 
-def test_show_as_text_and_json_tell_the_same_sockets(cli, origin):
+def test_show_as_text_and_json_show_the_same_sockets(cli, origin):
     text = cli("show", origin)
     story = json.loads(cli("show", origin, "--format", "json").out)
     assert text.code == 0

@@ -143,7 +143,7 @@ def test_volatile_things_are_no_differences(before, after):
         assert (words(comparison), comparison.result) == ({}, SAME)
 
 
-def test_listeners_on_port_zero_are_told_apart_by_their_order():
+def test_listeners_on_port_zero_are_distinguished_by_their_order():
     after = two_on_port_zero(31, 32, second_listens=False)
     assert list(words(against(two_on_port_zero(31, 32), after))) == ["127.0.0.1:0 #2 (b)"]
 
@@ -247,7 +247,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_change_is_told_in_words_and_alone(change):
+def test_each_change_is_reported_in_words_and_alone(change):
     comparison = against(changed(""), changed(change))
     assert comparison.result == DIFFERENT
     found = words(comparison)
@@ -295,7 +295,7 @@ def test_what_is_open_after_the_end_of_envoy_is_not_compared():
     assert against(exited(seen=True), exited(seen=False)).result == SAME
 
 
-def test_reuse_port_is_told_as_what_it_does_to_the_sockets():
+def test_reuse_port_is_described_by_what_it_does_to_the_sockets():
     one_each = "every worker has a kernel socket of its own (reuse_port)"
     assert words(against(shared(), reuse_port())) == {
         PLACE: [
@@ -315,7 +315,7 @@ def named(address: str, lost: tuple[int, ...] = ()) -> Trace:
     return trace.build(lost=lost)
 
 
-def test_listener_with_the_same_name_at_another_address_is_told_as_moved():
+def test_listener_with_the_same_name_at_another_address_is_reported_as_moved():
     comparison = against(named("0.0.0.0:80"), named("127.0.0.1:81"))
     assert words(comparison) == {
         "0.0.0.0:80 (ingress)": ["bound to TCP 127.0.0.1:81 instead of TCP 0.0.0.0:80"]
@@ -459,7 +459,7 @@ def delayed(call: str) -> Trace:
 
 
 @pytest.mark.parametrize("call", ["bind", "listen"])
-def test_time_beyond_the_tolerance_is_told_once_and_is_no_difference(call):
+def test_time_beyond_the_tolerance_is_reported_once_and_is_no_difference(call):
     comparison = against(shared(), delayed(call))
     assert comparison.result == SAME
     assert [time.words for time in comparison.times] == [f"first {call} 40 ms later"]

@@ -52,20 +52,20 @@ def test_state_at_the_end_of_a_step_that_envoy_notices_later_is_left_to_the_next
     assert shown(relieved(noticed=True, last=True), relieved(noticed=False, last=True))
 
 
-def test_difference_of_the_start_is_told_once_though_it_lasts():
+def test_difference_of_the_start_is_reported_once_though_it_lasts():
     ((subject, words),) = shown(run(), run(backlog=256))
     assert subject.startswith("0.0.0.0:80")
     assert "at the end of" not in subject
     assert words == "backlog of listen() is 256 instead of -1"
 
 
-def test_difference_of_a_step_is_told_with_its_phase():
+def test_difference_of_a_step_is_reported_with_its_phase():
     ((subject, words),) = shown(run(), run(later=256))
     assert subject.startswith("0.0.0.0:81")
     assert subject.endswith(", at the end of change")
     assert words == "backlog of listen() is 256 instead of -1"
 
 
-def test_verdict_is_told_once():
+def test_verdict_is_reported_once():
     found = shown(run(), run(), Status.PASS, Status.FAIL)
     assert found == [("the run", "the scenario's verdict is FAIL instead of PASS")]

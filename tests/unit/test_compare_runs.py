@@ -25,7 +25,7 @@ def pairs(shifts: list[int]) -> list[RunPair]:
     ]
 
 
-def test_times_over_all_runs_are_medians_and_one_slow_run_is_not_told():
+def test_times_over_all_runs_are_medians_and_one_slow_run_is_not_reported():
     assert typical_times(pairs([0, 500, 1])) == ()
     (time,) = typical_times(pairs([40, 500, 30]))
     assert time.words == "first bind 40 ms later"
@@ -71,7 +71,7 @@ def test_no_runs_at_all_are_not_the_same():
         ([(Status.PASS, Status.PASS)] * 2, "same: 2 runs on old and on new"),
     ],
 )
-def test_last_line_agrees_with_the_rows_and_tells_of_failures_apart(statuses, words):
+def test_last_line_agrees_with_the_rows_and_counts_failures_apart(statuses, words):
     seen = profile()
     pairs = [RunPair("run", RunSide(seen, old), RunSide(seen, new)) for old, new in statuses]
     shown = answer_words(pairs, "old", "new")

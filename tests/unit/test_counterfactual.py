@@ -118,7 +118,7 @@ def test_change_that_breaks_another_atom_is_not_proposed():
     assert (finding.path[2:], change.path[2:], change.after) == (("sockets",), ("sockets",), 2)
 
 
-def test_crash_is_no_wish():
+def test_crash_is_not_proposed_as_expected():
     builder = TraceBuilder(workers=1)
     builder.outcome = replace(builder.outcome, live=None, signal=11)
     item = ProcessExpectation.model_validate({"process": {"stays_up": True}})
@@ -128,7 +128,7 @@ def test_crash_is_no_wish():
     assert counterfactual(trace, fold(trace), finding, [(0, item)], workers=1) is None
 
 
-def test_nothing_bound_after_a_failed_bind_is_no_wish():
+def test_nothing_bound_after_a_failed_bind_is_not_proposed_as_expected():
     builder = TraceBuilder(workers=1)
     fd = builder.socket(builder.main)
     builder.bind(builder.main, fd, "0.0.0.0:80", ret=-98)

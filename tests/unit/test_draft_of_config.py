@@ -160,13 +160,13 @@ def test_users_options_of_udp_come_before_envoys_own() -> None:
     assert [o.value for o in found.options if o.name == "IP_MTU_DISCOVER"] == [0, 2]
 
 
-def test_same_address_in_two_network_namespaces_is_told_apart() -> None:
+def test_same_address_in_two_network_namespaces_is_distinguished() -> None:
     blue = {"address": place(network_namespace_filepath="/run/netns/blue")}
     found = [item["listener"]["netns"] for item in expected(blue, {"address": place()})]
     assert found == ["${rundir}/netns/blue", "own"]
 
 
-def test_port_zero_of_one_listener_in_two_network_namespaces_is_told_apart() -> None:
+def test_port_zero_of_one_listener_in_two_network_namespaces_is_distinguished() -> None:
     chosen = place(port=0)
     blue = place(port=0, network_namespace_filepath="/run/netns/blue")
     items = expected({"address": blue, "additional_addresses": [{"address": chosen}]})
@@ -238,7 +238,7 @@ def test_of_two_static_listeners_with_one_name_the_first_counts() -> None:
 
 
 @pytest.mark.parametrize("lds", [False, True])
-def test_note_speaks_of_no_others_where_the_draft_has_it(lds: bool) -> None:
+def test_note_mentions_no_others_where_the_draft_has_it(lds: bool) -> None:
     tunnel = place("rc://a:b:c@up:1", 0, resolver_name="envoy.resolvers.reverse_connection")
     listeners: list[Any] = [{"address": place()}, {"internal_listener": {}}, {"address": tunnel}]
     more: dict[str, Any] = (
@@ -251,7 +251,7 @@ def test_note_speaks_of_no_others_where_the_draft_has_it(lds: bool) -> None:
     assert ("no_others says so" in text) is ("- no_others:" in text) is not lds
 
 
-def test_listeners_that_only_their_place_tells_apart_have_names_of_their_own() -> None:
+def test_listeners_that_differ_only_in_their_place_have_names_of_their_own() -> None:
     chosen = {"name": "", "address": place(port=0)}
     assert [one.name for one in drafted(chosen, chosen).sets] == ["127.0.0.1:0", "127.0.0.1:0 #2"]
 

@@ -181,7 +181,7 @@ def test_fault_in_the_words_of_a_fact_costs_a_line(case, monkeypatch, faults_bec
     assert after.lines[0].split(":")[0] == before.lines[0].split(":")[0]
 
 
-def test_finding_tells_what_differs_and_what_comes_close_as_values() -> None:
+def test_finding_shows_what_differs_and_what_comes_close_as_values() -> None:
     builder = TraceBuilder(2)
     builder.reuse_port_listener("0.0.0.0:80")
     trace = builder.build()

@@ -136,7 +136,7 @@ def test_message_whose_sender_did_something_else_in_between_is_not_that_one() ->
     assert "received before they were sent" in graph.inconsistencies[0]
 
 
-def test_probes_are_told_from_failed_options_and_binds() -> None:
+def test_probes_are_distinguished_from_failed_options_and_binds() -> None:
     trace = TraceBuilder(1)
     main = trace.main
     plain = trace.call(main, "socket", 50, family="AF_INET", type="SOCK_STREAM", flags=[])
@@ -175,7 +175,7 @@ def test_kernel_address_of_another_socket_is_a_contradiction() -> None:
     assert "another kernel socket" in fold(trace.build()).inconsistencies[0]
 
 
-def test_kernel_address_that_listen_tells_of_another_socket_is_a_contradiction() -> None:
+def test_kernel_address_that_listen_gives_of_another_socket_is_a_contradiction() -> None:
     trace = TraceBuilder(1)
     fd = trace.socket(trace.main)
     trace.bind(trace.main, fd, "127.0.0.1:80")
@@ -226,7 +226,7 @@ def test_gap_taints_what_is_open_and_spares_what_is_born_after() -> None:
     assert [call.certain for call in second.binds + second.listens] == [True, True]
 
 
-def test_socket_of_a_type_without_a_name_is_told_by_its_number() -> None:
+def test_socket_of_a_type_without_a_name_is_described_by_its_number() -> None:
     trace = TraceBuilder(1)
     for family in ("AF_INET", "AF_UNIX"):
         # A type that SOCKET_TYPES has no name for is a number in a trace.

@@ -246,7 +246,7 @@ def test_main_that_enters_where_it_is_already_leaves_no_doubt() -> None:
     assert fold(trace.build()).tripwires == []
 
 
-def test_descriptor_opened_anew_since_it_was_closed_has_a_name() -> None:
+def test_descriptor_opened_again_since_it_was_closed_has_a_name() -> None:
     trace = TraceBuilder(1)
     trace.call(trace.main, "close", 0, fd=90)
     enter(trace, BLUE, age_ns=500)
@@ -287,7 +287,7 @@ def two_networks() -> TraceBuilder:
         ({"port": 80, "netns": GREEN}, 0),
     ],
 )
-def test_selector_tells_namespaces_apart(selector: dict[str, Any], sockets: int) -> None:
+def test_selector_distinguishes_namespaces(selector: dict[str, Any], sockets: int) -> None:
     listener = {"listener": selector}
     trace = two_networks().build()
     assert judged(trace, {**listener, "sockets": sockets}).status is Status.PASS
@@ -337,7 +337,7 @@ def test_kernel_must_agree_about_the_namespace(shown: str, status: Status) -> No
         ({}, "", Status.INCONCLUSIVE),
     ],
 )
-def test_stranger_counts_where_the_listener_is(
+def test_foreign_socket_counts_where_the_listener_is(
     others: dict[str, int | None], at: str, status: Status
 ) -> None:
     trace = TraceBuilder(1, listeners=(ListenerRecord("far", "TCP", (HOME.within(BLUE),)),))
@@ -385,7 +385,7 @@ def test_namespace_beside_a_name_needs_the_port() -> None:
         Selector(name="web", netns=BLUE)
 
 
-def test_envoy_tells_a_chosen_port_without_its_namespace() -> None:
+def test_envoy_reports_a_chosen_port_without_its_namespace() -> None:
     trace = chosen_twice().build()
     there = next(s for s in fold(trace).candidates if s.address and s.address.netns)
     assert Address.inet("127.0.0.1", 40001) in told_places(there, namespaces=True)

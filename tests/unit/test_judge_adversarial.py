@@ -67,7 +67,7 @@ def by_child(trace: TraceBuilder, child: int, call: str, ret: int | None, /, **a
 
 
 @pytest.mark.parametrize("events", [[], ["EPOLLOUT"], ["EPOLLRDHUP", "EPOLLET"]])
-def test_registration_that_asks_for_no_input_serves_nobody(events: list[str]) -> None:
+def test_registration_that_asks_for_no_input_serves_no_client(events: list[str]) -> None:
     trace, fds = reuse_port()
     assert status(trace, SERVED) is PASS
     modify(trace, trace.worker(1), fds[1], events)
@@ -84,7 +84,7 @@ def test_worker_that_exited_serves_no_more() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "dup2", "close_range"])
-def test_descriptor_that_is_gone_serves_nobody_though_its_registration_stays(how: str) -> None:
+def test_descriptor_that_is_gone_serves_no_client_though_its_registration_stays(how: str) -> None:
     trace, fds = shared()
     if how == "close":
         trace.close(trace.worker(1), fds[1])
@@ -96,7 +96,7 @@ def test_descriptor_that_is_gone_serves_nobody_though_its_registration_stays(how
 
 
 @pytest.mark.parametrize("address", [PLACE, "/run/envoy.sock"])
-def test_listening_socket_that_was_shut_down_serves_nobody(address: str) -> None:
+def test_listening_socket_that_was_shut_down_serves_no_client(address: str) -> None:
     trace = TraceBuilder(1)
     (fd,) = trace.shared_listener(address)
     item = SERVED if address == PLACE else {"listener": {"path": address}, "served_by": "workers"}
@@ -108,7 +108,7 @@ def test_listening_socket_that_was_shut_down_serves_nobody(address: str) -> None
     assert status(trace, item) is PASS
 
 
-def test_deletion_by_a_number_made_anew_ends_the_old_registration() -> None:
+def test_deletion_by_a_number_made_again_ends_the_old_registration() -> None:
     trace, fds = shared()
     trace.close(trace.main, fds[1])
     trace.call(trace.main, "dup", fds[1], fd=fds[0])
@@ -137,16 +137,16 @@ def test_program_started_by_a_child_keeps_no_descriptor_that_closes_on_exec() ->
     assert status(trace, {**PORT, "sockets": {"live": 0}}) is PASS
 
 
-@pytest.mark.parametrize("told_by", ["listen", "tcp_state"])
-def test_socket_at_the_kernel_address_of_a_closed_one_is_no_contradiction(told_by: str) -> None:
+@pytest.mark.parametrize("shown_by", ["listen", "tcp_state"])
+def test_socket_at_the_kernel_address_of_a_closed_one_is_no_contradiction(shown_by: str) -> None:
     trace = TraceBuilder(1)
     states = {"sk": "ffff1", "port": 15006}
     for again in (True, False):
         fd = trace.socket(trace.main)
         trace.bind(trace.main, fd, PLACE)
-        if told_by == "tcp_state":
-            trace.call(trace.main, told_by, None, old="TCP_CLOSE", new="TCP_LISTEN", **states)
-        sk = {"sk": states["sk"]} if told_by == "listen" else {}
+        if shown_by == "tcp_state":
+            trace.call(trace.main, shown_by, None, old="TCP_CLOSE", new="TCP_LISTEN", **states)
+        sk = {"sk": states["sk"]} if shown_by == "listen" else {}
         trace.call(trace.main, "listen", 0, fd=fd, backlog=-1, **sk)
         if again:
             trace.close(trace.main, fd)
@@ -414,7 +414,7 @@ def test_loss_before_a_close_lasts_until_a_record_with_the_time_of_its_return() 
     assert early.ts_ns < late.ts_ns == gap.end_ns
 
 
-def test_stranger_that_is_doubted_is_not_made_certain_by_others_that_are_not() -> None:
+def test_foreign_socket_that_is_doubted_is_not_made_certain_by_others_that_are_not() -> None:
     trace = TraceBuilder(1, cpus=1)
     foreign = trace.socket(trace.main)
     trace.bind(trace.main, foreign, PLACE)

@@ -87,7 +87,7 @@ def test_failed_accepts_are_counted_by_error() -> None:
     assert of(trace, errors={"EMFILE": {"at_most": 2}}).status is FAIL
 
 
-def test_connection_that_is_closed_at_once_is_handled_by_nobody() -> None:
+def test_connection_that_is_closed_at_once_is_handled_by_no_worker() -> None:
     trace = TraceBuilder(1)
     (fd,) = trace.shared_listener(PLACE)
     trace.close(trace.worker(0), accept(trace, fd, 0))
@@ -124,7 +124,7 @@ def test_rate_of_false_alarms_is_never_more_than_stated(workers: int, total: int
         assert alarms <= rate
 
 
-def test_clients_are_judged_by_how_they_fared_in_their_step() -> None:
+def test_clients_are_judged_by_their_results_in_their_step() -> None:
     trace = TraceBuilder(1)
     place = Address.inet("127.0.0.1", 15006)
     trace.end_phase(STARTUP, STARTUP)
@@ -170,7 +170,7 @@ def test_bound_for_many_connections_is_never_below_the_exact_chance(monkeypatch)
         (["", ""], {"held": 2}, "2 made"),
     ],
 )
-def test_clients_of_whom_something_else_was_seen_are_told_by_that(
+def test_clients_with_other_results_are_described_by_those(
     ends: list[str], expected: Any, seen: str
 ) -> None:
     trace = TraceBuilder(1)

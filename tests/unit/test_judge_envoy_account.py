@@ -239,7 +239,7 @@ def test_network_that_shows_otherwise_leaves_the_verdict_open(
     assert words in words_of(found.findings[0]).reason
 
 
-def test_strangers_are_named_and_contradict_nothing() -> None:
+def test_foreign_sockets_are_named_and_contradict_nothing() -> None:
     trace = agreed(built())
     assert trace.witness is not None
     assert trace.witness.network is not None

@@ -174,7 +174,7 @@ def test_program_with_threads_that_are_called_workers_is_not_the_envoy_that_was_
     assert fold(witnessed).threads[helper].role == "other"
 
 
-def test_envoy_that_an_agent_started_anew_has_a_main_of_its_own() -> None:
+def test_envoy_that_an_agent_started_again_has_a_main_of_its_own() -> None:
     trace = TraceBuilder(1)
     again = 3000
     made = {"child_pid": again, "child_tid": again, "thread": False}

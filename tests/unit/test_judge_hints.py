@@ -21,7 +21,7 @@ from envoyassert.texts.facts import text
         ("shared_fd", 1, Interval(2, 2), "up to about 1.18"),
     ],
 )
-def test_hint_tells_the_way_to_what_is_wanted_and_not_away_from_it(shape, seen, wanted, ends):
+def test_hint_shows_the_way_to_what_is_wanted_and_not_away_from_it(shape, seen, wanted, ends):
     hint = text(cause_of_count(shape, seen, wanted))
     assert hint.endswith(ends)
     assert bool(hint) is bool(ends)

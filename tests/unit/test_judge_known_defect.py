@@ -84,7 +84,7 @@ def test_inconclusive_is_not_excused():
     assert worst([Status.KNOWN_DEFECT, Status.INCONCLUSIVE]) is Status.INCONCLUSIVE
 
 
-def test_known_defect_tells_what_it_is_and_the_expectation_that_failed():
+def test_known_defect_says_what_it_is_and_names_the_expectation_that_failed():
     trace = run()
     verdict = judged(trace, OTHER, {**WRONG, "known_defect": DEFECT})
     assert headline(verdict, "one") == (
@@ -163,7 +163,7 @@ OTHER_ENVOY = Member("second", 2000, 2, KILLED, None)
         (stepped(KILLED, envoys=(replace(OTHER_ENVOY, name="first"), OTHER_ENVOY)), [DEATH]),
     ],
 )
-def test_step_that_waited_in_vain_is_not_excused_by_anything_else(
+def test_step_whose_wait_was_not_met_is_not_excused_by_anything_else(
     trace: Trace, items: list[dict[str, Any]]
 ) -> None:
     verdict = judged(trace, *items)

@@ -207,7 +207,7 @@ def test_each_address_is_judged_by_itself() -> None:
     assert statuses(whole, item) == [PASS, FAIL]
 
 
-def test_namespace_that_envoy_does_not_tell_leaves_it_open() -> None:
+def test_namespace_that_envoy_does_not_show_leaves_it_open() -> None:
     item = {**STATED, "listener": {"port": 81, "netns": "/run/netns/blue"}}
     assert statuses(listing(GHOST), item) == [INCONCLUSIVE]
     own = {**STATED, "listener": {"port": 81, "netns": "own"}}

@@ -43,7 +43,7 @@ def closest(trace: TraceBuilder, **listener) -> str:
         ("@a", {"abstract": "b"}, "abstract a, not b"),
     ],
 )
-def test_closest_socket_is_told_field_by_field(address, listener, differences):
+def test_closest_socket_is_described_field_by_field(address, listener, differences):
     trace = TraceBuilder(listeners=(INGRESS,))
     trace.shared_listener(address)
     words = closest(trace, **listener)
@@ -100,7 +100,7 @@ def test_failed_bind_is_what_comes_closest_and_is_shown():
         ({"call": "listen", "succeeds": False}, "listen(): succeeded"),
     ],
 )
-def test_closest_call_is_told_field_by_field_and_shown(pattern, shown):
+def test_closest_call_is_described_field_by_field_and_shown(pattern, shown):
     trace = TraceBuilder()
     trace.shared_listener("0.0.0.0:80")
     (finding,) = findings(trace, {"calls": pattern})

@@ -99,7 +99,7 @@ def test_value_that_was_not_read_whole_is_not_known() -> None:
     assert finding(trace, {"before_bind": expected}).status is INCONCLUSIVE
 
 
-def test_text_tells_what_was_set_and_when() -> None:
+def test_text_shows_what_was_set_and_when() -> None:
     found = finding(trace_of(AS_EXPECTED, (EARLY[:1], EARLY[1:], [("SO_RCVBUF", 4)])), EXPECTED)
     assert words_of(found).expected == (
         "set on each socket: SO_REUSEADDR = 1, SO_REUSEPORT = 1 before bind; "
@@ -111,7 +111,7 @@ def test_text_tells_what_was_set_and_when() -> None:
     )
 
 
-def test_loss_leaves_only_an_option_that_is_not_wished_at_all() -> None:
+def test_loss_leaves_only_an_option_that_is_not_expected_at_all() -> None:
     def lossy(*sockets: tuple[Calls, Calls, Calls]) -> Trace:
         built = trace_of(*sockets)
         cpus = tuple(replace(cpu, emitted=cpu.emitted + 1, dropped=1) for cpu in built.end.cpus)

@@ -140,7 +140,7 @@ def test_socket_from_outside_may_be_one_of_any_listener(item: dict[str, Any], ca
     assert status(trace, item) is INCONCLUSIVE
 
 
-def test_socket_from_outside_that_tells_its_name_is_of_that_listener_alone() -> None:
+def test_socket_from_outside_that_asks_its_name_is_of_that_listener_alone() -> None:
     trace, _ = started()
     receive(trace, 60)
     name = {"fd": 60, "address": Address.inet("0.0.0.0", 15006)}
@@ -157,7 +157,7 @@ def test_other_descriptors_in_messages_are_no_sockets_of_listeners() -> None:
         assert status(trace, item) is PASS
 
 
-def test_story_tells_who_handed_a_socket_to_whom() -> None:
+def test_story_shows_who_handed_a_socket_to_whom() -> None:
     trace, fds = started()
     made = {"child_pid": HELPER, "child_tid": HELPER, "thread": False}
     trace.call(trace.main, "fork", None, **made)

@@ -267,7 +267,7 @@ def test_phase_that_was_not_reached_is_inconclusive_with_the_reason() -> None:
     assert found.status is INCONCLUSIVE
 
 
-def test_step_that_waits_in_vain_fails_the_run() -> None:
+def test_step_whose_wait_is_not_met_fails_the_run() -> None:
     trace = two_phases(missed="Envoy to end within 1 s")
     found = verdict(trace.build(), {**PORT, "served_by": "workers"})
     assert found.status is FAIL

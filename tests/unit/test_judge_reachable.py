@@ -136,7 +136,7 @@ def test_failure_says_who_is_reached_instead_and_whose_it_is() -> None:
         (("127.0.0.1", {}), foreign("127.0.0.1", device="eth0"), PASS),
     ],
 )
-def test_listener_beside_a_stranger(
+def test_listener_beside_a_foreign_socket(
     own: tuple[str, dict[str, Any]], other: NetworkSocket, wanted: Status, protocol: str
 ) -> None:
     trace = TraceBuilder(1)
@@ -150,7 +150,7 @@ def test_listener_beside_a_stranger(
     "reuse_port, later, wanted",
     [(True, True, FAIL), (True, False, FAIL), (False, True, FAIL), (False, False, PASS)],
 )
-def test_stranger_of_the_scenario_on_the_same_udp_port_is_known_by_its_order(
+def test_foreign_socket_of_the_scenario_on_the_same_udp_port_is_known_by_its_order(
     reuse_port: bool, later: bool, wanted: Status
 ) -> None:
     trace = TraceBuilder(1)
@@ -163,7 +163,7 @@ def test_stranger_of_the_scenario_on_the_same_udp_port_is_known_by_its_order(
     assert wanted is PASS or "put there by the scenario" in words_of(found).seen
 
 
-def test_stranger_whose_order_is_not_known_leaves_it_open() -> None:
+def test_foreign_socket_whose_order_is_not_known_leaves_it_open() -> None:
     trace = TraceBuilder(1)
     bound(trace, "127.0.0.1", "UDP")
     found = finding(trace, "127.0.0.1", "UDP", foreign("127.0.0.1", "UDP"))
@@ -171,7 +171,7 @@ def test_stranger_whose_order_is_not_known_leaves_it_open() -> None:
     assert f"a foreign socket at 127.0.0.1:{PORT} depends on their order" in words_of(found).reason
 
 
-def test_stranger_that_listens_at_the_same_place_over_tcp_is_in_the_group() -> None:
+def test_foreign_socket_that_listens_at_the_same_place_over_tcp_is_in_the_group() -> None:
     trace = TraceBuilder(1)
     bound(trace, "127.0.0.1")
     found = finding(trace, "127.0.0.1", beside=foreign("127.0.0.1"))

@@ -227,7 +227,7 @@ KILLED = Outcome(live=False, signal=6, deadline_s=10)
         (KILLED, {"stays_up": False}, Status.PASS),
     ],
 )
-def test_process_is_judged_by_what_became_of_it(
+def test_process_is_judged_by_its_outcome(
     outcome: Outcome, process: dict[str, Any], status: Status
 ) -> None:
     trace = TraceBuilder(2)

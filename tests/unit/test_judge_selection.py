@@ -118,7 +118,7 @@ def test_twins_that_were_given_one_port_have_sockets_of_their_own(chosen: tuple[
     assert status(trace, {"listener": WEB, "take": "total", "sockets": 4}) is PASS
 
 
-def test_twins_are_told_apart_by_order_so_that_a_loss_leaves_them_open() -> None:
+def test_twins_are_distinguished_by_order_so_that_a_loss_leaves_them_open() -> None:
     lossy = twins().build((12,))
     calls = {"calls": {"call": "bind", "listener": WEB, "times": 4}}
     verdict = judged(lossy, calls)

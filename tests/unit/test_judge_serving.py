@@ -62,7 +62,7 @@ def inherited(kept: int = 2) -> TraceBuilder:
         (0, {"created": 1}, {FAIL}),
     ],
 )
-def test_origin_tells_made_from_inherited_sockets(
+def test_origin_distinguishes_made_from_inherited_sockets(
     kept: int, origin: dict[str, Any], expected: set[Status]
 ) -> None:
     assert statuses(inherited(kept), {"origin": origin}) == expected

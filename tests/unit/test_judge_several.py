@@ -153,7 +153,7 @@ def test_port_that_two_envoys_share_leads_to_either() -> None:
         (beside("TCP", "0.0.0.0", 15006), FAIL),
     ],
 )
-def test_stranger_is_told_by_the_account_of_the_network(
+def test_foreign_socket_is_reported_by_the_account_of_the_network(
     witness: Witness | None, wanted: Status
 ) -> None:
     trace = TraceBuilder(1)

@@ -136,15 +136,15 @@ def test_socket_that_is_renamed_onto_the_path_takes_its_clients() -> None:
     assert reachable(trace) is FAIL
 
 
-def bind_anew(trace: TraceBuilder) -> None:
+def bind_again(trace: TraceBuilder) -> None:
     trace.call(trace.main, "unlink", 0, path=PATH)
     trace.shared_listener(PATH)
 
 
-def test_path_that_is_removed_and_bound_anew_leads_to_the_new_socket() -> None:
+def test_path_that_is_removed_and_bound_again_leads_to_the_new_socket() -> None:
     trace = TraceBuilder(1)
     (old,) = trace.shared_listener(PATH)
-    bind_anew(trace)
+    bind_again(trace)
     assert reachable(trace) is PASS
     trace.close(trace.main, old)
     assert reachable(trace) is PASS

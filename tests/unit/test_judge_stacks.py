@@ -84,7 +84,7 @@ def test_function_on_no_stack_is_known_to_be_absent():
     assert status_of(trace, "Admin", "never") is Status.PASS
 
 
-def test_absent_function_is_told_with_what_is_there_instead():
+def test_absent_function_is_reported_with_what_is_there_instead():
     (finding,) = judged(trace_of(WHOLE, STACK), stack={"contains": "Admin"}).findings
     assert words_of(finding).expected == 'bind() from "Admin" at least 1 time'
     assert (
@@ -110,7 +110,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("symbols, stack", UNKNOWN.values(), ids=UNKNOWN.keys())
-def test_absence_is_undecided_where_the_stack_does_not_tell(symbols, stack):
+def test_absence_is_inconclusive_where_the_stack_does_not_show(symbols, stack):
     trace = trace_of(symbols, stack)
     for word in ("calls", "never"):
         (finding,) = judged(trace, word, stack={"contains": "Admin"}).findings
@@ -145,7 +145,7 @@ def test_without_symbols_it_is_skipped_with_the_reason(word):
     assert verdict.status is Status.INCONCLUSIVE
 
 
-def test_skipped_alone_is_told_where_a_person_reads_it():
+def test_skipped_alone_is_reported_where_a_person_reads_it():
     trace = trace_of(STRIPPED, STACK)
     verdict = judged(trace, stack={"contains": "ListenerImpl"})
     assert "skipped: /envoy" in headline(verdict)
@@ -163,7 +163,7 @@ def test_skipped_beside_what_holds_is_a_pass_that_says_so():
     assert str(verdict) == "PASS (1 skipped)"
 
 
-def test_without_symbols_after_a_loss_it_is_undecided_and_not_skipped():
+def test_without_symbols_after_a_loss_it_is_inconclusive_and_not_skipped():
     trace = trace_of(STRIPPED, STACK, STACK)
     last = len(trace.events) - 1
     lost = trace_of(STRIPPED, STACK, STACK, lost=(last,))
@@ -179,7 +179,7 @@ def test_file_that_was_not_found_is_a_reason_to_skip():
     assert "was not found" in words_of(finding).reason
 
 
-def test_variable_of_calls_that_may_come_from_there_is_undecided():
+def test_variable_of_calls_that_may_come_from_there_is_inconclusive():
     trace = trace_of(STRIPPED, STACK, STACK)
     verdict = judged(trace, stack={"contains": "ListenerImpl"}, let={"sockets": "socket"})
     assert {finding.status for finding in verdict.findings} == {Status.SKIPPED}
@@ -240,7 +240,7 @@ def test_call_sites_of_calls_that_were_not_made_are_no_answer():
     assert judged(trace, "never", stack={"same_as": source}).status is Status.INCONCLUSIVE
 
 
-def test_story_tells_from_where_listening_sockets_were_made():
+def test_story_shows_from_where_listening_sockets_were_made():
     builder = TraceBuilder(workers=1)
     builder.shared_listener("0.0.0.0:80")
     bind = next(event for event in builder.events if event.call == "bind")

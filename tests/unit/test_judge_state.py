@@ -58,7 +58,7 @@ def found(trace: Trace, items: tuple[int, ...]) -> dict[int, list[Finding]]:
     return {index: [f for f in findings if f.path[1] == index] for index in items}
 
 
-def test_items_are_judged_alike_in_any_order():
+def test_items_are_judged_in_the_same_way_in_any_order():
     trace = trace_of_two_call_sites()
     whole = found(trace, tuple(range(len(ITEMS))))
     assert {index: findings[0].status for index, findings in whole.items()} == {
@@ -72,7 +72,7 @@ def test_items_are_judged_alike_in_any_order():
         assert found(trace, order) == whole
 
 
-def test_items_that_name_no_socket_to_another_are_judged_alike_alone():
+def test_items_that_name_no_socket_to_another_are_judged_in_the_same_way_alone():
     trace = trace_of_two_call_sites()
     whole = found(trace, tuple(range(len(ITEMS))))
     for index in range(4):

@@ -249,7 +249,7 @@ def test_each_worker_needs_all_of_the_workers() -> None:
     assert "worker_1" in words_of(finding(trace, item)).seen
 
 
-def test_socket_that_has_no_such_call_is_told_from_those_that_have() -> None:
+def test_socket_that_has_no_such_call_is_distinguished_from_those_that_have() -> None:
     trace = warming()
     spare = trace.socket(trace.main)
     trace.bind(trace.main, spare, PLACE)

@@ -153,7 +153,7 @@ OTHERWISE: dict[str, tuple[Callable[[Run], Run], str]] = {
 
 @pytest.mark.parametrize("show, words", OTHERWISE.values(), ids=OTHERWISE)
 @pytest.mark.parametrize("then", ["nothing", "close", "another option", "epoll_ctl"])
-def test_socket_that_is_touched_right_afterwards_is_compared_all_the_same(
+def test_socket_that_is_touched_right_afterwards_is_compared_anyway(
     show: Callable[[Run], Run], words: str, then: str
 ) -> None:
     run = show(Run().ask())
@@ -268,7 +268,7 @@ def test_socket_that_is_closed_between_two_questions_need_not_be_in_the_network(
     assert run.disagreements() == []
 
 
-def test_number_that_is_given_out_anew_meanwhile_is_not_taken_for_either_socket() -> None:
+def test_number_that_is_given_out_again_meanwhile_is_not_taken_for_either_socket() -> None:
     run = Run().ask()
     main = run.trace.main
     copy = run.trace.dup(main, run.web)
@@ -317,7 +317,7 @@ def test_socket_of_a_process_that_was_not_asked_holds_back_what_rests_on_it() ->
     assert run.status(OTHER_BOUND) is PASS
 
 
-def test_option_that_the_kernel_does_not_tell_is_named_and_holds_back_nothing() -> None:
+def test_option_that_the_kernel_does_not_show_is_named_and_holds_back_nothing() -> None:
     run = Run()
     run.set_later(run.web, "SO_ATTACH_REUSEPORT_EBPF", 7).ask()
     assert run.check().detail.endswith(

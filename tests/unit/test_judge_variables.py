@@ -303,7 +303,7 @@ def test_part_that_never_ends_keeps_no_budget(trace: TraceBuilder, figure: str) 
     assert status(trace, {"startup": {figure: {"at_most": "10s"}}}) is FAIL
 
 
-def test_envoy_that_is_never_live_or_of_which_nobody_knows() -> None:
+def test_envoy_that_is_never_live_or_not_known_to_be() -> None:
     item = {"startup": {"served_to_live": {"at_most": "10s"}}}
     trace = started()
     trace.outcome = Outcome(live=False)

@@ -43,7 +43,7 @@ def judged(trace: Trace, *items: object) -> Verdict:
     ],
     ids=["let of calls", "in_order", "let of a listener", "never"],
 )
-def test_more_work_than_is_done_is_undecided_and_no_pass(monkeypatch, trace, items):
+def test_more_work_than_is_done_is_inconclusive_and_no_pass(monkeypatch, trace, items):
     monkeypatch.setattr(
         work.Work, "__init__", lambda self, left=20_000: setattr(self, "left", left)
     )

@@ -19,5 +19,5 @@ from envoyassert.launch.name_lookup import with_end
         ("# hosts: dns\n", "# hosts: dns\nhosts: files dns files\n"),
     ],
 )
-def test_names_that_nobody_knows_have_an_end(own: str, wanted: str) -> None:
+def test_names_that_no_server_knows_have_an_end(own: str, wanted: str) -> None:
     assert with_end(own) == wanted

@@ -68,13 +68,13 @@ def test_tail_of_a_long_log_keeps_what_envoy_complained_of_first():
     assert len(tail("\n".join([crash] * 100))) == 50
 
 
-def test_wait_that_meets_the_end_tells_it():
+def test_wait_that_meets_the_end_reports_it():
     outcome = wait(ScriptedEnvoy(None, INITIALIZING, ends=Exit(1, None)))
     assert (outcome.live, outcome.exit_code, outcome.running) == (False, 1, False)
     assert outcome.live_after_s is None
 
 
-def test_wait_that_meets_a_signal_without_admin_tells_it():
+def test_wait_that_meets_a_signal_without_admin_reports_it():
     outcome = wait(ScriptedEnvoy(ends=Exit(None, 6)), has_admin=False)
     assert (outcome.live, outcome.signal) == (None, 6)
 

@@ -70,7 +70,7 @@ def test_sweep_without_any_run_ever_removes_nothing(base):
     assert rundir.sweep_rundirs() == []
 
 
-def test_file_in_the_place_of_the_directories_is_named(base):
+def test_file_where_the_directories_are_made_is_named(base):
     rundir.root().write_text("")
     assert rundir.sweep_rundirs() == []
     with pytest.raises(MachineError) as caught:

@@ -142,6 +142,6 @@ def test_owner_labels_lead_back_to_a_living_owner():
     assert not owner.is_dead()
 
 
-def test_label_owner_of_a_stranger_is_nobody():
+def test_container_without_our_labels_has_no_owner():
     assert label_owner({}) is None
     assert label_owner({"dev.envoyassert.owner-pid": "1"}) is None

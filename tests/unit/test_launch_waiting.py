@@ -87,11 +87,11 @@ def test_of_many_names_the_rest_is_a_number():
         *('{"unready_targets_dumps": [1]}', '{"unready_targets_dumps": [{"name": 1}]}'),
     ],
 )
-def test_answer_of_another_form_tells_nothing(answer):
+def test_answer_of_another_form_says_nothing(answer):
     assert waits("INITIALIZING", "", answer) == ()
 
 
-def test_envoy_that_does_not_answer_tells_nothing():
+def test_envoy_that_does_not_answer_says_nothing():
     def admin_get(_path: str) -> tuple[int, str]:
         raise AdminUnreachableError("gone")
 

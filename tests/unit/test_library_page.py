@@ -57,7 +57,7 @@ def test_waits_are_those_that_the_scenarios_set() -> None:
             assert wait.timer in SHIPPED[wait.file].read_text("utf-8"), wait
 
 
-def test_every_scenario_with_hot_restart_tells_its_wait() -> None:
+def test_every_scenario_with_hot_restart_shows_its_wait() -> None:
     listed = {wait.file for wait in waits()}
     setting = {
         name

@@ -59,7 +59,7 @@ def test_document_has_a_row_of_each_mutant_and_names_what_kills_it():
         assert rows[one.name] == [one.what, "yes"]
 
 
-def test_document_tells_the_figures_of_the_table():
+def test_document_has_the_figures_of_the_table():
     equivalent = sum(bool(one.equivalent) for one in MUTANTS)
     left_open = sum(bool(one.left_open) for one in MUTANTS)
     figures = re.search(

@@ -41,7 +41,7 @@ def driver(step: OccupyStep, stack: contextlib.ExitStack) -> OccupyDriver:
     return OccupyDriver(envoy, [step])
 
 
-def test_stranger_alone_keeps_others_out() -> None:
+def test_exclusive_foreign_socket_keeps_others_out() -> None:
     port = free_port()
     made, _ = open_foreign_socket(item(port, listening=False))
     with made, pytest.raises(OSError) as caught:
@@ -49,7 +49,7 @@ def test_stranger_alone_keeps_others_out() -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_strangers_with_reuse_port_share_it() -> None:
+def test_foreign_sockets_with_reuse_port_share_it() -> None:
     port = free_port()
     first, _ = open_foreign_socket(item(port, reuse_port=True))
     second, foreign = open_foreign_socket(item(port, reuse_port=True))
@@ -58,7 +58,7 @@ def test_strangers_with_reuse_port_share_it() -> None:
         assert foreign.reuse_port
 
 
-def test_strangers_with_reuse_address_share_it_until_one_listens() -> None:
+def test_foreign_sockets_with_reuse_address_share_it_until_one_listens() -> None:
     port = free_port()
     first, _ = open_foreign_socket(item(port, reuse_address=True, listening=False))
     with first:
@@ -68,7 +68,7 @@ def test_strangers_with_reuse_address_share_it_until_one_listens() -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_stranger_that_is_refused_before_the_start_names_the_remedy() -> None:
+def test_foreign_socket_that_is_refused_before_the_start_names_the_remedy() -> None:
     port = free_port()
     step = OccupyStep(occupy=item(port), before="startup")
     made, _ = open_foreign_socket(item(port))
@@ -94,7 +94,7 @@ def test_step_of_a_running_envoy_is_not_done_before_it() -> None:
     assert after_startup([first]) == ()
 
 
-def test_strangers_survive_a_trace_file() -> None:
+def test_foreign_sockets_survive_a_trace_file() -> None:
     made, foreign = open_foreign_socket(item(free_port()))
     made.close()
     builder = TraceBuilder(1)

@@ -84,7 +84,7 @@ def contents(name: str) -> tuple[bytes, ...]:
 
 
 @pytest.mark.parametrize("option", NAMES)
-def test_kernel_tells_of_an_option_what_the_table_says(option: str) -> None:
+def test_kernel_says_of_an_option_what_the_table_says(option: str) -> None:
     """Before the socket is bound, and when it listens; on every kind of socket that takes it."""
     level, name = option.split("/")
     how = question(level, name)
@@ -129,7 +129,7 @@ def test_kernel_tells_of_an_option_what_the_table_says(option: str) -> None:
         ("IPPROTO_IPV6", "IPV6_V6ONLY", 0, 1),
     ],
 )
-def test_another_value_is_told_from_what_was_set(
+def test_another_value_is_distinguished_from_what_was_set(
     level: str, name: str, value: OptionValue, seen: OptionValue
 ) -> None:
     known = {"net.core.rmem_max": 212_992, "net.core.somaxconn": 4096}
@@ -153,7 +153,7 @@ UNTOLD: list[tuple[str | int, str | int, OptionValue, str, frozenset[str | int]]
 
 
 @pytest.mark.parametrize("level, name, value, protocol, beside", UNTOLD)
-def test_what_the_kernel_does_not_tell_is_not_compared(
+def test_what_the_kernel_does_not_show_is_not_compared(
     level: str | int,
     name: str | int,
     value: OptionValue,

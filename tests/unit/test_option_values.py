@@ -42,7 +42,7 @@ def head(data: bytes) -> tuple[int, int]:
         ("SO_RCVTIMEO", 16, (0, 0), bytes(16), "00" * 16),
     ],
 )
-def test_structure_is_told_by_its_parts(name, length, first, data, value):
+def test_structure_is_described_by_its_parts(name, length, first, data, value):
     assert decode_option_value(name, length, first, data) == value
 
 
@@ -70,7 +70,7 @@ def test_bytes_of_a_config_are_decoded_as_those_of_a_call(name, content, value):
         ({"instructions": 99, "sha256": None}, "{instructions: 99, sha256: ?}"),
     ],
 )
-def test_value_is_told_briefly(value, text):
+def test_value_is_shown_briefly(value, text):
     assert value_text(value) == text
 
 

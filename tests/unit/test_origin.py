@@ -125,6 +125,6 @@ def test_scenario_by_version_is_wrong_for_a_trace_that_is_not_of_its_version():
         "calls: {call: listen, args: {backlog: 32}, times: 2}",
     ],
 )
-def test_number_that_the_log_does_not_tell_is_open(item: str) -> None:
+def test_number_that_the_log_does_not_show_is_open(item: str) -> None:
     scenario = f"{SCENARIO.partition('expect:')[0]}expect:\n- {item}\n"
     assert verdict_of(scenario).status is Status.INCONCLUSIVE

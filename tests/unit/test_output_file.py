@@ -127,7 +127,7 @@ def test_fifo_is_written_to_as_long_as_it_is_read(tmp_path: Path) -> None:
     assert fifo.is_fifo()
 
 
-def test_fifo_that_nobody_reads_is_an_error_at_once(tmp_path: Path) -> None:
+def test_fifo_without_a_reader_is_an_error_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(MachineError, match="fifo cannot be written: No such device"):
         write_lines(["x"], tmp_path / "fifo")
@@ -230,7 +230,7 @@ def test_directory_that_is_a_link_is_not_opened(tmp_path: Path) -> None:
         pass
 
 
-def test_where_names_cannot_be_relative_to_a_directory_files_are_replaced_all_the_same(
+def test_where_names_cannot_be_relative_to_a_directory_files_are_replaced_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "supports_dir_fd", set())  # as on Windows

@@ -49,7 +49,7 @@ def test_user_who_is_not_root_learns_of_strace(monkeypatch):
         (False, "is not mounted", "mount -t tracefs"),
     ],
 )
-def test_tracefs_that_may_not_be_read_is_told_from_one_that_is_not_mounted(
+def test_tracefs_that_may_not_be_read_is_distinguished_from_one_that_is_not_mounted(
     monkeypatch, mounted, says, remedy
 ):
     monkeypatch.setattr(os, "access", lambda *_: False)

@@ -28,7 +28,7 @@ def test_epoll_with_a_registration_is_waited_on() -> None:
     assert unwaited(events()) == set()
 
 
-def test_epoll_that_nobody_waits_on_yet_is_told() -> None:
+def test_epoll_that_no_thread_waits_on_yet_is_reported() -> None:
     trace = TraceBuilder(2)
     assert unwaited(events(waiting=False)) == {(trace.main, trace.epoll(trace.worker(1)))}
 

@@ -44,7 +44,7 @@ def test_tool_that_is_missing_is_named_with_its_package(monkeypatch: pytest.Monk
         RedirectDriver(driven()).carry_out(step("10.96.0.1"), 1.0)
 
 
-def test_rule_that_is_refused_is_told_with_what_the_tool_said(
+def test_rule_that_is_refused_is_reported_with_what_the_tool_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     refusing = tmp_path / "iptables"

@@ -14,7 +14,7 @@ from envoyassert.trace_file import read_trace
 RECORDED = Path(__file__).parents[1] / "traces" / "witnessed" / "reuse_port_on-1.40.0.ndjson"
 
 
-def test_accounts_name_queues_strangers_and_envoys_listeners() -> None:
+def test_accounts_name_queues_foreign_sockets_and_envoys_listeners() -> None:
     trace = read_trace(RECORDED)
     assert trace.witness is not None
     assert trace.witness.network is not None

@@ -46,7 +46,7 @@ def test_failed_call_is_explained_by_its_error(errno, words):
         (Outcome(live=False), "envoy.deadline"),
     ],
 )
-def test_process_is_explained_by_how_it_fared(outcome, words):
+def test_process_is_explained_by_its_outcome(outcome, words):
     assert words in advised("process", "live", outcome=outcome)
 
 
@@ -84,7 +84,7 @@ def test_listener_that_is_not_there_is_explained_as_that_alone():
         ("consistent", "report it with the trace"),
     ],
 )
-def test_undecided_is_explained_by_the_check_that_failed(check, words):
+def test_inconclusive_is_explained_by_the_check_that_failed(check, words):
     failed = Certified(((check, Quote("the reason")),))
     assert words in advised("via", status=Status.INCONCLUSIVE, reason=failed)
     assert advised("via", status=Status.INCONCLUSIVE, reason=UNKNOWN_WORKERS) == ""

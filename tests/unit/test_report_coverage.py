@@ -100,7 +100,7 @@ def test_expectation_about_the_run_as_a_whole_constrains_no_listener():
     assert len(uncovered(never).sockets) == 4
 
 
-def test_sockets_for_hot_restart_are_not_told():
+def test_sockets_for_hot_restart_are_not_reported():
     trace = read_trace(TRACES / "reuse_port_off-1.40.0.ndjson")
 
     assert {*coverage(trace, fold(trace), []).sockets} == {
@@ -109,7 +109,7 @@ def test_sockets_for_hot_restart_are_not_told():
     }
 
 
-def test_equal_sockets_are_told_once_with_their_number():
+def test_equal_sockets_are_reported_once_with_their_number():
     assert coverage_lines(uncovered(listener(80, sockets=2), listener(81, options=BOTH)))[:2] == [
         "listeners that no expectation constrains: none",
         "sockets that no expectation constrains: none",
@@ -117,7 +117,7 @@ def test_equal_sockets_are_told_once_with_their_number():
     assert "  TCP 127.0.0.1:81 (×2)" in coverage_lines(uncovered(listener(80, sockets=2)))
 
 
-def test_replay_tells_it_as_text_and_as_json(tmp_path, capsys):
+def test_replay_reports_it_as_text_and_as_json(tmp_path, capsys):
     (tmp_path / "x.yaml").write_text(SCENARIO, encoding="utf-8")
     write_trace(run(), tmp_path / "trace.ndjson")
     command = ["replay", str(tmp_path / "trace.ndjson"), "--scenario", str(tmp_path / "x.yaml")]

@@ -25,7 +25,7 @@ REJECTED = (
 ERROR = "[2026-11-22 21:37:34.353][147][error][config] [a.cc:1] failed to bind"
 
 
-def test_refused_config_is_told_by_its_critical_message_once_and_without_listings():
+def test_refused_config_is_reported_by_its_critical_message_once_and_without_listings():
     outcome = Outcome(exit_code=1, log_tail=(LISTING, CRITICAL, CONTINUED, INFO, LAST))
     assert said_lines(outcome) == [
         "Envoy said",
@@ -59,7 +59,7 @@ def test_running_envoy_is_quoted_on_what_it_refused_only(line, shown):
     assert len(said_lines(outcome)) == shown * 2
 
 
-def test_rejection_by_a_config_source_is_told_after_its_error():
+def test_rejection_by_a_config_source_is_reported_after_its_error():
     records = complaints(Outcome(live=True, log_tail=(ADVICE, ERROR, REJECTED)))
     assert [record.level for record in records] == ["error", "warning"]
 

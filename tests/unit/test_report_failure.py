@@ -191,7 +191,7 @@ def test_headline_names_what_comes_closest_to_what_is_not_there():
     )
 
 
-def test_findings_undecided_for_one_reason_tell_it_once():
+def test_findings_inconclusive_for_one_reason_say_it_once():
     inconclusive = [
         a_finding(Status.INCONCLUSIVE, atom=("bound", atom), reason="3 events lost")
         for atom in ("times", "by")
@@ -210,7 +210,7 @@ def test_findings_come_in_the_order_of_the_file():
     assert text.index("x.yaml:7:1") < text.index("x.yaml:9:1")
 
 
-def test_findings_of_a_listener_that_is_not_there_are_told_once():
+def test_findings_of_a_listener_that_is_not_there_are_reported_once():
     closest = "TCP 0.0.0.0:15007: port 15007, not 15006"
     many = [a_finding(near=(ELSEWHERE,)), a_finding(atom=("backlog",), near=(ELSEWHERE,))]
     text = text_of(a_verdict(*many, a_finding(atom=("options", "X"))))
@@ -225,7 +225,7 @@ def test_listener_finding_does_not_show_a_log_without_complaints():
     assert "said" not in text
 
 
-def test_every_finding_is_told_in_full_when_that_is_asked_for():
+def test_every_finding_is_reported_in_full_when_that_is_asked_for():
     trace = a_trace()
     findings = [a_finding(atom=("options", f"SO_{n}")) for n in range(30)]
     lines = failure_lines(a_verdict(*findings), trace, fold(trace), everything=True)

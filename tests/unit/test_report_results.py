@@ -59,7 +59,7 @@ def served(trace: Trace) -> float | None:
     return figures_of(trace, fold(trace)).start_up.served_ms
 
 
-def test_figures_tell_when_the_phases_were_reached_and_how_many_there_were():
+def test_figures_show_when_the_phases_were_reached_and_how_many_there_were():
     builder = TraceBuilder(2)
     start_ns = builder.events[0].ts_ns
     fds = builder.shared_listener("0.0.0.0:15006")
@@ -106,7 +106,7 @@ def test_durations_are_intervals_and_null_where_something_never_happened():
     assert late.listen_to_served is None
 
 
-def test_figures_of_a_socket_that_nobody_waits_for_say_that_it_is_not_served():
+def test_figures_of_a_socket_that_no_thread_waits_for_say_that_it_is_not_served():
     builder = TraceBuilder(2)
     builder.shared_listener("0.0.0.0:15006")
     assert served(builder.build()) is not None

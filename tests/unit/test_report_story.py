@@ -170,7 +170,7 @@ def test_story_lines_fit_a_page(origin):
     assert max(map(len, story_lines(story_by(a_run())))) <= 100
 
 
-def test_story_tells_when_each_phase_was_over_and_what_came_of_it() -> None:
+def test_story_shows_when_each_phase_was_over_and_what_came_of_it() -> None:
     trace = TraceBuilder(1)
     trace.shared_listener("0.0.0.0:80")
     trace.end_phase(STARTUP, STARTUP)

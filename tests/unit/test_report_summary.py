@@ -20,7 +20,7 @@ def test_summary_counts_runs_and_the_axes_they_cover():
     ]
 
 
-def test_summary_tells_skips_and_errors_apart_from_executed_runs():
+def test_summary_counts_skips_and_errors_apart_from_executed_runs():
     records = [
         record("passed"),
         record("failed", "b"),
@@ -41,7 +41,7 @@ def test_summary_tells_skips_and_errors_apart_from_executed_runs():
     ]
 
 
-def test_summary_tells_what_each_known_defect_is():
+def test_summary_says_what_each_known_defect_is():
     defect = "known defect (x#1, owner me): port 80 backlog: expected 1, seen 2"
     again = "known defect (x#1, owner me): port 80 backlog: expected 1, seen 3"
     records = [

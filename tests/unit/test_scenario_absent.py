@@ -99,7 +99,7 @@ def test_empty_control_plane_is_said_and_has_its_file() -> None:
     assert plan.deadline_s == DEADLINE_S
 
 
-def test_config_that_asks_nobody_is_left_as_it_is() -> None:
+def test_config_that_asks_no_server_is_left_as_it_is() -> None:
     config = {"static_resources": {"listeners": []}, "node": {"id": "a", "cluster": "b"}}
     plan = plan_of("control_plane: empty", config)
     assert (plan.config, plan.stood_in) == (config, ())

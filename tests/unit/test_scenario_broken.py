@@ -49,13 +49,13 @@ def test_problem_list_has_no_line_without_a_file() -> None:
     assert {line.partition(":")[0] for line in EXPECTED} == set(FILES)
 
 
-def test_broken_scenarios_are_many_and_no_two_alike() -> None:
+def test_broken_scenarios_are_many_and_no_two_are_the_same() -> None:
     first = [next(line for line in EXPECTED if line.startswith(f"{name}:")) for name in FILES]
     messages = [line.split(": error: ")[1] for line in first]
     assert len(set(messages)) == len(FILES) >= 30
 
 
-def test_mended_scenario_loads() -> None:
+def test_corrected_scenario_loads() -> None:
     """The files above are refused for their one fault and not for what they have in common."""
     text = (BROKEN / "misplaced_key.yaml").read_text(encoding="utf-8")
     fixed = text.replace("    times: 1\n", "    bound: {times: 1}\n")

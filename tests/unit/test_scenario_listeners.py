@@ -142,12 +142,12 @@ def test_config_that_envoy_would_refuse_yields_no_addresses(config: Any) -> None
     assert admin_address(config) is None
 
 
-def test_listener_discovery_is_told_from_the_bootstrap() -> None:
+def test_listener_discovery_is_distinguished_from_the_bootstrap() -> None:
     assert discovers_listeners({"dynamic_resources": {"lds_config": {"ads": {}}}})
     assert not discovers_listeners({"dynamic_resources": {"cds_config": {}}})
 
 
-def test_names_tell_static_listeners_apart() -> None:
+def test_names_distinguish_static_listeners() -> None:
     chosen = {"address": place("127.0.0.1", 0)}
     found = records(
         {"name": "web", **chosen},
@@ -187,7 +187,7 @@ def test_a_reverse_tunnel_asks_for_no_socket() -> None:
     assert record.addresses == ()
 
 
-def test_names_tell_listeners_of_a_control_plane_from_those_of_the_bootstrap() -> None:
+def test_names_distinguish_listeners_of_a_control_plane_from_those_of_the_bootstrap() -> None:
     """Envoy does not update a static listener; unnamed ones have no name of their own."""
     chosen = place("127.0.0.1", 0)
     names = ("static", "127.0.0.1:0", "admin", "served")

@@ -78,7 +78,7 @@ def test_path_into_the_config_changes_that_value_alone() -> None:
     assert [reuse_port(plan.config) for plan in plans] == [[None, True], [None, False]]
 
 
-def test_paths_that_end_alike_are_shown_in_full() -> None:
+def test_paths_with_the_same_end_are_shown_in_full() -> None:
     axes = "static_resources.listeners.{}.freebind: [true]"
     (plan,) = expand(scenario(f"{{{axes.format(0)}, {axes.format(1)}}}"))
     assert plan.id == (

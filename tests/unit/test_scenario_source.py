@@ -80,7 +80,7 @@ def test_number_that_cannot_be_held_is_refused(number: str) -> None:
     assert len(problems(f"a: {number}\n")) == 1
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     text = "a: on\nb: 1\nb: 2\nc: !x 3\n"
     assert [problem.partition(" ")[0] for problem in problems(text)] == ["1:4:", "3:1:", "4:4:"]
 
@@ -149,7 +149,7 @@ def test_place_falls_back_to_what_encloses_it() -> None:
     assert document.mark(("x", "y")) == (1, 1)
 
 
-def test_both_loaders_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_loaders_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a: &x [1, 'two', \"3\"]\nb: {c: *x, d: |\n    e\n  }\n"
     text = text.replace("{c: *x, d: |\n    e\n  }", "{c: *x, d: e}")
     fast = parse_yaml(text, "x.yaml")

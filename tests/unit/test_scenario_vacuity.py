@@ -30,7 +30,7 @@ def shown(item: str) -> list[tuple[tuple[str | int, ...], str]]:
         ("{listener: {port: 1}, sockets: {ever: {at_least: 0}}}", ("sockets", "ever"), "any"),
     ],
 )
-def test_expectation_that_nothing_could_fail_is_told_with_its_place(item, part, words):
+def test_expectation_that_nothing_could_fail_is_reported_with_its_place(item, part, words):
     ((place, reason),) = shown(item)
 
     assert place == ("expect", 0, *part)
@@ -51,7 +51,7 @@ def test_expectation_that_nothing_could_fail_is_told_with_its_place(item, part, 
         "{never: {call: bind}, when: {concurrency: 2}}",
     ],
 )
-def test_expectation_that_a_trace_can_fail_is_not_told(item):
+def test_expectation_that_a_trace_can_fail_is_not_reported(item):
     assert shown(item) == []
 
 

@@ -199,7 +199,7 @@ def test_as_root_given_no_sudo_names_the_remedy(checkout):
     assert "run make as root, or install sudo" in result.stderr
 
 
-def test_install_packages_given_nothing_missing_contacts_nobody(checkout):
+def test_install_packages_given_nothing_missing_contacts_no_server(checkout):
     checkout.stand_in("strace", record=False)
     checkout.stand_in("ip", record=False)
     checkout.stand_in("apt-get", "exit 1")

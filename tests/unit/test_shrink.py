@@ -170,7 +170,7 @@ def scenario(directory: Path, expectation: str) -> Path:
     return file
 
 
-def test_replay_writes_an_excerpt_that_fails_alike(tmp_path, capsys):
+def test_replay_writes_an_excerpt_that_fails_in_the_same_way(tmp_path, capsys):
     trace = str(TRACES / "reuse_port_off-1.40.0.ndjson")
     file = scenario(tmp_path, "{listener: {port: 15006}, via: reuse_port}")
     small = tmp_path / "small.ndjson"

@@ -22,7 +22,7 @@ from tests.soak.times import spread
 ROOT = Path(__file__).parents[2]
 
 
-def test_spread_of_times_tells_the_ends_and_the_hundredths():
+def test_spread_of_times_has_the_ends_and_the_hundredths():
     assert spread("run", [number / 100 for number in range(100, -1, -1)]) == (
         "run: min 0.000, median 0.500, p90 0.900, p99 0.990, max 1.000 s (101 times)"
     )
@@ -61,7 +61,7 @@ def test_story_is_the_same_whichever_worker_comes_first():
     assert list(varying(stories)) == []
 
 
-def test_fact_that_varies_is_told_with_how_often_it_was_what():
+def test_fact_that_varies_is_reported_with_how_often_it_was_what():
     stories = [facts_of(served((0, 1), times=times)) for times in (1, 1, 2)]
     found = {aspect: seen for (_, aspect), seen in varying(stories)}
     assert sorted(found["sockets"].items()) == [("number: 1", 2), ("number: 2", 1)]
@@ -94,7 +94,7 @@ FAILED = {("expect.0", "answer 1"): "FAIL"}
         ([STORY], [PASSED], {"udp: failed: no": 1}, 1, "NOT GOOD udp: failed: no (1 x)"),
     ],
 )
-def test_determinism_tells_what_varies_and_ends_with_1(stories, answers, bad, code, line, capsys):
+def test_determinism_shows_what_varies_and_ends_with_1(stories, answers, bad, code, line, capsys):
     assert print_stories({"udp": stories}, {"udp": answers}, Counter(bad)) == code
     assert line in capsys.readouterr().out.splitlines()
 

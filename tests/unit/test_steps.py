@@ -188,9 +188,7 @@ def test_wait_for_the_admin_endpoint_reads_its_answer(
         ({"state": {"listener": {"name": "gone"}, "served": False}}, "gone"),
     ],
 )
-def test_wait_for_a_listener_that_nobody_knows_is_not_carried_out(
-    item: dict[str, Any], reason: str
-) -> None:
+def test_wait_for_an_unknown_listener_is_not_carried_out(item: dict[str, Any], reason: str) -> None:
     with pytest.raises(StepProblem, match=reason):
         run(PlayedEnvoy(), {"wait_for": item})
 

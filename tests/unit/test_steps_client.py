@@ -67,7 +67,7 @@ def attempt(client: Client, send: str | None = "hello", within_s: float = 5) -> 
     "serve, first_byte, how, name",
     [(echo, True, "held", ""), (end, False, "eof", ""), (reset, False, "reset", "ECONNRESET")],
 )
-def test_attempt_tells_how_the_server_answered(
+def test_attempt_shows_how_the_server_answered(
     serve: Callable[[socket.socket], None], first_byte: bool, how: str, name: str
 ) -> None:
     with server(serve) as (place, _), Client("TCP", place, "") as client:
@@ -78,7 +78,7 @@ def test_attempt_tells_how_the_server_answered(
         assert 0 < shown.began_ns < shown.ended_ns
 
 
-def test_attempt_where_nobody_listens_is_refused() -> None:
+def test_attempt_where_nothing_listens_is_refused() -> None:
     with socket.create_server((LOCAL, 0)) as listener:
         place = Address.inet(LOCAL, listener.getsockname()[1])
     with Client("TCP", place, "") as client:
@@ -86,7 +86,7 @@ def test_attempt_where_nobody_listens_is_refused() -> None:
     assert (shown.ok, shown.errno, shown.end) == (False, "ECONNREFUSED", "")
 
 
-def test_datagram_that_nobody_takes_is_refused() -> None:
+def test_datagram_that_nothing_receives_is_refused() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind((LOCAL, 0))
         place = Address.inet(LOCAL, taken.getsockname()[1])
@@ -95,7 +95,7 @@ def test_datagram_that_nobody_takes_is_refused() -> None:
         assert not client.last.ok
 
 
-def test_client_that_is_not_answered_before_the_deadline_is_told_apart() -> None:
+def test_client_that_is_not_answered_before_the_deadline_is_reported_as_such() -> None:
     with socket.create_server((LOCAL, 0)) as listener:
         place = Address.inet(LOCAL, listener.getsockname()[1])
         with Client("TCP", place, "") as client:
@@ -162,7 +162,7 @@ def test_client_that_cannot_be_made_is_no_fact_about_the_server() -> None:
         attempt(client)
 
 
-def test_talk_over_a_connection_that_lives_is_answered_anew() -> None:
+def test_talk_over_a_connection_that_lives_is_answered_again() -> None:
     with server(echo) as (place, _), Client("TCP", place, "") as client:
         attempt(client, "a long first text, of which one byte is read")
         shown = client.talk("again", time.monotonic() + 5)

@@ -99,7 +99,7 @@ def test_load_makes_its_requests_before_the_step_and_after_it() -> None:
     assert list(attempts) == sorted(attempts, key=lambda attempt: attempt.began_ns)
 
 
-def test_server_that_goes_away_during_the_step_is_told_request_by_request() -> None:
+def test_server_that_goes_away_during_the_step_is_reported_request_by_request() -> None:
     with contextlib.ExitStack() as left, contextlib.ExitStack() as serving:
         port = serving.enter_context(server())
         load = left.enter_context(load_on(port))
@@ -110,7 +110,7 @@ def test_server_that_goes_away_during_the_step_is_told_request_by_request() -> N
     assert answered.count(False) >= CLIENTS * (AROUND - 1)
 
 
-def test_nobody_listens_is_refused_each_time_and_ends() -> None:
+def test_address_where_nothing_listens_is_refused_each_time_and_ends() -> None:
     with load_on(free_port()) as load:
         attempts = load.finish()
     assert {attempt.errno for attempt in attempts} == {"ECONNREFUSED"}

@@ -76,7 +76,7 @@ def test_call_in_two_lines_has_its_begin_and_its_own_result() -> None:
     assert [event.args.get("name") for event in log.events[2:4]] == ["first", "wrk:worker_0"]
 
 
-def test_child_process_and_ends_are_told_apart() -> None:
+def test_child_process_and_ends_are_distinguished() -> None:
     log = parsed(
         f"100 1001.000000000 clone3({THREAD}) = 101 <0.000000001>",
         "100 1002.000000000 vfork() = 200 <0.000000001>",
@@ -99,13 +99,13 @@ def test_child_process_and_ends_are_told_apart() -> None:
     assert fork.args == {"child_pid": 200, "child_tid": 200, "thread": False}
 
 
-def test_process_that_shares_the_descriptors_of_its_parent_is_told() -> None:
+def test_process_that_shares_the_descriptors_of_its_parent_is_recorded_as_such() -> None:
     flags = "CLONE_VM|CLONE_FILES|SIGCHLD"
     shares = last(f"100 1002.000000000 clone(child_stack=NULL, flags={flags}) = 7 <0.000000001>")
     assert shares.args == {"child_pid": 7, "child_tid": 7, "thread": False, "shares_files": True}
 
 
-def test_wait_is_told_once_for_each_thread_and_epoll_at_its_begin() -> None:
+def test_wait_is_recorded_once_for_each_thread_and_epoll_at_its_begin() -> None:
     log = parsed(
         "100 1001.000000000 epoll_wait(5, [], 16, 100) = 0 <0.100000000>",
         "100 1002.000000000 epoll_wait(5, [], 16, 100) = 0 <0.100000000>",
@@ -306,7 +306,7 @@ def test_split_and_unquoted_take_cs_escapes() -> None:
         unquoted("0x7ffc")
 
 
-def test_waits_that_repeat_others_are_told_apart() -> None:
+def test_waits_that_repeat_others_are_distinguished() -> None:
     log = """\
 100 1000.000001000 epoll_wait(5, [], 16, 0) = ? <unavailable>
 100 1000.000001000 epoll_pwait(5, <unfinished ...>

@@ -240,7 +240,7 @@ REWRITTEN: dict[str, tuple[Callable[[], Trace], str]] = {
 }
 
 
-def test_run_whose_last_wait_was_in_vain_is_whole_and_fails() -> None:
+def test_run_whose_last_wait_was_not_met_is_whole_and_fails() -> None:
     assert missing(run()) == ""
     assert verdict(run()).status is Status.FAIL
 

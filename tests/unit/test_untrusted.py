@@ -364,7 +364,7 @@ def test_part_of_another_envoy_s_config_that_is_no_mapping_is_one_too(tmp_path):
     assert any("untrusted" in problem for problem in problems(path))
 
 
-def test_of_many_refusals_the_first_are_told(tmp_path):
+def test_of_many_refusals_the_first_are_reported(tmp_path):
     names = ", ".join(f"NAME_{number}: x" for number in range(150))
     found = problems(scenario(tmp_path, envoy=f"env: {{{names}}}"))
     assert len(found) == 101
@@ -484,7 +484,7 @@ def test_load_reaches_no_further_than_the_run(tmp_path):
     assert refused(path).endswith("connects to `/run/docker.sock`")
 
 
-def test_every_refusal_is_told_once_whatever_the_matrix(tmp_path):
+def test_every_refusal_is_reported_once_whatever_the_matrix(tmp_path):
     path = scenario(
         tmp_path, config=logged("/a"), head="\nmatrix: {concurrency: [1, 2]}", envoy="env: {A: a}"
     )

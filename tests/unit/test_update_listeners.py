@@ -124,7 +124,7 @@ def test_answer_is_held_against_the_expectation(
     assert [status for _, status in statuses(trace_with(given), expectation(**item))] == expected
 
 
-def test_refusal_that_no_expectation_speaks_of_fails():
+def test_refusal_that_no_expectation_mentions_fails():
     other = UpdateExpectation(update=Update(result="ack"), at_end_of=STARTUP)
     assert ("steps.0", Status.FAIL) in statuses(trace_with(NACK), other)
     assert ("steps.0", Status.FAIL) not in statuses(trace_with(NACK), expectation(result="nack"))
@@ -160,18 +160,18 @@ def test_listener_that_an_update_adds_may_be_named():
     assert problems(add, name="two") == []
 
 
-def test_update_of_a_listener_that_is_not_served_is_told_at_its_place():
+def test_update_of_a_listener_that_is_not_served_is_reported_at_its_place():
     assert problems("remove: [tow]") == [
         "pushed.yaml:7:33: error: no listener `tow` is served (served are: one)"
     ]
 
 
-def test_update_without_a_control_plane_is_told():
+def test_update_without_a_control_plane_is_reported():
     (problem, *_) = problems("remove: [one]", served="deadline: 5s")
     assert "there is no control plane to give them (write the listeners in envoy.xds)" in problem
 
 
-def test_release_of_what_is_not_withheld_is_told():
+def test_release_of_what_is_not_withheld_is_reported():
     assert problems("release: [later]") == [
         "pushed.yaml:7:34: error: `later` is not withheld (add it to envoy.xds.withheld)"
     ]

@@ -130,7 +130,7 @@ CASES: dict[str, Any] = {
 }
 
 
-def test_listen_tells_the_kernel_s_address_of_a_socket_that_began_to_listen():
+def test_listen_gives_the_kernel_s_address_of_a_socket_that_began_to_listen():
     assert one("EA_LISTEN", (3, -1, 0, 0, -2, 1)).args == {
         "fd": 3,
         "backlog": -1,

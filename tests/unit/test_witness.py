@@ -46,7 +46,7 @@ def test_witness_of_a_listener_and_its_duplicate_is_one_kernel_socket(listener):
         assert (unbound.address, unbound.listening, unbound.reuse_port) == (None, False, False)
 
 
-def test_witness_of_unix_sockets_tells_path_from_abstract(tmp_path):
+def test_witness_of_unix_sockets_distinguishes_path_from_abstract(tmp_path):
     name = f"envoyassert-{os.getpid()}\0\0"
     with socket.socket(socket.AF_UNIX) as path, socket.socket(socket.AF_UNIX) as abstract:
         path.bind(str(tmp_path / "s"))
@@ -171,7 +171,7 @@ thread = threading.Thread(target=set_filter); thread.start(); thread.join()
 """
 
 
-def test_seccomp_filter_of_a_single_thread_is_told() -> None:
+def test_seccomp_filter_of_a_single_thread_is_reported() -> None:
     command = [sys.executable, "-I", "-S", "-c", FILTERED]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None

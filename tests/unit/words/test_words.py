@@ -155,7 +155,7 @@ def test_when_says_for_which_envoy_an_expectation_is_judged(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", _SUBJECTS)
-def test_why_is_told_with_what_fails(word: str) -> None:
+def test_why_is_reported_with_what_fails(word: str) -> None:
     items = [{**item, "why": "it matters"} for item in items_of(word)]
     failed = verdict_of(items, trace_of(CASES[word][1])).with_status(Status.FAIL)
     assert failed

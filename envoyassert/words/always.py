@@ -52,7 +52,7 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
         ("expect", index, "always", state.name),
         expectation.why or "",
     )
-    expected = _wish_of(expectation)
+    expected = _expected(expectation)
     selection = select(state.listener, context.graph, context.trace.header.listeners, total=True)
     spans, unclear = spans_of(context, selection.sockets, state.name, state.by)
     problem: Reason | None = selection.problem or unclear
@@ -105,7 +105,7 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
     )
 
 
-def _wish_of(expectation: AlwaysExpectation) -> Fact:
+def _expected(expectation: AlwaysExpectation) -> Fact:
     state: State = expectation.always
     spared = None
     if expectation.except_for is not None:

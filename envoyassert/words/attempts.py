@@ -78,12 +78,12 @@ def judge_attempts(
         )
         return
     counts = fates(attempts)
-    wish = expectation.attempts
-    if isinstance(wish, str):
-        yield _answer(context, subject, wish, len(attempts), counts, attempts)
+    value = expectation.attempts
+    if isinstance(value, str):
+        yield _answer(context, subject, value, len(attempts), counts, attempts)
         return
     for name in Attempts.model_fields:
-        count = getattr(wish, name)
+        count = getattr(value, name)
         if count is not None:
             yield _answer(context, subject.at(name), name, count, counts, attempts)
 
@@ -92,11 +92,11 @@ def _answer(
     context: Context,
     subject: Subject,
     name: str,
-    wish: Count,
+    count: Count,
     counts: Counter[str],
     attempts: Sequence[ConnectionAttempt],
 ) -> Finding:
-    wanted = context.wish(wish)
+    wanted = context.wish(count)
     number = counts[name]
     holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)
     failed = Counter(attempt.errno for attempt in attempts if attempt.errno)

@@ -63,8 +63,8 @@ def judge_no_others(
     Left out are sockets of clients, which their peer alone reaches, and netlink's.
     Its context has the sockets that all other expectations name.
     """
-    wish = expectation.no_others
-    allowed = wish.allow if isinstance(wish, OthersAllowed) else OthersAllowed().allow
+    value = expectation.no_others
+    allowed = value.allow if isinstance(value, OthersAllowed) else OthersAllowed().allow
     admin = admin_sockets(context) if "admin" in allowed else frozenset()
     others = [
         socket
@@ -180,7 +180,7 @@ WORD = Word(
     sockets="every",
     closes_world=True,
     examples={
-        "no_others": Example("no_others: true", "shared", "with_stranger"),
+        "no_others": Example("no_others: true", "shared", "with_another_port"),
     },
     inside="[{listener: {port: 15006}, bound: {times: 1}}, {%}]",
     parts=(
@@ -189,7 +189,7 @@ WORD = Word(
             "`no_others`",
             "[{listener: {port: 15006}, bound: {times: 1}}, {no_others: {%}}]",
             {
-                "allow": Example("allow: [hot_restart, admin]", "with_admin", "with_stranger"),
+                "allow": Example("allow: [hot_restart, admin]", "with_admin", "with_another_port"),
             },
         ),
     ),

@@ -68,7 +68,7 @@ def judge_process(
     context: Context, index: int, expectation: ProcessExpectation
 ) -> Iterator[Finding]:
     """Judge one `process` item; the launcher saw the process itself, so no loss matters."""
-    wish, outcome = expectation.process, context.trace.end.outcome
+    wanted, outcome = expectation.process, context.trace.end.outcome
     subject = Subject(Topic("process"), ("expect", index, "process"), expectation.why or "")
     seen = outcome_value(outcome)
     if not context.trace.header.launcher:
@@ -80,26 +80,28 @@ def judge_process(
             reason=Fact("outcome_unknown_in_import"),
         )
         return
-    if wish.exits is not None:
-        status = wish.exits == outcome.exit_code
-        if wish.exits == "nonzero":
+    if wanted.exits is not None:
+        status = wanted.exits == outcome.exit_code
+        if wanted.exits == "nonzero":
             status = outcome.exit_code not in (None, 0)
-        yield _answer(context, subject.at("exits"), status, Fact("exits", status=wish.exits), seen)
-    if wish.stays_up is not None:
-        expected = Fact("stays_up", wanted=wish.stays_up)
-        status = outcome.running is wish.stays_up
+        yield _answer(
+            context, subject.at("exits"), status, Fact("exits", status=wanted.exits), seen
+        )
+    if wanted.stays_up is not None:
+        expected = Fact("stays_up", wanted=wanted.stays_up)
+        status = outcome.running is wanted.stays_up
         yield _answer(context, subject.at("stays_up"), status, expected, seen)
-    wishes: list[tuple[str, bool, Fact]] = []
-    if wish.live is not None:
-        expected = Fact("becomes_live", wanted=wish.live)
-        wishes.append(("live", bool(outcome.live) is wish.live, expected))
-    if wish.within is not None:
-        limit = parse_duration(wish.within)
+    checks: list[tuple[str, bool, Fact]] = []
+    if wanted.live is not None:
+        expected = Fact("becomes_live", wanted=wanted.live)
+        checks.append(("live", bool(outcome.live) is wanted.live, expected))
+    if wanted.within is not None:
+        limit = parse_duration(wanted.within)
         after_s = outcome.live_after_s
         in_time = after_s is not None and after_s <= limit
-        wishes.append(("within", in_time, Fact("live_within", seconds=limit)))
+        checks.append(("within", in_time, Fact("live_within", seconds=limit)))
     unknown = bool(outcome.why_not_asked) and not was_never_live(context, outcome)
-    for word, holds, expected in wishes:
+    for word, holds, expected in checks:
         if unknown:
             yield context.finding(
                 subject.at(word), Status.INCONCLUSIVE, expected, seen, reason=not_asked(outcome)

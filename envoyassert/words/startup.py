@@ -117,17 +117,19 @@ def judge_startup(
     context: Context, index: int, expectation: StartupExpectation
 ) -> Iterator[Finding]:
     """Judge the budgets of a start."""
-    wish = expectation.startup
+    wanted = expectation.startup
     subject = Subject(Topic("start"), ("expect", index, "startup"), expectation.why or "")
     problem = None
-    if wish.listener is None:
+    if wanted.listener is None:
         sockets = _listeners(context)
     else:
-        selection = select(wish.listener, context.graph, context.trace.header.listeners, total=True)
+        selection = select(
+            wanted.listener, context.graph, context.trace.header.listeners, total=True
+        )
         sockets, problem = list(selection.sockets), selection.problem
     figures = _figures(context, sockets)
     for name in FIGURES:
-        lasts = getattr(wish, name)
+        lasts = getattr(wanted, name)
         if lasts is None:
             continue
         figure = figures[name]

@@ -52,11 +52,11 @@ _ANSWERS = ("ack", "nack")
 
 def judge_update(context: Context, index: int, expectation: UpdateExpectation) -> Iterator[Finding]:
     """Judge one `update` item; the control plane saw the answer itself, so no loss matters."""
-    wish = expectation.update
+    wanted = expectation.update
     subject = Subject(Topic("update"), ("expect", index, "update"), expectation.why or "")
     phases = [phase for phase in context.trace.phases if phase.name == expectation.phase]
     update = phases[0].update if phases else None
-    expected = Fact("listeners_are", result=wish.result)
+    expected = Fact("listeners_are", result=wanted.result)
     if update is None or update.result not in _ANSWERS:
         yield context.finding(
             subject,
@@ -66,20 +66,20 @@ def judge_update(context: Context, index: int, expectation: UpdateExpectation) -
             reason=Fact("no_update", phase=expectation.phase),
         )
         return
-    holds = update.result == wish.result
+    holds = update.result == wanted.result
     yield _finding(context, subject.at("result"), holds, expected, update)
-    if wish.message_contains is not None:
-        expected = Fact("message_contains", text=Quote(wish.message_contains))
-        holds = wish.message_contains in update.message
+    if wanted.message_contains is not None:
+        expected = Fact("message_contains", text=Quote(wanted.message_contains))
+        holds = wanted.message_contains in update.message
         yield _finding(context, subject.at("message_contains"), holds, expected, update)
 
 
 def judge_refusals(context: Context, items: Iterable[Conditional]) -> Iterator[Finding]:
     """Yield which updates Envoy refused although no expectation names them."""
-    spoken = {item.phase for item in items if isinstance(item, UpdateExpectation)}
+    named = {item.phase for item in items if isinstance(item, UpdateExpectation)}
     for index, phase in enumerate(context.trace.phases):
         update = phase.update
-        if update is not None and update.result == "nack" and phase.name not in spoken:
+        if update is not None and update.result == "nack" and phase.name not in named:
             first = phase.name == STARTUP
             place = ("envoy", "xds") if first else ("steps", index - 1)
             subject = Subject(Topic("phase" if first else "step", phase.name), place)

@@ -62,7 +62,7 @@ def _judge_rule(
     return context.finding(
         target.subject.at(word).of(name),
         status,
-        Fact("accepted_options", rule=_wish_of(name, rule)),
+        Fact("accepted_options", rule=_expected(name, rule)),
         Fact("accepted_options_seen", options=Options(name, ways, len(shown), len(found))),
         reason=reason,
         evidence=[event for one, options in shown for event in _events(one, options)],
@@ -89,7 +89,7 @@ def _events(connection: KernelSocket, options: list[OptionSet]) -> list[Event]:
     return [option.call.event for option in options] or [connection.born]
 
 
-def _wish_of(name: str, rule: ValueRule) -> OptionRule:
+def _expected(name: str, rule: ValueRule) -> OptionRule:
     if rule == _ABSENT:
         return OptionRule(name, "absent")
     if rule == ANY_VALUE:
@@ -101,7 +101,7 @@ def _plain(rule: ValueRule) -> int | str | dict[str, int | str]:
     return rule.model_dump(exclude_none=True) if isinstance(rule, Model) else rule
 
 
-def _wish_in_words(fact: Fact) -> str:
+def _expected_in_words(fact: Fact) -> str:
     rule = fact["rule"]
     if rule.state == "absent":
         return f"{rule.name} set on no connection"
@@ -131,7 +131,7 @@ WORD = ListenerWord(
     limits={"min_length": 1},
     done=True,
     texts={
-        "accepted_options": _wish_in_words,
+        "accepted_options": _expected_in_words,
         "accepted_options_seen": _seen_in_words,
         "accepted_at_the_end": "a connection was accepted just before the end",
     },

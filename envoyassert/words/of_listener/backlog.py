@@ -89,12 +89,12 @@ def _requested(target: Target, subject: Subject, wanted: int) -> Finding:
     else:
         status = Status.PASS
     numbers = tuple(sorted({event.args["backlog"] for event in known}))
-    told = Fact("backlog_seen", numbers=numbers, sockets=len(listening))
+    seen = Fact("backlog_seen", numbers=numbers, sockets=len(listening))
     return context.finding(
         subject,
         status,
         Fact("backlog", number=wanted),
-        told if listening else Fact("no_socket_listens"),
+        seen if listening else Fact("no_socket_listens"),
         reason=reason,
         evidence=wrong or last,
     )

@@ -192,19 +192,19 @@ class _Handled:
 
 
 def _judge_spread(
-    context: Context, subject: Subject, wish: Spread, accepts: Sequence[Call], handled: _Handled
+    context: Context, subject: Subject, spread: Spread, accepts: Sequence[Call], handled: _Handled
 ) -> Finding:
     """Judge how the connections are spread over the workers."""
-    threads = handled.threads if wish.of == "handled" else [call.thread for call in accepts]
+    threads = handled.threads if spread.of == "handled" else [call.thread for call in accepts]
     counts = Counter(thread.role for thread in threads if matches_role(thread, "workers"))
     numbers = sorted((counts[f"worker_{i}"] for i in range(context.workers)), reverse=True)
     reason: Reason | None = None
     improbable: float | None = None
-    if wish.differ_by is not None:
-        expected = Fact("differ_by", number=wish.differ_by)
-        holds = bool(numbers) and max(numbers) - min(numbers) <= wish.differ_by
+    if spread.differ_by is not None:
+        expected = Fact("differ_by", number=spread.differ_by)
+        holds = bool(numbers) and max(numbers) - min(numbers) <= spread.differ_by
     else:
-        even = wish.even or Even()
+        even = spread.even or Even()
         expected = Fact("even_spread", false_alarm=even.false_alarm)
         chance = rarity(numbers)
         improbable = float(chance)
@@ -215,14 +215,16 @@ def _judge_spread(
         reason = UNKNOWN_WORKERS
     elif sum(numbers) != len(threads):
         holds = False  # another thread than a worker has some of them
-    elif wish.of == "handled" and (handled.unclear or context.by_listen):
+    elif spread.of == "handled" and (handled.unclear or context.by_listen):
         reason = handled.unclear or EPOLL_UNOBSERVED
     elif not threads:
         reason = Fact("none_accepted")
     status = Status.PASS if holds else Status.FAIL
     if reason or context.doubt:
         status = Status.INCONCLUSIVE
-    seen = Fact("spread", numbers=tuple(numbers), total=len(threads), of=wish.of, chance=improbable)
+    seen = Fact(
+        "spread", numbers=tuple(numbers), total=len(threads), of=spread.of, chance=improbable
+    )
     evidence = [call.event for call in accepts]
     return context.finding(subject, status, expected, seen, reason=reason, evidence=evidence)
 

@@ -38,14 +38,14 @@ def _only_options(target: Target, word: str, value: OnlyOptions) -> Iterator[Fin
 
 
 def _judge(
-    context: Context, subject: Subject, sockets: tuple[KernelSocket, ...], wish: OnlyOptions
+    context: Context, subject: Subject, sockets: tuple[KernelSocket, ...], expected: OnlyOptions
 ) -> Finding:
     """Judge that each socket of a listener has these options and no others."""
-    answers = [_are_all(socket.options, wish) for socket in sockets]
+    answers = [_are_all(socket.options, expected) for socket in sockets]
     wrong = [socket for socket, holds in zip(sockets, answers, strict=True) if holds is False]
     if context.doubt:
         # A setsockopt that was lost may be any, and bind or listen may have been lost before it.
-        status = Status.FAIL if _is_surely_more(sockets, wish) else Status.INCONCLUSIVE
+        status = Status.FAIL if _is_surely_more(sockets, expected) else Status.INCONCLUSIVE
     else:
         unread = Status.INCONCLUSIVE if None in answers else Status.PASS
         status = Status.FAIL if wrong or not sockets else unread
@@ -54,7 +54,7 @@ def _judge(
     return context.finding(
         subject,
         status,
-        Fact("only_options", options=_asked(wish)),
+        Fact("only_options", options=_asked(expected)),
         Options(None, ways, len(shown), len(sockets)) if sockets else NO_SOCKET,
         reason=None if context.doubt else VALUE_CUT,
         evidence=[o.call.event for socket in shown for o in socket.options]
@@ -62,11 +62,11 @@ def _judge(
     )
 
 
-def _are_all(options: list[OptionSet], wish: OnlyOptions) -> bool | None:
+def _are_all(options: list[OptionSet], expected: OnlyOptions) -> bool | None:
     """Whether the options of a socket are these and no others; None if a value is not known."""
     unknown = False
     rest = list(options)
-    for phase, name, values in _wanted(wish):
+    for phase, name, values in _wanted(expected):
         mine = [o for o in rest if o.phase == phase and is_named(o, name)]
         if len(mine) != len(values):
             return False
@@ -79,8 +79,8 @@ def _are_all(options: list[OptionSet], wish: OnlyOptions) -> bool | None:
     return False if rest else None if unknown else True
 
 
-def _is_surely_more(sockets: tuple[KernelSocket, ...], wish: OnlyOptions) -> bool:
-    names = [name for _, name, _ in _wanted(wish)]
+def _is_surely_more(sockets: tuple[KernelSocket, ...], expected: OnlyOptions) -> bool:
+    names = [name for _, name, _ in _wanted(expected)]
     return any(
         option.call.certain and not any(is_named(option, name) for name in names)
         for socket in sockets
@@ -88,21 +88,21 @@ def _is_surely_more(sockets: tuple[KernelSocket, ...], wish: OnlyOptions) -> boo
     )
 
 
-def _wanted(wish: OnlyOptions) -> Iterator[tuple[str, str, list[Any]]]:
+def _wanted(expected: OnlyOptions) -> Iterator[tuple[str, str, list[Any]]]:
     """Yield phase, name and the values in turn of each option."""
     for phase in PHASES:
-        for name, wanted in getattr(wish, phase).items():
+        for name, wanted in getattr(expected, phase).items():
             values = wanted if isinstance(wanted, tuple) else (wanted,)
             plain = [v.model_dump(exclude_none=True) if isinstance(v, Model) else v for v in values]
             yield phase, name, plain
 
 
-def _asked(wish: OnlyOptions) -> tuple[Option, ...]:
+def _asked(expected: OnlyOptions) -> tuple[Option, ...]:
     return tuple(
         Option(name, None, phase, any_value=True)
         if value == ANY_VALUE
         else Option(name, value, phase)
-        for phase, name, values in _wanted(wish)
+        for phase, name, values in _wanted(expected)
         for value in values
     )
 

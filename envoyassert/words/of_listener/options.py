@@ -101,7 +101,7 @@ def _judge_rule(
     finding = context.finding(
         subject,
         status,
-        _wish_of(name, rule),
+        _expected(name, rule),
         _seen(name, found, wrong),
         reason=None if context.doubt else VALUE_CUT,
         evidence=shown,
@@ -152,7 +152,7 @@ def _holds(options: list[OptionSet], rule: OptionRule) -> bool | None:
     return value_matches(options[-1].value, rule.wanted)
 
 
-def _wish_of(name: str, rule: OptionRule) -> Rule:
+def _expected(name: str, rule: OptionRule) -> Rule:
     if isinstance(rule, str):
         return Rule(name, rule)
     if isinstance(rule, int):

@@ -61,20 +61,20 @@ def judge_origin(target: Target, word: str, value: Origin) -> Iterator[Finding]:
             others.add(root.origin)
     unknown = Fact("other_origins", origins=tuple(sorted(others))) if others else None
     for name, sockets in groups.items():
-        wish = getattr(value, name)
-        if wish is None:
+        count = getattr(value, name)
+        if count is None:
             continue
-        of, wished = Things("socket", name), context.wish(wish)
+        of, bounds = Things("socket", name), context.wish(count)
         possible = context.interval(sum(sockets.values()), len(sockets))
         status = Status.INCONCLUSIVE
-        if wished is not None and not unknown:
-            status = possible.compare(wished)
+        if bounds is not None and not unknown:
+            status = possible.compare(bounds)
         yield context.finding(
             target.subject.at(word, name),
             status,
-            count_of(of, wished),
+            count_of(of, bounds),
             Number(of, len(sockets)),
-            reason=UNKNOWN_WORKERS if wished is None else unknown,
+            reason=UNKNOWN_WORKERS if bounds is None else unknown,
             evidence=[socket.born for socket in sockets],
         )
 

@@ -146,5 +146,5 @@ WORD = ListenerWord(
         "covers counts."
     ),
     judge=judge_reachable,
-    example=Example("reachable_by_address: true", "alone", "beside_a_stranger"),
+    example=Example("reachable_by_address: true", "alone", "beside_a_foreign_socket"),
 )

@@ -455,7 +455,7 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "shared": lambda: run(shared()),
     "reuse": lambda: run(reuse()),
     "alone": lambda: beside(foreign=False),
-    "beside_a_stranger": lambda: beside(foreign=True),
+    "beside_a_foreign_socket": lambda: beside(foreign=True),
     "listed": listed,
     "listed_and_served": lambda: listed(shared()),
     "shared_late": lambda: run(live, wait(2 * SECOND_NS), shared()),
@@ -562,7 +562,7 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "with_admin": lambda: run(
         shared(), bind(ADMIN), last("listen"), lambda t: t.epoll_add(t.main, t._fd)
     ),
-    "with_stranger": lambda: run(shared(), shared(OTHER)),
+    "with_another_port": lambda: run(shared(), shared(OTHER)),
     "twenty_connections": lambda: accepted(10, 10),
     "nineteen_connections": lambda: accepted(10, 9),
     "one_worker_accepts_all": lambda: accepted(10, 10, by=0),

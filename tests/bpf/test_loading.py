@@ -60,7 +60,7 @@ def strict_compiler(monkeypatch):
     bcc = bcc_import.import_bcc()
     real: Any = bcc.BPF
 
-    class Strict(real):  # type: ignore[misc]
+    class Strict(real):  # type: ignore[misc]  # bcc has no types
         def __init__(self, *, text, cflags):
             super().__init__(text=text, cflags=[*cflags, "-Wall", "-Werror"])
 
@@ -119,7 +119,7 @@ def test_headers_named_by_the_user_are_left_alone_and_ours_are_not_left_behind(m
     bcc = bcc_import.import_bcc()
     real: Any = bcc.BPF
 
-    class Remember(real):  # type: ignore[misc]
+    class Remember(real):  # type: ignore[misc]  # bcc has no types
         def __init__(self, *args, **kwargs):
             seen.append(os.environ.get("BCC_KERNEL_SOURCE"))
             super().__init__(*args, **kwargs)

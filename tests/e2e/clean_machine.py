@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 USER_ID = 1001
@@ -123,9 +124,9 @@ class CleanMachine:
             timeout=100,
         )
 
-    def must(self, script: str, **how: object) -> str:
+    def must(self, script: str, **how: Any) -> str:
         """Run a script that has to succeed; return what it printed."""
-        done = self.run(script, **how)  # type: ignore[arg-type]
+        done = self.run(script, **how)
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

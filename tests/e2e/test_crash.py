@@ -67,6 +67,7 @@ def judged_after(
                 os.kill(run.pid, fault)
                 return update(*given)
 
+            # That of this control plane alone.
             plane.update = update_and_fault  # type: ignore[assignment, method-assign]
         run.carry_out_steps()
         trace = run.trace()

@@ -13,6 +13,7 @@ from envoyassert.addresses import Address
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.choose import Preference
 from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.probe import Probe
@@ -44,7 +45,7 @@ def run(
     version: str,
     config: str,
     expect: list[dict[str, Any]],
-    launcher: str = "process",
+    launcher: Preference = "process",
     **more: Any,
 ) -> tuple[RunResult, Verdict]:
     """Run a scenario once with two workers."""
@@ -52,7 +53,7 @@ def run(
     path = tmp_path / "live.yaml"
     path.write_text(yaml.safe_dump({"name": "live", "envoy": envoy, "expect": expect, **more}))
     (plan,) = expand(load_scenario(path), envoys=[parse_envoy_argument(version)])
-    result = run_plan(plan, probe, launcher)  # type: ignore[arg-type]  # one of the words
+    result = run_plan(plan, probe, launcher)
     verdict = judge(result.trace, result.plan.expectations, workers=plan.workers)
     return result, verdict
 
@@ -68,7 +69,7 @@ def statuses(verdict: Verdict) -> dict[str, Status]:
 )
 @pytest.mark.parametrize("launcher", ["process", pytest.param("docker", marks=pytest.mark.docker)])
 def test_hidden_statistics_hide_nothing_of_it(
-    probe: Probe, tmp_path: Path, version: str, matcher: str, launcher: str
+    probe: Probe, tmp_path: Path, version: str, matcher: str, launcher: Preference
 ) -> None:
     config = bootstrap(echo_listener()) + f"stats_config: {{stats_matcher: {matcher}}}\n"
     _, verdict = run(probe, tmp_path, version, config, [SERVED, LIVE], launcher)

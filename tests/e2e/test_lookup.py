@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -156,7 +157,7 @@ def opened(place: Place, kinds: Sequence[Kind], protocol: str) -> list[socket.so
     try:
         for kind in kinds:
             thread = place.other if kind.netns else place.here
-            found.append(thread.call(lambda kind=kind: kind.open(protocol)))  # type: ignore[misc]
+            found.append(thread.call(partial(kind.open, protocol)))
     except OSError:
         for made in found:
             made.close()

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from envoyassert.launch.engine import docker_capability
 from tests.ends.session import End, Place
@@ -60,8 +61,8 @@ Row = tuple[str, Callable[[], End], Callable[[End], bool]]
 
 
 def _rows(place: Place, chance: random.Random, kills: int) -> Iterator[Row]:
-    def run(name: str, **how: object) -> Callable[[], End]:
-        return lambda: place.play(name, deadline_s=DEADLINE_S, **how)  # type: ignore[arg-type]
+    def run(name: str, **how: Any) -> Callable[[], End]:
+        return lambda: place.play(name, deadline_s=DEADLINE_S, **how)
 
     yield (
         f"{LOG_MIB} MiB of log",

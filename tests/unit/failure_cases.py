@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
+from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
@@ -85,8 +86,8 @@ class FailureCase:
         raise AssertionError(f"{self.name} passed")
 
 
-def builder(*listeners: ListenerRecord, **options: object) -> TraceBuilder:
-    return TraceBuilder(WORKERS, listeners=listeners or (INGRESS,), **options)  # type: ignore[arg-type]
+def builder(*listeners: ListenerRecord, **options: Any) -> TraceBuilder:
+    return TraceBuilder(WORKERS, listeners=listeners or (INGRESS,), **options)
 
 
 def log(level: str, component: str, place: str, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -137,8 +138,8 @@ def test_what_is_not_known_of_a_socket_leaves_every_case_open() -> None:
         {"protocol": "UDP"},
     ],
 )
-def test_client_of_another_port_protocol_or_namespace_is_refused(other: dict[str, object]) -> None:
-    elsewhere = replace(socket("127.0.0.1"), **other)  # type: ignore[arg-type]
+def test_client_of_another_port_protocol_or_namespace_is_refused(other: dict[str, Any]) -> None:
+    elsewhere = replace(socket("127.0.0.1"), **other)
     assert takers(IncomingClient("TCP", Address.inet("127.0.0.1", PORT)), [elsewhere]) == {
         frozenset()
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -36,8 +37,8 @@ def observed() -> tuple[Trace, Witness]:
     return built, Witness(built.events[-1].ts_ns + 1, sockets, registrations)
 
 
-def first(witness: Witness, **changes: object) -> Witness:
-    changed = replace(witness.sockets[0], **changes)  # type: ignore[arg-type]
+def first(witness: Witness, **changes: Any) -> Witness:
+    changed = replace(witness.sockets[0], **changes)
     return replace(witness, sockets=(changed, *witness.sockets[1:]))
 
 

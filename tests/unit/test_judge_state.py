@@ -83,4 +83,4 @@ def test_context_cannot_be_changed():
     trace = trace_of_two_call_sites()
     context = Context(trace, fold(trace), 1)
     with pytest.raises(FrozenInstanceError):
-        context.doubt = None  # type: ignore[misc]
+        context.doubt = None  # type: ignore[misc]  # what mypy refuses, too

@@ -91,7 +91,7 @@ def port_zero(second: int = 40001) -> TraceBuilder:
     """Two workers' sockets: the first asks for any port, the second for the one it learned."""
     asked = Address.inet("127.0.0.1", 0)
     trace = TraceBuilder(2, listeners=(ListenerRecord("in", "TCP", (asked,)),))
-    fds = []  # type: ignore[var-annotated]
+    fds: list[int] = []
     for place in ("127.0.0.1:0", f"127.0.0.1:{second}"):
         fd = trace.socket(trace.main)
         trace.setsockopt(trace.main, fd, "SO_REUSEPORT")

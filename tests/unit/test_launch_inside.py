@@ -200,6 +200,7 @@ class Started(NamespacedEnvoy):
     def started_pid(self) -> int:
         return self._pid
 
+    # What is abstract, and not called here.
     identity = in_netns = exited = stop = log = None  # type: ignore[assignment]
 
 

@@ -27,8 +27,8 @@ def free_port() -> int:
         return port
 
 
-def item(port: int, **words: bool) -> Occupy:
-    return Occupy(address="127.0.0.1", port=port, **words)  # type: ignore[arg-type]
+def item(port: int, **words: Any) -> Occupy:
+    return Occupy(address="127.0.0.1", port=port, **words)
 
 
 def driver(step: OccupyStep, stack: contextlib.ExitStack) -> OccupyDriver:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,13 @@ def _no_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_GID", raising=False)
 
 
-def imported(*output: str, **streams: object) -> subprocess.CompletedProcess[str]:
+def imported(*output: str, **streams: Any) -> subprocess.CompletedProcess[str]:
     """Write a trace by the command line in a process of its own."""
     command = [sys.executable, "-m", "envoyassert", "import", str(LOG), "--concurrency", "2"]
-    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [*command, "-o", *output], text=True, check=False, timeout=60, **streams
     )
+    return done
 
 
 def names(directory: Path) -> list[str]:

@@ -33,7 +33,7 @@ def test_epoll_that_no_thread_waits_on_yet_is_reported() -> None:
     assert unwaited(events(waiting=False)) == {(trace.main, trace.epoll(trace.worker(1)))}
 
 
-class Arm:
+class PlayedArm:
     """A run whose last thread waits when it was asked for the third time."""
 
     def __init__(self, asked: int) -> None:
@@ -46,17 +46,22 @@ class Arm:
         return SimpleNamespace(events=events(waiting=self.left <= 0))
 
 
+def played(asked: int) -> Any:
+    """The stand-in, which has what is used here of a real run."""
+    return PlayedArm(asked)
+
+
 def test_it_is_waited_until_the_last_thread_waits() -> None:
     pauses: list[float] = []
-    arm = Arm(3)
-    let_threads_wait(arm, pauses.append, 60)  # type: ignore[arg-type]
+    arm = played(3)
+    let_threads_wait(arm, pauses.append, 60)
     assert (arm.left, len(pauses)) == (0, 2)
     assert pauses[0] < pauses[1]
 
 
 def test_end_of_envoy_ends_the_wait() -> None:
-    arm = Arm(3)
-    let_threads_wait(arm, lambda seconds: "ended", 60)  # type: ignore[arg-type]
+    arm = played(3)
+    let_threads_wait(arm, lambda seconds: "ended", 60)
     assert arm.left == 2
 
 
@@ -64,12 +69,12 @@ def test_thread_that_never_waits_is_left_to_the_judge_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quiet, "_FIRST_WAIT_S", 0.0)
-    arm = Arm(10**9)
-    let_threads_wait(arm, lambda seconds: None, 0)  # type: ignore[arg-type]
+    arm = played(10**9)
+    let_threads_wait(arm, lambda seconds: None, 0)
     assert arm.left == 10**9 - 1
 
 
-class Record:
+class PlayedRecord:
     """A run that has recorded so much."""
 
     def __init__(self, recorded: list[Event], *, dropped: int = 0) -> None:
@@ -88,6 +93,11 @@ class Record:
         )
 
 
+def record_of(events: list[Event], *, dropped: int = 0) -> Any:
+    """The stand-in, which has what is used here of a real run."""
+    return PlayedRecord(events, dropped=dropped)
+
+
 def recorded(*, initialising: bool) -> list[Event]:
     """What is recorded of an Envoy; while it initialises, its watchdog waits and no worker does."""
     trace = TraceBuilder(2)
@@ -104,8 +114,8 @@ def recorded(*, initialising: bool) -> list[Event]:
 
 def test_envoy_that_initialises_is_quiet_and_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quiet, "_QUIET_S", 0.0)
-    record = Record(recorded(initialising=True))
-    ready = when_quiet(record)  # type: ignore[arg-type]
+    record = record_of(recorded(initialising=True))
+    ready = when_quiet(record)
     assert [ready(), ready()] == [False, False]
     assert record.drains == 1  # nothing new, nothing to read
     record.recorded = recorded(initialising=False)
@@ -114,12 +124,12 @@ def test_envoy_that_initialises_is_quiet_and_not_ready(monkeypatch: pytest.Monke
 
 def test_envoy_initialises_for_certain_while_no_worker_waits() -> None:
     waiting = recorded(initialising=True)
-    assert is_initialising(Record(waiting))  # type: ignore[arg-type]
-    assert not is_initialising(Record(waiting, dropped=1))  # type: ignore[arg-type]
-    assert not is_initialising(Record(recorded(initialising=False)))  # type: ignore[arg-type]
-    assert not is_initialising(Record([]))  # type: ignore[arg-type]
+    assert is_initialising(record_of(waiting))
+    assert not is_initialising(record_of(waiting, dropped=1))
+    assert not is_initialising(record_of(recorded(initialising=False)))
+    assert not is_initialising(record_of([]))
     one_worker = events(waiting=False)
-    assert not is_initialising(Record(one_worker))  # type: ignore[arg-type]
+    assert not is_initialising(record_of(one_worker))
     # A thread whose name is not known may be a worker.
     unnamed = [one for one in waiting if one.call != "rename"]
-    assert not is_initialising(Record(unnamed))  # type: ignore[arg-type]
+    assert not is_initialising(record_of(unnamed))

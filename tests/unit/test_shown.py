@@ -91,7 +91,7 @@ def _make_odd(line: Line, owner: Any, key: Any) -> None:
             owner[key] = found
 
 
-SCENARIO = {
+SCENARIO: dict[str, Any] = {
     "name": "odd",
     "description": ODD,
     "envoy": {
@@ -122,7 +122,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     trace = odd_trace()
     write_trace(trace, "odd.ndjson")
-    config = SCENARIO["envoy"]["config"]  # type: ignore[index]
+    config = SCENARIO["envoy"]["config"]
     Path("odd.yaml").write_text(yaml.safe_dump(SCENARIO))
     Path("envoy.yaml").write_text(yaml.safe_dump(config))
     bootstrap = {"@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump"}

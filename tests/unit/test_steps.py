@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import TypeAdapter
 
 from envoyassert.addresses import Address
-from envoyassert.driver import ending
 from envoyassert.driver.drivers import Drivers, driver_of
 from envoyassert.driver.replace_file import ReplaceFileDriver
 from envoyassert.launch.admin import AdminUnreachableError
@@ -57,11 +56,12 @@ class PlayedEnvoy:
         self.plan = plan or plan_of()
         self.trace = TraceBuilder(2)
         self.acted_ns = 0
-        self.drivers = Drivers(self, ())  # type: ignore[arg-type]
+        self.drivers = Drivers(cast(Any, self), ())
         self.control_plane = None
         self.listeners: tuple[ListenerRecord, ...] = ()
         self.end: Exit | None = None
         self.asked: list[str] = []
+        self.starts = 1
         self._acts = list(acts)
         self._replies = list(replies)
 
@@ -69,7 +69,7 @@ class PlayedEnvoy:
         return self.drivers.of(driver)
 
     def started(self) -> int:
-        return 1
+        return self.starts
 
     def emitted(self) -> int:
         return len(self.trace.events)
@@ -283,7 +283,7 @@ def test_name_is_that_of_a_listener_of_the_envoy_that_was_started_last() -> None
         here, there = (Address.inet("127.0.0.1", number) for number in (port, 1))
         envoy.listeners = (ListenerRecord("web", "TCP", (there,)),)
         envoy.plan = replace(envoy.plan, listeners=(ListenerRecord("web", "TCP", (here,)),))
-        envoy.started = lambda: 2  # type: ignore[method-assign]
+        envoy.starts = 2
         (attempt,) = run(envoy, {"connect": {"listener": {"name": "web"}}}).attempts
     assert attempt.address == here
 
@@ -313,7 +313,7 @@ def test_replaced_file_has_the_new_content_and_nothing_is_left_beside_it(tmp_pat
     (tmp_path / "pressure").write_text("0", "utf-8")
     parsed = ReplaceFile.model_construct(path=f"{tmp_path}/pressure", content="1")
     step = ReplaceFileStep.model_construct(replace_file=parsed)
-    driver = ReplaceFileDriver(envoy)  # type: ignore[arg-type]
+    driver = ReplaceFileDriver(cast(Any, envoy))
     assert driver.carry_out(step, 1.0) == StepResult()
     assert [file.name for file in tmp_path.iterdir()] == ["pressure"]
     assert (tmp_path / "pressure").read_text("utf-8") == "1"
@@ -325,7 +325,7 @@ def test_file_that_cannot_be_replaced_is_not_carried_out(tmp_path: Path) -> None
     parsed = ReplaceFile.model_construct(path=f"{tmp_path}/none/pressure", content="1")
     step = ReplaceFileStep.model_construct(replace_file=parsed)
     with pytest.raises(StepProblem, match="No such file"):
-        ReplaceFileDriver(envoy).carry_out(step, 1.0)  # type: ignore[arg-type]
+        ReplaceFileDriver(cast(Any, envoy)).carry_out(step, 1.0)
 
 
 def test_talk_needs_connections_that_are_held() -> None:
@@ -371,7 +371,7 @@ def test_signal_waits_for_the_end_if_it_is_one_that_ends_envoy(
     name: str, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[tuple[int, str]] = []
-    monkeypatch.setattr(ending.os, "kill", lambda pid, signal: sent.append((pid, signal.name)))  # type: ignore[attr-defined]
+    monkeypatch.setattr(os, "kill", lambda pid, signal: sent.append((pid, signal.name)))
     assert (run(PlayedEnvoy(), {"signal": name}).missed != "") is waits
     assert sent == [(1000, name)]
 
@@ -382,6 +382,6 @@ def test_signal_to_an_envoy_that_has_ended_is_not_carried_out(
     def gone(pid: int, signal: int) -> None:
         raise ProcessLookupError
 
-    monkeypatch.setattr(ending.os, "kill", gone)  # type: ignore[attr-defined]
+    monkeypatch.setattr(os, "kill", gone)
     with pytest.raises(StepProblem, match="ended before"):
         run(PlayedEnvoy(), {"signal": "SIGTERM"})

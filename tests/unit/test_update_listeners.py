@@ -21,7 +21,10 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, ListenerRecord, Outcome, Phase, Trace, UpdateResult
 from envoyassert.words.update import Update, UpdateExpectation
 
-SERVED = [{"name": "one", "x": 1, "list": [{"y": 1}, {"y": 2}]}, {"name": "two"}]
+SERVED: list[dict[str, Any]] = [
+    {"name": "one", "x": 1, "list": [{"y": 1}, {"y": 2}]},
+    {"name": "two"},
+]
 
 
 def after(**update: Any) -> list[Any]:
@@ -35,7 +38,7 @@ def test_added_listener_comes_last_and_the_others_stay():
 def test_changed_listener_is_merged_in_its_place():
     changed = after(change={"one": {"x": None, "list": {"1": {"y": 3}}}})
     assert changed == [{"name": "one", "list": [{"y": 1}, {"y": 3}]}, {"name": "two"}]
-    assert SERVED[0]["x"] == 1  # type: ignore[index]
+    assert SERVED[0]["x"] == 1
 
 
 def test_removed_and_changed_together_are_by_the_names_before():

@@ -381,7 +381,7 @@ def removed(recording: Recording) -> None:
 
 
 RECORDINGS: dict[
-    str, tuple[str, dict[str, Any], list[dict[str, Any]], Callable[[Recording], None]]
+    str, tuple[str, dict[str, Any], list[dict[str, Any]], Callable[[Recording], object]]
 ] = {
     "lds_in_place_and_back": ("1.40.0", {}, [listener()], in_place),
     "lds_full_update": ("1.40.0", {}, [listener()], full_update),
@@ -529,8 +529,8 @@ RECORDINGS: dict[
         [],
         Recording.hot_restart,
     ),
-    "connections": ("1.40.0", {}, [listener()], lambda r: r.connect(8)),  # type: ignore[dict-item]
-    "connections_balanced": (  # type: ignore[dict-item]
+    "connections": ("1.40.0", {}, [listener()], lambda r: r.connect(8)),
+    "connections_balanced": (
         "1.40.0",
         {},
         [listener(connection_balance_config={"exact_balance": {}})],

@@ -43,8 +43,13 @@ def edited(trace: Trace, steps: list[Mapping[str, Any]]) -> Trace:
         elif "add" in step:
             editor.add(step["add"], editor.find(step["after"]))
         else:
-            ended = {"live": False, "live_after_s": None, "live_asked_ns": None, "live_ns": None}
-            editor.outcome = replace(editor.outcome, **ended, **step["outcome"])  # type: ignore[arg-type]
+            ended: dict[str, Any] = {
+                "live": False,
+                "live_after_s": None,
+                "live_asked_ns": None,
+                "live_ns": None,
+            }
+            editor.outcome = replace(editor.outcome, **ended, **step["outcome"])
     return editor.trace()
 
 

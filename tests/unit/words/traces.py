@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from envoyassert.accounts import (
     EnvoyAccount,
@@ -49,7 +50,7 @@ _TWO = (
         "ingress", "TCP", (Address.inet("127.0.0.1", 15006), Address.inet("127.0.0.1", 15007))
     ),
 )
-Part = Callable[[TraceBuilder], None]
+Part = Callable[[TraceBuilder], object]
 
 
 def begun(listeners: tuple[ListenerRecord, ...] = _LISTENERS) -> TraceBuilder:
@@ -142,20 +143,22 @@ def last(call: str, by: int = -1) -> Part:
         fd = next(e.ret for e in reversed(trace.events) if e.call in ("socket", "dup"))
         assert fd is not None
         tid = trace.main if by < 0 else trace.worker(by)
-        {  # type: ignore[operator]
+        calls: dict[str, Callable[[int, int], object]] = {
             "listen": trace.listen,
             "dup": trace.dup,
             "close": trace.close,
             "add": trace.epoll_add,
             "delete": trace.epoll_delete,
-        }[call](tid, fd)
+        }
+        calls[call](tid, fd)
 
     return part
 
 
 def first_socket(trace: TraceBuilder) -> int:
     """Return the first descriptor of a listener."""
-    return next(e.args["fd"] for e in trace.events if e.call == "bind")  # type: ignore[no-any-return]
+    fd: int = next(e.args["fd"] for e in trace.events if e.call == "bind")
+    return fd
 
 
 def option(name: str, value: object = 1) -> Part:
@@ -365,11 +368,11 @@ def accepted(*numbers: int, by: int = -1, handled_by: int = -1, ret: int = -11) 
     return run(shared(), *parts, accept_fails(ret))
 
 
-def attempted(**last_one: object) -> Trace:
+def attempted(**last_one: Any) -> Trace:
     """Twenty clients of a step, the last of which ends otherwise."""
     place = Address.inet("127.0.0.1", 15006)
     attempt = ConnectionAttempt("TCP", place, ok=True, first_byte=True, end="held")
-    attempts = (*[attempt] * 19, replace(attempt, **last_one))  # type: ignore[arg-type]
+    attempts = (*[attempt] * 19, replace(attempt, **last_one))
     trace = begun()
     shared()(trace)
     trace.reply_live()
@@ -555,9 +558,7 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "another_bind_late": lambda: run(bind(), last("listen"), bind(OTHER)),
     "out_of_descriptors": lambda: run(
         shared(),
-        lambda t: (  # type: ignore[arg-type]
-            t.call(t.worker(0), "accept4", -24, fd=first_socket(t), address=None, flags=[]) and None  # type: ignore[truthy-bool]
-        ),
+        lambda t: t.call(t.worker(0), "accept4", -24, fd=first_socket(t), address=None, flags=[]),
     ),
     "with_admin": lambda: run(
         shared(), bind(ADMIN), last("listen"), lambda t: t.epoll_add(t.main, t._fd)
@@ -608,25 +609,11 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "abstract": lambda: run(abstract()),
     "abstract_twice": lambda: run(abstract(2)),
     "unix_bound_twice": lambda: run(
-        lambda t: (  # type: ignore[arg-type]
-            t.call(  # type: ignore[truthy-bool]
-                t.main,
-                "bind",
-                0,
-                fd=t.socket(t.main, "AF_UNIX"),
-                address=Address.unix(PATH),
+        *[
+            lambda t: t.call(
+                t.main, "bind", 0, fd=t.socket(t.main, "AF_UNIX"), address=Address.unix(PATH)
             )
-            and None
-        ),
-        lambda t: (  # type: ignore[arg-type]
-            t.call(  # type: ignore[truthy-bool]
-                t.main,
-                "bind",
-                0,
-                fd=t.socket(t.main, "AF_UNIX"),
-                address=Address.unix(PATH),
-            )
-            and None
-        ),
+        ]
+        * 2,
     ),
 }

@@ -9,6 +9,8 @@ from tests.mutants.mutant import Mutant
 
 _BY_STATE = ("socket_options_by_state",)
 _IPV6 = ("ipv6",)
+#: Where Envoy has CAP_NET_ADMIN; elsewhere the kernel refuses it.
+_TRANSPARENT = ("transparent",)
 
 OPTIONS = tuple(
     Mutant(*fields)
@@ -24,7 +26,7 @@ OPTIONS = tuple(
         ("reuse_addr_late", "SO_REUSEADDR is set after bind", f"{w.REUSEADDR} : hold ; bind : call release", w.OPTION_LATE),
         ("reuse_addr_for_port", "SO_REUSEPORT is set in place of SO_REUSEADDR", f"{w.REUSEADDR} : arg 2 15 call", w.OPTION_WRONG),
         ("freebind_unasked", "IP_FREEBIND is set on every socket", "bind : set 0 15 1 call", w.OPTION_WRONG),
-        ("transparent_unasked", "IP_TRANSPARENT is set on every socket", "bind : set 0 19 1 call", w.OPTION_WRONG),
+        ("transparent_unasked", "IP_TRANSPARENT is set on every socket", "bind : set 0 19 1 call", w.OPTION_WRONG, _TRANSPARENT),
         ("v6only_dropped", "the host decides whether IPv6 takes IPv4", f"{w.V6ONLY} : ok", w.OPTION_LOST, _IPV6),
         ("v6only_swapped", "IPv6 takes IPv4 where it must not", f"{w.V6ONLY} : value 0 call", w.EXPOSED, _IPV6),
         ("v6only_everywhere", "IPv4 is shut out", f"{w.V6ONLY} : value 1 call", w.REFUSED, _IPV6),

@@ -33,7 +33,7 @@ from envoyassert.probe.faults import with_faults
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import RequirementUnmetError, RunPlan, unmet
 from envoyassert.steps.another import Another
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.registry import after_startup
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (

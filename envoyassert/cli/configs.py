@@ -15,7 +15,7 @@ from envoyassert.cli.draft import drafted, is_trace
 from envoyassert.cli.dumps import problems_of
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, run_of_trace
-from envoyassert.draft.text import requires_of
+from envoyassert.draft.scenario_text import requires_of
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.load import LoadedScenario, load_scenario, parse_scenario, read_text

@@ -23,8 +23,8 @@ from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dump
 from envoyassert.draft.from_trace import draft_of_trace
+from envoyassert.draft.scenario_text import block_lines, draft_text
 from envoyassert.draft.stand_in import bootstrap_of_draft
-from envoyassert.draft.text import block_lines, draft_text
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.output_file import write_lines
 from envoyassert.scenario.listeners import proto_field

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoyassert.driver.base import DrivenEnvoy, Driver
 from envoyassert.launch.admin import AdminUnreachableError
 from envoyassert.steps.admin import DrainStep, HealthcheckStep
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 
 
 class DrainDriver(Driver[DrainStep]):

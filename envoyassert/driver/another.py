@@ -6,7 +6,7 @@ import time
 
 from envoyassert.driver.base import Driver, wait_until
 from envoyassert.steps.another import HotRestartStep, StartStep
-from envoyassert.steps.driver import StepResult
+from envoyassert.steps.base import StepResult
 
 
 class StartDriver(Driver[StartStep]):

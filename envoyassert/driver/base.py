@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from envoyassert.launch.base import Exit, RunningEnvoy
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.another import Another
-from envoyassert.steps.driver import LivingEnvoy, S, StepDriver
+from envoyassert.steps.base import LivingEnvoy, S, StepDriver
 from envoyassert.trace import ListenerRecord, Trace
 from envoyassert.xds.control_plane import ControlPlane
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from envoyassert.addresses import Address
 from envoyassert.clock import monotonic_ns
 from envoyassert.launch.inside import connect_inside
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import StepProblem
 from envoyassert.trace import ConnectionAttempt
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound

@@ -19,8 +19,8 @@ from envoyassert.launch.inside import proc_root
 from envoyassert.scenario.clients import redirected_places
 from envoyassert.scenario.destination import DestinationError, Place, destination
 from envoyassert.scenario.selector import Selector
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.connect import ConnectStep, TalkStep
-from envoyassert.steps.driver import StepProblem, StepResult
 from envoyassert.trace import ConnectionAttempt, ListenerRecord
 
 _REACHED = ("TCP", "MPTCP", "UDP", "UNIX")

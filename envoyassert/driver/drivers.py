@@ -12,8 +12,7 @@ from envoyassert.driver.base import D, DrivenEnvoy
 from envoyassert.driver.connect import target_of
 from envoyassert.driver.load import RunningLoad
 from envoyassert.durations import parse_duration
-from envoyassert.steps.base import Step
-from envoyassert.steps.driver import StepDriver, StepResult
+from envoyassert.steps.base import Step, StepDriver, StepResult
 from envoyassert.steps.load import StepUnderLoad
 
 

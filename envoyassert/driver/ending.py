@@ -7,7 +7,7 @@ import signal
 
 from envoyassert.driver.base import DrivenEnvoy, Driver
 from envoyassert.launch.admin import AdminUnreachableError
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.ending import FATAL, QuitStep, SignalStep
 
 _ENDS = "Envoy ends within {:g} s"

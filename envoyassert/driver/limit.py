@@ -9,7 +9,7 @@ from subprocess import TimeoutExpired
 from envoyassert.driver.base import Driver
 from envoyassert.errors import MachineError
 from envoyassert.launch.limits import limit_files
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.limit import LimitStep
 
 

@@ -13,7 +13,7 @@ from envoyassert.clock import monotonic_ns
 from envoyassert.driver.base import DrivenEnvoy, Driver
 from envoyassert.errors import LaunchError
 from envoyassert.launch.limits import Limits, ordinary_user
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.occupy import Occupy, OccupyStep
 from envoyassert.steps.registry import limits_at_launch
 from envoyassert.trace import ForeignSocket

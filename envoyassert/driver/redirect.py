@@ -8,7 +8,7 @@ import subprocess
 
 from envoyassert.driver.base import Driver
 from envoyassert.launch.programs import find_program, run_program
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.redirect import Redirect, RedirectStep
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from envoyassert.driver.base import Driver
 from envoyassert.launch.inside import proc_root, replace_inside
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.replace_file import ReplaceFileStep
 
 

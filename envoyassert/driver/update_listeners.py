@@ -10,7 +10,7 @@ from envoyassert.driver.base import DrivenEnvoy, Driver
 from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.xds import FILE, discovery_response
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.update_listeners import UpdateListenersStep
 from envoyassert.trace import ListenerRecord
 from envoyassert.xds.control_plane import ListenerUpdate

@@ -15,7 +15,7 @@ from envoyassert.judge.timeline import spans_of
 from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, shortened, stats_of
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.timing import State
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.wait_for import Stat, WaitFor, WaitForStep
 from envoyassert.texts.facts import text
 from envoyassert.texts.patterns import pattern_words

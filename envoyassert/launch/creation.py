@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from envoyassert.errors import LaunchError
 from envoyassert.launch import name_lookup
 from envoyassert.launch.inside import opened, proc_root
-from envoyassert.launch.labels import owner_labels
 from envoyassert.launch.limits import Limits, container_options, in_container
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import command_line
+from envoyassert.launch.sweep import owner_labels
 from envoyassert.launch.version import parse_version, remember
 from envoyassert.scenario.xds import DIRECTORY
 

@@ -1,4 +1,7 @@
-"""Remove what killed runs left behind, and nothing that a living run owns."""
+"""Remove what killed runs left behind, and nothing that a living run owns.
+
+Whose a container is, its labels say: to which run it belongs, and which process has to remove it.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,39 @@ from typing import TYPE_CHECKING
 from envoyassert.addresses import Address
 from envoyassert.errors import DockerUnavailableError
 from envoyassert.launch.admin import connect_admin, request
-from envoyassert.launch.engine_address import engine_address
-from envoyassert.launch.labels import LABEL_RUN, label_owner
+from envoyassert.launch.engine import engine_address
+from envoyassert.launch.kernel import Owner
 from envoyassert.launch.rundir import sweep_rundirs
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+LABEL_RUN = "dev.envoyassert.run"
+LABEL_OWNER_PID = "dev.envoyassert.owner-pid"
+LABEL_OWNER_START = "dev.envoyassert.owner-start"
+LABEL_OWNER_NAMESPACE = "dev.envoyassert.owner-pidns"
+
+
+def owner_labels(run: str) -> dict[str, str]:
+    """Return the labels of everything that this process makes at the engine.
+
+    Args:
+        run: id of the run, or "".
+    """
+    owner = Owner.current()
+    return {
+        LABEL_RUN: run,
+        LABEL_OWNER_PID: str(owner.pid),
+        LABEL_OWNER_START: str(owner.start),
+        LABEL_OWNER_NAMESPACE: str(owner.namespace),
+    }
+
+
+def label_owner(labels: dict[str, str]) -> Owner | None:
+    """Return who made a container, by its labels; None if they do not say."""
+    names = (LABEL_OWNER_PID, LABEL_OWNER_START, LABEL_OWNER_NAMESPACE)
+    return Owner.parse("-".join(labels.get(name, "") for name in names))
+
 
 #: An engine that does not answer within this keeps no session waiting.
 _ANSWER_S = 5.0

@@ -101,7 +101,7 @@ class Source:
         plans = [item.plan for item in items if hasattr(item, "plan")]
         privileges = ""
         if plans:
-            from envoyassert.pytest_plugin.header import privileges_of
+            from envoyassert.pytest_plugin.machine import privileges_of
 
             privileges = privileges_of(plans)
         self._found(len(items), session_of(self._config).has_scenarios, privileges)

@@ -2,6 +2,6 @@
 
 `base.Step` has what every kind may say of itself; `registry.KINDS` lists the kinds in the order of
 the documentation. A module here is pure. How a kind is carried out is its driver
-(`driver.StepDriver`): beside the kind where it needs nothing of the world but Envoy, else in the
+(`base.StepDriver`): beside the kind where it needs nothing of the world but Envoy, else in the
 module of the same name in `envoyassert.driver`.
 """

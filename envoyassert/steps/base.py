@@ -1,9 +1,13 @@
-"""What every step has, and what a kind of step says of itself."""
+"""What a kind of step says of itself (`Step`), and how it is carried out (`StepDriver`).
+
+A driver is here as far as it needs nothing of the world; `envoyassert.driver` has what does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -12,6 +16,7 @@ from envoyassert.scenario.grammar import Duration, Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.vocabulary import NAME_PATTERN
 from envoyassert.scenario.xds import Xds
+from envoyassert.trace import ConnectionAttempt, ListenerRecord, UpdateResult
 
 Path = tuple[str | int, ...]
 
@@ -191,3 +196,69 @@ class Step(Part):
     def contents(cls, data: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Any]]:  # noqa: ARG003
         """Yield place, path and content of each file that the data of a step has."""
         yield from ()
+
+
+class StepProblem(Exception):  # noqa: N818 - not an error of the product, a fact of the run
+    """The step could not be carried out at all; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What came of a step; the members are those of `envoyassert.trace.Phase`."""
+
+    missed: str = ""
+    attempts: tuple[ConnectionAttempt, ...] = ()
+    update: UpdateResult | None = None
+    listeners: tuple[ListenerRecord, ...] | None = None
+
+
+class LivingEnvoy(Protocol):
+    """A process that may end."""
+
+    def exited(self, timeout_s: float = 0.0) -> object | None:
+        """Wait up to `timeout_s` for Envoy to end; return how, or None if it runs."""
+
+
+S = TypeVar("S", bound=Step)
+E = TypeVar("E", bound=LivingEnvoy)
+
+
+class StepDriver(Generic[S, E]):
+    """Carries out the steps of one kind in one run; what it keeps between them are its members.
+
+    Args:
+        envoy: the Envoy of the run, of several the one that was started last.
+        steps: the run's steps of this kind.
+    """
+
+    step: ClassVar[type[Step]]
+    """The kind."""
+
+    def __init__(self, envoy: E, steps: Sequence[S] = ()) -> None:
+        self.envoy = envoy
+        self.steps = steps
+
+    def before_start(self) -> None:
+        """Do what the steps ask for before Envoy starts.
+
+        Raises:
+            LaunchError: it cannot be done.
+        """
+
+    def carry_out(self, step: S, deadline_s: float) -> StepResult:
+        """Do what a step asks for, and wait until it is over.
+
+        Behaviour of Envoy (a refused connection, an exit) is a fact to be judged.
+
+        Args:
+            step: the step.
+            deadline_s: how long it may take, in seconds.
+
+        Raises:
+            StepProblem: it could not be carried out.
+        """
+        raise NotImplementedError(step.kind)
+
+    def account(self) -> Mapping[str, Any]:
+        """Return what is so at the end of a phase, by the members of `envoyassert.trace.Phase`."""
+        return {}

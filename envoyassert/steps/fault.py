@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.durations import parse_duration
 from envoyassert.scenario.grammar import Duration, ErrnoName
-from envoyassert.steps.base import CallFault, Part, Step
-from envoyassert.steps.driver import LivingEnvoy, StepDriver
+from envoyassert.steps.base import CallFault, LivingEnvoy, Part, Step, StepDriver
 
 
 class Fault(Part):

@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.durations import parse_duration
 from envoyassert.scenario.grammar import Duration
-from envoyassert.steps.base import Step
-from envoyassert.steps.driver import LivingEnvoy, StepDriver, StepProblem, StepResult
+from envoyassert.steps.base import LivingEnvoy, Step, StepDriver, StepProblem, StepResult
 
 
 def _without_deadline(schema: dict[str, Any]) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from envoyassert.launch.engine import connect
-from envoyassert.launch.engine_address import SOCKET
+from envoyassert.launch.engine import SOCKET, connect
 from envoyassert.launch.image import ensure_image
 from tests.e2e.ci_steps import Step, github_steps, gitlab_steps
 from tests.e2e.clean_machine import HOME, CleanMachine, clean_machine

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from envoyassert.cli.check import check
 from envoyassert.cli.draft import draft
-from envoyassert.draft.text import MAX_LINES
+from envoyassert.draft.scenario_text import MAX_LINES
 from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict

@@ -28,9 +28,8 @@ from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.image import BUILT, build_image, resolve_image
 from envoyassert.launch.inside import proc_root, read_inside, replace_inside
 from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES
-from envoyassert.launch.labels import LABEL_RUN
 from envoyassert.launch.rundir import remove_rundir
-from envoyassert.launch.sweep import sweep
+from envoyassert.launch.sweep import LABEL_RUN, sweep
 from envoyassert.launch.unpadded import unpadded
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.witness import take_witness
@@ -457,7 +456,7 @@ def test_long_log_is_kept_head_and_tail(launcher, make_spec):
 
 _CREATE = """
 import sys
-from envoyassert.launch.labels import owner_labels
+from envoyassert.launch.sweep import owner_labels
 from envoyassert.launch.engine import connect
 
 with connect() as client:

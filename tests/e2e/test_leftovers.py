@@ -21,7 +21,7 @@ import pytest
 
 from envoyassert.launch.engine import connect
 from envoyassert.launch.kernel import wait_readable
-from envoyassert.launch.labels import LABEL_OWNER_PID
+from envoyassert.launch.sweep import LABEL_OWNER_PID
 from tests.e2e.launching import NEVER_READY, VERSION, wait_until
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.alone]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoyassert.launch.engine import connect
-from envoyassert.launch.labels import LABEL_OWNER_PID
 from envoyassert.launch.marked import environment_of
+from envoyassert.launch.sweep import LABEL_OWNER_PID
 from tests.ends.scenarios import MARK, scenario
 
 

@@ -21,7 +21,7 @@ from envoyassert.compare.comparison import compare_profiles
 from envoyassert.compare.diff_text import diff_lines
 from envoyassert.compare.profile import profile_of
 from envoyassert.draft.from_trace import draft_of_trace
-from envoyassert.draft.text import draft_text
+from envoyassert.draft.scenario_text import draft_text
 from envoyassert.errors import EnvoyAssertError, TraceFileError
 from envoyassert.graph.fold import fold
 from envoyassert.guard import FAULT

@@ -31,8 +31,7 @@ from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.shown import joined
-from envoyassert.steps.base import Step
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import Step, StepProblem
 from envoyassert.steps.registry import AnyStep
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Outcome, Trace

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from envoyassert.draft.from_config import draft_of_config
-from envoyassert.draft.text import MAX_LINES
+from envoyassert.draft.scenario_text import MAX_LINES
 from envoyassert.trace_file import read_trace, write_trace
 from tests.unit.cli_words import run_cli
 

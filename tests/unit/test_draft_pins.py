@@ -18,7 +18,7 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.draft.from_trace import draft_of_trace
-from envoyassert.draft.text import draft_text
+from envoyassert.draft.scenario_text import draft_text
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket

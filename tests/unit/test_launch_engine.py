@@ -16,8 +16,7 @@ import pytest
 
 from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError
 from envoyassert.launch.container import DockerLauncher
-from envoyassert.launch.engine import connect, docker_capability, envoy_capability
-from envoyassert.launch.engine_address import engine_address
+from envoyassert.launch.engine import connect, docker_capability, engine_address, envoy_capability
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.sweep import sweep
 from envoyassert.launch.wheel import fetch_binary

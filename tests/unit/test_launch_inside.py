@@ -34,7 +34,7 @@ from envoyassert.launch.limits import hand_over
 from envoyassert.launch.namespace import in_netns_of
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import NamespacedEnvoy
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import StepProblem
 from envoyassert.steps.replace_file import ReplaceFile, ReplaceFileStep
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give another root")

@@ -28,7 +28,7 @@ from envoyassert.launch.version import binary_version
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.probe.bcc_import import find_bcc
 from envoyassert.probe.strace_tracer import find_strace
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import StepProblem
 from envoyassert.steps.redirect import Redirect, RedirectStep
 
 

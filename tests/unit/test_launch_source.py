@@ -10,7 +10,7 @@ from envoyassert.launch.creation import entry_command
 from envoyassert.launch.engine import foreign_engine, refuse_remote_address
 from envoyassert.launch.envoy_source import EnvoySource, parse_envoy_argument
 from envoyassert.launch.kernel import Owner
-from envoyassert.launch.labels import label_owner, owner_labels
+from envoyassert.launch.sweep import label_owner, owner_labels
 from envoyassert.launch.version import parse_version, reported_version
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from envoyassert.launch.admin import AdminUnreachableError
-from envoyassert.launch.waiting import waits_of
+from envoyassert.launch.readiness import waits_of
 
 ID = 13748351270096436664
 

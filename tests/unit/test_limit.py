@@ -27,7 +27,7 @@ from envoyassert.launch.limits import (
     limit_files,
     starting_command,
 )
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import StepProblem
 from envoyassert.steps.limit import LimitStep
 from envoyassert.steps.registry import AnyStep, limits_at_launch
 

@@ -19,7 +19,7 @@ from envoyassert.report.step_results import tell_steps
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.untrusted import refused
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.pause import PauseStep
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, Trace

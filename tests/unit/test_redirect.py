@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from envoyassert.driver.redirect import RedirectDriver, commands
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import StepProblem
 from envoyassert.steps.redirect import Redirect, RedirectStep
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from envoyassert.addresses import Address
 from envoyassert.cli import main
 from envoyassert.draft.expected import Draft, DraftOption, EnvoyField, SocketSet
-from envoyassert.draft.text import draft_text
+from envoyassert.draft.scenario_text import draft_text
 from envoyassert.report.annotation import Annotation, workflow_command
 from envoyassert.report.job_summary import Entry, job_summary
 from envoyassert.shown import json_text, shown, shown_lines

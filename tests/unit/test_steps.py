@@ -23,8 +23,7 @@ from envoyassert.launch.base import Exit
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.steps.base import Step
-from envoyassert.steps.driver import StepProblem, StepResult
+from envoyassert.steps.base import Step, StepProblem, StepResult
 from envoyassert.steps.registry import KINDS, AnyStep
 from envoyassert.steps.replace_file import ReplaceFile, ReplaceFileStep
 from envoyassert.testing import TraceBuilder

@@ -16,7 +16,7 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.driver.client import Client
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import StepProblem
 from envoyassert.trace import ConnectionAttempt
 
 LOCAL = "127.0.0.1"

@@ -13,7 +13,7 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.driver.load import RunningLoad
-from envoyassert.steps.driver import StepProblem
+from envoyassert.steps.base import StepProblem
 from envoyassert.steps.load import Load
 from envoyassert.trace import ConnectionAttempt
 

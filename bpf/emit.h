@@ -29,6 +29,7 @@ enum ea_draft_owner {
 
 BPF_RINGBUF_OUTPUT(records, EA_RING_PAGES);
 BPF_PERCPU_ARRAY(counters, struct ea_counters, EA_SLOTS);
+BPF_ARRAY(room, u64, EA_SLOTS); /* records that a run may still have, or EA_UNLIMITED */
 /* Declared as characters: bcc generates code to print and parse every member of a map's type. */
 struct ea_draft_room {
 	char bytes[sizeof(struct ea_draft)];
@@ -155,8 +156,33 @@ static __always_inline struct ea_draft *ea_begin(u32 owner, u32 run, u8 type, s6
 	return draft;
 }
 
-/* Complete a record that ends with `frames` bytes of frames and `length` bytes of payload. */
-static __always_inline void ea_complete(struct ea_record *record, struct ea_counters *count,
+/*
+ * Take a place among the records that a run may have. Without one the run ends: its processes are
+ * as all others from now on. Threads that take the last one at the same time all get it.
+ */
+static __always_inline bool ea_take_room(u32 run)
+{
+	u32 slot = EA_SLOT(run);
+	u64 *left = room.lookup(&slot);
+	u32 *now;
+
+	if (!left || *left == EA_UNLIMITED)
+		return true;
+	if ((s64)*left > 0) {
+		__sync_fetch_and_add(left, -1);
+		return true;
+	}
+	now = armed.lookup(&slot);
+	if (now && *now == run)
+		*now = 0;
+	return false;
+}
+
+/*
+ * Complete a record that ends with `frames` bytes of frames and `length` bytes of payload. Return
+ * false if the run may have no more: it is lost.
+ */
+static __always_inline bool ea_complete(struct ea_record *record, struct ea_counters *count,
 					u64 frames, u64 length)
 {
 	if (!record->ts_ns)
@@ -164,6 +190,11 @@ static __always_inline void ea_complete(struct ea_record *record, struct ea_coun
 	record->frames = frames / sizeof(struct ea_frame);
 	record->length = length;
 	record->seq = ++count->emitted;
+	if (ea_take_room(record->run))
+		return true;
+	count->dropped++;
+	count->capped++;
+	return false;
 }
 
 /*
@@ -177,7 +208,8 @@ static __always_inline bool ea_commit(struct ea_batch *batch, struct ea_draft *d
 
 	if (!count)
 		return false;
-	ea_complete(&draft->record, count, frames, length);
+	if (!ea_complete(&draft->record, count, frames, length))
+		return false;
 	batch->used += (sizeof(draft->record) + frames + length + 7) & ~7ULL;
 	batch->records++;
 	return !frames || ea_write_batch(batch);
@@ -201,7 +233,8 @@ static __always_inline bool ea_end(struct ea_draft *draft, u64 length)
 		ea_write_batch(batch);
 		ea_release(batch);
 	}
-	ea_complete(&draft->record, count, 0, length);
+	if (!ea_complete(&draft->record, count, 0, length))
+		return false;
 	EA_OPAQUE(size);
 	if (size > sizeof(*draft) || records.ringbuf_output(draft, size, BPF_RB_NO_WAKEUP)) {
 		count->dropped++;

@@ -32,6 +32,7 @@
 #define EA_COMM_SIZE 16
 #define EA_FILENAME_SIZE 240
 #define EA_ARGV_SIZE 768
+#define EA_UNLIMITED (~0ULL >> 1)
 #define EA_TEXT_SIZE 256 /* of a selection: a path, a name, a variable; with a zero at its end */
 
 struct ea_record {
@@ -85,6 +86,7 @@ struct ea_counters {
 	u64 unmarked;      /* of the dropped: a process could not be marked, the map was full */
 	u64 marked;        /* execs that carried the run id, or that a selection gave the run to */
 	u64 registrations; /* successful EPOLL_CTL_ADD */
+	u64 capped;        /* of the dropped: more than the run may have, and the last of it */
 	u64 selection;     /* on the CPU where a selection took the run: its number, from 1 */
 };
 
@@ -97,6 +99,7 @@ struct ea_selection {
 	u64 missed;  /* execs that it could give none to, or that could not be read whole */
 	u64 comm[2]; /* the name of the process: the first 15 bytes of the executable's */
 	u64 comm_mask[2];
+	u64 records;      /* how many a run may have, EA_UNLIMITED for any number */
 	u64 cgroup;       /* id of a cgroup (version 2) that holds the process, 0 for any */
 	u32 cgroup_level; /* how far that one is below the root */
 	u32 armed;        /* 1 */

@@ -107,12 +107,17 @@ static __always_inline bool ea_is_executable(struct ea_selection *one, struct ea
 static __always_inline u32 ea_take_spare(struct ea_selection *one, u32 number)
 {
 	struct ea_counters *count;
-	u32 run = 0;
+	u32 run = 0, slot;
+	u64 *left;
 
 	if (spare.pop(&run) || !run) {
 		__sync_fetch_and_add(&one->missed, 1);
 		return 0;
 	}
+	slot = EA_SLOT(run);
+	left = room.lookup(&slot);
+	if (left)
+		*left = one->records;
 	count = ea_counters_of(run);
 	if (count) {
 		count->selection = number + 1;

@@ -140,12 +140,14 @@ class CpuCounters:
         emitted: records that the probe wanted to write (each took the next sequence number).
         dropped: of these, records that were lost: they found the ring full, or as below.
         unmarked: of the dropped, processes that could not be marked because a map was full.
+        capped: of the dropped, records past the limit of the run; it ended with the first.
     """
 
     cpu: U16
     emitted: Natural
     dropped: Natural
     unmarked: Natural = 0
+    capped: Natural = 0
 
 
 @dataclass(frozen=True)

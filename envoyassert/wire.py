@@ -77,6 +77,7 @@ class Counters(ctypes.Structure):
         ("unmarked", ctypes.c_uint64),
         ("marked", ctypes.c_uint64),
         ("registrations", ctypes.c_uint64),
+        ("capped", ctypes.c_uint64),
         ("selection", ctypes.c_uint64),
     )
 
@@ -89,6 +90,7 @@ class ArmedSelection(ctypes.Structure):
         ("missed", ctypes.c_uint64),
         ("comm", ctypes.c_char * 16),
         ("comm_mask", ctypes.c_char * 16),
+        ("records", ctypes.c_uint64),
         ("cgroup", ctypes.c_uint64),
         ("cgroup_level", ctypes.c_uint32),
         ("armed", ctypes.c_uint32),

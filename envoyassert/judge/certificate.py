@@ -118,9 +118,12 @@ def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
     missing = sum(gap.count for gap in graph.gaps)
     if missing or dropped:
         unmarked = sum(counters.unmarked for counters in trace.end.cpus)
-        causes = f"{dropped - unmarked} found the ring full"
+        capped = sum(counters.capped for counters in trace.end.cpus)
+        causes = f"{dropped - unmarked - capped} found the ring full"
         if unmarked:
             causes += f", {unmarked} for a process that could not be marked"
+        if capped:
+            causes += f", {capped} past the limit of records, after which nothing was recorded"
         detail = f"{missing} of {plural(emitted, 'event')} lost ({causes})"
         return Check("received", False, detail)
     if not trace.end.drained:

@@ -9,6 +9,7 @@ Importing this package does not import bcc; loading the probe does.
 """
 
 from envoyassert.errors import Capability
+from envoyassert.probe.cost import Cost
 from envoyassert.probe.live import (
     RUN_ID_VARIABLE,
     Arm,
@@ -26,6 +27,7 @@ __all__ = [
     "RUN_ID_VARIABLE",
     "Arm",
     "Capability",
+    "Cost",
     "Probe",
     "ProbeSnapshot",
     "RunCounters",

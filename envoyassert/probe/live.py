@@ -15,10 +15,11 @@ from envoyassert.launch.marked import MARK
 from envoyassert.live.selection import Selection
 from envoyassert.option_read_back import Option
 from envoyassert.probe.comparison import comparison
+from envoyassert.probe.cost import Cost, measure
 from envoyassert.probe.machine import require
 from envoyassert.probe.pool import Pool
 from envoyassert.probe.program import DEFAULT_RING_PAGES, Program
-from envoyassert.probe.traced_runs import RunCounters, Runs
+from envoyassert.probe.traced_runs import SLOTS, UNLIMITED, RunCounters, Runs
 from envoyassert.trace import CpuCounters
 from envoyassert.wire import Decoder
 
@@ -34,6 +35,11 @@ _PAUSE_S = 0.001
 def new_run_id() -> str:
     """Return a fresh run id: 16 hexadecimal digits."""
     return secrets.token_hex(8)
+
+
+def _check_records(records: int) -> None:
+    if not 1 <= records <= UNLIMITED:
+        raise ValueError(f"a run may have 1 record at least, not {records}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Arm:
             self._misses = self._runs.misses() - self._misses_before
             self._marked = any(count.marked for count in counters.values())
             self._cut = {
-                cpu: CpuCounters(cpu, count.emitted, count.dropped, count.unmarked)
+                cpu: CpuCounters(cpu, count.emitted, count.dropped, count.unmarked, count.capped)
                 for cpu, count in counters.items()
                 if count.emitted
             }
@@ -133,6 +139,8 @@ class Arm:
             sum(count.unmarked for count in counts),
             sum(count.marked for count in counts),
             sum(count.registrations for count in counts),
+            sum(count.capped for count in counts),
+            sum(count.selection for count in counts),
         )
 
     def disarm(self) -> None:
@@ -153,13 +161,17 @@ class Selected:
     threads and children belong too, but for a process that belongs to a run already.
     """
 
-    def __init__(self, runs: Runs, pool: Pool, selection: Selection, ready: int) -> None:
+    def __init__(
+        self, runs: Runs, pool: Pool, selection: Selection, ready: int, records: int
+    ) -> None:
         self._runs = runs
         self._pool = pool
         self._misses = runs.misses()
         self._missed = 0
+        wanted = comparison(selection)
+        wanted.records = records
         variables = [os.fsencode(text) for text in selection.env]
-        self._number: int | None = pool.add(comparison(selection), variables, ready)
+        self._number: int | None = pool.add(wanted, variables, ready)
 
     def poll(self) -> list[Arm]:
         """Return the runs that began since the last call, oldest first; the caller disarms them.
@@ -201,6 +213,7 @@ class Probe:
     """The loaded probe; made by `Probe.load`, a context manager that closes."""
 
     def __init__(self, program: Program) -> None:
+        self._program = program
         self._runs = Runs(program)
         self._pool = Pool(program, self._runs)
 
@@ -218,19 +231,25 @@ class Probe:
         require()
         return cls(Program(DEFAULT_RING_PAGES if ring_pages is None else ring_pages))
 
-    def arm(self, run_id: str) -> Arm:
+    def arm(self, run_id: str, records: int = UNLIMITED) -> Arm:
         """Begin to watch processes whose environment says `ENVOYASSERT_RUN=<run_id>` at exec.
 
+        Args:
+            run_id: 16 lower-case hexadecimal digits.
+            records: how many the run may have. The one after ends it in the kernel: it counts as
+                lost (`RunCounters.capped`), and nothing of its processes is recorded any more.
+
         Raises:
-            ValueError: `run_id` is not 16 lower-case hexadecimal digits, or is armed already.
+            ValueError: `run_id` has another form, or is armed already; or `records` is below 1.
             RuntimeError: 256 runs are armed.
         """
         if not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"a run id has 16 hexadecimal digits, not {run_id!r}")
+        _check_records(records)
         misses = self._runs.misses()
-        return Arm(self._runs, run_id, self._runs.add(run_id), misses)
+        return Arm(self._runs, run_id, self._runs.add(run_id, records), misses)
 
-    def select(self, selection: Selection, limit: int = 32) -> Selected:
+    def select(self, selection: Selection, limit: int = 32, records: int = UNLIMITED) -> Selected:
         """Begin to watch the processes that a selection means, from the exec that each makes next.
 
         The kernel compares the executable, the variables and the user id, as it is in the first
@@ -240,14 +259,34 @@ class Probe:
         Args:
             selection: which processes.
             limit: how many may begin between two calls of `Selected.poll`, from 1.
+            records: how many each run may have, as for `arm`.
 
         Raises:
-            ValueError: a text of the selection is too long for the kernel, or no variable.
+            ValueError: a text of the selection is too long for the kernel, or no variable; or
+                `limit` or `records` is below 1.
             RuntimeError: 8 selections are armed, or together they name more than 32 variables.
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 at least, not {limit}")
-        return Selected(self._runs, self._pool, selection, limit)
+        _check_records(records)
+        return Selected(self._runs, self._pool, selection, limit, records)
+
+    def measure_cost(self, pairs: int = 5) -> Cost:
+        """Measure what processes that are not watched pay for each system call.
+
+        The probe is detached meanwhile, by turns; it takes about a second per pair.
+
+        Args:
+            pairs: how often to measure with and without the probe, from 1.
+
+        Raises:
+            RuntimeError: runs or selections are armed, which would lose events.
+        """
+        with self._runs.lock:
+            if self._runs.free != SLOTS:
+                raise RuntimeError("the cost is measured before anything is armed")
+            with self.arm(new_run_id()):
+                return measure(self._program.attach, self._program.detach, pairs)
 
     def flush(self) -> None:
         """Have the records that wait on each CPU written to the ring, where `drain` looks."""

@@ -76,6 +76,7 @@ class Program:
         self.armed = self._map(library, "armed", _NUMBER.size, _NUMBER.size)
         self.targets = self._map(library, "targets", _NUMBER.size, ctypes.sizeof(MarkedProcess))
         self.counters = self._map(library, "counters", _NUMBER.size, counters_size)
+        self.room = self._map(library, "room", _NUMBER.size, 8)
         self.selections = self._map(
             library, "selections", _NUMBER.size, ctypes.sizeof(ArmedSelection)
         )
@@ -91,10 +92,22 @@ class Program:
         for _, function in RAW_HOOKS:
             self._bpf.load_func(function.encode(), kinds.RAW_TRACEPOINT)
         self._flush = self._bpf.load_func(b"ea_flush", kinds.RAW_TRACEPOINT)
-        for tracepoint, function in hooks:
+        self._hooks = hooks
+        self.attach()
+
+    def attach(self) -> None:
+        """Attach all hooks, which are not attached."""
+        for tracepoint, function in self._hooks:
             self._bpf.attach_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
         for tracepoint, function in RAW_HOOKS:
             self._bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
+
+    def detach(self) -> None:
+        """Detach all hooks; the program stays loaded. The kernel takes half a second for it."""
+        for tracepoint, _ in self._hooks:
+            self._bpf.detach_tracepoint(tp=tracepoint.encode())
+        for tracepoint, _ in RAW_HOOKS:
+            self._bpf.detach_raw_tracepoint(tp=tracepoint.encode())
 
     def _map(self, library: Any, name: str, key_size: int, value_size: int) -> Map:
         fd = library.bpf_table_fd(self._bpf.module, name.encode())

@@ -16,8 +16,12 @@ from envoyassert.wire import Counters, MarkedProcess, option_of, records_of
 #: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
 SLOTS = 256
 
+#: EA_UNLIMITED of bpf/events.h, as a number of records.
+UNLIMITED = 2**63 - 1
+
 _NUMBER = struct.Struct("=I")
-_COUNTERS = struct.Struct("=6Q")
+_ROOM = struct.Struct("=Q")
+_COUNTERS = struct.Struct("=7Q")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class RunCounters:
         unmarked: of the dropped, processes that could not be marked for a full map.
         marked: execs that carried the run id, or that a selection gave the run to.
         registrations: successful EPOLL_CTL_ADD calls.
+        capped: of the dropped, records past the limit of the run; it ended with the first.
         selection: 0, or the number of the selection that gave the run to a process, from 1.
     """
 
@@ -38,6 +43,7 @@ class RunCounters:
     unmarked: int
     marked: int
     registrations: int
+    capped: int = 0
     selection: int = 0
 
 
@@ -66,11 +72,12 @@ class Runs:
         """How many more runs can be watched."""
         return SLOTS - len(self._runs)
 
-    def add(self, run_id: str) -> int:
+    def add(self, run_id: str, records: int = UNLIMITED) -> int:
         """Begin to watch a run and return its serial number.
 
         Args:
             run_id: what a process carries in its environment; "" if a selection gives the run.
+            records: how many it may have.
 
         Raises:
             ValueError: it is watched already.
@@ -88,6 +95,7 @@ class Runs:
             serial, self._next = self._next, self._next + 1
             program, slot = self._program, _NUMBER.pack(serial % SLOTS)
             program.counters.set(slot, bytes(ctypes.sizeof(Counters) * len(possible_cpus())))
+            program.room.set(slot, _ROOM.pack(records))
             program.armed.set(slot, _NUMBER.pack(serial))
             self._runs[serial] = _Run(run_id)
             self._count()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,3 +128,33 @@ def trace(arm: Arm) -> Trace:
         return Child(snapshot, reported)
 
     return run
+
+
+#: The name of the targets, which nothing else on the machine has.
+TARGET = f"ea-{os.getpid()}"
+#: What a target does: a call that is recorded, with a number that says which one it was.
+LISTENS = "import ctypes, sys; ctypes.CDLL(None).listen(-1, int(sys.argv[1]))"
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return a function that makes a program of a given name and returns its path."""
+
+    def make(name: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.symlink_to(Path(sys.executable).resolve())
+        return str(path)
+
+    return make
+
+
+def command(path: str, number: int) -> list[str]:
+    return [path, "-I", "-S", "-c", LISTENS, str(number)]
+
+
+def start(path: str, number: int, *wrapper: str, **options) -> None:
+    """Run a target to its end."""
+    options.setdefault("env", environment(None))
+    subprocess.run([*wrapper, *command(path, number)], timeout=CHILD_S, check=True, **options)

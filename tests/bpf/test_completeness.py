@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from envoyassert.probe import Probe, new_run_id, program
+from envoyassert.probe.maps import possible_cpus
 from tests.bpf.conftest import DRAIN_S, environment, run_python
 
 pytestmark = pytest.mark.bpf
@@ -214,3 +215,29 @@ def test_stack_is_recorded_for_every_socket_though_its_frames_travel_once(trace)
     assert int(build_id, 16) > 0
     assert int(offset, 16) > 0
     assert listen.stack[0].startswith(build_id)
+
+
+@pytest.mark.parametrize("burst", [BURST, BURST_OF_THREADS], ids=["one thread", "five threads"])
+def test_run_ends_in_the_kernel_at_its_limit_of_records(probe, burst):
+    with probe.arm(new_run_id(), records=1000) as arm, probe.arm(new_run_id()) as other:
+        run_python(burst, arm.run_id)
+        run_python("", other.run_id)
+        arm.drain(DRAIN_S)
+        snapshot, counters = arm.snapshot(), arm.counters()
+        other.drain(DRAIN_S)
+        assert other.snapshot().events[-1].call == "exit"
+        assert other.counters().capped == 0
+
+    assert snapshot.drained
+    # Each CPU may take the last place at the same time as the others, and find none once more.
+    cpus = len(possible_cpus())
+    assert 1000 <= len(snapshot.events) < 1000 + cpus
+    assert 1 <= counters.capped <= cpus
+    assert counters.dropped == counters.capped == sum(cpu.capped for cpu in snapshot.cpus)
+    assert counters.emitted == len(snapshot.events) + counters.capped
+
+
+@pytest.mark.parametrize("records", [0, -1])
+def test_limit_without_a_record_is_refused(probe, records):
+    with pytest.raises(ValueError, match="1 record at least"):
+        probe.arm(new_run_id(), records=records)

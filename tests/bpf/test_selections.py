@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,38 +11,9 @@ import pytest
 from envoyassert.live.selection import Selection
 from envoyassert.probe import Arm, Selected, new_run_id
 from envoyassert.probe.traced_runs import SLOTS
-from tests.bpf.conftest import CHILD_S, DRAIN_S, environment
+from tests.bpf.conftest import CHILD_S, DRAIN_S, LISTENS, TARGET, command, environment, start
 
 pytestmark = pytest.mark.bpf
-
-#: The name of the targets, which nothing else on the machine has.
-TARGET = f"ea-{os.getpid()}"
-#: What a target does: a call that is recorded, with a number that says which one it was.
-LISTENS = "import ctypes, sys; ctypes.CDLL(None).listen(-1, int(sys.argv[1]))"
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Return a function that makes a program of a given name and returns its path."""
-
-    def make(name: str) -> str:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.symlink_to(Path(sys.executable).resolve())
-        return str(path)
-
-    return make
-
-
-def command(path: str, number: int) -> list[str]:
-    return [path, "-I", "-S", "-c", LISTENS, str(number)]
-
-
-def start(path: str, number: int, *wrapper: str, **options) -> None:
-    """Run a target to its end."""
-    options.setdefault("env", environment(None))
-    subprocess.run([*wrapper, *command(path, number)], timeout=CHILD_S, check=True, **options)
 
 
 def events_of(arm: Arm):

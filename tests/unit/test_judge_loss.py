@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from envoyassert.graph.fold import fold
+from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.testing import TraceBuilder
@@ -196,6 +198,19 @@ def test_unread_ring_unmarked_target_and_skipped_probe_are_inconclusive() -> Non
         trace = builder().build()
         trace.end = replace(trace.end, **broken)
         assert status(trace, RIGHT) is Status.INCONCLUSIVE, broken
+
+
+def test_run_that_ended_at_its_limit_of_records_says_so() -> None:
+    from dataclasses import replace
+
+    trace = builder().build((20,))
+    cpus = tuple(replace(cpu, capped=cpu.dropped) for cpu in trace.end.cpus)
+    trace.end = replace(trace.end, cpus=cpus)
+    check = certify(trace, fold(trace)).checks[1]
+    assert check.ok is False
+    assert check.detail.endswith(
+        "(0 found the ring full, 1 past the limit of records, after which nothing was recorded)"
+    )
 
 
 def test_tripwire_leaves_nothing_of_the_graph_trusted() -> None:

@@ -65,6 +65,14 @@ def test_ci_file_names_no_host_and_splices_nothing_into_scripts(file):
     assert [script for script in scripts(yaml.safe_load(text)) if "${{" in script] == []
 
 
+def test_action_is_named_by_the_tag_of_this_version():
+    version = re.search(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert version is not None
+    for name in ("README.md", "docs/ci.md"):
+        tags = re.findall(r"uses: OWNER/envoyassert@(\S+)", (ROOT / name).read_text("utf-8"))
+        assert tags == [f"v{version[1]}"], name
+
+
 def test_ci_files_use_one_release_of_each_action():
     used = re.findall(r"uses: (\S+)@(\S+)", "".join(file.read_text() for file in FILES))
     assert len(dict(used)) > 1

@@ -38,17 +38,17 @@ class Excerpt:
             return False
         return (
             found.wanted == self.wanted
-            and _alike(found.seen, self.seen)
+            and _matches(found.seen, self.seen)
             and _sides(self.wanted, found.seen) <= _sides(self.wanted, self.seen)
         )
 
 
-def _alike(part: Any, whole: Any) -> bool:
+def _matches(part: Any, whole: Any) -> bool:
     """Whether a value is like another but for numbers and for members that are missing."""
     if isinstance(part, dict) and isinstance(whole, dict):
-        return part.keys() == whole.keys() and all(_alike(part[key], whole[key]) for key in part)
+        return part.keys() == whole.keys() and all(_matches(part[key], whole[key]) for key in part)
     if isinstance(part, list) and isinstance(whole, list):
-        return all(any(_alike(one, other) for other in whole) for one in part)
+        return all(any(_matches(one, other) for other in whole) for one in part)
     if _is_number(part) and _is_number(whole):
         return True
     return bool(part == whole)

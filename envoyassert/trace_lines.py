@@ -151,7 +151,9 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     phases = tuple(reader.phases)
     trace = Trace(header, reader.events, end, reader.witness, phases, symbols, reader.second)
     if reader.closing is not None:
-        problem = _amiss(reader.closing, {**_contents(trace), "sha256": reader.digest.hexdigest()})
+        problem = _disagreement(
+            reader.closing, {**_contents(trace), "sha256": reader.digest.hexdigest()}
+        )
         if problem:
             raise TraceFileError(
                 f"{path}:{number}:1: error: {problem}",
@@ -289,7 +291,7 @@ def _whole(kind: str, text: str, members: dict[str, Any]) -> Any:
     return said
 
 
-def _amiss(closing: dict[str, Any], found: dict[str, Any]) -> str:
+def _disagreement(closing: dict[str, Any], found: dict[str, Any]) -> str:
     """Return what a closing line says that the lines before it do not; "" if they agree."""
     for name, number in found.items():
         if name != "sha256" and closing.get(name) != number:

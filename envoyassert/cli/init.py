@@ -73,8 +73,8 @@ def init(directory: Path, ci: str, force: bool) -> None:
     for line in columns([(item.what, item.name, item.note) for item in done]):
         say(line)
     for item in done:
-        if item.by_hand:
-            say("", *f"{item.name}: {item.by_hand}".split("\n"))
+        if item.to_do:
+            say("", *f"{item.name}: {item.to_do}".split("\n"))
     if ci != "none" and wanted.made_by:
         say("", f"CI installs {wanted.text}: {wanted.made_by}")
     if ci != "none" and _is_below_a_repository(directory):
@@ -90,7 +90,7 @@ class _Done(NamedTuple):
     what: str
     name: str
     note: str
-    by_hand: str = ""
+    to_do: str = ""
 
 
 def _write(directory: Path, file: StarterFile, force: bool) -> _Done:
@@ -106,8 +106,8 @@ def _write(directory: Path, file: StarterFile, force: bool) -> _Done:
 
 
 def _edit_config(directory: Path, edit: ConfigEdit) -> _Done:
-    if edit.by_hand:
-        return _Done("exists", edit.name, "left as it is", f"add to it:\n{edit.by_hand}")
+    if edit.to_add:
+        return _Done("exists", edit.name, "left as it is", f"add to it:\n{edit.to_add}")
     if edit.text is None:
         return _Done("exists", edit.name, f"sets {OPTION} already")
     path = _target(directory, edit.name)

@@ -34,7 +34,7 @@ _NEEDS = {
     "close": (p.OPEN_SOCKETS, p.DESCRIPTORS, p.KIND, p.ORDER),
     "results": (p.BIND_FAILED, p.LISTEN_FAILED, p.FILES),
 }
-_NOT_TOLD = {
+_NOT_SHOWN = {
     "epoll": "who serves (no epoll)",
     "close": "what is open at the end, and how sockets were made",
     "results": "what failed",
@@ -176,7 +176,7 @@ class _Comparer:
         self._growing: dict[str, None] = {}
         self._unobserved = {
             channel
-            for channel in _NOT_TOLD
+            for channel in _NOT_SHOWN
             if any(profile.lacks(channel) for profile in (before, after))
         }
         self._dropped = {
@@ -198,7 +198,7 @@ class _Comparer:
             tuple(found),
             tuple(shifts(self._before.times, self._after.times, tolerance_ms)),
             tuple(self._growing),
-            tuple(_NOT_TOLD[channel] for channel in _NOT_TOLD if channel in self._unobserved),
+            tuple(_NOT_SHOWN[channel] for channel in _NOT_SHOWN if channel in self._unobserved),
             frozenset(self._dropped),
         )
 

@@ -1,4 +1,4 @@
-"""Strangers: sockets in Envoy's network that are not Envoy's."""
+"""Foreign sockets: sockets in Envoy's network that are not Envoy's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from envoyassert.trace import ForeignSocket
 
 
 class OccupyDriver(Driver[OccupyStep]):
-    """Puts strangers beside Envoy, and knows all of them."""
+    """Puts foreign sockets beside Envoy, and knows all of them."""
 
     step = OccupyStep
 
@@ -29,7 +29,7 @@ class OccupyDriver(Driver[OccupyStep]):
         self._foreign: list[ForeignSocket] = []
 
     def before_start(self) -> None:
-        """Put strangers where Envoy is going to be started.
+        """Put foreign sockets where Envoy is going to be started.
 
         Raises:
             LaunchError: the kernel refuses one.
@@ -60,7 +60,7 @@ class OccupyDriver(Driver[OccupyStep]):
         return StepResult()
 
     def account(self) -> Mapping[str, Any]:
-        """Return the strangers there are."""
+        """Return the foreign sockets there are."""
         return {"strangers": tuple(self._foreign)}
 
     def _put(self, wanted: Occupy, user: int | None) -> None:

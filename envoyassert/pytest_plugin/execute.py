@@ -29,7 +29,7 @@ from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
 from envoyassert.report.results import EnvoyPart
-from envoyassert.report.step_results import tell_steps
+from envoyassert.report.step_results import describe_steps
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
@@ -100,7 +100,7 @@ class Judged:
         """Hand the verdict to the outputs, and what they want to know of it."""
         trace, graph, stream = self.result.trace, self._graph, stream_of(item.config)
         header, context = trace.header, self._context
-        for phase in guarded(lambda: tell_steps(trace, Clock(trace)), self._no_phases):
+        for phase in guarded(lambda: describe_steps(trace, Clock(trace)), self._no_phases):
             name, kind, result = phase["name"], phase["kind"], phase["came_of_it"]
             record(item, PhaseEnded(item.run, name, kind, phase["ends"], shown(result)))
         about_envoy = {

@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 #: The first error of a test that was INCONCLUSIVE, and how it shows.
-_UNDECIDED = pytest.StashKey[tuple[BaseException, Any]]()
+_FIRST_ERROR = pytest.StashKey[tuple[BaseException, Any]]()
 
 _MARKERS = (
     "envoy(config, concurrency=2, ...): needs an Envoy; arguments are for the fixture `envoy`",
@@ -155,7 +155,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     is said by --envoyassert-rerun-inconclusive.
     """
     __tracebackhide__ = True
-    first = item.stash.get(_UNDECIDED, None)
+    first = item.stash.get(_FIRST_ERROR, None)
     if first is not None:
         raise first[0]
 
@@ -205,7 +205,7 @@ def _correct(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         if hasattr(item, "plan"):
             # pytest asks an item how its failure shows in the call phase only.
             report.longrepr = item.repr_failure(call.excinfo)
-        first = item.stash.setdefault(_UNDECIDED, (call.excinfo.value, report.longrepr))
+        first = item.stash.setdefault(_FIRST_ERROR, (call.excinfo.value, report.longrepr))
         report.longrepr = first[1]
     if isinstance(error, EnvoyAssertError):
         from envoyassert.pytest_plugin.failure import representation

@@ -38,7 +38,7 @@ class ToWorkers:
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
-        self._told: list[Any] = []
+        self._signalled: list[Any] = []
         self._before = signal.getsignal(signal.SIGTERM)
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and self._before in (signal.SIG_DFL, signal.default_int_handler):
@@ -54,8 +54,8 @@ class ToWorkers:
 
         signal.signal(signal.SIGTERM, self._before)
         workers = [(node, pid) for node in self._nodes if (pid := _pid_of(node)) is not None]
-        self._told = [node for node, pid in workers if handles_signal(pid, signal.SIGTERM)]
-        if not self._told and self._before == signal.SIG_DFL:
+        self._signalled = [node for node, pid in workers if handles_signal(pid, signal.SIGTERM)]
+        if not self._signalled and self._before == signal.SIG_DFL:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         for _, pid in workers:
@@ -66,7 +66,7 @@ class ToWorkers:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Wait for the workers: xdist kills those that take longer than ten seconds."""
-        for node in self._told:
+        for node in self._signalled:
             # It ended in some way: what it reported is with xdist.
             with contextlib.suppress(OSError, EOFError, node.channel.RemoteError):
                 node.channel.waitclose(_WORKERS_S)

@@ -35,7 +35,7 @@ def set_timer(item: pytest.Item, settings: Any) -> bool | None:
         return True
 
     def expire() -> None:
-        if not _is_debugging(settings) and _tell(item, settings.timeout):
+        if not _is_debugging(settings) and _report_timeout(item, settings.timeout):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(1)
@@ -76,7 +76,7 @@ def _is_debugging(settings: Any) -> bool:
     return not settings.disable_debugger_detection and pytest_timeout.is_debugging()
 
 
-def _tell(item: pytest.Item, timeout_s: float) -> bool:
+def _report_timeout(item: pytest.Item, timeout_s: float) -> bool:
     """Keep the evidence of a run that took too long, and print where it was, if there is one."""
     evidence = evidence_of(item)
     if evidence is None:

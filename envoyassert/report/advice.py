@@ -81,7 +81,7 @@ def advice(finding: Finding, outcome: Outcome) -> str:
     if finding.cause is not None:
         return words_of(finding).hint
     if finding.status is Status.INCONCLUSIVE:
-        return _undecided(finding)
+        return _inconclusive(finding)
     failed = sorted({str(event.errno) for event in finding.evidence} & set(_ERRORS))
     if failed:
         return _ERRORS[failed[0]]
@@ -95,7 +95,7 @@ def advice_or_fault(finding: Finding, outcome: Outcome) -> str:
     return guarded(lambda: advice(finding, outcome), str)
 
 
-def _undecided(finding: Finding) -> str:
+def _inconclusive(finding: Finding) -> str:
     names = finding.reason.names if isinstance(finding.reason, Certified) else set()
     if CHANNELS_CHECK in names:
         return _UNOBSERVED

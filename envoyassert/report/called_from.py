@@ -14,7 +14,7 @@ _CALLS = ("socket", "bind", "listen")
 _SHOWN = 4
 
 
-def tell_call_sites(sockets: Iterable[KernelSocket], symbols: Symbols) -> list[dict[str, Any]]:
+def describe_call_sites(sockets: Iterable[KernelSocket], symbols: Symbols) -> list[dict[str, Any]]:
     """Return from where sockets were made, bound and listened on, one entry for each place.
 
     Args:
@@ -45,7 +45,7 @@ def tell_call_sites(sockets: Iterable[KernelSocket], symbols: Symbols) -> list[d
 
 
 def call_site_lines(places: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each place of `tell_call_sites`."""
+    """Return a line for each place of `describe_call_sites`."""
     rows = []
     for place in places:
         # The call itself stands in the first column.

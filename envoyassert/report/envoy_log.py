@@ -30,7 +30,7 @@ _LISTING = re.compile(
 )
 
 
-def _told(outcome: Outcome) -> list[LogRecord]:
+def _records_of(outcome: Outcome) -> list[LogRecord]:
     """Return the messages at the end of the log, each on one line, without what is in every log."""
     return [
         LogRecord(record.level, record.component, tidy(record.text))
@@ -45,7 +45,7 @@ def complaints(outcome: Outcome) -> list[LogRecord]:
     Args:
         outcome: what happened to Envoy, with the end of its log.
     """
-    records = _told(outcome)
+    records = _records_of(outcome)
     grave = [
         (number, record)
         for number, record in enumerate(records)
@@ -91,7 +91,7 @@ def said_lines(outcome: Outcome) -> list[str]:
     title, records = "Envoy said", complaints(outcome)
     wrong = not outcome.running or outcome.live is False
     if not records and wrong:
-        title, records = "Envoy's log ends with", _told(outcome)[-_LAST_RECORDS:]
+        title, records = "Envoy's log ends with", _records_of(outcome)[-_LAST_RECORDS:]
     if not records:
         return ["Envoy printed nothing"] if wrong else []
     lines = [title]

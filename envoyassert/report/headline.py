@@ -86,7 +86,7 @@ def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Bla
     if first.known_defect:
         return f"known defect ({words_of(first).known_defect}): {sentence(first)}{more}"
     if verdict.status is Status.INCONCLUSIVE:
-        return (f"{before}; " if before else "") + f"{about(first)}{more}: {_undecided(first)}"
+        return (f"{before}; " if before else "") + f"{about(first)}{more}: {_why_not_judged(first)}"
     if before:
         return f"{before}; not met: {about(first)}{more}"
     # Which options a socket has instead is no news, where a listener is instead may be all.
@@ -160,11 +160,11 @@ def about(finding: Finding) -> str:
 def sentence(finding: Finding) -> str:
     """Return a finding in one line: `port 15006 bound.times: expected …, seen …`."""
     if finding.status in (Status.INCONCLUSIVE, Status.SKIPPED):
-        return f"{about(finding)}: {_undecided(finding)}"
+        return f"{about(finding)}: {_why_not_judged(finding)}"
     words = words_of(finding)
     return f"{about(finding)}: expected {words.expected}, seen {words.seen}"
 
 
-def _undecided(finding: Finding) -> str:
+def _why_not_judged(finding: Finding) -> str:
     skipped = "skipped: " if finding.status is Status.SKIPPED else ""
     return skipped + (words_of(finding).reason or "cannot be decided")

@@ -97,8 +97,8 @@ def _where(reason: Reason, plan: RunPlan) -> Path:
         configured_listeners({"static_resources": {"listeners": [listener]}})[0]
         for listener in static
     ]
-    spoken_of = {found["name"] for found in _LISTENER.finditer(text)}
-    by_name = [n for n, record in enumerate(records) if record.name in spoken_of]
+    named = {found["name"] for found in _LISTENER.finditer(text)}
+    by_name = [n for n, record in enumerate(records) if record.name in named]
     by_address = [
         n for n, it in enumerate(records) if any(_says(text, str(a)) for a in it.addresses)
     ]

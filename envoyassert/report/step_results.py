@@ -13,7 +13,7 @@ from envoyassert.trace import Phase, Trace
 from envoyassert.words.attempts import fates
 
 
-def tell_steps(trace: Trace, clock: Clock) -> list[dict[str, Any]]:
+def describe_steps(trace: Trace, clock: Clock) -> list[dict[str, Any]]:
     """Return the phases of a run as plain JSON types; none if its scenario has no steps."""
     return [
         {

@@ -17,8 +17,8 @@ from envoyassert.graph.passes import Pass
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, render_call, thread_label
-from envoyassert.report.called_from import tell_call_sites
-from envoyassert.report.step_results import tell_steps
+from envoyassert.report.called_from import describe_call_sites
+from envoyassert.report.step_results import describe_steps
 from envoyassert.texts.facts import text
 from envoyassert.trace import Trace
 from envoyassert.words.startup import Figure, startup_figures
@@ -94,9 +94,9 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
             for thread in graph.threads.values()
         ],
         "phases": {phase.value: list(_steps(graph, listening, phase, clock)) for phase in Phase},
-        "steps": tell_steps(trace, clock),
+        "steps": describe_steps(trace, clock),
         "listening": [_listening(trace, graph, socket) for socket in listening],
-        "called_from": tell_call_sites(listening, trace.symbols),
+        "called_from": describe_call_sites(listening, trace.symbols),
         "failed_binds": [
             {
                 "at_ms": clock.ms(call.event.ts_ns),

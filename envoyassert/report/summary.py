@@ -63,7 +63,7 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
     executed = [record for record in records if record.outcome in EXECUTED]
     outcomes = Counter(record.outcome for record in records)
     line = f"{count(len(executed), 'run')} executed"
-    counts = [_tell(outcomes[name], name) for name in _ORDER if outcomes[name]]
+    counts = [_counted(outcomes[name], name) for name in _ORDER if outcomes[name]]
     if counts:
         line += f": {', '.join(counts)}"
     if executed:
@@ -88,7 +88,7 @@ def _reasons(records: list[RunRecord], outcome: str) -> list[str]:
     for why in (_why(record) for record in records if record.outcome == outcome):
         equal.setdefault(without_sight(why) if outcome == KNOWN_DEFECT else why, []).append(why)
     most_first = sorted(equal.values(), key=len, reverse=True)
-    return [f"  {_tell(len(whys), outcome)}: {whys[0]}" for whys in most_first]
+    return [f"  {_counted(len(whys), outcome)}: {whys[0]}" for whys in most_first]
 
 
 def without_sight(reason: str) -> str:
@@ -112,7 +112,7 @@ def _repeated(records: list[RunRecord]) -> list[str]:
     return [f"  {count(len(lines), 'run')} repeated:", *lines] if lines else []
 
 
-def _tell(number: int, outcome: str) -> str:
+def _counted(number: int, outcome: str) -> str:
     if outcome in (ERROR, KNOWN_DEFECT):
         return count(number, outcome.replace("_", " "))
     return f"{number} {outcome}"

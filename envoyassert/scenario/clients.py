@@ -42,7 +42,7 @@ def client_complaints(
     known = not discovers_listeners(config) or any(record.kind == "lds" for record in records)
     places = [*configured_places(records), *redirected_places(scenario.steps)]
     names = {record.name for record in records}
-    for path, selector in _wishes(scenario.steps):
+    for path, selector in _selectors(scenario.steps):
         yield from _unmade(path, selector, [one.name for one in scenario.envoy.namespaces])
         try:
             destination(selector, places, names)
@@ -58,7 +58,7 @@ def redirected_places(steps: Sequence[Step]) -> Iterator[Place]:
         yield from step.redirections()
 
 
-def _wishes(steps: Sequence[Step]) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
+def _selectors(steps: Sequence[Step]) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
     """Yield place and selector of all that sends clients."""
     for index, step in enumerate(steps):
         for path, selector in step.selectors():

@@ -54,14 +54,14 @@ class ConfigEdit:
         name: the file, relative to the repository.
         text: its new text, None if it stays as it is.
         new: whether there is no such file yet.
-        by_hand: lines that the user must add, because the file is written in a way that is not
+        to_add: lines that the user must add, because the file is written in a way that is not
             edited here; "" if there are none.
     """
 
     name: str
     text: str | None
     new: bool = False
-    by_hand: str = ""
+    to_add: str = ""
 
 
 def test_directories(files: Mapping[str, str]) -> list[str]:
@@ -106,7 +106,7 @@ def with_envoy(files: Mapping[str, str], version: str) -> ConfigEdit:
     edited = _with_line(text, name, section, version)
     wanted = {**before_options, OPTION: _parsed_value(name, version)}
     if edited is None or not _reads_as(edited, name, section, wanted):
-        return ConfigEdit(name, None, by_hand=f"[{section}]\n{_line(name, version)}")
+        return ConfigEdit(name, None, to_add=f"[{section}]\n{_line(name, version)}")
     return ConfigEdit(name, edited)
 
 

@@ -142,7 +142,7 @@ def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket |
         if borrowed.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN) not in _FAMILIES:
             return None
         listening = _flag(borrowed, _SO_ACCEPTCONN)
-        takes_clients = listening or borrowed.type == socket.SOCK_DGRAM
+        accepts = listening or borrowed.type == socket.SOCK_DGRAM
         return WitnessSocket(
             pid=pid,
             fd=fd,
@@ -151,7 +151,7 @@ def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket |
             address=_placed(borrowed, asked.namespaces),
             reuse_port=_flag(borrowed, _SO_REUSEPORT),
             listening=listening,
-            options=_options(borrowed, asked) if takes_clients else None,
+            options=_options(borrowed, asked) if accepts else None,
         )
 
 

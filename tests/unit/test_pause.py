@@ -15,7 +15,7 @@ from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.call import Clock
-from envoyassert.report.step_results import tell_steps
+from envoyassert.report.step_results import describe_steps
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.untrusted import refused
@@ -156,6 +156,6 @@ def test_calls_of_the_pause_alone_are_judged() -> None:
 def test_envoy_that_ends_during_the_pause_fails_and_the_story_says_so() -> None:
     trace = trace_of(busy=False, missed="Envoy runs for another 2 s")
     assert verdict_of(trace).status is Status.FAIL
-    (*_, shown) = tell_steps(trace, Clock(trace))
+    (*_, shown) = describe_steps(trace, Clock(trace))
     assert shown["kind"] == "pause"
     assert "Envoy runs for another 2 s" in shown["came_of_it"]

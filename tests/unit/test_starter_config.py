@@ -47,7 +47,7 @@ def test_pyproject_without_a_section_is_extended_at_its_end():
 )
 def test_section_that_is_there_gets_one_line_and_keeps_the_rest(name, before, line):
     edit = with_envoy({"setup.cfg": "[x]\n", name: before}, VERSION)
-    assert (edit.name, edit.by_hand) == (name, "")
+    assert (edit.name, edit.to_add) == (name, "")
     assert edit.text is not None
     assert line in edit.text.split("\n")
     assert without_added(edit.text) == before.split("\n")
@@ -62,7 +62,7 @@ def test_file_of_pytests_own_counts_even_if_it_is_empty(name):
 def test_option_that_is_set_stays():
     files = {"setup.cfg": "[tool:pytest]\nenvoyassert_envoy = 9.9.9\n"}
     edit = with_envoy(files, VERSION)
-    assert (edit.name, edit.text, edit.by_hand) == ("setup.cfg", None, "")
+    assert (edit.name, edit.text, edit.to_add) == ("setup.cfg", None, "")
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_option_that_is_set_stays():
 def test_section_without_a_header_is_left_to_the_user(before):
     edit = with_envoy({"pyproject.toml": before}, VERSION)
     assert edit.text is None
-    assert TOML_LINE in edit.by_hand
+    assert TOML_LINE in edit.to_add
 
 
 def test_header_inside_a_text_is_not_taken_for_one():
     before = 'x = """\n[tool.pytest.ini_options]\n"""\n[tool.pytest]\nini_options.addopts = "-ra"\n'
     edit = with_envoy({"pyproject.toml": before}, VERSION)
     assert edit.text is None
-    assert edit.by_hand
+    assert edit.to_add
 
 
 @pytest.mark.parametrize(

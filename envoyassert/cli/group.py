@@ -22,6 +22,7 @@ COMMANDS = {
     "attach": ("envoyassert.cli.attach", "attach"),
     "replay": ("envoyassert.cli.replay", "replay"),
     "show": ("envoyassert.cli.show", "show"),
+    "report": ("envoyassert.cli.report", "report"),
     "diff": ("envoyassert.cli.diff", "diff"),
     "plan": ("envoyassert.cli.plan", "plan"),
     "import": ("envoyassert.cli.import_log", "import_log"),

@@ -47,6 +47,28 @@ def say_differences(plan: RunPlan, trace: Trace) -> None:
             say(f"note: {difference}", err=True)
 
 
+def verdict_on(trace: Trace, plan: RunPlan, graph: SocketGraph) -> Verdict:
+    """Return the verdict on a trace.
+
+    Args:
+        trace: the trace.
+        plan: what is expected of it.
+        graph: what it folds into.
+    """
+    return judge(
+        trace,
+        plan.expectations,
+        workers=_workers(trace, plan, graph),
+        assume=plan.scenario.assume,
+        graph=graph,
+    )
+
+
+def _workers(trace: Trace, plan: RunPlan, graph: SocketGraph) -> int:
+    asked = plan.workers if plan.loaded.own_envoy else len(graph.workers())
+    return trace.header.concurrency or asked
+
+
 def judged(
     trace: Trace, plan: RunPlan, scenario_path: str, trace_path: str
 ) -> tuple[Verdict, SocketGraph, Context]:
@@ -59,12 +81,8 @@ def judged(
         trace_path: the trace's file, "" if there is none.
     """
     graph = fold(trace)
-    asked = plan.workers if plan.loaded.own_envoy else len(graph.workers())
-    workers = trace.header.concurrency or asked
     place = place_finder(plan.loaded)
-    verdict = judge(
-        trace, plan.expectations, workers=workers, assume=plan.scenario.assume, graph=graph
-    )
+    verdict = verdict_on(trace, plan, graph)
     context = Context(
         title=plan.id,
         place=place,
@@ -77,7 +95,7 @@ def judged(
             trace,
             graph,
             plan.expectations,
-            workers=workers,
+            workers=_workers(trace, plan, graph),
             assume=plan.scenario.assume,
             place=place,
         ),

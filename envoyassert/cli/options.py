@@ -30,12 +30,15 @@ def _no_output_file(context: click.Context, _: click.Parameter, value: str | Non
     raise click.UsageError(f"`{path}` prints what it finds; say `{path} … > {value}`", context)
 
 
-def format_option(*old: str, meaning: str = "What to print.") -> Callable[[F], F]:
+def format_option(
+    *old: str, meaning: str = "What to print.", more: tuple[str, ...] = ()
+) -> Callable[[F], F]:
     """Return a decorator: `--format text|json`; the command's function has the argument `output`.
 
     Args:
         old: how the option was spelled before; that is refused with the spelling of today.
         meaning: the text for `--help`.
+        more: further formats.
     """
 
     def add(command: F) -> F:
@@ -49,7 +52,7 @@ def format_option(*old: str, meaning: str = "What to print.") -> Callable[[F], F
         shown = click.option(
             "--format",
             "output",
-            type=click.Choice(FORMATS),
+            type=click.Choice((*FORMATS, *more)),
             default=FORMATS[0],
             show_default=True,
             help=meaning,

@@ -141,7 +141,7 @@ def test_command_that_prints_nothing_needs_no_output(directory):
 
 #: Arguments that each command takes, where it needs any.
 ARGUMENTS = {
-    **dict.fromkeys(("draft", "show", "import"), "a"),
+    **dict.fromkeys(("draft", "report", "show", "import"), "a"),
     **dict.fromkeys(("diff", "plan"), "a b"),
     "bisect": "a --good 1.36.4 --bad 1.40.0",
     "record": "a -o b",

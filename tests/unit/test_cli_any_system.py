@@ -154,11 +154,12 @@ def test_command_does_the_same_on_macos_without_privileges(anywhere, line):
 
 
 @pytest.mark.parametrize("trace", [RECORDED, OTHER], ids=lambda path: path.stem)
-@pytest.mark.parametrize("name", ["show", "replay", "diff"])
+@pytest.mark.parametrize("name", ["show", "replay", "report", "diff"])
 def test_answers_about_a_trace_as_json_are_the_same_on_macos(anywhere, name, trace):
     scenario = ROOT / "scenarios" / f"{read_trace(trace).header.scenario}.yaml"
     needed: dict[str, list[object]] = {
         "replay": ["--scenario", scenario],
+        "report": ["--scenario", scenario],
         "diff": [RECORDED],
         "show": [],
     }

@@ -191,7 +191,7 @@ def test_wrong_usage_is_code_4_with_a_hint(cli, arguments):
     assert done.err.startswith("Usage: envoyassert")
 
 
-FORMATTING = ("diff", "doctor", "plan", "replay", "run", "show")
+FORMATTING = ("diff", "doctor", "plan", "replay", "report", "run", "show")
 
 
 def options_of(name: str) -> dict[str, click.Option]:
@@ -212,6 +212,7 @@ def options_of(name: str) -> dict[str, click.Option]:
         (f"plan --traces {RECORDED} {RECORDED} --envoy 1.40.0", "--envoy means nothing beside"),
         (f"plan --traces {RECORDED} {RECORDED} --concurrency 4", "--concurrency means nothing"),
         ("run --format json", "--format json goes with --against"),
+        (f"report {RECORDED} --run concurrency=2", "--run goes with --scenario"),
     ],
 )
 def test_option_that_would_do_nothing_is_refused(cli, arguments, message):
@@ -226,7 +227,7 @@ def test_formats_and_files_are_spelled_the_same_by_all_commands():
     launchers = {found["--launcher"].metavar for found in options.values() if "--launcher" in found}
     assert launchers == {"auto|docker|process"}
     files = {found["-o"].metavar for found in options.values() if "-o" in found}
-    assert files == {"DIR", "FILE"}
+    assert files == {"DIR", "FILE", "FILE|DIR"}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_formats_and_files_are_spelled_the_same_by_all_commands():
 )
 def test_old_spelling_of_a_format_is_refused_with_the_new_one(cli, name, spelling):
     scenario = f"{ROOT}/scenarios/reuse_port_on.yaml"
-    more = {"diff": [RECORDED] * 2, "show": [RECORDED]}
+    more = {"diff": [RECORDED] * 2, "report": [RECORDED], "show": [RECORDED]}
     more["replay"] = [RECORDED, "--scenario", scenario]
     done = cli(name, *more.get(name, []), spelling, "json")
     assert (done.code, done.out) == (2 if name == "diff" else 4, "")

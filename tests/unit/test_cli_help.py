@@ -104,7 +104,7 @@ def test_example_that_is_wrong_is_noticed(tmp_path):
 # Completion
 
 COMPLETED = [
-    ("re", {"record", "replay"}),
+    ("re", {"record", "replay", "report"}),
     ("show --for", {"--format"}),
     ("show --format ", {"text", "json"}),
     ("run --launcher d", {"docker"}),

@@ -13,7 +13,27 @@ from dataclasses import dataclass, field
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.option_values import OptionValue
-from envoyassert.ranges import I32, I64, U32, U64, ListenerProtocol, Natural, Pid
+from envoyassert.ranges import I32, I64, U32, U64, ListenerProtocol, Name, Natural, Pid
+
+
+@dataclass(frozen=True)
+class SocketKind:
+    """What getsockopt(2) says of a socket's making, asked where its birth was not seen.
+
+    Args:
+        family: SO_DOMAIN.
+        type: SO_TYPE.
+        protocol: SO_PROTOCOL.
+        connected: whether it has a peer, or had or sought one: then its address says little.
+        unlike_new: the options of which a new socket of this kind has another value, by level and
+            name; () where no socket is for clients.
+    """
+
+    family: Name
+    type: Name
+    protocol: I32
+    connected: bool = False
+    unlike_new: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,7 @@ class WitnessSocket:
         options: the values of options that it was asked for, by level and name
             (`SOL_SOCKET/SO_KEEPALIVE`), those without an answer left out; None if it was asked
             for none, as of a connection.
+        kind: how it was made; None if that was not asked.
     """
 
     pid: Pid
@@ -41,6 +62,56 @@ class WitnessSocket:
     reuse_port: bool | None = None
     listening: bool | None = None
     options: Mapping[str, OptionValue] | None = None
+    kind: SocketKind | None = None
+
+
+@dataclass(frozen=True)
+class WitnessThread:
+    """One thread, and where it was seen to wait.
+
+    Args:
+        pid, tid: its process and itself.
+        name: its name.
+        epfd: the descriptor of the epoll that it waits on; None if it was seen in no such wait.
+    """
+
+    pid: Pid
+    tid: Pid
+    name: str
+    epfd: I32 | None = None
+
+
+@dataclass(frozen=True)
+class WitnessProcess:
+    """One process that was looked at.
+
+    Args:
+        pid: as seen from here.
+        parent: the one that it is a child of, if that was looked at too; else None.
+        filename: its executable, as it sees it.
+        argv: its arguments.
+        inner_pid: its number in its own pid namespace.
+    """
+
+    pid: Pid
+    parent: Pid | None
+    filename: str
+    argv: tuple[str, ...] = ()
+    inner_pid: Pid = 0
+
+
+@dataclass(frozen=True)
+class OtherHolder:
+    """A process that has a socket too, and was not looked at.
+
+    Args:
+        inode: the socket's.
+        pid, name: the process.
+    """
+
+    inode: U64
+    pid: Pid
+    name: str
 
 
 @dataclass(frozen=True)
@@ -157,6 +228,8 @@ class Witness:
         filtered: whether a thread of the process has a seccomp filter, whoever set it.
         network: what the network namespace holds; None if it was not asked.
         envoy: what Envoy says; None if it was not asked.
+        processes, threads: those that were looked at; () where their start was seen instead.
+        holders: who else has one of the sockets; () likewise.
     """
 
     ts_ns: Natural
@@ -170,6 +243,9 @@ class Witness:
     pids: tuple[Pid, ...] = ()
     limits: Mapping[str, I64] = field(default_factory=dict)
     filtered: bool = False
+    processes: tuple[WitnessProcess, ...] = ()
+    threads: tuple[WitnessThread, ...] = ()
+    holders: tuple[OtherHolder, ...] = ()
 
 
 @dataclass

@@ -9,6 +9,8 @@ EnvoyAssertError                 the user can act on it; the CLI prints it witho
 │   ├── ProbeLoadError           the BPF program was refused; carries the compiler's words
 │   ├── EnvoyUnavailableError    no such Envoy: version not published, binary or image absent
 │   └── DockerUnavailableError   no engine, a remote engine, no permission
+├── NoProcessError               no such process, or it is no Envoy, or it ended meanwhile
+│   └── SeveralProcessesError    several, where one was to be named
 ├── LaunchError                  Envoy could not be started at all; carries the end of its log
 └── JudgingError                 a trace could not be judged, by a fault of envoyassert
 """
@@ -132,6 +134,14 @@ class EnvoyUnavailableError(MachineError):
 
 class DockerUnavailableError(MachineError):
     """No usable Docker engine answers."""
+
+
+class NoProcessError(EnvoyAssertError):
+    """There is no process as it was asked for: none at all, none that is an Envoy, or no more."""
+
+
+class SeveralProcessesError(NoProcessError):
+    """Several processes are as it was asked for, and one was to be named."""
 
 
 class LaunchError(EnvoyAssertError):

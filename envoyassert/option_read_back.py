@@ -10,7 +10,7 @@ of UDP), or that the kernel answers by what suits it (IPV6_ADDR_PREFERENCES, TCP
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from envoyassert.addresses import Address
@@ -192,6 +192,30 @@ def reads_back(
     else:
         return None
     return None if expected is None else (expected - seen) & _UNSIGNED == 0
+
+
+def asked_for(name: str, seen: OptionValue) -> OptionValue:
+    """Return a value that an option was set to if it reads so; None if that is not known.
+
+    Args:
+        name: of an option that a new socket has another value of.
+        seen: what getsockopt returned.
+    """
+    if name in ("SO_RCVBUF", "SO_SNDBUF") and isinstance(seen, int):
+        return seen // 2
+    if name in ("TCP_DEFER_ACCEPT", "IPV6_V6ONLY"):
+        return None  # of several values, or of where it is bound
+    return seen
+
+
+def stands_alone(name: str, beside: Collection[str]) -> bool:
+    """Return whether no other option that is set has a part in the value of an option.
+
+    Args:
+        name: of the option.
+        beside: names of all options that are set.
+    """
+    return not _BESIDE.get(name, set()) & set(beside)
 
 
 def _number(value: OptionValue) -> int | None:

@@ -41,6 +41,11 @@ CHANNELS = (
 )
 
 
+#: Unobserved where a trace was made up from the state of an Envoy that ran already
+#: (`envoyassert.state`): its calls lead to that state, and Envoy may have made others.
+HISTORY = "history"
+
+
 @dataclass(frozen=True)
 class EnvoyIdentity:
     """Which Envoy ran.
@@ -99,7 +104,7 @@ class Header:
         concurrency: the number of workers that was asked for; 0 if unknown.
         kernel: release of the kernel, or "".
         listeners: listeners by the config.
-        unobserved: members of CHANNELS that this trace does not cover.
+        unobserved: members of CHANNELS that this trace does not cover; HISTORY of a state.
         matrix: the scenario's matrix values of this run, as text.
         rundir: what `${rundir}` stood for, or "".
         tracer: `ebpf` for the probe, `strace`; "" for an imported log, and for a trace that was

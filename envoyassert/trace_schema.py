@@ -88,7 +88,7 @@ _LATER = frozenset(
         *("begun_ns", "pid", "pids", "network", "envoy", "limits", "filtered", "others", "mask"),
         *("options", "cookie", "device", "v6only", "envoys", "strangers", "since_ns", "live_ns"),
         *("live_asked_ns", "live_unknown", "waits_for", "deadline_s", "kind"),
-        *("code", "wanted", "expected", "capped"),
+        *("code", "wanted", "expected", "capped", "processes", "threads", "holders"),
     }
 )
 

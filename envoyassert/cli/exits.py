@@ -6,7 +6,9 @@ from envoyassert.errors import (
     EnvoyAssertError,
     LaunchError,
     MachineError,
+    NoProcessError,
     ScenarioError,
+    SeveralProcessesError,
     TraceFileError,
 )
 from envoyassert.judge.verdict import Status
@@ -33,6 +35,10 @@ def code_of(error: EnvoyAssertError) -> int:
     """Return the exit code for an error that ended a command."""
     if isinstance(error, (ScenarioError, TraceFileError)):
         return USAGE
+    if isinstance(error, SeveralProcessesError):
+        return USAGE
+    if isinstance(error, NoProcessError):
+        return NOTHING
     if isinstance(error, (MachineError, LaunchError)):
         return MACHINE
     return FAILED

@@ -20,6 +20,7 @@ COMMANDS = {
     "check": ("envoyassert.cli.check", "check"),
     "record": ("envoyassert.cli.record", "record"),
     "attach": ("envoyassert.cli.attach", "attach"),
+    "inspect": ("envoyassert.cli.inspect", "inspect"),
     "replay": ("envoyassert.cli.replay", "replay"),
     "show": ("envoyassert.cli.show", "show"),
     "report": ("envoyassert.cli.report", "report"),

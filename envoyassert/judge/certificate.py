@@ -23,7 +23,7 @@ from envoyassert.judge.interval import plural
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.scenario.selector import Selector
-from envoyassert.trace import FORMAT, STARTUP, Phase, Trace
+from envoyassert.trace import FORMAT, HISTORY, STARTUP, Phase, Trace
 
 #: What each member of a scenario's `assume` stands in for.
 ASSUMABLE = {
@@ -49,7 +49,7 @@ STEPS_CHECK = "every step"
 CONTRADICTIONS = ("no hidden path", "consistent", STEPS_CHECK, KERNEL_CHECK, SECOND_CHECK)
 
 #: Channels without which everything else can still be judged; each has words of its own.
-BEARABLE = frozenset({"epoll", "socket_states", "stacks", "durations"})
+BEARABLE = frozenset({"epoll", "socket_states", "stacks", "durations", HISTORY})
 
 #: Checks whose failure leaves no PASS, but takes away no FAIL.
 FORMAT_CHECK = "whole file"
@@ -108,7 +108,7 @@ def _marked(trace: Trace, live: bool) -> Check:
 
 
 def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
-    if not live and "completeness" not in trace.header.unobserved:
+    if not live and not {"completeness", HISTORY} & set(trace.header.unobserved):
         return Check("received", False, "a trace that claims to be whole, without counters")
     if not live:
         return Check("received", None, "not counted")

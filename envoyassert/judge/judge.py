@@ -28,6 +28,7 @@ from envoyassert.judge.left_open import (
     with_passes,
     with_stacks,
 )
+from envoyassert.judge.of_state import as_of_state
 from envoyassert.judge.scopes import Scopes, certify_phases, is_judged, judge_steps
 from envoyassert.judge.values import (
     Certified,
@@ -157,7 +158,7 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         )
     elif is_judged(item, context.trace):
         try:
-            item = resolved(item, context)
+            asked, item = item, resolved(item, context)
         except UnresolvedError as problem:
             yield _not_judged(context, index, item, Fact("a_variable"), problem.reason)
             return
@@ -174,7 +175,8 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         found = list(held_back(scope, item, word.judge(scope, index, item)))
         unobserved = context.trace.header.unobserved
         for told in with_stacks(scope, item, found):
-            finding = with_passes(as_observed(told, item, unobserved), outside)
+            known = as_of_state(scope, told, item, joined=item is not asked)
+            finding = with_passes(as_observed(known, item, unobserved), outside)
             yield finding if scoped is None else replace(finding, scope=scoped)
 
 

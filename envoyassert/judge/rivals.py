@@ -15,6 +15,7 @@ from envoyassert.graph.socket_files import place_of
 from envoyassert.judge.context import Context
 from envoyassert.judge.kernel_account import name_of_stranger, strangers
 from envoyassert.judge.values import Fact, Quote
+from envoyassert.state import is_state
 
 _LOOPBACK_DEVICE = "lo"
 
@@ -50,6 +51,8 @@ class Rivals:
             for socket in self._sockets.values()
             if _has_port(socket) and socket.is_open_to_clients and not socket.is_client
         ]
+        if is_state(self._context.trace.header.unobserved):
+            known = [replace(one, since_ns=None) for one in known]
         others = [one for one in self.strangers.values() if one.protocol != "UNIX"]
         found = [*known, *map(self._stranger, others)]
         places = Counter(map(_place, found))

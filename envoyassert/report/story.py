@@ -18,7 +18,9 @@ from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.called_from import describe_call_sites
+from envoyassert.report.state import without_history
 from envoyassert.report.step_results import describe_steps
+from envoyassert.state import is_state
 from envoyassert.texts.facts import text
 from envoyassert.trace import Trace
 from envoyassert.words.startup import Figure, startup_figures
@@ -46,7 +48,7 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
     ]
     outcome = trace.end.outcome
     envoys = {thread.pid for thread in graph.threads.values() if thread.of_envoy}
-    return {
+    story = {
         "format": FORMAT,
         "scenario": header.scenario,
         "matrix": dict(header.matrix),
@@ -119,6 +121,9 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
             for check in certificate.checks
         ],
     }
+    if is_state(header.unobserved) and trace.witness is not None:
+        return without_history(story, trace.witness, listening)
+    return story
 
 
 def _phase(call: Call, listens: Iterable[Call]) -> Phase | None:

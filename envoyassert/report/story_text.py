@@ -10,8 +10,10 @@ from envoyassert.option_values import value_text
 from envoyassert.report.accounts import accounts_lines
 from envoyassert.report.called_from import call_site_lines
 from envoyassert.report.certificate import check_lines
+from envoyassert.report.state import state_lines
 from envoyassert.report.step_results import step_lines
 from envoyassert.report.table import columns, count, wrapped
+from envoyassert.state import is_state
 
 _TITLES = {
     Phase.MADE: "Sockets made, options set, bound",
@@ -26,6 +28,8 @@ _NETIDS = {"UNIX": "u_str", "TCP": "tcp", "UDP": "udp", "MPTCP": "mptcp"}
 
 def story_lines(story: dict[str, Any]) -> list[str]:
     """Return the lines of a story of `envoyassert.report.story.story_of`."""
+    if is_state(story["unobserved"]):
+        return state_lines(story)
     lines = _heading(story)
     lines += ["", "Process and threads", *_tasks(story)]
     lines += step_lines(story["steps"])

@@ -33,6 +33,10 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
         "epoll was not observed"
         + (f"; `{f['instead']}` falls back on listen()" if "instead" in f.details else "")
     ),
+    "history_unobserved": "Envoy ran already when it was looked at: what it did before is not "
+    "known",
+    "file_not_looked_at": "whether its file is still there was not looked at",
+    "state_unsettled": "it is not known who serves what: {said}",
     "durations_unobserved": "the tracer slows Envoy down, so how long something takes is not "
     "Envoy's own",
     "socket_states_unobserved": "states of TCP sockets were not observed",

@@ -64,7 +64,7 @@ def take_witness(
     ts_ns = monotonic_ns()
     # Last: the questions are traced as well, and would fall into the time of the others.
     envoy = None if error or admin_get is None else ask_envoy(admin_get)
-    limits = _limits()
+    limits = limits_now()
     return Witness(
         ts_ns,
         sockets,
@@ -80,7 +80,7 @@ def take_witness(
     )
 
 
-def _limits() -> dict[str, int]:
+def limits_now() -> dict[str, int]:
     """Return what bounds the values of options, in every network namespace the same."""
     found = {}
     for name in ("rmem_max", "wmem_max"):

@@ -14,13 +14,15 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from envoyassert.accounts import WitnessRegistration, WitnessSocket
+from envoyassert.accounts import SocketKind, WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
 from envoyassert.launch.kernel import pidfd_getfd
+from envoyassert.names import FAMILIES, SOCKET_TYPES
 from envoyassert.option_read_back import Option, question
 from envoyassert.option_values import OptionValue, option_value_of
 from envoyassert.witness.network import netns_cookie
@@ -30,6 +32,9 @@ _SO_COOKIE = 57
 _SO_REUSEPORT = 15
 _SO_ACCEPTCONN = 30
 _SO_DOMAIN = 39
+_SO_PROTOCOL = 38
+#: linux/tcp.h, struct tcp_info: where the state and the numbers of segments stand.
+_TCP_INFO_LENGTH, _SEGMENTS_AT, _TCP_CLOSE = 144, 136, 7
 _FAMILIES = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
 _SECCOMP_FILTER = "\nSeccomp:\t2\n"
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
@@ -37,8 +42,26 @@ _EPOLL_LINK = "anon_inode:[eventpoll]"
 _TARGET = re.compile(r"^tfd:\s*(\d+) events:\s*([0-9a-f]+).*? ino:\s*([0-9a-f]+)", re.MULTILINE)
 
 
+#: Options by level and name, with how each is asked for.
+Questions = Mapping[str, tuple[int, int, int]]
+#: Returns the options of a new socket of a family, type and protocol.
+NewOptions = Callable[[SocketKind], Mapping[str, OptionValue]]
+
+
+def questions_of(options: Iterable[Option]) -> Questions:
+    """Return how to ask for options, those left out whose answer is not known to mean much."""
+    return {
+        f"{level}/{name}": how
+        for level, name in options
+        if (how := question(level, name)) is not None
+    }
+
+
 def ask_process(
-    pid: int, namespaces: Mapping[int, str] | None = None, options: Iterable[Option] = ()
+    pid: int,
+    namespaces: Mapping[int, str] | None = None,
+    options: Iterable[Option] = (),
+    new_options: NewOptions | None = None,
 ) -> tuple[tuple[WitnessSocket, ...], tuple[WitnessRegistration, ...], str]:
     """Return what the kernel says about a process right now.
 
@@ -46,16 +69,13 @@ def ask_process(
         pid: the process, as seen from here.
         namespaces: names of network namespaces by their cookies, if there are several.
         options: the options of which the values are asked for, of sockets for clients.
+        new_options: asks for those of a new socket; None to leave out how sockets were made.
 
     Returns:
         Its sockets of the families AF_INET, AF_INET6 and AF_UNIX, its epoll registrations, and
         what kept the account from being whole, or "".
     """
-    questions = {
-        f"{level}/{name}": how
-        for level, name in options
-        if (how := question(level, name)) is not None
-    }
+    questions = questions_of(options)
     read: dict[int, dict[str, OptionValue]] = {}
     sockets: list[WitnessSocket] = []
     registrations: list[WitnessRegistration] = []
@@ -66,7 +86,7 @@ def ask_process(
             for fd, link in _descriptors(pid):
                 found = _SOCKET_LINK.fullmatch(link)
                 if found:
-                    asked = _Asked(int(found[1]), namespaces or {}, questions, read)
+                    asked = _Asked(int(found[1]), namespaces or {}, questions, read, new_options)
                     witnessed = _ask_socket(pidfd, pid, fd, asked)
                     if witnessed:
                         sockets.append(witnessed)
@@ -114,12 +134,14 @@ class _Asked(NamedTuple):
         namespaces: names of network namespaces by their cookies.
         questions: how to ask for each option.
         read: what was read of the options of each socket so far, by inode; is added to.
+        new_options: as of `ask_process`.
     """
 
     inode: int
     namespaces: Mapping[int, str]
-    questions: Mapping[str, tuple[int, int, int]]
+    questions: Questions
     read: dict[int, dict[str, OptionValue]]
+    new_options: NewOptions | None
 
 
 def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket | None:
@@ -143,6 +165,7 @@ def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket |
             return None
         listening = _flag(borrowed, _SO_ACCEPTCONN)
         accepts = listening or borrowed.type == socket.SOCK_DGRAM
+        options = _options(borrowed, asked) if accepts else None
         return WitnessSocket(
             pid=pid,
             fd=fd,
@@ -151,23 +174,80 @@ def _ask_socket(pidfd: int, pid: int, fd: int, asked: _Asked) -> WitnessSocket |
             address=_placed(borrowed, asked.namespaces),
             reuse_port=_flag(borrowed, _SO_REUSEPORT),
             listening=listening,
-            options=_options(borrowed, asked) if accepts else None,
+            options=options,
+            kind=_kind(borrowed, bool(listening), options, asked.new_options),
         )
+
+
+def _kind(
+    borrowed: socket.socket,
+    listening: bool,
+    options: Mapping[str, OptionValue] | None,
+    new_options: NewOptions | None,
+) -> SocketKind | None:
+    """Return how a socket was made, None if that is not asked."""
+    if new_options is None:
+        return None
+    domain, made, protocol = (
+        borrowed.getsockopt(socket.SOL_SOCKET, option)
+        for option in (_SO_DOMAIN, socket.SO_TYPE, _SO_PROTOCOL)
+    )
+    kind = SocketKind(
+        FAMILIES.get(domain, domain),
+        SOCKET_TYPES.get(made, made),
+        protocol,
+        connected=not listening and _is_connected(borrowed, protocol),
+    )
+    if kind.connected or options is None:
+        return kind
+    usual = new_options(kind)
+    unlike = tuple(key for key, value in options.items() if key in usual and usual[key] != value)
+    return replace(kind, unlike_new=unlike)
+
+
+def _is_connected(borrowed: socket.socket, protocol: int) -> bool:
+    """Whether a socket that does not listen has a peer, or a connection that failed or ended."""
+    with contextlib.suppress(OSError):
+        borrowed.getpeername()
+        return True
+    if borrowed.type != socket.SOCK_STREAM or protocol != socket.IPPROTO_TCP:
+        return False
+    info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_LENGTH)
+    # On an older kernel the answer is shorter; its state is known anyway.
+    segments = info[_SEGMENTS_AT:_TCP_INFO_LENGTH]
+    return info[0] != _TCP_CLOSE or any(segments)
+
+
+def options_of_new(kind: SocketKind, questions: Questions) -> dict[str, OptionValue]:
+    """Return the options that a new socket has in the calling thread's network namespace.
+
+    Raises:
+        OSError: there are no such sockets here.
+    """
+    families = {name: number for number, name in FAMILIES.items()}
+    types = {name: number for number, name in SOCKET_TYPES.items()}
+    with socket.socket(families[str(kind.family)], types[str(kind.type)], kind.protocol) as new:
+        return _read(new, questions)
 
 
 def _options(borrowed: socket.socket, asked: _Asked) -> dict[str, OptionValue]:
     """Return the options of a socket, each asked for once."""
     known = asked.read.get(asked.inode)
     if known is None:
-        known = asked.read[asked.inode] = {}
-        for key, (level, number, length) in asked.questions.items():
-            # Of another protocol, or not known to this kernel.
-            with contextlib.suppress(OSError):
-                if length:
-                    name = key.partition("/")[2]
-                    known[key] = option_value_of(name, borrowed.getsockopt(level, number, length))
-                else:
-                    known[key] = borrowed.getsockopt(level, number)
+        known = asked.read[asked.inode] = _read(borrowed, asked.questions)
+    return known
+
+
+def _read(borrowed: socket.socket, questions: Questions) -> dict[str, OptionValue]:
+    known: dict[str, OptionValue] = {}
+    for key, (level, number, length) in questions.items():
+        # Of another protocol, or not known to this kernel.
+        with contextlib.suppress(OSError):
+            if length:
+                name = key.partition("/")[2]
+                known[key] = option_value_of(name, borrowed.getsockopt(level, number, length))
+            else:
+                known[key] = borrowed.getsockopt(level, number)
     return known
 
 

@@ -22,6 +22,7 @@ from envoyassert.judge.values import (
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many, Model, choice, one_of
+from envoyassert.state import is_state
 from envoyassert.words.remedy import Failed
 from envoyassert.words.word import Example, Part, Word
 
@@ -74,7 +75,10 @@ def judge_no_others(
     ]
     # A socket from outside the trace may listen already, and nothing here would show.
     foreign = [s for s in context.graph.candidates if s.origin == "scm_rights" and not s.places]
-    if context.doubt:
+    if is_state(context.trace.header.unobserved):
+        # The kernel itself may have bound a socket of datagrams.
+        status = Status.FAIL if any(one.listens for one in others) else Status.INCONCLUSIVE
+    elif context.doubt:
         sure = any(_is_surely_other(context, socket) for socket in others)
         status = Status.FAIL if sure else Status.INCONCLUSIVE
     elif foreign and not others:
@@ -194,4 +198,5 @@ WORD = Word(
         ),
     ),
     tries={"no_others": _allowances},
+    of_state=lambda _, __: (Status.FAIL,),
 )

@@ -14,6 +14,7 @@ from envoyassert.judge.values import Fact, Quote, Topic
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Model, choice, one_of
+from envoyassert.state import is_state
 from envoyassert.trace import STARTUP, Outcome
 from envoyassert.words.remedy import Failed, numbers, opposite
 from envoyassert.words.word import Example, Fault, Part, Word
@@ -71,7 +72,8 @@ def judge_process(
     wanted, outcome = expectation.process, context.trace.end.outcome
     subject = Subject(Topic("process"), ("expect", index, "process"), expectation.why or "")
     seen = outcome_value(outcome)
-    if not context.trace.header.launcher:
+    header = context.trace.header
+    if not header.launcher and not is_state(header.unobserved):
         yield context.finding(
             subject,
             Status.INCONCLUSIVE,
@@ -150,6 +152,11 @@ def _liveness(failed: Failed) -> Iterator[bool]:
     yield from (live for live in opposite(failed) if live or not failed.ended)
 
 
+def _of_state(place: tuple[Any, ...], _: ProcessExpectation) -> tuple[Status, ...]:
+    """It runs; whether it became LIVE in time is a matter of its start."""
+    return (Status.PASS, Status.FAIL) if place[:1] in (("exits",), ("stays_up",)) else ()
+
+
 WORD = Word(
     name="process",
     model=ProcessExpectation,
@@ -174,4 +181,5 @@ WORD = Word(
         ),
     ),
     tries={"exits": _statuses, "live": _liveness},
+    of_state=_of_state,
 )

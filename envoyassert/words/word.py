@@ -15,7 +15,7 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.context import Context
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import Fact
-from envoyassert.judge.verdict import Finding
+from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.pattern import CallPattern
@@ -76,6 +76,20 @@ Closest = Callable[[Finding, Mapping[str, Any], SocketGraph], Iterator[tuple[Pla
 """Yields places of an item, and values there by which it is about what came closest."""
 
 
+OfState = Callable[[tuple[Any, ...], Any], tuple[Status, ...]]
+"""Returns which answers a state can give, by the place below the word, and the word's value."""
+
+
+def no_answer(_: tuple[Any, ...], __: Any) -> tuple[Status, ...]:
+    """A state gives none: what counts is what was called."""
+    return ()
+
+
+def every_answer(_: tuple[Any, ...], __: Any) -> tuple[Status, ...]:
+    """A state gives each: what counts is what is there."""
+    return Status.PASS, Status.FAIL
+
+
 def _none(_: Any) -> Iterator[Any]:
     return iter(())
 
@@ -119,6 +133,7 @@ class Word:
         tries: values that a remedy tries, by the key: the word itself, or one below it.
         closest: how an item changes to be about what came closest.
         config: the field of Envoy's config that does what a changed value asks for, or "".
+        of_state: which of its answers the state of an Envoy gives whose start was not seen.
     """
 
     name: str
@@ -138,6 +153,7 @@ class Word:
     tries: Mapping[str, Tries] = field(default_factory=dict)
     closest: Closest = _no_place
     config: Config = _no_field
+    of_state: OfState = no_answer
 
     @property
     def item(self) -> Part:
@@ -166,6 +182,7 @@ class ListenerWord:
         advice: what to do where it failed.
         tries: values that a remedy tries, by the key: the word itself, or one below it.
         config: the field of Envoy's config that does what a changed value asks for, or "".
+        of_state: which of its answers the state of an Envoy gives whose start was not seen.
     """
 
     name: str
@@ -184,6 +201,7 @@ class ListenerWord:
     advice: Advice = _general
     tries: Mapping[str, Tries] = field(default_factory=dict)
     config: Config = _no_field
+    of_state: OfState = no_answer
 
     @property
     def field_of_model(self) -> tuple[Any, Any]:

@@ -90,7 +90,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "schema": [],
 }
 #: Those that only a machine with the probes can do.
-NEED_LINUX = {"bisect", "matrix", "run", "record", "clean", "doctor"}
+NEED_LINUX = {"attach", "bisect", "matrix", "run", "record", "inspect", "clean", "doctor"}
 
 
 def command_of(name):

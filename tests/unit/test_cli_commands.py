@@ -191,7 +191,7 @@ def test_wrong_usage_is_code_4_with_a_hint(cli, arguments):
     assert done.err.startswith("Usage: envoyassert")
 
 
-FORMATTING = ("diff", "doctor", "plan", "replay", "report", "run", "show")
+FORMATTING = ("diff", "doctor", "inspect", "plan", "replay", "report", "run", "show")
 
 
 def options_of(name: str) -> dict[str, click.Option]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -165,6 +165,10 @@ def _field(change: Change, _: int) -> str:
     return f"tcp_backlog_size: {wanted}" if isinstance(wanted, int) and wanted > 0 else ""
 
 
+def _of_state(place: tuple[Any, ...], _: int | Backlog) -> tuple[Status, ...]:
+    return (Status.PASS, Status.FAIL) if place == ("effective",) else ()
+
+
 WORD = ListenerWord(
     name="backlog",
     form=_NumberOrBacklog,
@@ -185,4 +189,5 @@ WORD = ListenerWord(
     advice=at_place({(): _ADVICE, ("requested",): _ADVICE}),
     tries={"backlog": numbers, "requested": numbers},
     config=_field,
+    of_state=_of_state,
 )

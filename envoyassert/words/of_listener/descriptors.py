@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envoyassert.judge.tally import judge_tally
+from envoyassert.judge.tally import judge_tally, tally_of_state
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
@@ -42,4 +42,5 @@ WORD = ListenerWord(
         ),
     ),
     tries={"descriptors": counts, **TALLY},
+    of_state=tally_of_state,
 )

@@ -15,7 +15,7 @@ from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
 from envoyassert.versions import satisfies
 from envoyassert.words.about_listener import AboutListener
-from envoyassert.words.word import Example, ListenerWord
+from envoyassert.words.word import Example, ListenerWord, every_answer
 
 
 def unbacked(
@@ -121,4 +121,5 @@ WORD = ListenerWord(
     misfit=_misfit,
     fitting={"not": {"required": ["socket"]}},
     example=Example("listed_without_socket: true", "listed", "listed_and_served"),
+    of_state=every_answer,
 )

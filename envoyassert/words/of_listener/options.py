@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, Tag
 
@@ -17,9 +17,11 @@ from envoyassert.judge.values import Option as Set
 from envoyassert.judge.values import OptionRule as Rule
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import LEVELS, level_name, option_name
+from envoyassert.option_read_back import Place, reads_back, stands_alone
 from envoyassert.option_values import value_matches
 from envoyassert.scenario.grammar import Model, OptionName, choice, one_of
 from envoyassert.scenario.option_value import Linger, PacketFilter, ValueRule
+from envoyassert.state import is_state
 from envoyassert.words.remedy import ANY, NO_REUSE_PORT, REUSE_PORT, Change, Failed, numbers
 from envoyassert.words.word import Example, ListenerWord, Part
 
@@ -91,7 +93,10 @@ def _judge_rule(
     answers = [_holds(options, rule) for _, options in found]
     wrong = [pair for pair, holds in zip(found, answers, strict=True) if holds is False]
     seen_but_unwanted = rule == "absent" and any(o.call.certain for _, os in wrong for o in os)
-    if context.doubt:
+    if is_state(context.trace.header.unobserved):
+        unlike = any(_is_unlike(context, socket, name, rule) for socket in sockets)
+        status = Status.FAIL if unlike else Status.INCONCLUSIVE
+    elif context.doubt:
         status = Status.FAIL if seen_but_unwanted else Status.INCONCLUSIVE
     else:
         unread = Status.INCONCLUSIVE if None in answers else Status.PASS
@@ -113,6 +118,35 @@ def _judge_rule(
     return replace(finding, near=(OptionsThere(values_of(last.values())),))
 
 
+def _is_unlike(context: Context, socket: KernelSocket, name: str, rule: OptionRule) -> bool:
+    """Whether what a socket has now cannot be what a rule asks for, whatever calls were made."""
+    beside = {str(option.name) for option in socket.options}
+    if rule == "absent":
+        # What another option changes as well was not set for that.
+        return any(
+            is_named(option, name) and stands_alone(str(option.name), beside)
+            for option in socket.options
+        )
+    if isinstance(rule, Option) and rule.phase is None and rule.value is not None:
+        wanted: Any = rule.wanted
+    elif isinstance(rule, int):
+        wanted = rule
+    else:
+        return False
+    witness = context.trace.witness
+    own = {(d.pid, d.fd) for d in socket.descriptors if d.is_open}
+    for entry in () if witness is None else witness.sockets:
+        if (entry.pid, entry.fd) not in own:
+            continue
+        limits = dict(witness.limits) if witness is not None else {}
+        place = Place(socket.protocol_name, socket.address, limits, frozenset(beside))
+        for key, seen in (entry.options or {}).items():
+            level, _, known = key.partition("/")
+            if is_named(_Named(level, known), name):
+                return reads_back(level, known, wanted, seen, place) is False
+    return False
+
+
 def values_of(options: Iterable[OptionSet]) -> tuple[Set, ...]:
     """Return options as the values of a finding."""
     return tuple(Set(o.name, o.value, o.phase) for o in options)
@@ -124,7 +158,14 @@ def ways_of(options: Iterable[Iterable[OptionSet]]) -> tuple[tuple[Set, ...], ..
     return tuple(ways[key] for key in sorted(ways))
 
 
-def is_named(option: OptionSet, name: str) -> bool:
+class _Named(NamedTuple):
+    """An option by its names alone."""
+
+    level: str
+    name: str
+
+
+def is_named(option: OptionSet | _Named, name: str) -> bool:
     """Whether an option is the one that a scenario names, by its name or as level/number."""
     level, separator, number = name.partition("/")
     if not separator:
@@ -244,6 +285,11 @@ def _field(change: Change, _: int) -> str:
     return ""
 
 
+def _of_state(_: tuple[Any, ...], __: Any) -> tuple[Status, ...]:
+    """What a socket has now was set, or was not; one that was closed may have been another."""
+    return (Status.FAIL,)
+
+
 WORD = ListenerWord(
     name="options",
     form=dict[OptionName, OptionRule],
@@ -285,4 +331,5 @@ WORD = ListenerWord(
     advice=_advice,
     tries={ANY: _tries},
     config=_field,
+    of_state=_of_state,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.graph.lookup import takers
@@ -14,6 +15,7 @@ from envoyassert.judge.rivals import Rivals
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import Fact, Reason, both
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.state import is_state
 from envoyassert.words.word import Example, ListenerWord
 
 
@@ -55,6 +57,8 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
             _ask_port(reached, rivals, address, mine)
         else:
             _ask_name(reached, rivals, address, mine)
+            if address.path is not None and is_state(context.trace.header.unobserved):
+                reached.unclear.append(Fact("file_not_looked_at"))
     witness = context.trace.witness
     network = None if witness is None else witness.network
     unwatched = network is None or not all(network.knows(s.netns) for s in target.sockets)
@@ -135,6 +139,11 @@ def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
         reached.unclear.append(Fact("maybe_this_file", call=doubt.call))
 
 
+def _of_state(_: tuple[Any, ...], wanted: bool) -> tuple[Status, ...]:
+    """A socket of its that was closed may have been at another address."""
+    return (Status.FAIL,) if wanted else (Status.PASS,)
+
+
 WORD = ListenerWord(
     name="reachable_by_address",
     form=bool,
@@ -147,4 +156,5 @@ WORD = ListenerWord(
     ),
     judge=judge_reachable,
     example=Example("reachable_by_address: true", "alone", "beside_a_foreign_socket"),
+    of_state=_of_state,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
 from pydantic.config import JsonDict
@@ -17,6 +17,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import EPOLL_EVENTS
 from envoyassert.scenario.grammar import Many, Model, choice, kind
 from envoyassert.scenario.vocabulary import did_you_mean, fault
+from envoyassert.state import ALWAYS_ASKED_FOR, is_state
 from envoyassert.words.word import Example, ListenerWord, Part
 
 _EVENTS = tuple(EPOLL_EVENTS.values())
@@ -113,7 +114,8 @@ def judge_registered(
     for part, expected in (("events", mask.events), ("trigger", mask.trigger)):
         if expected is None:
             continue
-        wrong = [entry for entry in found if not _has(entry, part, expected)]
+        state = is_state(context.trace.header.unobserved)
+        wrong = [entry for entry in found if not _has(entry, part, expected, state=state)]
         sure = any(e.certain and e.descriptor.tainted_ns is None for e in wrong)
         if context.by_listen:
             status = Status.INCONCLUSIVE
@@ -134,10 +136,16 @@ def judge_registered(
         )
 
 
-def _has(entry: Registration, part: str, expected: str | tuple[str, ...]) -> bool:
+def _has(entry: Registration, part: str, expected: str | tuple[str, ...], *, state: bool) -> bool:
     if part == "events":
-        return set(entry.events) == set(expected)
+        added = ALWAYS_ASKED_FOR if state else set()
+        return set(entry.events) - added == set(expected) - added
     return ("EPOLLET" in entry.events) is (expected == "edge")
+
+
+def _of_state(place: tuple[Any, ...], _: Registered | tuple[str, ...]) -> tuple[Status, ...]:
+    """The kernel adds EPOLLERR and EPOLLHUP, so whether these were passed is not known."""
+    return (Status.PASS, Status.FAIL) if place == ("trigger",) else (Status.FAIL,)
 
 
 WORD = ListenerWord(
@@ -157,4 +165,5 @@ WORD = ListenerWord(
             },
         ),
     ),
+    of_state=_of_state,
 )

@@ -12,7 +12,7 @@ from envoyassert.judge.values import Act, By, Fact, Threads
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import RoleOrNone
 from envoyassert.words.remedy import Failed, roles
-from envoyassert.words.word import Example, ListenerWord
+from envoyassert.words.word import Example, ListenerWord, every_answer
 
 
 def _served_by(target: Target, word: str, value: str) -> Iterator[Finding]:
@@ -64,4 +64,5 @@ WORD = ListenerWord(
     serves=str,
     example=Example("served_by: workers", "shared", "one_worker_left"),
     tries={"served_by": _servers},
+    of_state=every_answer,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envoyassert.judge.tally import judge_tally
+from envoyassert.judge.tally import judge_tally, tally_of_state
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
@@ -43,4 +43,5 @@ WORD = ListenerWord(
     ),
     tries={"sockets": counts, **TALLY},
     config=field_of_number,
+    of_state=tally_of_state,
 )

@@ -1,0 +1,119 @@
+"""`envoyassert inspect`: the sockets of an Envoy that runs already, from the kernel's state."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from envoyassert.cli import exits
+from envoyassert.cli.here import need_linux
+from envoyassert.cli.judged import judged, plan_of_trace
+from envoyassert.cli.options import format_option
+from envoyassert.cli.output import say, say_json
+from envoyassert.graph.fold import fold
+from envoyassert.judge.scopes import certify_phases
+from envoyassert.judge.verdict import Status
+from envoyassert.live.selection import Selection
+from envoyassert.output_file import check_output
+from envoyassert.report.certificate import certificate_part
+from envoyassert.report.failure import failure_lines
+from envoyassert.report.headline import headline
+from envoyassert.report.story import story_of
+from envoyassert.report.story_text import story_lines
+from envoyassert.report.verdict_json import verdict_json
+from envoyassert.trace import Trace
+from envoyassert.trace_file import write_trace
+
+
+@click.command()
+@click.option("--pid", type=click.IntRange(1), metavar="N", help="The process, as seen from here.")
+@click.option(
+    "--exe",
+    metavar="PATH|NAME",
+    help="Every Envoy that runs this executable: its path, or the last part of it [envoy].",
+)
+@click.option("--all", "everyone", is_flag=True, help="Of several that match: each.")
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Judge the state by this scenario, which needs no section `envoy`.",
+)
+@click.option(
+    "-o",
+    "written",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Write the state here, for `show`, `replay` and `draft`.",
+)
+@format_option("--output")
+def inspect(
+    pid: int | None,
+    exe: str | None,
+    everyone: bool,
+    scenario: Path | None,
+    written: str | None,
+    output: str,
+) -> int:
+    """Show the sockets of an Envoy that runs already.
+
+    All is asked of the kernel, and of Envoy's admin endpoint: descriptors, who serves them, by
+    which epoll, options, queues. Nothing is started, stopped or changed. What needs the start of
+    Envoy (who called bind, in which order) is not known, and INCONCLUSIVE where it is judged.
+
+    Exit code: 0 shown, or as expected; 1 not as --scenario says; 4 invalid usage or file; 5 no
+    such Envoy; 10 inconclusive; 77 not permitted.
+
+    Example: sudo envoyassert inspect --pid 4242
+    """
+    need_linux()
+    from envoyassert.witness.running import state_of
+    from envoyassert.witness.search import chosen
+
+    if written is not None:
+        check_output(written)
+    if pid is not None and (exe or everyone):
+        raise click.UsageError("--pid names one process; leave out the rest")
+    pids = chosen(pid, Selection(exe=exe) if exe else None, everyone=everyone)
+    if written is not None and len(pids) > 1:
+        raise click.UsageError("-o is for one Envoy; leave out --all")
+    traces = [state_of(one) for one in pids]
+    if written is not None:
+        write_trace(traces[0], written)
+        say(f"state written to {written}", err=True)
+    if scenario is None:
+        _show(traces, output)
+        return exits.PASSED
+    return max((_judge(trace, scenario, output) for trace in traces), key=_RANK.index)
+
+
+#: The exit codes of verdicts, the one that counts most last.
+_RANK = (exits.PASSED, exits.INCONCLUSIVE, exits.FAILED)
+
+
+def _show(traces: list[Trace], output: str) -> None:
+    stories = []
+    for trace in traces:
+        graph = fold(trace)
+        stories.append(story_of(trace, graph, certify_phases(trace, graph)))
+    if output == "json":
+        say_json(stories[0] if len(stories) == 1 else stories)
+        return
+    for number, story in enumerate(stories):
+        say(*([""] if number else []), *story_lines(story))
+
+
+def _judge(trace: Trace, scenario: Path, output: str) -> int:
+    """Judge a state, print the verdict, and return the exit code."""
+    plan = plan_of_trace(trace, scenario, "")
+    verdict, graph, context = judged(trace, plan, str(scenario), "")
+    context = dataclasses.replace(context, title=f"{plan.id} ({trace.header.envoy.source})")
+    if output == "json":
+        say_json(verdict_json(verdict, trace, graph, context))
+    elif verdict.status is Status.PASS:
+        part = certificate_part(verdict.certificate, full=True)
+        say(headline(verdict, context.title), *part)
+    else:
+        say(*failure_lines(verdict, trace, graph, context))
+    return exits.OF_STATUS[verdict.status]

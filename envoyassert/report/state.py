@@ -1,0 +1,194 @@
+"""The state of an Envoy that ran already, as data and for people: the story without its history.
+
+The data has the form of a story (`report.story`). What needs the start is None there, and the lists
+of what happened are empty: the calls of the trace were made up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoyassert.accounts import Witness
+from envoyassert.calls.row import Phase
+from envoyassert.graph.model import KernelSocket
+from envoyassert.option_values import value_text
+from envoyassert.report.certificate import check_lines
+from envoyassert.report.table import columns, count, wrapped
+from envoyassert.state import why_unsettled
+
+#: Of a story: what a state does not show of a run, of a listening socket, and of its descriptors.
+UNKNOWN = ("start_up", "events", "last_event_ms", "accepted", "probes", "other_sockets")
+UNKNOWN_OF_SOCKETS = (
+    *("socket", "requested", "origin", "passed", "backlog", "bound_by", "listened_by"),
+    "connections",
+)
+UNKNOWN_OF_DESCRIPTORS = ("origin", "copy_of", "used_by")
+_WORDS = (
+    "not known from a state: who called socket(), bind() and listen(), how often and in which "
+    "order; which descriptor is a copy of which; when an option was set, and whether one was set "
+    "to what a new socket has; what was closed before; who accepted"
+)
+_NETIDS = {"UNIX": "u_str", "TCP": "tcp", "UDP": "udp", "MPTCP": "mptcp"}
+
+
+def without_history(
+    story: dict[str, Any], witness: Witness, sockets: list[KernelSocket]
+) -> dict[str, Any]:
+    """Return a story without what was made up, and with what the kernel shows besides.
+
+    Args:
+        story: of the made-up calls.
+        witness: the state.
+        sockets: the listening sockets, in the order of the story's.
+    """
+    inodes = {(entry.pid, entry.fd): entry for entry in witness.sockets}
+    epolls = {(t.pid, t.tid): t.epfd for t in witness.threads}
+    listening = []
+    for item, socket in zip(story["listening"], sockets, strict=True):
+        entry = next(inodes[d.pid, d.fd] for d in socket.descriptors if (d.pid, d.fd) in inodes)
+        network = () if witness.network is None else witness.network.sockets
+        shown = next((one for one in network if one.inode == entry.inode), None)
+        kind, read = entry.kind, entry.options or {}
+        unlike = () if kind is None else kind.unlike_new
+        options = [(*key.partition("/")[::2], read.get(key)) for key in unlike]
+        listening.append(
+            {
+                **item,
+                **dict.fromkeys(UNKNOWN_OF_SOCKETS),
+                "inode": entry.inode,
+                "waiting": None if shown is None else shown.queue,
+                "effective_backlog": None if shown is None else shown.backlog,
+                "options": [
+                    {"level": level, "name": name, "value": value, "phase": None}
+                    for level, name, value in options
+                ],
+                "descriptors": [
+                    {
+                        **descriptor,
+                        **dict.fromkeys(UNKNOWN_OF_DESCRIPTORS),
+                        "epolls": sorted({r.epoll.fd for r in held.registrations if r.is_live}),
+                    }
+                    for descriptor, held in zip(
+                        item["descriptors"], socket.descriptors, strict=True
+                    )
+                ],
+                "held_by_others": [
+                    {"pid": one.pid, "name": one.name}
+                    for one in witness.holders
+                    if one.inode == entry.inode
+                ],
+            }
+        )
+    inner = {process.pid: process.inner_pid for process in witness.processes}
+    return {
+        **story,
+        **dict.fromkeys(UNKNOWN),
+        "phases": {phase.value: [] for phase in Phase},
+        "processes": [
+            {**process, "inner_pid": inner.get(process["pid"])} for process in story["processes"]
+        ],
+        "threads": [
+            {**thread, "created_ms": None, "epoll": epolls.get((thread["pid"], thread["tid"]))}
+            for thread in story["threads"]
+        ],
+        "listening": listening,
+        "unsettled": why_unsettled(witness),
+    }
+
+
+def state_lines(story: dict[str, Any]) -> list[str]:
+    """Return the lines of a state for people, of at most 100 columns."""
+    envoy = story["envoy"]
+    facts = [f"Envoy {envoy['version'] or '(unknown version)'}"]
+    facts += [f"build id {envoy['build_id'][:12]}"] if envoy["build_id"] else []
+    facts.append(envoy["source"])
+    concurrency = story["concurrency"]
+    facts.append(f"concurrency {concurrency}" if concurrency else "concurrency unknown")
+    facts += [f"kernel {story['kernel']}"] if story["kernel"] else []
+    lines = wrapped(", ".join(facts), hang="  ")
+    lines += wrapped(f"the state of an Envoy that runs; {_WORDS}", hang="  ")
+    if story["unsettled"]:
+        lines += wrapped(f"who serves what is not known: {story['unsettled']}", hang="  ")
+    lines += ["", "Process and threads", *_tasks(story)]
+    lines += ["", "Listening sockets, and who serves them", *_listening(story)]
+    lines += _accounts(story)
+    checks = [
+        (check["name"], check["ok"], check["detail"])
+        for check in story["certificate"]
+        if check["ok"] is not None
+    ]
+    return [*lines, "", "Certificate", *check_lines(checks)]
+
+
+def _tasks(story: dict[str, Any]) -> list[str]:
+    rows = []
+    for process in story["processes"]:
+        inner = process["inner_pid"]
+        inside = f" ({inner} inside)" if inner and inner != process["pid"] else ""
+        command = " ".join([process["filename"], *process["argv"][1:]]).strip()
+        rows.append([f"process {process['pid']}{inside}", command])
+    parts: dict[str, list[str]] = {"main": [], "workers": [], "others": []}
+    for thread in story["threads"]:
+        epoll = "" if thread["epoll"] is None else f" epoll {thread['epoll']}"
+        if thread["role"] == "other":
+            parts["others"].append(f"{thread['name'] or thread['tid']}{epoll}")
+        else:
+            part = "main" if thread["role"] == "main" else "workers"
+            parts[part].append(f"{thread['role']} ({thread['tid']}){epoll or ' busy'}")
+    for part, names in parts.items():
+        rows.append([part if part == "main" else f"{len(names)} {part}", ", ".join(names) or "-"])
+    return columns(rows, "  ")
+
+
+def _listening(story: dict[str, Any]) -> list[str]:
+    rows = [["Netid", "State", "Waiting", "Local address", "Descriptors and more"]]
+    for item in sorted(story["listening"], key=lambda item: bool(item["hot_restart"])):
+        backlog = item["effective_backlog"]
+        waiting = "-" if item["state"] != "LISTEN" else "?"
+        if backlog is not None:
+            waiting = f"{item['waiting']} of {backlog}"
+        protocol = _NETIDS.get(item["protocol"], item["protocol"])
+        rows.append(
+            [protocol, item["state"], waiting, item["address"], "; ".join(_facts(story, item))]
+        )
+    return columns(rows, "  ") if len(rows) > 1 else ["  none"]
+
+
+def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
+    descriptors = []
+    for descriptor in item["descriptors"]:
+        if not descriptor["open"]:
+            continue
+        text = f"fd {descriptor['fd']} {'+'.join(descriptor['waited_on_by']) or 'no one'}"
+        if descriptor["epolls"]:
+            text += f" (epoll {', '.join(map(str, descriptor['epolls']))})"
+        if len(story["processes"]) > 1:
+            text += f" of process {descriptor['pid']}"
+        descriptors.append(text)
+    facts = [", ".join(descriptors) or "no descriptor"]
+    facts += [f"{one['name']}={value_text(one['value'])}" for one in item["options"]]
+    facts += [f"also held by {one['name']} ({one['pid']})" for one in item["held_by_others"]]
+    if item["listener"] is not None:
+        facts.append(f"listener {item['listener']}")
+    elif item["hot_restart"]:
+        facts.append("Envoy's own, for hot restart")
+    return facts
+
+
+def _accounts(story: dict[str, Any]) -> list[str]:
+    lines = []
+    for account in story["accounts"]:
+        listed = [
+            f"{listener['name']} at {', '.join(listener['addresses']) or 'no address'}"
+            for listener in account["listeners"]
+        ]
+        others = sum(not socket["own"] for socket in account["network"])
+        said = [text for text in (account["error"], account["envoy_error"]) if text]
+        lines += (
+            wrapped(f"Envoy's own listeners: {'; '.join(listed)}", "  ", "    ") if listed else []
+        )
+        if others:
+            lines.append(f"  {count(others, 'socket')} of other processes in Envoy's network")
+        for text in said:
+            lines += wrapped(f"not known: {text}", "  ", "    ")
+    return ["", *lines] if lines else []

@@ -1,0 +1,85 @@
+"""A state answers as the whole trace that led to it, or leaves open: with every word."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from envoyassert.judge.verdict import Finding, Status, Verdict
+from envoyassert.trace import Trace
+from tests.unit.states import state_at_end
+from tests.unit.words.cases import CASES
+from tests.unit.words.test_words import ALL_TRACES, items_of, trace_of, verdict_of
+
+_ANSWERS = (Status.PASS, Status.FAIL)
+#: What a state answers to the example of each word, where its trace holds and where it fails.
+#: To all other examples it answers nothing: they need the start, or an Envoy that has ended.
+_BOTH = ("PASS", "FAIL")
+_ONLY_FAIL = ("INCONCLUSIVE", "FAIL")
+_ANSWERED = {
+    **dict.fromkeys(
+        (
+            *("ListenerExpectation.take", "ListenerExpectation.served_by"),
+            *("ListenerExpectation.sockets", "ListenerExpectation.descriptors"),
+            *("ListenerExpectation.listed_without_socket", "Range.exactly", "Range.at_least"),
+            *("Range.at_most", "Range.between", "Linear.workers", "Linear.plus"),
+            *("Registered.trigger", "Tally.live", "Tally.serving", "Tally.spare", "Tally.each"),
+            *("DescriptorTally.live", "DescriptorTally.serving", "DescriptorTally.spare"),
+            "Backlog.effective",
+        ),
+        _BOTH,
+    ),
+    **dict.fromkeys(
+        (
+            *("ListenerExpectation.registered", "Registered.events", "DescriptorTally.each"),
+            *("ListenerExpectation.options", "Option.value", "NoOthersExpectation.no_others"),
+            *("OthersAllowed.allow", "ListenerExpectation.reachable_by_address"),
+        ),
+        _ONLY_FAIL,
+    ),
+    "ProcessExpectation.process": ("ended", "FAIL"),
+    "Process.stays_up": ("PASS", "ended"),
+}
+
+
+@cache
+def state_of(name: str) -> Trace | None:
+    return state_at_end(trace_of(name))
+
+
+def by_place(verdict: Verdict) -> dict[tuple[Any, ...], Finding]:
+    return {(*f.path, f.subject.address): f for f in verdict.findings}
+
+
+@pytest.mark.parametrize("word", CASES)
+def test_state_answers_what_is_there_and_nothing_else(word: str) -> None:
+    states = [state_of(name) for name in CASES[word]]
+    found = [
+        "ended" if one is None else verdict_of(items_of(word), one).status.name for one in states
+    ]
+    if word in _ANSWERED:
+        assert tuple(found) == _ANSWERED[word]
+    else:
+        assert not {status.name for status in _ANSWERS} & set(found)
+
+
+@pytest.mark.parametrize("word", CASES)
+def test_state_answers_as_the_trace_that_led_to_it(word: str) -> None:
+    items = items_of(word)
+    wrong = []
+    # Those that leave all open do so on any trace, see above.
+    for name in ALL_TRACES if word in _ANSWERED else CASES[word]:
+        state = state_of(name)
+        if state is None:
+            continue
+        known = by_place(verdict_of(items, state))
+        answered = [place for place, finding in known.items() if finding.status in _ANSWERS]
+        whole = by_place(verdict_of(items, trace_of(name))) if answered else {}
+        wrong += [
+            f"{name}: {known[place]} against {whole.get(place)}"
+            for place in answered
+            if place not in whole or known[place].status is not whole[place].status
+        ]
+    assert wrong == []

@@ -131,7 +131,7 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	u32 candidates = 0, needed = 0;
 	u64 sp = 0, variables_at, filename;
 
-	if (!ea_any_armed() || ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
+	if (!ea_any(EA_ARMED) || ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
 		return 0;
 	ea_probe_user(&image.argc, sizeof(image.argc), (void *)sp);
 	ea_probe_user(&image.argv, sizeof(image.argv), (void *)(sp + 8));
@@ -144,7 +144,8 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 		target.run = old->run;
 		target.epolls = old->epolls + 1;
 	}
-	{
+	/* Reading all variables takes most of the time that an exec loses. */
+	if (ea_any(EA_ARMED_BY_ID)) {
 		struct ea_image scan = image;
 		u32 run = ea_find_run(&scan);
 

@@ -13,17 +13,19 @@
 #define EA_TARGET_H
 
 #define EA_SLOTS 256
+#define EA_ARMED EA_SLOTS
+#define EA_ARMED_BY_ID (EA_SLOTS + 1)
 #define EA_SLOT(run) ((run) & (EA_SLOTS - 1))
 
 BPF_HASH(runs, struct ea_run_id, u32, EA_SLOTS);
-BPF_ARRAY(armed, u32, EA_SLOTS + 1); /* serial number per slot; the last one: how many are armed */
+/* The serial number per slot, then how many are armed, and how many of these by a run id. */
+BPF_ARRAY(armed, u32, EA_SLOTS + 2);
 BPF_HASH(targets, u32, struct ea_target, 16384);
 BPF_ARRAY(marks, u64, EA_PID_MAX / 4 + 1); /* per process id the low 16 bits of the run's number */
 
-static __always_inline bool ea_any_armed(void)
+static __always_inline bool ea_any(u32 which)
 {
-	u32 last = EA_SLOTS;
-	u32 *count = armed.lookup(&last);
+	u32 *count = armed.lookup(&which);
 
 	return count && *count;
 }

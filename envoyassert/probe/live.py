@@ -167,6 +167,7 @@ class Selected:
         self._runs = runs
         self._pool = pool
         self._misses = runs.misses()
+        self._missed_before = runs.missed_execs()
         self._missed = 0
         wanted = comparison(selection)
         wanted.records = records
@@ -188,18 +189,21 @@ class Selected:
 
     @property
     def missed(self) -> int:
-        """How many matching processes are not watched.
+        """How many matching processes are not watched, at most.
 
-        No spare run was left for them, or the kernel could not read all that had to be compared.
+        No spare run was left for them, the kernel could not read all that had to be compared, or
+        it skipped the comparison.
         """
-        if self._number is not None:
-            self._missed = self._pool.missed(self._number)
+        if self._number is not None and self._pool.is_armed(self._number):
+            skipped = self._runs.missed_execs() - self._missed_before
+            self._missed = self._pool.missed(self._number) + skipped
         return self._missed
 
     def disarm(self) -> None:
         """Let no further run begin; those that `poll` returned go on. May be called repeatedly."""
         if self._number is not None:
-            self._missed = self._pool.remove(self._number)
+            self._missed = self.missed
+            self._pool.remove(self._number)
             self._number = None
 
     def __enter__(self) -> Self:

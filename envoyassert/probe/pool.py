@@ -146,14 +146,15 @@ class Pool:
         assert value is not None
         return ArmedSelection.from_buffer_copy(value)
 
-    def remove(self, number: int) -> int:
-        """Disarm a selection; the runs that were handed out go on.
+    def is_armed(self, number: int) -> bool:
+        """Whether a selection is armed; those of a closed probe are not."""
+        return number in self._armed
 
-        Returns:
-            How many execs it missed.
-        """
+    def remove(self, number: int) -> None:
+        """Disarm a selection, if it is armed; the runs that were handed out go on."""
         with self._runs.lock:
-            missed = self.missed(number)
+            if number not in self._armed:
+                return
             self._program.selections.set(_NUMBER.pack(number), bytes(ArmedSelection()))
             self._sort_out()
             gone = self._armed.pop(number)
@@ -163,7 +164,6 @@ class Pool:
             for text in set(gone.variables) - used:
                 self._program.variables.delete(_text(text))
             self._refill()
-            return missed
 
     def close(self) -> None:
         """Disarm all selections."""

@@ -141,10 +141,14 @@ class Program:
         self._pieces = 0
         self._bpf.ring_buffer_consume()
 
-    def misses(self) -> int:
-        """Return how often the kernel skipped one of the programs because it was running."""
+    def misses(self, name: bytes = b"") -> int:
+        """Return how often the kernel skipped a program because it was running.
+
+        Args:
+            name: its function; all of them if it is empty.
+        """
         total = 0
-        for function in self._bpf.funcs.values():
+        for function in [self._bpf.funcs[name]] if name else self._bpf.funcs.values():
             with open(f"/proc/self/fdinfo/{function.fd}", encoding="ascii") as info:  # noqa: PTH123
                 for line in info:
                     if line.startswith("recursion_misses:"):

@@ -122,7 +122,9 @@ class Runs:
             program.flush()
 
     def _count(self) -> None:
+        by_id = sum(bool(run.run_id) for run in self._runs.values())
         self._program.armed.set(_NUMBER.pack(SLOTS), _NUMBER.pack(len(self._runs)))
+        self._program.armed.set(_NUMBER.pack(SLOTS + 1), _NUMBER.pack(by_id))
 
     def counters(self, serial: int) -> dict[int, RunCounters]:
         """Return the kernel's counters per CPU."""
@@ -136,6 +138,10 @@ class Runs:
     def misses(self) -> int:
         """Return how often the kernel skipped the program since it was loaded."""
         return self._program.misses()
+
+    def missed_execs(self) -> int:
+        """Return how often the kernel skipped the program at an exec since it was loaded."""
+        return self._program.misses(b"ea_process_exec")
 
     def flush(self) -> None:
         """Have the records that wait on each CPU written into the ring."""

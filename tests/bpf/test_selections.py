@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.live.selection import Selection
-from envoyassert.probe import Arm, Selected, new_run_id
+from envoyassert.probe import Arm, Probe, Selected, new_run_id
 from envoyassert.probe.traced_runs import SLOTS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, LISTENS, TARGET, command, environment, start
 
@@ -107,6 +107,37 @@ def test_environment_too_long_to_be_compared_is_counted_as_missed(probe, program
         start(program("other"), 1, env={**many, "POD": "a"})
         assert selected.poll() == []
         assert selected.missed == 1
+
+
+def test_path_behind_an_environment_too_long_to_be_passed_is_counted_as_missed(probe, program):
+    many = {f"V{number}": "" for number in range(600)}
+    path = program(TARGET)
+    by_path = probe.select(Selection(path))
+    with by_path, probe.select(Selection(TARGET)) as by_name:
+        start(program(f"other/{TARGET}"), 1)
+        start(path, 2, env={**environment(None), **many})
+        assert by_path.poll() == []
+        assert by_path.missed == 1
+        assert numbers(by_name) == [[1], [2]]
+
+
+def test_exec_at_which_the_kernel_skipped_the_comparison_counts_as_missed(probe, monkeypatch):
+    with probe.select(Selection(TARGET)) as selected:
+        assert selected.missed == 0
+        before = probe._program.misses(b"ea_process_exec")
+        monkeypatch.setattr(probe._program, "misses", lambda _name=b"": before + 2)
+        assert selected.missed == 2
+
+
+def test_closed_probe_ends_its_selections_and_keeps_what_they_missed(program):
+    with Probe.load(ring_pages=1) as probe:
+        selected = probe.select(Selection(TARGET), limit=1)
+        start(program(TARGET), 1)
+        start(program(TARGET), 2)
+        assert selected.missed == 1
+    assert (selected.poll(), selected.missed) == ([], 1)
+    selected.disarm()
+    assert selected.missed == 1
 
 
 def test_selections_with_variables_in_common_are_kept_apart(probe, program):

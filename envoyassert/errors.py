@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from envoyassert.shown import joined, shown
 
@@ -38,6 +38,9 @@ class EnvoyAssertError(Exception):
         message: one sentence that says what is wrong.
         remedy: what to do about it, one or more sentences; empty if nothing is known.
     """
+
+    #: Whether the message begins with a place in a file, and with `error:`.
+    names_place: ClassVar[bool] = False
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -89,6 +92,8 @@ class ScenarioError(EnvoyAssertError):
     Of many it holds the first hundred, and how many more there are.
     """
 
+    names_place = True
+
     def __init__(self, problems: list[Problem]) -> None:
         more = len(problems) - _MOST_PROBLEMS
         if more > 0:
@@ -100,6 +105,8 @@ class ScenarioError(EnvoyAssertError):
 
 class TraceFileError(EnvoyAssertError):
     """A trace file cannot be read: not a trace, another version, or incomplete."""
+
+    names_place = True
 
 
 class MachineError(EnvoyAssertError):

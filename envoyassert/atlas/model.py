@@ -55,6 +55,7 @@ class AtlasRun:
         state: how it ended.
         reason: why it did not pass, or "".
         story: where its story is, relative to the page; "" if it has none.
+        defect: the known defect that explains it, as the scenario states it; "" if none does.
     """
 
     scenario: str
@@ -66,6 +67,15 @@ class AtlasRun:
     state: RunState
     reason: str = ""
     story: str = ""
+    defect: str = ""
+
+    @property
+    def explanation(self) -> tuple[str, str]:
+        """What runs with the same explanation have in common.
+
+        What was seen of a known defect differs from run to run.
+        """
+        return self.scenario, self.defect or self.reason
 
     @property
     def title(self) -> str:
@@ -200,6 +210,7 @@ def atlas_run(document: RunDocument, story: str = "") -> AtlasRun:
         STATES[document.outcome],
         document.reason,
         story,
+        document.defect,
     )
 
 

@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from envoyassert.atlas.model import Atlas, AtlasRun, RunState, in_order
 from envoyassert.atlas.text import total
 from envoyassert.report.results import RunDocument
-from envoyassert.report.summary import without_sight
 from envoyassert.shown import joined, shown_lines
 
 #: What says in a page that it was made here.
@@ -83,7 +82,7 @@ def _known_defects(atlas: Atlas) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], list[AtlasRun]] = {}
     for run in atlas.runs:
         if run.state is RunState.KNOWN_DEFECT:
-            found.setdefault((run.scenario, without_sight(run.reason)), []).append(run)
+            found.setdefault(run.explanation, []).append(run)
     return [
         {
             "scenario": scenario,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from envoyassert.atlas.model import Atlas, RunState
-from envoyassert.report.summary import without_sight
 from envoyassert.report.table import count
 
 
@@ -42,12 +41,11 @@ def total(atlas: Atlas) -> str:
 def _troubles(atlas: Atlas) -> list[str]:
     lines = []
     for state in (RunState.FAILED, RunState.ERROR, RunState.INCONCLUSIVE, RunState.KNOWN_DEFECT):
-        seen: dict[str, tuple[str, dict[str, None]]] = {}
+        seen: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
         for run in atlas.runs:
             if run.state is state:
                 text = f"{run.scenario}: {run.reason}"
-                what = without_sight(text) if state is RunState.KNOWN_DEFECT else text
-                seen.setdefault(what, (text, {}))[1][run.envoy] = None
+                seen.setdefault(run.explanation, (text, {}))[1][run.envoy] = None
         for text, envoys in seen.values():
             lines.append(f"{state.value}: {text} ({', '.join(envoys)})")
     return ["", *lines, ""] if lines else [""]

@@ -19,8 +19,6 @@ from envoyassert.cli.output import check_written, lasting_output, say, say_usage
 from envoyassert.errors import (
     EnvoyAssertError,
     MachineError,
-    ScenarioError,
-    TraceFileError,
     text_with_output,
 )
 
@@ -89,5 +87,4 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
 
 def _text_of(error: EnvoyAssertError) -> str:
     text = text_with_output(error)
-    has_place = isinstance(error, (ScenarioError, TraceFileError)) and ": error: " in text
-    return text if has_place else f"envoyassert: error: {text}"
+    return text if error.names_place else f"envoyassert: error: {text}"

@@ -53,8 +53,8 @@ def _together(pairs: Sequence[RunPair]) -> list[tuple[list[str], tuple[str, ...]
 def answer_words(pairs: Sequence[RunPair], before: str, after: str) -> str:
     """Return the answer over all runs: `same: 48 runs on 1.36.4 and on 1.40.0`."""
     results = Counter(pair.result for pair in pairs)
-    counts = [f"{results[name]} {name}" for name in (SAME, DIFFERENT, UNKNOWN, SKIPPED)]
-    parts = [text for text in counts if not text.startswith("0 ")]
+    kinds = (SAME, DIFFERENT, UNKNOWN, SKIPPED)
+    parts = [f"{results[name]} {name}" for name in kinds if results[name]]
     words = f"{compared(pairs)}: {count(len(pairs), 'run')} on {before} and on {after}"
     if len(parts) > 1:
         words += f" ({', '.join(parts)})"

@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from envoyassert.errors import Problem
 from envoyassert.report.figures import Figures
 from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, ScenarioPart
 from envoyassert.report.summary import RunRecord
@@ -86,12 +87,14 @@ class FileRefused:
     Args:
         id: pytest's name of the file.
         message: all of what is wrong, with places.
+        problems: the same one by one, if it is a scenario file.
     """
 
     handler: ClassVar[str] = "file_refused"
 
     id: str
     message: str
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,9 @@ class RunJudged:
         envoy: which Envoy ran.
         kernel: release of the kernel.
         certificate: what is known of completeness, in one line.
+        whole: whether nothing is missing.
+        defect: the known defect that explains it, as the scenario states it; "" if none does.
+        seen: what was seen of that defect, in one line.
         stood_in: what stood in for files that this machine lacks.
         trace, log: paths of what is kept, or "".
         judgement: every finding, if an output wants it.
@@ -203,6 +209,9 @@ class RunJudged:
     envoy: EnvoyPart
     kernel: str
     certificate: str
+    whole: bool
+    defect: str = ""
+    seen: str = ""
     stood_in: tuple[str, ...] = ()
     trace: str = ""
     log: str = ""
@@ -240,7 +249,7 @@ class Failure:
         phase: in which phase of the test: `setup`, `call` or `teardown`.
         path: the file; absolute, or relative to the current directory.
         line: 1-based.
-        summary: why, in one line.
+        reason: why, in one line.
         text: the whole text.
     """
 
@@ -248,7 +257,7 @@ class Failure:
     phase: str
     path: str
     line: int
-    summary: str
+    reason: str
     text: str
 
 

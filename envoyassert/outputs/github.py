@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 _ANNOTATOR = "pytest_github_actions_annotate_failures"
 
 
-def _invalid(event: events.FileRefused, workspace: str) -> list[Annotation]:
-    """Return the problems of a file that is no valid scenario, where it has places for them."""
-    from envoyassert.report.annotation import problem_annotations
-
-    is_scenario = event.id.endswith((".yaml", ".yml"))
-    return problem_annotations(event.message, workspace) if is_scenario else []
-
-
 class Annotations(Output):
     """Prints a command for each annotation.
 
@@ -53,7 +45,9 @@ class Annotations(Output):
 
     def file_refused(self, event: events.FileRefused) -> None:
         """Annotate what is not valid."""
-        self._annotations += _invalid(event, self._workspace)
+        from envoyassert.report.annotation import problem_annotations
+
+        self._annotations += problem_annotations(event.problems, self._workspace)
 
     def run_ended(self, event: events.RunEnded) -> None:
         """Annotate what went wrong in a run."""
@@ -87,7 +81,7 @@ class JobSummary(Output):
         self._path = path
         self._workspace = workspace
         self._entries: list[Entry] = []
-        self._certificates: dict[str, str] = {}
+        self._whole: dict[str, bool] = {}
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -97,16 +91,17 @@ class JobSummary(Output):
 
     def file_refused(self, event: events.FileRefused) -> None:
         """Take note of what is not valid."""
+        from envoyassert.report.annotation import problem_annotations
         from envoyassert.report.job_summary import Entry
 
-        for found in _invalid(event, self._workspace):
+        for found in problem_annotations(event.problems, self._workspace):
             place = f"{found.path}:{found.line}"
             entry = Entry("ERROR", found.title, place, found.message, event.message)
             self._entries.append(entry)
 
     def run_judged(self, event: events.RunJudged) -> None:
         """Take note of a certificate."""
-        self._certificates[event.run.id] = event.certificate
+        self._whole[event.run.id] = event.whole
 
     def run_ended(self, event: events.RunEnded) -> None:
         """Take note of what went wrong in a run."""
@@ -115,8 +110,7 @@ class JobSummary(Output):
 
         for failure in event.failures if event.record is not None else ():
             place = f"{in_repository(failure.path, self._workspace)}:{failure.line}"
-            reason = failure.summary.removeprefix(f"{failure.status}: ")
-            entry = Entry(failure.status, event.title, place, reason, failure.text)
+            entry = Entry(failure.status, event.title, place, failure.reason, failure.text)
             self._entries.append(entry)
 
     def session_ended(self, event: events.SessionEnded) -> None:
@@ -130,6 +124,6 @@ class JobSummary(Output):
             return
         lines = [
             *summary_lines(event.records.values()),
-            *certificates_lines(self._certificates.values()),
+            *certificates_lines(self._whole.values()),
         ]
         append_text(job_summary(lines, self._entries), self._path)

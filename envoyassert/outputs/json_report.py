@@ -72,6 +72,7 @@ class RunDocuments:
             scenario=event.run.scenario,
             outcome=event.record.outcome,
             reason=event.record.reason,
+            defect=event.record.defect,
             started=_utc(event.started_s),
             duration_s=round(event.duration_s, 3),
             asked=event.run.asked,

@@ -1,4 +1,4 @@
-"""How the events of a run get to where all reports arrive: on the reports of its test.
+"""How what is known of a run gets to where all reports arrive: on the reports of its test.
 
 Under xdist the test runs in another process, and a report crosses as JSON; without it the events
 take the same way. Each report carries all events of its test so far: one that another plugin holds
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+
+from envoyassert.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from envoyassert.outputs.events import RunEvent, RunJudged
 
 _ATTRIBUTE = "envoyassert_events"
+_PROBLEMS = "envoyassert_problems"
 
 
 @dataclass
@@ -61,6 +64,23 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     if recorder is not None:
         text = _format().dump_json(recorder.events).decode()
         setattr(report, _ATTRIBUTE, [recorder.token, text])
+
+
+def attach_problems(report: pytest.CollectReport, error: ScenarioError) -> None:
+    """Have the report of a file that cannot be collected carry what is wrong with it."""
+    setattr(
+        report,
+        _PROBLEMS,
+        [
+            [without_surrogates(part) if isinstance(part, str) else part for part in astuple(one)]
+            for one in error.problems
+        ],
+    )
+
+
+def problems_of(report: pytest.CollectReport) -> tuple[Problem, ...]:
+    """Return what is wrong with a scenario file, as its report carries it."""
+    return tuple(Problem(*parts) for parts in getattr(report, _PROBLEMS, ()))
 
 
 class Arrivals:

@@ -25,7 +25,7 @@ from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context
 from envoyassert.report.figures import figures_of
-from envoyassert.report.headline import reason_line
+from envoyassert.report.headline import known_defect, reason_line
 from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
 from envoyassert.report.results import EnvoyPart
@@ -36,6 +36,7 @@ from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.plan import RequirementUnmetError
 from envoyassert.shown import shown
+from envoyassert.steps.registry import unasked_outcome
 
 if TYPE_CHECKING:
     from envoyassert.probe import Tracer
@@ -109,18 +110,22 @@ class Judged:
         }
         story = self._story() if stream.wants(Detail.STORY) else []
         story += self._coverage() if stream.wants(Detail.COVERAGE) else []
+        defect, seen = known_defect(self.verdict, context.place)
         judged = RunJudged(
             run=item.run,
             status=self.verdict.status.value,  # type: ignore[arg-type]  # it is one of the words
             words=str(self.verdict),
             reason=shown(
-                reason_line(self.verdict, trace.end.outcome, context.place, context.blame)
+                reason_line(self.verdict, unasked_outcome(trace), context.place, context.blame)
             ),
             envoy=EnvoyPart(
                 **about_envoy, launcher=header.launcher, concurrency=header.concurrency
             ),
             kernel=shown(header.kernel),
             certificate=shown(certificate_line(self.verdict.certificate)),
+            whole=self.verdict.certificate.whole,
+            defect=shown(defect),
+            seen=shown(seen),
             stood_in=tuple(map(shown, header.stood_in)),
             trace=shown(context.trace_path),
             log=shown(context.log_path),

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from envoyassert.errors import EnvoyAssertError, LaunchError, MachineError
-from envoyassert.pytest_plugin.crossing import attach
+from envoyassert.errors import EnvoyAssertError, LaunchError, MachineError, ScenarioError
+from envoyassert.pytest_plugin.crossing import attach, attach_problems
 from envoyassert.pytest_plugin.fixtures import (
     _envoyassert_probe,
     _envoyassert_run,
@@ -123,6 +123,17 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from envoyassert.pytest_plugin.collect import ScenarioFile
 
     return ScenarioFile.of_path(parent, file_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Have the report of a scenario file that is not valid say so one by one."""
+    report = yield
+    call: pytest.CallInfo[Any] | None = getattr(report, "call", None)
+    cause = None if call is None or call.excinfo is None else call.excinfo.value.__cause__
+    if isinstance(cause, ScenarioError):
+        attach_problems(report, cause)
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -103,6 +103,9 @@ class RunState:
             outcome,
             reason,
             tuple(self.verdicts),
+            run.scenario.name,
+            "" if self.judged is None else self.judged.defect,
+            "" if self.judged is None else self.judged.seen,
         )
 
     def _add_failure(self, report: pytest.TestReport) -> None:
@@ -111,12 +114,12 @@ class RunState:
         crash = getattr(report.longrepr, "reprcrash", None)
         if not report.failed or crash is None:
             return
-        words = "" if self.judged is None else self.judged.words
-        status = words if words.startswith(("FAIL", "INCONCLUSIVE")) else "ERROR"
+        status, reason = "ERROR", crash.message
+        judged = self.judged if report.when != "teardown" else None
+        if judged is not None and judged.status in ("FAIL", "INCONCLUSIVE"):
+            status, reason = judged.status, judged.reason
         text = _text_of(report) or crash.message
-        self.failures.append(
-            Failure(status, report.when, crash.path, crash.lineno, crash.message, text)
-        )
+        self.failures.append(Failure(status, report.when, crash.path, crash.lineno, reason, text))
 
 
 @dataclass

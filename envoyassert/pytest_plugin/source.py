@@ -15,7 +15,7 @@ from envoyassert.errors import JudgingError, MachineError
 from envoyassert.guard import fault_words
 from envoyassert.outputs.stream import Stream
 from envoyassert.pytest_plugin.console import PytestConsole
-from envoyassert.pytest_plugin.crossing import Arrivals
+from envoyassert.pytest_plugin.crossing import Arrivals, problems_of
 from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.pytest_plugin.runs import Runs, RunState, is_of_scenario, title_of
 from envoyassert.pytest_plugin.session import MACHINE_ERROR, refusing, session_of
@@ -124,7 +124,8 @@ class Source:
             from envoyassert.outputs.events import FileRefused
 
             self._begin()
-            self._stream.emit(FileRefused(report.nodeid, str(report.longrepr)))
+            message, problems = str(report.longrepr), problems_of(report)
+            self._stream.emit(FileRefused(report.nodeid, message, problems))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins."""

@@ -7,14 +7,11 @@ Source: GitHub Docs, "Workflow commands for GitHub Actions" (setting an error me
 from __future__ import annotations
 
 import os.path
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from envoyassert.errors import Problem
 from envoyassert.shown import shown, shown_lines
-
-_PLACE = re.compile(
-    r"^(?P<path>[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+): error: (?P<text>.*)", re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -54,20 +51,24 @@ def _property(text: str) -> str:
     return _data(shown(text)).replace(":", "%3A").replace(",", "%2C")
 
 
-def problem_annotations(printed: str, workspace: str = "") -> list[Annotation]:
-    """Return the problems of a text as annotations: `file:line:column: error: what (what now)`.
+def problem_annotations(problems: Iterable[Problem], workspace: str = "") -> list[Annotation]:
+    """Return the problems of a scenario file as annotations; none for the file as a whole.
 
     Args:
-        printed: what is printed for a file that is no valid scenario.
+        problems: what is wrong with it.
         workspace: the directory of the checkout, or "" if unknown.
     """
-    problems = []
-    for found in _PLACE.finditer(printed):
-        line, column = int(found["line"]), int(found["column"])
-        if line:  # 0 is the file as a whole
-            path = in_repository(found["path"], workspace)
-            problems.append(Annotation(path, line, "invalid scenario", found["text"], column))
-    return problems
+    return [
+        Annotation(
+            in_repository(one.path, workspace),
+            one.line,
+            "invalid scenario",
+            shown(one.text),
+            one.column,
+        )
+        for one in problems
+        if one.line
+    ]
 
 
 def in_repository(path: str, workspace: str) -> str:

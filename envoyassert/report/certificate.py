@@ -50,15 +50,15 @@ def certificate_part(certificate: Certificate, full: bool = False) -> list[str]:
     return [f"certificate: {state}", *certificate_lines(certificate)]
 
 
-def certificates_lines(lines: Iterable[str]) -> list[str]:
+def certificates_lines(are_whole: Iterable[bool]) -> list[str]:
     """Return the certificates of a session in one line, none if there are none.
 
     Args:
-        lines: what `certificate_line` returned for each run.
+        are_whole: of each run whether its certificate is whole.
     """
-    found = list(lines)
+    found = list(are_whole)
     if not found:
         return []
-    whole = sum(line.startswith("whole") for line in found)
+    whole = sum(found)
     rest = len(found) - whole
     return [f"certificates: {whole} whole" + (f", {rest} NOT whole" if rest else "")]

@@ -276,7 +276,7 @@ def _run_line(trace: Trace) -> str:
     facts.append(count(len(trace.events), "event"))
     outcome = trace.end.outcome
     if not outcome.running:
-        facts.append(end_in_words(outcome).removeprefix("was "))
+        facts.append(end_in_words(outcome, was=""))
     return "run: " + ", ".join(facts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from envoyassert.guard import guarded
 from envoyassert.judge.near import OptionsThere
 from envoyassert.judge.verdict import Finding, Status, Verdict
@@ -80,11 +82,11 @@ def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Bla
     findings = deciding(verdict, place)
     if verdict.status is Status.PASS or not findings:
         return ""
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    more = _and_more(findings)
     before = setback(verdict, outcome, blame)
     first = findings[0]
     if first.known_defect:
-        return f"known defect ({words_of(first).known_defect}): {sentence(first)}{more}"
+        return known_defect_words(*_known_defect(findings))
     if verdict.status is Status.INCONCLUSIVE:
         return (f"{before}; " if before else "") + f"{about(first)}{more}: {_why_not_judged(first)}"
     if before:
@@ -93,6 +95,32 @@ def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Bla
     absent = first.near and not isinstance(first.near[0], OptionsThere)
     closest = f"; closest: {in_brief(first.near[0])}" if absent else ""
     return sentence(first) + closest + more
+
+
+def known_defect(verdict: Verdict, place: Finder = nowhere) -> tuple[str, str]:
+    """Return the known defect that explains a verdict, and what was seen of it; "" if none does.
+
+    The defect is as the scenario states it, so that it is the same in each run.
+    """
+    findings = deciding(verdict, place) if verdict.status is Status.KNOWN_DEFECT else ()
+    return guarded(lambda: _known_defect(findings), lambda fault: ("", f"the defect: {fault}"))
+
+
+def _known_defect(findings: Sequence[Finding]) -> tuple[str, str]:
+    known = findings[0].known_defect if findings else None
+    if known is None:
+        return "", ""
+    stated = [said.text for said in (known["defect"], known["what"]) if said is not None]
+    return ": ".join(stated), sentence(findings[0]) + _and_more(findings)
+
+
+def known_defect_words(defect: str, seen: str) -> str:
+    """Return a known defect with what was seen of it, in one line."""
+    return f"known defect ({defect}): {seen}"
+
+
+def _and_more(findings: Sequence[Finding]) -> str:
+    return f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
 
 
 def setback(verdict: Verdict, outcome: Outcome | None, blame: Blame = unblamed) -> str:
@@ -143,11 +171,16 @@ def _shortened(reason: str) -> str:
     return f"{start} … {end}"
 
 
-def end_in_words(outcome: Outcome) -> str:
-    """Return how the process ended: `ended with status 1`, `was killed by SIGSEGV`, or ""."""
+def end_in_words(outcome: Outcome, was: str = "was ") -> str:
+    """Return how the process ended: `ended with status 1`, `was killed by SIGSEGV`, or "".
+
+    Args:
+        outcome: what happened to it.
+        was: stands before `killed`.
+    """
     if outcome.exit_code is not None:
         return f"ended with status {outcome.exit_code}"
-    return f"was killed by {signal_text(outcome.signal)}" if outcome.signal is not None else ""
+    return f"{was}killed by {signal_text(outcome.signal)}" if outcome.signal is not None else ""
 
 
 def about(finding: Finding) -> str:

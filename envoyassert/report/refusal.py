@@ -57,10 +57,10 @@ def blame(plan: RunPlan) -> Blame:
         if not _known(where, plan) and not (where and plan.loaded.scenario.envoy.overlay):
             return ""
         problem = _problem(where, "", plan)
-        owner = _owner(where, plan.config)
-        named = not owner or _says(reason.text, owner.partition(" ")[2])
+        kind, name = _owner(where, plan.config)
+        named = not name or _says(reason.text, name)
         place = f"{problem.path}:{problem.line}:{problem.column}"
-        return place if named else f"{owner}, {place}"
+        return place if named else f"{kind} {name}, {place}"
 
     return find
 
@@ -76,15 +76,16 @@ def _problem(where: Path, message: str, plan: RunPlan, remedy: str = "") -> Prob
     return loaded.document.problem(("envoy", "config", *known), message, remedy)
 
 
-def _owner(where: Path, config: dict[str, Any]) -> str:
-    """Return the static listener or cluster that a part of the config belongs to, or ""."""
+def _owner(where: Path, config: dict[str, Any]) -> tuple[str, str]:
+    """Return the static listener or cluster that a part belongs to, by kind and name, or ""."""
     found: Any = config
     for part in where[:3]:
         if not _has(found, part):
-            return ""
+            return "", ""
         found = found[part]
-    name = _name(found) if where[1:2] in (("listeners",), ("clusters",)) else None
-    return f"{str(where[1])[:-1]} {name}" if name else ""
+    kind = {"listeners": "listener", "clusters": "cluster"}.get(str(where[1]) if where[1:] else "")
+    name = _name(found) if kind is not None else None
+    return (kind, str(name)) if kind is not None and name else ("", "")
 
 
 def _where(reason: Reason, plan: RunPlan) -> Path:

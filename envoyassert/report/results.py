@@ -108,6 +108,9 @@ class RunDocument(Part):
     scenario: ScenarioPart
     outcome: OutcomeWord = _OUTCOME
     reason: str = Field(description="Why the outcome is not `passed`, in one line.")
+    defect: str = Field(
+        description="The known defect that explains it, as the scenario states it; may be empty."
+    )
     started: str = Field(description="When, UTC, ISO 8601.")
     duration_s: float = Field(description="Seconds for everything, fixtures included.")
     asked: AskedPart

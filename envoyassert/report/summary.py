@@ -36,6 +36,9 @@ class RunRecord:
             failed around the verdict).
         reason: why it is not passed, in one line, or "".
         verdicts: the verdict of each time that it was executed, in order.
+        name: name of the scenario alone; "" if its process died before that was known.
+        defect: the known defect that explains it, as the scenario states it; "" if none does.
+        seen: what was seen of that defect this time, in one line.
     """
 
     scenario: str
@@ -45,6 +48,9 @@ class RunRecord:
     outcome: str
     reason: str = ""
     verdicts: tuple[str, ...] = ()
+    name: str = ""
+    defect: str = ""
+    seen: str = ""
 
     @property
     def repeated(self) -> bool:
@@ -68,7 +74,7 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
         line += f": {', '.join(counts)}"
     if executed:
         axes = (
-            (len({record.scenario.split("[")[0] for record in executed}), "scenario", ""),
+            (len({record.name for record in executed}), "scenario", ""),
             (len({record.envoy for record in executed}), "Envoy", ""),
             (len({record.launcher for record in executed}), "launcher", ""),
             (len({record.concurrency for record in executed}), "concurrency", "concurrencies"),
@@ -84,23 +90,19 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
 
 def _reasons(records: list[RunRecord], outcome: str) -> list[str]:
     # What was seen of a known defect differs from run to run: the first run stands for all.
-    equal: dict[str, list[str]] = {}
-    for why in (_why(record) for record in records if record.outcome == outcome):
-        equal.setdefault(without_sight(why) if outcome == KNOWN_DEFECT else why, []).append(why)
+    equal: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        if record.outcome == outcome:
+            known = (record.name, record.defect) if record.defect else ("", record.reason)
+            equal.setdefault(known, []).append(record)
     most_first = sorted(equal.values(), key=len, reverse=True)
-    return [f"  {_counted(len(whys), outcome)}: {whys[0]}" for whys in most_first]
-
-
-def without_sight(reason: str) -> str:
-    """Return which known defect a reason names, without what was seen this time."""
-    return reason.partition("): ")[0]
+    return [f"  {_counted(len(same), outcome)}: {_why(same[0])}" for same in most_first]
 
 
 def _why(record: RunRecord) -> str:
-    if record.outcome != KNOWN_DEFECT:
+    if not record.defect:
         return record.reason
-    # The reason begins with what the outcome says already.
-    return f"{record.scenario.split('[')[0]}: {record.reason.removeprefix('known defect ')}"
+    return f"{record.name}: ({record.defect}): {record.seen}"
 
 
 def _repeated(records: list[RunRecord]) -> list[str]:

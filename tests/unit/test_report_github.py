@@ -1,3 +1,4 @@
+from envoyassert.errors import Problem
 from envoyassert.report.annotation import (
     Annotation,
     in_repository,
@@ -15,8 +16,11 @@ def test_workflow_command_is_one_line_and_escapes_what_would_end_a_part():
 
 
 def test_problems_of_a_file_have_their_own_places():
-    text = "a/b.yaml:2:1: error: `x` is not a key (did you mean `y`?)\nb.yaml: error: empty"
-    (found,) = problem_annotations(text)
+    problems = [
+        Problem("a/b.yaml", 2, 1, "`x` is not a key", "did you mean `y`?"),
+        Problem("b.yaml", 0, 0, "empty"),
+    ]
+    (found,) = problem_annotations(problems)
     assert (found.path, found.line, found.column) == ("a/b.yaml", 2, 1)
     assert found.message == "`x` is not a key (did you mean `y`?)"
 

@@ -3,13 +3,14 @@ import pytest
 from envoyassert.report.summary import RunRecord, summary_lines
 
 
-def record(outcome, scenario="a", envoy="1.40.0", launcher="process", concurrency="2", reason=""):
-    return RunRecord(scenario, envoy, launcher, concurrency, outcome, reason)
+def record(outcome, name="a", envoy="1.40.0", launcher="process", concurrency="2", **more):
+    title = f"{name}[concurrency={concurrency}]"
+    return RunRecord(title, envoy, launcher, concurrency, outcome, name=name, **more)
 
 
 def test_summary_counts_runs_and_the_axes_they_cover():
     records = [
-        record("passed", f"s{n}[concurrency={c}]", envoy, launcher, c)
+        record("passed", f"s{n}", envoy, launcher, c)
         for n in range(3)
         for envoy in ("1.36.4", "1.40.0")
         for launcher in ("docker", "process")
@@ -42,15 +43,18 @@ def test_summary_counts_skips_and_errors_apart_from_executed_runs():
 
 
 def test_summary_says_what_each_known_defect_is():
-    defect = "known defect (x#1, owner me): port 80 backlog: expected 1, seen 2"
-    again = "known defect (x#1, owner me): port 80 backlog: expected 1, seen 3"
+    seen = "port 80 backlog: expected 1, seen 2"
     records = [
-        record("known_defect", "a[concurrency=1]", reason=defect),
-        record("known_defect", "a[concurrency=2]", reason=again),
+        record("known_defect", defect="x#1, owner me", seen=seen, reason="first"),
+        record("known_defect", defect="x#1, owner me", seen="expected 1, seen 3", reason="second"),
+        record("known_defect", defect="x#2, owner me", seen=seen, reason="third"),
+        record("known_defect", "b", defect="x#1, owner me", seen=seen, reason="fourth"),
         record("skipped", reason="no root"),
     ]
     assert summary_lines(records)[1:] == [
-        "  2 known defects: a: (x#1, owner me): port 80 backlog: expected 1, seen 2",
+        f"  2 known defects: a: (x#1, owner me): {seen}",
+        f"  1 known defect: a: (x#2, owner me): {seen}",
+        f"  1 known defect: b: (x#1, owner me): {seen}",
         "  1 skipped: no root",
     ]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from typing_extensions import NotRequired
 
 from envoyassert.calls.payload import UNSIGNED, Args, flag_names
-from envoyassert.calls.row import Arguments, Effect, Numbers, Phase, RecordedCall, Source
+from envoyassert.calls.row import Arguments, Effect, Hides, Numbers, Phase, RecordedCall, Source
 from envoyassert.calls.shown_values import or_unknown
 from envoyassert.events import Event
 from envoyassert.names import FCNTL_DUPS
@@ -16,7 +16,7 @@ from envoyassert.ranges import I32, I64, U32, Flags, Name
 from envoyassert.strace import values as printed
 
 #: Why a trace does not follow descriptors after a call, see `RecordedCall.hides`.
-OTHER_TABLE_OF_FILES = "moved descriptors to a table of their own, or shared them between processes"
+OTHER_TABLE_OF_FILES: Final = "files"
 _CLOSE_RANGE_UNSHARE = 2  # close_range(2)
 
 
@@ -153,7 +153,7 @@ def _printed_close_range(a: list[str], _: int | None) -> dict[str, Any]:
     }
 
 
-def _hidden_by_close_range(event: Event) -> str:
+def _hidden_by_close_range(event: Event) -> Hides:
     unshared = event.ok and CLOSE_RANGE.of(event)["flags"] & _CLOSE_RANGE_UNSHARE
     return OTHER_TABLE_OF_FILES if unshared else ""
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from envoyassert.calls.payload import Args
-from envoyassert.calls.row import Arguments, Numbers, RecordedCall, Source
+from envoyassert.calls.row import Arguments, Hides, Numbers, RecordedCall, Source
 from envoyassert.events import Event
 from envoyassert.ranges import I32
 from envoyassert.seccomp import SECCOMP_MODE_STRICT, answers_of, may_claim_success
@@ -20,8 +20,8 @@ class RingArguments(Arguments):
     """io_uring_setup(2)."""
 
 
-def _hidden_from_probe(_event: Event) -> str:
-    return "can act on sockets where no probe looks"
+def _hidden_from_probe(_event: Event) -> Hides:
+    return "unseen"
 
 
 IO_URING_SETUP = RecordedCall(
@@ -80,9 +80,10 @@ def _other_table(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
     return {"table": table, "number": args[0] & ~_X32_BIT}
 
 
-def _hidden_by_table(event: Event) -> str:
-    table = OTHER_TABLE.of(event)["table"]
-    return "" if event.errno == "ENOSYS" else f"by {table} numbers are not decoded"
+def _hidden_by_table(event: Event) -> Hides:
+    if event.errno == "ENOSYS":
+        return ""
+    return "x32" if OTHER_TABLE.of(event)["table"] == "x32" else "32-bit"
 
 
 OTHER_TABLE = RecordedCall(
@@ -130,10 +131,9 @@ def _printed_filter(text: str) -> dict[str, Any]:
     return {"answers": answers_of(printed.program_of(program[2]), int(program[1]))}
 
 
-def _hidden_by_filter(event: Event) -> str:
-    if event.ok and may_claim_success(SECCOMP.of(event)["answers"]):
-        return "set a filter that can claim that a call succeeded which the kernel never made"
-    return ""
+def _hidden_by_filter(event: Event) -> Hides:
+    can_lie = event.ok and may_claim_success(SECCOMP.of(event)["answers"])
+    return "filter" if can_lie else ""
 
 
 SECCOMP = RecordedCall(

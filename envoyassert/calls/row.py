@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -67,6 +67,12 @@ class Effect(enum.Enum):
     MAKE_EPOLL = enum.auto()
     WAIT_EPOLL = enum.auto()
     REGISTER = enum.auto()
+
+
+#: Why a trace does not show all after a call: `unseen`, it acts where no probe looks; a `filter`
+#: may answer in the kernel's place; `files`, a table of descriptors was unshared or shared; the
+#: table of system calls by whose numbers it was made.
+Hides = Literal["", "unseen", "filter", "files", "32-bit", "x32"]
 
 
 class Phase(enum.Enum):
@@ -151,7 +157,7 @@ class RecordedCall(Generic[A]):
     timed_at_entry: bool = False
     before_accept: bool = False
     cloexec: str = ""
-    hides: Callable[[Event], str] | None = None
+    hides: Callable[[Event], Hides] | None = None
 
     def of(self, event: Event) -> A:
         """Return the arguments of an event of this call, with their types."""

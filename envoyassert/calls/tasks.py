@@ -8,7 +8,7 @@ from typing_extensions import NotRequired
 
 from envoyassert.calls.descriptors import OTHER_TABLE_OF_FILES
 from envoyassert.calls.payload import UNSIGNED, Args, text_at, two_words
-from envoyassert.calls.row import Arguments, Effect, Numbers, RecordedCall, Source
+from envoyassert.calls.row import Arguments, Effect, Hides, Numbers, RecordedCall, Source
 from envoyassert.calls.shown_values import or_unknown
 from envoyassert.events import Event
 from envoyassert.names import CLONE_NEWNET, TCP_STATES
@@ -73,7 +73,7 @@ def _forked(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
     return made
 
 
-def _hidden_by_fork(event: Event) -> str:
+def _hidden_by_fork(event: Event) -> Hides:
     return OTHER_TABLE_OF_FILES if "shares_files" in event.args else ""
 
 
@@ -226,7 +226,7 @@ class UnshareArguments(Arguments):
     flags: U32
 
 
-def _hidden_by_unshare(event: Event) -> str:
+def _hidden_by_unshare(event: Event) -> Hides:
     unshared = event.ok and UNSHARE.of(event)["flags"] & _CLONE_FILES
     return OTHER_TABLE_OF_FILES if unshared else ""
 

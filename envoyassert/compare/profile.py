@@ -24,6 +24,7 @@ from envoyassert.judge.shape import serving_of, shape_of
 from envoyassert.names import signal_text
 from envoyassert.option_values import FILTERS, value_text
 from envoyassert.report.call import Clock
+from envoyassert.texts.facts import text
 from envoyassert.trace import Outcome, Trace
 
 Facts = dict[str, dict[str, Measure]]
@@ -121,7 +122,7 @@ def profile_of(
         graph,
         workers=trace.header.concurrency,
         whole=certificate.whole,
-        missing=tuple(check.detail for check in certificate.missing),
+        missing=tuple(text(check.found) for check in certificate.missing),
         assumed=assume if trace.header.unobserved else (),
     )
     for key, group in socket_groups(trace, graph).items():

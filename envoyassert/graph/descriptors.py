@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 
 from envoyassert.calls import CALLS
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.model import (
     Descriptor,
     Epoll,
@@ -87,9 +88,7 @@ class DescriptorTables:
         if held is not None:
             certain = isinstance(held, Epoll) or held.tainted_ns is None
             if certain and not self.lossy:
-                self._graph.inconsistencies.append(
-                    f"{event.call} returned {fd}, which was open already"
-                )
+                self._graph.inconsistencies.append(Fact("open_already", call=event.call, fd=fd))
             self._drop(event, fd)
         self._generations[event.pid, fd] += 1
         return self._generations[event.pid, fd]

@@ -17,6 +17,7 @@ from envoyassert.calls.row import Effect
 from envoyassert.calls.sockets import BIND, CONNECT, GETSOCKNAME, SETSOCKOPT, SHUTDOWN, SOCKETPAIR
 from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.descriptors import DescriptorTables, succeeded
 from envoyassert.graph.envoys import declared_envoys
 from envoyassert.graph.gaps import find_gaps, is_tripwire
@@ -136,7 +137,7 @@ class _Folder:
         thread = self.graph.threads.get(tid)
         if thread is None or thread.pid != pid:
             if thread is not None and not self.tables.lossy:
-                self.graph.inconsistencies.append(f"thread {tid} belongs to two processes")
+                self.graph.inconsistencies.append(Fact("two_processes", tid=tid))
             thread = self.graph.threads[tid] = Thread(tid, pid)
             self.graph.processes.setdefault(pid, Process(pid))
         return thread
@@ -312,7 +313,7 @@ class _Folder:
                 return
             if self.births_observed and not self.tables.lossy:
                 self.graph.inconsistencies.append(
-                    f"{event.call} on descriptor {event.args['fd']}, whose birth was not seen"
+                    Fact("birth_unseen", call=event.call, fd=event.args["fd"])
                 )
             held = self._birth(event, thread, event.args["fd"], "unknown")
         call = self._note(event, thread, held)
@@ -322,7 +323,7 @@ class _Folder:
         args = BIND.of(event)
         address = args["address"]
         if address is None and event.errno != "EFAULT":
-            self.graph.inconsistencies.append("the address of a bind could not be read")
+            self.graph.inconsistencies.append(Fact("bind_unread"))
         if not succeeded(event):
             socket.failed_binds.append(call)
             return
@@ -331,9 +332,7 @@ class _Folder:
         if socket.binds and call.descriptor is not None:
             # Only an unbound socket can be bound: between the two its number was given out again.
             if self.births_observed and not self.tables.lossy:
-                self.graph.inconsistencies.append(
-                    f"bind on descriptor {args['fd']}, which was bound already"
-                )
+                self.graph.inconsistencies.append(Fact("bound_already", fd=args["fd"]))
             reborn = self._birth(event, call.thread, call.descriptor.fd, "unknown")
             call = self._note(event, call.thread, reborn)
             socket = reborn.socket
@@ -360,7 +359,7 @@ class _Folder:
         args = SETSOCKOPT.of(event)
         phase = "listening" if socket.listens else "bound" if socket.binds else "before_bind"
         if args["value"] is None:
-            self.graph.inconsistencies.append(f"the value of {args['name']} could not be read")
+            self.graph.inconsistencies.append(Fact("option_unread", name=args["name"]))
         socket.options.append(OptionSet(args["level"], args["name"], args["value"], phase, call))
 
     def _shut_down(self, event: Event, _call: Call, socket: KernelSocket) -> None:

@@ -10,7 +10,9 @@ from collections import defaultdict
 from itertools import pairwise
 
 from envoyassert.calls import CALLS
+from envoyassert.calls.row import Hides
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.model import Gap
 from envoyassert.trace import Trace
 
@@ -18,7 +20,7 @@ from envoyassert.trace import Trace
 EVERY_CPU = -1
 
 
-def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
+def find_gaps(trace: Trace) -> tuple[list[Gap], list[Fact]]:
     """Find missing and repeated records.
 
     Returns:
@@ -29,9 +31,9 @@ def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
         from its exec lacks records that have no number: that is one gap from the start to the end.
     """
     events, end = trace.events, trace.end
-    contradictions: list[str] = []
+    contradictions: list[Fact] = []
     if any(after.ts_ns < before.ts_ns for before, after in pairwise(events)):
-        contradictions.append("the events are not in the order of their times")
+        contradictions.append(Fact("times_out_of_order"))
     contradictions += _outside(trace)
     if not end.cpus:
         return [], contradictions
@@ -53,34 +55,34 @@ def find_gaps(trace: Trace) -> tuple[list[Gap], list[str]]:
         missing = sum(gap.count for gap in found)
         if dropped > missing:
             contradictions.append(
-                f"CPU {cpu} dropped {dropped} records, but only {missing} are missing"
+                Fact("too_few_missing", cpu=cpu, dropped=dropped, missing=missing)
             )
     return sorted(gaps, key=lambda gap: gap.start_ns), contradictions
 
 
-def _outside(trace: Trace) -> list[str]:
-    """Return in words that an event is older or newer than the run, if one is."""
+def _outside(trace: Trace) -> list[Fact]:
+    """Return that an event is older or newer than the run, if one is."""
     events = trace.events
     began_ns, ended_ns = trace.header.began_ns, trace.end.ended_ns
     if events and began_ns and events[0].ts_ns < began_ns:
-        return [f"the first event is {began_ns - events[0].ts_ns} ns older than the run"]
+        return [Fact("older_than_run", ns=began_ns - events[0].ts_ns)]
     if events and ended_ns and events[-1].ts_ns > ended_ns:
-        return [f"the last event is {events[-1].ts_ns - ended_ns} ns newer than the run's end"]
+        return [Fact("newer_than_run", ns=events[-1].ts_ns - ended_ns)]
     return []
 
 
 def _gaps_of_cpu(
     cpu: int, events: list[Event], emitted: int, first_ns: int
-) -> tuple[list[Gap], list[str]]:
+) -> tuple[list[Gap], list[Fact]]:
     gaps: list[Gap] = []
-    contradictions: list[str] = []
+    contradictions: list[Fact] = []
     last_seq, last_ns = 0, first_ns
     # A close carries the time of its entry, so it may be older than the record before it: the
     # losses end with the first record after them that carries the time of its return.
     missing, since_ns = 0, first_ns
     for event in sorted(events, key=lambda event: event.seq):
         if event.seq <= last_seq:
-            contradictions.append(f"record {event.seq} of CPU {cpu} came more than once")
+            contradictions.append(Fact("record_again", seq=event.seq, cpu=cpu))
         elif event.seq > last_seq + 1:
             if not missing:
                 since_ns = last_ns
@@ -94,9 +96,7 @@ def _gaps_of_cpu(
             since_ns = last_ns
         missing += emitted - last_seq
     elif last_seq > emitted:
-        contradictions.append(
-            f"CPU {cpu} emitted {emitted} records, but number {last_seq} was received"
-        )
+        contradictions.append(Fact("too_many_records", cpu=cpu, emitted=emitted, seq=last_seq))
     if missing:
         gaps.append(Gap(cpu, since_ns, None, missing))
     return gaps, contradictions
@@ -107,7 +107,7 @@ def is_tripwire(event: Event) -> bool:
     return bool(why_tripwire(event))
 
 
-def why_tripwire(event: Event) -> str:
-    """Return what a tripwire does, after its name; "" for any other event."""
+def why_tripwire(event: Event) -> Hides:
+    """Return why a trace does not show all after a tripwire; "" for any other event."""
     hides = CALLS[event.call].hides
     return hides(event) if hides is not None else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.model import KernelSocket
 
 
@@ -10,10 +11,10 @@ class KernelAddresses:
     """What the kernel reported of its sockets.
 
     Args:
-        problems: contradictions are added here, in words.
+        problems: contradictions are added here.
     """
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[Fact]) -> None:
         self._problems = problems
         self._listening: dict[int, str] = {}
         #: Those of the sockets whose listening it ended.
@@ -34,7 +35,5 @@ class KernelAddresses:
         # The kernel gives a closed socket's memory, and so its address, to the next one.
         self.closed.discard(address)
         if socket.kernel_address not in (None, address):
-            self._problems.append(
-                f"descriptor {event.args['fd']} is another kernel socket than its history says"
-            )
+            self._problems.append(Fact("another_kernel_socket", fd=event.args["fd"]))
         socket.kernel_address = address

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from envoyassert.addresses import Address
+from envoyassert.fact import Fact
 from envoyassert.graph.envoys import find_envoys
 from envoyassert.graph.model import KernelSocket, SocketGraph, place_key
 
@@ -126,7 +127,4 @@ def complete(graph: SocketGraph, closed_by_kernel: Collection[str]) -> None:
                 graph.by_place.setdefault(key, []).append(socket)
         closed = socket.kernel_address in closed_by_kernel
         if closed and socket.is_live and socket.stopped_ns is None:
-            graph.inconsistencies.append(
-                f"the kernel closed the listening socket of {socket.address}, "
-                "but no close of its last descriptor was seen"
-            )
+            graph.inconsistencies.append(Fact("closed_by_kernel", address=socket.address))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from envoyassert.calls import with_effect
 from envoyassert.calls.row import Effect
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.passes import Pass
 
@@ -70,10 +71,10 @@ class Messages:
     """What was sent and not yet received.
 
     Args:
-        problems: contradictions and doubts are added here, in words.
+        problems: contradictions and doubts are added here.
     """
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[Fact]) -> None:
         self._problems = problems
         self._sent: list[tuple[Event, list[KernelSocket | None]]] = []
         self._unsent: set[int] = set()
@@ -83,9 +84,7 @@ class Messages:
         self._see_whole(event)
         if len(sockets) in self._unsent:
             # The receiver may return before the sender does.
-            self._problems.append(
-                "descriptors were received before they were sent: which ones is not known"
-            )
+            self._problems.append(Fact("received_before_sent"))
         self._sent.append((event, sockets))
 
     def receive(self, event: Event) -> list[KernelSocket | None] | None:
@@ -102,15 +101,13 @@ class Messages:
         sender, found = message
         self._sent.remove(message)
         if any(other != found for _, other in fitting):
-            self._problems.append(
-                "several descriptors are on their way at once: which one arrived is not known"
-            )
+            self._problems.append(Fact("several_on_their_way"))
         _pass(found, Pass(sender, event))
         return found
 
     def _see_whole(self, event: Event) -> None:
         if event.args.get("truncated"):
-            self._problems.append(f"{event.call} passed more descriptors than its record holds")
+            self._problems.append(Fact("more_passed_than_recorded", call=event.call))
 
     def finish(self) -> None:
         """Note what was sent and not seen to be received."""

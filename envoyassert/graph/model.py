@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.passes import Pass
 from envoyassert.names import IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP
 from envoyassert.option_values import OptionValue
@@ -338,7 +339,7 @@ class SocketGraph:
         registrations: in order of time.
         gaps: where records are missing.
         tripwires: calls that can move descriptors on paths the probe does not see.
-        inconsistencies: observed facts that contradict each other, in words.
+        inconsistencies: observed facts that contradict each other.
         ignored: operations on descriptors that were never sockets, by call.
         file_calls: unlink, chmod and the like, in time order.
         candidates: sockets that may belong to a listener: no probes, no accepted connections.
@@ -353,7 +354,7 @@ class SocketGraph:
     registrations: list[Registration] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     tripwires: list[Event] = field(default_factory=list)
-    inconsistencies: list[str] = field(default_factory=list)
+    inconsistencies: list[Fact] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     file_calls: list[Event] = field(default_factory=list)
     candidates: list[KernelSocket] = field(default_factory=list)

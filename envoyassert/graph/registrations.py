@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from envoyassert.calls.epoll import EPOLL_CTL, EPOLL_WAIT
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.descriptors import DescriptorTables
 from envoyassert.graph.model import (
     Call,
@@ -54,7 +55,7 @@ class Registrations:
         if args["op"] not in ("EPOLL_CTL_ADD", "EPOLL_CTL_MOD"):
             return
         if event.fault:
-            self._graph.inconsistencies.append("the mask of an epoll_ctl could not be read")
+            self._graph.inconsistencies.append(Fact("mask_unread"))
         certain = call.certain and self._tables.is_epoll_certain(epoll)
         events = tuple(args["events"])
         added = Registration(epoll, held, events, call, event.ts_ns, certain=certain)
@@ -67,7 +68,5 @@ class Registrations:
         if isinstance(held, Epoll):
             return held
         if not self._tables.lossy:
-            self._graph.inconsistencies.append(
-                f"{event.call} on descriptor {epfd}, which is no known epoll"
-            )
+            self._graph.inconsistencies.append(Fact("no_known_epoll", call=event.call, fd=epfd))
         return self._tables.open_epoll(event, epfd)

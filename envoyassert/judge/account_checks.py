@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from envoyassert.accounts import Witness
+from envoyassert.fact import Fact, Quote, first_of
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.envoy_account import differences
-from envoyassert.judge.interval import plural
-from envoyassert.judge.kernel_account import compare, name_of_stranger, strangers
+from envoyassert.judge.kernel_account import compare, is_put_by_scenario, strangers
 from envoyassert.judge.settled import KernelComparison
+from envoyassert.judge.values import both
 from envoyassert.judge.verdict import Check
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import Trace
@@ -53,26 +54,25 @@ def check_accounts(
     witness = trace.witness
     if witness is None:
         if owed and trace.header.tracer == "ebpf" and trace.end.outcome.running:
-            said = "no account of the kernel, though Envoy was running"
-            return AccountChecks(Check(KERNEL_CHECK, False, said), envoy)
-        return AccountChecks(Check(KERNEL_CHECK, None, "not asked"), envoy)
+            return AccountChecks(Check(KERNEL_CHECK, False, Fact("no_kernel_account")), envoy)
+        return AccountChecks(Check(KERNEL_CHECK, None, Fact("no_account")), envoy)
     if witness.error:
         if trace.end.outcome.running:
-            said = f"could not be asked: {witness.error}"
-            return AccountChecks(Check(KERNEL_CHECK, False, said), envoy)
-        return AccountChecks(Check(KERNEL_CHECK, None, "the process had ended"), envoy)
+            error = Fact("could_not_be_asked", said=Quote(witness.error))
+            return AccountChecks(Check(KERNEL_CHECK, False, error), envoy)
+        return AccountChecks(Check(KERNEL_CHECK, None, Fact("process_had_ended")), envoy)
     comparison = compare(trace, witness, graph)
     found = comparison.disagreements
     if found:
-        said = found[0] + more(found)
+        differs = first_of(found)
         if witness.filtered:
-            said += "; a seccomp filter may have answered calls in the kernel's place"
-        return AccountChecks(Check(KERNEL_CHECK, False, said), envoy, comparison)
-    said = _compared(trace, witness, comparison)
-    return AccountChecks(Check(KERNEL_CHECK, True, said), envoy, comparison)
+            differs = both([differs, Fact("filter_may_answer")])
+        return AccountChecks(Check(KERNEL_CHECK, False, differs), envoy, comparison)
+    compared = _compared(trace, witness, comparison)
+    return AccountChecks(Check(KERNEL_CHECK, True, compared), envoy, comparison)
 
 
-def uncompared(comparisons: Collection[KernelComparison]) -> dict[KernelSocket, str]:
+def uncompared(comparisons: Collection[KernelComparison]) -> dict[KernelSocket, Fact]:
     """Return the sockets of which the kernel's account settles nothing, and why.
 
     Args:
@@ -86,7 +86,7 @@ def uncompared(comparisons: Collection[KernelComparison]) -> dict[KernelSocket, 
 
 
 def with_uncompared(
-    check: Check, sockets: Mapping[KernelSocket, str], comparisons: Collection[KernelComparison]
+    check: Check, sockets: Mapping[KernelSocket, Fact], comparisons: Collection[KernelComparison]
 ) -> Check:
     """Return the kernel's line of the certificate with what could not be compared.
 
@@ -97,46 +97,49 @@ def with_uncompared(
     """
     parts = []
     if sockets:
-        reasons = Counter(sockets.values())
-        texts = [f"{why} ({plural(count, 'socket')})" for why, count in reasons.items()]
-        parts.append(f"{'; '.join(texts[:_SHOWN])}{more(texts[_SHOWN - 1 :])}")
+        whys = [
+            Fact("sockets_not_compared", why=why, sockets=count)
+            for why, count in Counter(sockets.values()).items()
+        ]
+        parts += [
+            *whys[: _SHOWN - 1],
+            *([first_of(whys[_SHOWN - 1 :])] if whys[_SHOWN - 1 :] else []),
+        ]
     untold: Counter[str] = Counter()
     for one in comparisons:
         untold |= one.untold
     if untold:
-        values = plural(untold.total(), "option value")
-        parts.append(f"{values} that the kernel does not return ({', '.join(sorted(untold))})")
+        names = tuple(sorted(untold))
+        parts.append(Fact("options_not_returned", number=untold.total(), names=names))
     unnoted = sum((one.unnoted for one in comparisons), Counter())
-    parts += [f"{plural(count, what)} that were not asked for" for what, count in unnoted.items()]
+    parts += [Fact("not_asked_for", number=count, of=what) for what, count in unnoted.items()]
     if not parts or check.ok is not True:
         return check
-    return replace(check, detail=f"{check.detail}; not compared: {'; '.join(parts)}")
+    return replace(check, found=Fact("compared_but", found=check.found, but=tuple(parts)))
 
 
-def more(found: Sequence[object]) -> str:
-    """Return how many more there are than the first."""
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-
-
-def _compared(trace: Trace, witness: Witness, comparison: KernelComparison) -> str:
+def _compared(trace: Trace, witness: Witness, comparison: KernelComparison) -> Fact:
     """Return what the kernel was asked, and who else has sockets for clients in Envoy's network."""
     counts = comparison.compared
-    parts = [plural(counts["socket descriptor"], "socket descriptor")]
-    parts += [plural(counts[what], what) for what in _FURTHER if counts[what]]
-    detail = f"{', '.join(parts)} compared"
+    further = {what: counts[what] for what in _FURTHER if counts[what]}
+    compared = {"socket descriptor": counts["socket descriptor"], **further}
     network = witness.network
     if network is None:
-        return detail
+        return Fact("kernel_compared", numbers=compared)
     if network.error:
-        return f"{detail}; {network.error}"
-    detail += f", {plural(len(network.sockets), 'socket')} in its network"
-    others = strangers(witness)
-    if others:
-        names = [f"{socket.protocol} {name_of_stranger(trace, socket)}" for socket in others]
-        shown = ", ".join(names[:_SHOWN])
-        rest = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
-        detail += f", of others than Envoy at that instant: {shown}{rest}"
-    return detail
+        error = Fact("network_not_asked", said=Quote(network.error))
+        return both([Fact("kernel_compared", numbers=compared), error])
+    others = tuple(
+        Fact(
+            "socket_of_others",
+            protocol=socket.protocol,
+            address=socket.address,
+            by_scenario=is_put_by_scenario(trace, socket),
+        )
+        for socket in strangers(witness)
+    )
+    network_ = {"sockets": len(network.sockets), "others": others}
+    return Fact("kernel_compared", numbers=compared, **network_)
 
 
 _FURTHER = ("option value", "epoll registration")
@@ -146,12 +149,11 @@ def _envoy(trace: Trace, graph: SocketGraph, unbacked: Sequence[Selector]) -> Ch
     """Check what Envoy says of itself; that it does not answer is no contradiction."""
     account = None if trace.witness is None else trace.witness.envoy
     if account is None:
-        return Check(ENVOY_CHECK, None, "not asked")
+        return Check(ENVOY_CHECK, None, Fact("no_account"))
     if account.error:
         lively = trace.end.outcome.live and trace.end.outcome.running
-        return Check(ENVOY_CHECK, False if lively else None, account.error)
+        error = Fact("account_error", said=Quote(account.error))
+        return Check(ENVOY_CHECK, False if lively else None, error)
     pid = 0 if trace.witness is None else trace.witness.pid
-    found, said = differences(trace, account, graph, pid, unbacked)
-    if found:
-        return Check(ENVOY_CHECK, False, found[0] + more(found))
-    return Check(ENVOY_CHECK, True, said)
+    found, compared = differences(trace, account, graph, pid, unbacked)
+    return Check(ENVOY_CHECK, not found, first_of(found) if found else compared)

@@ -123,7 +123,7 @@ class Context:
     untrusted: Certified | None = None
     contested: Reason | None = None
     unobserved: Certified | None = None
-    uncompared: Mapping[int, str] = field(default_factory=dict)
+    uncompared: Mapping[int, Fact] = field(default_factory=dict)
     by_listen: bool = False
     named: frozenset[int] = frozenset()
     variables: dict[str, Joined] = field(default_factory=dict)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
+from envoyassert.fact import Fact
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.interval import plural
 from envoyassert.judge.selection import means
 from envoyassert.judge.settled import Settled
 from envoyassert.scenario.selector import Selector
@@ -30,7 +30,7 @@ def differences(
     graph: SocketGraph,
     pid: int = 0,
     unbacked: Sequence[Selector] = (),
-) -> tuple[list[str], str]:
+) -> tuple[list[Fact], Fact]:
     """Compare what Envoy says of itself with the trace.
 
     Every address of an active listener has or had a socket; every socket that listens is a
@@ -45,16 +45,14 @@ def differences(
         unbacked: the listeners that the scenario states to be listed without a socket.
 
     Returns:
-        What differs, in words with both sides, and in words what was compared.
+        What differs, with both sides, and what was compared.
     """
     settled = Settled(trace, graph, account.begun_ns, account.ts_ns)
     comparison = _Comparison(trace.header.listeners, account, settled, pid, unbacked)
     found = [*comparison.missing(), *comparison.unknown(), *comparison.workers()]
     state = account.stats.get("server.state", 0)
     if trace.end.outcome.live and state in _INITIALIZING:
-        found.append(
-            f"Envoy says that its state is {_INITIALIZING[state]}, /ready said LIVE before"
-        )
+        found.append(Fact("initializing_again", state=_INITIALIZING[state]))
     return found, comparison.compared()
 
 
@@ -82,7 +80,7 @@ class _Comparison:
         self._numbers = dict.fromkeys(("listener", "listening socket", "worker"), 0)
         self._stated = 0
 
-    def missing(self) -> Iterator[str]:
+    def missing(self) -> Iterator[Fact]:
         """Yield the addresses that Envoy says it is at, without a socket in the trace."""
         if any(not socket.places for socket in self._candidates()):
             return  # received from outside the trace: it may be at any address
@@ -96,12 +94,9 @@ class _Comparison:
                 if any(means(selector, listener.name, address) for selector in self.unbacked):
                     self._stated += 1
                 else:
-                    yield (
-                        f"Envoy says that its listener {listener.name} is at {address}, the trace "
-                        "has no socket there"
-                    )
+                    yield Fact("said_without_socket", listener=listener.name, address=address)
 
-    def unknown(self) -> Iterator[str]:
+    def unknown(self) -> Iterator[Fact]:
         """Yield the sockets that listen at an address of none of Envoy's listeners."""
         stats = self.account.stats
         moving = [stats.get(f"{_MANAGER}.total_listeners_{state}") for state in _COMING_OR_GOING]
@@ -118,12 +113,9 @@ class _Comparison:
                 continue  # Envoy has parted with it, and a thread has yet to close it
             self._numbers["listening socket"] += 1
             if known.isdisjoint(self._places(socket)):
-                yield (
-                    f"the trace has a socket that listens on {socket.address}, Envoy says nothing "
-                    "of a listener there"
-                )
+                yield Fact("socket_not_said", address=socket.address)
 
-    def workers(self) -> Iterator[str]:
+    def workers(self) -> Iterator[Fact]:
         """Yield what differs in the number of workers."""
         said = self.account.stats.get("server.concurrency")
         if said is None or self.account.stats.get(f"{_MANAGER}.workers_started") != 1:
@@ -138,19 +130,12 @@ class _Comparison:
         self._numbers["worker"] = said
         # A worker that dies is Envoy's end; until then its threads are as many as it says.
         if len(threads) != said:
-            yield f"Envoy says that it has {said} workers, the trace has {len(threads)}"
+            yield Fact("workers_differ", envoy=said, trace=len(threads))
 
-    def compared(self) -> str:
-        """Return what was compared, in words."""
-        parts = [
-            f"{number} {what}{'' if number == 1 else 's'}"
-            for what, number in self._numbers.items()
-            if number
-        ]
-        said = f"{', '.join(parts)} compared" if parts else "nothing to compare"
-        if self._stated:
-            said += f"; {plural(self._stated, 'listed place')} without a socket, as stated"
-        return said
+    def compared(self) -> Fact:
+        """Return what was compared."""
+        numbers = {what: number for what, number in self._numbers.items() if number}
+        return Fact("envoy_compared", numbers=numbers, stated=self._stated)
 
     def _candidates(self) -> list[KernelSocket]:
         return [s for s in self.settled.graph.candidates if s.origin in ("scm_rights", "unknown")]

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from envoyassert.excerpt import Excerpt
-from envoyassert.judge.interval import plural
 from envoyassert.judge.value_json import to_json
 from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Check, Finding, Status
@@ -23,8 +22,8 @@ def excerpt_check(trace: Trace) -> tuple[Check, ...]:
     excerpt = trace.header.excerpt
     if excerpt is None:
         return ()
-    told = f"{len(trace.events)} of {plural(excerpt.events, 'event')} are kept, to show a failure"
-    return (Check(EXCERPT_CHECK, False, told),)
+    kept = Fact("excerpt_of", kept=len(trace.events), events=excerpt.events)
+    return (Check(EXCERPT_CHECK, False, kept),)
 
 
 def shown_by(finding: Finding, events: int = 0) -> Excerpt:

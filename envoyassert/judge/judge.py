@@ -33,7 +33,6 @@ from envoyassert.judge.scopes import Scopes, certify_phases, is_judged, judge_st
 from envoyassert.judge.values import (
     Certified,
     Fact,
-    Quote,
     Reason,
     Scope,
     Topic,
@@ -203,4 +202,4 @@ def _nothing_applies(context: Context, first: tuple[int, Conditional]) -> Findin
 def _failed(certificate: Certificate, names: tuple[str, ...]) -> Certified | None:
     """Return which of these checks failed as a reason, None if none did."""
     found = [c for c in certificate.missing if c.name in names]
-    return Certified(tuple((c.name, Quote(c.detail)) for c in found)) if found else None
+    return Certified(tuple((c.name, c.found) for c in found)) if found else None

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from envoyassert.accounts import NetworkSocket, Witness, WitnessSocket
+from envoyassert.fact import Fact
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.judge.settled import KernelComparison, Possible, Settled
 from envoyassert.judge.witnessed_options import OptionComparison
@@ -52,11 +53,10 @@ def strangers(witness: Witness) -> list[NetworkSocket]:
     return [socket for socket in found if socket.inode not in own]
 
 
-def name_of_stranger(trace: Trace, foreign: NetworkSocket) -> str:
-    """Return where a foreign socket is, marked if a step of the scenario put it there."""
+def is_put_by_scenario(trace: Trace, foreign: NetworkSocket) -> bool:
+    """Return whether a step of the scenario put a foreign socket there."""
     put = trace.phases[-1].strangers if trace.phases else ()
-    mark = " (put there by the scenario)" if foreign.inode in {one.inode for one in put} else ""
-    return f"{foreign.address}{mark}"
+    return foreign.inode in {one.inode for one in put}
 
 
 def effective_backlog(requested: int, somaxconn: int) -> int:
@@ -102,21 +102,18 @@ class _Comparison:
         if shown in possible.held:
             return True
         if shown in possible.in_flight:
-            self.result.doubtful[socket] = (
-                f"a call on {_name(socket)} was in flight when the kernel was asked, or did not "
-                "do what it says"
-            )
+            self.result.doubtful[socket] = Fact("call_in_flight", socket=_name(socket))
             return True
         return False
 
-    def _descriptors(self) -> Iterator[str]:
+    def _descriptors(self) -> Iterator[Fact]:
         """Pair the descriptors of both sides; yield what the kernel does not show."""
         by_number: dict[Numbers, list[tuple[Descriptor, Possible[bool]]]] = defaultdict(list)
         for descriptor, shown in self.settled.descriptors():
             if shown.is_surely(True):
                 self.lasting.add(descriptor.socket)
             reason = self._cannot_be_seen(descriptor)
-            if not reason:
+            if reason is None:
                 by_number[descriptor.pid, descriptor.fd].append((descriptor, shown))
             elif True in shown.held:
                 self.result.unasked[descriptor.socket] = reason
@@ -127,9 +124,7 @@ class _Comparison:
             if len(candidates) > 1 and not sure:
                 self.reborn.add(key)
                 for descriptor, _ in candidates:
-                    self.result.unasked[descriptor.socket] = (
-                        f"descriptor {key[1]} was given out again while the kernel was asked"
-                    )
+                    self.result.unasked[descriptor.socket] = Fact("given_out_again", fd=key[1])
                 continue
             for descriptor, shown in sure or candidates:
                 fits = entry is not None and self._fits(descriptor.socket, entry)
@@ -140,16 +135,13 @@ class _Comparison:
                     self._agrees(descriptor.socket, shown, True)
                     break
                 if not self._agrees(descriptor.socket, shown, False):
-                    yield (
-                        f"the kernel shows no socket at descriptor {key[1]}, the trace has "
-                        f"{_name(descriptor.socket)} there"
-                    )
+                    yield Fact("no_socket_at", fd=key[1], socket=_name(descriptor.socket))
 
-    def _cannot_be_seen(self, descriptor: Descriptor) -> str:
+    def _cannot_be_seen(self, descriptor: Descriptor) -> Fact | None:
         if descriptor.pid not in self.pids:
-            return f"process {descriptor.pid} was not asked"
+            return Fact("process_not_asked", pid=descriptor.pid)
         family = descriptor.socket.family
-        return "" if family in _FAMILIES else f"sockets of {family} are not asked for"
+        return None if family in _FAMILIES else Fact("family_not_asked", family=family)
 
     def _fits(self, socket: KernelSocket, entry: WitnessSocket) -> bool:
         listening = self.settled.listening(socket)
@@ -166,40 +158,32 @@ class _Comparison:
         possible = self.settled.possible(bound, start=None)
         return (*possible.held, *possible.in_flight)
 
-    def _unknown(self) -> Iterator[str]:
+    def _unknown(self) -> Iterator[Fact]:
         for key, entry in self.theirs.items():
             if entry.listening and key not in self.pairs and key not in self.reborn:
-                yield f"descriptor {key[1]} listens on {entry.address}, unknown to the trace"
+                yield Fact("unknown_listening", fd=key[1], address=entry.address)
 
-    def _socket(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[str]:
+    def _socket(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[Fact]:
         known = self._addresses(socket)
         if known and entry.address not in known:
-            yield (
-                f"descriptor {entry.fd} is bound to {entry.address}, the trace says "
-                f"{socket.address}"
-            )
+            address = {"kernel": entry.address, "trace": socket.address}
+            yield Fact("address_differs", fd=entry.fd, **address)
         listening = self.settled.listening(socket)
         if entry.listening is not None and not self._agrees(socket, listening, entry.listening):
-            states = ("does not listen", "listens")
-            yield (
-                f"descriptor {entry.fd} {states[entry.listening]}, against the trace: it "
-                f"{states[not entry.listening]}"
-            )
+            yield Fact("listening_differs", fd=entry.fd, listens=entry.listening)
         is_ip = socket.family in ("AF_INET", "AF_INET6")
         if is_ip and entry.reuse_port is not None and socket.origin == "socket":
             ours = self.settled.reuse_port(socket)
             if not self._agrees(socket, ours, entry.reuse_port):
-                yield (
-                    f"descriptor {entry.fd} has SO_REUSEPORT {int(entry.reuse_port)}, the trace "
-                    f"says {int(ours.held[-1])}"
-                )
-        for words, in_flight in self.options.differing(socket, entry):
+                values = {"kernel": int(entry.reuse_port), "trace": int(ours.held[-1])}
+                yield Fact("option_differs", fd=entry.fd, name="SO_REUSEPORT", **values)
+        for differs, in_flight in self.options.differing(socket, entry):
             if in_flight:
-                self.result.doubtful[socket] = f"{words}, by a call in flight or by none"
+                self.result.doubtful[socket] = Fact("differs_in_flight", differs=differs)
             else:
-                yield words
+                yield differs
 
-    def _identities(self) -> Iterator[str]:
+    def _identities(self) -> Iterator[Fact]:
         by_inode: dict[int, set[KernelSocket]] = defaultdict(set)
         by_socket: dict[KernelSocket, set[int]] = defaultdict(set)
         for descriptor, entry in self.pairs.values():
@@ -207,13 +191,11 @@ class _Comparison:
             by_socket[descriptor.socket].add(entry.inode)
         for socket, inodes in by_socket.items():
             if len(inodes) > 1:
-                yield (
-                    f"descriptors of {_name(socket)} are several sockets for the kernel (inodes "
-                    f"{', '.join(map(str, sorted(inodes)))}), the trace has one"
-                )
+                inodes_ = tuple(sorted(inodes))
+                yield Fact("several_for_kernel", socket=_name(socket), inodes=inodes_)
         for inode, sockets in by_inode.items():
             if len(sockets) > 1:
-                yield f"the kernel has one socket (inode {inode}) where the trace has two"
+                yield Fact("one_for_kernel", inode=inode)
 
     def _is_copy(self, pid: int, epfd: int) -> bool:
         """Whether an epoll came to a process by fork(2)."""
@@ -229,7 +211,7 @@ class _Comparison:
     def _epolls(self) -> set[tuple[int, int]]:
         return {(epoll.pid, epoll.fd) for epoll in self.settled.graph.epolls}
 
-    def _registrations(self) -> Iterator[str]:
+    def _registrations(self) -> Iterator[Fact]:
         """Compare which sockets are in which epoll, and with which mask."""
         inodes = {descriptor.socket: entry.inode for descriptor, entry in self.pairs.values()}
         sockets = {inode: socket for socket, inode in inodes.items()}
@@ -249,15 +231,15 @@ class _Comparison:
             _, epfd, fd, inode = key
             possible = self.settled.masks(ours[key])
             shown = theirs.get(key)
-            where = f"descriptor {fd} in epoll {epfd}"
+            where = {"fd": fd, "epfd": epfd}
             if shown is None:
                 if not self._agrees(sockets[inode], possible, None):
-                    yield f"the kernel has descriptor {fd} not in epoll {epfd}, the trace has"
+                    yield Fact("not_in_epoll", **where)
                 continue
             held = tuple(m for m in possible.held if m is not None)
             late = tuple(m for m in possible.in_flight if m is not None)
             if not held and not late:
-                yield f"the kernel has {where}, the trace has not"
+                yield Fact("in_epoll", **where)
                 continue
             self.result.compared["epoll registration"] += 1
             self.result.unnoted["epoll mask"] += shown.mask is None
@@ -267,12 +249,10 @@ class _Comparison:
                 Possible(tuple(fitting), tuple(_fits_mask(mask, shown.mask) for mask in late)),
                 True,
             ):
-                yield (
-                    f"the kernel has {where} with the mask {shown.mask:#x}, the trace says "
-                    f"{' '.join((held or late)[-1])}"
-                )
+                masks = {"kernel": shown.mask, "trace": tuple((held or late)[-1])}
+                yield Fact("mask_differs", **where, **masks)
 
-    def _network(self) -> Iterator[str]:
+    def _network(self) -> Iterator[Fact]:
         """Compare with what sock_diag shows of the namespace, joined by inode."""
         network = self.witness.network
         if network is None or network.error:
@@ -291,7 +271,7 @@ class _Comparison:
                 limit = network.limit_of(socket.netns)
                 yield from self._diagnosed(entry, found, socket, limit)
             elif socket in self.lasting and listening.is_surely(True):
-                yield f"{_name(socket)} listens by the trace, sock_diag does not list it"
+                yield Fact("not_in_sock_diag", socket=_name(socket))
 
     def _diagnosed(
         self,
@@ -299,17 +279,13 @@ class _Comparison:
         found: NetworkSocket,
         socket: KernelSocket,
         somaxconn: int | None,
-    ) -> Iterator[str]:
+    ) -> Iterator[Fact]:
         if found.address != entry.address:
-            yield (
-                f"sock_diag has inode {found.inode} at {found.address}, getsockname() at "
-                f"{entry.address}"
-            )
+            addresses = {"sock_diag": found.address, "getsockname": entry.address}
+            yield Fact("sock_diag_address", inode=found.inode, **addresses)
         if None not in (found.cookie, entry.cookie) and found.cookie != entry.cookie:
-            yield (
-                f"{_name(socket)} has the cookie {found.cookie} by sock_diag, {entry.cookie} by "
-                "getsockopt()"
-            )
+            cookies = {"sock_diag": found.cookie, "getsockopt": entry.cookie}
+            yield Fact("cookie_differs", socket=_name(socket), **cookies)
         requested = self.settled.backlog(socket)
         if found.backlog is None or somaxconn is None or set(requested.held) == {None}:
             return
@@ -320,9 +296,13 @@ class _Comparison:
             ),
         )
         if not self._agrees(socket, effective, found.backlog):
-            yield (
-                f"the kernel has the backlog {found.backlog} for {_name(socket)}, the trace "
-                f"{effective.held[-1]} (listen() with {requested.held[-1]}, somaxconn {somaxconn})"
+            yield Fact(
+                "backlog_differs",
+                socket=_name(socket),
+                kernel=found.backlog,
+                trace=effective.held[-1],
+                requested=requested.held[-1],
+                somaxconn=somaxconn,
             )
 
 

@@ -21,7 +21,7 @@ from envoyassert.graph.passes import Pass
 from envoyassert.judge.calls import matching
 from envoyassert.judge.context import Context, StackMatch
 from envoyassert.judge.selection import select
-from envoyassert.judge.values import Fact, Quote, both
+from envoyassert.judge.values import Fact, both
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import models_in
@@ -161,8 +161,8 @@ def _why_unsettled(context: Context, item: Conditional) -> Fact | None:
     return None
 
 
-def _uncompared(why: str) -> Fact:
-    return Fact("uncompared", said=Quote(why))
+def _uncompared(why: Fact) -> Fact:
+    return Fact("uncompared", why=why)
 
 
 def with_stacks(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 from envoyassert.accounts import SecondWitness
 from envoyassert.calls import AT_ENTRY, KERNEL_FACTS
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.trace import Trace
 
 #: The kernel's own pointer, which no system call shows, and a time, which no two tracers measure
@@ -21,7 +21,7 @@ from envoyassert.trace import Trace
 _NOT_COMPARED = frozenset({"sk", "age_ns"})
 
 
-def reconcile(trace: Trace, second: SecondWitness) -> tuple[list[str], int]:
+def reconcile(trace: Trace, second: SecondWitness) -> tuple[list[Fact], int]:
     """Compare the probe's record with another tracer's.
 
     Arguments that the second does not show as values are not compared.
@@ -31,16 +31,16 @@ def reconcile(trace: Trace, second: SecondWitness) -> tuple[list[str], int]:
         second: the other's.
 
     Returns:
-        What differs, in words that name the call and both sides, and how many calls there were.
+        What differs, with the call and both sides, and how many calls there were.
     """
     ours, theirs = _by_thread(trace.events), _by_thread(second.events)
-    found: list[str] = []
+    found: list[Fact] = []
     compared = 0
     for tid in sorted(ours.keys() | theirs.keys()):
         mine, other = ours.get(tid, []), theirs.get(tid, [])
         compared += min(len(mine), len(other))
         difference = _thread(tid, mine, other, second)
-        if difference:
+        if difference is not None:
             found.append(difference)
     found += _waits(trace.events, second)
     found += _tasks(trace.events, second)
@@ -55,23 +55,21 @@ def _by_thread(events: Iterable[Event]) -> dict[int, list[Event]]:
     return found
 
 
-def _thread(tid: int, mine: list[Event], other: list[Event], second: SecondWitness) -> str:
-    """Return the first difference between the calls of one thread, "" if there is none."""
+def _thread(tid: int, mine: list[Event], other: list[Event], second: SecondWitness) -> Fact | None:
+    """Return the first difference between the calls of one thread, None if there is none."""
     for index, (event, shown) in enumerate(zip(mine, other, strict=False), 1):
         if not _same(event, shown):
-            return (
-                f"call {index} of thread {tid} is {_text(event)} by the probe, {_text(shown)} by "
-                f"{second.by}"
-            )
+            sides = {"probe": event, "other": shown, "by": second.by}
+            return Fact("call_differs", number=index, tid=tid, **sides)
     common = min(len(mine), len(other))
     if len(mine) > common + 1:
-        return f"{_text(mine[common])} of thread {tid} by the probe is unknown to {second.by}"
+        return Fact("call_unknown", call=mine[common], tid=tid, to=second.by)
     late = [event for event in other[common:] if event.ts_ns > second.until_ns]
     missing = len(other) - common - len(late)
     # A close is recorded with the time of its beginning.
     if missing > 1 or (missing == 1 and other[common].call != "close"):
-        return f"{_text(other[common])} of thread {tid} by {second.by} is unknown to the probe"
-    return ""
+        return Fact("call_unknown", call=other[common], tid=tid, by=second.by)
+    return None
 
 
 def _same(event: Event, shown: Event) -> bool:
@@ -95,7 +93,7 @@ def _is_irrelevant(event: Event, name: str) -> bool:
     return name == "events" and event.args["op"] == "EPOLL_CTL_DEL"
 
 
-def _waits(events: list[Event], second: SecondWitness) -> list[str]:
+def _waits(events: list[Event], second: SecondWitness) -> list[Fact]:
     """Compare who waits on which epoll; a wait is recorded at its beginning."""
     mine = {(e.tid, e.args["epfd"]) for e in events if e.call in AT_ENTRY}
     other = {
@@ -110,17 +108,17 @@ def _waits(events: list[Event], second: SecondWitness) -> list[str]:
     }
     return [
         *(
-            f"thread {tid} waits on epoll {epfd} by the probe, {second.by} does not know of it"
+            Fact("wait_unknown", tid=tid, epfd=epfd, to=second.by)
             for tid, epfd in sorted(mine - other - late)
         ),
         *(
-            f"thread {tid} waits on epoll {epfd} by {second.by}, the probe does not know of it"
+            Fact("wait_unknown", tid=tid, epfd=epfd, by=second.by)
             for tid, epfd in sorted(other - mine)
         ),
     ]
 
 
-def _tasks(events: list[Event], second: SecondWitness) -> list[str]:
+def _tasks(events: list[Event], second: SecondWitness) -> list[Fact]:
     """Compare executables and threads."""
     found = []
     for call, name in (("exec", "filename"), ("fork", "child_tid")):
@@ -129,21 +127,7 @@ def _tasks(events: list[Event], second: SecondWitness) -> list[str]:
         early = {
             e.args[name] for e in second.events if e.call == call and e.ts_ns <= second.until_ns
         }
-        found += [
-            f"{call} of {what} by the probe is unknown to {second.by}" for what in mine - other
-        ]
-        found += [
-            f"{call} of {what} by {second.by} is unknown to the probe" for what in early - mine
-        ]
-    return sorted(found)
-
-
-def _text(event: Event) -> str:
-    shown = ", ".join(
-        f"{name}={_value(value)}" for name, value in event.args.items() if name not in _NOT_COMPARED
-    )
-    return f"{event.call}({shown}) = {event.ret if event.errno is None else event.errno}"
-
-
-def _value(value: Any) -> str:
-    return "|".join(map(str, value)) if isinstance(value, list) else str(value)
+        unknown = {"call": call}
+        found += [Fact("task_unknown", what=one, to=second.by, **unknown) for one in mine - other]
+        found += [Fact("task_unknown", what=one, by=second.by, **unknown) for one in early - mine]
+    return sorted(found, key=lambda fact: (fact["call"], str(fact["what"])))

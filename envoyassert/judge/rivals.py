@@ -13,8 +13,8 @@ from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, Candidate, IncomingClie
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.socket_files import place_of
 from envoyassert.judge.context import Context
-from envoyassert.judge.kernel_account import name_of_stranger, strangers
-from envoyassert.judge.values import Fact, Quote
+from envoyassert.judge.kernel_account import is_put_by_scenario, strangers
+from envoyassert.judge.values import Fact
 from envoyassert.state import is_state
 
 _LOOPBACK_DEVICE = "lo"
@@ -140,8 +140,10 @@ class Rivals:
         for holder in holders:
             stranger = self.strangers.get(holder)
             if stranger is not None:
-                where = name_of_stranger(self._context.trace, stranger)
-                found["stranger", where] = Fact("stranger_socket", place=Quote(where))
+                by_scenario = is_put_by_scenario(self._context.trace, stranger)
+                found["stranger", str(stranger.address)] = Fact(
+                    "stranger_socket", place=stranger.address, by_scenario=by_scenario
+                )
                 continue
             for socket in self.sockets(frozenset({holder})):
                 mine = any(d.pid in self._pids for d in socket.descriptors if d.is_open)

@@ -20,7 +20,7 @@ from envoyassert.judge.certificate import certify
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.selection import select
 from envoyassert.judge.settled import KernelComparison
-from envoyassert.judge.values import Fact, Quote, Topic
+from envoyassert.judge.values import Fact, Quote, Topic, both
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
@@ -54,7 +54,7 @@ def certify_phases(
     """
     certificate = certify(trace, graph, assume, unbacked(trace, items, {STARTUP}, (None, FIRST)))
     checks = {check.name: check for check in certificate.checks}
-    open_: dict[KernelSocket, str] = {}
+    open_: dict[KernelSocket, Fact] = {}
     comparisons: list[KernelComparison] = []
     reached: set[str] = set()
     for phase in trace.phases:
@@ -87,9 +87,10 @@ def _worse(known: Check, check: Check, phase: str) -> Check:
     """Return the check that says more against the trace."""
     if known.ok is False or check.ok is None:
         return known
+    at_end = Fact("at_end_of_phase", phase=phase, found=check.found)
     if check.ok is False or known.ok is None:
-        return replace(check, detail=f"at the end of {phase}: {check.detail}")
-    return replace(known, detail=f"{known.detail}; at the end of {phase}: {check.detail}")
+        return replace(check, found=at_end)
+    return replace(known, found=both([known.found, at_end]))
 
 
 class Scopes:

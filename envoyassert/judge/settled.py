@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 from envoyassert.calls import KERNEL_FACTS, TIMED_AT_ENTRY
 from envoyassert.events import Event
+from envoyassert.fact import Fact
 from envoyassert.graph.descriptors import succeeded
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.trace import Trace
@@ -181,7 +182,7 @@ class KernelComparison:
     """What came of holding an account of the kernel against the graph.
 
     Args:
-        disagreements: what the two sides say differently, in words.
+        disagreements: what the two sides say differently.
         compared: how much was compared, by what it is: `socket descriptor`, `option value`, …
         sockets: the sockets that were compared.
         doubtful: sockets of which what the kernel shows may be what a call in flight did, or what
@@ -191,10 +192,10 @@ class KernelComparison:
         unnoted: what the account does not hold, as that of an earlier version, and how much of it.
     """
 
-    disagreements: list[str] = field(default_factory=list)
+    disagreements: list[Fact] = field(default_factory=list)
     compared: Counter[str] = field(default_factory=Counter)
     sockets: set[KernelSocket] = field(default_factory=set)
-    doubtful: dict[KernelSocket, str] = field(default_factory=dict)
-    unasked: dict[KernelSocket, str] = field(default_factory=dict)
+    doubtful: dict[KernelSocket, Fact] = field(default_factory=dict)
+    unasked: dict[KernelSocket, Fact] = field(default_factory=dict)
     untold: Counter[str] = field(default_factory=Counter)
     unnoted: Counter[str] = field(default_factory=Counter)

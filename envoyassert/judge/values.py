@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from envoyassert.fact import Fact as Fact  # noqa: PLC0414 - one of the values
+from envoyassert.fact import Quote as Quote  # noqa: PLC0414 - one of the values
 from envoyassert.graph.model import KernelSocket, Thread
 from envoyassert.option_values import OptionValue
 from envoyassert.scenario.pattern import CallPattern
@@ -58,45 +60,6 @@ class Scope:
     whole_run: bool = False
 
 
-class Fact:
-    """Something that is asked, seen or given as a reason, by its code, with typed details.
-
-    Args:
-        code: what it is; the closed list of codes, each with its text, is in `texts.facts`.
-        details: values of this module, numbers, and names as the kernel, the scenario or the
-            config has them; never a sentence.
-    """
-
-    __slots__ = ("code", "details")
-
-    def __init__(self, code: str, **details: Any) -> None:
-        self.code = code
-        self.details = details
-
-    def __getitem__(self, name: str) -> Any:
-        return self.details[name]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Fact) and (self.code, self.details) == (other.code, other.details)
-
-    def __hash__(self) -> int:
-        return hash(self.code)
-
-    def __repr__(self) -> str:
-        told = "".join(f", {name}={value!r}" for name, value in self.details.items())
-        return f"Fact({self.code!r}{told})"
-
-
-@dataclass(frozen=True)
-class Quote:
-    """Text of others: Envoy, the kernel's account, the scenario, a fault of ours.
-
-    It is shown as it is, and nothing looks into it.
-    """
-
-    text: str
-
-
 @dataclass(frozen=True)
 class TimeSpan:
     """A stretch of time, in ns; negative where the second came before the first."""
@@ -112,7 +75,7 @@ class Certified:
         checks: their names and what each found.
     """
 
-    checks: tuple[tuple[str, Quote], ...]
+    checks: tuple[tuple[str, Fact], ...]
 
     @property
     def names(self) -> set[str]:

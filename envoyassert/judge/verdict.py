@@ -71,11 +71,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the certificate: `ok` None means that it does not apply to this trace."""
+    """One line of the certificate.
+
+    Args:
+        name: what is looked at.
+        ok: whether it holds; None means that it does not apply to this trace.
+        found: what was found.
+    """
 
     name: str
     ok: bool | None
-    detail: str
+    found: Fact
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Certificate:
     """
 
     checks: tuple[Check, ...] = ()
-    uncompared: Mapping[int, str] = field(default_factory=dict)
+    uncompared: Mapping[int, Fact] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[Check, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envoyassert.accounts import Witness, WitnessSocket
+from envoyassert.fact import Fact
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.settled import KernelComparison, Settled
 from envoyassert.option_read_back import Place, reads_back
-from envoyassert.option_values import OptionValue, value_text
+from envoyassert.option_values import OptionValue
 
 
 class OptionComparison:
@@ -26,13 +27,13 @@ class OptionComparison:
         self._result = result
         self._known: set[int] = set()
 
-    def differing(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[tuple[str, bool]]:
-        """Yield in words each option that has another value than the trace set.
+    def differing(self, socket: KernelSocket, entry: WitnessSocket) -> Iterator[tuple[Fact, bool]]:
+        """Yield each option that has another value than the trace set.
 
         Each socket is compared once, whatever number of descriptors it has.
 
         Yields:
-            The words, and whether a call that was in flight explains it.
+            What differs, and whether a call that was in flight explains it.
         """
         if entry.inode in self._known:
             return
@@ -60,11 +61,10 @@ class OptionComparison:
             elif True in answers:
                 self._result.compared["option value"] += 1
             elif [] not in possible.held:
-                said = value_text(held[-1])
-                words = (
-                    f"descriptor {entry.fd} has {name} {value_text(seen)}, the trace says {said}"
+                differs = Fact(
+                    "option_differs", fd=entry.fd, name=name, kernel=seen, trace=held[-1]
                 )
-                yield words, True in late_answers
+                yield differs, True in late_answers
 
     def _place(self, socket: KernelSocket) -> Place:
         limits = dict(self._witness.limits)

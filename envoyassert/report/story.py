@@ -14,6 +14,7 @@ from envoyassert.calls.shown_values import address_text
 from envoyassert.durations import duration_in_words
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.graph.passes import Pass
+from envoyassert.judge.value_json import to_json
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, render_call, thread_label
@@ -117,7 +118,12 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
         "ignored": dict(graph.ignored),
         "accounts": accounts_of(trace),
         "certificate": [
-            {"name": check.name, "ok": check.ok, "detail": check.detail}
+            {
+                "name": check.name,
+                "ok": check.ok,
+                "detail": text(check.found),
+                "found": to_json(check.found),
+            }
             for check in certificate.checks
         ],
     }

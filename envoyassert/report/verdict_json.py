@@ -14,6 +14,7 @@ from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.changes import change_words
 from envoyassert.report.failure import Context
 from envoyassert.steps.registry import unasked_outcome
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome, Trace
 
@@ -129,7 +130,8 @@ class CheckPart(Part):
 
     name: str
     ok: bool | None = Field(description="null: does not apply to this trace.")
-    detail: str
+    detail: str = Field(description="What was found, in words.")
+    found: dict[str, Any] = Field(description="The same as values: a `code` with its details.")
 
 
 class Judgement(Part):
@@ -184,7 +186,12 @@ def judgement(
             for finding in verdict.findings
         ),
         certificate=tuple(
-            CheckPart(name=check.name, ok=check.ok, detail=check.detail)
+            CheckPart(
+                name=check.name,
+                ok=check.ok,
+                detail=text(check.found),
+                found=to_json(check.found),
+            )
             for check in verdict.certificate.checks
         ),
     )

@@ -14,6 +14,7 @@ from envoyassert.judge.values import Fact
 from envoyassert.names import signal_text
 from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.texts import fact_words as w
+from envoyassert.texts.certificate import CHECKS, put_there
 from envoyassert.texts.patterns import stack_words
 from envoyassert.texts.values import listed, options_words, text, threads_words
 from envoyassert.words.listener import WORDS
@@ -42,7 +43,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "socket_states_unobserved": "states of TCP sockets were not observed",
     "results_unobserved": "results of calls were not observed",
     "exec_unobserved": "the exec of Envoy was not observed",
-    "uncompared": "{said}",
+    "uncompared": "{why}",
     "not_asked": "{said}",
     "envoy_account": "{said}",
     "kernel_account": "{said}",
@@ -179,7 +180,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     ),
     "none_reached": "none of its sockets is reached at {place}",
     "its_file": "its file was {change}",
-    "stranger_socket": "a foreign socket at {place}",
+    "stranger_socket": lambda f: f"a foreign socket at {put_there(f, 'place')}",
     "socket_of_this_envoy": "another socket of this Envoy at {place}",
     "socket_of_another_envoy": "another Envoy's socket at {place}",
     "no_other_socket": "no other listening, bound or raw socket",
@@ -318,6 +319,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "too_many_descriptors": lambda f: (
         f"{text(f['socket'])} has more than " + plural(f["limit"], "descriptor")
     ),
+    **CHECKS,
     **{code: words for word in WORDS.values() for code, words in word.texts.items()},
 }
 

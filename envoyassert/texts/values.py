@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any
 
+from envoyassert.addresses import Address
 from envoyassert.durations import duration_in_words
 from envoyassert.judge import values as v
 from envoyassert.judge.interval import plural
@@ -51,6 +52,7 @@ def _(_value: None) -> str:
 @text.register(int)
 @text.register(float)
 @text.register(Selector)
+@text.register(Address)
 def _(value: object) -> str:
     return str(value)
 
@@ -72,7 +74,7 @@ def _(value: v.Quote) -> str:
 
 @text.register
 def _(value: v.Certified) -> str:
-    return "; ".join(said.text for _, said in value.checks)
+    return "; ".join(text(found) for _, found in value.checks)
 
 
 @text.register

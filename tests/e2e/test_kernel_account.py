@@ -27,6 +27,7 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.texts.facts import text
 from envoyassert.trace import Trace
 from envoyassert.witness import take_witness
 from tests.e2e.launching import VERSION
@@ -62,7 +63,7 @@ def verdict_of(trace: Trace, plan: RunPlan) -> Verdict:
 
 
 def kernel_detail(verdict: Verdict) -> tuple[bool | None, str]:
-    return next((c.ok, c.detail) for c in verdict.certificate.checks if c.name == KERNEL_CHECK)
+    return next((c.ok, text(c.found)) for c in verdict.certificate.checks if c.name == KERNEL_CHECK)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -19,6 +19,7 @@ from envoyassert.runner import LiveRun, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 
@@ -49,7 +50,7 @@ def largest(path: Path) -> RunPlan:
 def second_check(trace: Trace, plan: RunPlan) -> tuple[bool | None, str]:
     verdict = judge(trace, plan.expectations, workers=plan.workers)
     (check,) = (check for check in verdict.certificate.checks if check.name == SECOND_CHECK)
-    return check.ok, check.detail
+    return check.ok, text(check.found)
 
 
 def of_several(path: Path) -> bool:

@@ -39,7 +39,7 @@ from tests.unit.words.test_words import items_of, trace_of, verdict_of
 
 PACKAGE = Path(envoyassert.__file__).parent
 #: What judges, and what reads findings to look for more. None of it may know a text.
-JUDGING = ("judge", "graph", "words", "excerpt.py", "shrink.py")
+JUDGING = ("judge", "graph", "words", "excerpt.py", "fact.py", "shrink.py")
 TEXTS = ("envoyassert.report", "envoyassert.texts")
 #: Nouns of more than one word, which values have as names.
 NOUNS = {"kernel socket"}
@@ -133,13 +133,12 @@ def test_what_advises_shows_words_and_looks_into_none(module: str) -> None:
 
 def test_every_code_of_a_fact_has_its_words_and_every_words_a_code() -> None:
     used = {
-        node.args[0].value
+        code.value
         for _, tree in modules(*JUDGING)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "Fact"
-        and isinstance(node.args[0], ast.Constant)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Fact"
+        for code in ast.walk(node.args[0])
+        if isinstance(code, ast.Constant)
     }
     # One of the two, by whose socket it is.
     used |= {"socket_of_this_envoy", "socket_of_another_envoy"}

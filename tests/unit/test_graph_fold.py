@@ -4,6 +4,7 @@ from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 
 
 def only_listener(graph: SocketGraph) -> KernelSocket:
@@ -41,7 +42,7 @@ def test_number_given_out_twice_without_a_close_is_a_contradiction() -> None:
     trace.socket(trace.main)
     trace._fd -= 1
     trace.socket(trace.main)
-    assert "which was open already" in fold(trace.build()).inconsistencies[0]
+    assert "which was open already" in text(fold(trace.build()).inconsistencies[0])
 
 
 def test_epoll_belongs_to_its_waiter_not_to_who_adds() -> None:
@@ -133,7 +134,7 @@ def test_message_whose_sender_did_something_else_in_between_is_not_that_one() ->
     trace.call(trace.main, "sendmsg", 1, fd=7, fds=[fd], truncated=False)
     graph = fold(trace.build())
     assert [d.fd for d in only_listener(graph).descriptors] == [fd]
-    assert "received before they were sent" in graph.inconsistencies[0]
+    assert "received before they were sent" in text(graph.inconsistencies[0])
 
 
 def test_probes_are_distinguished_from_failed_options_and_binds() -> None:
@@ -172,7 +173,7 @@ def test_kernel_address_of_another_socket_is_a_contradiction() -> None:
         state = {"sk": sk, "old": "TCP_CLOSE", "new": "TCP_LISTEN", "port": 80}
         trace.call(trace.main, "tcp_state", None, **state)
         trace.listen(trace.main, fd)
-    assert "another kernel socket" in fold(trace.build()).inconsistencies[0]
+    assert "another kernel socket" in text(fold(trace.build()).inconsistencies[0])
 
 
 def test_kernel_address_that_listen_gives_of_another_socket_is_a_contradiction() -> None:
@@ -182,7 +183,7 @@ def test_kernel_address_that_listen_gives_of_another_socket_is_a_contradiction()
     for sk in ("0xff1", "0xff1", "0xff2"):
         assert fold(trace.build()).inconsistencies == []
         trace.call(trace.main, "listen", 0, fd=fd, backlog=-1, sk=sk)
-    assert "another kernel socket" in fold(trace.build()).inconsistencies[0]
+    assert "another kernel socket" in text(fold(trace.build()).inconsistencies[0])
 
 
 def test_kernel_closing_a_socket_the_trace_holds_open_is_a_contradiction() -> None:
@@ -196,13 +197,13 @@ def test_kernel_closing_a_socket_the_trace_holds_open_is_a_contradiction() -> No
     trace.call(
         trace.main, "tcp_state", None, sk="ffff1", old="TCP_LISTEN", new="TCP_CLOSE", port=80
     )
-    assert "no close of its last descriptor" in fold(trace.build()).inconsistencies[0]
+    assert "no close of its last descriptor" in text(fold(trace.build()).inconsistencies[0])
 
 
 def test_bind_on_unborn_descriptor_is_a_contradiction_but_not_on_a_file() -> None:
     trace = TraceBuilder(1)
     trace.bind(trace.main, 77, "127.0.0.1:80")
-    assert "whose birth was not seen" in fold(trace.build()).inconsistencies[0]
+    assert "whose birth was not seen" in text(fold(trace.build()).inconsistencies[0])
     other = TraceBuilder(1)
     other.bind(other.main, 77, "127.0.0.1:80", ret=-88)
     graph = fold(other.build())

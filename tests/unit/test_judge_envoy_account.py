@@ -25,6 +25,7 @@ from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Check, Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, ListenerRecord, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
@@ -126,14 +127,11 @@ def with_network(trace: Trace, change: Callable[[NetworkSocket], NetworkSocket |
 
 def test_agreement_is_certified_with_what_was_compared() -> None:
     trace = agreed(built())
-    assert check_of(trace, KERNEL_CHECK) == Check(
-        KERNEL_CHECK,
-        True,
-        "3 socket descriptors, 4 option values compared, 3 sockets in its network",
-    )
-    assert check_of(trace, "Envoy agrees") == Check(
-        "Envoy agrees", True, "1 listener, 3 listening sockets, 2 workers compared"
-    )
+    kernel, envoy = check_of(trace, KERNEL_CHECK), check_of(trace, "Envoy agrees")
+    assert (kernel.ok, envoy.ok) == (True, True)
+    assert kernel.found["numbers"] == {"socket descriptor": 3, "option value": 4}
+    assert text(kernel.found).endswith("4 option values compared, 3 sockets in its network")
+    assert text(envoy.found) == "1 listener, 3 listening sockets, 2 workers compared"
     assert verdict(trace, RIGHT).status is Status.PASS
 
 
@@ -163,7 +161,7 @@ def test_envoy_that_says_otherwise_leaves_no_pass_and_takes_no_fail(
     changes: dict[str, Any], words: str
 ) -> None:
     trace = with_envoy(agreed(built()), **changes)
-    assert words in check_of(trace, "Envoy agrees").detail
+    assert words in text(check_of(trace, "Envoy agrees").found)
     found = verdict(trace, RIGHT)
     assert found.status is Status.INCONCLUSIVE
     assert words in words_of(found.findings[0]).reason
@@ -233,7 +231,7 @@ def test_network_that_shows_otherwise_leaves_the_verdict_open(
     change: Callable[[NetworkSocket], NetworkSocket | None], words: str
 ) -> None:
     trace = with_network(agreed(built()), change)
-    assert words in check_of(trace, KERNEL_CHECK).detail
+    assert words in text(check_of(trace, KERNEL_CHECK).found)
     found = verdict(trace, RIGHT)
     assert found.status is Status.INCONCLUSIVE
     assert words in words_of(found.findings[0]).reason
@@ -248,7 +246,7 @@ def test_foreign_sockets_are_named_and_contradict_nothing() -> None:
     trace.witness = replace(trace.witness, network=network)
     check = check_of(trace, KERNEL_CHECK)
     assert check.ok is True
-    assert check.detail.endswith("of others than Envoy at that instant: UDP 127.0.0.11:53")
+    assert text(check.found).endswith("of others than Envoy at that instant: UDP 127.0.0.11:53")
 
 
 def test_call_without_result_and_thread_without_beginning_leave_absence_open() -> None:
@@ -256,12 +254,12 @@ def test_call_without_result_and_thread_without_beginning_leave_absence_open() -
     assert check_of(trace, "paired").ok is True
     listen = next(event for event in trace.events if event.call == "listen")
     listen.ret = None
-    assert check_of(trace, "paired").detail == f"listen of thread {listen.tid} has no result"
+    assert text(check_of(trace, "paired").found) == f"listen of thread {listen.tid} has no result"
     assert verdict(trace, RIGHT).status is Status.INCONCLUSIVE
     trace = agreed(built())
     fork = next(event for event in trace.events if event.call == "fork")
     fork.args["child_tid"] = 4711
-    assert "the beginning of thread 1001 was not seen" in check_of(trace, "paired").detail
+    assert "the beginning of thread 1001 was not seen" in text(check_of(trace, "paired").found)
 
 
 def test_accounts_survive_the_trace_file() -> None:

@@ -17,6 +17,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.call import thread_label
 from envoyassert.testing import TraceBuilder, parse_address
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, Member, Outcome, Trace
 
@@ -253,4 +254,4 @@ def test_epolls_that_a_forked_helper_inherited_are_those_of_envoy() -> None:
     witness = Witness(after_ns, sockets, registrations, pid=trace.main)
     built = replace(built, witness=witness)
     checks = {check.name: check for check in certify(built, fold(built)).checks}
-    assert checks[KERNEL_CHECK].ok, checks[KERNEL_CHECK].detail
+    assert checks[KERNEL_CHECK].ok, text(checks[KERNEL_CHECK].found)

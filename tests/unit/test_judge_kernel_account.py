@@ -15,6 +15,7 @@ from envoyassert.judge.kernel_account import compare
 from envoyassert.judge.verdict import Check
 from envoyassert.names import epoll_mask
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 from envoyassert.trace import Outcome, Trace
 
 OPTIONS = {"SOL_SOCKET/SO_REUSEADDR": 1, "SOL_SOCKET/SO_REUSEPORT": 1}
@@ -54,7 +55,7 @@ def test_agreement_is_certified() -> None:
     trace, witness = observed()
     trace.witness = witness
     check = kernel_check(trace)
-    assert (check.ok, check.detail) == (
+    assert (check.ok, text(check.found)) == (
         True,
         "2 socket descriptors, 4 option values, 2 epoll registrations compared",
     )
@@ -83,7 +84,7 @@ def test_disagreement_is_found_and_leaves_the_verdict_open(
 ) -> None:
     trace, witness = observed()
     trace.witness = change(witness)
-    found = compare(trace, trace.witness, fold(trace)).disagreements
+    found = [*map(text, compare(trace, trace.witness, fold(trace)).disagreements)]
     assert any(words in text for text in found), found
     assert kernel_check(trace).ok is False
 
@@ -96,7 +97,7 @@ def test_one_socket_seen_as_two_is_found() -> None:
         WitnessSocket(trace.main, fd, 7000 + fd, None, ADDRESS, False, True) for fd in fds
     )
     witness = Witness(built.events[-1].ts_ns + 1, sockets, ())
-    found = compare(built, witness, fold(built)).disagreements
+    found = [*map(text, compare(built, witness, fold(built)).disagreements)]
     assert any("several sockets for the kernel" in text for text in found)
 
 
@@ -114,8 +115,8 @@ def test_difference_in_a_process_with_a_seccomp_filter_names_the_filter() -> Non
     trace.witness = differing
     check = kernel_check(trace)
     assert check.ok is False
-    assert "seccomp" not in check.detail
+    assert "seccomp" not in text(check.found)
     trace.witness = replace(differing, filtered=True)
-    assert "a seccomp filter may have answered calls" in kernel_check(trace).detail
+    assert "a seccomp filter may have answered calls" in text(kernel_check(trace).found)
     trace.witness = replace(witness, filtered=True)
     assert kernel_check(trace).ok is True

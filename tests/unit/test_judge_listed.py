@@ -14,6 +14,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, ListenerRecord, Member, Outcome, Trace
 from envoyassert.words.listener import ListenerExpectation
@@ -43,7 +44,7 @@ def test_stated_address_takes_no_pass_and_the_certificate_says_so() -> None:
     assert [finding.status for finding in found.findings] == [PASS, PASS]
     assert words_of(found.findings[1]).seen == "Envoy lists 127.0.0.1:81, where no socket is"
     (check,) = (check for check in found.certificate.checks if check.name == "Envoy agrees")
-    assert check.detail.endswith("; 1 listed place without a socket, as stated")
+    assert text(check.found).endswith("; 1 listed place without a socket, as stated")
     assert statuses(listing(GHOST), WRONG, STATED) == [FAIL, PASS]
 
 

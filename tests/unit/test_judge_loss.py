@@ -12,6 +12,7 @@ from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 from envoyassert.trace import Trace
 from envoyassert.words.registry import Expectation
 
@@ -208,7 +209,7 @@ def test_run_that_ended_at_its_limit_of_records_says_so() -> None:
     trace.end = replace(trace.end, cpus=cpus)
     check = certify(trace, fold(trace)).checks[1]
     assert check.ok is False
-    assert check.detail.endswith(
+    assert text(check.found).endswith(
         "(0 found the ring full, 1 past the limit of records, after which nothing was recorded)"
     )
 

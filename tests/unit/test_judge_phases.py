@@ -14,6 +14,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.scopes import listeners_over
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import (
     STARTUP,
@@ -282,7 +283,7 @@ def test_account_that_differs_at_the_end_of_any_phase_leaves_no_pass() -> None:
     found = verdict(trace.build(), {**PORT, "served_by": "workers"})
     assert found.status is INCONCLUSIVE
     (missing,) = found.certificate.missing
-    assert missing.detail.startswith("at the end of change: ")
+    assert text(missing.found).startswith("at the end of change: ")
 
 
 def test_process_is_judged_by_its_outcome_at_the_end_of_the_phase() -> None:

@@ -16,6 +16,7 @@ from envoyassert.judge.certificate import SECOND_CHECK, certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
@@ -45,7 +46,7 @@ def theirs(trace: Trace) -> list[Event]:
 
 def differences(trace: Trace) -> list[str]:
     assert trace.second is not None
-    return reconcile(trace, trace.second)[0]
+    return [*map(text, reconcile(trace, trace.second)[0])]
 
 
 def test_records_of_a_real_run_agree(trace: Trace) -> None:

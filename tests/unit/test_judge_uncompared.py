@@ -17,6 +17,7 @@ from envoyassert.accounts import (
     WitnessSocket,
 )
 from envoyassert.addresses import Address
+from envoyassert.fact import Fact
 from envoyassert.graph.fold import fold
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import certify
@@ -25,6 +26,7 @@ from envoyassert.judge.kernel_account import compare
 from envoyassert.judge.verdict import Check, Status, Verdict
 from envoyassert.names import epoll_mask
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.words.registry import Expectation
@@ -108,7 +110,8 @@ class Run:
     def disagreements(self) -> list[str]:
         built = self.built()
         assert built.witness is not None
-        return compare(built, built.witness, fold(built)).disagreements
+        found = compare(built, built.witness, fold(built)).disagreements
+        return [text(one) for one in found]
 
     def check(self) -> Check:
         built = self.built()
@@ -133,10 +136,11 @@ class Run:
 
 
 def test_agreement_counts_what_was_compared() -> None:
-    assert Run().ask().check() == Check(
-        KERNEL_CHECK,
-        True,
-        "2 socket descriptors, 4 option values, 2 epoll registrations compared",
+    check = Run().ask().check()
+    numbers = {"socket descriptor": 2, "option value": 4, "epoll registration": 2}
+    assert check == Check(KERNEL_CHECK, True, Fact("kernel_compared", numbers=numbers))
+    assert text(check.found) == (
+        "2 socket descriptors, 4 option values, 2 epoll registrations compared"
     )
 
 
@@ -204,8 +208,10 @@ def test_option_that_a_call_in_flight_may_have_set_holds_back_what_rests_on_it()
     assert run.disagreements() == []
     check = run.check()
     assert check.ok is True
-    assert "; not compared: descriptor 21 has SO_KEEPALIVE 0, the trace says 1, by" in check.detail
-    assert check.detail.endswith("(1 socket)")
+    assert "; not compared: descriptor 21 has SO_KEEPALIVE 0, the trace says 1, by" in text(
+        check.found
+    )
+    assert text(check.found).endswith("(1 socket)")
     assert run.status(WEB_BOUND) is INCONCLUSIVE
     assert "SO_KEEPALIVE 0" in words_of(run.verdict(WEB_BOUND).findings[0]).reason
     assert run.status(OTHER_BOUND) is PASS
@@ -221,7 +227,7 @@ def test_number_that_was_closed_last_and_is_still_shown_holds_back_what_rests_on
     run.later("close", run.web).ask_at_once()
     assert run.disagreements() == []
     check = run.check()
-    assert "127.0.0.1:80 was in flight when the kernel was asked" in check.detail
+    assert "127.0.0.1:80 was in flight when the kernel was asked" in text(check.found)
     assert run.status(WEB_BOUND) is INCONCLUSIVE
     assert run.status(OTHER_BOUND) is PASS
 
@@ -229,7 +235,7 @@ def test_number_that_was_closed_last_and_is_still_shown_holds_back_what_rests_on
 def test_number_that_was_closed_last_and_is_gone_is_compared() -> None:
     run = Run()
     run.later("close", run.web).ask_at_once().hide(run.web)
-    assert "not compared" not in run.check().detail
+    assert "not compared" not in text(run.check().found)
     assert run.status(WEB_BOUND) is PASS
 
 
@@ -254,7 +260,7 @@ def test_what_changes_while_the_account_is_taken_may_be_shown_both_ways(shown: b
     if not shown:
         run.hide(run.web)
     assert run.disagreements() == []
-    assert "not compared" not in run.check().detail
+    assert "not compared" not in text(run.check().found)
     assert run.status(WEB_BOUND) is PASS
 
 
@@ -284,7 +290,7 @@ def test_number_that_is_given_out_again_meanwhile_is_not_taken_for_either_socket
     assert run.trace.events[-1].ts_ns < run.ts_ns
     run.show(run.web, address=OTHER, inode=4711)
     assert run.disagreements() == []
-    assert "descriptor 21 was given out again while the kernel was asked" in run.check().detail
+    assert "descriptor 21 was given out again while the kernel was asked" in text(run.check().found)
     # What was there before was compared by its other descriptor.
     assert run.status(WEB_BOUND) is PASS
 
@@ -311,7 +317,7 @@ def test_socket_of_a_process_that_was_not_asked_holds_back_what_rests_on_it() ->
     event.pid = child
     run.later("close", run.web).ask().hide(run.web)
     assert run.disagreements() == []
-    assert f"process {child} was not asked (1 socket)" in run.check().detail
+    assert f"process {child} was not asked (1 socket)" in text(run.check().found)
     assert run.status(WEB_BOUND) is INCONCLUSIVE
     # It was compared by a descriptor of the process that was asked.
     assert run.status(OTHER_BOUND) is PASS
@@ -320,7 +326,7 @@ def test_socket_of_a_process_that_was_not_asked_holds_back_what_rests_on_it() ->
 def test_option_that_the_kernel_does_not_show_is_named_and_holds_back_nothing() -> None:
     run = Run()
     run.set_later(run.web, "SO_ATTACH_REUSEPORT_EBPF", 7).ask()
-    assert run.check().detail.endswith(
+    assert text(run.check().found).endswith(
         "not compared: 1 option value that the kernel does not return (SO_ATTACH_REUSEPORT_EBPF)"
     )
     assert run.status(WEB_BOUND) is PASS
@@ -331,7 +337,7 @@ def test_accounts_of_earlier_versions_are_compared_as_far_as_they_go() -> None:
     for fd in (run.web, run.other):
         run.show(fd, options=None)
     run.registrations = [replace(one, mask=None) for one in run.registrations]
-    assert run.check().detail == (
+    assert text(run.check().found) == (
         "2 socket descriptors, 2 epoll registrations compared; not compared: 4 option values that "
         "were not asked for; 2 epoll masks that were not asked for"
     )

@@ -7,7 +7,7 @@ import pytest
 from envoyassert.events import Event
 from envoyassert.judge.context import UNKNOWN_WORKERS
 from envoyassert.judge.near import OptionsThere
-from envoyassert.judge.values import Certified, Option, Quote
+from envoyassert.judge.values import Certified, Option, fault
 from envoyassert.judge.verdict import Status
 from envoyassert.report.advice import advice
 from envoyassert.trace import Outcome
@@ -85,6 +85,6 @@ def test_listener_that_is_not_there_is_explained_as_that_alone():
     ],
 )
 def test_inconclusive_is_explained_by_the_check_that_failed(check, words):
-    failed = Certified(((check, Quote("the reason")),))
+    failed = Certified(((check, fault("the reason")),))
     assert words in advised("via", status=Status.INCONCLUSIVE, reason=failed)
     assert advised("via", status=Status.INCONCLUSIVE, reason=UNKNOWN_WORKERS) == ""

@@ -5,6 +5,7 @@ import pytest
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
+from envoyassert.judge.values import fault
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status, Verdict
 from envoyassert.report.certificate import certificate_line
 from envoyassert.report.failure import (
@@ -20,8 +21,10 @@ PID, WORKER = 100, 101
 MS = 1_000_000
 ANY = Address.inet("0.0.0.0", 15006)
 
-WHOLE = Certificate((Check("marked", True, "marked at exec"), Check("losses", True, "none lost")))
-TORN = Certificate((Check("losses", False, "3 records lost on CPU 1"),))
+WHOLE = Certificate(
+    (Check("marked", True, fault("marked at exec")), Check("losses", True, fault("none lost")))
+)
+TORN = Certificate((Check("losses", False, fault("3 records lost on CPU 1")),))
 
 
 def a_trace(**outcome) -> Trace:
@@ -275,7 +278,10 @@ def test_text_of_a_hundred_findings_stays_on_a_screen():
     [
         (WHOLE, "whole (2 checks hold)"),
         (TORN, "NOT whole (losses: 3 records lost on CPU 1)"),
-        (Certificate((Check("marked", None, "imported"),)), "no check applies to this trace"),
+        (
+            Certificate((Check("marked", None, fault("imported")),)),
+            "no check applies to this trace",
+        ),
     ],
 )
 def test_certificate_line_of_a_trace_says_whether_it_is_whole(certificate, line):

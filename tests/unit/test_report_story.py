@@ -8,6 +8,7 @@ from envoyassert.addresses import Address
 from envoyassert.bpftrace_log import parse_bpftrace_log
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
+from envoyassert.judge.values import fault
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.report import story
 from envoyassert.report.story import story_of
@@ -28,7 +29,10 @@ from envoyassert.words.startup import Figure
 
 LOG = Path(__file__).parents[1] / "traces" / "istio-1.11-envoy-1.19.1.bpftrace.txt"
 CERTIFICATE = Certificate(
-    (Check("marked", True, "marked at exec"), Check("witness", False, "could not be taken"))
+    (
+        Check("marked", True, fault("marked at exec")),
+        Check("witness", False, fault("could not be taken")),
+    )
 )
 
 MS = 1_000_000

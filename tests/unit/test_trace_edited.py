@@ -23,6 +23,7 @@ from envoyassert.errors import TraceFileError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
+from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, Phase, Trace
 from envoyassert.trace_file import read_trace, write_trace
@@ -192,7 +193,7 @@ def with_phases(*phases: Phase) -> Trace:
 
 
 def missing(trace: Trace) -> str:
-    return "; ".join(check.detail for check in verdict(trace).certificate.missing)
+    return "; ".join(text(check.found) for check in verdict(trace).certificate.missing)
 
 
 def moved(trace: Trace, ns: int) -> Trace:

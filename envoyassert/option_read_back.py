@@ -112,7 +112,7 @@ _ECN_BITS = 3
 
 
 @dataclass(frozen=True)
-class Place:
+class Surroundings:
     """What the answer depends on beside the value.
 
     Args:
@@ -158,7 +158,7 @@ def _is_known(level: str, name: str) -> bool:
 
 
 def reads_back(
-    level: int | str, name: int | str, value: OptionValue, seen: OptionValue, place: Place
+    level: int | str, name: int | str, value: OptionValue, seen: OptionValue, place: Surroundings
 ) -> bool | None:
     """Return whether an option that was set to a value would be read as another one.
 
@@ -234,8 +234,8 @@ def _number(value: OptionValue) -> int | None:
     return None
 
 
-def _buffer(limit: str) -> Callable[[int, Place], int | None]:
-    def kept(value: int, place: Place) -> int | None:
+def _buffer(limit: str) -> Callable[[int, Surroundings], int | None]:
+    def kept(value: int, place: Surroundings) -> int | None:
         most = place.limits.get(limit)
         if most is None or value < _SMALL_BUFFER:
             return None
@@ -244,7 +244,7 @@ def _buffer(limit: str) -> Callable[[int, Place], int | None]:
     return kept
 
 
-def _v6only(value: int, place: Place) -> int | None:
+def _v6only(value: int, place: Surroundings) -> int | None:
     """Bound to one IPv6 address a socket takes no IPv4 (net/ipv6/af_inet6.c, __inet6_bind())."""
     host = "" if place.address is None else place.address.host or ""
     if host in ("", "::") or host.startswith("::ffff:"):
@@ -252,7 +252,7 @@ def _v6only(value: int, place: Place) -> int | None:
     return 1
 
 
-def _deferred(value: int, _: Place) -> int:
+def _deferred(value: int, _: Surroundings) -> int:
     """Seconds become retries of the handshake and these seconds (secs_to_retrans())."""
     if value <= 0:
         return 0
@@ -264,22 +264,22 @@ def _deferred(value: int, _: Place) -> int:
     return period
 
 
-def _fast_open(value: int, place: Place) -> int | None:
+def _fast_open(value: int, place: Surroundings) -> int | None:
     most = place.limits.get("net.core.somaxconn")
     return None if most is None else min(value & _UNSIGNED, most)
 
 
-def _class(value: int, place: Place) -> int | None:
+def _class(value: int, place: Surroundings) -> int | None:
     if value < 0:
         return None
     return value & (0xFF if place.protocol == "UDP" else 0xFF & ~_ECN_BITS)
 
 
-def _within(low: int, high: int) -> Callable[[int, Place], int | None]:
+def _within(low: int, high: int) -> Callable[[int, Surroundings], int | None]:
     return lambda value, _: value if low <= value <= high else None
 
 
-_RULES: dict[str, Callable[[int, Place], int | None]] = {
+_RULES: dict[str, Callable[[int, Surroundings], int | None]] = {
     "SO_RCVBUF": _buffer("net.core.rmem_max"),
     "SO_SNDBUF": _buffer("net.core.wmem_max"),
     "SO_RCVLOWAT": _within(1, 1000),

@@ -7,7 +7,7 @@ from typing import Any
 
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
-from envoyassert.option_read_back import Place, reads_back
+from envoyassert.option_read_back import Surroundings, reads_back
 from envoyassert.report.state import UNKNOWN_OF_DESCRIPTORS, UNKNOWN_OF_SOCKETS
 from envoyassert.report.story import story_of
 from envoyassert.trace import Trace
@@ -73,7 +73,7 @@ def option_faults(state: Table, whole: Table) -> list[str]:
             if numbers & {(one["pid"], one["fd"]) for one in other["descriptors"] if one["open"]}
         ]
         last = {option["name"]: option for option in same["options"]}
-        place = Place(row["protocol"], None, {"net.core.somaxconn": 4096}, frozenset(last))
+        place = Surroundings(row["protocol"], None, {"net.core.somaxconn": 4096}, frozenset(last))
         for option in row["options"]:
             before = last.get(option["name"])
             if before is None:

@@ -7,7 +7,7 @@ the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,13 +62,7 @@ def draft_of_config(
     Raises:
         DraftError: the config is none.
     """
-    if not isinstance(config, dict):
-        raise DraftError("an Envoy config is a mapping", "name a bootstrap, a trace or a dump")
-    if config and all(proto_field(config, field) is None for field in _FIELDS):
-        raise DraftError(
-            f"this is no Envoy bootstrap: it has none of {', '.join(_FIELDS)}",
-            "name a bootstrap, a trace or a dump",
-        )
+    _refuse_other(config)
     static = proto_field(config, "static_resources")
     given = [*items_of(proto_field(static, "listeners")), *(served or ())]
     names = own_names(given)
@@ -78,15 +72,39 @@ def draft_of_config(
     theirs = with_own_namespaces([*(served or ())], names)
     for name, one in discovered_names(placed, (*theirs, *(discovered or ()))):
         listeners.setdefault(name, one)
-    bound = {name: one for name, one in listeners.items() if asks_for_sockets(one)}
     if concurrency is None:
-        concurrency = 1 if any(map(_takes_one_worker, bound.values())) else 2
-    workers = max(1, concurrency)
-    sets = [*_admin(config)]
-    notes, silences = [], []
+        bound = filter(asks_for_sockets, listeners.values())
+        concurrency = 1 if any(map(_takes_one_worker, bound)) else 2
+    sets = [*_admin(config), *_sets_of_all(listeners, max(1, concurrency))]
     asked = source_names(config)
     known = served is not None or discovered is not None or "lds_config" in asked
     discovers = discovers_listeners(config) and not known
+    outside = [one.name for one in sets if one.role == "worker_0"]
+    closed = not discovers and not outside
+    without = len(set(listeners) - {one.name for one in sets})
+    return Draft(
+        concurrency,
+        tuple(sets),
+        closed=closed,
+        admin=admin_address(config) is not None,
+        requires=">=1.37" if any(map(_names_keepalive, (*given, *(discovered or ())))) else "",
+        notes=tuple(_notes(config, ignored, discovers)),
+        silences=tuple(_silences(without, outside, closed)),
+        envoy=(*_control_plane(asked, served), *namespace_fields(sets, names), *addresses_of(sets)),
+    )
+
+
+def _refuse_other(config: Any) -> None:
+    """Raise DraftError for what is no bootstrap config."""
+    remedy = "name a bootstrap, a trace or a dump"
+    if not isinstance(config, dict):
+        raise DraftError("an Envoy config is a mapping", remedy)
+    if config and all(proto_field(config, field) is None for field in _FIELDS):
+        raise DraftError(f"this is no Envoy bootstrap: it has none of {', '.join(_FIELDS)}", remedy)
+
+
+def _sets_of_all(listeners: Mapping[str, Any], workers: int) -> Iterator[SocketSet]:
+    """Yield the sockets of all listeners, by their names, as Envoy leaves them at its start."""
     for name, listener in listeners.items():
         try:
             mine = [*_sets_of(name, listener, workers)]
@@ -95,36 +113,36 @@ def draft_of_config(
                 f"a field of listener {name} is a whole number to Envoy, and {error}",
                 "Envoy refuses this config",
             ) from error
-        sets += given_up(mine, listener) if name in bound else _held(mine, listener)
-    without = set(listeners) - {one.name for one in sets}
+        yield from given_up(mine, listener) if asks_for_sockets(listener) else _held(mine, listener)
+
+
+def _notes(config: dict[str, Any], ignored: int, discovers: bool) -> Iterator[str]:
+    """Yield what the config has, and the draft has not."""
+    if ignored:
+        yield f"{ignored} of the listeners have the name of one before: Envoy ignores them"
+    if discovers:
+        yield "listeners from LDS are not in the config: draft from a trace to have them"
+    hosts = looked_up(config)
+    if hosts:
+        yield f"names that no cluster finds in the run's own network: {', '.join(hosts)}"
+
+
+def _silences(without: int, outside: Sequence[str], closed: bool) -> Iterator[str]:
+    """Yield of which sockets no expectation says anything.
+
+    Args:
+        without: how many listeners have no socket.
+        outside: names of those of which one worker alone has its socket where they are bound.
+        closed: whether the draft says that there are no other sockets.
+    """
     if without:
-        says_so = (
-            "" if discovers or any(o.role == "worker_0" for o in sets) else ": no_others says so"
-        )
-        silences.append(f"{len(without)} of the listeners must have no socket{says_so}")
-    outside = [o.name for o in sets if o.role == "worker_0"]
+        says_so = ": no_others says so" if closed else ""
+        yield f"{without} of the listeners must have no socket{says_so}"
     if outside:
-        silences.append(
+        yield (
             f"Envoy puts one socket of {', '.join(outside)} into the network namespace, and no "
             "expectation is about the others"
         )
-    if ignored:
-        notes.append(f"{ignored} of the listeners have the name of one before: Envoy ignores them")
-    if discovers:
-        notes.append("listeners from LDS are not in the config: draft from a trace to have them")
-    hosts = looked_up(config)
-    if hosts:
-        notes.append(f"names that no cluster finds in the run's own network: {', '.join(hosts)}")
-    return Draft(
-        concurrency,
-        tuple(sets),
-        closed=not discovers and not outside,
-        admin=admin_address(config) is not None,
-        requires=">=1.37" if any(map(_names_keepalive, (*given, *(discovered or ())))) else "",
-        notes=tuple(notes),
-        silences=tuple(silences),
-        envoy=(*_control_plane(asked, served), *namespace_fields(sets, names), *addresses_of(sets)),
-    )
 
 
 def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterator[EnvoyField]:

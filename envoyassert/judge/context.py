@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
-from envoyassert.judge.interval import Interval, count_of, wish_of
+from envoyassert.judge.interval import Interval, count_of, wanted_interval
 from envoyassert.judge.near import Mismatch
 from envoyassert.judge.values import (
     Certified,
@@ -200,7 +200,7 @@ class Context:
         if isinstance(count, Range):
             bounds = (count.exactly, count.at_least, count.at_most, *(count.between or ()))
         grows = any(q == "workers" or isinstance(q, Linear) for q in (count, *bounds))
-        return None if grows and self.workers < 1 else wish_of(count, self.workers)
+        return None if grows and self.workers < 1 else wanted_interval(count, self.workers)
 
     def count_calls(self, calls: Sequence[Call]) -> Interval:
         """Return how many of these calls there may truly be."""

@@ -27,7 +27,7 @@ from envoyassert.scenario.quantity import Count
 _SHOWN = 3
 
 
-class Member(NamedTuple):
+class GroupMember(NamedTuple):
     """One thing that is counted: its event, the call on a socket if it is one, its certainty."""
 
     event: Event
@@ -61,13 +61,13 @@ def groups_of_calls(
     sockets: tuple[KernelSocket, ...],
 ) -> dict[Name, Group]:
     """Return calls on sockets for each of the sockets or workers, by its name."""
-    members = [Member(call.event, call, call.certain) for call in calls]
+    members = [GroupMember(call.event, call, call.certain) for call in calls]
     return groups_of(context, members, each, sockets)
 
 
 def groups_of(
     context: Context,
-    members: Iterable[Member],
+    members: Iterable[GroupMember],
     each: Literal["socket", "worker"],
     sockets: tuple[KernelSocket, ...],
     unread: int = 0,
@@ -86,7 +86,7 @@ def groups_of(
         names = {thread.tid: role_name(thread) for thread in context.worker_threads}
     else:
         names = {socket.number: socket_name(socket) for socket in sockets}
-    found: dict[int, list[Member]] = {key: [] for key in names}
+    found: dict[int, list[GroupMember]] = {key: [] for key in names}
     for member in members:
         key: int | None = member.event.tid
         if each == "socket":

@@ -51,7 +51,7 @@ def resolve(quantity: Quantity, workers: int) -> int:
     return int(quantity)
 
 
-def wish_of(count: Count, workers: int) -> Interval:
+def wanted_interval(count: Count, workers: int) -> Interval:
     """Return the interval that a count of the expectation language stands for."""
     if count == "none":
         return Interval(0, 0)

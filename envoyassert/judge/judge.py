@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
@@ -71,31 +72,7 @@ def judge(
     graphs: dict[str, SocketGraph] = {}
     items = list(expectations)
     certificate = certify_phases(trace, graph, assume, graphs, [item for _, item in items])
-    doubt = _failed(certificate, LOSSES)
-    # After a loss kernel, Envoy and strace know more than the trace: that is the loss again.
-    knowing = (KERNEL_CHECK, SECOND_CHECK) if doubt else ()
-    contradictions = tuple(name for name in CONTRADICTIONS if name not in knowing)
-    contested = None if doubt else _failed(certificate, CONTESTED)
-    work = Work()
-    # A variable joins what it names at the end of one phase with what it names at another.
-    variables: dict[str, Joined] = {}
-
-    def context_of(part: Trace, folded: SocketGraph) -> Context:
-        # What is in doubt at one time is in doubt at all: a loss may be of any phase.
-        return Context(
-            part,
-            folded,
-            workers,
-            doubt=doubt,
-            untrusted=_failed(certificate, contradictions),
-            contested=contested,
-            unobserved=_failed(certificate, (CHANNELS_CHECK,)),
-            by_listen="epoll" in trace.header.unobserved,
-            uncompared={} if doubt else certificate.uncompared,
-            variables=variables,
-            work=work,
-        )
-
+    context_of = _context_maker(trace, certificate, workers)
     scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])
     # What closes the world needs the variables of all others.
     order = sorted(items, key=lambda item: word_of(item[1]).closes_world)
@@ -116,6 +93,33 @@ def judge(
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if set(trace.header.unobserved) - BEARABLE else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)
+
+
+def _context_maker(
+    trace: Trace, certificate: Certificate, workers: int
+) -> Callable[[Trace, SocketGraph], Context]:
+    """Return what makes the context of a part of a trace and what that folds into.
+
+    What is in doubt at one time is in doubt at all: a loss may be of any phase.
+    """
+    doubt = _failed(certificate, LOSSES)
+    # After a loss kernel, Envoy and strace know more than the trace: that is the loss again.
+    knowing = (KERNEL_CHECK, SECOND_CHECK) if doubt else ()
+    contradictions = tuple(name for name in CONTRADICTIONS if name not in knowing)
+    # A variable joins what it names at the end of one phase with what it names at another.
+    variables: dict[str, Joined] = {}
+    return partial(
+        Context,
+        workers=workers,
+        doubt=doubt,
+        untrusted=_failed(certificate, contradictions),
+        contested=None if doubt else _failed(certificate, CONTESTED),
+        unobserved=_failed(certificate, (CHANNELS_CHECK,)),
+        by_listen="epoll" in trace.header.unobserved,
+        uncompared={} if doubt else certificate.uncompared,
+        variables=variables,
+        work=Work(),
+    )
 
 
 def _judged(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding]:

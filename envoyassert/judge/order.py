@@ -39,7 +39,7 @@ def judge_order_on_socket(
     """
     patterns = [CallPattern(call=step) if isinstance(step, str) else step for step in steps]
     found = [of_calls(context, pattern, events, of_socket=True) for pattern in patterns]
-    return judge_steps(context, subject, found)
+    return judge_sequence(context, subject, found)
 
 
 def judge_lasting(
@@ -55,7 +55,7 @@ def judge_lasting(
     return judge_pair(context, subject, wanted, pair, each, lambda a, b: lasting(a, b, low, high))
 
 
-def judge_steps(context: Context, subject: Subject, steps: Sequence[Instants]) -> Finding:
+def judge_sequence(context: Context, subject: Subject, steps: Sequence[Instants]) -> Finding:
     """Judge that moments come in an order."""
     wanted = Fact("order", moments=tuple(step.moment for step in steps))
     problem = next((step.problem for step in steps if step.problem), None)
@@ -100,7 +100,7 @@ def judge_pair(
     if each is None:
         answer = judge(pair[0].narrowed(), pair[1].narrowed())
         return _finding(context, subject, wanted, answer, pair)
-    groups = groups_of(context, pair, each)
+    groups = _groups_of(context, pair, each)
     answers = [
         (name, judge(begin.narrowed(), end.narrowed())) for name, (begin, end) in groups.items()
     ]
@@ -122,7 +122,7 @@ def _for_each(context: Context, each: Each, answers: list[tuple[Name, Answer]]) 
     return replace(answer, status=status, seen=seen, plain=False)
 
 
-def groups_of(
+def _groups_of(
     context: Context, pair: tuple[Instants, Instants], each: Each
 ) -> dict[Name, tuple[Instants, Instants]]:
     """Return both moments for each socket or each worker, by its name.
@@ -187,7 +187,7 @@ def bounds_ns(lasts: Lasts) -> tuple[int, int | None]:
     return low, None if lasts.at_most is None else to_ns(lasts.at_most) + slack
 
 
-def wish_of(lasts: Lasts) -> Fact:
+def wanted_span(lasts: Lasts) -> Fact:
     """Return how long something may take, as the value of a finding."""
     parts = {
         name: TimeSpan(to_ns(value))

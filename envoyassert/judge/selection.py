@@ -45,7 +45,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Part:
+class AddressSockets:
     """The sockets of one address of a listener.
 
     Args:
@@ -188,7 +188,7 @@ def _meant(
     record: ListenerRecord,
     graph: SocketGraph,
     listeners: tuple[ListenerRecord, ...],
-) -> list[Part]:
+) -> list[AddressSockets]:
     """Return the addresses of a listener that a selector by name means, with their sockets."""
     return [
         replace(
@@ -210,7 +210,7 @@ def _is_at(selector: Selector, configured: Address) -> bool:
 
 
 def _joined(
-    parts: list[Part],
+    parts: list[AddressSockets],
     graph: SocketGraph,
     listeners: tuple[ListenerRecord, ...],
 ) -> Selection:
@@ -227,7 +227,7 @@ def _joined(
 
 def parts_of(
     record: ListenerRecord, graph: SocketGraph, listeners: tuple[ListenerRecord, ...]
-) -> list[Part]:
+) -> list[AddressSockets]:
     """Return the sockets of each address of a listener, in the order of the config.
 
     Where port 0 was asked for, the k-th address that is equal, of all listeners, has the k-th
@@ -250,7 +250,7 @@ def parts_of(
             found = _of_port_zero(record, address, rank, mine, listeners)
             places |= {socket.address for socket in found if socket.address is not None}
         failed = [c for s in mine for c in s.failed_binds if s.asked_for(c) in places]
-        parts.append(Part(address, rank, tuple(found), tuple(failed)))
+        parts.append(AddressSockets(address, rank, tuple(found), tuple(failed)))
     return parts
 
 

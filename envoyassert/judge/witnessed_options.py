@@ -8,7 +8,7 @@ from envoyassert.accounts import Witness, WitnessSocket
 from envoyassert.fact import Fact
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.settled import KernelComparison, Settled
-from envoyassert.option_read_back import Place, reads_back
+from envoyassert.option_read_back import Surroundings, reads_back
 from envoyassert.option_values import OptionValue
 
 
@@ -66,11 +66,11 @@ class OptionComparison:
                 )
                 yield differs, True in late_answers
 
-    def _place(self, socket: KernelSocket) -> Place:
+    def _place(self, socket: KernelSocket) -> Surroundings:
         limits = dict(self._witness.limits)
         network = self._witness.network
         most = None if network is None else network.limit_of(socket.netns)
         if most is not None:
             limits["net.core.somaxconn"] = most
         beside = frozenset(option.name for option in socket.options)
-        return Place(socket.protocol_name, socket.address, limits, beside)
+        return Surroundings(socket.protocol_name, socket.address, limits, beside)

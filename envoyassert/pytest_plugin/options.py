@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,71 +29,79 @@ FILE_SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
-def add_options(parser: pytest.Parser) -> None:
-    """Register options and ini values."""
-    group = parser.getgroup("envoyassert", "real Envoys, traced and judged")
-    group.addoption(
-        "--envoyassert-launcher",
-        action="append",
-        metavar="auto|docker|process",
-        help="Start Envoy this way (default: auto). Repeat it to run every scenario both ways.",
-    )
-    group.addoption(
-        "--envoyassert-envoy",
-        action="append",
-        metavar="VERSION|IMAGE|BINARY",
-        help="Run every scenario on this Envoy instead of its own. Repeat it for several Envoys.",
-    )
-    group.addoption(
-        "--envoyassert-require",
-        metavar="bpf,docker,envoy",
-        help="Fail where one of these is missing instead of skipping.",
-    )
-    group.addoption(
-        "--envoyassert-artifacts",
-        metavar="DIR",
-        help=f"Where traces and logs of what did not pass are kept (default: {DEFAULT_ARTIFACTS}).",
-    )
-    group.addoption(
-        "--envoyassert-pull",
-        metavar="never|missing|always",
-        help="When images are pulled (default: what the scenario says, else missing).",
-    )
-    group.addoption(
-        "--envoyassert-keep",
-        metavar="failed|all",
-        help="Which traces and logs are kept: of what did not pass (default), or of all runs.",
-    )
-    group.addoption(
-        "--envoyassert-rerun-inconclusive",
-        metavar="0|1",
-        help="Repeat a run that was INCONCLUSIVE so many times (default: 0); the second verdict "
+#: The options of runs, by their names behind `--envoyassert-`, as pytest takes them.
+_OF_RUNS: Mapping[str, Mapping[str, str]] = {
+    "launcher": {
+        "action": "append",
+        "metavar": "auto|docker|process",
+        "help": "Start Envoy this way (default: auto). Repeat it to run every scenario both ways.",
+    },
+    "envoy": {
+        "action": "append",
+        "metavar": "VERSION|IMAGE|BINARY",
+        "help": "Run every scenario on this Envoy instead of its own. Repeat it for several "
+        "Envoys.",
+    },
+    "require": {
+        "metavar": "bpf,docker,envoy",
+        "help": "Fail where one of these is missing instead of skipping.",
+    },
+    "artifacts": {
+        "metavar": "DIR",
+        "help": "Where traces and logs of what did not pass are kept "
+        f"(default: {DEFAULT_ARTIFACTS}).",
+    },
+    "pull": {
+        "metavar": "never|missing|always",
+        "help": "When images are pulled (default: what the scenario says, else missing).",
+    },
+    "keep": {
+        "metavar": "failed|all",
+        "help": "Which traces and logs are kept: of what did not pass (default), or of all runs.",
+    },
+    "rerun-inconclusive": {
+        "metavar": "0|1",
+        "help": "Repeat a run that was INCONCLUSIVE so many times (default: 0); the second verdict "
         "counts, and both are reported.",
-    )
-    group.addoption(
-        "--envoyassert-debug-dir",
-        action="append",
-        metavar="DIR",
-        help="Look for separate debug files there too (by build id), for the names of functions in "
-        "stacks. Repeat it for several.",
-    )
-    group.addoption(
-        "--envoyassert-tracer",
-        metavar="ebpf|strace",
-        help="What records runs: eBPF probes (default; root and bcc), or strace, which needs "
+    },
+    "debug-dir": {
+        "action": "append",
+        "metavar": "DIR",
+        "help": "Look for separate debug files there too (by build id), for the names of functions "
+        "in stacks. Repeat it for several.",
+    },
+    "tracer": {
+        "metavar": "ebpf|strace",
+        "help": "What records runs: eBPF probes (default; root and bcc), or strace, which needs "
         "neither, slows Envoy down and says what it does not see.",
-    )
-    group.addoption(
-        "--envoyassert-witness",
-        metavar="strace",
-        help="Let strace record every run beside the probes, and hold the two against each other.",
-    )
-    group.addoption(
-        "--envoyassert-untrusted",
-        action="store_true",
-        help="Refuse, before anything is run, what of a scenario file is not known to be harmless: "
-        "executables, images, agents, files and links outside, networks beyond the loopback.",
-    )
+    },
+    "witness": {
+        "metavar": "strace",
+        "help": "Let strace record every run beside the probes, and hold the two against each "
+        "other.",
+    },
+    "untrusted": {
+        "action": "store_true",
+        "help": "Refuse, before anything is run, what of a scenario file is not known to be "
+        "harmless: executables, images, agents, files and links outside, networks beyond the "
+        "loopback.",
+    },
+}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register options and ini values; each option has an ini value, which is its default."""
+    group = parser.getgroup("envoyassert", "real Envoys, traced and judged")
+    for name, attributes in _OF_RUNS.items():
+        group.addoption(f"--envoyassert-{name}", **attributes)
+        ini, default = f"envoyassert_{name.replace('-', '_')}", f"Default of --envoyassert-{name}."
+        action = attributes.get("action")
+        if action == "append":
+            parser.addini(ini, default, type="args", default=[])
+        elif action == "store_true":
+            parser.addini(ini, default, type="bool", default=False)
+        else:
+            parser.addini(ini, default, default="")
     for option in output_options():
         default = f"Default of {option.flag}."
         if option.metavar:
@@ -103,23 +111,11 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(option.flag, action="store_true", help=option.help)
             parser.addini(f"envoyassert_{option.name}", default, type="bool", default=False)
     parser.addini(
-        "envoyassert_untrusted",
-        "Whether --envoyassert-untrusted is set.",
-        type="bool",
-        default=False,
-    )
-    parser.addini(
         "envoyassert_files",
         "Globs of scenario files, relative to the root directory, beside *.envoyassert.yaml.",
         type="args",
         default=[],
     )
-    for name in ("launcher", "envoy", "require", "debug_dir"):
-        parser.addini(
-            f"envoyassert_{name}", f"Default of --envoyassert-{name}.", type="args", default=[]
-        )
-    for name in ("artifacts", "keep", "pull", "rerun_inconclusive", "tracer", "witness"):
-        parser.addini(f"envoyassert_{name}", f"Default of --envoyassert-{name}.", default="")
 
 
 @dataclass(frozen=True)

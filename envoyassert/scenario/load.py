@@ -127,18 +127,7 @@ def parse_scenario(
         read_config = _reader(directory, path.parent if untrusted else None)
     document = parse_yaml(text, str(path))
     data = document.data
-    if not isinstance(data, dict):
-        kind = "a list" if isinstance(data, list) else "plain text"
-        if data is None:
-            raise ScenarioError([document.problem((), "the file is empty")])
-        raise ScenarioError(
-            [document.problem((), f"a scenario is a mapping, not {kind}", "begin with `name: …`")]
-        )
-    if data.keys() & _ENVOY_KEYS and not data.keys() & _SCENARIO_KEYS:
-        remedy = f"`envoyassert draft {path}` writes a scenario for it"
-        raise ScenarioError(
-            [document.problem((), "this is an Envoy config, not a scenario", remedy)]
-        )
+    _refuse_other(document)
     own_envoy = envoy is None or "envoy" in data
     if envoy is not None and not own_envoy:
         data = {**data, "envoy": dict(envoy)}
@@ -164,6 +153,23 @@ def parse_scenario(
     return LoadedScenario(
         *(scenario, path, document, config, config_document, directory, untrusted, own_envoy)
     )
+
+
+def _refuse_other(document: Document) -> None:
+    """Raise ScenarioError for a document that is no scenario at all."""
+    data = document.data
+    if not isinstance(data, dict):
+        kind = "a list" if isinstance(data, list) else "plain text"
+        if data is None:
+            raise ScenarioError([document.problem((), "the file is empty")])
+        raise ScenarioError(
+            [document.problem((), f"a scenario is a mapping, not {kind}", "begin with `name: …`")]
+        )
+    if data.keys() & _ENVOY_KEYS and not data.keys() & _SCENARIO_KEYS:
+        remedy = f"`envoyassert draft {document.path}` writes a scenario for it"
+        raise ScenarioError(
+            [document.problem((), "this is an Envoy config, not a scenario", remedy)]
+        )
 
 
 def _reader(directory: Path, folder: Path | None) -> Callable[[str], str]:

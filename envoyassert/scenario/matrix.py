@@ -26,7 +26,7 @@ from envoyassert.scenario.overlay import OverlayError, merge, set_at
 from envoyassert.scenario.own_namespaces import namespace_complaints
 from envoyassert.scenario.plan import RunPlan, plain_text
 from envoyassert.scenario.selector import selected_names
-from envoyassert.scenario.served import served
+from envoyassert.scenario.served import Served, served
 from envoyassert.scenario.untrusted import refused
 from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.shown import shown
@@ -247,44 +247,27 @@ class _Expansion:
         launcher: str,
     ) -> RunPlan | None:
         """Return one run, or None if it has a problem, which is recorded."""
-        scenario, path = self.loaded.scenario, self.loaded.path
+        scenario = self.loaded.scenario
         own = scenario.envoy
         matrix = {axis.name: value for axis, value in values.items()}
-        parts = [(axis.label, plain_text(value)) for axis, value in values.items()]
-        sources = {name: str(matrix.get(name, getattr(own, name)) or "") for name in SOURCES}
-        if envoy is not None:
-            sources = {source: str(getattr(envoy, source) or "") for source in SOURCES}
-            parts.append(("envoy", str(envoy)))
-        if launcher:
-            parts.append(("launcher", launcher))
-        # An axis may have either name, too.
-        label = ",".join(f"{name}={value}" for name, value in parts)
+        which: object = own if envoy is None else envoy
+        chosen = matrix if envoy is None else {}
+        sources = {name: str(chosen.get(name, getattr(which, name)) or "") for name in SOURCES}
         binary = sources["binary"]
         if envoy is None and binary and not binary.startswith("~"):
-            binary = str(path.parent / binary)
-        for complaint in namespace_complaints(own.namespaces, config):
-            self._complain(*complaint)
-        xds, config, files, later, faults, stood_in = served(
-            scenario, config, self.loaded.directory, self.loaded.folder
-        )
-        for fault in faults:
-            self._complain(*fault)
-        for complaint in client_complaints(scenario, config, files, later):
-            self._complain(*complaint)
+            binary = str(self.loaded.path.parent / binary)
+        xds, config, files, later, _, stood_in = self._served(config)
         agent = own.agent or ()
         if agent and envoy is not None:
             # Whoever says which Envoy is run does not ask for what starts another.
             stood_in = (*stood_in, f"envoy.agent: not used, as {envoy} was named in its place")
             agent = ()
         listeners = configured_listeners(config, files)
-        run = f"[{label}]" if label else ""
+        run = _in_brackets(values, envoy, launcher)
         expectations = self._applicable(matrix, sources, overridden=envoy is not None)
         if not expectations:
-            self._complain(
-                ("expect",),
-                f"no expectation applies to the run {run or scenario.name}",
-                "every one has a `when` that excludes it",
-            )
+            said = f"no expectation applies to the run {run or scenario.name}"
+            self._complain(("expect",), said, "every one has a `when` that excludes it")
             return None
         self._check_names(expectations, config, (*listeners, *later))
         return RunPlan(
@@ -314,6 +297,18 @@ class _Expansion:
             later=later,
             stood_in=stood_in,
         )
+
+    def _served(self, config: dict[str, Any]) -> Served:
+        """Return what is served to a run with a config, after all overlays; record its problems."""
+        loaded = self.loaded
+        run = served(loaded.scenario, config, loaded.directory, loaded.folder)
+        for complaint in (
+            *namespace_complaints(loaded.scenario.envoy.namespaces, config),
+            *run.faults,
+            *client_complaints(loaded.scenario, run.config, run.files, run.later),
+        ):
+            self._complain(*complaint)
+        return run
 
     def _applicable(
         self, matrix: dict[str, Any], sources: dict[str, str], *, overridden: bool
@@ -360,6 +355,15 @@ class _Expansion:
                         did_you_mean(name, names) or f"it has: {', '.join(names) or 'none'}",
                         at_value=True,
                     )
+
+
+def _in_brackets(values: dict[_Axis, Any], envoy: EnvoyChoice | None, launcher: str) -> str:
+    """Return what distinguishes a run from the others of its scenario, as its id has it."""
+    # An axis may be called envoy or launcher, too.
+    parts = [(axis.label, plain_text(value)) for axis, value in values.items()]
+    parts += [("envoy", str(envoy))] if envoy is not None else []
+    parts += [("launcher", launcher)] if launcher else []
+    return f"[{','.join(f'{name}={value}' for name, value in parts)}]" if parts else ""
 
 
 def count_values(data: Any) -> int:

@@ -98,33 +98,46 @@ def served(
             stood_in.append("node: an id and a cluster that the config lacks")
         bootstrap = without_servers(named, f"${{rundir}}/{NOTHING}")
         files[NOTHING] = NO_RESOURCES
+    run = Served(None, bootstrap, files, (), tuple(unread), tuple(stood_in))
     if own.xds is None:
         later, later_faults = _updates(scenario, None)
-        return Served(None, bootstrap, files, later, (*unread, *later_faults), tuple(stood_in))
+        return run._replace(later=later, faults=(*unread, *later_faults))
+    return _served_by_xds(run, scenario, config["xds"])
+
+
+def _served_by_xds(run: Served, scenario: Scenario, data: Any) -> Served:
+    """Return a run with the control plane of `envoy.xds`.
+
+    Args:
+        run: the run without it.
+        scenario: the scenario.
+        data: what is served, after all overlays.
+    """
     try:
-        xds = Xds.model_validate(config["xds"])
+        xds = Xds.model_validate(data)
     except ValidationError as error:
         faults = [
             Complaint(("matrix",), f"xds: {fault.message}", fault.remedy)
             for fault in complaints_of(error)
         ]
-        return Served(None, bootstrap, files, (), tuple(faults))
-    files[FILE] = discovery_response(xds.listeners)
+        return run._replace(faults=tuple(faults), stood_in=())
     later, later_faults = _updates(scenario, xds)
+    run.files[FILE] = discovery_response(xds.listeners)
+    run = run._replace(xds=xds, later=later)
     try:
-        if FILE in own.files:
+        if FILE in scenario.envoy.files:
             raise XdsError(f"`{FILE}` is the control plane's own file", "rename yours")
         updates = any(step.updates_listeners for step in scenario.steps)
-        if xds.via == "file" and updates and admin_address(bootstrap) is None:
+        if xds.via == "file" and updates and admin_address(run.config) is None:
             raise XdsError(
                 "with `via: file` only the admin endpoint shows what Envoy says of an update",
                 "add `admin: …` to the config",
             )
-        asking = with_control_plane(bootstrap, xds)
-        return Served(xds, asking, files, later, (*unread, *later_faults), tuple(stood_in))
+        asking = with_control_plane(run.config, xds)
+        return run._replace(config=asking, faults=(*run.faults, *later_faults))
     except XdsError as error:
         fault = Complaint(("envoy", "xds"), error.message, error.remedy)
-        return Served(xds, bootstrap, files, later, (fault, *later_faults))
+        return run._replace(faults=(fault, *later_faults), stood_in=())
 
 
 def _collisions(own: Envoy, placed: Mapping[str, Any]) -> Iterator[Complaint]:

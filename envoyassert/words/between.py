@@ -8,7 +8,7 @@ from pydantic import Field
 
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.instants import instants_of
-from envoyassert.judge.order import judge_lasting, wish_of
+from envoyassert.judge.order import judge_lasting, wanted_span
 from envoyassert.judge.values import Fact, Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
@@ -38,7 +38,9 @@ def judge_between(
     yield judge_lasting(
         context,
         subject,
-        Fact("from_to", first=begin.moment, second=end.moment, lasts=wish_of(expectation.lasts)),
+        Fact(
+            "from_to", first=begin.moment, second=end.moment, lasts=wanted_span(expectation.lasts)
+        ),
         (begin, end),
         expectation.each,
         expectation.lasts,

@@ -19,7 +19,7 @@ from envoyassert.judge.calls import (
     with_nearest,
 )
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.each import Member, groups_of, judge_each
+from envoyassert.judge.each import GroupMember, groups_of, judge_each
 from envoyassert.judge.near import NearCall
 from envoyassert.judge.selection import Selection, select
 from envoyassert.judge.values import Calls
@@ -82,7 +82,8 @@ def _judge_each(
         else select(pattern.listener, context.graph, context.trace.header.listeners, total=True)
     )
     members = [
-        Member(event, known.get(id(event)), is_sure(context, pattern, event)) for event in found
+        GroupMember(event, known.get(id(event)), is_sure(context, pattern, event))
+        for event in found
     ]
     unread = len(unread_in(context, pattern))
     groups = groups_of(context, members, pattern.each, selection.sockets, unread)

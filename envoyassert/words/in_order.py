@@ -8,7 +8,7 @@ from pydantic import Field
 
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.instants import instants_of
-from envoyassert.judge.order import judge_steps
+from envoyassert.judge.order import judge_sequence
 from envoyassert.judge.values import Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.ranges import MOST_IN_ORDER
@@ -30,7 +30,7 @@ def judge_in_order(
 ) -> Iterator[Finding]:
     """Judge the order of instants across threads and sockets."""
     subject = Subject(Topic("order"), ("expect", index, "in_order"), expectation.why or "")
-    yield judge_steps(context, subject, [instants_of(context, m) for m in expectation.in_order])
+    yield judge_sequence(context, subject, [instants_of(context, m) for m in expectation.in_order])
 
 
 _ADVICE = (

@@ -12,7 +12,7 @@ from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.calls import admin_traffic
 from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Subject
 from envoyassert.judge.instants import FAR_NS, instants_of
-from envoyassert.judge.order import bounds_ns, wish_of
+from envoyassert.judge.order import bounds_ns, wanted_span
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import bound_spans, first_ns, listening_spans, merged, served_spans
 from envoyassert.judge.values import (
@@ -133,7 +133,7 @@ def judge_startup(
         if lasts is None:
             continue
         figure = figures[name]
-        expected = Fact("figure", name=name, lasts=wish_of(lasts))
+        expected = Fact("figure", name=name, lasts=wanted_span(lasts))
         low, high = bounds_ns(lasts)
         if name == "served_to_live" and lasts.at_least is None:
             low = -FAR_NS

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.addresses import Address
-from envoyassert.option_read_back import Place, known_options, question, reads_back
+from envoyassert.option_read_back import Surroundings, known_options, question, reads_back
 from envoyassert.option_values import OptionValue, option_value_of
 
 #: Kinds of sockets: protocol, and what it is bound to.
@@ -98,13 +98,13 @@ def test_kernel_says_of_an_option_what_the_table_says(option: str) -> None:
                 continue
             value = option_value_of(name, content)
             seen = asked(made, option)
-            place = Place(protocol, None, known, beside)
+            place = Surroundings(protocol, None, known, beside)
             assert reads_back(level, name, value, seen, place) is not False, (place, value, seen)
             refused.add(error := refusal(ready, made, host))
             if error:
                 continue
             seen = asked(made, option)
-            place = Place(protocol, Address.inet(host, 1) if host else None, known, beside)
+            place = Surroundings(protocol, Address.inet(host, 1) if host else None, known, beside)
             answer = reads_back(level, name, value, seen, place)
             assert answer is not False, (place, value, seen)
             compared += answer is True
@@ -133,7 +133,7 @@ def test_another_value_is_distinguished_from_what_was_set(
     level: str, name: str, value: OptionValue, seen: OptionValue
 ) -> None:
     known = {"net.core.rmem_max": 212_992, "net.core.somaxconn": 4096}
-    place = Place("TCP", Address.inet("::", 80), known, frozenset({name}))
+    place = Surroundings("TCP", Address.inet("::", 80), known, frozenset({name}))
     assert reads_back(level, name, value, seen, place) is False
 
 
@@ -160,6 +160,6 @@ def test_what_the_kernel_does_not_show_is_not_compared(
     protocol: str,
     beside: frozenset[str | int],
 ) -> None:
-    place = Place(protocol, None, {"net.core.rmem_max": 212_992}, beside)
+    place = Surroundings(protocol, None, {"net.core.rmem_max": 212_992}, beside)
     for seen in (0, 1, 2, 64):
         assert reads_back(level, name, value, seen, place) is None

@@ -17,7 +17,7 @@ from envoyassert.judge.values import Option as Set
 from envoyassert.judge.values import OptionRule as Rule
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import LEVELS, level_name, option_name
-from envoyassert.option_read_back import Place, reads_back, stands_alone
+from envoyassert.option_read_back import Surroundings, reads_back, stands_alone
 from envoyassert.option_values import value_matches
 from envoyassert.scenario.grammar import Model, OptionName, choice, one_of
 from envoyassert.scenario.option_value import Linger, PacketFilter, ValueRule
@@ -139,7 +139,7 @@ def _is_unlike(context: Context, socket: KernelSocket, name: str, rule: OptionRu
         if (entry.pid, entry.fd) not in own:
             continue
         limits = dict(witness.limits) if witness is not None else {}
-        place = Place(socket.protocol_name, socket.address, limits, frozenset(beside))
+        place = Surroundings(socket.protocol_name, socket.address, limits, frozenset(beside))
         for key, seen in (entry.options or {}).items():
             level, _, known = key.partition("/")
             if is_named(_Named(level, known), name):

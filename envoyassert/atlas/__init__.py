@@ -1,1 +1,4 @@
-"""Scenarios on versions of Envoy: what holds where, and what changed from one to the next."""
+"""Scenarios on versions of Envoy: what holds where, and what changed from one to the next; pure.
+
+`model` has the states and changes; `text` and `page` show them.
+"""

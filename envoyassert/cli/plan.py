@@ -35,7 +35,7 @@ from envoyassert.report.places import place_finder
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.change import ChangeError, changed
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.texts.outcome import outcome_in_words
+from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 

@@ -19,7 +19,7 @@ from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.output_file import check_output
 from envoyassert.report.headline import why_ended
-from envoyassert.texts.outcome import outcome_in_words
+from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import Outcome
 
 

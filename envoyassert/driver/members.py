@@ -19,7 +19,7 @@ from envoyassert.probe.quiet import is_initialising, let_threads_wait, when_quie
 from envoyassert.scenario.needs import capabilities_of, needs_of
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.registry import limits_at_launch
-from envoyassert.texts.outcome import outcome_in_words
+from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
 from envoyassert.witness import InNetns, take_witness
 

@@ -8,7 +8,7 @@ from typing import Any
 from envoyassert.judge.interval import plural
 from envoyassert.report.call import Clock
 from envoyassert.report.table import columns
-from envoyassert.texts.outcome import outcome_in_words
+from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import Phase, Trace
 from envoyassert.words.attempts import fates
 

@@ -16,6 +16,8 @@ from envoyassert.judge.near import Near, NearListener
 from envoyassert.judge.values import Scope
 from envoyassert.judge.verdict import Finding
 from envoyassert.texts.facts import text
+from envoyassert.trace import Outcome
+from envoyassert.words.process import outcome_value
 
 
 @dataclass(frozen=True)
@@ -87,3 +89,8 @@ def in_brief(near: Near) -> str:
     if isinstance(near, NearListener):
         near = replace(near, bound_by=(), served_by=())
     return _safe(near)
+
+
+def outcome_in_words(outcome: Outcome) -> str:
+    """Return what happened to the process: `exited with 1`, `live after 0.060 s, and up`."""
+    return text(outcome_value(outcome))

@@ -10,6 +10,7 @@ import ast
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -211,6 +212,20 @@ def test_listed_layers_name_modules_that_exist(modules):
 def test_modules_are_named_for_what_they_hold(modules):
     parts = {module: set(module.rsplit(".", 1)[-1].strip("_").split("_")) for module in modules}
     assert [module for module, words in parts.items() if words & VAGUE_NAMES] == []
+
+
+def test_packages_are_described_by_modules_that_they_have(modules):
+    """The docstring of a package says where in it what is."""
+    # Theirs name commands, and words of the language.
+    others = {"", f"{PACKAGE}.cli", f"{PACKAGE}.words.of_listener"}
+    packages = sorted({module.rpartition(".")[0] for module in modules} - others)
+    gone = [
+        f"{package}: {name}"
+        for package in packages
+        for name in re.findall(r"`([a-z_]+)`", ast.get_docstring(modules[package]) or "")
+        if f"{package}.{name}" not in modules
+    ]
+    assert gone == []
 
 
 def test_lines_of_the_programs_in_the_kernel_fit_into_100_columns():

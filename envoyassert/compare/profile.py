@@ -15,7 +15,7 @@ from itertools import groupby
 from envoyassert.compare.groups import SocketGroup, socket_groups
 from envoyassert.compare.measure import Measure
 from envoyassert.events import Event
-from envoyassert.graph.descriptors import succeeded
+from envoyassert.graph.descriptor_tables import succeeded
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import Call, KernelSocket, OptionSet, SocketGraph
 from envoyassert.judge.account_checks import KERNEL_CHECK

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from envoyassert.driver.base import DrivenEnvoy, Driver, observed_now, wait_until
 from envoyassert.graph.cut import focus
 from envoyassert.graph.fold import fold
-from envoyassert.judge.calls import matching
 from envoyassert.judge.context import Context
+from envoyassert.judge.matching import matching
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import spans_of
 from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, shortened, stats_of

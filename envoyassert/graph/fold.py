@@ -18,7 +18,7 @@ from envoyassert.calls.sockets import BIND, CONNECT, GETSOCKNAME, SETSOCKOPT, SH
 from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
 from envoyassert.events import Event
 from envoyassert.fact import Fact
-from envoyassert.graph.descriptors import DescriptorTables, succeeded
+from envoyassert.graph.descriptor_tables import DescriptorTables, succeeded
 from envoyassert.graph.envoys import declared_envoys
 from envoyassert.graph.gaps import find_gaps, is_tripwire
 from envoyassert.graph.kernel_addresses import KernelAddresses

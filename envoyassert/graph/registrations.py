@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoyassert.calls.epoll import EPOLL_CTL, EPOLL_WAIT
 from envoyassert.events import Event
 from envoyassert.fact import Fact
-from envoyassert.graph.descriptors import DescriptorTables
+from envoyassert.graph.descriptor_tables import DescriptorTables
 from envoyassert.graph.model import (
     Call,
     Descriptor,

@@ -5,7 +5,7 @@ words are judged by stands here:
 
 - What findings are: `values`, `near` (near misses), `value_json`; `verdict` is what they add up to.
 - What is judged: `context` and `work`; `scopes` has the parts of a run, `target` is a listener.
-- Which sockets and calls are meant: `selection`, `variables`, `calls`, `stacks`, `roles`;
+- Which sockets and calls are meant: `selection`, `variables`, `matching`, `stacks`, `roles`;
   `nearest` has what comes closest to one that is not there.
 - How many: `interval`, `tally`, `each`. When: `instants`, `precedence`, `order`, `timeline`.
 - What sockets are to each other: `shape` (one listener's), `rivals` (those of others).

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Call
-from envoyassert.judge.calls import (
+from envoyassert.judge.context import EPOLL_UNOBSERVED, Context
+from envoyassert.judge.matching import (
     NO_TRAFFIC,
     admin_traffic,
     is_sure,
     matching,
     unread_in,
 )
-from envoyassert.judge.context import EPOLL_UNOBSERVED, Context
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import first_ns, spans_of
 from envoyassert.judge.values import (

@@ -18,8 +18,8 @@ from typing import Any
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.passes import Pass
-from envoyassert.judge.calls import matching
 from envoyassert.judge.context import Context, StackMatch
+from envoyassert.judge.matching import matching
 from envoyassert.judge.selection import select
 from envoyassert.judge.values import Fact, both
 from envoyassert.judge.verdict import Finding, Status

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from envoyassert.durations import parse_duration
 from envoyassert.events import Event
-from envoyassert.judge.calls import with_nearest
 from envoyassert.judge.context import NOT_JUDGED, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.each import Name, absent_groups
 from envoyassert.judge.instants import ANY_TIME, Instant, Instants, of_calls
+from envoyassert.judge.matching import with_nearest
 from envoyassert.judge.precedence import Answer, lasting, precedes
 from envoyassert.judge.values import (
     Fact,

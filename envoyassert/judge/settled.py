@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from envoyassert.calls import KERNEL_FACTS, TIMED_AT_ENTRY
 from envoyassert.events import Event
 from envoyassert.fact import Fact
-from envoyassert.graph.descriptors import succeeded
+from envoyassert.graph.descriptor_tables import succeeded
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.trace import Trace
 

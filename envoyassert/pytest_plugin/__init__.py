@@ -3,7 +3,7 @@
 `plugin` has the hooks, `options` and `session` what they go by. `collect` makes tests of scenario
 files (`named`: those that `envoyassert run` names), and `execute` runs one. `fixtures` and
 `factory` are for tests in Python, both on the probe of this `machine`. `evidence` is what is kept
-of a run, `failure` how it shows. What ends one early: `termination`, `timeouts`. From pytest's
-reports `source` makes the events of the outputs, which come from xdist's workers by `crossing`;
-`runs` counts them, and `console` is where outputs print.
+of a run, `representation` how a failed one shows. What ends one early: `termination`, `timeouts`.
+From pytest's reports `source` makes the events of the outputs, which come from xdist's workers by
+`crossing`; `runs` counts them, and `console` is where outputs print.
 """

@@ -20,8 +20,8 @@ from envoyassert.launch.choose import preference_of, source_of
 from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.outputs.events import Run, RunPlanned
 from envoyassert.pytest_plugin.crossing import record, without_surrogates
-from envoyassert.pytest_plugin.failure import collect_error, representation
 from envoyassert.pytest_plugin.options import Options
+from envoyassert.pytest_plugin.representation import collect_error, representation
 from envoyassert.pytest_plugin.runs import title_of
 from envoyassert.pytest_plugin.session import session_of
 from envoyassert.report.results import AskedPart, ScenarioPart

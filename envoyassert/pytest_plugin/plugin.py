@@ -219,7 +219,7 @@ def _correct(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         first = item.stash.setdefault(_FIRST_ERROR, (call.excinfo.value, report.longrepr))
         report.longrepr = first[1]
     if isinstance(error, EnvoyAssertError):
-        from envoyassert.pytest_plugin.failure import representation
+        from envoyassert.pytest_plugin.representation import representation
 
         path, line = _place_of(item, call.excinfo)
         of_machine = isinstance(error, (MachineError, LaunchError))

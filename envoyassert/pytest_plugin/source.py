@@ -193,7 +193,7 @@ class Source:
         self, report: pytest.TestReport, state: RunState, output: str, error: Exception
     ) -> None:
         """Make an error of a test whose results could not be written: it would be green else."""
-        from envoyassert.pytest_plugin.failure import representation
+        from envoyassert.pytest_plugin.representation import representation
 
         known = error if isinstance(error, MachineError) else None
         ours = known or JudgingError(f"{output} {fault_words(error)}")

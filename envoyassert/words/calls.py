@@ -10,7 +10,9 @@ from pydantic import Field
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.calls import (
+from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.each import GroupMember, groups_of, judge_each
+from envoyassert.judge.matching import (
     is_sure,
     matches_of,
     possible,
@@ -18,8 +20,6 @@ from envoyassert.judge.calls import (
     unresolved,
     with_nearest,
 )
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.each import GroupMember, groups_of, judge_each
 from envoyassert.judge.near import NearCall
 from envoyassert.judge.selection import Selection, select
 from envoyassert.judge.values import Calls

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from envoyassert.judge.calls import matches_of, possible
 from envoyassert.judge.context import Context
 from envoyassert.judge.interval import Interval, count_of
+from envoyassert.judge.matching import matches_of, possible
 from envoyassert.judge.values import Calls, Number
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional

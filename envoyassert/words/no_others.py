@@ -11,8 +11,8 @@ from envoyassert.events import Event
 from envoyassert.graph.kinds import only_holds_its_address, sees_packets
 from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
-from envoyassert.judge.calls import admin_sockets
 from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.matching import admin_sockets
 from envoyassert.judge.values import (
     BoundSocket,
     Fact,

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.calls import admin_traffic
 from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Subject
 from envoyassert.judge.instants import FAR_NS, instants_of
+from envoyassert.judge.matching import admin_traffic
 from envoyassert.judge.order import bounds_ns, wanted_span
 from envoyassert.judge.selection import select
 from envoyassert.judge.timeline import bound_spans, first_ns, listening_spans, merged, served_spans

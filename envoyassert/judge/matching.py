@@ -10,7 +10,7 @@ from envoyassert.addresses import Address
 from envoyassert.calls import CALLS, with_effect
 from envoyassert.calls.row import Effect
 from envoyassert.events import Event
-from envoyassert.graph.descriptors import succeeded
+from envoyassert.graph.descriptor_tables import succeeded
 from envoyassert.graph.model import KernelSocket
 from envoyassert.guard import guarded
 from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Context, StackMatch, Subject

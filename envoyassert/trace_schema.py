@@ -35,7 +35,7 @@ def _dict_of(name: str, members: Mapping[str, Any]) -> Any:
             for key, kind in members.items()
         },
     )
-    made.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+    made.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]  # pydantic reads it
     return made
 
 
@@ -141,7 +141,7 @@ def check_event(event: Event) -> None:
 @functools.cache
 def _events() -> TypeAdapter[Any]:
     members = tuple(_event_of(call) for call in CALLS)
-    one_of: Any = Annotated[Union[members], Field(discriminator="call")]  # noqa: UP007
+    one_of: Any = Annotated[Union[members], Field(discriminator="call")]  # noqa: UP007 - of a tuple
     return TypeAdapter(one_of)
 
 

@@ -103,7 +103,7 @@ def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
     if stream is None:
         # Its number is taken, so that no file gets it; what is written to it fails as before.
         _to_nowhere(descriptor, os.O_RDONLY)
-        stream = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        stream = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it lasts
     try:
         descriptor = stream.fileno()
     except OSError:
@@ -112,7 +112,7 @@ def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
     raw = _Lasting(descriptor, "wb", closefd=False)
     unbuffered = bool(getattr(stream, "write_through", False))
     return io.TextIOWrapper(
-        raw if unbuffered else io.BufferedWriter(raw),  # type: ignore[type-var]
+        raw if unbuffered else io.BufferedWriter(raw),  # type: ignore[type-var]  # see its write()
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=bool(stream.line_buffering),

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from envoyassert.addresses import Address
@@ -54,7 +55,7 @@ class OccupyDriver(Driver[OccupyStep]):
             StepProblem: the kernel refuses it; with EADDRINUSE, another process has the port alone.
         """
         try:
-            self._put(step.occupy, os.stat(f"/proc/{self.envoy.pid}").st_uid)  # noqa: PTH116
+            self._put(step.occupy, Path(f"/proc/{self.envoy.pid}").stat().st_uid)
         except OSError as error:
             raise StepProblem(_refusal(step.occupy, error)) from error
         return StepResult()

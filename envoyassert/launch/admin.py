@@ -110,7 +110,7 @@ def _listens(pid: int, port: int) -> bool:
         inodes = set(_listening(pid, port))
         for name in os.listdir(descriptors) if inodes else ():  # noqa: PTH208 - names alone
             with contextlib.suppress(FileNotFoundError):  # closed since
-                if os.readlink(descriptors / name) in inodes:  # noqa: PTH115
+                if os.readlink(descriptors / name) in inodes:  # noqa: PTH115 - text
                     return True
     except PermissionError:
         return True

@@ -87,7 +87,7 @@ def check_format(binary: Path) -> None:
     Raises:
         LaunchError: it is neither.
     """
-    with binary.open("rb") as file, open("/proc/self/exe", "rb") as own:  # noqa: PTH123
+    with binary.open("rb") as file, Path("/proc/self/exe").open("rb") as own:
         head, known = file.read(_HEAD), own.read(_HEAD)
     # elf(5): the magic number with class and byte order, and the machine.
     if not head.startswith(b"#!") and (head[:6], head[18:]) != (known[:6], known[18:]):

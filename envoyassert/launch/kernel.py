@@ -14,6 +14,7 @@ import signal
 import struct
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from envoyassert.clock import boottime_offset_ns
@@ -192,7 +193,7 @@ class Owner(NamedTuple):
 def process_start(pid: int) -> int | None:
     """Return when a process started, in clock ticks after boot; None if it has ended."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+        with Path(f"/proc/{pid}/stat").open(encoding="ascii", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -247,7 +248,7 @@ _FAULTS = sum(
 def _signals(pid: int, name: str) -> int:
     """Return a set of signals in /proc/<pid>/status (proc(5)), empty if there is no process."""
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with Path(f"/proc/{pid}/status").open(encoding="utf-8", errors="replace") as file:
             return next(int(line.split()[1], 16) for line in file if line.startswith(f"{name}:"))
     except (FileNotFoundError, ProcessLookupError, StopIteration):
         return 0
@@ -266,7 +267,7 @@ def lives_untraced(pid: int) -> bool:
 def _tracer(pid: int) -> int | None:
     """Return what traces a living process, 0 for nothing; None if the process does not live."""
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with Path(f"/proc/{pid}/status").open(encoding="utf-8", errors="replace") as file:
             fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -286,4 +287,4 @@ def open_tracer(pid: int) -> int | None:
 
 
 def _pid_namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+    return Path("/proc/self/ns/pid").stat().st_ino

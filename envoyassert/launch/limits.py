@@ -210,7 +210,7 @@ def limit_files(pid: int, soft: int) -> None:
     if hard != "unlimited":
         hard = str(max(int(hard), soft))
     limit = [_tool("prlimit"), "--pid", str(pid), f"--nofile={soft}:{hard}"]
-    owner = os.stat(f"/proc/{pid}")  # noqa: PTH116
+    owner = Path(f"/proc/{pid}").stat()
     if owner.st_uid != os.geteuid():
         rights = ["--reuid", str(owner.st_uid), "--regid", str(owner.st_gid), "--clear-groups"]
         limit = [_tool("setpriv"), *rights, *limit]
@@ -280,7 +280,7 @@ def find_agent(name: str, environment: Mapping[str, str], directory: str) -> Non
     Raises:
         LaunchError: it is not there, or may not be executed.
     """
-    named = os.path.join(directory, name) if "/" in name else name  # noqa: PTH118
+    named = os.path.join(directory, name) if "/" in name else name  # noqa: PTH118 - keeps `./`
     if shutil.which(named, path=environment.get("PATH", os.defpath)) is None:
         raise LaunchError(
             f"the agent {name} cannot be executed: there is no such program",

@@ -79,8 +79,7 @@ class NamespaceThread:
             function, future = item
             try:
                 result = function()
-            # Whatever it is belongs to the caller, who waits for it.
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001 - the caller, who waits for it, gets it
                 future.set_exception(error)
                 # The frame would keep the exception, and with it the caller's frames, alive.
                 del error

@@ -104,7 +104,7 @@ def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
     for name in _PATHS & kept.keys():
         words = kept[name].split() if name == "PIP_FIND_LINKS" else [kept[name]]
         kept[name] = " ".join(
-            os.path.abspath(word) if os.path.exists(word) else word  # noqa: PTH100, PTH110
+            os.path.abspath(word) if os.path.exists(word) else word  # noqa: PTH100, PTH110 - drops `..`
             for word in words
         )
     return {**kept, "PATH": program_path()}

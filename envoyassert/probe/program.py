@@ -149,7 +149,7 @@ class Program:
         """
         total = 0
         for function in [self._bpf.funcs[name]] if name else self._bpf.funcs.values():
-            with open(f"/proc/self/fdinfo/{function.fd}", encoding="ascii") as info:  # noqa: PTH123
+            with Path(f"/proc/self/fdinfo/{function.fd}").open(encoding="ascii") as info:
                 for line in info:
                     if line.startswith("recursion_misses:"):
                         total += int(line.split()[1])

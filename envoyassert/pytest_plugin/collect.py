@@ -88,7 +88,7 @@ class ScenarioItem(pytest.Function):
         """Return file, 0-based line and name, as pytest shows them."""
         return Path(shown(str(self.path))), self.line - 1, self.name
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]  # pytest knows two types
         """Return our own text for our own errors, pytest's for any other."""
         ours = representation(excinfo.value, self.path, self.line)
         return ours or super().repr_failure(excinfo)

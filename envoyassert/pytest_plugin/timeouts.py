@@ -67,6 +67,7 @@ def _set_alarm(item: pytest.Item, settings: Any) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
+    # As above.
     item.cancel_timeout = cancel  # type: ignore[attr-defined]
     signal.signal(signal.SIGALRM, strike)
     signal.setitimer(signal.ITIMER_REAL, settings.timeout)

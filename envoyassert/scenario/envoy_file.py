@@ -85,16 +85,23 @@ def parse_documents(text: str, path: str) -> list[Any]:
     return parse_yaml(text, path, _StreamBuilder).data if found is None else found
 
 
+def _next(text: str, at: int) -> int:
+    """Return where the next value begins, or the text ends."""
+    found = _NEXT.match(text, at)
+    assert found is not None, "it matches the empty text, too"
+    return found.end()
+
+
 def _json_values(text: str, path: str) -> list[Any] | None:
     """Return the values of JSON in a text, None if it is not JSON from its beginning."""
     decoder = json.JSONDecoder(strict=False, parse_int=_json_integer)
     values: list[Any] = []
-    at = _NEXT.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
+    at = _next(text, 0)
     try:
         while at < len(text):
             value, at = decoder.raw_decode(text, at)
             values.append(value)
-            at = _NEXT.match(text, at).end()  # type: ignore[union-attr]
+            at = _next(text, at)
     except RecursionError:
         return None  # the reader of YAML says where
     except json.JSONDecodeError as error:

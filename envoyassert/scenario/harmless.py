@@ -104,7 +104,7 @@ def messages() -> Mapping[str, Mapping[str, str]]:
         if line.startswith("#"):
             continue
         name, _, words = line.partition(":")
-        found[name] = {_NAME.match(word)[0]: word for word in words.split()}  # type: ignore[index]
+        found[name] = {_NAME.findall(word)[0]: word for word in words.split()}
     return found
 
 

@@ -57,7 +57,7 @@ class Tally(Model):
 class DescriptorTally(Tally):
     """How many descriptors there are. A plain count in its place means `live`."""
 
-    each: Literal["socket", "worker"] | None = Field(  # type: ignore[assignment]
+    each: Literal["socket", "worker"] | None = Field(  # type: ignore[assignment]  # one word more
         None,
         description="Count those of each socket, or those that each worker serves, by themselves.",
     )

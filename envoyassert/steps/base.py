@@ -183,17 +183,17 @@ class Step(Part):
     # What the file says, whether or not it is valid as a whole.
 
     @classmethod
-    def holds_clients(cls, data: Mapping[str, Any]) -> bool:  # noqa: ARG003
+    def holds_clients(cls, data: Mapping[str, Any]) -> bool:  # noqa: ARG003 - others read it
         """Whether the data of a step says that connections are held."""
         return False
 
     @classmethod
-    def uses_clients_of(cls, data: Mapping[str, Any]) -> tuple[Path, str] | None:  # noqa: ARG003
+    def uses_clients_of(cls, data: Mapping[str, Any]) -> tuple[Path, str] | None:  # noqa: ARG003 - others read it
         """Return which step's connections the data of a step uses, with the place that says so."""
         return None
 
     @classmethod
-    def contents(cls, data: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Any]]:  # noqa: ARG003
+    def contents(cls, data: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Any]]:  # noqa: ARG003 - others read it
         """Yield place, path and content of each file that the data of a step has."""
         yield from ()
 

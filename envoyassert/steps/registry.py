@@ -119,7 +119,7 @@ if TYPE_CHECKING:
     AnyStep = Step
 else:
     AnyStep = Annotated[
-        Union[tuple(Annotated[step, Tag(FORM + step.__name__)] for step in _STEPS)],  # noqa: UP007
+        Union[tuple(Annotated[step, Tag(FORM + step.__name__)] for step in _STEPS)],  # noqa: UP007 - of a tuple
         Discriminator(
             _step_form,
             custom_error_type="no_kind",

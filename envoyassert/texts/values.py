@@ -57,8 +57,8 @@ def _(value: object) -> str:
     return str(value)
 
 
-@text.register
-def _(value: tuple) -> str:  # type: ignore[type-arg]
+@text.register(tuple)
+def _(value: tuple[Any, ...]) -> str:
     return listed(value)
 
 

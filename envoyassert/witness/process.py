@@ -116,13 +116,13 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
     directory = Path(f"/proc/{pid}/fd")
     found = []
     names = os.listdir(directory)  # noqa: PTH208 - names alone, of what may vanish any time
-    if not names and not os.path.exists(f"/proc/{pid}/exe"):  # noqa: PTH110
+    if not names and not Path(f"/proc/{pid}/exe").exists():
         # A zombie has an empty directory where a living process has descriptors.
         raise ProcessLookupError(pid)
     for name in names:
         # Missing: closed since the directory was read.
         with contextlib.suppress(FileNotFoundError):
-            found.append((int(name), os.readlink(directory / name)))  # noqa: PTH115
+            found.append((int(name), os.readlink(directory / name)))  # noqa: PTH115 - text
     return sorted(found)
 
 

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     Expectation = Conditional
 else:
     Expectation = Annotated[
-        Union[  # noqa: UP007
+        Union[  # noqa: UP007 - of a tuple
             tuple(Annotated[model, Tag(FORM + model.__name__)] for model in _BY_MODEL)
         ],
         Discriminator(

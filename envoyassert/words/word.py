@@ -206,7 +206,7 @@ class ListenerWord:
     @property
     def field_of_model(self) -> tuple[Any, Any]:
         """The word as an optional field, as `pydantic.create_model` takes it."""
-        return Optional[self.form], Field(None, description=self.description, **self.limits)  # noqa: UP045
+        return Optional[self.form], Field(None, description=self.description, **self.limits)  # noqa: UP045 - a value
 
 
 W = TypeVar("W", Word, ListenerWord)

@@ -40,9 +40,12 @@ from envoyassert.trace_lines import parse_trace
 @click.argument("source", metavar="CONFIG|TRACE", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", metavar="[-- ENVOY_ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
 @click.option(
-    "-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "-o",
+    "output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="Write the scenario here, NAME.yaml or NAME.envoyassert.yaml; without it, print it.",
-)  # fmt: skip
+)
 @click.option("--concurrency", type=click.IntRange(0, 1024), help="Envoy's --concurrency [2].")
 @click.option(
     "--config",

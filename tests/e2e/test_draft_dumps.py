@@ -156,8 +156,10 @@ def secured(one: dict[str, Any], kind: str, message: str) -> dict[str, Any]:
 
 
 def section(*listeners: dict[str, Any]) -> dict[str, Any]:
-    states = [{"name": o["name"], "activeState": {"listener": {"@type": LISTENER, **o}}}
-              for o in listeners]  # fmt: skip
+    states = [
+        {"name": o["name"], "activeState": {"listener": {"@type": LISTENER, **o}}}
+        for o in listeners
+    ]
     return {"@type": f"{TYPES}admin.v3.ListenersConfigDump", "dynamicListeners": states}
 
 
@@ -176,11 +178,14 @@ GATEWAY = section(
 SIDECAR: list[dict[str, Any]] = [
     listener("", "0.0.0.0", 15090),
     listener("virtualOutbound", "0.0.0.0", 15001, useOriginalDst=True),
-    {**listener("virtualInbound", "0.0.0.0", 15006), "trafficDirection": "INBOUND",
-     "listenerFilters": [{"name": "envoy.filters.listener.original_dst"}]},
+    {
+        **listener("virtualInbound", "0.0.0.0", 15006),
+        "trafficDirection": "INBOUND",
+        "listenerFilters": [{"name": "envoy.filters.listener.original_dst"}],
+    },
     listener("10.96.0.1_443", "10.96.0.1", 443, bindToPort=False),
     {"name": "connect_originate", "internalListener": {}, "filterChains": [{}]},
-]  # fmt: skip
+]
 #: A data plane's resources by type, bound to the pod's address.
 DATA_PLANE = {
     "diff": [],
@@ -210,7 +215,7 @@ SHAPES = {
     "sidecar.json": (json.dumps(SIDECAR), [15001, 15006, 15090]),
     "data_plane.json": (json.dumps(DATA_PLANE), [8080, 8081]),
     "responses.json": ("\n".join(map(json.dumps, RESPONSES)), [10003]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

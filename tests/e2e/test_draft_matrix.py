@@ -63,9 +63,13 @@ KINDS: dict[str, Listener] = {
 }
 COMPATIBLE = {"ipv4_compat": True}
 HOSTS: list[tuple[str, dict[str, Any]]] = [
-    ("127.0.0.1", {}), ("0.0.0.0", {}), ("::1", {}), ("::", {}), ("::", COMPATIBLE),
+    ("127.0.0.1", {}),
+    ("0.0.0.0", {}),
+    ("::1", {}),
+    ("::", {}),
+    ("::", COMPATIBLE),
     ("::ffff:127.0.0.1", COMPATIBLE),
-]  # fmt: skip
+]
 TUNNEL: dict[str, Any] = {
     "socket_address": {
         "address": "rc://down:down:tenant@up:1",
@@ -117,10 +121,14 @@ def options() -> Iterator[Listener]:
 
 def flags() -> Iterator[Listener]:
     fields: list[dict[str, Any]] = [
-        {"transparent": True}, {"freebind": True}, {"tcp_backlog_size": 64},
-        {"tcp_fast_open_queue_length": 0}, {"tcp_fast_open_queue_length": 5},
-        {"reuse_port": False}, {"transparent": False, "freebind": False},
-    ]  # fmt: skip
+        {"transparent": True},
+        {"freebind": True},
+        {"tcp_backlog_size": 64},
+        {"tcp_fast_open_queue_length": 0},
+        {"tcp_fast_open_queue_length": 5},
+        {"reuse_port": False},
+        {"transparent": False, "freebind": False},
+    ]
     for kind in KINDS:
         for more in fields:
             yield one(kind, **more)
@@ -128,10 +136,12 @@ def flags() -> Iterator[Listener]:
         yield one(kind, place(kind, "::ffff:127.0.0.1", 0, **COMPATIBLE), transparent=True)
     for kind in ("tcp", "mptcp"):
         shared: list[dict[str, Any]] = [
-            {}, {"transparent": True}, {"socket_options": [option(state) for state in STATES]},
+            {},
+            {"transparent": True},
+            {"socket_options": [option(state) for state in STATES]},
             {"socket_options": [option("STATE_PREBIND", name=15, int_value=1)]},
             {"socket_options": [option("STATE_BOUND", name=15, int_value=1)]},
-        ]  # fmt: skip
+        ]
         for more in shared:
             yield one(kind, enable_reuse_port=False, **more)
         yield one(kind, place(kind, port=0), enable_reuse_port=False)
@@ -139,11 +149,13 @@ def flags() -> Iterator[Listener]:
 
 def unix() -> Iterator[Listener]:
     fields: list[dict[str, Any]] = [
-        {}, {"tcp_backlog_size": 9}, {"enable_reuse_port": True},
+        {},
+        {"tcp_backlog_size": 9},
+        {"enable_reuse_port": True},
         *({"socket_options": [option(state)]} for state in STATES),
         {"socket_options": [option(state, name=name) for state in STATES for name in (7, 8)]},
         {"socket_options": [option("STATE_LISTENING", type={"datagram": {}})]},
-    ]  # fmt: skip
+    ]
     for number, more in enumerate(fields):
         yield one("tcp", pipe(f"@{number}"), **more)
         yield one("tcp", pipe(f"${{rundir}}/{number}.sock"), **more)
@@ -225,8 +237,10 @@ def equal_addresses() -> Iterator[Listener]:
     yield one("tcp", pipe("@first"), additional_addresses=more)
     yield one("tcp", pipe("@other"), name="", additional_addresses=more[:1])
     again, shares = place("tcp"), [option("STATE_PREBIND", name=15, int_value=1)]
-    twice: dict[str, Any] = {"enable_reuse_port": False, "additional_addresses": [
-        {"address": again}, {"address": place("tcp")}]}  # fmt: skip
+    twice: dict[str, Any] = {
+        "enable_reuse_port": False,
+        "additional_addresses": [{"address": again}, {"address": place("tcp")}],
+    }
     yield one("tcp", again, socket_options=shares, **twice)
 
 

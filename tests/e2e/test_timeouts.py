@@ -69,8 +69,10 @@ def test_time_out_by_signal_names_the_phase_and_keeps_what_was_seen_until_then(t
     assert "bind" in {event.call for event in late.events}
     assert [(phase.name, bool(phase.problem)) for phase in late.phases] == [("startup", True)]
     assert [(phase.name, bool(phase.problem)) for phase in stuck.phases] == [
-        ("startup", False), ("connect", False), ("long", True),
-    ]  # fmt: skip
+        ("startup", False),
+        ("connect", False),
+        ("long", True),
+    ]
 
 
 def test_time_out_by_a_thread_that_ends_pytest_keeps_the_trace_as_well(tmp_path):

@@ -81,8 +81,11 @@ def grpc(cluster: str) -> Any:
 
 
 def from_server() -> Any:
-    return {"resource_api_version": "V3", "initial_fetch_timeout": "0s",
-            "api_config_source": grpc("control")}  # fmt: skip
+    return {
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "0s",
+        "api_config_source": grpc("control"),
+    }
 
 
 def control() -> Any:
@@ -91,9 +94,12 @@ def control() -> Any:
     name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     address = {"socket_address": {"address": "127.0.0.1", "port_value": 1}}
     member = {"lb_endpoints": [{"endpoint": {"address": address}}]}
-    return {"name": "control", "type": "STATIC",
-            "typed_extension_protocol_options": {name: options},
-            "load_assignment": {"cluster_name": "control", "endpoints": [member]}}  # fmt: skip
+    return {
+        "name": "control",
+        "type": "STATIC",
+        "typed_extension_protocol_options": {name: options},
+        "load_assignment": {"cluster_name": "control", "endpoints": [member]},
+    }
 
 
 FREE = Limits()
@@ -346,14 +352,19 @@ WAITS: dict[str, tuple[Any, list[Any], dict[str, Any], str]] = {
     "cluster": (listener(), [slow()], {}, "cluster slow"),
     "secret": (tls(SECRET), [], {}, "secret key of listener in"),
     "clusters": (
-        listener(), [], {"dynamic_resources": {"cds_config": from_server()}}, "the clusters of CDS",
+        listener(),
+        [],
+        {"dynamic_resources": {"cds_config": from_server()}},
+        "the clusters of CDS",
     ),
     "listeners": (
-        listener(), [], {"dynamic_resources": {"lds_config": from_server()}},
+        listener(),
+        [],
+        {"dynamic_resources": {"lds_config": from_server()}},
         "the listeners of LDS",
     ),
     "runtime": (listener(), [], {"layered_runtime": {"layers": [RTDS]}}, "the runtime of RTDS"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

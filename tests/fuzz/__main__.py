@@ -59,8 +59,9 @@ def _campaign(name: str, seed: str, options: argparse.Namespace) -> Tally:
     with ProcessPoolExecutor(options.processes) as pool:
         while first < end:
             if options.minutes and time.monotonic() - begun_s > options.minutes * 60:
-                print(f"{name}: time is over; the rest: {again} --first {first} "
-                      f"--count {end - first}")  # fmt: skip
+                print(
+                    f"{name}: time is over; the rest: {again} --first {first} --count {end - first}"
+                )
                 break
             starts = range(first, min(end, first + options.processes * _PORTION), _PORTION)
             tasks = [pool.submit(run, min(_PORTION, end - at), first=at) for at in starts]
@@ -84,14 +85,18 @@ def _campaign(name: str, seed: str, options: argparse.Namespace) -> Tally:
 
 
 def _print_table(tallies: dict[str, Tally]) -> None:
-    print(f"{'kind':<10} {'cases':>7} {'refused':>7} {'used':>7} {'broken':>6} "
-          f"{'slowest (processor)':>20} {'memory':>8}")  # fmt: skip
+    print(
+        f"{'kind':<10} {'cases':>7} {'refused':>7} {'used':>7} {'broken':>6} "
+        f"{'slowest (processor)':>20} {'memory':>8}"
+    )
     for name, tally in tallies.items():
         refused = tally.seen[REFUSED]
         used = tally.cases - refused
         slowest = f"{tally.slowest_s:.2f} s (#{tally.slowest})"
-        print(f"{name:<10} {tally.cases:>7} {refused:>7} {used:>7} {len(tally.broken):>6} "
-              f"{slowest:>20} {tally.peak_kb >> 10:>4} MiB")  # fmt: skip
+        print(
+            f"{name:<10} {tally.cases:>7} {refused:>7} {used:>7} {len(tally.broken):>6} "
+            f"{slowest:>20} {tally.peak_kb >> 10:>4} MiB"
+        )
 
 
 if __name__ == "__main__":

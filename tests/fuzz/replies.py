@@ -57,11 +57,16 @@ _GAUGES = {"stats": [{"name": name, "value": 1} for name in GAUGES]}
 _UNREADY = {
     "unready_targets_dumps": [
         {"name": "init manager Server", "target_names": ["target RTDS", "target LDS"]},
-        {"name": "init manager Listener-local-init-manager one 123",
-         "target_names": ["target Listener-init-target one", "shared target RdsX init route",
-                          "target SdsApi secret"]},
+        {
+            "name": "init manager Listener-local-init-manager one 123",
+            "target_names": [
+                "target Listener-init-target one",
+                "shared target RdsX init route",
+                "target SdsApi secret",
+            ],
+        },
     ]
-}  # fmt: skip
+}
 _STATS = "\n".join(
     (
         *("cluster.slow.warming_state: 1", "cluster_manager.cds.update_success: 0"),

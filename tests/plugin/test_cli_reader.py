@@ -98,9 +98,15 @@ def test_run_goes_on_to_its_verdict_when_the_reader_leaves_in_the_middle(directo
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [("run red.yaml", 1), ("run green.yaml", 77), ("show dup.ndjson", 77), ("--help", 77),
-     ("diff dup.ndjson dup.ndjson", 2), ("diff dup.ndjson reuse.ndjson", 1)],
-)  # fmt: skip
+    [
+        ("run red.yaml", 1),
+        ("run green.yaml", 77),
+        ("show dup.ndjson", 77),
+        ("--help", 77),
+        ("diff dup.ndjson dup.ndjson", 2),
+        ("diff dup.ndjson reuse.ndjson", 1),
+    ],
+)
 def test_output_that_is_lost_on_a_full_disk_is_never_green(directory, words, code):
     with FULL.open("w", encoding="utf-8") as full:
         done = called(directory, words, stdout=full, stderr=subprocess.PIPE, text=True)
@@ -117,10 +123,16 @@ def assert_reported_once(text: str, shown: str, remedy: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [("run red.yaml", 1), ("run green.yaml", 77), ("show dup.ndjson", 77), ("--help", 77),
-     ("check bad.yaml", 4), ("diff dup.ndjson dup.ndjson", 2),
-     ("diff dup.ndjson reuse.ndjson", 1)],
-)  # fmt: skip
+    [
+        ("run red.yaml", 1),
+        ("run green.yaml", 77),
+        ("show dup.ndjson", 77),
+        ("--help", 77),
+        ("check bad.yaml", 4),
+        ("diff dup.ndjson dup.ndjson", 2),
+        ("diff dup.ndjson reuse.ndjson", 1),
+    ],
+)
 def test_output_that_is_closed_from_the_start_is_lost_and_never_green(directory, words, code):
     shell = f"exec {sys.executable} -m envoyassert {words} >&-"
     done = subprocess.run(

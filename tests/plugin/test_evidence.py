@@ -48,8 +48,11 @@ def test_files_that_differ_in_their_suffix_alone_keep_a_trace_each(write_scenari
         write_scenario(name="both", fake="reuse_port", suffix=suffix)
     assert run("-o", "envoyassert_files=both.*").ret == 1
     assert {str(path.parent) for path in kept(fake_envoy.path / ".envoyassert", ".ndjson")} == {
-        "both/both", "both.yaml/both", "both.yml/both", "both.envoyassert.yml/both",
-    }  # fmt: skip
+        "both/both",
+        "both.yaml/both",
+        "both.yml/both",
+        "both.envoyassert.yml/both",
+    }
 
 
 def test_file_outside_of_the_root_does_not_take_the_place_of_one_inside(

@@ -93,16 +93,20 @@ def test_what_is_no_corpus_is_one_error(argument, tmp_path, monkeypatch, capsys)
         ({"admin": {"address": PLACE}}, "bootstrap"),
         ([LISTENER], "listeners"),
         ({"Listeners": [{"address": {}, "filterChains": []}]}, "listeners"),
-        ({"configs": [{"dynamic_listeners": [{"active_state": {"listener": LISTENER}}]}]},
-         "listeners"),
-        ({"resources": [{"@type": "type.googleapis.com/envoy.config.listener.v3.Listener"}]},
-         "listeners"),
+        (
+            {"configs": [{"dynamic_listeners": [{"active_state": {"listener": LISTENER}}]}]},
+            "listeners",
+        ),
+        (
+            {"resources": [{"@type": "type.googleapis.com/envoy.config.listener.v3.Listener"}]},
+            "listeners",
+        ),
         ({"kind": "ConfigMap", "data": {"envoy.yaml": "static_resources: {}"}}, ""),
         ({"static_resources": None, "clusters": [{"address": PLACE}]}, ""),
         ("text", ""),
         (None, ""),
     ],
-)  # fmt: skip
+)
 def test_a_file_is_what_is_in_it(data, kind):
     assert kind_of(data) == kind
 
@@ -147,8 +151,13 @@ def test_the_document_has_every_file_with_its_reason():
     assert data["format"] == "envoyassert-corpus/1"
     assert data["all"]["files"] == 6
     assert [one["file"] for one in data["files"]] == [
-        "differs.yaml", "ok.yaml", "old.yaml", "readme.yaml", "listeners.json", "slow.yaml",
-    ]  # fmt: skip
+        "differs.yaml",
+        "ok.yaml",
+        "old.yaml",
+        "readme.yaml",
+        "listeners.json",
+        "slow.yaml",
+    ]
     assert data["files"][2]["reason"] == "v2"
 
 

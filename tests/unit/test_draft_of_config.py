@@ -391,8 +391,11 @@ def test_names_and_paths_are_read_as_they_were_written(name: str) -> None:
 
 
 def test_notes_stay_on_their_lines() -> None:
-    cluster = {"load_assignment": {"endpoints": [{"lb_endpoints": [
-        {"endpoint": {"address": place("up\nexpect: []")}}]}]}}  # fmt: skip
+    cluster = {
+        "load_assignment": {
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": place("up\nexpect: []")}}]}]
+        }
+    }
     static = {"listeners": [{"address": place()}], "clusters": [cluster]}
     text = draft_text(draft_of_config({"static_resources": static}), "a", "e.yaml", "e\u2028.yaml")
     assert "up\\x0aexpect: []" in text

@@ -216,13 +216,19 @@ def test_stream_of_json_that_breaks_off_is_refused_with_its_place(cli, tmp_path)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"name": "a", "envoy": {"config": {"static_resources": {"listeners": [listener()]}}},
-          "expect": []}, "this is a scenario (name the config that it is about"),
+        (
+            {
+                "name": "a",
+                "envoy": {"config": {"static_resources": {"listeners": [listener()]}}},
+                "expect": [],
+            },
+            "this is a scenario (name the config that it is about",
+        ),
         ({"listener_statuses": [listener()]}, "this is the answer of /listeners"),
         # Printed one after another without a line between them: YAML takes them for one.
         (2 * yaml.safe_dump(listener()), "duplicate key `address`; it is first given on line 1"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_dump_is_refused(cli, tmp_path, content, said):
     text = content if isinstance(content, str) else json.dumps(content)
     (tmp_path / "dump.yaml").write_text(text)
@@ -502,8 +508,9 @@ BOOTSTRAP = {
 }
 
 
-@pytest.mark.parametrize("shape", sorted({*SHAPES} - {"resource=static_listeners", "static entry",
-                                                      "typed bootstrap"}))  # fmt: skip
+@pytest.mark.parametrize(
+    "shape", sorted({*SHAPES} - {"resource=static_listeners", "static entry", "typed bootstrap"})
+)
 def test_bootstrap_with_any_dump_serves_its_listeners(drafted, tmp_path, shape):
     (tmp_path / "more.json").write_text(json.dumps(SHAPES[shape]))
     found = drafted(yaml.safe_dump(BOOTSTRAP), "--with", "more.json", file="envoy.yaml")
@@ -533,6 +540,8 @@ def test_dump_of_a_bootstrap_with_a_list_is_one_stand_in(drafted, tmp_path):
 
 def test_dump_in_yaml_may_be_larger_than_a_scenario(drafted):
     many = [{"name": str(number)} for number in range(70_000)]
-    text = yaml.dump({"configs": [section(dynamic(listener())), {"@type": "x.Cluster", "c": many}]},
-                     Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))  # fmt: skip
+    text = yaml.dump(
+        {"configs": [section(dynamic(listener())), {"@type": "x.Cluster", "c": many}]},
+        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+    )
     assert drafted(text, file="dump.yaml").ports == [8080]

@@ -234,8 +234,14 @@ OF_ALL: dict[str, Callable[[Edit], None]] = {
     "bound by a worker": by_worker("bind"),
     "a descriptor leaks": duplicate,
     "an option more": lambda edit: edit.insert(
-        edit.first("bind"), "setsockopt", 0,
-        fd=edit.first("bind").args["fd"], level="SOL_SOCKET", name="SO_DEBUG", length=4, value=1,
+        edit.first("bind"),
+        "setsockopt",
+        0,
+        fd=edit.first("bind").args["fd"],
+        level="SOL_SOCKET",
+        name="SO_DEBUG",
+        length=4,
+        value=1,
     ),
     "a bound socket that does not listen": elsewhere(
         "AF_INET", "SOCK_STREAM", 0, listens=False, place=ELSEWHERE
@@ -246,7 +252,7 @@ OF_ALL: dict[str, Callable[[Edit], None]] = {
     "a vsock listener": elsewhere(
         "AF_VSOCK", "SOCK_STREAM", 0, listens=True, place=Address("AF_VSOCK")
     ),
-}  # fmt: skip
+}
 OF_STREAMS: dict[str, Callable[[Edit], None]] = {
     "registered edge-triggered": mask("EPOLLIN", "EPOLLET"),
     "listen called twice": again("listen"),

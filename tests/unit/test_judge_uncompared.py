@@ -177,16 +177,20 @@ MASKS: dict[str, tuple[tuple[str, ...], int, bool]] = {
     "another": (("EPOLLIN",), MASK | epoll_mask(("EPOLLET",)), False),
     "less": (("EPOLLIN", "EPOLLRDHUP"), MASK, False),
     "exclusive": (
-        ("EPOLLIN", "EPOLLEXCLUSIVE"), MASK | epoll_mask(("EPOLLEXCLUSIVE",)), True,
+        ("EPOLLIN", "EPOLLEXCLUSIVE"),
+        MASK | epoll_mask(("EPOLLEXCLUSIVE",)),
+        True,
     ),
     "one shot that waits": (
-        ("EPOLLIN", "EPOLLONESHOT"), MASK | epoll_mask(("EPOLLONESHOT",)), True,
+        ("EPOLLIN", "EPOLLONESHOT"),
+        MASK | epoll_mask(("EPOLLONESHOT",)),
+        True,
     ),
     "one shot that was fired": (("EPOLLIN", "EPOLLONESHOT"), epoll_mask(("EPOLLONESHOT",)), True),
     "fired without being one shot": (("EPOLLIN",), 0, False),
     "that may keep awake": (("EPOLLIN", "EPOLLWAKEUP"), MASK, True),
     "with a bit without a name": (("EPOLLIN", "0x80"), MASK | 0x80, True),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("asked, shown, agrees", MASKS.values(), ids=MASKS)

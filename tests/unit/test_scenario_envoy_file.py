@@ -78,10 +78,12 @@ def test_text_protobuf_is_read_by_its_schema(text: str, value: Any) -> None:
     [
         ("admin {\n  adress {}\n}", "a.pb_text:2:3: error: not text protobuf of Envoy: Mess"),
         ("node {", "a.pb_text:1:6: error: not text protobuf of Envoy: Expected"),
-        ("node { extensions { typed {[type.googleapis.com/envoy.no_such.v3.Thing] {}}}}",
-         "a.pb_text:1:"),
+        (
+            "node { extensions { typed {[type.googleapis.com/envoy.no_such.v3.Thing] {}}}}",
+            "a.pb_text:1:",
+        ),
     ],
-)  # fmt: skip
+)
 def test_fault_in_text_protobuf_has_its_place(text: str, said: str) -> None:
     assert refusal(text, "a.pb_text").startswith(said)
 

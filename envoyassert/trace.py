@@ -100,7 +100,8 @@ class Header:
         scenario: name of the scenario, or "".
         run_id: what the traced processes carried in their environment, or "".
         envoy: which Envoy.
-        launcher: `docker`, `process`, or "" for an imported log.
+        launcher: `docker`, `process`, `attach` if something else started Envoy, or "" for an
+            imported log.
         concurrency: the number of workers that was asked for; 0 if unknown.
         kernel: release of the kernel, or "".
         listeners: listeners by the config.
@@ -115,6 +116,9 @@ class Header:
         format: of the file that it was read from, or is written to.
         stood_in: what took the place of something that the scenario's config has or asks for.
         given: SHA-256 of config, files, arguments and steps, by their names; {} if unknown.
+        where: of an Envoy that something else started: `node`, `namespace`, `pod`, `pod_uid`,
+            `container` (its id) and `container_name`, as far as they are known.
+        inner_pids: the number that a process has in its own pid namespace, by its number here.
     """
 
     scenario: str = ""
@@ -134,6 +138,8 @@ class Header:
     format: str = FORMAT
     stood_in: tuple[str, ...] = ()
     given: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    inner_pids: dict[str, Pid] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

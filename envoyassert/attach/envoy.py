@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from envoyassert.addresses import Address
 from envoyassert.attach.config import config_of
+from envoyassert.attach.place import inner_pid, where_is
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.events import Event
@@ -24,6 +25,7 @@ from envoyassert.launch.namespace import NamespaceThread, in_netns_of, joined_na
 from envoyassert.launch.running import NamespacedEnvoy
 from envoyassert.launch.version import recall, reported_version
 from envoyassert.live.arguments import EnvoyArguments, arguments_of
+from envoyassert.live.place import Place
 from envoyassert.probe import Watch
 from envoyassert.scenario.listeners import (
     admin_address,
@@ -48,15 +50,18 @@ class AttachedEnvoy(NamespacedEnvoy):
         arm: what records it.
         pid: the process that is recorded, as seen from here: Envoy, or what starts it.
         began_ns: CLOCK_MONOTONIC nanoseconds of its exec, or before it.
+        place: where it lives; None if that is not known.
     """
 
-    def __init__(self, arm: Watch, pid: int, began_ns: int) -> None:
+    def __init__(self, arm: Watch, pid: int, began_ns: int, place: Place | None = None) -> None:
         spec = LaunchSpec(EnvoySource(binary=f"/proc/{pid}/exe"), "")
         super().__init__(spec, "", "")
         self._started_s = time.monotonic() - (monotonic_ns() - began_ns) / 1e9
         self._arm = arm
         self._pid = pid
         self.began_ns = began_ns
+        self.place = place
+        self.inner_pids: dict[str, int] = {}
         self.arguments = EnvoyArguments()
         self.filename = ""
         self.listeners: tuple[ListenerRecord, ...] = ()
@@ -79,6 +84,10 @@ class AttachedEnvoy(NamespacedEnvoy):
         """
         pid = executed.pid
         self._envoy_pid = pid
+        self.place = self.place or where_is(pid)
+        inside = inner_pid(pid)
+        if inside != pid:
+            self.inner_pids[str(pid)] = inside
         self.filename = str(executed.args["filename"] or "")
         self.arguments = arguments_of(_whole_argv(pid) or executed.args["argv"])
         with contextlib.suppress(OSError):

@@ -165,6 +165,7 @@ class Recording:
         self, identity: EnvoyIdentity, outcome: Outcome, witness: Witness | None = None
     ) -> Trace:
         snapshot = self._arm.snapshot()
+        place = self._envoy.place
         header = Header(
             run_id=self._arm.run_id,
             envoy=identity,
@@ -175,6 +176,8 @@ class Recording:
             unobserved=self._arm.unobserved,
             tracer=self._arm.tracer,
             began_ns=self._envoy.began_ns,
+            where={} if place is None else place.as_header(platform.node()),
+            inner_pids=self._envoy.inner_pids,
         )
         return Trace(header, snapshot.events, end_of(snapshot, outcome, ""), witness)
 

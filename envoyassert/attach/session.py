@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from envoyassert.attach.command import started
 from envoyassert.attach.envoy import AttachedEnvoy
+from envoyassert.attach.place import where_is
 from envoyassert.attach.recording import Recorded, Recording
 from envoyassert.clock import monotonic_ns
+from envoyassert.errors import MachineError
+from envoyassert.launch.marked import environment_of
+from envoyassert.live.arguments import arguments_of
+from envoyassert.live.place import fits
 from envoyassert.live.selection import Selection
-from envoyassert.probe import Tracer, Watch, new_run_id
+from envoyassert.probe import Arm, Probe, Tracer, Watch, new_run_id
 from envoyassert.trace import Trace
 
 #: How often it is looked whether a process that is meant has begun.
 _PAUSE_S = 0.01
+_DRAIN_S = 10.0
+#: So many places of others are kept, for the message that none was meant.
+_MOST_PLACES = 3
 
 
 @dataclass(frozen=True)
@@ -29,51 +40,72 @@ class Ends:
         settle_s: an Envoy has settled when nothing has changed for so many seconds.
         for_s: the session is over after so many seconds; None for no limit.
         count: it is over when so many Envoys have settled or ended; 0 if all that there are have.
+        forever: whether it goes on for further Envoys.
     """
 
     settle_s: float = 1.0
     for_s: float | None = None
     count: int = 0
+    forever: bool = False
 
 
-class Teller(Protocol):
-    """Who is notified while a session lasts; called from several threads."""
+class Observer(Protocol):
+    """Who is notified while a session lasts."""
 
     def armed(self) -> None:
         """From now on no exec is missed."""
 
     def seen(self, number: int, trace: Trace) -> None:
-        """Take the trace of an Envoy as it is now; Envoys are numbered from 1."""
+        """Take the trace of an Envoy as it is now; Envoys are numbered from 1.
+
+        Called from several threads.
+        """
+
+    def recorded(self, number: int, recorded: Recorded) -> None:
+        """Take the trace of an Envoy that has settled or ended, or was cut short by the end."""
 
 
 @dataclass
-class _Watched:
-    """One recording and its thread."""
+class Others:
+    """Processes of that name that were not recorded.
 
-    thread: threading.Thread
-    recorded: Recorded | None = None
-    fault: BaseException | None = None
+    Args:
+        elsewhere: where some of them were, in words.
+        unplaced: how many had ended before it was known where they were.
+        silent: how many only said something: `--version`, `--mode validate`.
+        missed: how many were not watched, for too many began at once.
+    """
+
+    elsewhere: list[str] = field(default_factory=list)
+    unplaced: int = 0
+    silent: int = 0
+    missed: int = 0
 
 
-@dataclass
 class Session:
-    """Recordings that go on side by side; what ends them is set once for all.
+    """Recordings that go on side by side.
 
     Args:
         selection: which processes are meant.
         ends: when it is over.
-        teller: is notified.
+        observer: is notified.
         stop: set it to end the session at once: the traces are taken as they are.
     """
 
-    selection: Selection
-    ends: Ends
-    teller: Teller
-    stop: threading.Event = field(default_factory=threading.Event)
-    _watched: list[_Watched] = field(default_factory=list)
-    _changed_s: float = field(default_factory=time.monotonic)
+    def __init__(
+        self, selection: Selection, ends: Ends, observer: Observer, stop: threading.Event
+    ) -> None:
+        self._selection = selection
+        self._ends = ends
+        self._observer = observer
+        self._stop = stop
+        self._numbers = itertools.count(1)
+        self._begun = 0
+        self._threads: list[threading.Thread] = []
+        self._done: queue.SimpleQueue[tuple[int, Recorded] | BaseException] = queue.SimpleQueue()
+        self.others = Others()
 
-    def record_command(self, command: Sequence[str], tracer: Tracer) -> list[Recorded]:
+    def record_command(self, command: Sequence[str], tracer: Tracer) -> None:
         """Start a command, and record it and all that it starts as one trace.
 
         Raises:
@@ -81,57 +113,133 @@ class Session:
         """
         with contextlib.ExitStack() as stack:
             arm = stack.enter_context(tracer.arm(new_run_id()))
-            self.teller.armed()
+            self._observer.armed()
             began_ns = monotonic_ns()
             pid = stack.enter_context(started(command, arm))
-            self._watch(arm, lambda: pid, began_ns)
-            self._wait()
-            return self._finish()
+            self._in_thread(lambda: self._record(arm, AttachedEnvoy(arm, pid, began_ns)))
+            self._wait(lambda: None)
 
-    def _watch(self, arm: Watch, pid_of: Callable[[], int], began_ns: int) -> None:
-        number = len(self._watched) + 1
+    def record_matching(self, probe: Probe) -> None:
+        """Record each process that is meant, from its exec on, as a trace of its own.
 
-        def record() -> None:
-            try:
-                envoy = AttachedEnvoy(arm, pid_of(), began_ns)
-                with contextlib.closing(envoy):
-                    one.recorded = Recording(
-                        arm,
-                        envoy,
-                        self.selection,
-                        self.ends.settle_s,
-                        self.stop,
-                        lambda trace: self.teller.seen(number, trace),
-                    ).run()
-            except BaseException as error:  # noqa: BLE001 - it belongs to who waits for the thread
-                one.fault = error
+        Raises:
+            MachineError: too much is recorded on this machine already, or asked for.
+        """
+        try:
+            selected = probe.select(self._selection)
+        except (ValueError, RuntimeError) as error:
+            raise MachineError(str(error), "ask for less, or end other sessions") from error
+        with selected:
+            self._observer.armed()
 
-        one = _Watched(threading.Thread(target=record, name=f"envoyassert-attach-{number}"))
-        self._watched.append(one)
-        self._changed_s = time.monotonic()
-        one.thread.start()
+            def look() -> None:
+                for arm in selected.poll():
+                    self._in_thread(lambda arm=arm: self._take(arm))  # type: ignore[misc]
 
-    def _wait(self, look: Callable[[], None] = lambda: None) -> None:
-        """Wait until the session is over, and look for more meanwhile."""
-        end_s = None if self.ends.for_s is None else time.monotonic() + self.ends.for_s
-        while not self.stop.wait(_PAUSE_S):
-            look()
-            if (end_s is not None and time.monotonic() >= end_s) or self._is_over():
+            self._wait(look)
+            self.others.missed = selected.missed
+
+    def _take(self, arm: Arm) -> None:
+        """Record a process that has just begun, if it is where it is meant to be."""
+        with arm:
+            arm.drain(_DRAIN_S)
+            executed = next((e for e in arm.snapshot().events if e.call == "exec"), None)
+            if executed is None:
+                self.others.unplaced += 1  # the record of its exec was lost
                 return
+            place = where_is(executed.pid)
+            if self._selection.needs_place:
+                if place is None:
+                    self.others.unplaced += 1
+                    return
+                if not fits(self._selection, place):
+                    if place.in_words() not in self.others.elsewhere:
+                        self.others.elsewhere.append(place.in_words())
+                        del self.others.elsewhere[:-_MOST_PLACES]
+                    return
+            if not arguments_of(executed.args["argv"]).serves:
+                self.others.silent += 1
+                return
+            self._record(arm, AttachedEnvoy(arm, executed.pid, executed.ts_ns, place))
+
+    def _record(self, arm: Watch, envoy: AttachedEnvoy) -> None:
+        number = next(self._numbers)
+        self._begun = number
+        with contextlib.closing(envoy):
+            recording = Recording(
+                arm,
+                envoy,
+                self._selection,
+                self._ends.settle_s,
+                self._stop,
+                lambda trace: self._observer.seen(number, trace),
+            )
+            self._done.put((number, recording.run()))
+
+    def _in_thread(self, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - it belongs to who waits for the thread
+                self._done.put(error)
+
+        thread = threading.Thread(target=guarded, name="envoyassert-attach")
+        self._threads.append(thread)
+        thread.start()
+
+    def _wait(self, look: Callable[[], None]) -> None:
+        """Wait until the session is over; look for more, and hand over what is done."""
+        end_s = None if self._ends.for_s is None else time.monotonic() + self._ends.for_s
+        try:
+            while not self._stop.wait(_PAUSE_S):
+                look()
+                self._hand_over()
+                if (end_s is not None and time.monotonic() >= end_s) or self._is_over():
+                    break
+        finally:
+            self._stop.set()
+            for thread in self._threads:
+                thread.join()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        while not self._done.empty():
+            done = self._done.get()
+            if isinstance(done, BaseException):
+                raise done
+            self._observer.recorded(*done)
 
     def _is_over(self) -> bool:
-        if not self._watched or any(one.thread.is_alive() for one in self._watched):
-            self._changed_s = time.monotonic()
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if self._threads or not self._begun or not self._done.empty() or self._ends.forever:
             return False
-        if self.ends.count:
-            return len(self._watched) >= self.ends.count
-        return True
+        return self._begun >= self._ends.count
 
-    def _finish(self) -> list[Recorded]:
-        self.stop.set()
-        for one in self._watched:
-            one.thread.join()
-        for one in self._watched:
-            if one.fault is not None:
-                raise one.fault
-        return [one.recorded for one in self._watched if one.recorded is not None]
+
+def running_already(selection: Selection) -> list[int]:
+    """Return the processes that are meant and run already: nothing of their start is seen.
+
+    Args:
+        selection: which are meant. The path is that of the file which is executed, so a link to
+            it does not count.
+    """
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        pid = int(entry.name)
+        try:
+            executable = str((entry / "exe").readlink())
+            user = (entry / "status").stat().st_uid
+        except OSError:
+            continue  # ended, or a thread of the kernel's
+        environment = [word.decode("utf-8", "surrogateescape") for word in environment_of(pid)]
+        place = where_is(pid) if selection.needs_place else None
+        if (
+            selection.accepts_executable(executable)
+            and selection.accepts_environment(environment)
+            and selection.uid in (None, user)
+            and (not selection.needs_place or (place is not None and fits(selection, place)))
+        ):
+            found.append(pid)
+    return sorted(found)

@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.draft import checked_name, draft
+from envoyassert.cli.attached import Asked, Reporter, is_directory
+from envoyassert.cli.draft import checked_name
 from envoyassert.cli.here import need_linux
-from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.output import say
 from envoyassert.durations import parse_duration
-from envoyassert.graph.fold import fold
-from envoyassert.judge.scopes import certify_phases
-from envoyassert.judge.verdict import Status, worst
+from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import ENVOY, Selection
 from envoyassert.output_file import check_output
-from envoyassert.report.as_it_happens import HEADING, AsItHappens
-from envoyassert.report.certificate import certificate_part
-from envoyassert.report.failure import failure_lines
-from envoyassert.report.headline import headline, why_ended
-from envoyassert.report.story import story_of
-from envoyassert.report.story_text import story_lines
 from envoyassert.scenario.load import load_scenario
-from envoyassert.trace import Trace
-from envoyassert.trace_file import write_trace
 
 if TYPE_CHECKING:
-    from envoyassert.attach.recording import Recorded
+    from envoyassert.attach.session import Others
 
 #: How long `--exec-scenario` waits if nothing is said: a job that waits for ever says nothing.
 _EXEC_FOR_S = 60.0
+#: Options that say which processes are meant.
+_SELECTORS = ("env", "uid", "container", "pod", "pod_uid", "cgroup")
 
 
 def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -47,6 +37,29 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
         return None if value is None else parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error), context, option) from error
+
+
+def _variables(
+    context: click.Context, option: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    for one in value:
+        if not one.partition("=")[0] or "=" not in one:
+            raise click.BadParameter(f"`{one}` is not KEY=VALUE", context, option)
+    return value
+
+
+def _pod(context: click.Context, option: click.Parameter, value: str) -> str:
+    namespace, slash, name = value.partition("/")
+    if value and not (namespace and slash and name and "/" not in name):
+        message = f"`{value}` is not NAMESPACE/NAME, as in default/front"
+        raise click.BadParameter(message, context, option)
+    return value
+
+
+def _path(context: click.Context, option: click.Parameter, value: str) -> str:
+    if value and not value.startswith("/"):
+        raise click.BadParameter(f"`{value}` does not begin with /", context, option)
+    return value
 
 
 @click.command()
@@ -59,15 +72,41 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
     help="The executable: a path as it is executed, or the last part of it.",
 )
 @click.option(
+    "--container", default="", metavar="ID|NAME", help="In this container: 12 digits or a name."
+)
+@click.option(
+    "--pod", default="", metavar="NAMESPACE/NAME", callback=_pod, help="In this pod of Kubernetes."
+)
+@click.option("--pod-uid", default="", metavar="UID", help="In the pod with this uid.")
+@click.option(
+    "--cgroup", default="", metavar="PATH", callback=_path, help="In this cgroup, or below it."
+)
+@click.option(
+    "--env",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_variables,
+    help="With this in its environment; repeat it for several.",
+)
+@click.option("--uid", type=click.IntRange(0), metavar="UID", help="Started as this user.")
+@click.option(
     "--settle",
     "settle_s",
-    metavar="DURATION",
-    callback=_seconds,
     default="1s",
     show_default=True,
+    metavar="DURATION",
+    callback=_seconds,
     help="How long nothing may change until an Envoy has settled.",
 )
-@click.option("--for", "for_s", metavar="DURATION", callback=_seconds, help="End after this time.")
+@click.option(
+    "--for", "for_s", metavar="DURATION", callback=_seconds, help="End after this time at most."
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    help="End when so many Envoys have settled or ended; without it, when all have that were seen.",
+)
+@click.option("--forever", is_flag=True, help="Go on for further Envoys until Ctrl-C, or --for.")
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False),
@@ -78,7 +117,7 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
     type=click.Path(exists=True, dir_okay=False),
     help="The same, and print the verdict alone, as `run` does; --for is 60s.",
 )
-@click.option("--run", "wanted", default="", help="Which run of the scenario's matrix.")
+@click.option("--run", default="", metavar="RUN", help="Which run of the scenario's matrix.")
 @click.option(
     "--draft",
     "drafted",
@@ -89,9 +128,9 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    default="",
     metavar="FILE|DIR",
-    help="Write the traces: to FILE, FILE_2 …, or to DIR/envoy_1.ndjson …",
+    help="Write the traces: FILE, FILE_2 …, or one by one into DIR/.",
 )
 @click.option(
     "--tracer",
@@ -102,72 +141,121 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
 )
 def attach(
     command: tuple[str, ...],
-    exe: str,
     settle_s: float,
     for_s: float | None,
+    count: int | None,
+    forever: bool,
     scenario: str | None,
     exec_scenario: str | None,
-    wanted: str,
+    run: str,
     drafted: Path | None,
-    output: Path | None,
+    output: str,
     tracer: str,
+    **selectors: Any,
 ) -> int:
-    """Record an Envoy that something else starts, from its exec on.
+    """Record Envoys that something else starts, from their exec on.
 
-    COMMAND is started and recorded with all that it starts, and stopped at the end; what it prints
-    goes to standard error. The story is printed as it happens, then what `show` prints. An Envoy
-    has settled when a thread waits on every listening socket and nothing changes.
+    It waits for a process that is all of what the options say, and records it and its children. Of
+    several at once each has a trace of its own. The story is printed as it happens, then what
+    `show` prints. An Envoy has settled when a thread waits on every listening socket and nothing
+    changes. It is neither stopped nor changed.
+
+    COMMAND is started, and stopped at the end; what it prints goes to standard error.
 
     Exit code: 0 pass, or recorded without a scenario, 1 fail, 4 invalid usage or scenario, 5 no
     Envoy was seen, 10 inconclusive, 77 machine not supported.
 
+    Example: sudo envoyassert attach --pod istio-system/ingress --scenario up.yaml
+
     Example: sudo envoyassert attach -o up.ndjson -- envoy -c envoy.yaml --concurrency 2
     """
     need_linux()
-    if not command:
-        raise click.UsageError("what is to be recorded? Say -- COMMAND")
-    judge_by = exec_scenario or scenario
+    selection = Selection(**selectors)
+    _check_words(selection, command, count, forever=forever, tracer=tracer)
     if exec_scenario and scenario:
         raise click.UsageError("--scenario means nothing beside --exec-scenario: leave out one")
+    if not (exec_scenario or scenario) and run:
+        raise click.UsageError("--run goes with --scenario")
+    judge_by = exec_scenario or scenario or ""
     if judge_by:
         load_scenario(Path(judge_by), envoy={"config": {}})
-    elif wanted:
-        raise click.UsageError("--run goes with --scenario")
     if drafted is not None:
         checked_name(drafted, "--draft")
         check_output(drafted)
-    if output is not None and not _is_directory(output):
+    if output and not is_directory(output):
         check_output(output)
     if exec_scenario and for_s is None:
         for_s = _EXEC_FOR_S
-    quiet = exec_scenario is not None
-    recorded = _record(Selection(exe=exe), command, tracer, _Printer(quiet), settle_s, for_s)
-    if not recorded:
-        say("nothing was recorded: the command executed no program", err=True)
-        return exits.NOTHING
-    statuses = [
-        _report(one, number, len(recorded), output, drafted, judge_by, wanted, quiet=quiet)
-        for number, one in enumerate(recorded, 1)
-    ]
-    judged_by = [status for status in statuses if status is not None]
-    return exits.OF_STATUS[worst(judged_by)] if judged_by else exits.PASSED
+    waits_for = command[0] if command else selection.in_words()
+    asked = Asked(waits_for, output, drafted, judge_by, run, bool(exec_scenario), not command)
+    return _attach(selection, command, (settle_s, for_s, count or 0, forever), asked, tracer)
 
 
-def _record(
+def _check_words(
+    selection: Selection, command: tuple[str, ...], count: int | None, *, forever: bool, tracer: str
+) -> None:
+    """Refuse options that do not go together. Raises click.UsageError."""
+    if command:
+        given = [name for name in _SELECTORS if getattr(selection, name) not in ("", (), None)]
+        if given:
+            option = f"--{given[0].replace('_', '-')}"
+            raise click.UsageError(f"{option} means nothing beside COMMAND: leave out one of them")
+        if forever or count:
+            raise click.UsageError("COMMAND is one recording: leave out --count and --forever")
+    elif tracer == "strace":
+        raise click.UsageError("strace records what it starts itself: say -- COMMAND")
+    if forever and count:
+        raise click.UsageError("--count means nothing beside --forever: leave out one of them")
+
+
+def _attach(
     selection: Selection,
-    command: Sequence[str],
+    command: tuple[str, ...],
+    ends: tuple[float, float | None, int, bool],
+    asked: Asked,
     tracer: str,
-    printer: _Printer,
-    settle_s: float,
-    for_s: float | None,
-) -> list[Recorded]:
-    from envoyassert.attach.session import Ends, Session
-    from envoyassert.probe import load_tracer, prepare_tracer
+) -> int:
+    from envoyassert.attach.session import Ends, Session, running_already
+    from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
     prepare_tracer(tracer)
-    session = Session(selection, Ends(settle_s, for_s), printer)
-    with contextlib.closing(load_tracer(tracer)) as loaded, _ended_by_signals(session.stop):
-        return session.record_command(command, loaded)
+    stop = threading.Event()
+    reporter = Reporter(asked)
+    early: list[int] = []
+    session = Session(selection, Ends(*ends), reporter, stop)
+    with contextlib.closing(load_tracer(tracer)) as loaded, _ended_by_signals(stop):
+        if command:
+            session.record_command(command, loaded)
+        else:
+            assert isinstance(loaded, Probe)
+            early = running_already(selection)
+            for pid in early:
+                say(f"note: process {pid} runs already: its start is not seen", err=True)
+            session.record_matching(loaded)
+    return _exit_code(reporter, selection, session.others, early)
+
+
+def _exit_code(reporter: Reporter, selection: Selection, others: Others, early: list[int]) -> int:
+    if others.missed:
+        say(f"note: {others.missed} processes were missed: too many began at once", err=True)
+    if not reporter.count:
+        say(f"nothing was recorded: no {selection.in_words()} was started", err=True)
+        if early:
+            numbers = ", ".join(map(str, early))
+            say(f"  process {numbers} had begun before: start it again to record it", err=True)
+        if others.elsewhere:
+            say(f"  others were, in {', '.join(others.elsewhere)}", err=True)
+        if others.unplaced:
+            say(f"  {others.unplaced} had ended before it was known where they were", err=True)
+        if others.silent:
+            say(f"  {others.silent} only said something (--version, --mode validate)", err=True)
+        return exits.NOTHING
+    if not reporter.statuses:
+        return exits.PASSED
+    code = exits.OF_STATUS[worst(reporter.statuses)]
+    # What was missed was judged by no one.
+    missed = others.missed or others.unplaced
+    return exits.INCONCLUSIVE if missed and code == exits.PASSED else code
 
 
 @contextlib.contextmanager
@@ -185,96 +273,3 @@ def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Printer:
-    """Prints the story while it happens."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._lock = threading.Lock()
-        self._stories: dict[int, AsItHappens] = {}
-
-    def armed(self) -> None:
-        say("armed: waiting for Envoy", err=True)
-
-    def seen(self, number: int, trace: Trace) -> None:
-        if self._quiet:
-            return
-        with self._lock:
-            if not self._stories:
-                say(HEADING)
-            story = self._stories.setdefault(number, AsItHappens())
-            lines = story.lines(trace)
-            if lines:
-                say(*lines)
-                sys.stdout.flush()
-
-
-def _report(
-    recorded: Recorded,
-    number: int,
-    count: int,
-    output: Path | None,
-    drafted: Path | None,
-    scenario: str | None,
-    wanted: str,
-    *,
-    quiet: bool,
-) -> Status | None:
-    """Print, write and judge one trace; return the verdict's status, None without a scenario."""
-    trace = recorded.trace
-    title = f"Envoy {number}" if count > 1 else "Envoy"
-    graph = fold(trace)
-    if not quiet:
-        say("", *story_lines(story_of(trace, graph, certify_phases(trace, graph))))
-    for note in recorded.notes:
-        say(f"note: {title}: {note}", err=True)
-    if not trace.end.outcome.running:
-        say(f"note: {title} {why_ended(trace.end.outcome)}", err=True)
-    elif not recorded.settled:
-        say(f"note: {title} had not settled when the trace was taken", err=True)
-    path = None if output is None else _numbered(output, number)
-    if path is not None:
-        write_trace(trace, path)
-        say(f"{title}: {len(trace.events)} events written to {path}", err=True)
-    if drafted is not None:
-        _draft(trace, path, _numbered(drafted, number))
-    if scenario is None:
-        return None
-    plan = plan_of_trace(trace, Path(scenario), wanted)
-    say_differences(plan, trace)
-    verdict, graph, context = judged(trace, plan, scenario, str(path or ""))
-    if verdict.status is Status.PASS:
-        lines = [headline(verdict, plan.id)]
-        if not quiet:
-            lines += certificate_part(verdict.certificate, full=True)
-    else:
-        lines = failure_lines(verdict, trace, graph, context)
-    say("", *lines) if not quiet else say(*lines)
-    return verdict.status
-
-
-def _draft(trace: Trace, path: Path | None, scenario: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        if path is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            path = Path(directory, f"{scenario.name.partition('.')[0]}.ndjson")
-            write_trace(trace, path)
-        click.get_current_context().invoke(
-            draft, source=str(path), arguments=(), output=scenario, pod=""
-        )
-
-
-def _is_directory(output: Path) -> bool:
-    return output.is_dir() or not output.suffix
-
-
-def _numbered(output: Path, number: int) -> Path:
-    """Return the file of one of several: the first one has the name itself."""
-    if _is_directory(output):
-        return output / f"envoy_{number}.ndjson"
-    if number == 1:
-        return output
-    stem, dot, rest = output.name.partition(".")
-    return output.with_name(f"{stem}_{number}{dot}{rest}")

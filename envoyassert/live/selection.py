@@ -18,7 +18,7 @@ class Selection:
         exe: its executable: a path as given to execve(2) if there is a `/` in it, else the last
             part of that path.
         env: `KEY=VALUE` that its environment must hold, each of them.
-        uid: its effective user id, as the machine's first user namespace sees it; None for any.
+        uid: its real user id, as the machine's first user namespace sees it; None for any.
         container: the id of its container, or at least the first 12 digits of it; "" for any.
         pod: `NAMESPACE/NAME` of its pod; "" for any.
         pod_uid: the uid of its pod; "" for any.

@@ -60,6 +60,7 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
             "image_digest": header.envoy.image_digest,
         },
         "launcher": header.launcher,
+        "where": dict(header.where),
         "concurrency": header.concurrency,
         "kernel": header.kernel,
         "unobserved": list(header.unobserved),
@@ -76,6 +77,7 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
         "processes": [
             {
                 "pid": process.pid,
+                "inner_pid": header.inner_pids.get(str(process.pid)),
                 "envoy": process.pid in envoys,
                 "parent": process.parent,
                 "filename": process.filename,

@@ -74,6 +74,11 @@ def _heading(story: dict[str, Any]) -> list[str]:
     if story["scenario"]:
         matrix = ", ".join(f"{key}={value}" for key, value in story["matrix"].items())
         lines.append(f"scenario {story['scenario']}" + (f" ({matrix})" if matrix else ""))
+    if story["where"]:
+        where = ", ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in story["where"].items()
+        )
+        lines += wrapped(f"where: {where}", hang="  ")
     last = story["last_event_ms"]
     span = "" if last is None else f", the last one {last:.1f} ms after exec"
     lines.append(f"{count(story['events'], 'event')}{span}; {_outcome(story['outcome'])}")
@@ -108,7 +113,8 @@ def _tasks(story: dict[str, Any]) -> list[str]:
             ended = f"; ended at {process['exited_ms']:+.3f}ms, status {process['status']}"
         several = len(story["processes"]) > 1
         name = "Envoy" if several and process["envoy"] else "process"
-        rows.append([f"{name} {process['pid']}", (command or "(no exec seen)") + ended])
+        inner = "" if process["inner_pid"] is None else f" (inside: {process['inner_pid']})"
+        rows.append([f"{name} {process['pid']}{inner}", (command or "(no exec seen)") + ended])
     envoys = {process["pid"] for process in story["processes"] if process["envoy"]}
     roles: dict[str, list[str]] = {"workers": [], "others": []}
     for thread in story["threads"]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from typing_extensions import Self
 
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.trace import Trace
@@ -56,3 +61,58 @@ def assert_equal_to_run(trace: Path, directory: Path, config: str = CONFIG) -> T
     done = envoyassert("diff", trace, recorded_by_run(directory, config))
     assert done.returncode == 0, done.stdout + done.stderr
     return read_trace(trace)
+
+
+class Attaching:
+    """`envoyassert attach`, once it is armed; a context manager that ends it.
+
+    Args:
+        *arguments: what follows `attach`.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        words = [ENVOYASSERT, "attach", *map(str, arguments)]
+        self._process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self._process.stderr is not None
+        self.said: list[str] = []
+        for line in self._process.stderr:
+            self.said.append(line)
+            if line.startswith("armed: "):
+                return
+        raise AssertionError("".join(self.said))
+
+    def end(self, *signals: int) -> subprocess.CompletedProcess[str]:
+        """Send signals, wait for its end, and return all that it printed."""
+        for number in signals:
+            self._process.send_signal(number)
+        out, err = self._process.communicate()
+        err = "".join(self.said) + err
+        assert "Traceback" not in err
+        return subprocess.CompletedProcess(self._process.args, self._process.returncode, out, err)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command in a network namespace of its own for the length of a `with` block."""
+    process = subprocess.Popen(
+        [*APART, *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

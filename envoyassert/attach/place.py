@@ -1,0 +1,123 @@
+"""Where a foreign process lives, as the kernel, the runtimes and the engine say it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from envoyassert.addresses import Address
+from envoyassert.launch.admin import connect_admin, request
+from envoyassert.launch.engine import engine_address
+from envoyassert.launch.inside import opened, proc_root, read_inside
+from envoyassert.live.place import Place, named_by_annotations, named_by_logs, place_of
+
+#: The first process, whose files are the machine's: this one may be in a container.
+_MACHINE = 1
+_POD_LOGS = "/var/log/pods"
+#: containerd mounts a container's root there, beside the bundle's config (containerd,
+#: core/runtime/v2; the state directory in front of it differs: k3s, microk8s).
+_ROOT_OF = r"(?P<bundle>/\S*/io\.containerd\.runtime\.v2\.task/[^/\s]+/{id})/rootfs"
+#: CRI-O and Podman (containers/storage, RunDirectory and GraphRoot).
+_USERDATA = (
+    "/run/containers/storage/overlay-containers/{id}/userdata",
+    "/var/lib/containers/storage/overlay-containers/{id}/userdata",
+)
+_OWN_MOUNTS = "/proc/self/mountinfo"
+_LARGEST = 16 << 20
+#: An engine that does not answer within this is as good as none.
+_ANSWER_S = 2.0
+
+
+def where_is(pid: int) -> Place | None:
+    """Return where a process lives; None if it has ended."""
+    try:
+        place = place_of(Path(f"/proc/{pid}/cgroup").read_text("utf-8", "surrogateescape"))
+    except OSError:
+        return None
+    if not place.container and not place.pod_uid:
+        return place
+    found: dict[str, str] = {}
+    for container in place.containers[-1:]:
+        # What the bundle says of a pod is the engine's own, if the engine made it for a pod.
+        found = {**_said_by_engine(container), **_said_by_bundle(container)}
+    uid = place.pod_uid or found.get("pod_uid", "")
+    if uid and "pod" not in found:
+        found |= named_by_logs(uid, _directories(_POD_LOGS))
+    if place.pod_uid:
+        found["pod_uid"] = place.pod_uid
+    return replace(place, **found)  # type: ignore[arg-type]  # all of these are text
+
+
+def inner_pid(pid: int) -> int:
+    """Return the number that a process has in its own pid namespace; its number here if gone."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+        found = re.search(r"^NSpid:\s.*?(\d+)$", status, re.MULTILINE)
+        if found:
+            return int(found[1])
+    return pid
+
+
+def has_container(name: str) -> bool | None:
+    """Return whether the engine has a container of this name or id; None if it does not answer."""
+    answer = _ask_engine(f"/containers/{name}/json")
+    return None if answer is None else bool(answer)
+
+
+def _said_by_engine(container: str) -> dict[str, str]:
+    answer = _ask_engine(f"/containers/{container}/json") or {}
+    name = str(answer.get("Name", "")).lstrip("/")
+    config = answer.get("Config")
+    labels = config.get("Labels") if isinstance(config, dict) else None
+    found = named_by_annotations(labels if isinstance(labels, dict) else {})
+    return {**({"container_name": name} if name else {}), **found}
+
+
+def _ask_engine(path: str) -> dict[str, Any] | None:
+    """Return what the engine answers: {} if there is no such thing, None if it does not answer."""
+    url = engine_address().url
+    if not url.startswith("unix://"):
+        return None
+    try:
+        connection = connect_admin(Address.unix(url.removeprefix("unix://")), "/", _ANSWER_S)
+        status, body = request(connection, path, deadline_s=_ANSWER_S)
+        answer = json.loads(body) if status == 200 else {}
+    except (OSError, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else {}
+
+
+def _said_by_bundle(container: str) -> dict[str, str]:
+    for root, directory in _bundles(container):
+        try:
+            text = read_inside(root, f"{directory}/config.json", _LARGEST)
+            annotations = json.loads(text).get("annotations")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(annotations, dict):
+            return named_by_annotations(annotations)
+    return {}
+
+
+def _bundles(container: str) -> Iterator[tuple[str, str]]:
+    """Yield where the bundle of a container may be: a root, and the directory below it."""
+    for root, mounts in ((proc_root(_MACHINE), f"/proc/{_MACHINE}/mountinfo"), ("/", _OWN_MOUNTS)):
+        with contextlib.suppress(OSError):
+            text = Path(mounts).read_text("utf-8", "surrogateescape")
+            for found in re.finditer(_ROOT_OF.format(id=container), text):
+                yield root, found["bundle"]
+        yield from ((root, form.format(id=container)) for form in _USERDATA)
+
+
+def _directories(path: str) -> list[str]:
+    try:
+        with opened(proc_root(_MACHINE), path, os.O_RDONLY | os.O_DIRECTORY) as directory:
+            return os.listdir(directory)  # noqa: PTH208 - a descriptor
+    except OSError:
+        return []

@@ -1,0 +1,176 @@
+"""What `envoyassert attach` prints and writes of each Envoy."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count as counted
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from envoyassert.cli.draft import draft
+from envoyassert.cli.judged import judged, plan_of_trace, say_differences
+from envoyassert.cli.output import say
+from envoyassert.graph.fold import fold
+from envoyassert.judge.scopes import certify_phases
+from envoyassert.judge.verdict import Status
+from envoyassert.live.names import file_name
+from envoyassert.report.as_it_happens import HEADING, AsItHappens
+from envoyassert.report.certificate import certificate_part
+from envoyassert.report.failure import failure_lines
+from envoyassert.report.headline import headline, why_ended
+from envoyassert.report.story import story_of
+from envoyassert.report.story_text import story_lines
+from envoyassert.trace import Trace
+from envoyassert.trace_file import write_trace
+
+if TYPE_CHECKING:
+    from envoyassert.attach.recording import Recorded
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is done with each trace.
+
+    Args:
+        waits_for: what is waited for, in words.
+        output: the file of the first trace, or a directory (existing, or with a `/` at its end);
+            "" to write none.
+        drafted: the scenario that is written of the first one; None for none.
+        scenario: what it is judged by; "" for nothing.
+        run: which run of that; "" for the one that fits.
+        quiet: whether the verdict alone is printed.
+        several: whether there may be several Envoys.
+    """
+
+    waits_for: str
+    output: str = ""
+    drafted: Path | None = None
+    scenario: str = ""
+    run: str = ""
+    quiet: bool = False
+    several: bool = False
+
+
+class Reporter:
+    """Prints the story while it happens, then shows, writes and judges the trace.
+
+    Args:
+        asked: what is to be done.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._lock = threading.Lock()
+        self._stories: dict[int, AsItHappens] = {}
+        #: The status of each verdict.
+        self.statuses: list[Status] = []
+        #: How many Envoys there were.
+        self.count = 0
+
+    def armed(self) -> None:
+        """Say that from now on no exec is missed."""
+        say(f"armed: waiting for {self._asked.waits_for}", err=True)
+
+    def seen(self, number: int, trace: Trace) -> None:
+        """Print what is new of an Envoy."""
+        if self._asked.quiet:
+            return
+        front = f"[{number}] " if self._asked.several else ""
+        with self._lock:
+            if not self._stories:
+                say(" " * len(front) + HEADING)
+            story = self._stories.setdefault(number, AsItHappens())
+            lines = story.lines(trace)
+            if lines:
+                say(*(front + line for line in lines))
+                sys.stdout.flush()
+
+    def recorded(self, number: int, recorded: Recorded) -> None:
+        """Show, write and judge a trace."""
+        self.count += 1
+        with self._lock:
+            self._stories.setdefault(number, AsItHappens())
+            self._report(number, recorded)
+            sys.stdout.flush()
+
+    def _report(self, number: int, recorded: Recorded) -> None:
+        trace, asked = recorded.trace, self._asked
+        title = f"Envoy {number}" if asked.several else "Envoy"
+        graph = fold(trace)
+        if not asked.quiet:
+            say("", *([f"{title}:"] if asked.several else []))
+            say(*story_lines(story_of(trace, graph, certify_phases(trace, graph))))
+        for note in self._notes(recorded):
+            say(f"note: {title}{note}", err=True)
+        path = self._written(number, trace)
+        if path is not None:
+            say(f"{title}: {len(trace.events)} events written to {path}", err=True)
+        if asked.drafted is not None:
+            _draft(trace, path, _numbered(asked.drafted, number))
+        if asked.scenario:
+            self._judge(trace, path)
+
+    def _notes(self, recorded: Recorded) -> Iterator[str]:
+        yield from (f": {note}" for note in recorded.notes)
+        outcome = recorded.trace.end.outcome
+        if not outcome.running:
+            yield f" {why_ended(outcome)}"
+        elif not recorded.settled:
+            yield " had not settled when the trace was taken"
+
+    def _written(self, number: int, trace: Trace) -> Path | None:
+        output = self._asked.output
+        if not output:
+            return None
+        path = _numbered(Path(output), number)
+        if is_directory(output):
+            names = (file_name(trace, time.time_ns(), again) for again in counted(1))
+            path = next(p for name in names if not (p := Path(output, name)).exists())
+        write_trace(trace, path)
+        return path
+
+    def _judge(self, trace: Trace, path: Path | None) -> None:
+        plan = plan_of_trace(trace, Path(self._asked.scenario), self._asked.run)
+        say_differences(plan, trace)
+        verdict, graph, context = judged(trace, plan, self._asked.scenario, str(path or ""))
+        lines = [] if self._asked.quiet else [""]
+        if verdict.status is Status.PASS:
+            lines.append(headline(verdict, plan.id))
+            if not self._asked.quiet:
+                lines += certificate_part(verdict.certificate, full=True)
+        else:
+            lines += failure_lines(verdict, trace, graph, context)
+        say(*lines)
+        self.statuses.append(verdict.status)
+
+
+def is_directory(output: str) -> bool:
+    """Return whether traces go into a directory: one that is there, or with a `/` at its end."""
+    return output.endswith("/") or Path(output).is_dir()
+
+
+def _draft(trace: Trace, path: Path | None, scenario: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        if path is None:
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            path = Path(directory, f"{scenario.name.partition('.')[0]}.ndjson")
+            write_trace(trace, path)
+        click.get_current_context().invoke(
+            draft, source=str(path), arguments=(), output=scenario, pod=""
+        )
+
+
+def _numbered(path: Path, number: int) -> Path:
+    """Return the file of one of several: the first one has the name itself."""
+    if number == 1:
+        return path
+    stem, dot, rest = path.name.partition(".")
+    return path.with_name(f"{stem}_{number}{dot}{rest}")

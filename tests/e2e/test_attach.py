@@ -1,0 +1,189 @@
+"""`envoyassert attach`: Envoys that something else starts, of which it knows only who is meant."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from envoyassert.trace_file import read_trace
+from tests.e2e.attaching import (
+    CONFIG,
+    LONG,
+    Attaching,
+    assert_equal_to_run,
+    envoy_command,
+    running,
+)
+
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
+
+SCENARIO = """\
+name: up
+expect:
+  - listener: {name: l10000}
+    bound: {times: workers, by: main}
+    listened: {by: workers, via: reuse_port}
+  - process: {live: true}
+"""
+IMAGE = "envoyassert/envoy:1.40.0"
+#: Long enough for what does not come.
+SHORT = "1s"
+
+
+@pytest.fixture
+def envoy(tmp_path) -> list[str]:
+    """The command line of an Envoy under a name that nothing else on the machine has."""
+    binary, *arguments = envoy_command(tmp_path)
+    name = tmp_path / f"ea-{secrets.token_hex(4)}"
+    name.symlink_to(binary)
+    return [str(name), *arguments]
+
+
+@pytest.fixture
+def scenario(tmp_path) -> Path:
+    path: Path = tmp_path / "up.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def test_process_of_another_shell_in_another_network_is_recorded_as_by_run(
+    tmp_path, envoy, scenario
+):
+    trace = tmp_path / "up.ndjson"
+    name = Path(envoy[0]).name
+    with (
+        Attaching("--exe", name, "--for", LONG, "--scenario", scenario, "-o", trace) as attached,
+        running(envoy) as process,
+    ):
+        done = attached.end()
+        assert process.poll() is None, "an Envoy that something else started is left alone"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"armed: waiting for {name}\n" in done.stderr
+    assert "[1] +0.000ms" in done.stdout
+    assert "PASS up" in done.stdout
+    header = assert_equal_to_run(trace, tmp_path).header
+    assert header.where["node"] == os.uname().nodename
+    assert header.envoy.source == f"process {envoy[0]}"
+
+
+def test_each_start_of_a_supervisor_has_a_trace_of_its_own(tmp_path, envoy):
+    traces = tmp_path / "traces"
+    script = 'for i in 1 2 3; do timeout 4 "$@"; done'
+    with (
+        Attaching("--exe", envoy[0], "--count", 3, "--for", LONG, "-o", f"{traces}/") as attached,
+        running(["sh", "-c", script, "sh", *envoy]),
+    ):
+        done = attached.end()
+    assert done.returncode == 0, done.stderr
+    files = sorted(traces.iterdir())
+    assert len(files) == 3
+    pids = {assert_equal_to_run(file, tmp_path).events[0].pid for file in files}
+    assert len(pids) == 3
+
+
+def test_only_what_has_the_variable_is_recorded(tmp_path, envoy):
+    traces = tmp_path / "traces"
+    name = Path(envoy[0]).name
+    with (
+        Attaching(
+            "--exe", name, "--env", "ROLE=front", "--for", LONG, "-o", f"{traces}/"
+        ) as attached,
+        running(envoy, env={**os.environ, "ROLE": "back"}),
+        running(envoy, env={**os.environ, "ROLE": "front"}) as front,
+    ):
+        done = attached.end()
+        (file,) = traces.iterdir()
+        assert read_trace(file).events[0].pid == front.pid
+    assert done.returncode == 0, done.stderr
+
+
+def test_forever_writes_each_trace_at_once_and_ends_well_on_sigterm(tmp_path, envoy):
+    traces = tmp_path / "traces"
+    with Attaching("--exe", envoy[0], "--forever", "-o", f"{traces}/") as attached:
+        for number in (1, 2):
+            with running(envoy):
+                while not traces.is_dir() or len(list(traces.iterdir())) < number:
+                    os.sched_yield()
+        done = attached.end(signal.SIGTERM)
+    assert done.returncode == 0, done.stderr
+    assert all(read_trace(file).witness is not None for file in traces.iterdir())
+
+
+def test_envoy_that_ends_at_once_is_recorded_with_its_end(tmp_path, envoy, scenario):
+    Path(envoy[2]).write_text(CONFIG.replace("port_value: 10000", "port_value: 70000"))
+    trace = tmp_path / "up.ndjson"
+    with (
+        Attaching(
+            "--exe", envoy[0], "--for", LONG, "--exec-scenario", scenario, "-o", trace
+        ) as attached,
+        running(envoy),
+    ):
+        done = attached.end()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "note: Envoy 1 ended with status 1" in done.stderr
+    assert done.stdout.startswith("FAIL up")
+    assert read_trace(trace).end.outcome.exit_code == 1
+
+
+def test_version_is_no_envoy_that_serves(envoy):
+    with Attaching("--exe", envoy[0], "--for", SHORT) as attached:
+        subprocess.run([envoy[0], "--version"], check=True, stdout=subprocess.DEVNULL)
+        done = attached.end()
+    assert done.returncode == 5
+    assert f"nothing was recorded: no {envoy[0]} was started" in done.stderr
+    assert "1 only said something" in done.stderr
+
+
+def test_what_is_in_no_such_place_is_not_recorded(envoy):
+    with (
+        Attaching("--exe", envoy[0], "--pod", "web/front", "--for", SHORT) as attached,
+        running(envoy),
+    ):
+        done = attached.end()
+    assert done.returncode == 5
+    assert f"no {envoy[0]} in the pod web/front was started" in done.stderr
+    assert "others were, in no container" in done.stderr
+
+
+def test_what_runs_already_is_named(tmp_path, envoy):
+    copied = tmp_path / f"{Path(envoy[0]).name}-copy"
+    copied.hardlink_to(Path(envoy[0]).resolve())
+    with running([str(copied), *envoy[1:]]) as process:
+        while Path(f"/proc/{process.pid}/exe").readlink() != copied:
+            os.sched_yield()
+        with Attaching("--exe", copied.name, "--for", SHORT) as attached:
+            done = attached.end()
+    assert done.returncode == 5
+    assert f"process {process.pid} had begun before: start it again" in done.stderr
+
+
+@pytest.mark.docker
+def test_unmodified_image_is_recorded_by_the_name_of_its_container(tmp_path, scenario):
+    trace = tmp_path / "up.ndjson"
+    config = tmp_path / "envoy.yaml"
+    config.write_text(CONFIG)
+    name = f"ea-{secrets.token_hex(4)}"
+    command = [
+        *("docker", "run", "--rm", "--detach", "--name", name, "--network", "none"),
+        *("--volume", f"{config}:/etc/up.yaml:ro", IMAGE, "-c", "/etc/up.yaml"),
+        *("--concurrency", "2"),
+    ]
+    with Attaching(
+        "--container", name, "--for", LONG, "--scenario", scenario, "-o", trace
+    ) as attached:
+        container = subprocess.run(command, check=True, capture_output=True, text=True)
+        try:
+            done = attached.end()
+        finally:
+            subprocess.run(["docker", "rm", "--force", name], check=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    read = assert_equal_to_run(trace, tmp_path)
+    assert read.header.where["container"] == container.stdout.strip()
+    assert read.header.where["container_name"] == name
+    assert read.header.inner_pids == {str(read.events[0].pid): 1}
+    assert "(inside: 1)" in done.stdout

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
+from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import dump_options, stand_in_option
 from envoyassert.cli.output import say
 from envoyassert.draft.beside import files_beside
@@ -22,7 +23,7 @@ from envoyassert.draft.dumped import Dumped, joined_dumps
 from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dump
-from envoyassert.draft.from_trace import draft_of_trace
+from envoyassert.draft.from_trace import draft_of_trace, unlike
 from envoyassert.draft.scenario_text import block_lines, draft_text
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.errors import Problem, ScenarioError
@@ -32,12 +33,13 @@ from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.vocabulary import OWN_ARGUMENT_PATTERN
 from envoyassert.shown import shown
-from envoyassert.trace import FORMAT, OLD_FORMAT
-from envoyassert.trace_lines import parse_trace
+from envoyassert.state import is_state
+from envoyassert.trace import FORMAT, OLD_FORMAT, Trace
+from envoyassert.trace_lines import parse_trace, trace_lines
 
 
 @click.command()
-@click.argument("source", metavar="CONFIG|TRACE", type=click.Path(exists=True, dir_okay=False))
+@click.argument("source", metavar="[CONFIG|TRACE|URL]", required=False)
 @click.argument("arguments", metavar="[-- ENVOY_ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "-o",
@@ -52,14 +54,21 @@ from envoyassert.trace_lines import parse_trace
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="With a trace: the config that was run.",
 )
+@click.option(
+    "--pid",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The state of an Envoy that runs, as `inspect` sees it; needs root.",
+)
 @dump_options("With a bootstrap: a dump, whose listeners are served in its control plane's place.")
 @stand_in_option
 def draft(
-    source: str,
+    source: str | None,
     arguments: tuple[str, ...],
     output: Path | None,
     concurrency: int | None,
     config: Path | None,
+    pid: int | None,
     dump: Path | None,
     pod: str,
     stand_in: bool,
@@ -67,7 +76,9 @@ def draft(
     """Write a first scenario: what Envoy does with its sockets.
 
     CONFIG is a bootstrap, or a dump of a running Envoy: its /config_dump, or what istioctl, egctl
-    and others print of it, a list of listeners, an LDS file; YAML or JSON. TRACE is a recorded run.
+    and others print of it, a list of listeners, an LDS file; YAML or JSON. TRACE is a recorded run,
+    or a state of `inspect -o`. URL is the admin endpoint of an Envoy that runs:
+    http://HOST:PORT/config_dump, or unix:PATH of its socket.
     The scenario passes as it is, and fails when reuse_port, the concurrency, an address, a socket
     option or the backlog changes.
 
@@ -84,10 +95,16 @@ def draft(
 
     Example: envoyassert draft envoy.yaml -o envoy.envoyassert.yaml
     """
-    path = Path(source)
+    path, text = _source(source, pid)
     with problems_of(path):
         found, written = drafted(
-            path, concurrency, dump, pod, with_config=config is not None, stand_in=stand_in
+            path,
+            concurrency,
+            dump,
+            pod,
+            with_config=config is not None,
+            stand_in=stand_in,
+            text=text,
         )
     found = _with_arguments(found, arguments)
     scenario = output or Path(f"{_name(path.name)}.envoyassert.yaml")
@@ -121,6 +138,30 @@ def draft(
         say(f"wrote {used}")
     write_lines(text.splitlines(), output)
     say(f"wrote {output}")
+
+
+def _source(source: str | None, pid: int | None) -> tuple[Path, str | None]:
+    """Return the file to draft from, or what stands for its name with what it would hold.
+
+    Raises:
+        click.UsageError: there is no such file, or not one source.
+        EnvoyAssertError: the Envoy that runs cannot be asked.
+    """
+    if pid is not None:
+        if source is not None:
+            raise click.UsageError("--pid says what to draft from; leave out the file")
+        need_linux()
+        from envoyassert.witness.running import state_of
+
+        return Path(f"process_{pid}"), "\n".join(trace_lines(state_of(pid)))
+    if source is None:
+        raise click.UsageError("name a config, a dump, a trace, an admin endpoint, or --pid N")
+    if "://" in source or source.startswith("unix:"):
+        from envoyassert.launch.live_dump import fetch_dump
+
+        return Path(source), fetch_dump(source, MAX_DUMP_BYTES)
+    checked = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return Path(str(checked.convert(source, None, None))), None
 
 
 def _check(text: str, scenario: Path, source: Path, directory: Path | None) -> None:
@@ -176,6 +217,7 @@ def drafted(
     *,
     with_config: bool = False,
     stand_in: bool = False,
+    text: str | None = None,
 ) -> tuple[Draft, dict[str, Any] | None]:
     """Return the draft of a file, and the stand-in for the config if there must be one.
 
@@ -186,17 +228,22 @@ def drafted(
         pod: of a dump of several Envoys, which; "" for the only one.
         with_config: whether the config of a trace is at hand.
         stand_in: whether files that this machine lacks are stood in for.
+        text: what is drafted, where the path is only its name.
 
     Raises:
         DraftError: nothing can be drafted from it.
         ScenarioError: a file is not valid.
         click.UsageError: these do not go together.
     """
-    text = read_text(path, MAX_DUMP_BYTES)
+    if text is None:
+        text = read_text(path, MAX_DUMP_BYTES)
     if is_trace(text):
         if served is not None or pod:
             raise click.UsageError(f"--{'pod' if pod else 'with'} does not go with a trace")
-        return _of_trace(path, text, concurrency, with_config)
+        trace = parse_trace(text.splitlines(), str(path))
+        if is_state(trace.header.unobserved):
+            return _of_state(path, trace, concurrency, with_config=with_config, stand_in=stand_in)
+        return _of_trace(trace, concurrency, with_config)
     if with_config:
         raise click.UsageError("--config goes with a trace")
     config, envoys = config_or_envoys(text, str(path))
@@ -282,12 +329,26 @@ def is_trace(text: str) -> bool:
     return any(f'"format": "{known}"' in text[:200] for known in (FORMAT, OLD_FORMAT))
 
 
+def _of_state(
+    path: Path, trace: Trace, concurrency: int | None, *, with_config: bool, stand_in: bool
+) -> tuple[Draft, dict[str, Any]]:
+    """Return what Envoy does at a start that leads to a state, as far as that is known."""
+    if with_config:
+        raise click.UsageError("--config means nothing beside a state: draft the config itself")
+    seen = draft_of_trace(trace)
+    bootstrap, notes = bootstrap_of_draft(seen)
+    asked = concurrency if concurrency is not None else seen.concurrency
+    found = _of_config(path.parent, asked, bootstrap, stand_in=stand_in)
+    notes.append("what was seen is a state: what the start does is what Envoy does to get there")
+    return _noted(found, [*notes, *unlike(seen, found)]), bootstrap
+
+
 def _of_trace(
-    path: Path, text: str, concurrency: int | None, with_config: bool
+    trace: Trace, concurrency: int | None, with_config: bool
 ) -> tuple[Draft, dict[str, Any] | None]:
     if concurrency is not None:
         raise click.UsageError("a trace says itself which concurrency it was")
-    drafted = draft_of_trace(parse_trace(text.splitlines(), str(path)))
+    drafted = draft_of_trace(trace)
     if with_config:
         return drafted, None
     bootstrap, notes = bootstrap_of_draft(drafted)

@@ -12,9 +12,11 @@ from envoyassert.graph.cut import cut
 from envoyassert.graph.fold import fold
 from envoyassert.graph.kinds import only_holds_its_address
 from envoyassert.graph.model import Call, KernelSocket, OptionSet, SocketGraph, Thread
+from envoyassert.judge.interval import plural
 from envoyassert.judge.selection import parts_of
 from envoyassert.judge.shape import serving_of, shape_of
 from envoyassert.option_values import FILTERS, OptionValue
+from envoyassert.state import is_state
 from envoyassert.trace import STARTUP, Trace
 
 # Its value is a number that the process was given by another call.
@@ -128,9 +130,55 @@ def _set(
         exact=same,
         listens=None if sockets[0].type == "SOCK_DGRAM" else len(listens),
         listen_by=_role([call.thread for call in listens], graph) if whole else "",
-        backlog=backlogs.pop() if serving and len(backlogs) == 1 else None,
+        backlog=_backlog(trace, sockets)
+        if backlogs == {None}
+        else backlogs.pop()
+        if serving and len(backlogs) == 1
+        else None,
         file=_file(graph, address, binds) if whole else None,
     )
+
+
+def unlike(seen: Draft, expected: Draft) -> list[str]:
+    """Return in words where a draft has other sockets than one that was seen.
+
+    Args:
+        seen: of a state.
+        expected: what Envoy does with listeners that are like it.
+    """
+    sides = [
+        {
+            (one.protocol, one.address): (one.sockets, one.descriptors, one.role)
+            for one in draft.sets
+        }
+        for draft in (seen, expected)
+    ]
+    return [
+        f"{address}: there are {_sockets_in_words(sides[0][protocol, address])} now, a start makes "
+        f"{_sockets_in_words(sides[1][protocol, address])}"
+        for protocol, address in sides[0]
+        if (protocol, address) in sides[1]
+        and sides[0][protocol, address] != sides[1][protocol, address]
+    ]
+
+
+def _sockets_in_words(found: tuple[int, int | None, str]) -> str:
+    sockets, descriptors, role = found
+    return f"{plural(sockets, 'socket')} with {descriptors} descriptors, served by {role or 'some'}"
+
+
+def _backlog(trace: Trace, sockets: tuple[KernelSocket, ...]) -> int | None:
+    """Return the backlog of a state's sockets as listen() may have been given it."""
+    witness = trace.witness
+    network = None if witness is None else witness.network
+    if witness is None or network is None or not is_state(trace.header.unobserved):
+        return None
+    own = {(d.pid, d.fd) for socket in sockets for d in socket.descriptors}
+    inodes = {entry.inode for entry in witness.sockets if (entry.pid, entry.fd) in own}
+    found = {one.backlog for one in network.sockets if one.inode in inodes}
+    number = found.pop() if len(found) == 1 else None
+    limit = network.limit_of(sockets[0].netns)
+    return number if number is not None and limit is not None and number < limit else -1
 
 
 def _role(threads: Sequence[Thread], graph: SocketGraph) -> str:

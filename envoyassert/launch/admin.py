@@ -132,10 +132,10 @@ def _listening(pid: int, port: int) -> Iterator[str]:
 class _Bounded:
     """What http.client needs of a socket: until an instant, and for so many bytes."""
 
-    def __init__(self, connection: socket.socket, deadline_s: float) -> None:
+    def __init__(self, connection: socket.socket, deadline_s: float, most: int) -> None:
         self._connection = connection
         self._end_s = time.monotonic() + deadline_s
-        self._room = self._limit = REPLY_BYTES
+        self._room = self._limit = most
 
     def close(self) -> None:
         """Leave it open: http.client closes what it sends by before it has read the reply."""
@@ -153,7 +153,7 @@ class _Bounded:
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return the replies as a file."""
-        return _Replies(_Reply(self._receive))
+        return _Replies(_Reply(self._receive), self._limit)
 
     def _receive(self, buffer: memoryview) -> int:
         try:
@@ -164,15 +164,19 @@ class _Bounded:
             raise AdminIncompleteError("the reply took too long") from None
         self._room -= count
         if self._room < 0:
-            raise AdminIncompleteError(f"the reply has more than {REPLY_BYTES >> 20} MiB")
+            raise AdminIncompleteError(f"the reply has more than {self._limit >> 20} MiB")
         return count
 
 
 class _Replies(io.BufferedReader):
     """Room is made for what may come, and not for what a reply says that it has."""
 
+    def __init__(self, reply: io.RawIOBase, most: int) -> None:
+        super().__init__(reply)
+        self._most = most
+
     def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(size if size is None else min(size, REPLY_BYTES + 1))
+        return super().read(size if size is None else min(size, self._most + 1))
 
 
 class _Reply(io.RawIOBase):
@@ -187,7 +191,11 @@ class _Reply(io.RawIOBase):
 
 
 def request(
-    connection: socket.socket, path: str, method: str = "GET", deadline_s: float = DEADLINE_S
+    connection: socket.socket,
+    path: str,
+    method: str = "GET",
+    deadline_s: float = DEADLINE_S,
+    most: int | None = None,
 ) -> tuple[int, str]:
     """Send one request over a connection, read the whole reply, close the connection.
 
@@ -196,6 +204,7 @@ def request(
         path: path and query, `/ready`.
         method: `GET`, or `POST` for what changes Envoy.
         deadline_s: seconds for all of it.
+        most: how many bytes a reply may have; None for REPLY_BYTES.
 
     Returns:
         Status and body.
@@ -205,7 +214,7 @@ def request(
         AdminUnreachableError: the reply did not come, or was cut off.
     """
     client = http.client.HTTPConnection("localhost")
-    client.sock = _Bounded(connection, deadline_s)
+    client.sock = _Bounded(connection, deadline_s, REPLY_BYTES if most is None else most)
     try:
         client.request(method, path, headers={"connection": "close"})
         reply = client.getresponse()

@@ -90,10 +90,17 @@ def judge_no_others(
         status,
         Fact("no_other_socket"),
         Fact("other_sockets", sockets=_named(others), left_out=_left_out(context)),
-        reason=None if context.doubt else Fact("socket_from_outside"),
+        reason=_reason(context),
         evidence=[call.event for socket in others for call in socket.binds],
         cause=guarded(lambda: _cause(others, allowed, admin_sockets(context)), fault),
     )
+
+
+def _reason(context: Context) -> Fact | None:
+    if context.doubt:
+        return None
+    state = is_state(context.trace.header.unobserved)
+    return Fact("history_unobserved" if state else "socket_from_outside")
 
 
 def _open_to_others(context: Context) -> Iterator[KernelSocket]:

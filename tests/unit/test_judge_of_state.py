@@ -27,7 +27,7 @@ _ANSWERED = {
             *("Range.at_most", "Range.between", "Linear.workers", "Linear.plus"),
             *("Registered.trigger", "Tally.live", "Tally.serving", "Tally.spare", "Tally.each"),
             *("DescriptorTally.live", "DescriptorTally.serving", "DescriptorTally.spare"),
-            "Backlog.effective",
+            *("Backlog.effective", "Listened.by"),
         ),
         _BOTH,
     ),

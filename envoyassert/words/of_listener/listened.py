@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import Field
 
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import Act
-from envoyassert.judge.verdict import Finding
+from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.words.of_listener.served_by import judge_servers
 from envoyassert.words.of_listener.via import Via, judge_via
@@ -33,6 +34,11 @@ def _listened(target: Target, word: str, value: Listened) -> Iterator[Finding]:
         yield judge_via(target, target.subject.at(word, "via"), value.via)
 
 
+def _of_state(place: tuple[Any, ...], _: Listened) -> tuple[Status, ...]:
+    """How descriptors came to be, and when SO_REUSEPORT was set, is not there to see."""
+    return (Status.PASS, Status.FAIL) if place == ("by",) else ()
+
+
 WORD = ListenerWord(
     name="listened",
     form=Listened,
@@ -53,4 +59,5 @@ WORD = ListenerWord(
     ),
     tries={"via": shapes},
     config=field_of_shape,
+    of_state=_of_state,
 )

@@ -5,6 +5,7 @@ words are judged by stands here:
 
 - What findings are: `values`, `near` (near misses), `value_json`; `verdict` is what they add up to.
 - What is judged: `context` and `work`; `scopes` has the parts of a run, `target` is a listener.
+  Of an Envoy that ran already, `of_state` says what can be answered.
 - Which sockets and calls are meant: `selection`, `variables`, `matching`, `stacks`, `roles`;
   `nearest` has what comes closest to one that is not there.
 - How many: `interval`, `tally`, `each`. When: `instants`, `precedence`, `order`, `timeline`.

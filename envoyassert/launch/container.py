@@ -31,7 +31,7 @@ from envoyassert.launch.creation import (
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.engine import connect_client, engine_errors
 from envoyassert.launch.image import ResolvedImage, resolve_image
-from envoyassert.launch.kept_log import HEAD_BYTES, TAIL_BYTES, kept_text
+from envoyassert.launch.kept_log import kept_log_of
 from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
 from envoyassert.launch.limits import give, in_container
 from envoyassert.launch.marked import environment_of
@@ -56,8 +56,6 @@ _MAPS_USERS = re.compile("name=(userns|rootless)")
 #: How long after the end of a process the engine may take to say how it ended.
 _ENGINE_DEADLINE_S = 30
 _RESEND_S = 0.25
-#: Of a long log these are asked for, and of them as much is kept as of any.
-_LAST_LINES = 5000
 #: How long the engine may take to notice the end of a process, and how often it is asked.
 _NOTICE_S = 2.0
 _NOTICE_PAUSE_S = 0.01
@@ -367,24 +365,7 @@ class DockerEnvoy(NamespacedEnvoy):
         if self._kept_log is not None:
             return self._kept_log
         with engine_errors("give back Envoy's log"):
-            return _kept(self._container())
-
-
-def _kept(container: Container) -> str:
-    """Return a container's log, of a long one the beginning and the end."""
-    head = b""
-    with contextlib.closing(container.logs(stream=True, follow=False)) as pieces:
-        for piece in pieces:
-            head += piece
-            if len(head) > HEAD_BYTES + TAIL_BYTES:
-                break
-        else:
-            return head.decode("utf-8", "replace")
-    last = b""
-    with contextlib.closing(container.logs(stream=True, follow=False, tail=_LAST_LINES)) as pieces:
-        for piece in pieces:
-            last = (last + piece)[-TAIL_BYTES:]
-    return kept_text(head[:HEAD_BYTES], last)
+            return kept_log_of(self._container())
 
 
 def _wait_until_ended(container: Container) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 #: How Envoy's start went is at the beginning, why it ended at the end.
 HEAD_BYTES = 1 << 18
 TAIL_BYTES = 1 << 20
+#: Of a container's long log these are asked for, and of them as much is kept as of any.
+_LAST_LINES = 5000
 
 
 def kept_log(size: int, read: Callable[[int, int], bytes]) -> str:
@@ -19,6 +26,23 @@ def kept_log(size: int, read: Callable[[int, int], bytes]) -> str:
     if size <= HEAD_BYTES + TAIL_BYTES:
         return read(size, 0).decode("utf-8", "replace")
     return kept_text(read(HEAD_BYTES, 0), read(TAIL_BYTES, size - TAIL_BYTES), size)
+
+
+def kept_log_of(container: Container) -> str:
+    """Return a container's log, of a long one the beginning and the end."""
+    head = b""
+    with contextlib.closing(container.logs(stream=True, follow=False)) as pieces:
+        for piece in pieces:
+            head += piece
+            if len(head) > HEAD_BYTES + TAIL_BYTES:
+                break
+        else:
+            return head.decode("utf-8", "replace")
+    last = b""
+    with contextlib.closing(container.logs(stream=True, follow=False, tail=_LAST_LINES)) as pieces:
+        for piece in pieces:
+            last = (last + piece)[-TAIL_BYTES:]
+    return kept_text(head[:HEAD_BYTES], last)
 
 
 def kept_text(head: bytes, tail: bytes, size: int | None = None) -> str:

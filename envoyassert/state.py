@@ -9,7 +9,7 @@ were made up from goes with them, and is compared with what they fold into, as a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +44,7 @@ def trace_of_state(
     kernel: str = "",
     rundir: str = "",
     listeners: Sequence[ListenerRecord] | None = None,
+    where: Mapping[str, str] | None = None,
 ) -> Trace:
     """Return the state of a process as a trace.
 
@@ -53,6 +54,7 @@ def trace_of_state(
         kernel: the kernel's release.
         rundir: what stands for `${rundir}`, or "".
         listeners: the listeners by the config; None for those that Envoy lists itself.
+        where: where it lives, as of `Header`.
     """
     header = Header(
         envoy=envoy or EnvoyIdentity(),
@@ -62,6 +64,12 @@ def trace_of_state(
         unobserved=UNOBSERVED,
         rundir=rundir,
         tracer="",
+        where=dict(where or {}),
+        inner_pids={
+            str(process.pid): process.inner_pid
+            for process in witness.processes
+            if process.inner_pid not in (0, process.pid)
+        },
     )
     begun_ns = witness.ts_ns if witness.begun_ns is None else witness.begun_ns
     calls = list(_Calls(witness).made())

@@ -16,9 +16,10 @@ from envoyassert.cli.attached import Asked, Reporter, is_directory
 from envoyassert.cli.draft import checked_name
 from envoyassert.cli.here import need_linux
 from envoyassert.cli.output import say
+from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.durations import parse_duration
 from envoyassert.judge.verdict import worst
-from envoyassert.live.selection import ENVOY, Selection
+from envoyassert.live.selection import Selection
 from envoyassert.output_file import check_output
 from envoyassert.scenario.load import load_scenario
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 #: How long `--exec-scenario` waits if nothing is said: a job that waits for ever says nothing.
 _EXEC_FOR_S = 60.0
-#: Options that say which processes are meant.
-_SELECTORS = ("env", "uid", "container", "pod", "pod_uid", "cgroup")
 
 
 def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -39,56 +38,9 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
         raise click.BadParameter(str(error), context, option) from error
 
 
-def _variables(
-    context: click.Context, option: click.Parameter, value: tuple[str, ...]
-) -> tuple[str, ...]:
-    for one in value:
-        if not one.partition("=")[0] or "=" not in one:
-            raise click.BadParameter(f"`{one}` is not KEY=VALUE", context, option)
-    return value
-
-
-def _pod(context: click.Context, option: click.Parameter, value: str) -> str:
-    namespace, slash, name = value.partition("/")
-    if value and not (namespace and slash and name and "/" not in name):
-        message = f"`{value}` is not NAMESPACE/NAME, as in default/front"
-        raise click.BadParameter(message, context, option)
-    return value
-
-
-def _path(context: click.Context, option: click.Parameter, value: str) -> str:
-    if value and not value.startswith("/"):
-        raise click.BadParameter(f"`{value}` does not begin with /", context, option)
-    return value
-
-
 @click.command()
 @click.argument("command", metavar="[-- COMMAND…]", nargs=-1, type=click.UNPROCESSED)
-@click.option(
-    "--exe",
-    default=ENVOY,
-    show_default=True,
-    metavar="PATH|BASENAME",
-    help="The executable: a path as it is executed, or the last part of it.",
-)
-@click.option(
-    "--container", default="", metavar="ID|NAME", help="In this container: 12 digits or a name."
-)
-@click.option(
-    "--pod", default="", metavar="NAMESPACE/NAME", callback=_pod, help="In this pod of Kubernetes."
-)
-@click.option("--pod-uid", default="", metavar="UID", help="In the pod with this uid.")
-@click.option(
-    "--cgroup", default="", metavar="PATH", callback=_path, help="In this cgroup, or below it."
-)
-@click.option(
-    "--env",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=_variables,
-    help="With this in its environment; repeat it for several.",
-)
-@click.option("--uid", type=click.IntRange(0), metavar="UID", help="Started as this user.")
+@selector_options
 @click.option(
     "--settle",
     "settle_s",
@@ -196,7 +148,7 @@ def _check_words(
 ) -> None:
     """Refuse options that do not go together. Raises click.UsageError."""
     if command:
-        given = [name for name in _SELECTORS if getattr(selection, name) not in ("", (), None)]
+        given = [name for name in SELECTORS if getattr(selection, name) not in ("", (), None)]
         if given:
             option = f"--{given[0].replace('_', '-')}"
             raise click.UsageError(f"{option} means nothing beside COMMAND: leave out one of them")

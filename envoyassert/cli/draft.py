@@ -27,6 +27,7 @@ from envoyassert.draft.from_trace import draft_of_trace, unlike
 from envoyassert.draft.scenario_text import block_lines, draft_text
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.live.selection import Selection
 from envoyassert.output_file import write_lines
 from envoyassert.scenario.listeners import proto_field
 from envoyassert.scenario.load import parse_scenario, read_text
@@ -95,7 +96,9 @@ def draft(
 
     Example: envoyassert draft envoy.yaml -o envoy.envoyassert.yaml
     """
-    path, text = _source(source, pid)
+    path, text = _source(source, pid, pod)
+    if source is None:
+        pod = ""
     with problems_of(path):
         found, written = drafted(
             path,
@@ -140,22 +143,29 @@ def draft(
     say(f"wrote {output}")
 
 
-def _source(source: str | None, pid: int | None) -> tuple[Path, str | None]:
+def _source(source: str | None, pid: int | None, pod: str) -> tuple[Path, str | None]:
     """Return the file to draft from, or what stands for its name with what it would hold.
+
+    Without a file a pod is one that runs on this machine.
 
     Raises:
         click.UsageError: there is no such file, or not one source.
         EnvoyAssertError: the Envoy that runs cannot be asked.
     """
-    if pid is not None:
-        if source is not None:
-            raise click.UsageError("--pid says what to draft from; leave out the file")
+    if pid is not None and (source is not None or pod):
+        raise click.UsageError("--pid says what to draft from; leave out the rest")
+    if source is None and (pid is not None or pod):
         need_linux()
+        from envoyassert.attach.search import chosen
         from envoyassert.witness.running import state_of
 
+        if pid is None:
+            (pid,) = chosen(Selection(pod=pod), everyone=False)
         return Path(f"process_{pid}"), "\n".join(trace_lines(state_of(pid)))
     if source is None:
-        raise click.UsageError("name a config, a dump, a trace, an admin endpoint, or --pid N")
+        raise click.UsageError(
+            "name a config, a dump, a trace, an admin endpoint, --pid N, or --pod NAMESPACE/POD"
+        )
     if "://" in source or source.startswith("unix:"):
         from envoyassert.launch.live_dump import fetch_dump
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.here import need_linux
 from envoyassert.cli.judged import judged, plan_of_trace
-from envoyassert.cli.options import format_option
+from envoyassert.cli.options import format_option, refuse_beside
 from envoyassert.cli.output import say, say_json
+from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
@@ -29,11 +31,7 @@ from envoyassert.trace_file import write_trace
 
 @click.command()
 @click.option("--pid", type=click.IntRange(1), metavar="N", help="The process, as seen from here.")
-@click.option(
-    "--exe",
-    metavar="PATH|NAME",
-    help="Every Envoy that runs this executable: its path, or the last part of it [envoy].",
-)
+@selector_options
 @click.option("--all", "everyone", is_flag=True, help="Of several that match: each.")
 @click.option(
     "--scenario",
@@ -50,11 +48,11 @@ from envoyassert.trace_file import write_trace
 @format_option("--output")
 def inspect(
     pid: int | None,
-    exe: str | None,
     everyone: bool,
     scenario: Path | None,
     written: str | None,
     output: str,
+    **selectors: Any,
 ) -> int:
     """Show the sockets of an Envoy that runs already.
 
@@ -68,14 +66,14 @@ def inspect(
     Example: sudo envoyassert inspect --pid 4242
     """
     need_linux()
+    from envoyassert.attach.search import chosen
     from envoyassert.witness.running import state_of
-    from envoyassert.witness.search import chosen
 
     if written is not None:
         check_output(written)
-    if pid is not None and (exe or everyone):
-        raise click.UsageError("--pid names one process; leave out the rest")
-    pids = chosen(pid, Selection(exe=exe) if exe else None, everyone=everyone)
+    if pid is not None:
+        refuse_beside("--pid", "exe", *SELECTORS, "everyone")
+    pids = [pid] if pid is not None else chosen(Selection(**selectors), everyone=everyone)
     if written is not None and len(pids) > 1:
         raise click.UsageError("-o is for one Envoy; leave out --all")
     traces = [state_of(one) for one in pids]

@@ -79,14 +79,10 @@ def without_history(
                 ],
             }
         )
-    inner = {process.pid: process.inner_pid for process in witness.processes}
     return {
         **story,
         **dict.fromkeys(UNKNOWN),
         "phases": {phase.value: [] for phase in Phase},
-        "processes": [
-            {**process, "inner_pid": inner.get(process["pid"])} for process in story["processes"]
-        ],
         "threads": [
             {**thread, "created_ms": None, "epoll": epolls.get((thread["pid"], thread["tid"]))}
             for thread in story["threads"]
@@ -107,6 +103,11 @@ def state_lines(story: dict[str, Any]) -> list[str]:
     facts += [f"kernel {story['kernel']}"] if story["kernel"] else []
     lines = wrapped(", ".join(facts), hang="  ")
     lines += wrapped(f"the state of an Envoy that runs; {_WORDS}", hang="  ")
+    if story["where"]:
+        where = ", ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in story["where"].items()
+        )
+        lines += wrapped(f"where: {where}", hang="  ")
     if story["unsettled"]:
         lines += wrapped(f"who serves what is not known: {story['unsettled']}", hang="  ")
     lines += ["", "Process and threads", *_tasks(story)]

@@ -23,6 +23,7 @@ from envoyassert.accounts import (
     WitnessSocket,
 )
 from envoyassert.addresses import Address
+from envoyassert.attach.place import where_is
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError, NoProcessError
 from envoyassert.launch.admin import DEADLINE_S, AdminUnreachableError, connect_admin, request
@@ -140,7 +141,13 @@ class _Asker:
             account = ask_envoy(functools.partial(self._ask, admin))
         witness = dataclasses.replace(witness, envoy=account)
         identity = self._identity(admin)
-        trace = trace_of_state(witness, envoy=identity, kernel=platform.release())
+        place = where_is(self._pid)
+        trace = trace_of_state(
+            witness,
+            envoy=identity,
+            kernel=platform.release(),
+            where={} if place is None else place.as_header(platform.node()),
+        )
         if admin is not None:
             mine = ListenerRecord("admin", "TCP" if admin.is_ip else "UNIX", (admin,), "admin")
             header = trace.header

@@ -116,7 +116,7 @@ def test_live_source_with_another_answer_is_one_error(cli, monkeypatch) -> None:
 
 def test_source_is_named_once(cli) -> None:
     assert "name a config, a dump, a trace" in cli("draft").err
-    assert "leave out the file" in cli("draft", "envoy.yaml", "--pid", "1").err
+    assert "leave out the rest" in cli("draft", "envoy.yaml", "--pid", "1").err
     assert cli("draft", "nowhere.yaml").code == 4
 
 

@@ -106,10 +106,9 @@ struct ea_selection {
 	u32 uid;
 	u32 uid_mask;
 	u32 variables; /* bits of those texts that the environment must hold */
-	u32 exe_size;  /* bytes of exe; 0: comm says it all */
-	u32 is_path;   /* exe is the whole of the path, else its end */
+	u32 exe_size;  /* bytes of the text that the path must end with, 0: comm says it all */
+	u32 is_path;   /* that is the whole of the path */
 	u32 pad;
-	u8 exe[EA_TEXT_SIZE];
 };
 
 /* Key of the map of armed runs: the run id, 16 hexadecimal digits. */

@@ -124,51 +124,60 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	u64 regs = ea_current_registers();
+	u32 zero = 0, needed = 0;
+	struct ea_scratch *scratch = scratches.lookup(&zero);
 	struct ea_target target = {.started = 1};
 	struct ea_target *old;
 	struct ea_image image = {};
 	struct ea_counters *count;
-	u32 candidates = 0, needed = 0;
-	u64 sp = 0, variables_at, filename;
+	u64 sp = 0, run = 0, epolls = 0, candidates = 0, variables_at, filename;
 
-	if (!ea_any(EA_ARMED) || ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
+	if (!ea_any(EA_ARMED) || !scratch ||
+	    ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
 		return 0;
 	ea_probe_user(&image.argc, sizeof(image.argc), (void *)sp);
 	ea_probe_user(&image.argv, sizeof(image.argv), (void *)(sp + 8));
-	image.next = sp + 8 * (image.argc + 2);
-	variables_at = image.next;
+	variables_at = sp + 8 * (image.argc + 2);
 	ea_probe_user(&image.envp, sizeof(image.envp), (void *)variables_at);
 
 	old = ea_current_target();
 	if (old) {
-		target.run = old->run;
-		target.epolls = old->epolls + 1;
+		run = old->run;
+		epolls = old->epolls + 1;
 	}
+	run = ea_forget(scratch, run);
+	epolls = ea_forget(scratch, epolls);
+	image.next = variables_at;
 	/* Reading all variables takes most of the time that an exec loses. */
 	if (ea_any(EA_ARMED_BY_ID)) {
-		struct ea_image scan = image;
-		u32 run = ea_find_run(&scan);
+		u32 named = ea_find_run(&image);
 
-		if (run) {
-			target.run = run;
-			image.next = scan.next;
+		if (named) {
+			run = named;
 			count = ea_counters_of(run);
 			if (count)
 				count->marked++;
+		} else {
+			image.next = variables_at;
 		}
 	}
-	if (!target.run)
+	if (!run)
 		candidates = ea_candidates(&needed);
-	if (!target.run && !candidates)
+	if (!run && !candidates)
 		return 0;
-	filename = ea_find_filename(image.next);
-	if (!target.run)
-		target.run = ea_select(candidates, needed, variables_at, filename);
-	if (!target.run)
+	run = ea_forget(scratch, run);
+	candidates = ea_forget(scratch, candidates);
+	image.next = ea_forget(scratch, image.next);
+	filename = ea_forget(scratch, ea_find_filename(image.next));
+	if (!run)
+		run = ea_select(scratch, candidates, needed, variables_at, filename);
+	if (!run)
 		return 0;
+	target.run = run;
+	target.epolls = epolls;
 	if (!ea_mark(pid, &target))
-		ea_lose(target.run);
-	ea_record_exec(target.run, &image, filename);
+		ea_lose(run);
+	ea_record_exec(run, &image, filename);
 	return 0;
 }
 

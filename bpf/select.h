@@ -9,7 +9,7 @@
 #define EA_SELECT_H
 
 #define EA_SELECTIONS 8
-#define EA_VARIABLES 32
+#define EA_VARIABLES 32 /* their bits are the low ones, those of executables the high ones */
 #define EA_PATH_MAX 4096
 #define EA_MAX_ENVIRONMENT 512 /* variables that are looked at */
 
@@ -24,13 +24,27 @@ struct ea_selection_room {
 
 struct ea_scratch {
 	char text[EA_TEXT_SIZE];
+	char zeros[EA_TEXT_SIZE];
+	u64 passed;                 /* see ea_forget() */
 	char path[EA_PATH_MAX + 8]; /* a slash, then the path */
 } __attribute__((aligned(8)));
 
 BPF_ARRAY(selections, struct ea_selection_room, EA_SELECTIONS);
-BPF_HASH(variables, struct ea_text, u32, EA_VARIABLES); /* a bit for each text */
-BPF_QUEUE(spare, u32, EA_SLOTS);                        /* serial numbers of armed runs */
+BPF_HASH(texts, struct ea_text, u64, EA_VARIABLES + EA_SELECTIONS); /* the bits of each */
+BPF_QUEUE(spare, u32, EA_SLOTS); /* serial numbers of armed runs */
 BPF_PERCPU_ARRAY(scratches, struct ea_scratch, 1);
+
+/*
+ * Return a value of which the verifier then knows nothing: it walks the loops behind this once, and
+ * not once for each way that leads here.
+ */
+static __always_inline u64 ea_forget(struct ea_scratch *scratch, u64 value)
+{
+	volatile u64 *passed = &scratch->passed;
+
+	*passed = value;
+	return *passed;
+}
 
 /* Which selections are worth a second look: a bit for each. */
 static __always_inline u32 ea_candidates(u32 *needed)
@@ -60,11 +74,16 @@ static __always_inline u32 ea_candidates(u32 *needed)
 	return found;
 }
 
-/* Find the bits of the variables that selections ask for; false if some could not be read. */
-static __always_inline bool ea_find_variables(u64 at, struct ea_scratch *scratch, u32 *found)
+static __always_inline void ea_clear_text(struct ea_scratch *scratch)
 {
-	u64 pointer;
-	u32 *bit;
+	/* A call, because the verifier walks every instruction of every round. */
+	ea_probe_kernel(scratch->text, sizeof(scratch->text), scratch->zeros);
+}
+
+/* Find the bits of the variables that selections ask for; false if some could not be read. */
+static __always_inline bool ea_find_variables(u64 at, struct ea_scratch *scratch, u64 *found)
+{
+	u64 pointer, bits;
 	int i;
 
 #pragma clang loop unroll(disable)
@@ -74,34 +93,31 @@ static __always_inline bool ea_find_variables(u64 at, struct ea_scratch *scratch
 		if (!pointer)
 			return true;
 		at += sizeof(pointer);
-		__builtin_memset(scratch->text, 0, sizeof(scratch->text));
+		ea_clear_text(scratch);
 		ea_probe_user_text(scratch->text, sizeof(scratch->text), (void *)pointer);
-		bit = variables.lookup((struct ea_text *)scratch->text);
-		if (bit)
-			*found |= *bit;
+		/* Zero if there is none: a branch would double what the verifier walks. */
+		ea_probe_kernel(&bits, sizeof(bits), texts.lookup((struct ea_text *)scratch->text));
+		*found |= bits;
 	}
 	return false;
 }
 
 /* Whether a path of so many bytes, which lies in the scratch, is the executable that is meant. */
-static __always_inline bool ea_is_executable(struct ea_selection *one, struct ea_scratch *scratch,
-					     u64 length)
+static __always_inline bool ea_is_executable(struct ea_selection *one, u32 number,
+					     struct ea_scratch *scratch, u64 length)
 {
 	u64 size = one->exe_size;
-	u64 differs = 0;
-	int i;
+	u64 *bits;
 
 	if (!size)
 		return true;
 	/* The slash before the path makes a path that is a name alone end like all others. */
 	if (size >= EA_TEXT_SIZE || size > length + 1 || (one->is_path && size != length))
 		return false;
-	__builtin_memset(scratch->text, 0, sizeof(scratch->text));
+	ea_clear_text(scratch);
 	ea_probe_kernel(scratch->text, size, scratch->path + length + 1 - size);
-#pragma clang loop unroll(disable)
-	for (i = 0; i < EA_TEXT_SIZE; i += sizeof(u64))
-		differs |= *(u64 *)(scratch->text + i) ^ *(u64 *)(one->exe + i);
-	return !differs;
+	bits = texts.lookup((struct ea_text *)scratch->text);
+	return bits && *bits >> EA_VARIABLES >> number & 1;
 }
 
 static __always_inline u32 ea_take_spare(struct ea_selection *one, u32 number)
@@ -132,15 +148,14 @@ static __always_inline u32 ea_take_spare(struct ea_selection *one, u32 number)
  *
  * variables_at is where the pointers to the variables begin, filename the address of the path.
  */
-static __always_inline u32 ea_select(u32 candidates, u32 needed, u64 variables_at, u64 filename)
+static __always_inline u32 ea_select(struct ea_scratch *scratch, u32 candidates, u32 needed,
+				     u64 variables_at, u64 filename)
 {
-	u32 zero = 0, found = 0, number;
-	struct ea_scratch *scratch = scratches.lookup(&zero);
+	u32 number;
+	u64 found = ea_forget(scratch, 0);
 	s64 length = 0;
 	bool whole = true, readable, holds;
 
-	if (!scratch)
-		return 0;
 	if (needed)
 		whole = ea_find_variables(variables_at, scratch, &found);
 	scratch->path[0] = '/';
@@ -160,7 +175,7 @@ static __always_inline u32 ea_select(u32 candidates, u32 needed, u64 variables_a
 		if (one->cgroup && ea_ancestor_cgroup(one->cgroup_level) != one->cgroup)
 			continue;
 		readable = length || !one->exe_size;
-		if (readable && !ea_is_executable(one, scratch, length))
+		if (readable && !ea_is_executable(one, number, scratch, length))
 			continue;
 		holds = (found & one->variables) == one->variables;
 		if (readable && holds)

@@ -100,7 +100,6 @@ class ArmedSelection(ctypes.Structure):
         ("exe_size", ctypes.c_uint32),
         ("is_path", ctypes.c_uint32),
         ("pad", ctypes.c_uint32),
-        ("exe", ctypes.c_char * 256),
     )
 
 
@@ -115,6 +114,9 @@ class MarkedProcess(ctypes.Structure):
         ("tables", ctypes.c_uint32),
     )
 
+
+#: EA_TEXT_SIZE of bpf/events.h.
+TEXT_SIZE = 256
 
 FAULT, TRUNCATED = 1, 2
 
@@ -215,6 +217,7 @@ def static_asserts() -> str:
             lines.append(f'_Static_assert({place}, "{name}.{member}: offset");')
             lines.append(f'_Static_assert({size}, "{name}.{member}: size");')
     lines.append(f'_Static_assert(EA_FAULT == {FAULT}, "EA_FAULT");')
+    lines.append(f'_Static_assert(EA_TEXT_SIZE == {TEXT_SIZE}, "EA_TEXT_SIZE");')
     lines.append(f'_Static_assert(EA_TRUNCATED == {TRUNCATED}, "EA_TRUNCATED");')
     return "\n".join(lines) + "\n"
 

@@ -3,48 +3,72 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from envoyassert.live.selection import Selection
 from envoyassert.probe.control_groups import place_in_hierarchy
-from envoyassert.wire import ArmedSelection
+from envoyassert.wire import TEXT_SIZE, ArmedSelection
 
 #: TASK_COMM_LEN of linux/sched.h, without the zero at the end.
 _COMM_LENGTH = 15
-#: What one text of a selection may hold: EA_TEXT_SIZE of bpf/events.h, with a slash and a zero.
-_LONGEST = ArmedSelection.exe.size - 2
+#: What one text of a selection may hold, with a slash and a zero around it.
+_LONGEST = TEXT_SIZE - 2
 
 
-def comparison(selection: Selection) -> ArmedSelection:
-    """Return what the kernel compares a process with, but for the variables.
+@dataclass(frozen=True)
+class Comparison:
+    """What the kernel compares.
+
+    Args:
+        record: all but the texts.
+        executable: what the path must end with; empty if the name of the process says it all.
+        variables: what the environment must hold, each.
+    """
+
+    record: ArmedSelection
+    executable: bytes
+    variables: tuple[bytes, ...]
+
+
+def comparison(selection: Selection, records: int) -> Comparison:
+    """Return what the kernel compares a process with.
 
     The container and the pod are not compared. The cgroup is where it is one of version 2 that
     exists, and no hierarchy of version 1 has one of the same path.
+
+    Args:
+        selection: which processes.
+        records: how many each run may have.
 
     Raises:
         ValueError: a text is empty or too long, or a variable has no `=`.
     """
     exe = os.fsencode(selection.exe)
+    name = exe.rpartition(b"/")[2]
     if len(exe) > _LONGEST:
         raise ValueError(f"an executable has at most {_LONGEST} bytes, not {len(exe)}")
-    for text in selection.env:
-        size = len(os.fsencode(text))
-        if not text.partition("=")[1] or text.startswith("="):
-            raise ValueError(f"a variable is KEY=VALUE, not {text!r}")
-        if size > _LONGEST:
-            raise ValueError(f"a variable has at most {_LONGEST} bytes, not {size}: {text!r}")
-    wanted = ArmedSelection(armed=1)
-    name = exe.rpartition(b"/")[2]
     if not name:
         raise ValueError(f"an executable has a name, unlike {selection.exe!r}")
-    wanted.comm = name[:_COMM_LENGTH]
-    wanted.comm_mask = b"\xff" * (_COMM_LENGTH + 1)
-    if b"/" in exe:
-        wanted.exe, wanted.exe_size, wanted.is_path = exe, len(exe), 1
-    elif len(name) >= _COMM_LENGTH:
-        wanted.exe, wanted.exe_size = b"/" + name, len(name) + 1
+    record = ArmedSelection(armed=1, records=records)
+    record.comm = name[:_COMM_LENGTH]
+    record.comm_mask = b"\xff" * (_COMM_LENGTH + 1)
+    record.is_path = b"/" in exe
+    if not record.is_path:
+        # A name that fills the process's may have been cut there.
+        exe = b"/" + name if len(name) >= _COMM_LENGTH else b""
+    record.exe_size = len(exe)
     if selection.uid is not None:
-        wanted.uid, wanted.uid_mask = selection.uid, 0xFFFFFFFF
+        record.uid, record.uid_mask = selection.uid, 0xFFFFFFFF
     place = place_in_hierarchy(selection.cgroup) if selection.cgroup else None
     if place is not None:
-        wanted.cgroup, wanted.cgroup_level = place
-    return wanted
+        record.cgroup, record.cgroup_level = place
+    return Comparison(record, exe, tuple(_variable(text) for text in selection.env))
+
+
+def _variable(text: str) -> bytes:
+    encoded = os.fsencode(text)
+    if b"=" not in encoded[1:]:
+        raise ValueError(f"a variable is KEY=VALUE, not {text!r}")
+    if len(encoded) > _LONGEST:
+        raise ValueError(f"a variable has at most {_LONGEST} bytes, not {len(encoded)}: {text!r}")
+    return encoded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
@@ -169,10 +168,7 @@ class Selected:
         self._misses = runs.misses()
         self._missed_before = runs.missed_execs()
         self._missed = 0
-        wanted = comparison(selection)
-        wanted.records = records
-        variables = [os.fsencode(text) for text in selection.env]
-        self._number: int | None = pool.add(wanted, variables, ready)
+        self._number: int | None = pool.add(comparison(selection, records), ready)
 
     def poll(self) -> list[Arm]:
         """Return the runs that began since the last call, oldest first; the caller disarms them.

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from envoyassert.probe.comparison import Comparison
 from envoyassert.probe.program import Program
 from envoyassert.probe.traced_runs import SLOTS, Runs
-from envoyassert.wire import ArmedSelection
+from envoyassert.wire import TEXT_SIZE, ArmedSelection
 
 #: EA_SELECTIONS and EA_VARIABLES of bpf/select.h.
 SELECTIONS, VARIABLES = 8, 32
 
+#: The lowest bit of executables; those of variables are below.
+_EXECUTABLE = 1 << VARIABLES
+
 _NUMBER = struct.Struct("=I")
+_BITS = struct.Struct("=Q")
 
 
 @dataclass
 class _Armed:
     ready: int
-    variables: tuple[bytes, ...]
+    #: The bits of its texts in the map.
+    texts: dict[bytes, int]
     #: Serial numbers of runs that began and were not handed out yet.
     begun: list[int] = field(default_factory=list)
     #: How many began since it was armed.
@@ -40,12 +46,11 @@ class Pool:
         #: Runs that are in the queue, or were taken from it since it was looked at.
         self._spare: list[int] = []
 
-    def add(self, wanted: ArmedSelection, variables: Sequence[bytes], ready: int) -> int:
+    def add(self, wanted: Comparison, ready: int) -> int:
         """Arm a selection and return its number.
 
         Args:
-            wanted: what a process must be; its member `variables` is set here.
-            variables: texts `KEY=VALUE` that the environment must hold, each.
+            wanted: what a process must be; its record gets the bits of the variables here.
             ready: how many spare runs are kept for it.
 
         Raises:
@@ -58,33 +63,42 @@ class Pool:
             number = free[0]
             # The program may have compared with a selection while it was disarmed.
             self._sort_out()
-            bits = self._bits(variables)
-            wanted.variables = sum(1 << bit for bit in bits.values())
-            for text, bit in bits.items():
-                self._program.variables.set(_text(text), _NUMBER.pack(1 << bit))
-            self._armed[number] = _Armed(ready, tuple(variables))
+            texts = self._bits(wanted.variables)
+            wanted.record.variables = sum(texts.values())
+            if wanted.executable:
+                texts[wanted.executable] = texts.get(wanted.executable, 0) | _EXECUTABLE << number
+            self._armed[number] = _Armed(ready, texts)
+            self._write(texts)
             self._refill()
-            self._program.selections.set(_NUMBER.pack(number), bytes(wanted))
+            self._program.selections.set(_NUMBER.pack(number), bytes(wanted.record))
             return number
 
     def _bits(self, variables: Sequence[bytes]) -> dict[bytes, int]:
-        """Return the bit of each text: the one that it has, or one that is free."""
-        used: dict[bytes, int] = {}
-        for text in dict.fromkeys(
-            text for armed in self._armed.values() for text in armed.variables
-        ):
-            mask = self._program.variables.get(_text(text))
-            assert mask is not None
-            used[text] = _NUMBER.unpack(mask)[0].bit_length() - 1
-        free = (bit for bit in range(VARIABLES) if bit not in used.values())
-        bits: dict[bytes, int] = {}
-        for text in variables:
-            bit = bits.get(text, used.get(text, -1))
-            bit = next(free, -1) if bit < 0 else bit
-            if bit < 0:
-                raise RuntimeError(f"the armed selections name more than {VARIABLES} variables")
-            bits[text] = bit
-        return bits
+        """Return the bit of each variable: the one that it has, or one that is free."""
+        used = {
+            text: bits % _EXECUTABLE
+            for armed in self._armed.values()
+            for text, bits in armed.texts.items()
+            if bits % _EXECUTABLE
+        }
+        free = [1 << number for number in range(VARIABLES) if 1 << number not in used.values()]
+        new = [text for text in dict.fromkeys(variables) if text not in used]
+        if len(new) > len(free):
+            raise RuntimeError(f"the armed selections name more than {VARIABLES} variables")
+        used.update(zip(new, free, strict=False))
+        return {text: used[text] for text in variables}
+
+    def _write(self, texts: Iterable[bytes]) -> None:
+        """Have the kernel know the bits of texts, or nothing of those that have none."""
+        for text in texts:
+            bits = 0
+            for armed in self._armed.values():
+                bits |= armed.texts.get(text, 0)
+            key = text.ljust(TEXT_SIZE, b"\0")
+            if bits:
+                self._program.texts.set(key, _BITS.pack(bits))
+            else:
+                self._program.texts.delete(key)
 
     def begun(self, number: int) -> list[int]:
         """Return the runs that a selection's processes began since the last call, and refill.
@@ -160,17 +174,10 @@ class Pool:
             gone = self._armed.pop(number)
             for serial in gone.begun:
                 self._runs.remove(serial)
-            used = {text for armed in self._armed.values() for text in armed.variables}
-            for text in set(gone.variables) - used:
-                self._program.variables.delete(_text(text))
+            self._write(gone.texts)
             self._refill()
 
     def close(self) -> None:
         """Disarm all selections."""
         for number in list(self._armed):
             self.remove(number)
-
-
-def _text(text: bytes) -> bytes:
-    """Return a key of the map `variables`."""
-    return text.ljust(ArmedSelection.exe.size, b"\0")

@@ -19,7 +19,7 @@ from envoyassert.probe.maps import Map, possible_cpus
 from envoyassert.probe.program_text import kernel_headers_dir, program_text, source_dir
 from envoyassert.probe.syscall_numbers import named_calls, recorded_calls
 from envoyassert.probe.tracepoints import RAW_HOOKS, field_offsets, named_hooks
-from envoyassert.wire import ArmedSelection, Counters, MarkedProcess
+from envoyassert.wire import TEXT_SIZE, ArmedSelection, Counters, MarkedProcess
 
 #: 32 MiB with pages of 4 KiB: about 400,000 ordinary records.
 DEFAULT_RING_PAGES = 8192
@@ -80,7 +80,7 @@ class Program:
         self.selections = self._map(
             library, "selections", _NUMBER.size, ctypes.sizeof(ArmedSelection)
         )
-        self.variables = self._map(library, "variables", ArmedSelection.exe.size, _NUMBER.size)
+        self.texts = self._map(library, "texts", TEXT_SIZE, 8)
         self.spare = self._map(library, "spare", 0, _NUMBER.size)
         classes = self._map(library, "classes", _NUMBER.size, _NUMBER.size)
         for number, kind in calls.items():

@@ -23,16 +23,17 @@ from envoyassert.probe.control_groups import place_in_hierarchy
     ],
 )
 def test_name_that_fits_is_compared_alone_and_all_else_by_the_path(exe, comm, compared, is_path):
-    wanted = comparison(Selection(exe))
+    wanted = comparison(Selection(exe), 7)
+    record = wanted.record
 
-    assert (wanted.comm, wanted.exe, wanted.exe_size) == (comm, compared, len(compared))
-    assert (wanted.is_path, wanted.uid_mask, wanted.cgroup) == (is_path, 0, 0)
+    assert (record.comm, wanted.executable, record.exe_size) == (comm, compared, len(compared))
+    assert (record.is_path, record.uid_mask, record.cgroup, record.records) == (is_path, 0, 0, 7)
 
 
 def test_user_0_is_a_user():
-    wanted = comparison(Selection(uid=0))
+    record = comparison(Selection(uid=0), 1).record
 
-    assert (wanted.uid, wanted.uid_mask) == (0, 0xFFFFFFFF)
+    assert (record.uid, record.uid_mask) == (0, 0xFFFFFFFF)
 
 
 def mounts(tmp_path: Path, *lines: str) -> Path:

@@ -22,6 +22,8 @@ AGAINST ?=
 PACKAGES := bcc iproute2 iptables
 # What `make unit-with` installs instead of the locked versions.
 WITH ?= newest
+# What `make image` calls what it builds.
+IMAGE ?= envoyassert
 # More arguments for pytest (make test, make unit) or for envoyassert (make run).
 ARGS ?=
 
@@ -135,6 +137,17 @@ distros: PACKAGES := debootstrap
 distros: venv ## Run the shipped scenarios on root trees of other distributions: DISTROS=debian:13
 	@setup/install-packages.sh $(PACKAGES)
 	@$(AS_ROOT) $(BIN)/python -m tests.distros --engine $(ENGINE) $(DISTROS) -- $(ARGS)
+
+.PHONY: image
+image: venv ## Build the image of contrib/image with docker: IMAGE=name, ARGS="--build-arg BASE=..."
+	@setup/build-image.sh "$(IMAGE)" $(ARGS)
+
+.PHONY: image-test
+image-test: PACKAGES += debootstrap
+image-test: setup ## Build that image without a registry, and trace with it; takes some minutes
+	@setup/start-docker.sh
+	@setup/prepare-images.sh $(ENVOY_VERSIONS)
+	@$(AS_ROOT) $(BIN)/pytest tests/image $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv, caches and builds from this checkout

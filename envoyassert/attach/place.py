@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -52,6 +53,11 @@ def where_is(pid: int) -> Place | None:
     if place.pod_uid:
         found["pod_uid"] = place.pod_uid
     return replace(place, **found)  # type: ignore[arg-type]  # all of these are text
+
+
+def node_name() -> str:
+    """Return the name of the machine: a pod of `contrib/kubernetes` has it in `NODE_NAME`."""
+    return os.environ.get("NODE_NAME") or platform.node()
 
 
 def inner_pid(pid: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from envoyassert.accounts import Witness
 from envoyassert.attach.envoy import AttachedEnvoy
+from envoyassert.attach.place import node_name
 from envoyassert.clock import monotonic_ns
 from envoyassert.driver.recorded import end_of
 from envoyassert.events import Event
@@ -176,7 +177,7 @@ class Recording:
             unobserved=self._arm.unobserved,
             tracer=self._arm.tracer,
             began_ns=self._envoy.began_ns,
-            where={} if place is None else place.as_header(platform.node()),
+            where={} if place is None else place.as_header(node_name()),
             inner_pids=self._envoy.inner_pids,
         )
         return Trace(header, snapshot.events, end_of(snapshot, outcome, ""), witness)

@@ -27,7 +27,7 @@ class _Check(Protocol):
 
 
 #: Without the others nothing can be run; Docker is one of two launchers, strace a second tracer.
-_OPTIONAL = ("docker", "strace")
+_OPTIONAL = frozenset({"docker", "strace"})
 
 
 @click.command()
@@ -83,6 +83,8 @@ def _checks() -> list[_Check]:
 def _instead(checks: list[_Check]) -> str:
     """Return what can be done where scenarios cannot be run by the probe."""
     able = {check.name: check.ok for check in checks}
+    if not able.get("envoy", True) and sum(not able[name] for name in able.keys() - _OPTIONAL) == 1:
+        return "without an Envoy no scenario can be run here; attach records those that are started"
     if able.get("strace") and able.get("envoy"):
         return "scenarios cannot be run here by eBPF; with --tracer strace they can"
     return "scenarios cannot be run here"

@@ -35,6 +35,7 @@ def _run(run: SeenRun) -> dict[str, Any]:
         "source": envoy.source,
         "image_digest": envoy.image_digest,
         "launcher": run.header.launcher,
+        "where": dict(run.header.where),
         "scenario": run.header.scenario,
         "matrix": dict(run.header.matrix),
         "workers": run.workers,

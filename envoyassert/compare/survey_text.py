@@ -95,7 +95,21 @@ def _group_title(group: EqualRuns) -> str:
 def _run_rows(runs: list[SeenRun]) -> list[list[str]]:
     head = ["Envoy", "workers", "sockets", "state", "certificate"]
     head += ["verdict"] if any(run.judged is not None for run in runs) else []
-    return [[*head, "trace"], *(_run_cells(run) for run in runs)]
+    rows = [[*head, "trace"], *(_run_cells(run) for run in runs)]
+    for name in ("pod", "node"):
+        places = [_place(name, run) for run in runs]
+        if any(places):
+            for row, cell in zip(rows, [name, *places], strict=True):
+                row.insert(0, cell or "-")
+    return rows
+
+
+def _place(name: str, run: SeenRun) -> str:
+    """Return where an Envoy ran that something else started, "" if it is not known."""
+    where = run.header.where
+    if name == "pod" and where.get("pod"):
+        return f"{where.get('namespace', '')}/{where['pod']}"
+    return where.get(name, "")
 
 
 def _run_cells(run: SeenRun) -> list[str]:

@@ -136,6 +136,23 @@ def test_doctor_names_the_remedy_of_what_is_missing(cli, found):
     ]
 
 
+@pytest.mark.parametrize(
+    ("probes_work", "last"),
+    [
+        (
+            True,
+            "without an Envoy no scenario can be run here; attach records those that are started",
+        ),
+        (False, "scenarios cannot be run here"),
+    ],
+)
+def test_doctor_without_an_envoy_says_what_can_be_done_without_one(cli, found, probes_work, last):
+    envoy = Capability("envoy", False, "no Envoy is cached", "fetch one")
+    found(FOUND[0], *(() if probes_work else FOUND[1:2]), envoy, FOUND[2])
+    done = cli("doctor")
+    assert (done.code, done.out.splitlines()[-1]) == (1, last)
+
+
 def test_doctor_without_docker_is_content(cli, found):
     found(FOUND[0], FOUND[2])
     assert cli("doctor").code == 0

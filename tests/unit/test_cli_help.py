@@ -16,7 +16,7 @@ from tests.unit.cli_words import run_cli
 
 ROOT = Path(__file__).parents[2]
 FILE = re.compile(r"[\w./@=-]+(\.(yaml|ndjson|txt|json)|/)")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "contrib/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def command_of(name):

@@ -171,6 +171,19 @@ def test_difference_that_a_loss_may_have_made_is_marked(cli, place):
     assert "(not sure: see `incomplete`)" in done.out
 
 
+def test_node_and_pod_are_shown_where_a_trace_has_them(cli, place):
+    place(REUSE_PORT, "plain.ndjson", "pod.ndjson")
+    trace = read_trace("pod.ndjson")
+    where = {"node": "node-a", "namespace": "shop", "pod": "web-0"}
+    write_trace(replace(trace, header=replace(trace.header, where=where)), "pod.ndjson")
+    rows = [line.split() for line in cli("report", ".").out.splitlines()]
+    assert ["node", "pod", "Envoy", "workers", "sockets", "state", "certificate", "trace"] in rows
+    assert ["-", "-", "1.40.0", "2", "3", "live", "whole", "plain.ndjson"] in rows
+    assert ["node-a", "shop/web-0", "1.40.0", "2", "3", "live", "whole", "pod.ndjson"] in rows
+    found = json.loads(cli("report", ".", "--format", "json").out)["traces"]
+    assert [run["where"] for run in found] == [{}, where]
+
+
 def test_envoy_that_ended_shows_so(cli, place):
     built("ended.ndjson", outcome=Outcome(live=False, exit_code=1))
     done = cli("report", ".", "--format", "json")

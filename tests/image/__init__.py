@@ -1,0 +1,1 @@
+"""The image of contrib/image, built and run: `make image-test`."""

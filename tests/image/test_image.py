@@ -1,0 +1,227 @@
+"""The image of contrib/image on a base of debootstrap's, without a registry: `make image-test`.
+
+It runs with what contrib/kubernetes gives it, and each of these is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from envoyassert.launch.cache import cache_dir
+from envoyassert.launch.image import BUILT
+from envoyassert.trace_file import read_trace
+from tests.distros.catalogue import distribution
+from tests.distros.settings import handed_on, paths_in, pip_environment
+from tests.distros.tree import root_tree
+
+pytestmark = [pytest.mark.bpf, pytest.mark.docker, pytest.mark.envoy, pytest.mark.timeout(1200)]
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "localhost/envoyassert-test-base:1"
+IMAGE = "localhost/envoyassert-test-image:1"
+ENVOY = BUILT.format(version="1.40.0")
+(TRACER,) = yaml.safe_load((ROOT / "contrib/kubernetes/job.yaml").read_text())["spec"]["template"][
+    "spec"
+]["containers"]
+CAPABILITIES = TRACER["securityContext"]["capabilities"]["add"]
+CONFIG = """
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
+static_resources:
+  listeners:
+  - name: ingress
+    address: {socket_address: {address: 0.0.0.0, port_value: 10000}}
+    enable_reuse_port: false
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.echo
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}
+"""
+SCENARIO = """
+name: beside
+expect:
+  - listener: {port: 10000}
+    bound: {times: 1, by: main}
+    listened: {by: workers, via: dup}
+"""
+
+
+def docker(*words: object, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["docker", *map(str, words)], capture_output=True, text=True, check=False, timeout=900
+    )
+    assert not ok or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done
+
+
+def machine_settings() -> dict[str, str]:
+    """How this machine reaches packages, as variables; folders of packages are not in an image."""
+    pip = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(pip, capture_output=True, text=True, check=True, timeout=60).stdout
+    found = {**handed_on(os.environ), **pip_environment(listed)}
+    return {
+        name: value
+        for name, value in found.items()
+        if all(Path(path).is_file() for path in paths_in({name: value}))
+    }
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    """The image, on a Debian 12 of debootstrap's."""
+    cache = cache_dir()
+    settings = machine_settings()
+    with root_tree(cache.with_name(f"{cache.name}-images"), distribution("debian:12")) as tree:
+        tree.take_over(settings)
+        changes = [
+            word for item in settings.items() for word in ("--change", "ENV {}={}".format(*item))
+        ]
+        with subprocess.Popen(
+            ["tar", "--create", "--one-file-system", f"--directory={tree.path}", "."],
+            stdout=subprocess.PIPE,
+        ) as packed:
+            imported = ["docker", "import", *changes, "-", BASE]
+            subprocess.run(imported, stdin=packed.stdout, check=True, timeout=300)
+        assert packed.returncode == 0
+    script = [str(ROOT / "setup/build-image.sh"), IMAGE, "--build-arg", f"BASE={BASE}"]
+    built = subprocess.run(script, capture_output=True, text=True, check=False, timeout=900)
+    assert built.returncode == 0, built.stdout[-4000:] + built.stderr[-4000:]
+    return IMAGE
+
+
+def tracer_words(without: str = "") -> list[str]:
+    """What `docker run` gives a tracer, as the manifests have it."""
+    held = [name for name in CAPABILITIES if name != without]
+    mounts = {one["name"]: one for one in TRACER["volumeMounts"]}
+    tracefs = mounts["tracefs"]["mountPath"]
+    return [
+        *("--rm", "--pid=host", "--network=none", "--read-only"),
+        *("--cap-drop=ALL", *(f"--cap-add={name}" for name in held)),
+        *(f"--volume={tracefs}:{tracefs}:ro", f"--tmpfs={mounts['scratch']['mountPath']}"),
+    ]
+
+
+@contextlib.contextmanager
+def envoy_container(folder: Path, *words: str) -> Iterator[str]:
+    """Run Envoy beside: as an ordinary user, in a network of its own."""
+    config = folder / "envoy.yaml"
+    config.write_text(CONFIG)
+    config.chmod(0o644)
+    number = secrets.randbelow(1 << 16)
+    name = docker(
+        *("run", "--detach", "--user=1337", f"--volume={config}:/envoy.yaml:ro", *words, ENVOY),
+        *("-c", "/envoy.yaml", "--concurrency", 2, "--base-id", number),
+    ).stdout.strip()
+    try:
+        yield name
+    finally:
+        docker("rm", "--force", name)
+
+
+def main_pid(name: str) -> str:
+    return docker("inspect", "--format={{.State.Pid}}", name).stdout.strip()
+
+
+def wait_for_log(name: str, words: str) -> None:
+    """Read what a container prints until a line has the words."""
+    with subprocess.Popen(
+        ["docker", "logs", "--follow", name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as log:
+        assert log.stdout is not None
+        try:
+            assert any(words in line for line in log.stdout), f"{name} ended without: {words}"
+        finally:
+            log.kill()
+
+
+def test_doctor_finds_all_that_a_tracer_needs(image):
+    done = docker("run", *tracer_words(), image, "doctor", "--format", "json", ok=False)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    # Nothing is started in it: there is no Envoy, and no engine.
+    lacking = {name for name, check in checks.items() if not check["ok"]}
+    assert lacking == {"envoy", "docker", "strace"}
+
+
+def test_image_has_the_locked_versions_and_no_installer(image):
+    lock = (ROOT / "setup/runtime.lock").read_text()
+    locked = dict(
+        re.findall(r"^([\w.-]+)==([\w.]+)(?= \\| ; python_full_version >= )", lock, re.MULTILINE)
+    )
+    code = (
+        "import importlib.metadata as m, json\n"
+        "print(json.dumps({one.name.lower(): one.version for one in m.distributions()}))"
+    )
+    there = docker("run", "--rm", "--entrypoint=python", image, "-c", code).stdout
+    installed = {name.replace("_", "-"): version for name, version in json.loads(there).items()}
+    assert installed.pop("envoyassert")
+    assert installed.items() <= locked.items()
+    assert installed
+
+
+def test_sockets_of_an_envoy_beside_are_shown_and_agree_with_the_kernel(image, tmp_path):
+    with envoy_container(tmp_path) as name:
+        wait_for_log(name, "starting main dispatch loop")
+        done = docker(
+            *("run", *tracer_words(), image, "inspect", "--pid", main_pid(name), "--format", "json")
+        )
+    state = json.loads(done.stdout)
+    assert [check for check in state["certificate"] if check["ok"] is False] == []
+    assert {one["listener"] for one in state["listening"]} >= {"admin", "ingress"}
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_each_capability_is_needed_and_its_lack_is_one_message(image, tmp_path, capability):
+    with envoy_container(tmp_path) as name:
+        wait_for_log(name, "starting main dispatch loop")
+        pid = main_pid(name)
+        done = docker("run", *tracer_words(capability), image, "inspect", "--pid", pid, ok=False)
+    assert done.returncode == 77
+    assert done.stderr.startswith("envoyassert: error: ")
+    assert "remedy: " in done.stderr
+
+
+def test_start_of_an_envoy_beside_is_traced_whole_judged_and_reported(image, tmp_path):
+    word = f"TRACED={secrets.token_hex(8)}"
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    (tmp_path / "beside.yaml").write_text(textwrap.dedent(SCENARIO))
+    folder = f"--volume={tmp_path}:{tmp_path}"
+    name = f"envoyassert-test-{secrets.token_hex(4)}"
+    words = [word for word in tracer_words() if word != "--rm"]
+    docker(
+        *("run", "--detach", f"--name={name}", "--env=NODE_NAME=node-a", *words, folder, image),
+        *("attach", "--env", word, "--for", "60s", "--output", traces),
+    )
+    try:
+        wait_for_log(name, "armed")
+        with envoy_container(tmp_path, f"--env={word}") as envoy:
+            code = docker("wait", name).stdout.strip()
+            log = docker("logs", name)
+            assert code == "0", log.stdout + log.stderr
+            (container,) = docker("inspect", "--format={{.Id}}", envoy).stdout.split()
+    finally:
+        docker("rm", "--force", name)
+    (file,) = traces.glob("*.ndjson")
+    trace = read_trace(file)
+    where = trace.header.where
+    assert (where["node"], where["container"]) == ("node-a", container)
+    report = docker(
+        *("run", "--rm", "--read-only", f"{folder}:ro", image, "report", traces),
+        *("--scenario", tmp_path / "beside.yaml", "--format", "json"),
+    )
+    (run,) = json.loads(report.stdout)["traces"]
+    assert (run["verdict"], run["whole"], run["envoy"]) == ("PASS", True, "1.40.0")

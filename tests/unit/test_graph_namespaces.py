@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from envoyassert.accounts import Network, NetworkSocket, Witness, WitnessSocket
 from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
 from envoyassert.compare.groups import socket_groups
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
@@ -23,7 +24,6 @@ from envoyassert.scenario.selector import Selector
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Trace, namespaces_of
-from envoyassert.words.registry import Expectation
 
 BLUE, GREEN, BACK = "/run/netns/blue", "/run/netns/green", "/proc/thread-self/ns/net"
 BACK_TO_MAIN = "/proc/self/ns/net"
@@ -263,8 +263,7 @@ def test_loss_around_a_move_leaves_nothing_trusted() -> None:
 
 
 def judged(trace: Trace, expectation: dict[str, Any]) -> Verdict:
-    parsed = TypeAdapter(Expectation).validate_python(expectation)
-    return judge(trace, [(0, parsed)], workers=2)
+    return judge(trace, [(0, parse_expectation(expectation))], workers=2)
 
 
 def two_networks() -> TraceBuilder:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from envoyassert.accounts import (
     EnvoyAccount,
@@ -19,6 +18,7 @@ from envoyassert.accounts import (
     WitnessSocket,
 )
 from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
 from envoyassert.graph.fold import fold
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import certify
@@ -29,7 +29,6 @@ from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, ListenerRecord, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
-from envoyassert.words.registry import Expectation
 
 ADDRESS = Address.inet("127.0.0.1", 80)
 ADMIN = Address.inet("127.0.0.1", 9901)
@@ -103,8 +102,7 @@ def check_of(trace: Trace, name: str) -> Check:
 
 
 def verdict(trace: Trace, item: dict[str, Any]) -> Verdict:
-    expectation: Any = TypeAdapter(Expectation).validate_python(item)
-    return judge(trace, [(0, expectation)], workers=2)
+    return judge(trace, [(0, parse_expectation(item))], workers=2)
 
 
 def with_envoy(trace: Trace, **changes: Any) -> Trace:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
+from envoyassert.asserts import parse_expectation
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict, worst
@@ -15,7 +15,6 @@ from envoyassert.report.verdict_json import judgement
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Member, Outcome, Trace
-from envoyassert.words.registry import Expectation
 
 DEFECT = {
     "versions": ">=1.36, <1.41",
@@ -39,7 +38,7 @@ def run(version: str = "1.40.0", lost: tuple[int, ...] = ()) -> Trace:
 
 
 def judged(trace: Trace, *items: dict[str, Any]) -> Verdict:
-    parsed = TypeAdapter(list[Expectation]).validate_python(list(items))
+    parsed = map(parse_expectation, items)
     return judge(trace, list(enumerate(parsed)), workers=2)
 
 

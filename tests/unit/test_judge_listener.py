@@ -3,15 +3,14 @@
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Trace
-from envoyassert.words.registry import Expectation
 
 ADDRESS = "0.0.0.0:15006"
 MISSION = {
@@ -28,7 +27,7 @@ TWIN = {
 
 
 def judged(trace: Trace, *items: dict[str, Any], workers: int = 2) -> Verdict:
-    parsed = TypeAdapter(list[Expectation]).validate_python(list(items))
+    parsed = map(parse_expectation, items)
     return judge(trace, list(enumerate(parsed)), workers=workers)
 
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
+from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
-from envoyassert.words.registry import Expectation
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "127.0.0.1:15006"
@@ -40,8 +39,7 @@ def trace_of(*sockets: tuple[Calls, Calls, Calls]) -> Trace:
 
 def finding(trace: Trace, expected: dict[str, Any]) -> Finding:
     item = {"listener": {"port": 15006}, "only_options": expected}
-    expectation = TypeAdapter(Expectation).validate_python(item)
-    return judge(trace, [(0, expectation)], workers=2).findings[0]
+    return judge(trace, [(0, parse_expectation(item))], workers=2).findings[0]
 
 
 EARLY: Calls = [("SO_REUSEADDR", 1), ("SO_REUSEPORT", 1)]

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
-from envoyassert.words.registry import Expectation
 
 PLACE = "127.0.0.1:15006"
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
@@ -31,7 +30,7 @@ def found(more: Callable[[TraceBuilder], None], lost: int = 0) -> Finding:
     if lost:
         cpus = tuple(replace(cpu, emitted=cpu.emitted + 1, dropped=1) for cpu in built.end.cpus)
         built = replace(built, end=replace(built.end, cpus=cpus))
-    items = TypeAdapter(list[Expectation]).validate_python([NAMED, {"no_others": True}])
+    items = map(parse_expectation, (NAMED, {"no_others": True}))
     return judge(built, list(enumerate(items)), workers=2).findings[-1]
 
 

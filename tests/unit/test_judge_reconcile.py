@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
+from envoyassert.asserts import parse_expectation
 from envoyassert.calls import KERNEL_FACTS
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
@@ -21,7 +21,6 @@ from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
-from envoyassert.words.registry import Expectation
 
 RECORDED = Path(__file__).parents[1] / "traces" / "witnessed" / "reuse_port_on-1.40.0.ndjson"
 UNRETURNED = {*KERNEL_FACTS, "epoll_wait"}
@@ -35,8 +34,7 @@ def trace() -> Trace:
 
 
 def verdict(trace: Trace, item: dict[str, Any]) -> Verdict:
-    expectation: Any = TypeAdapter(Expectation).validate_python(item)
-    return judge(trace, [(0, expectation)], workers=2)
+    return judge(trace, [(0, parse_expectation(item))], workers=2)
 
 
 def theirs(trace: Trace) -> list[Event]:

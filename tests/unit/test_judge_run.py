@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
 from envoyassert.draft.from_trace import draft_of_trace
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
@@ -15,11 +15,10 @@ from envoyassert.report.coverage import coverage
 from envoyassert.testing import TraceBuilder, parse_address
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Outcome, Trace
-from envoyassert.words.registry import Expectation
 
 
 def judged(trace: Trace, *items: dict[str, Any], **options: Any) -> Verdict:
-    parsed = TypeAdapter(list[Expectation]).validate_python(list(items))
+    parsed = map(parse_expectation, items)
     return judge(trace, list(enumerate(parsed)), workers=2, **options)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
+from envoyassert.asserts import parse_expectation
 from envoyassert.compare.groups import socket_groups
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
@@ -16,14 +16,13 @@ from envoyassert.scenario.selector import Selector
 from envoyassert.testing import TraceBuilder, parse_address
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Trace
-from envoyassert.words.registry import Expectation
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 WEB: dict[str, Any] = {"name": "web"}
 
 
 def judged(trace: TraceBuilder | Trace, *items: dict[str, Any]) -> Verdict:
-    items_ = [(i, TypeAdapter(Expectation).validate_python(item)) for i, item in enumerate(items)]
+    items_ = list(enumerate(map(parse_expectation, items)))
     return judge(trace if isinstance(trace, Trace) else trace.build(), items_, workers=2)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from envoyassert.accounts import (
     Network,
@@ -17,6 +16,7 @@ from envoyassert.accounts import (
     WitnessSocket,
 )
 from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
 from envoyassert.fact import Fact
 from envoyassert.graph.fold import fold
 from envoyassert.judge.account_checks import KERNEL_CHECK
@@ -29,7 +29,6 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
-from envoyassert.words.registry import Expectation
 
 WEB, OTHER = Address.inet("127.0.0.1", 80), Address.inet("127.0.0.1", 81)
 WEB_BOUND = {"listener": {"port": 80}, "bound": {"times": 1}}
@@ -119,7 +118,7 @@ class Run:
         return next(check for check in checks if check.name == KERNEL_CHECK)
 
     def verdict(self, *items: dict[str, Any]) -> Verdict:
-        wanted: Any = TypeAdapter(list[Expectation]).validate_python(items)
+        wanted = map(parse_expectation, items)
         return judge(self.built(), list(enumerate(wanted)), workers=1)
 
     def status(self, *items: dict[str, Any]) -> Status:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
+from envoyassert.asserts import parse_expectation
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.report.failure import Context
@@ -137,16 +138,12 @@ def test_figures_of_a_trace_without_times_have_none():
 
 
 def test_verdict_names_file_line_and_column_of_each_finding_and_fits_the_schema():
-    from pydantic import TypeAdapter
-
-    from envoyassert.words.registry import Expectation
 
     builder = TraceBuilder(2)
     builder.shared_listener("0.0.0.0:15006")
     trace = builder.build()
     item = {"listener": {"port": 15006}, "bound": {"times": 2, "by": "main"}}
-    expectations = TypeAdapter(list[Expectation]).validate_python([item])
-    verdict = judge(trace, list(enumerate(expectations)), workers=2)
+    verdict = judge(trace, [(0, parse_expectation(item))], workers=2)
     context = Context("one", lambda path: Place("one.yaml", 7, len(path)))
     found = json.loads(json.dumps(verdict_json(verdict, trace, fold(trace), context)))
     VALIDATOR.validate(found)

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from envoyassert.accounts import Witness, WitnessRegistration, WitnessSocket
 from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
 from envoyassert.errors import TraceFileError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
@@ -28,7 +28,6 @@ from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, Phase, Trace
 from envoyassert.trace_file import read_trace, write_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
-from envoyassert.words.registry import Expectation
 
 TRACES = Path(__file__).parents[1] / "traces"
 PLACE = Address.inet("127.0.0.1", 80)
@@ -184,8 +183,7 @@ def test_file_that_was_cut_off_is_called_so(cut: int) -> None:
 
 
 def verdict(trace: Trace, item: dict[str, Any] = BOUND_TWICE) -> Verdict:
-    expectation: Any = TypeAdapter(Expectation).validate_python(item)
-    return judge(trace, [(0, expectation)], workers=2)
+    return judge(trace, [(0, parse_expectation(item))], workers=2)
 
 
 def with_phases(*phases: Phase) -> Trace:

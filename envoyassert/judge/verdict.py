@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from envoyassert.events import Event
-from envoyassert.judge.near import Near
-from envoyassert.judge.values import (
-    Fact,
-    Reason,
-    Scope,
-    Topic,
-    Value,
-)
+# Every command knows the statuses, for its exit code; few need what a finding is made of.
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.judge.near import Near
+    from envoyassert.judge.values import (
+        Fact,
+        Reason,
+        Scope,
+        Topic,
+        Value,
+    )
 
 
 class Status(Enum):

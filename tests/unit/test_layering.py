@@ -333,6 +333,15 @@ def test_core_modules_import_without_the_heavy_packages(modules, tmp_path):
     assert json.loads(loaded) == core
 
 
+def test_command_line_loads_no_command_and_no_model_before_it_knows_which(tmp_path):
+    loaded = run_python(
+        "import json, sys\nimport envoyassert.cli\nprint(json.dumps(sorted(sys.modules)))\n",
+        tmp_path,
+    )
+    heavy = {"pydantic", f"{PACKAGE}.graph", f"{PACKAGE}.scenario", f"{PACKAGE}.words"}
+    assert heavy & set(json.loads(loaded)) == set()
+
+
 def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
     loaded = run_python(
         "import json, sys\nimport envoyassert.cli.check\nprint(json.dumps(sorted(sys.modules)))\n",

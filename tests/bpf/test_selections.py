@@ -232,3 +232,21 @@ def test_disarmed_selections_leave_all_slots(probe):
     arms = [probe.arm(new_run_id()) for _ in range(SLOTS)]
     for arm in arms:
         arm.disarm()
+
+
+def test_each_run_of_a_selection_has_the_limit_of_records_for_itself(probe, program):
+    with probe.select(Selection(TARGET), records=5) as limited:
+        start(program(TARGET), 1)
+        start(program(TARGET), 2)
+        arms = limited.poll()
+        assert len(arms) == 2
+        for arm in arms:
+            with arm:
+                assert len(events_of(arm)) == 5
+                assert arm.counters().capped == 1
+    with probe.select(Selection(TARGET), limit=SLOTS) as selected:
+        start(program(TARGET), 3)
+        (arm,) = selected.poll()
+        with arm:
+            assert events_of(arm)[-1].call == "exit"
+            assert arm.counters().capped == 0

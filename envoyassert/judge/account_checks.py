@@ -10,7 +10,7 @@ from envoyassert.accounts import Witness
 from envoyassert.fact import Fact, Quote, first_of
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.envoy_account import differences
-from envoyassert.judge.kernel_account import compare, is_put_by_scenario, strangers
+from envoyassert.judge.kernel_account import compare, foreign_sockets, is_put_by_scenario
 from envoyassert.judge.settled import KernelComparison
 from envoyassert.judge.values import both
 from envoyassert.judge.verdict import Check
@@ -136,7 +136,7 @@ def _compared(trace: Trace, witness: Witness, comparison: KernelComparison) -> F
             address=socket.address,
             by_scenario=is_put_by_scenario(trace, socket),
         )
-        for socket in strangers(witness)
+        for socket in foreign_sockets(witness)
     )
     network_ = {"sockets": len(network.sockets), "others": others}
     return Fact("kernel_compared", numbers=compared, **network_)

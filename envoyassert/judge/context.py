@@ -191,7 +191,7 @@ class Context:
         """Return what a count may truly be."""
         return Interval(certain, None) if self.doubt else Interval(certain, seen)
 
-    def wish(self, count: Count) -> Interval | None:
+    def wanted_interval(self, count: Count) -> Interval | None:
         """Return what a count of the scenario stands for.
 
         None if it grows with the workers and their number is not known: 0 of 0 is no answer.
@@ -240,7 +240,7 @@ class Context:
         elif self.contested and status is Status.PASS:
             status, reason = Status.INCONCLUSIVE, self.contested
         if status is Status.INCONCLUSIVE:
-            reason = reason or self.doubt or _UNTOLD
+            reason = reason or self.doubt or _NOT_SHOWN
         return Finding(
             status,
             subject.path,
@@ -258,7 +258,7 @@ class Context:
         self,
         subject: Subject,
         of: Counted,
-        wish: Count,
+        count: Count,
         calls: Sequence[Call],
         *,
         shape: str | Fact = "",
@@ -269,7 +269,7 @@ class Context:
         return self.judge_count(
             subject,
             of,
-            wish,
+            count,
             possible,
             len(calls),
             evidence=[call.event for call in calls],
@@ -281,7 +281,7 @@ class Context:
         self,
         subject: Subject,
         of: Counted,
-        wish: Count,
+        count: Count,
         possible: Interval,
         seen: int,
         *,
@@ -297,20 +297,20 @@ class Context:
         Args:
             subject: what and where.
             of: what is counted.
-            wish: how many there should be.
+            count: how many there should be.
             possible: how many there may be.
             seen: how many were seen.
             evidence: events that show them.
             shape: how the listener is served, which may explain the number, or "".
             from_events: as in `finding`.
         """
-        wanted = self.wish(wish)
-        told, number = count_of(of, wanted), Number(of, seen)
+        wanted = self.wanted_interval(count)
+        asked, number = count_of(of, wanted), Number(of, seen)
         if wanted is None:
             return self.finding(
                 subject,
                 Status.INCONCLUSIVE,
-                told,
+                asked,
                 number,
                 reason=UNKNOWN_WORKERS,
                 evidence=evidence,
@@ -319,7 +319,7 @@ class Context:
         return self.finding(
             subject,
             possible.compare(wanted),
-            told,
+            asked,
             number,
             evidence=evidence,
             cause=cause_of_count(shape, seen, wanted),
@@ -327,7 +327,7 @@ class Context:
         )
 
 
-_UNTOLD = Fact("untold")
+_NOT_SHOWN = Fact("not_shown")
 
 
 def cause_of_count(shape: str | Fact, seen: int, wanted: Interval) -> Fact | None:

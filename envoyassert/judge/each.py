@@ -119,7 +119,7 @@ def judge_each(
     No socket at all is a fault, and so is another number of workers than was asked for: what is
     said of each is never said of none.
     """
-    wanted = context.wish(count)
+    wanted = context.wanted_interval(count)
     if wanted is None or (each == "worker" and context.workers < 1):
         asked = count_of(of, None, each)
         return context.finding(
@@ -136,9 +136,9 @@ def judge_each(
         status = Status.INCONCLUSIVE  # there may have been another socket
     shown = [name for name in groups if statuses[name] is status] or list(groups)
     members = tuple((name, groups[name].seen) for name in shown[:_SHOWN])
-    told = Groups(of, each, members, len(shown), len(groups))
+    seen = Groups(of, each, members, len(shown), len(groups))
     evidence = [event for name in shown for event in groups[name].evidence]
-    return context.finding(subject, status, asked, told, evidence=evidence)
+    return context.finding(subject, status, asked, seen, evidence=evidence)
 
 
 def absent_groups(context: Context, each: str, present: int) -> tuple[Status, Value] | None:

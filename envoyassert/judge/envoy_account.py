@@ -76,7 +76,7 @@ class _Comparison:
         ]
         self.open = list(dict.fromkeys(shown))
         self.pid = pid
-        self._tells_namespaces = tells_namespaces(account)
+        self._lists_namespaces = lists_namespaces(account)
         self._numbers = dict.fromkeys(("listener", "listening socket", "worker"), 0)
         self._stated = 0
 
@@ -157,15 +157,15 @@ class _Comparison:
 
     def _places(self, socket: KernelSocket) -> set[Address]:
         """Return the addresses of a socket as Envoy would list them."""
-        return told_places(socket, self._tells_namespaces)
+        return listed_places(socket, self._lists_namespaces)
 
 
-def tells_namespaces(account: EnvoyAccount) -> bool:
+def lists_namespaces(account: EnvoyAccount) -> bool:
     """Return whether Envoy says in which network namespace its addresses are; 1.36 does not."""
     return {a.netns for listener in account.listeners for a in listener.addresses} != {""}
 
 
-def told_places(socket: KernelSocket, namespaces: bool) -> set[Address]:
+def listed_places(socket: KernelSocket, namespaces: bool) -> set[Address]:
     """Return the addresses of a socket as Envoy would list them.
 
     Args:

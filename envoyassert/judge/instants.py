@@ -142,8 +142,8 @@ def of_calls(
         plain = not leans and pattern.by in (None, "main") and NO_TRAFFIC.issuperset(pattern.calls)
         members += context_gaps(context) if plain else [ANY_TIME]
     members.sort(key=lambda member: member.low_ns)
-    told = Calls(pattern, which)
-    return Instants(told, tuple(members), problem, leans, which=which, pattern=pattern)
+    named = Calls(pattern, which)
+    return Instants(named, tuple(members), problem, leans, which=which, pattern=pattern)
 
 
 def _doubted(calls: dict[int, Call], event: Event) -> bool:
@@ -277,7 +277,7 @@ _NAMED = {"start": _of_start, "live": _of_live, "end": _of_end}
 
 
 def _of_state(context: Context, moment: StateMoment) -> Instants:
-    told = Fact(
+    named = Fact(
         "moment_state", listener=moment.listener, becomes=moment.becomes, by=moment.by or None
     )
     selection = select(moment.listener, context.graph, context.trace.header.listeners, total=True)
@@ -285,7 +285,7 @@ def _of_state(context: Context, moment: StateMoment) -> Instants:
     if moment.becomes == "served" and context.by_listen:
         problem = problem or EPOLL_UNOBSERVED
     if problem:
-        return Instants(told, problem=problem)
+        return Instants(named, problem=problem)
     spans, problem = spans_of(context, selection.sockets, moment.becomes, moment.by)
     begin_ns = first_ns(spans)
     members: tuple[Instant, ...] = ()
@@ -295,7 +295,7 @@ def _of_state(context: Context, moment: StateMoment) -> Instants:
         members = (Instant(begin_ns, begin_ns, event, sure=not context.doubt),)
     if context.doubt:
         members += (ANY_TIME,)
-    return Instants(told, members, problem, leans=True, shared=True)
+    return Instants(named, members, problem, leans=True, shared=True)
 
 
 def one_instant(context: Context, moment: Moment) -> tuple[Instant | None, Reason | None]:

@@ -23,12 +23,12 @@ class Interval:
     low: int
     high: int | None
 
-    def compare(self, wish: Interval) -> Status:
+    def compare(self, wanted: Interval) -> Status:
         """Return whether a count in this interval is one of the expected."""
-        if self.low >= wish.low and _at_most(self.high, wish.high):
+        if self.low >= wanted.low and _at_most(self.high, wanted.high):
             return Status.PASS
-        disjoint = (wish.high is not None and self.low > wish.high) or (
-            self.high is not None and self.high < wish.low
+        disjoint = (wanted.high is not None and self.low > wanted.high) or (
+            self.high is not None and self.high < wanted.low
         )
         return Status.FAIL if disjoint else Status.INCONCLUSIVE
 

@@ -177,8 +177,8 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         scope = in_doubt(scope, outside)
         found = list(held_back(scope, item, word.judge(scope, index, item)))
         unobserved = context.trace.header.unobserved
-        for told in with_stacks(scope, item, found):
-            known = as_of_state(scope, told, item, joined=item is not asked)
+        for one in with_stacks(scope, item, found):
+            known = as_of_state(scope, one, item, joined=item is not asked)
             finding = with_passes(as_observed(known, item, unobserved), outside)
             yield finding if scoped is None else replace(finding, scope=scoped)
 

@@ -46,7 +46,7 @@ def compare(trace: Trace, witness: Witness, graph: SocketGraph) -> KernelCompari
     return _Comparison(witness, settled).made()
 
 
-def strangers(witness: Witness) -> list[NetworkSocket]:
+def foreign_sockets(witness: Witness) -> list[NetworkSocket]:
     """Return the sockets for clients in the network namespace that are not the process's."""
     own = {entry.inode for entry in witness.sockets}
     found = [] if witness.network is None else witness.network.sockets

@@ -13,7 +13,7 @@ from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, Candidate, IncomingClie
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.socket_files import place_of
 from envoyassert.judge.context import Context
-from envoyassert.judge.kernel_account import is_put_by_scenario, strangers
+from envoyassert.judge.kernel_account import foreign_sockets, is_put_by_scenario
 from envoyassert.judge.values import Fact
 from envoyassert.state import is_state
 
@@ -53,8 +53,8 @@ class Rivals:
         ]
         if is_state(self._context.trace.header.unobserved):
             known = [replace(one, since_ns=None) for one in known]
-        others = [one for one in self.strangers.values() if one.protocol != "UNIX"]
-        found = [*known, *map(self._stranger, others)]
+        others = [one for one in self.foreign.values() if one.protocol != "UNIX"]
+        found = [*known, *map(self._foreign_candidate, others)]
         places = Counter(map(_place, found))
         # Of TCP only the members of one reuseport group listen at one place (socket(7)).
         return [
@@ -65,7 +65,7 @@ class Rivals:
         ]
 
     @cached_property
-    def strangers(self) -> dict[Hashable, NetworkSocket]:
+    def foreign(self) -> dict[Hashable, NetworkSocket]:
         """What others than the traced processes have, by what candidates are known by."""
         phases, witness = self._context.trace.phases, self._context.trace.witness
         if witness is None:
@@ -76,21 +76,21 @@ class Rivals:
                 known |= {entry.inode for entry in member.witness.sockets}
         return {
             f"inode {one.inode}": one
-            for one in strangers(witness)
+            for one in foreign_sockets(witness)
             if one.inode not in known and one.address is not None
         }
 
-    def _stranger(self, stranger: NetworkSocket) -> Candidate:
-        assert stranger.address is not None
+    def _foreign_candidate(self, socket: NetworkSocket) -> Candidate:
+        assert socket.address is not None
         phases = self._context.trace.phases
         put = {one.inode: one for one in phases[-1].strangers} if phases else {}
-        driven = put.get(stranger.inode)
+        driven = put.get(socket.inode)
         return Candidate(
-            f"inode {stranger.inode}",
-            stranger.protocol,
-            stranger.address,
-            stranger.v6only if stranger.address.family == "AF_INET6" else False,
-            stranger.device,
+            f"inode {socket.inode}",
+            socket.protocol,
+            socket.address,
+            socket.v6only if socket.address.family == "AF_INET6" else False,
+            socket.device,
             None if driven is None else driven.reuse_port,
             None if driven is None else driven.since_ns,
         )
@@ -138,11 +138,11 @@ class Rivals:
         """Return whose sockets these are and where."""
         found: dict[tuple[str, str], Fact] = {}
         for holder in holders:
-            stranger = self.strangers.get(holder)
-            if stranger is not None:
-                by_scenario = is_put_by_scenario(self._context.trace, stranger)
-                found["stranger", str(stranger.address)] = Fact(
-                    "stranger_socket", place=stranger.address, by_scenario=by_scenario
+            foreign = self.foreign.get(holder)
+            if foreign is not None:
+                by_scenario = is_put_by_scenario(self._context.trace, foreign)
+                found["foreign", str(foreign.address)] = Fact(
+                    "foreign_socket", place=foreign.address, by_scenario=by_scenario
                 )
                 continue
             for socket in self.sockets(frozenset({holder})):

@@ -87,14 +87,14 @@ def _compare(
     unproven = Status.INCONCLUSIVE if context.doubt else None
     # A lost rename makes a worker look like `other`; main is known by its numbers, in an Envoy.
     nameless = unproven is not None and role.startswith("worker")
-    strangers = [
+    others = [
         thread
         for thread in threads
         if not matches_role(thread, role)
         and not (nameless and thread.role == "other")
         and (role != "main" or is_surely_other(context, thread))
     ]
-    if strangers:
+    if others:
         if certain or not unproven:
             return Status.FAIL, None
         return Status.INCONCLUSIVE, None
@@ -124,13 +124,13 @@ def judge_callers(
 ) -> Finding:
     """Judge who made some calls; `certain` calls prove a foreign process."""
     threads = list(dict.fromkeys(call.thread for call in calls))
-    strangers = [call for call in calls if not matches_role(call.thread, role)]
+    others = [call for call in calls if not matches_role(call.thread, role)]
     return judge_threads(
         context,
         subject,
         act,
         role,
         threads,
-        evidence=[call.event for call in (strangers or calls)],
-        certain=any(call.certain for call in strangers),
+        evidence=[call.event for call in (others or calls)],
+        certain=any(call.certain for call in others),
     )

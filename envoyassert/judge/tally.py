@@ -105,7 +105,7 @@ def judge_tally(
     if not isinstance(value, Tally):
         yield _judge_kind(target, (word,), noun, "live", value, Census(target, descriptors, None))
         return
-    wishes = {kind: wish for kind in KINDS if (wish := getattr(value, kind)) is not None}
+    counts = {kind: count for kind in KINDS if (count := getattr(value, kind)) is not None}
     instant: Instant | None = None
     if value.live_at != "end":
         found, problem = one_instant(target.context, value.live_at)
@@ -121,13 +121,13 @@ def judge_tally(
             )
             return
         instant = found
-    for kind, wish in wishes.items():
+    for kind, count in counts.items():
         path = (word, kind)
         censuses = [Census(target, descriptors, at_ns) for at_ns in _times(target, instant)]
         if value.each is not None:
-            yield _judge_each(target, path, noun, kind, wish, value, censuses)
+            yield _judge_each(target, path, noun, kind, count, value, censuses)
         else:
-            yield _judge_kind(target, path, noun, kind, wish, *censuses)
+            yield _judge_kind(target, path, noun, kind, count, *censuses)
 
 
 def tally_of_state(place: tuple[Any, ...], value: Count | Tally) -> tuple[Status, ...]:
@@ -163,12 +163,12 @@ def _judge_kind(
     path: tuple[str, ...],
     noun: Noun,
     kind: Kind,
-    wish: Count,
+    count: Count,
     *censuses: Census,
 ) -> Finding:
     context, subject = target.context, target.subject.at(*path)
     members = censuses[-1].members(kind)
-    wanted = context.wish(wish)
+    wanted = context.wanted_interval(count)
     of = Things(noun, kind)
     unobserved = context.by_listen and kind in ("serving", "spare")
     if wanted is None or unobserved:
@@ -196,7 +196,7 @@ def _judge_each(
     path: tuple[str, ...],
     noun: Noun,
     kind: Kind,
-    wish: Count,
+    count: Count,
     value: Tally,
     censuses: Sequence[Census],
 ) -> Finding:
@@ -214,7 +214,7 @@ def _judge_each(
             role_name(thread): _group(context, kind, [c.served_by(thread) for c in censuses])
             for thread in context.worker_threads
         }
-        return judge_each(context, subject, "worker", Things(noun, kind), wish, of_workers)
+        return judge_each(context, subject, "worker", Things(noun, kind), count, of_workers)
     assert isinstance(value, DescriptorTally)
     groups = {
         socket_name(socket): _group(
@@ -222,7 +222,7 @@ def _judge_each(
         )
         for socket in target.sockets
     }
-    return judge_each(context, subject, "socket", Things(noun, kind), wish, groups)
+    return judge_each(context, subject, "socket", Things(noun, kind), count, groups)
 
 
 def _group(context: Context, kind: Kind, found: list[list[Any]]) -> Group:

@@ -30,8 +30,8 @@ def to_json(value: Any) -> Any:
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
-        told = {name: to_json(part) for name, part in parts.items() if part is not None}
-        return told if isinstance(value, Topic) else {"kind": _kind(value), **told}
+        shown = {name: to_json(part) for name, part in parts.items() if part is not None}
+        return shown if isinstance(value, Topic) else {"kind": _kind(value), **shown}
     if isinstance(value, dict):
         return {str(name): to_json(part) for name, part in value.items()}
     if isinstance(value, (set, frozenset)):

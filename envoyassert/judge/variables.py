@@ -165,13 +165,13 @@ def _joined(
         members = frozenset((d.pid, d.fd, d.generation) for d in listed)
         names = [DescriptorName(d.fd, d.pid) for d in listed]
     shown = len(names) if fact == "thread" else _SHOWN
-    told = Fact(
+    stands_for = Fact(
         "variable_stands_for",
         noun=fact,
         names=tuple(names[:shown]),
         more=max(0, len(names) - shown),
     )
-    return Joined(members, told, subject.topic, fact)
+    return Joined(members, stands_for, subject.topic, fact)
 
 
 def _judge(

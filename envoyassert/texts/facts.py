@@ -28,7 +28,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "not_known": "not known",
     "not_counted": "not counted",
     # why something is INCONCLUSIVE
-    "untold": "the trace does not show it",
+    "not_shown": "the trace does not show it",
     "workers_unknown": "the number of workers that was asked for is not known",
     "epoll_unobserved": lambda f: (
         "epoll was not observed"
@@ -118,7 +118,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "served_via": "served via {via}",
     "no_socket_bound": "no socket was bound",
     "no_socket_listens": "no socket listens",
-    "nobody_waits": "a socket listens, but no thread waits for it: clients connect and hang",
+    "no_thread_waits": "a socket listens, but no thread waits for it: clients connect and hang",
     "none_of": "no {noun} at all",
     "workers_exist": w.workers_exist,
     "workers_of_one_name": "worker threads of the same name exist",
@@ -180,7 +180,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     ),
     "none_reached": "none of its sockets is reached at {place}",
     "its_file": "its file was {change}",
-    "stranger_socket": lambda f: f"a foreign socket at {put_there(f, 'place')}",
+    "foreign_socket": lambda f: f"a foreign socket at {put_there(f, 'place')}",
     "socket_of_this_envoy": "another socket of this Envoy at {place}",
     "socket_of_another_envoy": "another Envoy's socket at {place}",
     "no_other_socket": "no other listening, bound or raw socket",

@@ -96,7 +96,7 @@ def _answer(
     counts: Counter[str],
     attempts: Sequence[ConnectionAttempt],
 ) -> Finding:
-    wanted = context.wish(count)
+    wanted = context.wanted_interval(count)
     number = counts[name]
     holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)
     failed = Counter(attempt.errno for attempt in attempts if attempt.errno)

@@ -49,7 +49,7 @@ def main() -> int:
         place = Place(directory, temporary)
         for what, run, right in _rows(place, random.Random(seed), options.kills):
             if options.only in what:
-                bad += not _told(what, run(), right)
+                bad += not _reported(what, run(), right)
     finally:
         shutil.rmtree(directory)
         shutil.rmtree(temporary)
@@ -116,7 +116,7 @@ def _names_the_disk(end: End) -> bool:
     return any(word in end.printed for word in ("No space left on device", "disk is full"))
 
 
-def _told(what: str, end: End, right: Callable[[End], bool]) -> bool:
+def _reported(what: str, end: End, right: Callable[[End], bool]) -> bool:
     faults = [] if right(end) else ["wrong end"]
     faults += [f"took more than {LIMIT_S:g} s"] if end.seconds > LIMIT_S else []
     faults += [f"took {end.memory_mib:.0f} MiB"] if end.memory_mib > MEMORY_MIB else []

@@ -88,7 +88,7 @@ def _written() -> list[list[str]]:
 
 
 @cache
-def _wishes() -> Items:
+def _expectations() -> Items:
     adapter: TypeAdapter[Any] = TypeAdapter(Expectation)
     return [(index, adapter.validate_python(item)) for index, item in enumerate(_EXPECTATIONS)]
 
@@ -188,7 +188,7 @@ def trace_file(case: Case) -> str:
 def used(trace: Trace) -> tuple[str, str]:
     """Return the verdict on a trace, and the texts that are made of it."""
     graph = fold(trace)
-    verdict = judge(trace, _wishes(), workers=trace.header.concurrency or 2, graph=graph)
+    verdict = judge(trace, _expectations(), workers=trace.header.concurrency or 2, graph=graph)
     story = story_of(trace, graph, verdict.certificate)
     lines = story_lines(story) + failure_lines(verdict, trace, graph, Context())
     json.dumps(verdict_json(verdict, trace, graph, Context()))

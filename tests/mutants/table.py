@@ -93,7 +93,7 @@ def bad(mutants: Sequence[Row], harmless: Sequence[Row]) -> list[str]:
             found += [f"NEVER HAPPENED {row.mutant.name}", *_runs(row)]
         for run in row.played:
             if row.mutant.rules and not run.sound and not run.tried:
-                found.append(f"NOT SOUND WITHOUT IT {row.mutant.name} {_told(run)}")
+                found.append(f"NOT SOUND WITHOUT IT {row.mutant.name} {_described(run)}")
     for row in mutants:
         if row.mutant.equivalent and not row.sound:
             found += [f"CALLED EQUIVALENT, AND IS NOT {row.mutant.name}", *_runs(row, sound=False)]
@@ -111,10 +111,10 @@ def bad(mutants: Sequence[Row], harmless: Sequence[Row]) -> list[str]:
 def _runs(row: Row, *, sound: bool = True) -> Iterator[str]:
     for run in row.played:
         if sound or not run.sound:
-            yield f"  {_told(run)}"
+            yield f"  {_described(run)}"
 
 
-def _told(run: Played) -> str:
+def _described(run: Played) -> str:
     return f"{run.outcome} {run.run} {list(run.fired)}: {'; '.join(run.killers) or run.reason}"
 
 

@@ -48,7 +48,7 @@ def main() -> int:
             broken = _rounds(options, random.Random(seed), results, pressure)
     except KeyboardInterrupt:
         print("interrupted")
-    _tell(results)
+    _print_results(results)
     return 1 if broken or not results else 0
 
 
@@ -89,7 +89,7 @@ def _rounds(
     return broken
 
 
-def _tell(results: list[Result]) -> None:
+def _print_results(results: list[Result]) -> None:
     outcomes = Counter(result.document.outcome for result in results)
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
     print(f"{len(results)} runs: {counts or 'none'}")

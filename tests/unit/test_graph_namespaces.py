@@ -14,7 +14,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.compare.groups import socket_groups
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.envoy_account import told_places
+from envoyassert.judge.envoy_account import listed_places
 from envoyassert.judge.judge import judge
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Status, Verdict
@@ -387,12 +387,12 @@ def test_namespace_beside_a_name_needs_the_port() -> None:
 def test_envoy_reports_a_chosen_port_without_its_namespace() -> None:
     trace = chosen_twice().build()
     there = next(s for s in fold(trace).candidates if s.address and s.address.netns)
-    assert Address.inet("127.0.0.1", 40001) in told_places(there, namespaces=True)
+    assert Address.inet("127.0.0.1", 40001) in listed_places(there, namespaces=True)
     fixed = TraceBuilder(1)
     enter(fixed, BLUE)
     bind(fixed)
     (socket,) = fold(fixed.build()).candidates
-    assert told_places(socket, namespaces=True) == {HOME.within(BLUE)}
+    assert listed_places(socket, namespaces=True) == {HOME.within(BLUE)}
 
 
 def test_sockets_of_a_chosen_port_are_one_group_wherever_envoy_makes_them() -> None:

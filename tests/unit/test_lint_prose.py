@@ -41,13 +41,19 @@ def test_page_without_the_table_is_an_error() -> None:
         house_words("| Good | Bad |\n")
 
 
-@pytest.mark.parametrize("text", ["Folk knows.", "`folk`", "(folk)", "folk = 1", "a folk's b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Folk knows.", "`folk`", "(folk)", "folk = 1", "a folk's b"),
+        *("is_folk", "_folk", "FOLK_OF = 1", "self._folk", "for_folk_only()"),
+    ],
+)
 def test_word_is_found_in_any_case_and_beside_any_sign(text: str) -> None:
     assert _problems(text) == ['x.py:1: "folk": write "people"']
 
 
-@pytest.mark.parametrize("text", ["folks", "is_folk", "file.folk()", "folk-song", "not  any"])
-def test_part_of_a_name_is_not_the_word(text: str) -> None:
+@pytest.mark.parametrize("text", ["folks", "is_folks", "file.folk()", "folk-song", "not_any"])
+def test_other_word_or_a_method_of_others_is_not_the_word(text: str) -> None:
     assert _problems(text) == []
 
 
@@ -60,6 +66,7 @@ def test_part_of_a_name_is_not_the_word(text: str) -> None:
         " * so what came\n * of it",
         '"so what came "\n    f"of it"',
         "// so what came\n// of it",
+        "so_what_came_of = it",
     ],
 )
 def test_phrase_is_found_across_breaks_of_lines_comments_and_literals(text: str) -> None:
@@ -122,10 +129,14 @@ def test_command_fails_at_a_word_of_the_page_and_at_a_long_sentence(tmp_path: Pa
     assert lint().returncode == 0
 
     avoided = next(iter(house_words(page.read_text())))
-    (tmp_path / "bad.py").write_text(f"# What is {avoided}.\n")
+    names = ("bad.py", "envoyassert/judge/bad.py", "tests/bpf/programs/bad.cc", "tests/unit/bad.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"// What is {avoided}.\n")
     (tmp_path / "bad.md").write_text(_sentence(26) + "\n")
     (tmp_path / "untracked.py").write_text(f"# What is {avoided}.\n")
-    subprocess.run(["git", "add", "bad.py", "bad.md"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", "bad.md", *names], cwd=tmp_path, check=True)
     failed = lint()
     assert failed.returncode == 1
-    assert [line.split(" ")[0] for line in failed.stderr.splitlines()] == ["bad.md:1:", "bad.py:1:"]
+    found = [line.split(" ")[0] for line in failed.stderr.splitlines()]
+    assert found == [f"{name}:1:" for name in ("bad.md", *names)]

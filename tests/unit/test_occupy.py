@@ -1,4 +1,4 @@
-"""Strangers that hold a port: the sockets themselves, and how the trace keeps them."""
+"""Foreign sockets that hold a port: the sockets themselves, and how the trace keeps them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from envoyassert.judge.context import NOT_KNOWN
-from envoyassert.judge.envoy_account import tells_namespaces, told_places
+from envoyassert.judge.envoy_account import listed_places, lists_namespaces
 from envoyassert.judge.selection import means
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import Fact, Quote
@@ -57,7 +57,7 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
             reason = Fact("envoy_account", said=Quote(account.error))
         yield context.finding(subject, Status.INCONCLUSIVE, expected, NOT_KNOWN, reason=reason)
         return
-    namespaces = tells_namespaces(account)
+    namespaces = lists_namespaces(account)
     if target.selector.namespace and not namespaces:
         reason = Fact("namespaces_not_said")
         yield context.finding(subject, Status.INCONCLUSIVE, expected, NOT_KNOWN, reason=reason)
@@ -70,7 +70,7 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
     }
     if len(target.addresses) == 1:  # one of several, if each is judged by itself
         (only,) = target.addresses
-        at_it = {p for s in target.sockets for p in told_places(s, namespaces)}
+        at_it = {p for s in target.sockets for p in listed_places(s, namespaces)}
         at_it.add(only if namespaces else only.within(""))
         listed &= at_it
     places = tuple(sorted(map(str, listed)))
@@ -78,7 +78,7 @@ def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
         socket
         for socket in context.graph.candidates
         if (socket in target.sockets or socket.protocol_name == "unknown")
-        and listed & told_places(socket, namespaces)
+        and listed & listed_places(socket, namespaces)
     ]
     still = [s for s in there if any(descriptor.is_open for descriptor in s.descriptors)]
     doubt = context.doubt

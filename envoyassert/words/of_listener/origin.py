@@ -64,7 +64,7 @@ def judge_origin(target: Target, word: str, value: Origin) -> Iterator[Finding]:
         count = getattr(value, name)
         if count is None:
             continue
-        of, bounds = Things("socket", name), context.wish(count)
+        of, bounds = Things("socket", name), context.wanted_interval(count)
         possible = context.interval(sum(sockets.values()), len(sockets))
         status = Status.INCONCLUSIVE
         if bounds is not None and not unknown:

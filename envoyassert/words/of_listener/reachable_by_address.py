@@ -125,7 +125,7 @@ def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
     foreign = [socket for socket in found if socket.number not in mine]
     whose = rivals.names(
         frozenset(socket.number for socket in foreign)
-        | {holder for holder, one in rivals.strangers.items() if one.address == address}
+        | {holder for holder, one in rivals.foreign.items() if one.address == address}
     )
     if whose:
         reached.foreign += foreign

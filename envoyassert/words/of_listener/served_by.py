@@ -38,7 +38,7 @@ def judge_servers(target: Target, subject: Subject, act: Act, role: str) -> Find
     threads = list(dict.fromkeys(thread for thread, _ in sure))
     cause = None
     if target.standing and not threads:
-        cause = Fact("nobody_waits")
+        cause = Fact("no_thread_waits")
     return judge_threads(
         target.context,
         subject,

@@ -1,4 +1,4 @@
-// Two ways to a listening socket, so that stacks have something to tell apart. Waits for the end of
+// Two ways to a listening socket, so that stacks differ. Waits for the end of
 // its input, so that it can be looked at while it lives.
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -205,12 +205,12 @@ def running_id(run: LiveRun) -> str:
     return next(w.partition(b"=")[2].decode() for w in words if w.startswith(b"ENVOYASSERT_RUN="))
 
 
-AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+AS_OTHER_USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 @pytest.mark.parametrize(
     "before",
-    [AS_NOBODY, ("unshare", "--user", "--map-root-user")],
+    [AS_OTHER_USER, ("unshare", "--user", "--map-root-user")],
     ids=["another user", "another user namespace"],
 )
 def test_envoy_that_may_not_be_looked_at_is_one_error(

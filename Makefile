@@ -59,7 +59,7 @@ run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an 
 	@setup/run-scenarios.sh $(ENVOY_VERSIONS) -- $(ARGS)
 
 .PHONY: test
-test: PACKAGES += strace zsh fish g++ cni
+test: PACKAGES += strace bpftrace zsh fish g++ cni
 test: setup ## Run every test; installs and starts a Docker engine when there is none
 	@setup/start-docker.sh
 	@setup/prepare-images.sh $(ENVOY_VERSIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,13 @@ def _missing_bpf() -> MachineError | None:
 
 
 @functools.cache
+def _missing_bpftrace() -> MachineError | None:
+    if shutil.which("bpftrace"):
+        return None
+    return ProbeUnavailableError("bpftrace is not installed", "apt-get install bpftrace")
+
+
+@functools.cache
 def _missing_docker() -> MachineError | None:
     from envoyassert.launch.engine import docker_capability
 
@@ -52,6 +60,7 @@ def _error(capability: Capability, kind: type[MachineError]) -> MachineError | N
 
 _MISSING: dict[str, Callable[[], MachineError | None]] = {
     "bpf": _missing_bpf,
+    "bpftrace": _missing_bpftrace,
     "docker": _missing_docker,
     "envoy": _missing_envoy,
 }

@@ -108,8 +108,8 @@ class Header:
         unobserved: members of CHANNELS that this trace does not cover; HISTORY of a state.
         matrix: the scenario's matrix values of this run, as text.
         rundir: what `${rundir}` stood for, or "".
-        tracer: `ebpf` for the probe, `strace`; "" for an imported log, and for a trace that was
-            built or edited, of which kernel and Envoy cannot have said anything.
+        tracer: `ebpf` for the probe, `strace`, `bpftrace`; "" for a log of the older form, and for
+            a trace that was built or edited, of which kernel and Envoy cannot have said anything.
         excerpt: what it shows, if it is an excerpt of a trace; None if it is a whole one.
         steps: names of the steps that were to be carried out, in order.
         began_ns: CLOCK_MONOTONIC nanoseconds before Envoy was started; 0 if unknown.

@@ -31,6 +31,16 @@ NOTED: Mapping[str, tuple[int, Mapping[str, Numbers]]] = {
     "EA_OPENAT": (39, {"openat": Numbers(257, 56), "openat2": Numbers.everywhere(437)}),
 }
 
+#: Calls that begin and end tasks: they are reported by tracepoints, not recorded at their exit.
+LIFECYCLE: Mapping[str, Numbers] = {
+    "clone": Numbers(56, 220),
+    "clone3": Numbers.everywhere(435),
+    "fork": Numbers(57, None),
+    "vfork": Numbers(58, None),
+    "exit": Numbers(60, 93),
+    "exit_group": Numbers(231, 94),
+}
+
 #: Every constant of `enum ea_type` with its number.
 TYPES: Mapping[str, int] = dict(
     sorted(

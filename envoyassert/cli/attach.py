@@ -105,7 +105,7 @@ def attach(
     tracer: str,
     **selectors: Any,
 ) -> int:
-    """Record Envoys that something else starts, from their exec on.
+    """Record Envoys that something else starts, from exec on.
 
     It waits for a process that is all of what the options say, and records it and its children. Of
     several at once each has a trace of its own. The story is printed as it happens, then what

@@ -26,6 +26,7 @@ COMMANDS = {
     "report": ("envoyassert.cli.report", "report"),
     "diff": ("envoyassert.cli.diff", "diff"),
     "plan": ("envoyassert.cli.plan", "plan"),
+    "bpftrace-script": ("envoyassert.cli.bpftrace_script", "bpftrace_script"),
     "import": ("envoyassert.cli.import_log", "import_log"),
     "doctor": ("envoyassert.cli.doctor", "doctor"),
     "schema": ("envoyassert.cli.schema", "schema"),

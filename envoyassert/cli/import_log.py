@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import click
 
-from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.bpftrace.imported import parse_bpftrace_log
+from envoyassert.cli.configs import plan_of_file
 from envoyassert.cli.options import trace_output_option
 from envoyassert.cli.output import say
 from envoyassert.ranges import MOST_WORKERS
@@ -21,16 +25,29 @@ from envoyassert.trace_file import read_lines, write_trace
     required=True,
     help="The number of workers that it was started with.",
 )
-def import_log(log: str, output: str, envoy_version: str, concurrency: int) -> None:
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The config of that Envoy, a dump of it, or a scenario: which listeners it has.",
+)
+def import_log(
+    log: str, output: str, envoy_version: str, concurrency: int, config: str | None
+) -> None:
     """Turn a bpftrace log into a trace file.
 
-    Such a log did not observe results, epoll or losses; the trace says so, and judging it is
-    inconclusive unless the scenario states what it assumes.
+    The log is one of the program that `envoyassert bpftrace-script` prints, or of the script that
+    came before it. The trace says what the log did not observe. A loss makes it inconclusive, and
+    so does the older script, which saw neither results, epoll nor losses, unless the scenario
+    states what it assumes.
 
-    Example: envoyassert import envoy.bpftrace.txt --concurrency 2 -o origin.ndjson
+    Example: envoyassert import envoy.bpftrace.txt --concurrency 2 -o envoy.ndjson
     """
     trace = parse_bpftrace_log(
         read_lines(log), log, envoy_version=envoy_version, concurrency=concurrency
     )
+    if config is not None:
+        listeners = plan_of_file(Path(config)).listeners
+        trace = replace(trace, header=replace(trace.header, listeners=listeners))
     write_trace(trace, output)
     say(f"{len(trace.events)} events written to {output}", err=True)

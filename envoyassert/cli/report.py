@@ -46,7 +46,7 @@ SUFFIX = ".ndjson"
 @click.option("--run", "wanted", default="", help="Which run of it; default: each trace's own.")
 @format_option(more=("markdown",))
 def report(paths: tuple[Path, ...], scenario_file: Path | None, wanted: str, output: str) -> int:
-    """Summarise the traces below a directory, of a node or of many.
+    """Summarise the traces of a directory, of one node or many.
 
     Traces with the same listeners stand together, and of these what differs is shown as `diff`
     shows it. Files are traces by their name, *.ndjson; hidden files are left alone. A file that

@@ -33,6 +33,9 @@ ASSUMABLE = {
     "comm_is_role": ("threads",),
 }
 
+#: Why not all is there, by what recorded it.
+_UNREAD = {"strace": "strace_ended", "bpftrace": "log_unended"}
+
 #: Checks whose failure means that events are missing, so that only absence is in doubt.
 LOSSES = ("marked", "received", "not skipped", "paired")
 
@@ -95,7 +98,10 @@ def certify(
 def _marked(trace: Trace, live: bool) -> Check:
     if not live:
         return Check("marked", None, Fact("not_live"))
-    return Check("marked", trace.end.marked, Fact("marked" if trace.end.marked else "not_marked"))
+    if trace.end.marked:
+        return Check("marked", True, Fact("marked"))
+    by_bpftrace = trace.header.tracer == "bpftrace"
+    return Check("marked", False, Fact("no_exec" if by_bpftrace else "not_marked"))
 
 
 def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
@@ -115,7 +121,7 @@ def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
         causes = {"ring_full": ring_full, "unmarked": unmarked, "capped": capped}
         return Check(name, False, Fact("events_lost", number=missing, of=emitted, **causes))
     if not trace.end.drained:
-        return Check(name, False, Fact("strace_ended" if by_strace else "not_drained"))
+        return Check(name, False, Fact(_UNREAD.get(trace.header.tracer, "not_drained")))
     return Check(name, True, Fact("stopped_at_each" if by_strace else "received", number=emitted))
 
 

@@ -10,20 +10,11 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
-from envoyassert.calls import NOTED, SOURCES
+from envoyassert.calls import LIFECYCLE, NOTED, SOURCES
 from envoyassert.calls.hidden import OTHER_TABLE
 from envoyassert.calls.row import Numbers
 from envoyassert.errors import ProbeUnavailableError
 
-#: Calls whose number the program itself needs: they are reported by tracepoints, not by their exit.
-_NAMED = {
-    "clone": Numbers(56, 220),
-    "clone3": Numbers.everywhere(435),
-    "fork": Numbers(57, None),
-    "vfork": Numbers(58, None),
-    "exit": Numbers(60, 93),
-    "exit_group": Numbers(231, 94),
-}
 #: In place of one that the architecture lacks: no call has it.
 _NO_CALL = 0xFFFF
 #: What the program takes for the number of each call that is made by the numbers of another table.
@@ -56,7 +47,7 @@ def named_calls() -> dict[str, int]:
         ProbeUnavailableError: unknown architecture.
     """
     machine = _machine()
-    named = {call: getattr(numbers, machine) for call, numbers in _NAMED.items()}
+    named = {call: getattr(numbers, machine) for call, numbers in LIFECYCLE.items()}
     macros = {
         f"EA_NR_{call.upper()}": _NO_CALL if number is None else number
         for call, number in named.items()

@@ -129,10 +129,12 @@ CHECKS: Mapping[str, str | Callable[[Fact], str]] = {
     "not_live": "not a live trace",
     "marked": "traced from its exec",
     "not_marked": "no process was seen to carry the run id at its exec",
+    "no_exec": "no process was seen from its exec on",
     # received, not skipped
     "claims_to_be_whole": "a trace that claims to be whole, without counters",
     "events_lost": _lost,
     "strace_ended": "strace ended before Envoy",
+    "log_unended": "the log has no end, or does not count the events of each CPU",
     "not_drained": "the ring was not read to its end",
     "stopped_at_each": lambda f: (
         f"strace stopped Envoy at each call, {plural(f['number'], 'event')}"

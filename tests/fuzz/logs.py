@@ -9,7 +9,7 @@ import re
 from functools import cache
 from random import Random
 
-from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.bpftrace.imported import parse_bpftrace_log
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
 from envoyassert.strace.log import parse_strace
@@ -20,7 +20,7 @@ from tests.fuzz.commands import refusal_problem
 from tests.fuzz.recorded import ROOT
 from tests.fuzz.values import damaged
 
-_PLACE = re.compile(r"^<log>:(\d+:1: )?error: ")
+_PLACE = re.compile(r"^<log>:(\d+:\d+: )?error: ")
 _STRACE = r"""
 100 1000.000000000 execve("/usr/bin/envoy", ["/usr/bin/envoy", "-c", "a\"b"], ["A=b"]) = 0 <0.000000010>
 100 1001.000000000 socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 3 <0.000000010>
@@ -66,17 +66,22 @@ _PIECES = (
 )
 
 
+#: Logs of bpftrace: of the script that came before our program, and of the program.
+BPFTRACE = ("istio-1.11-envoy-1.19.1", "sockets")
+
+
 @cache
-def _bpftrace() -> tuple[str, ...]:
-    log = ROOT / "tests" / "traces" / "istio-1.11-envoy-1.19.1.bpftrace.txt"
+def _bpftrace(name: str) -> tuple[str, ...]:
+    log = ROOT / "tests" / "traces" / f"{name}.bpftrace.txt"
     return tuple(log.read_text(encoding="utf-8").splitlines())
 
 
 def log(case: Case) -> str:
     """Read a damaged log."""
     chance = case.chance
+    name = chance.choice(BPFTRACE)
     strace = chance.random() < 0.5
-    lines = _STRACE.splitlines() if strace else list(_bpftrace())
+    lines = _STRACE.splitlines() if strace else list(_bpftrace(name))
     before = set(lines)
     for _ in range(chance.randint(1, 3)):
         _damage(lines, chance)
@@ -84,7 +89,7 @@ def log(case: Case) -> str:
     errors = "surrogateescape" if strace else "replace"
     lines = [line.encode("utf-8", "surrogatepass").decode("utf-8", errors) for line in lines]
     try:
-        return _strace(lines, case) if strace else _imported(lines, case)
+        return _strace(lines, case) if strace else _imported(name, lines, case)
     finally:
         if case.broken:
             case.broken.append(str([line[:300] for line in lines if line not in before]))
@@ -114,16 +119,16 @@ def _damage(lines: list[str], chance: Random) -> None:
         lines[at] = "".join(parts)
 
 
-def _imported(lines: list[str], case: Case) -> str:
+def _imported(name: str, lines: list[str], case: Case) -> str:
     try:
         trace = parse_bpftrace_log(lines, concurrency=2)
     except TraceFileError as error:
         if problem := refusal_problem(str(error), _PLACE):
             case.broken.append(problem)
-        case.seen["bpftrace log: refused"] += 1
+        case.seen[f"bpftrace log {name}: refused"] += 1
         return REFUSED
     case.broken += _unreadable(trace)
-    return "bpftrace log: read"
+    return f"bpftrace log {name}: read"
 
 
 def _strace(lines: list[str], case: Case) -> str:

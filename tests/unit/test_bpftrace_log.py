@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.addresses import Address
-from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.bpftrace.imported import parse_bpftrace_log
 from envoyassert.errors import TraceFileError
 from envoyassert.trace import CHANNELS, Trace
 from envoyassert.trace_lines import parse_trace, trace_lines

@@ -79,6 +79,7 @@ MAIN = "from envoyassert.cli import main\nmain(sys.argv[1:])\n"
 
 #: Arguments of the commands that are not known from their parameters.
 ARGUMENTS: dict[str, list[object]] = {
+    "bpftrace-script": ["--machine", "x86_64", "--processors", 2],
     "check": [ROOT / "scenarios", TRACES / "origin.yaml"],
     "completion": ["zsh"],
     "diff": [RECORDED, RECORDED],

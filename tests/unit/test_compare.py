@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.addresses import Address
-from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.bpftrace.imported import parse_bpftrace_log
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN, Comparison, compare_profiles
 from envoyassert.compare.measure import Workers
 from envoyassert.compare.profile import profile_of

@@ -16,6 +16,7 @@ from envoyassert.trace import Trace
 from tests.fuzz import limits, traces
 from tests.fuzz.case import REFUSED, Case, Tally, run_cases
 from tests.fuzz.kinds import KINDS
+from tests.fuzz.logs import BPFTRACE
 from tests.fuzz.recorded import Items, judged
 
 
@@ -52,7 +53,8 @@ def test_trace_files_with_other_values_are_refused_or_used() -> None:
 def test_damaged_logs_are_refused_or_read() -> None:
     tally = run("logs", 300)
     assert tally.broken == []
-    assert min(tally.seen[f"bpftrace log: {how}"] for how in ("refused", "read")) > 0
+    for name in BPFTRACE:
+        assert min(tally.seen[f"bpftrace log {name}: {how}"] for how in ("refused", "read")) > 0
     assert min(tally.seen[f"strace log: {how}"] for how in ("problems", "read")) > 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.bpftrace.imported import parse_bpftrace_log
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.scenario.load import parse_scenario

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from envoyassert.addresses import Address
-from envoyassert.bpftrace_log import parse_bpftrace_log
+from envoyassert.bpftrace.imported import parse_bpftrace_log
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
 from envoyassert.judge.values import fault

@@ -1,4 +1,4 @@
-"""Reading the log that a bpftrace script printed about an Envoy: text to a trace.
+"""Reading the log of the bpftrace script that came before ours: text to a trace.
 
 The form is that of the script behind Envoy's "listener and socket" write-ups: a banner per call, a
 `comm:` line with the arguments, and a user stack by name. Such a log knows less than a trace of our
@@ -45,7 +45,7 @@ _LONGEST = 400
 _REMEDY = "pass the log as bpftrace printed it; lines may be left out, but not changed"
 
 
-def parse_bpftrace_log(
+def parse_article_log(
     lines: Iterable[str], path: str = "<log>", *, envoy_version: str = "", concurrency: int = 0
 ) -> Trace:
     """Read a bpftrace log.

@@ -10,7 +10,7 @@ were made up from goes with them, and is compared with what they fold into, as a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from envoyassert.accounts import Witness, WitnessProcess, WitnessRegistration, WitnessSocket
@@ -35,6 +35,27 @@ ALWAYS_ASKED_FOR = frozenset({"EPOLLERR", "EPOLLHUP"})
 _ALWAYS = epoll_mask(ALWAYS_ASKED_FOR)
 _OWN_NETNS = "/proc/thread-self/ns/net"
 _STEP_NS = 1_000
+
+
+#: The calls by which connections are taken.
+ACCEPTS = ("accept", "accept4")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a process that runs did while it was watched.
+
+    Args:
+        seconds: for how long.
+        calls: its calls of ACCEPTS, whether they took a connection or not.
+        lost: how many records of any of its calls were lost, 0 if none.
+        ended: whether the process ended meanwhile.
+    """
+
+    seconds: float
+    calls: tuple[Event, ...] = ()
+    lost: int = 0
+    ended: bool = False
 
 
 def trace_of_state(

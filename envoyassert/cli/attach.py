@@ -15,9 +15,9 @@ from envoyassert.cli import exits
 from envoyassert.cli.attached import Asked, Reporter, is_directory
 from envoyassert.cli.draft import checked_name
 from envoyassert.cli.here import need_linux
+from envoyassert.cli.options import seconds_of
 from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
-from envoyassert.durations import parse_duration
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import Selection
 from envoyassert.output_file import check_output
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 _EXEC_FOR_S = 60.0
 
 
-def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
-    """Return a duration, as scenarios have it, in seconds."""
-    try:
-        return None if value is None else parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from error
-
-
 @click.command()
 @click.argument("command", metavar="[-- COMMAND…]", nargs=-1, type=click.UNPROCESSED)
 @selector_options
@@ -47,11 +39,11 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
     default="1s",
     show_default=True,
     metavar="DURATION",
-    callback=_seconds,
+    callback=seconds_of,
     help="How long nothing may change until an Envoy has settled.",
 )
 @click.option(
-    "--for", "for_s", metavar="DURATION", callback=_seconds, help="End after this time at most."
+    "--for", "for_s", metavar="DURATION", callback=seconds_of, help="End after this time at most."
 )
 @click.option(
     "--count",

@@ -11,7 +11,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.here import need_linux
 from envoyassert.cli.judged import judged, plan_of_trace
-from envoyassert.cli.options import format_option, refuse_beside
+from envoyassert.cli.options import format_option, refuse_beside, seconds_of
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.graph.fold import fold
@@ -22,6 +22,7 @@ from envoyassert.output_file import check_output
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.failure import failure_lines
 from envoyassert.report.headline import headline
+from envoyassert.report.state import with_watch
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
@@ -33,6 +34,13 @@ from envoyassert.trace_file import write_trace
 @click.option("--pid", type=click.IntRange(1), metavar="N", help="The process, as seen from here.")
 @selector_options
 @click.option("--all", "everyone", is_flag=True, help="Of several that match: each.")
+@click.option(
+    "--watch",
+    "watch_s",
+    metavar="DURATION",
+    callback=seconds_of,
+    help="Watch its calls for so long (3s), and show who accepts; needs the probe.",
+)
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -49,6 +57,7 @@ from envoyassert.trace_file import write_trace
 def inspect(
     pid: int | None,
     everyone: bool,
+    watch_s: float | None,
     scenario: Path | None,
     written: str | None,
     output: str,
@@ -76,12 +85,14 @@ def inspect(
     pids = [pid] if pid is not None else chosen(Selection(**selectors), everyone=everyone)
     if written is not None and len(pids) > 1:
         raise click.UsageError("-o is for one Envoy; leave out --all")
+    if watch_s is not None and (scenario is not None or len(pids) > 1):
+        raise click.UsageError("--watch shows one Envoy; leave out --scenario and --all")
     traces = [state_of(one) for one in pids]
     if written is not None:
         write_trace(traces[0], written)
         say(f"state written to {written}", err=True)
     if scenario is None:
-        _show(traces, output)
+        _show(traces, output, watch_s)
         return exits.PASSED
     return max((_judge(trace, scenario, output) for trace in traces), key=_RANK.index)
 
@@ -90,11 +101,19 @@ def inspect(
 _RANK = (exits.PASSED, exits.INCONCLUSIVE, exits.FAILED)
 
 
-def _show(traces: list[Trace], output: str) -> None:
+def _show(traces: list[Trace], output: str, watch_s: float | None) -> None:
     stories = []
     for trace in traces:
         graph = fold(trace)
-        stories.append(story_of(trace, graph, certify_phases(trace, graph)))
+        story = story_of(trace, graph, certify_phases(trace, graph))
+        if watch_s is not None and trace.witness is not None:
+            from envoyassert.witness.watch import watch
+
+            def begun() -> None:
+                say(f"watching for {watch_s:g} s", err=True)
+
+            story = with_watch(story, watch(trace.witness.pid, watch_s, begun))
+        stories.append(story)
     if output == "json":
         say_json(stories[0] if len(stories) == 1 else stories)
         return

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from envoyassert.durations import parse_duration
 from envoyassert.scenario.absent import OPTION
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,6 +61,14 @@ def format_option(
         return shown(refused(command))
 
     return add
+
+
+def seconds_of(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """Return a duration, as scenarios have it, in seconds."""
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from error
 
 
 def stand_in_option(command: F) -> F:

@@ -249,6 +249,22 @@ class Probe:
         misses = self._runs.misses()
         return Arm(self._runs, run_id, self._runs.add(run_id, records), misses)
 
+    def watch_running(self, pid: int) -> Arm:
+        """Begin to watch a process that runs already; nothing of its past is known.
+
+        Arm nothing else meanwhile: see `Runs.mark_running`.
+
+        Args:
+            pid: the process, in the first pid namespace.
+
+        Raises:
+            RuntimeError: 256 runs are armed.
+        """
+        misses = self._runs.misses()
+        serial = self._runs.add("")
+        self._runs.mark_running(serial, pid)
+        return Arm(self._runs, "", serial, misses)
+
     def select(self, selection: Selection, limit: int = 32, records: int = UNLIMITED) -> Selected:
         """Begin to watch the processes that a selection means, from the exec that each makes next.
 

@@ -74,6 +74,7 @@ class Program:
         counters_size = ctypes.sizeof(Counters) * len(possible_cpus())
         self.runs = self._map(library, "runs", 16, _NUMBER.size)
         self.armed = self._map(library, "armed", _NUMBER.size, _NUMBER.size)
+        self.marks = self._map(library, "marks", _NUMBER.size, 8)
         self.targets = self._map(library, "targets", _NUMBER.size, ctypes.sizeof(MarkedProcess))
         self.counters = self._map(library, "counters", _NUMBER.size, counters_size)
         self.room = self._map(library, "room", _NUMBER.size, 8)

@@ -19,6 +19,9 @@ SLOTS = 256
 #: EA_UNLIMITED of bpf/events.h, as a number of records.
 UNLIMITED = 2**63 - 1
 
+#: More threads than a process can have: of so many that began the last one never ends.
+_NEVER_THE_LAST = 2**31
+
 _NUMBER = struct.Struct("=I")
 _ROOM = struct.Struct("=Q")
 _COUNTERS = struct.Struct("=7Q")
@@ -102,6 +105,24 @@ class Runs:
             if run_id:
                 program.runs.set(run_id.encode(), _NUMBER.pack(serial))
             return serial
+
+    def mark_running(self, serial: int, pid: int) -> None:
+        """Let a process that runs already belong to a run from now on, with all its threads.
+
+        How many threads it has changes meanwhile, so none of their ends counts as the last one.
+        Marks are written four at a time: a process whose number is near may lose its own.
+
+        Args:
+            serial: the run.
+            pid: the process, in the first pid namespace.
+        """
+        with self.lock:
+            program, word = self._program, _NUMBER.pack(pid // 4)
+            target = MarkedProcess(run=serial, started=_NEVER_THE_LAST)
+            program.targets.set(_NUMBER.pack(pid), bytes(target))
+            four = bytearray(program.marks.get(word) or bytes(8))
+            struct.pack_into("=H", four, 2 * (pid % 4), serial & 0xFFFF)
+            program.marks.set(word, bytes(four))
 
     def remove(self, serial: int) -> None:
         """Stop watching a run and remove its marks; nothing if that was done before."""

@@ -6,6 +6,7 @@ of what happened are empty: the calls of the trace were made up.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from envoyassert.accounts import Witness
@@ -14,7 +15,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.option_values import value_text
 from envoyassert.report.certificate import check_lines
 from envoyassert.report.table import columns, count, wrapped
-from envoyassert.state import why_unsettled
+from envoyassert.state import Watched, why_unsettled
 
 #: Of a story: what a state does not show of a run, of a listening socket, and of its descriptors.
 UNKNOWN = ("start_up", "events", "last_event_ms", "accepted", "probes", "other_sockets")
@@ -92,6 +93,30 @@ def without_history(
     }
 
 
+def with_watch(story: dict[str, Any], watched: Watched) -> dict[str, Any]:
+    """Return the story of a state with who accepted while it was watched.
+
+    Args:
+        story: of `without_history`.
+        watched: what was seen of the process.
+    """
+    roles = {thread["tid"]: thread["role"] for thread in story["threads"]}
+    names = {thread["tid"]: thread["name"] for thread in story["threads"]}
+    listening = []
+    for item in story["listening"]:
+        own = {(one["pid"], one["fd"]) for one in item["descriptors"] if one["open"]}
+        mine = [call for call in watched.calls if (call.pid, call.args["fd"]) in own]
+        accepted: Counter[str] = Counter()
+        for call in mine:
+            if call.ok:
+                role = roles.get(call.tid, "other")
+                accepted[names.get(call.tid, str(call.tid)) if role == "other" else role] += 1
+        failed = Counter(call.errno for call in mine if call.errno)
+        listening.append({**item, "accepted": dict(accepted), "accept_errors": dict(failed)})
+    watch = {"seconds": watched.seconds, "lost": watched.lost, "ended": watched.ended}
+    return {**story, "listening": listening, "watched": watch}
+
+
 def state_lines(story: dict[str, Any]) -> list[str]:
     """Return the lines of a state for people, of at most 100 columns."""
     envoy = story["envoy"]
@@ -110,6 +135,13 @@ def state_lines(story: dict[str, Any]) -> list[str]:
         lines += wrapped(f"where: {where}", hang="  ")
     if story["unsettled"]:
         lines += wrapped(f"who serves what is not known: {story['unsettled']}", hang="  ")
+    watched = story.get("watched")
+    if watched is not None:
+        said = f"watched for {watched['seconds']:g} s"
+        said += ", until it ended" if watched["ended"] else ""
+        if watched["lost"]:
+            said += f"; {watched['lost']} records were lost, so more may have been accepted"
+        lines += wrapped(said, hang="  ")
     lines += ["", "Process and threads", *_tasks(story)]
     lines += ["", "Listening sockets, and who serves them", *_listening(story)]
     lines += _accounts(story)
@@ -168,6 +200,12 @@ def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
         descriptors.append(text)
     facts = [", ".join(descriptors) or "no descriptor"]
     facts += [f"{one['name']}={value_text(one['value'])}" for one in item["options"]]
+    if "accepted" in item and item["state"] == "LISTEN":
+        by = ", ".join(f"{number} by {who}" for who, number in item["accepted"].items())
+        facts.append(f"accepted {by or 'none'}")
+        # EAGAIN: the listener was woken, and there was nothing more to take.
+        errors = {name: n for name, n in item["accept_errors"].items() if name != "EAGAIN"}
+        facts += [f"accept failed: {number} {name}" for name, number in errors.items()]
     facts += [f"also held by {one['name']} ({one['pid']})" for one in item["held_by_others"]]
     if item["listener"] is not None:
         facts.append(f"listener {item['listener']}")

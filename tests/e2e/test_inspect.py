@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,9 @@ from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import Trace
 from envoyassert.witness import running as running_module
-from envoyassert.witness import tasks
+from envoyassert.witness import take_witness, tasks
 from envoyassert.witness.running import state_of
+from envoyassert.witness.watch import watch
 from tests.e2e.launching import VERSION, bootstrap, echo_listener
 from tests.socket_table import known_in_state, option_faults, shown_by_state, table_of
 
@@ -203,6 +206,62 @@ def test_several_envoys_are_listed_and_shown_on_request(running: list[LiveRun]) 
 def running_id(run: LiveRun) -> str:
     words = Path(f"/proc/{run.pid}/environ").read_bytes().split(b"\0")
     return next(w.partition(b"=")[2].decode() for w in words if w.startswith(b"ENVOYASSERT_RUN="))
+
+
+def test_watch_shows_who_accepts(running: list[LiveRun]) -> None:
+    run = running[1]
+    before = take_witness(run.pid).sockets
+    command = [sys.executable, "-m", "envoyassert", "inspect", "--pid", str(run.pid)]
+    with subprocess.Popen(
+        [*command, "--watch", "3s", "--format", "json"],
+        cwd=SCENARIOS.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stderr is not None
+        assert watching.stderr.readline() == "watching for 3 s\n"
+        for _ in range(12):
+            run.in_netns(lambda: socket.create_connection(("127.0.0.1", 10000)).close())
+        shown, _ = watching.communicate(timeout=60)
+    assert watching.returncode == 0
+    story = json.loads(shown)
+    rows = [row for row in story["listening"] if row["address"] == "127.0.0.1:10000"]
+    accepted = Counter[str]()
+    for row in rows:
+        # With a socket for each worker, it is the one that serves it.
+        assert set(row["accepted"]) <= set(row["served_by"])
+        accepted.update(row["accepted"])
+    assert accepted.total() == 12
+    assert story["watched"] == {"seconds": 3.0, "lost": 0, "ended": False}
+    assert [s.fd for s in before if s.listening] == [
+        s.fd for s in take_witness(run.pid).sockets if s.listening
+    ]
+
+
+def test_watch_ends_with_the_envoy(probe: Probe, tmp_path: Path) -> None:
+    plan = scenario(tmp_path, served(), [{"process": {"live": True}}])
+    with (
+        choose_launcher("process", source_of(plan)) as place,
+        LiveRun(plan, probe, place) as run,
+    ):
+        watched = watch(run.pid, 60, run.stop)
+        assert watched.ended
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--pid", 1, "--exe", "envoy"], "--exe means nothing beside --pid"),
+        (["--pid", 1, "--all"], "--all means nothing beside --pid"),
+        (["--pod", "front"], "`front` is not NAMESPACE/NAME"),
+        (["--pid", 1, "--watch", "soon"], "soon"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments: list[Any], said: str) -> None:
+    refused = inspect(*arguments)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert said in refused.stderr
 
 
 AS_OTHER_USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")

@@ -66,6 +66,7 @@ class AttachedEnvoy(NamespacedEnvoy):
         self.filename = ""
         self.listeners: tuple[ListenerRecord, ...] = ()
         self.note = ""
+        self._netns_inode = 0
         self.discovers = True
         self._executable = -1
         self._build_id = ""
@@ -94,6 +95,8 @@ class AttachedEnvoy(NamespacedEnvoy):
             self._executable = os.open(f"/proc/{pid}/exe", os.O_RDONLY | os.O_CLOEXEC)
             self._build_id = read_build_id(self.executable)
         found = config_of(pid, self.arguments)
+        with contextlib.suppress(OSError):
+            self._netns_inode = Path(f"/proc/{pid}/ns/net").stat().st_ino
         self.note = found.note
         self.discovers = not found.config or discovers_listeners(found.config)
         self.listeners = configured_listeners(found.config, found.files)
@@ -101,6 +104,19 @@ class AttachedEnvoy(NamespacedEnvoy):
         self._admin_file = self.arguments.admin_address_path
         with contextlib.suppress(OSError):
             self._rundir = str(Path(f"/proc/{pid}/cwd").readlink())
+
+    def hands_over_to(self, other: AttachedEnvoy) -> bool:
+        """Whether another Envoy is a later epoch of this one's hot restart.
+
+        They meet in their network namespace by the base id (Envoy, hot_restarting_base.cc), which
+        an Envoy may have chosen by itself.
+        """
+        own, later = self.arguments, other.arguments
+        return (
+            later.restart_epoch > own.restart_epoch
+            and own.base_id in (None, later.base_id)
+            and self._netns_inode == other._netns_inode != 0
+        )
 
     @property
     def admin(self) -> Address | None:

@@ -41,12 +41,17 @@ class Ends:
         for_s: the session is over after so many seconds; None for no limit.
         count: it is over when so many Envoys have settled or ended; 0 if all that there are have.
         forever: whether it goes on for further Envoys.
+        follow: whether each recording goes on once its Envoy has settled.
+        records: how many records each trace may have; None for no limit. After the last one
+            nothing of it is recorded any more.
     """
 
     settle_s: float = 1.0
     for_s: float | None = None
     count: int = 0
     forever: bool = False
+    follow: bool = False
+    records: int | None = None
 
 
 class Observer(Protocol):
@@ -60,6 +65,9 @@ class Observer(Protocol):
 
         Called from several threads.
         """
+
+    def phase_ended(self, number: int, name: str) -> None:
+        """Take note that a phase of an Envoy has ended; called from several threads."""
 
     def recorded(self, number: int, recorded: Recorded) -> None:
         """Take the trace of an Envoy that has settled or ended, or was cut short by the end."""
@@ -101,6 +109,7 @@ class Session:
         self._stop = stop
         self._numbers = itertools.count(1)
         self._begun = 0
+        self._recordings: list[Recording] = []
         self._threads: list[threading.Thread] = []
         self._done: queue.SimpleQueue[tuple[int, Recorded] | BaseException] = queue.SimpleQueue()
         self.others = Others()
@@ -112,7 +121,8 @@ class Session:
             LaunchError: it cannot be executed.
         """
         with contextlib.ExitStack() as stack:
-            arm = stack.enter_context(tracer.arm(new_run_id()))
+            limited = self._limited() if isinstance(tracer, Probe) else {}
+            arm = stack.enter_context(tracer.arm(new_run_id(), **limited))
             self._observer.armed()
             began_ns = monotonic_ns()
             pid = stack.enter_context(started(command, arm))
@@ -126,7 +136,7 @@ class Session:
             MachineError: too much is recorded on this machine already, or asked for.
         """
         try:
-            selected = probe.select(self._selection)
+            selected = probe.select(self._selection, **self._limited())
         except (ValueError, RuntimeError) as error:
             raise MachineError(str(error), "ask for less, or end other sessions") from error
         with selected:
@@ -139,9 +149,13 @@ class Session:
             self._wait(look)
             self.others.missed = selected.missed
 
+    def _limited(self) -> dict[str, int]:
+        return {} if self._ends.records is None else {"records": self._ends.records}
+
     def _take(self, arm: Arm) -> None:
         """Record a process that has just begun, if it is where it is meant to be."""
-        with arm:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(arm)
             arm.drain(_DRAIN_S)
             executed = next((e for e in arm.snapshot().events if e.call == "exec"), None)
             if executed is None:
@@ -157,10 +171,17 @@ class Session:
                         self.others.elsewhere.append(place.in_words())
                         del self.others.elsewhere[:-_MOST_PLACES]
                     return
-            if not arguments_of(executed.args["argv"]).serves:
+            arguments = arguments_of(executed.args["argv"])
+            if not arguments.serves:
                 self.others.silent += 1
                 return
-            self._record(arm, AttachedEnvoy(arm, executed.pid, executed.ts_ns, place))
+            envoy = AttachedEnvoy(arm, executed.pid, executed.ts_ns, place)
+            if arguments.restart_epoch:
+                envoy.learn(executed)
+                if any(recording.join(arm, envoy) for recording in self._recordings):
+                    stack.pop_all()  # the recording has both now
+                    return
+            self._record(arm, envoy)
 
     def _record(self, arm: Watch, envoy: AttachedEnvoy) -> None:
         number = next(self._numbers)
@@ -173,8 +194,14 @@ class Session:
                 self._ends.settle_s,
                 self._stop,
                 lambda trace: self._observer.seen(number, trace),
+                follow=self._ends.follow,
+                phase_ended=lambda name: self._observer.phase_ended(number, name),
             )
-            self._done.put((number, recording.run()))
+            self._recordings = [*self._recordings, recording]
+            try:
+                self._done.put((number, recording.run()))
+            finally:
+                self._recordings = [one for one in self._recordings if one is not recording]
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         def guarded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,13 +19,14 @@ from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import seconds_of
 from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
+from envoyassert.errors import LaunchError
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import Selection
 from envoyassert.output_file import check_output
 from envoyassert.scenario.load import load_scenario
 
 if TYPE_CHECKING:
-    from envoyassert.attach.session import Others
+    from envoyassert.attach.session import Ends, Others
 
 #: How long `--exec-scenario` waits if nothing is said: a job that waits for ever says nothing.
 _EXEC_FOR_S = 60.0
@@ -52,6 +54,11 @@ _EXEC_FOR_S = 60.0
 )
 @click.option("--forever", is_flag=True, help="Go on for further Envoys until Ctrl-C, or --for.")
 @click.option(
+    "--follow",
+    is_flag=True,
+    help="Go on once an Envoy has settled, until Ctrl-C, --for or its end; changes are phases.",
+)
+@click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False),
     help="Judge by this scenario, which needs no section `envoy`.",
@@ -77,6 +84,15 @@ _EXEC_FOR_S = 60.0
     help="Write the traces: FILE, FILE_2 …, or one by one into DIR/.",
 )
 @click.option(
+    "--records",
+    type=click.IntRange(1),
+    metavar="NUMBER",
+    help="So many records of each Envoy at most; after them nothing more of it is recorded.",
+)
+@click.option(
+    "--cost", is_flag=True, help="First measure what a system call of all other processes pays."
+)
+@click.option(
     "--tracer",
     type=click.Choice(("ebpf", "strace")),
     default="ebpf",
@@ -89,11 +105,14 @@ def attach(
     for_s: float | None,
     count: int | None,
     forever: bool,
+    follow: bool,
     scenario: str | None,
     exec_scenario: str | None,
     run: str,
     drafted: Path | None,
     output: str,
+    records: int | None,
+    cost: bool,
     tracer: str,
     **selectors: Any,
 ) -> int:
@@ -114,6 +133,8 @@ def attach(
     Example: sudo envoyassert attach -o up.ndjson -- envoy -c envoy.yaml --concurrency 2
     """
     need_linux()
+    from envoyassert.attach.session import Ends
+
     selection = Selection(**selectors)
     _check_words(selection, command, count, forever=forever, tracer=tracer)
     if exec_scenario and scenario:
@@ -132,7 +153,10 @@ def attach(
         for_s = _EXEC_FOR_S
     waits_for = command[0] if command else selection.in_words()
     asked = Asked(waits_for, output, drafted, judge_by, run, bool(exec_scenario), not command)
-    return _attach(selection, command, (settle_s, for_s, count or 0, forever), asked, tracer)
+    ends = Ends(settle_s, for_s, count or 0, forever, follow, records)
+    if tracer == "strace" and (records or cost):
+        raise click.UsageError("--records and --cost are about the probes: leave out strace")
+    return _attach(selection, command, ends, asked, tracer, cost=cost)
 
 
 def _check_words(
@@ -155,19 +179,27 @@ def _check_words(
 def _attach(
     selection: Selection,
     command: tuple[str, ...],
-    ends: tuple[float, float | None, int, bool],
+    ends: Ends,
     asked: Asked,
     tracer: str,
+    *,
+    cost: bool,
 ) -> int:
-    from envoyassert.attach.session import Ends, Session, running_already
+    from envoyassert.attach.session import Session, running_already
     from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
+    # Before the probe is loaded, which takes seconds.
+    if command and shutil.which(command[0]) is None:
+        raise LaunchError(f"{command[0]} is no program that can be executed", "name one after --")
     prepare_tracer(tracer)
     stop = threading.Event()
     reporter = Reporter(asked)
     early: list[int] = []
-    session = Session(selection, Ends(*ends), reporter, stop)
+    session = Session(selection, ends, reporter, stop)
     with contextlib.closing(load_tracer(tracer)) as loaded, _ended_by_signals(stop):
+        if cost:
+            assert isinstance(loaded, Probe)
+            say(f"armed, it costs {loaded.measure_cost().in_words()}", err=True)
         if command:
             session.record_command(command, loaded)
         else:

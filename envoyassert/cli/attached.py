@@ -93,6 +93,11 @@ class Reporter:
                 say(*(front + line for line in lines))
                 sys.stdout.flush()
 
+    def phase_ended(self, number: int, name: str) -> None:
+        """Say that a phase has ended."""
+        with self._lock:
+            say(f"{self._title(number)}: the phase {name} is over", err=True)
+
     def recorded(self, number: int, recorded: Recorded) -> None:
         """Show, write and judge a trace."""
         self.count += 1
@@ -103,7 +108,7 @@ class Reporter:
 
     def _report(self, number: int, recorded: Recorded) -> None:
         trace, asked = recorded.trace, self._asked
-        title = f"Envoy {number}" if asked.several else "Envoy"
+        title = self._title(number)
         graph = fold(trace)
         if not asked.quiet:
             say("", *([f"{title}:"] if asked.several else []))
@@ -117,6 +122,9 @@ class Reporter:
             _draft(trace, path, _numbered(asked.drafted, number))
         if asked.scenario:
             self._judge(trace, path)
+
+    def _title(self, number: int) -> str:
+        return f"Envoy {number}" if self._asked.several else "Envoy"
 
     def _notes(self, recorded: Recorded) -> Iterator[str]:
         yield from (f": {note}" for note in recorded.notes)

@@ -75,11 +75,15 @@ class Attaching:
         self._process = subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        assert self._process.stderr is not None
         self.said: list[str] = []
+        self.wait_for("armed: ")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has said a text on standard error."""
+        assert self._process.stderr is not None
         for line in self._process.stderr:
             self.said.append(line)
-            if line.startswith("armed: "):
+            if text in line:
                 return
         raise AssertionError("".join(self.said))
 

@@ -130,6 +130,27 @@ def test_envoy_that_ends_at_once_is_recorded_with_its_end(tmp_path, envoy, scena
     assert read_trace(trace).end.outcome.exit_code == 1
 
 
+def test_limit_of_records_leaves_what_comes_later_open(tmp_path, envoy, scenario):
+    with (
+        Attaching(
+            "--exe", envoy[0], "--records", 40, "--for", "5s", "--exec-scenario", scenario
+        ) as attached,
+        running(envoy),
+    ):
+        done = attached.end()
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "past the limit of records" in " ".join(done.stdout.split())
+
+
+def test_cost_is_printed_before_anything_is_recorded(envoy):
+    with Attaching("--exe", envoy[0], "--cost", "--for", SHORT) as attached:
+        done = attached.end()
+    cost, armed = done.stderr.splitlines()[:2]
+    assert cost.startswith("armed, it costs ")
+    assert "ns per system call" in cost
+    assert armed.startswith("armed: waiting")
+
+
 def test_version_is_no_envoy_that_serves(envoy):
     with Attaching("--exe", envoy[0], "--for", SHORT) as attached:
         subprocess.run([envoy[0], "--version"], check=True, stdout=subprocess.DEVNULL)

@@ -23,6 +23,7 @@ SCENARIO = "name: up\nexpect:\n  - process: {live: true}\n"
         (["--tracer", "strace"], "say -- COMMAND"),
         (["--pod-uid", "1", "--", "x"], "--pod-uid means nothing beside COMMAND"),
         (["--uid", "0", "--", "x"], "--uid means nothing beside COMMAND"),
+        (["--tracer", "strace", "--cost", "--", "x"], "about the probes: leave out strace"),
         (["--forever", "--", "x"], "COMMAND is one recording"),
         (["--settle", "soon", "--", "x"], "'soon' is not a duration"),
         (["--run", "a", "--", "x"], "--run goes with --scenario"),

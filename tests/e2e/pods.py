@@ -179,7 +179,7 @@ def container_runtime(root: Path, images: Sequence[str]) -> Iterator[Runtime]:
     (root / "cni" / "10-pod.conflist").write_text(json.dumps(_network(root)))
     (root / "config.toml").write_text(_config(root, socket))
     _build_pause(root)
-    with open(root / "containerd.log", "wb") as log:  # noqa: PTH123
+    with (root / "containerd.log").open("wb") as log:
         process = subprocess.Popen(
             ["containerd", "--config", str(root / "config.toml")], stdout=log, stderr=log
         )

@@ -6,6 +6,7 @@ import contextlib
 import resource
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 MOST_S = 5.0
@@ -57,8 +58,7 @@ def _too_long(number: int, _frame: FrameType | None) -> None:
 
 def limit_memory() -> None:
     """Let this process get so much more memory and no more: what takes it fails at once."""
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-        used = int(file.read().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + MOST_KB * 1024, hard))
 

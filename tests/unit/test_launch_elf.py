@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,5 +112,5 @@ def test_read_build_id_of_what_is_no_file_is_empty_and_waits_for_nothing(tmp_pat
 
 
 def test_parse_interpreter_of_this_python_exists():
-    with open(sys.executable, "rb") as file:  # noqa: PTH123
+    with Path(sys.executable).open("rb") as file:
         assert "ld-" in parse_interpreter(file)

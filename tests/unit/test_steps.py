@@ -354,6 +354,7 @@ def test_wait_for_what_envoy_forbids_to_ask_is_not_carried_out(item: dict[str, A
 
 def test_quit_is_over_when_envoy_has_ended() -> None:
     envoy = PlayedEnvoy([idle, end], [(200, "OK\n")])
+    # It ends as soon as it is asked to.
     envoy.exited = lambda timeout_s=0.0: Exit(0, None)  # type: ignore[method-assign]
     assert run(envoy, {"quit": True}) == StepResult()
     assert envoy.asked == ["POST /quitquitquit"]

@@ -175,7 +175,7 @@ class _Events:
             filter(self._is_whole, self._log.events),
             key=lambda line: tuple(line.numbers[name] for name in ("ts", "cpu", "seq")),
         )
-        notes: dict[int, list[int]] = defaultdict(list)
+        notes: dict[int, set[int]] = defaultdict(set)
         for line in lines:
             try:
                 event = self._event(line)
@@ -183,12 +183,12 @@ class _Events:
                 raise error_at(self._log.path, line.number, 1, str(error)) from error
             if event is None:
                 # An opened file, which is in the setns that uses it.
-                notes[line.numbers["cpu"]].append(line.numbers["seq"])
+                notes[line.numbers["cpu"]].add(line.numbers["seq"])
             else:
                 self._events.append(event)
         return self._events, tuple(self._counted(notes))
 
-    def _counted(self, notes: dict[int, list[int]]) -> Iterator[CpuCounters]:
+    def _counted(self, notes: dict[int, set[int]]) -> Iterator[CpuCounters]:
         """Number the events without the notes, and yield the counters."""
         by_cpu: dict[int, list[Event]] = defaultdict(list)
         for event in self._events:

@@ -211,6 +211,13 @@ def test_file_of_a_network_namespace_is_named_by_the_open_before() -> None:
     assert sum(counters.dropped for counters in trace.end.cpus) == 0
 
 
+def test_note_that_comes_twice_takes_no_number_twice() -> None:
+    opened = "call 20 0 2 7 7 257 5 ffffff9c 0 0 0 0 0 0 0"
+    trace = read(HEADER, EXEC, opened, opened, CLOSE.replace("20 0 2", "30 0 3"), *END)
+    assert [(event.call, event.seq) for event in trace.events] == [("exec", 1), ("close", 2)]
+    assert parse_trace(trace_lines(trace)) == trace
+
+
 def test_loss_that_bpftrace_itself_says_is_no_bad_line() -> None:
     trace = read("Attaching 13 probes...", HEADER, EXEC, "Lost 12 events", *END)
     assert [(c.emitted, c.dropped) for c in trace.end.cpus] == [(2, 1)]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from envoyassert.bpftrace.article import parse_article_log
 from envoyassert.bpftrace.lines import is_header
-from envoyassert.bpftrace.log import parse_log
+from envoyassert.bpftrace.log import lost_calls, parse_log
+from envoyassert.judge.interval import plural
 from envoyassert.trace import Trace
 
 
@@ -27,3 +28,18 @@ def parse_bpftrace_log(
     found = list(lines)
     parse = parse_log if any(map(is_header, found)) else parse_article_log
     return parse(found, path, envoy_version=envoy_version, concurrency=concurrency)
+
+
+def losses_in_words(trace: Trace, lines: Iterable[str], path: str) -> str:
+    """Return what a log lost: `3 events are not in the log: 2 bind, 1 close`; "" for nothing.
+
+    Args:
+        trace: what the log was read as.
+        lines: the log.
+        path: its name.
+    """
+    lost = sum(counters.dropped for counters in trace.end.cpus)
+    if not lost:
+        return ""
+    calls = ", ".join(f"{count} {name}" for name, count in lost_calls(lines, path).items())
+    return f"{plural(lost, 'event')} not in the log" + (f": {calls}" if calls else "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from envoyassert.bpftrace.form import CHUNKS, SECOND, WORDS, recorded
 from envoyassert.bpftrace.lines import Line, error_at, read_line
 from envoyassert.calls import NOTED, SOURCES
+from envoyassert.calls.epoll import EPOLL_WAIT
 from envoyassert.calls.payload import text_at
 from envoyassert.calls.tasks import SETNS
 from envoyassert.errors import TraceFileError
@@ -66,9 +67,7 @@ def parse_log(
     Raises:
         TraceFileError: a line that is not as the program prints it, or no event.
     """
-    log = _Log(path)
-    for number, text in enumerate(lines, 1):
-        log.read(read_line(text.rstrip("\n"), path, number))
+    log = _Log(path, lines)
     events, cpus = _Events(log).read()
     if not events:
         raise TraceFileError(
@@ -88,10 +87,31 @@ def parse_log(
     return Trace(header, events, end)
 
 
+def lost_calls(lines: Iterable[str], path: str) -> dict[str, int]:
+    """Return how many system calls are not in a log that the program counted, by their names.
+
+    Args:
+        lines: of a log that `parse_log` read.
+        path: its name.
+    """
+    log = _Log(path, lines)
+    seen = Counter(line.numbers["nr"] for line in log.events if "nr" in line.numbers)
+    names = {number: _name_of(constant) for number, constant in recorded(log.machine).items()}
+    missing = {number: counted - seen[number] for number, counted in log.counts.items()}
+    found: Counter[str] = Counter()
+    for number, count in missing.items():
+        found[names.get(number, EPOLL_WAIT.name)] += max(count, 0)
+    return {name: count for name, count in sorted(found.items()) if count}
+
+
+def _name_of(constant: str) -> str:
+    return "open" if constant in NOTED else _BY_CONSTANT[constant][1].name
+
+
 class _Log:
     """The lines of a log by what they are about."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, lines: Iterable[str]) -> None:
         self.path = path
         self.machine = ""
         self.begun_before = False
@@ -99,11 +119,13 @@ class _Log:
         self.events: list[Line] = []
         self.data: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(dict)
         self.totals: dict[int, int] = {}
+        self.counts: dict[int, int] = {}
         self._readings: list[tuple[int, int, list[str]]] = []
         self._reading = False
+        for number, text in enumerate(lines, 1):
+            self._read(read_line(text.rstrip("\n"), path, number))
 
-    def read(self, line: Line) -> None:
-        """Take a line."""
+    def _read(self, line: Line) -> None:
         kind, numbers = line.kind, line.numbers
         if kind == "header":
             if self.machine:
@@ -118,8 +140,9 @@ class _Log:
             self.data[numbers["cpu"], numbers["seq"]][numbers["chunk"]] = words
         elif kind == "end":
             self.ended = True
-        elif kind == "total" and line.text == "seq":
-            self.totals[numbers["key"]] = numbers["value"]
+        elif kind == "total":
+            counts = self.totals if line.text == "seq" else self.counts
+            counts[numbers["key"]] = numbers["value"]
         elif kind == "skipped":
             self._reading = bool(numbers)
             if numbers:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from envoyassert.bpftrace.imported import parse_bpftrace_log
+from envoyassert.bpftrace.imported import losses_in_words, parse_bpftrace_log
 from envoyassert.cli.configs import plan_of_file
 from envoyassert.cli.options import trace_output_option
 from envoyassert.cli.output import say
@@ -43,11 +43,12 @@ def import_log(
 
     Example: envoyassert import envoy.bpftrace.txt --concurrency 2 -o envoy.ndjson
     """
-    trace = parse_bpftrace_log(
-        read_lines(log), log, envoy_version=envoy_version, concurrency=concurrency
-    )
+    lines = read_lines(log)
+    trace = parse_bpftrace_log(lines, log, envoy_version=envoy_version, concurrency=concurrency)
     if config is not None:
         listeners = plan_of_file(Path(config)).listeners
         trace = replace(trace, header=replace(trace.header, listeners=listeners))
     write_trace(trace, output)
     say(f"{len(trace.events)} events written to {output}", err=True)
+    if lost := losses_in_words(trace, lines, log):
+        say(f"note: {lost}", err=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -15,10 +17,12 @@ from typing import NamedTuple
 import pytest
 
 from envoyassert.accounts import SecondWitness
-from envoyassert.bpftrace.imported import parse_bpftrace_log
+from envoyassert.bpftrace.imported import losses_in_words, parse_bpftrace_log
 from envoyassert.bpftrace.log import UNOBSERVED
 from envoyassert.compare.comparison import compare_profiles
 from envoyassert.compare.profile import profile_of
+from envoyassert.graph.fold import fold
+from envoyassert.judge.certificate import certify
 from envoyassert.judge.judge import judge
 from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Status
@@ -50,20 +54,25 @@ class Bpftrace:
     """bpftrace with our program; what it printed so far is in `lines`.
 
     Args:
-        exe: whom it records.
+        whom: the options that say whom it records.
         directory: where the program is put.
+        environment: further variables for bpftrace.
     """
 
-    def __init__(self, exe: str, directory: Path) -> None:
+    def __init__(self, *whom: str, directory: Path, **environment: str) -> None:
         script = directory / "envoy.bt"
-        command = [sys.executable, "-m", "envoyassert", "bpftrace-script", "--exe", exe]
+        command = [sys.executable, "-m", "envoyassert", "bpftrace-script", *whom]
         script.write_text(subprocess.check_output(command, text=True))
         self.lines: list[str] = []
         self._ended = False
         self._more = threading.Condition()
         with (directory / "bpftrace.err").open("w") as errors:
             self._process = subprocess.Popen(
-                ["bpftrace", str(script)], stdout=subprocess.PIPE, stderr=errors, text=True
+                ["bpftrace", str(script)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, **environment},
             )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -164,7 +173,7 @@ def record(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
             plans = expand(load_scenario(SCENARIOS / f"{scenario}.yaml"))
             plan = max(plans, key=lambda plan: plan.concurrency)
             plan = replace(plan, binary=str(binary), version="", image="")
-            bpftrace = Bpftrace(name, directory)
+            bpftrace = Bpftrace("--exe", name, directory=directory)
             try:
                 bpftrace.wait_for(is_armed)
                 with ProcessLauncher() as launcher, LiveRun(plan, probe, launcher) as live:
@@ -255,7 +264,7 @@ def test_log_from_which_something_is_gone_passes_nothing_that_rests_on_it(
 def test_killed_bpftrace_leaves_a_log_that_passes_nothing(tmp_path: Path) -> None:
     exe = f"sh-{secrets.token_hex(4)}"
     shell = shutil.copy("/bin/sh", tmp_path / exe)
-    bpftrace = Bpftrace(exe, tmp_path)
+    bpftrace = Bpftrace("--exe", exe, directory=tmp_path)
     try:
         bpftrace.wait_for(is_armed)
         subprocess.run([shell, "-c", "exit 3"], check=False)
@@ -266,3 +275,41 @@ def test_killed_bpftrace_leaves_a_log_that_passes_nothing(tmp_path: Path) -> Non
     assert [event.args["status"] for event in trace.events if event.call == "exit"] == [3]
     assert not trace.end.drained
     assert "completeness" in trace.header.unobserved
+
+
+def test_events_that_bpftrace_lost_are_counted_as_lost(tmp_path: Path) -> None:
+    exe = f"py-{secrets.token_hex(4)}"
+    python = Path(shutil.copy(Path(sys.base_prefix) / "bin" / "python3", tmp_path / exe))
+    bpftrace = Bpftrace("--exe", exe, directory=tmp_path, BPFTRACE_PERF_RB_PAGES="1")
+    try:
+        bpftrace.wait_for(is_armed)
+        code = "import os\nfor _ in range(30000): os.close(os.dup(1))"
+        subprocess.run([python, "-S", "-c", code], env={"PYTHONHOME": sys.base_prefix}, check=True)
+        bpftrace.wait_for(lambda lines: any(line.startswith("skipped ") for line in lines))
+    finally:
+        lines = bpftrace.end()
+        bpftrace.close()
+    trace = parse_bpftrace_log(lines)
+    assert any(re.match("Lost [0-9]+ events", line) for line in lines)
+    lost = sum(counters.dropped for counters in trace.end.cpus)
+    assert 0 < lost == sum(counters.emitted for counters in trace.end.cpus) - len(trace.events)
+    assert not certify(trace, fold(trace)).whole
+    assert "close" in losses_in_words(trace, lines, "log")
+
+
+def test_process_that_ran_already_is_recorded_from_now_on(tmp_path: Path) -> None:
+    code = "input(); import socket; socket.socket().bind(('127.0.0.1', 0))"
+    running = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    bpftrace = Bpftrace("--pid", str(running.pid), directory=tmp_path)
+    try:
+        bpftrace.wait_for(is_armed)
+        running.communicate(b"\n", timeout=DEADLINE_S)
+        bpftrace.wait_for(lambda lines: any(line.startswith("exit ") for line in lines))
+        trace = parse_bpftrace_log(bpftrace.end())
+    finally:
+        running.kill()
+        running.communicate()
+        bpftrace.close()
+    assert [event.pid for event in trace.events if event.call == "bind"] == [running.pid]
+    assert not trace.end.marked
+    assert not certify(trace, fold(trace)).whole

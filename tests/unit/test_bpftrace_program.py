@@ -21,6 +21,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.verdict import Certificate
 from envoyassert.trace import Trace
+from envoyassert.trace_file import read_trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 
 LINES = (
@@ -264,3 +265,35 @@ def test_command_refuses_a_name_in_one_line(exe: str) -> None:
     done = CliRunner().invoke(app, ["bpftrace-script", "--exe", exe])
     assert done.exit_code == 2
     assert "Invalid value for --exe" in done.output
+
+
+@pytest.mark.parametrize(
+    ("gone", "note"),
+    [
+        ("call 52847567913844 ", ""),
+        (r"call (\S+ ){5}41 ", "note: 1 event not in the log: 1 socket"),
+        (r"call (\S+ ){5}257 ", "note: 1 event not in the log: 1 open"),
+        ("wait ", "note: 1 event not in the log: 1 epoll_wait"),
+        ("fork ", "note: 1 event not in the log"),
+    ],
+)
+def test_import_says_which_calls_are_lost(tmp_path: Path, gone: str, note: str) -> None:
+    at = next((at for at, line in enumerate(LINES) if re.match(gone, line)), len(LINES))
+    log, trace = tmp_path / "log", tmp_path / "trace"
+    log.write_text("\n".join([*LINES[:at], *LINES[at + 1 :]]) + "\n")
+    done = CliRunner().invoke(app, ["import", str(log), "--concurrency", "1", "-o", str(trace)])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[1:] == ([note] if note else [])
+
+
+def test_config_of_a_log_names_its_listeners(tmp_path: Path) -> None:
+    config, log, trace = tmp_path / "envoy.yaml", tmp_path / "log", tmp_path / "trace"
+    log.write_text("\n".join(LINES) + "\n")
+    address = "{socket_address: {address: 127.0.0.1, port_value: 19099}}"
+    config.write_text(
+        f"static_resources: {{listeners: [{{name: l, address: {address}, filter_chains: []}}]}}\n"
+    )
+    command = ["import", str(log), "--concurrency", "1", "-o", str(trace)]
+    done = CliRunner().invoke(app, [*command, "--config", str(config)])
+    assert done.exit_code == 0, done.output
+    assert [record.name for record in read_trace(trace).header.listeners] == ["l"]

@@ -91,6 +91,9 @@ class AttachedEnvoy(NamespacedEnvoy):
             self.inner_pids[str(pid)] = inside
         self.filename = str(executed.args["filename"] or "")
         self.arguments = arguments_of(_whole_argv(pid) or executed.args["argv"])
+        if self._executable >= 0:
+            os.close(self._executable)  # of what had been taken for it before
+            self._executable = -1
         with contextlib.suppress(OSError):
             self._executable = os.open(f"/proc/{pid}/exe", os.O_RDONLY | os.O_CLOEXEC)
             self._build_id = read_build_id(self.executable)

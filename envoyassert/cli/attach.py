@@ -185,6 +185,7 @@ def _attach(
     *,
     cost: bool,
 ) -> int:
+    from envoyassert.attach.place import has_container
     from envoyassert.attach.session import Session, running_already
     from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
@@ -204,6 +205,9 @@ def _attach(
             session.record_command(command, loaded)
         else:
             assert isinstance(loaded, Probe)
+            if selection.container and has_container(selection.container) is False:
+                missing = f"the engine has no container {selection.container} now"
+                say(f"note: {missing}: waiting for one", err=True)
             early = running_already(selection)
             for pid in early:
                 say(f"note: process {pid} runs already: its start is not seen", err=True)

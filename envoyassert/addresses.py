@@ -118,7 +118,7 @@ class Address:
             return self
         return replace(self, netns=netns)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the form used in trace files: only the fields that are set."""
         place = {"netns": self.netns} if self.netns else {}
         if self.is_ip:

@@ -43,7 +43,7 @@ class Excerpt:
         )
 
 
-def _matches(part: Any, whole: Any) -> bool:
+def _matches(part: object, whole: object) -> bool:
     """Whether a value is like another but for numbers and for members that are missing."""
     if isinstance(part, dict) and isinstance(whole, dict):
         return part.keys() == whole.keys() and all(_matches(part[key], whole[key]) for key in part)
@@ -54,11 +54,11 @@ def _matches(part: Any, whole: Any) -> bool:
     return bool(part == whole)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _sides(wanted: Any, seen: Any) -> set[int]:
+def _sides(wanted: object, seen: object) -> set[int]:
     """Return on which sides of a wanted count the seen ones are: -1 below, 1 above, 0 within."""
     if not isinstance(wanted, dict) or wanted.get("kind") != "count" or "low" not in wanted:
         return set()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
 
 #: Letters and marks without an image; `str.isprintable` knows controls, formats and blanks.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0]")
@@ -44,7 +43,7 @@ def joined(lines: Iterable[str]) -> str:
     return "\n".join(shown(line) for line in lines)
 
 
-def json_text(data: Any, indent: int | None = 2) -> str:
+def json_text(data: object, indent: int | None = 2) -> str:
     """Return data as JSON that reads as the same, and shows nothing raw."""
     text = json.dumps(data, indent=indent).replace("\x7f", "\\u007f")
     return re.sub(r"#(?=#\w*\[)", r"\\u0023", text)

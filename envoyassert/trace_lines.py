@@ -185,7 +185,7 @@ class _Reader:
         self.symbols: Symbols | None = None
         self.second: SecondWitness | None = None
         self.end: End | None = None
-        self.closing: dict[str, Any] | None = None
+        self.closing: dict[str, object] | None = None
         self.digest = hashlib.sha256()
         self._stacks: dict[int, tuple[str, ...]] = {}
         self._read_event = reader("call")
@@ -291,7 +291,7 @@ def _whole(kind: str, text: str, members: dict[str, Any]) -> Any:
     return said
 
 
-def _disagreement(closing: dict[str, Any], found: dict[str, Any]) -> str:
+def _disagreement(closing: dict[str, object], found: dict[str, object]) -> str:
     """Return what a closing line says that the lines before it do not; "" if they agree."""
     for name, number in found.items():
         if name != "sha256" and closing.get(name) != number:

@@ -39,7 +39,7 @@ def _dict_of(name: str, members: Mapping[str, Any]) -> Any:
     return made
 
 
-def _event_of(call: str) -> Any:
+def _event_of(call: str) -> object:
     return _dict_of(
         call,
         {
@@ -94,7 +94,7 @@ _LATER = frozenset(
 )
 
 
-def read_line(kind: str, text: str) -> Any:
+def read_line(kind: str, text: str) -> object:
     """Return what a line says: of an event a dict, of another line the value of its member.
 
     Args:
@@ -110,7 +110,7 @@ def read_line(kind: str, text: str) -> Any:
         raise ValueError(words_of(error)) from error
 
 
-def event_line(event: Event) -> dict[str, Any]:
+def event_line(event: Event) -> dict[str, object]:
     """Return the members of an event's line, but for its stack."""
     line: dict[str, Any] = {
         "ts": event.ts_ns,
@@ -150,7 +150,7 @@ def _events() -> TypeAdapter[Any]:
 def reader(kind: str) -> Callable[[str], Any]:
     """Return what reads a line of a kind, see `read_line`; it raises pydantic's errors."""
     if kind == "call":
-        read_event: Callable[[str], Any] = _events().validator.validate_json
+        read_event: Callable[[str], object] = _events().validator.validate_json
         return read_event
     if kind == "format":
         # A dataclass by itself cannot be given a configuration.
@@ -160,7 +160,7 @@ def reader(kind: str) -> Callable[[str], Any]:
     return lambda text: line.validate_json(text)[kind]
 
 
-def members_of(text: str) -> dict[str, Any]:
+def members_of(text: str) -> dict[str, object]:
     """Return the members of a line as they stand there.
 
     Raises:
@@ -176,7 +176,7 @@ def members_of(text: str) -> dict[str, Any]:
     return found
 
 
-def _no_key_twice(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_key_twice(members: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(members)
     if len(found) < len(members):
         keys = [key for key, _ in members]

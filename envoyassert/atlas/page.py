@@ -6,8 +6,6 @@ relative. Every text goes through the escaping of the template engine.
 
 from __future__ import annotations
 
-from typing import Any
-
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from envoyassert.atlas.model import Atlas, AtlasRun, RunState, in_order
@@ -66,7 +64,7 @@ def story_page(
     )
 
 
-def _page(template: str, **values: Any) -> str:
+def _page(template: str, **values: object) -> str:
     return _TEMPLATES.get_template(template).render(
         generator=GENERATOR, State=RunState, name_of=_name_of, **values
     )
@@ -76,7 +74,7 @@ def _name_of(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _known_defects(atlas: Atlas) -> list[dict[str, Any]]:
+def _known_defects(atlas: Atlas) -> list[dict[str, object]]:
     """Return each known defect that was seen, with the Envoys that have it."""
     # What was seen of a defect differs from run to run: the first run stands for all.
     found: dict[tuple[str, str], list[AtlasRun]] = {}

@@ -26,7 +26,7 @@ class FdArguments(Arguments):
     fd: I32
 
 
-def _fd(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _fd(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     return {"fd": args[0]}
 
 
@@ -49,11 +49,11 @@ class CopyArguments(Arguments):
     flags: Flags
 
 
-def _copied(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _copied(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     return {"fd": args[0], "newfd": args[1], "flags": flag_names("O", args[2])}
 
 
-def _printed_copy(a: list[str], _: int | None) -> dict[str, Any]:
+def _printed_copy(a: list[str], _: int | None) -> dict[str, object]:
     flags = printed.flags_of(a[2], ("O_CLOEXEC",)) if len(a) > 2 else []
     return {"fd": int(a[0]), "newfd": int(a[1]), "flags": flags}
 
@@ -95,11 +95,11 @@ class FcntlArguments(Arguments):
     arg: NotRequired[I64]
 
 
-def _fcntl(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _fcntl(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     return {"fd": args[0], "cmd": FCNTL_DUPS.get(args[1], args[1]), "arg": args[2]}
 
 
-def _printed_fcntl(a: list[str], _: int | None) -> dict[str, Any] | None:
+def _printed_fcntl(a: list[str], _: int | None) -> dict[str, object] | None:
     if not a[1].startswith("F_DUPFD"):
         return None
     return {"fd": int(a[0]), "cmd": a[1], "arg": printed.number_of(a[2])}
@@ -137,7 +137,7 @@ class CloseRangeArguments(Arguments):
     flags: U32
 
 
-def _close_range(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _close_range(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     return {
         "first": args[0] & UNSIGNED,
         "last": args[1] & UNSIGNED,
@@ -145,7 +145,7 @@ def _close_range(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
     }
 
 
-def _printed_close_range(a: list[str], _: int | None) -> dict[str, Any]:
+def _printed_close_range(a: list[str], _: int | None) -> dict[str, object]:
     return {
         "first": printed.number_of(a[0]) & UNSIGNED,
         "last": printed.number_of(a[1]) & UNSIGNED,
@@ -181,7 +181,7 @@ class RightsArguments(Arguments):
     fds: list[I32]
 
 
-def _rights(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+def _rights(args: Args, data: bytes, _ret: int) -> dict[str, object]:
     count = len(data) // 4
     fds = list(struct.unpack_from(f"={count}i", data))
     return {"fd": args[0], "fds": fds, "truncated": False}

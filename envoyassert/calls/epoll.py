@@ -18,7 +18,7 @@ class CreateArguments(Arguments):
     flags: Flags
 
 
-def _created(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _created(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     return {"flags": flag_names("EPOLL", args[0])}
 
 
@@ -53,7 +53,7 @@ class ControlArguments(Arguments):
     events: Flags
 
 
-def _control(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _control(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     return {
         "epfd": args[0],
         "op": EPOLL_OPS.get(args[1], args[1]),
@@ -80,7 +80,7 @@ class WaitArguments(Arguments):
     epfd: I32
 
 
-def _printed_wait(a: list[str], _: int | None) -> dict[str, Any]:
+def _printed_wait(a: list[str], _: int | None) -> dict[str, object]:
     return {"epfd": int(a[0])}
 
 

@@ -76,7 +76,7 @@ class RenameArguments(Arguments):
     flags: U32
 
 
-def _renamed(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+def _renamed(args: Args, data: bytes, _ret: int) -> dict[str, object]:
     old, _, new = data.partition(b"\0")
     return {
         "path": text_at(old),
@@ -86,7 +86,7 @@ def _renamed(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
     }
 
 
-def _printed_rename(a: list[str]) -> dict[str, Any]:
+def _printed_rename(a: list[str]) -> dict[str, object]:
     return {
         "path": printed.path_of(a[1]),
         "to": printed.path_of(a[3]),

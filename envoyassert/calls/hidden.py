@@ -75,7 +75,7 @@ class TableArguments(Arguments):
     number: I32
 
 
-def _other_table(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _other_table(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     table = "x32" if args[0] & _X32_BIT else "32-bit"
     return {"table": table, "number": args[0] & ~_X32_BIT}
 
@@ -106,25 +106,25 @@ class FilterArguments(Arguments):
     answers: list[str] | None
 
 
-def _filter_set(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+def _filter_set(args: Args, data: bytes, _ret: int) -> dict[str, object]:
     if args[1] == SECCOMP_MODE_STRICT:
         return {"answers": []}
     return {"answers": answers_of(data, args[4])}
 
 
-def _printed_seccomp(a: list[str], _: int | None) -> dict[str, Any] | None:
+def _printed_seccomp(a: list[str], _: int | None) -> dict[str, object] | None:
     if a[0] == "SECCOMP_SET_MODE_STRICT":
         return {"answers": []}
     return _printed_filter(a[2]) if a[0] == "SECCOMP_SET_MODE_FILTER" else None
 
 
-def _printed_prctl(a: list[str], _: int | None) -> dict[str, Any] | None:
+def _printed_prctl(a: list[str], _: int | None) -> dict[str, object] | None:
     if a[0] != "PR_SET_SECCOMP":
         return None
     return {"answers": []} if a[1] == "SECCOMP_MODE_STRICT" else _printed_filter(a[2])
 
 
-def _printed_filter(text: str) -> dict[str, Any]:
+def _printed_filter(text: str) -> dict[str, object]:
     program = re.fullmatch(r"\{len=(\d+), filter=\[(.*)\]\}", text)
     if program is None:
         return {"answers": None}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.names import SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOCKET_TYPES, family_name
 
@@ -84,7 +82,7 @@ def flag_names(prefix: str, value: int) -> list[str]:
     return known
 
 
-def made_by(args: Args) -> dict[str, Any]:
+def made_by(args: Args) -> dict[str, object]:
     """Return the arguments of socket(2), the first three of socketpair(2)."""
     kind = args[1] & SOCK_TYPE_MASK
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from envoyassert.addresses import Address
 
@@ -16,7 +15,7 @@ def address_text(address: Address | None) -> str:
     return "?" if address is None else _PADDING.sub(r"\\0…", str(address))
 
 
-def or_unknown(value: Any) -> str:
+def or_unknown(value: object) -> str:
     """Return a value as text."""
     if isinstance(value, Address):
         return address_text(value)

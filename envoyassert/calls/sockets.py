@@ -55,11 +55,11 @@ class PairArguments(SocketArguments):
     fds: list[I32]
 
 
-def _pair(args: Args, _data: bytes, ret: int) -> dict[str, Any]:
+def _pair(args: Args, _data: bytes, ret: int) -> dict[str, object]:
     return {**made_by(args), "fds": [args[4], args[5]] if ret == 0 else []}
 
 
-def _printed_pair(a: list[str], ret: int | None) -> dict[str, Any]:
+def _printed_pair(a: list[str], ret: int | None) -> dict[str, object]:
     fds = [int(fd) for fd in split_arguments(a[3].strip("[]"))] if ret == 0 else []
     return {**printed.socket_arguments(a), "fds": fds}
 
@@ -84,15 +84,15 @@ class AddressArguments(Arguments):
     address: Address | None
 
 
-def _with_address(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+def _with_address(args: Args, data: bytes, _ret: int) -> dict[str, object]:
     return {"fd": args[0], "address": decode_address(data)}
 
 
-def _printed_with_address(a: list[str], _: int | None) -> dict[str, Any]:
+def _printed_with_address(a: list[str], _: int | None) -> dict[str, object]:
     return {"fd": int(a[0]), "address": printed.printed_address(a[1])}
 
 
-def _address_text(args: dict[str, Any]) -> str:
+def _address_text(args: dict[str, object]) -> str:
     return f"{args['fd']}, {or_unknown(args.get('address'))}"
 
 
@@ -141,8 +141,8 @@ class ListenArguments(Arguments):
     sk: NotRequired[Hex]
 
 
-def _listen(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
-    made: dict[str, Any] = {"fd": args[0], "backlog": args[1]}
+def _listen(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
+    made: dict[str, object] = {"fd": args[0], "backlog": args[1]}
     address = two_words(args[4], args[5])
     if address:
         made["sk"] = hex(address)
@@ -170,11 +170,11 @@ class AcceptArguments(Arguments):
     flags: NotRequired[Flags]
 
 
-def _accept(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+def _accept(args: Args, data: bytes, _ret: int) -> dict[str, object]:
     return {"fd": args[0], "address": decode_address(data), "flags": flag_names("SOCK", args[3])}
 
 
-def _printed_accept(a: list[str], _: int | None) -> dict[str, Any]:
+def _printed_accept(a: list[str], _: int | None) -> dict[str, object]:
     flags = printed.flags_of(a[3], printed.SOCK) if len(a) > 3 else []
     return {"fd": int(a[0]), "address": printed.printed_address(a[1]), "flags": flags}
 
@@ -209,7 +209,7 @@ class OptionArguments(Arguments):
     value: OptionValue
 
 
-def _setsockopt(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+def _setsockopt(args: Args, data: bytes, _ret: int) -> dict[str, object]:
     level, length = level_name(args[1]), args[3]
     name = option_name(level, args[2])
     return {
@@ -241,7 +241,7 @@ class ShutdownArguments(Arguments):
     how: Name
 
 
-def _printed_shutdown(a: list[str], _: int | None) -> dict[str, Any]:
+def _printed_shutdown(a: list[str], _: int | None) -> dict[str, object]:
     return {"fd": int(a[0]), "how": a[1] if a[1].startswith("SHUT_") else printed.number_of(a[1])}
 
 

@@ -29,7 +29,7 @@ class ExecArguments(Arguments):
     name: str
 
 
-def _executed(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
+def _executed(args: Args, data: bytes, _ret: int) -> dict[str, object]:
     name, filename = EXEC_HEAD
     argv = data[name + filename :].split(b"\0")[:-1]
     return {
@@ -65,9 +65,9 @@ class ForkArguments(Arguments):
     shares_files: NotRequired[bool]
 
 
-def _forked(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _forked(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     thread, shares_files = bool(args[2]), bool(args[3])
-    made: dict[str, Any] = {"child_pid": args[0], "child_tid": args[1], "thread": thread}
+    made: dict[str, object] = {"child_pid": args[0], "child_tid": args[1], "thread": thread}
     if shares_files is not thread:
         made["shares_files"] = shares_files
     return made
@@ -158,7 +158,7 @@ class TcpStateArguments(Arguments):
     port: NotRequired[Port]
 
 
-def _tcp_state(args: Args, _data: bytes, _ret: int) -> dict[str, Any]:
+def _tcp_state(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
     return {
         "sk": hex(two_words(args[0], args[1])),
         "old": TCP_STATES.get(args[2], args[2]),
@@ -191,8 +191,8 @@ class SetnsArguments(Arguments):
     age_ns: NotRequired[U64]
 
 
-def _entered(args: Args, data: bytes, _ret: int) -> dict[str, Any]:
-    made: dict[str, Any] = {"fd": args[0], "nstype": args[1], "path": None}
+def _entered(args: Args, data: bytes, _ret: int) -> dict[str, object]:
+    made: dict[str, object] = {"fd": args[0], "nstype": args[1], "path": None}
     if data:
         made["path"] = text_at(data)
         made["age_ns"] = two_words(args[2], args[3])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from envoyassert.compare.comparison import Comparison, Difference, TimeDifference
 from envoyassert.compare.profile import Profile
 
 FORMAT = "envoyassert-diff/1"
 
 
-def diff_json(comparison: Comparison, before: str, after: str) -> dict[str, Any]:
+def diff_json(comparison: Comparison, before: str, after: str) -> dict[str, object]:
     """Return the whole of a comparison.
 
     Args:
@@ -30,7 +28,7 @@ def diff_json(comparison: Comparison, before: str, after: str) -> dict[str, Any]
     }
 
 
-def side_json(profile: Profile, name: str) -> dict[str, Any]:
+def side_json(profile: Profile, name: str) -> dict[str, object]:
     """Return which run it was, and what its trace lacks."""
     header = profile.trace.header
     return {
@@ -49,7 +47,7 @@ def side_json(profile: Profile, name: str) -> dict[str, Any]:
     }
 
 
-def difference_json(difference: Difference) -> dict[str, Any]:
+def difference_json(difference: Difference) -> dict[str, object]:
     """Return one difference."""
     return {
         "subject": difference.subject,
@@ -61,7 +59,7 @@ def difference_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def time_json(time: TimeDifference) -> dict[str, Any]:
+def time_json(time: TimeDifference) -> dict[str, object]:
     """Return one milestone that came at another time, in milliseconds since exec."""
     return {
         "milestone": time.milestone,

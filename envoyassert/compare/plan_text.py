@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from envoyassert.compare import profile as p
 from envoyassert.compare.aspect_text import side_text
@@ -98,7 +97,7 @@ def summary_words(comparison: Comparison) -> str:
     return words + (NOT_SURE if unsure else "")
 
 
-def plan_json(comparison: Comparison, before: str, after: str) -> dict[str, Any]:
+def plan_json(comparison: Comparison, before: str, after: str) -> dict[str, object]:
     """Return the same as JSON types."""
     return {
         "format": FORMAT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN
 from envoyassert.compare.diff_json import difference_json, side_json, time_json
@@ -65,7 +64,7 @@ def answer_words(pairs: Sequence[RunPair], before: str, after: str) -> str:
     return words
 
 
-def runs_json(pairs: Sequence[RunPair], before: str, after: str) -> dict[str, Any]:
+def runs_json(pairs: Sequence[RunPair], before: str, after: str) -> dict[str, object]:
     """Return the same as JSON types."""
     return {
         "format": FORMAT,
@@ -87,6 +86,6 @@ def runs_json(pairs: Sequence[RunPair], before: str, after: str) -> dict[str, An
     }
 
 
-def _side(side: RunSide, name: str) -> dict[str, Any]:
+def _side(side: RunSide, name: str) -> dict[str, object]:
     seen = {"name": name} if side.profile is None else side_json(side.profile, name)
     return {**seen, "verdict": side.text, "problem": side.problem}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from envoyassert.compare.diff_json import difference_json
 from envoyassert.compare.survey import EqualRuns, SeenRun, Survey
 
 FORMAT = "envoyassert-report/1"
 
 
-def survey_json(survey: Survey) -> dict[str, Any]:
+def survey_json(survey: Survey) -> dict[str, object]:
     """Return every run, which of them have the same listeners, and what differs between these."""
     return {
         "format": FORMAT,
@@ -26,7 +24,7 @@ def survey_json(survey: Survey) -> dict[str, Any]:
     }
 
 
-def _run(run: SeenRun) -> dict[str, Any]:
+def _run(run: SeenRun) -> dict[str, object]:
     envoy = run.header.envoy
     return {
         "trace": run.path,
@@ -59,7 +57,7 @@ def _run(run: SeenRun) -> dict[str, Any]:
     }
 
 
-def _group(group: EqualRuns) -> dict[str, Any]:
+def _group(group: EqualRuns) -> dict[str, object]:
     against = group.against
     return {
         "traces": [run.path for run in group.runs],

@@ -55,7 +55,7 @@ def files_beside(config: dict[str, Any], directory: Path, *, stand_in: bool) -> 
         directory: where it lies.
         stand_in: whether files that this machine lacks are stood in for.
     """
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, object] = {}
     while True:
         found = with_own_files(config, {}, _places(chosen, directory), directory)
         named = found.named
@@ -88,7 +88,7 @@ def _places(chosen: Mapping[str, Any], directory: Path) -> dict[str, str | Path]
     }
 
 
-def _node(config: Any) -> Iterator[EnvoyField]:
+def _node(config: object) -> Iterator[EnvoyField]:
     """Yield the arguments that give Envoy a node, without which it reads no config source.
 
     For servers `control_plane` does that.
@@ -135,7 +135,7 @@ def _is_there(one: NamedFile, directory: Path) -> bool:
         return False
 
 
-def _in_place_of(missing: Sequence[NamedFile], directory: Path) -> dict[str, Any]:
+def _in_place_of(missing: Sequence[NamedFile], directory: Path) -> dict[str, object]:
     """Return what stands in for files: one beside the config if there is one, else a kind."""
     near = {one.text: _near(one, directory) for one in missing}
     single = {one.path[:-2] for one in missing if one.made in _PAIR and not near[one.text]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from envoyassert.draft.expected import EnvoyField, SocketSet
 from envoyassert.scenario.own_namespaces import MADE
@@ -36,7 +35,7 @@ def namespace_fields(sets: Sequence[SocketSet], names: Mapping[str, str]) -> Ite
         sets: the sockets, in those namespaces.
         names: their names, by the files of the config whose place they take.
     """
-    made: list[Any] = []
+    made: list[object] = []
     for file, name in names.items():
         places = _places([one for one in sets if one.address.netns == MADE + name])
         given = {"addresses": places} if places else {}

@@ -94,7 +94,7 @@ def draft_of_config(
     )
 
 
-def _refuse_other(config: Any) -> None:
+def _refuse_other(config: object) -> None:
     """Raise DraftError for what is no bootstrap config."""
     remedy = "name a bootstrap, a trace or a dump"
     if not isinstance(config, dict):
@@ -103,7 +103,7 @@ def _refuse_other(config: Any) -> None:
         raise DraftError(f"this is no Envoy bootstrap: it has none of {', '.join(_FIELDS)}", remedy)
 
 
-def _sets_of_all(listeners: Mapping[str, Any], workers: int) -> Iterator[SocketSet]:
+def _sets_of_all(listeners: Mapping[str, object], workers: int) -> Iterator[SocketSet]:
     """Yield the sockets of all listeners, by their names, as Envoy leaves them at its start."""
     for name, listener in listeners.items():
         try:
@@ -116,7 +116,7 @@ def _sets_of_all(listeners: Mapping[str, Any], workers: int) -> Iterator[SocketS
         yield from given_up(mine, listener) if asks_for_sockets(listener) else _held(mine, listener)
 
 
-def _notes(config: dict[str, Any], ignored: int, discovers: bool) -> Iterator[str]:
+def _notes(config: dict[str, object], ignored: int, discovers: bool) -> Iterator[str]:
     """Yield what the config has, and the draft has not."""
     if ignored:
         yield f"{ignored} of the listeners have the name of one before: Envoy ignores them"
@@ -145,7 +145,7 @@ def _silences(without: int, outside: Sequence[str], closed: bool) -> Iterator[st
         )
 
 
-def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterator[EnvoyField]:
+def _control_plane(asked: Sequence[str], served: Sequence[object] | None) -> Iterator[EnvoyField]:
     """Yield what takes the place of the servers that a config asks."""
     if served is not None:
         why = "what the dump has, instead of the config's own lds_config; filters echo"
@@ -157,7 +157,7 @@ def _control_plane(asked: Sequence[str], served: Sequence[Any] | None) -> Iterat
         yield EnvoyField("control_plane", "empty", why + more)
 
 
-def _admin(config: Any) -> Iterator[SocketSet]:
+def _admin(config: object) -> Iterator[SocketSet]:
     admin = proto_field(config, "admin")
     address = admin_address(config)
     if address is None:
@@ -190,12 +190,12 @@ def _admin(config: Any) -> Iterator[SocketSet]:
     )
 
 
-def _reuses_port(listener: Any) -> bool:
+def _reuses_port(listener: object) -> bool:
     """Whether each worker has a socket; the deprecated field can only switch that on."""
     return proto_flag(listener, "enable_reuse_port") is not False
 
 
-def _takes_one_worker(listener: Any) -> bool:
+def _takes_one_worker(listener: object) -> bool:
     """Whether Envoy refuses more than one worker: of UDP without SO_REUSEPORT."""
     place = proto_field(listener, "address")
     address = address_of(place)
@@ -203,7 +203,7 @@ def _takes_one_worker(listener: Any) -> bool:
     return is_udp and not _reuses_port(listener)
 
 
-def _sets_of(name: str, listener: Any, workers: int) -> Iterator[SocketSet]:
+def _sets_of(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
     more = items_of(proto_field(listener, "additional_addresses"))
     for entry in (listener, *more):
         place = proto_field(entry, "address")
@@ -257,7 +257,7 @@ def _leaves_namespace(found: SocketSet) -> bool:
     return found.address.port == 0 and bool(found.address.netns) and found.sockets > 1
 
 
-def _held(sets: Sequence[SocketSet], listener: Any) -> Iterator[SocketSet]:
+def _held(sets: Sequence[SocketSet], listener: object) -> Iterator[SocketSet]:
     """Yield the Unix sockets of a listener with `bind_to_port: false`: bound, and left so."""
     if proto_field(listener, "internal_listener") is None:
         nothing: tuple[str, ...] = ()
@@ -275,7 +275,7 @@ def _via(options: tuple[DraftOption, ...], sockets: int, workers: int) -> str:
     return ""
 
 
-def _file(address: Address, place: Any) -> tuple[bool, str] | None:
+def _file(address: Address, place: object) -> tuple[bool, str] | None:
     """Return what is done to the file of a path: removed before bind, and given a mode."""
     if address.path is None:
         return None
@@ -323,7 +323,7 @@ def _options(
         yield DraftOption("IPPROTO_TCP", "TCP_FASTOPEN", proto_int(queue), "listening")
 
 
-def _udp(listener: Any, entry: Any, prefix: str, group: int) -> Iterator[DraftOption]:
+def _udp(listener: object, entry: object, prefix: str, group: int) -> Iterator[DraftOption]:
     families = [prefix]
     if _is_compatible(proto_field(entry, "address")):
         families.append("IP")  # an IPv6 socket that takes IPv4 as well needs both
@@ -345,7 +345,7 @@ def _udp(listener: Any, entry: Any, prefix: str, group: int) -> Iterator[DraftOp
         yield DraftOption(level[family], tos, 1, "bound")
 
 
-def _keepalive(listener: Any, entry: Any) -> Iterator[DraftOption]:
+def _keepalive(listener: object, entry: object) -> Iterator[DraftOption]:
     """Yield what keepalive sets: nothing at all if one of its fields is 0."""
     keepalive = proto_field(entry, "tcp_keepalive")
     if keepalive is None:
@@ -360,17 +360,17 @@ def _keepalive(listener: Any, entry: Any) -> Iterator[DraftOption]:
             yield DraftOption("IPPROTO_TCP", name, value, "before_bind")
 
 
-def _names_keepalive(listener: Any) -> bool:
+def _names_keepalive(listener: object) -> bool:
     """Whether a listener has the field for keepalive, which Envoy does not know before 1.37."""
     more = items_of(proto_field(listener, "additional_addresses"))
     return any(proto_field(entry, "tcp_keepalive") is not None for entry in (listener, *more))
 
 
-def _v6only(address: Address, place: Any) -> Iterator[DraftOption]:
+def _v6only(address: Address, place: object) -> Iterator[DraftOption]:
     if address.family == "AF_INET6":
         only = 0 if _is_compatible(place) else 1
         yield DraftOption("IPPROTO_IPV6", "IPV6_V6ONLY", only, "before_bind")
 
 
-def _is_compatible(place: Any) -> bool:
+def _is_compatible(place: object) -> bool:
     return proto_flag(proto_field(place, "socket_address"), "ipv4_compat") is True

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from envoyassert.draft.expected import SocketSet
 from envoyassert.scenario.listeners import proto_field
 
 
-def given_up(sets: Sequence[SocketSet], listener: Any) -> Iterator[SocketSet]:
+def given_up(sets: Sequence[SocketSet], listener: object) -> Iterator[SocketSet]:
     """Yield the sockets of a listener, closed if Envoy gives it up while its addresses listen.
 
     They do one after the other, each with all its sockets; those behind the one that fails never
@@ -44,7 +43,7 @@ def not_listening(one: SocketSet) -> SocketSet:
     return replace(one, options=early, listens=0)
 
 
-def _refused(found: SocketSet, before: Sequence[SocketSet], listener: Any) -> SocketSet | None:
+def _refused(found: SocketSet, before: Sequence[SocketSet], listener: object) -> SocketSet | None:
     """Return the sockets of an address at which Envoy gives its listener up, None where it listens.
 
     The kernel refuses an option that is set after listen, or a listen() where another socket of the

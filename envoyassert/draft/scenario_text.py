@@ -73,7 +73,7 @@ def requires_of(draft: Draft) -> dict[str, str]:
     return requires
 
 
-def _items(draft: Draft, one: SocketSet, number: int, take: str) -> list[dict[str, Any]]:
+def _items(draft: Draft, one: SocketSet, number: int, take: str) -> list[dict[str, object]]:
     """Return the expectations of the sockets of one address, or of several that are equal."""
     selector = _selector(one, draft.sets)
     taken = {"take": take} if take else {}
@@ -107,11 +107,11 @@ def _items(draft: Draft, one: SocketSet, number: int, take: str) -> list[dict[st
     return items
 
 
-def _times(number: int, role: str) -> dict[str, Any]:
+def _times(number: int, role: str) -> dict[str, object]:
     return {"times": number, **({"by": role} if role else {})}
 
 
-def _selector(one: SocketSet, sets: Sequence[SocketSet]) -> dict[str, Any]:
+def _selector(one: SocketSet, sets: Sequence[SocketSet]) -> dict[str, object]:
     address = one.address
     if address.path is not None:
         return {"path": address.path, "protocol": one.protocol}
@@ -128,7 +128,7 @@ def _selector(one: SocketSet, sets: Sequence[SocketSet]) -> dict[str, Any]:
     return {**place, "netns": netns} if netns else place
 
 
-def _by_phase(options: Sequence[DraftOption]) -> dict[str, Any]:
+def _by_phase(options: Sequence[DraftOption]) -> dict[str, object]:
     """Return options as `only_options` takes them."""
     found: dict[str, dict[str, list[Any]]] = {}
     for option in options:
@@ -141,7 +141,7 @@ def _by_phase(options: Sequence[DraftOption]) -> dict[str, Any]:
     }
 
 
-def _option_rules(options: Sequence[DraftOption]) -> dict[str, Any]:
+def _option_rules(options: Sequence[DraftOption]) -> dict[str, object]:
     """Return options as `options` takes them, of sockets that may have others as well."""
     rules: dict[str, Any] = {}
     for option in options:
@@ -158,7 +158,7 @@ def _key(option: DraftOption) -> str:
     return f"{level}/{option.name}"
 
 
-def _block(item: dict[str, Any]) -> list[str]:
+def _block(item: dict[str, object]) -> list[str]:
     lines = [f"{key}: {_flow(value)}" for key, value in item.items()]
     return [f"  - {lines[0]}", *(f"    {line}" for line in lines[1:])]
 
@@ -175,13 +175,13 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def block_lines(data: dict[str, Any]) -> list[str]:
+def block_lines(data: dict[str, object]) -> list[str]:
     """Return data as lines of YAML in block style, for a file of its own."""
     dumped = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=100)
     return [shown(line) for line in dumped.splitlines()]
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     """Return a value in YAML's flow style, quoted where it must be."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_flow(k)}: {_flow(v)}" for k, v in value.items()) + "}"

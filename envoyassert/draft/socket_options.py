@@ -22,7 +22,7 @@ _STATES = {
 }
 
 
-def socket_options_of(options: Any, protocol: str) -> Iterator[DraftOption]:
+def socket_options_of(options: object, protocol: str) -> Iterator[DraftOption]:
     """Yield the entries of a config's `socket_options` that are for sockets of a protocol."""
     for option in items_of(options):
         kind = proto_field(option, "type")

@@ -94,7 +94,7 @@ _OF_QUIC = {_BETWEEN_WORKERS, "IP_RECVTOS", "IPV6_RECVTCLASS"}
 _IMPLIED_BY = {"UDP": _IMPLIED_BY_UDP, "QUIC": _IMPLIED_BY_UDP | _OF_QUIC}
 
 
-def serving(protocol: str) -> dict[str, Any]:
+def serving(protocol: str) -> dict[str, object]:
     """Return what a listener serves by: TCP echoes, datagrams go to a cluster without members.
 
     Args:
@@ -123,15 +123,15 @@ def stand_in_note(listeners: Mapping[str, Sequence[str]]) -> str:
     return f"stand-ins: {', '.join(said)}"
 
 
-def bootstrap_with(listeners: list[dict[str, Any]], admin: Any = None) -> dict[str, Any]:
+def bootstrap_with(listeners: list[dict[str, object]], admin: object = None) -> dict[str, object]:
     """Return a bootstrap of stand-ins and of an admin endpoint, if there is one."""
-    static: dict[str, Any] = {"listeners": listeners}
+    static: dict[str, object] = {"listeners": listeners}
     if any("listener_filters" in listener for listener in listeners):
         static["clusters"] = [_CLUSTER]
     return {**({"admin": admin} if admin else {}), "static_resources": static}
 
 
-def bootstrap_of_draft(draft: Draft) -> tuple[dict[str, Any], list[str]]:
+def bootstrap_of_draft(draft: Draft) -> tuple[dict[str, object], list[str]]:
     """Return a bootstrap that has the sockets of a draft, as one made from a trace, and notes."""
     admin, listeners = None, []
     by_protocol: dict[str, list[str]] = {}
@@ -169,7 +169,7 @@ def _serves(one: SocketSet) -> str:
     return "QUIC" if quic else one.protocol
 
 
-def _place(one: SocketSet) -> dict[str, Any]:
+def _place(one: SocketSet) -> dict[str, object]:
     address: Address = one.address
     if not address.is_ip:
         return {"pipe": {"path": address.path or f"@{address.abstract}"}}
@@ -183,7 +183,7 @@ def _place(one: SocketSet) -> dict[str, Any]:
     return {"socket_address": place}
 
 
-def _literal(option: DraftOption) -> dict[str, Any]:
+def _literal(option: DraftOption) -> dict[str, object]:
     levels = {name: number for number, name in LEVELS.items()}
     level = option.level if isinstance(option.level, int) else levels[option.level]
     known = OPTIONS.get(str(option.level), {})

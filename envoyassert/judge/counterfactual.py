@@ -103,8 +103,8 @@ def _holds(
 
 
 def _candidates(
-    failed: Failed, item: Conditional, data: dict[str, Any], graph: SocketGraph
-) -> Iterator[tuple[Place, Any]]:
+    failed: Failed, item: Conditional, data: dict[str, object], graph: SocketGraph
+) -> Iterator[tuple[Place, object]]:
     """Yield places in an expectation with values that may make it hold, the likeliest first."""
     finding = failed.finding
     yield from word_of(item).closest(finding, data, graph)
@@ -120,7 +120,7 @@ def _candidates(
             yield place, value
 
 
-def _value_at(data: Any, path: Sequence[str | int]) -> Any:
+def _value_at(data: object, path: Sequence[str | int]) -> object:
     for key in path:
         if isinstance(data, dict) and key in data:
             data = data[key]
@@ -130,8 +130,8 @@ def _value_at(data: Any, path: Sequence[str | int]) -> Any:
 
 
 def _with_value(
-    data: dict[str, Any], path: Sequence[str | int], value: Any
-) -> dict[str, Any] | None:
+    data: dict[str, object], path: Sequence[str | int], value: object
+) -> dict[str, object] | None:
     """Return data with another value at a place, None if there is no such place."""
     changed = copy.deepcopy(data)
     at: Any = changed

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket
@@ -62,7 +61,7 @@ def _is_duration(finding: Finding) -> bool:
     return word == "startup" or finding.path[-1] in _DURATIONS
 
 
-def _mentions(data: Any, value: str) -> bool:
+def _mentions(data: object, value: str) -> bool:
     if isinstance(data, dict):
         return any(_mentions(part, value) for part in data.values())
     if isinstance(data, (list, tuple)):

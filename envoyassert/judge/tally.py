@@ -58,7 +58,7 @@ class Census:
             return live
         return [member for member in live if (member in served) is (kind == "serving")]
 
-    def served_by(self, thread: Thread) -> list[Any]:
+    def served_by(self, thread: Thread) -> list[object]:
         """Return what one thread serves."""
         mine = [descriptor for server, descriptor in self.serving if server is thread]
         found = mine if self._descriptors else [descriptor.socket for descriptor in mine]
@@ -130,7 +130,7 @@ def judge_tally(
             yield _judge_kind(target, path, noun, kind, count, *censuses)
 
 
-def tally_of_state(place: tuple[Any, ...], value: Count | Tally) -> tuple[Status, ...]:
+def tally_of_state(place: tuple[object, ...], value: Count | Tally) -> tuple[Status, ...]:
     """Return which answers a state gives: those about what is there, and not about each socket.
 
     One that was closed has no descriptor left, so each of them had better be known.

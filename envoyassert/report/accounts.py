@@ -10,14 +10,14 @@ from envoyassert.report.table import columns, wrapped
 from envoyassert.trace import Trace
 
 
-def accounts_of(trace: Trace) -> list[dict[str, Any]]:
+def accounts_of(trace: Trace) -> list[dict[str, object]]:
     """Return each account that was taken of a run, as plain JSON types."""
     taken = [(f"at the end of {phase.name}", phase.witness) for phase in trace.phases]
     taken.append(("at the end", trace.witness))
     return [_account(when, witness) for when, witness in taken if witness is not None]
 
 
-def _account(when: str, witness: Witness) -> dict[str, Any]:
+def _account(when: str, witness: Witness) -> dict[str, object]:
     own = {entry.inode for entry in witness.sockets}
     network, envoy = witness.network, witness.envoy
     return {

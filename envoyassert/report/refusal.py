@@ -125,7 +125,7 @@ def _says(reason: str, value: str) -> bool:
     return re.search(rf"(?<![\w.]){re.escape(value)}(?![\w])", reason) is not None
 
 
-def _values(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _values(value: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
     if isinstance(value, dict) and value:
         for key, member in value.items():
             yield from _values(member, (*path, key))
@@ -156,7 +156,7 @@ def _known(path: Path, plan: RunPlan) -> Path:
     return tuple(known)
 
 
-def _has(value: Any, part: str | int) -> bool:
+def _has(value: object, part: str | int) -> bool:
     if isinstance(value, dict):
         return part in value
     return isinstance(value, list) and isinstance(part, int) and part < len(value)
@@ -166,5 +166,5 @@ def _camel(name: str) -> str:
     return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
 
 
-def _name(value: Any) -> Any:
+def _name(value: object) -> object:
     return value.get("name") if isinstance(value, dict) else None

@@ -261,13 +261,13 @@ def index_document(
 
 
 class _WithoutTitles(GenerateJsonSchema):
-    def field_title_should_be_set(self, schema: Any) -> bool:
+    def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
 
 def results_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of every document that is written for machines."""
-    documents: TypeAdapter[Any] = TypeAdapter(
+    documents: TypeAdapter[object] = TypeAdapter(
         Annotated[RunDocument | IndexDocument | VerdictDocument, Field(discriminator="format")]
     )
     schema = documents.json_schema(mode="serialization", schema_generator=_WithoutTitles)

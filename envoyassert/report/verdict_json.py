@@ -54,7 +54,7 @@ class RemedyPart(Part):
 
     scenario: str = Field(description="The change of the scenario, in words; it was tried.")
     path: tuple[str | int, ...] = Field(description="Where the value stands that is changed.")
-    before: Any = Field(description="The value that failed; null if the scenario has none.")
+    before: object = Field(description="The value that failed; null if the scenario has none.")
     after: Any = Field(description="The value that holds on the same trace.")
     config: str = Field(description="What to set in the config instead, not tried; may be empty.")
 
@@ -65,7 +65,7 @@ class ValuesPart(Part):
     subject: dict[str, Any] = Field(description="What it is about: its `kind`, and who it is.")
     wanted: dict[str, Any] = Field(description="What was asked for: `count`, `by`, `fact`, …")
     seen: dict[str, Any] = Field(description="What was observed: `number`, `threads`, `fact`, …")
-    scope: dict[str, Any] | None = Field(
+    scope: dict[str, object] | None = Field(
         description="The part of the run that it is confined to; null: none."
     )
     reason: dict[str, Any] | None = Field(
@@ -76,8 +76,8 @@ class ValuesPart(Part):
         description="What came closest to what is not there; `differs` has each field, `seen` and "
         "`wanted`."
     )
-    cause: dict[str, Any] | None = Field(description="What a FAIL means; null if not known.")
-    known_defect: dict[str, Any] | None = Field(
+    cause: dict[str, object] | None = Field(description="What a FAIL means; null if not known.")
+    known_defect: dict[str, object] | None = Field(
         description="The defect that explains it; null unless KNOWN_DEFECT."
     )
 

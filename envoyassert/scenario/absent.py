@@ -55,12 +55,12 @@ class ServerSource(NamedTuple):
         return next((word for word in reversed(words) if word != "config_source"), "config_source")
 
 
-def server_sources(config: Any) -> list[ServerSource]:
+def server_sources(config: object) -> list[ServerSource]:
     """Return the config sources of a config that name a server, in its order."""
     return [ServerSource(path, _wait_s(source)) for path, source in _found(config, ())]
 
 
-def source_names(config: Any) -> list[str]:
+def source_names(config: object) -> list[str]:
     """Return what a config asks servers for, each once: `lds_config`, `rds`."""
     return list(dict.fromkeys(source.name for source in server_sources(config)))
 
@@ -101,7 +101,7 @@ def with_node(config: dict[str, Any], name: str) -> dict[str, Any]:
     return {**config, "node": {**node, **missing}} if missing else config
 
 
-def looked_up(config: Any) -> list[str]:
+def looked_up(config: object) -> list[str]:
     """Return the names that the clusters of a bootstrap look up, each once."""
     clusters = items_of(proto_field(proto_field(config, "static_resources"), "clusters"))
     return list(dict.fromkeys(name for cluster in clusters for name in _names(cluster)))
@@ -121,7 +121,7 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(member)
 
 
-def longest_wait_s(config: Any) -> float:
+def longest_wait_s(config: object) -> float:
     """Return for how many seconds a bootstrap may keep Envoy from starting, 0 for not at all.
 
     Envoy fetches in stages: what its clusters are made of, the clusters (CDS), then listeners and
@@ -135,7 +135,7 @@ def longest_wait_s(config: Any) -> float:
     return sum(stages.values())
 
 
-def _found(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _found(value: object, path: Path) -> Iterator[tuple[Path, dict[str, object]]]:
     if isinstance(value, list):
         for index, element in enumerate(value):
             yield from _found(element, (*path, index))
@@ -147,12 +147,12 @@ def _found(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield from _found(member, (*path, proto_name(str(key))))
 
 
-def _is_server_source(value: dict[str, Any]) -> bool:
+def _is_server_source(value: dict[str, object]) -> bool:
     names = {proto_name(str(key)) for key in value}
     return not names.isdisjoint(_SERVERS) and names <= _FIELDS
 
 
-def _wait_s(source: dict[str, Any]) -> float | None:
+def _wait_s(source: dict[str, object]) -> float | None:
     text = proto_field(source, "initial_fetch_timeout")
     if not isinstance(text, (str, int, float)):
         return FETCH_TIMEOUT_S  # if it is there at all, Envoy says what is wrong with it
@@ -222,7 +222,7 @@ _WASM = (
 )
 
 #: What each kind is; None is a directory.
-MADE_UP: Mapping[str, Any] = {
+MADE_UP: Mapping[str, object] = {
     "certificate": CERTIFICATE,
     "private_key": KEY,
     "crl": _CRL,

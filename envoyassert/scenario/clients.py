@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from envoyassert.scenario.complaint import Complaint
 from envoyassert.scenario.destination import (
@@ -24,8 +23,8 @@ from envoyassert.trace import ListenerRecord
 
 def client_complaints(
     scenario: Scenario,
-    config: dict[str, Any],
-    files: Mapping[str, Any],
+    config: dict[str, object],
+    files: Mapping[str, object],
     later: Sequence[ListenerRecord],
 ) -> Iterator[Complaint]:
     """Yield which clients cannot be sent where the scenario says.
@@ -76,7 +75,7 @@ def _unmade(
 
 
 def listeners_of_steps(
-    steps: Sequence[Step], config: dict[str, Any], files: Mapping[str, Any]
+    steps: Sequence[Step], config: dict[str, object], files: Mapping[str, object]
 ) -> Iterator[ListenerRecord]:
     """Yield the listeners that come with files that steps replace, and with further Envoys."""
     for step in steps:

@@ -79,7 +79,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
     ]
 
 
-def _nulls(document: Document, value: Any, path: Path) -> Iterator[Problem]:
+def _nulls(document: Document, value: object, path: Path) -> Iterator[Problem]:
     """Find keys without a value: they would expect nothing, silently."""
     if path in _FREE or path[2:] in _FREE_OF_STEPS:
         return

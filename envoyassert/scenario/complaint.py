@@ -222,7 +222,7 @@ def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
     return model
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: object) -> list[type[BaseModel]]:
     """Return the models that an annotation mentions."""
     # To Python 3.10 `tuple[int, ...]` is a class as well.
     plain = typing.get_origin(annotation) is None
@@ -264,7 +264,7 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (bool, int, float))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, (list, tuple)):

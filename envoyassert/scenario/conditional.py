@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, Tag, field_validator, model_validator
 
@@ -104,7 +104,7 @@ class Conditional(Model):
 
     @field_validator("when")
     @classmethod
-    def _known_versions(cls, when: dict[str, Any]) -> dict[str, Any]:
+    def _known_versions(cls, when: dict[str, object]) -> dict[str, object]:
         bounds = when.get(ENVOY_CONDITION)
         if bounds is None or (isinstance(bounds, str) and re.search(VERSIONS_PATTERN, bounds)):
             return when

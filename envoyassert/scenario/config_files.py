@@ -99,8 +99,8 @@ class OwnFiles:
 
 
 def with_own_files(
-    config: Any,
-    taken: Mapping[str, Any],
+    config: object,
+    taken: Mapping[str, object],
     stand_in: Mapping[str, str | pathlib.Path],
     directory: pathlib.Path | None,
     folder: pathlib.Path | None = None,
@@ -121,7 +121,7 @@ def with_own_files(
 @dataclass
 class _Placing:
     found: OwnFiles
-    taken: Mapping[str, Any]
+    taken: Mapping[str, object]
     stand_in: Mapping[str, str | pathlib.Path]
     directory: pathlib.Path | None
     folder: pathlib.Path | None
@@ -262,7 +262,7 @@ def directory_names(directories: Iterator[str]) -> dict[str, str]:
     return names
 
 
-def named_files(config: Any) -> list[NamedFile]:
+def named_files(config: object) -> list[NamedFile]:
     """Return the files and directories that a config names, in its order."""
     found: list[NamedFile] = []
 
@@ -274,7 +274,7 @@ def named_files(config: Any) -> list[NamedFile]:
     return found
 
 
-def missing_beside(config: Any, files: Mapping[str, Any]) -> list[NamedFile]:
+def missing_beside(config: object, files: Mapping[str, object]) -> list[NamedFile]:
     """Return the relative files that a run's config names and its run directory lacks.
 
     Args:
@@ -308,7 +308,7 @@ def renamed(value: Any, change: Callable[[NamedFile], str], path: Path = ()) -> 
     return result
 
 
-def _use(path: Path, message: dict[str, Any]) -> str:
+def _use(path: Path, message: dict[str, object]) -> str:
     """Return what Envoy does with the file that a field names, "" if the field names none."""
     last, around = path[-1], _words(path[:-1])
     if last == "filename":
@@ -342,7 +342,7 @@ def _is_listener_address(path: Path) -> bool:
     )
 
 
-def _made(use: str, path: Path, message: dict[str, Any]) -> str:
+def _made(use: str, path: Path, message: dict[str, object]) -> str:
     if use == SOURCE:
         return "nothing"
     if use in (WATCHED, TREE, MADE):

@@ -92,7 +92,7 @@ def _next(text: str, at: int) -> int:
     return found.end()
 
 
-def _json_values(text: str, path: str) -> list[Any] | None:
+def _json_values(text: str, path: str) -> list[object] | None:
     """Return the values of JSON in a text, None if it is not JSON from its beginning."""
     decoder = json.JSONDecoder(strict=False, parse_int=_json_integer)
     values: list[Any] = []
@@ -123,14 +123,14 @@ class _YamlBuilder(Builder):
         """Take the next event; return False at the end of the first document."""
         return type(event) is not yaml.DocumentEndEvent and super().take(event)
 
-    def _take_tag(self, event: Any) -> None:
+    def _take_tag(self, event: object) -> None:
         """Take no notice of a tag."""
 
     def _take_key_tag(self, event: Any) -> None:
         if event.tag == _IGNORE:
             self._ignored.add((event.start_mark.line + 1, event.start_mark.column + 1))
 
-    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+    def _take_duplicate(self, event: object, key: str, first: int) -> None:
         """Let the last one count."""
 
     def _value(self, event: Any) -> Any:
@@ -164,7 +164,7 @@ class _StreamBuilder(_YamlBuilder):
         self._documents = 0
         return Builder.take(self, event)
 
-    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+    def _take_duplicate(self, event: object, key: str, first: int) -> None:
         if len(self._stack) == 1:
             super(_YamlBuilder, self)._take_duplicate(event, key, first)
 
@@ -180,7 +180,7 @@ class _StreamBuilder(_YamlBuilder):
 class _JsonBuilder(_YamlBuilder):
     """The same, of a file that Envoy reads as JSON."""
 
-    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+    def _take_duplicate(self, event: object, key: str, first: int) -> None:
         super(_YamlBuilder, self)._take_duplicate(event, key, first)
 
 

@@ -40,7 +40,7 @@ def _plain(content: Any) -> Any:
     return "" if isinstance(content, Path) else content
 
 
-def _digest(part: Any) -> str:
+def _digest(part: object) -> str:
     text = json.dumps(part, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -76,5 +76,5 @@ def _of_envoy(plan: RunPlan, header: Header) -> Iterator[str]:
         yield f"the trace is of Envoy {envoy.version}, the scenario requires {wanted}"
 
 
-def _namespaces(plan: RunPlan) -> list[Any]:
+def _namespaces(plan: RunPlan) -> list[object]:
     return [[name, *given] if given else name for name, given in plan.netns.items()]

@@ -88,7 +88,7 @@ def kind(data: Any) -> str:
     return "|mapping" if isinstance(data, dict) else "|other"
 
 
-def choice(form: Callable[[Any], str | None], says: str) -> Discriminator:
+def choice(form: Callable[[object], str | None], says: str) -> Discriminator:
     """Return the metadata that makes a union a choice.
 
     Args:
@@ -160,7 +160,7 @@ Duration = Annotated[
 """A duration: `5s`, `0.25s`, `100ms`, `2m`, or seconds as a number."""
 
 
-def _true(value: Any) -> Any:
+def _true(value: object) -> object:
     """Refuse 1 and 1.0, which equal True (a Literal compares)."""
     if value is not True:
         raise PydanticKnownError("literal_error", {"expected": "True"})

@@ -124,7 +124,7 @@ class Inspection:
     read: dict[str, tuple[tuple[str | int, ...], str]] = field(default_factory=dict)
 
     def refusals(
-        self, value: Any, message: str, path: tuple[str | int, ...] = (), *, bound: bool = False
+        self, value: object, message: str, path: tuple[str | int, ...] = (), *, bound: bool = False
     ) -> Iterator[Refusal]:
         """Yield what is refused of a message, or of a list of them.
 
@@ -158,7 +158,7 @@ class Inspection:
             yield from self._member(member, word[len(name) :], full, place, bound=bound)
 
     def _member(
-        self, value: Any, word: str, full: str, path: tuple[str | int, ...], *, bound: bool
+        self, value: object, word: str, full: str, path: tuple[str | int, ...], *, bound: bool
     ) -> Iterator[Refusal]:
         """Yield what is refused of a field's value."""
         if word.startswith("*"):
@@ -174,7 +174,7 @@ class Inspection:
             yield from self._plain(value, full, path, bound=bound)
 
     def extension(
-        self, value: Any, path: tuple[str | int, ...], default: str = ""
+        self, value: object, path: tuple[str | int, ...], default: str = ""
     ) -> Iterator[Refusal]:
         """Yield what is refused of extensions or resources, which name their types.
 
@@ -254,7 +254,7 @@ class Inspection:
         )
 
 
-def _free(value: Any, path: tuple[str | int, ...]) -> Iterator[Refusal]:
+def _free(value: object, path: tuple[str | int, ...]) -> Iterator[Refusal]:
     """Yield what is refused of data that Envoy only hands on, or takes for its switches."""
     if isinstance(value, dict):
         for key, member in value.items():
@@ -279,6 +279,6 @@ def own_name(text: str) -> str:
     return os.path.normpath(text.removeprefix(RUNDIR).lstrip("/") or ".")
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

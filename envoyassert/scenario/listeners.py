@@ -65,7 +65,7 @@ class NotWholeError(ValueError):
 
 
 def configured_listeners(
-    config: Any, files: Mapping[str, Any] | None = None, *, silent: bool = False
+    config: object, files: Mapping[str, object] | None = None, *, silent: bool = False
 ) -> tuple[ListenerRecord, ...]:
     """Return the listeners that a bootstrap config and its files name.
 
@@ -93,7 +93,7 @@ def configured_listeners(
     return tuple(records)
 
 
-def static_listeners(config: Any) -> dict[str, Any]:
+def static_listeners(config: object) -> dict[str, Any]:
     """Return the listeners of a bootstrap that Envoy takes, by names that distinguish them.
 
     One without a name has its first address as its name. If that is another's name, or a listener
@@ -146,19 +146,19 @@ def discovered_names(config: Any, discovered: Iterable[Any]) -> Iterator[tuple[s
         yield (name if number == 1 else f"{name} #{number}"), one
 
 
-def admin_address(config: Any) -> Address | None:
+def admin_address(config: object) -> Address | None:
     """Return the configured address of the admin endpoint, None if there is none."""
     # Envoy makes that socket where it is, whatever network_namespace_filepath says.
     address = address_of(proto_field(proto_field(config, "admin"), "address"))
     return None if address is None else address.within("")
 
 
-def discovers_listeners(config: Any) -> bool:
+def discovers_listeners(config: object) -> bool:
     """Return whether listeners may come from a source outside the bootstrap (LDS, ADS)."""
     return proto_field(proto_field(config, "dynamic_resources"), "lds_config") is not None
 
 
-def lds_as_cds(config: Any) -> dict[str, Any] | None:
+def lds_as_cds(config: object) -> dict[str, object] | None:
     """Return a bootstrap that asks the file of LDS for clusters; None if LDS has no file.
 
     `envoy --mode validate` looks at every config source but that of LDS (1.36 to 1.40: its listener
@@ -171,32 +171,32 @@ def lds_as_cds(config: Any) -> dict[str, Any] | None:
     return {"node": node, "dynamic_resources": {"cds_config": source}}
 
 
-def _record(name: str, listener: Any, kind: str, silent: bool) -> ListenerRecord:
+def _record(name: str, listener: object, kind: str, silent: bool) -> ListenerRecord:
     first, addresses = proto_field(listener, "address"), _addresses(listener)
     protocol = protocol_of(addresses[0], first) if addresses else "TCP"
     shown = addresses if silent or asks_for_sockets(listener) else ()
     return ListenerRecord(name, protocol, shown, kind)
 
 
-def _addresses(listener: Any) -> tuple[Address, ...]:
+def _addresses(listener: object) -> tuple[Address, ...]:
     more = items_of(proto_field(listener, "additional_addresses"))
     places = [proto_field(entry, "address") for entry in (listener, *more)]
     return tuple(address for place in places if (address := address_of(place)) is not None)
 
 
-def _name(listener: Any) -> str:
+def _name(listener: object) -> str:
     """Return the name that a listener is given, else its first address."""
     addresses = _addresses(listener)
     return _own_name(listener) or (str(addresses[0]) if addresses else "(unnamed)")
 
 
-def _own_name(listener: Any) -> str:
+def _own_name(listener: object) -> str:
     """Return the name that a listener is given, "" if none or no text."""
     name = proto_field(listener, "name")
     return name if isinstance(name, str) else ""
 
 
-def asks_for_sockets(listener: Any) -> bool:
+def asks_for_sockets(listener: object) -> bool:
     """Return whether a listener's config asks for sockets of its own."""
     return (
         not _is_reverse_tunnel(listener)
@@ -207,7 +207,7 @@ def asks_for_sockets(listener: Any) -> bool:
     )
 
 
-def _is_reverse_tunnel(listener: Any) -> bool:
+def _is_reverse_tunnel(listener: object) -> bool:
     """Whether a listener dials out and is handed the connections: it binds and listens nowhere.
 
     Source: Envoy, extensions/bootstrap/reverse_tunnel (ReverseConnectionResolver).
@@ -216,7 +216,7 @@ def _is_reverse_tunnel(listener: Any) -> bool:
     return bool(proto_field(place, "resolver_name") == "envoy.resolvers.reverse_connection")
 
 
-def protocol_of(address: Address, place: Any) -> str:
+def protocol_of(address: Address, place: object) -> str:
     """Return `TCP`, `UDP` or `UNIX`, of an address and the config that it is read from."""
     if not address.is_ip:
         return "UNIX"
@@ -227,7 +227,7 @@ def protocol_of(address: Address, place: Any) -> str:
     )
 
 
-def address_of(place: Any) -> Address | None:
+def address_of(place: object) -> Address | None:
     """Return the address that an `Address` of Envoy's config says, None if it is no such one."""
     pipe = proto_field(proto_field(place, "pipe"), "path")
     if isinstance(pipe, str) and pipe:
@@ -257,13 +257,13 @@ def discovered_listeners(content: Any) -> Iterator[Any]:
     yield from filter(is_listener, items_of(proto_field(content, "resources")))
 
 
-def is_listener(resource: Any) -> bool:
+def is_listener(resource: object) -> bool:
     """Return whether a resource of a discovery response is a listener."""
     kind = proto_field(resource, "@type")
     return isinstance(kind, str) and kind.endswith(_LISTENER_TYPE)
 
 
-def proto_field(mapping: Any, field: str) -> Any:
+def proto_field(mapping: object, field: str) -> Any:
     """Return a field of a proto message by its proto name or its JSON name, None if absent."""
     if not isinstance(mapping, dict):
         return None
@@ -273,7 +273,7 @@ def proto_field(mapping: Any, field: str) -> Any:
     return mapping.get(head + "".join(part.title() for part in rest)) if rest else None
 
 
-def proto_flag(mapping: Any, field: str) -> Any:
+def proto_flag(mapping: object, field: str) -> object:
     """Return a field that is true or false; protobuf takes some words in quotes for these too."""
     value = proto_field(mapping, field)
     return _FLAGS.get(value.lower(), value) if isinstance(value, str) else value
@@ -321,7 +321,7 @@ def with_lists(config: Any) -> Any:
     return config
 
 
-def _with_list(value: Any, path: tuple[str, ...]) -> Any:
+def _with_list(value: object, path: tuple[str, ...]) -> object:
     if not path:
         return [value] if isinstance(value, dict) else value
     if path[0] == "*":

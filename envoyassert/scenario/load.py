@@ -77,7 +77,7 @@ class LoadedScenario:
 
 
 def load_scenario(
-    path: Path, *, untrusted: bool = False, envoy: Mapping[str, Any] | None = None
+    path: Path, *, untrusted: bool = False, envoy: Mapping[str, object] | None = None
 ) -> LoadedScenario:
     """Read and check a scenario file and the config file it names.
 

@@ -103,7 +103,7 @@ class _Axis:
     name: str
     label: str
     values: tuple[Any, ...]
-    overlays: dict[str, dict[str, Any]] | None = None
+    overlays: dict[str, dict[str, object]] | None = None
 
 
 @dataclass
@@ -311,7 +311,7 @@ class _Expansion:
         return run
 
     def _applicable(
-        self, matrix: dict[str, Any], sources: dict[str, str], *, overridden: bool
+        self, matrix: dict[str, object], sources: dict[str, str], *, overridden: bool
     ) -> tuple[tuple[int, Expectation], ...]:
         """Return the expectations whose `when` holds, with their indexes in the file."""
         chosen = []
@@ -339,7 +339,7 @@ class _Expansion:
     def _check_names(
         self,
         expectations: tuple[tuple[int, Expectation], ...],
-        config: dict[str, Any],
+        config: dict[str, object],
         listeners: tuple[ListenerRecord, ...],
     ) -> None:
         """Check names of listeners where every listener of the run is known."""
@@ -357,7 +357,7 @@ class _Expansion:
                     )
 
 
-def _in_brackets(values: dict[_Axis, Any], envoy: EnvoyChoice | None, launcher: str) -> str:
+def _in_brackets(values: dict[_Axis, object], envoy: EnvoyChoice | None, launcher: str) -> str:
     """Return what distinguishes a run from the others of its scenario, as its id has it."""
     # An axis may be called envoy or launcher, too.
     parts = [(axis.label, plain_text(value)) for axis, value in values.items()]
@@ -366,7 +366,7 @@ def _in_brackets(values: dict[_Axis, Any], envoy: EnvoyChoice | None, launcher: 
     return f"[{','.join(f'{name}={value}' for name, value in parts)}]" if parts else ""
 
 
-def count_values(data: Any) -> int:
+def count_values(data: object) -> int:
     """Return how many values there are in data, mappings and lists among them."""
     members = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
     return 1 + sum(map(count_values, members))
@@ -382,7 +382,7 @@ def _has_listeners(config: dict[str, Any], part: str) -> bool:
     return isinstance(holder, dict) and bool(holder.get("listeners"))
 
 
-def _faults_of_field(name: str, value: Any, loaded: LoadedScenario) -> list[Problem]:
+def _faults_of_field(name: str, value: object, loaded: LoadedScenario) -> list[Problem]:
     """Return what is wrong with a value of a field of `envoy`."""
     try:
         Envoy.model_validate({"config": {}, name: value})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from envoyassert.errors import ScenarioError
 from envoyassert.names import OPTIONS, level_name, option_name
@@ -79,7 +78,7 @@ def capabilities_of(needs: Iterable[Need]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(need.capability for need in needs))
 
 
-def _parts(plan: RunPlan) -> Iterator[Any]:
+def _parts(plan: RunPlan) -> Iterator[object]:
     """Yield all that Envoy is given, as data."""
     yield plan.config
     files = [*plan.files.items()]
@@ -96,7 +95,7 @@ def _parts(plan: RunPlan) -> Iterator[Any]:
                 continue  # no config
 
 
-def _of_data(value: Any) -> Iterator[Need]:
+def _of_data(value: object) -> Iterator[Need]:
     """Yield what a part of a config needs, and all in it."""
     if isinstance(value, list):
         for one in value:
@@ -120,7 +119,7 @@ def _of_data(value: Any) -> Iterator[Need]:
         yield from _of_data(member)
 
 
-def _of_option(option: Any) -> Iterator[Need]:
+def _of_option(option: object) -> Iterator[Need]:
     """Yield what setting a socket option needs; of one that is not known here, what any could."""
     try:
         level = level_name(proto_int(proto_field(option, "level") or 0))

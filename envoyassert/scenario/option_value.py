@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -35,7 +35,7 @@ class PacketFilter(Model):
         return self
 
 
-def _form(data: Any) -> str:
+def _form(data: object) -> str:
     if isinstance(data, dict):
         linger = any(key in data for key in Linger.model_fields)
         return FORM + (Linger if linger else PacketFilter).__name__

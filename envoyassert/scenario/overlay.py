@@ -59,7 +59,7 @@ def set_at(config: Any, parts: tuple[str, ...], value: Any) -> Any:
     return _set(config, parts, 0, value)
 
 
-def _merge(config: Any, overlay: Any, path: Path, *, strict: bool) -> Any:
+def _merge(config: object, overlay: object, path: Path, *, strict: bool) -> object:
     if not isinstance(overlay, dict):
         return overlay
     if isinstance(config, list):
@@ -81,7 +81,7 @@ def _merge(config: Any, overlay: Any, path: Path, *, strict: bool) -> Any:
     return merged
 
 
-def _merge_elements(elements: list[Any], overlay: dict[str, Any], path: Path) -> list[Any]:
+def _merge_elements(elements: list[object], overlay: dict[str, object], path: Path) -> list[object]:
     merged = list(elements)
     removed: set[int] = set()
     for key, value in overlay.items():
@@ -95,7 +95,7 @@ def _merge_elements(elements: list[Any], overlay: dict[str, Any], path: Path) ->
     return [element for index, element in enumerate(merged) if index not in removed]
 
 
-def _indexes(elements: list[Any], key: str, path: Path) -> list[int]:
+def _indexes(elements: list[object], key: str, path: Path) -> list[int]:
     """Return the indexes of the elements that a key names."""
     if key == "*":
         return list(range(len(elements)))
@@ -124,7 +124,7 @@ def _indexes(elements: list[Any], key: str, path: Path) -> list[int]:
     )
 
 
-def _name(element: Any) -> str:
+def _name(element: object) -> str:
     name = element.get("name") if isinstance(element, dict) else None
     return name if isinstance(name, str) else ""
 
@@ -152,11 +152,11 @@ def _names_element(key: str) -> bool:
     return key == "*" or key.isdecimal()
 
 
-def _keys(key: str, there: dict[str, Any]) -> str:
+def _keys(key: str, there: dict[str, object]) -> str:
     return did_you_mean(key, there) or (f"there are: {', '.join(there)}" if there else "")
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> object:
     """Return a value that is new to the config: nulls in its mappings have nothing to remove."""
     if not isinstance(value, dict):
         return value

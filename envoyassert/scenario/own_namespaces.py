@@ -15,7 +15,7 @@ MADE = "${rundir}/netns/"
 _FIELD = "network_namespace_filepath"
 
 
-def namespaces_named(config: Any) -> dict[str, None]:
+def namespaces_named(config: object) -> dict[str, None]:
     """Return the files by which a config enters network namespaces, each once, in its order."""
     found: dict[str, None] = {}
     if isinstance(config, dict):
@@ -29,7 +29,7 @@ def namespaces_named(config: Any) -> dict[str, None]:
     return found
 
 
-def namespace_complaints(namespaces: Sequence[OwnNetns], config: Any) -> Iterator[Complaint]:
+def namespace_complaints(namespaces: Sequence[OwnNetns], config: object) -> Iterator[Complaint]:
     """Yield what is wrong with namespaces that should replace others in a config.
 
     Args:
@@ -66,7 +66,7 @@ def with_own_namespaces(config: Any, names: Mapping[str, str]) -> Any:
     }
 
 
-def own_names(config: Any) -> dict[str, str]:
+def own_names(config: object) -> dict[str, str]:
     """Return names for namespaces of a run that take the place of those that a config names.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
@@ -59,7 +59,7 @@ class CallPattern(Model):
 
     @field_validator("args")
     @classmethod
-    def _known_arguments(cls, args: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _known_arguments(cls, args: dict[str, object], info: ValidationInfo) -> dict[str, object]:
         call = info.data.get("call", ())
         check_arguments((call,) if isinstance(call, str) else call, args)
         return args

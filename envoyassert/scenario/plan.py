@@ -198,7 +198,7 @@ def as_text(content: str | dict[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def plain_text(value: Any) -> str:
+def plain_text(value: object) -> str:
     """Return a plain value as YAML spells it: `true`, `null`, `2`, `text`."""
     return value if isinstance(value, str) else json.dumps(value)
 

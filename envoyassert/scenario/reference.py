@@ -176,7 +176,7 @@ def _model_lines(name: str, heading: str, models: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _default(field: dict[str, Any]) -> str:
+def _default(field: dict[str, object]) -> str:
     default = field.get("default")
     if default in (None, "", [], {}):
         return ""

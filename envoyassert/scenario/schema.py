@@ -76,7 +76,7 @@ def _everywhere(value: Any, step: Callable[[dict[str, Any]], dict[str, Any]]) ->
     return value
 
 
-def _without_noise(part: dict[str, Any]) -> dict[str, Any]:
+def _without_noise(part: dict[str, object]) -> dict[str, object]:
     """Drop generated titles and null: a key that is given has a value."""
     if isinstance(part.get("title"), str):
         del part["title"]
@@ -92,7 +92,7 @@ def _without_noise(part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
-def _with_any_of(part: dict[str, Any]) -> dict[str, Any]:
+def _with_any_of(part: dict[str, object]) -> dict[str, object]:
     """Say anyOf for the forms of a choice: 1 is an integer and a number."""
     forms = part.get("oneOf")
     if isinstance(forms, list) and not all(set(form) == {"required"} for form in forms):
@@ -100,14 +100,14 @@ def _with_any_of(part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
-def _with_closed_patterns(part: dict[str, Any]) -> dict[str, Any]:
+def _with_closed_patterns(part: dict[str, object]) -> dict[str, object]:
     """Close mappings whose keys have a pattern: other keys are refused."""
     if "patternProperties" in part:
         part["additionalProperties"] = False
     return part
 
 
-def _with_named_calls(part: dict[str, Any]) -> dict[str, Any]:
+def _with_named_calls(part: dict[str, object]) -> dict[str, object]:
     """Refer to the list of calls instead of repeating it."""
     if part.get("enum") == _CALLS:
         return {"$ref": "#/$defs/CallName"}

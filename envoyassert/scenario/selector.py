@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -129,7 +129,7 @@ class Selector(Model):
         return ", ".join(f"{words.get(key, key)} {value}" for key, value in given.items())
 
 
-def selected_names(model: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def selected_names(model: object) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield place and name of every selector by name in an expectation."""
     if isinstance(model, tuple):
         for index, element in enumerate(model):

@@ -105,7 +105,7 @@ def served(
     return _served_by_xds(run, scenario, config["xds"])
 
 
-def _served_by_xds(run: Served, scenario: Scenario, data: Any) -> Served:
+def _served_by_xds(run: Served, scenario: Scenario, data: object) -> Served:
     """Return a run with the control plane of `envoy.xds`.
 
     Args:
@@ -140,7 +140,7 @@ def _served_by_xds(run: Served, scenario: Scenario, data: Any) -> Served:
         return run._replace(faults=(fault, *later_faults), stood_in=())
 
 
-def _collisions(own: Envoy, placed: Mapping[str, Any]) -> Iterator[Complaint]:
+def _collisions(own: Envoy, placed: Mapping[str, object]) -> Iterator[Complaint]:
     """Yield the files whose names are the run's own, or those of another file.
 
     Args:

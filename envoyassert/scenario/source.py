@@ -237,7 +237,7 @@ class Builder:
         mark = event.start_mark
         self.problems.append(Problem(self.path, mark.line + 1, mark.column + 1, message, remedy))
 
-    def _counted(self, event: Any, nodes: int = 1) -> None:
+    def _counted(self, event: object, nodes: int = 1) -> None:
         self._count += nodes
         if self._count > self.max_nodes:
             self._complain(event, f"more than {self.max_nodes} values, aliases counted in full")
@@ -275,10 +275,10 @@ class Builder:
         if event.tag is not None:
             self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
 
-    def _take_key_tag(self, event: Any) -> None:
+    def _take_key_tag(self, event: object) -> None:
         self._take_tag(event)
 
-    def _take_duplicate(self, event: Any, key: str, first: int) -> None:
+    def _take_duplicate(self, event: object, key: str, first: int) -> None:
         self._complain(
             event,
             f"duplicate key `{key}`; it is first given on line {first}",
@@ -302,7 +302,7 @@ class Builder:
             return text
         return self._number(event, text) if text[0] in _NUMBER_STARTS else text
 
-    def _number(self, event: Any, text: str) -> Any:
+    def _number(self, event: object, text: str) -> object:
         if _DECIMAL.fullmatch(text):
             digits = text.lstrip("+-")
             if digits[0] == "0" and len(digits) > 1:

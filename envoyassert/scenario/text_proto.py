@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from typing import Any
 
 from envoyassert.errors import Problem, ScenarioError
 
@@ -18,7 +17,7 @@ SUFFIX = ".pb_text"
 _PACKAGE = re.compile(r"type\.googleapis\.com/((?:envoy|udpa|xds)(?:\.[a-z][a-z0-9_]*)+)\.[A-Z]")
 
 
-def data_of_text_proto(text: str, path: str) -> dict[str, Any]:
+def data_of_text_proto(text: str, path: str) -> dict[str, object]:
     """Return a bootstrap, or discovery responses, as the JSON form of protobuf has them.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -49,7 +49,7 @@ class StateMoment(Model):
         return self
 
 
-def _moment_form(data: Any) -> str | None:
+def _moment_form(data: object) -> str | None:
     if isinstance(data, str):
         return "|text" if data in INSTANTS else None
     if isinstance(data, dict):

@@ -249,7 +249,7 @@ def check_address(address: str) -> str:
     return address
 
 
-def _check_address_fields(fields: dict[str, Any]) -> None:
+def _check_address_fields(fields: dict[str, object]) -> None:
     for name in fields:
         if name not in _ADDRESS_FIELDS:
             raise fault(
@@ -259,7 +259,7 @@ def _check_address_fields(fields: dict[str, Any]) -> None:
             )
 
 
-def check_arguments(calls: tuple[str, ...], arguments: dict[str, Any]) -> None:
+def check_arguments(calls: tuple[str, ...], arguments: dict[str, object]) -> None:
     """Raise if an argument is not one that all of the calls have, or its word is not known."""
     for key, value in arguments.items():
         for call in calls:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from envoyassert.guard import guarded
 from envoyassert.judge.near import Near, NearListener
@@ -66,7 +65,7 @@ def closest_of(finding: Finding) -> str:
     return "; ".join(map(_safe, finding.near))
 
 
-def _safe(value: Any) -> str:
+def _safe(value: object) -> str:
     return guarded(partial(text, value), str)
 
 

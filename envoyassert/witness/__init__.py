@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from envoyassert.accounts import Witness
 from envoyassert.clock import monotonic_ns
@@ -24,7 +24,7 @@ from envoyassert.witness.process import ask_process, is_filtered
 class InNetns(Protocol):
     """Runs a call inside a network namespace."""
 
-    def __call__(self, call: Callable[[], Any], netns: str = "", /) -> Any:
+    def __call__(self, call: Callable[[], object], netns: str = "", /) -> object:
         """Run it in Envoy's own, or in one by the file that Envoy enters it by."""
 
 

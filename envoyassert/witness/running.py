@@ -13,7 +13,6 @@ import functools
 import os
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
 
 from envoyassert.accounts import (
     EnvoyAccount,
@@ -118,7 +117,7 @@ class _Asker:
         self._pid = pid
         self._place = place
         self._questions = questions_of(known_options())
-        self._new: dict[tuple[Any, ...], Mapping[str, OptionValue]] = {}
+        self._new: dict[tuple[object, ...], Mapping[str, OptionValue]] = {}
 
     def trace(self) -> Trace:
         """Return the state as a trace."""
@@ -200,7 +199,7 @@ class _Asker:
             return ended(self._pid)
         return MachineError(said, _PRIVILEGES)
 
-    def _in_netns(self, call: Callable[[], Any], netns: str = "") -> Any:
+    def _in_netns(self, call: Callable[[], object], netns: str = "") -> object:
         return in_netns_of(self._pid, netns, call) if netns else self._place.call(call)
 
     def _new_options(self, kind: SocketKind) -> Mapping[str, OptionValue]:

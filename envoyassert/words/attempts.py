@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -135,7 +135,7 @@ def fates(attempts: Sequence[ConnectionAttempt]) -> Counter[str]:
     return counts
 
 
-def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
     if not (item.get("during") or item.get("at_end_of")):
         yield Fault(
             ("attempts",),

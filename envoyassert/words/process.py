@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -130,7 +130,7 @@ def outcome_value(outcome: Outcome) -> Fact:
     return Fact("up_not_live", seconds=outcome.deadline_s or 0)
 
 
-def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
     process = item.get("process")
     if isinstance(process, dict) and item.get("at_end_of") not in (None, STARTUP):
         for word in ("live", "within"):
@@ -152,7 +152,7 @@ def _liveness(failed: Failed) -> Iterator[bool]:
     yield from (live for live in opposite(failed) if live or not failed.ended)
 
 
-def _of_state(place: tuple[Any, ...], _: ProcessExpectation) -> tuple[Status, ...]:
+def _of_state(place: tuple[object, ...], _: ProcessExpectation) -> tuple[Status, ...]:
     """It runs; whether it became LIVE in time is a matter of its start."""
     return (Status.PASS, Status.FAIL) if place[:1] in (("exits",), ("stays_up",)) else ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Discriminator, Tag
 
@@ -46,7 +46,7 @@ def vacuous(items: Sequence[Conditional]) -> Iterator[tuple[Place, str]]:
             yield ("expect", index, *place), reason
 
 
-def subject_of(data: Any) -> str | None:
+def subject_of(data: object) -> str | None:
     """Return the key that says what an item of `expect` is about, or None if it has none."""
     if isinstance(data, Conditional):
         data = data.model_fields_set
@@ -55,7 +55,7 @@ def subject_of(data: Any) -> str | None:
     return next((subject for subject in SUBJECTS if subject in data), None)
 
 
-def _form(data: Any) -> str | None:
+def _form(data: object) -> str | None:
     if isinstance(data, Conditional):
         return kind(data)
     subject = subject_of(data) if isinstance(data, dict) else None

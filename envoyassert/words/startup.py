@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -220,7 +219,7 @@ def _served_to_live(context: Context, served: list[int | None]) -> Figure:
     return Figure(reply.low_ns - max(known), reply.high_ns - max(known))
 
 
-def _faults(item: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
     for word in ("during", "at_end_of"):
         if item.get(word) not in (None, STARTUP):
             yield Fault((word,), "`startup` is about start-up", f"leave out `{word}`")

@@ -80,12 +80,12 @@ OfState = Callable[[tuple[Any, ...], Any], tuple[Status, ...]]
 """Returns which answers a state can give, by the place below the word, and the word's value."""
 
 
-def no_answer(_: tuple[Any, ...], __: Any) -> tuple[Status, ...]:
+def no_answer(_: tuple[object, ...], __: object) -> tuple[Status, ...]:
     """A state gives none: what counts is what was called."""
     return ()
 
 
-def every_answer(_: tuple[Any, ...], __: Any) -> tuple[Status, ...]:
+def every_answer(_: tuple[object, ...], __: object) -> tuple[Status, ...]:
     """A state gives each: what counts is what is there."""
     return Status.PASS, Status.FAIL
 
@@ -94,7 +94,7 @@ def _none(_: Any) -> Iterator[Any]:
     return iter(())
 
 
-def _no_field(_: Any, __: int) -> str:
+def _no_field(_: object, __: int) -> str:
     return ""
 
 
@@ -102,7 +102,7 @@ def _general(_: Finding) -> str | None:
     return None
 
 
-def _no_place(_: Finding, __: Any, ___: SocketGraph) -> Iterator[tuple[Place, Any]]:
+def _no_place(_: Finding, __: object, ___: SocketGraph) -> Iterator[tuple[Place, object]]:
     return iter(())
 
 
@@ -195,7 +195,7 @@ class ListenerWord:
     done: bool = False
     serves: Callable[[Any], str] | None = None
     misfit: Callable[[Selector], str] | None = None
-    fitting: Mapping[str, Any] = field(default_factory=dict)
+    fitting: Mapping[str, object] = field(default_factory=dict)
     vacuous: Callable[[Any], Vacuous] = _none
     texts: Mapping[str, str | Callable[[Fact], str]] = field(default_factory=dict)
     advice: Advice = _general

@@ -318,7 +318,7 @@ class AdsControlPlane:
         )
 
 
-def packed_listeners(listeners: Sequence[Resource]) -> dict[str, Any]:
+def packed_listeners(listeners: Sequence[Resource]) -> dict[str, object]:
     """Return listeners as packed messages by name. Raises like `AdsControlPlane`."""
     return {
         resource_name(one): _packed("listeners", index, {"@type": LISTENER_URL, **one})
@@ -326,7 +326,7 @@ def packed_listeners(listeners: Sequence[Resource]) -> dict[str, Any]:
     }
 
 
-def _packed(part: str, index: int, resource: Resource) -> Any:
+def _packed(part: str, index: int, resource: Resource) -> object:
     try:
         return packed(resource)
     except ResourceError as error:

@@ -67,7 +67,7 @@ class AdsServer:
         self._store = Store()
         self._answers: list[EnvoyAnswer] = []
         self._changed = threading.Condition()
-        self._streams: list[queue.SimpleQueue[Any]] = []
+        self._streams: list[queue.SimpleQueue[object]] = []
         self._numbers = itertools.count(1)
         # Its threads are named after their owner: tests look for what was left behind.
         pool = ThreadPoolExecutor(_STREAMS, thread_name_prefix="envoyassert-xds")
@@ -142,9 +142,9 @@ class AdsServer:
         for stream in list(self._streams):
             stream.put(_LOOK)
 
-    def serve(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    def serve(self, requests: Iterator[object], context: grpc.ServicerContext) -> Iterator[object]:
         """Answer one stream until its end."""
-        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._streams.append(inbox)
         context.add_callback(lambda: inbox.put(None))
         reader = threading.Thread(
@@ -189,7 +189,7 @@ class AdsServer:
             subscription.ask(request.resource_names)
         return [subscription]
 
-    def _response(self, subscription: Subscription, sent: dict[str, tuple[str, int]]) -> Any:
+    def _response(self, subscription: Subscription, sent: dict[str, tuple[str, int]]) -> object:
         from envoy.service.discovery.v3 import discovery_pb2
 
         wanted = subscription.wanted(self._store)
@@ -221,7 +221,7 @@ class AdsServer:
 _LOOK = object()
 
 
-def _forward(requests: Iterator[Any], inbox: queue.SimpleQueue[Any]) -> None:
+def _forward(requests: Iterator[object], inbox: queue.SimpleQueue[object]) -> None:
     import grpc
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
@@ -165,7 +165,7 @@ def _field(change: Change, _: int) -> str:
     return f"tcp_backlog_size: {wanted}" if isinstance(wanted, int) and wanted > 0 else ""
 
 
-def _of_state(place: tuple[Any, ...], _: int | Backlog) -> tuple[Status, ...]:
+def _of_state(place: tuple[object, ...], _: int | Backlog) -> tuple[Status, ...]:
     return (Status.PASS, Status.FAIL) if place == ("effective",) else ()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import Field
 
@@ -34,7 +33,7 @@ def _listened(target: Target, word: str, value: Listened) -> Iterator[Finding]:
         yield judge_via(target, target.subject.at(word, "via"), value.via)
 
 
-def _of_state(place: tuple[Any, ...], _: Listened) -> tuple[Status, ...]:
+def _of_state(place: tuple[object, ...], _: Listened) -> tuple[Status, ...]:
     """How descriptors came to be, and when SO_REUSEPORT was set, is not there to see."""
     return (Status.PASS, Status.FAIL) if place == ("by",) else ()
 

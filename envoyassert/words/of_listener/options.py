@@ -264,7 +264,7 @@ def _advice(finding: Finding) -> str | None:
     )
 
 
-def _tries(failed: Failed) -> Iterator[Any]:
+def _tries(failed: Failed) -> Iterator[object]:
     now = failed.now
     if isinstance(now, dict) and "phase" in now:
         yield from ({**now, "phase": phase} for phase in get_args(SocketPhase))
@@ -285,7 +285,7 @@ def _field(change: Change, _: int) -> str:
     return ""
 
 
-def _of_state(_: tuple[Any, ...], __: Any) -> tuple[Status, ...]:
+def _of_state(_: tuple[object, ...], __: object) -> tuple[Status, ...]:
     """What a socket has now was set, or was not; one that was closed may have been another."""
     return (Status.FAIL,)
 

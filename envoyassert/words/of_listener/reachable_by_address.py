@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.graph.lookup import takers
@@ -139,7 +138,7 @@ def _ask_name(reached: _Reached, rivals: Rivals, address: Address, mine: set[int
         reached.unclear.append(Fact("maybe_this_file", call=doubt.call))
 
 
-def _of_state(_: tuple[Any, ...], wanted: bool) -> tuple[Status, ...]:
+def _of_state(_: tuple[object, ...], wanted: bool) -> tuple[Status, ...]:
     """A socket of its that was closed may have been at another address."""
     return (Status.FAIL,) if wanted else (Status.PASS,)
 

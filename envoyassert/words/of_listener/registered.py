@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
 from pydantic.config import JsonDict
@@ -143,7 +143,7 @@ def _has(entry: Registration, part: str, expected: str | tuple[str, ...], *, sta
     return ("EPOLLET" in entry.events) is (expected == "edge")
 
 
-def _of_state(place: tuple[Any, ...], _: Registered | tuple[str, ...]) -> tuple[Status, ...]:
+def _of_state(place: tuple[object, ...], _: Registered | tuple[str, ...]) -> tuple[Status, ...]:
     """The kernel adds EPOLLERR and EPOLLHUP, so whether these were passed is not known."""
     return (Status.PASS, Status.FAIL) if place == ("trigger",) else (Status.FAIL,)
 

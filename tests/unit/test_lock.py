@@ -21,8 +21,15 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-ENTRIES = re.split(r"\n(?=\S)", (ROOT / "setup" / "requirements.lock").read_text().strip())
-LOCKED = [entry for entry in ENTRIES if not entry.startswith("#")]
+
+
+def entries_of(name: str) -> list[str]:
+    """The pins of a lock, each with its hashes."""
+    entries = re.split(r"\n(?=\S)", (ROOT / "setup" / name).read_text().strip())
+    return [entry for entry in entries if not entry.startswith("#")]
+
+
+LOCKED = entries_of("requirements.lock")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 ENVOYS = locked_versions((ROOT / "setup" / "envoy.lock").read_text())
 
@@ -49,12 +56,24 @@ def test_each_requirement_is_locked_once_and_within_its_bounds(python):
             assert requirement.specifier.contains(version, prereleases=True), text
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "envoy.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "envoy.lock"])
 def test_everything_locked_has_hashes_and_names_no_index(name):
-    entries = re.split(r"\n(?=\S)", (ROOT / "setup" / name).read_text().strip())
-    for entry in entries:
-        assert entry.startswith("#") or re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+    for entry in entries_of(name):
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
         assert "://" not in entry
+
+
+def test_image_installs_versions_that_are_tested_and_all_that_is_required():
+    runtime = entries_of("runtime.lock")
+    # Where a package is needed is another matter than which.
+    pins, tested = (
+        {re.sub(r"( ;[^\\]*)? \\", "", one, count=1) for one in x} for x in (runtime, LOCKED)
+    )
+    assert pins <= tested
+    names = {canonicalize_name(Requirement(one.partition(" \\")[0]).name) for one in runtime}
+    required = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    assert required <= names
+    assert "mypy" not in names
 
 
 def test_envoys_that_make_installs_are_locked():

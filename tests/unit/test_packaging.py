@@ -48,6 +48,12 @@ def test_wheel_holds_every_file_of_a_directory(wheel, source, target):
     assert {f"{target}/{name}" for name in files} - set(wheel.namelist()) == set()
 
 
+def test_wheel_has_nothing_beside_the_package(wheel):
+    """Neither tests nor contrib/, say."""
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"envoyassert"}
+
+
 def test_wheel_declares_the_command_and_the_plugin_but_not_bcc(wheel):
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
     assert wheel.read(entry_points).decode().split("\n\n") == [

@@ -150,3 +150,14 @@ def test_config_goes_with_no_state(cli, tmp_path) -> None:
     done = cli("draft", "state.ndjson", "--config", "envoy.yaml")
     assert done.code == 4
     assert "--config means nothing beside a state" in done.err
+
+
+def test_state_is_not_compared_with_a_run(cli, tmp_path) -> None:
+    state = state_at_end(trace_of("shared"))
+    assert state is not None
+    write_trace(state, tmp_path / "state.ndjson")
+    write_trace(trace_of("shared"), tmp_path / "run.ndjson")
+    for sides in (("state.ndjson", "run.ndjson"), ("run.ndjson", "state.ndjson")):
+        done = cli("diff", *sides)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("state.ndjson: error: a state has no history")

@@ -30,16 +30,22 @@ def parse_bpftrace_log(
     return parse(found, path, envoy_version=envoy_version, concurrency=concurrency)
 
 
-def losses_in_words(trace: Trace, lines: Iterable[str], path: str) -> str:
-    """Return what a log lost: `3 events are not in the log: 2 bind, 1 close`; "" for nothing.
+def notes_on(trace: Trace, lines: Iterable[str], path: str) -> list[str]:
+    """Return what a log of our program lacks, `2 events not in the log: 1 bind, 1 close`.
 
     Args:
         trace: what the log was read as.
         lines: the log.
         path: its name.
     """
+    notes = []
     lost = sum(counters.dropped for counters in trace.end.cpus)
-    if not lost:
-        return ""
-    calls = ", ".join(f"{count} {name}" for name, count in lost_calls(lines, path).items())
-    return f"{plural(lost, 'event')} not in the log" + (f": {calls}" if calls else "")
+    if lost:
+        calls = ", ".join(f"{count} {name}" for name, count in lost_calls(lines, path).items())
+        notes.append(f"{plural(lost, 'event')} not in the log" + (f": {calls}" if calls else ""))
+    if trace.end.cpus and "completeness" in trace.header.unobserved:
+        notes.append(
+            "how often the kernel skipped the program is not known for the last events "
+            "(wait two seconds after them, then end bpftrace)"
+        )
+    return notes

@@ -12,8 +12,9 @@ REMEDY = "pass the log as bpftrace printed it; lines may be left out, but not ch
 
 _NATURAL, _NUMBER, _HEX = r"\d{1,20}", r"-?\d{1,20}", r"[0-9a-f]{1,16}"
 _HEAD = {"ts": _NATURAL, "cpu": _NATURAL, "seq": _NATURAL, "pid": _NATURAL, "tid": _NATURAL}
-#: The members of each kind of line behind its first word, in order; a text is the rest of a line.
-_KINDS: dict[str, dict[str, str]] = {
+#: The members of each kind of line behind its first word, with their forms and in order; a text is
+#: the rest of a line.
+MEMBERS: dict[str, dict[str, str]] = {
     "call": {
         **_HEAD,
         "nr": _NATURAL,
@@ -39,7 +40,7 @@ _KINDS: dict[str, dict[str, str]] = {
 }
 _TEXTS = ("path", "name")
 _HEXADECIMAL = frozenset(
-    name for kind in _KINDS.values() for name, pattern in kind.items() if pattern is _HEX
+    name for kind in MEMBERS.values() for name, pattern in kind.items() if pattern is _HEX
 )
 _WORD = re.compile(r"\S+")
 _HEADER = re.compile(rf"{FORMAT} ({'|'.join(MACHINES)}) pids (-|\d{{1,10}}(?: \d{{1,10}})*)$")
@@ -105,7 +106,7 @@ def read_line(text: str, path: str, number: int) -> Line:
     if _DESCRIPTOR.match(text):
         return Line("descriptor", {}, text, number)
     kind = text.partition(" ")[0]
-    if kind not in _KINDS:
+    if kind not in MEMBERS:
         raise error_at(path, number, 1, f"not a line of a log of {FORMAT}: {text[:_SHOWN]!r}")
     return _fields(kind, text, path, number)
 
@@ -123,7 +124,7 @@ def _fields(kind: str, text: str, path: str, number: int) -> Line:
     position = len(kind)
     numbers: dict[str, int] = {}
     rest = ""
-    for name, pattern in _KINDS[kind].items():
+    for name, pattern in MEMBERS[kind].items():
         if name in _TEXTS:
             rest, position = text[position + 1 :], len(text)
             break

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from envoyassert.bpftrace.imported import losses_in_words, parse_bpftrace_log
+from envoyassert.bpftrace.imported import notes_on, parse_bpftrace_log
 from envoyassert.cli.configs import plan_of_file
 from envoyassert.cli.options import trace_output_option
 from envoyassert.cli.output import say
@@ -50,5 +50,5 @@ def import_log(
         trace = replace(trace, header=replace(trace.header, listeners=listeners))
     write_trace(trace, output)
     say(f"{len(trace.events)} events written to {output}", err=True)
-    if lost := losses_in_words(trace, lines, log):
-        say(f"note: {lost}", err=True)
+    for note in notes_on(trace, lines, log):
+        say(f"note: {note}", err=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from envoyassert.accounts import SecondWitness
-from envoyassert.bpftrace.imported import losses_in_words, parse_bpftrace_log
+from envoyassert.bpftrace.imported import notes_on, parse_bpftrace_log
 from envoyassert.bpftrace.log import UNOBSERVED
 from envoyassert.compare.comparison import compare_profiles
 from envoyassert.compare.profile import profile_of
@@ -68,7 +68,8 @@ class Bpftrace:
         self._more = threading.Condition()
         with (directory / "bpftrace.err").open("w") as errors:
             self._process = subprocess.Popen(
-                ["bpftrace", str(script)],
+                # It ends with the tests, however they end.
+                ["setpriv", "--pdeathsig", "KILL", "bpftrace", str(script)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -286,15 +287,15 @@ def test_events_that_bpftrace_lost_are_counted_as_lost(tmp_path: Path) -> None:
         code = "import os\nfor _ in range(30000): os.close(os.dup(1))"
         subprocess.run([python, "-S", "-c", code], env={"PYTHONHOME": sys.base_prefix}, check=True)
         bpftrace.wait_for(lambda lines: any(line.startswith("skipped ") for line in lines))
-    finally:
         lines = bpftrace.end()
+    finally:
         bpftrace.close()
     trace = parse_bpftrace_log(lines)
     assert any(re.match("Lost [0-9]+ events", line) for line in lines)
     lost = sum(counters.dropped for counters in trace.end.cpus)
     assert 0 < lost == sum(counters.emitted for counters in trace.end.cpus) - len(trace.events)
     assert not certify(trace, fold(trace)).whole
-    assert "close" in losses_in_words(trace, lines, "log")
+    assert "close" in notes_on(trace, lines, "log")[0]
 
 
 def test_process_that_ran_already_is_recorded_from_now_on(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from envoyassert.addresses import Address
 from envoyassert.bpftrace.form import FORMAT, MACHINES, WORDS, recorded
 from envoyassert.bpftrace.imported import parse_bpftrace_log
+from envoyassert.bpftrace.lines import MEMBERS
 from envoyassert.bpftrace.log import UNOBSERVED
 from envoyassert.bpftrace.script import ScriptError, script_text
 from envoyassert.calls import CALLS, NOTED, SOURCES
@@ -32,6 +33,10 @@ EXEC = "exec 10 0 1 7 7 /bin/envoy"
 CLOSE = "call 20 0 2 7 7 3 0 3 0 0 0 0 0 0 0"
 BIND = "call 30 0 2 7 7 49 0 3 7f00 10 0 0 0 0 16"
 DATA = "data 0 2 0 100007f50000002 0" + " 0" * (WORDS - 2)
+UNREAD = (
+    "note: how often the kernel skipped the program is not known for the last events (wait two "
+    "seconds after them, then end bpftrace)"
+)
 SKIPPED = ["skipped 90 1", "pos:\t0", "prog_type:\t5", "recursion_misses:\t0", "skipped end"]
 END = ["end 100", "@seq[0]: 2", "@count[3]: 1"]
 
@@ -237,6 +242,14 @@ def test_program_records_what_the_probe_records(machine: str) -> None:
     assert {"bind", "listen", "setsockopt", "epoll_ctl", "close", "accept4"} <= names <= set(CALLS)
 
 
+def test_page_shows_the_members_of_each_line() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bpftrace.md").read_text("utf-8")
+    shown = dict(re.findall(r"^\| `(\w+)` \| ([a-z0-9 ]+)", page, re.MULTILINE))
+    for kind, members in MEMBERS.items():
+        plain = [name for name in members if not re.fullmatch(r"w\d+", name)]
+        assert shown[kind].split()[: len(plain)] == plain, kind
+
+
 def test_program_looks_for_a_name_or_a_path() -> None:
     assert 'comm == "cilium-envoy-st"' in script_text("cilium-envoy-starter", (), "x86_64", 1)
     assert '@path[pid] == "/usr/bin/envoy"' in script_text("/usr/bin/envoy", (), "x86_64", 1)
@@ -275,12 +288,18 @@ def test_command_refuses_a_name_in_one_line(exe: str) -> None:
         (r"call (\S+ ){5}257 ", "note: 1 event not in the log: 1 open"),
         ("wait ", "note: 1 event not in the log: 1 epoll_wait"),
         ("fork ", "note: 1 event not in the log"),
+        (
+            r"skipped \d",
+            UNREAD,
+        ),
     ],
 )
 def test_import_says_which_calls_are_lost(tmp_path: Path, gone: str, note: str) -> None:
     at = next((at for at, line in enumerate(LINES) if re.match(gone, line)), len(LINES))
+    # With it goes all that belongs to it.
+    end = LINES.index("skipped end") if gone.startswith("skipped") else at
     log, trace = tmp_path / "log", tmp_path / "trace"
-    log.write_text("\n".join([*LINES[:at], *LINES[at + 1 :]]) + "\n")
+    log.write_text("\n".join([*LINES[:at], *LINES[end + 1 :]]) + "\n")
     done = CliRunner().invoke(app, ["import", str(log), "--concurrency", "1", "-o", str(trace)])
     assert done.exit_code == 0
     assert done.output.splitlines()[1:] == ([note] if note else [])

@@ -12,16 +12,16 @@ import re
 import secrets
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.image import BUILT
-from envoyassert.trace_file import read_trace
 from tests.distros.catalogue import distribution
 from tests.distros.settings import handed_on, paths_in, pip_environment
 from tests.distros.tree import root_tree
@@ -32,10 +32,17 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE = "localhost/envoyassert-test-base:1"
 IMAGE = "localhost/envoyassert-test-image:1"
 ENVOY = BUILT.format(version="1.40.0")
-(TRACER,) = yaml.safe_load((ROOT / "contrib/kubernetes/job.yaml").read_text())["spec"]["template"][
-    "spec"
-]["containers"]
-CAPABILITIES = TRACER["securityContext"]["capabilities"]["add"]
+
+
+def container_of(manifest: str) -> dict[str, Any]:
+    """The tracer of a manifest of contrib/kubernetes."""
+    *_, workload = yaml.safe_load_all((ROOT / "contrib/kubernetes" / manifest).read_text())
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+JOB, DAEMONSET = container_of("job.yaml"), container_of("daemonset.yaml")
+CAPABILITIES = JOB["securityContext"]["capabilities"]["add"]
 CONFIG = """
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
 static_resources:
@@ -100,16 +107,48 @@ def image() -> str:
     return IMAGE
 
 
-def tracer_words(without: str = "") -> list[str]:
-    """What `docker run` gives a tracer, as the manifests have it."""
-    held = [name for name in CAPABILITIES if name != without]
-    mounts = {one["name"]: one for one in TRACER["volumeMounts"]}
-    tracefs = mounts["tracefs"]["mountPath"]
+def given(container: dict[str, Any], without: str = "") -> list[str]:
+    """What `docker run` gives a tracer: what its manifest says, a capability left out or not."""
+    held = [name for name in container["securityContext"]["capabilities"]["add"] if name != without]
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
     return [
-        *("--rm", "--pid=host", "--network=none", "--read-only"),
+        *("--pid=host", "--network=none", "--read-only", f"--tmpfs={mounts['scratch']}"),
         *("--cap-drop=ALL", *(f"--cap-add={name}" for name in held)),
-        *(f"--volume={tracefs}:{tracefs}:ro", f"--tmpfs={mounts['scratch']['mountPath']}"),
+        f"--volume={mounts['tracefs']}:{mounts['tracefs']}:ro",
     ]
+
+
+@contextlib.contextmanager
+def tracer(container: dict[str, Any], folder: Path, *more: str, **set_: str) -> Iterator[str]:
+    """Run a tracer by the arguments of its manifest, until it is armed.
+
+    Args:
+        container: of a manifest.
+        folder: where its traces are to be.
+        *more: further arguments.
+        **set_: values of variables of the container, as the user or Kubernetes sets them.
+    """
+    name = f"envoyassert-test-{secrets.token_hex(4)}"
+    arguments = [re.sub(r"\$\((\w+)\)", lambda m: set_[m[1]], word) for word in container["args"]]
+    variables = [f"--env={key}={value}" for key, value in set_.items()]
+    words = [*given(container), *variables, f"--volume={folder}:/traces", IMAGE]
+    docker("run", "--detach", f"--name={name}", *words, *arguments, *more)
+    try:
+        wait_for_log(name, "armed")
+        yield name
+    finally:
+        docker("rm", "--force", name)
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """What `report` of the image says of the traces, without any privilege."""
+    (folder / "beside.yaml").write_text(SCENARIO)
+    words = ("run", "--rm", "--read-only", "--network=none", "--cap-drop=ALL")
+    scenario = ("--scenario", "/traces/beside.yaml", "--format", "json")
+    done = docker(*words, f"--volume={folder}:/traces:ro", IMAGE, "report", "/traces", *scenario)
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
 
 
 @contextlib.contextmanager
@@ -133,8 +172,8 @@ def main_pid(name: str) -> str:
     return docker("inspect", "--format={{.State.Pid}}", name).stdout.strip()
 
 
-def wait_for_log(name: str, words: str) -> None:
-    """Read what a container prints until a line has the words."""
+def wait_for_log(name: str, words: str, times: int = 1) -> None:
+    """Read what a container prints until so many lines have the words."""
     with subprocess.Popen(
         ["docker", "logs", "--follow", name],
         stdout=subprocess.PIPE,
@@ -143,13 +182,14 @@ def wait_for_log(name: str, words: str) -> None:
     ) as log:
         assert log.stdout is not None
         try:
-            assert any(words in line for line in log.stdout), f"{name} ended without: {words}"
+            found = (line for line in log.stdout if words in line)
+            assert len(list(islice(found, times))) == times, f"{name} ended without: {words}"
         finally:
             log.kill()
 
 
 def test_doctor_finds_all_that_a_tracer_needs(image):
-    done = docker("run", *tracer_words(), image, "doctor", "--format", "json", ok=False)
+    done = docker("run", "--rm", *given(JOB), image, "doctor", "--format", "json", ok=False)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     # Nothing is started in it: there is no Envoy, and no engine.
     lacking = {name for name, check in checks.items() if not check["ok"]}
@@ -176,7 +216,17 @@ def test_sockets_of_an_envoy_beside_are_shown_and_agree_with_the_kernel(image, t
     with envoy_container(tmp_path) as name:
         wait_for_log(name, "starting main dispatch loop")
         done = docker(
-            *("run", *tracer_words(), image, "inspect", "--pid", main_pid(name), "--format", "json")
+            *(
+                "run",
+                "--rm",
+                *given(JOB),
+                image,
+                "inspect",
+                "--pid",
+                main_pid(name),
+                "--format",
+                "json",
+            )
         )
     state = json.loads(done.stdout)
     assert [check for check in state["certificate"] if check["ok"] is False] == []
@@ -188,40 +238,29 @@ def test_each_capability_is_needed_and_its_lack_is_one_message(image, tmp_path, 
     with envoy_container(tmp_path) as name:
         wait_for_log(name, "starting main dispatch loop")
         pid = main_pid(name)
-        done = docker("run", *tracer_words(capability), image, "inspect", "--pid", pid, ok=False)
+        done = docker(
+            "run", "--rm", *given(JOB, capability), image, "inspect", "--pid", pid, ok=False
+        )
     assert done.returncode == 77
     assert done.stderr.startswith("envoyassert: error: ")
     assert "remedy: " in done.stderr
 
 
-def test_start_of_an_envoy_beside_is_traced_whole_judged_and_reported(image, tmp_path):
+def test_daemonset_traces_every_start_until_it_is_stopped(image, tmp_path):
+    # Others start Envoys on this machine, too.
     word = f"TRACED={secrets.token_hex(8)}"
-    traces = tmp_path / "traces"
-    traces.mkdir()
-    (tmp_path / "beside.yaml").write_text(textwrap.dedent(SCENARIO))
-    folder = f"--volume={tmp_path}:{tmp_path}"
-    name = f"envoyassert-test-{secrets.token_hex(4)}"
-    words = [word for word in tracer_words() if word != "--rm"]
-    docker(
-        *("run", "--detach", f"--name={name}", "--env=NODE_NAME=node-a", *words, folder, image),
-        *("attach", "--env", word, "--for", "60s", "--output", traces),
-    )
-    try:
-        wait_for_log(name, "armed")
-        with envoy_container(tmp_path, f"--env={word}") as envoy:
-            code = docker("wait", name).stdout.strip()
-            log = docker("logs", name)
-            assert code == "0", log.stdout + log.stderr
-            (container,) = docker("inspect", "--format={{.Id}}", envoy).stdout.split()
-    finally:
-        docker("rm", "--force", name)
-    (file,) = traces.glob("*.ndjson")
-    trace = read_trace(file)
-    where = trace.header.where
-    assert (where["node"], where["container"]) == ("node-a", container)
-    report = docker(
-        *("run", "--rm", "--read-only", f"{folder}:ro", image, "report", traces),
-        *("--scenario", tmp_path / "beside.yaml", "--format", "json"),
-    )
-    (run,) = json.loads(report.stdout)["traces"]
-    assert (run["verdict"], run["whole"], run["envoy"]) == ("PASS", True, "1.40.0")
+    with tracer(DAEMONSET, tmp_path, f"--env={word}", NODE_NAME="node-a") as name:
+        containers = []
+        for number in range(2):
+            with envoy_container(tmp_path, f"--env={word}") as envoy:
+                containers.append(docker("inspect", "--format={{.Id}}", envoy).stdout.strip())
+                wait_for_log(name, "events written to", times=number + 1)
+        docker("stop", "--time=30", name)
+        code = docker("inspect", "--format={{.State.ExitCode}}", name).stdout.strip()
+        log = docker("logs", name)
+    assert code == "0", log.stdout + log.stderr
+    found = report_of(tmp_path)
+    assert [(run["verdict"], run["whole"]) for run in found["traces"]] == [("PASS", True)] * 2
+    assert {run["where"]["container"] for run in found["traces"]} == set(containers)
+    ((group,),) = (one["groups"] for one in found["sets"])
+    assert group["sure"] is True

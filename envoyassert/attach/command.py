@@ -11,6 +11,7 @@ from pathlib import Path
 from envoyassert.errors import LaunchError
 from envoyassert.launch.base import STOP_DEADLINE_S
 from envoyassert.launch.inside import make_directories
+from envoyassert.launch.lifeline import Lifeline
 from envoyassert.launch.marked import MARK, end_marked
 from envoyassert.launch.rundir import LOGS, create_rundir, remove_rundir
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
@@ -21,7 +22,8 @@ def started(command: Sequence[str], arm: Watch) -> Iterator[int]:
     """Start a command for the length of a `with` block; yield its process id.
 
     What it prints goes to standard error, for standard output is ours. At the end it is stopped
-    with SIGTERM, then killed, and so is all that it started.
+    with SIGTERM, then killed, and so is all that it started. If this process is killed, the
+    command and its process group are killed with it.
 
     Args:
         command: the words.
@@ -37,7 +39,11 @@ def started(command: Sequence[str], arm: Watch) -> Iterator[int]:
         tracer = arm.command(str(directory))
         # The probe reads the environment from its start and only so far.
         mark = {} if tracer else {RUN_ID_VARIABLE: arm.run_id}
-        with _process([*tracer, *command], {**mark, **os.environ}) as process:
+        with (
+            contextlib.closing(Lifeline()) as lifeline,
+            _process([*tracer, *command], {**mark, **os.environ}) as process,
+        ):
+            lifeline.hold(process.pid)
             try:
                 yield process.pid
             finally:

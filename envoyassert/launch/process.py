@@ -1,11 +1,7 @@
 """Envoy as a local process, in network and mount namespaces of its own.
 
-If this process is killed, Envoy dies with it: Envoy's standard input is a pipe whose other end is
-held here, with a signal request on it (fcntl(2): F_SETSIG, F_SETOWN) that makes the kernel kill
-Envoy's process group when that end is closed. Unlike PR_SET_PDEATHSIG this needs no code between
-fork and exec (with threads about, such code may deadlock) and no wrapper process in the trace,
-takes children of Envoy along, and is not undone by Envoy, which sets PR_SET_PDEATHSIG to SIGTERM
-itself (with hot restart only). As that signal is sent when the *thread* that forked ends, Envoy is
+If this process is killed, Envoy dies with it (`lifeline`). Envoy itself sets PR_SET_PDEATHSIG to
+SIGTERM, with hot restart only. As that signal is sent when the *thread* that forked ends, Envoy is
 forked by a thread that outlives it: one in its namespaces, with the filter of its calls.
 """
 
@@ -13,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import signal
@@ -33,6 +28,7 @@ from envoyassert.launch.executable import find_executable, load_into_page_cache
 from envoyassert.launch.inside import make_directories, open_regular
 from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.kernel import open_tracer, wait_readable
+from envoyassert.launch.lifeline import Lifeline
 from envoyassert.launch.marked import MARK, end_marked
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
 from envoyassert.launch.own_addresses import give_addresses
@@ -55,8 +51,6 @@ T = TypeVar("T")
 
 #: What a start may fail of that is no fault of the executable.
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-#: F_SETSIG of fcntl.h, which Python's fcntl module lacks before 3.13.
-_F_SETSIG = 10
 #: env(1), setpriv(1): what they end with if they cannot execute what they are given, and say.
 _NOT_EXECUTED = (126, 127)
 _OF_TOOLS = re.compile(r"\A\S*/(?:env|setpriv|prlimit): (?:.*: )?(?P<reason>.*)\n\Z")
@@ -240,18 +234,12 @@ class ProcessEnvoy(NamespacedEnvoy):
         self._kept_log: str | None = None
         self._exit: Exit | None = None
         with contextlib.ExitStack() as undo:
-            # The read end stays open here as well: the kernel closes the files of a dead process
-            # last opened first, so the request outlives an Envoy that is faster to end.
-            self._lifeline = read_end, write_end = os.pipe()
-            undo.callback(os.close, write_end)
-            undo.callback(os.close, read_end)
-            fcntl.fcntl(read_end, _F_SETSIG, signal.SIGKILL)
-            flags = fcntl.fcntl(read_end, fcntl.F_GETFL)
-            fcntl.fcntl(read_end, fcntl.F_SETFL, flags | os.O_ASYNC)
-            self._process = starter.call(lambda: self._spawn(read_end))
+            self._lifeline = Lifeline()
+            undo.callback(self._lifeline.close)
+            self._process = starter.call(lambda: self._spawn(self._lifeline.read_end))
             # Killed between the fork and here, this process would leave Envoy behind until the
             # next sweep, which finds it by its working directory.
-            fcntl.fcntl(read_end, fcntl.F_SETOWN, -self._process.pid)
+            self._lifeline.hold(self._process.pid)
             undo.callback(self._process.wait)
             undo.callback(self._process.kill)
             self._pidfd = os.pidfd_open(self._process.pid)
@@ -350,7 +338,8 @@ class ProcessEnvoy(NamespacedEnvoy):
                 self._process.wait(STOP_DEADLINE_S)
             self._exit = Exit(end.exit_code, end.signal, forced)
             self._kept_log = self.log()
-            for descriptor in (self._pidfd, self._log, *self._lifeline):
+            self._lifeline.close()
+            for descriptor in (self._pidfd, self._log):
                 os.close(descriptor)
         return self._exit
 

@@ -96,12 +96,19 @@ class Attaching:
         assert "Traceback" not in err
         return subprocess.CompletedProcess(self._process.args, self._process.returncode, out, err)
 
+    def kill(self) -> None:
+        """End it with SIGKILL: it can do nothing any more."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self.kill()
 
 
 @contextlib.contextmanager

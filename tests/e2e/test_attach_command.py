@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from envoyassert.launch.kernel import wait_readable
 from envoyassert.trace_file import read_trace
-from tests.e2e.attaching import CONFIG, LONG, assert_equal_to_run, envoy_command, envoyassert
+from tests.e2e.attaching import (
+    CONFIG,
+    LONG,
+    Attaching,
+    assert_equal_to_run,
+    envoy_command,
+    envoyassert,
+)
 from tests.e2e.launching import VERSION
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
@@ -98,3 +108,19 @@ def test_command_that_is_not_there_is_one_message(tmp_path):
     assert f"error: {tmp_path}/nothing is no program that can be executed" in done.stderr
     assert "armed" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("tracer", ["ebpf", "strace"])
+def test_nothing_of_the_command_outlives_a_killed_recorder(tmp_path, tracer):
+    fifo = tmp_path / "pids"
+    # What is still running keeps the writing end of the pipe open.
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    command = ["sh", "-c", f"exec 9>{fifo}; sleep 600 & echo begun >&9; sleep 600"]
+    with Attaching("--tracer", tracer, "--", *command) as attaching:
+        assert wait_readable(reader, 60)
+        assert os.read(reader, 100) == b"begun\n"
+        attaching.kill()
+        assert wait_readable(reader, 10)
+        assert os.read(reader, 100) == b""
+    os.close(reader)

@@ -32,7 +32,7 @@ def chosen(selection: Selection, *, everyone: bool) -> list[int]:
         )
     if not found:
         raise NoProcessError(
-            f"no Envoy runs that is {selection.in_words()}",
+            f"no running Envoy has the executable {selection.in_words()}",
             "see `pgrep -a envoy`; an Envoy under another name: --exe NAME",
         )
     if len(found) > 1 and not everyone:

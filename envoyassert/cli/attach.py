@@ -16,7 +16,7 @@ from envoyassert.cli import exits
 from envoyassert.cli.attached import Asked, Reporter, is_directory
 from envoyassert.cli.draft import checked_name
 from envoyassert.cli.here import need_linux
-from envoyassert.cli.options import seconds_of
+from envoyassert.cli.options import refuse_beside, seconds_of
 from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.errors import LaunchError
@@ -136,7 +136,8 @@ def attach(
     from envoyassert.attach.session import Ends
 
     selection = Selection(**selectors)
-    _check_words(selection, command, count, forever=forever, tracer=tracer)
+    _check_words(command, count, forever=forever, follow=follow, tracer=tracer)
+    _check_selection(selection)
     if exec_scenario and scenario:
         raise click.UsageError("--scenario means nothing beside --exec-scenario: leave out one")
     if not (exec_scenario or scenario) and run:
@@ -160,20 +161,30 @@ def attach(
 
 
 def _check_words(
-    selection: Selection, command: tuple[str, ...], count: int | None, *, forever: bool, tracer: str
+    command: tuple[str, ...], count: int | None, *, forever: bool, follow: bool, tracer: str
 ) -> None:
     """Refuse options that do not go together. Raises click.UsageError."""
     if command:
-        given = [name for name in SELECTORS if getattr(selection, name) not in ("", (), None)]
-        if given:
-            option = f"--{given[0].replace('_', '-')}"
-            raise click.UsageError(f"{option} means nothing beside COMMAND: leave out one of them")
+        refuse_beside("COMMAND", "exe", *SELECTORS)
         if forever or count:
             raise click.UsageError("COMMAND is one recording: leave out --count and --forever")
     elif tracer == "strace":
         raise click.UsageError("strace records what it starts itself: say -- COMMAND")
-    if forever and count:
-        raise click.UsageError("--count means nothing beside --forever: leave out one of them")
+    if forever:
+        refuse_beside("--forever", "count")
+    if follow:
+        # An Envoy that is followed is not over once it has settled.
+        refuse_beside("--follow", "count")
+
+
+def _check_selection(selection: Selection) -> None:
+    """Refuse what the kernel cannot compare. Raises click.UsageError."""
+    from envoyassert.probe.comparison import comparison
+
+    try:
+        comparison(selection, records=1)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _attach(
@@ -212,10 +223,21 @@ def _attach(
             for pid in early:
                 say(f"note: process {pid} runs already: its start is not seen", err=True)
             session.record_matching(loaded)
-    return _exit_code(reporter, selection, session.others, early)
+    return exit_code(reporter, selection, session.others, early)
 
 
-def _exit_code(reporter: Reporter, selection: Selection, others: Others, early: list[int]) -> int:
+def exit_code(reporter: Reporter, selection: Selection, others: Others, early: list[int]) -> int:
+    """Say what was not recorded, and return the exit code of a session.
+
+    Args:
+        reporter: what was recorded, and how it was judged.
+        selection: what was meant.
+        others: what was not recorded.
+        early: processes that are meant and ran already.
+    """
+    if others.unplaced:
+        gone = "ended before it was known where they were"
+        say(f"note: {others.unplaced} processes were not recorded: they {gone}", err=True)
     if others.missed:
         say(f"note: {others.missed} processes were missed: too many began at once", err=True)
     if not reporter.count:
@@ -225,8 +247,6 @@ def _exit_code(reporter: Reporter, selection: Selection, others: Others, early: 
             say(f"  process {numbers} had begun before: start it again to record it", err=True)
         if others.elsewhere:
             say(f"  others were, in {', '.join(others.elsewhere)}", err=True)
-        if others.unplaced:
-            say(f"  {others.unplaced} had ended before it was known where they were", err=True)
         if others.silent:
             say(f"  {others.silent} only said something (--version, --mode validate)", err=True)
         return exits.NOTHING

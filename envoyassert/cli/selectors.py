@@ -67,7 +67,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         callback=_variables,
         help="With this in its environment; repeat it for several.",
     ),
-    click.option("--uid", type=click.IntRange(0), metavar="UID", help="Started as this user."),
+    click.option(
+        "--uid",
+        # The last number of 32 bits is no user (setreuid(2)).
+        type=click.IntRange(0, 2**32 - 2),
+        metavar="UID",
+        help="Started as this user.",
+    ),
 )
 
 

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from envoyassert.attach.session import Others
+from envoyassert.cli.attach import exit_code
+from envoyassert.cli.attached import Asked, Reporter
+from envoyassert.judge.verdict import Status
+from envoyassert.live.selection import Selection
 from tests.unit.cli_words import run_cli
 
 SCENARIO = "name: up\nexpect:\n  - process: {live: true}\n"
+
+
+@pytest.fixture
+def no_probe(monkeypatch):
+    """Loading the probe, which takes seconds, is an error."""
+
+    def load(name):
+        raise AssertionError(f"{name} was loaded")
+
+    monkeypatch.setattr("envoyassert.probe.load_tracer", load)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +34,13 @@ SCENARIO = "name: up\nexpect:\n  - process: {live: true}\n"
         (["--cgroup", "docker"], "`docker` does not begin with /"),
         (["--uid", "root"], "'root' is not a valid integer"),
         (["--count", "0"], "0 is not in the range"),
+        (["--uid", "4294967296"], "4294967296 is not in the range"),
+        (["--exe", "x" * 4096], "an executable has at most"),
+        (["--exe", "/usr/bin/"], "an executable has a name"),
+        (["--env", "A=" + "x" * 4096], "a variable has at most"),
         (["--count", "2", "--forever"], "--count means nothing beside --forever"),
+        (["--count", "2", "--follow"], "--count means nothing beside --follow"),
+        (["--exe", "x", "--", "x"], "--exe means nothing beside COMMAND"),
         (["--tracer", "strace"], "say -- COMMAND"),
         (["--pod-uid", "1", "--", "x"], "--pod-uid means nothing beside COMMAND"),
         (["--uid", "0", "--", "x"], "--uid means nothing beside COMMAND"),
@@ -31,7 +52,9 @@ SCENARIO = "name: up\nexpect:\n  - process: {live: true}\n"
         (["--scenario", "up.yaml", "--exec-scenario", "up.yaml", "--", "x"], "leave out one"),
     ],
 )
-def test_wrong_words_are_refused_with_one_message(tmp_path, monkeypatch, capsys, arguments, said):
+def test_wrong_words_are_refused_with_one_message(
+    tmp_path, monkeypatch, capsys, no_probe, arguments, said
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "up.yaml").write_text(SCENARIO)
     done = run_cli(capsys, "attach", *arguments)
@@ -45,3 +68,31 @@ def test_scenario_that_is_wrong_is_refused_with_its_line(tmp_path, capsys):
     done = run_cli(capsys, "attach", "--scenario", path, "--", "x")
     assert done.code == 4
     assert done.err.startswith(f"{path}:3:15: error: ")
+
+
+def test_program_that_is_not_there_is_refused_before_the_probe_is_loaded(
+    tmp_path, capsys, no_probe
+):
+    done = run_cli(capsys, "attach", "--", tmp_path / "nothing")
+    assert (done.code, done.out) == (77, "")
+    assert f"error: {tmp_path}/nothing is no program that can be executed" in done.err
+
+
+@pytest.mark.parametrize(
+    "statuses, code", [([], 0), ([Status.PASS], 10), ([Status.PASS, Status.FAIL], 1)], ids=str
+)
+def test_process_that_was_gone_too_soon_is_noted_beside_a_recorded_one(capsys, statuses, code):
+    reporter = Reporter(Asked("envoy"))
+    reporter.count = 1
+    reporter.statuses = statuses
+    assert exit_code(reporter, Selection(pod="web/front"), Others(unplaced=2), []) == code
+    note = "note: 2 processes were not recorded: they ended before it was known where they were\n"
+    assert capsys.readouterr().err == note
+
+
+def test_process_that_was_gone_too_soon_is_noted_once_if_nothing_was_recorded(capsys):
+    selection = Selection(pod="web/front")
+    assert exit_code(Reporter(Asked("envoy")), selection, Others(unplaced=1), []) == 5
+    said = capsys.readouterr().err
+    assert said.count("ended before it was known") == 1
+    assert "nothing was recorded: no envoy in the pod web/front was started\n" in said

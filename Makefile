@@ -143,7 +143,7 @@ image: venv ## Build the image of contrib/image with docker: IMAGE=name, ARGS="-
 	@setup/build-image.sh "$(IMAGE)" $(ARGS)
 
 .PHONY: image-test
-image-test: PACKAGES += debootstrap
+image-test: PACKAGES += debootstrap g++ cni
 image-test: setup ## Build that image without a registry, and trace with it; takes some minutes
 	@setup/start-docker.sh
 	@setup/prepare-images.sh $(ENVOY_VERSIONS)

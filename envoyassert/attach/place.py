@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ _USERDATA = (
     "/run/containers/storage/overlay-containers/{id}/userdata",
     "/var/lib/containers/storage/overlay-containers/{id}/userdata",
 )
-_OWN_MOUNTS = "/proc/self/mountinfo"
 _LARGEST = 16 << 20
 #: An engine that does not answer within this is as good as none.
 _ANSWER_S = 2.0
@@ -46,7 +45,7 @@ def where_is(pid: int) -> Place | None:
     found: dict[str, str] = {}
     for container in place.containers[-1:]:
         # What the bundle says of a pod is the engine's own, if the engine made it for a pod.
-        found = {**_said_by_engine(container), **_said_by_bundle(container)}
+        found = {**_said_by_engine(container), **said_by_bundle(pid, place.containers)}
     uid = place.pod_uid or found.get("pod_uid", "")
     if uid and "pod" not in found:
         found |= named_by_logs(uid, _directories(_POD_LOGS))
@@ -99,8 +98,14 @@ def _ask_engine(path: str) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else {}
 
 
-def _said_by_bundle(container: str) -> dict[str, str]:
-    for root, directory in _bundles(container):
+def said_by_bundle(pid: int, containers: Sequence[str]) -> dict[str, str]:
+    """Return what the bundle of a process's container says, by the members of `Place`.
+
+    Args:
+        pid: the process.
+        containers: ids of the containers around it, the outermost first.
+    """
+    for root, directory in _bundles(pid, containers):
         try:
             text = read_inside(root, f"{directory}/config.json", _LARGEST)
             annotations = json.loads(text).get("annotations")
@@ -111,14 +116,36 @@ def _said_by_bundle(container: str) -> dict[str, str]:
     return {}
 
 
-def _bundles(container: str) -> Iterator[tuple[str, str]]:
+def _bundles(pid: int, containers: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield where the bundle of a container may be: a root, and the directory below it."""
-    for root, mounts in ((proc_root(_MACHINE), f"/proc/{_MACHINE}/mountinfo"), ("/", _OWN_MOUNTS)):
+    container = containers[-1]
+    for one in (_MACHINE, os.getpid(), *_starters(pid, tuple(containers[:-1]))):
+        root = proc_root(one)
         with contextlib.suppress(OSError):
-            text = Path(mounts).read_text("utf-8", "surrogateescape")
+            text = Path(f"/proc/{one}/mountinfo").read_text("utf-8", "surrogateescape")
             for found in re.finditer(_ROOT_OF.format(id=container), text):
                 yield root, found["bundle"]
         yield from ((root, form.format(id=container)) for form in _USERDATA)
+
+
+def _starters(pid: int, around: tuple[str, ...]) -> Iterator[int]:
+    """Yield the ancestors of a process that are just outside its container, the nearest first.
+
+    One of them started the container, and sees its bundle, where the files of the first process
+    may not be read. What is inside of a container, or in another one, may lie about it.
+    """
+    with contextlib.suppress(OSError):
+        while pid := _parent(pid):
+            cgroups = Path(f"/proc/{pid}/cgroup").read_text("utf-8", "surrogateescape")
+            if place_of(cgroups).containers == around:
+                yield pid
+
+
+def _parent(pid: int) -> int:
+    """Return the parent of a process, 0 if it has none that is seen from here."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+    found = re.search(r"^PPid:\s(\d+)$", status, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _directories(path: str) -> list[str]:

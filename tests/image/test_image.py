@@ -12,6 +12,7 @@ import re
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,7 @@ from envoyassert.launch.image import BUILT
 from tests.distros.catalogue import distribution
 from tests.distros.settings import handed_on, paths_in, pip_environment
 from tests.distros.tree import root_tree
+from tests.e2e.pods import container_runtime
 
 pytestmark = [pytest.mark.bpf, pytest.mark.docker, pytest.mark.envoy, pytest.mark.timeout(1200)]
 
@@ -264,3 +266,27 @@ def test_daemonset_traces_every_start_until_it_is_stopped(image, tmp_path):
     assert {run["where"]["container"] for run in found["traces"]} == set(containers)
     ((group,),) = (one["groups"] for one in found["sets"])
     assert group["sure"] is True
+
+
+def test_job_traces_the_next_start_of_a_pod(image, tmp_path):
+    arguments = ["--config-yaml", CONFIG, "--concurrency", "2"]
+    with (
+        tempfile.TemporaryDirectory(prefix="ea-cri-", dir="/tmp") as directory,
+        container_runtime(Path(directory), [ENVOY]) as runtime,
+        tracer(JOB, tmp_path, TARGET_POD="shop/web-0", NODE_NAME="node-a") as name,
+        runtime.pod("shop", "web-1", ENVOY, arguments),
+        runtime.pod("shop", "web-0", ENVOY, arguments) as pod,
+    ):
+        code = docker("wait", name).stdout.strip()
+        log = docker("logs", name)
+    assert code == "0", log.stdout + log.stderr
+    (run,) = report_of(tmp_path)["traces"]
+    assert (run["verdict"], run["whole"], run["envoy"]) == ("PASS", True, "1.40.0")
+    assert run["where"] == {
+        "node": "node-a",
+        "namespace": "shop",
+        "pod": "web-0",
+        "pod_uid": pod.uid,
+        "container": pod.container,
+        "container_name": "proxy",
+    }

@@ -1,0 +1,68 @@
+"""Where the bundle of a container is looked for: with whoever started the container, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from envoyassert.attach.place import said_by_bundle
+from envoyassert.live.place import place_of
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+
+ID = "4f797c539e6c745de61a93ca3ff892358ecbcaccd8414d5db545c38428142970"
+ANNOTATIONS = {
+    "io.kubernetes.cri.sandbox-name": "web-0",
+    "io.kubernetes.cri.sandbox-namespace": "shop",
+}
+#: Mounts a container's root in a mount namespace of its own, and starts a child elsewhere.
+RUNTIME = r"""
+mount -t tmpfs runtime "$1" && cd "$1" && mkdir -p "$2/rootfs" && mount --bind "$2/rootfs"{,} &&
+printf %s "$3" >"$2/config.json" && unshare --mount --propagation=private bash -c '
+umount --lazy "$1" && echo $$ && read -r' bash "$1"
+exit  # or the child would take this shell's place
+"""
+
+
+def here() -> tuple[str, ...]:
+    """The containers that this process is in."""
+    return place_of(Path("/proc/self/cgroup").read_text()).containers
+
+
+@contextmanager
+def started_by_a_runtime(directory: Path) -> Iterator[int]:
+    """A process whose parent alone sees the bundle of a container."""
+    bundle = f"io.containerd.runtime.v2.task/k8s.io/{ID}"
+    config = json.dumps({"annotations": ANNOTATIONS})
+    words = ["unshare", "--mount", "--propagation=private", "bash", "-c", RUNTIME, "bash"]
+    with subprocess.Popen(
+        [*words, directory, bundle, config],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate("\n")
+
+
+def test_bundle_is_found_with_the_process_that_started_the_container(tmp_path):
+    with started_by_a_runtime(tmp_path) as pid:
+        assert said_by_bundle(pid, (*here(), ID)) == {"pod": "web-0", "namespace": "shop"}
+
+
+def test_ancestor_in_another_container_is_not_believed(tmp_path):
+    with started_by_a_runtime(tmp_path) as pid:
+        assert said_by_bundle(pid, (*here(), "0" * 64, ID)) == {}
+
+
+def test_process_that_has_ended_has_no_bundle(tmp_path):
+    with started_by_a_runtime(tmp_path) as pid:
+        pass
+    assert said_by_bundle(pid, (*here(), ID)) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from envoyassert.cli.judged import judged, plan_of_trace
 from envoyassert.cli.options import format_option, refuse_beside, seconds_of
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.selectors import SELECTORS, selector_options
+from envoyassert.errors import NoProcessError
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
@@ -87,7 +89,7 @@ def inspect(
         raise click.UsageError("-o is for one Envoy; leave out --all")
     if watch_s is not None and (scenario is not None or len(pids) > 1):
         raise click.UsageError("--watch shows one Envoy; leave out --scenario and --all")
-    traces = [state_of(one) for one in pids]
+    traces = states_of(pids, state_of)
     if written is not None:
         write_trace(traces[0], written)
         say(f"state written to {written}", err=True)
@@ -95,6 +97,33 @@ def inspect(
         _show(traces, output, watch_s)
         return exits.PASSED
     return max((_judge(trace, scenario, output) for trace in traces), key=_RANK.index)
+
+
+def states_of(pids: Sequence[int], state_of: Callable[[int], Trace]) -> list[Trace]:
+    """Return the states of Envoys; one of several may end meanwhile, which a note says.
+
+    Args:
+        pids: their processes.
+        state_of: returns the state of one.
+
+    Raises:
+        NoProcessError: none of them is there any more.
+    """
+    found = [_attempt(pid, state_of) for pid in pids]
+    states = [one for one in found if isinstance(one, Trace)]
+    ended = [one for one in found if isinstance(one, NoProcessError)]
+    if not states:
+        raise ended[-1]
+    for error in ended:
+        say(f"note: {error}", err=True)
+    return states
+
+
+def _attempt(pid: int, state_of: Callable[[int], Trace]) -> Trace | NoProcessError:
+    try:
+        return state_of(pid)
+    except NoProcessError as error:
+        return error
 
 
 #: The exit codes of verdicts, the one that counts most last.

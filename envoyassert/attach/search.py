@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from envoyassert.attach.place import where_is
 from envoyassert.attach.session import running_already
 from envoyassert.errors import NoProcessError, SeveralProcessesError
 from envoyassert.live.selection import Selection
+from envoyassert.witness.running import closed
 from envoyassert.witness.tasks import ask_tasks, names_of
 
 _WORKER = "wrk:worker_"
@@ -19,6 +23,7 @@ def chosen(selection: Selection, *, everyone: bool) -> list[int]:
         everyone: whether there may be several.
 
     Raises:
+        MachineError: there is none, but Envoys that this process may not look at.
         NoProcessError: there is none.
         SeveralProcessesError: there are several, and only one may be.
     """
@@ -31,6 +36,8 @@ def chosen(selection: Selection, *, everyone: bool) -> list[int]:
             "wait until Envoy has started its workers, or name another process",
         )
     if not found:
+        for pid in _closed():
+            raise closed(pid)
         raise NoProcessError(
             f"no running Envoy has the executable {selection.in_words()}",
             "see `pgrep -a envoy`; an Envoy under another name: --exe NAME",
@@ -42,6 +49,19 @@ def chosen(selection: Selection, *, everyone: bool) -> list[int]:
             "name one by --pid, or take --all",
         )
     return found
+
+
+def _closed() -> Iterator[int]:
+    """Yield the Envoys of which this process may not learn what they execute."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                (entry / "exe").readlink()
+            except PermissionError:
+                if _has_workers(int(entry.name)):
+                    yield int(entry.name)
+            except OSError:
+                pass  # ended, or a thread of the kernel's
 
 
 def _has_workers(pid: int) -> bool:

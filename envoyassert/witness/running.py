@@ -76,6 +76,11 @@ def ended(pid: int) -> NoProcessError:
     return NoProcessError(f"process {pid} ended while it was looked at", "inspect one that stays")
 
 
+def closed(pid: int) -> MachineError:
+    """Return the error that this process may not look at another one."""
+    return MachineError(f"process {pid} may not be looked at", _PRIVILEGES)
+
+
 def check_is_envoy(pid: int) -> None:
     """Make sure that a process is there and has worker threads.
 
@@ -102,7 +107,7 @@ def check_is_envoy(pid: int) -> None:
     except FileNotFoundError:
         raise ended(pid) from None
     except PermissionError as error:
-        raise MachineError(f"process {pid} may not be looked at", _PRIVILEGES) from error
+        raise closed(pid) from error
 
 
 class _Asker:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -124,3 +126,18 @@ def test_nothing_of_the_command_outlives_a_killed_recorder(tmp_path, tracer):
         assert wait_readable(reader, 10)
         assert os.read(reader, 100) == b""
     os.close(reader)
+
+
+@pytest.mark.parametrize("what", [["--pod", "web/front"], ["--", "true"]], ids=["pod", "command"])
+def test_ordinary_user_is_refused_with_one_message(what):
+    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    done = subprocess.run(
+        [*user, sys.executable, "-m", "envoyassert", "attach", *what],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (77, "")
+    error, remedy = done.stderr.splitlines()
+    assert error == "envoyassert: error: user id 65534 may not attach BPF programs, root may"
+    assert remedy.startswith("  remedy: run as root (sudo)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -275,10 +276,18 @@ AS_OTHER_USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 def test_envoy_that_may_not_be_looked_at_is_one_error(
     before: tuple[str, ...], running: list[LiveRun]
 ) -> None:
-    refused = inspect("--pid", running[0].pid, before=before)
+    pids = [run.pid for run in running]
+    refused = inspect("--pid", pids[0], before=before)
     assert (refused.returncode, refused.stdout) == (77, "")
     assert refused.stderr.startswith(
-        f"envoyassert: error: process {running[0].pid} may not be looked at\n  remedy: run as root"
+        f"envoyassert: error: process {pids[0]} may not be looked at\n  remedy: run as root"
+    )
+    # Whether it is the one that the options mean is not known either.
+    refused = inspect(before=before)
+    assert (refused.returncode, refused.stdout) == (77, "")
+    assert re.match(
+        r"envoyassert: error: process \d+ may not be looked at\n  remedy: run as root",
+        refused.stderr,
     )
 
 

@@ -180,7 +180,10 @@ def _check_words(
 def _check_selection(selection: Selection) -> None:
     """Refuse what the kernel cannot compare. Raises click.UsageError."""
     from envoyassert.probe.comparison import comparison
+    from envoyassert.probe.pool import VARIABLES
 
+    if len(selection.env) > VARIABLES:
+        raise click.UsageError(f"--env is for {VARIABLES} variables at most")
     try:
         comparison(selection, records=1)
     except ValueError as error:
@@ -236,10 +239,10 @@ def exit_code(reporter: Reporter, selection: Selection, others: Others, early: l
         early: processes that are meant and ran already.
     """
     if others.unplaced:
-        gone = "ended before it was known where they were"
-        say(f"note: {others.unplaced} processes were not recorded: they {gone}", err=True)
+        gone = "not recorded: ended before the container was known"
+        say(f"note: {_processes(others.unplaced)} {gone}", err=True)
     if others.missed:
-        say(f"note: {others.missed} processes were missed: too many began at once", err=True)
+        say(f"note: {_processes(others.missed)} missed: too many began at once", err=True)
     if not reporter.count:
         say(f"nothing was recorded: no {selection.in_words()} was started", err=True)
         if early:
@@ -256,6 +259,10 @@ def exit_code(reporter: Reporter, selection: Selection, others: Others, early: l
     # What was missed was judged by no one.
     missed = others.missed or others.unplaced
     return exits.INCONCLUSIVE if missed and code == exits.PASSED else code
+
+
+def _processes(number: int) -> str:
+    return "1 process was" if number == 1 else f"{number} processes were"
 
 
 @contextlib.contextmanager

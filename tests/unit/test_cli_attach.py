@@ -38,6 +38,7 @@ def no_probe(monkeypatch):
         (["--exe", "x" * 4096], "an executable has at most"),
         (["--exe", "/usr/bin/"], "an executable has a name"),
         (["--env", "A=" + "x" * 4096], "a variable has at most"),
+        (["--env", "A=1"] * 33, "--env is for 32 variables at most"),
         (["--count", "2", "--forever"], "--count means nothing beside --forever"),
         (["--count", "2", "--follow"], "--count means nothing beside --follow"),
         (["--exe", "x", "--", "x"], "--exe means nothing beside COMMAND"),
@@ -86,7 +87,7 @@ def test_process_that_was_gone_too_soon_is_noted_beside_a_recorded_one(capsys, s
     reporter.count = 1
     reporter.statuses = statuses
     assert exit_code(reporter, Selection(pod="web/front"), Others(unplaced=2), []) == code
-    note = "note: 2 processes were not recorded: they ended before it was known where they were\n"
+    note = "note: 2 processes were not recorded: ended before the container was known\n"
     assert capsys.readouterr().err == note
 
 
@@ -94,5 +95,7 @@ def test_process_that_was_gone_too_soon_is_noted_once_if_nothing_was_recorded(ca
     selection = Selection(pod="web/front")
     assert exit_code(Reporter(Asked("envoy")), selection, Others(unplaced=1), []) == 5
     said = capsys.readouterr().err
-    assert said.count("ended before it was known") == 1
+    note = "note: 1 process was not recorded: ended before the container was known\n"
+    assert said.startswith(note)
+    assert said.count("ended before") == 1
     assert "nothing was recorded: no envoy in the pod web/front was started\n" in said

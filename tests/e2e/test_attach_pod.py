@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.attaching import CONFIG, LONG, Attaching, assert_equal_to_run
-from tests.e2e.pods import container_runtime
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.docker]
 
 IMAGE = "envoyassert/envoy:1.40.0"
 
 
-@pytest.fixture(scope="module")
-def runtime():
-    with (
-        tempfile.TemporaryDirectory(prefix="ea-cri-", dir="/tmp") as directory,
-        container_runtime(Path(directory), [IMAGE]) as running,
-    ):
-        yield running
-
-
-def test_pod_is_recorded_by_its_name_as_by_run(tmp_path, runtime):
+def test_pod_is_recorded_by_its_name_as_by_run(tmp_path, pods):
     trace = tmp_path / "up.ndjson"
     arguments = ["--config-yaml", CONFIG, "--concurrency", "2"]
     with (
         Attaching("--pod", "web/front", "--for", LONG, "-o", trace) as attached,
-        runtime.pod("web", "other", IMAGE, arguments),
-        runtime.pod("web", "front", IMAGE, arguments) as pod,
+        pods.pod("web", "other", IMAGE, arguments),
+        pods.pod("web", "front", IMAGE, arguments) as pod,
     ):
         done = attached.end()
     assert done.returncode == 0, done.stdout + done.stderr

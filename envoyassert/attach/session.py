@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import queue
 import threading
 import time
@@ -107,12 +106,13 @@ class Session:
         self._ends = ends
         self._observer = observer
         self._stop = stop
-        self._numbers = itertools.count(1)
+        #: For what several threads change: the three below.
+        self._lock = threading.Lock()
         self._begun = 0
         self._recordings: list[Recording] = []
+        self.others = Others()
         self._threads: list[threading.Thread] = []
         self._done: queue.SimpleQueue[tuple[int, Recorded] | BaseException] = queue.SimpleQueue()
-        self.others = Others()
 
     def record_command(self, command: Sequence[str], tracer: Tracer) -> None:
         """Start a command, and record it and all that it starts as one trace.
@@ -159,33 +159,34 @@ class Session:
             arm.drain(_DRAIN_S)
             executed = next((e for e in arm.snapshot().events if e.call == "exec"), None)
             if executed is None:
-                self.others.unplaced += 1  # the record of its exec was lost
+                self._passed_over(unplaced=1)  # the record of its exec was lost
                 return
             place = where_is(executed.pid)
             if self._selection.needs_place:
                 if place is None:
-                    self.others.unplaced += 1
+                    self._passed_over(unplaced=1)
                     return
                 if not fits(self._selection, place):
-                    if place.in_words() not in self.others.elsewhere:
-                        self.others.elsewhere.append(place.in_words())
-                        del self.others.elsewhere[:-_MOST_PLACES]
+                    self._passed_over(elsewhere=place.in_words())
                     return
             arguments = arguments_of(executed.args["argv"])
             if not arguments.serves:
-                self.others.silent += 1
+                self._passed_over(silent=1)
                 return
             envoy = AttachedEnvoy(arm, executed.pid, executed.ts_ns, place)
             if arguments.restart_epoch:
                 envoy.learn(executed)
-                if any(recording.join(arm, envoy) for recording in self._recordings):
+                with self._lock:
+                    recordings = list(self._recordings)
+                if any(recording.join(arm, envoy) for recording in recordings):
                     stack.pop_all()  # the recording has both now
                     return
             self._record(arm, envoy)
 
     def _record(self, arm: Watch, envoy: AttachedEnvoy) -> None:
-        number = next(self._numbers)
-        self._begun = number
+        with self._lock:
+            self._begun += 1
+            number = self._begun
         with contextlib.closing(envoy):
             recording = Recording(
                 arm,
@@ -197,11 +198,22 @@ class Session:
                 follow=self._ends.follow,
                 phase_ended=lambda name: self._observer.phase_ended(number, name),
             )
-            self._recordings = [*self._recordings, recording]
+            with self._lock:
+                self._recordings.append(recording)
             try:
                 self._done.put((number, recording.run()))
             finally:
-                self._recordings = [one for one in self._recordings if one is not recording]
+                with self._lock:
+                    self._recordings.remove(recording)
+
+    def _passed_over(self, *, unplaced: int = 0, silent: int = 0, elsewhere: str = "") -> None:
+        others = self.others
+        with self._lock:
+            others.unplaced += unplaced
+            others.silent += silent
+            if elsewhere and elsewhere not in others.elsewhere:
+                others.elsewhere.append(elsewhere)
+                del others.elsewhere[:-_MOST_PLACES]
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         def guarded() -> None:

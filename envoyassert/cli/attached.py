@@ -19,6 +19,7 @@ from envoyassert.cli.draft import draft
 from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.output import say
 from envoyassert.graph.fold import fold
+from envoyassert.guard import guarded
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
 from envoyassert.live.names import file_name
@@ -70,6 +71,7 @@ class Reporter:
         self._asked = asked
         self._lock = threading.Lock()
         self._stories: dict[int, AsItHappens] = {}
+        self._faults: set[str] = set()
         #: The status of each verdict.
         self.statuses: list[Status] = []
         #: How many Envoys there were.
@@ -88,7 +90,7 @@ class Reporter:
             if not self._stories:
                 say(" " * len(front) + HEADING)
             story = self._stories.setdefault(number, AsItHappens())
-            lines = story.lines(trace)
+            lines = guarded(lambda: story.lines(trace), self._fault)
             if lines:
                 say(*(front + line for line in lines))
                 sys.stdout.flush()
@@ -109,19 +111,26 @@ class Reporter:
     def _report(self, number: int, recorded: Recorded) -> None:
         trace, asked = recorded.trace, self._asked
         title = self._title(number)
-        graph = fold(trace)
+        # First of all: nothing that is printed may cost the trace, or the verdict.
+        path = self._written(number, trace)
         if not asked.quiet:
             say("", *([f"{title}:"] if asked.several else []))
-            say(*story_lines(story_of(trace, graph, certify_phases(trace, graph))))
+            say(*guarded(lambda: _shown(trace), self._fault))
         for note in self._notes(recorded):
             say(f"note: {title}{note}", err=True)
-        path = self._written(number, trace)
         if path is not None:
             say(f"{title}: {len(trace.events)} events written to {path}", err=True)
-        if asked.drafted is not None:
-            _draft(trace, path, _numbered(asked.drafted, number))
         if asked.scenario:
             self._judge(trace, path)
+        if asked.drafted is not None:
+            _draft(trace, path, _numbered(asked.drafted, number))
+
+    def _fault(self, fault: str) -> list[str]:
+        """Return what is printed of a fault: the same one once."""
+        if fault in self._faults:
+            return []
+        self._faults.add(fault)
+        return [fault]
 
     def _title(self, number: int) -> str:
         return f"Envoy {number}" if self._asked.several else "Envoy"
@@ -158,6 +167,12 @@ class Reporter:
             lines += failure_lines(verdict, trace, graph, context)
         say(*lines)
         self.statuses.append(verdict.status)
+
+
+def _shown(trace: Trace) -> list[str]:
+    """Return what `show` prints of a trace."""
+    graph = fold(trace)
+    return list(story_lines(story_of(trace, graph, certify_phases(trace, graph))))
 
 
 def is_directory(output: str) -> bool:

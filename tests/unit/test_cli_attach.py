@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from envoyassert.attach.recording import Recorded
 from envoyassert.attach.session import Others
 from envoyassert.cli.attach import exit_code
 from envoyassert.cli.attached import Asked, Reporter
 from envoyassert.judge.verdict import Status
 from envoyassert.live.selection import Selection
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace_file import read_trace
 from tests.unit.cli_words import run_cli
 
 SCENARIO = "name: up\nexpect:\n  - process: {live: true}\n"
@@ -99,3 +102,24 @@ def test_process_that_was_gone_too_soon_is_noted_once_if_nothing_was_recorded(ca
     assert said.startswith(note)
     assert said.count("ended before") == 1
     assert "nothing was recorded: no envoy in the pod web/front was started\n" in said
+
+
+@pytest.mark.usefixtures("faults_become_lines")
+def test_fault_in_the_story_costs_neither_the_trace_nor_the_verdict(tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("envoyassert.cli.attached.story_of", fail)
+    monkeypatch.setattr("envoyassert.cli.attached.AsItHappens.lines", fail)
+    (tmp_path / "up.yaml").write_text(SCENARIO)
+    built = TraceBuilder().build()
+    written = tmp_path / "up.ndjson"
+    reporter = Reporter(Asked("envoy", output=str(written), scenario=str(tmp_path / "up.yaml")))
+    for _ in range(2):
+        reporter.seen(1, built)
+    reporter.recorded(1, Recorded(built, settled=True))
+    assert reporter.statuses == [Status.PASS]
+    assert read_trace(written).events == built.events
+    out = capsys.readouterr().out
+    assert out.count("ZeroDivisionError") == 1
+    assert "PASS up" in out

@@ -14,6 +14,7 @@ from envoyassert.accounts import Witness
 from envoyassert.attach.envoy import AttachedEnvoy
 from envoyassert.attach.epochs import Epochs
 from envoyassert.attach.place import node_name
+from envoyassert.attach.stop import Stop
 from envoyassert.clock import monotonic_ns
 from envoyassert.driver.recorded import end_of
 from envoyassert.events import Event
@@ -81,7 +82,7 @@ class Recording:
         envoy: AttachedEnvoy,
         selection: Selection,
         settle_s: float,
-        stop: threading.Event,
+        stop: Stop,
         show: Callable[[Trace], None],
         *,
         follow: bool = False,

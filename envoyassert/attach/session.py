@@ -15,6 +15,7 @@ from envoyassert.attach.command import started
 from envoyassert.attach.envoy import AttachedEnvoy
 from envoyassert.attach.place import where_is
 from envoyassert.attach.recording import Recorded, Recording
+from envoyassert.attach.stop import Stop
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError
 from envoyassert.launch.marked import environment_of
@@ -99,9 +100,7 @@ class Session:
         stop: set it to end the session at once: the traces are taken as they are.
     """
 
-    def __init__(
-        self, selection: Selection, ends: Ends, observer: Observer, stop: threading.Event
-    ) -> None:
+    def __init__(self, selection: Selection, ends: Ends, observer: Observer, stop: Stop) -> None:
         self._selection = selection
         self._ends = ends
         self._observer = observer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from envoyassert.scenario.load import load_scenario
 
 if TYPE_CHECKING:
     from envoyassert.attach.session import Ends, Others
+    from envoyassert.attach.stop import Stop
 
 #: How long `--exec-scenario` waits if nothing is said: a job that waits for ever says nothing.
 _EXEC_FOR_S = 60.0
@@ -201,13 +201,14 @@ def _attach(
 ) -> int:
     from envoyassert.attach.place import has_container
     from envoyassert.attach.session import Session, running_already
+    from envoyassert.attach.stop import Stop
     from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
     # Before the probe is loaded, which takes seconds.
     if command and shutil.which(command[0]) is None:
         raise LaunchError(f"{command[0]} is no program that can be executed", "name one after --")
     prepare_tracer(tracer)
-    stop = threading.Event()
+    stop = Stop()
     reporter = Reporter(asked)
     early: list[int] = []
     session = Session(selection, ends, reporter, stop)
@@ -266,7 +267,7 @@ def _processes(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
+def _ended_by_signals(stop: Stop) -> Iterator[None]:
     """Let the first SIGINT or SIGTERM end the session, and a second one interrupt."""
 
     def end(_number: int, _frame: object) -> None:

@@ -34,7 +34,7 @@ ASSUMABLE = {
 }
 
 #: Why not all is there, by what recorded it.
-_UNREAD = {"strace": "strace_ended", "bpftrace": "log_unended"}
+_UNREAD = {"strace": Fact("strace_ended"), "bpftrace": Fact("log_unended")}
 
 #: Checks whose failure means that events are missing, so that only absence is in doubt.
 LOSSES = ("marked", "received", "not skipped", "paired")
@@ -121,7 +121,7 @@ def _received(trace: Trace, graph: SocketGraph, live: bool) -> Check:
         causes = {"ring_full": ring_full, "unmarked": unmarked, "capped": capped}
         return Check(name, False, Fact("events_lost", number=missing, of=emitted, **causes))
     if not trace.end.drained:
-        return Check(name, False, Fact(_UNREAD.get(trace.header.tracer, "not_drained")))
+        return Check(name, False, _UNREAD.get(trace.header.tracer, Fact("not_drained")))
     return Check(name, True, Fact("stopped_at_each" if by_strace else "received", number=emitted))
 
 

@@ -87,6 +87,11 @@ class Attaching:
                 return
         raise AssertionError("".join(self.said))
 
+    def wait_for_story(self) -> None:
+        """Wait until it has printed the beginning of the story: what it started is in its hands."""
+        assert self._process.stdout is not None
+        assert any(" exec(" in line for line in self._process.stdout)
+
     def end(self, *signals: int) -> subprocess.CompletedProcess[str]:
         """Send signals, wait for its end, and return all that it printed."""
         for number in signals:

@@ -122,6 +122,7 @@ def test_nothing_of_the_command_outlives_a_killed_recorder(tmp_path, tracer):
     with Attaching("--tracer", tracer, "--", *command) as attaching:
         assert wait_readable(reader, 60)
         assert os.read(reader, 100) == b"begun\n"
+        attaching.wait_for_story()
         attaching.kill()
         assert wait_readable(reader, 10)
         assert os.read(reader, 100) == b""

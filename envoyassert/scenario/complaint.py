@@ -85,7 +85,7 @@ def _complaint(fault: dict[str, Any]) -> Complaint:
     if kind == "word":
         key = context["key"]
         place = path if key is None else (*path, key)
-        at_value = "[key]" not in location and not context["message"].endswith(f"argument `{key}`")
+        at_value = "[key]" not in location and not context["at_key"]
         return Complaint(place, context["message"], context["remedy"], at_value)
     if kind == "no_kind":
         return Complaint(path, *_no_kind(value, fault["msg"]))
@@ -93,41 +93,43 @@ def _complaint(fault: dict[str, Any]) -> Complaint:
         return Complaint(path, *_no_subject(value, fault["msg"]))
     if kind == "value_error":
         return Complaint(path, f"{name}: {context['error']}")
-    must, remedy = _must(kind, fault, context, value)
+    must, given, remedy = _must(kind, fault, context, value)
     if "[key]" in location:
-        meaning = must.removesuffix(f", not {_shown(value)}")
-        return Complaint(path, f"the key {_shown(value)} must be {meaning}", remedy)
-    return Complaint(path, f"{name} must be {must}", remedy, at_value=True)
+        return Complaint(path, f"the key {_shown(value)} must be {must}", remedy)
+    given = f", not {given}" if given else ""
+    return Complaint(path, f"{name} must be {must}{given}", remedy, at_value=True)
 
 
-def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any) -> tuple[str, str]:
-    """Return what a value must be and is not, to follow "must be", and a remedy or ""."""
+def _must(
+    kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any
+) -> tuple[str, str, str]:
+    """Return what a value must be, what it is instead, and a remedy; "" for what is not known."""
     shown = _shown(value)
     if kind in _KINDS:
         if kind == "string_type":
             number = "the number " if _plain(value) and not isinstance(value, bool) else ""
-            return f"text, not {number}{shown}", "quote it" if _plain(value) else ""
+            return "text", f"{number}{shown}", "quote it" if _plain(value) else ""
         shown = f"the text {shown}" if isinstance(value, str) else shown
-        return f"{_KINDS[kind]}, not {shown}", ""
+        return _KINDS[kind], shown, ""
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
         known = _either(words) or str(context["expected"]).lower()
-        return f"{known}, not {shown}", did_you_mean(str(value), words)
+        return known, shown, did_you_mean(str(value), words)
     if kind == "choice":
         words = re.findall(r"`(\w+)`", fault["msg"])
-        return f"{fault['msg']}, not {shown}", did_you_mean(str(value), words)
+        return fault["msg"], shown, did_you_mean(str(value), words)
     if kind == "string_pattern_mismatch":
         meaning = MEANING[context["pattern"]]
         words = re.findall(r"`([a-z_]+)`", meaning)
-        return f"{meaning}, not {shown}", did_you_mean(str(value), words)
+        return meaning, shown, did_you_mean(str(value), words)
     if kind == "string_too_short":
-        return "text that is not empty", ""
+        return "text that is not empty", "", ""
     if kind == "too_long":
         most = context["max_length"]
-        return f"at most {most} items long, not {len(value)}", ""
+        return f"at most {most} items long", str(len(value)), ""
     if kind == "too_short":
         count, least = context["actual_length"], context["min_length"]
-        return f"at least {least} item{'s' if least > 1 else ''} long, not {count}", ""
+        return f"at least {least} item{'s' if least > 1 else ''} long", str(count), ""
     bounds = {
         "greater_than": ("above", "gt"),
         "greater_than_equal": ("at least", "ge"),
@@ -135,8 +137,8 @@ def _must(kind: str, fault: dict[str, Any], context: dict[str, Any], value: Any)
     }
     if kind in bounds:
         words_, key = bounds[kind]
-        return f"{words_} {context[key]:.0f}, not {shown}", ""
-    return f"something else: {fault['msg']}", ""
+        return f"{words_} {context[key]:.0f}", shown, ""
+    return f"something else: {fault['msg']}", "", ""
 
 
 def _either(words: list[str]) -> str:

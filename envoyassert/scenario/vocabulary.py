@@ -13,7 +13,6 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from pydantic_core import PydanticCustomError
 
@@ -162,15 +161,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean `{match}`?" if match else ""
 
 
-def fault(message: str, remedy: str = "", key: str | None = None) -> PydanticCustomError:
+def fault(
+    message: str, remedy: str = "", key: str | None = None, *, at_key: bool = False
+) -> PydanticCustomError:
     """Return the error of a word that is not known.
 
     Args:
         message: what is wrong.
         remedy: what to write instead, or "".
         key: the member of the value at which the fault is, or None if it is the value.
+        at_key: whether the member itself is at fault, and not what it is set to.
     """
-    context: dict[str, Any] = {"message": message, "remedy": remedy, "key": key}
+    context = {"message": message, "remedy": remedy, "key": key, "at_key": at_key}
     return PydanticCustomError("word", "{message}", context)
 
 
@@ -271,6 +273,7 @@ def check_arguments(calls: tuple[str, ...], arguments: dict[str, object]) -> Non
                     f"{call} has no argument `{key}`",
                     did_you_mean(key, known) or f"it has: {', '.join(known) or 'none'}",
                     key,
+                    at_key=True,
                 )
             if key == "address" and isinstance(value, dict):
                 _check_address_fields(value)

@@ -161,6 +161,10 @@ class CpuCounters:
     capped: Natural = 0
 
 
+#: Exit status of a process of which it was seen that it ended, and not how.
+UNKNOWN_STATUS = -1
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What happened to the Envoy process during start-up, from the launcher.
@@ -173,7 +177,8 @@ class Outcome:
             time that it said LIVE; None if it never did.
         live_ns: the same clock just after that reply was received. Envoy became LIVE before it;
             the reply itself was sent between the two.
-        exit_code: exit status if it ended by itself; None if it was still running.
+        exit_code: exit status if it ended by itself; None if it was still running; UNKNOWN_STATUS
+            if how it ended was not seen.
         signal: number of the signal that killed it; None if none.
         deadline_s: seconds it was given to become ready.
         log_tail: last lines of Envoy's log, for explanations.

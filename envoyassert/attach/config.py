@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from envoyassert.errors import ScenarioError
@@ -47,13 +48,26 @@ def config_of(pid: int, arguments: EnvoyArguments) -> FoundConfig:
         if not isinstance(config, dict):
             config, note = {}, "its config is no mapping"
     except OSError as error:
-        reason = error.strerror or error
-        config, note = {}, f"its config {arguments.config_path} cannot be read: {reason}"
+        reason = f"cannot be read: {error.strerror or error}"
+        if _has_ended(pid):
+            reason = "is not known: Envoy ended before it could be read"
+        config, note = {}, f"its config {arguments.config_path} {reason}"
     except (ScenarioError, ValueError) as error:
         first = str(error).partition("\n")[0]
         config, note = {}, f"its config cannot be read: {first}"
     config = with_lists(config)
     return FoundConfig(config, _files(pid, config), note)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process is gone, or a zombie: that has no root directory any more."""
+    try:
+        Path(proc_root(pid)).stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _parsed(text: str, path: str) -> Any:

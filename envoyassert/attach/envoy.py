@@ -32,15 +32,13 @@ from envoyassert.scenario.listeners import (
     configured_listeners,
     discovers_listeners,
 )
-from envoyassert.trace import EnvoyIdentity, ListenerRecord
+from envoyassert.trace import UNKNOWN_STATUS, EnvoyIdentity, ListenerRecord
 
 T = TypeVar("T")
 
 #: How long the record of a process's end may take after the process is gone.
 _END_S = 2.0
 _PAUSE_S = 0.01
-#: What is said of an end whose record was lost; Envoy has no such status.
-_UNKNOWN_STATUS = -1
 
 
 class AttachedEnvoy(NamespacedEnvoy):
@@ -93,7 +91,7 @@ class AttachedEnvoy(NamespacedEnvoy):
         self.arguments = arguments_of(_whole_argv(pid) or executed.args["argv"])
         if self._executable >= 0:
             os.close(self._executable)  # of what had been taken for it before
-            self._executable = -1
+        self._executable, self._build_id = -1, ""
         with contextlib.suppress(OSError):
             self._executable = os.open(f"/proc/{pid}/exe", os.O_RDONLY | os.O_CLOEXEC)
             self._build_id = read_build_id(self.executable)
@@ -198,7 +196,7 @@ class AttachedEnvoy(NamespacedEnvoy):
             self._arm.drain(_END_S)
             self._exit = _end_among(self._arm.snapshot().events, self._pid)
             if self._exit is None and time.monotonic() >= end_s:
-                self._exit = Exit(_UNKNOWN_STATUS, None)
+                self._exit = Exit(UNKNOWN_STATUS, None)
             elif self._exit is None:
                 time.sleep(_PAUSE_S)
         return self._exit
@@ -238,5 +236,5 @@ def _end_among(events: list[Event], pid: int) -> Exit | None:
             status = event.args["status"]
             if signal is not None:
                 return Exit(None, signal)
-            return Exit(_UNKNOWN_STATUS if status is None else status, None)
+            return Exit(UNKNOWN_STATUS if status is None else status, None)
     return None

@@ -208,7 +208,8 @@ class Recording:
         executed = [event for event in events if event.call == "exec"]
         meant = [one for one in executed if self._selection.accepts_executable(_path(one))]
         found = next(iter(meant[-1:] or executed[:1]), None)
-        if found is not None and found != self._executed:
+        known = None if self._executed is None else (self._executed.pid, self._executed.ts_ns)
+        if found is not None and (found.pid, found.ts_ns) != known:
             self._executed = found
             self._envoy.learn(found)
             self._asked = Asked(self._envoy, self._envoy.admin is not None, float("inf"))

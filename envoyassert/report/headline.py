@@ -11,7 +11,7 @@ from envoyassert.names import signal_text
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.texts.findings import in_brief, subject_of, words_of
-from envoyassert.trace import Outcome
+from envoyassert.trace import UNKNOWN_STATUS, Outcome
 
 #: Envoy's own words in a headline are cut off here; they stand in full below it.
 _CAUSE_WIDTH = 170
@@ -178,6 +178,8 @@ def end_in_words(outcome: Outcome, was: str = "was ") -> str:
         outcome: what happened to it.
         was: stands before `killed`.
     """
+    if outcome.exit_code == UNKNOWN_STATUS:
+        return "ended, and how was not recorded"
     if outcome.exit_code is not None:
         return f"ended with status {outcome.exit_code}"
     return f"{was}killed by {signal_text(outcome.signal)}" if outcome.signal is not None else ""

@@ -14,6 +14,7 @@ from envoyassert.report.state import state_lines
 from envoyassert.report.step_results import step_lines
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.state import is_state
+from envoyassert.trace import UNKNOWN_STATUS
 
 _TITLES = {
     Phase.MADE: "Sockets made, options set, bound",
@@ -92,6 +93,8 @@ def _heading(story: dict[str, Any]) -> list[str]:
 
 
 def _outcome(outcome: dict[str, Any]) -> str:
+    if outcome["exit_code"] == UNKNOWN_STATUS:
+        return "Envoy ended, and how was not recorded"
     if outcome["exit_code"] is not None:
         return f"Envoy exited with status {outcome['exit_code']}"
     if outcome["signal"] is not None:

@@ -17,6 +17,7 @@ from envoyassert.texts import fact_words as w
 from envoyassert.texts.certificate import CHECKS, put_there
 from envoyassert.texts.patterns import stack_words
 from envoyassert.texts.values import listed, options_words, text, threads_words
+from envoyassert.trace import UNKNOWN_STATUS
 from envoyassert.words.listener import WORDS
 
 #: Of a template each detail is put in by its words.
@@ -208,12 +209,13 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "an_outcome": "an outcome of the process",
     "outcome_unknown_in_import": "this trace was imported and does not show what happened to the "
     "process",
+    "end_not_recorded": "that it ended was seen, and how was not recorded",
     "exits": "exits with {status}",
     "stays_up": lambda f: "stays up" if f["wanted"] else "does not stay up",
     "becomes_live": lambda f: "becomes live" if f["wanted"] else "does not become live",
     "live_within": lambda f: f"live within {f['seconds']:g} s",
     "killed": lambda f: f"killed by {signal_text(f['signal'])}",
-    "exited": "exited with {status}",
+    "exited": lambda f: "ended" if f["status"] == UNKNOWN_STATUS else f"exited with {f['status']}",
     "live_after": lambda f: f"live after {f['seconds']:.3f} s, and up",
     "up_not_asked": "up; not known whether it is live: {said}",
     "up_not_live": lambda f: f"up, but not live after {f['seconds']:g} s",

@@ -15,7 +15,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Model, choice, one_of
 from envoyassert.state import is_state
-from envoyassert.trace import STARTUP, Outcome
+from envoyassert.trace import STARTUP, UNKNOWN_STATUS, Outcome
 from envoyassert.words.remedy import Failed, numbers, opposite
 from envoyassert.words.word import Example, Fault, Part, Word
 
@@ -86,9 +86,17 @@ def judge_process(
         status = wanted.exits == outcome.exit_code
         if wanted.exits == "nonzero":
             status = outcome.exit_code not in (None, 0)
-        yield _answer(
-            context, subject.at("exits"), status, Fact("exits", status=wanted.exits), seen
-        )
+        expected = Fact("exits", status=wanted.exits)
+        if outcome.exit_code == UNKNOWN_STATUS:
+            yield context.finding(
+                subject.at("exits"),
+                Status.INCONCLUSIVE,
+                expected,
+                seen,
+                reason=Fact("end_not_recorded"),
+            )
+        else:
+            yield _answer(context, subject.at("exits"), status, expected, seen)
     if wanted.stays_up is not None:
         expected = Fact("stays_up", wanted=wanted.stays_up)
         status = outcome.running is wanted.stays_up

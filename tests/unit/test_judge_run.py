@@ -14,7 +14,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.coverage import coverage
 from envoyassert.testing import TraceBuilder, parse_address
 from envoyassert.texts.findings import words_of
-from envoyassert.trace import ListenerRecord, Outcome, Trace
+from envoyassert.trace import UNKNOWN_STATUS, ListenerRecord, Outcome, Trace
 
 
 def judged(trace: Trace, *items: dict[str, Any], **options: Any) -> Verdict:
@@ -199,6 +199,7 @@ MUTE_DEAD = Outcome(live=None, exit_code=1, deadline_s=10)
 LATE = Outcome(live=False, deadline_s=10)
 DEAD = Outcome(live=False, exit_code=1, deadline_s=10)
 KILLED = Outcome(live=False, signal=6, deadline_s=10)
+ENDED_SOMEHOW = Outcome(live=True, exit_code=UNKNOWN_STATUS, deadline_s=10)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +225,9 @@ KILLED = Outcome(live=False, signal=6, deadline_s=10)
         (KILLED, {"exits": 1}, Status.FAIL),
         (KILLED, {"exits": "nonzero"}, Status.FAIL),
         (KILLED, {"stays_up": False}, Status.PASS),
+        (ENDED_SOMEHOW, {"exits": 0}, Status.INCONCLUSIVE),
+        (ENDED_SOMEHOW, {"exits": "nonzero"}, Status.INCONCLUSIVE),
+        (ENDED_SOMEHOW, {"stays_up": True}, Status.FAIL),
     ],
 )
 def test_process_is_judged_by_its_outcome(

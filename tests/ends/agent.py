@@ -42,9 +42,12 @@ def _instead_of_the_admin(kind: str, command: list[str]) -> None:
     """Start Envoy, and give out the address of its listener as that of its admin endpoint."""
     size, pause_s = (1, 0.05) if kind == "drip" else (1 << 16, 0.0)
     threading.Thread(target=_serve, args=(size, pause_s), daemon=True).start()
-    address = Path(command[command.index("--admin-address-path") + 1])
+    place = command.index("--admin-address-path") + 1
+    address, own = Path(command[place]), Path(command[place]).with_name("own-address")
+    # Its own address is for no one else to read, not even for an instant.
+    command[place] = str(own)
     envoy = subprocess.Popen(command)
-    while envoy.poll() is None and not (address.exists() and address.read_bytes()):
+    while envoy.poll() is None and not (own.exists() and own.read_bytes()):
         time.sleep(0.001)  # Envoy does not report when it has written it
     new = address.with_name("address")
     new.write_text(f"127.0.0.1:{LISTENER}")

@@ -11,7 +11,7 @@ from envoyassert.live.arguments import arguments_of
 ARGUMENTS = arguments_of(["envoy", "-c", "/nowhere/envoy.yaml"])
 
 
-def test_config_of_a_process_that_has_ended_is_said_to_be_too_late():
+def test_config_of_a_process_that_has_ended_is_reported_as_too_late():
     with subprocess.Popen(["true"]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         zombie = config_of(ended.pid, ARGUMENTS).note
@@ -19,6 +19,6 @@ def test_config_of_a_process_that_has_ended_is_said_to_be_too_late():
     assert config_of(ended.pid, ARGUMENTS).note == zombie
 
 
-def test_config_that_is_not_there_is_said_to_be_so():
+def test_config_that_is_not_there_is_reported_as_missing():
     note = config_of(os.getpid(), ARGUMENTS).note
     assert note == "its config /nowhere/envoy.yaml cannot be read: No such file or directory"

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -143,7 +144,7 @@ class Session:
 
             def look() -> None:
                 for arm in selected.poll():
-                    self._in_thread(lambda arm=arm: self._take(arm))  # type: ignore[misc]
+                    self._in_thread(partial(self._take, arm))
 
             self._wait(look)
             self.others.missed = selected.missed

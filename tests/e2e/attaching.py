@@ -26,6 +26,15 @@ APART = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "apar
 #: More than any start takes here.
 LONG = "60s"
 CONFIG = bootstrap(echo_listener())
+#: What that Envoy does, without the section `envoy`.
+SCENARIO = """\
+name: up
+expect:
+  - listener: {name: l10000}
+    bound: {times: workers, by: main}
+    listened: {by: workers, via: reuse_port}
+  - process: {live: true}
+"""
 
 
 def envoy_command(directory: Path, config: str = CONFIG, workers: int = 2) -> list[str]:

@@ -17,6 +17,7 @@ from envoyassert.trace_file import read_trace
 from tests.e2e.attaching import (
     CONFIG,
     LONG,
+    SCENARIO,
     Attaching,
     assert_equal_to_run,
     envoy_command,
@@ -26,14 +27,6 @@ from tests.e2e.launching import bootstrap, echo_listener
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
-SCENARIO = """\
-name: up
-expect:
-  - listener: {name: l10000}
-    bound: {times: workers, by: main}
-    listened: {by: workers, via: reuse_port}
-  - process: {live: true}
-"""
 IMAGE = "envoyassert/envoy:1.40.0"
 #: Long enough for what does not come.
 SHORT = "1s"

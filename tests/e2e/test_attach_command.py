@@ -13,6 +13,7 @@ from envoyassert.trace_file import read_trace
 from tests.e2e.attaching import (
     CONFIG,
     LONG,
+    SCENARIO,
     Attaching,
     assert_equal_to_run,
     envoy_command,
@@ -21,15 +22,6 @@ from tests.e2e.attaching import (
 from tests.e2e.launching import VERSION
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
-
-SCENARIO = """\
-name: up
-expect:
-  - listener: {name: l10000}
-    bound: {times: workers, by: main}
-    listened: {by: workers, via: reuse_port}
-  - process: {live: true}
-"""
 
 
 @pytest.fixture

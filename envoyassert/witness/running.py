@@ -103,7 +103,7 @@ def check_is_envoy(pid: int) -> None:
         )
     try:
         os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - whether it may be looked at
-        os.readlink(f"/proc/{pid}/ns/user")  # noqa: PTH115
+        os.readlink(f"/proc/{pid}/ns/user")  # noqa: PTH115 - of another process
     except FileNotFoundError:
         raise ended(pid) from None
     except PermissionError as error:

@@ -101,9 +101,10 @@ def ask_holders(inodes: Collection[int], pids: Collection[int]) -> tuple[OtherHo
         if not entry.isdecimal() or int(entry) in pids or int(entry) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            for fd in os.listdir(f"/proc/{entry}/fd"):  # noqa: PTH208
+            for fd in os.listdir(f"/proc/{entry}/fd"):  # noqa: PTH208 - names alone
                 with contextlib.suppress(OSError):
-                    link = _SOCKET_LINK.fullmatch(os.readlink(f"/proc/{entry}/fd/{fd}"))  # noqa: PTH115
+                    target = os.readlink(f"/proc/{entry}/fd/{fd}")  # noqa: PTH115 - no path
+                    link = _SOCKET_LINK.fullmatch(target)
                     if link and int(link[1]) in inodes:
                         name = Path(f"/proc/{entry}/comm").read_text("utf-8", "backslashreplace")
                         key = (int(link[1]), int(entry))

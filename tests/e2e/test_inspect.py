@@ -33,11 +33,11 @@ from envoyassert.witness import take_witness, tasks
 from envoyassert.witness.running import state_of
 from envoyassert.witness.watch import watch
 from tests.e2e.launching import VERSION, bootstrap, echo_listener
+from tests.e2e.shipped import SCENARIOS, plan_of
 from tests.socket_table import known_in_state, option_faults, shown_by_state, table_of
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
-SCENARIOS = Path(__file__).parents[2] / "scenarios"
 KINDS = (
     *("reuse_port_off", "reuse_port_on", "unix_path", "unix_abstract", "udp", "quic", "mptcp"),
     *("ipv6", "listener_netns", "hot_restart", "drain_listeners", "tcp_keepalive", "transparent"),
@@ -49,13 +49,6 @@ KINDS = (
 def probe() -> Iterator[Probe]:
     with Probe.load() as loaded:
         yield loaded
-
-
-def plan_of(name: str) -> RunPlan:
-    plans = expand(
-        load_scenario(SCENARIOS / f"{name}.yaml"), envoys=[parse_envoy_argument(VERSION)]
-    )
-    return next(plan for plan in plans if plan.concurrency == 2)
 
 
 def observed(plan: RunPlan, probe: Probe, launcher: Any = "process") -> tuple[Trace, Trace]:

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,21 +19,17 @@ from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.launch.choose import choose_launcher, source_of
-from envoyassert.launch.envoy_source import parse_envoy_argument
 from envoyassert.launch.kernel import pidfd_getfd
 from envoyassert.probe import Probe
 from envoyassert.runner import LiveRun, run_plan
-from envoyassert.scenario.load import load_scenario
-from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.texts.facts import text
 from envoyassert.trace import Trace
 from envoyassert.witness import take_witness
-from tests.e2e.launching import VERSION
+from tests.e2e.shipped import plan_of
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
-SCENARIOS = Path(__file__).parents[2] / "scenarios"
 #: Kinds of sockets, options and changes; one run of each.
 KINDS = (
     *("udp", "quic", "unix_path", "unix_abstract", "mptcp", "ipv6", "tcp_keepalive"),
@@ -48,14 +43,6 @@ KINDS = (
 def probe() -> Iterator[Probe]:
     with Probe.load() as loaded:
         yield loaded
-
-
-def plan_of(name: str) -> RunPlan:
-    """Return the run of a scenario with two workers whose values come first."""
-    plans = expand(
-        load_scenario(SCENARIOS / f"{name}.yaml"), envoys=[parse_envoy_argument(VERSION)]
-    )
-    return next(plan for plan in plans if plan.concurrency == 2)
 
 
 def verdict_of(trace: Trace, plan: RunPlan) -> Verdict:

@@ -17,7 +17,8 @@ import pytest
 from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
-from tests.e2e.launching import ADMIN, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
+from envoyassert.probe import Probe
+from tests.e2e.launching import ADMIN, IMAGE, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
 from tests.e2e.pods import Runtime, container_runtime
 
 
@@ -33,6 +34,13 @@ def run_root(monkeypatch, tmp_path_factory) -> Iterator[Path]:
     shutil.rmtree(base)
 
 
+@pytest.fixture(scope="session")
+def probe() -> Iterator[Probe]:
+    """The probe, compiled and loaded once for all tests of a session."""
+    with Probe.load() as loaded:
+        yield loaded
+
+
 @pytest.fixture(scope="module")
 def open_envoy() -> Iterator[Path]:
     """An Envoy that every user may execute, which one in root's cache is not."""
@@ -46,7 +54,7 @@ def pods() -> Iterator[Runtime]:
     """A container runtime that has an image of Envoy, for pods of it."""
     with (
         tempfile.TemporaryDirectory(prefix="ea-cri-", dir="/tmp") as directory,
-        container_runtime(Path(directory), [f"envoyassert/envoy:{VERSION}"]) as running,
+        container_runtime(Path(directory), [IMAGE]) as running,
     ):
         yield running
 

@@ -16,6 +16,8 @@ from envoyassert.addresses import Address
 from envoyassert.launch.kernel import wait_readable
 
 VERSION = os.environ.get("ENVOYASSERT_TEST_ENVOY", "1.40.0")
+#: The image of that Envoy, as the tests have it.
+IMAGE = f"envoyassert/envoy:{VERSION}"
 #: A cluster that waits for its endpoints from a server that is not there: never ready in time.
 NEVER_READY = """\
       clusters:

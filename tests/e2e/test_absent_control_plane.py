@@ -7,7 +7,6 @@ what they bind of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -248,12 +247,6 @@ SHAPES = {
     "data_plane": DATA_PLANE,
     "routes": ROUTES,
 }
-
-
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as probe:
-        yield probe
 
 
 def drafted(directory: Path, name: str, config: str, *more: str) -> Path:

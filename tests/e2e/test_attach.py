@@ -23,11 +23,10 @@ from tests.e2e.attaching import (
     envoy_command,
     running,
 )
-from tests.e2e.launching import bootstrap, echo_listener
+from tests.e2e.launching import IMAGE, bootstrap, echo_listener
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
-IMAGE = "envoyassert/envoy:1.40.0"
 #: Long enough for what does not come.
 SHORT = "1s"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.attaching import CONFIG, LONG, Attaching, assert_equal_to_run
+from tests.e2e.launching import IMAGE
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.docker]
-
-IMAGE = "envoyassert/envoy:1.40.0"
 
 
 def test_pod_is_recorded_by_its_name_as_by_run(tmp_path, pods):

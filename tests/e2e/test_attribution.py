@@ -19,12 +19,6 @@ from tests.e2e.launching import ADMIN, VERSION, bootstrap, echo_listener
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
 
-@pytest.fixture(scope="module")
-def probe():
-    with Probe.load() as loaded:
-        yield loaded
-
-
 def spec(run_id: str | None) -> LaunchSpec:
     return LaunchSpec(
         source=EnvoySource(version=VERSION),

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Status
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.wheel import fetch_binary
-from envoyassert.probe import Probe, load_tracer
+from envoyassert.probe import Probe
 from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import load_scenario, parse_scenario
 from envoyassert.scenario.matrix import expand
@@ -148,14 +148,6 @@ class Recorded(NamedTuple):
         known = self.by_probe.header
         header = replace(trace.header, listeners=known.listeners, rundir=known.rundir)
         return replace(trace, header=header)
-
-
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    tracer = load_tracer("ebpf")
-    assert isinstance(tracer, Probe)
-    yield tracer
-    tracer.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ ECHO = {
     "name": "envoy.filters.network.echo",
     "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"},
 }
-
-
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as loaded:
-        yield loaded
 
 
 def listener(name: str, host: str, port: int, **address: Any) -> dict[str, Any]:

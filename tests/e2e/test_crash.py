@@ -35,12 +35,6 @@ UP = {"process": {"stays_up": True}}
 DEFECT = {"versions": ">=1.36", "owner": "envoyproxy", "upstream": "unreported", "what": "it ends"}
 
 
-@pytest.fixture(scope="module")
-def probe():
-    with Probe.load() as loaded:
-        yield loaded
-
-
 def judged_after(
     fault: signal.Signals,
     probe: Probe,

@@ -6,7 +6,7 @@ An edit is made as a user would make it, in the config file; the scenario stays 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -172,12 +172,6 @@ EDITS: dict[str, Callable[[Config], bool]] = {
     "backlog": change_backlog,
     "removed": remove,
 }
-
-
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as probe:
-        yield probe
 
 
 def load_and_expand(scenario: Path, version: str = "1.40.0") -> list[RunPlan]:

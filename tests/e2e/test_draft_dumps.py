@@ -7,7 +7,6 @@ meshes and control planes are written here, with filters, secrets and addresses 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,6 @@ pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 VERSIONS = ("1.36.4", "1.40.0")
 TYPES = "type.googleapis.com/envoy."
 LISTENER = f"{TYPES}config.listener.v3.Listener"
-
-
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as probe:
-        yield probe
 
 
 def plan_of(scenario: Path, version: str) -> RunPlan:

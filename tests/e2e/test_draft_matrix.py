@@ -341,12 +341,6 @@ ADMINS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as probe:
-        yield probe
-
-
 def drafted(directory: Path, config: dict[str, Any], *arguments: str) -> Path:
     """Write a config and the draft of it."""
     text = yaml.safe_dump(config, sort_keys=False)

@@ -45,12 +45,6 @@ KINDS = (
 )
 
 
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as loaded:
-        yield loaded
-
-
 def observed(plan: RunPlan, probe: Probe, launcher: Any = "process") -> tuple[Trace, Trace]:
     """Run a plan; return the state of its newest Envoy at the end, and the whole trace."""
     with (

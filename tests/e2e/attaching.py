@@ -87,6 +87,11 @@ class Attaching:
         self.said: list[str] = []
         self.wait_for("armed: ")
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def wait_for(self, text: str) -> None:
         """Wait until it has said a text on standard error."""
         assert self._process.stderr is not None

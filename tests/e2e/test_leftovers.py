@@ -6,9 +6,7 @@ Each run is a process of its own, ended in one of four ways, while a neighbour's
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import platform
 import re
 import secrets
 import signal
@@ -22,6 +20,7 @@ import pytest
 from envoyassert.launch.engine import connect
 from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.sweep import LABEL_OWNER_PID
+from tests.e2e.bpf_objects import bpf_objects, held_bpf_objects
 from tests.e2e.launching import NEVER_READY, VERSION, wait_until
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.alone]
@@ -158,39 +157,6 @@ def session_of(process: Path) -> int:
     return 0 if not fields or fields[0] == b"Z" else int(fields[3])
 
 
-# bpf(2): BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID
-_NEXT = {"prog_id": 11, "map_id": 12}
-_SYS_BPF = {"x86_64": 321, "aarch64": 280}
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def bpf_objects() -> set[tuple[str, int]]:
-    """Return the ids of all BPF programs and maps that no living process has open."""
-    found = set()
-    for kind, command in _NEXT.items():
-        attributes = (ctypes.c_uint32 * 3)()
-        while True:
-            number = _SYS_BPF[platform.machine()]
-            if _libc.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)):
-                break
-            attributes[0] = attributes[1]
-            found.add((kind, int(attributes[1])))
-    return found
-
-
-def held_bpf_objects() -> set[tuple[str, int]]:
-    """Return the ids of the BPF programs and maps that living processes have open."""
-    found = set()
-    for process in processes():
-        with contextlib.suppress(OSError):
-            for info in (process / "fdinfo").iterdir():
-                for kind, number in re.findall(
-                    rb"^(prog_id|map_id):\s*(\d+)", read(info), re.MULTILINE
-                ):
-                    found.add((kind.decode(), int(number)))
-    return found
-
-
 def mounts() -> list[str]:
     return Path("/proc/self/mountinfo").read_text().splitlines()
 
@@ -217,12 +183,12 @@ def machine() -> Iterator[None]:
     Other programs use BPF as well: what appeared is asked for again until it is gone. What stays
     to the deadline was left behind.
     """
-    before = bpf_objects() - held_bpf_objects()
+    before = bpf_objects() - held_bpf_objects(processes())
     yield
-    left = bpf_objects() - held_bpf_objects() - before
+    left = bpf_objects() - held_bpf_objects(processes()) - before
 
     def nothing_is_left() -> bool:
-        left.intersection_update(bpf_objects() - held_bpf_objects())
+        left.intersection_update(bpf_objects() - held_bpf_objects(processes()))
         return not left
 
     wait_until(nothing_is_left, DEADLINE_S)

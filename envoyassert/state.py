@@ -3,7 +3,7 @@
 All that judges, compares and shows takes a trace. So a state becomes one: each process makes its
 sockets, epolls and registrations as the kernel shows them, in an order of no meaning. The header
 says that the history was not observed (`HISTORY`), and each word of the language says what of its
-answers a state can give; the rest is INCONCLUSIVE (`judge.of_state`). The account that the calls
+answers a state can give; the rest is INCONCLUSIVE (`judge.left_open`). The account that the calls
 were made up from goes with them, and is compared with what they fold into, as any account is.
 """
 

@@ -1,4 +1,4 @@
 """Scenarios on versions of Envoy: what holds where, and what changed from one to the next; pure.
 
-`model` has the states and changes; `text` and `page` show them.
+`model` has the states and changes; `page` shows them.
 """

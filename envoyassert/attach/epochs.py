@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.live.epochs import MOST_EPOCHS, side_by_side
+from envoyassert.live.traces import MOST_EPOCHS, side_by_side
 from envoyassert.option_read_back import Option
 from envoyassert.probe import ProbeSnapshot, RunCounters, Watch
 

@@ -23,7 +23,7 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.launch.base import Exit
 from envoyassert.launch.readiness import Asked
 from envoyassert.live.selection import Selection
-from envoyassert.live.settling import is_served, listener_record, shape_of
+from envoyassert.live.traces import is_served, listener_record, shape_of
 from envoyassert.probe import Watch
 from envoyassert.probe.quiet import unwaited
 from envoyassert.symbolize import symbolize

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from envoyassert.bpftrace.form import CHUNKS, SECOND, WORDS, recorded
-from envoyassert.bpftrace.lines import Line, error_at, read_line
+from envoyassert.bpftrace.form import CHUNKS, SECOND, WORDS, Line, error_at, read_line, recorded
 from envoyassert.calls import NOTED, SOURCES
 from envoyassert.calls.epoll import EPOLL_WAIT
 from envoyassert.calls.payload import text_at

@@ -16,8 +16,7 @@ from envoyassert.cli.output import say_json
 from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.trouble import CODES, TROUBLE
 from envoyassert.compare.profile import profile_of
-from envoyassert.compare.runs import RunPair, RunSide, overall
-from envoyassert.compare.runs_text import runs_json, runs_lines
+from envoyassert.compare.runs import RunPair, RunSide, overall, runs_json, runs_lines
 from envoyassert.outputs.output import Output
 from envoyassert.pytest_plugin.execute import Judged
 from envoyassert.pytest_plugin.session import LACKS, console_of, stream_of

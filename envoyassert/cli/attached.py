@@ -22,13 +22,12 @@ from envoyassert.graph.fold import fold
 from envoyassert.guard import guarded
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
-from envoyassert.live.names import file_name
-from envoyassert.report.as_it_happens import HEADING, AsItHappens
+from envoyassert.live.traces import file_name
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.failure import failure_lines
 from envoyassert.report.headline import headline, why_ended
 from envoyassert.report.story import story_of
-from envoyassert.report.story_text import story_lines
+from envoyassert.report.story_text import HEADING, AsItHappens, story_lines
 from envoyassert.trace import Trace
 from envoyassert.trace_file import write_trace
 

@@ -17,11 +17,10 @@ from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
 from envoyassert.compare.bisection import Boundary, GoodOrBad, bisect, path_between
 from envoyassert.compare.diff_text import difference_lines
-from envoyassert.compare.phases import Seen, differences_of, profiles_of
+from envoyassert.compare.runs import Seen, differences_of, profiles_of
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.graph.fold import fold
-from envoyassert.judge.judge import judge
-from envoyassert.judge.known_defect import unexcused
+from envoyassert.judge.judge import judge, unexcused
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.headline import deciding, reason_line, sentence
 from envoyassert.report.places import place_finder

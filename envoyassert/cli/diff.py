@@ -8,8 +8,7 @@ from envoyassert.cli.options import format_option
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.trouble import CODES, DiffLikeCommand
 from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare_profiles
-from envoyassert.compare.diff_json import diff_json
-from envoyassert.compare.diff_text import diff_lines
+from envoyassert.compare.diff_text import diff_json, diff_lines
 from envoyassert.compare.profile import profile_of
 from envoyassert.durations import parse_duration
 from envoyassert.errors import TraceFileError

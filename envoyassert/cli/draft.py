@@ -156,7 +156,7 @@ def _source(source: str | None, pid: int | None, pod: str) -> tuple[Path, str | 
         raise click.UsageError("--pid says what to draft from; leave out the rest")
     if source is None and (pid is not None or pod):
         need_linux()
-        from envoyassert.attach.search import chosen
+        from envoyassert.attach.session import chosen
         from envoyassert.witness.running import state_of
 
         if pid is None:

@@ -77,7 +77,7 @@ def inspect(
     Example: sudo envoyassert inspect --pid 4242
     """
     need_linux()
-    from envoyassert.attach.search import chosen
+    from envoyassert.attach.session import chosen
     from envoyassert.witness.running import state_of
 
     if written is not None:

@@ -10,7 +10,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Verdict
-from envoyassert.live.stand_in import config_of_trace
+from envoyassert.live.traces import config_of_trace
 from envoyassert.report.changes import remedies
 from envoyassert.report.failure import Context
 from envoyassert.report.places import place_finder

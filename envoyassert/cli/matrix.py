@@ -73,7 +73,7 @@ def matrix(
 
     Example: sudo envoyassert matrix scenarios/ --versions "1.39.3 1.40.0" -o atlas
     """
-    from envoyassert.atlas.text import atlas_lines
+    from envoyassert.atlas.page import atlas_lines
     from envoyassert.outputs.atlas import INDEX, RESULTS, SessionForAtlas, draw
 
     if only_draw:

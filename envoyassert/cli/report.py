@@ -14,8 +14,7 @@ from envoyassert.cli.options import format_option
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import choose_run
 from envoyassert.compare.survey import Judge, Judged, Survey, survey
-from envoyassert.compare.survey_json import survey_json
-from envoyassert.compare.survey_text import survey_lines, survey_markdown
+from envoyassert.compare.survey_text import survey_json, survey_lines, survey_markdown
 from envoyassert.errors import ScenarioError
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import FAULT

@@ -20,7 +20,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.graph.model import Call, KernelSocket, OptionSet, SocketGraph
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import CONTRADICTIONS, LOSSES, certify
-from envoyassert.judge.shape import serving_of, shape_of
+from envoyassert.judge.target import serving_of, shape_of
 from envoyassert.names import signal_text
 from envoyassert.option_values import FILTERS, value_text
 from envoyassert.report.call import Clock

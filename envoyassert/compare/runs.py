@@ -1,9 +1,13 @@
-"""The same runs on two Envoys, pair by pair."""
+"""The same runs on two Envoys, pair by pair, or at the end of each of their phases.
+
+What is found is for programs, for people (plain lines), and as JSON types.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 
@@ -18,8 +22,20 @@ from envoyassert.compare.comparison import (
     compare_profiles,
     shifts,
 )
-from envoyassert.compare.profile import Profile
+from envoyassert.compare.diff_text import (
+    difference_json,
+    difference_lines,
+    side_json,
+    time_json,
+    time_lines,
+)
+from envoyassert.compare.profile import Profile, profile_of
+from envoyassert.graph.cut import cut
+from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.verdict import Status
+from envoyassert.report.table import columns, count, wrapped
+from envoyassert.steps.registry import KINDS
+from envoyassert.trace import Phase, Trace
 
 #: Of a pair that a scenario's requirements exclude on one of the Envoys.
 SKIPPED = "skipped"
@@ -150,3 +166,141 @@ def typical_times(
         for side in (0, 1)
     ]
     return tuple(shifts(medians[0], medians[1], tolerance_ms))
+
+
+FORMAT = "envoyassert-against/1"
+
+
+def runs_lines(pairs: Sequence[RunPair], before: str, after: str) -> list[str]:
+    """Return a table of all runs, what differs in words, and a last line with the answer.
+
+    Args:
+        pairs: the runs, in the order in which they are shown.
+        before: the old Envoy.
+        after: the new Envoy.
+    """
+    rows = [[before, after, "answer", "run"]]
+    for pair in pairs:
+        number = len(pair.differences)
+        more = f": {count(number, 'difference')}" if number else ""
+        rows.append([pair.before.text, pair.after.text, pair.result + more, pair.title])
+    lines = columns(rows)
+    for titles, shown in _together(pairs):
+        lines += ["", *wrapped(", ".join(titles)), *(f"  {line}" for line in shown)]
+    times = typical_times(pairs)
+    if times:
+        lines += ["", "times, medians of all runs", *time_lines(times)]
+    return [*lines, "", *wrapped(answer_words(pairs, before, after), hang="  ")]
+
+
+def _together(pairs: Sequence[RunPair]) -> list[tuple[list[str], tuple[str, ...]]]:
+    """Return the titles of runs that differ in the same ways, with how."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for pair in pairs:
+        lines = difference_lines(pair.differences)
+        for problem in pair.problems:
+            lines += wrapped(problem, hang="  ")
+        if lines:
+            found.setdefault(tuple(lines), []).append(pair.title)
+    return [(titles, lines) for lines, titles in found.items()]
+
+
+def answer_words(pairs: Sequence[RunPair], before: str, after: str) -> str:
+    """Return the answer over all runs: `same: 48 runs on 1.36.4 and on 1.40.0`."""
+    results = Counter(pair.result for pair in pairs)
+    kinds = (SAME, DIFFERENT, UNKNOWN, SKIPPED)
+    parts = [f"{results[name]} {name}" for name in kinds if results[name]]
+    words = f"{compared(pairs)}: {count(len(pairs), 'run')} on {before} and on {after}"
+    if len(parts) > 1:
+        words += f" ({', '.join(parts)})"
+    for status, verb in ((Status.FAIL, "fails"), (Status.INCONCLUSIVE, "leaves INCONCLUSIVE")):
+        number = sum(pair.after.status is status for pair in pairs)
+        if number:
+            words += f"; {after} {verb} {count(number, 'run')}"
+    return words
+
+
+def runs_json(pairs: Sequence[RunPair], before: str, after: str) -> dict[str, object]:
+    """Return the same as JSON types."""
+    return {
+        "format": FORMAT,
+        "result": overall(pairs),
+        "before": before,
+        "after": after,
+        "runs": [
+            {
+                "run": pair.title,
+                "result": pair.result,
+                "before": _side(pair.before, before),
+                "after": _side(pair.after, after),
+                "differences": [difference_json(one) for one in pair.differences],
+                "problems": list(pair.problems),
+            }
+            for pair in pairs
+        ],
+        "times": [time_json(time) for time in typical_times(pairs)],
+    }
+
+
+def _side(side: RunSide, name: str) -> dict[str, object]:
+    seen = {"name": name} if side.profile is None else side_json(side.profile, name)
+    return {**seen, "verdict": side.text, "problem": side.problem}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a run.
+
+    Args:
+        status: the scenario's verdict.
+        profiles: the facts at the end of each phase; without steps there is one of no name.
+    """
+
+    status: Status
+    profiles: Mapping[str, Profile]
+
+
+def profiles_of(trace: Trace, graph: SocketGraph | None = None) -> dict[str, Profile]:
+    """Return the facts of a run at the end of each phase.
+
+    So what is open, served and registered is shown of an Envoy that was running then, however it
+    ended later. A step that is over before Envoy has noticed is shown with the one after it.
+
+    Args:
+        trace: the run.
+        graph: its socket graph, if it is at hand.
+    """
+    if not trace.phases:
+        return {"": profile_of(trace, graph)}
+    *others, last = trace.phases
+    settled = [phase for phase in others if not _is_over_unnoticed(phase)]
+    return {phase.name: profile_of(cut(trace, phase)) for phase in (*settled, last)}
+
+
+def _is_over_unnoticed(phase: Phase) -> bool:
+    kind = KINDS.get(phase.kind)  # a trace may be of a kind that is not known here
+    return kind is not None and kind.is_over_unnoticed
+
+
+def differences_of(before: Seen, after: Seen) -> tuple[Difference, ...]:
+    """Return what differs between two runs, each difference at the first phase that shows it."""
+    shown: set[tuple[str, str]] = set()
+    found: list[Difference] = []
+    for number, phase in enumerate(after.profiles):
+        if phase not in before.profiles:
+            continue
+        # The verdict is one for all phases.
+        sides = [
+            RunSide(seen.profiles[phase], None if number else seen.status)
+            for seen in (before, after)
+        ]
+        for one in RunPair(phase, *sides).differences:
+            if (one.subject, one.words) not in shown:
+                shown.add((one.subject, one.words))
+                found.append(replace(one, subject=in_phase(one.subject, phase if number else "")))
+    return tuple(found)
+
+
+def in_phase(subject: str, phase: str) -> str:
+    """Return a subject with its phase: `0.0.0.0:80 (ingress), at the end of drain`."""
+    return f"{subject}, at the end of {phase}" if phase else subject

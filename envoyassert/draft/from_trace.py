@@ -14,7 +14,7 @@ from envoyassert.graph.kinds import only_holds_its_address
 from envoyassert.graph.model import Call, KernelSocket, OptionSet, SocketGraph, Thread
 from envoyassert.judge.interval import plural
 from envoyassert.judge.selection import parts_of
-from envoyassert.judge.shape import serving_of, shape_of
+from envoyassert.judge.target import serving_of, shape_of
 from envoyassert.option_values import FILTERS, OptionValue
 from envoyassert.state import is_state
 from envoyassert.trace import STARTUP, Trace

@@ -16,8 +16,8 @@ from envoyassert.graph.lookup import unmapped
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.selection import parts_of
 from envoyassert.launch.inside import proc_root
-from envoyassert.scenario.clients import redirected_places
 from envoyassert.scenario.destination import DestinationError, Place, destination
+from envoyassert.scenario.needs import redirected_places
 from envoyassert.scenario.selector import Selector
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.connect import ConnectStep, TalkStep

@@ -18,7 +18,7 @@ from envoyassert.scenario.timing import State
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.wait_for import Stat, WaitFor, WaitForStep
 from envoyassert.texts.facts import text
-from envoyassert.texts.patterns import pattern_words
+from envoyassert.texts.values import pattern_words
 
 
 class WaitForDriver(Driver[WaitForStep]):

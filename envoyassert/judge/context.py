@@ -1,4 +1,8 @@
-"""What every atom is judged against, and the one way to make a finding."""
+"""What every atom is judged against, and the one way to make a finding.
+
+What goes from one expectation of a trace to the next is here too: variables, and the work that is
+left, for a short file can ask for a great deal of work.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,48 @@ from envoyassert.events import Event
 from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, count_of, wanted_interval
 from envoyassert.judge.near import Mismatch
-from envoyassert.judge.values import (
-    Certified,
-    Counted,
-    Fact,
-    Number,
-    Reason,
-    Topic,
-    Value,
-)
+from envoyassert.judge.values import Certified, Counted, Fact, Number, Reason, Topic, Value
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.judge.work import Joined, Work
 from envoyassert.scenario.quantity import Count, Linear, Range
 from envoyassert.trace import Phase, Trace
+
+#: About half a minute on a machine of 2020: a unit is about one look at an event.
+MOST = 30_000_000
+
+
+class TooMuchError(Exception):
+    """An expectation is not judged: all of them and the events are more work than so many units."""
+
+
+@dataclass
+class Work:
+    """What is left of the work that may be done for one trace; it is the same on any machine.
+
+    Args:
+        left: units.
+    """
+
+    left: int = MOST
+
+    def spend(self, units: int) -> None:
+        """Take note of work that is about to be done.
+
+        Raises:
+            TooMuchError: it is more than is left, now or before.
+        """
+        self.left = -1 if units > self.left else self.left - units
+        if self.left < 0:
+            raise TooMuchError(MOST)
+
+
+class Joined(NamedTuple):
+    """What a variable stands for: its members' identities and names, who says so, of what kind."""
+
+    members: frozenset[Hashable]
+    names: Fact
+    topic: Topic
+    fact: str
+
 
 #: How many events a finding shows at most.
 EVIDENCE_LIMIT = 8

@@ -1,16 +1,114 @@
-"""The listener under judgement."""
+"""The listener under judgement, and how its sockets reach the threads that serve it.
+
+The ways are dup, reuse_port and shared_fd.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from envoyassert.addresses import Address
-from envoyassert.graph.model import Call, KernelSocket
+from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.shape import Serving, serving_of, shape_of
-from envoyassert.judge.values import Fact, fault
+from envoyassert.judge.values import Fact, Shape, fault
 from envoyassert.scenario.selector import Selector
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A descriptor that a thread serves: registered in its epoll, or listened on by it."""
+
+    thread: Thread
+    descriptor: Descriptor
+    since: Call
+    certain: bool
+
+
+def serving_of(sockets: tuple[KernelSocket, ...], by_listen: bool) -> list[Serving]:
+    """Return who serves which descriptor at the end.
+
+    Args:
+        sockets: the listener's sockets.
+        by_listen: take the caller of listen() for the server, for a trace without epoll.
+    """
+    found: list[Serving] = []
+    for socket in sockets:
+        if by_listen:
+            found += [
+                Serving(call.thread, call.descriptor, call, call.certain)
+                for call in socket.listens
+                if call.descriptor is not None
+            ]
+        elif socket.is_open_to_clients:
+            for registration in socket.live_registrations():
+                descriptor = registration.descriptor
+                certain = registration.certain and descriptor.tainted_ns is None
+                found += [
+                    Serving(thread, descriptor, registration.added, certain)
+                    for thread in registration.wakes
+                ]
+    return found
+
+
+def reuse_port_before_bind(socket: KernelSocket) -> bool:
+    """Whether the last SO_REUSEPORT set before bind switched it on."""
+    values = [
+        option.value
+        for option in socket.options
+        if option.name == "SO_REUSEPORT" and option.phase == "before_bind"
+    ]
+    # sock_setsockopt() of Linux takes any number but 0 for on.
+    return bool(values) and bool(values[-1])
+
+
+def root_of(descriptor: Descriptor) -> Descriptor:
+    """Return the descriptor that one was copied from, by however many copies."""
+    while descriptor.source is not None:
+        descriptor = descriptor.source
+    return descriptor
+
+
+def shape_of(serving: list[Serving], standing: tuple[KernelSocket, ...] = ()) -> str:
+    """Return `dup`, `reuse_port`, `shared_fd`, or "" if it is none of them.
+
+    With one serving thread dup and reuse_port differ by SO_REUSEPORT alone.
+
+    Args:
+        serving: who serves which descriptor.
+        standing: all sockets of the listener that accept connections at the end; one that no thread
+            serves belongs to no shape.
+    """
+    threads = {entry.thread for entry in serving}
+    sockets = {entry.descriptor.socket for entry in serving}
+    if not serving or not sockets.issuperset(standing):
+        return ""
+    descriptors = {entry.descriptor for entry in serving}
+    reuse = [reuse_port_before_bind(socket) for socket in sockets]
+    one_each = len(serving) == len(threads) == len(descriptors)
+    if len(sockets) == len(threads) and one_each and all(reuse):
+        return "reuse_port"
+    if len(sockets) > 1:
+        return ""
+    if len(descriptors) == 1 and len(threads) > 1:
+        return "shared_fd"
+    same_family = len({root_of(descriptor) for descriptor in descriptors}) == 1
+    return "dup" if one_each and same_family and not any(reuse) else ""
+
+
+def shape_value(
+    serving: list[Serving], standing: tuple[KernelSocket, ...] = (), workers: int | None = None
+) -> Shape:
+    """Return what serves a listener, with the number of workers if others serve it than those."""
+    sockets = {entry.descriptor.socket for entry in serving}.union(standing)
+    return Shape(
+        shape_of(serving, standing),
+        len(sockets),
+        sum(reuse_port_before_bind(socket) for socket in sockets),
+        len({entry.descriptor for entry in serving}),
+        len({entry.thread for entry in serving}),
+        workers,
+    )
 
 
 @dataclass(frozen=True)

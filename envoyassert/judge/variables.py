@@ -14,13 +14,12 @@ from pydantic import BaseModel
 
 from envoyassert.events import Event
 from envoyassert.graph.model import Descriptor, KernelSocket, Thread
-from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Subject
+from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Joined, Subject
 from envoyassert.judge.roles import names_of
 from envoyassert.judge.selection import ChosenSockets
 from envoyassert.judge.target import Target
 from envoyassert.judge.values import DescriptorName, Fact, Reason, socket_name
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.judge.work import Joined
 from envoyassert.scenario.pattern import Fact as Kind
 from envoyassert.scenario.selector import Selector
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from envoyassert.atlas.model import Atlas, AtlasRun, atlas_run, changes_of, in_order
 from envoyassert.atlas.page import index_page, story_page
 from envoyassert.compare.comparison import Difference
-from envoyassert.compare.phases import Seen, differences_of, profiles_of
+from envoyassert.compare.runs import Seen, differences_of, profiles_of
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status

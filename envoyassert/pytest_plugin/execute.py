@@ -29,8 +29,8 @@ from envoyassert.report.headline import known_defect, reason_line
 from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
 from envoyassert.report.results import EnvoyPart
-from envoyassert.report.step_results import describe_steps
 from envoyassert.report.story import story_of
+from envoyassert.report.story_parts import describe_steps
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import judgement
 from envoyassert.runner import RunResult, run_plan

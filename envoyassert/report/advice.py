@@ -8,7 +8,7 @@ from envoyassert.judge.values import Certified
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import is_crash
 from envoyassert.report.envoy_log import cause
-from envoyassert.report.lacking import lacking
+from envoyassert.report.refusal import lacking
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome
 from envoyassert.words.registry import word_named

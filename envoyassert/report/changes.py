@@ -1,8 +1,8 @@
-"""What would make a failed run pass: for the first failures, tried on the same trace."""
+"""What would make a failed run pass, in the scenario or in Envoy's config, where that is known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,11 +11,12 @@ from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
 from envoyassert.judge.counterfactual import counterfactual
 from envoyassert.judge.verdict import Finding, Status, Verdict
-from envoyassert.report.config_change import config_change
 from envoyassert.report.headline import deciding
 from envoyassert.report.places import Finder, nowhere
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.trace import Trace
+from envoyassert.scenario.selector import Selector
+from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.words.registry import word_named
 from envoyassert.words.remedy import Change
 
 #: For how many failures it is looked for.
@@ -120,3 +121,36 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_plain, value)) + "]"
     return str(value)
+
+
+def config_change(
+    change: Change,
+    subject: Selector | None,
+    listeners: Iterable[ListenerRecord],
+    workers: int,
+) -> str:
+    """Return what to set in the config instead of changing the scenario, or "".
+
+    From Envoy's documentation of listeners; unlike the change of the scenario it was not tried.
+
+    Args:
+        change: the change of the scenario that was tried.
+        subject: the listener that the finding is about, None if it is about none.
+        listeners: those of the config.
+        workers: the number of workers that was asked for.
+    """
+    word = word_named(change.path[2])
+    field = "" if word is None else word.config(change, workers)
+    if not field:
+        return ""
+    whose = next((f" on listener {r.name}" for r in listeners if _is_about(r, subject)), "")
+    return f"`{field}`{whose}"
+
+
+def _is_about(record: ListenerRecord, subject: Selector | None) -> bool:
+    if subject is None:
+        return False
+    if subject.name is not None:
+        return subject.name == record.name
+    ports = {address.port for address in record.addresses if address.port is not None}
+    return subject.port in ports

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from envoyassert.scenario.load import LoadedScenario
 
 if TYPE_CHECKING:
-    from envoyassert.report.envoy_reason import Reason
+    from envoyassert.report.envoy_log import Reason
 
 
 @dataclass(frozen=True)

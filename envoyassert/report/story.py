@@ -16,11 +16,9 @@ from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.graph.passes import Pass
 from envoyassert.judge.value_json import to_json
 from envoyassert.judge.verdict import Certificate
-from envoyassert.report.accounts import accounts_of
 from envoyassert.report.call import Clock, render_call, thread_label
-from envoyassert.report.called_from import describe_call_sites
 from envoyassert.report.state import without_history
-from envoyassert.report.step_results import describe_steps
+from envoyassert.report.story_parts import accounts_of, describe_call_sites, describe_steps
 from envoyassert.state import is_state
 from envoyassert.texts.facts import text
 from envoyassert.trace import Trace

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from envoyassert.durations import parse_duration
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.absent import longest_wait_s
-from envoyassert.scenario.clients import client_complaints
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.listeners import (
@@ -22,6 +21,7 @@ from envoyassert.scenario.listeners import (
 )
 from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Envoy
+from envoyassert.scenario.needs import client_complaints
 from envoyassert.scenario.overlay import OverlayError, merge, set_at
 from envoyassert.scenario.own_namespaces import namespace_complaints
 from envoyassert.scenario.plan import RunPlan, plain_text

@@ -15,8 +15,7 @@ from envoyassert.names import signal_text
 from envoyassert.scenario.invariant import INVARIANTS
 from envoyassert.texts import fact_words as w
 from envoyassert.texts.certificate import CHECKS, put_there
-from envoyassert.texts.patterns import stack_words
-from envoyassert.texts.values import listed, options_words, text, threads_words
+from envoyassert.texts.values import listed, options_words, stack_words, text, threads_words
 from envoyassert.trace import UNKNOWN_STATUS
 from envoyassert.words.listener import WORDS
 

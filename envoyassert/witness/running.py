@@ -3,6 +3,10 @@
 Nothing of it was started here, so its admin endpoint is found by what the kernel shows: the socket
 that the main thread serves. Sockets come and go while they are asked for, so all of it is asked
 until it is the same twice.
+
+A thread that waits for events shows the descriptor of its epoll as the first argument of the call
+that it is in (proc(5), /proc/<pid>/task/<tid>/syscall). One that runs at that instant shows
+nothing, so it is asked again.
 """
 
 from __future__ import annotations
@@ -12,14 +16,20 @@ import dataclasses
 import functools
 import os
 import platform
+import re
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 
 from envoyassert.accounts import (
     EnvoyAccount,
+    OtherHolder,
     SocketKind,
     Witness,
+    WitnessProcess,
     WitnessRegistration,
     WitnessSocket,
+    WitnessThread,
 )
 from envoyassert.addresses import Address
 from envoyassert.attach.place import where_is
@@ -39,7 +49,6 @@ from envoyassert.witness import limits_now
 from envoyassert.witness.envoy import ask_envoy
 from envoyassert.witness.network import ask_networks, names_by_cookie
 from envoyassert.witness.process import ask_process, is_filtered, options_of_new, questions_of
-from envoyassert.witness.tasks import ask_holders, ask_tasks, ask_threads, names_of
 
 #: How often the kernel is asked at most, until its account is the same twice.
 _TRIES = 8
@@ -255,3 +264,102 @@ def _of_clients(witness: Witness) -> object:
     registrations = {r for r in witness.registrations if r.inode in inodes}
     epolls = {(t.pid, t.tid, t.epfd) for t in witness.threads if t.name.startswith(_WORKER)}
     return [repr(one) for one in sockets], registrations, epolls
+
+
+#: epoll_wait, epoll_pwait and epoll_pwait2 by architecture (asm/unistd.h).
+_WAITS = {"x86_64": ("232", "281", "441"), "aarch64": ("22", "441")}
+#: How often a thread is asked that is in no such call, and how long in between. A worker that is
+#: busy waits for less than this after each round of its events.
+_READS, _PAUSE_S = 200, 0.002
+_SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
+
+
+def ask_tasks(pids: Collection[int]) -> tuple[WitnessProcess, ...]:
+    """Return what there is to know of processes; one that has ended is left out."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            status = _status(pid)
+            parent = int(status["PPid"])
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+            found.append(
+                WitnessProcess(
+                    pid,
+                    parent if parent in pids else None,
+                    os.readlink(f"/proc/{pid}/exe"),  # noqa: PTH115 - a link of its own root
+                    tuple(map(os.fsdecode, argv)),
+                    int(status.get("NSpid", str(pid)).split()[-1]),
+                )
+            )
+    return tuple(found)
+
+
+def ask_threads(pids: Collection[int]) -> tuple[WitnessThread, ...]:
+    """Return the threads of processes, with the epoll that each was seen to wait on."""
+    seen: dict[tuple[int, int], int] = {}
+    names: dict[tuple[int, int], str] = {}
+    for _ in range(_READS):
+        names = names_of(pids)
+        for pid, tid in names.keys() - seen.keys():
+            epfd = _waits_on(pid, tid)
+            if epfd is not None:
+                seen[pid, tid] = epfd
+        # Other threads may wait for something else for ever.
+        if all(task in seen for task, name in names.items() if _is_of_events(task, name)):
+            break
+        time.sleep(_PAUSE_S)
+    return tuple(
+        WitnessThread(pid, tid, name, seen.get((pid, tid)))
+        for (pid, tid), name in sorted(names.items())
+    )
+
+
+def _is_of_events(task: tuple[int, int], name: str) -> bool:
+    """Whether a thread waits for events by its part: main, and the workers."""
+    return task[0] == task[1] or name.startswith(_WORKER)
+
+
+def names_of(pids: Collection[int]) -> dict[tuple[int, int], str]:
+    """Return the names of all threads of processes, by process and thread."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    name = (task / "comm").read_text("utf-8", "backslashreplace")
+                    found[pid, int(task.name)] = name.removesuffix("\n")
+    return found
+
+
+def _waits_on(pid: int, tid: int) -> int | None:
+    """Return the descriptor of the epoll that a thread waits on now, None if it does not."""
+    try:
+        words = Path(f"/proc/{pid}/task/{tid}/syscall").read_text("ascii").split()
+    except OSError:
+        return None
+    if not words or words[0] not in _WAITS.get(platform.machine(), ()):
+        return None
+    return int(words[1], 16)
+
+
+def ask_holders(inodes: Collection[int], pids: Collection[int]) -> tuple[OtherHolder, ...]:
+    """Return the processes that have one of these sockets and are none of these processes."""
+    found: dict[tuple[int, int], OtherHolder] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names alone, of what may vanish any time
+        if not entry.isdecimal() or int(entry) in pids or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            for fd in os.listdir(f"/proc/{entry}/fd"):  # noqa: PTH208 - names alone
+                with contextlib.suppress(OSError):
+                    target = os.readlink(f"/proc/{entry}/fd/{fd}")  # noqa: PTH115 - no path
+                    link = _SOCKET_LINK.fullmatch(target)
+                    if link and int(link[1]) in inodes:
+                        name = Path(f"/proc/{entry}/comm").read_text("utf-8", "backslashreplace")
+                        key = (int(link[1]), int(entry))
+                        found[key] = OtherHolder(*key, name.removesuffix("\n"))
+    return tuple(found[key] for key in sorted(found))
+
+
+def _status(pid: int) -> Mapping[str, str]:
+    text = Path(f"/proc/{pid}/status").read_text("utf-8", "backslashreplace")
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)

@@ -14,7 +14,7 @@ from envoyassert.graph.model import Call, KernelSocket
 from envoyassert.judge.context import EPOLL_UNOBSERVED, UNKNOWN_WORKERS, Context, Subject
 from envoyassert.judge.roles import is_surely_other
 from envoyassert.judge.selection import parts_of
-from envoyassert.judge.shape import reuse_port_before_bind
+from envoyassert.judge.target import reuse_port_before_bind
 from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
 from envoyassert.judge.values import (
     Fact,

@@ -8,8 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.instants import instants_of
-from envoyassert.judge.order import judge_lasting, judge_pair, to_ns
-from envoyassert.judge.precedence import precedes
+from envoyassert.judge.order import judge_lasting, judge_pair, precedes, to_ns
 from envoyassert.judge.values import Fact, TimeSpan, Topic
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.pattern import CallPattern, CallSource, StackPattern
 from envoyassert.scenario.quantity import Linear, Range
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.stack import CallSource, StackPattern
 from envoyassert.scenario.timing import CallMoment, StateMoment
 from envoyassert.words.word import Example, Part
 

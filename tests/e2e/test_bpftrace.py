@@ -22,9 +22,8 @@ from envoyassert.bpftrace.log import UNOBSERVED
 from envoyassert.compare.comparison import compare_profiles
 from envoyassert.compare.profile import profile_of
 from envoyassert.graph.fold import fold
-from envoyassert.judge.certificate import certify
+from envoyassert.judge.certificate import certify, reconcile
 from envoyassert.judge.judge import judge
-from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Status
 from envoyassert.launch.process import ProcessLauncher
 from envoyassert.launch.wheel import fetch_binary

@@ -29,7 +29,7 @@ from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.trace import Trace
 from envoyassert.witness import running as running_module
-from envoyassert.witness import take_witness, tasks
+from envoyassert.witness import take_witness
 from envoyassert.witness.running import state_of
 from envoyassert.witness.watch import watch
 from tests.e2e.launching import VERSION, bootstrap, echo_listener
@@ -299,7 +299,7 @@ def test_envoy_that_ends_meanwhile_is_one_error(
     probe: Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = scenario(tmp_path, served(), [{"process": {"live": True}}])
-    asked = tasks.ask_threads
+    asked = running_module.ask_threads
     with (
         choose_launcher("process", source_of(plan)) as place,
         LiveRun(plan, probe, place) as run,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from envoyassert.atlas.model import Atlas, RunState, atlas_run
-from envoyassert.atlas.text import atlas_lines
+from envoyassert.atlas.page import atlas_lines
 from envoyassert.report.results import RunDocument
 
 #: The words of a value become a token that says nothing; a line is another one each time.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from envoyassert.compare.phases import in_phase, profiles_of
+from envoyassert.compare.runs import in_phase, profiles_of
 from envoyassert.report.results import RunDocument
 from envoyassert.trace import Trace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from envoyassert.report.as_it_happens import AsItHappens
+from envoyassert.report.story_text import AsItHappens
 from envoyassert.trace_file import read_trace
 
 TRACE = Path(__file__).parents[1] / "traces" / "reuse_port_off-1.40.0.ndjson"

@@ -15,8 +15,7 @@ from envoyassert.atlas.model import (
     atlas_run,
     in_order,
 )
-from envoyassert.atlas.page import index_page, story_page
-from envoyassert.atlas.text import atlas_lines
+from envoyassert.atlas.page import atlas_lines, index_page, story_page
 from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, RunDocument, ScenarioPart
 from envoyassert.report.summary import EXECUTED, SKIPPED
 from envoyassert.report.verdict_json import FindingPart, Judgement, Location, ValuesPart, WordsPart

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from envoyassert.attach.config import config_of
+from envoyassert.attach.envoy import config_of
 from envoyassert.live.arguments import arguments_of
 
 ARGUMENTS = arguments_of(["envoy", "-c", "/nowhere/envoy.yaml"])

@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from envoyassert.addresses import Address
-from envoyassert.bpftrace.form import FORMAT, MACHINES, WORDS, recorded
+from envoyassert.bpftrace.form import FORMAT, MACHINES, MEMBERS, WORDS, recorded
 from envoyassert.bpftrace.imported import parse_bpftrace_log
-from envoyassert.bpftrace.lines import MEMBERS
 from envoyassert.bpftrace.log import UNOBSERVED
 from envoyassert.bpftrace.script import ScriptError, script_text
 from envoyassert.calls import CALLS, NOTED, SOURCES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.compare.phases import Seen, differences_of, profiles_of
+from envoyassert.compare.runs import Seen, differences_of, profiles_of
 from envoyassert.judge.verdict import Status
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP, Outcome, Trace

@@ -3,8 +3,14 @@
 import pytest
 
 from envoyassert.compare.profile import Profile, profile_of
-from envoyassert.compare.runs import RunPair, RunSide, overall, typical_times
-from envoyassert.compare.runs_text import answer_words, runs_lines
+from envoyassert.compare.runs import (
+    RunPair,
+    RunSide,
+    answer_words,
+    overall,
+    runs_lines,
+    typical_times,
+)
 from envoyassert.judge.verdict import Status
 from envoyassert.testing import TraceBuilder
 

@@ -12,8 +12,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.counterfactual import counterfactual
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
-from envoyassert.report.changes import remedies
-from envoyassert.report.config_change import config_change
+from envoyassert.report.changes import config_change, remedies
 from envoyassert.report.failure import Context
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.conditional import Conditional

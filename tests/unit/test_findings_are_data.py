@@ -116,7 +116,7 @@ def test_what_judges_knows_no_wording() -> None:
         assert not {name for name in imported if name.startswith(TEXTS)}, module
 
 
-@pytest.mark.parametrize("module", ["report/advice.py", "report/config_change.py"])
+@pytest.mark.parametrize("module", ["report/advice.py", "report/changes.py"])
 def test_what_advises_shows_words_and_looks_into_none(module: str) -> None:
     ((_, tree),) = modules(module)
     made = [

@@ -12,9 +12,8 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.calls import KERNEL_FACTS
 from envoyassert.events import Event
 from envoyassert.graph.fold import fold
-from envoyassert.judge.certificate import SECOND_CHECK, certify
+from envoyassert.judge.certificate import SECOND_CHECK, certify, reconcile
 from envoyassert.judge.judge import judge
-from envoyassert.judge.reconcile import reconcile
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of

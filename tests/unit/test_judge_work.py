@@ -7,10 +7,10 @@ import time
 import pytest
 from pydantic import TypeAdapter
 
-from envoyassert.judge import work
+from envoyassert.judge import context
+from envoyassert.judge.context import TooMuchError, Work
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.judge.work import TooMuchError, Work
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
@@ -45,7 +45,7 @@ def judged(trace: Trace, *items: object) -> Verdict:
 )
 def test_more_work_than_is_done_is_inconclusive_and_no_pass(monkeypatch, trace, items):
     monkeypatch.setattr(
-        work.Work, "__init__", lambda self, left=20_000: setattr(self, "left", left)
+        context.Work, "__init__", lambda self, left=20_000: setattr(self, "left", left)
     )
     verdict = judged(trace, *items)
     assert verdict.status is Status.INCONCLUSIVE
@@ -57,7 +57,7 @@ def test_more_work_than_is_done_is_inconclusive_and_no_pass(monkeypatch, trace, 
 
 def test_what_was_judged_before_the_work_was_too_much_stays(monkeypatch, trace):
     monkeypatch.setattr(
-        work.Work, "__init__", lambda self, left=20_000: setattr(self, "left", left)
+        context.Work, "__init__", lambda self, left=20_000: setattr(self, "left", left)
     )
     fails = {"never": {"call": "listen", "args": {"backlog": -1}}}
     verdict = judged(trace, fails, *[LET_OF_CALLS] * 9)

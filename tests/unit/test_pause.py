@@ -15,7 +15,7 @@ from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.call import Clock
-from envoyassert.report.step_results import describe_steps
+from envoyassert.report.story_parts import describe_steps
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.untrusted import refused

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from envoyassert.accounts import NetworkSocket
 from envoyassert.addresses import Address
-from envoyassert.report.accounts import accounts_lines, accounts_of
 from envoyassert.report.certificate import certificates_lines
+from envoyassert.report.story_parts import accounts_lines, accounts_of
 from envoyassert.trace_file import read_trace
 
 RECORDED = Path(__file__).parents[1] / "traces" / "witnessed" / "reuse_port_on-1.40.0.ndjson"

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from envoyassert.launch.base import tail
-from envoyassert.report.envoy_log import cause, said_lines
-from envoyassert.report.envoy_reason import Reason, reason_of
+from envoyassert.report.envoy_log import Reason, cause, reason_of, said_lines
 from envoyassert.trace import Outcome
 
 FILE = "/run/r/envoy.yaml"

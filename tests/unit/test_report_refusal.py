@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.report.envoy_reason import Reason
+from envoyassert.report.envoy_log import Reason
 from envoyassert.report.refusal import blame, refusal
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand

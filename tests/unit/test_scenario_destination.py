@@ -10,7 +10,6 @@ import yaml
 
 from envoyassert.addresses import Address
 from envoyassert.errors import ScenarioError
-from envoyassert.scenario.clients import redirected_places
 from envoyassert.scenario.destination import (
     DestinationError,
     Place,
@@ -19,6 +18,7 @@ from envoyassert.scenario.destination import (
 )
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.needs import redirected_places
 from envoyassert.scenario.selector import Selector
 from envoyassert.steps.redirect import Redirect, RedirectStep
 from envoyassert.trace import ListenerRecord

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.xds.subscriptions import Store, Subscription
+from envoyassert.xds.server import Store, Subscription
 
 LISTENER = "envoy.config.listener.v3.Listener"
 ROUTES = "envoy.config.route.v3.RouteConfiguration"

@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, UNKNOWN_WORKERS
 from envoyassert.judge.interval import count_of
-from envoyassert.judge.shape import root_of
-from envoyassert.judge.target import Target
+from envoyassert.judge.target import Target, root_of
 from envoyassert.judge.values import Fact, Number, Things
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.grammar import Model

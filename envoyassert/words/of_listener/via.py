@@ -9,8 +9,7 @@ from typing import Literal
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.context import UNKNOWN_WORKERS, Subject
 from envoyassert.judge.roles import matches_role
-from envoyassert.judge.shape import shape_of, shape_value
-from envoyassert.judge.target import Target
+from envoyassert.judge.target import Target, shape_of, shape_value
 from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.words.remedy import field_of_shape, shapes

@@ -8,7 +8,7 @@ import pytest
 
 from envoyassert.events import Event
 from envoyassert.graph.gaps import find_gaps
-from envoyassert.live.epochs import MOST_EPOCHS, side_by_side
+from envoyassert.live.traces import MOST_EPOCHS, side_by_side
 from envoyassert.trace import CpuCounters, End, Header, Trace
 
 

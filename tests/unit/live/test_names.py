@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from envoyassert.live.names import file_name
+from envoyassert.live.traces import file_name
 from envoyassert.testing import TraceBuilder
 
 #: 2026-11-28 19:40:12 UTC

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoyassert.accounts import EnvoyListener
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
-from envoyassert.live.settling import is_served, listener_record, shape_of
+from envoyassert.live.traces import is_served, listener_record, shape_of
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord
 

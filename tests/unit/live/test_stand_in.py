@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envoyassert.addresses import Address
-from envoyassert.live.stand_in import config_of_trace
+from envoyassert.live.traces import config_of_trace
 from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.trace import Header, ListenerRecord
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from envoyassert.judge import counterfactual
-from envoyassert.report import advice, config_change
+from envoyassert.report import advice, changes
 from envoyassert.words.listener import WORDS as OF_LISTENER
 from envoyassert.words.registry import WORDS, word_named
 
@@ -17,7 +17,7 @@ from envoyassert.words.registry import WORDS, word_named
 TOPICS = {"process"}
 
 
-@pytest.mark.parametrize("module", [advice, config_change, counterfactual])
+@pytest.mark.parametrize("module", [advice, changes, counterfactual])
 def test_code_for_all_words_names_none(module: ModuleType):
     tree = ast.parse(inspect.getsource(module))
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}

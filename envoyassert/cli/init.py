@@ -19,9 +19,9 @@ from envoyassert.errors import MachineError, Problem, ScenarioError
 from envoyassert.output_file import write_lines
 from envoyassert.report.table import columns
 from envoyassert.scenario.plan import DEFAULT_VERSION
+from envoyassert.starter import TRACES
 from envoyassert.starter.files import (
     CI_KINDS,
-    TRACES,
     StarterFile,
     ci_files,
     first_scenario,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
 from envoyassert.outputs.output import Console, Output, Settings
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from envoyassert.outputs import events
     from envoyassert.report.annotation import Annotation
     from envoyassert.report.job_summary import Entry

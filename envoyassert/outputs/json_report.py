@@ -14,8 +14,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
 from envoyassert.errors import MachineError
 from envoyassert.outputs.output import (
     Console,
@@ -27,6 +25,8 @@ from envoyassert.outputs.output import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from envoyassert.outputs import events
     from envoyassert.report.results import RunDocument
     from envoyassert.report.summary import RunRecord

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
 from envoyassert.outputs.output import Output, Settings
 from envoyassert.shown import joined
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from envoyassert.outputs import events
 
 #: Between the verdicts of a run's attempts.

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
 from envoyassert.outputs.output import Detail, Option, Output, OutputRefusedError, Settings
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from envoyassert.outputs import events
     from envoyassert.report.verdict_json import FindingPart
 

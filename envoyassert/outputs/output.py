@@ -12,11 +12,11 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from typing_extensions import Self
-
 from envoyassert.errors import EnvoyAssertError
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from envoyassert.outputs import events
 
 

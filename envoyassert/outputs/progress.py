@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
 from envoyassert.outputs.output import Console, Output, Settings
 from envoyassert.shown import shown
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from envoyassert.outputs import events
 
 #: How often the live line is drawn again, in seconds.

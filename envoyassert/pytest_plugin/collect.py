@@ -2,34 +2,29 @@
 
 A function inside a module, and not an item inside a file, because that is what gives a scenario
 fixtures of every scope, marks, `-k`, timeouts, `--setup-plan` and xdist without any code.
+
+pytest asks for the node of every file beside those that it is started with, and collects none of
+them. So what reads a scenario is loaded where one is collected.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import types
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from envoyassert.errors import Problem, ScenarioError
-from envoyassert.launch.choose import preference_of, source_of
-from envoyassert.launch.envoy_source import parse_envoy_argument
-from envoyassert.outputs.events import Run, RunPlanned
-from envoyassert.pytest_plugin.crossing import record, without_surrogates
-from envoyassert.pytest_plugin.options import Options
-from envoyassert.pytest_plugin.representation import collect_error, representation
-from envoyassert.pytest_plugin.runs import title_of
+from envoyassert.pytest_plugin.crossing import record
 from envoyassert.pytest_plugin.session import session_of
-from envoyassert.report.results import AskedPart, ScenarioPart
-from envoyassert.report.verdict_json import Location
-from envoyassert.scenario.load import load_scenario
-from envoyassert.scenario.matrix import expand
-from envoyassert.scenario.plan import RunPlan
 from envoyassert.shown import shown
+
+if TYPE_CHECKING:
+    from envoyassert.outputs.events import Run
+    from envoyassert.scenario.plan import RunPlan
 
 #: Marks that every run has, so that `-m "not envoy"` leaves out what needs a machine.
 _MARKS = ("bpf", "envoy")
@@ -68,6 +63,9 @@ class ScenarioItem(pytest.Function):
     @classmethod
     def of_plan(cls, parent: ScenarioFile, plan: RunPlan) -> ScenarioItem:
         """Return the item for a plan."""
+        from envoyassert.outputs.events import RunPlanned
+        from envoyassert.pytest_plugin.plans import run_of
+
         item = cls.from_parent(parent, name=plan.id, callobj=run_scenario)
         item.plan = plan
         marks = [*_MARKS, *plan.scenario.marks]
@@ -75,7 +73,7 @@ class ScenarioItem(pytest.Function):
             item.add_marker(getattr(pytest.mark, name))
         if plan.timeout_s is not None:
             item.add_marker(pytest.mark.timeout(plan.timeout_s))
-        item.run = _run_of(item)
+        item.run = run_of(plan, item.nodeid)
         record(item, RunPlanned(item.run))
         return item
 
@@ -90,30 +88,10 @@ class ScenarioItem(pytest.Function):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]  # pytest knows two types
         """Return our own text for our own errors, pytest's for any other."""
+        from envoyassert.pytest_plugin.representation import representation
+
         ours = representation(excinfo.value, self.path, self.line)
         return ours or super().repr_failure(excinfo)
-
-
-def _run_of(item: ScenarioItem) -> Run:
-    """Return an item as the outputs know it."""
-    plan, line = item.plan, item.plan.loaded.mark(("name",))
-    return Run(
-        item.nodeid,
-        title_of(item.nodeid),
-        ScenarioPart(
-            name=plan.scenario.name,
-            description=plan.scenario.description.strip(),
-            location=Location(
-                file=without_surrogates(str(plan.loaded.path)), line=line[0], column=line[1]
-            ),
-            matrix=plan.matrix_text,
-        ),
-        AskedPart(
-            envoy=without_surrogates(str(source_of(plan))),
-            launcher=preference_of(plan, "auto"),
-            concurrency=plan.workers,
-        ),
-    )
 
 
 class ScenarioFile(pytest.Module):
@@ -142,6 +120,9 @@ class ScenarioFile(pytest.Module):
         Raises:
             CollectError: the file is not a valid scenario; every problem is named.
         """
+        from envoyassert.pytest_plugin.plans import plans_of
+        from envoyassert.pytest_plugin.representation import collect_error
+
         session = session_of(self.config)
         session.has_scenarios = True
         try:
@@ -164,32 +145,9 @@ class ScenarioFile(pytest.Module):
             raise ScenarioError([problem]) from error
 
 
-def plans_of(path: os.PathLike[str], options: Options, start: os.PathLike[str]) -> list[RunPlan]:
-    """Return the runs of a scenario file, on the Envoys and launchers that the user named.
-
-    Args:
-        path: the file.
-        options: the session's options.
-        start: the directory that the user is in; paths in messages are relative to it.
-
-    Raises:
-        ScenarioError: the file is not valid.
-    """
-    shown = Path(os.path.relpath(path, start))
-    if shown.parts[:1] == ("..",):
-        shown = Path(path)
-    plans = expand(
-        load_scenario(shown if shown.exists() else Path(path), untrusted=options.untrusted),
-        envoys=[parse_envoy_argument(text) for text in options.envoys],
-        launchers=options.launchers if options.launchers_given else (),
-    )
-    if options.pull:
-        plans = [dataclasses.replace(plan, pull=options.pull) for plan in plans]
-    return plans
-
-
 def nothing_would_run(items: Sequence[pytest.Item]) -> bool:
     """Return whether this machine lacks what every single test of the session needs."""
+    from envoyassert.launch.choose import preference_of
     from envoyassert.probe import probe_capability
 
     if not items or not all(isinstance(item, ScenarioItem) for item in items):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.outputs.registry import output_options
-from envoyassert.starter.files import TRACES
+from envoyassert.starter import TRACES
 
 #: The known values of options that have a list of them.
 ALLOWED = {

@@ -14,8 +14,6 @@ _TEMPLATES = Path(__file__).parent / "templates"
 #: Kinds of continuous integration that there is a file for.
 CI_KINDS = ("github", "gitlab")
 
-#: Directory of traces and logs, below where pytest is started.
-TRACES = ".envoyassert"
 GITLAB_ROOT = ".gitlab-ci.yml"
 GITLAB_JOB = ".gitlab/envoyassert.gitlab-ci.yml"
 

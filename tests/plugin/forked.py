@@ -25,6 +25,8 @@ _IMPORTED = [
     "envoyassert.pytest_plugin.collect",
     "envoyassert.pytest_plugin.execute",
     "envoyassert.pytest_plugin.factory",
+    "envoyassert.pytest_plugin.plans",
+    "envoyassert.pytest_plugin.representation",
     "envoyassert.outputs.events",
     "envoyassert.testing",
     "pytest",

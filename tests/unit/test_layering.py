@@ -358,12 +358,26 @@ def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
 def test_idle_plugin_in_a_foreign_project_imports_nothing_heavy(tmp_path):
     (tmp_path / "test_foreign.py").write_text("def test_passes():\n    pass\n")
     (tmp_path / "values.yaml").write_text("not: ours\n")
+    assert loaded_by_plugin(tmp_path) == []
+
+
+def test_plugin_in_a_session_beside_scenario_files_imports_nothing_heavy(tmp_path):
+    """pytest asks for the node of each file beside the directory that it is started with."""
+    (tmp_path / "beside.envoyassert.yaml").write_text("name: beside\n")
+    (tmp_path / "unit").mkdir()
+    (tmp_path / "unit" / "test_foreign.py").write_text("def test_passes():\n    pass\n")
+    assert loaded_by_plugin(tmp_path, "unit") == []
+
+
+def loaded_by_plugin(directory: Path, *arguments: str) -> list[str]:
+    """Return which heavy modules a session of pytest in a directory loads."""
     loaded = run_python(
         "import json, pytest, sys\n"
-        "assert pytest.main(['-q', '--strict-config']) == 0\n"
+        f"assert pytest.main({['-q', '--strict-config', *arguments]!r}) == 0\n"
         "import envoyassert.pytest_plugin.plugin\n"
         # The events of the outputs are models of it.
         f"print(json.dumps([name for name in {[*HEAVY, 'pydantic']!r} if name in sys.modules]))\n",
-        tmp_path,
+        directory,
     )
-    assert json.loads(loaded) == []
+    found: list[str] = json.loads(loaded)
+    return found

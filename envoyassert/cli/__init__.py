@@ -5,8 +5,11 @@ So `replay`, `show`, `import`, `schema` and `check` need neither root nor bcc no
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -49,7 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     with lasting_output():
         code = _exit_code(arguments)
+    if arguments is None:
+        _end(code)
     sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End this process, unless threads of its are to be waited for.
+
+    The interpreter would free all objects one by one: a third of a second after a run. What is
+    registered for the end is done as usual.
+    """
+    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+        return
+    atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to them
+    for stream in (sys.stdout, sys.stderr):
+        # What the command printed has arrived already; a stream that was closed is None.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:

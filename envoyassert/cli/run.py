@@ -160,9 +160,10 @@ def run_scenarios(
     if against is not None:
         return _compare(against, envoys, arguments, [found, outputs], outcome, output)
     from envoyassert.cli.own_lines import OwnLines
+    from envoyassert.cli.spared import Spared
     from envoyassert.cli.workers import IsolatedWorkers
 
-    plugins = [found, IsolatedWorkers(), outputs, OwnLines()]
+    plugins = [found, IsolatedWorkers(), outputs, OwnLines(), Spared()]
     code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
     return outcome.exit_code(code)
 

@@ -1,0 +1,65 @@
+"""How a command ends: all that was asked for is done, and nothing that only takes time."""
+
+import subprocess
+import sys
+
+import pytest
+
+AT_EXIT = """
+import atexit, gc, sys
+
+atexit.register(lambda: print("at exit:", {}, flush=True))
+"""
+#: An object that says when it is freed: in a cycle, so it lives as long as the interpreter.
+COMMAND = """
+import atexit, sys, threading
+from envoyassert.cli import main
+
+class Kept:
+    def __del__(self):
+        print("freed")
+
+kept = Kept()
+kept.itself = kept
+atexit.register(print, "registered")
+if {thread}:
+    late = lambda: (threading.main_thread().join(), print("thread"))
+    threading.Thread(target=late).start()
+sys.argv[1:] = ["check", "no-such-file"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("thread", "seen"), [(False, ["registered"]), (True, ["thread", "registered", "freed"])]
+)
+def test_a_command_does_what_is_registered_and_leaves_the_rest_to_the_kernel(thread, seen):
+    code = COMMAND.format(thread=thread)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (4, seen)
+    assert "Traceback" not in done.stderr
+
+
+def ended(fake_envoy, what, *arguments):
+    with (fake_envoy.path / "conftest.py").open("a") as conftest:
+        conftest.write(AT_EXIT.format(what))
+    result = fake_envoy.run(sys.executable, "-m", "envoyassert", "run", ".", *arguments)
+    assert result.ret == 0
+    return next(line for line in result.outlines if line.startswith("at exit: "))
+
+
+def test_garbage_is_looked_for_once_at_the_end_of_a_run(write_scenario, fake_envoy):
+    write_scenario()
+    assert ended(fake_envoy, "gc.get_freeze_count() > len(gc.get_objects())").endswith("True")
+
+
+@pytest.mark.parametrize("python", [[], ["test_it.py"]])
+def test_hypothesis_is_left_out_where_there_are_scenarios_alone(
+    write_scenario, fake_envoy, monkeypatch, python
+):
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.delenv("PYTEST_PLUGINS")
+    write_scenario()
+    fake_envoy.makepyfile(test_it="def test_it(): pass")
+    said = ended(fake_envoy, "'hypothesis.core' in sys.modules", *python)
+    assert said.endswith(str(bool(python)))

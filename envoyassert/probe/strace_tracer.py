@@ -114,7 +114,8 @@ class StraceArm:
         return (
             *(self._executable, "-D", "-f", "--seccomp-bpf", "-v", "-s", str(_STRING_LENGTH)),
             *("--absolute-timestamps=format:unix,precision:ns", "--syscall-times=ns"),
-            *("-o", f"{directory}/{LOGS}/{_LOG}", "-e", f"trace={calls}", "-e", "signal=none"),
+            *("-o", f"{directory}/{LOGS}/{_LOG}", "-e", f"trace={calls}"),
+            # Not without signals: of a thread that one kills the end is not printed then.
             *("-E", f"{RUN_ID_VARIABLE}={self.run_id}"),
         )
 

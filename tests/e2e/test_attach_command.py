@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -94,6 +95,20 @@ def test_envoy_that_refuses_its_config_is_reported_with_its_end(tmp_path, scenar
     assert done.returncode == 1, done.stdout + done.stderr
     assert "note: Envoy ended with status 1" in done.stderr
     assert "FAIL up" in done.stdout
+
+
+@pytest.mark.parametrize("tracer", ["ebpf", "strace"])
+def test_signal_that_killed_the_command_is_recorded(tmp_path, tracer):
+    trace = tmp_path / "up.ndjson"
+    done = envoyassert(
+        *("attach", "--tracer", tracer, "--for", LONG, "-o", trace, "--"),
+        *("sh", "-c", "kill -KILL $$"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: Envoy was killed by SIGKILL" in done.stderr
+    read = read_trace(trace)
+    assert read.end.outcome.signal == signal.SIGKILL
+    assert read.end.drained
 
 
 def test_command_that_is_not_there_is_one_message(tmp_path):

@@ -27,7 +27,7 @@ enum ea_draft_owner {
 	EA_DRAFTS
 };
 
-BPF_RINGBUF_OUTPUT(records, EA_RING_PAGES);
+BPF_RINGBUF_OUTPUT(records, 1); /* user space makes it larger */
 BPF_PERCPU_ARRAY(counters, struct ea_counters, EA_SLOTS);
 BPF_ARRAY(room, u64, EA_SLOTS); /* records that a run may still have, or EA_UNLIMITED */
 /* Declared as characters: bcc generates code to print and parse every member of a map's type. */

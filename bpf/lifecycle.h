@@ -2,8 +2,9 @@
 /*
  * What the kernel reports about processes and threads, and the first wait on an epoll instance.
  *
- * Fields of named tracepoints are read at the offsets that the running kernel publishes in
- * tracefs; user space passes them as EA_AT_<tracepoint>_<field>.
+ * The few members of the kernel's structures that are read here are at the offsets that the running
+ * kernel publishes (BTF), as fields of named tracepoints are (tracefs). User space passes both as
+ * EA_AT_<structure or tracepoint>_<member>.
  */
 #ifndef EA_LIFECYCLE_H
 #define EA_LIFECYCLE_H
@@ -199,17 +200,27 @@ static __always_inline u64 ea_clone_flags(void)
 	return flags;
 }
 
-/* sched:sched_process_fork, before the child runs */
-int ea_process_fork(void *ctx)
+/* Return the id of a task of the kernel, 0 if it cannot be read. */
+static __always_inline u32 ea_tid_of(u64 task)
+{
+	u32 tid = 0;
+
+	ea_probe_kernel(&tid, sizeof(tid), (void *)(task + EA_AT_TASK_PID));
+	return tid;
+}
+
+/* raw sched_process_fork: parent and child, which does not run yet */
+int ea_process_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct ea_target *parent = ea_current_target();
-	u32 child = EA_FIELD(u32, ctx, EA_AT_FORK_CHILD_PID);
 	struct ea_draft *draft;
 	u64 flags;
+	u32 child;
 	bool thread;
 
 	if (!parent)
 		return 0;
+	child = ea_tid_of(ctx->args[1]);
 	flags = ea_clone_flags();
 	thread = flags & EA_CLONE_THREAD;
 	if (thread) {
@@ -262,26 +273,31 @@ int ea_process_exit(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /*
- * signal:signal_deliver. The kernel turns a fatal signal that dumps no core into SIGKILL before it
- * delivers it; SIGTERM without a handler is recorded as SIGKILL.
+ * raw signal_deliver: number, information, action. The kernel turns a fatal signal that dumps no
+ * core into SIGKILL before it delivers it; SIGTERM without a handler is recorded as SIGKILL.
  */
-int ea_signal_deliver(void *ctx)
+int ea_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 run = ea_current_run();
+	u64 at = ctx->args[2] + EA_AT_SIGNAL_ACTION + EA_AT_ACTION_HANDLER;
 	struct ea_draft *draft;
+	u64 handler = 0;
 
-	if (!run || EA_FIELD(u64, ctx, EA_AT_SIGNAL_HANDLER))
+	if (!run)
+		return 0;
+	ea_probe_kernel(&handler, sizeof(handler), (void *)at);
+	if (handler)
 		return 0;
 	draft = ea_begin(EA_DRAFT_SIGNAL, run, EA_SIGNAL, 0);
 	if (!draft)
 		return 0;
-	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_SIGNAL_NUMBER);
+	draft->record.args[0] = ctx->args[0];
 	ea_end(draft, 0);
 	return 0;
 }
 
-/* task:task_rename, current gives a task of its process (or itself) a name */
-int ea_task_rename(void *ctx)
+/* raw task_rename: a task and its new name, which current gives to it, or to itself */
+int ea_task_rename(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 run = ea_current_run();
 	struct ea_draft *draft;
@@ -291,8 +307,9 @@ int ea_task_rename(void *ctx)
 	draft = ea_begin(EA_DRAFT_RENAME, run, EA_RENAME, 0);
 	if (!draft)
 		return 0;
-	draft->record.args[0] = EA_FIELD(u32, ctx, EA_AT_RENAME_TID);
-	ea_probe_kernel(draft->frames, EA_COMM_SIZE, (u8 *)ctx + EA_AT_RENAME_NAME);
+	draft->record.args[0] = ea_tid_of(ctx->args[0]);
+	__builtin_memset(draft->frames, 0, EA_COMM_SIZE);
+	ea_probe_kernel_text(draft->frames, EA_COMM_SIZE, (void *)ctx->args[1]);
 	ea_end(draft, EA_COMM_SIZE);
 	return 0;
 }

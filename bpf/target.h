@@ -21,7 +21,8 @@ BPF_HASH(runs, struct ea_run_id, u32, EA_SLOTS);
 /* The serial number per slot, then how many are armed, and how many of these by a run id. */
 BPF_ARRAY(armed, u32, EA_SLOTS + 2);
 BPF_HASH(targets, u32, struct ea_target, 16384);
-BPF_ARRAY(marks, u64, EA_PID_MAX / 4 + 1); /* per process id the low 16 bits of the run's number */
+/* Per process id the low 16 bits of the run's number; user space makes it as long as ids need. */
+BPF_ARRAY(marks, u64, 1);
 
 static __always_inline bool ea_any(u32 which)
 {

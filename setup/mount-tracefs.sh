@@ -18,10 +18,3 @@ mount_at() {
 }
 
 mount_at /sys/kernel/tracing tracefs
-
-# bcc up to 0.18 (Ubuntu 22.04) knows tracefs below debugfs only.
-for library in /usr/lib/*/libbcc.so.0 /usr/lib64/libbcc.so.0; do
-    if [ -e "$library" ] && ! grep -qaF /sys/kernel/tracing "$library"; then
-        mount_at /sys/kernel/debug debugfs
-    fi
-done

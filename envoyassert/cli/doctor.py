@@ -26,8 +26,9 @@ class _Check(Protocol):
     def remedy(self) -> str: ...
 
 
-#: Without the others nothing can be run; Docker is one of two launchers, strace a second tracer.
-_OPTIONAL = frozenset({"docker", "strace"})
+#: Without the others nothing can be run. Docker is one of two launchers, strace a second tracer; a
+#: compiled program that is kept saves time alone.
+_OPTIONAL = frozenset({"program cache", "docker", "strace"})
 
 
 @click.command()
@@ -75,9 +76,19 @@ def _checks() -> list[_Check]:
         detail = f"{platform.system()} has no eBPF"
         return [Capability("kernel", False, detail, "run envoyassert on Linux, or in a Linux VM")]
     from envoyassert.launch.engine import docker_capability, envoy_capability
-    from envoyassert.probe import probe_capability, strace_capability
+    from envoyassert.probe import (
+        probe_capability,
+        program_cache_capability,
+        strace_capability,
+    )
 
-    return [*probe_capability(), envoy_capability(), docker_capability(), strace_capability()]
+    return [
+        *probe_capability(),
+        program_cache_capability(),
+        envoy_capability(),
+        docker_capability(),
+        strace_capability(),
+    ]
 
 
 def _instead(checks: list[_Check]) -> str:

@@ -8,6 +8,7 @@ environment. The package named `bcc` on PyPI is an unrelated numeric library.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -86,6 +87,23 @@ def find_bcc(directories: Iterable[Path] | None = None) -> Path:
     raise ProbeUnavailableError(
         "the BPF Compiler Collection's Python package `bcc` is not installed", INSTALL_REMEDY
     )
+
+
+def bcc_version() -> str:
+    """Return the version that bcc's package says it has, "" if it does not.
+
+    Raises:
+        ProbeUnavailableError: as `find_bcc` does.
+    """
+    version = find_bcc() / "version.py"
+    found = re.search(r"__version__ = '([^']+)'", version.read_text()) if version.exists() else None
+    return found[1] if found else ""
+
+
+def libraries() -> list[Path]:
+    """Return each libbcc that this machine may load."""
+    places = ("usr/lib/*/libbcc.so.0", "usr/lib64/libbcc.so.0", "usr/local/lib/libbcc.so.0")
+    return sorted({path.resolve() for place in places for path in Path("/").glob(place)})
 
 
 def import_bcc() -> ModuleType:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from envoyassert.errors import Capability, ProbeUnavailableError
-from envoyassert.probe.bcc_import import find_bcc
+from envoyassert.probe.bcc_import import bcc_version, find_bcc
+from envoyassert.probe.btf import PUBLISHED
 from envoyassert.probe.program_text import source_dir
 from envoyassert.probe.syscall_numbers import recorded_calls
-from envoyassert.probe.tracepoints import DEBUGFS, TRACEFS, field_offsets, tracefs_dir
+from envoyassert.probe.tracepoints import field_offsets, tracefs_dir
 
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _OLDEST_KERNEL = (5, 15)
 #: PROC_PID_INIT_INO of linux/proc_ns.h: the inode of the machine's first pid namespace.
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
-_BTF = Path("/sys/kernel/btf/vmlinux")
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 #: Of what keeps the probe from being used, and not strace.
 _STRACE = "or let strace record, which needs neither root nor BPF (--tracer strace)"
@@ -79,12 +79,12 @@ def _pid_namespace() -> str:
 
 
 def _btf() -> str:
-    if not _BTF.exists():
+    if not PUBLISHED.exists():
         raise ProbeUnavailableError(
-            f"this kernel does not publish its types ({_BTF} is missing)",
+            f"this kernel does not publish its types ({PUBLISHED} is missing)",
             "use a kernel built with CONFIG_DEBUG_INFO_BTF, as all distributions' are",
         )
-    return str(_BTF)
+    return str(PUBLISHED)
 
 
 def _tracefs() -> str:
@@ -97,28 +97,8 @@ def _program() -> str:
     return f"{source_dir()} on {platform.machine()}"
 
 
-def _bcc_version() -> str:
-    package = find_bcc()
-    version = package / "version.py"
-    found = re.search(r"__version__ = '([^']+)'", version.read_text()) if version.exists() else None
-    found_bcc = f"bcc {found.group(1) if found else '(unknown version)'} in {package}"
-    # bcc before 0.25 looks for tracepoints below debugfs and nowhere else.
-    below = DEBUGFS / "tracing"
-    if not os.access(below / "events", os.R_OK) and any(
-        os.fsencode(below) in text and os.fsencode(TRACEFS) not in text for text in _libraries()
-    ):
-        raise ProbeUnavailableError(
-            f"{found_bcc} finds tracepoints in {below} alone, where none are",
-            f"mount debugfs: mount -t debugfs nodev {DEBUGFS}; or install a newer bcc",
-        )
-    return found_bcc
-
-
-def _libraries() -> Iterator[bytes]:
-    """Yield the content of each libbcc that this machine may load."""
-    for place in ("usr/lib/*/libbcc.so.0", "usr/lib64/libbcc.so.0", "usr/local/lib/libbcc.so.0"):
-        for path in Path("/").glob(place):
-            yield path.read_bytes()
+def _bcc() -> str:
+    return f"bcc {bcc_version() or '(unknown version)'} in {find_bcc()}"
 
 
 _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
@@ -128,7 +108,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("pid namespace", _pid_namespace),
     ("kernel types (BTF)", _btf),
     ("tracefs", _tracefs),
-    ("bcc", _bcc_version),
+    ("bcc", _bcc),
     ("probe source", _program),
 )
 

@@ -1,13 +1,15 @@
-"""Access to the program's maps by raw bytes, without bcc's guesses about types."""
+"""Access to the program's maps by raw bytes."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from envoyassert.probe import kernel
 
 
 @cache
@@ -24,14 +26,12 @@ class Map:
     """One map.
 
     Args:
-        library: bcc's ctypes library.
-        fd: descriptor of the map.
+        fd: descriptor of the map; the caller closes it.
         key_size: bytes of a key; 0 for a queue.
         value_size: bytes of a value; for a per-CPU map those of all CPUs together.
     """
 
-    def __init__(self, library: Any, fd: int, key_size: int, value_size: int) -> None:
-        self._library = library
+    def __init__(self, fd: int, key_size: int, value_size: int) -> None:
         self._fd = fd
         self._key_size = key_size
         self._value_size = value_size
@@ -39,7 +39,9 @@ class Map:
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, or None if there is none."""
         value = ctypes.create_string_buffer(self._value_size)
-        if self._library.bpf_lookup_elem(self._fd, key, ctypes.addressof(value)):
+        try:
+            kernel.element(kernel.LOOKUP, self._fd, _buffer(key), value)
+        except OSError:
             return None
         return value.raw
 
@@ -49,9 +51,13 @@ class Map:
         Raises:
             OSError: the kernel refused.
         """
-        if self._library.bpf_update_elem(self._fd, key or None, value, 0):
-            number = ctypes.get_errno()
-            raise OSError(number, f"the probe's map cannot be written: {os.strerror(number)}")
+        try:
+            kernel.element(kernel.UPDATE, self._fd, _buffer(key), _buffer(value))
+        except OSError as error:
+            number = error.errno or 0
+            raise OSError(
+                number, f"the probe's map cannot be written: {os.strerror(number)}"
+            ) from error
 
     def push(self, value: bytes) -> None:
         """Add a value to a queue.
@@ -64,22 +70,29 @@ class Map:
     def pop(self) -> bytes | None:
         """Remove the oldest value of a queue and return it, None if the queue is empty."""
         value = ctypes.create_string_buffer(self._value_size)
-        if self._library.bpf_lookup_and_delete(self._fd, None, ctypes.byref(value)):
+        try:
+            kernel.element(kernel.LOOKUP_AND_DELETE, self._fd, None, value)
+        except OSError:
             return None
         return value.raw
 
     def delete(self, key: bytes) -> None:
         """Remove a key, if it is there."""
-        self._library.bpf_delete_elem(self._fd, key)
+        with contextlib.suppress(OSError):
+            kernel.element(kernel.DELETE, self._fd, _buffer(key))
 
     def keys(self) -> Iterator[bytes]:
         """Yield the keys; the map may change meanwhile, so collect them before deleting."""
+        key = None
         following = ctypes.create_string_buffer(self._key_size)
-        if self._library.bpf_get_first_key(self._fd, following, self._key_size):
-            return
         while True:
-            key = following.raw
-            yield key
-            following = ctypes.create_string_buffer(self._key_size)
-            if self._library.bpf_get_next_key(self._fd, key, following):
+            try:
+                kernel.element(kernel.NEXT_KEY, self._fd, key, following)
+            except OSError:
                 return
+            yield following.raw
+            key = _buffer(following.raw)
+
+
+def _buffer(content: bytes) -> ctypes.Array[ctypes.c_char] | None:
+    return ctypes.create_string_buffer(content, len(content)) if content else None

@@ -65,10 +65,8 @@ class Runs:
     def __init__(self, program: Program) -> None:
         self._program = program
         self.lock = threading.RLock()
-        self._inbox: list[bytes] = []
         self._runs: dict[int, _Run] = {}
         self._next = 1
-        program.open_ring(self._inbox.append)
 
     @property
     def free(self) -> int:
@@ -162,7 +160,7 @@ class Runs:
 
     def missed_execs(self) -> int:
         """Return how often the kernel skipped the program at an exec since it was loaded."""
-        return self._program.misses(b"ea_process_exec")
+        return self._program.misses("ea_process_exec")
 
     def flush(self) -> None:
         """Have the records that wait on each CPU written into the ring."""
@@ -176,8 +174,7 @@ class Runs:
         """
         with self.lock:
             self._program.flush()
-            self._program.read_ring()
-            for piece in self._inbox:
+            for piece in self._program.read_ring():
                 for serial, seq, cpu, record in records_of(piece):
                     run = self._runs.get(serial)
                     if run is not None:
@@ -186,7 +183,6 @@ class Runs:
                         option = option_of(record)
                         if option is not None:
                             run.options.add(option)
-            self._inbox.clear()
 
     def received(self, serial: int, cpu: int, last: int) -> int:
         """Return how many records of a CPU with numbers up to `last` have been collected."""

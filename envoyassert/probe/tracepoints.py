@@ -7,20 +7,21 @@ import re
 from pathlib import Path
 
 from envoyassert.errors import ProbeUnavailableError
+from envoyassert.probe.btf import PUBLISHED, member_offset
 
 TRACEFS = Path("/sys/kernel/tracing")
 DEBUGFS = Path("/sys/kernel/debug")
 _ROOTS = (TRACEFS, DEBUGFS / "tracing")
 MOUNT_REMEDY = "mount it: mount -t tracefs nodev /sys/kernel/tracing"
 
-#: Macro: tracepoint, field, size in bytes that the program reads.
-_FIELDS: dict[str, tuple[str, str, int]] = {
-    "EA_AT_FORK_CHILD_PID": ("sched/sched_process_fork", "child_pid", 4),
-    "EA_AT_SIGNAL_NUMBER": ("signal/signal_deliver", "sig", 4),
-    "EA_AT_SIGNAL_HANDLER": ("signal/signal_deliver", "sa_handler", 8),
-    "EA_AT_RENAME_TID": ("task/task_rename", "pid", 4),
-    "EA_AT_RENAME_NAME": ("task/task_rename", "newcomm", 16),
-    "EA_AT_EPOLL_EPFD": ("syscalls/sys_enter_epoll_wait", "epfd", 8),
+#: The field that the program reads of the entry of an epoll wait, and its size in bytes.
+_EPOLL_FIELD, _EPOLL_FIELD_SIZE = "epfd", 8
+
+#: Macro: structure and member that the program reads behind arguments of raw tracepoints.
+_MEMBERS = {
+    "EA_AT_TASK_PID": ("task_struct", "pid"),
+    "EA_AT_SIGNAL_ACTION": ("k_sigaction", "sa"),
+    "EA_AT_ACTION_HANDLER": ("sigaction", "sa_handler"),
 }
 
 #: Waits on an epoll instance; all have the descriptor in the same place. pwait2 is Linux 5.11.
@@ -61,54 +62,65 @@ def field_offsets() -> dict[str, int]:
     Raises:
         ProbeUnavailableError: this kernel lacks a tracepoint or has it in another form.
     """
-    events = tracefs_dir() / "events"
-    formats: dict[str, dict[str, tuple[int, int]]] = {}
-    offsets = {}
-    for macro, (usual, name, size) in _FIELDS.items():
-        tracepoint = usual
-        if usual.endswith("epoll_wait") and not (events / usual).is_dir():
-            # arm64 has only the newer calls.
-            tracepoint = usual.replace("epoll_wait", "epoll_pwait")
-        if tracepoint not in formats:
-            try:
-                text = (events / tracepoint / "format").read_text()
-            except FileNotFoundError:
-                option = "FTRACE_SYSCALLS" if tracepoint.startswith("syscalls/") else "TRACEPOINTS"
-                raise ProbeUnavailableError(
-                    f"this kernel has no tracepoint {tracepoint.replace('/', ':')}",
-                    f"use a kernel with CONFIG_{option}, as all distributions' are",
-                ) from None
-            formats[tracepoint] = parse_format(text)
-        offset, found = formats[tracepoint].get(name, (0, 0))
-        if found != size:
-            raise ProbeUnavailableError(
-                f"field {name} of tracepoint {tracepoint.replace('/', ':')} has {found} bytes, "
-                f"expected {size}",
-                "report this kernel's release; the probe must learn the new form",
-            )
-        offsets[macro] = offset
-    return offsets
+    events = tracefs_dir() / "events" / "syscalls"
+    # arm64 has only the newer calls.
+    usual = EPOLL_WAITS[0] if (events / f"sys_enter_{EPOLL_WAITS[0]}").is_dir() else EPOLL_WAITS[1]
+    tracepoint = f"sys_enter_{usual}"
+    try:
+        text = (events / tracepoint / "format").read_text()
+    except FileNotFoundError:
+        raise ProbeUnavailableError(
+            f"this kernel has no tracepoint syscalls:{tracepoint}",
+            "use a kernel with CONFIG_FTRACE_SYSCALLS, as all distributions' are",
+        ) from None
+    offset, size = parse_format(text).get(_EPOLL_FIELD, (0, 0))
+    if size != _EPOLL_FIELD_SIZE:
+        raise ProbeUnavailableError(
+            f"field {_EPOLL_FIELD} of tracepoint syscalls:{tracepoint} has {size} bytes, "
+            f"expected {_EPOLL_FIELD_SIZE}",
+            "report this kernel's release; the probe must learn the new form",
+        )
+    return {"EA_AT_EPOLL_EPFD": offset}
 
 
-def named_hooks() -> list[tuple[str, str]]:
-    """Return (tracepoint as `category:name`, function of the program) for every named tracepoint.
+def member_offsets() -> dict[str, int]:
+    """Return the macros that say where the kernel's structures have what the program reads.
 
     Raises:
-        ProbeUnavailableError: tracefs is not mounted.
+        ProbeUnavailableError: this kernel publishes no types, or has a structure in another form.
+    """
+    try:
+        types = PUBLISHED.read_bytes()
+    except OSError as error:
+        raise ProbeUnavailableError(
+            f"{PUBLISHED} cannot be read: {error.strerror}", "run as root (sudo)"
+        ) from error
+    return {macro: member_offset(types, *place) for macro, place in _MEMBERS.items()}
+
+
+def named_hooks() -> list[tuple[int, str]]:
+    """Return the number of each named tracepoint, and the function of the program for it.
+
+    Only the entries of single system calls: the raw tracepoint would have those of all of them.
+
+    Raises:
+        ProbeUnavailableError: tracefs is not mounted, or a tracepoint of it has no number.
     """
     syscalls = tracefs_dir() / "events" / "syscalls"
-    hooks = [
-        ("sched:sched_process_fork", "ea_process_fork"),
-        ("signal:signal_deliver", "ea_signal_deliver"),
-        ("task:task_rename", "ea_task_rename"),
-        ("syscalls:sys_enter_close", "ea_close_enter"),
-    ]
-    hooks.extend(
-        (f"syscalls:sys_enter_{call}", "ea_epoll_wait")
-        for call in EPOLL_WAITS
-        if (syscalls / f"sys_enter_{call}").is_dir()
-    )
-    return hooks
+    hooks = {"close": "ea_close_enter"} | dict.fromkeys(EPOLL_WAITS, "ea_epoll_wait")
+    found = []
+    for call, function in hooks.items():
+        try:
+            number = int((syscalls / f"sys_enter_{call}" / "id").read_text())
+        except FileNotFoundError:
+            if call in EPOLL_WAITS:
+                continue
+            raise ProbeUnavailableError(
+                f"this kernel has no tracepoint syscalls:sys_enter_{call}",
+                "use a kernel with CONFIG_FTRACE_SYSCALLS, as all distributions' are",
+            ) from None
+        found.append((number, function))
+    return found
 
 
 #: Raw tracepoint and function; detaching one costs next to nothing.
@@ -117,4 +129,7 @@ RAW_HOOKS = (
     ("inet_sock_set_state", "ea_tcp_state"),
     ("sched_process_exec", "ea_process_exec"),
     ("sched_process_exit", "ea_process_exit"),
+    ("sched_process_fork", "ea_process_fork"),
+    ("signal_deliver", "ea_signal_deliver"),
+    ("task_rename", "ea_task_rename"),
 )

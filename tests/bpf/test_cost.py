@@ -16,7 +16,7 @@ import pytest
 
 from envoyassert.live.selection import Selection
 from envoyassert.probe import Probe, new_run_id
-from envoyassert.probe.flush import _NR_BPF
+from envoyassert.probe.kernel import _NUMBERS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, TARGET, run_python, start
 
 pytestmark = pytest.mark.bpf
@@ -83,7 +83,7 @@ BY_ID = {"program": 13, "map": 14}
 def exists(kind: str, number: int) -> bool:
     """Return whether the kernel has a program or a map."""
     request = struct.pack("=III", number, 0, 0)
-    fd = LIBC.syscall(_NR_BPF[platform.machine()], BY_ID[kind], request, len(request))
+    fd = LIBC.syscall(_NUMBERS[platform.machine()][0], BY_ID[kind], request, len(request))
     if fd >= 0:
         os.close(fd)
         return True

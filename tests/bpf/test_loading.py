@@ -16,6 +16,12 @@ from envoyassert.probe.traced_runs import SLOTS
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
 
 
+@pytest.fixture
+def no_program_kept(tmp_path, monkeypatch):
+    """A cache of the test's own: the program is compiled."""
+    monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path))
+
+
 def bpf_descriptors() -> list[str]:
     found = []
     for fd in Path("/proc/self/fd").iterdir():
@@ -55,7 +61,7 @@ def test_refused_program_leaves_nothing_open_and_says_what_the_compiler_said(mon
 
 
 @pytest.fixture
-def strict_compiler(monkeypatch):
+def strict_compiler(monkeypatch, no_program_kept):
     """All usual warnings of the compiler are errors."""
     bcc = bcc_import.import_bcc()
     real: Any = bcc.BPF
@@ -114,6 +120,7 @@ def test_program_that_the_verifier_refuses_is_reported_with_its_log(monkeypatch)
     assert "map_value_or_null" in caught.value.compiler_output
 
 
+@pytest.mark.usefixtures("no_program_kept")
 def test_headers_named_by_the_user_are_left_alone_and_ours_are_not_left_behind(monkeypatch):
     seen = []
     bcc = bcc_import.import_bcc()

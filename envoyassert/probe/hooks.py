@@ -1,0 +1,61 @@
+"""Attaching the functions of the program, and detaching them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from envoyassert.probe import kernel
+from envoyassert.probe.refusal import refused_by_kernel
+from envoyassert.probe.tracepoints import RAW_HOOKS, named_hooks
+
+
+class Hooks:
+    """The hooks of one loaded program; made before it is loaded.
+
+    Raises:
+        ProbeUnavailableError: tracefs is not mounted, or lacks a tracepoint.
+    """
+
+    def __init__(self) -> None:
+        self._named = named_hooks()
+        self._descriptors: list[int] = []
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """The functions that are attached, and as what each is loaded."""
+        named = {function: kernel.TRACEPOINT for _, function in self._named}
+        return {**named, **{function: kernel.RAW_TRACEPOINT for _, function in RAW_HOOKS}}
+
+    def attach(self, functions: Mapping[str, int]) -> None:
+        """Attach all of them, which are not attached.
+
+        Args:
+            functions: descriptors by name.
+
+        Raises:
+            ProbeLoadError: the kernel refused one; none is attached then.
+        """
+        what = ""
+        try:
+            for number, function in self._named:
+                what = f"attach the function {function}"
+                self._descriptors.append(kernel.attach_tracepoint(number, functions[function]))
+            for tracepoint, function in RAW_HOOKS:
+                what = f"attach the function {function}"
+                self._descriptors.append(
+                    kernel.attach_raw_tracepoint(tracepoint, functions[function])
+                )
+        except OSError as error:
+            self.detach()
+            raise refused_by_kernel(what, error) from error
+
+    def detach(self) -> None:
+        """Detach all of them, and wait until the kernel has done it."""
+        # The named ones last: of each the kernel waits until no CPU can be in it.
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def close(self) -> None:
+        """Detach all of them."""
+        self.detach()

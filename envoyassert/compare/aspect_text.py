@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from envoyassert.compare import profile as p
 from envoyassert.compare.measure import Measure, Workers, same
 from envoyassert.report.table import count
 
-Measures = Mapping[str, Measure]
+Measures = Mapping[p.Key, Measure]
 
-_ROLES = {"main": "main", "workers": "worker threads", "other": "other threads"}
+_ROLES: Mapping[p.Key, str] = {
+    "main": "main",
+    "workers": "worker threads",
+    "other": "other threads",
+}
 _CALLS = {p.BIND: "bind()", p.LISTEN: "listen()", p.DUP: "dup()"}
-_SHAPES = {
+_SHAPES: Mapping[p.Key, str] = {
     "dup": "workers share one kernel socket, each by a descriptor of its own (dup)",
     "reuse_port": "every worker has a kernel socket of its own (reuse_port)",
     "shared_fd": "workers share one descriptor (shared_fd)",
@@ -65,13 +69,13 @@ def side_text(aspect: str, measures: Measures) -> str:
     if aspect in _NOUNS:
         return str(_total(measures))
     if aspect in _CALLS:
-        return ", ".join(f"{m.seen} by {_ROLES[role]}" for role, m in sorted(measures.items()))
+        return ", ".join(f"{m.seen} by {_ROLES[role]}" for role, m in _in_order(measures))
     if aspect == p.SERVED:
         return _served(measures)
     if aspect in (p.SHAPE, p.OUTCOME):
-        return _only(measures)
+        return str(_only(measures))
     if aspect in (p.BIND_FAILED, p.LISTEN_FAILED, p.REGISTERED, p.FILES):
-        return ", ".join(f"{measure.seen} x {key}" for key, measure in sorted(measures.items()))
+        return ", ".join(f"{measure.seen} x {key}" for key, measure in _in_order(measures))
     return _shares(measures)
 
 
@@ -79,12 +83,16 @@ def _total(measures: Measures) -> int:
     return sum(measure.seen for measure in measures.values())
 
 
-def _only(measures: Measures) -> str:
+def _only(measures: Measures) -> p.Key:
     return next(iter(measures), "")
 
 
+def _in_order(measures: Measures) -> list[tuple[p.Key, Measure]]:
+    return sorted(measures.items(), key=lambda item: str(item[0]))
+
+
 def _roles(measures: Measures) -> str:
-    return " and ".join(_ROLES[role] for role in sorted(measures) if measures[role].seen)
+    return " and ".join(_ROLES[role] for role, measure in _in_order(measures) if measure.seen)
 
 
 def _call(call: str, before: Measures, after: Measures, workers: Workers) -> str:
@@ -129,37 +137,37 @@ def _option(name: str, before: Measures, after: Measures) -> str:
 
 def _settings(measures: Measures) -> str:
     """Return `before bind`, with the value unless that is 1, the usual one for `on`."""
-    return ", ".join(
-        text.removeprefix("1 ") if text.startswith("1 ") else f"to {text}"
-        for text in _shares(measures).split(", ")
+    return _shares(
+        measures,
+        lambda key: key.phase if isinstance(key, p.Setting) and key.is_one else f"to {key}",
     )
 
 
-def _shares(measures: Measures) -> str:
+def _shares(measures: Measures, words: Callable[[p.Key], str] = str) -> str:
     if not any(measure.seen for measure in measures.values()):
         return "none"
     parts = []
-    for key, measure in sorted(measures.items()):
+    for key, measure in _in_order(measures):
         if measure.seen:
-            parts.append(key if measure.is_all else f"{key} on {measure.text} sockets")
+            share = "" if measure.is_all else f" on {measure.text} sockets"
+            parts.append(words(key) + share)
     return ", ".join(parts)
 
 
 def _served(measures: Measures) -> str:
-    numbers = {role: measure.seen for role, measure in measures.items() if measure.seen}
-    words = {
+    numbers = {role: measure.seen for role, measure in _in_order(measures) if measure.seen}
+    words: Mapping[p.Key, str] = {
         "main": "main",
         "workers": count(numbers.get("workers", 0), "worker"),
         "other": count(numbers.get("other", 0), "other thread"),
     }
-    return " and ".join(words[role] for role in sorted(numbers)) or "no one"
+    return " and ".join(words[role] for role in numbers) or "no one"
 
 
-def _past(outcome: str) -> str:
-    if outcome.startswith("killed"):
-        return f"was {outcome}"
-    if outcome.startswith("exited"):
-        return outcome
-    return {"live": "became live", "up": "was up"}.get(
-        outcome, f"was {outcome}" if outcome else "?"
-    )
+def _past(ending: p.Key) -> str:
+    """Return how Envoy ended; `?` where that is not known."""
+    if not isinstance(ending, p.Ending):
+        return "?"
+    if ending.exit_code is not None:
+        return str(ending)
+    return "became live" if ending.live else f"was {ending}"

@@ -248,7 +248,7 @@ class _Comparer:
         yield from found
 
     def _of_aspect(
-        self, subject: str, aspect: str, old: dict[str, Measure], new: dict[str, Measure]
+        self, subject: str, aspect: str, old: dict[p.Key, Measure], new: dict[p.Key, Measure]
     ) -> Iterator[Difference]:
         pairs = [self._measures(old, new, key) for key in dict.fromkeys([*old, *new])]
         if any(not same(*pair, self._workers) for pair in pairs):
@@ -257,7 +257,7 @@ class _Comparer:
             self._growing[aspect] = None
 
     def _measures(
-        self, old: dict[str, Measure], new: dict[str, Measure], key: str
+        self, old: dict[p.Key, Measure], new: dict[p.Key, Measure], key: p.Key
     ) -> tuple[Measure, Measure]:
         """Return both measures of a key; what is not there was seen 0 times."""
         of = next((m.of for m in (*old.values(), *new.values()) if m.of is not None), None)
@@ -265,7 +265,7 @@ class _Comparer:
         return old.get(key, absent[0]), new.get(key, absent[1])
 
     def _difference(
-        self, subject: str, aspect: str, old: dict[str, Measure], new: dict[str, Measure]
+        self, subject: str, aspect: str, old: dict[p.Key, Measure], new: dict[p.Key, Measure]
     ) -> Difference:
         return Difference(
             subject,

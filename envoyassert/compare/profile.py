@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from envoyassert.compare.groups import SocketGroup, socket_groups
 from envoyassert.compare.measure import Measure
@@ -26,8 +27,6 @@ from envoyassert.option_values import FILTERS, value_text
 from envoyassert.report.call import Clock
 from envoyassert.texts.facts import text
 from envoyassert.trace import Outcome, Trace
-
-Facts = dict[str, dict[str, Measure]]
 
 #: Aspects of a group in the order in which they are shown. Options follow as `option <name>`.
 SOCKETS, OPEN_SOCKETS, KIND = "sockets", "open sockets", "kind"
@@ -49,6 +48,46 @@ _PHASES = {"before_bind": "before bind", "bound": "after bind", "listening": "af
 _DESCRIPTORS = frozenset({"SO_ATTACH_BPF", "SO_ATTACH_REUSEPORT_EBPF"})
 # Not part of the order in which main prepares a socket.
 _UNORDERED = frozenset({"getsockname", "close", "accept", "accept4", "epoll_ctl", *_DUPS})
+
+
+class Ending(NamedTuple):
+    """How Envoy ended, without times.
+
+    Args:
+        signal: number of the signal that killed it, None if none did.
+        exit_code: its exit status, None if it did not end by itself.
+        live: whether it was LIVE; None if it could not be asked, or had ended.
+    """
+
+    signal: int | None
+    exit_code: int | None
+    live: bool | None
+
+    def __str__(self) -> str:
+        return outcome_text(self)
+
+
+class Setting(NamedTuple):
+    """What an option was set to, and when.
+
+    Args:
+        value: the value as text, without what is volatile.
+        is_one: whether it is the number 1, the usual one for `on`.
+        phase: when, in words.
+    """
+
+    value: str
+    is_one: bool
+    phase: str
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.phase}"
+
+
+#: What is counted of an aspect: what it is, by a word or by values.
+Key = str | Ending | Setting
+#: The measures of each aspect.
+Facts = dict[str, dict[Key, Measure]]
 
 
 @dataclass
@@ -129,7 +168,7 @@ def profile_of(
         profile.listeners[key] = Listener(group, _facts(group, trace, graph, meter))
     launched = bool(trace.header.launcher)
     profile.facts = {
-        OUTCOME: {outcome_text(trace.end.outcome): Measure(1, 1, True)} if launched else {},
+        OUTCOME: {_ending(trace.end.outcome): Measure(1, 1, True)} if launched else {},
         WORKERS: {"": meter.measure(len(graph.workers()), len(graph.workers()))},
         PROCESSES: {"": meter.measure(len(graph.processes), len(graph.processes))},
     }
@@ -137,7 +176,13 @@ def profile_of(
     return profile
 
 
-def outcome_text(outcome: Outcome) -> str:
+def _ending(outcome: Outcome) -> Ending:
+    if outcome.signal is not None:
+        return Ending(outcome.signal, None, None)
+    return Ending(None, outcome.exit_code, outcome.live if outcome.exit_code is None else None)
+
+
+def outcome_text(outcome: Outcome | Ending) -> str:
     """Return how Envoy ended, without times."""
     if outcome.signal is not None:
         return f"killed by {signal_text(outcome.signal)}"
@@ -164,7 +209,7 @@ class _Meter:
     trusted: bool
     gapless: bool
 
-    def role(self, calls: Iterable[Call]) -> dict[str, Measure]:
+    def role(self, calls: Iterable[Call]) -> dict[Key, Measure]:
         """Count calls by the role of their thread."""
         return self.calls((role_of(c), self.knows(role_of(c)) and c.certain) for c in calls)
 
@@ -175,18 +220,18 @@ class _Meter:
     def measure(self, seen: int, certain: int, of: int | None = None) -> Measure:
         return Measure(seen, certain if self.trusted else 0, self.whole, of)
 
-    def calls(self, keyed: Iterable[tuple[str, bool]], of: int | None = None) -> dict[str, Measure]:
+    def calls(self, keyed: Iterable[tuple[Key, bool]], of: int | None = None) -> dict[Key, Measure]:
         """Count things by key; each comes with whether it is certain."""
-        seen: Counter[str] = Counter()
-        certain: Counter[str] = Counter()
+        seen: Counter[Key] = Counter()
+        certain: Counter[Key] = Counter()
         for key, is_certain in keyed:
             seen[key] += 1
             certain[key] += is_certain
         return {key: self.measure(number, certain[key], of) for key, number in seen.items()}
 
     def shares(
-        self, sockets: list[KernelSocket], keyed: Iterable[tuple[KernelSocket, str]]
-    ) -> dict[str, Measure]:
+        self, sockets: list[KernelSocket], keyed: Iterable[tuple[KernelSocket, Key]]
+    ) -> dict[Key, Measure]:
         """Count on how many of the sockets something was seen, by key.
 
         These say in which state a socket was, or what came after what: a loss may change that.
@@ -270,16 +315,16 @@ def _backlogs(sockets: list[KernelSocket]) -> Iterable[tuple[KernelSocket, str]]
 
 
 def _options(sockets: list[KernelSocket], meter: _Meter) -> Facts:
-    settings: dict[str, list[tuple[KernelSocket, str]]] = defaultdict(list)
+    settings: dict[str, list[tuple[KernelSocket, Setting]]] = defaultdict(list)
     for socket in sockets:
         for item in socket.options:
-            value = _setting(item)
             name = item.name if isinstance(item.name, str) else f"{item.level}/{item.name}"
-            settings[OPTION + name].append((socket, f"{value} {_PHASES[item.phase]}"))
+            setting = Setting(_value(item), item.value == 1, _PHASES[item.phase])
+            settings[OPTION + name].append((socket, setting))
     return {name: meter.shares(sockets, found) for name, found in sorted(settings.items())}
 
 
-def _setting(item: OptionSet) -> str:
+def _value(item: OptionSet) -> str:
     # Of a packet filter older traces have the bytes of a pointer.
     pointer = item.name in FILTERS and isinstance(item.value, str)
     return "…" if pointer or item.name in _DESCRIPTORS else value_text(item.value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from envoyassert.compare.measure import Measure
+from envoyassert.compare.profile import Key
 from envoyassert.compare.runs import in_phase, profiles_of
 from envoyassert.report.results import RunDocument
 from envoyassert.trace import Trace
@@ -26,11 +28,9 @@ def facts_of(trace: Trace) -> dict[tuple[str, str], str]:
     return facts
 
 
-def _text(measures: Mapping[str, object]) -> str:
-    return ", ".join(
-        f"{key or 'number'}: {getattr(measure, 'text', measure)}"
-        for key, measure in sorted(measures.items())
-    )
+def _text(measures: Mapping[Key, Measure]) -> str:
+    found = {str(key) or "number": measure.text for key, measure in measures.items()}
+    return ", ".join(f"{key}: {text}" for key, text in sorted(found.items()))
 
 
 def answers_of(document: RunDocument) -> dict[tuple[str, str], str]:

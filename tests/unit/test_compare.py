@@ -8,11 +8,12 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.bpftrace.imported import parse_bpftrace_log
+from envoyassert.compare import profile
 from envoyassert.compare.comparison import DIFFERENT, SAME, UNKNOWN, Comparison, compare_profiles
 from envoyassert.compare.measure import Workers
 from envoyassert.compare.profile import profile_of
 from envoyassert.testing import TraceBuilder
-from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.trace import ListenerRecord, Outcome, Trace
 from envoyassert.trace_file import read_trace
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -261,6 +262,67 @@ def test_each_change_is_reported_in_words_and_alone(change):
 def test_each_change_is_a_difference_in_both_directions(change):
     assert against(changed(change), changed("")).result == DIFFERENT
     assert against(changed(change), changed(change)).result == SAME
+
+
+def with_option(name, value):
+    trace = TraceBuilder(1)
+    fd = trace.socket(trace.main)
+    if value is not None:
+        trace.setsockopt(trace.main, fd, name, value)
+    trace.bind(trace.main, fd, PLACE)
+    trace.listen(trace.main, fd)
+    return trace.build()
+
+
+# A value is no text to be taken apart: one has commas, and one is a device that is named `1`.
+SET = [
+    ("SO_LINGER", {"onoff": 1, "linger_s": 5}, "set to {onoff: 1, linger_s: 5} before bind"),
+    ("SO_BINDTODEVICE", "1", "set to 1 before bind"),
+    ("SO_KEEPALIVE", 1, "set before bind"),
+]
+
+
+@pytest.mark.parametrize("name, value, said", SET)
+def test_option_that_is_set_or_no_longer_set_is_said_by_its_value(name, value, said):
+    old, new = with_option(name, None), with_option(name, value)
+    assert f"{name} now {said}" in words(against(old, new))[PLACE]
+    assert f"{name} no longer {said}" in words(against(new, old))[PLACE]
+
+
+ENDS = [
+    (Outcome(signal=11), "killed by SIGSEGV", "was {}"),
+    (Outcome(exit_code=1), "exited with 1", "{}"),
+    (Outcome(live=True), "live", "became live"),
+    (Outcome(live=False), "up, but not live", "was {}"),
+    (Outcome(), "up", "was {}"),
+]
+
+
+@pytest.mark.parametrize("outcome, said, past", ENDS)
+@pytest.mark.parametrize("reworded", [False, True])
+def test_end_of_envoy_has_its_verb_by_how_it_ended(monkeypatch, outcome, said, past, reworded):
+    if reworded:
+        monkeypatch.setattr(profile, "outcome_text", lambda end: f"token {end.exit_code}")
+    said, other = ("token None", "token 77") if reworded else (said, "exited with 77")
+    said = "token 1" if reworded and outcome.exit_code else said
+    before, after = changing(""), changing("")
+    before.outcome, after.outcome = Outcome(exit_code=77), outcome
+    differences = against(before.build(), after.build()).differences
+    (found,) = (one for one in differences if one.aspect == "outcome")
+    assert (found.after, found.words) == (
+        said,
+        f"Envoy {past.format(said)}; before, it {other}",
+    )
+
+
+@pytest.mark.parametrize("end", [{"exit_code": 1}, {"signal": 6}])
+def test_whether_an_envoy_that_ended_had_been_live_is_no_difference(end):
+    traces = []
+    for live in (True, False):
+        trace = changing("")
+        trace.outcome = Outcome(live=live, **end)
+        traces.append(trace.build())
+    assert against(*traces).result == SAME
 
 
 def test_order_in_which_main_prepares_a_socket_is_a_difference():

@@ -29,6 +29,8 @@ class _Check(Protocol):
 #: Without the others nothing can be run. Docker is one of two launchers, strace a second tracer; a
 #: compiled program that is kept saves time alone.
 _OPTIONAL = frozenset({"program cache", "docker", "strace"})
+#: By whether there is something: the mark of its line, and the colour; None is optional.
+_MARKS = {True: ("ok", "green"), None: ("-", None), False: ("MISSING", "red")}
 
 
 @click.command()
@@ -56,14 +58,17 @@ def doctor(output: str) -> int:
         ]
         say_json({"able": able, "checks": data})
         return exits.PASSED if able else exits.FAILED
-    rows = []
+    rows, marks = [], []
     for check in checks:
-        mark = "ok" if check.ok else "-" if check.name in _OPTIONAL else "MISSING"
-        rows.append([mark, check.name, check.detail])
+        marks.append(_MARKS[check.ok or (None if check.name in _OPTIONAL else False)])
+        rows.append([marks[-1][0], check.name, check.detail])
         if not check.ok and check.remedy:
             rows.append(["", "", f"remedy: {check.remedy}"])
+    marked = iter(marks)
     for line in columns(rows):
-        click.echo(_coloured(shown(line)))
+        # A remedy, and what is wrapped, have no mark.
+        mark, colour = ("", None) if line.startswith(" ") else next(marked)
+        click.echo(_coloured(mark, colour) + shown(line[len(mark) :]))
     say("scenarios can be run here" if able else _instead(checks))
     return exits.PASSED if able else exits.FAILED
 
@@ -101,11 +106,8 @@ def _instead(checks: list[_Check]) -> str:
     return "scenarios cannot be run here"
 
 
-def _coloured(line: str) -> str:
-    """Colour the mark of a line on a terminal, unless NO_COLOR asks for none."""
-    if os.environ.get("NO_COLOR"):
-        return line
-    for mark, colour in (("MISSING", "red"), ("ok", "green")):
-        if line.startswith(mark):
-            return click.style(mark, fg=colour) + line[len(mark) :]
-    return line
+def _coloured(mark: str, colour: str | None) -> str:
+    """Colour a mark, which the terminal alone shows, unless NO_COLOR asks for none."""
+    if colour is None or os.environ.get("NO_COLOR"):
+        return mark
+    return click.style(mark, fg=colour)

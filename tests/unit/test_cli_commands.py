@@ -1,11 +1,13 @@
 """check, schema, doctor, and what is common to all commands."""
 
 import json
+import re
 from itertools import product
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from envoyassert.cli import app, exits, group
 from envoyassert.cli.files import scenario_files
@@ -156,6 +158,23 @@ def test_doctor_without_an_envoy_says_what_can_be_done_without_one(cli, found, p
 def test_doctor_without_docker_is_content(cli, found):
     found(FOUND[0], FOUND[2])
     assert cli("doctor").code == 0
+
+
+@pytest.mark.parametrize("words", [{}, {True: "yes", None: "no", False: "NO: ok"}])
+def test_doctor_colours_marks_by_what_was_found_whatever_their_words(monkeypatch, found, words):
+    from envoyassert.cli import doctor
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    found(Capability("ok", True, "MISSING", ""), *FOUND[1:])
+    for able, (_, colour) in doctor._MARKS.items() if words else ():
+        monkeypatch.setitem(doctor._MARKS, able, (words[able], colour))
+    lines = CliRunner().invoke(doctor.doctor, color=True, standalone_mode=False).output.splitlines()
+    coloured = [re.match("\x1b\\[(3.)m(.*?)\x1b\\[0m", line) for line in lines[:-1]]
+    assert [match and match.groups() for match in coloured] == [
+        ("32", words.get(True, "ok")),
+        ("31", words.get(False, "MISSING")),
+        *[None] * 3,
+    ]
 
 
 def test_doctor_as_json_has_the_same(cli, found):

@@ -14,7 +14,7 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import FORM, Model
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.vocabulary import MEANING, closest, did_you_mean
+from envoyassert.scenario.vocabulary import MEANING, WORDS_IN, closest, did_you_mean
 from envoyassert.steps.registry import KINDS
 from envoyassert.words.registry import SUBJECTS
 
@@ -116,12 +116,10 @@ def _must(
         known = _either(words) or str(context["expected"]).lower()
         return known, shown, did_you_mean(str(value), words)
     if kind == "choice":
-        words = re.findall(r"`(\w+)`", fault["msg"])
-        return fault["msg"], shown, did_you_mean(str(value), words)
+        return fault["msg"], shown, did_you_mean(str(value), context["words"].split())
     if kind == "string_pattern_mismatch":
-        meaning = MEANING[context["pattern"]]
-        words = re.findall(r"`([a-z_]+)`", meaning)
-        return meaning, shown, did_you_mean(str(value), words)
+        pattern = context["pattern"]
+        return MEANING[pattern], shown, did_you_mean(str(value), WORDS_IN.get(pattern, ()))
     if kind == "string_too_short":
         return "text that is not empty", "", ""
     if kind == "too_long":

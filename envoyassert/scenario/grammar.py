@@ -9,6 +9,7 @@ it can be separated from the keys of the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -88,6 +89,13 @@ def kind(data: Any) -> str:
     return "|mapping" if isinstance(data, dict) else "|other"
 
 
+class _Choice(Discriminator):
+    """A discriminator with a context, which is no key: annotations are kept by their hash."""
+
+    def __hash__(self) -> int:
+        return hash(self.custom_error_message)
+
+
 def choice(form: Callable[[object], str | None], says: str) -> Discriminator:
     """Return the metadata that makes a union a choice.
 
@@ -95,10 +103,38 @@ def choice(form: Callable[[object], str | None], says: str) -> Discriminator:
         form: returns the form of a value; None, or one that the union lacks, is a fault.
         says: what the value may be, to follow "must be".
     """
-    return Discriminator(form, custom_error_type="choice", custom_error_message=says)
+    words = form.words if isinstance(form, OneOf) else ()
+    return _Choice(
+        form,
+        custom_error_type="choice",
+        custom_error_message=says,
+        # For a suggestion: what is said may have other words in it.
+        custom_error_context={"words": " ".join(words)},
+    )
 
 
-def one_of(words: tuple[str, ...] = (), **keys: tuple[str, ...]) -> Callable[[Any], str | None]:
+@dataclass(frozen=True)
+class OneOf:
+    """Gives the form of a value, see `one_of`."""
+
+    words: tuple[str, ...]
+    keys: tuple[tuple[str, tuple[str, ...]], ...]
+    #: As a function has one; pydantic shows it.
+    __name__ = "one_of"
+
+    def __call__(self, data: object) -> str | None:
+        """Return the form of a value, None if it has none."""
+        if isinstance(data, str):
+            return "|text" if data in self.words else None
+        if not isinstance(data, dict):
+            return kind(data)
+        for name, known in self.keys:
+            if any(key in data for key in known):
+                return FORM + name
+        return FORM + self.keys[-1][0] if self.keys else None
+
+
+def one_of(words: tuple[str, ...] = (), **keys: tuple[str, ...]) -> OneOf:
     """Return a function that returns the form of a value among words, numbers and mappings.
 
     A mapping's form is given by the first of its keys that is there.
@@ -107,18 +143,7 @@ def one_of(words: tuple[str, ...] = (), **keys: tuple[str, ...]) -> Callable[[An
         words: the only texts that are a form.
         keys: for each form of a mapping its keys; the last is taken where no key is known.
     """
-
-    def form(data: Any) -> str | None:
-        if isinstance(data, str):
-            return "|text" if data in words else None
-        if not isinstance(data, dict):
-            return kind(data)
-        for name, known in keys.items():
-            if any(key in data for key in known):
-                return FORM + name
-        return FORM + next(reversed(keys)) if keys else None
-
-    return form
+    return OneOf(words, tuple(keys.items()))
 
 
 Role = Annotated[str, Field(pattern=ROLE_PATTERN)]

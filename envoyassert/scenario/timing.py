@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.durations import parse_duration
-from envoyassert.scenario.grammar import Duration, Model, Role, choice, kind
+from envoyassert.scenario.grammar import Duration, Model, Role, choice, one_of
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.selector import Selector
 
@@ -49,20 +49,12 @@ class StateMoment(Model):
         return self
 
 
-def _moment_form(data: object) -> str | None:
-    if isinstance(data, str):
-        return "|text" if data in INSTANTS else None
-    if isinstance(data, dict):
-        return "|StateMoment" if "becomes" in data else "|CallMoment"
-    return kind(data)
-
-
 Moment = Annotated[
     Annotated[Literal["start", "live", "end"], Tag("|text")]
     | Annotated[StateMoment, Tag("|StateMoment")]
     | Annotated[CallMoment, Tag("|CallMoment")],
     choice(
-        _moment_form,
+        one_of(INSTANTS, StateMoment=("becomes",), CallMoment=()),
         "`start`, `live`, `end`, a pattern {call: …}, or {listener: …, becomes: served}",
     ),
 ]

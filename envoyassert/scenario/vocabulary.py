@@ -125,6 +125,14 @@ MEANING = {
     VARIABLE_PATTERN: "the name of a variable: letters, digits, `_ . -`, no digit first",
     MARK_PATTERN: "the name of a pytest mark",
 }
+#: The words that a pattern takes as they are, for a suggestion.
+WORDS_IN: Mapping[str, tuple[str, ...]] = {
+    ROLE_PATTERN: ("main", "workers", "other"),
+    ROLE_OR_NONE_PATTERN: ("main", "workers", "other", "none"),
+    MODE_PATTERN: ("umask",),
+    UPSTREAM_PATTERN: ("unreported",),
+    NETNS_PATTERN: ("own",),
+}
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

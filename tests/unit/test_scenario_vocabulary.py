@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, Tag, TypeAdapter, ValidationError
 
 from envoyassert.calls import CALLS, SOURCES
 from envoyassert.calls.sockets import OPTION_NAMES
 from envoyassert.durations import parse_duration
-from envoyassert.scenario.grammar import Model
+from envoyassert.scenario.complaint import complaints_of
+from envoyassert.scenario.grammar import Model, choice, one_of
 from envoyassert.scenario.model import Envoy
 from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.quantity import Linear
 from envoyassert.scenario.vocabulary import (
     CALL_ARGUMENTS,
+    CALL_SITE_PATTERN,
     DURATION_PATTERN,
     FILE_PATTERN,
+    MEANING,
+    MODE_PATTERN,
+    NETNS_PATTERN,
     OPTION_PATTERN,
     OWN_ARGUMENT_PATTERN,
+    REFERENCE_PATTERN,
+    ROLE_OR_NONE_PATTERN,
+    ROLE_PATTERN,
+    UPSTREAM_PATTERN,
 )
 
 
@@ -125,3 +135,45 @@ def test_models_take_no_value_for_one_of_another_kind() -> None:
     assert strict == []
     with pytest.raises(ValidationError):
         Envoy.model_validate({"config": {}, "concurrency": True})
+
+
+def remedies(annotation: Any, value: object) -> list[str]:
+    """Return the remedies of a value that is not of a type."""
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(annotation).validate_python(value)
+    return [complaint.remedy for complaint in complaints_of(caught.value)]
+
+
+@pytest.mark.parametrize(
+    "value, word", [("w0rkers", "workers"), ("worker", "workers"), ("token", None)]
+)
+def test_word_of_a_choice_is_suggested_whatever_the_choice_says(
+    value: str, word: str | None
+) -> None:
+    form = choice(one_of(("workers", "none"), Linear=("plus",)), "a token: `worker`, `token`")
+    text = Annotated[Literal["workers", "none"], Tag("|text")]
+    annotation = Annotated[text | Annotated[Linear, Tag("|Linear")], form]
+    assert remedies(annotation, value) == ["" if word is None else f"did you mean `{word}`?"]
+
+
+@pytest.mark.parametrize(
+    "pattern, value, word",
+    [
+        (ROLE_PATTERN, "works", "workers"),
+        (ROLE_OR_NONE_PATTERN, "n0ne", "none"),
+        (MODE_PATTERN, "umsk", "umask"),
+        (UPSTREAM_PATTERN, "unreporte", "unreported"),
+        (NETNS_PATTERN, "owm", "own"),
+        # What is said of a pattern may have other words in it.
+        (CALL_SITE_PATTERN, "shows", None),
+        (REFERENCE_PATTERN, "lets", None),
+    ],
+)
+@pytest.mark.parametrize("reworded", [False, True])
+def test_word_of_a_pattern_is_suggested_whatever_is_said_of_the_pattern(
+    monkeypatch: pytest.MonkeyPatch, pattern: str, value: str, word: str | None, reworded: bool
+) -> None:
+    if reworded:
+        monkeypatch.setitem(MEANING, pattern, "a token")
+    annotation = Annotated[str, Field(pattern=pattern)]
+    assert remedies(annotation, value) == ["" if word is None else f"did you mean `{word}`?"]

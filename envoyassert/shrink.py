@@ -20,6 +20,8 @@ from envoyassert.judge.excerpt import shown_by
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Verdict
 from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.grammar import Model, models_in
+from envoyassert.scenario.selector import Selector
 from envoyassert.symbols import Symbols
 from envoyassert.trace import CpuCounters, Member, Phase, Trace
 
@@ -69,7 +71,9 @@ def _needed(
 ) -> list[tuple[int, Conditional]]:
     """Return the expectation that was not met; all where others say what it is about."""
     (item,) = [item for index, item in expectations if index == finding.path[1]]
-    joined = "no_others" in item.model_fields_set or "let" in str(item) or "$" in str(item)
+    given = {field for part in models_in(item, Model) for field in part.model_fields_set}
+    refers = any(selector.variable for selector in models_in(item, Selector))
+    joined = refers or bool(given & {"no_others", "let"})
     return list(expectations) if joined else [(int(finding.path[1]), item)]
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envoyassert import shrink as shrinking
 from envoyassert.excerpt import Excerpt
 from envoyassert.judge.excerpt import EXCERPT_CHECK
 from envoyassert.judge.judge import judge
@@ -194,3 +195,28 @@ def test_replay_of_a_pass_has_nothing_to_shrink(tmp_path, capsys):
     assert result.code == 4
     assert "the verdict is PASS" in result.err
     assert not small.exists()
+
+
+NEEDED: dict[str, tuple[dict[str, Any], bool]] = {
+    "text that is like a variable": ({"why": "let it be, for $5"}, False),
+    "a port by its variable": ({"listener": {"port": "$ingress"}}, True),
+    "a socket by its variable": ({"listener": {"socket": "$shared"}}, True),
+    "a name of its own": ({"let": {"ingress": "port"}}, True),
+}
+
+
+@pytest.mark.parametrize("case", NEEDED)
+def test_other_expectations_are_judged_where_one_is_joined_to_them(case: str) -> None:
+    given, joined = NEEDED[case]
+    item = ListenerExpectation.model_validate({"listener": {"port": 15006}, "sockets": 1, **given})
+    other = ListenerExpectation.model_validate({"listener": {"port": 15007}, "sockets": 1})
+    _, finding = failure_of(many_listeners(2), {"listener": {"port": 10_000}, "sockets": 7})
+    needed = shrinking._needed(finding, [(0, item), (1, other)])
+    assert needed == ([(0, item), (1, other)] if joined else [(0, item)])
+
+
+def test_names_of_calls_join_the_other_expectations() -> None:
+    calls = {"call": "bind", "times": 1, "let": {"one": "socket"}}
+    item = CallsExpectation.model_validate({"calls": calls})
+    _, finding = failure_of(many_listeners(2), {"listener": {"port": 10_000}, "sockets": 7})
+    assert len(shrinking._needed(finding, [(0, item), (1, item)])) == 2

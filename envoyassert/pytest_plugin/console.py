@@ -77,3 +77,5 @@ class PytestConsole:
             for text, its in texts:
                 reporter.write(shown(text), **({its: True} if its else {}))
             reporter.write_line(shown(last), **({colour: True} if colour else {}))
+            # To a pipe or a file too: who waits for a verdict reads it there.
+            reporter.flush()

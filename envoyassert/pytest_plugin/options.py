@@ -80,6 +80,11 @@ _OF_RUNS: Mapping[str, Mapping[str, str]] = {
         "help": "Let strace record every run beside the probes, and hold the two against each "
         "other.",
     },
+    "once": {
+        "action": "store_true",
+        "help": "Run each scenario once on each Envoy and launcher: of each axis of its matrix, "
+        "the value in the middle.",
+    },
     "untrusted": {
         "action": "store_true",
         "help": "Refuse, before anything is run, what of a scenario file is not known to be "
@@ -135,6 +140,7 @@ class Options:
         debug_dirs: further directories with separate debug files.
         tracer: `ebpf` or `strace`.
         witness: `strace` for a second record of each run, or "".
+        once: whether each axis of a matrix has but the value in its middle.
         untrusted: whether scenario files are untrusted.
     """
 
@@ -150,6 +156,7 @@ class Options:
     debug_dirs: tuple[Path, ...]
     tracer: str
     witness: str
+    once: bool
     untrusted: bool
 
 
@@ -185,6 +192,7 @@ def read_options(config: pytest.Config) -> Options:
         debug_dirs=_debug_dirs(config),
         tracer=tracer,
         witness=witness,
+        once=_is_set(config, "once"),
         untrusted=_is_set(config, "untrusted"),
     )
 

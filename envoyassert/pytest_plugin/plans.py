@@ -37,6 +37,7 @@ def plans_of(path: os.PathLike[str], options: Options, start: os.PathLike[str]) 
         load_scenario(shown if shown.exists() else Path(path), untrusted=options.untrusted),
         envoys=[parse_envoy_argument(text) for text in options.envoys],
         launchers=options.launchers if options.launchers_given else (),
+        once=options.once,
     )
     if options.pull:
         plans = [dataclasses.replace(plan, pull=options.pull) for plan in plans]

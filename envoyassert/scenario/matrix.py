@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -66,6 +66,7 @@ def expand(
     *,
     envoys: Sequence[EnvoyChoice] = (),
     launchers: Sequence[str] = (),
+    once: bool = False,
 ) -> list[RunPlan]:
     """Return the runs of a scenario: the cross product of its axes, in the order of the file.
 
@@ -74,6 +75,7 @@ def expand(
         envoys: if any, each run is made with each of these instead of the scenario's own, and
             axes over version, image or binary are left out, and so is its agent.
         launchers: if any, each run is made with each of these.
+        once: whether each axis has the value in the middle of its list alone.
 
     Raises:
         ScenarioError: an axis or an overlay does not fit the config, no expectation applies to
@@ -82,6 +84,8 @@ def expand(
     """
     expansion = _Expansion(loaded)
     axes = expansion.axes(dropped=SOURCES if envoys else ())
+    if once:
+        axes = [axis.in_the_middle() for axis in axes]
     plans = []
     for values, config in expansion.configs(axes):
         for envoy in envoys or (None,):
@@ -104,6 +108,10 @@ class _Axis:
     label: str
     values: tuple[Any, ...]
     overlays: dict[str, dict[str, object]] | None = None
+
+    def in_the_middle(self) -> _Axis:
+        """Return the axis with the middle one of its values; of two that is the first."""
+        return replace(self, values=(self.values[(len(self.values) - 1) // 2],))
 
 
 @dataclass

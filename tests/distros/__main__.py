@@ -4,9 +4,10 @@
         [--markdown FILE] [NAME...] [-- ARGUMENT...]
 
 NAME is a distribution (`debian:12`); all of them by default. Each has a root tree, made by
-debootstrap the first time and kept. `make run` is run in it as its root, on this machine's kernel
-and network, with a copy of this checkout and this machine's cache of Envoys. Further arguments go
-to `envoyassert run`. Ends with 1 unless every run on every distribution is as expected.
+debootstrap the first time and kept. `make run ALL=1` is run in it as its root, on this machine's
+kernel and network, with a copy of this checkout and this machine's cache of Envoys. Further
+arguments go to `envoyassert run`. Ends with 1 unless every run on every distribution is as
+expected.
 
 The engine is this machine's, if one answers (`machine`), none, or the Podman of the distribution.
 """
@@ -93,7 +94,7 @@ def _try(tree: Tree, name: str, engine: str, passed_on: list[str]) -> Row:
     tree.take_over(inside.environment)
     tree.bring_checkout()
     words = shlex.join(["--report", f"/{_REPORT}", *passed_on]).replace("$", "$$")
-    script = 'setup/install-packages.sh strace\nexec make run "ARGS=$1"'
+    script = 'exec make run ALL=1 "ARGS=$1"'
     if engine == "podman":
         script = f"setup/start-podman.sh {_PODMAN}\nexport DOCKER_HOST={_PODMAN}\n{script}"
     report = tree.path / _REPORT

@@ -156,6 +156,28 @@ def test_interrupt_leaves_no_half_line_on_the_terminal(write_scenario, fake_envo
     assert shown.endswith("\n")
 
 
+@pytest.mark.timeout(30)
+def test_verdict_is_in_a_pipe_before_the_session_ends(write_scenario, fake_envoy):
+    with (fake_envoy.path / "conftest.py").open("a") as file:
+        file.write(SLOW)
+    first = write_scenario(name="first")
+    hangs = fake_envoy.path / write_scenario(name="hangs")
+    hangs.write_text(hangs.read_text().replace("FAKE: shared", "HANG: x, FAKE: shared"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "envoyassert", "run", first, hangs.name],
+        cwd=fake_envoy.path,
+        env={name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any("PASS" in line for line in process.stdout)
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("fake", ["shared", "reuse_port"])
 def test_verbose_prints_the_story_of_a_run_once(write_scenario, run, fake):
     write_scenario(fake=fake)

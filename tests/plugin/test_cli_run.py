@@ -1,5 +1,6 @@
 """`envoyassert run`: thin over pytest, with exit codes that show more."""
 
+import re
 import sys
 
 import pytest
@@ -134,6 +135,19 @@ def test_envoys_and_launchers_multiply_the_runs(write_scenario, run):
     result.stdout.fnmatch_lines(
         ["4 runs executed: 4 passed (1 scenario, 2 Envoys, 2 launchers, 1 concurrency)"]
     )
+
+
+def test_once_is_one_run_of_each_scenario_on_each_envoy(write_scenario, run):
+    write_scenario(head="matrix: {concurrency: [1, 2, 4], enable_reuse_port: [false, true]}")
+    write_scenario(name="plain")
+    result = run("--once", "--envoy", "1.36.4", "--envoy", "1.40.0")
+    passed = re.findall(r"PASS +(\S+)  \d", result.stdout.str())
+    assert sorted(passed) == [
+        "one[concurrency=2,enable_reuse_port=false,envoy=1.36.4]",
+        "one[concurrency=2,enable_reuse_port=false,envoy=1.40.0]",
+        "plain[envoy=1.36.4]",
+        "plain[envoy=1.40.0]",
+    ]
 
 
 def test_file_named_from_another_directory_is_found(write_scenario, fake_envoy, run, monkeypatch):

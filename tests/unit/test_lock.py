@@ -56,15 +56,16 @@ def test_each_requirement_is_locked_once_and_within_its_bounds(python):
             assert requirement.specifier.contains(version, prereleases=True), text
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "envoy.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "run.lock", "envoy.lock"])
 def test_everything_locked_has_hashes_and_names_no_index(name):
     for entry in entries_of(name):
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
         assert "://" not in entry
 
 
-def test_image_installs_versions_that_are_tested_and_all_that_is_required():
-    runtime = entries_of("runtime.lock")
+@pytest.mark.parametrize("name", ["runtime.lock", "run.lock"])
+def test_image_and_runs_have_versions_that_are_tested_and_all_that_is_required(name):
+    runtime = entries_of(name)
     # Where a package is needed is another matter than which.
     pins, tested = (
         {re.sub(r"( ;[^\\]*)? \\", "", one, count=1) for one in x} for x in (runtime, LOCKED)

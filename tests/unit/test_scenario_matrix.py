@@ -328,6 +328,22 @@ def test_many_runs_of_a_large_config_are_refused(monkeypatch: pytest.MonkeyPatch
     )
 
 
+@pytest.mark.parametrize(
+    "axes, values",
+    [
+        ("concurrency: [1, 2, 4]", {"concurrency": 2}),
+        ("concurrency: [1, 4], version: [1.39.0]", {"concurrency": 1, "version": "1.39.0"}),
+        ("kind: {a: {}, b: {stats_flush_interval: 1s}, c: {}}", {"kind": "b"}),
+    ],
+)
+def test_once_is_the_value_in_the_middle_of_each_axis(axes: str, values: dict[str, Any]) -> None:
+    loaded = scenario(f"{{{axes}}}")
+    (plan,) = expand(loaded, once=True)
+    assert plan.matrix == values
+    assert plan.id in [one.id for one in expand(loaded)]
+    assert plan.config == next(one for one in expand(loaded) if one.id == plan.id).config
+
+
 def test_axis_with_a_known_name_takes_no_overlays() -> None:
     assert "`concurrency` takes a list of values, not overlays" in problem(
         scenario("{concurrency: {few: {}, many: {}}}")

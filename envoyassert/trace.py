@@ -298,6 +298,14 @@ class ForeignSocket:
 #: Name and kind of the phase before the first step.
 STARTUP = "startup"
 
+#: The launcher in the header of a trace whose Envoy something else started and drove.
+ATTACHED = "attach"
+#: Kinds of the phases of such a trace, which are cut by what is seen. Each phase is called by its
+#: kind and its number in the trace: `added_1`, `removed_2`.
+SEEN_KINDS = ("added", "removed", "changed", "epoch")
+#: Of these phases: each, start-up included, and the last.
+EACH, LAST = "each", "last"
+
 #: The name of the Envoy that a run starts with.
 FIRST = "first"
 

@@ -28,6 +28,7 @@ from envoyassert.probe import Watch
 from envoyassert.probe.quiet import unwaited
 from envoyassert.symbolize import symbolize
 from envoyassert.trace import (
+    ATTACHED,
     FIRST,
     STARTUP,
     Header,
@@ -43,8 +44,6 @@ from envoyassert.witness import take_witness
 #: How often it is looked whether something has happened.
 _PAUSE_S = 0.02
 _DRAIN_S = 10.0
-#: What the header of such a trace says of who started Envoy.
-LAUNCHER = "attach"
 
 
 @dataclass(frozen=True)
@@ -326,7 +325,7 @@ class Recording:
         known = phases[0].listeners if phases else None
         header = Header(
             run_id=self._arm.run_id,
-            launcher=LAUNCHER,
+            launcher=ATTACHED,
             concurrency=self._concurrency(witness),
             kernel=platform.release(),
             listeners=known or self._listeners(witness),

@@ -22,7 +22,8 @@ from envoyassert.errors import LaunchError
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import Selection
 from envoyassert.output_file import check_output
-from envoyassert.scenario.load import load_scenario
+from envoyassert.scenario.load import LoadedScenario, load_scenario
+from envoyassert.trace import EACH, LAST, STARTUP
 
 if TYPE_CHECKING:
     from envoyassert.attach.session import Ends, Others
@@ -144,7 +145,7 @@ def attach(
         raise click.UsageError("--run goes with --scenario")
     judge_by = exec_scenario or scenario or ""
     if judge_by:
-        load_scenario(Path(judge_by), envoy={"config": {}})
+        _check_phases(load_scenario(Path(judge_by), envoy={"config": {}}), follow=follow)
     if drafted is not None:
         checked_name(drafted, "--draft")
         check_output(drafted)
@@ -175,6 +176,14 @@ def _check_words(
     if follow:
         # An Envoy that is followed is not over once it has settled.
         refuse_beside("--follow", "count")
+
+
+def _check_phases(loaded: LoadedScenario, *, follow: bool) -> None:
+    """Refuse phases that nothing would be recorded of. Raises click.UsageError."""
+    later = [one.phase for one in loaded.scenario.expect]
+    later = [name for name in later if name not in ("", STARTUP, EACH, LAST)]
+    if later and not follow and not loaded.scenario.steps:
+        raise click.UsageError(f"the phase {later[0]} comes after the start: say --follow")
 
 
 def _check_selection(selection: Selection) -> None:

@@ -33,7 +33,7 @@ from envoyassert.judge.left_open import (
     with_passes,
     with_stacks,
 )
-from envoyassert.judge.scopes import Scopes, certify_phases, is_judged, judge_steps
+from envoyassert.judge.scopes import Scopes, certify_phases, in_phases_meant, is_judged, judge_steps
 from envoyassert.judge.values import Certified, Fact, Quote, Reason, Scope, Topic, fault
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Finding, Status, Verdict, worst
@@ -67,7 +67,9 @@ def judge(
     if graph is None:
         graph = fold(trace)
     graphs: dict[str, SocketGraph] = {}
-    items = list(expectations)
+    items = [
+        (index, item) for index, given in expectations for item in in_phases_meant(given, trace)
+    ]
     certificate = certify_phases(trace, graph, assume, graphs, [item for _, item in items])
     context_of = _context_maker(trace, certificate, workers)
     scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])

@@ -26,7 +26,7 @@ from envoyassert.judge.verdict import Certificate, Check, Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import models_in
 from envoyassert.scenario.selector import Selector
-from envoyassert.trace import FIRST, STARTUP, ListenerRecord, Trace
+from envoyassert.trace import ATTACHED, EACH, FIRST, LAST, STARTUP, ListenerRecord, Trace
 from envoyassert.versions import satisfies
 from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.of_listener.listed_without_socket import unbacked
@@ -34,6 +34,26 @@ from envoyassert.words.of_listener.listed_without_socket import unbacked
 #: What is compared at the end of each phase; the other checks are about the trace as a whole.
 #: Makes the context of a trace and its graph.
 ContextMaker = Callable[[Trace, SocketGraph], Context]
+
+
+def in_phases_meant(item: Conditional, trace: Trace) -> list[Conditional]:
+    """Return an expectation once for each phase that it is about.
+
+    Of an Envoy that was attached to, phases may be meant by their kind, or all of them.
+
+    Args:
+        item: the expectation.
+        trace: the whole trace.
+    """
+    name = item.during or item.at_end_of
+    phases = {phase.name: phase.kind for phase in trace.phases} or {STARTUP: STARTUP}
+    if name is None or name in phases or trace.header.launcher != ATTACHED:
+        return [item]
+    meant = [one for one, kind in phases.items() if name in (kind, EACH)]
+    if name == LAST:
+        meant = [*phases][-1:]
+    word = "at_end_of" if item.during is None else "during"
+    return [item.model_copy(update={word: one}) for one in meant] or [item]
 
 
 def certify_phases(
@@ -236,7 +256,9 @@ class Scopes:
             )
         word = "during" if item.during else "at_end_of"
         stopped = [phase for phase in self._trace.phases if phase.problem or phase.missed]
-        reason = Fact("no_such_phase")
+        trace = self._trace
+        alone = trace.header.launcher == ATTACHED and not trace.phases
+        reason = Fact("start_alone" if alone else "no_such_phase")
         if stopped:
             said = Quote(stopped[0].problem or stopped[0].missed)
             reason = Fact("run_ended_before_phase", phase=stopped[0].name, said=said)

@@ -47,7 +47,9 @@ _PLACEHOLDERS = ("rundir", "concurrency")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
 
 
-def coherence_problems(document: Document, path: FilePath, known: list[Problem]) -> list[Problem]:
+def coherence_problems(
+    document: Document, path: FilePath, known: list[Problem], *, followed: bool = False
+) -> list[Problem]:
     """Return the known problems and those that the checks of this module find.
 
     Args:
@@ -55,6 +57,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         path: its file.
         known: problems that were found already; one at the place of a forgotten value is dropped
             for the better message.
+        followed: whether it may be about an Envoy that something else drives.
     """
     nulls = list(_nulls(document, document.data, ()))
     places = {(problem.line, problem.column) for problem in nulls}
@@ -64,7 +67,7 @@ def coherence_problems(document: Document, path: FilePath, known: list[Problem])
         *nulls,
         *_name(document, path),
         *_matrix(document),
-        *phase_problems(document),
+        *phase_problems(document, followed=followed),
         *_when(document),
         *variable_problems(document),
         *_arguments(document),

@@ -138,7 +138,7 @@ def parse_scenario(
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
         problems = problems_of(error, document)
-    problems = coherence_problems(document, path, problems)
+    problems = coherence_problems(document, path, problems, followed=envoy is not None)
     config, config_document, config_problems = _config(document, path, read_config)
     problems += config_problems
     if problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,13 +11,24 @@ from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.steps.registry import kind_in, phase_in
-from envoyassert.trace import FIRST, STARTUP
+from envoyassert.trace import EACH, FIRST, LAST, SEEN_KINDS, STARTUP
 from envoyassert.words.listener import WORDS as OF_LISTENER
 from envoyassert.words.registry import WORDS, subject_of
 
+#: A phase that is cut by what is seen.
+_SEEN = re.compile(rf"(?:{'|'.join(SEEN_KINDS)})_[1-9]\d*")
+#: A later Envoy of a hot restart that is seen, by its `--restart-epoch`.
+_LATER = re.compile(r"epoch_[1-9]\d*")
 
-def phase_problems(document: Document) -> Iterator[Problem]:
-    """Find names of phases that clash or do not exist, and states that are counted during one."""
+
+def phase_problems(document: Document, *, followed: bool = False) -> Iterator[Problem]:
+    """Find names of phases that clash or do not exist, and states that are counted during one.
+
+    Args:
+        document: the scenario.
+        followed: whether it may be about an Envoy that something else drives. Unless it has steps,
+            its phases are then cut by what is seen.
+    """
     names: dict[str, int] = {STARTUP: -1}
     envoys = [FIRST]
     holders: list[str] = []
@@ -42,8 +54,14 @@ def phase_problems(document: Document) -> Iterator[Problem]:
             holders.append(name)
         if kind is not None and kind.starts_another:
             envoys.append(name)
-    expect = document.data.get("expect")
-    for index, item in enumerate(items_of(expect)):
+    items = list(enumerate(items_of(document.data.get("expect"))))
+    if followed and not _steps(document):
+        said = [item for _, item in items if isinstance(item, dict)]
+        phases = [item.get(word) for item in said for word in ("during", "at_end_of")]
+        numbered = [name for name in phases if isinstance(name, str) and _SEEN.fullmatch(name)]
+        names |= dict.fromkeys((*SEEN_KINDS, EACH, LAST, *numbered), -1)
+        envoys += [item["envoy"] for item in said if _LATER.fullmatch(str(item.get("envoy")))]
+    for index, item in items:
         if isinstance(item, dict):
             yield from _problems_of_item(document, ("expect", index), item, names, envoys)
 

@@ -96,6 +96,7 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "the_phase": "the phase {name}",
     "not_reached": "not reached",
     "no_such_phase": "the run has no such phase",
+    "start_alone": "the trace is of the start alone (`attach --follow` goes on after it)",
     "run_ended_before_phase": "the run ended before it ({phase}: {said})",
     "run_ended_before": "the run ended before {step}",
     "carried_out": "carried out",

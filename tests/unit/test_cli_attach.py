@@ -15,6 +15,7 @@ from envoyassert.trace_file import read_trace
 from tests.unit.cli_words import run_cli
 
 SCENARIO = "name: up\nexpect:\n  - process: {live: true}\n"
+STAYS_UP = "name: up\nexpect:\n  - process: {stays_up: true}\n"
 
 
 @pytest.fixture
@@ -72,6 +73,26 @@ def test_scenario_that_is_wrong_is_refused_with_its_line(tmp_path, capsys):
     done = run_cli(capsys, "attach", "--scenario", path, "--", "x")
     assert done.code == 4
     assert done.err.startswith(f"{path}:3:15: error: ")
+
+
+@pytest.mark.parametrize("name", ["added", "added_1", "removed", "changed_2", "epoch_3"])
+def test_phase_after_the_start_is_refused_without_follow(tmp_path, capsys, no_probe, name):
+    path = tmp_path / "up.yaml"
+    path.write_text(f"{STAYS_UP}    at_end_of: {name}\n")
+    done = run_cli(capsys, "attach", "--exec-scenario", path, "--", "x")
+    assert (done.code, done.out) == (4, "")
+    assert f"the phase {name} comes after the start: say --follow" in done.err
+    again = run_cli(capsys, "attach", "--follow", "--exec-scenario", path, "--", tmp_path / "x")
+    assert again.code == 77, "it gets as far as the command"
+
+
+@pytest.mark.parametrize("name", ["each", "added_1", "epoch"])
+def test_phase_that_is_seen_is_no_phase_of_a_scenario_that_is_run(tmp_path, capsys, name):
+    path = tmp_path / "up.yaml"
+    path.write_text(f"{STAYS_UP}    at_end_of: {name}\nenvoy: {{config: {{admin: {{}}}}}}\n")
+    done = run_cli(capsys, "check", path)
+    assert done.code == 4
+    assert f"no step is called `{name}`" in done.out
 
 
 def test_program_that_is_not_there_is_refused_before_the_probe_is_loaded(

@@ -17,6 +17,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import (
+    ATTACHED,
     STARTUP,
     ConnectionAttempt,
     ListenerRecord,
@@ -266,6 +267,88 @@ def test_phase_that_was_not_reached_is_inconclusive_with_the_reason() -> None:
     assert second.status is INCONCLUSIVE
     assert "Envoy had ended before" in words_of(second).reason
     assert found.status is INCONCLUSIVE
+
+
+def followed() -> Trace:
+    """An Envoy that gets a second listener, loses the first, and gets that again."""
+    trace = TraceBuilder(1)
+    (fd,) = trace.shared_listener(PLACE)
+    trace.end_phase(STARTUP, STARTUP)
+    trace.shared_listener("0.0.0.0:15007")
+    trace.end_phase("added_1", "added")
+    trace.epoll_delete(trace.worker(0), fd)
+    trace.close(trace.main, fd)
+    trace.end_phase("removed_2", "removed")
+    trace.shared_listener(PLACE)
+    trace.end_phase("added_3", "added")
+    return attached(trace.build())
+
+
+def attached(trace: Trace) -> Trace:
+    """Return a trace as that of an Envoy that something else started."""
+    return replace(trace, header=replace(trace.header, launcher=ATTACHED))
+
+
+@pytest.mark.parametrize(
+    "item, wanted",
+    [
+        ({**PORT, "at_end_of": "added_1", "served_by": "workers"}, {"added_1": PASS}),
+        (
+            {**PORT, "at_end_of": "added", "sockets": {"live": 1}},
+            {"added_1": PASS, "added_3": PASS},
+        ),
+        ({**PORT, "at_end_of": "removed", "sockets": {"live": 0}}, {"removed_2": PASS}),
+        (
+            {**PORT, "at_end_of": "each", "sockets": {"live": 1}},
+            {"startup": PASS, "added_1": PASS, "removed_2": FAIL, "added_3": PASS},
+        ),
+        ({**PORT, "at_end_of": "last", "bound": {"times": 2}}, {"added_3": PASS}),
+        (
+            {"listener": {"port": 15007}, "during": "added", "bound": {"times": 1}},
+            {"added_1": PASS, "added_3": FAIL},
+        ),
+        ({**PORT, "at_end_of": "epoch", "sockets": {"live": 1}}, {"epoch": INCONCLUSIVE}),
+        ({**PORT, "at_end_of": "added_9", "sockets": {"live": 1}}, {"added_9": INCONCLUSIVE}),
+    ],
+)
+def test_phases_that_were_seen_are_meant_by_name_kind_or_all_of_them(
+    item: dict[str, Any], wanted: dict[str, Status]
+) -> None:
+    found = verdict(followed(), item).findings
+    scopes = [one.scope for one in found]
+    names = [
+        scope.during or scope.at_end_of or "" if scope else item["at_end_of"] for scope in scopes
+    ]
+    assert list(zip(names, [one.status for one in found], strict=True)) == list(wanted.items())
+
+
+@pytest.mark.parametrize("name", ["each", "last"])
+def test_start_alone_is_each_and_the_last_phase(name: str) -> None:
+    trace = TraceBuilder(1)
+    trace.shared_listener(PLACE)
+    (found,) = verdict(
+        attached(trace.build()), {**PORT, "at_end_of": name, "served_by": "workers"}
+    ).findings
+    assert found.status is PASS
+
+
+def test_phase_after_the_start_of_a_trace_of_the_start_says_how_to_get_there() -> None:
+    trace = TraceBuilder(1)
+    trace.shared_listener(PLACE)
+    (found,) = verdict(
+        attached(trace.build()), {**PORT, "at_end_of": "added", "served_by": "none"}
+    ).findings
+    assert found.status is INCONCLUSIVE
+    assert "`attach --follow` goes on after it" in words_of(found).reason
+
+
+@pytest.mark.parametrize("name", ["last", "each", "wait_for"])
+def test_of_an_envoy_that_was_run_a_phase_is_its_step_alone(name: str) -> None:
+    (found,) = verdict(
+        two_phases().build(), {**PORT, "at_end_of": name, "served_by": "none"}
+    ).findings
+    assert found.status is INCONCLUSIVE
+    assert words_of(found).reason == "the run has no such phase"
 
 
 def test_step_whose_wait_is_not_met_fails_the_run() -> None:

@@ -19,7 +19,8 @@ class Hooks:
 
     def __init__(self) -> None:
         self._named = named_hooks()
-        self._descriptors: list[int] = []
+        self._named_descriptors: list[int] = []
+        self._raw_descriptors: list[int] = []
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -40,22 +41,26 @@ class Hooks:
         try:
             for number, function in self._named:
                 what = f"attach the function {function}"
-                self._descriptors.append(kernel.attach_tracepoint(number, functions[function]))
+                attached = kernel.attach_tracepoint(number, functions[function])
+                self._named_descriptors.append(attached)
             for tracepoint, function in RAW_HOOKS:
                 what = f"attach the function {function}"
-                self._descriptors.append(
-                    kernel.attach_raw_tracepoint(tracepoint, functions[function])
-                )
+                attached = kernel.attach_raw_tracepoint(tracepoint, functions[function])
+                self._raw_descriptors.append(attached)
         except OSError as error:
             self.detach()
             raise refused_by_kernel(what, error) from error
 
     def detach(self) -> None:
-        """Detach all of them, and wait until the kernel has done it."""
-        # The named ones last: of each the kernel waits until no CPU can be in it.
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        """Detach all of them, and wait until the kernel has done it: a third of a second."""
+        for descriptors in (self._raw_descriptors, self._named_descriptors):
+            while descriptors:
+                os.close(descriptors.pop())
 
     def close(self) -> None:
-        """Detach all of them."""
-        self.detach()
+        """Detach all of them; the named tracepoints only begin to be detached."""
+        while self._raw_descriptors:
+            os.close(self._raw_descriptors.pop())
+        named, self._named_descriptors = self._named_descriptors, []
+        # For each the kernel waits until no CPU can be in it.
+        kernel.close_unawaited(named)

@@ -1,4 +1,4 @@
-"""bpf(2) and perf_event_open(2), called without a library: what a loaded program needs of them.
+"""bpf(2), perf_event_open(2) and io_uring(7), called without a library: what the program needs.
 
 bcc's library would do the same, but brings clang with it: an eighth of a second for each process
 that only loads it. Layouts and numbers are those of linux/bpf.h and linux/perf_event.h, which are
@@ -13,11 +13,16 @@ import fcntl
 import os
 import platform
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Numbers of bpf(2), perf_event_open(2): arch/x86/entry/syscalls/syscall_64.tbl,
 #: include/uapi/asm-generic/unistd.h.
 _NUMBERS = {"x86_64": (321, 298), "aarch64": (280, 241)}
+
+#: io_uring_setup(2) and io_uring_register(2) have the same numbers on all architectures.
+#: IORING_REGISTER_FILES, and the size of struct io_uring_params, are of linux/io_uring.h.
+_IO_URING_SETUP, _IO_URING_REGISTER, _REGISTER_FILES, _IO_URING_PARAMETERS = 425, 427, 2, 120
 
 #: enum bpf_cmd
 _MAP_CREATE, LOOKUP, UPDATE, DELETE, NEXT_KEY = range(5)
@@ -91,12 +96,16 @@ def _number(which: int) -> int:
     return _NUMBERS[platform.machine()][which]
 
 
-def _bpf(command: int, request: ctypes.Array[ctypes.c_char]) -> int:
-    result = int(_libc.syscall(_number(0), command, request, ctypes.sizeof(request)))
+def _call(number: int, *arguments: object) -> int:
+    result = int(_libc.syscall(number, *arguments))
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
     return result
+
+
+def _bpf(command: int, request: ctypes.Array[ctypes.c_char]) -> int:
+    return _call(_number(0), command, request, ctypes.sizeof(request))
 
 
 def _request(layout: struct.Struct, *members: int | bytes) -> ctypes.Array[ctypes.c_char]:
@@ -213,10 +222,7 @@ def attach_tracepoint(number: int, program_fd: int) -> int:
     """
     attributes = _request(_PERF_ATTR, _PERF_TYPE_TRACEPOINT, _PERF_ATTR.size, number, 1)
     arguments = (ctypes.c_long(word) for word in (-1, 0, -1, _PERF_FLAG_FD_CLOEXEC))
-    fd = int(_libc.syscall(_number(1), attributes, *arguments))
-    if fd < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    fd = _call(_number(1), attributes, *arguments)
     try:
         fcntl.ioctl(fd, _PERF_IOC_SET_BPF, program_fd)
         fcntl.ioctl(fd, _PERF_IOC_ENABLE, 0)
@@ -224,6 +230,28 @@ def attach_tracepoint(number: int, program_fd: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def close_unawaited(descriptors: Sequence[int]) -> None:
+    """Close descriptors without waiting for what the kernel does when the last one is closed.
+
+    io_uring releases its files in a thread of the kernel's. Where it may not be used, the caller
+    waits after all.
+
+    Args:
+        descriptors: of this process, and of no other.
+    """
+    ring = -1
+    try:
+        if descriptors:
+            ring = _call(_IO_URING_SETUP, 1, ctypes.create_string_buffer(_IO_URING_PARAMETERS))
+            files = (ctypes.c_int * len(descriptors))(*descriptors)
+            _call(_IO_URING_REGISTER, ring, _REGISTER_FILES, files, len(descriptors))
+    except OSError:
+        pass  # io_uring is not built in, or forbidden here (kernel.io_uring_disabled)
+    finally:
+        for fd in (*descriptors, *([ring] if ring >= 0 else [])):
+            os.close(fd)
 
 
 def run_on(program_fd: int, cpu: int) -> int | None:

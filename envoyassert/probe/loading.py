@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from threading import Thread
 
 from envoyassert.probe import kernel
 from envoyassert.probe.compiled import Compiled
@@ -43,17 +44,43 @@ def load(compiled: Compiled, entries: Mapping[str, int], kinds: Mapping[str, int
         ProbeLoadError: the kernel refused something; nothing is left then.
     """
     loaded = Loaded({}, {})
-    what = ""
     try:
         for name, kind in compiled.maps.items():
-            what = f"make the map {name}"
             sized = replace(kind, entries=entries.get(name, kind.entries))
-            loaded.maps[name] = kernel.create_map(name, sized)
-        for name, program_kind in kinds.items():
-            what = f"load the function {name}"
-            code = compiled.functions[name].with_maps(loaded.maps)
-            loaded.functions[name] = kernel.load_program(name, program_kind, code)
-    except OSError as error:
+            try:
+                loaded.maps[name] = kernel.create_map(name, sized)
+            except OSError as error:
+                raise refused_by_kernel(f"make the map {name}", error) from error
+        _load_functions(loaded, compiled, kinds)
+    except BaseException:
         loaded.close()
-        raise refused_by_kernel(what, error) from error
+        raise
     return loaded
+
+
+def _load_functions(loaded: Loaded, compiled: Compiled, kinds: Mapping[str, int]) -> None:
+    """Load the functions at the same time: the kernel takes most of it for two of them.
+
+    Raises:
+        ProbeLoadError: the kernel refused one.
+    """
+    refused: dict[str, OSError] = {}
+
+    def load_one(name: str, code: bytes) -> None:
+        try:
+            loaded.functions[name] = kernel.load_program(name, kinds[name], code)
+        except OSError as error:
+            refused[name] = error
+
+    codes = {name: compiled.functions[name].with_maps(loaded.maps) for name in kinds}
+    threads = [Thread(target=load_one, args=pair) for pair in codes.items()]
+    try:
+        for thread in threads:
+            thread.start()
+    finally:
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+    for name in kinds:
+        if name in refused:
+            raise refused_by_kernel(f"load the function {name}", refused[name]) from refused[name]

@@ -118,7 +118,7 @@ class Program:
         return total
 
     def close(self) -> None:
-        """Detach and unload. May be called more than once."""
+        """Detach and unload; the kernel ends that by itself. May be called more than once."""
         if not self._closed:
             self._closed = True
             self._hooks.close()

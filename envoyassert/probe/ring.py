@@ -5,11 +5,16 @@ from __future__ import annotations
 import mmap
 import struct
 import threading
+from collections.abc import Iterator
+from itertools import islice
 
 #: Of a piece's header (BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT of linux/bpf.h): it is still
 #: being written; it holds nothing. The other bits are its length in bytes.
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
 _HEADER_SIZE = 8
+#: So much is mapped at a time: the whole ring would count as memory of this process, twice. It has
+#: room for many pieces.
+_WINDOW = 1 << 20
 
 # Native form: these are read and written in one go, unlike those of a fixed byte order.
 _LENGTH = struct.Struct("I")
@@ -23,7 +28,7 @@ class Ring:
     the data twice, so that no piece is split at the end (kernel/bpf/ringbuf.c).
 
     Args:
-        fd: descriptor of the map.
+        fd: descriptor of the map; the caller closes it, after this.
         size: bytes of its data, a power of two.
 
     Raises:
@@ -31,11 +36,10 @@ class Ring:
     """
 
     def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
         self._size = size
         self._own = mmap.mmap(fd, mmap.PAGESIZE)
-        self._theirs = mmap.mmap(
-            fd, mmap.PAGESIZE + 2 * size, prot=mmap.PROT_READ, offset=mmap.PAGESIZE
-        )
+        self._theirs = mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=mmap.PAGESIZE)
         self._lock = threading.Lock()
 
     def read(self, most: int) -> list[bytes]:
@@ -44,26 +48,41 @@ class Ring:
         Args:
             most: how many at most.
         """
-        (start,) = _POSITION.unpack_from(self._own)
-        (end,) = _POSITION.unpack_from(self._theirs)
-        if start == end:
-            return []
-        self._in_order()
-        first = mmap.PAGESIZE + (start & (self._size - 1))
-        places: list[tuple[int, int]] = []
-        place, behind = first, first + end - start
-        while place < behind and len(places) < most:
-            (length,) = _LENGTH.unpack_from(self._theirs, place)
-            if length & _BUSY:
+        found: list[bytes] = []
+        while len(found) < most:
+            (start,) = _POSITION.unpack_from(self._own)
+            (end,) = _POSITION.unpack_from(self._theirs)
+            self._in_order()
+            pieces, size = self._pieces(start & (self._size - 1), end - start, most - len(found))
+            if not size:
                 break
-            size = length & ~_DISCARDED
-            places.append((place - first + _HEADER_SIZE, 0 if length & _DISCARDED else size))
-            place += (_HEADER_SIZE + size + 7) & ~7
-        self._in_order()
-        content = self._theirs[first:place]
-        self._in_order()
-        _POSITION.pack_into(self._own, 0, start + place - first)
-        return [content[at : at + size] for at, size in places if size]
+            found += pieces
+            self._in_order()
+            _POSITION.pack_into(self._own, 0, start + size)
+        return found
+
+    def _pieces(self, first: int, size: int, most: int) -> tuple[list[bytes], int]:
+        """Return pieces, and how many bytes of the ring they take.
+
+        Args:
+            first: where in the data the first one begins.
+            size: bytes that were taken by writers, from there.
+            most: how many pieces at most.
+        """
+        before = first % mmap.PAGESIZE
+        size = min(size, _WINDOW)
+        if not size:
+            return [], 0
+        offset = 2 * mmap.PAGESIZE + first - before
+        with mmap.mmap(self._fd, before + size, prot=mmap.PROT_READ, offset=offset) as window:
+            places = list(islice(_complete(window, before, before + size), most))
+            if not places:
+                return [], 0
+            self._in_order()
+            last, length = places[-1]
+            taken = (last + (length & ~_DISCARDED) + 7 & ~7) - before
+            pieces = [window[at : at + n] for at, n in places if not n & _DISCARDED]
+        return pieces, taken
 
     def close(self) -> None:
         """Unmap it. May be called more than once."""
@@ -80,3 +99,18 @@ class Ring:
             pass
         with self._lock:
             pass
+
+
+def _complete(window: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the pieces that lie in a window and are complete: where, and their lengths.
+
+    A length has the bit of a piece that holds nothing.
+    """
+    while place + _HEADER_SIZE <= end:
+        (length,) = _LENGTH.unpack_from(window, place)
+        place += _HEADER_SIZE
+        behind = place + (length & ~_DISCARDED)
+        if length & _BUSY or behind > end:
+            return
+        yield place, length
+        place = behind + 7 & ~7

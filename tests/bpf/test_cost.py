@@ -74,6 +74,8 @@ print(*ids("prog_id"))
 print(*ids("map_id"))
 print("armed", flush=True)
 sys.stdin.read()
+probe.close()
+print("closed", flush=True)
 """
 
 #: bpf(2): BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID.
@@ -91,7 +93,10 @@ def exists(kind: str, number: int) -> bool:
     return False
 
 
-def test_killed_recorder_leaves_nothing_and_changes_no_limit_and_loads_no_module(program, tmp_path):
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "closed"])
+def test_recorder_that_ends_leaves_nothing_and_changes_no_limit_and_loads_no_module(
+    program, tmp_path, killed
+):
     modprobe, called = tmp_path / "modprobe", tmp_path / "called"
     modprobe.write_text(f"#!/bin/sh\necho $* >>{called}\n")
     modprobe.chmod(0o755)
@@ -109,7 +114,10 @@ def test_killed_recorder_leaves_nothing_and_changes_no_limit_and_loads_no_module
         assert len(found) > 10
         assert all(exists(kind, number) for kind, number in found)
         start(program(TARGET), 1)
-        recorder.send_signal(signal.SIGKILL)
+        if killed:
+            recorder.send_signal(signal.SIGKILL)
+        left, _ = recorder.communicate(timeout=CHILD_S)
+        assert left == ("" if killed else "closed\n")
     # The kernel frees them a moment after the last descriptor is closed.
     end = time.monotonic() + CHILD_S
     while any(exists(kind, number) for kind, number in found) and time.monotonic() < end:

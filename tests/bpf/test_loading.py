@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from envoyassert.errors import ProbeLoadError
-from envoyassert.probe import Probe, bcc_import, new_run_id, program, program_text
+from envoyassert.probe import Probe, bcc_import, kernel, new_run_id, program, program_text
 from envoyassert.probe.traced_runs import SLOTS
 
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
@@ -42,6 +45,31 @@ def test_closed_probe_leaves_no_program_map_or_event_open():
     probe.close()
     probe.close()
 
+    assert bpf_descriptors() == before
+
+
+def seconds_of(action: Callable[[], None]) -> float:
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start
+
+
+def test_closing_does_not_wait_until_the_kernel_has_detached_all():
+    detaching, closing = [], []
+    for _ in range(3):
+        with Probe.load(ring_pages=1) as probe:
+            detaching.append(seconds_of(probe._program.detach))
+        probe = Probe.load(ring_pages=1)
+        closing.append(seconds_of(probe.close))
+    assert statistics.median(closing) < statistics.median(detaching) / 4
+
+
+def test_closing_waits_where_io_uring_may_not_be_used(monkeypatch):
+    before = bpf_descriptors()
+    probe = Probe.load(ring_pages=1)
+    # No system call has this number.
+    monkeypatch.setattr(kernel, "_IO_URING_SETUP", 1 << 20)
+    probe.close()
     assert bpf_descriptors() == before
 
 

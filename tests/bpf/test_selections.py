@@ -124,8 +124,8 @@ def test_path_behind_an_environment_too_long_to_be_passed_is_counted_as_missed(p
 def test_exec_at_which_the_kernel_skipped_the_comparison_counts_as_missed(probe, monkeypatch):
     with probe.select(Selection(TARGET)) as selected:
         assert selected.missed == 0
-        before = probe._program.misses(b"ea_process_exec")
-        monkeypatch.setattr(probe._program, "misses", lambda _name=b"": before + 2)
+        before = probe._program.misses("ea_process_exec")
+        monkeypatch.setattr(probe._program, "misses", lambda _name="": before + 2)
         assert selected.missed == 2
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from envoyassert.accounts import Witness, WitnessProcess, WitnessRegistration, WitnessSocket
+from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
 from envoyassert.live.arguments import arguments_of
 from envoyassert.names import CLONE_NEWNET, epoll_event_names, epoll_mask
@@ -107,6 +108,24 @@ def trace_of_state(
 def is_state(unobserved: Sequence[str]) -> bool:
     """Return whether a trace is a state, by what it does not cover."""
     return HISTORY in unobserved
+
+
+def with_history(trace: Trace, path: str) -> Trace:
+    """Return a trace that can be compared with others, which a state cannot.
+
+    Args:
+        trace: the trace.
+        path: its file, for the message.
+
+    Raises:
+        TraceFileError: it is a state.
+    """
+    if is_state(trace.header.unobserved):
+        raise TraceFileError(
+            f"{path}: error: a state has no history that could be compared",
+            "compare what `envoyassert show --format json` prints of two states",
+        )
+    return trace
 
 
 def _concurrency(witness: Witness) -> int:

@@ -11,9 +11,8 @@ from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare_prof
 from envoyassert.compare.diff_text import diff_json, diff_lines
 from envoyassert.compare.profile import profile_of
 from envoyassert.durations import parse_duration
-from envoyassert.errors import TraceFileError
 from envoyassert.judge.certificate import ASSUMABLE
-from envoyassert.state import is_state
+from envoyassert.state import with_history
 from envoyassert.trace_file import read_trace
 
 
@@ -58,13 +57,7 @@ def diff(
         tolerance_ms = parse_duration(tolerance) * 1000
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--tolerance") from error
-    traces = [read_trace(path) for path in (before, after)]
-    for path, trace in zip((before, after), traces, strict=True):
-        if is_state(trace.header.unobserved):
-            raise TraceFileError(
-                f"{path}: error: a state has no history that could be compared",
-                "compare what `envoyassert show --format json` prints of two states",
-            )
+    traces = [with_history(read_trace(path), path) for path in (before, after)]
     profiles = [profile_of(trace, assume=assume) for trace in traces]
     comparison = compare_profiles(profiles[0], profiles[1], tolerance_ms)
     if output == "json":

@@ -35,6 +35,7 @@ from envoyassert.report.places import place_finder
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.change import ChangeError, changed
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.state import with_history
 from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
@@ -100,7 +101,7 @@ def plan(
         refuse_beside(
             "--traces", "wanted", "concurrency", "dump", "pod", "stand_in", "launcher", "envoy"
         )
-        before, after = (read_trace(_existing(file)) for file in files)
+        before, after = (with_history(read_trace(_existing(file)), file) for file in files)
     else:
         plan_of = functools.partial(
             plan_of_file,

@@ -24,6 +24,7 @@ from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.state import with_history
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
@@ -64,7 +65,7 @@ def report(paths: tuple[Path, ...], scenario_file: Path | None, wanted: str, out
     if not files and not faults:
         say("no traces (*.ndjson) found", err=True)
         return exits.NOTHING
-    found = survey(files, read_trace, judge)
+    found = survey(files, lambda file: with_history(read_trace(file), file), judge)
     found.faults[:0] = faults
     for fault in found.faults:
         say(*fault.split("\n"), err=True)

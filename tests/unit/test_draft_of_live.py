@@ -158,6 +158,11 @@ def test_state_is_not_compared_with_a_run(cli, tmp_path) -> None:
     write_trace(state, tmp_path / "state.ndjson")
     write_trace(trace_of("shared"), tmp_path / "run.ndjson")
     for sides in (("state.ndjson", "run.ndjson"), ("run.ndjson", "state.ndjson")):
-        done = cli("diff", *sides)
-        assert (done.code, done.out) == (2, "")
-        assert done.err.startswith("state.ndjson: error: a state has no history")
+        for command, code in ((["diff"], 2), (["plan", "--traces"], 4)):
+            done = cli(*command, *sides)
+            assert (done.code, done.out) == (code, "")
+            assert done.err.startswith("state.ndjson: error: a state has no history")
+    done = cli("report", ".")
+    assert done.code == 4
+    assert done.err.startswith("state.ndjson: error: a state has no history")
+    assert "1 trace" in done.out

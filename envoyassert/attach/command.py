@@ -1,10 +1,14 @@
-"""A command that is started to be recorded: `envoyassert attach -- COMMAND`."""
+"""A command that is started to be recorded, and how a session is asked to end.
+
+The command is that of `envoyassert attach -- COMMAND`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -78,3 +82,28 @@ def _stop(process: subprocess.Popen[bytes], run_id: str) -> None:
         end_marked([f"{MARK}={run_id}"], STOP_DEADLINE_S)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_DEADLINE_S)
+
+
+class Stop:
+    """A request to end a session, which a signal handler may make at any instant.
+
+    Not a `threading.Event`: its `set` takes the lock that its `wait` holds for a moment, and never
+    gets it where the handler interrupts that.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def set(self) -> None:
+        """Request it."""
+        self._requested = True
+
+    def is_set(self) -> bool:
+        """Return whether it was requested."""
+        return self._requested
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait so long at most; return whether it was requested."""
+        if not self._requested:
+            time.sleep(timeout_s)
+        return self._requested

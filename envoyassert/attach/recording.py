@@ -11,10 +11,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from envoyassert.accounts import Witness
+from envoyassert.attach.command import Stop
 from envoyassert.attach.envoy import AttachedEnvoy
 from envoyassert.attach.epochs import Epochs
 from envoyassert.attach.place import node_name
-from envoyassert.attach.stop import Stop
 from envoyassert.clock import monotonic_ns
 from envoyassert.driver.recorded import end_of
 from envoyassert.events import Event

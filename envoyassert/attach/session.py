@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from envoyassert.attach.command import started
+from envoyassert.attach.command import Stop, started
 from envoyassert.attach.envoy import AttachedEnvoy
 from envoyassert.attach.place import where_is
 from envoyassert.attach.recording import Recorded, Recording
-from envoyassert.attach.stop import Stop
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError, NoProcessError, SeveralProcessesError
 from envoyassert.launch.marked import environment_of

@@ -26,8 +26,8 @@ from envoyassert.scenario.load import LoadedScenario, load_scenario
 from envoyassert.trace import EACH, LAST, STARTUP
 
 if TYPE_CHECKING:
+    from envoyassert.attach.command import Stop
     from envoyassert.attach.session import Ends, Others
-    from envoyassert.attach.stop import Stop
 
 #: How long `--exec-scenario` waits if nothing is said: a job that waits for ever says nothing.
 _EXEC_FOR_S = 60.0
@@ -208,9 +208,9 @@ def _attach(
     *,
     cost: bool,
 ) -> int:
+    from envoyassert.attach.command import Stop
     from envoyassert.attach.place import has_container
     from envoyassert.attach.session import Session, running_already
-    from envoyassert.attach.stop import Stop
     from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
     # Before the probe is loaded, which takes seconds.

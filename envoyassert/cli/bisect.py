@@ -15,9 +15,16 @@ from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import launcher_option, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
-from envoyassert.compare.bisection import Boundary, GoodOrBad, bisect, path_between
 from envoyassert.compare.diff_text import difference_lines
-from envoyassert.compare.runs import Seen, differences_of, profiles_of
+from envoyassert.compare.runs import (
+    Boundary,
+    GoodOrBad,
+    Seen,
+    bisect,
+    differences_of,
+    path_between,
+    profiles_of,
+)
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge, unexcused

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from envoyassert.compare.comparison import DIFFERENT
 from envoyassert.compare.diff_text import difference_json, difference_lines
 from envoyassert.compare.survey import EqualRuns, ListenerSet, SeenRun, Survey
-from envoyassert.report.job_summary import code_block, inline
+from envoyassert.report.github_text import code_block, inline
 from envoyassert.report.table import columns, count, wrapped
 
 _LISTENERS = ["address", "sockets", "reach the workers by", "served by"]

@@ -1,13 +1,19 @@
-"""What a drafted scenario pins: per address of a listener, its sockets and what is done to them."""
+"""What a drafted scenario pins: per address of a listener, its sockets and what is done to them.
+
+What these need of a network that is not the one in which they are used is here too.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.option_values import OptionValue
+from envoyassert.scenario.own_namespaces import MADE
 
 
 class DraftError(EnvoyAssertError):
@@ -112,3 +118,58 @@ class Draft:
     actions: tuple[str, ...] = ()
     silences: tuple[str, ...] = ()
     envoy: tuple[EnvoyField, ...] = ()
+
+
+#: With one of these Envoy binds an address that no device has.
+_ANYWHERE = {"IP_FREEBIND", "IPV6_FREEBIND", "IP_TRANSPARENT", "IPV6_TRANSPARENT"}
+
+
+def addresses_of(sets: Sequence[SocketSet]) -> Iterator[EnvoyField]:
+    """Yield the addresses and devices that sockets are bound to, but for those of every network.
+
+    A socket in another network namespace needs nothing of the run's own, but where Envoy binds the
+    others of its address there.
+    """
+    places = _places([one for one in sets if not one.address.netns or one.role == "worker_0"])
+    # A zone is looked up where Envoy is, wherever its address is bound.
+    known = {place.partition("%")[2] for place in places}
+    zones = (one.address.zone for one in sets if one.address.netns)
+    places += [f"%{zone}" for zone in dict.fromkeys(zones) if zone not in ("", "lo", *known)]
+    if places:
+        why = "of elsewhere: given to the run's own network"
+        yield EnvoyField("addresses", places, why)
+
+
+def namespace_fields(sets: Sequence[SocketSet], names: Mapping[str, str]) -> Iterator[EnvoyField]:
+    """Yield the network namespaces that a run makes, with the addresses that are bound in them.
+
+    Args:
+        sets: the sockets, in those namespaces.
+        names: their names, by the files of the config whose place they take.
+    """
+    made: list[object] = []
+    for file, name in names.items():
+        places = _places([one for one in sets if one.address.netns == MADE + name])
+        given = {"addresses": places} if places else {}
+        instead = {} if file == MADE + name else {"file": file}
+        made.append({"name": name, **instead, **given} if instead or given else name)
+    if made:
+        yield EnvoyField("netns", made, "network namespaces that are made for the run")
+
+
+def _places(sets: Sequence[SocketSet]) -> list[str]:
+    return list(dict.fromkeys(place for one in sets if (place := _place(one))))
+
+
+def _place(one: SocketSet) -> str:
+    if not one.address.is_ip:
+        return ""
+    early = {o.name: o.value for o in one.options if o.phase == "before_bind"}
+    device = early.get("SO_BINDTODEVICE")
+    device = (device.rstrip("\0") if isinstance(device, str) else "") or one.address.zone
+    host = ipaddress.ip_address(one.address.host)
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        host = host.ipv4_mapped
+    usual = host.is_unspecified or host.is_loopback or host.is_multicast
+    own = "" if usual or _ANYWHERE & set(early) else str(host)
+    return f"{own}%{device}" if device not in ("", "lo") else own

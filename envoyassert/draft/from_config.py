@@ -12,8 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.elsewhere import addresses_of, namespace_fields
-from envoyassert.draft.expected import Draft, DraftError, DraftOption, EnvoyField, SocketSet
+from envoyassert.draft.expected import (
+    Draft,
+    DraftError,
+    DraftOption,
+    EnvoyField,
+    SocketSet,
+    addresses_of,
+    namespace_fields,
+)
 from envoyassert.draft.socket_options import given_up, not_listening, socket_options_of
 from envoyassert.scenario.absent import looked_up, source_names
 from envoyassert.scenario.listeners import (

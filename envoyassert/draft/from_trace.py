@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from envoyassert.addresses import Address
-from envoyassert.draft.elsewhere import addresses_of
-from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet
+from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet, addresses_of
 from envoyassert.graph.cut import cut
 from envoyassert.graph.fold import fold
 from envoyassert.graph.kinds import only_holds_its_address

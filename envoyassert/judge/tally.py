@@ -22,7 +22,7 @@ from envoyassert.judge.values import (
 )
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.quantity import Count
-from envoyassert.scenario.tally import DescriptorTally, Tally
+from envoyassert.scenario.timing import DescriptorTally, Tally
 
 Kind = Literal["ever", "live", "serving", "spare"]
 Noun = Literal["kernel socket", "descriptor"]

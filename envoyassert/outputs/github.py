@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from envoyassert.outputs import events
-    from envoyassert.report.annotation import Annotation
-    from envoyassert.report.job_summary import Entry
+    from envoyassert.report.github_text import Annotation, Entry
 
 #: A plugin that annotates what fails in the call phase, from the same place and message.
 _ANNOTATOR = "pytest_github_actions_annotate_failures"
@@ -45,13 +44,13 @@ class Annotations(Output):
 
     def file_refused(self, event: events.FileRefused) -> None:
         """Annotate what is not valid."""
-        from envoyassert.report.annotation import problem_annotations
+        from envoyassert.report.github_text import problem_annotations
 
         self._annotations += problem_annotations(event.problems, self._workspace)
 
     def run_ended(self, event: events.RunEnded) -> None:
         """Annotate what went wrong in a run."""
-        from envoyassert.report.annotation import Annotation, in_repository
+        from envoyassert.report.github_text import Annotation, in_repository
 
         for failure in event.failures:
             if event.record is not None and not (self._others_annotate and failure.phase == "call"):
@@ -61,7 +60,7 @@ class Annotations(Output):
 
     def session_ended(self, event: events.SessionEnded) -> None:
         """Print them."""
-        from envoyassert.report.annotation import workflow_command
+        from envoyassert.report.github_text import workflow_command
 
         for annotation in self._annotations:
             self._console.command(workflow_command(annotation))
@@ -91,8 +90,7 @@ class JobSummary(Output):
 
     def file_refused(self, event: events.FileRefused) -> None:
         """Take note of what is not valid."""
-        from envoyassert.report.annotation import problem_annotations
-        from envoyassert.report.job_summary import Entry
+        from envoyassert.report.github_text import Entry, problem_annotations
 
         for found in problem_annotations(event.problems, self._workspace):
             place = f"{found.path}:{found.line}"
@@ -105,8 +103,7 @@ class JobSummary(Output):
 
     def run_ended(self, event: events.RunEnded) -> None:
         """Take note of what went wrong in a run."""
-        from envoyassert.report.annotation import in_repository
-        from envoyassert.report.job_summary import Entry
+        from envoyassert.report.github_text import Entry, in_repository
 
         for failure in event.failures if event.record is not None else ():
             place = f"{in_repository(failure.path, self._workspace)}:{failure.line}"
@@ -117,7 +114,7 @@ class JobSummary(Output):
         """Write it; other steps of the job may have written to it before."""
         from envoyassert.output_file import append_text
         from envoyassert.report.certificate import certificates_lines
-        from envoyassert.report.job_summary import job_summary
+        from envoyassert.report.github_text import job_summary
         from envoyassert.report.summary import summary_lines
 
         if not (event.records or self._entries):

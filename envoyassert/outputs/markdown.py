@@ -91,7 +91,7 @@ class Markdown(Output):
 
     def session_ended(self, event: events.SessionEnded) -> None:
         """Write the document."""
-        from envoyassert.report.job_summary import code_block, inline
+        from envoyassert.report.github_text import code_block, inline
         from envoyassert.report.summary import summary_lines
 
         if self._began is None:
@@ -123,7 +123,7 @@ class Markdown(Output):
         write_lines(lines, self._path)
 
     def _row(self, run: events.RunEnded) -> str:
-        from envoyassert.report.job_summary import inline
+        from envoyassert.report.github_text import inline
 
         assert run.record is not None
         word = run.word if run.record.outcome != "error" else "ERROR"
@@ -133,7 +133,7 @@ class Markdown(Output):
 
     def _explained(self, run: events.RunEnded) -> Iterator[str]:
         """Yield what there is to say of a run that did not pass."""
-        from envoyassert.report.job_summary import code_block, inline
+        from envoyassert.report.github_text import code_block, inline
 
         judged = self._judged.get(run.id)
         yield f"## {inline(run.word)} {inline(run.title)}"
@@ -172,7 +172,7 @@ def _is_explained(run: events.RunEnded) -> bool:
 
 def _finding(finding: FindingPart) -> Iterator[str]:
     """Yield a finding that decides a verdict."""
-    from envoyassert.report.job_summary import code_block, inline
+    from envoyassert.report.github_text import code_block, inline
 
     yield from ("", f"### {inline(f'{finding.words.subject} {finding.atom}')}", "")
     if finding.location is not None:

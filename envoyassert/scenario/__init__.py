@@ -3,7 +3,7 @@
 - From text to a scenario: `source` (YAML with places) and `syntax`, `load`, `model`. What is wrong:
   `complaint`, `coherence`, `phases`, `scope`; in an untrusted file `untrusted` and `harmless`.
 - What the words share: `grammar`, `vocabulary`, `conditional`, `selector`, `pattern`,
-  `quantity`, `tally`, `timing`, `option_value`, `invariant`.
+  `quantity`, `timing`, `option_value`, `invariant`.
 - From a scenario to runs: `matrix` makes each `plan`, by `overlay` and `change`; `served` has what
   its control plane makes of it (`xds`).
 - What Envoy's config says: `envoy_file` and `text_proto` read it; `listeners` has its listeners,

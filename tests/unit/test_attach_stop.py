@@ -8,7 +8,7 @@ import sys
 #: A process that waits again and again while another one sends signals to it for a second.
 WAITING = """
 import os, signal, subprocess, sys, time
-from envoyassert.attach.stop import Stop
+from envoyassert.attach.command import Stop
 
 stop = Stop()
 asked = 0

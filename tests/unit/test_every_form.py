@@ -16,14 +16,13 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.outcomes import NotPassed, raise_unless_passed
-from envoyassert.report.annotation import Annotation, workflow_command
 from envoyassert.report.certificate import certificate_line
 from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import Context
 from envoyassert.report.figures import figures_of
+from envoyassert.report.github_text import Annotation, Entry, job_summary, workflow_command
 from envoyassert.report.headline import headline
-from envoyassert.report.job_summary import Entry, job_summary
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.testing import TraceBuilder

@@ -1,11 +1,13 @@
 from envoyassert.errors import Problem
-from envoyassert.report.annotation import (
+from envoyassert.report.github_text import (
     Annotation,
+    Entry,
     in_repository,
+    inline,
+    job_summary,
     problem_annotations,
     workflow_command,
 )
-from envoyassert.report.job_summary import Entry, inline, job_summary
 
 
 def test_workflow_command_is_one_line_and_escapes_what_would_end_a_part():

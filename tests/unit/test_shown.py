@@ -16,8 +16,7 @@ from envoyassert.addresses import Address
 from envoyassert.cli import main
 from envoyassert.draft.expected import Draft, DraftOption, EnvoyField, SocketSet
 from envoyassert.draft.scenario_text import draft_text
-from envoyassert.report.annotation import Annotation, workflow_command
-from envoyassert.report.job_summary import Entry, job_summary
+from envoyassert.report.github_text import Annotation, Entry, job_summary, workflow_command
 from envoyassert.shown import json_text, shown, shown_lines
 from envoyassert.trace import Trace
 from envoyassert.trace_file import write_trace

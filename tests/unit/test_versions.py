@@ -1,6 +1,6 @@
 import pytest
 
-from envoyassert.compare.bisection import Boundary, GoodOrBad, bisect, path_between
+from envoyassert.compare.runs import Boundary, GoodOrBad, bisect, path_between
 from envoyassert.versions import between, newest_of_each_minor, releases, since
 
 PUBLISHED = [

@@ -8,7 +8,7 @@ from envoyassert.judge.tally import judge_tally, tally_of_state
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
-from envoyassert.scenario.tally import CountOrDescriptorTally, DescriptorTally, Tally, any_is_right
+from envoyassert.scenario.timing import CountOrDescriptorTally, DescriptorTally, Tally, any_is_right
 from envoyassert.words.remedy import TALLY, counts
 from envoyassert.words.word import Example, ListenerWord, Part
 

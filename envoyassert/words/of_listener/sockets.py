@@ -8,7 +8,7 @@ from envoyassert.judge.tally import judge_tally, tally_of_state
 from envoyassert.judge.target import Target
 from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
-from envoyassert.scenario.tally import CountOrTally, Tally, any_is_right
+from envoyassert.scenario.timing import CountOrTally, Tally, any_is_right
 from envoyassert.words.remedy import TALLY, counts, field_of_number
 from envoyassert.words.word import Example, ListenerWord, Part
 

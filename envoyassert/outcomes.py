@@ -9,7 +9,7 @@ from __future__ import annotations
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.failure import RunContext, failure_lines
 from envoyassert.report.headline import deciding, reason_line
 from envoyassert.report.places import Place
 from envoyassert.shown import joined, shown
@@ -49,7 +49,7 @@ def raise_unless_passed(
     verdict: Verdict,
     trace: Trace,
     graph: SocketGraph,
-    context: Context | None = None,
+    context: RunContext | None = None,
     note: str = "",
 ) -> None:
     """Return if the verdict is PASS.
@@ -69,7 +69,7 @@ def raise_unless_passed(
     __tracebackhide__ = True
     if verdict.status is Status.PASS:
         return
-    context = context or Context()
+    context = context or RunContext()
     failed = verdict.status is not Status.INCONCLUSIVE
     kind = ExpectationFailed if failed else TraceInconclusive
     reason = reason_line(verdict, unasked_outcome(trace), context.place, context.blame)
@@ -81,6 +81,6 @@ def raise_unless_passed(
     )
 
 
-def _place(verdict: Verdict, context: Context) -> Place | None:
+def _place(verdict: Verdict, context: RunContext) -> Place | None:
     findings = deciding(verdict, context.place)
     return context.place(findings[0].path) if findings else None

@@ -16,7 +16,7 @@ from typing import Any
 from envoyassert.accounts import Witness, WitnessProcess, WitnessRegistration, WitnessSocket
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
-from envoyassert.live.arguments import arguments_of
+from envoyassert.live.arguments import envoy_arguments_of
 from envoyassert.names import CLONE_NEWNET, epoll_event_names, epoll_mask
 from envoyassert.option_read_back import asked_for
 from envoyassert.trace import (
@@ -133,7 +133,7 @@ def _concurrency(witness: Witness) -> int:
     stats = {} if witness.envoy is None else witness.envoy.stats
     known = stats.get("server.concurrency", 0)
     argv = next((p.argv for p in witness.processes if p.pid == witness.pid), ())
-    given = arguments_of(argv).concurrency
+    given = envoy_arguments_of(argv).concurrency
     if not known and given is not None:
         return max(1, given)
     return known

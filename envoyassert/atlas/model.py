@@ -13,7 +13,7 @@ from envoyassert.report.results import MachinePart, RunDocument
 from envoyassert.versions import version_key
 
 
-class RunState(Enum):
+class AtlasState(Enum):
     """How a run ended; the worst one decides for several."""
 
     FAILED = "failed"
@@ -31,13 +31,13 @@ class RunState(Enum):
 
 #: By the outcome in the results; what an xfail mark of the user's excuses is known to them.
 STATES = {
-    "passed": RunState.PASSED,
-    "failed": RunState.FAILED,
-    "known_defect": RunState.KNOWN_DEFECT,
-    "xfailed": RunState.KNOWN_DEFECT,
-    "inconclusive": RunState.INCONCLUSIVE,
-    "skipped": RunState.NOT_APPLICABLE,
-    "error": RunState.ERROR,
+    "passed": AtlasState.PASSED,
+    "failed": AtlasState.FAILED,
+    "known_defect": AtlasState.KNOWN_DEFECT,
+    "xfailed": AtlasState.KNOWN_DEFECT,
+    "inconclusive": AtlasState.INCONCLUSIVE,
+    "skipped": AtlasState.NOT_APPLICABLE,
+    "error": AtlasState.ERROR,
 }
 
 
@@ -64,7 +64,7 @@ class AtlasRun:
     launcher: str
     asked_launcher: str
     concurrency: int
-    state: RunState
+    state: AtlasState
     reason: str = ""
     story: str = ""
     defect: str = ""
@@ -114,10 +114,10 @@ class Cell:
     runs: tuple[AtlasRun, ...]
 
     @property
-    def state(self) -> RunState | None:
+    def state(self) -> AtlasState | None:
         """The worst state of its runs, None if there are none."""
         states = {run.state for run in self.runs}
-        return next((state for state in RunState if state in states), None)
+        return next((state for state in AtlasState if state in states), None)
 
     @property
     def text(self) -> str:
@@ -163,7 +163,7 @@ class Atlas:
         return sorted({run.scenario for run in self.runs})
 
     @cached_property
-    def counts(self) -> Counter[RunState]:
+    def counts(self) -> Counter[AtlasState]:
         """How many runs ended in which state."""
         return Counter(run.state for run in self.runs)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from envoyassert.atlas.model import Atlas, AtlasRun, RunState, in_order
+from envoyassert.atlas.model import Atlas, AtlasRun, AtlasState, in_order
 from envoyassert.report.results import RunDocument
 from envoyassert.report.table import count
 from envoyassert.shown import joined, shown_lines
@@ -67,7 +67,7 @@ def story_page(
 
 def _page(template: str, **values: object) -> str:
     return _TEMPLATES.get_template(template).render(
-        generator=GENERATOR, State=RunState, name_of=_name_of, **values
+        generator=GENERATOR, State=AtlasState, name_of=_name_of, **values
     )
 
 
@@ -80,7 +80,7 @@ def _known_defects(atlas: Atlas) -> list[dict[str, object]]:
     # What was seen of a defect differs from run to run: the first run stands for all.
     found: dict[tuple[str, str], list[AtlasRun]] = {}
     for run in atlas.runs:
-        if run.state is RunState.KNOWN_DEFECT:
+        if run.state is AtlasState.KNOWN_DEFECT:
             found.setdefault(run.explanation, []).append(run)
     return [
         {
@@ -118,7 +118,7 @@ def atlas_lines(atlas: Atlas) -> list[str]:
 
 def total(atlas: Atlas) -> str:
     """Return how many runs ended how: `54 runs: 48 passed, 6 known defect`."""
-    parts = [f"{atlas.counts[state]} {state.value}" for state in RunState if atlas.counts[state]]
+    parts = [f"{atlas.counts[state]} {state.value}" for state in AtlasState if atlas.counts[state]]
     axes = f"{count(len(atlas.scenarios), 'scenario')} on {count(len(atlas.envoys), 'Envoy')}"
     note = "" if atlas.complete else "; the session did not come to its end"
     return f"{count(len(atlas.runs), 'run')} of {axes}: {', '.join(parts) or 'none'}{note}"
@@ -126,7 +126,12 @@ def total(atlas: Atlas) -> str:
 
 def _troubles(atlas: Atlas) -> list[str]:
     lines = []
-    for state in (RunState.FAILED, RunState.ERROR, RunState.INCONCLUSIVE, RunState.KNOWN_DEFECT):
+    for state in (
+        AtlasState.FAILED,
+        AtlasState.ERROR,
+        AtlasState.INCONCLUSIVE,
+        AtlasState.KNOWN_DEFECT,
+    ):
         seen: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
         for run in atlas.runs:
             if run.state is state:

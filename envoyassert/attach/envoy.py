@@ -25,8 +25,8 @@ from envoyassert.launch.kernel import wait_readable
 from envoyassert.launch.namespace import NamespaceThread, in_netns_of, joined_namespace
 from envoyassert.launch.running import NamespacedEnvoy
 from envoyassert.launch.version import recall, reported_version
-from envoyassert.live.arguments import EnvoyArguments, arguments_of, with_config_yaml
-from envoyassert.live.place import Place
+from envoyassert.live.arguments import EnvoyArguments, envoy_arguments_of, with_config_yaml
+from envoyassert.live.place import ProcessPlace
 from envoyassert.probe import Watch
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import (
@@ -55,7 +55,9 @@ class AttachedEnvoy(NamespacedEnvoy):
         place: where it lives; None if that is not known.
     """
 
-    def __init__(self, arm: Watch, pid: int, began_ns: int, place: Place | None = None) -> None:
+    def __init__(
+        self, arm: Watch, pid: int, began_ns: int, place: ProcessPlace | None = None
+    ) -> None:
         spec = LaunchSpec(EnvoySource(binary=f"/proc/{pid}/exe"), "")
         super().__init__(spec, "", "")
         self._started_s = time.monotonic() - (monotonic_ns() - began_ns) / 1e9
@@ -92,7 +94,7 @@ class AttachedEnvoy(NamespacedEnvoy):
         if inside != pid:
             self.inner_pids[str(pid)] = inside
         self.filename = str(executed.args["filename"] or "")
-        self.arguments = arguments_of(_whole_argv(pid) or executed.args["argv"])
+        self.arguments = envoy_arguments_of(_whole_argv(pid) or executed.args["argv"])
         if self._executable >= 0:
             os.close(self._executable)  # of what had been taken for it before
         self._executable, self._build_id = -1, ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.live.traces import MOST_EPOCHS, side_by_side
+from envoyassert.live.traces import MOST_EPOCHS, joined_epochs
 from envoyassert.option_read_back import Option
 from envoyassert.probe import ProbeSnapshot, RunCounters, Watch
 
@@ -49,7 +49,7 @@ class Epochs:
     def snapshot(self) -> ProbeSnapshot:
         """Return what was received."""
         found = [arm.snapshot() for arm in self._arms]
-        events, cpus = side_by_side([(one.events, one.cpus) for one in found])
+        events, cpus = joined_epochs([(one.events, one.cpus) for one in found])
         return ProbeSnapshot(
             events,
             cpus,

@@ -16,7 +16,12 @@ from envoyassert.addresses import Address
 from envoyassert.launch.admin import connect_admin, request
 from envoyassert.launch.engine import engine_address
 from envoyassert.launch.inside import opened, proc_root, read_inside
-from envoyassert.live.place import Place, named_by_annotations, named_by_logs, place_of
+from envoyassert.live.place import (
+    ProcessPlace,
+    named_by_annotations,
+    named_by_logs,
+    process_place_of,
+)
 
 #: The first process, whose files are the machine's: this one may be in a container.
 _MACHINE = 1
@@ -34,10 +39,10 @@ _LARGEST = 16 << 20
 _ANSWER_S = 2.0
 
 
-def where_is(pid: int) -> Place | None:
+def where_is(pid: int) -> ProcessPlace | None:
     """Return where a process lives; None if it has ended."""
     try:
-        place = place_of(Path(f"/proc/{pid}/cgroup").read_text("utf-8", "surrogateescape"))
+        place = process_place_of(Path(f"/proc/{pid}/cgroup").read_text("utf-8", "surrogateescape"))
     except OSError:
         return None
     if not place.container and not place.pod_uid:
@@ -137,7 +142,7 @@ def _starters(pid: int, around: tuple[str, ...]) -> Iterator[int]:
     with contextlib.suppress(OSError):
         while pid := _parent(pid):
             cgroups = Path(f"/proc/{pid}/cgroup").read_text("utf-8", "surrogateescape")
-            if place_of(cgroups).containers == around:
+            if process_place_of(cgroups).containers == around:
                 yield pid
 
 

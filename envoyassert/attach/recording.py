@@ -22,8 +22,8 @@ from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.launch.base import Exit
 from envoyassert.launch.readiness import Asked
-from envoyassert.live.selection import Selection
-from envoyassert.live.traces import is_served, listener_record, shape_of
+from envoyassert.live.selection import ProcessSelection
+from envoyassert.live.traces import is_served, listener_record, serving_shape
 from envoyassert.probe import Watch
 from envoyassert.probe.quiet import unwaited
 from envoyassert.symbolize import symbolize
@@ -79,7 +79,7 @@ class Recording:
         self,
         arm: Watch,
         envoy: AttachedEnvoy,
-        selection: Selection,
+        selection: ProcessSelection,
         settle_s: float,
         stop: Stop,
         show: Callable[[Trace], None],
@@ -193,7 +193,7 @@ class Recording:
         trace = self._trace(Outcome())
         self._learn(trace.events)
         graph = fold(trace)
-        shape = shape_of(graph)
+        shape = serving_shape(graph)
         waits = bool(unwaited(trace.events))
         if shape != self._shape or waits != self._waits:
             self._changed_s = time.monotonic()

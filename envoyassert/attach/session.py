@@ -19,12 +19,12 @@ from envoyassert.attach.recording import Recorded, Recording
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError, NoProcessError, SeveralProcessesError
 from envoyassert.launch.marked import environment_of
-from envoyassert.live.arguments import arguments_of
+from envoyassert.live.arguments import envoy_arguments_of
 from envoyassert.live.place import fits
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import Arm, Probe, Tracer, Watch, new_run_id
 from envoyassert.trace import Trace
-from envoyassert.witness.running import ask_tasks, closed, names_of
+from envoyassert.witness.running import ask_tasks, closed_meanwhile, thread_names_of
 
 #: How often it is looked whether a process that is meant has begun.
 _PAUSE_S = 0.01
@@ -91,7 +91,7 @@ class Others:
     missed: int = 0
 
 
-class Session:
+class AttachSession:
     """Recordings that go on side by side.
 
     Args:
@@ -101,7 +101,9 @@ class Session:
         stop: set it to end the session at once: the traces are taken as they are.
     """
 
-    def __init__(self, selection: Selection, ends: Ends, observer: Observer, stop: Stop) -> None:
+    def __init__(
+        self, selection: ProcessSelection, ends: Ends, observer: Observer, stop: Stop
+    ) -> None:
         self._selection = selection
         self._ends = ends
         self._observer = observer
@@ -169,7 +171,7 @@ class Session:
                 if not fits(self._selection, place):
                     self._passed_over(elsewhere=place.in_words())
                     return
-            arguments = arguments_of(executed.args["argv"])
+            arguments = envoy_arguments_of(executed.args["argv"])
             if not arguments.serves:
                 self._passed_over(silent=1)
                 return
@@ -255,7 +257,7 @@ class Session:
         return self._begun >= self._ends.count
 
 
-def running_already(selection: Selection) -> list[int]:
+def running_already(selection: ProcessSelection) -> list[int]:
     """Return the processes that are meant and run already: nothing of their start is seen.
 
     Args:
@@ -287,7 +289,7 @@ def running_already(selection: Selection) -> list[int]:
 _WORKER = "wrk:worker_"
 
 
-def chosen(selection: Selection, *, everyone: bool) -> list[int]:
+def chosen_running(selection: ProcessSelection, *, everyone: bool) -> list[int]:
     """Return the Envoys that are meant, by their processes as seen from here.
 
     Args:
@@ -309,7 +311,7 @@ def chosen(selection: Selection, *, everyone: bool) -> list[int]:
         )
     if not found:
         for pid in _closed():
-            raise closed(pid)
+            raise closed_meanwhile(pid)
         raise NoProcessError(
             f"no running Envoy has the executable {selection.in_words()}",
             "see `pgrep -a envoy`; an Envoy under another name: --exe NAME",
@@ -337,7 +339,7 @@ def _closed() -> Iterator[int]:
 
 
 def _has_workers(pid: int) -> bool:
-    return any(name.startswith(_WORKER) for name in names_of([pid]).values())
+    return any(name.startswith(_WORKER) for name in thread_names_of([pid]).values())
 
 
 def _words_of(pid: int) -> str:

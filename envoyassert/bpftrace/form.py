@@ -55,7 +55,7 @@ def numbers_of(syscalls: Mapping[str, Numbers], machine: str) -> list[int]:
     return [number for number in numbers if number is not None]
 
 
-def number_of(name: str, machine: str) -> int | None:
+def printed_number_of(name: str, machine: str) -> int | None:
     """Return the number of a call that begins or ends a task, None where there is none."""
     number: int | None = getattr(LIFECYCLE[name], machine)
     return number
@@ -109,7 +109,7 @@ _SILENT = re.compile(
 _SHOWN = 60
 
 
-class Line(NamedTuple):
+class PrintedLine(NamedTuple):
     """A line.
 
     Args:
@@ -136,7 +136,7 @@ def is_header(line: str) -> bool:
     return line.startswith(FORMAT.rpartition("/")[0] + "/")
 
 
-def read_line(text: str, path: str, number: int) -> Line:
+def read_printed_line(text: str, path: str, number: int) -> PrintedLine:
     """Return what a line says.
 
     Args:
@@ -148,32 +148,34 @@ def read_line(text: str, path: str, number: int) -> Line:
         TraceFileError: our program prints no such line; with the column where it differs.
     """
     if _SILENT.match(text):
-        return Line("", {}, "", number)
+        return PrintedLine("", {}, "", number)
     if is_header(text):
         return _header(text, path, number)
     if found := _SKIPPED.match(text):
         numbers = {} if found[1] else {"ts": int(found[2]), "programs": int(found[3])}
-        return Line("skipped", numbers, "", number)
+        return PrintedLine("skipped", numbers, "", number)
     if found := _TOTAL.match(text):
-        return Line("total", {"key": int(found[2]), "value": int(found[3])}, found[1], number)
+        return PrintedLine(
+            "total", {"key": int(found[2]), "value": int(found[3])}, found[1], number
+        )
     if _DESCRIPTOR.match(text):
-        return Line("descriptor", {}, text, number)
+        return PrintedLine("descriptor", {}, text, number)
     kind = text.partition(" ")[0]
     if kind not in MEMBERS:
         raise error_at(path, number, 1, f"not a line of a log of {FORMAT}: {text[:_SHOWN]!r}")
     return _fields(kind, text, path, number)
 
 
-def _header(text: str, path: str, number: int) -> Line:
+def _header(text: str, path: str, number: int) -> PrintedLine:
     found = _HEADER.match(text)
     if found is None:
         raise error_at(
             path, number, 1, f"not the beginning of a log of {FORMAT}: {text[:_SHOWN]!r}"
         )
-    return Line("header", {"pids": 0 if found[2] == "-" else 1}, found[1], number)
+    return PrintedLine("header", {"pids": 0 if found[2] == "-" else 1}, found[1], number)
 
 
-def _fields(kind: str, text: str, path: str, number: int) -> Line:
+def _fields(kind: str, text: str, path: str, number: int) -> PrintedLine:
     position = len(kind)
     numbers: dict[str, int] = {}
     rest = ""
@@ -194,4 +196,4 @@ def _fields(kind: str, text: str, path: str, number: int) -> Line:
             position + 1,
             f"a `{kind}` line goes on behind its end: {text[position : position + _SHOWN]!r}",
         )
-    return Line(kind, numbers, rest, number)
+    return PrintedLine(kind, numbers, rest, number)

@@ -15,7 +15,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from envoyassert.bpftrace.form import CHUNKS, SECOND, WORDS, Line, error_at, read_line, recorded
+from envoyassert.bpftrace.form import (
+    CHUNKS,
+    SECOND,
+    WORDS,
+    PrintedLine,
+    error_at,
+    read_printed_line,
+    recorded,
+)
 from envoyassert.calls import NOTED, SOURCES
 from envoyassert.calls.epoll import EPOLL_WAIT
 from envoyassert.calls.payload import text_at
@@ -115,16 +123,16 @@ class _Log:
         self.machine = ""
         self.begun_before = False
         self.ended = False
-        self.events: list[Line] = []
+        self.events: list[PrintedLine] = []
         self.data: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(dict)
         self.totals: dict[int, int] = {}
         self.counts: dict[int, int] = {}
         self._readings: list[tuple[int, int, list[str]]] = []
         self._reading = False
         for number, text in enumerate(lines, 1):
-            self._read(read_line(text.rstrip("\n"), path, number))
+            self._read(read_printed_line(text.rstrip("\n"), path, number))
 
-    def _read(self, line: Line) -> None:
+    def _read(self, line: PrintedLine) -> None:
         kind, numbers = line.kind, line.numbers
         if kind == "header":
             if self.machine:
@@ -227,7 +235,7 @@ class _Events:
             emitted = max(self._log.totals.get(cpu, 0) - len(others), last)
             yield CpuCounters(cpu, emitted, max(emitted - len(by_cpu[cpu]), 0))
 
-    def _event(self, line: Line) -> Event | None:
+    def _event(self, line: PrintedLine) -> Event | None:
         """Return the event of a line, None for what is no event by itself."""
         numbers = line.numbers
         if line.kind == "call":
@@ -246,7 +254,7 @@ class _Events:
         check_event(event)
         return event
 
-    def _fact(self, line: Line) -> tuple[str, dict[str, Any]]:
+    def _fact(self, line: PrintedLine) -> tuple[str, dict[str, Any]]:
         numbers, kind = line.numbers, line.kind
         pid, tid = numbers["pid"], numbers["tid"]
         self._living[pid].add(tid)
@@ -281,7 +289,7 @@ class _Events:
             args["shares_files"] = shares_files
         return args
 
-    def _call(self, line: Line) -> Event | None:
+    def _call(self, line: PrintedLine) -> Event | None:
         numbers = line.numbers
         constant = self._constant(numbers)
         self._living[numbers["pid"]].add(numbers["tid"])
@@ -309,7 +317,7 @@ class _Events:
             raise ValueError(f"the program does not record the call {numbers['nr']}")
         return constant
 
-    def _is_whole(self, line: Line) -> bool:
+    def _is_whole(self, line: PrintedLine) -> bool:
         """Whether the `data` lines of a call are there: one without them is as good as lost."""
         numbers = line.numbers
         if line.kind != "call" or self._calls.get(numbers["nr"]) is None:

@@ -16,8 +16,8 @@ from envoyassert.bpftrace.form import (
     SECOND,
     WAITS,
     WORDS,
-    number_of,
     numbers_of,
+    printed_number_of,
     recorded,
 )
 from envoyassert.bpftrace.program import PROGRAM
@@ -71,7 +71,7 @@ def script_text(exe: str, pids: tuple[int, ...], machine: str, processors: int) 
     }
     names = {"clone": "CLONE", "clone3": "CLONE3", "fork": "FORK", "vfork": "VFORK"}
     names |= {"exit": "EXIT", "exit_group": "EXIT_GROUP"}
-    parts |= {key: str(number_of(name, machine) or _NO_CALL) for name, key in names.items()}
+    parts |= {key: str(printed_number_of(name, machine) or _NO_CALL) for name, key in names.items()}
     text = PROGRAM
     for constant in re.findall(r"<<(EA_[A-Z0-9_]+)>>", text):
         parts[constant] = _is(calls, constant)

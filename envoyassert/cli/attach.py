@@ -20,7 +20,7 @@ from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.errors import LaunchError
 from envoyassert.judge.verdict import worst
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import check_output
 from envoyassert.scenario.load import LoadedScenario, load_scenario
 from envoyassert.trace import EACH, LAST, STARTUP
@@ -136,7 +136,7 @@ def attach(
     need_linux()
     from envoyassert.attach.session import Ends
 
-    selection = Selection(**selectors)
+    selection = ProcessSelection(**selectors)
     _check_words(command, count, forever=forever, follow=follow, tracer=tracer)
     _check_selection(selection)
     if exec_scenario and scenario:
@@ -186,7 +186,7 @@ def _check_phases(loaded: LoadedScenario, *, follow: bool) -> None:
         raise click.UsageError(f"the phase {later[0]} comes after the start: say --follow")
 
 
-def _check_selection(selection: Selection) -> None:
+def _check_selection(selection: ProcessSelection) -> None:
     """Refuse what the kernel cannot compare. Raises click.UsageError."""
     from envoyassert.probe.comparison import comparison
     from envoyassert.probe.pool import VARIABLES
@@ -200,7 +200,7 @@ def _check_selection(selection: Selection) -> None:
 
 
 def _attach(
-    selection: Selection,
+    selection: ProcessSelection,
     command: tuple[str, ...],
     ends: Ends,
     asked: Asked,
@@ -210,7 +210,7 @@ def _attach(
 ) -> int:
     from envoyassert.attach.command import Stop
     from envoyassert.attach.place import has_container
-    from envoyassert.attach.session import Session, running_already
+    from envoyassert.attach.session import AttachSession, running_already
     from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
     # Before the probe is loaded, which takes seconds.
@@ -220,7 +220,7 @@ def _attach(
     stop = Stop()
     reporter = Reporter(asked)
     early: list[int] = []
-    session = Session(selection, ends, reporter, stop)
+    session = AttachSession(selection, ends, reporter, stop)
     with contextlib.closing(load_tracer(tracer)) as loaded, _ended_by_signals(stop):
         if cost:
             assert isinstance(loaded, Probe)
@@ -239,7 +239,9 @@ def _attach(
     return exit_code(reporter, selection, session.others, early)
 
 
-def exit_code(reporter: Reporter, selection: Selection, others: Others, early: list[int]) -> int:
+def exit_code(
+    reporter: Reporter, selection: ProcessSelection, others: Others, early: list[int]
+) -> int:
     """Say what was not recorded, and return the exit code of a session.
 
     Args:

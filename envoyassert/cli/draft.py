@@ -27,7 +27,7 @@ from envoyassert.draft.from_trace import draft_of_trace, unlike
 from envoyassert.draft.scenario_text import block_lines, draft_text
 from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.errors import Problem, ScenarioError
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import write_lines
 from envoyassert.scenario.listeners import proto_field
 from envoyassert.scenario.load import parse_scenario, read_text
@@ -156,11 +156,11 @@ def _source(source: str | None, pid: int | None, pod: str) -> tuple[Path, str | 
         raise click.UsageError("--pid says what to draft from; leave out the rest")
     if source is None and (pid is not None or pod):
         need_linux()
-        from envoyassert.attach.session import chosen
+        from envoyassert.attach.session import chosen_running
         from envoyassert.witness.running import state_of
 
         if pid is None:
-            (pid,) = chosen(Selection(pod=pod), everyone=False)
+            (pid,) = chosen_running(ProcessSelection(pod=pod), everyone=False)
         return Path(f"process_{pid}"), "\n".join(trace_lines(state_of(pid)))
     if source is None:
         raise click.UsageError(

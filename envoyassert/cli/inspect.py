@@ -19,7 +19,7 @@ from envoyassert.errors import NoProcessError
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import check_output
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.failure import failure_lines
@@ -77,14 +77,18 @@ def inspect(
     Example: sudo envoyassert inspect --pid 4242
     """
     need_linux()
-    from envoyassert.attach.session import chosen
+    from envoyassert.attach.session import chosen_running
     from envoyassert.witness.running import state_of
 
     if written is not None:
         check_output(written)
     if pid is not None:
         refuse_beside("--pid", "exe", *SELECTORS, "everyone")
-    pids = [pid] if pid is not None else chosen(Selection(**selectors), everyone=everyone)
+    pids = (
+        [pid]
+        if pid is not None
+        else chosen_running(ProcessSelection(**selectors), everyone=everyone)
+    )
     if written is not None and len(pids) > 1:
         raise click.UsageError("-o is for one Envoy; leave out --all")
     if watch_s is not None and (scenario is not None or len(pids) > 1):

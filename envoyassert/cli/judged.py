@@ -14,10 +14,10 @@ from envoyassert.judge.scopes import listeners_over
 from envoyassert.judge.verdict import Verdict
 from envoyassert.live.traces import config_of_trace
 from envoyassert.report.changes import remedies
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.places import place_finder
 from envoyassert.report.refusal import blame
-from envoyassert.scenario.given import differences
+from envoyassert.scenario.given import given_differences
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
@@ -47,7 +47,7 @@ def plan_of_trace(trace: Trace, scenario: Path, wanted: str) -> RunPlan:
 def say_differences(plan: RunPlan, trace: Trace) -> None:
     """Say on standard error in what a trace is of something else than the run of a scenario."""
     if plan.loaded.own_envoy:
-        for difference in differences(plan, trace.header):
+        for difference in given_differences(plan, trace.header):
             say(f"note: {difference}", err=True)
 
 
@@ -75,7 +75,7 @@ def _workers(trace: Trace, plan: RunPlan, graph: SocketGraph) -> int:
 
 def judged(
     trace: Trace, plan: RunPlan, scenario_path: str, trace_path: str
-) -> tuple[Verdict, SocketGraph, Context]:
+) -> tuple[Verdict, SocketGraph, RunContext]:
     """Return the verdict on a trace, its sockets, and what a report of it takes besides.
 
     Args:
@@ -87,7 +87,7 @@ def judged(
     graph = fold(trace)
     place = place_finder(plan.loaded)
     verdict = verdict_on(trace, plan, graph)
-    context = Context(
+    context = RunContext(
         title=plan.id,
         place=place,
         blame=blame(plan),

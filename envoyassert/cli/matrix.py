@@ -17,7 +17,7 @@ from envoyassert.cli.plans import envoy_of
 from envoyassert.versions import OLDEST
 
 if TYPE_CHECKING:
-    from envoyassert.outputs.atlas import Session
+    from envoyassert.outputs.atlas import AtlasSession
     from envoyassert.report.results import IndexDocument, RunDocument
 
     Document = TypeVar("Document", RunDocument, IndexDocument)
@@ -118,13 +118,13 @@ def _check_directory(index: Path) -> None:
         raise click.UsageError(f"{index} is not of an atlas; name another directory")
 
 
-def _read_session(results: Path) -> Session:
+def _read_session(results: Path) -> AtlasSession:
     """Return what the results in a directory say of their session.
 
     Raises:
         click.UsageError: there are none that can be read.
     """
-    from envoyassert.outputs.atlas import Session
+    from envoyassert.outputs.atlas import AtlasSession
     from envoyassert.report.results import IndexDocument, RunDocument
 
     index = _read(IndexDocument, results / "index.json")
@@ -133,7 +133,7 @@ def _read_session(results: Path) -> Session:
         for entry in index.runs
         if entry.document is not None
     ]
-    return Session(index.machine, index.started, index.complete, documents)
+    return AtlasSession(index.machine, index.started, index.complete, documents)
 
 
 def _read(kind: type[Document], path: Path) -> Document:

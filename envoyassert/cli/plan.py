@@ -29,7 +29,7 @@ from envoyassert.compare.profile import profile_of
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.report.envoy_log import said_lines
-from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.failure import RunContext, failure_lines
 from envoyassert.report.headline import headline
 from envoyassert.report.places import place_finder
 from envoyassert.report.verdict_json import verdict_json
@@ -197,7 +197,7 @@ class _Judgement:
             assume=self.assume,
             graph=self._graph,
         )
-        self._context = Context(title=wanted.id, place=place_finder(wanted.loaded))
+        self._context = RunContext(title=wanted.id, place=place_finder(wanted.loaded))
 
     @property
     def _came_up(self) -> bool:

@@ -15,7 +15,7 @@ from envoyassert.judge.excerpt import FAILURES
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.coverage import coverage, coverage_lines
-from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.failure import RunContext, failure_lines
 from envoyassert.report.headline import about, deciding, headline
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.plan import RunPlan
@@ -95,7 +95,7 @@ def replay(
 
 
 def _write_excerpt(
-    path: str, trace: Trace, plan: RunPlan, verdict: Verdict, context: Context
+    path: str, trace: Trace, plan: RunPlan, verdict: Verdict, context: RunContext
 ) -> None:
     """Write the events that show the first failure, and print how many there are.
 

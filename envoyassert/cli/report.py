@@ -13,7 +13,7 @@ from envoyassert.cli.judged import plan_of_trace, verdict_on
 from envoyassert.cli.options import format_option
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import choose_run
-from envoyassert.compare.survey import Judge, Judged, Survey, survey
+from envoyassert.compare.survey import Judge, JudgedRun, Survey, survey
 from envoyassert.compare.survey_text import survey_json, survey_lines, survey_markdown
 from envoyassert.errors import ScenarioError
 from envoyassert.graph.model import SocketGraph
@@ -109,17 +109,17 @@ def _judge_by(path: Path, wanted: str) -> Judge:
         if wanted:
             choose_run(plans, wanted)
 
-    def judge(trace: Trace, graph: SocketGraph) -> Judged:
+    def judge(trace: Trace, graph: SocketGraph) -> JudgedRun:
         try:
             plan = plan_of_trace(trace, path, wanted)
         except click.UsageError as error:
-            return Judged(None, reason=error.message)
+            return JudgedRun(None, reason=error.message)
         except ScenarioError as error:
-            return Judged(None, reason=str(error))
+            return JudgedRun(None, reason=str(error))
         verdict = verdict_on(trace, plan, graph)
         place, outcome = place_finder(plan.loaded), unasked_outcome(trace)
         reason = reason_line(verdict, outcome, place, blame(plan))
-        return Judged(verdict.status, str(verdict), reason)
+        return JudgedRun(verdict.status, str(verdict), reason)
 
     return judge
 

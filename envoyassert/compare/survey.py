@@ -23,7 +23,7 @@ from envoyassert.trace import Header, Trace
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRun:
     """What a scenario says of a run.
 
     Args:
@@ -42,7 +42,7 @@ class Judged:
         return self.status.value if self.status else "not judged"
 
 
-Judge = Callable[[Trace, SocketGraph], Judged]
+Judge = Callable[[Trace, SocketGraph], JudgedRun]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class SeenRun:
     listeners: tuple[SeenListener, ...]
     certificate: str
     whole: bool
-    judged: Judged | None = None
+    judged: JudgedRun | None = None
 
     @property
     def sockets(self) -> int:

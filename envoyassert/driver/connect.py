@@ -16,7 +16,7 @@ from envoyassert.graph.lookup import unmapped
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.selection import parts_of
 from envoyassert.launch.inside import proc_root
-from envoyassert.scenario.destination import DestinationError, Place, destination
+from envoyassert.scenario.destination import DestinationError, ListenerPlace, destination
 from envoyassert.scenario.needs import redirected_places
 from envoyassert.scenario.selector import Selector
 from envoyassert.steps.base import StepProblem, StepResult
@@ -116,23 +116,23 @@ def _records(envoy: DrivenEnvoy) -> tuple[ListenerRecord, ...]:
     return (*own, *(record for record in envoy.listeners if record.name not in names))
 
 
-def _places(records: tuple[ListenerRecord, ...], graph: SocketGraph) -> Iterator[Place]:
+def _places(records: tuple[ListenerRecord, ...], graph: SocketGraph) -> Iterator[ListenerPlace]:
     """Yield the addresses of listeners, with the ports that the kernel chose."""
     for record in records:
         for part in parts_of(record, graph, records):
             protocol = record.protocol_at(part.address)
             learned = {s.address for s in part.sockets if s.address is not None and s.address.port}
             if part.address.port != 0 or not learned:
-                yield Place(record.name, protocol, part.address, part.address, part.rank)
+                yield ListenerPlace(record.name, protocol, part.address, part.address, part.rank)
                 continue
             for address in learned:
-                yield Place(record.name, protocol, part.address, address)
+                yield ListenerPlace(record.name, protocol, part.address, address)
 
 
-def _place_of(socket: KernelSocket) -> Iterator[Place]:
+def _place_of(socket: KernelSocket) -> Iterator[ListenerPlace]:
     if socket.address is not None and socket.protocol_name in _REACHED:
         protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
-        yield Place("", protocol, socket.address, socket.address)
+        yield ListenerPlace("", protocol, socket.address, socket.address)
 
 
 class _Accepted:

@@ -39,7 +39,7 @@ class EnvoyArguments:
     serves: bool = True
 
 
-def arguments_of(argv: Sequence[str]) -> EnvoyArguments:
+def envoy_arguments_of(argv: Sequence[str]) -> EnvoyArguments:
     """Return what a command line says, from its words, the first of which is the program."""
     values: dict[str, str] = {}
     words = list(argv[1:])

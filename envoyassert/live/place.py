@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 
 #: Of an id so many digits are enough, as engines print them.
 _LEAST_DIGITS = 12
@@ -31,7 +31,7 @@ _MOUNTED = re.compile(r"/sys/fs/cgroup(?=/)")
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessPlace:
     """Where a process lives; "" for what it does not live in, or what is not known.
 
     Args:
@@ -82,7 +82,7 @@ class Place:
         return "no container"
 
 
-def place_of(cgroups: str) -> Place:
+def process_place_of(cgroups: str) -> ProcessPlace:
     """Return what the text of a `/proc/<pid>/cgroup` says (cgroups(7)): of v1, of v2, of both."""
     paths = tuple(dict.fromkeys(line.split(":", 2)[2] for line in cgroups.splitlines() if line))
     containers: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def place_of(cgroups: str) -> Place:
             containers = found
         uids = [match["uid"] for part in path.split("/") if (match := _POD.fullmatch(part))]
         pod_uid = pod_uid or (uids[-1].replace("_", "-") if uids else "")
-    return Place(containers, pod_uid, paths)
+    return ProcessPlace(containers, pod_uid, paths)
 
 
 def _containers(path: str) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ def named_by_logs(uid: str, directories: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def fits(selection: Selection, place: Place) -> bool:
+def fits(selection: ProcessSelection, place: ProcessPlace) -> bool:
     """Return whether a place is one that is meant."""
     container, pod = selection.container, f"{place.namespace}/{place.pod}"
     ids = [one for one in place.containers if len(container) >= _LEAST_DIGITS]

@@ -11,7 +11,7 @@ ENVOY = "envoy"
 
 
 @dataclass(frozen=True)
-class Selection:
+class ProcessSelection:
     """What a process must be to be recorded; all that is given must hold.
 
     Args:

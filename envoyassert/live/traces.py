@@ -26,7 +26,7 @@ MOST_EPOCHS = 16
 Part = tuple[Sequence[Event], Sequence[CpuCounters]]
 
 
-def side_by_side(parts: Sequence[Part]) -> tuple[list[Event], tuple[CpuCounters, ...]]:
+def joined_epochs(parts: Sequence[Part]) -> tuple[list[Event], tuple[CpuCounters, ...]]:
     """Return the events and the counters of several recordings as those of one.
 
     Each recording numbers its records on each CPU. So they are kept on CPUs of their own: what one
@@ -80,7 +80,7 @@ def file_name(trace: Trace, now_ns: int, again: int = 1) -> str:
     return f"{'_'.join(parts)}_{start:%Y%m%dT%H%M%SZ}{number}.ndjson"
 
 
-def shape_of(graph: SocketGraph) -> Hashable:
+def serving_shape(graph: SocketGraph) -> Hashable:
     """Return what is compared to see whether anything has changed of the listening sockets.
 
     Connections come and go, and change nothing of it.

@@ -29,7 +29,7 @@ RESULTS = "results"
 
 
 @dataclass
-class Session:
+class AtlasSession:
     """What an atlas shows of a session.
 
     Args:
@@ -56,13 +56,13 @@ class SessionForAtlas(Output):
     wants = frozenset({Detail.JUDGEMENT})
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: AtlasSession | None = None
         self._documents: dict[str, RunDocument] = {}
 
     def session_began(self, event: events.SessionBegan) -> None:
         """Take note of where and when it is run."""
         self._made = RunDocuments(event)
-        self.session = Session(event.machine, self._made.started)
+        self.session = AtlasSession(event.machine, self._made.started)
 
     def run_judged(self, event: events.RunJudged) -> None:
         """Take note of a verdict."""
@@ -82,7 +82,7 @@ class SessionForAtlas(Output):
         self.session.documents += [document for document in found if document is not None]
 
 
-def draw(session: Session, out: Path) -> Atlas:
+def draw(session: AtlasSession, out: Path) -> Atlas:
     """Write the pages of a session, and return what they show.
 
     Args:

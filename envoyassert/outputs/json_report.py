@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envoyassert.outputs import events
     from envoyassert.report.results import RunDocument
     from envoyassert.report.summary import RunRecord
-    from envoyassert.report.verdict_json import Part
+    from envoyassert.report.verdict_json import DocumentPart
 
 _REPORT = Option(
     "report",
@@ -239,7 +239,7 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def _write(document: Part, directory: Path, name: str) -> None:
+def _write(document: DocumentPart, directory: Path, name: str) -> None:
     from envoyassert.output_file import write_lines
     from envoyassert.shown import json_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe.control_groups import place_in_hierarchy
 from envoyassert.wire import TEXT_SIZE, ArmedSelection
 
@@ -30,7 +30,7 @@ class Comparison:
     variables: tuple[bytes, ...]
 
 
-def comparison(selection: Selection, records: int) -> Comparison:
+def comparison(selection: ProcessSelection, records: int) -> Comparison:
     """Return what the kernel compares a process with.
 
     The container and the pod are not compared. The cgroup is where it is one of version 2 that

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from envoyassert.events import Event
 from envoyassert.launch.marked import MARK
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.option_read_back import Option
 from envoyassert.probe.comparison import comparison
 from envoyassert.probe.cost import Cost, measure
@@ -161,7 +161,7 @@ class Selected:
     """
 
     def __init__(
-        self, runs: Runs, pool: Pool, selection: Selection, ready: int, records: int
+        self, runs: Runs, pool: Pool, selection: ProcessSelection, ready: int, records: int
     ) -> None:
         self._runs = runs
         self._pool = pool
@@ -265,7 +265,9 @@ class Probe:
         self._runs.mark_running(serial, pid)
         return Arm(self._runs, "", serial, misses)
 
-    def select(self, selection: Selection, limit: int = 32, records: int = UNLIMITED) -> Selected:
+    def select(
+        self, selection: ProcessSelection, limit: int = 32, records: int = UNLIMITED
+    ) -> Selected:
         """Begin to watch the processes that a selection means, from the exec that each makes next.
 
         The kernel compares the executable, the variables and the user id, as it is in the first

@@ -23,7 +23,7 @@ from envoyassert.report.call import Clock
 from envoyassert.report.certificate import certificate_line
 from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.figures import figures_of
 from envoyassert.report.headline import known_defect, reason_line
 from envoyassert.report.places import place_finder
@@ -56,7 +56,7 @@ class Judged:
         self._item = item
         self.notes: list[str] = []
         plan = result.plan
-        self._context = Context(
+        self._context = RunContext(
             title=item.name,
             place=place_finder(plan.loaded),
             blame=blame(plan),

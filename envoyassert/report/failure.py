@@ -40,7 +40,7 @@ _MANY_EVENTS = 500
 
 
 @dataclass(frozen=True)
-class Context:
+class RunContext:
     """What the text needs beside the verdict.
 
     Args:
@@ -85,7 +85,7 @@ def failure_lines(
     verdict: Verdict,
     trace: Trace,
     graph: SocketGraph,
-    context: Context | None = None,
+    context: RunContext | None = None,
     *,
     everything: bool = False,
 ) -> list[str]:
@@ -100,14 +100,14 @@ def failure_lines(
         context: places and paths.
         everything: show every finding in full, however many there are.
     """
-    context = context or Context()
+    context = context or RunContext()
     return guarded(
         lambda: _failure_lines(verdict, trace, graph, context, everything),
         lambda fault: _bare_lines(verdict, context, fault),
     )
 
 
-def _bare_lines(verdict: Verdict, context: Context, fault: str) -> list[str]:
+def _bare_lines(verdict: Verdict, context: RunContext, fault: str) -> list[str]:
     lines = [f"{verdict.status.value} {context.title}".rstrip(), f"this text: {fault}", ""]
     for finding in verdict.findings:
         if finding.status is not Status.PASS:
@@ -118,7 +118,7 @@ def _bare_lines(verdict: Verdict, context: Context, fault: str) -> list[str]:
 
 
 def _failure_lines(
-    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context, everything: bool
+    verdict: Verdict, trace: Trace, graph: SocketGraph, context: RunContext, everything: bool
 ) -> list[str]:
     outcome = unasked_outcome(trace)
     text = _Text(verdict, graph, Clock(trace), context, outcome)
@@ -181,7 +181,7 @@ class _Text:
     verdict: Verdict
     graph: SocketGraph
     clock: Clock
-    context: Context
+    context: RunContext
     outcome: Outcome
 
     def in_full(self, finding: Finding, hints: set[str]) -> list[str]:
@@ -280,7 +280,7 @@ def _run_line(trace: Trace) -> str:
     return "run: " + ", ".join(facts)
 
 
-def _paths(context: Context, many: bool) -> list[str]:
+def _paths(context: RunContext, many: bool) -> list[str]:
     lines = []
     if context.trace_path:
         lines.append(f"trace: {context.trace_path}")

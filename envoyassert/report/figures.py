@@ -12,12 +12,12 @@ from pydantic import Field
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.report.call import Clock
-from envoyassert.report.verdict_json import Part
+from envoyassert.report.verdict_json import DocumentPart
 from envoyassert.trace import Trace
 from envoyassert.words.startup import Figure, startup_figures
 
 
-class StartUp(Part):
+class StartUp(DocumentPart):
     """When start-up reached its phases, in milliseconds since Envoy's first instruction.
 
     null: the phase was not reached, or the trace has no times.
@@ -34,14 +34,14 @@ class StartUp(Part):
     )
 
 
-class Spent(Part):
+class Spent(DocumentPart):
     """How long a part of the start took; a reply is known only from its question to its receipt."""
 
     at_least_ms: float
     at_most_ms: float
 
 
-class Durations(Part):
+class Durations(DocumentPart):
     """How long the parts of the start took, of all listeners but the admin endpoint.
 
     Of several sockets the slowest counts. null: not known, or it never happened.
@@ -60,7 +60,7 @@ class Durations(Part):
     )
 
 
-class Counts(Part):
+class Counts(DocumentPart):
     """How many there were of what."""
 
     events: int = Field(description="Events received.")
@@ -78,7 +78,7 @@ class Counts(Part):
     listens: int = Field(description="Successful listen() calls.")
 
 
-class Figures(Part):
+class Figures(DocumentPart):
     """The figures of a run."""
 
     start_up: StartUp

@@ -1,7 +1,7 @@
 """What GitHub Actions shows: a session as a summary in Markdown, and failures as annotations.
 
-Each is on the line of the YAML file that was not met. Source: GitHub Docs, "Workflow commands for GitHub Actions"
-(setting an error message), and `@actions/core`, which escapes in the way done here.
+Each is on the line of the YAML file that was not met. Source: GitHub Docs, "Workflow commands for
+GitHub Actions" (setting an error message), and `@actions/core`, which escapes in the way done here.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
-from envoyassert.texts.findings import in_brief, subject_of, words_of
+from envoyassert.texts.findings import in_brief, subject_words, words_of
 from envoyassert.trace import UNKNOWN_STATUS, Outcome
 
 #: Envoy's own words in a headline are cut off here; they stand in full below it.
@@ -189,7 +189,7 @@ def about(finding: Finding) -> str:
     """Return what a finding is about, with its atom: `port 15006 bound.times`."""
     if finding.subject.kind in _NO_LISTENER and finding.atom:
         return finding.atom
-    return f"{subject_of(finding)} {finding.atom}".strip()
+    return f"{subject_words(finding)} {finding.atom}".strip()
 
 
 def sentence(finding: Finding) -> str:

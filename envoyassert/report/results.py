@@ -21,9 +21,9 @@ from pydantic.json_schema import GenerateJsonSchema
 from envoyassert.report.figures import Figures
 from envoyassert.report.summary import EXECUTED, RunRecord, summary_lines
 from envoyassert.report.verdict_json import (
+    DocumentPart,
     Judgement,
     Location,
-    Part,
     StatusWord,
     VerdictDocument,
 )
@@ -50,7 +50,7 @@ _OUTCOME = Field(
 )
 
 
-class MachinePart(Part):
+class MachinePart(DocumentPart):
     """The machine and the tool."""
 
     kernel: str = Field(description="Release of the kernel: `6.1.0-13-amd64`.")
@@ -62,7 +62,7 @@ class MachinePart(Part):
     envoyassert: str = Field(description="Version of envoyassert.")
 
 
-class EnvoyPart(Part):
+class EnvoyPart(DocumentPart):
     """Which Envoy ran."""
 
     version: str = Field(description="`1.40.0`, or empty if it could not be learned.")
@@ -73,7 +73,7 @@ class EnvoyPart(Part):
     concurrency: int = Field(description="Number of workers that was asked for.")
 
 
-class AskedPart(Part):
+class AskedPart(DocumentPart):
     """What a run was to be made with, whether it was executed or not."""
 
     envoy: str = Field(description="The Envoy: `1.40.0`, an image, a path.")
@@ -81,7 +81,7 @@ class AskedPart(Part):
     concurrency: int = Field(description="Number of workers.")
 
 
-class ScenarioPart(Part):
+class ScenarioPart(DocumentPart):
     """Which run of which scenario."""
 
     name: str
@@ -90,7 +90,7 @@ class ScenarioPart(Part):
     matrix: dict[str, str] = Field(description="Value of each axis in this run.")
 
 
-class Attempt(Part):
+class Attempt(DocumentPart):
     """One time that the run was executed and judged."""
 
     status: StatusWord
@@ -99,7 +99,7 @@ class Attempt(Part):
     log: str | None = Field(description="Envoy's log, relative to this document.")
 
 
-class RunDocument(Part):
+class RunDocument(DocumentPart):
     """One run of one scenario, whether it was executed or not."""
 
     format: Literal["envoyassert-run/2"] = "envoyassert-run/2"
@@ -123,7 +123,7 @@ class RunDocument(Part):
     )
 
 
-class IndexCounts(Part):
+class IndexCounts(DocumentPart):
     """How many runs there were of which outcome."""
 
     executed: int = Field(description="Runs that reached a verdict.")
@@ -137,7 +137,7 @@ class IndexCounts(Part):
     repeated: int = Field(description="Runs that were executed more than once.")
 
 
-class IndexEntry(Part):
+class IndexEntry(DocumentPart):
     """One run in the index."""
 
     id: str
@@ -153,14 +153,14 @@ class IndexEntry(Part):
     )
 
 
-class Fault(Part):
+class Fault(DocumentPart):
     """A file that could not be collected."""
 
     id: str = Field(description="pytest's name of the file.")
     message: str = Field(description="All of what is wrong, with places.")
 
 
-class IndexDocument(Part):
+class IndexDocument(DocumentPart):
     """What a session did."""
 
     format: Literal["envoyassert-index/1"] = "envoyassert-index/1"

@@ -12,7 +12,7 @@ from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.changes import change_words
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
@@ -22,13 +22,13 @@ StatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE"]
 FindingStatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE", "SKIPPED"]
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """Base of everything in a published document: immutable, closed, always written in full."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Location(Part):
+class Location(DocumentPart):
     """A place in a scenario file."""
 
     file: str = Field(description="The file as the user named it.")
@@ -36,7 +36,7 @@ class Location(Part):
     column: int = Field(ge=1, description="Column, from 1.")
 
 
-class EvidencePart(Part):
+class EvidencePart(DocumentPart):
     """One event that shows what was found."""
 
     at_ms: float | None = Field(
@@ -49,7 +49,7 @@ class EvidencePart(Part):
     stack: tuple[str, ...] = Field(description="Frames of its stack, innermost first, if recorded.")
 
 
-class RemedyPart(Part):
+class RemedyPart(DocumentPart):
     """What would make an atom hold."""
 
     scenario: str = Field(description="The change of the scenario, in words; it was tried.")
@@ -59,7 +59,7 @@ class RemedyPart(Part):
     config: str = Field(description="What to set in the config instead, not tried; may be empty.")
 
 
-class ValuesPart(Part):
+class ValuesPart(DocumentPart):
     """A finding as typed values. Each has a `kind`; one of the kind `fact` has a `code`."""
 
     subject: dict[str, Any] = Field(description="What it is about: its `kind`, and who it is.")
@@ -82,7 +82,7 @@ class ValuesPart(Part):
     )
 
 
-class WordsPart(Part):
+class WordsPart(DocumentPart):
     """A finding in words."""
 
     subject: str = Field(description="What it is about: `port 15006`, `process`.")
@@ -98,7 +98,7 @@ class WordsPart(Part):
     known_defect: str = Field(description="The defect that explains it; empty unless KNOWN_DEFECT.")
 
 
-class FindingPart(Part):
+class FindingPart(DocumentPart):
     """The answer to one atom of one expectation."""
 
     status: FindingStatusWord = Field(
@@ -125,7 +125,7 @@ class FindingPart(Part):
     evidence: tuple[EvidencePart, ...] = Field(description="The few events that show it.")
 
 
-class CheckPart(Part):
+class CheckPart(DocumentPart):
     """One line of the certificate."""
 
     name: str
@@ -134,7 +134,7 @@ class CheckPart(Part):
     found: dict[str, Any] = Field(description="The same as values: a `code` with its details.")
 
 
-class Judgement(Part):
+class Judgement(DocumentPart):
     """What a run was judged to be."""
 
     status: StatusWord = Field(
@@ -147,7 +147,7 @@ class Judgement(Part):
     certificate: tuple[CheckPart, ...] = Field(description="What is known of completeness.")
 
 
-class Unconstrained(Part):
+class Unconstrained(DocumentPart):
     """What no expectation is about."""
 
     listeners: tuple[str, ...] = Field(description="Listeners of the config, by name.")
@@ -166,7 +166,7 @@ class VerdictDocument(Judgement):
 
 
 def judgement(
-    verdict: Verdict, trace: Trace, graph: SocketGraph, context: Context | None = None
+    verdict: Verdict, trace: Trace, graph: SocketGraph, context: RunContext | None = None
 ) -> Judgement:
     """Return a verdict with every finding, its evidence and the certificate.
 
@@ -176,7 +176,7 @@ def judgement(
         graph: its socket graph.
         context: places in the scenario file.
     """
-    context = context or Context()
+    context = context or RunContext()
     clock, outcome = Clock(trace), unasked_outcome(trace)
     return Judgement(
         status=verdict.status.value,
@@ -205,7 +205,7 @@ def verdict_json(
     verdict: Verdict,
     trace: Trace,
     graph: SocketGraph,
-    context: Context,
+    context: RunContext,
     unconstrained: Unconstrained | None = None,
 ) -> dict[str, Any]:
     """Return a verdict as a document of JSON types; arguments as `judgement`, and what no
@@ -217,7 +217,7 @@ def verdict_json(
 
 
 def _finding(
-    finding: Finding, graph: SocketGraph, clock: Clock, context: Context, hint: str
+    finding: Finding, graph: SocketGraph, clock: Clock, context: RunContext, hint: str
 ) -> FindingPart:
     place = context.place(finding.path)
     remedy = context.remedies.get(finding.path)

@@ -13,7 +13,7 @@ from envoyassert.scenario.vocabulary import (
     NAME_PATTERN,
     UPSTREAM_PATTERN,
     VERSIONS_PATTERN,
-    fault,
+    word_fault,
 )
 from envoyassert.trace import STARTUP
 
@@ -108,7 +108,7 @@ class Conditional(Model):
         bounds = when.get(ENVOY_CONDITION)
         if bounds is None or (isinstance(bounds, str) and re.search(VERSIONS_PATTERN, bounds)):
             return when
-        raise fault(
+        raise word_fault(
             f"`{ENVOY_CONDITION}` must be {MEANING[VERSIONS_PATTERN]}",
             "write it as text",
             ENVOY_CONDITION,

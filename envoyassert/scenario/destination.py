@@ -34,7 +34,7 @@ class DestinationError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class ListenerPlace:
     """One address of a listener.
 
     Args:
@@ -52,16 +52,16 @@ class Place:
     rank: int = 0
 
 
-def configured_places(listeners: Sequence[ListenerRecord]) -> Iterator[Place]:
+def configured_places(listeners: Sequence[ListenerRecord]) -> Iterator[ListenerPlace]:
     """Yield the addresses of listeners, as far as the config alone has them."""
     for record in listeners:
         for position, address in enumerate(record.addresses):
             rank = record.addresses[:position].count(address)
-            yield Place(record.name, record.protocol_at(address), address, address, rank)
+            yield ListenerPlace(record.name, record.protocol_at(address), address, address, rank)
 
 
 def destination(
-    selector: Selector, places: Sequence[Place], names: Collection[str] = ()
+    selector: Selector, places: Sequence[ListenerPlace], names: Collection[str] = ()
 ) -> tuple[str, Address]:
     """Return by which protocol, and where to, the clients of a selector go.
 
@@ -101,7 +101,7 @@ def destination(
     return selector.protocol or "TCP", address.within(selector.namespace or "")
 
 
-def _fits(selector: Selector, place: Place) -> bool:
+def _fits(selector: Selector, place: ListenerPlace) -> bool:
     if selector.name is not None:
         return place.name == selector.name and selector.port in (None, place.configured.port)
     return (
@@ -111,7 +111,7 @@ def _fits(selector: Selector, place: Place) -> bool:
     )
 
 
-def _near(selector: Selector, fitting: list[Place]) -> list[Place]:
+def _near(selector: Selector, fitting: list[ListenerPlace]) -> list[ListenerPlace]:
     """Return the places whose clients ask for an address, else those that at least share its port.
 
     A listener that is named has the address, or a wildcard that covers it.
@@ -129,7 +129,7 @@ def _covers(bound: str, host: str) -> bool:
     return bound == ANY_IPV6 or (unmapped(bound) == ANY_IPV4 and ":" not in unmapped(host))
 
 
-def _asked(selector: Selector, place: Place) -> tuple[str, Address]:
+def _asked(selector: Selector, place: ListenerPlace) -> tuple[str, Address]:
     address = place.address
     if selector.address is not None and address.port is not None:
         address = Address.inet(selector.address, address.port).within(address.netns)
@@ -158,7 +158,7 @@ def _what_differs(selector: Selector, found: Collection[tuple[str, Address, int]
 
 
 def _nowhere(
-    selector: Selector, places: Sequence[Place], names: Collection[str]
+    selector: Selector, places: Sequence[ListenerPlace], names: Collection[str]
 ) -> DestinationError:
     if selector.name is None:
         return DestinationError(

@@ -45,7 +45,7 @@ def _digest(part: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def differences(plan: RunPlan, header: Header) -> Iterator[str]:
+def given_differences(plan: RunPlan, header: Header) -> Iterator[str]:
     """Yield in words in what a trace is of something else than a run of a scenario.
 
     Args:

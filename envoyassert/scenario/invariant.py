@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic.json_schema import WithJsonSchema
 
-from envoyassert.scenario.vocabulary import did_you_mean, fault
+from envoyassert.scenario.vocabulary import did_you_mean, word_fault
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _check_invariant(name: str) -> str:
     """Return the name of an invariant, or raise with the name that was meant."""
     if name in INVARIANTS:
         return name
-    raise fault(
+    raise word_fault(
         f"`{name}` is not an invariant",
         did_you_mean(name, INVARIANTS) or f"these are: {', '.join(INVARIANTS)}",
     )

@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from envoyassert.errors import ScenarioError
 from envoyassert.names import OPTIONS, level_name, option_name
 from envoyassert.scenario.complaint import Complaint
-from envoyassert.scenario.destination import DestinationError, Place, configured_places, destination
+from envoyassert.scenario.destination import (
+    DestinationError,
+    ListenerPlace,
+    configured_places,
+    destination,
+)
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import (
     configured_listeners,
@@ -187,7 +192,7 @@ def client_complaints(
                 yield Complaint(path, error.message, error.remedy)
 
 
-def redirected_places(steps: Sequence[Step]) -> Iterator[Place]:
+def redirected_places(steps: Sequence[Step]) -> Iterator[ListenerPlace]:
     """Yield the addresses whose clients are redirected: as if a listener of TCP were there."""
     for step in steps:
         yield from step.redirections()

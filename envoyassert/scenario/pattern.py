@@ -18,7 +18,7 @@ from envoyassert.scenario.vocabulary import (
     CALL_SITE_PATTERN,
     NAME_PATTERN,
     check_arguments,
-    fault,
+    word_fault,
 )
 from envoyassert.symbols import STACKED
 
@@ -107,7 +107,7 @@ def check_stacked(calls: Iterable[str]) -> None:
     """Raise a complaint about the first of these calls of which no stack is recorded."""
     for call in calls:
         if call not in STACKED:
-            raise fault(
+            raise word_fault(
                 f"no stack is recorded of `{call}`", f"stacks are recorded of {', '.join(STACKED)}"
             )
 

@@ -169,7 +169,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean `{match}`?" if match else ""
 
 
-def fault(
+def word_fault(
     message: str, remedy: str = "", key: str | None = None, *, at_key: bool = False
 ) -> PydanticCustomError:
     """Return the error of a word that is not known.
@@ -189,8 +189,8 @@ def check_call(name: str) -> str:
     if name in CALL_ARGUMENTS:
         return name
     if name in _RECORDED_AS:
-        raise fault(f"`{name}` is recorded as `{_RECORDED_AS[name]}`", "write that name")
-    raise fault(
+        raise word_fault(f"`{name}` is recorded as `{_RECORDED_AS[name]}`", "write that name")
+    raise word_fault(
         f"`{name}` is not a call that is recorded",
         did_you_mean(name, CALL_ARGUMENTS) or f"these are: {', '.join(CALL_ARGUMENTS)}",
     )
@@ -203,9 +203,9 @@ def check_option(name: str) -> str:
     level, separator, option = name.partition("/")
     if separator and not level.isdigit() and level not in _LEVEL_NAMES:
         remedy = did_you_mean(level, _LEVEL_NAMES) or "write the level's number"
-        raise fault(f"`{level}` is not a level of socket options", remedy)
+        raise word_fault(f"`{level}` is not a level of socket options", remedy)
     wrong = option if separator else name
-    raise fault(
+    raise word_fault(
         f"`{wrong}` is not a socket option that is known",
         did_you_mean(wrong, OPTION_NAMES) or "write level/number, such as 1/15 for SO_REUSEPORT",
     )
@@ -223,14 +223,16 @@ def check_mark(name: str) -> str:
     """Return the name of a mark that says something without arguments, or raise."""
     if name in _MARKS_WITH_ARGUMENTS:
         remedy = _MARKS_WITH_ARGUMENTS[name] or "leave it out"
-        raise fault(f"the mark `{name}` takes arguments, which a mark here has none of", remedy)
+        raise word_fault(
+            f"the mark `{name}` takes arguments, which a mark here has none of", remedy
+        )
     return name
 
 
 def check_duration(text: str) -> str:
     """Return a duration of a day at most, or raise."""
     if parse_duration(text) > LONGEST_S:
-        raise fault(f"`{text}` is longer than a day", f"write {LONGEST_S}s at most")
+        raise word_fault(f"`{text}` is longer than a day", f"write {LONGEST_S}s at most")
     return text
 
 
@@ -240,8 +242,8 @@ def check_errno(name: str) -> str:
     if name in names or re.fullmatch(r"E[0-9]+", name):
         return name
     if name in ERRNO_ALIASES:
-        raise fault(f"`{name}` is another name of {ERRNO_ALIASES[name]}", "write that one")
-    raise fault(
+        raise word_fault(f"`{name}` is another name of {ERRNO_ALIASES[name]}", "write that one")
+    raise word_fault(
         f"`{name}` is not the name of an error",
         did_you_mean(name, names) or "write a name as errno(3) has it, such as EADDRINUSE",
     )
@@ -252,7 +254,7 @@ def check_address(address: str) -> str:
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        raise fault(
+        raise word_fault(
             f"`{address}` is not an IP address",
             "write one such as 127.0.0.1 or ::1; names are not resolved",
         ) from None
@@ -262,7 +264,7 @@ def check_address(address: str) -> str:
 def _check_address_fields(fields: dict[str, object]) -> None:
     for name in fields:
         if name not in _ADDRESS_FIELDS:
-            raise fault(
+            raise word_fault(
                 f"an address has no `{name}`",
                 did_you_mean(name, _ADDRESS_FIELDS) or f"it has: {', '.join(_ADDRESS_FIELDS)}",
                 "address",
@@ -277,7 +279,7 @@ def check_arguments(calls: tuple[str, ...], arguments: dict[str, object]) -> Non
             if known is None:
                 continue
             if key not in known:
-                raise fault(
+                raise word_fault(
                     f"{call} has no argument `{key}`",
                     did_you_mean(key, known) or f"it has: {', '.join(known) or 'none'}",
                     key,
@@ -290,7 +292,7 @@ def check_arguments(calls: tuple[str, ...], arguments: dict[str, object]) -> Non
                 if words is None or not isinstance(word, str) or _NUMBERED.fullmatch(word):
                     continue
                 if word not in words:
-                    raise fault(
+                    raise word_fault(
                         f"`{word}` is not a value of {key} that {call} is recorded with",
                         did_you_mean(word, words) or "write the number",
                         key,

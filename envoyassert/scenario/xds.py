@@ -15,7 +15,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from envoyassert.scenario.grammar import Many, Model
 from envoyassert.scenario.listeners import items_of, proto_field, proto_name
-from envoyassert.scenario.vocabulary import fault
+from envoyassert.scenario.vocabulary import word_fault
 
 #: Ways by which a control plane gives listeners to Envoy: a file that is renamed into place, the
 #: aggregated discovery service in its state-of-the-world variant, and in its incremental one.
@@ -51,19 +51,19 @@ def _check_names(listeners: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any],
     names = [listener["name"] for listener in listeners]
     for name in names:
         if names.count(name) > 1:
-            raise fault(f"two listeners are named `{name}`", "a name stands for one listener")
+            raise word_fault(f"two listeners are named `{name}`", "a name stands for one listener")
     return listeners
 
 
 def _check_name(listener: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(listener.get("name"), str) or not listener["name"]:
-        raise fault("a listener without a name, by which updates name it", "add `name: …`")
+        raise word_fault("a listener without a name, by which updates name it", "add `name: …`")
     return listener
 
 
 def _check_type(resource: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(resource.get("@type"), str):
-        raise fault("a resource without a type", 'add `"@type": type.googleapis.com/…`')
+        raise word_fault("a resource without a type", 'add `"@type": type.googleapis.com/…`')
     return resource
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
-from envoyassert.scenario.destination import Place
+from envoyassert.scenario.destination import ListenerPlace
 from envoyassert.scenario.grammar import Duration, Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.vocabulary import NAME_PATTERN
@@ -176,7 +176,7 @@ class Step(Part):
         """Yield where clients go, each with its place in the step."""
         yield from ()
 
-    def redirections(self) -> Iterable[Place]:
+    def redirections(self) -> Iterable[ListenerPlace]:
         """Return the addresses whose clients are redirected: as if a listener were there."""
         return ()
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from envoyassert.addresses import Address
-from envoyassert.scenario.destination import Place
+from envoyassert.scenario.destination import ListenerPlace
 from envoyassert.scenario.grammar import IpAddress
 from envoyassert.steps.base import Part, Step
 
@@ -43,7 +43,7 @@ class RedirectStep(Step):
 
     redirect: Redirect = Field(description="Which connections, and where to.")
 
-    def redirections(self) -> Iterator[Place]:
+    def redirections(self) -> Iterator[ListenerPlace]:
         """Yield the address that clients ask for."""
         address = Address.inet(self.redirect.address, self.redirect.port)
-        yield Place("", "TCP", address, address)
+        yield ListenerPlace("", "TCP", address, address)

@@ -45,7 +45,7 @@ class Words:
 def words_of(finding: Finding) -> Words:
     """Return a finding in words; a fault in one text is a line in its place."""
     return Words(
-        subject_of(finding),
+        subject_words(finding),
         _safe(finding.wanted) + scope_words(finding.scope),
         _safe(finding.seen),
         _safe(finding.reason),
@@ -55,7 +55,7 @@ def words_of(finding: Finding) -> Words:
     )
 
 
-def subject_of(finding: Finding) -> str:
+def subject_words(finding: Finding) -> str:
     """Return what a finding is about."""
     return _safe(finding.subject)
 

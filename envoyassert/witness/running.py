@@ -85,7 +85,7 @@ def ended(pid: int) -> NoProcessError:
     return NoProcessError(f"process {pid} ended while it was looked at", "inspect one that stays")
 
 
-def closed(pid: int) -> MachineError:
+def closed_meanwhile(pid: int) -> MachineError:
     """Return the error that this process may not look at another one."""
     return MachineError(f"process {pid} may not be looked at", _PRIVILEGES)
 
@@ -103,7 +103,7 @@ def check_is_envoy(pid: int) -> None:
         raise NoProcessError(f"there is no process {pid}", "see `pgrep -a envoy`") from None
     except (PermissionError, OverflowError):
         pass  # looked at below, as far as that is permitted
-    names = sorted(set(names_of([pid]).values()))
+    names = sorted(set(thread_names_of([pid]).values()))
     if not any(name.startswith(_WORKER) for name in names):
         raise NoProcessError(
             f"process {pid} is no Envoy: it has no thread {_WORKER}0, but "
@@ -116,7 +116,7 @@ def check_is_envoy(pid: int) -> None:
     except FileNotFoundError:
         raise ended(pid) from None
     except PermissionError as error:
-        raise closed(pid) from error
+        raise closed_meanwhile(pid) from error
 
 
 class _Asker:
@@ -299,7 +299,7 @@ def ask_threads(pids: Collection[int]) -> tuple[WitnessThread, ...]:
     seen: dict[tuple[int, int], int] = {}
     names: dict[tuple[int, int], str] = {}
     for _ in range(_READS):
-        names = names_of(pids)
+        names = thread_names_of(pids)
         for pid, tid in names.keys() - seen.keys():
             epfd = _waits_on(pid, tid)
             if epfd is not None:
@@ -319,7 +319,7 @@ def _is_of_events(task: tuple[int, int], name: str) -> bool:
     return task[0] == task[1] or name.startswith(_WORKER)
 
 
-def names_of(pids: Collection[int]) -> dict[tuple[int, int], str]:
+def thread_names_of(pids: Collection[int]) -> dict[tuple[int, int], str]:
     """Return the names of all threads of processes, by process and thread."""
     found = {}
     for pid in pids:

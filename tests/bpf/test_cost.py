@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import Probe, new_run_id
 from envoyassert.probe.kernel import _NUMBERS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, TARGET, run_python, start
@@ -43,7 +43,7 @@ def test_cost_is_not_measured_while_something_is_armed(probe):
     with probe.arm(new_run_id()), pytest.raises(RuntimeError, match="before anything is armed"):
         probe.measure_cost()
     with (
-        probe.select(Selection("envoy"), limit=1),
+        probe.select(ProcessSelection("envoy"), limit=1),
         pytest.raises(RuntimeError, match="before anything is armed"),
     ):
         probe.measure_cost()
@@ -52,7 +52,7 @@ def test_cost_is_not_measured_while_something_is_armed(probe):
 RECORDER = """
 import resource, sys, time
 from pathlib import Path
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import Probe
 
 def limits():
@@ -68,7 +68,7 @@ def ids(kind):
 
 before = limits()
 probe = Probe.load(ring_pages=64)
-selected = probe.select(Selection(sys.argv[1]), records=10)
+selected = probe.select(ProcessSelection(sys.argv[1]), records=10)
 assert limits() == before
 print(*ids("prog_id"))
 print(*ids("map_id"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import new_run_id
 from tests.bpf.conftest import (
     CHILD_S,
@@ -53,7 +53,7 @@ def listened(events):
 )
 def test_target_is_watched_whatever_starts_it(probe, program, wrapper, runs):
     path = program(TARGET)
-    with probe.select(Selection(TARGET)) as selected:
+    with probe.select(ProcessSelection(TARGET)) as selected:
         start(path, 1, *wrapper)
         arms = selected.poll()
         assert len(arms) == runs
@@ -67,8 +67,8 @@ def test_target_is_watched_whatever_starts_it(probe, program, wrapper, runs):
 
 def test_user_is_the_one_outside_of_a_user_namespace(probe):
     inside = ["unshare", "--user", "--map-root-user", "true"]
-    outer = probe.select(Selection("true", uid=65534))
-    with outer, probe.select(Selection("true", uid=0, env=("INSIDE=1",))) as inner:
+    outer = probe.select(ProcessSelection("true", uid=65534))
+    with outer, probe.select(ProcessSelection("true", uid=0, env=("INSIDE=1",))) as inner:
         variables = {**environment(None), "INSIDE": "1"}
         subprocess.run(inside, user=65534, env=variables, check=True, timeout=CHILD_S)
         (arm,) = outer.poll()
@@ -80,7 +80,7 @@ def test_script_is_the_executable_that_it_is_called_by(probe, program, tmp_path)
     script = tmp_path / TARGET
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     script.chmod(0o755)
-    with probe.select(Selection(TARGET)) as selected:
+    with probe.select(ProcessSelection(TARGET)) as selected:
         start(str(script), 4)
         (arm,) = selected.poll()
         events = events_of(arm)
@@ -111,7 +111,7 @@ def test_cgroup_holds_those_below_it_and_no_other(probe, program, tmp_path):
         for name in names:
             (root / name).mkdir()
         try:
-            with probe.select(Selection(TARGET, cgroup=f"/{names[0]}")) as selected:
+            with probe.select(ProcessSelection(TARGET, cgroup=f"/{names[0]}")) as selected:
                 start(program(TARGET), 9)
                 for number, name in enumerate(names):
                     join = f'echo $$ >"{root / name}/cgroup.procs"; exec "$@"'
@@ -155,8 +155,8 @@ def test_many_at_once_beside_short_processes_are_whole_and_none_of_the_others_is
         stdout=subprocess.PIPE,
     )
     with others:
-        first = probe.select(Selection(kinds[0]))
-        with first, probe.select(Selection(kinds[1])) as second:
+        first = probe.select(ProcessSelection(kinds[0]))
+        with first, probe.select(ProcessSelection(kinds[1])) as second:
             started = [
                 subprocess.Popen(
                     [program(kind), "-I", "-S", "-c", PREAMBLE + BUSY],
@@ -205,7 +205,7 @@ def test_trace_of_a_selected_process_is_that_of_one_with_a_run_id(probe, program
     with probe.arm(new_run_id()) as armed:
         subprocess.run(words, env=environment(armed.run_id), check=True, timeout=CHILD_S)
         expected = events_of(armed)
-    with probe.select(Selection(TARGET)) as selected:
+    with probe.select(ProcessSelection(TARGET)) as selected:
         subprocess.run(words, env=environment(None), check=True, timeout=CHILD_S)
         (arm,) = selected.poll()
         seen = events_of(arm)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import Arm, Probe, Selected, new_run_id
 from envoyassert.probe.traced_runs import SLOTS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, LISTENS, TARGET, command, environment, start
@@ -34,7 +34,7 @@ def numbers(selected: Selected) -> list[list[int]]:
 
 
 def test_process_of_that_name_is_watched_from_its_exec_and_no_other(probe, program):
-    with probe.select(Selection(TARGET)) as selected:
+    with probe.select(ProcessSelection(TARGET)) as selected:
         start(program(TARGET + "s"), 1)
         start(program(f"other/{TARGET}"), 2)
         start(program(TARGET[:-1]), 3)
@@ -56,7 +56,7 @@ def test_process_of_that_name_is_watched_from_its_exec_and_no_other(probe, progr
     "name", ["e", "fourteen-bytes", "fifteen-bytes-x", "sixteen-bytes-xy", "n" * 200]
 )
 def test_name_of_any_length_is_compared_to_its_end(probe, program, name):
-    with probe.select(Selection(name)) as selected:
+    with probe.select(ProcessSelection(name)) as selected:
         for number, other in enumerate([name[:-1] + "?", f"{name}?", f"?{name}", name]):
             start(program(other), number)
         assert numbers(selected) == [[3]]
@@ -64,7 +64,7 @@ def test_name_of_any_length_is_compared_to_its_end(probe, program, name):
 
 def test_name_without_a_directory_is_the_end_of_a_path_too(probe, program):
     path = Path(program("sixteen-bytes-xy"))
-    with probe.select(Selection(path.name)) as selected:
+    with probe.select(ProcessSelection(path.name)) as selected:
         code = f"import os; os.execve({path.name!r}, {command(path.name, 5)!r}, os.environ)"
         subprocess.run([sys.executable, "-c", code], cwd=path.parent, timeout=CHILD_S, check=True)
         assert numbers(selected) == [[5]]
@@ -73,7 +73,7 @@ def test_name_without_a_directory_is_the_end_of_a_path_too(probe, program):
 def test_path_is_compared_as_it_was_given_to_execve(probe, program):
     path = program(f"bin/{TARGET}")
     roundabout = path.replace("/bin/", "/bin/../bin/")
-    with probe.select(Selection(path)) as selected:
+    with probe.select(ProcessSelection(path)) as selected:
         start(program(TARGET), 1)
         start(roundabout, 2)
         start(path, 3)
@@ -84,7 +84,7 @@ def test_path_is_compared_as_it_was_given_to_execve(probe, program):
 def test_variables_are_compared_whole_and_all_of_them(probe, program, length):
     wanted = "V=" + "x" * (length - 1) + "y"
     others = {f"W{number}": "" for number in range(300)}
-    with probe.select(Selection(TARGET, env=(wanted, "POD=a"))) as selected:
+    with probe.select(ProcessSelection(TARGET, env=(wanted, "POD=a"))) as selected:
         plain = environment(None)
         for number, variables in enumerate(
             [
@@ -102,7 +102,7 @@ def test_variables_are_compared_whole_and_all_of_them(probe, program, length):
 
 def test_environment_too_long_to_be_compared_is_counted_as_missed(probe, program):
     many = {f"V{number}": "" for number in range(600)}
-    with probe.select(Selection(TARGET, env=("POD=a",))) as selected:
+    with probe.select(ProcessSelection(TARGET, env=("POD=a",))) as selected:
         start(program(TARGET), 1, env={**many, "POD": "a"})
         start(program("other"), 1, env={**many, "POD": "a"})
         assert selected.poll() == []
@@ -112,8 +112,8 @@ def test_environment_too_long_to_be_compared_is_counted_as_missed(probe, program
 def test_path_behind_an_environment_too_long_to_be_passed_is_counted_as_missed(probe, program):
     many = {f"V{number}": "" for number in range(600)}
     path = program(TARGET)
-    by_path = probe.select(Selection(path))
-    with by_path, probe.select(Selection(TARGET)) as by_name:
+    by_path = probe.select(ProcessSelection(path))
+    with by_path, probe.select(ProcessSelection(TARGET)) as by_name:
         start(program(f"other/{TARGET}"), 1)
         start(path, 2, env={**environment(None), **many})
         assert by_path.poll() == []
@@ -122,7 +122,7 @@ def test_path_behind_an_environment_too_long_to_be_passed_is_counted_as_missed(p
 
 
 def test_exec_at_which_the_kernel_skipped_the_comparison_counts_as_missed(probe, monkeypatch):
-    with probe.select(Selection(TARGET)) as selected:
+    with probe.select(ProcessSelection(TARGET)) as selected:
         assert selected.missed == 0
         before = probe._program.misses("ea_process_exec")
         monkeypatch.setattr(probe._program, "misses", lambda _name="": before + 2)
@@ -131,7 +131,7 @@ def test_exec_at_which_the_kernel_skipped_the_comparison_counts_as_missed(probe,
 
 def test_closed_probe_ends_its_selections_and_keeps_what_they_missed(program):
     with Probe.load(ring_pages=1) as probe:
-        selected = probe.select(Selection(TARGET), limit=1)
+        selected = probe.select(ProcessSelection(TARGET), limit=1)
         start(program(TARGET), 1)
         start(program(TARGET), 2)
         assert selected.missed == 1
@@ -142,8 +142,8 @@ def test_closed_probe_ends_its_selections_and_keeps_what_they_missed(program):
 
 def test_selections_with_variables_in_common_are_kept_apart(probe, program):
     plain = environment(None)
-    first = probe.select(Selection(TARGET, env=("A=1", "B=1")))
-    with first, probe.select(Selection(TARGET, env=("A=1", "B=2"))) as second:
+    first = probe.select(ProcessSelection(TARGET, env=("A=1", "B=1")))
+    with first, probe.select(ProcessSelection(TARGET, env=("A=1", "B=2"))) as second:
         start(program(TARGET), 1, env={**plain, "A": "1", "B": "1"})
         start(program(TARGET), 2, env={**plain, "A": "1", "B": "2"})
         assert numbers(first) == [[1]]
@@ -156,14 +156,14 @@ def test_selections_with_variables_in_common_are_kept_apart(probe, program):
 
 @pytest.mark.parametrize("uid, runs", [(65534, 1), (65533, 0)])
 def test_user_is_compared(probe, uid, runs):
-    with probe.select(Selection("true", uid=uid)) as selected:
+    with probe.select(ProcessSelection("true", uid=uid)) as selected:
         subprocess.run(["/bin/true"], user=65534, check=True, timeout=CHILD_S)
         assert len(numbers(selected)) == runs
 
 
 def test_process_that_belongs_to_a_run_keeps_it(probe, program):
     shell = f"{program('envoy')} -I -S -c '{LISTENS}' 7"
-    with probe.arm(new_run_id()) as arm, probe.select(Selection(TARGET)) as selected:
+    with probe.arm(new_run_id()) as arm, probe.select(ProcessSelection(TARGET)) as selected:
         start(program(TARGET), 6, env=environment(arm.run_id))
         subprocess.run(["/bin/sh", "-c", f"{shell}; :"], env=environment(arm.run_id), check=True)
         assert selected.poll() == []
@@ -177,13 +177,13 @@ subprocess.run({command(sys.executable, 1)!r}, check=True)
 subprocess.run({command(program(TARGET), 2)!r}, check=True)
 os.execv({program("last")!r}, {command(program("last"), 3)!r})
 """
-    with probe.select(Selection(TARGET)) as selected:
+    with probe.select(ProcessSelection(TARGET)) as selected:
         subprocess.run([program(TARGET), "-I", "-S", "-c", code], check=True, timeout=CHILD_S)
         assert numbers(selected) == [[1, 2, 3]]
 
 
 def test_each_process_that_no_spare_run_was_left_for_is_counted(probe, program):
-    with probe.select(Selection(TARGET), limit=2) as selected:
+    with probe.select(ProcessSelection(TARGET), limit=2) as selected:
         for number in range(5):
             start(program(TARGET), number)
         assert selected.missed == 3
@@ -196,26 +196,26 @@ def test_each_process_that_no_spare_run_was_left_for_is_counted(probe, program):
 
 
 def test_more_selections_than_the_kernel_compares_are_refused(probe):
-    kept = [probe.select(Selection(TARGET), limit=1) for _ in range(8)]
+    kept = [probe.select(ProcessSelection(TARGET), limit=1) for _ in range(8)]
     try:
         with pytest.raises(RuntimeError, match="8 selections"):
-            probe.select(Selection(TARGET))
+            probe.select(ProcessSelection(TARGET))
     finally:
         for one in kept:
             one.disarm()
     variables = tuple(f"V={number}" for number in range(33))
     with pytest.raises(RuntimeError, match="32 variables"):
-        probe.select(Selection(TARGET, env=variables))
-    probe.select(Selection(TARGET, env=variables[1:])).disarm()
+        probe.select(ProcessSelection(TARGET, env=variables))
+    probe.select(ProcessSelection(TARGET, env=variables[1:])).disarm()
 
 
 @pytest.mark.parametrize(
     "selection, said",
     [
-        (Selection("x" * 255), "executable has at most 254 bytes, not 255"),
-        (Selection("bin/"), "has a name"),
-        (Selection(env=("A=" + "x" * 253,)), "variable has at most 254 bytes, not 255"),
-        (Selection(env=("A",)), "KEY=VALUE, not 'A'"),
+        (ProcessSelection("x" * 255), "executable has at most 254 bytes, not 255"),
+        (ProcessSelection("bin/"), "has a name"),
+        (ProcessSelection(env=("A=" + "x" * 253,)), "variable has at most 254 bytes, not 255"),
+        (ProcessSelection(env=("A",)), "KEY=VALUE, not 'A'"),
     ],
 )
 def test_text_that_the_kernel_cannot_compare_is_refused(probe, selection, said):
@@ -224,7 +224,7 @@ def test_text_that_the_kernel_cannot_compare_is_refused(probe, selection, said):
 
 
 def test_disarmed_selections_leave_all_slots(probe):
-    both = [probe.select(Selection(TARGET), limit=SLOTS - 6) for _ in range(2)]
+    both = [probe.select(ProcessSelection(TARGET), limit=SLOTS - 6) for _ in range(2)]
     with pytest.raises(RuntimeError, match=f"{SLOTS} runs"):
         probe.arm(new_run_id())
     for one in both:
@@ -235,7 +235,7 @@ def test_disarmed_selections_leave_all_slots(probe):
 
 
 def test_each_run_of_a_selection_has_the_limit_of_records_for_itself(probe, program):
-    with probe.select(Selection(TARGET), records=5) as limited:
+    with probe.select(ProcessSelection(TARGET), records=5) as limited:
         start(program(TARGET), 1)
         start(program(TARGET), 2)
         arms = limited.poll()
@@ -244,7 +244,7 @@ def test_each_run_of_a_selection_has_the_limit_of_records_for_itself(probe, prog
             with arm:
                 assert len(events_of(arm)) == 5
                 assert arm.counters().capped == 1
-    with probe.select(Selection(TARGET), limit=SLOTS) as selected:
+    with probe.select(ProcessSelection(TARGET), limit=SLOTS) as selected:
         start(program(TARGET), 3)
         (arm,) = selected.poll()
         with arm:

@@ -13,7 +13,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.probe import Probe
 from envoyassert.runner import run_plan
-from envoyassert.scenario.given import differences
+from envoyassert.scenario.given import given_differences
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 
@@ -33,7 +33,7 @@ def test_sockets_are_whose_they_are(probe: Probe, path: Path, version: str) -> N
         assert verdict.certificate.whole, (plan.id, verdict.certificate.missing)
         # A replay reads the scenario again, and knows it again.
         header = result.trace.header
-        assert list(differences(plan.in_rundir(header.rundir), header)) == [], plan.id
+        assert list(given_differences(plan.in_rundir(header.rundir), header)) == [], plan.id
 
 
 def test_draft_of_an_envoy_with_another_socket_path_has_its_listeners_alone(probe: Probe) -> None:

@@ -26,7 +26,7 @@ from envoyassert.errors import EnvoyAssertError, TraceFileError
 from envoyassert.graph.fold import fold
 from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
-from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.failure import RunContext, failure_lines
 from envoyassert.report.figures import figures_of
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
@@ -190,8 +190,8 @@ def used(trace: Trace) -> tuple[str, str]:
     graph = fold(trace)
     verdict = judge(trace, _expectations(), workers=trace.header.concurrency or 2, graph=graph)
     story = story_of(trace, graph, verdict.certificate)
-    lines = story_lines(story) + failure_lines(verdict, trace, graph, Context())
-    json.dumps(verdict_json(verdict, trace, graph, Context()))
+    lines = story_lines(story) + failure_lines(verdict, trace, graph, RunContext())
+    json.dumps(verdict_json(verdict, trace, graph, RunContext()))
     figures_of(trace, graph)
     profile = profile_of(trace)
     lines += diff_lines(compare_profiles(profile, profile), "one", "other")

@@ -26,7 +26,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.launch.admin import request
 from envoyassert.launch.base import Exit
 from envoyassert.launch.readiness import wait_ready
-from envoyassert.report.failure import Context, failure_lines
+from envoyassert.report.failure import RunContext, failure_lines
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
@@ -233,8 +233,8 @@ def _shown_problem(trace: Trace, items: Items, said: str) -> str:
     graph = fold(trace)
     verdict = judge(trace, items, workers=2, graph=graph)
     text = story_lines(story_of(trace, graph, verdict.certificate))
-    text += [*failure_lines(verdict, trace, graph, Context()), said]
-    json.dumps(verdict_json(verdict, trace, graph, Context()))
+    text += [*failure_lines(verdict, trace, graph, RunContext()), said]
+    json.dumps(verdict_json(verdict, trace, graph, RunContext()))
     shown = joined(text)
     if FAULT in shown:
         return f"a fault: {shown[shown.index(FAULT) - 200 :][:400]}"

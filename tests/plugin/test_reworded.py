@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from envoyassert.atlas.model import Atlas, RunState, atlas_run
+from envoyassert.atlas.model import Atlas, AtlasState, atlas_run
 from envoyassert.atlas.page import atlas_lines
 from envoyassert.report.results import RunDocument
 
@@ -78,11 +78,11 @@ def places_of(lines: list[str]) -> list[str]:
     return [match[1] for match in found if match]
 
 
-def known_defects(documents: list[RunDocument]) -> Iterator[tuple[RunState, int]]:
+def known_defects(documents: list[RunDocument]) -> Iterator[tuple[AtlasState, int]]:
     """Yield of how many kinds the runs of an atlas are that show a known defect."""
     atlas = Atlas(tuple(map(atlas_run, documents)))
     lines = [line for line in atlas_lines(atlas) if line.startswith("known defect: ")]
-    yield RunState.KNOWN_DEFECT, len(lines)
+    yield AtlasState.KNOWN_DEFECT, len(lines)
     yield from atlas.counts.items()
 
 

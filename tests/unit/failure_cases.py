@@ -13,7 +13,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.outcomes import NotPassed, raise_unless_passed
 from envoyassert.report.changes import remedies
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.places import place_finder
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.testing import TraceBuilder
@@ -63,7 +63,7 @@ class FailureCase:
             assume=loaded.scenario.assume,
             graph=graph,
         )
-        context = Context(
+        context = RunContext(
             title="inbound",
             place=place_finder(loaded),
             scenario_path=FILE,

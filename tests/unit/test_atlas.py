@@ -9,8 +9,8 @@ from envoyassert.atlas.model import (
     STATES,
     Atlas,
     AtlasRun,
+    AtlasState,
     Cell,
-    RunState,
     VersionChange,
     atlas_run,
     in_order,
@@ -33,7 +33,7 @@ MACHINE = MachinePart(
 )
 
 
-def run(scenario="udp", envoy="1.40.0", state=RunState.PASSED, concurrency=2, **more):
+def run(scenario="udp", envoy="1.40.0", state=AtlasState.PASSED, concurrency=2, **more):
     launcher = more.pop("launcher", "process")
     return AtlasRun(scenario, "", envoy, launcher, launcher, concurrency, state, **more)
 
@@ -41,17 +41,20 @@ def run(scenario="udp", envoy="1.40.0", state=RunState.PASSED, concurrency=2, **
 RUNS = (
     run(envoy="1.40.0", story="stories/a.html"),
     run(
-        envoy="1.39.3", state=RunState.FAILED, reason="port 80 backlog: no", story="stories/b.html"
+        envoy="1.39.3",
+        state=AtlasState.FAILED,
+        reason="port 80 backlog: no",
+        story="stories/b.html",
     ),
     run(envoy="1.39.3", concurrency=4, launcher="docker", story="stories/c.html"),
     run(
         "admin",
         "1.40.0",
-        RunState.KNOWN_DEFECT,
+        AtlasState.KNOWN_DEFECT,
         reason="known defect (x#1)",
         story="stories/d.html",
     ),
-    run("admin", "1.39.3", RunState.NOT_APPLICABLE, reason="requires 1.40"),
+    run("admin", "1.39.3", AtlasState.NOT_APPLICABLE, reason="requires 1.40"),
 )
 CHANGE = VersionChange(
     "1.39.3", "1.40.0", "udp", ("concurrency 2, process",), (("port 80", "moved"),)
@@ -86,12 +89,12 @@ def test_envoys_are_in_the_order_of_their_versions_or_as_they_are_given(given, w
 
 def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():
     states = [
-        RunState.NOT_APPLICABLE,
-        RunState.PASSED,
-        RunState.KNOWN_DEFECT,
-        RunState.INCONCLUSIVE,
+        AtlasState.NOT_APPLICABLE,
+        AtlasState.PASSED,
+        AtlasState.KNOWN_DEFECT,
+        AtlasState.INCONCLUSIVE,
     ]
-    states += [RunState.ERROR, RunState.FAILED]
+    states += [AtlasState.ERROR, AtlasState.FAILED]
     for worst in range(1, len(states) + 1):
         cell = Cell(tuple(run(state=state) for state in states[:worst]))
         assert cell.state is states[worst - 1]
@@ -100,7 +103,7 @@ def test_worst_run_decides_a_cell_and_an_empty_one_is_no_state():
 
 def test_every_outcome_has_a_state_and_only_a_verdict_can_be_green():
     assert set(EXECUTED) | {SKIPPED, "error"} == set(STATES)
-    assert [word for word, state in STATES.items() if state is RunState.PASSED] == ["passed"]
+    assert [word for word, state in STATES.items() if state is AtlasState.PASSED] == ["passed"]
 
 
 def test_incomplete_session_says_so_in_text_and_page():
@@ -151,7 +154,7 @@ def test_page_links_to_the_story_of_each_run_and_to_what_changed():
 def test_each_known_defect_is_shown_once_whatever_was_seen_of_it():
     def known(envoy, times, defect="x#1, owner o"):
         more = {"reason": f"accept() failed {times} times", "defect": defect}
-        return run("emfile", envoy, RunState.KNOWN_DEFECT, **more)
+        return run("emfile", envoy, AtlasState.KNOWN_DEFECT, **more)
 
     runs = (known("1.40.0", 17), known("1.39.3", 23), known("1.39.3", 42), known("1.39.3", 1, "y"))
     text = Page(index_page(Atlas(runs))).text
@@ -211,7 +214,7 @@ def document(text):
 def test_run_of_the_results_keeps_what_was_asked_for():
     shown = atlas_run(document("name"), "stories/x.html")
     assert (shown.envoy, shown.launcher, shown.concurrency) == ("name", "auto", 2)
-    assert (shown.state, shown.title) == (RunState.FAILED, "concurrency 2, reuse=false")
+    assert (shown.state, shown.title) == (AtlasState.FAILED, "concurrency 2, reuse=false")
 
 
 def page_of(kind, odd):
@@ -219,7 +222,7 @@ def page_of(kind, odd):
     if kind == "story":
         return story_page(hostile, document(odd), [hostile, run()], [odd])
     change = VersionChange(odd, odd, odd, (odd,), ((odd, odd),))
-    known = replace(hostile, state=RunState.KNOWN_DEFECT)
+    known = replace(hostile, state=AtlasState.KNOWN_DEFECT)
     return index_page(Atlas((run(), hostile, known), (change,), {odd: odd}, MACHINE, odd))
 
 

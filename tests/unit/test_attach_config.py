@@ -6,9 +6,9 @@ import os
 import subprocess
 
 from envoyassert.attach.envoy import config_of
-from envoyassert.live.arguments import arguments_of
+from envoyassert.live.arguments import envoy_arguments_of
 
-ARGUMENTS = arguments_of(["envoy", "-c", "/nowhere/envoy.yaml"])
+ARGUMENTS = envoy_arguments_of(["envoy", "-c", "/nowhere/envoy.yaml"])
 
 
 def test_config_of_a_process_that_has_ended_is_reported_as_too_late():

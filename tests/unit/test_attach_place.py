@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.attach.place import said_by_bundle
-from envoyassert.live.place import place_of
+from envoyassert.live.place import process_place_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
@@ -32,7 +32,7 @@ exit  # or the child would take this shell's place
 
 def here() -> tuple[str, ...]:
     """The containers that this process is in."""
-    return place_of(Path("/proc/self/cgroup").read_text()).containers
+    return process_place_of(Path("/proc/self/cgroup").read_text()).containers
 
 
 @contextmanager

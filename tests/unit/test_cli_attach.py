@@ -9,7 +9,7 @@ from envoyassert.attach.session import Others
 from envoyassert.cli.attach import exit_code
 from envoyassert.cli.attached import Asked, Reporter
 from envoyassert.judge.verdict import Status
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace_file import read_trace
 from tests.unit.cli_words import run_cli
@@ -110,13 +110,13 @@ def test_process_that_was_gone_too_soon_is_noted_beside_a_recorded_one(capsys, s
     reporter = Reporter(Asked("envoy"))
     reporter.count = 1
     reporter.statuses = statuses
-    assert exit_code(reporter, Selection(pod="web/front"), Others(unplaced=2), []) == code
+    assert exit_code(reporter, ProcessSelection(pod="web/front"), Others(unplaced=2), []) == code
     note = "note: 2 processes were not recorded: ended before the container was known\n"
     assert capsys.readouterr().err == note
 
 
 def test_process_that_was_gone_too_soon_is_noted_once_if_nothing_was_recorded(capsys):
-    selection = Selection(pod="web/front")
+    selection = ProcessSelection(pod="web/front")
     assert exit_code(Reporter(Asked("envoy")), selection, Others(unplaced=1), []) == 5
     said = capsys.readouterr().err
     note = "note: 1 process was not recorded: ended before the container was known\n"

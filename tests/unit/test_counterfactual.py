@@ -13,7 +13,7 @@ from envoyassert.judge.counterfactual import counterfactual
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.report.changes import config_change, remedies
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.testing import TraceBuilder
@@ -155,7 +155,7 @@ def test_remedy_is_part_of_the_document():
     items = [(0, FORMS["listener"].model_validate({"listener": INGRESS, "via": "reuse_port"}))]
     graph = fold(trace)
     verdict = judge(trace, items, workers=2, graph=graph)
-    context = Context(remedies=remedies(verdict, trace, graph, items, workers=2))
+    context = RunContext(remedies=remedies(verdict, trace, graph, items, workers=2))
     (finding,) = verdict_json(verdict, trace, graph, context)["findings"]
     assert finding["remedy"] == {
         "scenario": "`via: dup` instead of reuse_port",

@@ -19,7 +19,7 @@ from envoyassert.outcomes import NotPassed, raise_unless_passed
 from envoyassert.report.certificate import certificate_line
 from envoyassert.report.changes import remedies
 from envoyassert.report.coverage import coverage, coverage_lines
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.figures import figures_of
 from envoyassert.report.github_text import Annotation, Entry, job_summary, workflow_command
 from envoyassert.report.headline import headline
@@ -101,7 +101,7 @@ def _all_outputs(expectation: Any, kind: str) -> Status:
     trace, graph = TRACES[kind], GRAPHS[kind]
     items = [(0, expectation)]
     verdict = judge(trace, items, workers=WORKERS, graph=graph)
-    context = Context(
+    context = RunContext(
         title="one",
         scenario_path="one.yaml",
         trace_path="trace.ndjson",

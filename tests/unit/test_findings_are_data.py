@@ -22,7 +22,7 @@ from envoyassert.judge.near import NearListener
 from envoyassert.judge.value_json import to_json
 from envoyassert.judge.values import Act, Count, Fact, Groups, Number, Quote, Scope, ThreadName
 from envoyassert.judge.verdict import Finding, Status, Verdict
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.results import results_schema
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.testing import TraceBuilder
@@ -149,7 +149,7 @@ def test_every_code_of_a_fact_has_its_words_and_every_words_a_code() -> None:
 def test_every_finding_has_words_and_a_document_that_the_schema_allows() -> None:
     schema = jsonschema.Draft202012Validator(results_schema())
     for word, trace, verdict in judged_examples():
-        document = verdict_json(verdict, trace, fold(trace), Context(title=word))
+        document = verdict_json(verdict, trace, fold(trace), RunContext(title=word))
         schema.validate(json.loads(json.dumps(document)))
         for finding, part in zip(verdict.findings, document["findings"], strict=True):
             words = words_of(finding)

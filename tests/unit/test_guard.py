@@ -14,7 +14,7 @@ from envoyassert.judge import target
 from envoyassert.judge.verdict import Status
 from envoyassert.outcomes import ExpectationFailed, raise_unless_passed
 from envoyassert.report import advice, changes, failure, headline
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
@@ -41,7 +41,7 @@ def outcome(*expectations):
     graph, items = fold(trace), list(enumerate(expectations))
     verdict = judging.judge(trace, items, workers=2, graph=graph)
     found = changes.remedies(verdict, trace, graph, items, workers=2)
-    context = Context(title="one", trace_path="trace.ndjson", remedies=found)
+    context = RunContext(title="one", trace_path="trace.ndjson", remedies=found)
     with pytest.raises(Exception, match="one") as caught:
         raise_unless_passed(verdict, trace, graph, context)
     return verdict, caught.value, verdict_json(verdict, trace, graph, context)

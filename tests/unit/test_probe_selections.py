@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.live.selection import Selection
+from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe.comparison import comparison
 from envoyassert.probe.control_groups import place_in_hierarchy
 
@@ -23,7 +23,7 @@ from envoyassert.probe.control_groups import place_in_hierarchy
     ],
 )
 def test_name_that_fits_is_compared_alone_and_all_else_by_the_path(exe, comm, compared, is_path):
-    wanted = comparison(Selection(exe), 7)
+    wanted = comparison(ProcessSelection(exe), 7)
     record = wanted.record
 
     assert (record.comm, wanted.executable, record.exe_size) == (comm, compared, len(compared))
@@ -31,7 +31,7 @@ def test_name_that_fits_is_compared_alone_and_all_else_by_the_path(exe, comm, co
 
 
 def test_user_0_is_a_user():
-    record = comparison(Selection(uid=0), 1).record
+    record = comparison(ProcessSelection(uid=0), 1).record
 
     assert (record.uid, record.uid_mask) == (0, 0xFFFFFFFF)
 

@@ -9,7 +9,7 @@ from envoyassert.judge.values import fault
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status, Verdict
 from envoyassert.report.certificate import certificate_line
 from envoyassert.report.failure import (
-    Context,
+    RunContext,
     failure_lines,
 )
 from envoyassert.report.headline import headline
@@ -52,7 +52,7 @@ def a_verdict(*findings: Finding, certificate: Certificate = WHOLE) -> Verdict:
     return Verdict(worst, findings, certificate)
 
 
-def text_of(verdict: Verdict, trace: Trace | None = None, context: Context | None = None) -> str:
+def text_of(verdict: Verdict, trace: Trace | None = None, context: RunContext | None = None) -> str:
     trace = trace or a_trace()
     return "\n".join(failure_lines(verdict, trace, fold(trace), context))
 
@@ -69,7 +69,7 @@ def test_failure_in_full_reads_from_verdict_to_replay_command():
         " > 14 |   - listener: {port: 15006}",
         "      |     bound: {times: 1}",
     )
-    context = Context(
+    context = RunContext(
         title="sidecar[n=2]",
         place=lambda path: Place("sidecar.yaml", 14, 13, excerpt) if path[2:3] else None,
         scenario_path="sidecar.yaml",
@@ -103,7 +103,7 @@ def test_failure_in_full_reads_from_verdict_to_replay_command():
 
 def test_inconclusive_names_the_reason_and_what_is_missing():
     finding = a_finding(Status.INCONCLUSIVE, seen="bound 1 time", reason="3 records are lost")
-    text = text_of(a_verdict(finding, certificate=TORN), context=Context("sidecar"))
+    text = text_of(a_verdict(finding, certificate=TORN), context=RunContext("sidecar"))
     assert text.splitlines()[0] == (
         "INCONCLUSIVE sidecar: port 15006 bound.times: 3 records are lost"
     )
@@ -207,7 +207,7 @@ def test_findings_inconclusive_for_one_reason_say_it_once():
 def test_findings_come_in_the_order_of_the_file():
     lines = {"times": 9, "by": 7}
     first, second = a_finding(), a_finding(atom=("bound", "by"), expected="by main", seen="other")
-    context = Context(place=lambda path: Place("x.yaml", lines[str(path[3])], 1))
+    context = RunContext(place=lambda path: Place("x.yaml", lines[str(path[3])], 1))
     text = text_of(a_verdict(first, second), context=context)
     assert text.startswith("FAIL: port 15006 bound.by: ")
     assert text.index("x.yaml:7:1") < text.index("x.yaml:9:1")
@@ -265,7 +265,7 @@ def test_text_of_a_hundred_findings_stays_on_a_screen():
         for _ in range(100)
     ]
     excerpt = tuple(f"{number} | text" for number in range(5))
-    context = Context("x", lambda _: Place("x.yaml", 1, 1, excerpt), "x.yaml", "t", "l")
+    context = RunContext("x", lambda _: Place("x.yaml", 1, 1, excerpt), "x.yaml", "t", "l")
     lines = text_of(a_verdict(*many), trace, context).splitlines()
     assert len(lines) <= 75
     assert "  … and 93 more; all in full: envoyassert replay t --scenario x.yaml --all" in lines

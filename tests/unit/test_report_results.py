@@ -9,7 +9,7 @@ import pytest
 from envoyassert.asserts import parse_expectation
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
-from envoyassert.report.failure import Context
+from envoyassert.report.failure import RunContext
 from envoyassert.report.figures import figures_of
 from envoyassert.report.places import Place
 from envoyassert.report.results import (
@@ -144,7 +144,7 @@ def test_verdict_names_file_line_and_column_of_each_finding_and_fits_the_schema(
     trace = builder.build()
     item = {"listener": {"port": 15006}, "bound": {"times": 2, "by": "main"}}
     verdict = judge(trace, [(0, parse_expectation(item))], workers=2)
-    context = Context("one", lambda path: Place("one.yaml", 7, len(path)))
+    context = RunContext("one", lambda path: Place("one.yaml", 7, len(path)))
     found = json.loads(json.dumps(verdict_json(verdict, trace, fold(trace), context)))
     VALIDATOR.validate(found)
     assert (found["run"], found["status"]) == ("one", "FAIL")

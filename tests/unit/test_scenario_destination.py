@@ -12,7 +12,7 @@ from envoyassert.addresses import Address
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.destination import (
     DestinationError,
-    Place,
+    ListenerPlace,
     configured_places,
     destination,
 )
@@ -37,7 +37,7 @@ def record(name: str, *addresses: Address, protocol: str = "TCP") -> ListenerRec
 
 
 def goes(
-    selector: dict[str, Any], *listeners: ListenerRecord, bound: tuple[Place, ...] = ()
+    selector: dict[str, Any], *listeners: ListenerRecord, bound: tuple[ListenerPlace, ...] = ()
 ) -> tuple[str, str]:
     places = [*configured_places(listeners), *bound]
     names = [one.name for one in listeners]
@@ -150,7 +150,7 @@ def test_client_that_cannot_be_addressed_is_a_problem(
 
 def test_port_that_the_kernel_chose_is_the_listener_s() -> None:
     asked = at("0.0.0.0", 0)
-    bound = Place("any", "TCP", asked, at("0.0.0.0", 40001))
+    bound = ListenerPlace("any", "TCP", asked, at("0.0.0.0", 40001))
     names = ["any"]
     for selector, wanted in (
         ({"name": "any"}, "0.0.0.0:40001"),
@@ -162,7 +162,7 @@ def test_port_that_the_kernel_chose_is_the_listener_s() -> None:
 
 
 def test_mptcp_listener_is_asked_by_tcp_unless_the_scenario_says_otherwise() -> None:
-    bound = (Place("", "TCP", at("127.0.0.1"), at("127.0.0.1")),)
+    bound = (ListenerPlace("", "TCP", at("127.0.0.1"), at("127.0.0.1")),)
     assert goes({"port": PORT}, bound=bound)[0] == "TCP"
     assert goes({"port": PORT, "protocol": "MPTCP"}, bound=bound)[0] == "MPTCP"
 

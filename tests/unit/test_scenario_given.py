@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from envoyassert.scenario.given import differences, digests_of
+from envoyassert.scenario.given import digests_of, given_differences
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
@@ -59,7 +59,7 @@ def header_of(text: str = SCENARIO, rundir: str = "/run/1", **more: Any) -> Head
 
 
 def said(header: Header, text: str = SCENARIO) -> list[str]:
-    return list(differences(plan_of(text).in_rundir(header.rundir), header))
+    return list(given_differences(plan_of(text).in_rundir(header.rundir), header))
 
 
 def test_trace_of_the_same_run_is_of_nothing_else_wherever_it_ran() -> None:

@@ -16,7 +16,7 @@ from envoyassert.judge.values import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import EPOLL_EVENTS
 from envoyassert.scenario.grammar import Many, Model, choice, kind
-from envoyassert.scenario.vocabulary import did_you_mean, fault
+from envoyassert.scenario.vocabulary import did_you_mean, word_fault
 from envoyassert.state import ALWAYS_ASKED_FOR, is_state
 from envoyassert.words.word import Example, ListenerWord, Part
 
@@ -27,7 +27,7 @@ def _check_event(name: str) -> str:
     """Return the name of a bit, or raise with the name that was meant."""
     if name in _EVENTS:
         return name
-    raise fault(
+    raise word_fault(
         f"`{name}` is not an event of epoll_ctl()",
         did_you_mean(name, _EVENTS) or f"these are: {', '.join(_EVENTS)}",
     )

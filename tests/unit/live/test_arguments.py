@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envoyassert.live.arguments import EnvoyArguments, arguments_of, with_config_yaml
+from envoyassert.live.arguments import EnvoyArguments, envoy_arguments_of, with_config_yaml
 
 
 def test_arguments_of_a_command_line_are_read():
@@ -12,7 +12,7 @@ def test_arguments_of_a_command_line_are_read():
         *("envoy", "-c", "/etc/envoy.yaml", "--concurrency", "3", "--config-yaml", "node: {id: a}"),
         *("--base-id", "7", "--restart-epoch", "2", "--admin-address-path", "/run/admin"),
     ]
-    assert arguments_of(argv) == EnvoyArguments(
+    assert envoy_arguments_of(argv) == EnvoyArguments(
         config_path="/etc/envoy.yaml",
         config_yaml="node: {id: a}",
         concurrency=3,
@@ -23,10 +23,10 @@ def test_arguments_of_a_command_line_are_read():
 
 
 def test_arguments_that_are_not_given_are_envoys_own():
-    assert arguments_of(["envoy"]) == EnvoyArguments()
-    assert arguments_of([]) == EnvoyArguments()
-    assert arguments_of(["envoy", "--concurrency", "many"]).concurrency is None
-    assert arguments_of(["envoy", "--use-dynamic-base-id"]).base_id is None
+    assert envoy_arguments_of(["envoy"]) == EnvoyArguments()
+    assert envoy_arguments_of([]) == EnvoyArguments()
+    assert envoy_arguments_of(["envoy", "--concurrency", "many"]).concurrency is None
+    assert envoy_arguments_of(["envoy", "--use-dynamic-base-id"]).base_id is None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_arguments_that_are_not_given_are_envoys_own():
     ],
 )
 def test_an_envoy_that_only_says_something_does_not_serve(words, serves):
-    assert arguments_of(["envoy", *words]).serves is serves
+    assert envoy_arguments_of(["envoy", *words]).serves is serves
 
 
 def test_config_yaml_merges_as_protobuf_does():

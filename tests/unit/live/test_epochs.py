@@ -8,7 +8,7 @@ import pytest
 
 from envoyassert.events import Event
 from envoyassert.graph.gaps import find_gaps
-from envoyassert.live.traces import MOST_EPOCHS, side_by_side
+from envoyassert.live.traces import MOST_EPOCHS, joined_epochs
 from envoyassert.trace import CpuCounters, End, Header, Trace
 
 
@@ -22,7 +22,7 @@ COUNTERS = (CpuCounters(0, 2, 0), CpuCounters(1, 1, 0))
 
 
 def trace_of(*parts) -> Trace:
-    events, cpus = side_by_side(parts)
+    events, cpus = joined_epochs(parts)
     return Trace(Header(), events, End(cpus=cpus, drained=True, marked=True))
 
 
@@ -59,6 +59,6 @@ def test_a_loss_at_the_end_of_one_recording_is_seen():
 
 def test_more_than_fit_are_refused():
     with pytest.raises(ValueError, match="more than"):
-        side_by_side([(OLD, COUNTERS)] * (MOST_EPOCHS + 1))
+        joined_epochs([(OLD, COUNTERS)] * (MOST_EPOCHS + 1))
     with pytest.raises(ValueError, match="CPUs"):
-        side_by_side([(OLD, (CpuCounters(4096, 1, 0),))])
+        joined_epochs([(OLD, (CpuCounters(4096, 1, 0),))])

@@ -7,8 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from envoyassert.live.place import Place, fits, named_by_annotations, named_by_logs, place_of
-from envoyassert.live.selection import Selection
+from envoyassert.live.place import (
+    ProcessPlace,
+    fits,
+    named_by_annotations,
+    named_by_logs,
+    process_place_of,
+)
+from envoyassert.live.selection import ProcessSelection
 
 ID = "4f797c539e6c745de61a93ca3ff892358ecbcaccd8414d5db545c38428142970"
 OUTER = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d"
@@ -42,7 +48,7 @@ BURSTABLE = "/kubepods.slice/kubepods-burstable.slice"
     ],
 )  # fmt: skip
 def test_place_of_each_runtime_and_driver(cgroups, containers, pod_uid):
-    place = place_of(cgroups)
+    place = process_place_of(cgroups)
     assert (place.containers, place.pod_uid) == (containers, pod_uid)
     assert place.container == (containers[-1] if containers else "")
 
@@ -86,7 +92,7 @@ def test_pod_is_named_by_its_logs():
     assert named_by_logs("", [*logs, "a_b_"]) == {}
 
 
-PLACE = Place((OUTER, ID), UID, (f"/kubepods/pod{UID}/{ID}",), "proxy", "web", "front")
+PLACE = ProcessPlace((OUTER, ID), UID, (f"/kubepods/pod{UID}/{ID}",), "proxy", "web", "front")
 
 
 @pytest.mark.parametrize(
@@ -114,12 +120,12 @@ PLACE = Place((OUTER, ID), UID, (f"/kubepods/pod{UID}/{ID}",), "proxy", "web", "
     ],
 )
 def test_all_that_is_said_of_a_place_must_hold(wanted, fitting):
-    assert fits(Selection(**wanted), PLACE) is fitting
+    assert fits(ProcessSelection(**wanted), PLACE) is fitting
 
 
 def test_place_without_names_fits_no_pod():
-    assert not fits(Selection(pod="web/front"), replace(PLACE, pod="", namespace=""))
-    assert not fits(Selection(container="x"), Place())
+    assert not fits(ProcessSelection(pod="web/front"), replace(PLACE, pod="", namespace=""))
+    assert not fits(ProcessSelection(container="x"), ProcessPlace())
 
 
 def test_header_has_what_is_known():
@@ -131,12 +137,12 @@ def test_header_has_what_is_known():
         "container": ID,
         "container_name": "proxy",
     }
-    assert Place().as_header("node-1") == {"node": "node-1"}
+    assert ProcessPlace().as_header("node-1") == {"node": "node-1"}
 
 
 def test_words_of_a_place_name_the_nearest():
     assert PLACE.in_words() == "the pod web/front"
     assert replace(PLACE, pod="").in_words() == f"the pod with uid {UID}"
-    assert Place((ID,), container_name="a").in_words() == "the container a"
-    assert Place((ID,)).in_words() == f"the container {ID[:12]}"
-    assert Place().in_words() == "no container"
+    assert ProcessPlace((ID,), container_name="a").in_words() == "the container a"
+    assert ProcessPlace((ID,)).in_words() == f"the container {ID[:12]}"
+    assert ProcessPlace().in_words() == "no container"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoyassert.accounts import EnvoyListener
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
-from envoyassert.live.traces import is_served, listener_record, shape_of
+from envoyassert.live.traces import is_served, listener_record, serving_shape
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord
 
@@ -25,14 +25,14 @@ def test_shape_changes_with_who_serves_and_not_with_connections():
     fd = trace.socket(trace.main)
     trace.bind(trace.main, fd, "0.0.0.0:15006")
     trace.listen(trace.main, fd)
-    listening = shape_of(fold(trace.build()))
+    listening = serving_shape(fold(trace.build()))
     trace.epoll_add(trace.worker(0), fd)
-    served = shape_of(fold(trace.build()))
+    served = serving_shape(fold(trace.build()))
     assert served != listening
     trace.call(trace.worker(0), "accept4", 40, fd=fd, addr=None, flags=[])
-    assert shape_of(fold(trace.build())) == served
+    assert serving_shape(fold(trace.build())) == served
     trace.close(trace.main, fd)
-    assert shape_of(fold(trace.build())) != served
+    assert serving_shape(fold(trace.build())) != served
 
 
 def test_listener_that_only_envoy_names_has_the_protocol_of_its_socket():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
-import os
+import socket
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,24 +14,21 @@ from envoyassert.errors import MachineError
 
 #: Kinds of devices that need nothing behind them, the most usual first: not every kernel has each.
 _KINDS = ("dummy", "bridge")
-#: The first device of every network namespace.
-_LOOPBACK = 1
+#: linux/sockios.h and linux/if.h; struct ifreq as far as its flags.
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_FLAGS = struct.Struct("=16sH22x")
 
 
 def bring_up_loopback() -> None:
-    """Set the loopback device up in the calling thread's network namespace.
+    """Set the loopback device up in the calling thread's network namespace (netdevice(7)).
 
     Raises:
         OSError: not permitted.
     """
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    try:
-        with IPRoute() as route:
-            route.link("set", index=_LOOPBACK, state="up")
-    except NetlinkError as error:
-        raise OSError(error.code, os.strerror(error.code)) from error
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        found = fcntl.ioctl(asked, _SIOCGIFFLAGS, _FLAGS.pack(b"lo", 0))
+        name, flags = _FLAGS.unpack(found)
+        fcntl.ioctl(asked, _SIOCSIFFLAGS, _FLAGS.pack(name, flags | _IFF_UP))
 
 
 def give_addresses(wanted: Sequence[str]) -> None:

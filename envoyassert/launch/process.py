@@ -98,9 +98,7 @@ class ProcessLauncher:
         directory = Path(self.rundir())
         if self._namespace is None:
             self._namespace = new_namespace("envoyassert-netns", name_lookup.written_in(directory))
-        path, identity = self._executable(source)
-        load_into_page_cache(path)
-        return identity
+        return self._executable(source)[1]
 
     def _add_namespaces(self, wanted: Mapping[str, Sequence[str]], directory: Path) -> None:
         assert self._namespace is not None
@@ -202,6 +200,7 @@ class ProcessLauncher:
         known = self._prepared.get(source)
         if known is None:
             known = self._prepared[source] = find_executable(source)
+            load_into_page_cache(known[0])
         return known
 
 

@@ -11,18 +11,15 @@ the two (envoy.admin.v3.Listeners, "Listener manager statistics").
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
 from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
 from envoyassert.clock import monotonic_ns
-from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, Many, shortened
-from envoyassert.ranges import U64, Port
+from envoyassert.launch.admin import FORBIDDEN, MOST, AdminUnreachableError, shortened
 from envoyassert.trace_schema import words_of
 
 #: The gauges of listeners and workers, and how far Envoy has come.
@@ -39,56 +36,51 @@ _LISTENERS = "/listeners?format=json"
 _STATS = f"/stats?format=json&filter=^({'|'.join(GAUGES)})$"
 
 
-@dataclass(frozen=True, slots=True)
-class _Pipe:
-    path: str
+def _object(required: dict[str, CoreSchema], **others: CoreSchema) -> CoreSchema:
+    """Return the form of an object; members without one are passed over."""
+    members = [
+        *((one, True) for one in required.items()),
+        *((one, False) for one in others.items()),
+    ]
+    fields = {
+        name: core_schema.typed_dict_field(form, required=needed)
+        for (name, form), needed in members
+    }
+    return core_schema.typed_dict_schema(fields)
 
 
-@dataclass(frozen=True, slots=True)
-class _SocketAddress:
-    address: str
-    port_value: Port = 0
-    network_namespace_filepath: str = ""
+def _many(form: CoreSchema) -> CoreSchema:
+    """Return the form of a list, which is read up to its first fault, and not without end."""
+    return core_schema.list_schema(form, max_length=MOST, fail_fast=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """envoy.config.core.v3.Address; one that is no socket of the kernel has neither."""
-
-    pipe: _Pipe | None = None
-    socket_address: _SocketAddress | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Status:
-    name: str = ""
-    local_address: _Place = field(default_factory=_Place)
-    additional_local_addresses: Many[_Place] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Listeners:
-    """What is read of `/listeners`: envoy.admin.v3.Listeners."""
-
-    listener_statuses: Many[_Status] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stat:
-    """A statistic; the last of a list is that of histograms, and has neither."""
-
-    name: str = ""
-    value: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Stats:
-    stats: Many[_Stat]
-
-
-@functools.cache
-def _form(form: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(form)
+# Written for pydantic's validator itself: to derive them from classes takes longer than Envoy to
+# start, and every run asks.
+_TEXT = core_schema.str_schema()
+_SOCKET_ADDRESS = _object(
+    {"address": _TEXT},
+    port_value=core_schema.int_schema(ge=0, lt=2**16),
+    network_namespace_filepath=_TEXT,
+)
+#: envoy.config.core.v3.Address; one that is no socket of the kernel has neither.
+_PLACE = _object(
+    {},
+    pipe=core_schema.nullable_schema(_object({"path": _TEXT})),
+    socket_address=core_schema.nullable_schema(_SOCKET_ADDRESS),
+)
+_STATUS = _object(
+    {},
+    name=_TEXT,
+    local_address=core_schema.nullable_schema(_PLACE),
+    additional_local_addresses=_many(_PLACE),
+)
+#: What is read of `/listeners`: envoy.admin.v3.Listeners.
+_LISTED = SchemaValidator(_object({}, listener_statuses=_many(_STATUS)))
+#: The last statistic of a list is that of histograms, and has neither name nor value.
+_ASKED = SchemaValidator(
+    _object({"stats": _many(_object({}, name=_TEXT, value=core_schema.any_schema()))})
+)
+_NUMBERS = SchemaValidator(core_schema.dict_schema(_TEXT, core_schema.int_schema(ge=0, lt=2**64)))
 
 
 def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount | None:
@@ -102,10 +94,10 @@ def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount | Non
     """
     begun_ns = monotonic_ns()
     try:
-        listed = _ask(admin_get, _LISTENERS, _Listeners).listener_statuses
-        asked = _ask(admin_get, _STATS, _Stats).stats
-        gauges = {one.name: one.value for one in asked if one.name in GAUGES}
-        stats = _form(dict[str, U64]).validate_python(gauges)
+        listed = _ask(admin_get, _LISTENERS, _LISTED).get("listener_statuses", [])
+        asked = _ask(admin_get, _STATS, _ASKED)["stats"]
+        gauges = {one["name"]: one.get("value") for one in asked if one.get("name") in GAUGES}
+        stats = _NUMBERS.validate_python(gauges)
         listeners = tuple(map(_listener, listed))
         return EnvoyAccount(begun_ns, monotonic_ns(), listeners, stats)
     except PermissionError:
@@ -118,27 +110,28 @@ def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount | Non
     return EnvoyAccount(begun_ns, monotonic_ns(), error=said)
 
 
-def _ask(admin_get: Callable[[str], tuple[int, str]], path: str, form: Any) -> Any:
+def _ask(admin_get: Callable[[str], tuple[int, str]], path: str, form: SchemaValidator) -> Any:
     status, body = admin_get(path)
     if status == FORBIDDEN:
         raise PermissionError(path)
     if status != 200:
         raise ValueError(f"{path}: status {status}")
-    return _form(form).validate_json(body)
+    return form.validate_json(body)
 
 
-def _listener(status: _Status) -> EnvoyListener:
-    places = [status.local_address, *status.additional_local_addresses]
+def _listener(status: Mapping[str, Any]) -> EnvoyListener:
+    places = [status.get("local_address"), *status.get("additional_local_addresses", [])]
     addresses = tuple(found for place in places if (found := _address(place)) is not None)
-    return EnvoyListener(status.name, addresses)
+    return EnvoyListener(status.get("name", ""), addresses)
 
 
-def _address(place: _Place) -> Address | None:
+def _address(place: Mapping[str, Any] | None) -> Address | None:
     """Return an `Address` of Envoy's, None for one that is no socket of the kernel."""
-    if place.pipe is not None:
-        return Address.unix(place.pipe.path)
-    found = place.socket_address
+    place = place or {}
+    if place.get("pipe") is not None:
+        return Address.unix(place["pipe"]["path"])
+    found = place.get("socket_address")
     if found is None:
         return None
-    address = Address.inet(found.address, found.port_value)
-    return address.within(found.network_namespace_filepath)
+    address = Address.inet(found["address"], found.get("port_value", 0))
+    return address.within(found.get("network_namespace_filepath", ""))

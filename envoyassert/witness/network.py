@@ -1,60 +1,40 @@
 """Ask the kernel which sockets of a network namespace are for clients (sock_diag(7)).
 
-The messages are pyroute2's; its own socket for them drops the kernel's error replies, so they go
-over a plain one. What listens is asked for (TCP, Unix), and what is bound without a peer (UDP).
+What listens is asked for (TCP, Unix), and what is bound without a peer (UDP).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyroute2.netlink.diag import (
-    SOCK_DIAG_BY_FAMILY,
-    SS_CLOSE,
-    SS_LISTEN,
-    UDIAG_SHOW_NAME,
-    UDIAG_SHOW_RQLEN,
-    inet_diag_msg,
-    inet_diag_req,
-    unix_diag_msg,
-    unix_diag_req,
-)
-
 from envoyassert.accounts import Network, NetworkSocket
 from envoyassert.addresses import Address
+from envoyassert.launch.sock_diag import (
+    CLOSE,
+    LISTEN,
+    InetSocket,
+    UnixSocket,
+    diagnosis,
+    inet_sockets,
+    unix_listeners,
+)
 
 # asm-generic/socket.h; absent from Python's socket module in some versions.
 _SO_NETNS_COOKIE = 71
-_NETLINK_SOCK_DIAG = 4
-_REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
-_ERROR, _DONE = 2, 3
-_HEADER = 16
-_RECEIVED_AT_ONCE = 1 << 16
-#: The kernel answers at once; a limit anyway, so that nothing can hang.
-_DEADLINE_S = 2.0
 _SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 _INET = (
-    ("TCP", socket.AF_INET, socket.IPPROTO_TCP, SS_LISTEN),
-    ("TCP", socket.AF_INET6, socket.IPPROTO_TCP, SS_LISTEN),
-    ("UDP", socket.AF_INET, socket.IPPROTO_UDP, SS_CLOSE),
-    ("UDP", socket.AF_INET6, socket.IPPROTO_UDP, SS_CLOSE),
+    ("TCP", socket.AF_INET, socket.IPPROTO_TCP, LISTEN),
+    ("TCP", socket.AF_INET6, socket.IPPROTO_TCP, LISTEN),
+    ("UDP", socket.AF_INET, socket.IPPROTO_UDP, CLOSE),
+    ("UDP", socket.AF_INET6, socket.IPPROTO_UDP, CLOSE),
 )
-
-
-class _UnixMessage(unix_diag_msg):  # type: ignore[misc]  # pyroute2 has no types
-    # As bytes: the NUL in front is what distinguishes an abstract name from a path (unix(7)).
-    nla_map = tuple(
-        (name, "cdata" if name == "UNIX_DIAG_NAME" else kind)
-        for name, kind in unix_diag_msg.nla_map
-    )
 
 
 def ask_networks(in_netns: Callable[..., Any], others: Collection[str] = ()) -> Network:
@@ -112,69 +92,25 @@ def _within(address: Address | None, netns: str) -> Address | None:
 
 def _ask() -> Network:
     sockets: list[NetworkSocket] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.settimeout(_DEADLINE_S)
-        netlink.bind((0, 0))
+    with diagnosis() as netlink:
         for protocol, family, number, state in _INET:
-            request = inet_diag_req()
-            request["sdiag_protocol"] = number
-            request["idiag_states"] = 1 << state
-            sockets += [
-                _inet_socket(protocol, message)
-                for message in _dump(netlink, request, family, inet_diag_msg)
-            ]
-        request = unix_diag_req()
-        request["udiag_states"] = 1 << SS_LISTEN
-        request["udiag_show"] = UDIAG_SHOW_NAME | UDIAG_SHOW_RQLEN
-        sockets += map(_unix_socket, _dump(netlink, request, socket.AF_UNIX, _UnixMessage))
+            found = inet_sockets(netlink, family, number, state)
+            sockets += [_inet_socket(protocol, one) for one in found]
+        sockets += map(_unix_socket, unix_listeners(netlink))
     return Network(tuple(sockets), _somaxconn())
 
 
-def _dump(
-    netlink: socket.socket, request: Any, family: int, form: Callable[..., Any]
-) -> Iterator[Any]:
-    """Yield the messages of one dump, decoded.
-
-    Raises:
-        OSError: the kernel refused it, or the answer was cut off.
-    """
-    request["sdiag_family"] = family
-    request["header"]["type"] = SOCK_DIAG_BY_FAMILY
-    request["header"]["flags"] = _REQUEST_DUMP
-    request.encode()
-    netlink.send(bytes(request.data))
-    while True:
-        data = netlink.recv(_RECEIVED_AT_ONCE)
-        offset = 0
-        while offset < len(data):
-            length = int.from_bytes(data[offset : offset + 4], "little")
-            kind = int.from_bytes(data[offset + 4 : offset + 6], "little")
-            if length < _HEADER or offset + length > len(data):
-                raise OSError(errno.EMSGSIZE, "a netlink message was cut off")
-            if kind in (_ERROR, _DONE):
-                code = data[offset + _HEADER : offset + _HEADER + 4]
-                number = -int.from_bytes(code, "little", signed=True)
-                if number:
-                    raise OSError(number, os.strerror(number))
-                return
-            message = form(data, offset=offset)
-            message.decode()
-            yield message
-            offset += (length + 3) & ~3
-
-
-def _inet_socket(protocol: str, message: Any) -> NetworkSocket:
+def _inet_socket(protocol: str, found: InetSocket) -> NetworkSocket:
     listens = protocol == "TCP"
-    v6only = message.get_attr("INET_DIAG_SKV6ONLY")
     return NetworkSocket(
         protocol,
-        Address.inet(message["idiag_src"], message["idiag_sport"]),
-        message["idiag_inode"],
-        message["idiag_cookie"],
-        message["idiag_rqueue"] if listens else None,
-        message["idiag_wqueue"] if listens else None,
-        _device(message["idiag_if"]),
-        None if v6only is None else bool(v6only),
+        Address.inet(found.host, found.port),
+        found.inode,
+        found.cookie,
+        found.waiting if listens else None,
+        found.backlog if listens else None,
+        _device(found.device),
+        found.v6only,
     )
 
 
@@ -186,19 +122,12 @@ def _device(index: int) -> str:
         return f"device {index}"  # it is gone; the socket stays bound to its number
 
 
-def _unix_socket(message: Any) -> NetworkSocket:
-    queues = message.get_attr("UNIX_DIAG_RQLEN") or {}
-    return NetworkSocket(
-        "UNIX",
-        _unix_address(message.get_attr("UNIX_DIAG_NAME")),
-        message["udiag_ino"],
-        message["udiag_cookie"],
-        queues.get("udiag_rqueue"),
-        queues.get("udiag_wqueue"),
-    )
+def _unix_socket(found: UnixSocket) -> NetworkSocket:
+    address = _unix_address(found.name)
+    return NetworkSocket("UNIX", address, found.inode, found.cookie, found.waiting, found.backlog)
 
 
-def _unix_address(name: bytes | None) -> Address | None:
+def _unix_address(name: bytes) -> Address | None:
     if not name:
         return None
     if name[:1] == b"\0":

@@ -3,8 +3,15 @@
 import ctypes
 import mmap
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+from envoyassert.launch import process
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.executable import load_into_page_cache
+from envoyassert.launch.namespace import NamespaceThread
+from envoyassert.trace import EnvoyIdentity
 
 PAGES = 512
 
@@ -38,3 +45,33 @@ def test_file_that_cannot_be_read_is_passed_over(tmp_path):
     load_into_page_cache(tmp_path / "nothing")
     (tmp_path / "empty").touch()
     load_into_page_cache(tmp_path / "empty")
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from envoyassert.launch.executable import load_into_page_cache
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+load_into_page_cache(Path(sys.argv[1]))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+def test_file_takes_none_of_this_process_s_own_memory(tmp_path):
+    path = tmp_path / "envoy"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    done = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, check=True)
+    assert int(done.stdout) < 16
+
+
+def test_launcher_loads_an_executable_once(tmp_path, monkeypatch):
+    path, identity = tmp_path / "envoy", EnvoyIdentity("1.40.0", "ab12", "version 1.40.0")
+    loaded: list[Path] = []
+    monkeypatch.setattr(process, "find_executable", lambda source: (path, identity))
+    monkeypatch.setattr(process, "load_into_page_cache", loaded.append)
+    monkeypatch.setattr(process, "new_namespace", lambda *_: NamespaceThread(lambda: None, "test"))
+    with process.ProcessLauncher() as launcher:
+        source = EnvoySource(version="1.40.0")
+        assert [launcher.prepare(source), launcher.prepare(source)] == [identity, identity]
+    assert loaded == [path]

@@ -321,6 +321,20 @@ def test_outputs_know_neither_pytest_nor_the_other_faces(modules):
 HEAVY = ["bcc", "docker", "grpc", "testcontainers"]
 
 
+#: Libraries that few runs need; each takes as long to import as Envoy to start.
+SELDOM = ["cxxfilt", "pyroute2"]
+
+
+def test_what_runs_a_scenario_loads_no_library_that_few_need(tmp_path):
+    loaded = run_python(
+        "import json, sys\n"
+        "import envoyassert.launch.process, envoyassert.pytest_plugin.execute\n"
+        f"print(json.dumps([name for name in {SELDOM!r} if name in sys.modules]))\n",
+        tmp_path,
+    )
+    assert json.loads(loaded) == []
+
+
 def test_core_modules_import_without_the_heavy_packages(modules, tmp_path):
     core = sorted(module for module in modules if layer(module) == "core")
     loaded = run_python(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from envoyassert.report.results import results_schema
@@ -40,7 +40,7 @@ def test_report_of_real_runs_fits_the_schema_and_its_figures_are_in_order(tmp_pa
     command = [sys.executable, "-m", "envoyassert", "run", "-q", ".", "--report", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
-    validator = jsonschema.Draft202012Validator(results_schema())
+    validator = jsonschema_rs.Draft202012Validator(results_schema())
     index = json.loads((tmp_path / "out/index.json").read_bytes())
     validator.validate(index)
     assert {run["run"]: run["outcome"] for run in index["runs"]} == {

@@ -6,13 +6,13 @@ import signal
 import sys
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from envoyassert.report.results import results_schema
 from envoyassert.trace_file import read_trace
 
-VALIDATOR = jsonschema.Draft202012Validator(results_schema())
+VALIDATOR = jsonschema_rs.Draft202012Validator(results_schema())
 
 
 class Report:

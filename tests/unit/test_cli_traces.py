@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from envoyassert.cli import main
@@ -107,7 +107,7 @@ def test_replay_of_an_expectation_not_met_fails_with_place_and_code_1(cli, origi
 def test_replay_as_json_has_findings_with_evidence(cli, origin):
     done = cli("replay", origin, "--scenario", ORIGIN, "--format", "json")
     data = json.loads(done.out)
-    jsonschema.validate(data, results_schema())
+    jsonschema_rs.validate(results_schema(), data)
     assert (done.code, data["status"], data["assumed"][0]) == (0, "PASS", "complete")
     first = data["findings"][0]
     assert (first["atom"], first["words"]["subject"]) == ("bound.times", "port 15001")
@@ -258,6 +258,7 @@ def test_trace_that_replaces_another_is_swapped_in_whole(cli, origin, tmp_path):
 
 def test_main_without_arguments_uses_those_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["envoyassert", "--version"])
+    monkeypatch.setattr("envoyassert.cli._end", sys.exit)  # it would end this process
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 0

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from pydantic import BaseModel
 
@@ -147,7 +147,7 @@ def test_every_code_of_a_fact_has_its_words_and_every_words_a_code() -> None:
 
 
 def test_every_finding_has_words_and_a_document_that_the_schema_allows() -> None:
-    schema = jsonschema.Draft202012Validator(results_schema())
+    schema = jsonschema_rs.Draft202012Validator(results_schema())
     for word, trace, verdict in judged_examples():
         document = verdict_json(verdict, trace, fold(trace), RunContext(title=word))
         schema.validate(json.loads(json.dumps(document)))

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from envoyassert.asserts import parse_expectation
@@ -24,7 +24,7 @@ from envoyassert.report.verdict_json import verdict_json
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
 
-VALIDATOR = jsonschema.Draft202012Validator(results_schema())
+VALIDATOR = jsonschema_rs.Draft202012Validator(results_schema())
 MACHINE = MachinePart(
     kernel="6.1",
     architecture="x86_64",
@@ -43,7 +43,7 @@ def test_schema_file_is_current():
 
 
 def test_schema_is_a_schema_that_refuses_what_is_none_of_the_documents():
-    jsonschema.Draft202012Validator.check_schema(results_schema())
+    jsonschema_rs.meta.validate(results_schema())
     for document in ({}, {"format": "envoyassert-run/2"}, {"format": "envoyassert-trace/1"}):
         assert not VALIDATOR.is_valid(document)
 

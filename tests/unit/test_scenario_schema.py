@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -22,9 +22,7 @@ from envoyassert.scenario.source import parse_yaml
 from envoyassert.steps.registry import KINDS
 from envoyassert.words.listener import WORDS
 
-VALIDATOR = jsonschema.Draft202012Validator(
-    scenario_schema(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-)
+VALIDATOR = jsonschema_rs.Draft202012Validator(scenario_schema(), validate_formats=True)
 
 #: Uses every word of the language, many of them in each of their forms.
 EVERYTHING: dict[str, Any] = {
@@ -288,7 +286,7 @@ BEYOND = (
 
 
 def schema_accepts(document: Any) -> bool:
-    return bool(VALIDATOR.is_valid(document))
+    return VALIDATOR.is_valid(document)
 
 
 def loader_accepts(document: Any) -> bool:
@@ -316,7 +314,7 @@ def test_schema_file_is_current() -> None:
 
 
 def test_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(scenario_schema())
+    jsonschema_rs.meta.validate(scenario_schema())
 
 
 def test_every_word_of_the_schema_has_a_description() -> None:

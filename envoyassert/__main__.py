@@ -11,7 +11,7 @@ except FileNotFoundError:
 if sys.path and sys.path[0] in ("", here):
     del sys.path[0]
 
-from envoyassert.cli import main
+from envoyassert.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

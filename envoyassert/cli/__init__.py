@@ -25,7 +25,7 @@ from envoyassert.errors import (
     text_with_output,
 )
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "program"]
 
 
 @click.group(
@@ -52,8 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     with lasting_output():
         code = _exit_code(arguments)
-    if arguments is None:
-        _end(code)
+    sys.exit(code)
+
+
+def program() -> None:
+    """Be the program `envoyassert`: `main`, where nothing else of the process is to come."""
+    with lasting_output():
+        code = _exit_code(None)
+    _end(code)
     sys.exit(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Generator
 
 import pytest
 
@@ -12,6 +13,9 @@ from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 
 class Spared:
     """A pytest plugin for `envoyassert run` that keeps others from it."""
+
+    def __init__(self) -> None:
+        self._loaded = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -24,6 +28,14 @@ class Spared:
             file.endswith(YAML_SUFFIXES) for file in named_files(config)
         ):
             plugins.unregister(name="hypothesispytest")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self) -> Generator[None]:
+        """Keep what the first run has loaded out of all looks for garbage: it stays."""
+        yield
+        if not self._loaded:
+            self._loaded = True
+            gc.freeze()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:

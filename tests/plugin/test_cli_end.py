@@ -13,7 +13,7 @@ atexit.register(lambda: print("at exit:", {}, flush=True))
 #: An object that says when it is freed: in a cycle, so it lives as long as the interpreter.
 COMMAND = """
 import atexit, sys, threading
-from envoyassert.cli import main
+from envoyassert.cli import program
 
 class Kept:
     def __del__(self):
@@ -26,7 +26,7 @@ if {thread}:
     late = lambda: (threading.main_thread().join(), print("thread"))
     threading.Thread(target=late).start()
 sys.argv[1:] = ["check", "no-such-file"]
-main()
+program()
 """
 
 
@@ -38,6 +38,20 @@ def test_a_command_does_what_is_registered_and_leaves_the_rest_to_the_kernel(thr
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (4, seen)
     assert "Traceback" not in done.stderr
+
+
+def test_main_in_another_program_goes_on_with_it():
+    code = """
+import sys
+from envoyassert.cli import main
+sys.argv[1:] = ["check", "no-such-file"]
+try:
+    main()
+finally:
+    print("goes on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "goes on\n")
 
 
 def ended(fake_envoy, what, *arguments):

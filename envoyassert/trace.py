@@ -6,20 +6,27 @@ It is the contract between the half that needs root and a kernel, and the half t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.excerpt import Excerpt
+from envoyassert.naming import ATTACHED as ATTACHED  # noqa: PLC0414 - part of a trace
+from envoyassert.naming import EACH as EACH  # noqa: PLC0414 - part of a trace
+from envoyassert.naming import FIRST as FIRST  # noqa: PLC0414 - part of a trace
+from envoyassert.naming import LAST as LAST  # noqa: PLC0414 - part of a trace
+from envoyassert.naming import SEEN_KINDS as SEEN_KINDS  # noqa: PLC0414 - part of a trace
+from envoyassert.naming import STARTUP as STARTUP  # noqa: PLC0414 - part of a trace
+from envoyassert.naming import ListenerRecord as ListenerRecord  # noqa: PLC0414 - part of a trace
+from envoyassert.naming import namespaces_of as namespaces_of  # noqa: PLC0414 - part of a trace
 from envoyassert.ranges import (
     I32,
     U16,
     U64,
     AttemptEnd,
     AttemptProtocol,
-    ListenerKind,
     ListenerProtocol,
     Natural,
     Pid,
@@ -61,35 +68,6 @@ class EnvoyIdentity:
     build_id: str = ""
     source: str = ""
     image_digest: str = ""
-
-
-@dataclass(frozen=True)
-class ListenerRecord:
-    """One listener as the config or the admin endpoint names it; never used to judge flags.
-
-    Args:
-        name: the listener's name; `admin` for the admin endpoint (kind distinguishes them).
-        protocol: of the first address: `TCP` or `UDP`; `UNIX` for pipes.
-        addresses: configured addresses in order, port 0 where the kernel was to choose.
-        kind: `static`, `lds` or `admin`.
-    """
-
-    name: str
-    protocol: ListenerProtocol
-    addresses: tuple[Address, ...]
-    kind: ListenerKind = "static"
-
-    def protocol_at(self, address: Address) -> str:
-        """Return the protocol at one of the addresses: Envoy takes pipes and TCP together."""
-        if not address.is_ip:
-            return "UNIX"
-        return "TCP" if self.protocol == "UNIX" else self.protocol
-
-
-def namespaces_of(listeners: Iterable[ListenerRecord]) -> tuple[str, ...]:
-    """Return the network namespaces that listeners name, by their files, in order."""
-    named = (address.netns for record in listeners for address in record.addresses)
-    return tuple(dict.fromkeys(netns for netns in named if netns))
 
 
 @dataclass(frozen=True)
@@ -293,21 +271,6 @@ class ForeignSocket:
     reuse_port: bool
     inode: U64
     since_ns: Natural | None = None
-
-
-#: Name and kind of the phase before the first step.
-STARTUP = "startup"
-
-#: The launcher in the header of a trace whose Envoy something else started and drove.
-ATTACHED = "attach"
-#: Kinds of the phases of such a trace, which are cut by what is seen. Each phase is called by its
-#: kind and its number in the trace: `added_1`, `removed_2`.
-SEEN_KINDS = ("added", "removed", "changed", "epoch")
-#: Of these phases: each, start-up included, and the last.
-EACH, LAST = "each", "last"
-
-#: The name of the Envoy that a run starts with.
-FIRST = "first"
 
 
 @dataclass(frozen=True)

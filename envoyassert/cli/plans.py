@@ -9,10 +9,10 @@ import click
 
 from envoyassert.errors import EnvoyUnavailableError
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.trace import Header
 
 if TYPE_CHECKING:
     from envoyassert.launch.envoy_source import EnvoySource
+    from envoyassert.trace import Header
 
 
 def envoy_of(argument: str, option: str = "--envoy") -> EnvoySource:

@@ -130,21 +130,6 @@ def judge_tally(
             yield _judge_kind(target, path, noun, kind, count, *censuses)
 
 
-def tally_of_state(place: tuple[object, ...], value: Count | Tally) -> tuple[Status, ...]:
-    """Return which answers a state gives: those about what is there, and not about each socket.
-
-    One that was closed has no descriptor left, so each of them had better be known.
-    """
-    if place[:1] == ("ever",):
-        return ()
-    if isinstance(value, Tally):
-        if value.live_at != "end":
-            return ()
-        if isinstance(value, DescriptorTally) and value.each == "socket":
-            return (Status.FAIL,)
-    return Status.PASS, Status.FAIL
-
-
 def _times(target: Target, instant: Instant | None) -> list[int | None]:
     """Return the times at which to count: more than one where the instant is an interval."""
     if instant is None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, Tag, field_validator, model_validator
 
+from envoyassert.naming import STARTUP
 from envoyassert.scenario.grammar import Many, Model, choice, kind
 from envoyassert.scenario.vocabulary import (
     MEANING,
@@ -15,7 +16,6 @@ from envoyassert.scenario.vocabulary import (
     VERSIONS_PATTERN,
     word_fault,
 )
-from envoyassert.trace import STARTUP
 
 #: The key of `when` that is about the Envoy that ran, and not about the matrix.
 ENVOY_CONDITION = "envoy"

@@ -12,9 +12,9 @@ from typing import Any
 
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, unmapped
+from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.vocabulary import did_you_mean
-from envoyassert.trace import ListenerRecord
 
 
 class DestinationError(Exception):

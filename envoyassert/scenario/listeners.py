@@ -12,8 +12,8 @@ from typing import Any
 
 from envoyassert.addresses import LAST_PORT, Address
 from envoyassert.errors import ScenarioError
+from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.envoy_file import parse_envoy_file
-from envoyassert.trace import ListenerRecord
 
 #: Fields of a listener that hold a plain value, by which a matrix may vary all static listeners.
 SCALAR_FIELDS = (

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from envoyassert.durations import parse_duration
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.absent import longest_wait_s
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.conditional import ENVOY_CONDITION
@@ -30,7 +31,6 @@ from envoyassert.scenario.served import Served, served
 from envoyassert.scenario.untrusted import refused
 from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.shown import shown
-from envoyassert.trace import ListenerRecord
 from envoyassert.words.registry import Expectation
 
 #: Which Envoy is run; a scenario names at most one of them.

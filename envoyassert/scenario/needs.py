@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from envoyassert.errors import ScenarioError
 from envoyassert.names import OPTIONS, level_name, option_name
+from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.complaint import Complaint
 from envoyassert.scenario.destination import (
     DestinationError,
@@ -37,7 +38,6 @@ from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.selector import Selector
 from envoyassert.steps.base import Step
 from envoyassert.steps.registry import limits_at_launch
-from envoyassert.trace import ListenerRecord
 
 BIND = "CAP_NET_BIND_SERVICE"
 _ADMIN, _RAW, _SYS = "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from envoyassert.errors import Problem
+from envoyassert.naming import EACH, FIRST, LAST, SEEN_KINDS, STARTUP
 from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.steps.registry import kind_in, phase_in
-from envoyassert.trace import EACH, FIRST, LAST, SEEN_KINDS, STARTUP
 from envoyassert.words.listener import WORDS as OF_LISTENER
 from envoyassert.words.registry import WORDS, subject_of
 

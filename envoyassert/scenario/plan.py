@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyAssertError
+from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.listeners import admin_address, configured_listeners
 from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Requires, Scenario
@@ -20,7 +21,6 @@ from envoyassert.scenario.overlay import map_text, merge
 from envoyassert.scenario.xds import Xds
 from envoyassert.steps.another import Another
 from envoyassert.steps.base import Step
-from envoyassert.trace import ListenerRecord
 from envoyassert.versions import satisfies
 from envoyassert.words.registry import Expectation
 

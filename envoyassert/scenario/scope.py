@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from envoyassert.addresses import Address, canonical_host
+from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.selector import Selector
-from envoyassert.trace import ListenerRecord
 from envoyassert.words.registry import subject_of, word_of
 
 Where = tuple[str | int, ...]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.absent import (
     NO_RESOURCES,
     NOTHING,
@@ -35,7 +36,6 @@ from envoyassert.scenario.xds import (
     with_control_plane,
     without_lds,
 )
-from envoyassert.trace import ListenerRecord
 
 
 class Served(NamedTuple):

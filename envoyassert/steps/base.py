@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -16,7 +16,10 @@ from envoyassert.scenario.grammar import Duration, Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.vocabulary import NAME_PATTERN
 from envoyassert.scenario.xds import Xds
-from envoyassert.trace import ConnectionAttempt, ListenerRecord, UpdateResult
+
+if TYPE_CHECKING:
+    from envoyassert.naming import ListenerRecord
+    from envoyassert.trace import ConnectionAttempt, UpdateResult
 
 Path = tuple[str | int, ...]
 

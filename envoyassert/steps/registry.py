@@ -26,7 +26,9 @@ from envoyassert.steps.redirect import RedirectStep
 from envoyassert.steps.replace_file import ReplaceFileStep
 from envoyassert.steps.update_listeners import UpdateListenersStep
 from envoyassert.steps.wait_for import WaitForStep
-from envoyassert.trace import Outcome, Trace
+
+if TYPE_CHECKING:
+    from envoyassert.trace import Outcome, Trace
 
 _STEPS: tuple[type[Step], ...] = (
     UpdateListenersStep,

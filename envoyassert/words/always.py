@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from envoyassert.durations import parse_duration
-from envoyassert.events import Event
-from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Context, Subject
-from envoyassert.judge.instants import Instant, one_instant
-from envoyassert.judge.selection import select
-from envoyassert.judge.timeline import Spans, spans_of, without
-from envoyassert.judge.values import (
-    Fact,
-    Reason,
-    TimeSpan,
-    Topic,
-)
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration
 from envoyassert.scenario.timing import Moment, State
 from envoyassert.words.word import Example, Part, Word
+
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.graph.model import KernelSocket
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.instants import Instant
+    from envoyassert.judge.timeline import Spans
+    from envoyassert.judge.values import Reason
+    from envoyassert.judge.verdict import Finding
 
 
 class AlwaysExpectation(Conditional):
@@ -46,6 +45,12 @@ _SHOWN = 3
 
 def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -> Iterator[Finding]:
     """Judge that a listener has a state, or has it not, without a break."""
+    from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Subject
+    from envoyassert.judge.instants import Instant, one_instant
+    from envoyassert.judge.selection import select
+    from envoyassert.judge.timeline import spans_of
+    from envoyassert.judge.values import Topic
+
     state = expectation.always
     subject = Subject(
         Topic("listener", listener=state.listener),
@@ -106,6 +111,8 @@ def judge_always(context: Context, index: int, expectation: AlwaysExpectation) -
 
 
 def _expected(expectation: AlwaysExpectation) -> Fact:
+    from envoyassert.judge.values import TimeSpan
+
     state: State = expectation.always
     spared = None
     if expectation.except_for is not None:
@@ -135,14 +142,20 @@ def _complement(spans: Spans) -> Spans:
 
 
 def _first(spans: Spans) -> Instant | None:
+    from envoyassert.judge.instants import Instant
+
     return Instant(spans[0][0], spans[0][0]) if spans else None
 
 
 def _broken_ns(spans: Spans, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    from envoyassert.judge.timeline import without
+
     return without(spans, begin_ns, end_ns) if end_ns > begin_ns else []
 
 
 def _seen(breaks: list[tuple[int, int]], begin: Instant) -> Fact:
+    from envoyassert.judge.values import TimeSpan
+
     if not breaks:
         return Fact("without_a_break")
     return Fact(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.interval import Interval, count_of
-from envoyassert.judge.values import Fact, Things, Topic
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model, choice, one_of
 from envoyassert.scenario.quantity import Count
-from envoyassert.trace import ConnectionAttempt
 from envoyassert.words.word import Example, Fault, Part, Word
+
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.verdict import Finding
+    from envoyassert.trace import ConnectionAttempt
 
 #: What connect() fails with where no one listens: at an address, or at a Unix path that is gone.
 _REFUSED = ("ECONNREFUSED", "ENOENT")
@@ -64,6 +66,9 @@ def judge_attempts(
     context: Context, index: int, expectation: AttemptsExpectation
 ) -> Iterator[Finding]:
     """Judge what happened to the clients; the driver saw it itself, so no loss matters."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.values import Topic
+
     subject = Subject(Topic("clients"), ("expect", index, "attempts"), expectation.why or "")
     wanted = {expectation.phase}
     attempts = [a for phase in context.trace.phases if phase.name in wanted for a in phase.attempts]
@@ -96,6 +101,9 @@ def _answer(
     counts: Counter[str],
     attempts: Sequence[ConnectionAttempt],
 ) -> Finding:
+    from envoyassert.judge.interval import Interval, count_of
+    from envoyassert.judge.values import Things
+
     wanted = context.wanted_interval(count)
     number = counts[name]
     holds = wanted is not None and (Interval(number, number).compare(wanted) is Status.PASS)

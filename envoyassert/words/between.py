@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.instants import instants_of
-from envoyassert.judge.order import judge_lasting, wanted_span
-from envoyassert.judge.values import Fact, Topic
-from envoyassert.judge.verdict import Finding
+from envoyassert.fact import Fact
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.timing import Each, Lasts, Moment
 from envoyassert.words.word import Example, Part, Word
+
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.verdict import Finding
 
 
 class BetweenExpectation(Conditional):
@@ -33,6 +34,11 @@ def judge_between(
     context: Context, index: int, expectation: BetweenExpectation
 ) -> Iterator[Finding]:
     """Judge how long it takes from one instant to another."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.instants import instants_of
+    from envoyassert.judge.order import judge_lasting, wanted_span
+    from envoyassert.judge.values import Topic
+
     subject = Subject(Topic("duration"), ("expect", index, "lasts"), expectation.why or "")
     begin, end = (instants_of(context, moment) for moment in expectation.between)
     yield judge_lasting(

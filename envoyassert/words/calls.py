@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from envoyassert.addresses import Address
-from envoyassert.events import Event
-from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.each import GroupMember, groups_of, judge_each
-from envoyassert.judge.matching import (
-    is_sure,
-    matches_of,
-    possible,
-    unread_in,
-    unresolved,
-    with_nearest,
-)
-from envoyassert.judge.near import NearCall
-from envoyassert.judge.selection import Selection, select
-from envoyassert.judge.values import Calls
-from envoyassert.judge.variables import judge_let_of_calls
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CountedPattern, impossible
 from envoyassert.scenario.quantity import allows_none, is_any, is_none
 from envoyassert.words.remedy import Place
 from envoyassert.words.word import Example, Part, Vacuous, Word
+
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.graph.model import SocketGraph
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.verdict import Finding
 
 
 class CallsExpectation(Conditional):
@@ -45,6 +34,11 @@ class CallsExpectation(Conditional):
 
 def judge_calls(context: Context, index: int, expectation: CallsExpectation) -> Iterator[Finding]:
     """Judge how many calls match a pattern."""
+    from envoyassert.judge.matching import matches_of, possible, unresolved, with_nearest
+    from envoyassert.judge.values import Calls
+    from envoyassert.judge.variables import judge_let_of_calls
+    from envoyassert.judge.verdict import Finding
+
     pattern = expectation.calls
     subject, matched = matches_of(context, "calls", index, pattern, expectation.why)
     if isinstance(matched, Finding):
@@ -74,6 +68,11 @@ def _judge_each(
     context: Context, subject: Subject, pattern: CountedPattern, found: list[Event]
 ) -> Finding:
     """Judge how many calls match on each socket of a listener, or by each worker."""
+    from envoyassert.judge.each import GroupMember, groups_of, judge_each
+    from envoyassert.judge.matching import is_sure, unread_in
+    from envoyassert.judge.selection import Selection, select
+    from envoyassert.judge.values import Calls
+
     assert pattern.each is not None
     known = context.calls_by_event
     selection = (
@@ -102,6 +101,8 @@ def _like_the_closest(
     finding: Finding, data: Mapping[str, Any], _: SocketGraph
 ) -> Iterator[tuple[Place, Any]]:
     """Yield what a call is that comes closest."""
+    from envoyassert.judge.near import NearCall
+
     pattern = data["calls"]
     near = [one for call in finding.near if isinstance(call, NearCall) for one in call.differs]
     for one in near:

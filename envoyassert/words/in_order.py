@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.instants import instants_of
-from envoyassert.judge.order import judge_sequence
-from envoyassert.judge.values import Topic
-from envoyassert.judge.verdict import Finding
 from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.timing import Moment
 from envoyassert.words.remedy import turned
 from envoyassert.words.word import Example, Word
+
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.verdict import Finding
 
 
 class InOrderExpectation(Conditional):
@@ -29,6 +29,11 @@ def judge_in_order(
     context: Context, index: int, expectation: InOrderExpectation
 ) -> Iterator[Finding]:
     """Judge the order of instants across threads and sockets."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.instants import instants_of
+    from envoyassert.judge.order import judge_sequence
+    from envoyassert.judge.values import Topic
+
     subject = Subject(Topic("order"), ("expect", index, "in_order"), expectation.why or "")
     yield judge_sequence(context, subject, [instants_of(context, m) for m in expectation.in_order])
 

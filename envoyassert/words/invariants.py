@@ -5,32 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Tag
 
-from envoyassert.events import Event
-from envoyassert.graph.model import Call, KernelSocket
-from envoyassert.judge.context import EPOLL_UNOBSERVED, UNKNOWN_WORKERS, Context, Subject
-from envoyassert.judge.roles import is_surely_other
-from envoyassert.judge.selection import parts_of
-from envoyassert.judge.target import reuse_port_before_bind
-from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
-from envoyassert.judge.values import (
-    Fact,
-    ListenerAddress,
-    Reason,
-    SocketName,
-    TimeSpan,
-    Topic,
-    socket_name,
-    thread_name,
-)
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many, choice, one_of
 from envoyassert.scenario.invariant import INVARIANTS, InvariantName
 from envoyassert.words.word import Example, Word
+
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.graph.model import Call, KernelSocket
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.values import (
+        ListenerAddress,
+        Reason,
+        SocketName,
+    )
+    from envoyassert.judge.verdict import Finding
 
 
 class InvariantsExpectation(Conditional):
@@ -93,6 +88,9 @@ def judge_invariants(
     context: Context, index: int, expectation: InvariantsExpectation
 ) -> Iterator[Finding]:
     """Judge each of the named invariants; where there was nothing for any of them, none holds."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.values import Topic
+
     reports = {name: _JUDGES[name](context) for name in expectation.names}
     if not any((r.judged and not r.unknown) or r.breaks for r in reports.values()):
         for report in reports.values():
@@ -136,6 +134,9 @@ def _places(
     context: Context, *kinds: str
 ) -> Iterator[tuple[ListenerAddress, tuple[KernelSocket, ...]]]:
     """Yield every configured address of these kinds with its sockets."""
+    from envoyassert.judge.selection import parts_of
+    from envoyassert.judge.values import ListenerAddress
+
     listeners = context.trace.header.listeners
     for record in listeners:
         for part in parts_of(record, context.graph, listeners) if record.kind in kinds else ():
@@ -147,6 +148,9 @@ def _births(*sockets: KernelSocket) -> list[Event]:
 
 
 def _only_listeners(context: Context) -> _Report:
+    from envoyassert.judge.context import EPOLL_UNOBSERVED
+    from envoyassert.judge.values import socket_name
+
     configured = {id(s) for _, found in _places(context, "static", "lds") for s in found}
     registered = {
         registration.descriptor.socket: registration
@@ -180,6 +184,10 @@ def _may_listen(socket: KernelSocket) -> bool:
 
 
 def _no_unserved(context: Context) -> _Report:
+    from envoyassert.judge.context import EPOLL_UNOBSERVED
+    from envoyassert.judge.timeline import listening_spans, merged, served_spans, without
+    from envoyassert.judge.values import TimeSpan, socket_name
+
     sockets = _listening(context)
     report = _Report("listening_socket", len(sockets), len(sockets))
     if context.by_listen:
@@ -204,6 +212,9 @@ def _no_unserved(context: Context) -> _Report:
 
 
 def _match_workers(context: Context) -> _Report:
+    from envoyassert.judge.context import UNKNOWN_WORKERS
+    from envoyassert.judge.target import reuse_port_before_bind
+
     places = list(_places(context, "static", "lds"))
     report = _Report("listener_address", len(places), sum(bool(found) for _, found in places))
     if context.workers < 1:
@@ -230,6 +241,8 @@ def _match_workers(context: Context) -> _Report:
 
 
 def _before_bind(context: Context) -> _Report:
+    from envoyassert.judge.values import socket_name
+
     sockets = [s for s in context.graph.listening() if s.origin == "socket"]
     report = _Report("socket", len(sockets), len(sockets))
     for socket in sockets:
@@ -242,6 +255,9 @@ def _before_bind(context: Context) -> _Report:
 
 
 def _main_only(context: Context) -> _Report:
+    from envoyassert.judge.roles import is_surely_other
+    from envoyassert.judge.values import thread_name
+
     calls = _calls(context, "bind", "listen")
     report = _Report("call", len(calls), len(calls))
     numbers = re.match(r"(\d+)\.(\d+)", context.trace.header.envoy.version)
@@ -268,6 +284,8 @@ def _calls(context: Context, *names: str) -> list[Call]:
 
 def _name_of(call: Call) -> SocketName | int:
     """Return the socket of a call, or the number of its descriptor if that is of none."""
+    from envoyassert.judge.values import socket_name
+
     return socket_name(call.descriptor.socket) if call.descriptor else int(call.event.args["fd"])
 
 
@@ -288,6 +306,10 @@ def _accepts(context: Context) -> _Report:
 
 
 def _without_break(context: Context) -> _Report:
+    from envoyassert.judge.context import EPOLL_UNOBSERVED
+    from envoyassert.judge.timeline import merged, served_spans, without
+    from envoyassert.judge.values import TimeSpan
+
     report = _Report("listener_address")
     if context.by_listen:
         return _Report(unknown=EPOLL_UNOBSERVED)
@@ -305,6 +327,9 @@ def _without_break(context: Context) -> _Report:
 
 
 def _live(context: Context) -> _Report:
+    from envoyassert.judge.context import EPOLL_UNOBSERVED
+    from envoyassert.judge.timeline import served_spans
+
     outcome = context.trace.end.outcome
     places = list(_places(context, "static"))
     report = _Report("static_listener_address", len(places), len(places))
@@ -335,6 +360,9 @@ def _live(context: Context) -> _Report:
 
 
 def _bounded(context: Context) -> _Report:
+    from envoyassert.judge.context import UNKNOWN_WORKERS
+    from envoyassert.judge.values import socket_name
+
     sockets = list(context.graph.listening())
     report = _Report("socket", len(sockets), len(sockets))
     if context.workers < 1:

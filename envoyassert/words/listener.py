@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, create_model, model_validator
 from typing_extensions import Self
 
-from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import guarded
-from envoyassert.judge.context import EVIDENCE_LIMIT, Context, Subject
-from envoyassert.judge.near import NearListener
-from envoyassert.judge.nearest import failed_binds, nearest_listener
-from envoyassert.judge.selection import Selection, select, select_each
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, Topic, fault
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.selector import Selector
 from envoyassert.words import of_listener
 from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.remedy import Change, Place
 from envoyassert.words.word import Example, ListenerWord, Vacuous, Word, words_in
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import SocketGraph
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.selection import Selection
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 _ORDER = (
     *("let", "bound", "bind_failed", "listened", "served_by", "listen_by", "via", "origin"),
@@ -79,6 +79,10 @@ else:
 
 def judge_listener(context: Context, index: int, expectation: AboutListener) -> Iterator[Finding]:
     """Judge one `listener` item, atom by atom."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.selection import select, select_each
+    from envoyassert.judge.values import Topic
+
     selector = expectation.listener
     graph, listeners = context.graph, context.trace.header.listeners
     if expectation.take == "each_address":
@@ -95,6 +99,8 @@ def _judge_part(
     context: Context, subject: Subject, selection: Selection, expectation: AboutListener
 ) -> Iterator[Finding]:
     """Judge every atom on what was selected: one address, or all of them together."""
+    from envoyassert.judge.target import Target
+
     if selection.problem:
         yield context.finding(
             subject.at("listener"),
@@ -119,6 +125,11 @@ def _judge_part(
 
 def _with_nearest(target: Target, selector: Selector, word: str, finding: Finding) -> Finding:
     """Add to a finding about sockets that are not there what comes closest to them."""
+    from envoyassert.guard import guarded
+    from envoyassert.judge.context import EVIDENCE_LIMIT
+    from envoyassert.judge.nearest import failed_binds, nearest_listener
+    from envoyassert.judge.values import fault
+
     if finding.status is Status.PASS or word == "bind_failed":
         return finding
     if target.failed and (word == "bound" or not target.sockets):
@@ -145,6 +156,8 @@ def _the_closest(
     finding: Finding, data: Mapping[str, Any], graph: SocketGraph
 ) -> Iterator[tuple[Place, Any]]:
     """Yield the listener that comes closest, where there was none that an item is about."""
+    from envoyassert.judge.near import NearListener
+
     selector = data["listener"]
     listening = {str(socket.address) for socket in graph.listening()}
     there = {

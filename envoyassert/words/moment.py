@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.instants import instants_of
-from envoyassert.judge.order import judge_lasting, judge_pair, precedes, to_ns
-from envoyassert.judge.values import Fact, TimeSpan, Topic
-from envoyassert.judge.verdict import Finding
+from envoyassert.fact import Fact
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration
 from envoyassert.scenario.timing import Each, Lasts, Moment
 from envoyassert.words.word import Example, Word
+
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.verdict import Finding
 
 
 class MomentExpectation(Conditional):
@@ -48,6 +49,11 @@ class MomentExpectation(Conditional):
 
 def judge_moment(context: Context, index: int, expectation: MomentExpectation) -> Iterator[Finding]:
     """Judge when something happens, against what it precedes and follows."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.instants import instants_of
+    from envoyassert.judge.order import judge_lasting, judge_pair, precedes, to_ns
+    from envoyassert.judge.values import TimeSpan, Topic
+
     subject = Subject(Topic("time"), ("expect", index), expectation.why or "")
     for word in ("before", "after"):
         other = getattr(expectation, word)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from envoyassert.judge.context import Context
-from envoyassert.judge.interval import Interval, count_of
-from envoyassert.judge.matching import matches_of, possible
-from envoyassert.judge.values import Calls, Number
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.pattern import CallPattern, impossible
 from envoyassert.words.word import Example, Vacuous, Word
 
-_NEVER = Interval(0, 0)
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.verdict import Finding
 
 
 class NeverExpectation(Conditional):
@@ -31,6 +29,11 @@ class NeverExpectation(Conditional):
 
 def judge_never(context: Context, index: int, expectation: NeverExpectation) -> Iterator[Finding]:
     """Judge that no call matches a pattern."""
+    from envoyassert.judge.interval import Interval, count_of
+    from envoyassert.judge.matching import matches_of, possible
+    from envoyassert.judge.values import Calls, Number
+    from envoyassert.judge.verdict import Finding
+
     pattern = expectation.never
     subject, matched = matches_of(context, "never", index, pattern, expectation.why)
     if isinstance(matched, Finding):
@@ -39,8 +42,8 @@ def judge_never(context: Context, index: int, expectation: NeverExpectation) -> 
     found = matched.events
     yield context.finding(
         subject,
-        possible(context, pattern, found).compare(_NEVER),
-        count_of(Calls(pattern), _NEVER),
+        possible(context, pattern, found).compare(Interval(0, 0)),
+        count_of(Calls(pattern), Interval(0, 0)),
         Number(Calls(pattern), len(found)),
         evidence=found,
         from_events=pattern.listener is None,

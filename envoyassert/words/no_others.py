@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Tag
 
-from envoyassert.events import Event
-from envoyassert.graph.kinds import only_holds_its_address, sees_packets
-from envoyassert.graph.model import KernelSocket
-from envoyassert.guard import guarded
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.matching import admin_sockets
-from envoyassert.judge.values import (
-    BoundSocket,
-    Fact,
-    Topic,
-    fault,
-)
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Many, Model, choice, one_of
-from envoyassert.state import is_state
 from envoyassert.words.remedy import Failed
 from envoyassert.words.word import Example, Part, Word
+
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.graph.model import KernelSocket
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.values import BoundSocket
+    from envoyassert.judge.verdict import Finding
 
 
 class OthersAllowed(Model):
@@ -64,6 +59,12 @@ def judge_no_others(
     Left out are sockets of clients, which their peer alone reaches, and netlink's.
     Its context has the sockets that all other expectations name.
     """
+    from envoyassert.guard import guarded
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.matching import admin_sockets
+    from envoyassert.judge.values import Topic, fault
+    from envoyassert.state import is_state
+
     value = expectation.no_others
     allowed = value.allow if isinstance(value, OthersAllowed) else OthersAllowed().allow
     admin = admin_sockets(context) if "admin" in allowed else frozenset()
@@ -97,6 +98,8 @@ def judge_no_others(
 
 
 def _reason(context: Context) -> Fact | None:
+    from envoyassert.state import is_state
+
     if context.doubt:
         return None
     state = is_state(context.trace.header.unobserved)
@@ -105,6 +108,8 @@ def _reason(context: Context) -> Fact | None:
 
 def _open_to_others(context: Context) -> Iterator[KernelSocket]:
     """Yield the sockets through which something could come in, or that hold an address."""
+    from envoyassert.graph.kinds import only_holds_its_address, sees_packets
+
     listening = {id(socket) for socket in context.graph.listening()}
     for socket in context.graph.candidates:
         if socket.family in _FAMILIES and (
@@ -125,6 +130,8 @@ def _cause(
     others: list[KernelSocket], allowed: tuple[str, ...], admin: frozenset[int]
 ) -> Fact | None:
     """Return what the sockets are that are not named, by their class."""
+    from envoyassert.graph.kinds import sees_packets
+
     classes = {
         "hot_restart": [socket for socket in others if socket.is_hot_restart],
         "admin": [socket for socket in others if id(socket) in admin],
@@ -148,6 +155,8 @@ def _cause(
 
 
 def _named(sockets: Iterable[KernelSocket]) -> tuple[BoundSocket, ...]:
+    from envoyassert.judge.values import BoundSocket
+
     found = {(s.protocol_name, "" if s.address is None else str(s.address)) for s in sockets}
     return tuple(BoundSocket(protocol, address) for protocol, address in sorted(found))
 
@@ -163,6 +172,8 @@ def _left_out(context: Context) -> Fact | None:
 
 def _is_surely_other(context: Context, socket: KernelSocket) -> bool:
     """Whether no lost bind or getsockname could make this socket one that is named."""
+    from envoyassert.graph.kinds import sees_packets
+
     address = socket.address
     if sees_packets(socket):
         return True  # what it is was said at its birth

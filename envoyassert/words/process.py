@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from envoyassert.durations import parse_duration
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.instants import not_asked, was_never_live
-from envoyassert.judge.values import Fact, Quote, Topic
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact, Quote
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Model, choice, one_of
-from envoyassert.state import is_state
-from envoyassert.trace import STARTUP, UNKNOWN_STATUS, Outcome
 from envoyassert.words.remedy import Failed, numbers, opposite
 from envoyassert.words.word import Example, Fault, Part, Word
+
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.verdict import Finding
+    from envoyassert.trace import Outcome
 
 
 class Process(Model):
@@ -69,6 +70,12 @@ def judge_process(
     context: Context, index: int, expectation: ProcessExpectation
 ) -> Iterator[Finding]:
     """Judge one `process` item; the launcher saw the process itself, so no loss matters."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.instants import not_asked, was_never_live
+    from envoyassert.judge.values import Topic
+    from envoyassert.state import is_state
+    from envoyassert.trace import UNKNOWN_STATUS
+
     wanted, outcome = expectation.process, context.trace.end.outcome
     subject = Subject(Topic("process"), ("expect", index, "process"), expectation.why or "")
     seen = outcome_value(outcome)
@@ -139,6 +146,8 @@ def outcome_value(outcome: Outcome) -> Fact:
 
 
 def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
+    from envoyassert.trace import STARTUP
+
     process = item.get("process")
     if isinstance(process, dict) and item.get("at_end_of") not in (None, STARTUP):
         for word in ("live", "within"):

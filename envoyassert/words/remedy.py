@@ -7,20 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envoyassert.judge.near import FailedBinds, NearCall, NearListener
-from envoyassert.judge.values import (
-    Fact,
-    Groups,
-    Number,
-    Options,
-    Shape,
-    ThreadName,
-    Threads,
-    Value,
-)
+from envoyassert.fact import Fact
 from envoyassert.judge.verdict import Finding
+
+if TYPE_CHECKING:
+    from envoyassert.judge.values import ThreadName, Value
 
 Place = tuple[str | int, ...]
 
@@ -76,6 +69,8 @@ def at_place(texts: Mapping[Place, str]) -> Advice:
 
 def numbers(failed: Failed) -> Iterator[int]:
     """Yield the numbers that were seen of what a finding asks for."""
+    from envoyassert.judge.values import Groups, Number, Options
+
     match failed.finding.seen:
         case Number(number=number):
             yield number
@@ -109,6 +104,8 @@ def roles(failed: Failed) -> Iterator[str]:
 
 def shapes(failed: Failed) -> Iterator[str]:
     """Yield how sockets can come about, first as was seen."""
+    from envoyassert.judge.values import Shape
+
     seen: Value = failed.finding.seen
     if isinstance(seen, Shape) and seen.name:
         yield seen.name
@@ -129,6 +126,8 @@ def opposite(failed: Failed) -> Iterator[bool]:
 
 def _errnos(failed: Failed) -> Iterator[str]:
     """Yield the errors with which calls failed that a finding names."""
+    from envoyassert.judge.near import FailedBinds, NearCall, NearListener
+
     found: list[str] = []
     for near in failed.finding.near:
         match near:
@@ -144,6 +143,9 @@ def _errnos(failed: Failed) -> Iterator[str]:
 
 def _threads(finding: Finding) -> Iterator[ThreadName]:
     """Yield the threads that a finding names, those that were seen first."""
+    from envoyassert.judge.near import FailedBinds, NearCall, NearListener
+    from envoyassert.judge.values import Threads
+
     if isinstance(finding.seen, Threads):
         yield from finding.seen.threads
         if finding.seen.note is not None:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, Context, Subject
-from envoyassert.judge.instants import FAR_NS, instants_of
-from envoyassert.judge.matching import admin_traffic
-from envoyassert.judge.order import bounds_ns, wanted_span
-from envoyassert.judge.selection import select
-from envoyassert.judge.timeline import bound_spans, first_ns, listening_spans, merged, served_spans
-from envoyassert.judge.values import (
-    Fact,
-    Reason,
-    TimeSpan,
-    Topic,
-)
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.timing import Lasts
-from envoyassert.trace import STARTUP, Trace
 from envoyassert.words.word import Example, Fault, Part, Word
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import KernelSocket, SocketGraph
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.values import Reason
+    from envoyassert.judge.verdict import Finding
+    from envoyassert.trace import Trace
 
 #: The parts of a start.
 FIGURES = ("first_listen", "bind_to_listen", "listen_to_served", "served_to_live")
@@ -93,6 +88,9 @@ class Figure:
     @property
     def value(self) -> Fact:
         """The figure as what was seen."""
+        from envoyassert.judge.context import NOT_KNOWN
+        from envoyassert.judge.values import TimeSpan
+
         if not self.known:
             return self.never or NOT_KNOWN
         return Fact("took", low=TimeSpan(self.low_ns), high=TimeSpan(self.high_ns))
@@ -108,6 +106,8 @@ def startup_figures(trace: Trace, graph: SocketGraph) -> dict[str, Figure]:
         trace: the trace.
         graph: what it folds into.
     """
+    from envoyassert.judge.context import Context
+
     context = Context(trace, graph, 0, by_listen="epoll" in trace.header.unobserved)
     return _figures(context, _listeners(context))
 
@@ -116,6 +116,12 @@ def judge_startup(
     context: Context, index: int, expectation: StartupExpectation
 ) -> Iterator[Finding]:
     """Judge the budgets of a start."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.instants import FAR_NS
+    from envoyassert.judge.order import bounds_ns, wanted_span
+    from envoyassert.judge.selection import select
+    from envoyassert.judge.values import Topic
+
     wanted = expectation.startup
     subject = Subject(Topic("start"), ("expect", index, "startup"), expectation.why or "")
     problem = None
@@ -163,6 +169,8 @@ def _compare(figure: Figure, low_ns: int, high_ns: int | None) -> Status:
 
 def _listeners(context: Context) -> list[KernelSocket]:
     """Return the sockets of all listeners but the admin endpoint."""
+    from envoyassert.judge.matching import admin_traffic
+
     admin = admin_traffic(context)
     return [
         socket
@@ -172,6 +180,15 @@ def _listeners(context: Context) -> list[KernelSocket]:
 
 
 def _figures(context: Context, sockets: list[KernelSocket]) -> dict[str, Figure]:
+    from envoyassert.judge.context import EPOLL_UNOBSERVED
+    from envoyassert.judge.timeline import (
+        bound_spans,
+        first_ns,
+        listening_spans,
+        merged,
+        served_spans,
+    )
+
     listens = [first_ns(listening_spans(socket)) for socket in sockets]
     binds = [first_ns(bound_spans(socket)) for socket in sockets]
     served = [
@@ -190,6 +207,8 @@ def _figures(context: Context, sockets: list[KernelSocket]) -> dict[str, Figure]
 
 
 def _first_listen(context: Context, listens: list[int | None]) -> Figure:
+    from envoyassert.judge.instants import instants_of
+
     start = instants_of(context, "start")
     if start.problem:
         return Figure(problem=start.problem)
@@ -207,6 +226,8 @@ def _longest(begins: list[int | None], ends: list[int | None], never: Fact) -> F
 
 
 def _served_to_live(context: Context, served: list[int | None]) -> Figure:
+    from envoyassert.judge.instants import instants_of
+
     live = instants_of(context, "live")
     if live.problem:
         return Figure(problem=live.problem)
@@ -220,6 +241,8 @@ def _served_to_live(context: Context, served: list[int | None]) -> Figure:
 
 
 def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
+    from envoyassert.trace import STARTUP
+
     for word in ("during", "at_end_of"):
         if item.get(word) not in (None, STARTUP):
             yield Fault((word,), "`startup` is about start-up", f"leave out `{word}`")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.values import Fact, Quote, Topic
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact, Quote
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
-from envoyassert.trace import STARTUP, UpdateResult
 from envoyassert.words.word import Example, Part, Word
+
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.verdict import Finding
+    from envoyassert.trace import UpdateResult
 
 
 class Update(Model):
@@ -52,6 +55,9 @@ _ANSWERS = ("ack", "nack")
 
 def judge_update(context: Context, index: int, expectation: UpdateExpectation) -> Iterator[Finding]:
     """Judge one `update` item; the control plane saw the answer itself, so no loss matters."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.values import Topic
+
     wanted = expectation.update
     subject = Subject(Topic("update"), ("expect", index, "update"), expectation.why or "")
     phases = [phase for phase in context.trace.phases if phase.name == expectation.phase]
@@ -76,6 +82,10 @@ def judge_update(context: Context, index: int, expectation: UpdateExpectation) -
 
 def judge_refusals(context: Context, items: Iterable[Conditional]) -> Iterator[Finding]:
     """Yield which updates Envoy refused although no expectation names them."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.values import Topic
+    from envoyassert.trace import STARTUP
+
     named = {item.phase for item in items if isinstance(item, UpdateExpectation)}
     for index, phase in enumerate(context.trace.phases):
         update = phase.update

@@ -1,4 +1,8 @@
-"""What is known of one word of the expectation language, and how all of them are found."""
+"""What is known of one word of the expectation language, and how all of them are found.
+
+The module of a word is loaded with each scenario, and judges in few sessions. So its functions
+import what judges and nothing else needs: graphs, contexts, counts.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,24 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Optional, TypeVar
 
 from pydantic import Field
 
-from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.context import Context
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact
+from envoyassert.fact import Fact
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.quantity import Count
 from envoyassert.scenario.selector import Selector
+from envoyassert.scenario.timing import DescriptorTally, Tally
 from envoyassert.words.remedy import Advice, Config, Place, Tries
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import SocketGraph
+    from envoyassert.judge.context import Context
+    from envoyassert.judge.target import Target
 
 #: In an example's surroundings: where the example stands.
 PLACE = "%"
@@ -72,7 +80,7 @@ class Fault(NamedTuple):
 
 Vacuous = Iterator[tuple[tuple[str, ...], str]]
 """Places below a value at which nothing could fail, and why."""
-Closest = Callable[[Finding, Mapping[str, Any], SocketGraph], Iterator[tuple[Place, Any]]]
+Closest = Callable[[Finding, Mapping[str, Any], "SocketGraph"], Iterator[tuple[Place, Any]]]
 """Yields places of an item, and values there by which it is about what came closest."""
 
 
@@ -87,6 +95,21 @@ def no_answer(_: tuple[object, ...], __: object) -> tuple[Status, ...]:
 
 def every_answer(_: tuple[object, ...], __: object) -> tuple[Status, ...]:
     """A state gives each: what counts is what is there."""
+    return Status.PASS, Status.FAIL
+
+
+def tally_of_state(place: tuple[object, ...], value: Count | Tally) -> tuple[Status, ...]:
+    """Return which answers a state gives: those about what is there, and not about each socket.
+
+    One that was closed has no descriptor left, so each of them had better be known.
+    """
+    if place[:1] == ("ever",):
+        return ()
+    if isinstance(value, Tally):
+        if value.live_at != "end":
+            return ()
+        if isinstance(value, DescriptorTally) and value.each == "socket":
+            return (Status.FAIL,)
     return Status.PASS, Status.FAIL
 
 

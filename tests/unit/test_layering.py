@@ -369,6 +369,23 @@ def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
     assert others == {f"{PACKAGE}.report.places"}
 
 
+def test_words_load_nothing_that_judges_until_they_judge(tmp_path):
+    """A word is loaded with each scenario that is read; what its judge needs, the judge imports."""
+    loaded = run_python(
+        "import json, sys\n"
+        "from envoyassert.words.listener import WORDS as of_listener\n"
+        "from envoyassert.words.registry import WORDS\n"
+        "assert all([*WORDS.values(), *of_listener.values()])\n"
+        "import envoyassert.scenario.matrix\n"
+        "print(json.dumps(sorted(sys.modules)))\n",
+        tmp_path,
+    )
+    parts = tuple(f"{PACKAGE}.{part}" for part in ("accounts", "graph.", "judge.", "trace"))
+    judging = {name for name in json.loads(loaded) if name.startswith(parts)}
+    # Statuses, and where the kernel takes a client for the same address.
+    assert judging == {f"{PACKAGE}.graph.lookup", f"{PACKAGE}.judge.verdict"}
+
+
 def test_idle_plugin_in_a_foreign_project_imports_nothing_heavy(tmp_path):
     (tmp_path / "test_foreign.py").write_text("def test_passes():\n    pass\n")
     (tmp_path / "values.yaml").write_text("not: ours\n")

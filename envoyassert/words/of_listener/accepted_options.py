@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from envoyassert.events import Event
-from envoyassert.graph.model import KernelSocket, OptionSet
-from envoyassert.judge.interval import plural
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, OptionRule, Options
-from envoyassert.judge.verdict import Finding, Status
-from envoyassert.option_values import value_matches, value_text
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import Model, OptionName
 from envoyassert.scenario.option_value import ANY_VALUE, ValueRule
 from envoyassert.words.of_listener.options import VALUE_CUT, is_named, ways_of
 from envoyassert.words.word import Example, ListenerWord
+
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.graph.model import KernelSocket, OptionSet
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import OptionRule
+    from envoyassert.judge.verdict import Finding
 
 #: In place of a value: the option was not set.
 _ABSENT = "absent"
@@ -39,6 +42,8 @@ def _accepted(target: Target) -> list[KernelSocket]:
 def _judge_rule(
     target: Target, word: str, name: str, rule: ValueRule, connections: list[KernelSocket]
 ) -> Finding:
+    from envoyassert.judge.values import Options
+
     context = target.context
     found = [(one, [o for o in one.options if is_named(o, name)]) for one in connections]
     answers = [_holds(options, rule) for _, options in found]
@@ -71,6 +76,8 @@ def _judge_rule(
 
 def _holds(options: list[OptionSet], rule: ValueRule) -> bool | None:
     """Return whether the option is as it is asked for; None if a value is not known."""
+    from envoyassert.option_values import value_matches
+
     if rule == _ABSENT or not options:
         return (rule == _ABSENT) is not bool(options)
     if rule == ANY_VALUE:
@@ -90,6 +97,8 @@ def _events(connection: KernelSocket, options: list[OptionSet]) -> list[Event]:
 
 
 def _expected(name: str, rule: ValueRule) -> OptionRule:
+    from envoyassert.judge.values import OptionRule
+
     if rule == _ABSENT:
         return OptionRule(name, "absent")
     if rule == ANY_VALUE:
@@ -102,6 +111,8 @@ def _plain(rule: ValueRule) -> int | str | dict[str, int | str]:
 
 
 def _expected_in_words(fact: Fact) -> str:
+    from envoyassert.option_values import value_text
+
     rule = fact["rule"]
     if rule.state == "absent":
         return f"{rule.name} set on no connection"
@@ -110,6 +121,9 @@ def _expected_in_words(fact: Fact) -> str:
 
 
 def _seen_in_words(fact: Fact) -> str:
+    from envoyassert.judge.interval import plural
+    from envoyassert.option_values import value_text
+
     seen = fact["options"]
     if not seen.total:
         return "no connection was accepted"

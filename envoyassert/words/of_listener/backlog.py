@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from envoyassert.accounts import NetworkSocket, Witness
-from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import Subject
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, Quote, Reason
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact, Quote
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import Model, choice, one_of
 from envoyassert.words.remedy import Change, at_place, numbers
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.accounts import NetworkSocket, Witness
+    from envoyassert.graph.model import KernelSocket
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import Reason
+    from envoyassert.judge.verdict import Finding
 
 #: Stands for the limit of Envoy's network namespace, whatever it is on the machine.
 SOMAXCONN = "somaxconn"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from envoyassert.judge.roles import judge_callers
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Act
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import ErrnoName, Model, Role
 from envoyassert.scenario.quantity import Count, Range, is_any
 from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
+
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 
 class BindFailed(Model):
@@ -24,6 +25,9 @@ class BindFailed(Model):
 
 
 def _bind_failed(target: Target, word: str, value: BindFailed) -> Iterator[Finding]:
+    from envoyassert.judge.roles import judge_callers
+    from envoyassert.judge.values import Act
+
     calls = [call for call in target.failed if value.errno in (None, call.event.errno)]
     act = Act("bind_failed", value.errno)
     yield target.context.judge_times(

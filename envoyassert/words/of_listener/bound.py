@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from envoyassert.judge.roles import judge_callers
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Act
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.scenario.quantity import Count, Range, is_any
 from envoyassert.words.remedy import at_place, field_of_number
 from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
+
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 
 class Bound(Model):
@@ -24,6 +25,9 @@ class Bound(Model):
 
 
 def _bound(target: Target, word: str, value: Bound) -> Iterator[Finding]:
+    from envoyassert.judge.roles import judge_callers
+    from envoyassert.judge.values import Act
+
     calls = target.calls("binds")
     subject = target.subject.at(word, "times")
     # The address stands in the call's own arguments, so a bind is sure whatever was lost.

@@ -6,31 +6,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import comb, exp, log
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.events import Event
-from envoyassert.graph.model import Call, KernelSocket, Thread
-from envoyassert.judge.context import (
-    EPOLL_UNOBSERVED,
-    NOT_KNOWN,
-    UNKNOWN_WORKERS,
-    Context,
-    Subject,
-)
-from envoyassert.judge.roles import judge_callers, judge_threads, matches_role
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import (
-    Act,
-    By,
-    Fact,
-    Reason,
-)
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import ErrnoName, Model, RoleOrNone
 from envoyassert.scenario.quantity import Count
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.graph.model import Call, KernelSocket, Thread
+    from envoyassert.judge.context import (
+        Context,
+        Subject,
+    )
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import Reason
+    from envoyassert.judge.verdict import Finding
 
 _FACTS = ("total", "accepted_by", "handled_by", "spread", "errors")
 
@@ -110,6 +105,9 @@ _ACCEPTS = ("accept", "accept4")
 
 def judge_connections(target: Target, word: str, value: Connections) -> Iterator[Finding]:
     """Judge the connections of one listener."""
+    from envoyassert.judge.roles import judge_callers
+    from envoyassert.judge.values import Act
+
     context, subject = target.context, target.subject.at(word)
     calls = [
         call
@@ -171,6 +169,10 @@ class _Handled:
 
     def judge(self, subject: Subject, role: str) -> Finding:
         """Judge who handles the connections."""
+        from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN
+        from envoyassert.judge.roles import judge_threads
+        from envoyassert.judge.values import Act, By
+
         act = Act("handle")
         if self._context.by_listen or self.unclear:
             return self._context.finding(
@@ -195,6 +197,9 @@ def _judge_spread(
     context: Context, subject: Subject, spread: Spread, accepts: Sequence[Call], handled: _Handled
 ) -> Finding:
     """Judge how the connections are spread over the workers."""
+    from envoyassert.judge.context import EPOLL_UNOBSERVED, UNKNOWN_WORKERS
+    from envoyassert.judge.roles import matches_role
+
     threads = handled.threads if spread.of == "handled" else [call.thread for call in accepts]
     counts = Counter(thread.role for thread in threads if matches_role(thread, "workers"))
     numbers = sorted((counts[f"worker_{i}"] for i in range(context.workers)), reverse=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from envoyassert.judge.tally import judge_tally, tally_of_state
-from envoyassert.judge.target import Target
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.quantity import Count
 from envoyassert.scenario.timing import CountOrDescriptorTally, DescriptorTally, Tally, any_is_right
 from envoyassert.words.remedy import TALLY, counts
-from envoyassert.words.word import Example, ListenerWord, Part
+from envoyassert.words.word import Example, ListenerWord, Part, tally_of_state
+
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 
 def _descriptors(target: Target, word: str, value: Count | Tally) -> Iterator[Finding]:
+    from envoyassert.judge.tally import judge_tally
+
     yield from judge_tally(target, word, value, "descriptor", descriptors=True)
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envoyassert.judge.context import NO_SOCKET
-from envoyassert.judge.order import judge_order_on_socket
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.ranges import MOST_IN_ORDER
 from envoyassert.scenario.grammar import Many
 from envoyassert.scenario.pattern import Step
@@ -17,8 +14,15 @@ from envoyassert.words.in_order import advice
 from envoyassert.words.remedy import turned
 from envoyassert.words.word import Example, ListenerWord
 
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
+
 
 def _in_order(target: Target, word: str, value: tuple[Any, ...]) -> Iterator[Finding]:
+    from envoyassert.judge.context import NO_SOCKET
+    from envoyassert.judge.order import judge_order_on_socket
+
     subject = target.subject.at(word)
     if not target.sockets:
         status = Status.INCONCLUSIVE if target.context.doubt else Status.FAIL

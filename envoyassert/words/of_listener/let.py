@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envoyassert.judge.target import Target
-from envoyassert.judge.variables import judge_let_of_listener
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.pattern import LET, Let
 from envoyassert.words.word import Example, ListenerWord
 
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
+
 
 def _let(target: Target, word: str, value: dict[str, Any]) -> Iterator[Finding]:
+    from envoyassert.judge.variables import judge_let_of_listener
+
     return judge_let_of_listener(target, target.subject.at(word), value)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from envoyassert.judge.context import NOT_KNOWN
-from envoyassert.judge.envoy_account import listed_places, lists_namespaces
-from envoyassert.judge.selection import means
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, Quote
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact, Quote
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.selector import Selector
-from envoyassert.trace import Trace
-from envoyassert.versions import satisfies
 from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.word import Example, ListenerWord, every_answer
+
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
+    from envoyassert.trace import Trace
 
 
 def unbacked(
@@ -32,6 +32,8 @@ def unbacked(
         phases: the phases that have ended.
         envoys: the names of the Envoy that is asked about, None for an item that names none.
     """
+    from envoyassert.versions import satisfies
+
     version = trace.header.envoy.version
     return tuple(
         item.listener
@@ -46,6 +48,10 @@ def unbacked(
 
 def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
     """Judge whether Envoy lists every address that is meant, and none has a socket."""
+    from envoyassert.judge.context import NOT_KNOWN
+    from envoyassert.judge.envoy_account import listed_places, lists_namespaces
+    from envoyassert.judge.selection import means
+
     context = target.context
     subject = target.subject.at(word)
     expected = Fact("listed_without_socket", wanted=wanted)

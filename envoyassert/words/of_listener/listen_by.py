@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from envoyassert.judge.roles import judge_callers
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Act
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import RoleOrNone
 from envoyassert.words.remedy import at_place, roles
 from envoyassert.words.word import Example, ListenerWord
 
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
+
 
 def _listen_by(target: Target, word: str, value: str) -> Iterator[Finding]:
+    from envoyassert.judge.roles import judge_callers
+    from envoyassert.judge.values import Act
+
     calls = target.calls("listens")
     yield judge_callers(target.context, target.subject.at(word), Act("listen"), value, calls)
 

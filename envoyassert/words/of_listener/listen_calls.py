@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Tag
 
-from envoyassert.judge.each import groups_of_calls, judge_each
-from envoyassert.judge.roles import judge_callers
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Act
-from envoyassert.judge.verdict import Finding
 from envoyassert.scenario.grammar import Model, Role, choice, one_of
 from envoyassert.scenario.quantity import COUNT_WORDS, RANGE_KEYS, Count, Linear, Range, is_any
 from envoyassert.words.of_listener.listen_by import WHO_LISTENS
 from envoyassert.words.remedy import at_place, counts
 from envoyassert.words.word import Example, ListenerWord, Part, Vacuous
+
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 
 class ListenCalls(Model):
@@ -44,6 +43,10 @@ CountOrListenCalls = Annotated[
 
 
 def _listen_calls(target: Target, word: str, value: Count | ListenCalls) -> Iterator[Finding]:
+    from envoyassert.judge.each import groups_of_calls, judge_each
+    from envoyassert.judge.roles import judge_callers
+    from envoyassert.judge.values import Act
+
     calls = target.calls("listens")
     subject = target.subject.at(word)
     if not isinstance(value, ListenCalls):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Act
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import Model, Role
 from envoyassert.words.of_listener.served_by import judge_servers
 from envoyassert.words.of_listener.via import Via, judge_via
 from envoyassert.words.remedy import field_of_shape, shapes
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 
 class Listened(Model):
@@ -28,6 +31,8 @@ class Listened(Model):
 
 
 def _listened(target: Target, word: str, value: Listened) -> Iterator[Finding]:
+    from envoyassert.judge.values import Act
+
     yield judge_servers(target, target.subject.at(word, "by"), Act("listened"), value.by)
     if value.via is not None:
         yield judge_via(target, target.subject.at(word, "via"), value.via)

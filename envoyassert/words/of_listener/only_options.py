@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from envoyassert.graph.model import KernelSocket, OptionSet
-from envoyassert.judge.context import NO_SOCKET, Context, Subject
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, Option, Options
-from envoyassert.judge.verdict import Finding, Status
-from envoyassert.option_values import value_matches
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import Model, OptionName
 from envoyassert.scenario.option_value import ANY_VALUE, SetTo
 from envoyassert.words.of_listener.options import PHASES, VALUE_CUT, is_named, ways_of
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import KernelSocket, OptionSet
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import Option
+    from envoyassert.judge.verdict import Finding
 
 
 class OnlyOptions(Model):
@@ -41,6 +44,9 @@ def _judge(
     context: Context, subject: Subject, sockets: tuple[KernelSocket, ...], expected: OnlyOptions
 ) -> Finding:
     """Judge that each socket of a listener has these options and no others."""
+    from envoyassert.judge.context import NO_SOCKET
+    from envoyassert.judge.values import Options
+
     answers = [_are_all(socket.options, expected) for socket in sockets]
     wrong = [socket for socket, holds in zip(sockets, answers, strict=True) if holds is False]
     if context.doubt:
@@ -64,6 +70,8 @@ def _judge(
 
 def _are_all(options: list[OptionSet], expected: OnlyOptions) -> bool | None:
     """Whether the options of a socket are these and no others; None if a value is not known."""
+    from envoyassert.option_values import value_matches
+
     unknown = False
     rest = list(options)
     for phase, name, values in _wanted(expected):
@@ -98,6 +106,8 @@ def _wanted(expected: OnlyOptions) -> Iterator[tuple[str, str, list[Any]]]:
 
 
 def _asked(expected: OnlyOptions) -> tuple[Option, ...]:
+    from envoyassert.judge.values import Option
+
     return tuple(
         Option(name, None, phase, any_value=True)
         if value == ANY_VALUE

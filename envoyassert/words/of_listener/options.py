@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, Tag
 
-from envoyassert.graph.model import KernelSocket, OptionSet
-from envoyassert.judge.context import NO_SOCKET, Context, Subject
-from envoyassert.judge.near import OptionsThere
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, Options
-from envoyassert.judge.values import Option as Set
-from envoyassert.judge.values import OptionRule as Rule
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.names import LEVELS, level_name, option_name
-from envoyassert.option_read_back import Surroundings, reads_back, stands_alone
-from envoyassert.option_values import value_matches
 from envoyassert.scenario.grammar import Model, OptionName, choice, one_of
 from envoyassert.scenario.option_value import Linger, PacketFilter, ValueRule
-from envoyassert.state import is_state
 from envoyassert.words.remedy import ANY, NO_REUSE_PORT, REUSE_PORT, Change, Failed, numbers
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import KernelSocket, OptionSet
+    from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import Option as Set
+    from envoyassert.judge.values import OptionRule as Rule
+    from envoyassert.judge.values import Options
+    from envoyassert.judge.verdict import Finding
 
 SocketPhase = Literal[
     "before_bind", "bound", "listening", "STATE_PREBIND", "STATE_BOUND", "STATE_LISTENING"
@@ -89,6 +89,9 @@ def _judge_rule(
     name: str,
     rule: OptionRule,
 ) -> Finding:
+    from envoyassert.judge.near import OptionsThere
+    from envoyassert.state import is_state
+
     found = [(socket, [o for o in socket.options if is_named(o, name)]) for socket in sockets]
     answers = [_holds(options, rule) for _, options in found]
     wrong = [pair for pair, holds in zip(found, answers, strict=True) if holds is False]
@@ -120,6 +123,8 @@ def _judge_rule(
 
 def _is_unlike(context: Context, socket: KernelSocket, name: str, rule: OptionRule) -> bool:
     """Whether what a socket has now cannot be what a rule asks for, whatever calls were made."""
+    from envoyassert.option_read_back import Surroundings, reads_back, stands_alone
+
     beside = {str(option.name) for option in socket.options}
     if rule == "absent":
         # What another option changes as well was not set for that.
@@ -149,6 +154,8 @@ def _is_unlike(context: Context, socket: KernelSocket, name: str, rule: OptionRu
 
 def values_of(options: Iterable[OptionSet]) -> tuple[Set, ...]:
     """Return options as the values of a finding."""
+    from envoyassert.judge.values import Option as Set
+
     return tuple(Set(o.name, o.value, o.phase) for o in options)
 
 
@@ -178,6 +185,8 @@ def is_named(option: OptionSet | _Named, name: str) -> bool:
 
 
 def _holds(options: list[OptionSet], rule: OptionRule) -> bool | None:
+    from envoyassert.option_values import value_matches
+
     if rule == "absent":
         return not options
     if rule == "set" or not options:
@@ -194,6 +203,8 @@ def _holds(options: list[OptionSet], rule: OptionRule) -> bool | None:
 
 
 def _expected(name: str, rule: OptionRule) -> Rule:
+    from envoyassert.judge.values import OptionRule as Rule
+
     if isinstance(rule, str):
         return Rule(name, rule)
     if isinstance(rule, int):
@@ -210,6 +221,9 @@ def _seen(
     found: list[tuple[KernelSocket, list[OptionSet]]],
     wrong: list[tuple[KernelSocket, list[OptionSet]]],
 ) -> Options | Fact:
+    from envoyassert.judge.context import NO_SOCKET
+    from envoyassert.judge.values import Options
+
     if not found:
         return NO_SOCKET
     shown = wrong or found
@@ -247,6 +261,9 @@ _FLAGS = {
 
 
 def _advice(finding: Finding) -> str | None:
+    from envoyassert.judge.near import OptionsThere
+    from envoyassert.judge.values import OptionRule as Rule
+
     if len(finding.path) < 4:
         return None
     name = str(finding.path[3])

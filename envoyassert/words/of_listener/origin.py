@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, UNKNOWN_WORKERS
-from envoyassert.judge.interval import count_of
-from envoyassert.judge.target import Target, root_of
-from envoyassert.judge.values import Fact, Number, Things
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.quantity import Count
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import KernelSocket
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 _SOURCES = ("created", "inherited")
 
@@ -42,6 +44,11 @@ class Origin(Model):
 
 def judge_origin(target: Target, word: str, value: Origin) -> Iterator[Finding]:
     """Judge how many of the sockets that are served were made, and how many were passed on."""
+    from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_KNOWN, UNKNOWN_WORKERS
+    from envoyassert.judge.interval import count_of
+    from envoyassert.judge.target import root_of
+    from envoyassert.judge.values import Number, Things
+
     context = target.context
     if context.by_listen:
         subject = target.subject.at(word)

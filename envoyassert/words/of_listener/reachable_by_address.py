@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from envoyassert.addresses import Address
-from envoyassert.graph.lookup import takers
-from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import NO_SOCKET, NOT_KNOWN
-from envoyassert.judge.rivals import Rivals
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, Reason, both
-from envoyassert.judge.verdict import Finding, Status
-from envoyassert.state import is_state
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.words.word import Example, ListenerWord
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import KernelSocket
+    from envoyassert.judge.rivals import Rivals
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import Reason
+    from envoyassert.judge.verdict import Finding
 
 
 @dataclass
@@ -41,6 +43,11 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
     What the traced processes did is known at every instant; what others did is known by the
     kernel's account at the end of the phase alone, and the answer says so.
     """
+    from envoyassert.judge.context import NO_SOCKET, NOT_KNOWN
+    from envoyassert.judge.rivals import Rivals
+    from envoyassert.judge.values import both
+    from envoyassert.state import is_state
+
     context = target.context
     subject = target.subject.at(word)
     expected = Fact("reached_by_address", wanted=wanted)
@@ -86,6 +93,8 @@ def judge_reachable(target: Target, word: str, wanted: bool) -> Iterator[Finding
 
 def _ask_port(reached: _Reached, rivals: Rivals, address: Address, mine: set[int]) -> None:
     """Ask whom the clients of an IP address reach, by the kernel's own rules."""
+    from envoyassert.graph.lookup import takers
+
     instead: dict[tuple[Fact, ...], list[str]] = defaultdict(list)
     clients = list(rivals.clients_of(address))
     dead = not clients

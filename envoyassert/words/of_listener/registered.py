@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
 from pydantic.config import JsonDict
 from pydantic.json_schema import WithJsonSchema
 
-from envoyassert.graph.model import Registration
-from envoyassert.judge.context import EPOLL_UNOBSERVED
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.names import EPOLL_EVENTS
 from envoyassert.scenario.grammar import Many, Model, choice, kind
 from envoyassert.scenario.vocabulary import did_you_mean, word_fault
-from envoyassert.state import ALWAYS_ASKED_FOR, is_state
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import Registration
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 _EVENTS = tuple(EPOLL_EVENTS.values())
 
@@ -101,6 +102,9 @@ def judge_registered(
     target: Target, word: str, value: Registered | tuple[str, ...]
 ) -> Iterator[Finding]:
     """Judge the masks of the registrations through which a listener is served."""
+    from envoyassert.judge.context import EPOLL_UNOBSERVED
+    from envoyassert.state import is_state
+
     context, mask = target.context, value
     if isinstance(mask, tuple):
         mask = Registered(events=mask)
@@ -137,6 +141,8 @@ def judge_registered(
 
 
 def _has(entry: Registration, part: str, expected: str | tuple[str, ...], *, state: bool) -> bool:
+    from envoyassert.state import ALWAYS_ASKED_FOR
+
     if part == "events":
         added = ALWAYS_ASKED_FOR if state else set()
         return set(entry.events) - added == set(expected) - added

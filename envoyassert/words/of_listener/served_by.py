@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from envoyassert.judge.context import Subject
-from envoyassert.judge.roles import judge_threads, matches_role, names_of
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Act, By, Fact, Threads
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import RoleOrNone
 from envoyassert.words.remedy import Failed, roles
 from envoyassert.words.word import Example, ListenerWord, every_answer
 
+if TYPE_CHECKING:
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import Act
+    from envoyassert.judge.verdict import Finding
+
 
 def _served_by(target: Target, word: str, value: str) -> Iterator[Finding]:
+    from envoyassert.judge.roles import names_of
+    from envoyassert.judge.values import Act, By, Threads
+
     subject = target.subject.at(word)
     if target.context.by_listen:
         yield target.context.finding(
@@ -31,6 +38,8 @@ def _served_by(target: Target, word: str, value: str) -> Iterator[Finding]:
 
 def judge_servers(target: Target, subject: Subject, act: Act, role: str) -> Finding:
     """Judge which threads serve a listener."""
+    from envoyassert.judge.roles import judge_threads, matches_role
+
     if target.context.by_listen:
         act = replace(act, by_listen=True)
     serving, taking = target.serving, target.taking

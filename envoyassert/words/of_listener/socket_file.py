@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from envoyassert.events import Event
-from envoyassert.graph.model import Call
-from envoyassert.graph.socket_files import REPLACED, place_of
-from envoyassert.judge.target import Target
-from envoyassert.judge.values import Fact, Reason
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.vocabulary import MODE_PATTERN
 from envoyassert.words.word import Example, ListenerWord, Part
+
+if TYPE_CHECKING:
+    from envoyassert.events import Event
+    from envoyassert.graph.model import Call
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.values import Reason
+    from envoyassert.judge.verdict import Finding
 
 _FACTS = ("unlinked_before_bind", "mode", "exists_after_exit")
 
@@ -137,6 +140,8 @@ def _mode(target: Target, place: tuple[str, str], wanted: str, binds: list[Call]
 
 
 def _exists(target: Target, place: tuple[str, str], wanted: bool, binds: list[Call]) -> Finding:
+    from envoyassert.graph.socket_files import REPLACED, place_of
+
     context = target.context
     descriptor = binds[-1].descriptor
     assert descriptor is not None

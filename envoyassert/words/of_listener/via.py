@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from envoyassert.graph.model import KernelSocket
-from envoyassert.judge.context import UNKNOWN_WORKERS, Subject
-from envoyassert.judge.roles import matches_role
-from envoyassert.judge.target import Target, shape_of, shape_value
-from envoyassert.judge.values import Fact
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.fact import Fact
+from envoyassert.judge.verdict import Status
 from envoyassert.words.remedy import field_of_shape, shapes
 from envoyassert.words.word import Example, ListenerWord
+
+if TYPE_CHECKING:
+    from envoyassert.graph.model import KernelSocket
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.target import Target
+    from envoyassert.judge.verdict import Finding
 
 Via = Literal["dup", "reuse_port", "shared_fd"]
 
@@ -24,6 +26,10 @@ def _via(target: Target, word: str, value: str) -> Iterator[Finding]:
 
 def judge_via(target: Target, subject: Subject, via: str) -> Finding:
     """Judge how a listener is served."""
+    from envoyassert.judge.context import UNKNOWN_WORKERS
+    from envoyassert.judge.roles import matches_role
+    from envoyassert.judge.target import shape_of, shape_value
+
     context, serving, standing = target.context, target.serving, target.standing
     shape = shape_of(serving, standing)
     threads = {entry.thread for entry in serving}

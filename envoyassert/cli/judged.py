@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from envoyassert.cli.output import say
@@ -10,7 +9,6 @@ from envoyassert.cli.plans import choose_run, run_of_trace
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.judge import judge
-from envoyassert.judge.scopes import listeners_over
 from envoyassert.judge.verdict import Verdict
 from envoyassert.live.traces import config_of_trace
 from envoyassert.report.changes import remedies
@@ -36,9 +34,7 @@ def plan_of_trace(trace: Trace, scenario: Path, wanted: str) -> RunPlan:
         ScenarioError: it is not valid.
         click.UsageError: it has several runs, and which is meant is not clear.
     """
-    # Those too that it had at some time only.
-    header = replace(trace.header, listeners=listeners_over(trace))
-    envoy = {"config": config_of_trace(header)}
+    envoy = {"config": config_of_trace(trace.header)}
     plans = expand(load_scenario(scenario, envoy=envoy))
     plan = choose_run(plans, wanted) if wanted else run_of_trace(plans, trace.header)
     return plan.in_rundir(trace.header.rundir or "${rundir}")

@@ -374,17 +374,22 @@ def cause(outcome: Outcome) -> Reason:
     return Reason(first.text)
 
 
-def said_lines(outcome: Outcome) -> list[str]:
+def said_lines(outcome: Outcome, *, captured: bool = True) -> list[str]:
     """Return what Envoy said as lines of text with a title, [] if nothing of it explains anything.
 
     A message too long for the page is wrapped, and what is cut off after that is marked with `…`.
+
+    Args:
+        outcome: what happened to Envoy.
+        captured: whether what it prints comes here.
     """
     title, records = "Envoy said", complaints(outcome)
     wrong = not outcome.running or outcome.live is False
     if not records and wrong:
         title, records = "Envoy's log ends with", _records_of(outcome)[-_LAST_RECORDS:]
     if not records:
-        return ["Envoy printed nothing"] if wrong else []
+        nothing = "Envoy printed nothing" if captured else "what Envoy printed went elsewhere"
+        return [nothing] if wrong else []
     lines = [title]
     for record in records:
         lines += wrapped(str(record), "  ", "    ", max_lines=_MOST_LINES)

@@ -28,7 +28,7 @@ from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.texts.findings import words_of
-from envoyassert.trace import Outcome, Trace
+from envoyassert.trace import ATTACHED, Outcome, Trace
 
 #: Findings shown in full; the others in short, so that the text stays on about one screen.
 _IN_FULL = 2
@@ -125,7 +125,7 @@ def _failure_lines(
     described, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
     first = headline(verdict, context.title, outcome, context.place, context.blame)
     lines = wrapped(first, hang="  ", max_lines=_PARAGRAPH)
-    said = said_lines(outcome)
+    said = said_lines(outcome, captured=trace.header.launcher != ATTACHED)
     # Where Envoy did not come up, what it said about that is what a reader wants first.
     # So is why a listener is not there.
     early = not outcome.running or outcome.live is False or any(f.near for f in described)

@@ -351,6 +351,8 @@ class _Expansion:
         listeners: tuple[ListenerRecord, ...],
     ) -> None:
         """Check names of listeners where every listener of the run is known."""
+        if not self.loaded.own_envoy:
+            return  # of each Envoy that it is held against, the trace says what it has
         names = [record.name for record in listeners]
         if discovers_listeners(config) and not any(r.kind == "lds" for r in listeners):
             return

@@ -75,6 +75,8 @@ def test_without_a_level_the_last_line_is_the_cause():
     assert cause(Outcome(exit_code=1, log_tail=("one", "two"))).text == "two"
     assert cause(Outcome(log_tail=("one",))).text == ""
     assert said_lines(Outcome(exit_code=1)) == ["Envoy printed nothing"]
+    elsewhere = said_lines(Outcome(exit_code=1), captured=False)
+    assert elsewhere == ["what Envoy printed went elsewhere"]
 
 
 def test_many_complaints_are_cut_to_the_gravest_in_their_order():

@@ -17,11 +17,14 @@ from envoyassert.launch.admin import connect_admin, request
 from envoyassert.launch.engine import engine_address
 from envoyassert.launch.inside import opened, proc_root, read_inside
 from envoyassert.live.place import (
+    CGROUPS,
     ProcessPlace,
     named_by_annotations,
     named_by_logs,
     process_place_of,
+    without_mount,
 )
+from envoyassert.live.selection import ProcessSelection
 
 #: The first process, whose files are the machine's: this one may be in a container.
 _MACHINE = 1
@@ -74,10 +77,31 @@ def inner_pid(pid: int) -> int:
     return pid
 
 
-def has_container(name: str) -> bool | None:
-    """Return whether the engine has a container of this name or id; None if it does not answer."""
-    answer = _ask_engine(f"/containers/{name}/json")
-    return None if answer is None else bool(answer)
+def missing(selection: ProcessSelection) -> Iterator[str]:
+    """Yield the places that are meant and are not there now, as far as that can be known.
+
+    A name may be wrong, or of what is still to come.
+    """
+    container, pod = selection.container, selection.pod
+    if container and _ask_engine(f"/containers/{container}/json") == {}:
+        yield f"the engine has no container {container} now"
+    logs = _directories(_POD_LOGS)
+    if pod and logs and not any(name.startswith(f"{pod.replace('/', '_')}_") for name in logs):
+        yield f"no pod {pod} has logs on this machine now"
+    if selection.cgroup:
+        # In the first version each controller has a hierarchy, mounted below its name.
+        below = ("", *(f"/{name}" for name in _directories(CGROUPS)))
+        path = without_mount(selection.cgroup)
+        if not any(_is_directory(f"{CGROUPS}{one}{path}") for one in below):
+            yield f"there is no cgroup {selection.cgroup} now"
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        with opened(proc_root(_MACHINE), path, os.O_PATH | os.O_DIRECTORY):
+            return True
+    except OSError:
+        return False
 
 
 def _said_by_engine(container: str) -> dict[str, str]:

@@ -312,8 +312,11 @@ def chosen_running(selection: ProcessSelection, *, everyone: bool) -> list[int]:
     if not found:
         for pid in _closed():
             raise closed_meanwhile(pid)
+        elsewhere = running_already(selection.anywhere()) if selection.needs_place else []
+        listed = "".join(f"\n  --pid {one}  {_words_of(one)}" for one in elsewhere)
         raise NoProcessError(
-            f"no running Envoy has the executable {selection.in_words()}",
+            f"no Envoy runs that is {selection.in_words()}"
+            + (f"; elsewhere there {_are(len(elsewhere))}{listed}" if elsewhere else ""),
             "see `pgrep -a envoy`; an Envoy under another name: --exe NAME",
         )
     if len(found) > 1 and not everyone:
@@ -340,6 +343,10 @@ def _closed() -> Iterator[int]:
 
 def _has_workers(pid: int) -> bool:
     return any(name.startswith(_WORKER) for name in thread_names_of([pid]).values())
+
+
+def _are(number: int) -> str:
+    return "is one" if number == 1 else f"are {number}"
 
 
 def _words_of(pid: int) -> str:

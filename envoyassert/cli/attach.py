@@ -209,7 +209,7 @@ def _attach(
     cost: bool,
 ) -> int:
     from envoyassert.attach.command import Stop
-    from envoyassert.attach.place import has_container
+    from envoyassert.attach.place import missing
     from envoyassert.attach.session import AttachSession, running_already
     from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
@@ -229,9 +229,8 @@ def _attach(
             session.record_command(command, loaded)
         else:
             assert isinstance(loaded, Probe)
-            if selection.container and has_container(selection.container) is False:
-                missing = f"the engine has no container {selection.container} now"
-                say(f"note: {missing}: waiting for one", err=True)
+            for what in missing(selection):
+                say(f"note: {what}: waiting for one", err=True)
             early = running_already(selection)
             for pid in early:
                 say(f"note: process {pid} runs already: its start is not seen", err=True)
@@ -262,6 +261,8 @@ def exit_code(
             say(f"  process {numbers} had begun before: start it again to record it", err=True)
         if others.elsewhere:
             say(f"  others were, in {', '.join(others.elsewhere)}", err=True)
+        if not (early or others.elsewhere or others.silent or others.unplaced):
+            say("  an Envoy under another name is meant by --exe NAME", err=True)
         if others.silent:
             say(f"  {others.silent} only said something (--version, --mode validate)", err=True)
         return exits.NOTHING

@@ -27,7 +27,7 @@ _POD = re.compile(rf"(?:kubepods-(?:[a-z]+-)?)?pod(?P<uid>{_UID})(?:\.slice)?")
 #: A directory of pod logs (Kubernetes, pkg/kubelet/kuberuntime/helpers.go, BuildPodLogsDirectory).
 _LOGS = re.compile(r"(?P<namespace>[^_]+)_(?P<name>[^_]+)_(?P<uid>[^_]+)")
 #: Where cgroups are mounted, as users copy it from there.
-_MOUNTED = re.compile(r"/sys/fs/cgroup(?=/)")
+CGROUPS = "/sys/fs/cgroup"
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,14 @@ def fits(selection: ProcessSelection, place: ProcessPlace) -> bool:
     )
 
 
+def without_mount(path: str) -> str:
+    """Return the path of a cgroup without the place where these are mounted."""
+    path = path.rstrip("/")
+    return path.removeprefix(CGROUPS) if path.startswith(f"{CGROUPS}/") else path
+
+
 def _is_within(cgroups: Sequence[str], wanted: str) -> bool:
-    wanted = _MOUNTED.sub("", wanted.rstrip("/"))
+    wanted = without_mount(wanted)
     # In the first version each controller has a hierarchy, mounted below its name.
     forms = {wanted, "/" + wanted[1:].partition("/")[2]} if wanted.count("/") > 1 else {wanted}
     return any(path == one or path.startswith(f"{one}/") for path in cgroups for one in forms)

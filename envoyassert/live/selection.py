@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 #: What an executable is called where nothing else is said.
@@ -48,6 +48,10 @@ class ProcessSelection:
     def needs_place(self) -> bool:
         """Whether it takes the place of a process (container, pod, cgroup) to decide."""
         return bool(self.container or self.pod or self.pod_uid or self.cgroup)
+
+    def anywhere(self) -> ProcessSelection:
+        """Return the same wherever the process is."""
+        return replace(self, container="", pod="", pod_uid="", cgroup="")
 
     def in_words(self) -> str:
         """Return what is meant: `envoy with POD=a in the pod web/front`."""

@@ -17,6 +17,7 @@ from tests.e2e.attaching import (
     SCENARIO,
     Attaching,
     assert_equal_to_run,
+    envoyassert,
     running,
 )
 from tests.e2e.launching import IMAGE
@@ -152,6 +153,38 @@ def test_what_is_in_no_such_place_is_not_recorded(envoy):
     assert done.returncode == 5
     assert f"no {envoy[0]} in the pod web/front was started" in done.stderr
     assert "others were, in no container" in done.stderr
+
+
+def test_cgroup_that_is_not_there_is_noted_before_and_a_name_is_offered_after():
+    with Attaching("--cgroup", "/ea-none", "--for", SHORT) as attached:
+        done = attached.end()
+    assert done.returncode == 5
+    assert "note: there is no cgroup /ea-none now: waiting for one\narmed: " in done.stderr
+    assert "an Envoy under another name is meant by --exe NAME" in done.stderr
+
+
+def test_envoys_elsewhere_are_named_where_none_is_in_the_place_that_is_meant(envoy):
+    executable = Path(envoy[0]).resolve().name
+    with Attaching("--exe", envoy[0], "--for", LONG) as attached, running(envoy) as process:
+        assert attached.end().returncode == 0
+        done = envoyassert("inspect", "--exe", executable, "--pod", "web/none")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert (
+        f"no Envoy runs that is {executable} in the pod web/none; elsewhere there " in done.stderr
+    )
+    assert f"  --pid {process.pid}  {envoy[0]} -c " in done.stderr
+
+
+def test_verdict_on_an_envoy_without_the_listener_is_inconclusive(tmp_path, envoy, scenario):
+    Path(envoy[2]).write_text(CONFIG.replace("l10000", "other"))
+    with (
+        Attaching("--exe", envoy[0], "--for", LONG, "--exec-scenario", scenario) as attached,
+        running(envoy),
+    ):
+        done = attached.end()
+    assert done.returncode == 10, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "the config has no listener 'l10000'; it has: admin, other" in said
 
 
 def test_what_runs_already_is_named(tmp_path, envoy):

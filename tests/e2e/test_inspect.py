@@ -292,7 +292,7 @@ def test_process_that_is_no_envoy_or_is_not_there_is_one_error() -> None:
     assert f"there is no process {other.pid}" in gone.stderr
     nowhere = inspect("--exe", "no-such-envoy")
     assert (nowhere.returncode, nowhere.stdout) == (5, "")
-    assert "no running Envoy has the executable no-such-envoy" in nowhere.stderr
+    assert "no Envoy runs that is no-such-envoy" in nowhere.stderr
 
 
 def test_envoy_that_ends_meanwhile_is_one_error(

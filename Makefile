@@ -18,7 +18,7 @@ ENGINE ?= machine
 # How long `make soak` lasts, and how often `make determinism` runs each scenario.
 MINUTES ?= 10
 RUNS ?= 30
-# The commit whose figures `make metrics` shows beside those of this tree.
+# The commit whose figures `make metrics` and `make bench` hold beside those of this tree.
 AGAINST ?=
 # What the distribution brings. A target that needs more adds it here: each visit to the package
 # lists takes seconds.
@@ -107,8 +107,9 @@ metrics: venv ## Count modules, long functions, cycles, doubles: AGAINST=main to
 	@$(BIN)/python -m tests.metrics $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
 .PHONY: bench
-bench: setup ## Measure what tracing, judging and the whole library cost
-	@$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
+bench: PACKAGES += strace bpftrace
+bench: setup ## Measure what a run costs, against an earlier commit (AGAINST=...) and against peers
+	@$(AS_ROOT) $(BIN)/python -m tests.bench $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
 .PHONY: matrix
 matrix: setup ## Run the shipped scenarios on every Envoy version (VERSIONS=...), and draw the atlas

@@ -30,22 +30,25 @@ def behaviours() -> list[list[str]]:
     return [row for row in _rows() if row[0].isdigit()]
 
 
-def waits() -> list[Wait]:
+def waits(page: Path = _PAGE) -> list[Wait]:
     """Return the rows of the table of waits.
+
+    Args:
+        page: the page, of this checkout or of another.
 
     Raises:
         ValueError: a row names no whole number of seconds.
     """
     found = []
-    for scenario, timer, *_ in (row for row in _rows() if row[0].startswith("[")):
+    for scenario, timer, *_ in (row for row in _rows(page) if row[0].startswith("[")):
         seconds = _SECONDS.search(timer)
         if seconds is None:
-            raise ValueError(f"{_PAGE}: no seconds in {timer}")
+            raise ValueError(f"{page}: no seconds in {timer}")
         file = scenario.removeprefix("[").partition("]")[0]
         found.append(Wait(file, timer.strip("`"), int(seconds[1])))
     return found
 
 
-def _rows() -> list[list[str]]:
-    lines = _PAGE.read_text("utf-8").splitlines()
+def _rows(page: Path = _PAGE) -> list[list[str]]:
+    lines = page.read_text("utf-8").splitlines()
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]

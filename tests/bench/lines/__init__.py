@@ -1,0 +1,1 @@
+"""The lines of the table: how each is measured, and `registry.py`, which has all of them."""

@@ -1,0 +1,131 @@
+"""Commands that start nothing: `check`, `--version`, completion, and a thousand files."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from tests.bench.builds import Build, kept_bytecode
+from tests.bench.configs import scenario, write_scenarios
+from tests.bench.processes import run
+from tests.bench.row import Row, both, figure, ratios
+from tests.bench.session import Session, alternated
+
+LIMIT = 0.5
+#: Seconds of `--version` over the interpreter itself.
+OVER_PYTHON_S = 0.12
+FILES, FEWER, MANY_LIMIT = 1000, 100, 0.4
+#: How much more than in proportion the second half of the files may take.
+GROWTH = 1.2
+_COLLECT = ("run", "--collect-only", "-q")
+#: What a shell asks for when a word is to be completed.
+_COMPLETION = {"_ENVOYASSERT_COMPLETE": "bash_complete", "COMP_WORDS": "envoyassert ch"}
+
+
+def measure_check(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield the time of `check` of one file."""
+    path = session.directory / "one.yaml"
+    path.write_text(scenario("one"), "utf-8")
+    yield from _against_before(session, line, "`check` of one file", pairs, ("check", str(path)))
+
+
+def measure_version(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield the time of `--version`, against the commit and over the interpreter's own start."""
+    yield from _against_before(session, line, "`--version`", pairs, ("--version",))
+    python, ours = alternated(
+        pairs,
+        partial(_wall_s, session, [session.now.python, "-c", "pass"]),
+        partial(_wall_s, session, session.now.command("--version")),
+    )
+    over = tuple(new - old for old, new in zip(python, ours, strict=True))
+    what = "`--version` over `python -c pass`"
+    yield Row(line, what, "python", over, "s", OVER_PYTHON_S, both(python, ours, "s"))
+
+
+def measure_completion(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield the time to complete a command."""
+    env = {**_COMPLETION, "COMP_CWORD": "1"}
+    yield from _against_before(session, line, "completion of a command", pairs, (), env)
+
+
+def measure_check_many(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield `check` of a thousand files, and whether its time grows with their number."""
+    yield _many(session, line, "`check`", ("check",), FILES, pairs)
+    yield _growth(session, line, "`check`", ("check",), pairs)
+
+
+def measure_collect_many(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield the collection of files, and whether its time grows with their number.
+
+    The baseline's grows with the square: its thousand take many minutes, so fewer are compared.
+    """
+    yield _many(session, line, "`run --collect-only`", _COLLECT, FEWER, pairs)
+    yield _growth(session, line, "`run --collect-only`", _COLLECT, max(1, pairs // 3))
+
+
+def measure_collect_thousand(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield the collection of a thousand files, against the commit."""
+    yield _many(session, line, "`run --collect-only`", _COLLECT, FILES, pairs, warm=False)
+
+
+def _many(
+    session: Session,
+    line: str,
+    name: str,
+    words: Sequence[str],
+    count: int,
+    pairs: int,
+    *,
+    warm: bool = True,
+) -> Row:
+    """Return the time of a command for so many files, against the commit."""
+    directory = str(write_scenarios(session.directory / f"{line} {count} files", count))
+    measure = partial(_command_s, session, (*words, directory))
+    before, now = alternated(
+        pairs, lambda: measure(session.before), lambda: measure(session.now), warm=warm
+    )
+    what, seen = f"{name} of {count:,} files", both(before, now, "s")
+    return Row(line, what, session.against, ratios(before, now), "", MANY_LIMIT, seen)
+
+
+def _growth(session: Session, line: str, name: str, words: Sequence[str], times: int) -> Row:
+    """Return how much the second half of a thousand files takes, relative to the first half."""
+    sizes = (1, FILES // 2, FILES)
+    directories = [write_scenarios(session.directory / f"{line} {size}", size) for size in sizes]
+    found: list[list[float]] = [[], [], []]
+    for _ in range(times):
+        for directory, seconds in zip(directories, found, strict=True):
+            seconds.append(_command_s(session, (*words, str(directory)), session.now))
+    growth = tuple(
+        (all_s - half_s) / (half_s - one_s) for one_s, half_s, all_s in zip(*found, strict=True)
+    )
+    seen = ", ".join(
+        f"{size:,}: {figure(statistics.median(seconds), 's')}"
+        for size, seconds in zip(sizes, found, strict=True)
+    )
+    what = f"{name} of {FILES:,} files: second half"
+    return Row(line, what, "first half", growth, "", GROWTH, seen)
+
+
+def _against_before(
+    session: Session,
+    line: str,
+    what: str,
+    pairs: int,
+    words: Sequence[str],
+    env: dict[str, str] | None = None,
+) -> Iterator[Row]:
+    measure: Callable[[Build], float] = partial(_command_s, session, words, env=env)
+    before, now = session.pairs(pairs, measure)
+    yield Row(line, what, session.against, ratios(before, now), "", LIMIT, both(before, now, "s"))
+
+
+def _command_s(
+    session: Session, words: Sequence[str], build: Build, env: dict[str, str] | None = None
+) -> float:
+    return _wall_s(session, build.command(*words), env)
+
+
+def _wall_s(session: Session, command: Sequence[str], env: dict[str, str] | None = None) -> float:
+    return run(command, cwd=session.directory, env={**kept_bytecode(), **(env or {})}).wall_s

@@ -1,0 +1,42 @@
+"""The probe: loaded and attached, detached and unloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.bench.builds import Build
+from tests.bench.peers import Bpftrace
+from tests.bench.row import Row, both, ratios
+from tests.bench.session import Session, alternated
+
+LOAD, BESIDE_BPFTRACE, UNLOAD = 0.15, 0.25, 0.1
+
+
+def measure_load(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield the time to load and attach, against the commit and against bpftrace."""
+    before, now = _times(session, "load_s", pairs)
+    what = "load and attach of the probe, program cached"
+    yield Row(line, what, session.against, ratios(before, now), "", LOAD, both(before, now, "s"))
+
+    def arm_bpftrace() -> float:
+        with Bpftrace(session.directory) as bpftrace:
+            return bpftrace.armed_after_s
+
+    peer, ours = alternated(pairs, arm_bpftrace, lambda: _time(session, session.now, "load_s"))
+    seen = both(peer, ours, "s")
+    yield Row(line, what, "bpftrace", ratios(peer, ours), "", BESIDE_BPFTRACE, seen)
+
+
+def measure_unload(session: Session, line: str, pairs: int) -> Iterator[Row]:
+    """Yield the time to detach and unload."""
+    before, now = _times(session, "unload_s", pairs)
+    what = "detach and unload of the probe"
+    yield Row(line, what, session.against, ratios(before, now), "", UNLOAD, both(before, now, "s"))
+
+
+def _times(session: Session, name: str, pairs: int) -> tuple[list[float], list[float]]:
+    return session.pairs(pairs, lambda build: _time(session, build, name))
+
+
+def _time(session: Session, build: Build, name: str) -> float:
+    return float(build.work("probe_times", cwd=session.directory)[name])

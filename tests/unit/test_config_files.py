@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from envoyassert.errors import ScenarioError
-from envoyassert.report.refusal import lacking
+from envoyassert.report.advice import lacking
 from envoyassert.scenario.absent import KINDS, MADE_UP
 from envoyassert.scenario.config_files import directory_names, named_files, with_own_files
 from envoyassert.scenario.listeners import configured_listeners

@@ -3,8 +3,8 @@
 The ctypes classes are the layout on this side; `static_asserts` turns them into C that is compiled
 together with `bpf/events.h`, so that a difference between the two is refused when the probe is
 loaded, before a wrong byte is decoded. The types of records are those of `envoyassert.calls`; the
-program gets them as `enum ea_type`. Decoding itself uses precompiled `struct` formats that are
-made from the same classes.
+program gets them as `enum ea_type`. Decoding itself uses precompiled `struct` formats of the
+same sizes, and gives equal arguments of one call as one object: a run has few different ones.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Iterable, Iterator
-from operator import attrgetter
+from operator import attrgetter, lt
 from typing import Any
 
 from envoyassert.calls import SOURCES, TYPES
 from envoyassert.calls.row import Decode
 from envoyassert.calls.sockets import SETSOCKOPT
 from envoyassert.calls.tasks import EXEC_HEAD
+from envoyassert.collection import collection_paused
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.events import Event
 from envoyassert.names import level_name, option_name
@@ -156,8 +157,13 @@ def _format(layout: type[ctypes.Structure]) -> struct.Struct:
     return made
 
 
-_RECORD = _format(Record)
+#: A record but for its run; both numbers of the thread, and the arguments, as bytes.
+_RECORD = struct.Struct("=QqQ4xI8sHBBHH24s")
 _FRAME = _format(Frame)
+if _RECORD.size != _format(Record).size:
+    raise AssertionError("the head of a record has another size")
+_IDS = struct.Struct("=II")
+_ARGS = struct.Struct("=6i")
 
 #: Run, sequence number, CPU, number of frames and length of a record without decoding it.
 _ROUTE = struct.Struct(f"={Record.run.offset}xII8xH2xHH")
@@ -222,15 +228,21 @@ def static_asserts() -> str:
     return "\n".join(lines) + "\n"
 
 
-#: Indexed by type: name, decoder of the arguments, whether there is a result.
-_DECODERS: list[tuple[str, Decode, bool] | None] = [None] * 256
+#: Indexed by type: name, decoder of the arguments, how many bytes of them it looks at, whether
+#: there is a result.
+_DECODERS: list[tuple[str, Decode, int, bool] | None] = [None] * 256
 for _number, (_source, _row) in SOURCES.items():
-    _DECODERS[_number] = (_row.name, _source.decode, not (_row.is_fact or _row.at_entry))
+    _has_result = not (_row.is_fact or _row.at_entry)
+    _DECODERS[_number] = (_row.name, _source.decode, 4 * _source.words, _has_result)
 
 #: What a fault leaves without a value.
 _FAULTED = ("address", "path", "to", "value")
+#: So many different arguments are known at a time.
+_KNOWN = 1 << 14
 
-_order = attrgetter("ts_ns", "cpu", "seq")
+_time = attrgetter("ts_ns")
+#: By what events are sorted, the last one counts most: numbers are compared faster than tuples.
+_ORDER = (attrgetter("seq"), attrgetter("cpu"), _time)
 
 
 class Decoder:
@@ -244,46 +256,56 @@ class Decoder:
         self.events: list[Event] = []
         self._stacks: dict[tuple[int, int], tuple[str, ...]] = {}
         self._waiting: list[tuple[Event, tuple[int, int]]] = []
+        self._threads: dict[bytes, tuple[int, int]] = {}
+        self._results: dict[int, int] = {}
+        self._args: dict[tuple[int, bytes, bytes, bool], dict[str, Any]] = {}
 
+    @collection_paused()
     def feed(self, records: Iterable[bytes]) -> None:
         """Decode more records; afterwards `events` holds all events so far in time order.
 
         Raises:
             RecordError: too short, of unknown type, or contradicting its own lengths.
         """
-        append = self.events.append
-        unpack = _RECORD.unpack_from
-        decoders = _DECODERS
+        made: list[Event] = []
+        append, unpack, threads = made.append, _RECORD.unpack_from, self._threads
+        decoders, same_result, known = _DECODERS, self._results.setdefault, self._args
         for record in records:
             if len(record) < RECORD_SIZE:
                 raise RecordError(f"a record of {len(record)} bytes; at least {RECORD_SIZE} needed")
-            (ts_ns, ret, stack, _, seq, pid, tid, cpu, kind, flags, frames, length, *args) = unpack(
-                record
-            )
+            ts_ns, ret, stack, seq, ids, cpu, kind, flags, frames, length, words = unpack(record)
             decoder = decoders[kind]
             if decoder is None:
                 raise RecordError(f"a record of unknown type {kind}")
-            call, make, has_result = decoder
-            start = RECORD_SIZE + frames * _FRAME.size
-            if len(record) < start + length:
-                raise RecordError(
-                    f"a {call} record of {len(record)} bytes that claims {start + length}"
-                )
-            made = make(args, record[start : start + length] if length else b"", ret)
-            if flags:
-                if flags & TRUNCATED:
-                    made["truncated"] = True
-                if flags & FAULT:
-                    for name in _FAULTED:
-                        if name in made and not length:
-                            made[name] = None
+            call, decode_args, used, has_result = decoder
+            data = b""
+            if length or frames:
+                start = RECORD_SIZE + frames * _FRAME.size
+                if len(record) < start + length:
+                    raise RecordError(
+                        f"a {call} record of {len(record)} bytes that claims {start + length}"
+                    )
+                data = record[start : start + length]
+            key = (kind, words[:used], data, ret < 0)
+            args = known.get(key)
+            if flags or args is None:
+                args = decode_args(_ARGS.unpack(words), data, ret)
+                if flags:
+                    _mark(args, flags, length)
+                else:
+                    if len(known) == _KNOWN:
+                        known.clear()
+                    known[key] = args
+            thread = threads.get(ids)
+            if thread is None:
+                thread = threads[ids] = _IDS.unpack(ids)
             event = Event(
                 ts_ns,
-                pid,
-                tid,
+                thread[0],
+                thread[1],
                 call,
-                ret if has_result else None,
-                made,
+                same_result(ret, ret) if has_result else None,
+                args,
                 cpu,
                 seq,
                 bool(flags & FAULT),
@@ -291,10 +313,18 @@ class Decoder:
             append(event)
             if stack:
                 if frames:
-                    self._stacks[pid, stack] = _frames(record, frames)
-                self._waiting.append((event, (pid, stack)))
+                    self._stacks[thread[0], stack] = _frames(record, frames)
+                self._waiting.append((event, (thread[0], stack)))
         self._name_stacks()
-        self.events.sort(key=_order)
+        self._add(made)
+
+    def _add(self, made: list[Event]) -> None:
+        """Put new events where they belong among those of before."""
+        times = list(map(_time, [*self.events[-1:], *made]))
+        self.events += made
+        if not all(map(lt, times, times[1:])):
+            for key in _ORDER:
+                self.events.sort(key=key)
 
     def _name_stacks(self) -> None:
         waiting = []
@@ -305,6 +335,16 @@ class Decoder:
             else:
                 event.stack = found
         self._waiting = waiting
+
+
+def _mark(args: dict[str, Any], flags: int, length: int) -> None:
+    """Say in the arguments of a record what could not be read of them."""
+    if flags & TRUNCATED:
+        args["truncated"] = True
+    if flags & FAULT and not length:
+        for name in _FAULTED:
+            if name in args:
+                args[name] = None
 
 
 def _frames(record: bytes, count: int) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def _fd(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
 DUP = RecordedCall(
     "dup",
     FdArguments,
-    (Source("EA_DUP", 11, _fd, {"dup": Numbers(32, 23)}),),
+    (Source("EA_DUP", 11, _fd, {"dup": Numbers(32, 23)}, words=1),),
     None,
     {"dup": lambda a, _: {"fd": int(a[0])}},
     Effect.COPY,
@@ -119,7 +119,7 @@ FCNTL = RecordedCall(
 CLOSE = RecordedCall(
     "close",
     FdArguments,
-    (Source("EA_CLOSE", 15, _fd, {"close": Numbers(3, 57)}),),
+    (Source("EA_CLOSE", 15, _fd, {"close": Numbers(3, 57)}, words=1),),
     None,
     {"close": lambda a, _: {"fd": int(a[0])}},
     Effect.CLOSE,

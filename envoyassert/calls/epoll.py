@@ -65,7 +65,7 @@ def _control(args: Args, _data: bytes, _ret: int) -> dict[str, object]:
 EPOLL_CTL = RecordedCall(
     "epoll_ctl",
     ControlArguments,
-    (Source("EA_EPOLL_CTL", 19, _control, {"epoll_ctl": Numbers(233, 21)}),),
+    (Source("EA_EPOLL_CTL", 19, _control, {"epoll_ctl": Numbers(233, 21)}, words=4),),
     lambda a: f"{a['epfd']}, {a['op']}, {a['fd']}, {flags_text(a.get('events'))}",
     {"epoll_ctl": lambda a, _: printed.epoll_arguments(a)},
     Effect.REGISTER,
@@ -87,7 +87,7 @@ def _printed_wait(a: list[str], _: int | None) -> dict[str, object]:
 EPOLL_WAIT = RecordedCall(
     "epoll_wait",
     WaitArguments,
-    (Source("EA_EPOLL_WAIT", 20, lambda a, _d, _r: {"epfd": a[0]}),),
+    (Source("EA_EPOLL_WAIT", 20, lambda a, _d, _r: {"epfd": a[0]}, words=1),),
     None,
     dict.fromkeys(("epoll_wait", "epoll_pwait", "epoll_pwait2"), _printed_wait),
     Effect.WAIT_EPOLL,

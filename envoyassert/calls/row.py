@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -28,8 +28,9 @@ class Arguments(TypedDict):
 
 A = TypeVar("A", bound=Arguments)
 
-#: The first six arguments of a record, its payload, the call's result: to decoded arguments. Takes
-#: any numbers and any payload: what is cut short becomes None or is left out.
+#: The first six arguments of a record, its payload, the call's result, of which only whether it
+#: failed may count: to decoded arguments. Takes any numbers and any payload: what is cut short
+#: becomes None or is left out.
 Decode = Callable[[tuple[int, ...], bytes, int], dict[str, Any]]
 #: The arguments as strace prints them, and the result (None if the call has not returned): to
 #: decoded arguments, None for a call that is not recorded. Raises ValueError, IndexError, KeyError.
@@ -111,12 +112,15 @@ class Source:
         decode: its arguments.
         syscalls: the system calls that are recorded at their exit with this type. None for what a
             tracepoint of its own records.
+        words: how many of the six arguments `decode` looks at, from the first; the others hold
+            whatever the registers held.
     """
 
     constant: str
     number: int
     decode: Decode
     syscalls: Mapping[str, Numbers] = field(default_factory=dict)
+    words: int = 6
 
 
 @dataclass(frozen=True)
@@ -161,4 +165,6 @@ class RecordedCall(Generic[A]):
 
     def of(self, event: Event) -> A:
         """Return the arguments of an event of this call, with their types."""
-        return cast("A", event.args)
+        args: Any = event.args
+        typed: A = args
+        return typed

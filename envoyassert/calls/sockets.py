@@ -38,7 +38,7 @@ def _made_text(args: dict[str, Any]) -> str:
 SOCKET = RecordedCall(
     "socket",
     SocketArguments,
-    (Source("EA_SOCKET", 1, lambda a, _d, _r: made_by(a), {"socket": Numbers(41, 198)}),),
+    (Source("EA_SOCKET", 1, lambda a, _d, _r: made_by(a), {"socket": Numbers(41, 198)}, words=3),),
     _made_text,
     {"socket": lambda a, _: printed.socket_arguments(a)},
     Effect.MAKE_SOCKET,
@@ -56,7 +56,7 @@ class PairArguments(SocketArguments):
 
 
 def _pair(args: Args, _data: bytes, ret: int) -> dict[str, object]:
-    return {**made_by(args), "fds": [args[4], args[5]] if ret == 0 else []}
+    return {**made_by(args), "fds": [] if ret < 0 else [args[4], args[5]]}
 
 
 def _printed_pair(a: list[str], ret: int | None) -> dict[str, object]:
@@ -99,7 +99,7 @@ def _address_text(args: dict[str, object]) -> str:
 BIND = RecordedCall(
     "bind",
     AddressArguments,
-    (Source("EA_BIND", 3, _with_address, {"bind": Numbers(49, 200)}),),
+    (Source("EA_BIND", 3, _with_address, {"bind": Numbers(49, 200)}, words=1),),
     _address_text,
     {"bind": _printed_with_address},
     Effect.BIND,
@@ -110,7 +110,7 @@ BIND = RecordedCall(
 CONNECT = RecordedCall(
     "connect",
     AddressArguments,
-    (Source("EA_CONNECT", 4, _with_address, {"connect": Numbers(42, 203)}),),
+    (Source("EA_CONNECT", 4, _with_address, {"connect": Numbers(42, 203)}, words=1),),
     _address_text,
     {"connect": _printed_with_address},
     Effect.CONNECT,
@@ -120,7 +120,7 @@ CONNECT = RecordedCall(
 GETSOCKNAME = RecordedCall(
     "getsockname",
     AddressArguments,
-    (Source("EA_GETSOCKNAME", 8, _with_address, {"getsockname": Numbers(51, 204)}),),
+    (Source("EA_GETSOCKNAME", 8, _with_address, {"getsockname": Numbers(51, 204)}, words=1),),
     _address_text,
     {"getsockname": _printed_with_address},
     Effect.LEARN_ADDRESS,
@@ -182,7 +182,7 @@ def _printed_accept(a: list[str], _: int | None) -> dict[str, object]:
 ACCEPT = RecordedCall(
     "accept",
     AcceptArguments,
-    (Source("EA_ACCEPT", 6, _accept, {"accept": Numbers(43, 202)}),),
+    (Source("EA_ACCEPT", 6, _accept, {"accept": Numbers(43, 202)}, words=4),),
     _address_text,
     {"accept": _printed_accept},
     Effect.ACCEPT,
@@ -191,7 +191,7 @@ ACCEPT = RecordedCall(
 ACCEPT4 = RecordedCall(
     "accept4",
     AcceptArguments,
-    (Source("EA_ACCEPT4", 7, _accept, {"accept4": Numbers(288, 242)}),),
+    (Source("EA_ACCEPT4", 7, _accept, {"accept4": Numbers(288, 242)}, words=4),),
     _address_text,
     {"accept4": _printed_accept},
     Effect.ACCEPT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from envoyassert.events import Event
@@ -89,8 +89,9 @@ def focus(trace: Trace, pids: Container[int]) -> SocketGraph:
         if socket.binds and socket.descriptors and socket.binds[0].thread.pid not in pids:
             received_ns = min(descriptor.opened.ts_ns for descriptor in socket.descriptors)
             socket.handed_over_ns = max(received_ns, socket.binds[0].event.ts_ns)
-        for calls in (socket.calls, socket.binds, socket.listens, socket.failed_binds):
-            calls[:] = _made_by(calls, pids)
+        for name in ("calls", "binds", "listens", "failed_binds"):
+            setattr(socket, name, _made_by(getattr(socket, name), pids))
+    graph.calls = {name: _made_by(calls, pids) for name, calls in graph.calls.items()}
     mine = {id(socket) for socket in graph.sockets if socket.descriptors}
     graph.sockets = [socket for socket in graph.sockets if id(socket) in mine]
     graph.candidates = [socket for socket in graph.candidates if id(socket) in mine]
@@ -102,5 +103,5 @@ def focus(trace: Trace, pids: Container[int]) -> SocketGraph:
     return graph
 
 
-def _made_by(calls: list[Call], pids: Container[int]) -> list[Call]:
+def _made_by(calls: Iterable[Call], pids: Container[int]) -> list[Call]:
     return [call for call in calls if call.thread.pid in pids]

@@ -6,7 +6,7 @@ be closed before it is seen to be given out again, whichever threads do it.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from envoyassert.calls import CALLS
 from envoyassert.events import Event
@@ -47,9 +47,7 @@ class DescriptorTables:
     def __init__(self, graph: SocketGraph) -> None:
         self._graph = graph
         self._tables: dict[int, dict[int, Descriptor | Epoll]] = defaultdict(dict)
-        #: How many descriptors of a socket are open: to look at all for each close is quadratic.
-        self._open: Counter[KernelSocket] = Counter()
-        self._generations: dict[tuple[int, int], int] = defaultdict(int)
+        self._generations: dict[tuple[int, int], int] = {}
         self._active: list[Gap] = []
         self._tainted_epolls: set[Epoll] = set()
         #: Whether records were lost so far.
@@ -71,12 +69,10 @@ class DescriptorTables:
                     held.tainted_ns = gap.start_ns
 
     def _in_gap(self, ts_ns: int) -> bool:
+        if not self._active:
+            return False
         self._active = [g for g in self._active if g.end_ns is None or g.end_ns >= ts_ns]
         return bool(self._active)
-
-    def is_certain(self, descriptor: Descriptor, ts_ns: int) -> bool:
-        """Whether a call at this time surely went to this descriptor's socket."""
-        return descriptor.tainted_ns is None or ts_ns <= descriptor.tainted_ns
 
     def is_epoll_certain(self, epoll: Epoll) -> bool:
         """Whether an epoll's identity is beyond doubt."""
@@ -90,8 +86,9 @@ class DescriptorTables:
             if certain and not self.lossy:
                 self._graph.inconsistencies.append(Fact("open_already", call=event.call, fd=fd))
             self._drop(event, fd)
-        self._generations[event.pid, fd] += 1
-        return self._generations[event.pid, fd]
+        number = event.pid, fd
+        generation = self._generations[number] = self._generations.get(number, 0) + 1
+        return generation
 
     def open(self, event: Event, fd: int, socket: KernelSocket, origin: str) -> Descriptor:
         """Record the birth of a descriptor of `socket` and return it."""
@@ -101,7 +98,7 @@ class DescriptorTables:
             descriptor.tainted_ns = event.ts_ns
         self._tables[event.pid][fd] = descriptor
         socket.descriptors.append(descriptor)
-        self._open[socket] += 1
+        socket.holding += 1
         return descriptor
 
     def open_epoll(self, event: Event, fd: int) -> Epoll:
@@ -138,7 +135,7 @@ class DescriptorTables:
             copied.tainted_ns = None if held.tainted_ns is None else event.ts_ns
             self._tables[child_pid][fd] = copied
             held.socket.descriptors.append(copied)
-            self._open[held.socket] += 1
+            held.socket.holding += 1
 
     def close(self, event: Event, fd: int) -> None:
         """Record a close of a number."""
@@ -164,8 +161,8 @@ class DescriptorTables:
         ended: list[Registration] = []
         if isinstance(held, Descriptor):
             held.closed_ns = event.ts_ns
-            self._open[held.socket] -= 1
-            if not self._open[held.socket]:
+            held.socket.holding -= 1
+            if not held.socket.holding:
                 held.socket.closed_ns = event.ts_ns
                 ended = list(held.socket.live_registrations())
         elif isinstance(held, Epoll) and not self._is_held(held):

@@ -7,8 +7,9 @@ registration lives until it is deleted or the description's last descriptor is c
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from envoyassert.calls import CALLS
 from envoyassert.calls.descriptors import CLOSE, CLOSE_RANGE, DUP, FCNTL, RECVMSG, SENDMSG
@@ -16,22 +17,25 @@ from envoyassert.calls.epoll import EPOLL_CTL
 from envoyassert.calls.row import Effect
 from envoyassert.calls.sockets import BIND, CONNECT, GETSOCKNAME, SETSOCKOPT, SHUTDOWN, SOCKETPAIR
 from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
+from envoyassert.collection import collection_paused
 from envoyassert.events import Event
 from envoyassert.fact import Fact
 from envoyassert.graph.descriptor_tables import DescriptorTables, succeeded
 from envoyassert.graph.envoys import declared_envoys
-from envoyassert.graph.gaps import find_gaps, is_tripwire
+from envoyassert.graph.gaps import find_gaps
 from envoyassert.graph.kernel_addresses import KernelAddresses
 from envoyassert.graph.kinds import complete
 from envoyassert.graph.messages import Messages, sent_first
 from envoyassert.graph.model import (
     Call,
     Descriptor,
+    Gap,
     KernelSocket,
     OptionSet,
     Process,
     SocketGraph,
     Thread,
+    more,
 )
 from envoyassert.graph.namespaces import Namespaces
 from envoyassert.graph.passes import Pass
@@ -42,6 +46,7 @@ from envoyassert.trace import Trace
 _NOT_A_SOCKET = frozenset({"EBADF", "ENOTSOCK"})
 
 
+@collection_paused()
 def fold(trace: Trace) -> SocketGraph:
     """Fold a trace into a graph.
 
@@ -56,13 +61,7 @@ def fold(trace: Trace) -> SocketGraph:
     folder = _Folder(births_observed="close" not in trace.header.unobserved)
     folder.graph.gaps = gaps
     folder.graph.inconsistencies += contradictions
-    pending = list(gaps)
-    for event in sent_first(trace.events):
-        while pending and pending[0].start_ns <= event.ts_ns:
-            folder.tables.open_gap(pending.pop(0))
-        folder.apply(event)
-    for gap in pending:
-        folder.tables.open_gap(gap)
+    folder.apply(sent_first(trace.events), gaps)
     folder.graph.declared = declared_envoys(trace)
     return folder.finish()
 
@@ -71,7 +70,8 @@ class _Folder:
     """State of one fold: the graph, and the descriptor tables of its processes."""
 
     def __init__(self, births_observed: bool) -> None:
-        self.graph = SocketGraph()
+        self.calls: defaultdict[str, list[Call]] = defaultdict(list)
+        self.graph = SocketGraph(calls=self.calls)
         self.tables = DescriptorTables(self.graph)
         self.messages = Messages(self.graph.inconsistencies)
         self.namespaces = Namespaces()
@@ -80,7 +80,7 @@ class _Folder:
         self.ignored: Counter[str] = Counter()
         self.epolls = Registrations(self.graph, self.tables)
         self.addresses = KernelAddresses(self.graph.inconsistencies)
-        self.on_socket: Mapping[Effect, Callable[[Event, Call, KernelSocket], None]] = {
+        on_socket: Mapping[Effect, Callable[[Event, Call, KernelSocket], None]] = {
             Effect.BIND: self._bind,
             Effect.CONNECT: self._connect,
             Effect.LISTEN: self._listen,
@@ -89,7 +89,7 @@ class _Folder:
             Effect.SHUT_DOWN: self._shut_down,
             Effect.LEARN_ADDRESS: self._learn_address,
         }
-        self.handlers: Mapping[Effect, Callable[[Event, Thread], None] | None] = {
+        handlers: Mapping[Effect, Callable[[Event, Thread], None] | None] = {
             Effect.NONE: None,
             Effect.EXEC: self._exec,
             Effect.FORK: self._fork,
@@ -109,18 +109,29 @@ class _Folder:
             Effect.MAKE_EPOLL: self._make_epoll,
             Effect.WAIT_EPOLL: self._wait,
             Effect.REGISTER: self._register,
-            **dict.fromkeys(self.on_socket, self._socket_call),
+            **{effect: partial(self._socket_call, then) for effect, then in on_socket.items()},
         }
+        self.handlers = {name: (row.hides, handlers[row.effect]) for name, row in CALLS.items()}
 
-    def apply(self, event: Event) -> None:
-        """Apply one event."""
-        thread = self._thread(event.tid, event.pid)
-        if is_tripwire(event):
-            self.graph.tripwires.append(event)
-        handler = self.handlers[CALLS[event.call].effect]
-        if handler is not None:
-            handler(event, thread)
-        self.namespaces.see(event)
+    def apply(self, events: Iterable[Event], gaps: Sequence[Gap]) -> None:
+        """Apply events, and losses in the order of their beginning, each at its time."""
+        threads, handlers, seen_ns = self.graph.threads, self.handlers, self.namespaces.seen_ns
+        pending = list(gaps)
+        for event in events:
+            while pending and pending[0].start_ns <= event.ts_ns:
+                self.tables.open_gap(pending.pop(0))
+            tid = event.tid
+            thread = threads.get(tid)
+            if thread is None or thread.pid != event.pid:
+                thread = self._thread(tid, event.pid)
+            hides, handler = handlers[event.call]
+            if hides is not None and hides(event):
+                self.graph.tripwires.append(event)
+            if handler is not None:
+                handler(event, thread)
+            seen_ns[tid] = event.ts_ns
+        for gap in pending:
+            self.tables.open_gap(gap)
 
     def finish(self) -> SocketGraph:
         """Return the graph with what only the end of the trace can show."""
@@ -143,8 +154,10 @@ class _Folder:
         return thread
 
     def _note(self, event: Event, thread: Thread, descriptor: Descriptor) -> Call:
-        call = Call(event, thread, descriptor, self.tables.is_certain(descriptor, event.ts_ns))
+        tainted_ns = descriptor.tainted_ns
+        call = Call(event, thread, descriptor, tainted_ns is None or event.ts_ns <= tainted_ns)
         descriptor.socket.calls.append(call)
+        self.calls[event.call].append(call)
         return call
 
     # tasks
@@ -211,13 +224,13 @@ class _Folder:
     def _birth(self, event: Event, thread: Thread, fd: int, origin: str) -> Descriptor:
         args = event.args
         socket = KernelSocket(
-            number=len(self.graph.sockets),
-            family=args.get("family", ""),
-            type=str(args.get("type", "")),
-            protocol=args.get("protocol", 0),
-            nonblock="SOCK_NONBLOCK" in args.get("flags", ()),
-            origin=origin,
-            born=event,
+            len(self.graph.sockets),
+            args.get("family", ""),
+            str(args.get("type", "")),
+            args.get("protocol", 0),
+            "SOCK_NONBLOCK" in args.get("flags", ()),
+            origin,
+            event,
             netns=self.namespaces.of(event.tid),
         )
         self.graph.sockets.append(socket)
@@ -276,7 +289,7 @@ class _Folder:
                 self.tables.open(event, fd, socket, "scm_rights")
             elif found is None:
                 born = self._birth(event, thread, fd, "scm_rights")
-                born.socket.passes.append(Pass(None, event))
+                born.socket.passes = more(born.socket.passes, Pass(None, event))
             self.namespaces.renumber(event, fd)
 
     # epoll
@@ -305,7 +318,9 @@ class _Folder:
         self.graph.file_calls.append(event)
         self.files.apply(event)
 
-    def _socket_call(self, event: Event, thread: Thread) -> None:
+    def _socket_call(
+        self, then: Callable[[Event, Call, KernelSocket], None], event: Event, thread: Thread
+    ) -> None:
         held = self.tables.get(event.pid, event.args["fd"])
         if not isinstance(held, Descriptor):
             if event.errno in _NOT_A_SOCKET:
@@ -317,7 +332,7 @@ class _Folder:
                 )
             held = self._birth(event, thread, event.args["fd"], "unknown")
         call = self._note(event, thread, held)
-        self.on_socket[CALLS[event.call].effect](event, call, held.socket)
+        then(event, call, held.socket)
 
     def _bind(self, event: Event, call: Call, socket: KernelSocket) -> None:
         args = BIND.of(event)
@@ -325,7 +340,7 @@ class _Folder:
         if address is None and event.errno != "EFAULT":
             self.graph.inconsistencies.append(Fact("bind_unread"))
         if not succeeded(event):
-            socket.failed_binds.append(call)
+            socket.failed_binds = more(socket.failed_binds, call)
             return
         if address is None:
             return
@@ -336,7 +351,7 @@ class _Folder:
             reborn = self._birth(event, call.thread, call.descriptor.fd, "unknown")
             call = self._note(event, call.thread, reborn)
             socket = reborn.socket
-        socket.binds.append(call)
+        socket.binds = more(socket.binds, call)
         if address.path:
             self.files.bound(event, socket, address.path)
         socket.requested = socket.address = socket.placed(address)
@@ -347,11 +362,19 @@ class _Folder:
     def _accept(self, event: Event, call: Call, listener: KernelSocket) -> None:
         if not event.ok:
             return
-        descriptor = self._birth(event, call.thread, int(event.ret or 0), "accept")
-        accepted = descriptor.socket
-        accepted.family, accepted.type = listener.family, listener.type
-        accepted.protocol, accepted.accepted_from = listener.protocol, listener
-        accepted.netns = listener.netns
+        accepted = KernelSocket(
+            len(self.graph.sockets),
+            listener.family,
+            listener.type,
+            listener.protocol,
+            "SOCK_NONBLOCK" in event.args.get("flags", ()),
+            "accept",
+            event,
+            accepted_from=listener,
+            netns=listener.netns,
+        )
+        self.graph.sockets.append(accepted)
+        self.tables.open(event, int(event.ret or 0), accepted, "accept")
 
     def _set_option(self, event: Event, call: Call, socket: KernelSocket) -> None:
         if not succeeded(event):
@@ -360,7 +383,8 @@ class _Folder:
         phase = "listening" if socket.listens else "bound" if socket.binds else "before_bind"
         if args["value"] is None:
             self.graph.inconsistencies.append(Fact("option_unread", name=args["name"]))
-        socket.options.append(OptionSet(args["level"], args["name"], args["value"], phase, call))
+        option = OptionSet(args["level"], args["name"], args["value"], phase, call)
+        socket.options = more(socket.options, option)
 
     def _shut_down(self, event: Event, _call: Call, socket: KernelSocket) -> None:
         # Where a socket listens, the end of receiving is that of listening
@@ -377,7 +401,7 @@ class _Folder:
 
     def _listen(self, event: Event, call: Call, socket: KernelSocket) -> None:
         if succeeded(event):
-            socket.listens.append(call)
+            socket.listens = more(socket.listens, call)
             socket.stopped_ns = None
             self.addresses.settle(event, socket)
 

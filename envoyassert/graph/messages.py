@@ -7,13 +7,14 @@ not enough to know which socket arrived, that is reported, never guessed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from envoyassert.calls import with_effect
 from envoyassert.calls.row import Effect
 from envoyassert.events import Event
 from envoyassert.fact import Fact
-from envoyassert.graph.model import KernelSocket
+from envoyassert.graph.model import KernelSocket, more
 from envoyassert.graph.passes import Pass
 
 _SENDS = with_effect(Effect.SEND)
@@ -41,7 +42,7 @@ def sent_first(events: Sequence[Event]) -> Sequence[Event]:
             waiting[count] += 1
         elif waiting[count]:
             waiting[count] -= 1
-        elif (sender := _in_the_call(events[index + 1 :], count, moved)) is not None:
+        elif (sender := _in_the_call(islice(events, index + 1, None), count, moved)) is not None:
             moved.add(id(sender))
             early.append((sender, event))
     if not early:
@@ -56,7 +57,7 @@ def sent_first(events: Sequence[Event]) -> Sequence[Event]:
     return ordered
 
 
-def _in_the_call(later: Sequence[Event], count: int, moved: set[int]) -> Event | None:
+def _in_the_call(later: Iterable[Event], count: int, moved: set[int]) -> Event | None:
     """Return the first message of so many descriptors whose thread did nothing before it."""
     active = set()
     for event in later:
@@ -118,4 +119,4 @@ class Messages:
 def _pass(sockets: Sequence[KernelSocket | None], handed: Pass) -> None:
     for socket in sockets:
         if socket is not None:
-            socket.passes.append(handed)
+            socket.passes = more(socket.passes, handed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
@@ -26,10 +27,23 @@ _PROTOCOLS = {
     ("SOCK_DGRAM", 0): "UDP",
     ("SOCK_DGRAM", IPPROTO_UDP): "UDP",
 }
+T = TypeVar("T")
+#: What most sockets have none of: () until there is the first, then a list (`more`).
+Few: TypeAlias = "list[T] | tuple[T, ...]"
+
+
+def more(known: Few[T], one: T) -> list[T]:
+    """Return the list of what is known and one more; it is changed in place if there is one."""
+    if isinstance(known, list):
+        known.append(one)
+        return known
+    return [*known, one]
+
+
 _WORKER = re.compile(r"wrk:worker_(\d+)$")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Thread:
     """One thread.
 
@@ -70,7 +84,7 @@ class Thread:
         return _WORKER.match(self.name) is not None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Process:
     """One process that carries the run's mark.
 
@@ -95,7 +109,7 @@ class Process:
     executed: bool = True
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
     """A system call on a socket: the event, and what the fold knows of it."""
 
@@ -105,7 +119,7 @@ class Call:
     certain: bool
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class OptionSet:
     """One setsockopt on a socket; `phase` is before_bind, bound or listening."""
 
@@ -116,7 +130,7 @@ class OptionSet:
     call: Call
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Descriptor:
     """One descriptor of a kernel socket.
 
@@ -142,7 +156,7 @@ class Descriptor:
     source: Descriptor | None = None
     closed_ns: int | None = None
     tainted_ns: int | None = None
-    registrations: list[Registration] = field(default_factory=list)
+    registrations: Few[Registration] = ()
 
     @property
     def is_open(self) -> bool:
@@ -150,7 +164,7 @@ class Descriptor:
         return self.closed_ns is None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class KernelSocket:
     """One socket of the kernel, however many descriptors refer to it.
 
@@ -183,6 +197,8 @@ class KernelSocket:
         file_event: the call that moved its file or took it away last, None if none did.
         file_change: what that call did, in words.
         file_doubt: a call that may have been on its file.
+        holding: how many descriptors were open as far as the events were folded: to look at all for
+            each close is quadratic.
         handed_over_ns: when a process that is looked at alone got it, bound by another one.
     """
 
@@ -194,10 +210,10 @@ class KernelSocket:
     origin: str
     born: Event
     calls: list[Call] = field(default_factory=list)
-    options: list[OptionSet] = field(default_factory=list)
-    binds: list[Call] = field(default_factory=list)
-    failed_binds: list[Call] = field(default_factory=list)
-    listens: list[Call] = field(default_factory=list)
+    options: Few[OptionSet] = ()
+    binds: Few[Call] = ()
+    failed_binds: Few[Call] = ()
+    listens: Few[Call] = ()
     address: Address | None = None
     requested: Address | None = None
     descriptors: list[Descriptor] = field(default_factory=list)
@@ -209,13 +225,14 @@ class KernelSocket:
     is_probe: bool = False
     is_hot_restart: bool = False
     is_client: bool = False
-    passes: list[Pass] = field(default_factory=list)
+    passes: Few[Pass] = ()
     peer: Address | None = None
     file: str | None = None
     file_event: Event | None = None
     file_change: str = ""
     file_doubt: Event | None = None
     handed_over_ns: int | None = None
+    holding: int = 0
 
     @property
     def is_open_to_clients(self) -> bool:
@@ -272,7 +289,7 @@ class KernelSocket:
         return self.type.removeprefix("SOCK_").lower()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Epoll:
     """One epoll instance; it belongs to the threads that wait on it, whoever made it."""
 
@@ -284,7 +301,7 @@ class Epoll:
     registrations: list[Registration] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Registration:
     """A descriptor of a socket in an epoll instance, from `since_ns` until `until_ns`."""
 
@@ -343,6 +360,7 @@ class SocketGraph:
         ignored: operations on descriptors that were never sockets, by call.
         file_calls: unlink, chmod and the like, in time order.
         candidates: sockets that may belong to a listener: no probes, no accepted connections.
+        calls: the calls on sockets by their names, in the order in which they were folded.
         by_place: the candidates by the port, path or abstract name of an address.
         declared: the processes that the accounts say are Envoys.
     """
@@ -360,6 +378,16 @@ class SocketGraph:
     candidates: list[KernelSocket] = field(default_factory=list)
     by_place: dict[int | str, list[KernelSocket]] = field(default_factory=dict)
     declared: frozenset[int] = frozenset()
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+    _by_event: dict[str, dict[int, Call]] = field(default_factory=dict)
+
+    def call_of(self, event: Event) -> Call | None:
+        """Return what the graph knows of a call; None if it was on no socket."""
+        named = self._by_event.get(event.call)
+        if named is None:
+            named = {id(call.event): call for call in self.calls.get(event.call, ())}
+            self._by_event[event.call] = named
+        return named.get(id(event))
 
     def is_surely_envoy(self, pid: int) -> bool:
         """Whether a process is an Envoy whatever was lost: accounts say so, or it is alone."""

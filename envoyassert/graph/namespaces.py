@@ -48,7 +48,8 @@ class Namespaces:
     def __init__(self) -> None:
         self.entered: list[Event] = []
         self._stays: dict[int, list[_Stay]] = {}
-        self._seen_ns: dict[int, int] = {}
+        #: When the last event of each thread went by: its next call began later.
+        self.seen_ns: dict[int, int] = {}
         self._renumbered: dict[tuple[int, int], int] = {}
         self._renumbered_any: dict[int, int] = {}
         #: When threads opened the namespace of the first thread of their process, by the process.
@@ -63,10 +64,6 @@ class Namespaces:
         # Also where that is its own: the number may have been that of a thread that has ended.
         born = _Stay(event.ts_ns, event.ts_ns, event.ts_ns, self.of(event.tid))
         self._stays[event.args["child_tid"]] = [born]
-
-    def see(self, event: Event) -> None:
-        """Note that an event of a thread has gone by: its next call began later."""
-        self._seen_ns[event.tid] = event.ts_ns
 
     def renumber(self, event: Event, fd: int | None = None) -> None:
         """Note that a descriptor is no longer what open(2) made it; all of a process for None."""
@@ -90,7 +87,7 @@ class Namespaces:
         if name is None:
             return False
         # It began after the thread's call before, and after its file was opened.
-        called_ns = self._seen_ns.get(event.tid, 0)
+        called_ns = self.seen_ns.get(event.tid, 0)
         left_ns = max(called_ns, event.ts_ns - args["age_ns"])
         stays = self._stays.setdefault(event.tid, [_BEGINNING])
         overtaken = (
@@ -129,7 +126,7 @@ class Namespaces:
         self._borrowed_ns[event.pid].append(opened_ns)
         moves = self._stays.get(event.tid, ())
         called_ns = [stay.called_ns for stay in moves if stay.since_ns > opened_ns][:1]
-        called_ns = called_ns or [self._seen_ns.get(event.tid, 0)]
+        called_ns = called_ns or [self.seen_ns.get(event.tid, 0)]
         began_ns = called_ns[0] if called_ns[0] <= opened_ns else 0
         stays = self._stays.get(event.pid, [_BEGINNING])
         ends_ns = [after.since_ns for _, after in pairwise(stays)] + [event.ts_ns]

@@ -14,6 +14,7 @@ from envoyassert.graph.model import (
     Registration,
     SocketGraph,
     Thread,
+    more,
 )
 
 
@@ -28,6 +29,8 @@ class Registrations:
     def __init__(self, graph: SocketGraph, tables: DescriptorTables) -> None:
         self._graph = graph
         self._tables = tables
+        #: Each mask once: there are few.
+        self._masks: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._living: dict[tuple[Epoll, KernelSocket, int], Registration] = {}
 
     def wait(self, event: Event, thread: Thread) -> None:
@@ -57,11 +60,13 @@ class Registrations:
         if event.fault:
             self._graph.inconsistencies.append(Fact("mask_unread"))
         certain = call.certain and self._tables.is_epoll_certain(epoll)
-        events = tuple(args["events"])
-        added = Registration(epoll, held, events, call, event.ts_ns, certain=certain)
+        mask = tuple(args["events"])
+        mask = self._masks.setdefault(mask, mask)
+        added = Registration(epoll, held, mask, call, event.ts_ns, certain=certain)
         self._living[key] = added
-        for holder in (held, epoll, self._graph):
-            holder.registrations.append(added)
+        held.registrations = more(held.registrations, added)
+        epoll.registrations.append(added)
+        self._graph.registrations.append(added)
 
     def _epoll(self, event: Event, epfd: int) -> Epoll:
         held = self._tables.get(event.pid, epfd)

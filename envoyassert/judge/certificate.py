@@ -32,6 +32,8 @@ from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import FORMAT, HISTORY, STARTUP, Phase, Trace
 
+_NO_RESULT = KERNEL_FACTS | AT_ENTRY
+
 #: What each member of a scenario's `assume` stands in for.
 ASSUMABLE = {
     "complete": ("completeness", "close", "address_families"),
@@ -189,19 +191,19 @@ def _paired(trace: Trace, graph: SocketGraph, live: bool) -> Check:
     name = "paired"
     if not live:
         return Check(name, None, Fact("not_live"))
-    calls = [event for event in trace.events if event.call not in KERNEL_FACTS]
-    waits = [event for event in calls if event.call in AT_ENTRY]
-    unreturned = [e for e in calls if e.ret is None and e.call not in AT_ENTRY]
+    apart = [event for event in trace.events if event.call in _NO_RESULT]
+    unreturned = [e for e in trace.events if e.ret is None and e.call not in _NO_RESULT]
     if unreturned:
         found = [Fact("no_result", call=event.call, tid=event.tid) for event in unreturned]
         return Check(name, False, first_of(found))
-    born = {event.args["child_tid"] for event in trace.events if event.call == "fork"}
-    born |= {event.tid for event in trace.events if event.call == "exec"}
+    born = {event.args["child_tid"] for event in apart if event.call == "fork"}
+    born |= {event.tid for event in apart if event.call == "exec"}
     unborn = sorted(graph.threads.keys() - born)
     if unborn:
         return Check(name, False, first_of([Fact("beginning_unseen", tid=tid) for tid in unborn]))
-    pending = {event.tid for event in waits if graph.threads[event.tid].exited_ns is None}
-    found_ = Fact("paired", calls=len(calls) - len(waits), waiting=len(pending))
+    waiting = {event.tid for event in apart if event.call in AT_ENTRY}
+    pending = [tid for tid in waiting if graph.threads[tid].exited_ns is None]
+    found_ = Fact("paired", calls=len(trace.events) - len(apart), waiting=len(pending))
     return Check(name, True, found_)
 
 

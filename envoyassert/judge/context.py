@@ -6,6 +6,7 @@ left, for a short file can ask for a great deal of work.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -184,9 +185,9 @@ class Context:
 
     @cached_property
     def _by_call(self) -> dict[str, list[Event]]:
-        found: dict[str, list[Event]] = {}
+        found: defaultdict[str, list[Event]] = defaultdict(list)
         for event in self.events:
-            found.setdefault(event.call, []).append(event)
+            found[event.call].append(event)
         return found
 
     def calls_named(self, names: Iterable[str]) -> list[Event]:
@@ -209,11 +210,6 @@ class Context:
             return False
         phase = self.window
         return phase is None or phase.begin_ns <= event.ts_ns <= phase.end_ns
-
-    @cached_property
-    def calls_by_event(self) -> dict[int, Call]:
-        """The calls on sockets, by `id()` of their event."""
-        return {id(call.event): call for socket in self.graph.sockets for call in socket.calls}
 
     @cached_property
     def worker_threads(self) -> list[Thread]:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from envoyassert.events import Event
-from envoyassert.graph.model import Call
 from envoyassert.judge.context import EPOLL_UNOBSERVED, Context
 from envoyassert.judge.matching import (
     NO_TRAFFIC,
@@ -122,13 +121,12 @@ def of_calls(
     leans = of_socket or pattern.listener is not None
     found, problem, _ = matching(context, pattern, events)
     context.work.spend(_LOOKS * len(found))
-    calls = context.calls_by_event
     members = [
         Instant(
             event.ts_ns,
             event.ts_ns,
             event,
-            is_sure(context, pattern, event) and not (of_socket and _doubted(calls, event)),
+            is_sure(context, pattern, event) and not (of_socket and _doubted(context, event)),
         )
         for event in found
     ]
@@ -146,8 +144,8 @@ def of_calls(
     return Instants(named, tuple(members), problem, leans, which=which, pattern=pattern)
 
 
-def _doubted(calls: dict[int, Call], event: Event) -> bool:
-    call = calls.get(id(event))
+def _doubted(context: Context, event: Event) -> bool:
+    call = context.graph.call_of(event)
     return call is not None and not call.certain
 
 

@@ -140,7 +140,7 @@ def is_sure(context: Context, pattern: CallPattern, event: Event) -> bool:
         return False  # it may be that of a helper
     if pattern.stack is not None and not _from_where(context, pattern, event).holds:
         return False
-    call = context.calls_by_event.get(id(event))
+    call = context.graph.call_of(event)
     if context.doubt and pattern.listener is None and event.call not in NO_TRAFFIC:
         # It may be the framework's own connection to the admin endpoint, of which the accept
         # was lost.
@@ -216,7 +216,7 @@ def _from_where(context: Context, pattern: CallPattern, event: Event) -> StackMa
 
 
 def _socket_of(context: Context, event: Event) -> KernelSocket | None:
-    call = context.calls_by_event.get(id(event))
+    call = context.graph.call_of(event)
     return None if call is None or call.descriptor is None else call.descriptor.socket
 
 

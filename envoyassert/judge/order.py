@@ -310,7 +310,7 @@ def _worker_of(_: Context, event: Event) -> tuple[int, Name | None, bool] | None
 
 
 def _socket_of(context: Context, event: Event) -> tuple[int, Name | None, bool] | None:
-    call = context.calls_by_event.get(id(event))
+    call = context.graph.call_of(event)
     if call is None or call.descriptor is None:
         return None
     socket = call.descriptor.socket

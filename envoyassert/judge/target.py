@@ -153,9 +153,9 @@ class Target:
             call
             for socket in self.standing
             for call in socket.calls
-            if call.event.call in ("accept", "accept4")
+            if not call.thread.of_envoy
+            and call.event.call in ("accept", "accept4")
             and call.event.ok
-            and not call.thread.of_envoy
             and call.descriptor is not None
             and call.descriptor.is_open
         ]

@@ -129,8 +129,7 @@ def judge_let_of_calls(
     context: Context, subject: Subject, events: Sequence[Event], names: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     """Judge the variables of calls: all sockets and descriptors they were on, all callers."""
-    known = context.calls_by_event
-    calls = [known[id(event)] for event in events if id(event) in known]
+    calls = [call for event in events if (call := context.graph.call_of(event)) is not None]
     descriptors = [call.descriptor for call in calls if call.descriptor is not None]
     sockets = [descriptor.socket for descriptor in descriptors]
     threads = [context.graph.threads[event.tid] for event in events]

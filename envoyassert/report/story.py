@@ -219,7 +219,7 @@ def _passed(graph: SocketGraph, handed: Pass) -> str:
     return f"by {ends[0]} to {ends[1]}"
 
 
-def _roles(graph: SocketGraph, calls: list[Call]) -> list[str]:
+def _roles(graph: SocketGraph, calls: Iterable[Call]) -> list[str]:
     return list(dict.fromkeys(thread_label(graph, call.thread.tid) for call in calls))
 
 

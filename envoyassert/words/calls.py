@@ -74,14 +74,13 @@ def _judge_each(
     from envoyassert.judge.values import Calls
 
     assert pattern.each is not None
-    known = context.calls_by_event
     selection = (
         Selection()
         if pattern.listener is None
         else select(pattern.listener, context.graph, context.trace.header.listeners, total=True)
     )
     members = [
-        GroupMember(event, known.get(id(event)), is_sure(context, pattern, event))
+        GroupMember(event, context.graph.call_of(event), is_sure(context, pattern, event))
         for event in found
     ]
     unread = len(unread_in(context, pattern))

@@ -223,8 +223,8 @@ def test_gap_taints_what_is_open_and_spares_what_is_born_after() -> None:
     trace.bind(trace.main, new, "127.0.0.1:81")
     trace.listen(trace.main, new)
     first, second = fold(trace.build((lost,))).sockets
-    assert [call.certain for call in first.binds + first.listens] == [True, False]
-    assert [call.certain for call in second.binds + second.listens] == [True, True]
+    assert [call.certain for call in (*first.binds, *first.listens)] == [True, False]
+    assert [call.certain for call in (*second.binds, *second.listens)] == [True, True]
 
 
 def test_socket_of_a_type_without_a_name_is_described_by_its_number() -> None:

@@ -298,6 +298,74 @@ def test_record_of_any_numbers_decodes_to_an_event_of_json_types(kind, args, ret
         assert value is None or isinstance(value, (str, int, list, Address))
 
 
+@settings(max_examples=500)
+@given(
+    kind=st.sampled_from(sorted(NUMBER)),
+    args=st.lists(st.integers(0, 2**32 - 1), min_size=6, max_size=6),
+    others=st.lists(st.integers(0, 2**32 - 1), min_size=6, max_size=6),
+    failed=st.booleans(),
+    data=st.binary(max_size=300),
+)
+def test_arguments_follow_from_what_a_row_says_to_look_at(kind, args, others, failed, data):
+    words = SOURCES[NUMBER[kind]][0].words
+    results = (-22, -1) if failed else (0, 7)
+
+    first, second = (
+        one(kind, (*args[:words], *rest[words:]), ret=ret, data=data).args
+        for rest, ret in zip((args, others), results, strict=True)
+    )
+
+    assert first == second
+
+
+def test_equal_arguments_of_one_call_are_one_object_and_numbers_too():
+    first, second, closed = decode(
+        [
+            record("EA_ACCEPT4", (5, 1, 2), ret=3000, tid=70000, ts_ns=1),
+            record("EA_ACCEPT4", (5, 1, 2), ret=3000, tid=70000, ts_ns=2),
+            record("EA_DUP", (5,), ret=3000, tid=70000, ts_ns=3),
+        ]
+    )
+
+    assert first.args is second.args
+    assert closed.args == {"fd": 5}
+    assert first.ret is second.ret is closed.ret
+    assert first.tid is second.tid is closed.tid
+
+
+def test_record_that_was_not_read_whole_has_arguments_of_its_own():
+    plain = record("EA_BIND", (5,), ts_ns=1, data=b"")
+    faulty = record("EA_SETSOCKOPT", (5, 1, 2, 4), ts_ns=2, flags=wire.FAULT)
+    cut = record("EA_BIND", (5,), ts_ns=3, flags=wire.TRUNCATED)
+    same = record("EA_SETSOCKOPT", (5, 1, 2, 4), ts_ns=4)
+
+    args = [event.args for event in decode([plain, faulty, cut, same])]
+
+    assert [one.get("truncated") for one in args] == [None, None, True, None]
+    assert [one.get("value", "") for one in args] == ["", None, "", 0]
+
+
+def test_arguments_are_right_when_more_are_different_than_are_remembered(monkeypatch):
+    monkeypatch.setattr(wire, "_KNOWN", 2)
+
+    events = decode([record("EA_CLOSE", (fd % 5,), ts_ns=fd + 1) for fd in range(20)])
+
+    assert [event.args["fd"] for event in events] == [fd % 5 for fd in range(20)]
+
+
+def test_events_of_one_time_are_in_the_order_of_their_cpus_and_numbers():
+    made = [
+        record("EA_CLOSE", ts_ns=ts_ns, cpu=cpu, seq=seq)
+        for ts_ns, cpu, seq in ((7, 1, 4), (7, 0, 9), (5, 1, 3), (7, 0, 8), (6, 0, 10))
+    ]
+    decoder = Decoder()
+    decoder.feed(made[:3])
+    decoder.feed(made[3:])
+
+    found = [(event.ts_ns, event.cpu, event.seq) for event in decoder.events]
+    assert found == sorted(found)
+
+
 def test_every_type_of_the_program_has_a_number_of_its_own():
     enum = re.findall(r"^\t(EA_\w+) = (\d+),", type_enum(), re.MULTILINE)
 

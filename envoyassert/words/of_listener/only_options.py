@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -68,7 +68,7 @@ def _judge(
     )
 
 
-def _are_all(options: list[OptionSet], expected: OnlyOptions) -> bool | None:
+def _are_all(options: Sequence[OptionSet], expected: OnlyOptions) -> bool | None:
     """Whether the options of a socket are these and no others; None if a value is not known."""
     from envoyassert.option_values import value_matches
 

@@ -8,6 +8,7 @@ takes away no FAIL.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
@@ -153,7 +154,11 @@ class _Comparison:
 
         Envoy goes on to list a listener that was drained by the admin endpoint and closed.
         """
-        return any(address in self._places(socket) for socket in self.settled.graph.candidates)
+        return address in self._ever
+
+    @cached_property
+    def _ever(self) -> set[Address]:
+        return {a for socket in self.settled.graph.candidates for a in self._places(socket)}
 
     def _places(self, socket: KernelSocket) -> set[Address]:
         """Return the addresses of a socket as Envoy would list them."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from envoyassert.addresses import Address, canonical_host
-from envoyassert.graph.model import Call, KernelSocket, SocketGraph
+from envoyassert.graph.model import Call, KernelSocket, SocketGraph, place_key
 from envoyassert.judge.values import Fact
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord
@@ -244,11 +244,12 @@ def parts_of(
         rank = record.addresses[:position].count(address)
         places = {address}
         protocol = record.protocol_at(address)
-        mine = [s for s in graph.candidates if _same_protocol(protocol, s)]
+        mine = _at(graph, protocol, {address})
         found = [s for s in mine if address in (s.address, s.requested)]
         if address.port == 0:
-            found = _of_port_zero(record, address, rank, mine, listeners)
+            found = _of_port_zero(record, address, rank, graph, listeners)
             places |= {socket.address for socket in found if socket.address is not None}
+            mine = _at(graph, protocol, places)
         failed = [c for s in mine for c in s.failed_binds if s.asked_for(c) in places]
         parts.append(AddressSockets(address, rank, tuple(found), tuple(failed)))
     return parts
@@ -258,14 +259,15 @@ def _of_port_zero(
     record: ListenerRecord,
     address: Address,
     rank: int,
-    mine: list[KernelSocket],
+    graph: SocketGraph,
     listeners: tuple[ListenerRecord, ...],
 ) -> list[KernelSocket]:
-    roots = [socket for socket in mine if socket.requested == address]
+    protocol = record.protocol_at(address)
+    roots = [s for s in _at(graph, protocol, {address}) if s.requested == address]
     for other in listeners:
         if other is record:
             break
-        equal = other.protocol_at(address) == record.protocol_at(address)
+        equal = other.protocol_at(address) == protocol
         rank += other.addresses.count(address) if equal else 0
     if rank >= len(roots):
         return []
@@ -277,8 +279,16 @@ def _of_port_zero(
     end = next((r.number for r in roots[rank + 1 :] if r.address == root.address), None)
     # Of an IPv4-mapped address Envoy remembers what it maps, and binds the others to that.
     learned = (root.address, root.address.unmapped)
+    mine = _at(graph, protocol, {root.address})
     others = (s for s in mine if s.requested in learned and s.number > root.number)
     return [root, *(s for s in others if end is None or s.number < end)]
+
+
+def _at(graph: SocketGraph, protocol: str, places: set[Address]) -> list[KernelSocket]:
+    """Return the sockets of a protocol that have to do with a port or a name, in order of birth."""
+    keys = {place_key(place) for place in places}
+    found = {s.number: s for key in keys for s in graph.by_place.get(key, ())}
+    return [found[number] for number in sorted(found) if _same_protocol(protocol, found[number])]
 
 
 def _same_protocol(protocol: str, socket: KernelSocket) -> bool:

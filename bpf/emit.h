@@ -27,7 +27,15 @@ enum ea_draft_owner {
 	EA_DRAFTS
 };
 
-BPF_RINGBUF_OUTPUT(records, 1); /* user space makes it larger */
+/*
+ * Several processes of a session may use one program. Each has a ring and some of the slots. The
+ * first one's ring is `records`; user space makes all of them larger.
+ */
+#define EA_READERS 16
+
+BPF_RINGBUF_OUTPUT(records, 1);
+BPF_ARRAY_OF_MAPS(rings, "records", EA_READERS);
+BPF_ARRAY(readers, u32, EA_SLOTS); /* which of them a run belongs to */
 BPF_PERCPU_ARRAY(counters, struct ea_counters, EA_SLOTS);
 BPF_ARRAY(room, u64, EA_SLOTS); /* records that a run may still have, or EA_UNLIMITED */
 /* Declared as characters: bcc generates code to print and parse every member of a map's type. */
@@ -80,6 +88,19 @@ static __always_inline struct ea_batch *ea_current_batch(void)
 	return (struct ea_batch *)batches.lookup(&zero);
 }
 
+/* Write records of a run into its ring; return whether there was room. */
+static __always_inline bool ea_output(u32 run, void *bytes, u64 size)
+{
+	u32 slot = EA_SLOT(run);
+	u32 *reader = readers.lookup(&slot);
+	void *ring;
+
+	if (!reader || !*reader)
+		return !records.ringbuf_output(bytes, size, BPF_RB_NO_WAKEUP);
+	ring = rings.lookup(reader);
+	return ring && !ea_ring_output(ring, bytes, size, BPF_RB_NO_WAKEUP);
+}
+
 /*
  * Write what waits into the ring; return whether there was room. The caller has marked the batch as
  * busy, or cannot be interrupted.
@@ -92,7 +113,7 @@ static __always_inline bool ea_write_batch(struct ea_batch *batch)
 	bool written = true;
 
 	EA_OPAQUE(size);
-	if (size > sizeof(batch->bytes) || records.ringbuf_output(bytes, size, BPF_RB_NO_WAKEUP)) {
+	if (size > sizeof(batch->bytes) || !ea_output(batch->run, bytes, size)) {
 		if (count)
 			count->dropped += batch->records;
 		written = false;
@@ -236,7 +257,7 @@ static __always_inline bool ea_end(struct ea_draft *draft, u64 length)
 	if (!ea_complete(&draft->record, count, 0, length))
 		return false;
 	EA_OPAQUE(size);
-	if (size > sizeof(*draft) || records.ringbuf_output(draft, size, BPF_RB_NO_WAKEUP)) {
+	if (size > sizeof(*draft) || !ea_output(draft->record.run, draft, size)) {
 		count->dropped++;
 		return false;
 	}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from envoyassert.probe import kernel
 from envoyassert.probe.refusal import refused_by_kernel
@@ -13,14 +13,23 @@ from envoyassert.probe.tracepoints import RAW_HOOKS, named_hooks
 class Hooks:
     """The hooks of one loaded program; made before it is loaded.
 
+    Args:
+        named: descriptors of the named tracepoints, if another process attached them.
+        raw: those of the raw ones.
+
     Raises:
         ProbeUnavailableError: tracefs is not mounted, or lacks a tracepoint.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, named: Sequence[int] = (), raw: Sequence[int] = ()) -> None:
         self._named = named_hooks()
-        self._named_descriptors: list[int] = []
-        self._raw_descriptors: list[int] = []
+        self._named_descriptors = list(named)
+        self._raw_descriptors = list(raw)
+
+    @property
+    def descriptors(self) -> tuple[Sequence[int], Sequence[int]]:
+        """What keeps the hooks attached, in whatever process: of named and of raw tracepoints."""
+        return self._named_descriptors, self._raw_descriptors
 
     @property
     def kinds(self) -> dict[str, int]:

@@ -17,8 +17,8 @@ from envoyassert.probe.comparison import comparison
 from envoyassert.probe.cost import Cost, measure
 from envoyassert.probe.machine import require
 from envoyassert.probe.pool import Pool
-from envoyassert.probe.program import DEFAULT_RING_PAGES, Program
-from envoyassert.probe.traced_runs import SLOTS, UNLIMITED, RunCounters, Runs
+from envoyassert.probe.program import DEFAULT_RING_PAGES, SLOTS, Program
+from envoyassert.probe.traced_runs import UNLIMITED, RunCounters, Runs
 from envoyassert.trace import CpuCounters
 from envoyassert.wire import Decoder
 
@@ -216,20 +216,23 @@ class Probe:
         self._program = program
         self._runs = Runs(program)
         self._pool = Pool(program, self._runs)
+        self._selecting: Probe | None = None
 
     @classmethod
-    def load(cls, *, ring_pages: int | None = None) -> Probe:
-        """Compile, load and attach the probe; do it once per session.
+    def load(cls, *, ring_pages: int | None = None, session: str = "") -> Probe:
+        """Load and attach the probe; do it once per session.
 
         Args:
             ring_pages: size of the ring in memory pages, a power of two; 8192 if None.
+            session: a name that no other session has, if several processes of this one load the
+                probe: all of them then use the one that the first has loaded.
 
         Raises:
             ProbeUnavailableError: this machine lacks something; the remedy says what.
             ProbeLoadError: the program was refused by the compiler or the kernel.
         """
         require()
-        return cls(Program(DEFAULT_RING_PAGES if ring_pages is None else ring_pages))
+        return cls(Program(DEFAULT_RING_PAGES if ring_pages is None else ring_pages, session))
 
     def arm(self, run_id: str, records: int = UNLIMITED) -> Arm:
         """Begin to watch processes whose environment says `ENVOYASSERT_RUN=<run_id>` at exec.
@@ -287,6 +290,11 @@ class Probe:
         if limit < 1:
             raise ValueError(f"limit must be 1 at least, not {limit}")
         _check_records(records)
+        if self._program.is_shared:
+            # Selections are of one process: they have a program of their own.
+            if self._selecting is None:
+                self._selecting = Probe(Program(DEFAULT_RING_PAGES))
+            return self._selecting.select(selection, limit, records)
         return Selected(self._runs, self._pool, selection, limit, records)
 
     def measure_cost(self, pairs: int = 5) -> Cost:
@@ -298,8 +306,11 @@ class Probe:
             pairs: how often to measure with and without the probe, from 1.
 
         Raises:
-            RuntimeError: runs or selections are armed, which would lose events.
+            RuntimeError: runs or selections are armed, which would lose events; or other workers
+                of the session use the probe.
         """
+        if self._program.is_shared:
+            raise RuntimeError("the cost is not measured while other workers use the probe")
         with self._runs.lock:
             if self._runs.free != SLOTS:
                 raise RuntimeError("the cost is measured before anything is armed")
@@ -312,6 +323,8 @@ class Probe:
 
     def close(self) -> None:
         """Detach and unload the probe. May be called more than once."""
+        if self._selecting is not None:
+            self._selecting.close()
         self._pool.close()
         self._runs.close()
 

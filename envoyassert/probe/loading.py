@@ -45,10 +45,12 @@ def load(compiled: Compiled, entries: Mapping[str, int], kinds: Mapping[str, int
     """
     loaded = Loaded({}, {})
     try:
-        for name, kind in compiled.maps.items():
+        # Maps of maps last: the kernel is shown one of those that they may hold, a ring.
+        for name, kind in sorted(compiled.maps.items(), key=lambda one: _holds_maps(one[1])):
             sized = replace(kind, entries=entries.get(name, kind.entries))
+            inner = loaded.maps["records"] if _holds_maps(kind) else 0
             try:
-                loaded.maps[name] = kernel.create_map(name, sized)
+                loaded.maps[name] = kernel.create_map(name, sized, inner)
             except OSError as error:
                 raise refused_by_kernel(f"make the map {name}", error) from error
         _load_functions(loaded, compiled, kinds)
@@ -56,6 +58,10 @@ def load(compiled: Compiled, entries: Mapping[str, int], kinds: Mapping[str, int
         loaded.close()
         raise
     return loaded
+
+
+def _holds_maps(kind: kernel.MapKind) -> bool:
+    return kind.kind == kernel.ARRAY_OF_MAPS
 
 
 def _load_functions(loaded: Loaded, compiled: Compiled, kinds: Mapping[str, int]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from envoyassert.probe.comparison import Comparison
-from envoyassert.probe.program import Program
-from envoyassert.probe.traced_runs import SLOTS, Runs
+from envoyassert.probe.program import SLOTS, Program
+from envoyassert.probe.traced_runs import Runs
 from envoyassert.wire import TEXT_SIZE, ArmedSelection
 
 #: EA_SELECTIONS and EA_VARIABLES of bpf/select.h.

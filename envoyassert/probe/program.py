@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from envoyassert.errors import ProbeLoadError
@@ -13,7 +16,9 @@ from envoyassert.probe.hooks import Hooks
 from envoyassert.probe.loading import Loaded, load
 from envoyassert.probe.maps import Map, possible_cpus
 from envoyassert.probe.program_text import program_text
+from envoyassert.probe.refusal import refused_by_kernel
 from envoyassert.probe.ring import Ring
+from envoyassert.probe.sharing import READERS, Offer, Shared, join
 from envoyassert.probe.syscall_numbers import named_calls, recorded_calls
 from envoyassert.probe.tracepoints import field_offsets, member_offsets
 from envoyassert.wire import TEXT_SIZE, ArmedSelection, Counters, MarkedProcess
@@ -27,6 +32,8 @@ _PIECES_AT_ONCE = 8192
 
 _NUMBER = struct.Struct("=I")
 _PID_MAX = Path("/proc/sys/kernel/pid_max")
+#: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
+SLOTS = 256
 #: Process ids whose marks are in one element of the map.
 _MARKS = 4
 
@@ -36,31 +43,88 @@ class Program:
 
     Args:
         ring_pages: size of the ring in pages, a power of two.
+        session: the name of a session whose workers use one program (`sharing.py`); "" for none.
 
     Raises:
         ProbeUnavailableError: bcc, tracefs or a tracepoint is missing.
         ProbeLoadError: the program was refused.
     """
 
-    def __init__(self, ring_pages: int) -> None:
+    def __init__(self, ring_pages: int, session: str = "") -> None:
         if ring_pages < 1 or ring_pages & (ring_pages - 1):
             raise ValueError(f"ring_pages must be a power of two, not {ring_pages}")
-        hooks = Hooks()
-        ring_size = ring_pages * os.sysconf("SC_PAGE_SIZE")
-        self._loaded = _loaded(
-            {"records": ring_size, "marks": int(_PID_MAX.read_text()) // _MARKS + 1},
-            {**hooks.kinds, "ea_flush": kernel.RAW_TRACEPOINT},
-        )
-        try:
-            self._fill(ring_size)
-            hooks.attach(self._loaded.functions)
-        except BaseException:
-            self._loaded.close()
-            raise
-        self._hooks = hooks
+        self.slots = range(SLOTS)
         self._closed = False
+        self._lock: int | None = None
+        self._offer: Offer | None = None
+        ring_size = ring_pages * os.sysconf("SC_PAGE_SIZE")
+        found = join(session) if session else None
+        if isinstance(found, Shared):
+            self._take(found, ring_size)
+        else:
+            self._offer = found
+            self._load(ring_size)
 
-    def _fill(self, ring_size: int) -> None:
+    def _load(self, ring_size: int) -> None:
+        """Load and attach the program, and give it to the other workers that ask for it."""
+        try:
+            hooks = Hooks()
+            self._loaded = _loaded(
+                {"records": ring_size, "marks": int(_PID_MAX.read_text()) // _MARKS + 1},
+                {**hooks.kinds, "ea_flush": kernel.RAW_TRACEPOINT},
+            )
+            try:
+                self._use(hooks, ring_size)
+                classes = self._map("classes", _NUMBER.size, _NUMBER.size)
+                for number, kind in recorded_calls().items():
+                    classes.set(_NUMBER.pack(number), _NUMBER.pack(kind))
+                hooks.attach(self._loaded.functions)
+            except BaseException:
+                self._loaded.close()
+                raise
+        except BaseException:
+            if self._offer is not None:
+                self._offer.close()
+            raise
+        if self._offer is not None:
+            self.slots = _slots_of(0)
+            self._lock = os.memfd_create("envoyassert-armed")
+            named, raw = hooks.descriptors
+            self._offer.open(
+                {
+                    "maps": self._loaded.maps,
+                    "functions": self._loaded.functions,
+                    "named": {str(number): fd for number, fd in enumerate(named)},
+                    "raw": {str(number): fd for number, fd in enumerate(raw)},
+                    "lock": {"lock": self._lock},
+                }
+            )
+
+    def _take(self, shared: Shared, ring_size: int) -> None:
+        """Use the program of another worker, with a ring and slots of this one."""
+        groups, reader = shared.groups, shared.reader
+        self._loaded = Loaded(groups["maps"], groups["functions"])
+        hooks = Hooks(list(groups["named"].values()), list(groups["raw"].values()))
+        self._lock = groups["lock"]["lock"]
+        self.slots = _slots_of(reader)
+        try:
+            ring = kernel.create_map("records", kernel.MapKind(kernel.RING, 0, 0, ring_size, 0))
+            os.close(self._loaded.maps["records"])
+            self._loaded.maps["records"] = ring
+            rings = self._map("rings", _NUMBER.size, _NUMBER.size)
+            rings.set(_NUMBER.pack(reader), _NUMBER.pack(ring))
+            readers = self._map("readers", _NUMBER.size, _NUMBER.size)
+            for slot in self.slots:
+                readers.set(_NUMBER.pack(slot), _NUMBER.pack(reader))
+            self._use(hooks, ring_size)
+        except OSError as error:
+            hooks.close()
+            self._loaded.close()
+            os.close(self._lock)
+            raise refused_by_kernel("make a ring for a further worker", error) from error
+
+    def _use(self, hooks: Hooks, ring_size: int) -> None:
+        self._hooks = hooks
         self._ring = Ring(self._loaded.maps["records"], ring_size)
         counters_size = ctypes.sizeof(Counters) * len(possible_cpus())
         self.runs = self._map("runs", 16, _NUMBER.size)
@@ -72,9 +136,24 @@ class Program:
         self.selections = self._map("selections", _NUMBER.size, ctypes.sizeof(ArmedSelection))
         self.texts = self._map("texts", TEXT_SIZE, 8)
         self.spare = self._map("spare", 0, _NUMBER.size)
-        classes = self._map("classes", _NUMBER.size, _NUMBER.size)
-        for number, kind in recorded_calls().items():
-            classes.set(_NUMBER.pack(number), _NUMBER.pack(kind))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other workers may use it too."""
+        return self._lock is not None
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other workers from changing what all of them change."""
+        if self._lock is None:
+            yield
+            return
+        # By process: it ends with the process that holds it.
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
     def attach(self) -> None:
         """Attach all hooks, which are not attached."""
@@ -118,12 +197,22 @@ class Program:
         return total
 
     def close(self) -> None:
-        """Detach and unload; the kernel ends that by itself. May be called more than once."""
+        """Detach and unload, unless another worker uses it. May be called more than once."""
         if not self._closed:
             self._closed = True
+            if self._offer is not None:
+                self._offer.close()
             self._hooks.close()
             self._ring.close()
             self._loaded.close()
+            if self._lock is not None:
+                os.close(self._lock)
+
+
+def _slots_of(reader: int) -> range:
+    """Return the slots of a worker that shares the program."""
+    each = SLOTS // READERS
+    return range(reader * each, (reader + 1) * each)
 
 
 def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> Loaded:

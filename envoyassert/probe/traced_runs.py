@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 
 from envoyassert.option_read_back import Option
 from envoyassert.probe.maps import possible_cpus
-from envoyassert.probe.program import Program
+from envoyassert.probe.program import SLOTS, Program
 from envoyassert.wire import Counters, MarkedProcess, option_of, records_of
-
-#: EA_SLOTS of bpf/target.h: so many runs can be watched at a time.
-SLOTS = 256
 
 #: EA_UNLIMITED of bpf/events.h, as a number of records.
 UNLIMITED = 2**63 - 1
@@ -71,7 +68,7 @@ class Runs:
     @property
     def free(self) -> int:
         """How many more runs can be watched."""
-        return SLOTS - len(self._runs)
+        return len(self._program.slots) - len(self._runs)
 
     def add(self, run_id: str, records: int = UNLIMITED) -> int:
         """Begin to watch a run and return its serial number.
@@ -88,10 +85,10 @@ class Runs:
             if run_id and any(run.run_id == run_id for run in self._runs.values()):
                 raise ValueError(f"run {run_id} is armed already")
             if not self.free:
-                raise RuntimeError(f"{SLOTS} runs are armed, there is room for no more")
-            taken = {serial % SLOTS for serial in self._runs}
+                raise RuntimeError(f"{len(self._runs)} runs are armed, there is room for no more")
+            free = {*self._program.slots} - {serial % SLOTS for serial in self._runs}
             # Marks hold the low 16 bits of the number, and 0 is no mark.
-            while self._next % SLOTS in taken or not self._next & 0xFFFF:
+            while self._next % SLOTS not in free or not self._next & 0xFFFF:
                 self._next += 1
             serial, self._next = self._next, self._next + 1
             program, slot = self._program, _NUMBER.pack(serial % SLOTS)
@@ -99,7 +96,7 @@ class Runs:
             program.room.set(slot, _ROOM.pack(records))
             program.armed.set(slot, _NUMBER.pack(serial))
             self._runs[serial] = _Run(run_id)
-            self._count()
+            self._count(run_id, 1)
             if run_id:
                 program.runs.set(run_id.encode(), _NUMBER.pack(serial))
             return serial
@@ -132,7 +129,7 @@ class Runs:
             if run.run_id:
                 program.runs.delete(run.run_id.encode())
             program.armed.set(_NUMBER.pack(serial % SLOTS), _NUMBER.pack(0))
-            self._count()
+            self._count(run.run_id, -1)
             for pid in list(program.targets.keys()):
                 mark = program.targets.get(pid)
                 if mark is not None and MarkedProcess.from_buffer_copy(mark).run == serial:
@@ -140,10 +137,14 @@ class Runs:
             # What is lost later must not be counted for the next run of this slot.
             program.flush()
 
-    def _count(self) -> None:
-        by_id = sum(bool(run.run_id) for run in self._runs.values())
-        self._program.armed.set(_NUMBER.pack(SLOTS), _NUMBER.pack(len(self._runs)))
-        self._program.armed.set(_NUMBER.pack(SLOTS + 1), _NUMBER.pack(by_id))
+    def _count(self, run_id: str, change: int) -> None:
+        """Count a run among those that are armed, of all workers, and those that have an id."""
+        armed = self._program.armed
+        with self._program.exclusive():
+            for place in (SLOTS, SLOTS + 1) if run_id else (SLOTS,):
+                number = _NUMBER.pack(place)
+                (now,) = _NUMBER.unpack(armed.get(number) or bytes(_NUMBER.size))
+                armed.set(number, _NUMBER.pack(now + change))
 
     def counters(self, serial: int) -> dict[int, RunCounters]:
         """Return the kernel's counters per CPU."""

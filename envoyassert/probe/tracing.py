@@ -91,27 +91,28 @@ def prepare_tracer(name: str, witness: str = "") -> None:
         become_root()
 
 
-def load_tracer(name: str = "ebpf", witness: str = "") -> Tracer:
+def load_tracer(name: str = "ebpf", witness: str = "", session: str = "") -> Tracer:
     """Load what records runs, and give up what nothing needs afterwards; do it once per session.
 
     Args:
         name: `ebpf` or `strace`.
         witness: `strace` for a second record beside the probe's, or "".
+        session: of a process that is one of several, their session's; see `Probe.load`.
 
     Raises:
         ProbeUnavailableError: this machine lacks something; the remedy says what.
         StraceUnavailableError: strace was asked for, and cannot be used.
         ProbeLoadError: the probe was refused by the compiler or the kernel.
     """
-    tracer = _loaded(name, witness)
+    tracer = _loaded(name, witness, session)
     give_up_privileges()
     return tracer
 
 
-def _loaded(name: str, witness: str) -> Tracer:
+def _loaded(name: str, witness: str, session: str) -> Tracer:
     if name == "strace":
         return StraceProbe.load()
     if witness == "strace":
         strace = StraceProbe.load()
-        return WitnessedProbe(Probe.load(), strace)
-    return Probe.load()
+        return WitnessedProbe(Probe.load(session=session), strace)
+    return Probe.load(session=session)

@@ -24,7 +24,9 @@ def _envoyassert_probe(pytestconfig: pytest.Config) -> Iterator[Callable[[], Tra
     from envoyassert.pytest_plugin.session import session_of
 
     options = session_of(pytestconfig).options
-    with ProbeHolder(options.tracer, options.witness) as holder:
+    # xdist gives this to each of its workers.
+    session = getattr(pytestconfig, "workerinput", {}).get("testrunuid", "")
+    with ProbeHolder(options.tracer, options.witness, session) as holder:
         yield holder.load
 
 

@@ -35,10 +35,11 @@ class ProbeHolder:
     Args:
         tracer: `ebpf` for the probe, or `strace`.
         witness: `strace` for a second record of each run, or "".
+        session: of a worker of xdist's, what all workers of the session have in common, or "".
     """
 
-    def __init__(self, tracer: str = "ebpf", witness: str = "") -> None:
-        self._tracer, self._witness = tracer, witness
+    def __init__(self, tracer: str = "ebpf", witness: str = "", session: str = "") -> None:
+        self._tracer, self._witness, self._session = tracer, witness, session
         self._probe: Tracer | None = None
         self._error: MachineError | None = None
 
@@ -55,7 +56,7 @@ class ProbeHolder:
             interrupt_on_sigterm()
             sweep()
             try:
-                self._probe = load_tracer(self._tracer, self._witness)
+                self._probe = load_tracer(self._tracer, self._witness, self._session)
             except MachineError as error:
                 self._error = error
                 raise

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import platform
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -16,8 +13,8 @@ import pytest
 
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import Probe, new_run_id
-from envoyassert.probe.kernel import _NUMBERS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, TARGET, run_python, start
+from tests.bpf.kernel_objects import exists
 
 pytestmark = pytest.mark.bpf
 
@@ -77,20 +74,6 @@ sys.stdin.read()
 probe.close()
 print("closed", flush=True)
 """
-
-#: bpf(2): BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID.
-BY_ID = {"program": 13, "map": 14}
-
-
-def exists(kind: str, number: int) -> bool:
-    """Return whether the kernel has a program or a map."""
-    request = struct.pack("=III", number, 0, 0)
-    fd = LIBC.syscall(_NUMBERS[platform.machine()][0], BY_ID[kind], request, len(request))
-    if fd >= 0:
-        os.close(fd)
-        return True
-    assert ctypes.get_errno() == errno.ENOENT
-    return False
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "closed"])

@@ -14,7 +14,7 @@ import pytest
 
 from envoyassert.errors import ProbeLoadError
 from envoyassert.probe import Probe, bcc_import, kernel, new_run_id, program, program_text
-from envoyassert.probe.traced_runs import SLOTS
+from envoyassert.probe.program import SLOTS
 
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
 

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from envoyassert.probe import RUN_ID_VARIABLE, new_run_id
-from envoyassert.probe.traced_runs import SLOTS
+from envoyassert.probe.program import SLOTS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, environment, run_python
 
 pytestmark = pytest.mark.bpf

@@ -10,7 +10,7 @@ import pytest
 
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import Arm, Probe, Selected, new_run_id
-from envoyassert.probe.traced_runs import SLOTS
+from envoyassert.probe.program import SLOTS
 from tests.bpf.conftest import CHILD_S, DRAIN_S, LISTENS, TARGET, command, environment, start
 
 pytestmark = pytest.mark.bpf

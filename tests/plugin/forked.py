@@ -30,6 +30,7 @@ _IMPORTED = [
     "envoyassert.outputs.events",
     "envoyassert.testing",
     "pytest",
+    "tests.plugin.warmed",
 ]
 
 

@@ -30,8 +30,8 @@ def break_(fake_envoy):
         "execute.judgement = broken",
         "execute.figures_of = broken",
         "from envoyassert.report import summary; summary.summary_lines = broken",
-        "from envoyassert.report import job_summary; job_summary.job_summary = broken",
-        "from envoyassert.report import annotation; annotation.workflow_command = broken",
+        "from envoyassert.report import github_text; github_text.job_summary = broken",
+        "from envoyassert.report import github_text; github_text.workflow_command = broken",
     ],
 )
 def test_fault_beside_the_verdict_costs_neither_verdict_nor_trace(

@@ -95,7 +95,8 @@ class Header:
         stood_in: what took the place of something that the scenario's config has or asks for.
         given: SHA-256 of config, files, arguments and steps, by their names; {} if unknown.
         where: of an Envoy that something else started: `node`, `namespace`, `pod`, `pod_uid`,
-            `container` (its id) and `container_name`, as far as they are known.
+            `container` (its id), `container_name`, `image` (its name) and `image_id`, as far as
+            they are known.
         inner_pids: the number that a process has in its own pid namespace, by its number here.
     """
 

@@ -9,7 +9,7 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from envoyassert.addresses import Address
@@ -21,6 +21,7 @@ from envoyassert.live.place import (
     ProcessPlace,
     named_by_annotations,
     named_by_logs,
+    named_by_storage,
     process_place_of,
     without_mount,
 )
@@ -110,7 +111,9 @@ def _said_by_engine(container: str) -> dict[str, str]:
     config = answer.get("Config")
     labels = config.get("Labels") if isinstance(config, dict) else None
     found = named_by_annotations(labels if isinstance(labels, dict) else {})
-    return {**({"container_name": name} if name else {}), **found}
+    image = config.get("Image") if isinstance(config, dict) else None
+    known = {"container_name": name, "image": image, "image_id": answer.get("Image")}
+    return {**{key: value for key, value in known.items() if isinstance(value, str)}, **found}
 
 
 def _ask_engine(path: str) -> dict[str, Any] | None:
@@ -141,8 +144,18 @@ def said_by_bundle(pid: int, containers: Sequence[str]) -> dict[str, str]:
         except (OSError, ValueError, AttributeError):
             continue
         if isinstance(annotations, dict):
-            return named_by_annotations(annotations)
+            stored = _said_by_storage(root, directory, containers[-1])
+            return {**stored, **named_by_annotations(annotations)}
     return {}
+
+
+def _said_by_storage(root: str, bundle: str, container: str) -> dict[str, str]:
+    """Return what the storage says that a bundle is in: Podman's bundle has no names."""
+    try:
+        storage = PurePosixPath(bundle).parents[1] / "containers.json"
+        return named_by_storage(read_inside(root, str(storage), _LARGEST), container)
+    except (OSError, ValueError, IndexError):
+        return {}
 
 
 def _bundles(pid: int, containers: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -155,6 +168,19 @@ def _bundles(pid: int, containers: Sequence[str]) -> Iterator[tuple[str, str]]:
             for found in re.finditer(_ROOT_OF.format(id=container), text):
                 yield root, found["bundle"]
         yield from ((root, form.format(id=container)) for form in _USERDATA)
+        yield from ((root, bundle) for bundle in _monitored(one, container))
+
+
+def _monitored(pid: int, container: str) -> Iterator[str]:
+    """Yield the bundle of a container if a process is its monitor: Podman's and CRI-O's `conmon`.
+
+    Its option `-b` names the directory, wherever the storage is (conmon, src/cli.c).
+    """
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "surrogateescape")
+        option, _, rest = words.partition("\0-b\0")
+        if f"\0{container}\0" in option:
+            yield rest.partition("\0")[0]
 
 
 def _starters(pid: int, around: tuple[str, ...]) -> Iterator[int]:

@@ -41,6 +41,8 @@ class ProcessPlace:
         container_name: what its container is called: by the engine, or in its pod.
         namespace: the namespace of its pod.
         pod: the name of its pod.
+        image: the name of the container's image, as the runtime was asked for it.
+        image_id: what the runtime knows the image by: its digest, or that of its config.
     """
 
     containers: tuple[str, ...] = ()
@@ -49,6 +51,8 @@ class ProcessPlace:
     container_name: str = ""
     namespace: str = ""
     pod: str = ""
+    image: str = ""
+    image_id: str = ""
 
     @property
     def container(self) -> str:
@@ -68,6 +72,8 @@ class ProcessPlace:
             "pod_uid": self.pod_uid,
             "container": self.container,
             "container_name": self.container_name,
+            "image": self.image,
+            "image_id": self.image_id,
         }
         return {name: value for name, value in known.items() if value}
 
@@ -126,12 +132,36 @@ def named_by_annotations(annotations: Mapping[str, Any]) -> dict[str, str]:
         "namespace": ("io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"),
         "pod_uid": ("io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"),
         "container_name": ("io.kubernetes.cri.container-name", "io.kubernetes.container.name"),
+        "image": ("io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"),
+        "image_id": ("io.kubernetes.cri-o.ImageRef",),
     }
     found = {
         member: next((str(labels[key]) for key in known if labels.get(key)), "")
         for member, known in keys.items()
     }
     return {member: value for member, value in found.items() if value}
+
+
+def named_by_storage(text: str | bytes, container: str) -> dict[str, str]:
+    """Return what the storage of Podman's containers says of one, by the members of `Place`.
+
+    Args:
+        text: the content of its `containers.json` (containers/storage, containers.go; the metadata
+            are Podman's, storage.go).
+        container: the id.
+    """
+    try:
+        known = {one["id"]: one for one in json.loads(text)}
+        found = known.get(container, {})
+        metadata = json.loads(found.get("metadata") or "{}")
+        said = {
+            "container_name": next(iter(found.get("names") or ()), ""),
+            "image": metadata.get("image-name"),
+            "image_id": found.get("image"),
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    return {member: value for member, value in said.items() if value and isinstance(value, str)}
 
 
 def named_by_logs(uid: str, directories: Sequence[str]) -> dict[str, str]:

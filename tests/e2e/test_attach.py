@@ -223,5 +223,7 @@ def test_unmodified_image_is_recorded_by_the_name_of_its_container(tmp_path, sce
     read = assert_equal_to_run(trace, tmp_path)
     assert read.header.where["container"] == container.stdout.strip()
     assert read.header.where["container_name"] == name
+    assert read.header.where["image"] == IMAGE
+    assert read.header.where["image_id"].startswith("sha256:")
     assert read.header.inner_pids == {str(read.events[0].pid): 1}
     assert "(inside: 1)" in done.stdout

@@ -24,5 +24,6 @@ def test_pod_is_recorded_by_its_name_as_by_run(tmp_path, pods):
     where = read.header.where
     assert (where["namespace"], where["pod"], where["pod_uid"]) == ("web", "front", pod.uid)
     assert (where["container"], where["container_name"]) == (pod.container, "proxy")
+    assert where["image"].endswith(IMAGE)
     assert read.events[0].pid == pod.pid
     assert 0 < read.header.inner_pids[str(pod.pid)] < pod.pid

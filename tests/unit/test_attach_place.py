@@ -57,6 +57,28 @@ def test_bundle_is_found_with_the_process_that_started_the_container(tmp_path):
         assert said_by_bundle(pid, (*here(), ID)) == {"pod": "web-0", "namespace": "shop"}
 
 
+@pytest.mark.parametrize("words", [["-c", ID, "-u", ID], ["-c", "0" * 64]], ids=["its", "other"])
+def test_bundle_is_found_with_the_monitor_that_names_it(tmp_path, words):
+    bundle = tmp_path / "vfs-containers" / ID / "userdata"
+    bundle.mkdir(parents=True)
+    (bundle / "config.json").write_text('{"annotations": {"io.container.manager": "libpod"}}')
+    metadata = json.dumps({"image-name": "example.test/envoy:1"})
+    stored = [{"id": ID, "names": ["front"], "image": "0" * 64, "metadata": metadata}]
+    (tmp_path / "vfs-containers" / "containers.json").write_text(json.dumps(stored))
+    child = "bash -c 'echo $$ && read -r; exit'; exit"
+    with subprocess.Popen(
+        ["bash", "-c", child, "conmon", *words, "-b", str(bundle), "-n", "front"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        found = said_by_bundle(int(process.stdout.readline()), (*here(), ID))
+        process.communicate("\n")
+    named = {"container_name": "front", "image": "example.test/envoy:1", "image_id": "0" * 64}
+    assert found == (named if ID in words else {})
+
+
 def test_ancestor_in_another_container_is_not_believed(tmp_path):
     with started_by_a_runtime(tmp_path) as pid:
         assert said_by_bundle(pid, (*here(), "0" * 64, ID)) == {}

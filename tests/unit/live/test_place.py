@@ -12,6 +12,7 @@ from envoyassert.live.place import (
     fits,
     named_by_annotations,
     named_by_logs,
+    named_by_storage,
     process_place_of,
 )
 from envoyassert.live.selection import ProcessSelection
@@ -30,6 +31,18 @@ BURSTABLE = "/kubepods.slice/kubepods-burstable.slice"
         (f"12:memory:/docker/{ID}\n0::/\n", (ID,), ""),
         (f"0::/system.slice/docker-{ID}.scope\n", (ID,), ""),
         (f"0::/machine.slice/libpod-{ID}.scope/container\n", (ID,), ""),
+        (f"0::/user.slice/user-7.slice/user@7.service/user.slice/libpod-{ID}.scope\n", (ID,), ""),
+        (f"0::/user.slice/user-7.slice/user@7.service/user.slice/libpod-{ID}.scope/container\n",
+         (ID,), ""),
+        (f"0::/machine.slice/machine-libpod_pod_{OUTER}.slice/libpod-{ID}.scope\n", (ID,), ""),
+        (f"4:pids:/libpod_parent/libpod-{ID}\n0::/libpod_parent/libpod-{ID}\n", (ID,), ""),
+        (f"4:pids:/libpod_parent/{OUTER}/libpod-{ID}\n", (OUTER, ID), ""),
+        ("4:pids:/libpod_parent/conmon\n", (), ""),
+        (f"4:pids:/libpod_parent/libpod-conmon-{ID}\n", (), ""),
+        (f"4:pids:/kubepods/burstable/pod{UID}/crio-{ID}\n", (ID,), UID),
+        (f"4:pids:/kubepods/burstable/pod{UID}/crio-conmon-{ID}\n", (), UID),
+        (f"0::{BURSTABLE}/kubepods-burstable-pod{UNDERSCORED}.slice/crio-{ID}.scope/container\n",
+         (ID,), UID),
         (f"0::/machine.slice/libpod-conmon-{ID}.scope\n", (), ""),
         (f"5:cpu:/kubepods/burstable/pod{UID}/{ID}\n", (ID,), UID),
         (f"4:pids:/kubepods/pod{UID}/{ID}\n0::/kubepods/pod{UID}/{ID}\n", (ID,), UID),
@@ -78,6 +91,42 @@ LABELS = {
 )
 def test_pod_is_named_by_what_a_runtime_writes(annotations):
     assert named_by_annotations(annotations) == NAMED
+
+
+def test_image_is_named_by_what_a_runtime_writes():
+    of_containerd = {"io.kubernetes.cri.image-name": "example.test/envoy:1"}
+    assert named_by_annotations(of_containerd) == {"image": "example.test/envoy:1"}
+    of_crio = {
+        "io.kubernetes.cri-o.ImageName": "example.test/envoy:1",
+        "io.kubernetes.cri-o.ImageRef": ID,
+    }
+    assert named_by_annotations(of_crio) == {"image": "example.test/envoy:1", "image_id": ID}
+
+
+STORED = {
+    "id": ID,
+    "names": ["front"],
+    "image": OUTER,
+    "metadata": json.dumps({"image-name": "example.test/envoy:1", "name": "front"}),
+}
+
+
+def test_container_of_podman_is_named_by_its_storage():
+    named = {"container_name": "front", "image": "example.test/envoy:1", "image_id": OUTER}
+    assert named_by_storage(json.dumps([{"id": OUTER}, STORED]), ID) == named
+    assert named_by_storage(json.dumps([STORED]), OUTER) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "{}", "1", "[1]", "[{}]", f'[{{"id": "{ID}"}}]'),
+        f'[{{"id": "{ID}", "names": 1, "metadata": []}}]',
+        f'[{{"id": "{ID}", "names": [1], "image": {{}}, "metadata": "[]"}}]',
+    ],
+)
+def test_storage_that_is_none_names_nothing(text):
+    assert named_by_storage(text, ID) == {}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1"])
@@ -138,6 +187,8 @@ def test_header_has_what_is_known():
         "container_name": "proxy",
     }
     assert ProcessPlace().as_header("node-1") == {"node": "node-1"}
+    imaged = ProcessPlace(image="example.test/envoy:1", image_id=ID).as_header("")
+    assert imaged == {"image": "example.test/envoy:1", "image_id": ID}
 
 
 def test_words_of_a_place_name_the_nearest():

@@ -5,6 +5,7 @@ Linux has is taken out of the standard library, and an audit hook refuses what o
 Its output must be the very same as without all that.
 """
 
+import functools
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 from envoyassert.cli import app, group
 from envoyassert.trace_file import read_trace
+from tests.unit.cli_words import run_cli
 
 ROOT = Path(__file__).parents[2]
 TRACES = ROOT / "tests" / "traces"
@@ -74,7 +76,6 @@ def is_own(path, own=os.getcwd()):
 assert not BLOCKED & set(sys.modules)
 sys.addaudithook(refuse)
 """
-PLAIN = "import sys\n"
 MAIN = "from envoyassert.cli import main\nmain(sys.argv[1:])\n"
 
 #: Arguments of the commands that are not known from their parameters.
@@ -123,7 +124,7 @@ def anywhere(tmp_path):
     """A function that runs the command line without privileges, each time in a new directory."""
 
     def run(prelude, *arguments):
-        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        place = tmp_path / "elsewhere"
         place.mkdir()
         if AS_ROOT:
             os.chown(place, UNPRIVILEGED, UNPRIVILEGED)
@@ -142,21 +143,31 @@ def anywhere(tmp_path):
     return run
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """A function that runs the command line in this process, as it is, in a new directory."""
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return functools.partial(run_cli, capsys)
+
+
 ANYWHERE = [name for name in group.COMMANDS if name not in NEED_LINUX]
 
 
 @pytest.mark.parametrize("line", [*ANYWHERE, "schema --results", "--help", "--version"])
-def test_command_does_the_same_on_macos_without_privileges(anywhere, line):
+def test_command_does_the_same_on_macos_without_privileges(here, anywhere, line):
     arguments = [line, *arguments_of(line)] if line in ANYWHERE else line.split()
-    plain, elsewhere = (anywhere(prelude, *arguments) for prelude in (PLAIN, MACOS))
-    assert plain.returncode == 0, plain.stderr
-    assert (elsewhere.returncode, elsewhere.stderr) == (0, plain.stderr)
-    assert elsewhere.stdout == plain.stdout
+    plain, elsewhere = here(*arguments), anywhere(MACOS, *arguments)
+    assert plain.code == 0, plain.err
+    assert (elsewhere.returncode, elsewhere.stderr) == (0, plain.err)
+    assert elsewhere.stdout == plain.out
 
 
 @pytest.mark.parametrize("trace", [RECORDED, OTHER], ids=lambda path: path.stem)
 @pytest.mark.parametrize("name", ["show", "replay", "report", "diff"])
-def test_answers_about_a_trace_as_json_are_the_same_on_macos(anywhere, name, trace):
+def test_answers_about_a_trace_as_json_are_the_same_on_macos(here, anywhere, name, trace):
     scenario = ROOT / "scenarios" / f"{read_trace(trace).header.scenario}.yaml"
     needed: dict[str, list[object]] = {
         "replay": ["--scenario", scenario],
@@ -165,9 +176,9 @@ def test_answers_about_a_trace_as_json_are_the_same_on_macos(anywhere, name, tra
         "show": [],
     }
     arguments = [name, trace, *needed[name], "--format", "json"]
-    plain, elsewhere = (anywhere(prelude, *arguments) for prelude in (PLAIN, MACOS))
-    assert (elsewhere.returncode, elsewhere.stderr) == (plain.returncode, "")
-    assert elsewhere.stdout == plain.stdout != ""
+    plain, elsewhere = here(*arguments), anywhere(MACOS, *arguments)
+    assert (elsewhere.returncode, elsewhere.stderr) == (plain.code, "")
+    assert elsewhere.stdout == plain.out != ""
 
 
 def test_commands_that_say_they_need_no_root_are_tried():

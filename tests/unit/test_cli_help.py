@@ -112,93 +112,120 @@ COMPLETED = [
 ]
 
 
-@pytest.fixture
-def program(tmp_path):
-    """A directory with the command, as an installation puts it on PATH."""
-    path = tmp_path / "bin" / "envoyassert"
-    path.parent.mkdir()
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m envoyassert "$@"\n')
-    path.chmod(0o755)
-    return path.parent
+FILES = ["show tr", "run sc", "check sc", "replay t --scenario s"]
+LINES_TO_COMPLETE = [line for line, _ in COMPLETED]
 
 
-def run_shell(program, shell, *arguments):
-    environment = {"PATH": f"{program}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [shell, *arguments],
-        env={**environment, "HOME": str(program), "TERM": "dumb"},
-        cwd=program,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
+@pytest.fixture(scope="module")
+def run_shell(tmp_path_factory):
+    """A function that runs a script in a shell which has the command, as an installation has it."""
+    program = tmp_path_factory.mktemp("home") / "bin" / "envoyassert"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m envoyassert "$@"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+
+    def run(*words):
+        done = subprocess.run(
+            words,
+            env={"PATH": path, "PYTHONPATH": str(ROOT), "HOME": program.parent, "TERM": "dumb"},
+            cwd=program.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    return run
+
+
+def in_parts(script, lines, out):
+    """What was printed for each line by a script that prints `---` behind each."""
+    parts = out.split("---\n")
+    assert (len(parts), parts[-1]) == (len(lines) + 1, ""), script
+    return dict(zip(lines, parts, strict=False))
 
 
 def needs(shell):
     return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
 
 
+# `compopt` works only while a line is being typed; what it is asked for shows anyway.
 BASH = """\
 source <(envoyassert completion bash)
-words={line}
-COMP_WORDS=(envoyassert $words)
-[[ $words == *' ' || -z $words ]] && COMP_WORDS+=("")
-COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-registered=$(complete -p envoyassert)
-[[ $registered =~ '-F '([_a-z]+) ]] && ${{BASH_REMATCH[1]}} envoyassert
-printf '%s\\n' "${{COMPREPLY[@]}}"
+compopt() {{ printf "asked for %s %s\\n" "$@"; }}
+for words in {lines}; do
+    COMPREPLY=()
+    COMP_WORDS=(envoyassert $words)
+    [[ $words == *' ' || -z $words ]] && COMP_WORDS+=("")
+    COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+    registered=$(complete -p envoyassert)
+    [[ $registered =~ '-F '([_a-z]+) ]] && ${{BASH_REMATCH[1]}} envoyassert
+    printf '%s\\n' "${{COMPREPLY[@]}}" ---
+done
 """
+
+
+@pytest.fixture(scope="module")
+def bash(run_shell):
+    """What bash prints for each line, by the script of the command."""
+    lines = [*LINES_TO_COMPLETE, *FILES]
+    script = BASH.format(lines=shlex.join(lines))
+    return in_parts(script, lines, run_shell("bash", "--norc", "-c", script))
 
 
 @needs("bash")
 @pytest.mark.parametrize("line, wanted", COMPLETED)
-def test_bash_completes(program, line, wanted):
-    script = BASH.format(line=shlex.quote(line))
-    assert set(run_shell(program, "bash", "--norc", "-c", script).split()) == wanted
+def test_bash_completes(bash, line, wanted):
+    assert set(bash[line].split()) == wanted
 
 
 @needs("bash")
-@pytest.mark.parametrize("line", ["show tr", "run sc", "check sc", "replay t --scenario s"])
-def test_bash_is_asked_to_complete_files(program, line):
-    # `compopt` works only while a line is being typed; what it is asked for shows anyway.
-    script = 'compopt() { printf "asked for %s %s\\n" "$@"; }\n' + BASH.format(
-        line=shlex.quote(line)
-    )
-    assert "asked for -o default" in run_shell(program, "bash", "--norc", "-c", script)
+@pytest.mark.parametrize("line", FILES)
+def test_bash_is_asked_to_complete_files(bash, line):
+    assert "asked for -o default" in bash[line]
+
+
+@pytest.fixture(scope="module")
+def fish(run_shell):
+    """What fish prints for each line, by the script of the command."""
+    typed = [shlex.quote(f"envoyassert {line}") for line in LINES_TO_COMPLETE]
+    script = "envoyassert completion fish | source\n"
+    script += "".join(f"complete -C {words}\necho ---\n" for words in typed)
+    return in_parts(script, LINES_TO_COMPLETE, run_shell("fish", "--no-config", "-c", script))
 
 
 @needs("fish")
 @pytest.mark.parametrize("line, wanted", COMPLETED)
-def test_fish_completes(program, line, wanted):
-    script = (
-        f"envoyassert completion fish | source\ncomplete -C {shlex.quote('envoyassert ' + line)}"
-    )
-    lines = run_shell(program, "fish", "--no-config", "-c", script).splitlines()
-    assert {one.split("\t")[0] for one in lines} == wanted
+def test_fish_completes(fish, line, wanted):
+    assert {one.split("\t")[0] for one in fish[line].splitlines()} == wanted
 
 
 # Outside a line that is being typed zsh has no completion; what the widget adds is taken down.
 ZSH = """\
 autoload -U compinit && compinit -D
 source <(envoyassert completion zsh)
-compadd() {{ print -l -- "${{(P)@[-1]}}"; }}
-_describe() {{ print -l -- "${{(@)${{(P)3}}%%:*}}"; }}
-words=(envoyassert {line})
-CURRENT=$#words
-$_comps[envoyassert]
+compadd() { print -l -- "${(P)@[-1]}"; }
+_describe() { print -l -- "${(@)${(P)3}%%:*}"; }
 """
+ZSH_LINE = "words=(envoyassert {line})\nCURRENT=$#words\n$_comps[envoyassert]\necho ---\n"
+
+
+@pytest.fixture(scope="module")
+def zsh(run_shell):
+    """What zsh prints for each line, by the script of the command."""
+    typed = [line + "''" * line.endswith(" ") for line in LINES_TO_COMPLETE]
+    script = ZSH + "".join(ZSH_LINE.format(line=words) for words in typed)
+    return in_parts(script, LINES_TO_COMPLETE, run_shell("zsh", "-f", "-c", script))
 
 
 @needs("zsh")
 @pytest.mark.parametrize("line, wanted", COMPLETED)
-def test_zsh_completes(program, line, wanted):
-    words = line + "''" * line.endswith(" ")
-    out = run_shell(program, "zsh", "-f", "-c", ZSH.format(line=words))
-    assert set(out.split()) == wanted
+def test_zsh_completes(zsh, line, wanted):
+    assert set(zsh[line].split()) == wanted
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -13,7 +13,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -62,7 +62,9 @@ def stats_of(body: str) -> dict[str, int]:
     return {name: int(value) for name, _, value in pairs if _NUMBER.fullmatch(value)}
 
 
-def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -> socket.socket:
+def connect_admin(
+    address: Address, root: str, timeout_s: float, pid: Callable[[], int] | None = None
+) -> socket.socket:
     """Connect to an admin endpoint; call it inside Envoy's network namespace.
 
     The next epoch of a hot restart is at the address of the one before, which answers there until
@@ -72,13 +74,16 @@ def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -
         address: where it listens; a wildcard is reached by loopback.
         root: the root directory of paths of Unix sockets, `/proc/<pid>/root` or "/".
         timeout_s: for connecting, and later for each read.
-        pid: the process that must listen there, as seen from here; 0 for any.
+        pid: returns the process that must listen there, as seen from here; None for any. It is
+            asked once something listens.
 
     Raises:
         OSError: nothing listens there, or another process does.
     """
-    if address.is_ip and pid and not _listens(pid, address.port or 0):
-        raise ConnectionRefusedError(f"process {pid} does not listen there")
+    if address.is_ip and pid is not None:
+        listening = set(_listening(address.port or 0))
+        if not listening or not _has(pid(), listening):
+            raise ConnectionRefusedError("the process does not listen there")
     connection = socket.socket(getattr(socket, address.family), socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_s)
@@ -89,8 +94,8 @@ def connect_admin(address: Address, root: str, timeout_s: float, pid: int = 0) -
             connection.connect(f"\0{address.abstract}")
         else:
             connect_inside(connection, root, address.path or "")
-        if pid and not address.is_ip and _peer(connection) not in (0, pid):
-            raise ConnectionRefusedError(f"process {pid} does not listen there")
+        if pid is not None and not address.is_ip and _peer(connection) not in (0, pid()):
+            raise ConnectionRefusedError("the process does not listen there")
     except BaseException:
         connection.close()
         raise
@@ -104,14 +109,13 @@ def _peer(connection: socket.socket) -> int:
     return int(credentials.unpack(found)[0])
 
 
-def _listens(pid: int, port: int) -> bool:
-    """Return whether a process listens on a TCP port; True where it may not be looked at."""
-    descriptors = Path(f"/proc/{pid}/fd")
+def _has(pid: int, sockets: Container[str]) -> bool:
+    """Return whether a process has one of these sockets; True where it may not be looked at."""
+    descriptors = f"/proc/{pid}/fd"
     try:
-        inodes = set(_listening(port))
-        for name in os.listdir(descriptors) if inodes else ():  # noqa: PTH208 - names alone
+        for name in os.listdir(descriptors):  # noqa: PTH208 - names alone
             with contextlib.suppress(FileNotFoundError):  # closed since
-                if os.readlink(descriptors / name) in inodes:  # noqa: PTH115 - text
+                if os.readlink(f"{descriptors}/{name}") in sockets:  # noqa: PTH115 - text
                     return True
     except PermissionError:
         return True

@@ -9,6 +9,7 @@ from pathlib import Path
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.envoy_source import EnvoySource, checked_binary
 from envoyassert.launch.inside import mount_inside, write_inside
+from envoyassert.launch.kernel import is_in_page_cache
 from envoyassert.launch.limits import closed_above
 from envoyassert.launch.namespace import NamespaceThread
 from envoyassert.launch.version import binary_version
@@ -66,7 +67,7 @@ def load_into_page_cache(path: Path) -> None:
 
     An Envoy has 100 MB. Read page by page as it is executed, from a disk that is slow or busy, it
     takes longer to begin than a scenario's deadline allows; nothing of that is Envoy's doing. Where
-    the file is in the cache already, this takes milliseconds: nothing is copied, nor mapped here.
+    the file is in the cache already, this takes a millisecond: nothing is copied, nor mapped here.
 
     Args:
         path: the file. What cannot be read is passed over: starting it will say why.
@@ -76,5 +77,7 @@ def load_into_page_cache(path: Path) -> None:
         path.open("rb") as file,
         Path(os.devnull).open("wb") as nowhere,
     ):
+        if is_in_page_cache(file.fileno()):
+            return
         while os.sendfile(nowhere.fileno(), file.fileno(), None, _AT_ONCE):
             pass

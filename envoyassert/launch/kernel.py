@@ -1,7 +1,7 @@
 """System calls that Python's standard library lacks, through ctypes.
 
-Numbers above 424 are the same on every architecture (openat2 437, pidfd_getfd 438); the rest goes
-through the C library by name.
+Numbers above 424 are the same on every architecture (openat2 437, pidfd_getfd 438, cachestat 451);
+the rest goes through the C library by name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from envoyassert.names import CLONE_NEWNET
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 1 << 18
-_SYS_OPENAT2, _SYS_PIDFD_GETFD = 437, 438
+_SYS_OPENAT2, _SYS_PIDFD_GETFD, _SYS_CACHESTAT = 437, 438, 451
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 #: openat2(2): how often to try again while others rename directories.
 _TRIES = 64
@@ -131,6 +131,22 @@ def pidfd_getfd(pidfd: int, descriptor: int) -> int:
         OSError: EBADF no such descriptor, EPERM not permitted, ESRCH the process has ended.
     """
     return _checked(_libc.syscall(_SYS_PIDFD_GETFD, pidfd, descriptor, 0), "pidfd_getfd")
+
+
+def is_in_page_cache(descriptor: int) -> bool:
+    """Whether all of a file is in the page cache (cachestat(2), Linux 6.5).
+
+    Args:
+        descriptor: of the file.
+
+    Returns:
+        False as well where this kernel does not say.
+    """
+    everything, counts = (ctypes.c_uint64 * 2)(), (ctypes.c_uint64 * 5)()
+    if _libc.syscall(_SYS_CACHESTAT, descriptor, everything, counts, 0) != 0:
+        return False
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(counts[0]) >= -(-os.fstat(descriptor).st_size // page)
 
 
 def wait_readable(descriptor: int, timeout_s: float) -> bool:

@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 #: The variable that holds the id of the run.
 MARK = "ENVOYASSERT_RUN"
@@ -36,11 +35,13 @@ def end_marked(marks: Collection[str], deadline_s: float) -> None:
     found = True
     while found and wanted and time.monotonic() < end_s:
         found = False
-        for pid, pidfd in processes():
-            # The pidfd was opened first: the process that is looked at is the one that is killed.
-            if wanted & set(environment_of(pid)):
-                found = True
-                with contextlib.suppress(OSError):
+        for pid in _others():
+            if not wanted & set(environment_of(pid)):
+                continue
+            with contextlib.suppress(OSError), _opened(pid) as pidfd:
+                # Once more: now the process that is looked at is the one that is killed.
+                if wanted & set(environment_of(pid)):
+                    found = True
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                     wait_readable(pidfd, max(0.0, end_s - time.monotonic()))
 
@@ -53,7 +54,7 @@ def environment_of(pid: int) -> list[bytes]:
     end_s = time.monotonic() + _EXEC_DEADLINE_S
     try:
         while True:
-            found = Path(f"/proc/{pid}/environ").read_bytes()
+            found = _read(f"/proc/{pid}/environ")
             if found or not _may_have_environment(pid) or time.monotonic() > end_s:
                 return found.split(b"\0")
     except OSError:
@@ -62,7 +63,7 @@ def environment_of(pid: int) -> list[bytes]:
 
 def _may_have_environment(pid: int) -> bool:
     """Whether a process whose environment was just seen to be empty may have one anyway."""
-    stat = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     state, flags, end_code = stat[0], int(stat[6]), int(stat[24])
     if state in (b"Z", b"X") or flags & _PF_KTHREAD:
         return False
@@ -72,14 +73,32 @@ def _may_have_environment(pid: int) -> bool:
 
 def processes() -> Iterator[tuple[int, int]]:
     """Yield each process but this one with a pidfd, which is closed afterwards."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        try:
-            pidfd = os.pidfd_open(int(entry.name))
-        except OSError:
-            continue  # ended
-        try:
-            yield int(entry.name), pidfd
-        finally:
-            os.close(pidfd)
+    for pid in _others():
+        with contextlib.suppress(OSError), _opened(pid) as pidfd:
+            yield pid, pidfd
+
+
+def _others() -> Iterator[int]:
+    own = os.getpid()
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names alone
+        if name.isdecimal() and int(name) != own:
+            yield int(name)
+
+
+@contextlib.contextmanager
+def _opened(pid: int) -> Iterator[int]:
+    """Open a process for a while. Raises OSError if it has ended."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        yield pidfd
+    finally:
+        os.close(pidfd)
+
+
+def _read(path: str) -> bytes:
+    """Read a file of /proc: of each process, in every run. By pathlib it takes twice as long."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, 1 << 16), b""))
+    finally:
+        os.close(descriptor)

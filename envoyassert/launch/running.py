@@ -99,7 +99,9 @@ class NamespacedEnvoy(ABC):
         address = self._admin_address()
         root = proc_root(self.started_pid)
         try:
-            connection = self.in_netns(lambda: connect_admin(address, root, deadline_s, self.pid))
+            connection = self.in_netns(
+                lambda: connect_admin(address, root, deadline_s, lambda: self.pid)
+            )
         except OSError as error:
             raise AdminUnreachableError(f"{address}: {error.strerror or error}") from error
         return request(connection, path, method, deadline_s)

@@ -241,7 +241,7 @@ class _Asker:
         root = proc_root(self._pid, address.path or "/")
         try:
             connection = self._place.call(
-                lambda: connect_admin(address, root, DEADLINE_S, self._pid)
+                lambda: connect_admin(address, root, DEADLINE_S, lambda: self._pid)
             )
         except OSError as error:
             raise AdminUnreachableError(f"{address}: {error.strerror or error}") from error

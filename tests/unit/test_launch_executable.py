@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from envoyassert.launch import process
+import pytest
+
+from envoyassert.launch import kernel, process
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.executable import load_into_page_cache
+from envoyassert.launch.kernel import is_in_page_cache
 from envoyassert.launch.namespace import NamespaceThread
 from envoyassert.trace import EnvoyIdentity
 
@@ -39,6 +42,22 @@ def test_file_is_in_the_page_cache_afterwards(tmp_path):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     load_into_page_cache(path)
     assert cached_pages(path) == PAGES
+
+
+@pytest.mark.parametrize("pages", [1, PAGES])
+def test_what_is_in_the_page_cache_is_known(tmp_path, pages):
+    path = tmp_path / "envoy"
+    path.write_bytes(os.urandom(pages * mmap.PAGESIZE - 1))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        assert is_in_page_cache(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert not is_in_page_cache(file.fileno())
+
+
+def test_file_is_loaded_where_the_kernel_does_not_say_what_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel, "_SYS_CACHESTAT", 9999)
+    test_file_is_in_the_page_cache_afterwards(tmp_path)
 
 
 def test_file_that_cannot_be_read_is_passed_over(tmp_path):

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from envoyassert.addresses import Address
 from envoyassert.launch import admin
 from envoyassert.launch.sock_diag import (
     CLOSE,
@@ -97,11 +98,24 @@ def test_who_listens_is_known_on_a_kernel_that_has_no_such_list(monkeypatch, pla
 
     monkeypatch.setattr(admin, "diagnosis", refuse)
     with socket.create_server((place[1], 0), family=place[0]) as listener:
-        port = listener.getsockname()[1]
-        assert admin._listens(os.getpid(), port)
-    assert not admin._listens(os.getpid(), port)
+        address = Address.inet(place[1], listener.getsockname()[1])
+        admin.connect_admin(address, "/", 1.0, os.getpid).close()
+        with pytest.raises(ConnectionRefusedError, match="does not listen"):
+            admin.connect_admin(address, "/", 1.0, os.getppid)
+    with pytest.raises(ConnectionRefusedError, match="does not listen"):
+        admin.connect_admin(address, "/", 1.0, os.getpid)
 
 
 def test_a_request_that_the_kernel_refuses_is_its_error():
     with diagnosis() as netlink, pytest.raises(FileNotFoundError):
         list(inet_sockets(netlink, socket.AF_INET, 250, LISTEN))
+
+
+def test_who_is_meant_is_not_looked_for_until_something_listens():
+    def meant() -> int:
+        raise AssertionError("nothing listens there")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = Address.inet("127.0.0.1", listener.getsockname()[1])
+    with pytest.raises(ConnectionRefusedError):
+        admin.connect_admin(address, "/", 1.0, meant)

@@ -50,6 +50,8 @@ _INFO = struct.Struct("=IIQ")
 _RAW_TRACEPOINT = struct.Struct("=QI4x")
 #: struct bpf_map_info, up to the name
 _MAP_INFO = struct.Struct("=6I16s")
+#: struct bpf_prog_info, of which `recursion_misses` is read (Linux 5.12; 0 before).
+_PROGRAM_INFO = struct.Struct("=208xQ")
 #: struct perf_event_attr in its first form (PERF_ATTR_SIZE_VER0): type, size, config, period.
 _PERF_ATTR = struct.Struct("=IIQQ40x")
 
@@ -137,6 +139,14 @@ def map_kind(fd: int) -> MapKind:
     _bpf(_OBJECT_INFO, _request(_INFO, fd, _MAP_INFO.size, ctypes.addressof(info)))
     kind, _, key_size, value_size, entries, flags, _ = _MAP_INFO.unpack(info.raw)
     return MapKind(kind, key_size, value_size, entries, flags)
+
+
+def misses_of(program_fd: int) -> int:
+    """Return how often the kernel skipped a program because it was running."""
+    info = ctypes.create_string_buffer(_PROGRAM_INFO.size)
+    _bpf(_OBJECT_INFO, _request(_INFO, program_fd, len(info), ctypes.addressof(info)))
+    (misses,) = _PROGRAM_INFO.unpack(info.raw)
+    return int(misses)
 
 
 def element(

@@ -187,14 +187,8 @@ class Program:
         Args:
             name: its function; all of them if it is empty.
         """
-        total = 0
         functions = self._loaded.functions
-        for fd in [functions[name]] if name else functions.values():
-            with Path(f"/proc/self/fdinfo/{fd}").open(encoding="ascii") as info:
-                for line in info:
-                    if line.startswith("recursion_misses:"):
-                        total += int(line.split()[1])
-        return total
+        return sum(map(kernel.misses_of, [functions[name]] if name else functions.values()))
 
     def close(self) -> None:
         """Detach and unload, unless another worker uses it. May be called more than once."""

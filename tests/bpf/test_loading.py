@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import statistics
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -208,3 +210,17 @@ def test_more_runs_than_slots_are_refused(probe):
     finally:
         for arm in arms:
             arm.disarm()
+
+
+def test_misses_are_read_from_where_the_kernel_has_them(probe):
+    """They are 0, as a rule; so the member behind them is compared, which is not."""
+    for fd in probe._program._loaded.functions.values():
+        text = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii")
+        shown = dict(line.split(":\t") for line in text.splitlines())
+        info = ctypes.create_string_buffer(kernel._PROGRAM_INFO.size + 4)
+        request = kernel._request(kernel._INFO, fd, len(info), ctypes.addressof(info))
+        kernel._bpf(kernel._OBJECT_INFO, request)
+        found = struct.unpack_from("=QI", info, kernel._PROGRAM_INFO.size - 8)
+        assert found == (int(shown["recursion_misses"]), int(shown["verified_insns"]))
+        assert found[1] > 0
+        assert kernel.misses_of(fd) == found[0]

@@ -6,8 +6,8 @@
 Prints one table. Each figure is the median of pairs that are measured in turn (A B, B A, …), with
 its quartiles. A line that fails is shown as an error, and the others go on. With --results FILE the
 rows of lines that are not measured now come from that file, if they are of the same commits. So
-long lines can be measured at another time. --profile shows where the time of one run is spent,
-before and now. Ends with 1 if a target is not met, or a line failed.
+long lines can be measured at another time. --profile measures no lines: it shows where the time of
+one run is spent, before and now. Ends with 1 if a target is not met, or a line failed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import table
-from tests.bench.builds import BASELINE, ROOT
+from tests.bench import profile, table
+from tests.bench.builds import BASELINE, ROOT, BuildError
 from tests.bench.lines.line import Effort, Line
 from tests.bench.lines.registry import LINES, ChoiceError, chosen
 from tests.bench.machine import Machine, this_machine
 from tests.bench.page import PageError, write_part
+from tests.bench.processes import CommandError
 from tests.bench.row import Row
 from tests.bench.session import Session
+
+#: How many pairs of runs are profiled, by effort.
+_PROFILED: dict[Effort, int] = {"quick": 1, "usual": 7, "full": 15}
 
 
 def main(arguments: Sequence[str] | None = None, lines: Sequence[Line] = LINES) -> int:
@@ -45,10 +49,12 @@ def main(arguments: Sequence[str] | None = None, lines: Sequence[Line] = LINES) 
             print(f"warning: {machine.warning}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="envoyassert-bench-") as directory:
             session = Session(options.against, Path(directory))
+            if options.profile:
+                return _show_profile(session, machine, options)
             measured = list(_measured(session, wanted, options.effort))
         rows = _merged(measured, kept, lines)
         return _show(rows, machine, options)
-    except (ChoiceError, PageError, ResultsError) as error:
+    except (BuildError, ChoiceError, CommandError, PageError, ResultsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -72,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         effort.add_argument(f"--{name}", dest="effort", action="store_const", const=name, help=says)
     parser.add_argument(
         "--results", type=Path, metavar="FILE", help="keep the rows there; take those not measured"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="show where the time of one run is spent"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
@@ -121,6 +130,17 @@ def _kept_rows(results: Path | None, machine: Machine, against: str) -> list[Row
             f"against {against}; remove it, or name another"
         )
     return rows
+
+
+def _show_profile(session: Session, machine: Machine, options: argparse.Namespace) -> int:
+    """Measure where the time of one run is spent; print it, and write it where it is wanted."""
+    before, now = profile.profiles(session, _PROFILED[options.effort])
+    names = (options.against, machine.commit)
+    lines = list(profile.table_lines(before, now, names))
+    print("\n".join([*machine.lines(), "", *lines]))
+    if options.markdown:
+        write_part(options.markdown, "profile", lines)
+    return 0
 
 
 def _show(rows: list[Row], machine: Machine, options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench import table
+from tests.bench import profile, table
 from tests.bench.__main__ import main
 from tests.bench.builds import BuildError, commit_of
 from tests.bench.lines.line import Line, pairs
@@ -17,6 +17,7 @@ from tests.bench.machine import Machine
 from tests.bench.page import PageError, with_part
 from tests.bench.peers import with_stacks
 from tests.bench.processes import CommandError, run
+from tests.bench.profile import Profile
 from tests.bench.row import Row, both, figure, in_turn, ratios
 from tests.bench.session import Session, alternated
 
@@ -202,6 +203,64 @@ def test_command_that_hangs_is_ended_with_its_children(tmp_path):
 def test_commit_that_is_not_there_is_named():
     with pytest.raises(BuildError, match=r"^nowhere: "):
         commit_of("nowhere")
+
+
+@pytest.mark.parametrize(
+    "imported, frames, stage",
+    [
+        ("_pytest.config", ["envoyassert.cli:main", "import"], "import of pytest and its plugins"),
+        ("yaml", ["envoyassert.cli:main", "import"], "import of libraries"),
+        ("envoyassert.runner", ["envoyassert.cli:main", "import"], "import of envoyassert"),
+        (
+            "envoyassert.words.bound",
+            ["envoyassert.cli:main", "import", "pydantic._internal._model_construction:new"],
+            "models of scenarios and results (pydantic)",
+        ),
+        (
+            "",
+            ["envoyassert.scenario.load:parse", "pydantic._internal._generate_schema:build"],
+            "models of scenarios and results (pydantic)",
+        ),
+        ("", ["envoyassert.cli:main", "pluggy:call"], "command, pytest and plugin"),
+        ("", ["runpy:run", "_pytest.main:main"], "command, pytest and plugin"),
+        (
+            "",
+            ["envoyassert.runner:run", "envoyassert.probe.live:load", "bcc:load"],
+            "probe: load, attach and read",
+        ),
+        (
+            "",
+            ["envoyassert.probe.live:close", "envoyassert.probe.hooks:end", "bcc:cleanup"],
+            "probe: detach and unload",
+        ),
+        ("", ["envoyassert.runner:run", "envoyassert.graph.fold:fold"], "decode and fold"),
+        ("", ["envoyassert.runner:run", "envoyassert.clock:now"], "other of envoyassert"),
+    ],
+)
+def test_stack_belongs_to_a_stage(imported, frames, stage):
+    assert profile.stage_of(imported, frames) == stage
+
+
+def test_profile_has_medians_of_stages_and_adds_up_the_small_ones():
+    before = [Profile(3.0, {"probe": 1.0, "a": 0.004, "b": 0.003}), Profile(4.0, {"probe": 1.2})]
+    now = [Profile(1.0, {"probe": 0.1, "judge": 0.02})]
+    assert list(profile.table_lines(before, now, ("b18f4f6", "now"))) == [
+        "| ms of one run | b18f4f6 | now |",
+        "| --- | ---: | ---: |",
+        "| probe | 1100 | 100 |",
+        "| judge | 0 | 20 |",
+        "| stages below 10 ms each | 4 | 0 |",
+        "| the whole run | 3500 | 1000 |",
+    ]
+
+
+def test_main_thread_is_looked_at_until_the_command_ends(tmp_path):
+    path = tmp_path / "profile.json"
+    usage = run([sys.executable, str(profile.SAMPLED), str(path), "--version"], cwd=tmp_path)
+    assert usage.output.startswith("envoyassert")
+    document = json.loads(path.read_text())
+    assert sum(seconds for seconds, *_ in document["stacks"]) <= document["took_s"] < usage.wall_s
+    assert any(imported.startswith("envoyassert") for _, imported, _ in document["stacks"])
 
 
 def _good(session: Session, line: str, count: int) -> Iterator[Row]:

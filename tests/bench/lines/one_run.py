@@ -42,11 +42,18 @@ def measure(session: Session, line: str, pairs: int) -> Iterator[Row]:
 
 
 def run_one(session: Session, build: Build, *, add_up: bool = False) -> Usage:
-    """Run one scenario once on the newest Envoy, as a local process."""
+    """Run one scenario once."""
+    return session.run(build, *arguments(session), add_up=add_up)
+
+
+def arguments(session: Session) -> tuple[str, ...]:
+    """Return the arguments that run one scenario on the newest Envoy, as a local process."""
     path = session.directory / "one.yaml"
     path.write_text(scenario("one"), "utf-8")
-    words = ("run", str(path), "--launcher", "process", "--envoy", DEFAULT_VERSION)
-    return session.run(build, *words, "--require", "bpf,envoy", add_up=add_up)
+    return (
+        *("run", str(path), "--launcher", "process", "--envoy", DEFAULT_VERSION),
+        *("--require", "bpf,envoy"),
+    )
 
 
 def _ratio(

@@ -32,19 +32,27 @@ def config(ports: range, network_filter: str) -> str:
     return f"admin: {admin}\nstatic_resources:\n  listeners:\n{items}\n"
 
 
-def scenario(name: str, port: int = 10000) -> str:
-    """Return a scenario of one run, which every state of the project that is compared can read."""
-    body = "\n".join(f"    {line}" for line in config(range(port, port + 1), ECHO).splitlines())
+def scenario(name: str, ports: range = range(10000, 10001), workers: int = 2) -> str:
+    """Return a scenario of one run, which every state of the project that is compared can read.
+
+    Args:
+        name: of the scenario, and of its file.
+        ports: a listener that echoes for each; what it did at start-up is expected.
+        workers: of Envoy.
+    """
+    body = "\n".join(f"    {line}" for line in config(ports, ECHO).splitlines())
+    expected = "".join(
+        f"- listener: {{port: {port}}}\n  bound: {{times: workers, by: main}}\n"
+        "  listened: {by: workers, via: reuse_port}\n"
+        for port in ports
+    )
     return f"""name: {name}
 envoy:
-  concurrency: 2
+  concurrency: {workers}
   config:
 {body}
 expect:
-- listener: {{port: {port}}}
-  bound: {{times: workers, by: main}}
-  listened: {{by: workers, via: reuse_port}}
-- process: {{live: true}}
+{expected}- process: {{live: true}}
 """
 
 
@@ -53,6 +61,6 @@ def write_scenarios(directory: Path, count: int) -> Path:
     directory.mkdir(parents=True)
     for number in range(count):
         name = f"listener_{number}"
-        text = scenario(name, 10000 + number)
+        text = scenario(name, range(10000 + number, 10001 + number))
         (directory / f"{name}.yaml").write_text(text, "utf-8")
     return directory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from envoyassert.scenario.plan import DEFAULT_VERSION
 from tests.bench.builds import Build
@@ -50,6 +51,11 @@ def arguments(session: Session) -> tuple[str, ...]:
     """Return the arguments that run one scenario on the newest Envoy, as a local process."""
     path = session.directory / "one.yaml"
     path.write_text(scenario("one"), "utf-8")
+    return run_arguments(path)
+
+
+def run_arguments(path: Path) -> tuple[str, ...]:
+    """Return the arguments that run a scenario file so."""
     return (
         *("run", str(path), "--launcher", "process", "--envoy", DEFAULT_VERSION),
         *("--require", "bpf,envoy"),

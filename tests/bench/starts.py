@@ -22,6 +22,8 @@ FIRST_PORT = 20000
 ADMIN = Address.inet("127.0.0.1", ADMIN_PORT)
 #: Seconds until Envoy must be ready, and until its record must have been read.
 _READY_S, _DRAIN_S = 120.0, 60.0
+#: So long after the probe was closed the kernel may still be detaching it.
+DETACHED_S = 0.5
 #: Descriptors of an Envoy, besides those of its listeners.
 _SPARE_DESCRIPTORS = 1000
 

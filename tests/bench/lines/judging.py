@@ -34,9 +34,13 @@ def measure(session: Session, line: str, pairs: int) -> Iterator[Row]:
     growth = tuple(_sum(one) / statistics.median(new) / size for one in large)
     seen = figure(statistics.median(map(_sum, large)), "s")
     yield Row(line, f"{LARGE:,} events", f"{SMALL:,} events", growth, "", GROWTH, seen)
-    memory = tuple(one["bytes"] for one in large)
-    seen = f"{figure(statistics.median(one['bytes'] for one in before), 'B')} at {session.against}"
-    yield Row(line, "memory of an event", "", memory, "B", BYTES, seen)
+    for name, what, limit in (
+        ("event_bytes", "memory of an event", BYTES),
+        ("graph_bytes", "memory of an event, with the graph and the verdict", None),
+    ):
+        memory = tuple(one[name] for one in large)
+        seen = both([one[name] for one in before], memory, "B")
+        yield Row(line, what, "", memory, "B", limit, seen)
 
 
 def _figures(session: Session, build: Build, events: int) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,7 +143,9 @@ def _under_probe(envoy: Envoy, count: int, snapshots: list[ProbeSnapshot]) -> fl
             snapshots.append(snapshot)
             return took_s
 
-        return _median(count, once)
+        took_s = _median(count, once)
+    time.sleep(starts.DETACHED_S)
+    return took_s
 
 
 def _median(count: int, once: Callable[[], float]) -> float:

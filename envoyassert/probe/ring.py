@@ -16,9 +16,8 @@ _HEADER_SIZE = 8
 #: room for many pieces.
 _WINDOW = 1 << 20
 
-# Native form: these are read and written in one go, unlike those of a fixed byte order.
+# Native form: it is read in one go, unlike one of a fixed byte order.
 _LENGTH = struct.Struct("I")
-_POSITION = struct.Struct("Q")
 
 
 class Ring:
@@ -38,8 +37,12 @@ class Ring:
     def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
         self._size = size
-        self._own = mmap.mmap(fd, mmap.PAGESIZE)
-        self._theirs = mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=mmap.PAGESIZE)
+        own = mmap.mmap(fd, mmap.PAGESIZE)
+        theirs = mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=mmap.PAGESIZE)
+        # Views: they are read and written in one go. struct.pack_into() writes zeros first, with
+        # which the kernel would take the ring for full once it has gone round.
+        self._own = memoryview(own).cast("Q")
+        self._theirs = memoryview(theirs).cast("Q")
         self._lock = threading.Lock()
 
     def read(self, most: int) -> list[bytes]:
@@ -50,15 +53,14 @@ class Ring:
         """
         found: list[bytes] = []
         while len(found) < most:
-            (start,) = _POSITION.unpack_from(self._own)
-            (end,) = _POSITION.unpack_from(self._theirs)
+            start, end = self._own[0], self._theirs[0]
             self._in_order()
             pieces, size = self._pieces(start & (self._size - 1), end - start, most - len(found))
             if not size:
                 break
             found += pieces
             self._in_order()
-            _POSITION.pack_into(self._own, 0, start + size)
+            self._own[0] = start + size
         return found
 
     def _pieces(self, first: int, size: int, most: int) -> tuple[list[bytes], int]:
@@ -86,8 +88,9 @@ class Ring:
 
     def close(self) -> None:
         """Unmap it. May be called more than once."""
-        self._own.close()
-        self._theirs.close()
+        # A map is gone with the last view of it.
+        self._own.release()
+        self._theirs.release()
 
     def _in_order(self) -> None:
         """Keep the processor from exchanging accesses before and after.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -80,6 +82,39 @@ def test_no_more_pieces_are_read_than_asked_for(writer, reader):
     assert reader.read(2) == [b"\0", b"\1"]
     assert reader.read(2) == [b"\2", b"\3"]
     assert reader.read(2) == [b"\4"]
+
+
+#: Watches the reader's position from another process, as a writer on another CPU does.
+WATCHER = """
+import mmap, sys
+position = memoryview(mmap.mmap(int(sys.argv[1]), mmap.PAGESIZE)).cast("Q")
+print(flush=True)
+before = position[0]
+while position[0] < int(sys.argv[2]):
+    now = position[0]
+    if now < before:
+        sys.exit(f"went back from {before} to {now}")
+    before = now
+"""
+
+
+def test_position_of_the_reader_never_goes_back_on_the_way(writer, reader):
+    writer.begin_at(SIZE)
+    last = SIZE + 16 * 5_000
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHER, str(writer.fd), str(last)],
+        pass_fds=[writer.fd],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watcher:
+        assert watcher.stdout is not None
+        watcher.stdout.readline()
+        while writer.read < last:
+            writer.write(b"piece")
+            assert reader.read(1) == [b"piece"]
+        _, said = watcher.communicate()
+    assert (watcher.returncode, said) == (0, "")
 
 
 def test_piece_that_is_being_written_is_left_with_all_behind_it(writer, reader):

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
+from envoyassert.collection import collection_paused
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
 from envoyassert.symbols import Symbols
@@ -114,6 +115,7 @@ def _lines(trace: Trace) -> Iterator[str]:
     yield encode({"end": _plain(trace.end)})
 
 
+@collection_paused()
 def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     """Read a trace file; every line is held against `envoyassert.trace_schema`.
 

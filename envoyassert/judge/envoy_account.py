@@ -146,8 +146,16 @@ class _Comparison:
 
         Envoy lists a listener that is not bound to its port as well.
         """
-        records = [r for r in self.records if r.kind != "admin" and r.name == listener.name]
-        return bool(records) and all(record.addresses for record in records)
+        return self._bound.get(listener.name, False)
+
+    @cached_property
+    def _bound(self) -> dict[str, bool]:
+        """Whether all listeners of a name have addresses, by the config."""
+        found: dict[str, bool] = {}
+        for record in self.records:
+            if record.kind != "admin":
+                found[record.name] = found.get(record.name, True) and bool(record.addresses)
+        return found
 
     def _was_open(self, address: Address) -> bool:
         """Whether there is a socket at an address, or was one.

@@ -81,9 +81,9 @@ def passed_outside(context: Context, item: Conditional) -> list[tuple[KernelSock
 
     A socket that came from outside and of which no address is known may be one of any listener.
     """
-    candidates = context.graph.candidates
-    if not any(handed.is_outside for socket in candidates for handed in socket.passes):
+    if not context.once(_any_outside, None):
         return []
+    candidates = context.graph.candidates
     if word_of(item).sockets == "every":
         meant = [s for s in candidates if s.places or s.listens or s.origin == "scm_rights"]
     else:
@@ -100,6 +100,11 @@ def passed_outside(context: Context, item: Conditional) -> list[tuple[KernelSock
         for handed in socket.passes
         if handed.is_outside
     ]
+
+
+def _any_outside(context: Context, _: None) -> bool:
+    passes = (handed for socket in context.graph.candidates for handed in socket.passes)
+    return any(handed.is_outside for handed in passes)
 
 
 def in_doubt(context: Context, outside: Iterable[tuple[KernelSocket, Pass]]) -> Context:

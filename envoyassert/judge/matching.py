@@ -191,7 +191,7 @@ def matching(
 
 
 def _matching_source(context: Context, source: CallSource) -> Matched:
-    return matching(context, CallPattern(**dict(source)))
+    return matching(context, CallPattern.model_construct(**dict(source)))
 
 
 def _call_sites(context: Context, source: CallSource) -> CallSites:

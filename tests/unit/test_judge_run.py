@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from envoyassert.addresses import Address
 from envoyassert.asserts import parse_expectation
@@ -293,3 +294,17 @@ def test_epoll_unobserved_leaves_served_by_open_even_with_assumptions() -> None:
 def test_assumptions_are_not_leant_on_where_everything_was_observed() -> None:
     verdict = judged(started().build(), {"process": {"live": True}}, assume=ASSUME)
     assert str(verdict) == "PASS"
+
+
+def test_what_was_validated_is_not_validated_again_to_be_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    item = parse_expectation({"listener": {"port": 80}, "in_order": ["bind", "listen"]})
+    trace = started().build()
+
+    def refuse(self: BaseModel, **_data: object) -> None:
+        raise AssertionError(f"a validator is made for a {type(self).__name__}")
+
+    monkeypatch.setattr(BaseModel, "__init__", refuse)
+
+    assert judge(trace, [(0, item)], workers=2).status is Status.PASS

@@ -26,8 +26,8 @@ def started(command: Sequence[str], arm: Watch) -> Iterator[int]:
     """Start a command for the length of a `with` block; yield its process id.
 
     What it prints goes to standard error, for standard output is ours. At the end it is stopped
-    with SIGTERM, then killed, and so is all that it started. If this process is killed, the
-    command and its process group are killed with it.
+    with SIGTERM, then killed, and so is all that it started. If this process is killed, the kernel
+    kills the command and its process group, and a guard all else that has the run's mark.
 
     Args:
         command: the words.
@@ -44,6 +44,7 @@ def started(command: Sequence[str], arm: Watch) -> Iterator[int]:
         # The probe reads the environment from its start and only so far.
         mark = {} if tracer else {RUN_ID_VARIABLE: arm.run_id}
         with (
+            _guarded(arm.run_id),
             contextlib.closing(Lifeline()) as lifeline,
             _process([*tracer, *command], {**mark, **os.environ}) as process,
         ):
@@ -54,6 +55,35 @@ def started(command: Sequence[str], arm: Watch) -> Iterator[int]:
                 _stop(process, arm.run_id)
     finally:
         remove_rundir(Path(directory))
+
+
+#: Waits until its standard input is closed, then kills what has a mark in its environment, as long
+#: as there is some: what is found last may have started more.
+_GUARD = """
+read -r _
+while found=$(grep -lsxz "$1" /proc/[0-9]*/environ); test -n "$found"; do
+    for one in $found; do one=${one%/environ}; kill -KILL "${one#/proc/}"; done
+done
+"""
+
+
+@contextlib.contextmanager
+def _guarded(run_id: str) -> Iterator[None]:
+    """Have what bears the mark of a run killed if this process is, for a `with` block.
+
+    It is there before the command is, and finds what has a session of its own.
+    """
+    with subprocess.Popen(
+        ["sh", "-c", _GUARD, "envoyassert-guard", f"{MARK}={run_id}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as guard:
+        try:
+            yield
+        finally:
+            guard.kill()
 
 
 def _process(words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -125,7 +125,8 @@ def test_nothing_of_the_command_outlives_a_killed_recorder(tmp_path, tracer):
     # What is still running keeps the writing end of the pipe open.
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    command = ["sh", "-c", f"exec 9>{fifo}; sleep 600 & echo begun >&9; sleep 600"]
+    script = f"exec 9>{fifo}; sleep 600 & setsid sleep 600 & echo begun >&9; sleep 600"
+    command = ["sh", "-c", script]
     with Attaching("--tracer", tracer, "--", *command) as attaching:
         assert wait_readable(reader, 60)
         assert os.read(reader, 100) == b"begun\n"
@@ -133,6 +134,35 @@ def test_nothing_of_the_command_outlives_a_killed_recorder(tmp_path, tracer):
         attaching.kill()
         assert wait_readable(reader, 10)
         assert os.read(reader, 100) == b""
+    os.close(reader)
+
+
+#: Kills itself where the command has begun and nothing of the kernel's is bound to it.
+KILLED = """
+import os, pathlib, signal, sys
+from envoyassert.cli import main
+from envoyassert.launch.lifeline import Lifeline
+begun = pathlib.Path(sys.argv.pop())
+Lifeline.hold = lambda *_: (begun.read_bytes(), os.kill(os.getpid(), signal.SIGKILL))
+main(sys.argv[1:])
+"""
+
+
+def test_command_does_not_outlive_a_recorder_that_is_killed_as_it_starts_it(tmp_path):
+    held, begun = tmp_path / "held", tmp_path / "begun"
+    for fifo in (held, begun):
+        os.mkfifo(fifo)
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    script = f"exec 9>{held}; echo >{begun}; sleep 600"
+    recorder = subprocess.run(
+        [sys.executable, "-c", KILLED, "attach", "--", "sh", "-c", script, str(begun)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    assert recorder.returncode == -signal.SIGKILL
+    assert wait_readable(reader, 10)
     os.close(reader)
 
 

@@ -18,8 +18,12 @@ from envoyassert.asserts import (
     assert_no_others,
     assert_process,
 )
+from envoyassert.pytest_plugin import fixtures
 
 pytestmark = [pytest.mark.bpf]
+
+#: The plugin's: conftest.py has another of that name for the tests beside this one.
+envoy = fixtures.envoy
 
 
 def listening_on(port: int, **listener: Any) -> dict[str, Any]:

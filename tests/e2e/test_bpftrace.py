@@ -34,7 +34,7 @@ from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
-from tests.e2e.launching import VERSION
+from tests.e2e.launching import VERSION, wait_until
 
 pytestmark = [pytest.mark.bpf, pytest.mark.bpftrace, pytest.mark.envoy]
 
@@ -253,6 +253,25 @@ def test_log_from_which_something_is_gone_passes_nothing_that_rests_on_it(
     verdict = judge(trace, found.plan.expectations, workers=found.plan.workers)
     assert not verdict.certificate.whole
     assert verdict.status is Status.INCONCLUSIVE
+
+
+def test_log_that_the_page_says_to_keep_shows_at_once_that_it_is_armed(tmp_path: Path) -> None:
+    page = (SCENARIOS.parent / "docs" / "bpftrace.md").read_text("utf-8")
+    make, keep = re.findall(r"^\$ (.*)$", page, re.MULTILINE)[:2]
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    # No other Envoy of this machine may make it write more.
+    make = make.replace("bpftrace-script", f"bpftrace-script --exe {secrets.token_hex(4)}")
+    subprocess.run(["bash", "-c", make], cwd=tmp_path, env=env, check=True)
+    log = tmp_path / "envoy.bpftrace.txt"
+    log.touch()
+    command = f"exec setpriv --pdeathsig KILL {keep.removeprefix('sudo ')}"
+    process = subprocess.Popen(["bash", "-c", command], cwd=tmp_path)
+    try:
+        # It has nothing else to write, so what it keeps back stays there.
+        assert wait_until(lambda: is_armed(log.read_text().splitlines()), DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_killed_bpftrace_leaves_a_log_that_passes_nothing(tmp_path: Path) -> None:

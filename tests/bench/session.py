@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.bench.builds import ROOT, Build, BuildError, build_of, kept_bytecode
 from tests.bench.processes import Usage, run
@@ -26,6 +26,8 @@ class Session:
     against: str
     directory: Path
     now: Build = field(default_factory=lambda: Build("now", ROOT))
+    #: What one line measured and another shows too, by a name.
+    shared: dict[str, Any] = field(default_factory=dict)
     _before: Build | BuildError | None = None
 
     @property

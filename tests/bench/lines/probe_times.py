@@ -22,7 +22,7 @@ def measure_load(session: Session, line: str, pairs: int) -> Iterator[Row]:
         with Bpftrace(session.directory) as bpftrace:
             return bpftrace.armed_after_s
 
-    peer, ours = alternated(pairs, arm_bpftrace, lambda: _time(session, session.now, "load_s"))
+    peer, ours = alternated(pairs, arm_bpftrace, lambda: _figures(session, session.now)["load_s"])
     seen = both(peer, ours, "s")
     yield Row(line, what, "bpftrace", ratios(peer, ours), "", BESIDE_BPFTRACE, seen)
 
@@ -35,8 +35,12 @@ def measure_unload(session: Session, line: str, pairs: int) -> Iterator[Row]:
 
 
 def _times(session: Session, name: str, pairs: int) -> tuple[list[float], list[float]]:
-    return session.pairs(pairs, lambda build: _time(session, build, name))
+    """Return a figure of both states; all figures are measured at once, by the first line."""
+    if "probe" not in session.shared:
+        session.shared["probe"] = session.pairs(pairs, lambda build: _figures(session, build))
+    before, now = session.shared["probe"]
+    return [figures[name] for figures in before], [figures[name] for figures in now]
 
 
-def _time(session: Session, build: Build, name: str) -> float:
-    return float(build.work("probe_times", cwd=session.directory)[name])
+def _figures(session: Session, build: Build) -> dict[str, float]:
+    return build.work("probe_times", cwd=session.directory)

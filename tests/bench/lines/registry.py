@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from tests.bench.lines import (
     commands,
+    floors,
     judging,
     library,
     one_run,
@@ -21,6 +22,7 @@ from tests.bench.lines.line import Line, pairs
 
 LINES = (
     Line("run", "`envoyassert run` of one scenario", one_run.measure, pairs(2, 9, 25)),
+    Line("floors", "what `run` cannot be faster than", floors.measure, pairs(2, 9, 25)),
     Line("probe-load", "load and attach the probe", probe_times.measure_load, pairs(2, 9, 25)),
     Line("probe-unload", "detach and unload it", probe_times.measure_unload, pairs(2, 9, 25)),
     Line("check", "`check` of one file", commands.measure_check, pairs(2, 9, 25)),

@@ -120,35 +120,56 @@ static __always_inline void ea_record_exec(u32 run, const struct ea_image *image
 	ea_end(draft, sizeof(draft->exec) - sizeof(draft->exec.argv) + size);
 }
 
+/* Find what lies on the stack of the new image; false if that cannot be read. */
+static __always_inline bool ea_find_image(struct ea_image *image)
+{
+	u64 regs = ea_current_registers();
+	u64 sp = 0;
+
+	if (ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
+		return false;
+	ea_probe_user(&image->argc, sizeof(image->argc), (void *)sp);
+	ea_probe_user(&image->argv, sizeof(image->argv), (void *)(sp + 8));
+	image->next = sp + 8 * (image->argc + 2);
+	ea_probe_user(&image->envp, sizeof(image->envp), (void *)image->next);
+	return true;
+}
+
+/* The current process, which has just executed a program, belongs to a run from now on. */
+static __always_inline void ea_begin_image(u64 run, u32 epolls, const struct ea_image *image,
+					   u64 filename)
+{
+	struct ea_target target = {.run = run, .epolls = epolls, .started = 1};
+
+	if (!ea_mark(bpf_get_current_pid_tgid() >> 32, &target))
+		ea_lose(run);
+	ea_record_exec(run, image, filename);
+}
+
 /* raw tracepoint: the new image is in place, its stack holds arguments and environment */
 int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	u64 regs = ea_current_registers();
-	u32 zero = 0, needed = 0;
+	u32 zero = 0;
 	struct ea_scratch *scratch = scratches.lookup(&zero);
-	struct ea_target target = {.started = 1};
 	struct ea_target *old;
 	struct ea_image image = {};
 	struct ea_counters *count;
-	u64 sp = 0, run = 0, epolls = 0, candidates = 0, variables_at, filename;
+	u64 run = 0, epolls = 0, variables_at;
 
-	if (!ea_any(EA_ARMED) || !scratch ||
-	    ea_probe_kernel(&sp, sizeof(sp), (void *)(regs + EA_USER_SP)))
+	if (!ea_any(EA_ARMED) || !scratch)
 		return 0;
-	ea_probe_user(&image.argc, sizeof(image.argc), (void *)sp);
-	ea_probe_user(&image.argv, sizeof(image.argv), (void *)(sp + 8));
-	variables_at = sp + 8 * (image.argc + 2);
-	ea_probe_user(&image.envp, sizeof(image.envp), (void *)variables_at);
-
 	old = ea_current_target();
 	if (old) {
 		run = old->run;
 		epolls = old->epolls + 1;
 	}
+	if (!run && !ea_any(EA_ARMED_BY_ID))
+		return 0;
+	if (!ea_find_image(&image))
+		return 0;
 	run = ea_forget(scratch, run);
 	epolls = ea_forget(scratch, epolls);
-	image.next = variables_at;
+	variables_at = image.next;
 	/* Reading all variables takes most of the time that an exec loses. */
 	if (ea_any(EA_ARMED_BY_ID)) {
 		u32 named = ea_find_run(&image);
@@ -163,22 +184,34 @@ int ea_process_exec(struct bpf_raw_tracepoint_args *ctx)
 		}
 	}
 	if (!run)
-		candidates = ea_candidates(&needed);
-	if (!run && !candidates)
 		return 0;
 	run = ea_forget(scratch, run);
-	candidates = ea_forget(scratch, candidates);
 	image.next = ea_forget(scratch, image.next);
-	filename = ea_forget(scratch, ea_find_filename(image.next));
-	if (!run)
-		run = ea_select(scratch, candidates, needed, variables_at, filename);
-	if (!run)
+	ea_begin_image(run, epolls, &image, ea_find_filename(image.next));
+	return 0;
+}
+
+/*
+ * The same tracepoint, behind the program above: a process that belongs to no run may get one by a
+ * selection. It is loaded where there are any: the verifier takes longest for it.
+ */
+int ea_process_select(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0, needed = 0;
+	struct ea_scratch *scratch = scratches.lookup(&zero);
+	struct ea_image image = {};
+	u64 run, candidates, filename;
+
+	if (!ea_any(EA_ARMED) || !scratch || ea_current_run())
 		return 0;
-	target.run = run;
-	target.epolls = epolls;
-	if (!ea_mark(pid, &target))
-		ea_lose(run);
-	ea_record_exec(run, &image, filename);
+	candidates = ea_candidates(&needed);
+	if (!candidates || !ea_find_image(&image))
+		return 0;
+	candidates = ea_forget(scratch, candidates);
+	filename = ea_forget(scratch, ea_find_filename(image.next));
+	run = ea_select(scratch, candidates, needed, image.next, filename);
+	if (run)
+		ea_begin_image(run, 0, &image, filename);
 	return 0;
 }
 

@@ -23,6 +23,7 @@ class Hooks:
 
     def __init__(self, named: Sequence[int] = (), raw: Sequence[int] = ()) -> None:
         self._named = named_hooks()
+        self._raw = list(RAW_HOOKS)
         self._named_descriptors = list(named)
         self._raw_descriptors = list(raw)
 
@@ -52,13 +53,30 @@ class Hooks:
                 what = f"attach the function {function}"
                 attached = kernel.attach_tracepoint(number, functions[function])
                 self._named_descriptors.append(attached)
-            for tracepoint, function in RAW_HOOKS:
+            for tracepoint, function in self._raw:
                 what = f"attach the function {function}"
                 attached = kernel.attach_raw_tracepoint(tracepoint, functions[function])
                 self._raw_descriptors.append(attached)
         except OSError as error:
             self.detach()
             raise refused_by_kernel(what, error) from error
+
+    def add(self, tracepoint: str, function: str, fd: int) -> None:
+        """Attach one more function to a raw tracepoint.
+
+        Args:
+            tracepoint: its name.
+            function: of the program.
+            fd: its descriptor.
+
+        Raises:
+            ProbeLoadError: the kernel refused.
+        """
+        try:
+            self._raw_descriptors.append(kernel.attach_raw_tracepoint(tracepoint, fd))
+        except OSError as error:
+            raise refused_by_kernel(f"attach the function {function}", error) from error
+        self._raw.append((tracepoint, function))
 
     def detach(self) -> None:
         """Detach all of them, and wait until the kernel has done it: a third of a second."""

@@ -286,6 +286,7 @@ class Probe:
             ValueError: a text of the selection is too long for the kernel, or no variable; or
                 `limit` or `records` is below 1.
             RuntimeError: 8 selections are armed, or together they name more than 32 variables.
+            ProbeLoadError: the kernel refused what compares processes with selections.
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 at least, not {limit}")

@@ -53,7 +53,7 @@ def load(compiled: Compiled, entries: Mapping[str, int], kinds: Mapping[str, int
                 loaded.maps[name] = kernel.create_map(name, sized, inner)
             except OSError as error:
                 raise refused_by_kernel(f"make the map {name}", error) from error
-        _load_functions(loaded, compiled, kinds)
+        load_functions(loaded, compiled, kinds)
     except BaseException:
         loaded.close()
         raise
@@ -64,8 +64,13 @@ def _holds_maps(kind: kernel.MapKind) -> bool:
     return kind.kind == kernel.ARRAY_OF_MAPS
 
 
-def _load_functions(loaded: Loaded, compiled: Compiled, kinds: Mapping[str, int]) -> None:
-    """Load the functions at the same time: the kernel takes most of it for two of them.
+def load_functions(loaded: Loaded, compiled: Compiled, kinds: Mapping[str, int]) -> None:
+    """Load functions at the same time: the kernel takes most of it for few of them.
+
+    Args:
+        loaded: has the maps, and gets the functions.
+        compiled: the program.
+        kinds: as for `load`.
 
     Raises:
         ProbeLoadError: the kernel refused one.

@@ -55,8 +55,10 @@ class Pool:
 
         Raises:
             RuntimeError: too many selections are armed, or they ask for too many variables.
+            ProbeLoadError: the kernel refused what compares with selections.
         """
         with self._runs.lock:
+            self._program.let_select()
             free = [number for number in range(SELECTIONS) if number not in self._armed]
             if not free:
                 raise RuntimeError(f"{SELECTIONS} selections are armed, there is room for no more")

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from envoyassert.errors import ProbeLoadError
 from envoyassert.probe import compiler, kernel, program_cache
+from envoyassert.probe.compiled import Compiled
 from envoyassert.probe.hooks import Hooks
-from envoyassert.probe.loading import Loaded, load
+from envoyassert.probe.loading import Loaded, load, load_functions
 from envoyassert.probe.maps import Map, possible_cpus
 from envoyassert.probe.program_text import program_text
 from envoyassert.probe.refusal import refused_by_kernel
 from envoyassert.probe.ring import Ring
 from envoyassert.probe.sharing import READERS, Offer, Shared, join
 from envoyassert.probe.syscall_numbers import named_calls, recorded_calls
-from envoyassert.probe.tracepoints import field_offsets, member_offsets
+from envoyassert.probe.tracepoints import SELECT_HOOK, field_offsets, member_offsets
 from envoyassert.wire import TEXT_SIZE, ArmedSelection, Counters, MarkedProcess
 
 #: 32 MiB with pages of 4 KiB: about 400,000 ordinary records.
@@ -55,6 +56,7 @@ class Program:
             raise ValueError(f"ring_pages must be a power of two, not {ring_pages}")
         self.slots = range(SLOTS)
         self._closed = False
+        self._compiled: Compiled | None
         self._lock: int | None = None
         self._offer: Offer | None = None
         ring_size = ring_pages * os.sysconf("SC_PAGE_SIZE")
@@ -69,7 +71,7 @@ class Program:
         """Load and attach the program, and give it to the other workers that ask for it."""
         try:
             hooks = Hooks()
-            self._loaded = _loaded(
+            self._loaded, self._compiled = _loaded(
                 {"records": ring_size, "marks": int(_PID_MAX.read_text()) // _MARKS + 1},
                 {**hooks.kinds, "ea_flush": kernel.RAW_TRACEPOINT},
             )
@@ -103,6 +105,7 @@ class Program:
     def _take(self, shared: Shared, ring_size: int) -> None:
         """Use the program of another worker, with a ring and slots of this one."""
         groups, reader = shared.groups, shared.reader
+        self._compiled = None
         self._loaded = Loaded(groups["maps"], groups["functions"])
         hooks = Hooks(list(groups["named"].values()), list(groups["raw"].values()))
         self._lock = groups["lock"]["lock"]
@@ -181,14 +184,27 @@ class Program:
         """
         return self._ring.read(_PIECES_AT_ONCE)
 
+    def let_select(self) -> None:
+        """Load and attach what compares processes with selections, unless that was done.
+
+        Raises:
+            ProbeLoadError: the kernel refused it.
+        """
+        tracepoint, function = SELECT_HOOK
+        functions = self._loaded.functions
+        if function not in functions:
+            assert self._compiled is not None
+            load_functions(self._loaded, self._compiled, {function: kernel.RAW_TRACEPOINT})
+            self._hooks.add(tracepoint, function, functions[function])
+
     def misses(self, name: str = "") -> int:
         """Return how often the kernel skipped a program because it was running.
 
         Args:
-            name: its function; all of them if it is empty.
+            name: its function, which need not be loaded; all of them if it is empty.
         """
         functions = self._loaded.functions
-        return sum(map(kernel.misses_of, [functions[name]] if name else functions.values()))
+        return sum(kernel.misses_of(functions[one]) for one in functions if name in ("", one))
 
     def close(self) -> None:
         """Detach and unload, unless another worker uses it. May be called more than once."""
@@ -209,8 +225,8 @@ def _slots_of(reader: int) -> range:
     return range(reader * each, (reader + 1) * each)
 
 
-def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> Loaded:
-    """Load the program that is kept, or compile it.
+def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> tuple[Loaded, Compiled]:
+    """Load the program that is kept, or compile it; return it in both forms.
 
     Raises:
         ProbeUnavailableError: bcc, tracefs or a tracepoint is missing.
@@ -223,11 +239,11 @@ def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> Loaded:
     kept = program_cache.recall(key) if key else None
     if kept is not None:
         try:
-            return load(kept, entries, kinds)
+            return load(kept, entries, kinds), kept
         except (ProbeLoadError, LookupError):
             pass  # refused: the compiler has the last word
     compiled = compiler.compile_program(text, {**defines, **member_offsets()})
     loaded = load(compiled, entries, kinds)
     if key:
         program_cache.remember(key, compiled)
-    return loaded
+    return loaded, compiled

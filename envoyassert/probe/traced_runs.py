@@ -160,8 +160,8 @@ class Runs:
         return self._program.misses()
 
     def missed_execs(self) -> int:
-        """Return how often the kernel skipped the program at an exec since it was loaded."""
-        return self._program.misses("ea_process_exec")
+        """Return how often the kernel skipped the comparison with the selections at an exec."""
+        return self._program.misses("ea_process_select")
 
     def flush(self) -> None:
         """Have the records that wait on each CPU written into the ring."""

@@ -123,6 +123,9 @@ def named_hooks() -> list[tuple[int, str]]:
     return found
 
 
+#: Where there are selections: behind the function of the same tracepoint below.
+SELECT_HOOK = ("sched_process_exec", "ea_process_select")
+
 #: Raw tracepoint and function; detaching one costs next to nothing.
 RAW_HOOKS = (
     ("sys_exit", "ea_sys_exit"),

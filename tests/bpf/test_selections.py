@@ -124,7 +124,7 @@ def test_path_behind_an_environment_too_long_to_be_passed_is_counted_as_missed(p
 def test_exec_at_which_the_kernel_skipped_the_comparison_counts_as_missed(probe, monkeypatch):
     with probe.select(ProcessSelection(TARGET)) as selected:
         assert selected.missed == 0
-        before = probe._program.misses("ea_process_exec")
+        before = probe._program.misses("ea_process_select")
         monkeypatch.setattr(probe._program, "misses", lambda _name="": before + 2)
         assert selected.missed == 2
 
@@ -250,3 +250,22 @@ def test_each_run_of_a_selection_has_the_limit_of_records_for_itself(probe, prog
         with arm:
             assert events_of(arm)[-1].call == "exit"
             assert arm.counters().capped == 0
+
+
+def test_comparison_is_loaded_with_the_first_selection_and_stays_attached(program):
+    with Probe.load(ring_pages=16) as probe:
+        functions = probe._program._loaded.functions
+        assert "ea_process_select" not in functions
+        with probe.select(ProcessSelection(TARGET)) as selected:
+            assert "ea_process_select" in functions
+            start(program(TARGET), 1)
+            assert numbers(selected) == [[1]]
+        probe.measure_cost(pairs=1)
+        with probe.select(ProcessSelection(TARGET)) as selected, probe.arm(new_run_id()) as arm:
+            start(program(TARGET), 2)
+            start(program(TARGET), 3, env=environment(arm.run_id))
+            # A process that has the id of a run belongs to that one.
+            assert numbers(selected) == [[2]]
+            arm.drain(DRAIN_S)
+            events = arm.snapshot().events
+            assert [e.args["backlog"] for e in events if e.call == "listen"] == [3]

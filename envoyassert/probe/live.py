@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from typing_extensions import Self
@@ -252,20 +253,26 @@ class Probe:
         misses = self._runs.misses()
         return Arm(self._runs, run_id, self._runs.add(run_id, records), misses)
 
-    def watch_running(self, pid: int) -> Arm:
-        """Begin to watch a process that runs already; nothing of its past is known.
+    def watch_running(self, processes: Callable[[], Iterable[int]]) -> Arm:
+        """Begin to watch processes that run already; nothing of their past is known.
 
-        Arm nothing else meanwhile: see `Runs.mark_running`.
+        They are asked for until no further one has begun: what those that are watched start from
+        then on, the kernel adds by itself. Arm nothing else meanwhile: see `Runs.mark_running`.
 
         Args:
-            pid: the process, in the first pid namespace.
+            processes: returns a process and its descendants as they are now, in the first pid
+                namespace.
 
         Raises:
             RuntimeError: 256 runs are armed.
         """
         misses = self._runs.misses()
         serial = self._runs.add("")
-        self._runs.mark_running(serial, pid)
+        known: set[int] = set()
+        while further := set(processes()) - known:
+            for pid in sorted(further):
+                self._runs.mark_running(serial, pid)
+            known |= further
         return Arm(self._runs, "", serial, misses)
 
     def select(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from envoyassert.errors import NoProcessError
 from envoyassert.launch.kernel import wait_readable
+from envoyassert.launch.process_tree import and_descendants
 from envoyassert.probe import Probe
 from envoyassert.state import ACCEPTS, Watched
 
@@ -15,12 +16,12 @@ _DRAIN_DEADLINE_S = 10.0
 
 
 def watch(pid: int, seconds: float, begun: Callable[[], object]) -> Watched:
-    """Watch a process for a while; an end of it cuts that short.
+    """Watch a process and its descendants for a while; an end of it cuts that short.
 
     Args:
         pid: the process, as seen from here.
         seconds: how long.
-        begun: is called once the process is watched.
+        begun: is called once all of them are watched: from then on nothing is missed.
 
     Raises:
         MachineError: the probe cannot be used here.
@@ -32,7 +33,7 @@ def watch(pid: int, seconds: float, begun: Callable[[], object]) -> Watched:
         except ProcessLookupError as error:
             raise NoProcessError(f"process {pid} ended before it was watched") from error
         try:
-            with probe.watch_running(pid) as arm:
+            with probe.watch_running(lambda: and_descendants(pid)) as arm:
                 begun()
                 ended = wait_readable(pidfd, seconds)
                 arm.drain(_DRAIN_DEADLINE_S)

@@ -227,6 +227,29 @@ def test_watch_shows_who_accepts(running: list[LiveRun]) -> None:
     ]
 
 
+#: Its child has the listening socket too, and accepts; that ends both.
+ACCEPTING_CHILD = """
+import os, socket
+listening = socket.create_server(("127.0.0.1", 0))
+if os.fork():
+    print(listening.getsockname()[1], flush=True)
+    os.wait()
+else:
+    listening.accept()
+"""
+
+
+def test_child_that_was_there_before_is_watched_too() -> None:
+    command = [sys.executable, "-I", "-S", "-c", ACCEPTING_CHILD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = ("127.0.0.1", int(process.stdout.readline()))
+        watched = watch(process.pid, 60, lambda: socket.create_connection(address).close())
+        assert watched.ended
+        (accepted,) = [call for call in watched.calls if call.ok]
+        assert accepted.pid != process.pid
+
+
 def test_watch_ends_with_the_envoy(probe: Probe, tmp_path: Path) -> None:
     plan = scenario(tmp_path, served(), [{"process": {"live": True}}])
     with (

@@ -23,7 +23,7 @@ from envoyassert.scenario.vocabulary import (
     closest,
     did_you_mean,
 )
-from envoyassert.steps.registry import KINDS, kind_in
+from envoyassert.steps.registry import kind_in
 
 #: Arguments of Envoy that are set from fields of the scenario.
 _OWN_ARGUMENTS = {
@@ -39,8 +39,6 @@ _FREE = (
     ("envoy", "xds"),
     ("matrix",),
 )
-#: The same of a step.
-_FREE_OF_STEPS = frozenset(path for step in KINDS.values() for path in step.free)
 #: One word that ends like the name of a file with data.
 _ONLY_A_PATH = re.compile(r"\S*[\w}]\.(?:ya?ml|json|pb|pb_text|textproto|txt|pem|crt|cert|key|lua)")
 _PLACEHOLDERS = ("rundir", "concurrency")
@@ -59,7 +57,9 @@ def coherence_problems(
             for the better message.
         followed: whether it may be about an Envoy that something else drives.
     """
-    nulls = list(_nulls(document, document.data, ()))
+    kinds = {kind_in(step) for step in items_of(document.data.get("steps"))}
+    free_of_steps = frozenset(path for kind in kinds if kind is not None for path in kind.free)
+    nulls = list(_nulls(document, document.data, (), free_of_steps))
     places = {(problem.line, problem.column) for problem in nulls}
     kept = [problem for problem in known if (problem.line, problem.column) not in places]
     return [
@@ -82,9 +82,11 @@ def coherence_problems(
     ]
 
 
-def _nulls(document: Document, value: object, path: Path) -> Iterator[Problem]:
+def _nulls(
+    document: Document, value: object, path: Path, free_of_steps: frozenset[Path]
+) -> Iterator[Problem]:
     """Find keys without a value: they would expect nothing, silently."""
-    if path in _FREE or path[2:] in _FREE_OF_STEPS:
+    if path in _FREE or path[2:] in free_of_steps:
         return
     if isinstance(value, dict):
         for key, member in value.items():
@@ -93,13 +95,13 @@ def _nulls(document: Document, value: object, path: Path) -> Iterator[Problem]:
                     (*path, key), f"`{key}` has no value", "give one, or remove the key"
                 )
             else:
-                yield from _nulls(document, member, (*path, key))
+                yield from _nulls(document, member, (*path, key), free_of_steps)
     elif isinstance(value, list):
         for index, element in enumerate(value):
             if element is None:
                 yield document.problem((*path, index), "an empty item", "remove the dash")
             else:
-                yield from _nulls(document, element, (*path, index))
+                yield from _nulls(document, element, (*path, index), free_of_steps)
 
 
 def _name(document: Document, path: FilePath) -> Iterator[Problem]:
@@ -165,11 +167,9 @@ def _arguments(document: Document) -> Iterator[Problem]:
     given: list[tuple[Path, Any]] = [(("envoy",), document.data.get("envoy"))]
     steps = document.data.get("steps")
     for index, step in enumerate(items_of(steps)):
-        given += [
-            (("steps", index, name), _mapping(step).get(name))
-            for name, kind in KINDS.items()
-            if kind.starts_another
-        ]
+        kind = kind_in(step)
+        if kind is not None and kind.starts_another:
+            given.append((("steps", index, kind.kind), step[kind.kind]))
     for place, holder in given:
         arguments = _mapping(holder).get("args")
         for index, argument in enumerate(items_of(arguments)):

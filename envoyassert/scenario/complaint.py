@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from envoyassert.errors import Problem
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.grammar import FORM, Model
+from envoyassert.scenario.grammar import FORM, Later, Model
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, Path
 from envoyassert.scenario.vocabulary import MEANING, WORDS_IN, closest, did_you_mean
@@ -175,7 +175,7 @@ def _owners(key: str, model: type[BaseModel]) -> list[str]:
     return [
         f"`{name}`"
         for name, field in model.model_fields.items()
-        if any(key in member.model_fields for member in _models_in(field.annotation))
+        if any(key in member.model_fields for member in _models_in(field.rebuild_annotation()))
     ]
 
 
@@ -214,9 +214,10 @@ def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
         if isinstance(part, int):
             continue
         if part.startswith(FORM):
-            model = _FORMS.get(part.removeprefix(FORM), model)
+            # The form was built, so its model is loaded.
+            model = _all_models(Model).get(part.removeprefix(FORM), model)
         elif part in model.model_fields:
-            inner = _models_in(model.model_fields[part].annotation)
+            inner = _models_in(model.model_fields[part].rebuild_annotation())
             if len(inner) == 1:
                 model = inner[0]
     return model
@@ -224,6 +225,10 @@ def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:
     """Return the models that an annotation mentions."""
+    if typing.get_origin(annotation) is Annotated:
+        later = next((one for one in annotation.__metadata__ if isinstance(one, Later)), None)  # type: ignore[attr-defined]
+        if later is not None:
+            return _models_in(later.type)
     # To Python 3.10 `tuple[int, ...]` is a class as well.
     plain = typing.get_origin(annotation) is None
     if plain and inspect.isclass(annotation) and issubclass(annotation, BaseModel):
@@ -240,10 +245,10 @@ def _all_models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 def models_by_name() -> dict[str, type[BaseModel]]:
     """Return every model of the language by its name."""
+    _models_in(Scenario.model_fields["steps"].rebuild_annotation())
+    for item in _models_in(Scenario.model_fields["expect"].rebuild_annotation()):
+        _owners("", item)
     return _all_models(Model)
-
-
-_FORMS = models_by_name()
 
 
 def _name(path: Path) -> str:

@@ -8,9 +8,10 @@ it can be separated from the keys of the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import (
     AfterValidator,
@@ -19,11 +20,14 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     Strict,
     Tag,
+    TypeAdapter,
 )
-from pydantic.json_schema import WithJsonSchema
-from pydantic_core import PydanticKnownError
+from pydantic.json_schema import JsonSchemaValue, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError
+from pydantic_core.core_schema import no_info_plain_validator_function, tagged_union_schema
 
 from envoyassert.scenario.vocabulary import (
     CALL_ARGUMENTS,
@@ -144,6 +148,102 @@ def one_of(words: tuple[str, ...] = (), **keys: tuple[str, ...]) -> OneOf:
         keys: for each form of a mapping its keys; the last is taken where no key is known.
     """
     return OneOf(words, tuple(keys.items()))
+
+
+class Later:
+    """Metadata of a type that is loaded, and its validator built, when a value of it comes.
+
+    Args:
+        load: returns the type.
+        config: of what in it is no model.
+    """
+
+    def __init__(self, load: Callable[[], Any], config: ConfigDict | None = None) -> None:
+        self._load = load
+        self._config = config
+        self._built: TypeAdapter[Any] | None = None
+
+    @property
+    def type(self) -> Any:
+        """The type."""
+        return self._load()
+
+    def _adapter(self) -> TypeAdapter[Any]:
+        if self._built is None:
+            self._built = TypeAdapter(self.type, config=self._config)
+        return self._built
+
+    def validated(self, value: object) -> Any:
+        """Return a value of the type.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        return self._adapter().validator.validate_python(value)
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        return no_info_plain_validator_function(self.validated)
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(self._adapter().core_schema)
+
+
+class _Form:
+    """Metadata by which a model has the name of its form in the location of an error."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: Callable[[object], CoreSchema]
+    ) -> CoreSchema:
+        return tagged_union_schema({self._name: handler(source)}, lambda _: self._name)
+
+
+def _as_form(model: Any) -> Any:
+    return Annotated[model, _Form(FORM + model.__name__)]
+
+
+class OneByKey(Later):
+    """Metadata of a choice between models, each of which is loaded and built when it is used.
+
+    Args:
+        base: the class of all of them.
+        models: the models by the key that a mapping of that form has, and no other.
+        key_of: returns that key of a mapping, None if it has none of them.
+        error: type and text of the error where a value has no such key.
+    """
+
+    def __init__(
+        self,
+        base: type[BaseModel],
+        models: Mapping[str, type[BaseModel]],
+        key_of: Callable[[object], str | None],
+        error: tuple[str, str],
+    ) -> None:
+        super().__init__(self._union)
+        self._base = base
+        self._models = models
+        self._key_of = key_of
+        self._error = error
+        self._forms: dict[str, Later] = {}
+
+    def _union(self) -> Any:
+        return Union[tuple(self._models.values())]  # noqa: UP007 - of a tuple
+
+    def validated(self, value: object) -> Any:
+        """Return a value of one of the models; see the base class."""
+        if isinstance(value, self._base):
+            return value
+        key = self._key_of(value) if isinstance(value, dict) else None
+        if key is None:
+            raise PydanticCustomError(*self._error)
+        if key not in self._forms:
+            model = self._models[key]
+            self._forms[key] = Later(partial(_as_form, model))
+        return self._forms[key].validated(value)
 
 
 Role = Annotated[str, Field(pattern=ROLE_PATTERN)]

@@ -5,57 +5,68 @@ A further kind is a class in a module of its own, and an entry here.
 
 from __future__ import annotations
 
+import importlib
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Discriminator, Tag
+from pydantic import BaseModel
 
-from envoyassert.scenario.grammar import FORM, kind
-from envoyassert.steps.admin import DrainStep, HealthcheckStep
-from envoyassert.steps.another import HotRestartStep, StartStep
+from envoyassert.scenario.grammar import OneByKey
 from envoyassert.steps.base import Part, Step
-from envoyassert.steps.connect import ConnectStep, TalkStep
-from envoyassert.steps.ending import QuitStep, SignalStep
-from envoyassert.steps.fault import FaultStep
-from envoyassert.steps.limit import LimitStep
-from envoyassert.steps.occupy import OccupyStep
-from envoyassert.steps.pause import PauseStep
-from envoyassert.steps.redirect import RedirectStep
-from envoyassert.steps.replace_file import ReplaceFileStep
-from envoyassert.steps.update_listeners import UpdateListenersStep
-from envoyassert.steps.wait_for import WaitForStep
 
 if TYPE_CHECKING:
     from envoyassert.trace import Outcome, Trace
 
-_STEPS: tuple[type[Step], ...] = (
-    UpdateListenersStep,
-    WaitForStep,
-    SignalStep,
-    QuitStep,
-    ConnectStep,
-    TalkStep,
-    DrainStep,
-    StartStep,
-    HotRestartStep,
-    HealthcheckStep,
-    OccupyStep,
-    ReplaceFileStep,
-    RedirectStep,
-    LimitStep,
-    FaultStep,
-    PauseStep,
-)
+
+class _Kinds(Mapping[str, type[Step]]):
+    """The kinds by their keys, each loaded when it is asked for."""
+
+    _classes: Mapping[str, str] = {
+        "update_listeners": "update_listeners.UpdateListenersStep",
+        "wait_for": "wait_for.WaitForStep",
+        "signal": "ending.SignalStep",
+        "quit": "ending.QuitStep",
+        "connect": "connect.ConnectStep",
+        "talk": "connect.TalkStep",
+        "drain": "admin.DrainStep",
+        "start": "another.StartStep",
+        "hot_restart": "another.HotRestartStep",
+        "healthcheck": "admin.HealthcheckStep",
+        "occupy": "occupy.OccupyStep",
+        "replace_file": "replace_file.ReplaceFileStep",
+        "redirect": "redirect.RedirectStep",
+        "limit": "limit.LimitStep",
+        "fault": "fault.FaultStep",
+        "pause": "pause.PauseStep",
+    }
+
+    def __getitem__(self, key: str) -> type[Step]:
+        module, _, name = self._classes[key].partition(".")
+        found: type[Step] = getattr(importlib.import_module(f"envoyassert.steps.{module}"), name)
+        assert found.kind == key
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+
 #: The kinds by the keys of which a step has one, which says what is done.
-KINDS: Mapping[str, type[Step]] = {step.kind: step for step in _STEPS}
+KINDS: Mapping[str, type[Step]] = _Kinds()
+
+
+def _key_in(data: Any) -> str | None:
+    return next((key for key in KINDS if key in data), None)
 
 
 def kind_in(data: Any) -> type[Step] | None:
     """Return the kind of step that data of a file is of; None if it is of none."""
-    given = data if isinstance(data, dict) else ()
-    return next((step for name, step in KINDS.items() if name in given), None)
+    key = _key_in(data) if isinstance(data, dict) else None
+    return None if key is None else KINDS[key]
 
 
 def phase_in(data: Mapping[str, Any]) -> Any:
@@ -88,7 +99,7 @@ def documented() -> Mapping[type[Part], str]:
 
     Each kind has its parts behind it.
     """
-    parts = dict.fromkeys(part for step in _STEPS for part in _parts_of(step))
+    parts = dict.fromkeys(part for step in KINDS.values() for part in _parts_of(step))
     return {
         part: f"Step `{part.kind}`" if issubclass(part, Step) else part.heading for part in parts
     }
@@ -110,22 +121,7 @@ def _models_in(annotation: Any) -> Iterator[type[Part]]:
         yield from _models_in(part)
 
 
-def _step_form(data: Any) -> str | None:
-    if isinstance(data, Step):
-        return kind(data)
-    found = kind_in(data)
-    return None if found is None else FORM + found.__name__
-
-
-if TYPE_CHECKING:
-    AnyStep = Step
-else:
-    AnyStep = Annotated[
-        Union[tuple(Annotated[step, Tag(FORM + step.__name__)] for step in _STEPS)],  # noqa: UP007 - of a tuple
-        Discriminator(
-            _step_form,
-            custom_error_type="no_kind",
-            custom_error_message="a step is one of: " + ", ".join(KINDS),
-        ),
-    ]
-    """One item of `steps`."""
+AnyStep = Annotated[
+    Step, OneByKey(Step, KINDS, _key_in, ("no_kind", "a step is one of: " + ", ".join(KINDS)))
+]
+"""One item of `steps`."""

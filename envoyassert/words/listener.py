@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, create_model, model_validator
+from pydantic import ConfigDict, GetJsonSchemaHandler, create_model, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from typing_extensions import Self
 
 from envoyassert.fact import Fact
 from envoyassert.judge.verdict import Status
+from envoyassert.scenario.grammar import Later
 from envoyassert.scenario.selector import Selector
 from envoyassert.words import of_listener
 from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.remedy import Change, Place
-from envoyassert.words.word import Example, ListenerWord, Vacuous, Word, words_in
+from envoyassert.words.word import Example, ListenerWord, Vacuous, Word, Words
 
 if TYPE_CHECKING:
     from envoyassert.graph.model import SocketGraph
@@ -31,7 +35,7 @@ _ORDER = (
     "in_order",
 )
 #: What can be said of a listener, in the order in which it is listed and judged.
-WORDS = words_in(of_listener, ListenerWord, _ORDER)
+WORDS = Words(of_listener, ListenerWord, _ORDER)
 
 
 class _SomeWord(AboutListener):
@@ -50,12 +54,55 @@ class _SomeWord(AboutListener):
     def _some_word(self) -> Self:
         if not self.model_fields_set & WORDS.keys():
             raise ValueError("nothing is expected of the listener; add bound, listened, options …")
-        for name, word in WORDS.items():
-            if word.misfit is not None and self.said(name) is not None:
-                problem = word.misfit(self.listener)
-                if problem:
-                    raise ValueError(problem)
+        for name in self.words:
+            misfit = WORDS[name].misfit
+            if misfit is not None and (problem := misfit(self.listener)):
+                raise ValueError(problem)
         return self
+
+    @property
+    def words(self) -> list[str]:
+        """The words that are said."""
+        return [name for name in WORDS if self.said(name) is not None]
+
+
+class _Said(Later):
+    """The type of a word, which is loaded with the first expectation that says it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda: WORDS[name].field_form, ConfigDict(strict=True))
+        self._name = name
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        whole = super().__get_pydantic_json_schema__(schema, handler)
+        return {**whole, "description": WORDS[self._name].description}
+
+
+class _Examples(Mapping[str, Example]):
+    """Examples of all keys of the item; those of words are loaded with the words."""
+
+    _own: Mapping[str, Example] = {
+        "listener": Example(
+            "listener: {port: 15006}", "shared", "nothing", inside="[{%, bound: {times: 1}}]"
+        ),
+        "take": Example(
+            "listener: {name: ingress}, take: each_address",
+            "two_addresses",
+            "two_addresses_unlike",
+            inside="[{%, sockets: 1}]",
+        ),
+    }
+
+    def __getitem__(self, key: str) -> Example:
+        return self._own[key] if key in self._own else WORDS[key].example
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._own, WORDS)
+
+    def __len__(self) -> int:
+        return len(self._own) + len(WORDS)
 
 
 if TYPE_CHECKING:
@@ -73,7 +120,7 @@ else:
         __base__=_SomeWord,
         __doc__="What one listener's sockets must have done.",
         __module__=__name__,
-        **{name: word.field_of_model for name, word in WORDS.items()},
+        **{name: (Annotated[Any, _Said(name)], None) for name in WORDS},
     )
 
 
@@ -146,9 +193,9 @@ def _with_nearest(target: Target, selector: Selector, word: str, finding: Findin
 
 
 def _vacuous(expectation: AboutListener) -> Vacuous:
-    for name, word in WORDS.items():
+    for name in WORDS:
         value = expectation.said(name)
-        for place, reason in word.vacuous(value) if value is not None else ():
+        for place, reason in WORDS[name].vacuous(value) if value is not None else ():
             yield (name, *place), reason
 
 
@@ -181,18 +228,7 @@ WORD = Word(
     judge=judge_listener,
     vacuous=_vacuous,
     inside="[{listener: {port: 15006}, %}]",
-    examples={
-        "listener": Example(
-            "listener: {port: 15006}", "shared", "nothing", inside="[{%, bound: {times: 1}}]"
-        ),
-        "take": Example(
-            "listener: {name: ingress}, take: each_address",
-            "two_addresses",
-            "two_addresses_unlike",
-            inside="[{%, sockets: 1}]",
-        ),
-        **{name: word.example for name, word in WORDS.items()},
-    },
+    examples=_Examples(),
     closest=_the_closest,
     config=_field,
 )

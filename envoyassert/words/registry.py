@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Union
-
-from pydantic import Discriminator, Tag
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
 
 from envoyassert import words
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.grammar import FORM, kind
+from envoyassert.scenario.grammar import OneByKey
 from envoyassert.words.listener import WORDS as OF_LISTENER
 from envoyassert.words.remedy import Place
-from envoyassert.words.word import ListenerWord, Word, words_in
+from envoyassert.words.word import ListenerWord, Word, Words
 
 _ORDER = (
     *("listener", "process", "in_order", "moment", "between", "always", "startup", "never"),
     *("no_others", "invariants", "calls", "attempts", "update"),
 )
 #: What an expectation may be about, in the order in which it is listed.
-WORDS = words_in(words, Word, _ORDER)
+WORDS = Words(
+    words, Word, _ORDER, others=("about_listener", "registry", "remedy", "shared", "word")
+)
 #: The keys of which an item of `expect` has one, which says what it is about.
 SUBJECTS = tuple(WORDS)
-_BY_MODEL = {word.model: word for word in WORDS.values()}
 
 
 def word_of(item: Conditional) -> Word:
     """Return the word that an expectation is about."""
-    return _BY_MODEL[type(item)]
+    subject = subject_of(item)
+    assert subject is not None
+    return WORDS[subject]
 
 
 def word_named(name: str | int) -> Word | ListenerWord | None:
@@ -55,24 +56,26 @@ def subject_of(data: object) -> str | None:
     return next((subject for subject in SUBJECTS if subject in data), None)
 
 
-def _form(data: object) -> str | None:
-    if isinstance(data, Conditional):
-        return kind(data)
-    subject = subject_of(data) if isinstance(data, dict) else None
-    return None if subject is None else FORM + WORDS[subject].model.__name__
+class _Models(Mapping[str, type[Conditional]]):
+    """The models of items by their subjects."""
+
+    def __getitem__(self, subject: str) -> type[Conditional]:
+        return WORDS[subject].model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SUBJECTS)
+
+    def __len__(self) -> int:
+        return len(SUBJECTS)
 
 
-if TYPE_CHECKING:
-    Expectation = Conditional
-else:
-    Expectation = Annotated[
-        Union[  # noqa: UP007 - of a tuple
-            tuple(Annotated[model, Tag(FORM + model.__name__)] for model in _BY_MODEL)
-        ],
-        Discriminator(
-            _form,
-            custom_error_type="no_subject",
-            custom_error_message="an expectation is about one of: " + ", ".join(SUBJECTS),
-        ),
-    ]
-    """One item of `expect`."""
+Expectation = Annotated[
+    Conditional,
+    OneByKey(
+        Conditional,
+        _Models(),
+        subject_of,
+        ("no_subject", "an expectation is about one of: " + ", ".join(SUBJECTS)),
+    ),
+]
+"""One item of `expect`."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Optional, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Optional, TypeVar
 
 from pydantic import Field
 
@@ -227,27 +227,55 @@ class ListenerWord:
     of_state: OfState = no_answer
 
     @property
-    def field_of_model(self) -> tuple[Any, Any]:
-        """The word as an optional field, as `pydantic.create_model` takes it."""
-        return Optional[self.form], Field(None, description=self.description, **self.limits)  # noqa: UP045 - a value
+    def field_form(self) -> Any:
+        """The type of the word as a field of the expectation: it may be left out."""
+        return Optional[Annotated[self.form, Field(**self.limits)]]  # noqa: UP045 - a value
 
 
 W = TypeVar("W", Word, ListenerWord)
 
 
-def words_in(package: ModuleType, kind: type[W], order: Sequence[str]) -> dict[str, W]:
-    """Return the words of a package by their names: each module has one, called `WORD`.
+class Words(Mapping[str, W]):
+    """The words of a package by their names, each loaded when it is asked for.
+
+    A word is a module of its name, and is its `WORD`.
 
     Args:
         package: the package.
-        kind: which words are meant; a module may have another one, or none.
+        kind: what each word is.
         order: names of words that come first, in this order; the others follow by name.
+        others: modules of the package that are no words.
     """
-    modules = pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-    found = {}
-    for module in modules:
-        word = getattr(importlib.import_module(module.name), "WORD", None)
-        if isinstance(word, kind):
-            found[word.name] = word
-    places = {name: place for place, name in enumerate(order)}
-    return dict(sorted(found.items(), key=lambda item: (places.get(item[0], len(places)), item[0])))
+
+    def __init__(
+        self,
+        package: ModuleType,
+        kind: type[W],
+        order: Sequence[str],
+        others: Collection[str] = (),
+    ) -> None:
+        modules = pkgutil.iter_modules(package.__path__)
+        names: set[str] = {one.name for one in modules if not one.ispkg}.difference(others)
+        self._package: str = package.__name__
+        self._kind: type[W] = kind
+        self._words: dict[str, W | None] = dict.fromkeys(
+            [*(name for name in order if name in names), *sorted(names - {*order})]
+        )
+
+    def __getitem__(self, name: str) -> W:
+        word = self._words[name]
+        if word is None:
+            word = importlib.import_module(f"{self._package}.{name}").WORD
+            assert isinstance(word, self._kind)
+            assert word.name == name
+            self._words[name] = word
+        return word
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._words)
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._words

@@ -29,6 +29,7 @@ _IMPORTED = [
     "envoyassert.pytest_plugin.representation",
     "envoyassert.outputs.events",
     "envoyassert.testing",
+    "envoyassert.texts.facts",  # and with it every word
     "pytest",
     "tests.plugin.warmed",
 ]

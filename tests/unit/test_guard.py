@@ -10,7 +10,7 @@ import pytest
 from envoyassert.graph.fold import fold
 from envoyassert.guard import FAULT, guarded
 from envoyassert.judge import judge as judging
-from envoyassert.judge import target
+from envoyassert.judge import nearest, target
 from envoyassert.judge.verdict import Status
 from envoyassert.outcomes import ExpectationFailed, raise_unless_passed
 from envoyassert.report import advice, changes, failure, headline
@@ -18,7 +18,7 @@ from envoyassert.report.failure import RunContext
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
-from envoyassert.words import listener, no_others, registry
+from envoyassert.words import no_others, registry
 from envoyassert.words.listener import ListenerExpectation
 from envoyassert.words.no_others import NoOthersExpectation
 
@@ -73,7 +73,7 @@ def test_what_ends_a_test_or_a_session_goes_through():
         (failure, "_run_line"),
         (headline, "sentence"),
         (target, "shape_of"),
-        (listener, "nearest_listener"),
+        (nearest, "nearest_listener"),
         (no_others, "_cause"),
     ],
 )
@@ -93,7 +93,7 @@ def test_fault_in_advice_leaves_the_verdict_and_shows_in_the_text(monkeypatch, m
 
 def test_fault_in_one_judge_leaves_its_expectation_open_and_the_others_judged(monkeypatch):
     broken_word = replace(no_others.WORD, judge=broken)
-    monkeypatch.setitem(registry._BY_MODEL, NoOthersExpectation, broken_word)
+    monkeypatch.setitem(registry.WORDS._words, "no_others", broken_word)
     verdict, raised, _ = outcome(UNMET, NO_OTHERS)
     assert [finding.status for finding in verdict.findings] == [Status.FAIL, Status.INCONCLUSIVE]
     assert "KeyError: 'broken on purpose'" in words_of(verdict.findings[1]).reason

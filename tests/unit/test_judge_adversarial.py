@@ -676,6 +676,10 @@ def _apply(trace: TraceBuilder, call: str, number: int, who: int, pid: int) -> N
         trace.events[-1].pid += 100
 
 
+# Hypothesis times each example, and the first judgement loads what judges.
+verdict(TraceBuilder(2).build(), *_ASKED, workers=1)
+
+
 @given(st.lists(_CALLS, max_size=40), st.sets(st.integers(0, 50)), st.integers(0, 3))
 def test_any_program_is_folded_and_judged_without_raising(
     program: list[tuple[str, int, int, int]], lost: set[int], workers: int

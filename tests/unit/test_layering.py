@@ -36,10 +36,12 @@ IMPURE = {
 }
 # The wire module describes memory layouts; it may not load a library to call into. Text protobuf is
 # parsed by Envoy's schema, of which each message is a module. Each word of the language is a
-# module, found by its package; all of them are core, and looked at by themselves.
+# module, found by its package, and steps are loaded by their kind; all of them are core, and looked
+# at by themselves.
 MAY_IMPORT = {
     f"{PACKAGE}.wire": {"ctypes"},
     f"{PACKAGE}.scenario.text_proto": {"envoy", "google", "importlib.import_module"},
+    f"{PACKAGE}.steps.registry": {"importlib.import_module"},
     f"{PACKAGE}.words.word": {"importlib.import_module"},
 }
 LIBRARY_LOADERS = {"CDLL", "PyDLL", "LibraryLoader", "cdll", "pydll", "pythonapi"}

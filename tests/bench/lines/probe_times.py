@@ -28,10 +28,14 @@ def measure_load(session: Session, line: str, pairs: int) -> Iterator[Row]:
 
 
 def measure_unload(session: Session, line: str, pairs: int) -> Iterator[Row]:
-    """Yield the time to detach and unload."""
-    before, now = _times(session, "unload_s", pairs)
-    what = "detach and unload of the probe"
-    yield Row(line, what, session.against, ratios(before, now), "", UNLOAD, both(before, now, "s"))
+    """Yield the time to detach and unload: for the session, and until the kernel has none of it."""
+    for name, what, limit in (
+        ("unload_s", "detach and unload of the probe", UNLOAD),
+        ("gone_s", "detach and unload, until the kernel has none of its programs", None),
+    ):
+        before, now = _times(session, name, pairs)
+        seen = both(before, now, "s")
+        yield Row(line, what, session.against, ratios(before, now), "", limit, seen)
 
 
 def _times(session: Session, name: str, pairs: int) -> tuple[list[float], list[float]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.bench import profile, table
+from tests.bench import builds, profile, session, table
 from tests.bench.__main__ import main
-from tests.bench.builds import BuildError, commit_of
+from tests.bench.builds import Build, BuildError, build_of, commit_of
 from tests.bench.lines.line import Line, pairs
 from tests.bench.lines.registry import LINES, ChoiceError, chosen
 from tests.bench.machine import Machine
@@ -143,7 +144,7 @@ def test_lines_are_chosen_by_name_or_pattern_in_the_order_of_the_table():
     assert named("probe-*") == ["probe-load", "probe-unload"]
     assert "make-test" not in named()
     assert named("make-test") == ["make-test"]
-    with pytest.raises(ChoiceError, match=r"no line is called probes; there are: run, probe-load"):
+    with pytest.raises(ChoiceError, match=r"no line is called probes; there are: run, "):
         named("run", "probes")
 
 
@@ -263,6 +264,33 @@ def test_main_thread_is_looked_at_until_the_command_ends(tmp_path):
     assert any(imported.startswith("envoyassert") for _, imported, _ in document["stacks"])
 
 
+def test_commit_is_set_up_once_and_kept(monkeypatch, tmp_path):
+    def git(*words):
+        identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+        subprocess.run(["git", *identity, *words], cwd=repository, check=True, capture_output=True)
+
+    repository = tmp_path / "repository"
+    script = repository / "setup" / "create-venv.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\nmkdir -p .venv/bin && echo made >>.venv/made\n")
+    script.chmod(0o755)
+    git("init", "--initial-branch=main")
+    git("add", ".")
+    git("commit", "--message=First")
+    script.write_text("#!/bin/sh\nexit 9\n")
+    git("commit", "--all", "--message=Second")
+    monkeypatch.setattr(builds, "ROOT", repository)
+    monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path / "cache"))
+    build = build_of("HEAD~1")
+    assert build.root.parent == tmp_path / "cache" / "bench"
+    assert (build.root / ".venv" / "made").read_text() == "made\n"
+    (build.root / "kept").touch()
+    assert build_of("HEAD~1") == build
+    assert (build.root / "kept").exists()
+    with pytest.raises(BuildError, match=r"HEAD: its environment cannot be made: .* ended with 9"):
+        build_of("HEAD")
+
+
 def _good(session: Session, line: str, count: int) -> Iterator[Row]:
     yield Row(line, "good", values=(0.1,) * count, limit=0.2)
 
@@ -319,10 +347,11 @@ def test_choice_that_matches_nothing_is_one_error(capsys):
     assert "error: no line is called nothing" in capsys.readouterr().err
 
 
-def test_plugin_line_is_measured(capsys, monkeypatch, tmp_path):
+def test_line_is_measured(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path))
-    assert main(["--only", "plugin", "--quick", "--json"]) in (0, 1)
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert row["error"] == ""
-    assert len(row["values"]) == 2
-    assert row["median"] > 0
+    monkeypatch.setattr(session, "build_of", lambda _: Build("before", builds.ROOT))
+    assert main(["--only", "version", "--quick", "--json"]) in (0, 1)
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["against"], row["error"]) for row in rows] == [("b18f4f6", ""), ("python", "")]
+    # The command itself, and what it takes over the interpreter's own start.
+    assert all(row["median"] > 0 for row in rows)

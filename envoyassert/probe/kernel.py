@@ -7,6 +7,7 @@ part of the kernel's user interface.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -58,6 +59,8 @@ _PERF_ATTR = struct.Struct("=IIQQ40x")
 _LICENSE = b"GPL"
 _NAME_LENGTH = 15
 _LOG_SIZE = 1 << 24
+#: How often a program is loaded again that a signal interrupted: many times more than one comes.
+_ATTEMPTS = 100
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -187,14 +190,17 @@ def load_program(name: str, kind: int, instructions: bytes) -> int:
 
     def load(log: ctypes.Array[ctypes.c_char] | None) -> int:
         level, size = (0, 0) if log is None else (1, len(log))
-        return _bpf(
-            _PROG_LOAD,
-            _request(
-                _LOAD,
-                *(kind, count, ctypes.addressof(code), ctypes.addressof(license_text)),
-                *(level, size, _address(log), 0, 0, name.encode()[:_NAME_LENGTH], 0, 0),
-            ),
+        request = _request(
+            _LOAD,
+            *(kind, count, ctypes.addressof(code), ctypes.addressof(license_text)),
+            *(level, size, _address(log), 0, 0, name.encode()[:_NAME_LENGTH], 0, 0),
         )
+        # The verifier gives up where a signal waits (do_check() of kernel/bpf/verifier.c): the
+        # process was stopped from its terminal, say, or a debugger was attached.
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(BlockingIOError):
+                return _bpf(_PROG_LOAD, request)
+        return _bpf(_PROG_LOAD, request)
 
     try:
         return load(None)

@@ -64,12 +64,12 @@ def program() -> None:
 
 
 def _end(code: int) -> None:
-    """End this process, unless threads of its are to be waited for.
+    """End this process, unless threads of its are to be waited for, or who watches it.
 
     The interpreter would free all objects one by one: a third of a second after a run. What is
     registered for the end is done as usual.
     """
-    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+    if _is_watched() or any(not thread.daemon for thread in threading.enumerate()[1:]):
         return
     atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to them
     for stream in (sys.stdout, sys.stderr):
@@ -77,6 +77,13 @@ def _end(code: int) -> None:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def _is_watched() -> bool:
+    """Whether a profiler, a debugger or a tool for coverage runs this: it has work left to do."""
+    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12; it has six tools
+    tools = () if monitoring is None else map(monitoring.get_tool, range(6))
+    return sys.gettrace() is not None or sys.getprofile() is not None or any(tools)
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:

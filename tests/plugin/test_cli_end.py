@@ -54,6 +54,22 @@ finally:
     assert (done.returncode, done.stdout) == (4, "goes on\n")
 
 
+@pytest.mark.parametrize("watch", ["settrace", "setprofile"])
+def test_tool_that_watches_a_command_gets_to_its_own_end(watch):
+    code = f"""
+import sys
+from envoyassert.cli import program
+sys.{watch}(lambda *event: None)
+sys.argv[1:] = ["check", "no-such-file"]
+try:
+    program()
+finally:
+    print("goes on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "goes on\n")
+
+
 def ended(fake_envoy, what, *arguments):
     with (fake_envoy.path / "conftest.py").open("a") as conftest:
         conftest.write(AT_EXIT.format(what))

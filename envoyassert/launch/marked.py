@@ -38,10 +38,11 @@ def end_marked(marks: Collection[str], deadline_s: float) -> None:
         for pid in _others():
             if not wanted & set(environment_of(pid)):
                 continue
+            # Where it ends before it is opened too: it may have left a child that was not listed.
+            found = True
             with contextlib.suppress(OSError), _opened(pid) as pidfd:
                 # Once more: now the process that is looked at is the one that is killed.
                 if wanted & set(environment_of(pid)):
-                    found = True
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                     wait_readable(pidfd, max(0.0, end_s - time.monotonic()))
 

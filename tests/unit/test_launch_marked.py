@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import subprocess
 
-from envoyassert.launch.marked import environment_of
+from envoyassert.launch import marked
+from envoyassert.launch.marked import end_marked, environment_of
 
 #: A shell that executes itself again, as often as its argument says, and then waits.
 AGAIN = '[ "$1" -gt 0 ] && exec sh -c "$0" "$0" $(($1-1)); echo; read -r _'
@@ -33,3 +35,29 @@ def test_process_without_an_environment_has_none() -> None:
             assert environment_of(process.pid) == [b""]
         finally:
             process.kill()
+
+
+def test_child_of_a_process_that_ends_as_it_is_looked_at_is_ended_too(monkeypatch) -> None:
+    mark = {"MARKED": "by-this-test"}
+    parent = subprocess.Popen(["/bin/sleep", "60"], env=mark)
+    children = []
+    opened = marked._opened
+
+    @contextlib.contextmanager
+    def opened_too_late(pid):
+        if pid == parent.pid and parent.returncode is None:
+            children.append(subprocess.Popen(["/bin/sleep", "60"], env=mark))
+            parent.kill()
+            parent.wait()
+        with opened(pid) as pidfd:
+            yield pidfd
+
+    monkeypatch.setattr(marked, "_opened", opened_too_late)
+    try:
+        end_marked(["MARKED=by-this-test"], 10)
+        (child,) = children
+        assert child.poll() is not None
+    finally:
+        for one in (parent, *children):
+            one.kill()
+            one.wait()

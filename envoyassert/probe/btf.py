@@ -45,8 +45,10 @@ def member_offset(types: bytes, structure: str, member: str) -> int:
     def name_of(at: int) -> bytes:
         return names[at : names.find(b"\0", at)]
 
-    key = struct.pack("=I", names.find(b"\0" + structure.encode() + b"\0") + 1)
-    at = described.find(key)
+    named = names.find(b"\0" + structure.encode() + b"\0")
+    # 0 is the name of what has none.
+    key = struct.pack("=I", named + 1)
+    at = -1 if named < 0 else described.find(key)
     while at >= 0:
         if at % 4 == 0 and at + _TYPE.size <= len(described):
             _, what, _ = _TYPE.unpack_from(described, at)

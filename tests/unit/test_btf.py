@@ -14,7 +14,7 @@ NAMES = b"\0sub_task\0task\0pid\0tgid\0flags\0"
 
 
 def name(text: str) -> int:
-    return NAMES.index(b"\0" + text.encode() + b"\0") + 1
+    return NAMES.index(b"\0" + text.encode() + b"\0") + 1 if text else 0
 
 
 def described(what: str, kind: int, size: int, members=(), bits: bool = False) -> bytes:
@@ -31,6 +31,7 @@ TYPES = b"".join(
         described("flags", INT, name("task")) + struct.pack("=I", 32),
         described("task", STRUCT, 2048, [("tgid", 8 * 1268), ("pid", 8 * 1264)]),
         described("flags", STRUCT, 8, [("tgid", 32 << 24 | 8 * 4)], bits=True),
+        described("", STRUCT, 8, [("pid", 0)]),
     )
 )
 HEADER = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(TYPES), len(TYPES), len(NAMES))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from envoyassert.addresses import Address
 from envoyassert.calls import CALLS
 from envoyassert.calls.row import Phase
 from envoyassert.calls.shown_values import address_text
@@ -40,11 +41,13 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
     clock = Clock(trace)
     header = trace.header
     listening = list(graph.listening())
+    shown = set(listening)
     rest = [
         socket
         for socket in graph.sockets
-        if socket not in listening and not socket.is_probe and socket.origin != "accept"
+        if socket not in shown and not socket.is_probe and socket.origin != "accept"
     ]
+    names = _listeners(trace)
     outcome = trace.end.outcome
     envoys = {thread.pid for thread in graph.threads.values() if thread.of_envoy}
     story = {
@@ -98,7 +101,7 @@ def story_of(trace: Trace, graph: SocketGraph, certificate: Certificate) -> dict
         ],
         "phases": {phase.value: list(_steps(graph, listening, phase, clock)) for phase in Phase},
         "steps": describe_steps(trace, clock),
-        "listening": [_listening(trace, graph, socket) for socket in listening],
+        "listening": [_listening(graph, socket, names.get(_place(socket))) for socket in listening],
         "called_from": describe_call_sites(listening, trace.symbols),
         "failed_binds": [
             {
@@ -159,11 +162,11 @@ def _steps(
         }
 
 
-def _listening(trace: Trace, graph: SocketGraph, socket: KernelSocket) -> dict[str, Any]:
+def _listening(graph: SocketGraph, socket: KernelSocket, listener: str | None) -> dict[str, Any]:
     state = "LISTEN" if socket.listens else "UNCONN"
     return {
         "socket": socket.number,
-        "listener": listener_of(trace, socket),
+        "listener": listener,
         "hot_restart": socket.is_hot_restart,
         "protocol": socket.protocol_name,
         "state": state if socket.is_live else "CLOSED",
@@ -223,14 +226,18 @@ def _roles(graph: SocketGraph, calls: Iterable[Call]) -> list[str]:
     return list(dict.fromkeys(thread_label(graph, call.thread.tid) for call in calls))
 
 
-def listener_of(trace: Trace, socket: KernelSocket) -> str | None:
-    """Return the name that the config has for a socket's address, None if it has none."""
-    protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
+def _listeners(trace: Trace) -> dict[tuple[Address | None, str], str]:
+    """Return the names that the config has, by address and protocol; of several the first."""
+    found: dict[tuple[Address | None, str], str] = {}
     for listener in trace.header.listeners:
         for address in listener.addresses:
-            if address == socket.requested and listener.protocol_at(address) == protocol:
-                return listener.name
-    return None
+            found.setdefault((address, listener.protocol_at(address)), listener.name)
+    return found
+
+
+def _place(socket: KernelSocket) -> tuple[Address | None, str]:
+    protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
+    return socket.requested, protocol
 
 
 def _other(graph: SocketGraph, socket: KernelSocket) -> dict[str, Any]:

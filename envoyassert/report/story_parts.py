@@ -115,7 +115,7 @@ def describe_call_sites(sockets: Iterable[KernelSocket], symbols: Symbols) -> li
                     "sockets": [],
                 },
             )
-            if socket.number not in place["sockets"]:
+            if place["sockets"][-1:] != [socket.number]:
                 place["sockets"].append(socket.number)
     return list(places.values())
 

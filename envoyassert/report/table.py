@@ -34,12 +34,18 @@ def columns(
     for row in rows:
         cells = [cell.ljust(size) for cell, size in zip(row, sizes, strict=False)]
         head = indent + "".join(cell + "  " for cell in cells)
-        tail = textwrap.wrap(
-            row[-1], room, break_on_hyphens=False, max_lines=max_lines, placeholder=" …"
-        ) or [""]
+        tail = _wrapped(row[-1], room, max_lines)
         lines.append((head + tail[0]).rstrip())
         lines += [" " * lead + more for more in tail[1:]]
     return lines
+
+
+def _wrapped(text: str, width: int, max_lines: int | None) -> list[str]:
+    if len(text) <= width and text.isprintable():
+        return [text]  # as nearly all are: to find out takes less than to wrap
+    return textwrap.wrap(
+        text, width, break_on_hyphens=False, max_lines=max_lines, placeholder=" …"
+    ) or [""]
 
 
 def _cut(cell: str) -> str:

@@ -67,12 +67,11 @@ def judge_no_others(
 
     value = expectation.no_others
     allowed = value.allow if isinstance(value, OthersAllowed) else OthersAllowed().allow
-    admin = admin_sockets(context) if "admin" in allowed else frozenset()
+    known = context.named | (admin_sockets(context) if "admin" in allowed else frozenset())
     others = [
         socket
         for socket in _open_to_others(context)
-        if id(socket) not in context.named | admin
-        and not ("hot_restart" in allowed and socket.is_hot_restart)
+        if id(socket) not in known and not ("hot_restart" in allowed and socket.is_hot_restart)
     ]
     # A socket from outside the trace may listen already, and nothing here would show.
     foreign = [s for s in context.graph.candidates if s.origin == "scm_rights" and not s.places]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.asserts import parse_expectation
+from envoyassert.graph.fold import fold
+from envoyassert.judge.context import Context
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
+from envoyassert.words.no_others import NoOthersExpectation, judge_no_others
 
 PLACE = "127.0.0.1:15006"
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
@@ -129,3 +133,25 @@ def test_loss_leaves_what_a_birth_says(
     more: Callable[[TraceBuilder], None], status: Status
 ) -> None:
     assert found(more, lost=1).status is status
+
+
+def test_sockets_that_are_named_are_put_together_once_not_for_each_socket() -> None:
+    unions = []
+
+    class Named(frozenset[int]):
+        def __or__(self, other: AbstractSet[Any]) -> frozenset[Any]:
+            unions.append(other)
+            return super().__or__(other)
+
+    trace = TraceBuilder(2)
+    for port in range(15006, 15010):
+        trace.reuse_port_listener(f"127.0.0.1:{port}")
+    built = trace.build()
+    graph = fold(built)
+    named = Named(id(socket) for socket in graph.candidates)
+    item = NoOthersExpectation(no_others=True)
+
+    (finding,) = judge_no_others(Context(built, graph, 2, named=named), 0, item)
+
+    assert finding.status is PASS
+    assert len(unions) == 1

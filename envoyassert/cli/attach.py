@@ -17,12 +17,14 @@ from envoyassert.cli.draft import checked_name
 from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import refuse_beside, seconds_of
 from envoyassert.cli.output import say
+from envoyassert.cli.plans import choose_run
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.errors import LaunchError
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import check_output
 from envoyassert.scenario.load import LoadedScenario, load_scenario
+from envoyassert.scenario.matrix import expand
 from envoyassert.trace import EACH, LAST, STARTUP
 
 if TYPE_CHECKING:
@@ -145,7 +147,7 @@ def attach(
         raise click.UsageError("--run goes with --scenario")
     judge_by = exec_scenario or scenario or ""
     if judge_by:
-        _check_phases(load_scenario(Path(judge_by), envoy={"config": {}}), follow=follow)
+        _check_scenario(load_scenario(Path(judge_by), envoy={"config": {}}), run, follow=follow)
     if drafted is not None:
         checked_name(drafted, "--draft")
         check_output(drafted)
@@ -178,8 +180,17 @@ def _check_words(
         refuse_beside("--follow", "count")
 
 
-def _check_phases(loaded: LoadedScenario, *, follow: bool) -> None:
-    """Refuse phases that nothing would be recorded of. Raises click.UsageError."""
+def _check_scenario(loaded: LoadedScenario, run: str, *, follow: bool) -> None:
+    """Refuse what fits no Envoy, and phases that nothing would be recorded of.
+
+    Raises:
+        ScenarioError: it is not valid, whatever Envoy it is held against.
+        click.UsageError: there is no such run, or no such phase.
+    """
+    if loaded.own_envoy:
+        plans = expand(loaded)
+        if run:
+            choose_run(plans, run)
     later = [one.phase for one in loaded.scenario.expect]
     later = [name for name in later if name not in ("", STARTUP, EACH, LAST)]
     if later and not follow and not loaded.scenario.steps:

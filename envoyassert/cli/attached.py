@@ -18,6 +18,7 @@ import click
 from envoyassert.cli.draft import draft
 from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.output import say
+from envoyassert.errors import ScenarioError
 from envoyassert.graph.fold import fold
 from envoyassert.guard import guarded
 from envoyassert.judge.scopes import certify_phases
@@ -154,7 +155,14 @@ class Reporter:
         return path
 
     def _judge(self, trace: Trace, path: Path | None) -> None:
-        plan = plan_of_trace(trace, Path(self._asked.scenario), self._asked.run)
+        try:
+            plan = plan_of_trace(trace, Path(self._asked.scenario), self._asked.run)
+        except (click.UsageError, ScenarioError) as error:
+            # It does not fit this Envoy, and may fit another one.
+            reason = error.message if isinstance(error, click.UsageError) else str(error)
+            say(f"{Status.INCONCLUSIVE.value} {Path(self._asked.scenario).stem}: {reason}")
+            self.statuses.append(Status.INCONCLUSIVE)
+            return
         say_differences(plan, trace)
         verdict, graph, context = judged(trace, plan, self._asked.scenario, str(path or ""))
         lines = [] if self._asked.quiet else [""]

@@ -86,6 +86,36 @@ def test_phase_after_the_start_is_refused_without_follow(tmp_path, capsys, no_pr
     assert again.code == 77, "it gets as far as the command"
 
 
+OF_MANY = """\
+name: up
+envoy: {config: {admin: {}}}
+matrix: {concurrency: [3, 4]}
+expect:
+  - process: {stays_up: true}
+"""
+
+
+def test_envoy_that_is_of_no_run_costs_no_other_one_its_verdict(tmp_path, capsys):
+    path = tmp_path / "up.yaml"
+    path.write_text(OF_MANY)
+    reporter = Reporter(Asked("envoy", scenario=str(path), quiet=True, several=True))
+    for number, workers in enumerate((2, 3), 1):
+        reporter.recorded(number, Recorded(TraceBuilder(workers).build(), settled=True))
+    assert reporter.statuses == [Status.INCONCLUSIVE, Status.PASS]
+    said = capsys.readouterr().out
+    assert "INCONCLUSIVE up: the trace's matrix values (none) are those of no single run" in said
+
+
+def test_run_that_the_scenario_has_not_is_refused_before_anything_is_recorded(
+    tmp_path, capsys, no_probe
+):
+    path = tmp_path / "up.yaml"
+    path.write_text(OF_MANY)
+    done = run_cli(capsys, "attach", "--scenario", path, "--run", "concurrency=5", "--", "x")
+    assert (done.code, done.out) == (4, "")
+    assert "no run of the scenario is `concurrency=5`" in done.err
+
+
 @pytest.mark.parametrize("name", ["each", "added_1", "epoch"])
 def test_phase_that_is_seen_is_no_phase_of_a_scenario_that_is_run(tmp_path, capsys, name):
     path = tmp_path / "up.yaml"

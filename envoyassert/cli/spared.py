@@ -1,4 +1,4 @@
-"""What the end of a pytest session would take time for, and no scenario needs."""
+"""What a pytest session would take time for, and no scenario needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 
 from envoyassert.pytest_plugin.named import named_files
 from envoyassert.pytest_plugin.options import YAML_SUFFIXES
+from envoyassert.pytest_plugin.session import session_of
 
 
 class Spared:
-    """A pytest plugin for `envoyassert run` that keeps others from it."""
+    """A pytest plugin for `envoyassert run`."""
 
     def __init__(self) -> None:
         self._loaded = False
@@ -28,6 +29,16 @@ class Spared:
             file.endswith(YAML_SUFFIXES) for file in named_files(config)
         ):
             plugins.unregister(name="hypothesispytest")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Let the kernel check the probe while the scenarios are read, if they run here."""
+        config = session.config
+        elsewhere = config.getoption("collectonly") or config.getoption("dist", "no") != "no"
+        if not elsewhere and session_of(config).options.tracer == "ebpf":
+            from envoyassert.probe.program import load_early
+
+            load_early()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self) -> Generator[None]:

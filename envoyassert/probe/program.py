@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import struct
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from envoyassert.errors import ProbeLoadError
+from envoyassert.errors import MachineError, ProbeLoadError
 from envoyassert.probe import compiler, kernel, program_cache
 from envoyassert.probe.compiled import Compiled
 from envoyassert.probe.hooks import Hooks
@@ -71,10 +72,9 @@ class Program:
         """Load and attach the program, and give it to the other workers that ask for it."""
         try:
             hooks = Hooks()
-            self._loaded, self._compiled = _loaded(
-                {"records": ring_size, "marks": int(_PID_MAX.read_text()) // _MARKS + 1},
-                {**hooks.kinds, "ea_flush": kernel.RAW_TRACEPOINT},
-            )
+            entries, kinds = _entries(ring_size), _kinds(hooks)
+            found = _early.take(entries, kinds) or _loaded(entries, kinds)
+            self._loaded, self._compiled = found
             try:
                 self._use(hooks, ring_size)
                 classes = self._map("classes", _NUMBER.size, _NUMBER.size)
@@ -145,7 +145,7 @@ class Program:
         """Whether other workers may use it too."""
         return self._lock is not None
 
-    @contextmanager
+    @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep other workers from changing what all of them change."""
         if self._lock is None:
@@ -225,6 +225,63 @@ def _slots_of(reader: int) -> range:
     return range(reader * each, (reader + 1) * each)
 
 
+def _entries(ring_size: int) -> dict[str, int]:
+    """Return the sizes of maps that this machine, or the caller, decides."""
+    return {"records": ring_size, "marks": int(_PID_MAX.read_text()) // _MARKS + 1}
+
+
+def _kinds(hooks: Hooks) -> dict[str, int]:
+    return {**hooks.kinds, "ea_flush": kernel.RAW_TRACEPOINT}
+
+
+class _Early:
+    """A program that is loaded before it is asked for, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._wanted: tuple[dict[str, int], dict[str, int]] | None = None
+        self._found: tuple[Loaded, Compiled] | None = None
+        self._thread: threading.Thread | None = None
+
+    def begin(self, entries: dict[str, int], kinds: dict[str, int]) -> None:
+        """Begin to load the program that is kept, if one is; nothing is compiled or attached."""
+        self._wanted = entries, kinds
+        self._thread = threading.Thread(target=self._load, args=(entries, kinds), daemon=True)
+        self._thread.start()
+
+    def _load(self, entries: dict[str, int], kinds: dict[str, int]) -> None:
+        # Whatever is wrong shows, with its reason, when the program is asked for.
+        with contextlib.suppress(Exception):
+            key = _key(program_text(), {**field_offsets(), **named_calls()})
+            kept = program_cache.recall(key) if key else None
+            self._found = None if kept is None else (load(kept, entries, kinds), kept)
+
+    def take(
+        self, entries: dict[str, int], kinds: dict[str, int]
+    ) -> tuple[Loaded, Compiled] | None:
+        """Return what was loaded, once; None if that is nothing, or another program."""
+        if self._thread is not None:
+            self._thread.join()
+        found, self._found, self._thread = self._found, None, None
+        if found is not None and self._wanted != (entries, kinds):
+            found[0].close()
+            return None
+        return found
+
+
+_early = _Early()
+
+
+def load_early() -> None:
+    """Begin to load the program, if it is kept: the kernel checks it while other things are done.
+
+    It is for the `Program` that is made next. To be called once, in a process that will make one:
+    what is loaded goes with the process.
+    """
+    with contextlib.suppress(OSError, MachineError):
+        ring_size = DEFAULT_RING_PAGES * os.sysconf("SC_PAGE_SIZE")
+        _early.begin(_entries(ring_size), _kinds(Hooks()))
+
+
 def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> tuple[Loaded, Compiled]:
     """Load the program that is kept, or compile it; return it in both forms.
 
@@ -232,10 +289,8 @@ def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> tuple[Loaded, Com
         ProbeUnavailableError: bcc, tracefs or a tracepoint is missing.
         ProbeLoadError: the program was refused.
     """
-    text = program_text()
-    defines = {**field_offsets(), **named_calls()}
-    # With other headers it may be another program.
-    key = "" if os.environ.get(compiler.HEADERS_VARIABLE) else program_cache.key_of(text, defines)
+    text, defines = program_text(), {**field_offsets(), **named_calls()}
+    key = _key(text, defines)
     kept = program_cache.recall(key) if key else None
     if kept is not None:
         try:
@@ -247,3 +302,8 @@ def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> tuple[Loaded, Com
     if key:
         program_cache.remember(key, compiled)
     return loaded, compiled
+
+
+def _key(text: str, defines: dict[str, int]) -> str:
+    # With other headers it may be another program.
+    return "" if os.environ.get(compiler.HEADERS_VARIABLE) else program_cache.key_of(text, defines)

@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import struct
+from pathlib import Path
 
 from envoyassert.probe.kernel import _NUMBERS
 
@@ -25,3 +26,16 @@ def exists(kind: str, number: int) -> bool:
         return True
     assert ctypes.get_errno() == errno.ENOENT
     return False
+
+
+def bpf_descriptors() -> list[str]:
+    """Return what this process has open of programs, maps and perf events."""
+    found = []
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(fd.readlink())
+        except FileNotFoundError:
+            continue
+        if "bpf" in target or "perf_event" in target:
+            found.append(target)
+    return sorted(found)

@@ -10,9 +10,18 @@ from pathlib import Path
 import pytest
 
 from envoyassert.errors import ProbeLoadError
-from envoyassert.probe import Probe, compiler, new_run_id, program, program_cache, program_text
+from envoyassert.probe import (
+    Probe,
+    compiler,
+    kernel,
+    new_run_id,
+    program,
+    program_cache,
+    program_text,
+)
 from envoyassert.probe.compiled import Compiled, Function, from_bytes, to_bytes
 from tests.bpf.conftest import CHILD_S, DRAIN_S, run_python
+from tests.bpf.kernel_objects import bpf_descriptors
 
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
 
@@ -172,3 +181,46 @@ def test_disk_without_room_leaves_no_part_of_a_program(tmp_path):
     )
     assert done.stdout.splitlines() == ["True True True", "[]"]
     assert done.stderr == ""
+
+
+def loaded_functions(monkeypatch) -> list[str]:
+    """The functions that this process loads from now on."""
+    loaded: list[str] = []
+    real = kernel.load_program
+
+    def load_program(name, *rest):
+        loaded.append(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(kernel, "load_program", load_program)
+    return loaded
+
+
+def test_program_that_was_loaded_early_is_the_one_that_is_used(monkeypatch):
+    start_loading().communicate(timeout=CHILD_S)
+    functions = loaded_functions(monkeypatch)
+    program.load_early()
+    with Probe.load() as probe, probe.arm(new_run_id()) as arm:
+        run_python("libc.listen(-1, 7)", arm.run_id)
+        arm.drain(DRAIN_S)
+        assert "listen" in {event.call for event in arm.snapshot().events}
+    once = list(functions)
+    assert sorted(once) == sorted(set(once)) != []
+    with Probe.load():
+        assert sorted(functions) == sorted(2 * once)
+
+
+def test_program_of_another_size_that_was_loaded_early_is_unloaded(monkeypatch):
+    start_loading().communicate(timeout=CHILD_S)
+    before = bpf_descriptors()
+    program.load_early()
+    assert recorded_backlogs() == [7]
+    assert bpf_descriptors() == before
+
+
+def test_nothing_is_compiled_early(compilations):
+    program.load_early()
+    program._early.take({}, {})
+    assert compilations == []
+    assert recorded_backlogs() == [7]
+    assert len(compilations) == 1

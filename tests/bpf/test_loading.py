@@ -17,6 +17,7 @@ import pytest
 from envoyassert.errors import ProbeLoadError
 from envoyassert.probe import Probe, bcc_import, kernel, new_run_id, program, program_text
 from envoyassert.probe.program import SLOTS
+from tests.bpf.kernel_objects import bpf_descriptors
 
 pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
 
@@ -25,18 +26,6 @@ pytestmark = [pytest.mark.bpf, pytest.mark.usefixtures("require_bpf")]
 def no_program_kept(tmp_path, monkeypatch):
     """A cache of the test's own: the program is compiled."""
     monkeypatch.setenv("ENVOYASSERT_CACHE", str(tmp_path))
-
-
-def bpf_descriptors() -> list[str]:
-    found = []
-    for fd in Path("/proc/self/fd").iterdir():
-        try:
-            target = str(fd.readlink())
-        except FileNotFoundError:
-            continue
-        if "bpf" in target or "perf_event" in target:
-            found.append(target)
-    return sorted(found)
 
 
 def test_closed_probe_leaves_no_program_map_or_event_open():

@@ -21,6 +21,7 @@ import dataclasses
 
 from envoyassert.errors import DockerUnavailableError, ProbeLoadError, ProbeUnavailableError
 from envoyassert.errors import EnvoyUnavailableError, LaunchError
+from envoyassert.probe import program
 from envoyassert.pytest_plugin import collect, execute, machine
 from envoyassert.runner import RunResult
 from envoyassert.scenario.plan import RequirementUnmetError
@@ -65,6 +66,7 @@ def run_plan(plan, probe, preference, **more):
 
 execute.run_plan = run_plan
 machine.ProbeHolder.load = lambda self: None
+program.load_early = lambda: None
 collect.nothing_would_run = lambda items: False
 """
 

@@ -1,4 +1,4 @@
-"""How a command ends: all that was asked for is done, and nothing that only takes time."""
+"""How a command begins and ends: all that is asked for is done, and nothing only takes time."""
 
 import subprocess
 import sys
@@ -93,3 +93,25 @@ def test_hypothesis_is_left_out_where_there_are_scenarios_alone(
     fake_envoy.makepyfile(test_it="def test_it(): pass")
     said = ended(fake_envoy, "'hypothesis.core' in sys.modules", *python)
     assert said.endswith(str(bool(python)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begun"),
+    [
+        ([], True),
+        (["--collect-only"], False),
+        (["-n", "2"], False),
+        (["--tracer", "strace"], False),
+    ],
+    ids=["here", "nowhere", "in workers", "by strace"],
+)
+def test_probe_is_loaded_early_where_it_is_loaded(
+    write_scenario, fake_envoy, monkeypatch, arguments, begun
+):
+    monkeypatch.setenv("PYTEST_PLUGINS", "envoyassert.pytest_plugin.plugin,xdist.plugin")
+    write_scenario()
+    with (fake_envoy.path / "conftest.py").open("a") as conftest:
+        conftest.write("\nprogram.load_early = lambda: open('begun', 'w').close()\n")
+    result = fake_envoy.run(sys.executable, "-m", "envoyassert", "run", ".", *arguments)
+    assert result.ret == 0
+    assert (fake_envoy.path / "begun").exists() is begun

@@ -13,6 +13,8 @@ from envoyassert.scenario.plan import DEFAULT_VERSION
 
 #: Processes that want to run, per processor, from which on figures say little.
 BUSY = 0.25
+#: What is measured.
+_MEASURED = ("bpf", "envoyassert", "scenarios")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Machine:
         envoy: version of the Envoy that was started.
         strace: version of strace, "" without it.
         bpftrace: version of bpftrace, "" without it.
-        commit: of this checkout, with `+` if files differ from it.
+        commit: of this checkout, with `+` if what is measured differs from it.
         load: load average of the last minute before the first measurement.
     """
 
@@ -111,7 +113,8 @@ def _bcc_version() -> str:
 
 def _commit(checkout: Path) -> str:
     commit = _said("git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD").strip()
-    changed = _said("git", "-C", str(checkout), "status", "--porcelain", "--untracked-files=no")
+    # Not of a page that the bench writes.
+    changed = _said("git", "-C", str(checkout), "status", "--porcelain", "--", *_MEASURED)
     return f"{commit}{'+' if changed else ''}"
 
 

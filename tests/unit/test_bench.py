@@ -14,7 +14,7 @@ from tests.bench.__main__ import main
 from tests.bench.builds import Build, BuildError, build_of, commit_of
 from tests.bench.lines.line import Line, pairs
 from tests.bench.lines.registry import LINES, ChoiceError, chosen
-from tests.bench.machine import Machine
+from tests.bench.machine import Machine, this_machine
 from tests.bench.page import PageError, with_part
 from tests.bench.peers import with_stacks
 from tests.bench.processes import CommandError, run
@@ -161,6 +161,24 @@ def test_machine_that_is_busy_is_said():
 
 def _busy() -> Machine:
     return Machine(**{**vars(MACHINE), "load": 3.0})
+
+
+def test_commit_is_marked_where_what_is_measured_differs_from_it(tmp_path):
+    def git(*words):
+        identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    for name in ("docs/performance.md", "envoyassert/one.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("")
+    git("init")
+    git("add", ".")
+    git("commit", "--message=First")
+    (tmp_path / "docs/performance.md").write_text("written by the bench")
+    commit = this_machine(tmp_path).commit
+    assert len(commit) == 7
+    (tmp_path / "envoyassert/one.py").write_text("another = 1")
+    assert this_machine(tmp_path).commit == f"{commit}+"
 
 
 def test_part_of_a_page_is_replaced_between_its_markers():

@@ -90,7 +90,9 @@ def remember(key: str, compiled: Compiled) -> None:
 
 def capability() -> Capability:
     """Return whether the compiled program can be kept, by writing a file like it."""
+    place = ""
     try:
+        place = f"{_path()}"
         _path().mkdir(mode=0o700, parents=True, exist_ok=True)
         with _directory() as directory:
             _write(directory, _TRIAL, bytes(_TRIAL_SIZE))
@@ -101,10 +103,10 @@ def capability() -> Capability:
         return Capability(
             "program cache",
             False,
-            f"{_path()}: {error.strerror or error}; each session takes a second to compile",
+            f"{place or 'none'}: {error.strerror or error}; each session takes a second to compile",
             "set ENVOYASSERT_CACHE to a directory of this user that no other user may write to",
         )
-    return Capability("program cache", True, f"{_path()}, compiled programs: {kept}", "")
+    return Capability("program cache", True, f"{place}, compiled programs: {kept}", "")
 
 
 def _write(directory: int, name: str, content: bytes) -> None:
@@ -147,7 +149,15 @@ def _ages(directory: int) -> dict[str, float]:
 
 
 def _path() -> Path:
-    return cache_dir() / "probe"
+    """Return where programs are kept.
+
+    Raises:
+        OSError: this user has no home directory, and no other place is named.
+    """
+    try:
+        return cache_dir() / "probe"
+    except RuntimeError as error:
+        raise FileNotFoundError(str(error)) from error
 
 
 def _is_own(status: os.stat_result) -> bool:

@@ -142,6 +142,18 @@ def test_cache_that_cannot_be_made_is_none(tmp_path, monkeypatch):
     assert "ENVOYASSERT_CACHE" in check.remedy
 
 
+def test_user_without_a_home_directory_keeps_nothing(monkeypatch):
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ENVOYASSERT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    remember(KEY, COMPILED)
+    assert recall(KEY) is None
+    assert "Could not determine home directory" in capability().detail
+
+
 def test_doctor_says_whether_a_program_is_kept(place):
     assert capability().detail == f"{place}, compiled programs: 0"
     remember(KEY, COMPILED)

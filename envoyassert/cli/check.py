@@ -7,7 +7,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.files import scenario_files
 from envoyassert.cli.here import need_linux
-from envoyassert.cli.options import untrusted_option
+from envoyassert.cli.options import refuse_beside, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.errors import ScenarioError
@@ -27,8 +27,13 @@ from envoyassert.words.registry import vacuous
     "--validate", is_flag=True, help="Ask Envoy itself about each config (--mode validate)."
 )
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="With --validate: ask this Envoy.")
+@click.option(
+    "--attached", is_flag=True, help="They are for `attach`, and need no section `envoy`."
+)
 @untrusted_option
-def check(paths: tuple[str, ...], validate: bool, envoy: str | None, untrusted: bool) -> int:
+def check(
+    paths: tuple[str, ...], validate: bool, envoy: str | None, attached: bool, untrusted: bool
+) -> int:
     """Check scenario files without a run.
 
     Every problem has line and column; with --validate, Envoy is asked about each config. An
@@ -42,6 +47,8 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None, untrusted: 
     """
     if envoy and not validate:
         raise click.UsageError("--envoy goes with --validate: without it no Envoy is asked")
+    if attached:
+        refuse_beside("--attached", "validate", "untrusted")
     files = scenario_files(paths)
     if not files:
         say("no scenario files found", err=True)
@@ -51,7 +58,8 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None, untrusted: 
     bad = 0
     for file in files:
         try:
-            loaded = load_scenario(file, untrusted=untrusted)
+            section: dict[str, object] | None = {"config": {}} if attached else None
+            loaded = load_scenario(file, untrusted=untrusted, envoy=section)
             plans = expand(loaded, envoys=envoys)
         except ScenarioError as error:
             say(*str(error).split("\n"))
@@ -60,7 +68,7 @@ def check(paths: tuple[str, ...], validate: bool, envoy: str | None, untrusted: 
         place = place_finder(loaded)
         for path, reason in vacuous(loaded.scenario.expect):
             say(f"{place(path)}: warning: no trace could fail this: {reason}")
-        for path, reason in of_no_listener(plans):
+        for path, reason in of_no_listener(plans) if loaded.own_envoy else ():
             say(f"{place(path)}: warning: {reason}")
         for warning in _not_beside(plans):
             say(*warning.split("\n"))

@@ -116,6 +116,21 @@ def test_run_that_the_scenario_has_not_is_refused_before_anything_is_recorded(
     assert "no run of the scenario is `concurrency=5`" in done.err
 
 
+def test_scenario_for_attach_is_checked_without_an_envoy(tmp_path, capsys):
+    path = tmp_path / "up.yaml"
+    never = "  - never: {call: bind, listener: {port: 1}}\n"
+    path.write_text(f"{STAYS_UP}    at_end_of: added_1\n{never}")
+    done = run_cli(capsys, "check", "--attached", path)
+    assert (done.code, done.out, done.err) == (0, "", "1 of 1 scenario files are valid\n")
+    path.write_text(path.read_text().replace("added_1", "add"))
+    wrong = run_cli(capsys, "check", "--attached", path)
+    assert wrong.code == 4
+    assert wrong.out.startswith(f"{path}:4:16: error: no step is called `add`")
+    assert run_cli(capsys, "check", path).code == 4
+    beside = run_cli(capsys, "check", "--attached", "--validate", path)
+    assert "--validate means nothing beside --attached" in beside.err
+
+
 @pytest.mark.parametrize("name", ["each", "added_1", "epoch"])
 def test_phase_that_is_seen_is_no_phase_of_a_scenario_that_is_run(tmp_path, capsys, name):
     path = tmp_path / "up.yaml"

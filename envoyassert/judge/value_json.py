@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from envoyassert.addresses import Address
+from envoyassert.events import Event
 from envoyassert.judge.values import Fact, Topic
 
 
@@ -28,6 +29,9 @@ def to_json(value: Any) -> Any:
         return value.model_dump(mode="json", exclude_unset=True, exclude={"numbers"})
     if isinstance(value, Address):
         return str(value)
+    if isinstance(value, Event):
+        said = {"call": value.call, "tid": value.tid, "ret": value.ret, "args": value.args}
+        return {"kind": "event", **{name: to_json(part) for name, part in said.items()}}
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
         shown = {name: to_json(part) for name, part in parts.items() if part is not None}

@@ -1,10 +1,13 @@
 """The fold: identity of sockets and descriptors through all that can happen to them."""
 
+from dataclasses import replace
+
 from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.facts import text
+from envoyassert.trace import CpuCounters
 
 
 def only_listener(graph: SocketGraph) -> KernelSocket:
@@ -225,6 +228,16 @@ def test_gap_taints_what_is_open_and_spares_what_is_born_after() -> None:
     first, second = fold(trace.build((lost,))).sockets
     assert [call.certain for call in (*first.binds, *first.listens)] == [True, False]
     assert [call.certain for call in (*second.binds, *second.listens)] == [True, True]
+
+
+def test_counter_of_a_damaged_file_takes_no_memory_for_what_it_claims() -> None:
+    trace = TraceBuilder(1, cpus=1).build()
+    claimed = (1 << 62) + len(trace.events)
+    trace = replace(trace, end=replace(trace.end, cpus=(CpuCounters(0, claimed, 0),)))
+
+    (gap,) = fold(trace).gaps
+
+    assert gap.count == 1 << 62
 
 
 def test_socket_of_a_type_without_a_name_is_described_by_its_number() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import SECOND_CHECK, certify, reconcile
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.report.story import story_of
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
@@ -58,6 +60,28 @@ def test_records_of_a_real_run_agree(trace: Trace) -> None:
 
 def test_second_record_survives_the_trace_file(trace: Trace) -> None:
     assert parse_trace(list(trace_lines(trace))) == trace
+
+
+def test_call_that_differs_stands_in_the_results_with_both_sides(trace: Trace) -> None:
+    first = next(event for event in theirs(trace) if event.call == "bind")
+    shown = Event(first.ts_ns, first.pid, first.tid, "bind", -98, first.args)
+    theirs(trace)[theirs(trace).index(first)] = shown
+
+    graph = fold(trace)
+    checks = {
+        one["name"]: one for one in story_of(trace, graph, certify(trace, graph))["certificate"]
+    }
+
+    found = json.loads(json.dumps(checks[SECOND_CHECK]["found"]))
+    assert found["code"] == "call_differs"
+    assert [found[side]["ret"] for side in ("probe", "other")] == [0, -98]
+    assert found["other"] == {
+        "kind": "event",
+        "call": "bind",
+        "tid": first.tid,
+        "ret": -98,
+        "args": {"fd": first.args["fd"], "address": str(first.args["address"])},
+    }
 
 
 def test_lost_call_of_either_side_is_noticed_and_named(trace: Trace) -> None:

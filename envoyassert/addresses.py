@@ -14,6 +14,7 @@ from typing import Any
 from envoyassert.ranges import Port
 
 
+@lru_cache(4096)
 def canonical_host(host: str | bytes) -> str:
     """Return the one text that an IP address has here, v4-mapped ones with their dotted part.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -26,6 +27,10 @@ from envoyassert.errors import (
 )
 
 __all__ = ["app", "main", "program"]
+
+#: After how many new objects Python looks for garbage. By default after some hundred, so it looks
+#: hundreds of times while a command is loaded, of which nothing is garbage.
+_NEW_OBJECTS = 50_000
 
 
 @click.group(
@@ -57,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def program() -> None:
     """Be the program `envoyassert`: `main`, where nothing else of the process is to come."""
+    gc.set_threshold(_NEW_OBJECTS)
     with lasting_output():
         code = _exit_code(None)
     _end(code)

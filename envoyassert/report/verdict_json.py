@@ -25,7 +25,7 @@ FindingStatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE", "SKI
 class DocumentPart(BaseModel):
     """Base of everything in a published document: immutable, closed, always written in full."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Location(DocumentPart):

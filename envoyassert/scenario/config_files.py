@@ -308,11 +308,18 @@ def renamed(value: Any, change: Callable[[NamedFile], str], path: Path = ()) -> 
     return result
 
 
+#: Fields that name a file in some messages.
+_OTHER_FIELDS = ("access_log_path", "profile_path", "symlink_root", "path", "path_prefix")
+
+
 def _use(path: Path, message: dict[str, object]) -> str:
     """Return what Envoy does with the file that a field names, "" if the field names none."""
-    last, around = path[-1], _words(path[:-1])
+    last = path[-1]
     if last == "filename":
         return DATA
+    if last not in _OTHER_FIELDS:
+        return ""
+    around = _words(path[:-1])
     if last in ("access_log_path", "profile_path") and around == "admin":
         return MADE
     if last == "symlink_root":

@@ -8,6 +8,7 @@ here: Envoy says so itself. No flag is read, except those that say that no socke
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from envoyassert.addresses import LAST_PORT, Address
@@ -269,8 +270,13 @@ def proto_field(mapping: object, field: str) -> Any:
         return None
     if field in mapping:
         return mapping[field]
+    return mapping.get(_json_name(field))
+
+
+@lru_cache(1024)
+def _json_name(field: str) -> str:
     head, *rest = field.split("_")
-    return mapping.get(head + "".join(part.title() for part in rest)) if rest else None
+    return head + "".join(part.title() for part in rest)
 
 
 def proto_flag(mapping: object, field: str) -> object:
@@ -297,6 +303,7 @@ def proto_int(value: Any) -> int:
     return number
 
 
+@lru_cache(4096)
 def proto_name(key: str) -> str:
     """Return a field's proto name, of itself or of its JSON name: `api_config_source`."""
     if key == key.lower():

@@ -46,26 +46,33 @@ def of_no_listener(plans: Sequence[RunPlan]) -> list[tuple[Where, str]]:
     """
     missing: dict[Where, list[str]] = {}
     found: set[Where] = set()
-    for plan in plans:
+    forbidden = [(plan, dict(_forbidden(plan))) for plan in plans]
+    if not any(selectors for _, selectors in forbidden):
+        return []
+    for plan, selectors in forbidden:
         records = tuple(_listeners(plan))
         if not records:
             return []
-        for index, item in plan.expectations:
-            forbids = word_of(item).forbids
-            pattern = forbids(item) if forbids else None
-            if pattern is None or pattern.listener is None or not _has_address(pattern.listener):
-                continue
-            where = ("expect", index, subject_of(item) or "", "listener")
-            if any(_is_at(pattern.listener, r, a) for r in records for a in r.addresses):
+        for where, selector in selectors.items():
+            if any(_is_at(selector, r, a) for r in records for a in r.addresses):
                 found.add(where)
             else:
                 addresses = dict.fromkeys(str(a) for r in records for a in r.addresses)
-                missing[where] = [str(pattern.listener), ", ".join(addresses)]
+                missing[where] = [str(selector), ", ".join(addresses)]
     return [
-        (where, f"no listener is at {selector}, so no call can be on it; there are {addresses}")
-        for where, (selector, addresses) in missing.items()
+        (where, f"no listener is at {asked}, so no call can be on it; there are {addresses}")
+        for where, (asked, addresses) in missing.items()
         if where not in found
     ]
+
+
+def _forbidden(plan: RunPlan) -> Iterator[tuple[Where, Selector]]:
+    """Yield which addresses the run forbids calls at, and where that is said."""
+    for index, item in plan.expectations:
+        forbids = word_of(item).forbids
+        pattern = forbids(item) if forbids else None
+        if pattern is not None and pattern.listener is not None and _has_address(pattern.listener):
+            yield ("expect", index, subject_of(item) or "", "listener"), pattern.listener
 
 
 def _listeners(plan: RunPlan) -> Iterator[ListenerRecord]:

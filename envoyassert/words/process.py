@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, Tag, model_validator
 from envoyassert.durations import parse_duration
 from envoyassert.fact import Fact, Quote
 from envoyassert.judge.verdict import Status
+from envoyassert.naming import STARTUP
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Duration, Model, choice, one_of
 from envoyassert.words.remedy import Failed, numbers, opposite
@@ -146,8 +147,6 @@ def outcome_value(outcome: Outcome) -> Fact:
 
 
 def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
-    from envoyassert.trace import STARTUP
-
     process = item.get("process")
     if isinstance(process, dict) and item.get("at_end_of") not in (None, STARTUP):
         for word in ("live", "within"):

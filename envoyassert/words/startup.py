@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.fact import Fact
 from envoyassert.judge.verdict import Status
+from envoyassert.naming import STARTUP
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.scenario.selector import Selector
@@ -241,8 +242,6 @@ def _served_to_live(context: Context, served: list[int | None]) -> Figure:
 
 
 def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
-    from envoyassert.trace import STARTUP
-
     for word in ("during", "at_end_of"):
         if item.get(word) not in (None, STARTUP):
             yield Fault((word,), "`startup` is about start-up", f"leave out `{word}`")

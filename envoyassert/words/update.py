@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from envoyassert.fact import Fact, Quote
 from envoyassert.judge.verdict import Status
+from envoyassert.naming import STARTUP
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
 from envoyassert.words.word import Example, Part, Word
@@ -84,7 +85,6 @@ def judge_refusals(context: Context, items: Iterable[Conditional]) -> Iterator[F
     """Yield which updates Envoy refused although no expectation names them."""
     from envoyassert.judge.context import Subject
     from envoyassert.judge.values import Topic
-    from envoyassert.trace import STARTUP
 
     named = {item.phase for item in items if isinstance(item, UpdateExpectation)}
     for index, phase in enumerate(context.trace.phases):

@@ -371,6 +371,11 @@ def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
     assert others == {f"{PACKAGE}.report.places"}
 
 
+JUDGING = tuple(f"{PACKAGE}.{part}" for part in ("accounts", "graph.", "judge.", "trace"))
+# Statuses, and where the kernel takes a client for the same address.
+ONLY_OF_JUDGING = {f"{PACKAGE}.graph.lookup", f"{PACKAGE}.judge.verdict"}
+
+
 def test_words_load_nothing_that_judges_until_they_judge(tmp_path):
     """A word is loaded with each scenario that is read; what its judge needs, the judge imports."""
     loaded = run_python(
@@ -382,10 +387,30 @@ def test_words_load_nothing_that_judges_until_they_judge(tmp_path):
         "print(json.dumps(sorted(sys.modules)))\n",
         tmp_path,
     )
-    parts = tuple(f"{PACKAGE}.{part}" for part in ("accounts", "graph.", "judge.", "trace"))
-    judging = {name for name in json.loads(loaded) if name.startswith(parts)}
-    # Statuses, and where the kernel takes a client for the same address.
-    assert judging == {f"{PACKAGE}.graph.lookup", f"{PACKAGE}.judge.verdict"}
+    assert {name for name in json.loads(loaded) if name.startswith(JUDGING)} == ONLY_OF_JUDGING
+
+
+def test_check_loads_only_the_words_that_a_file_says_and_nothing_that_judges(tmp_path):
+    (tmp_path / "one.envoyassert.yaml").write_text(
+        "name: one\n"
+        "envoy: {config: {static_resources: {listeners: []}}}\n"
+        "expect:\n"
+        "- {listener: {port: 80}, bound: {times: 1}}\n"
+        "- {process: {stays_up: true}}\n"
+    )
+    loaded = run_python(
+        "import contextlib, json, sys\n"
+        "from envoyassert.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['check', 'one.envoyassert.yaml'])\n"
+        "print(json.dumps(sorted(sys.modules)))\n",
+        tmp_path,
+    )
+    names = set(json.loads(loaded))
+    words = {name for name in names if name.startswith(f"{PACKAGE}.words.")}
+    shared = ("about_listener", "of_listener", "registry", "remedy", "word")
+    said = ("listener", "of_listener.bound", "process")
+    assert words == {f"{PACKAGE}.words.{name}" for name in (*shared, *said)}
+    assert {name for name in names if name.startswith(JUDGING)} == ONLY_OF_JUDGING
 
 
 def test_idle_plugin_in_a_foreign_project_imports_nothing_heavy(tmp_path):

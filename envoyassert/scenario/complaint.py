@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
@@ -172,11 +173,16 @@ def _list_of(words: list[str]) -> str:
 
 def _owners(key: str, model: type[BaseModel]) -> list[str]:
     """Return the members of the model whose own keys include `key`, in back quotes."""
-    return [
-        f"`{name}`"
-        for name, field in model.model_fields.items()
-        if any(key in member.model_fields for member in _models_in(field.rebuild_annotation()))
-    ]
+    return [f"`{name}`" for name, keys in _keys_of_members(model).items() if key in keys]
+
+
+@functools.cache
+def _keys_of_members(model: type[BaseModel]) -> dict[str, set[str]]:
+    """Return the own keys of each member of a model."""
+    members = {
+        name: _models_in(field.rebuild_annotation()) for name, field in model.model_fields.items()
+    }
+    return {name: {key for one in own for key in one.model_fields} for name, own in members.items()}
 
 
 def _no_subject(value: Any, message: str) -> tuple[str, str]:
@@ -243,11 +249,12 @@ def _all_models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return found
 
 
+@functools.cache
 def models_by_name() -> dict[str, type[BaseModel]]:
     """Return every model of the language by its name."""
     _models_in(Scenario.model_fields["steps"].rebuild_annotation())
     for item in _models_in(Scenario.model_fields["expect"].rebuild_annotation()):
-        _owners("", item)
+        _keys_of_members(item)
     return _all_models(Model)
 
 

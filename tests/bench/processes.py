@@ -38,6 +38,7 @@ class Usage:
         together_mib: most memory of all its processes at one instant, shared pages counted once,
             in MiB; 0 if it was not asked for.
         output: what it printed.
+        code: how it exited.
     """
 
     wall_s: float
@@ -45,6 +46,7 @@ class Usage:
     peak_mib: float
     together_mib: float
     output: str
+    code: int
 
 
 def environment() -> dict[str, str]:
@@ -102,10 +104,11 @@ def run(
         if process.returncode:
             raise CommandError(f"{_named(command)} was not started: {_last(said)}")
         found = json.loads(figures.read())
-    if found["code"] not in codes:
-        raise CommandError(f"{_named(command)} ended with {found['code']}: {_last(said)}")
+    code = found.pop("code")
+    if code not in codes:
+        raise CommandError(f"{_named(command)} ended with {code}: {_last(said)}")
     together_mib = max(sums, default=0) / _MIB
-    return Usage(found["wall_s"], found["cpu_s"], found["peak_mib"], together_mib, said)
+    return Usage(**found, together_mib=together_mib, output=said, code=code)
 
 
 def _named(command: Sequence[str]) -> str:

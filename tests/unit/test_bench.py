@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.bench import builds, profile, session, table
 from tests.bench.__main__ import main
 from tests.bench.builds import Build, BuildError, build_of, commit_of
+from tests.bench.lines import whole
 from tests.bench.lines.line import Line, pairs
 from tests.bench.lines.registry import LINES, ChoiceError, chosen
 from tests.bench.machine import Machine, this_machine
@@ -36,6 +39,11 @@ MACHINE = Machine(
     load=0.2,
 )
 PAGE = "Above.\n\n<!-- results -->\nold\n<!-- end of results -->\n\nBelow.\n"
+
+
+def _git(repository: Path, *words: str) -> None:
+    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    subprocess.run(["git", *identity, *words], cwd=repository, check=True, capture_output=True)
 
 
 def test_sides_of_a_pair_are_measured_in_turn():
@@ -164,10 +172,7 @@ def _busy() -> Machine:
 
 
 def test_commit_is_marked_where_what_is_measured_differs_from_it(tmp_path):
-    def git(*words):
-        identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
-
+    git = partial(_git, tmp_path)
     for name in ("docs/performance.md", "envoyassert/one.py"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("")
@@ -283,11 +288,8 @@ def test_main_thread_is_looked_at_until_the_command_ends(tmp_path):
 
 
 def test_commit_is_set_up_once_and_kept(monkeypatch, tmp_path):
-    def git(*words):
-        identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-        subprocess.run(["git", *identity, *words], cwd=repository, check=True, capture_output=True)
-
     repository = tmp_path / "repository"
+    git = partial(_git, repository)
     script = repository / "setup" / "create-venv.sh"
     script.parent.mkdir(parents=True)
     script.write_text("#!/bin/sh\nmkdir -p .venv/bin && echo made >>.venv/made\n")
@@ -307,6 +309,30 @@ def test_commit_is_set_up_once_and_kept(monkeypatch, tmp_path):
     assert (build.root / "kept").exists()
     with pytest.raises(BuildError, match=r"HEAD: its environment cannot be made: .* ended with 9"):
         build_of("HEAD")
+
+
+def test_first_verdict_of_a_fresh_clone_is_timed(tmp_path):
+    repository, directory = tmp_path / "repository", tmp_path / "measured"
+    repository.mkdir()
+    directory.mkdir()
+    makefile = repository / "Makefile"
+    made = """
+run:
+\t@echo '   0.1 s  PASS  one'; test -S "$${DOCKER_HOST#unix://}" || sleep 0.3
+\t@echo "$$ENVOYASSERT_CACHE" >../seen
+"""
+    makefile.write_text(made)
+    for words in (["init"], ["add", "."], ["commit", "--message=First"]):
+        _git(repository, *words)
+    build = Build("either", repository)
+    session = Session("b18f4f6", directory, build, _before=build)
+    first, end = whole.measure_run(session, "fresh-run", 1)
+    assert 0 < first.median < end.median - 0.25
+    assert (directory / "fresh" / "seen").read_text() == f"{directory}/fresh/envoys\n"
+    makefile.write_text("run:\n\t@echo nothing\n")
+    _git(repository, "commit", "--all", "--message=Second")
+    with pytest.raises(CommandError, match="make run ended with 0: nothing"):
+        list(whole.measure_run(session, "fresh-run", 1))
 
 
 def _good(session: Session, line: str, count: int) -> Iterator[Row]:

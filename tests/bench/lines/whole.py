@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench.builds import Build
-from tests.bench.processes import CommandError, environment, run
+from tests.bench.processes import CommandError, Usage, environment, run
 from tests.bench.row import Row, both, figure, ratios
 from tests.bench.session import Session, alternated
 
@@ -25,17 +25,20 @@ _DEADLINE_S = 3600.0
 def measure_test(session: Session, line: str, pairs: int) -> Iterator[Row]:
     """Yield the processor time of `make test`, of both states set up."""
 
-    def once(build: Build) -> float:
-        return run(["make", "test"], cwd=build.root, deadline_s=_DEADLINE_S).cpu_s
+    def once(build: Build) -> Usage:
+        # 2: a test failed. The figure is as good, and the row says so.
+        return run(["make", "test"], cwd=build.root, codes=(0, 2), deadline_s=_DEADLINE_S)
 
     for build in (session.before, session.now):
         run(["make", "setup"], cwd=build.root, deadline_s=_DEADLINE_S)
     before, now = alternated(
         pairs, lambda: once(session.before), lambda: once(session.now), warm=False
     )
+    old, new = [[usage.cpu_s for usage in usages] for usages in (before, now)]
+    failed = sum(usage.code != 0 for usage in (*before, *now))
+    seen = both(old, new, "s") + (f"; tests failed in {failed} of them" if failed else "")
     what = "`make test` of a set-up clone: processor time"
-    seen = both(before, now, "s")
-    yield Row(line, what, session.against, ratios(before, now), "", TEST_LIMIT, seen)
+    yield Row(line, what, session.against, ratios(old, new), "", TEST_LIMIT, seen)
 
 
 class Fresh(NamedTuple):
@@ -110,10 +113,11 @@ def _first_verdict(clone: Path, env: dict[str, str], begun: float) -> float:
     late.start()
     try:
         assert process.stdout is not None
-        for line in process.stdout:
-            if not first_s and " PASS " in line:
-                first_s = time.monotonic() - begun
-            last = line.strip() or last
+        with process.stdout as output:
+            for line in output:
+                if not first_s and " PASS " in line:
+                    first_s = time.monotonic() - begun
+                last = line.strip() or last
         process.wait()
     finally:
         late.cancel()

@@ -155,8 +155,9 @@ def test_what_is_in_no_such_place_is_not_recorded(envoy):
     assert "others were, in no container" in done.stderr
 
 
-def test_cgroup_that_is_not_there_is_noted_before_and_a_name_is_offered_after():
-    with Attaching("--cgroup", "/ea-none", "--for", SHORT) as attached:
+def test_cgroup_that_is_not_there_is_noted_before_and_a_name_is_offered_after(envoy):
+    # Under a name that no Envoy beside has.
+    with Attaching("--exe", envoy[0], "--cgroup", "/ea-none", "--for", SHORT) as attached:
         done = attached.end()
     assert done.returncode == 5
     assert "note: there is no cgroup /ea-none now: waiting for one\narmed: " in done.stderr

@@ -103,7 +103,7 @@ static __always_inline bool ea_output(u32 run, void *bytes, u64 size)
 
 /*
  * Write what waits into the ring; return whether there was room. The caller has marked the batch as
- * busy, or cannot be interrupted.
+ * busy.
  */
 static __always_inline bool ea_write_batch(struct ea_batch *batch)
 {

@@ -379,7 +379,8 @@ int ea_epoll_wait(void *ctx)
 /*
  * Write the batch of the CPU that this runs on: user space runs it on each of them before it reads
  * the ring (BPF_PROG_TEST_RUN of bpf(2)). Returns 1, and wrote nothing, if it interrupted a program
- * that was changing the batch.
+ * that was changing the batch: itself too, for on the CPU of its caller it does not run from an
+ * interrupt, and other workers may ask for the same.
  */
 int ea_flush(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -389,8 +390,11 @@ int ea_flush(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (batch->busy)
 		return 1;
+	batch->busy = 1;
+	EA_BARRIER();
 	if (batch->used)
 		ea_write_batch(batch);
+	ea_release(batch);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from envoyassert.probe import Probe, new_run_id, program
+from envoyassert.probe import Probe, kernel, new_run_id, program
 from envoyassert.probe.maps import possible_cpus
 from tests.bpf.conftest import DRAIN_S, environment, run_python
 
@@ -168,6 +169,54 @@ def test_no_record_is_lost_or_written_twice_when_batches_are_written_amid_calls(
     for cpu in snapshot.cpus:
         assert cpu.dropped == 0
         assert found[cpu.cpu] == list(range(1, cpu.emitted + 1))
+
+
+#: Has its own records written, again and again, on one CPU.
+FLUSHES_ITSELF = """
+import os, socket, sys, time
+from envoyassert.probe import kernel
+cpu, flush, seconds = map(int, sys.argv[1:])
+os.sched_setaffinity(0, {cpu})
+print(flush=True)
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    for _ in range(10):
+        socket.socket().close()
+    kernel.run_on(flush, cpu)
+"""
+
+
+def test_no_record_is_written_twice_when_two_have_the_same_batch_written(probe):
+    """One does so on that CPU, and is interrupted by the other's request from elsewhere."""
+    own = os.sched_getaffinity(0)
+    cpu, *others = sorted(own)
+    flush = probe._program._loaded.functions["ea_flush"]
+    with probe.arm(new_run_id()) as arm:
+        with subprocess.Popen(
+            [sys.executable, "-c", FLUSHES_ITSELF, str(cpu), str(flush), "3"],
+            env=environment(arm.run_id),
+            pass_fds=[flush],
+            stdout=subprocess.PIPE,
+        ) as process:
+            try:
+                assert process.stdout is not None
+                process.stdout.readline()
+                os.sched_setaffinity(0, others or own)
+                while process.poll() is None:
+                    for _ in range(2000):
+                        kernel.run_on(flush, cpu)
+                    arm.drain(0)
+            finally:
+                os.sched_setaffinity(0, own)
+                process.kill()
+        arm.drain(DRAIN_S)
+        snapshot = arm.snapshot()
+
+    assert process.returncode == 0
+    assert snapshot.drained
+    found = numbers_by_cpu(snapshot.events)
+    for one in snapshot.cpus:
+        assert found[one.cpu] == list(range(1, one.emitted + 1))
 
 
 def test_ring_that_holds_very_much_is_read_in_parts(arm, monkeypatch):

@@ -4,34 +4,54 @@ from __future__ import annotations
 
 import importlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from envoyassert.cli.here import check_here
 
-#: (module, name of the command in it) by the word that the user types, in the order of `--help`.
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+#: (module, name of the command in it, what a shell shows of it) by the word that the user types, in
+#: the order of `--help`.
 COMMANDS = {
-    "init": ("envoyassert.cli.init", "init"),
-    "draft": ("envoyassert.cli.draft", "draft"),
-    "run": ("envoyassert.cli.run", "run"),
-    "matrix": ("envoyassert.cli.matrix", "matrix"),
-    "bisect": ("envoyassert.cli.bisect", "bisect_command"),
-    "check": ("envoyassert.cli.check", "check"),
-    "record": ("envoyassert.cli.record", "record"),
-    "attach": ("envoyassert.cli.attach", "attach"),
-    "inspect": ("envoyassert.cli.inspect", "inspect"),
-    "replay": ("envoyassert.cli.replay", "replay"),
-    "show": ("envoyassert.cli.show", "show"),
-    "report": ("envoyassert.cli.report", "report"),
-    "diff": ("envoyassert.cli.diff", "diff"),
-    "plan": ("envoyassert.cli.plan", "plan"),
-    "bpftrace-script": ("envoyassert.cli.bpftrace_script", "bpftrace_script"),
-    "import": ("envoyassert.cli.import_log", "import_log"),
-    "doctor": ("envoyassert.cli.doctor", "doctor"),
-    "schema": ("envoyassert.cli.schema", "schema"),
-    "clean": ("envoyassert.cli.clean", "clean"),
-    "completion": ("envoyassert.cli.completion", "completion"),
+    "init": ("envoyassert.cli.init", "init", "Set a repository up for scenarios."),
+    "draft": ("envoyassert.cli.draft", "draft", "Write a first scenario: what Envoy does..."),
+    "run": ("envoyassert.cli.run", "run", "Run scenarios on a real Envoy and judge them."),
+    "matrix": ("envoyassert.cli.matrix", "matrix", "Run scenarios on many Envoys, and draw an..."),
+    "bisect": (
+        "envoyassert.cli.bisect",
+        "bisect_command",
+        "Find the first Envoy that fails a scenario.",
+    ),
+    "check": ("envoyassert.cli.check", "check", "Check scenario files without a run."),
+    "record": ("envoyassert.cli.record", "record", "Run a scenario and save the trace, unjudged."),
+    "attach": ("envoyassert.cli.attach", "attach", "Record Envoys that something else starts,..."),
+    "inspect": ("envoyassert.cli.inspect", "inspect", "Show the sockets of an Envoy that runs..."),
+    "replay": ("envoyassert.cli.replay", "replay", "Judge a saved trace by a scenario."),
+    "show": ("envoyassert.cli.show", "show", "Print the story of a trace."),
+    "report": ("envoyassert.cli.report", "report", "Summarise the traces of a directory, of..."),
+    "diff": ("envoyassert.cli.diff", "diff", "Show in words what differs between two..."),
+    "plan": ("envoyassert.cli.plan", "plan", "Show what a change of a config does to..."),
+    "bpftrace-script": (
+        "envoyassert.cli.bpftrace_script",
+        "bpftrace_script",
+        "Print a program for bpftrace, whose log...",
+    ),
+    "import": (
+        "envoyassert.cli.import_log",
+        "import_log",
+        "Turn a bpftrace log into a trace file.",
+    ),
+    "doctor": ("envoyassert.cli.doctor", "doctor", "Show what this machine can do, or the remedy."),
+    "schema": ("envoyassert.cli.schema", "schema", "Print the JSON Schema of scenario files,..."),
+    "clean": ("envoyassert.cli.clean", "clean", "Remove what killed sessions left behind."),
+    "completion": (
+        "envoyassert.cli.completion",
+        "completion",
+        "Print the script that makes a shell complete.",
+    ),
 }
 
 
@@ -43,7 +63,9 @@ class LazyGroup(click.Group):
         **attributes: what click.Group takes.
     """
 
-    def __init__(self, commands_by_name: dict[str, tuple[str, str]], **attributes: Any) -> None:
+    def __init__(
+        self, commands_by_name: dict[str, tuple[str, str, str]], **attributes: Any
+    ) -> None:
         super().__init__(**attributes)
         self._by_name = commands_by_name
 
@@ -55,12 +77,23 @@ class LazyGroup(click.Group):
         """Import and return a command, None if there is none of that name."""
         if cmd_name not in self._by_name:
             return None
-        module, name = self._by_name[cmd_name]
+        module, name, _ = self._by_name[cmd_name]
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         # click's mark for a paragraph that is not wrapped: an example is there to be copied.
         command.help = re.sub(r"\n\n( *)(?=Example: )", "\n\n\\1\b\n\\1", command.help or "")
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so, without loading a command."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(word, help=shown)
+            for word, (_, _, shown) in self._by_name.items()
+            if word.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -72,6 +72,12 @@ def test_help_of_a_command_says_what_it_does_with_an_example_that_parses(name, t
 
 
 @pytest.mark.parametrize("name", group.COMMANDS)
+def test_shell_shows_of_a_command_what_its_help_begins_with(name):
+    _, _, shown = group.COMMANDS[name]
+    assert shown == command_of(name).get_short_help_str()
+
+
+@pytest.mark.parametrize("name", group.COMMANDS)
 def test_help_explains_every_option(name):
     options = [option for option in command_of(name).params if isinstance(option, click.Option)]
     assert [option.name for option in options if not option.hidden and not option.help] == []

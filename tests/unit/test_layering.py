@@ -358,6 +358,19 @@ def test_command_line_loads_no_command_and_no_model_before_it_knows_which(tmp_pa
     assert heavy & set(json.loads(loaded)) == set()
 
 
+def test_completing_a_command_loads_no_command(tmp_path):
+    loaded = run_python(
+        "import contextlib, json, os, sys\n"
+        "from envoyassert.cli import main\n"
+        "os.environ |= {'_ENVOYASSERT_COMPLETE': 'bash_complete', 'COMP_CWORD': '1',"
+        " 'COMP_WORDS': 'envoyassert ch'}\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "print(json.dumps(sorted(sys.modules)))\n",
+        tmp_path,
+    )
+    assert {"pydantic", f"{PACKAGE}.cli.check"} & set(json.loads(loaded)) == set()
+
+
 def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
     loaded = run_python(
         "import json, sys\nimport envoyassert.cli.check\nprint(json.dumps(sorted(sys.modules)))\n",

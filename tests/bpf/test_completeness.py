@@ -131,11 +131,12 @@ while True:
 def test_snapshot_of_a_running_process_ends_at_one_number_per_cpu(arm):
     with start_chatter(arm.run_id, pause_us=20) as process:
         try:
-            deadline = time.monotonic() + DRAIN_S
-            while arm.counters().emitted < 1000 and time.monotonic() < deadline:
-                time.sleep(0.001)
             snapshots = []
-            for _ in range(5):
+            for more in range(1000, 6000, 1000):
+                # The process may not have run since the last one.
+                deadline = time.monotonic() + DRAIN_S
+                while arm.counters().emitted < more and time.monotonic() < deadline:
+                    time.sleep(0.001)
                 arm.drain(DRAIN_S)
                 snapshots.append(arm.snapshot())
         finally:

@@ -245,7 +245,7 @@ class Probe:
 
         Raises:
             ValueError: `run_id` has another form, or is armed already; or `records` is below 1.
-            RuntimeError: 256 runs are armed.
+            RuntimeError: 256 runs are armed; 16 by this worker of those that share a probe.
         """
         if not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"a run id has 16 hexadecimal digits, not {run_id!r}")
@@ -264,7 +264,7 @@ class Probe:
                 namespace.
 
         Raises:
-            RuntimeError: 256 runs are armed.
+            RuntimeError: 256 runs are armed; 16 by this worker of those that share a probe.
         """
         misses = self._runs.misses()
         serial = self._runs.add("")

@@ -13,19 +13,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section
+
 from envoyassert.events import Event
-from envoyassert.launch.elf import (
-    PT_LOAD,
-    Elf,
-    NotAnExecutableError,
-    Segment,
-    read_build_id,
-    string_at,
-)
+from envoyassert.launch.elf import read_build_id
 from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols, split_frame
 
 _PF_X = 1
 _STT_FUNC, _STT_GNU_IFUNC = 2, 10
+
+
+class Segment(NamedTuple):
+    """An executable part of a file: where it is in the file, and where in memory (unrelocated)."""
+
+    offset: int
+    size: int
+    address: int
 
 
 class Function(NamedTuple):
@@ -42,7 +47,7 @@ class ObjectSymbols:
     Args:
         segments: its executable segments.
         functions: its functions, in any order.
-        machine: `EM_X86_64`, `EM_AARCH64`, or another one, whose calls are not decoded (elf.h).
+        machine: `EM_X86_64`, `EM_AARCH64`, or another one, whose calls are not decoded.
         tables: the addresses of the tables through which functions of libraries are called (PLT).
     """
 
@@ -50,7 +55,7 @@ class ObjectSymbols:
         self,
         segments: list[Segment],
         functions: list[Function],
-        machine: int,
+        machine: str,
         tables: list[range],
     ) -> None:
         self._segments = segments
@@ -109,19 +114,18 @@ class ObjectSymbols:
         return ""
 
 
-_EM_X86_64, _EM_AARCH64 = 62, 183
 #: Length in bytes of a call of a fixed target.
-_CALL_SIZES = {_EM_X86_64: 5, _EM_AARCH64: 4}
+_CALL_SIZES = {"EM_X86_64": 5, "EM_AARCH64": 4}
 
 
-def _target(machine: int, code: bytes, following: int) -> int | None:
+def _target(machine: str, code: bytes, following: int) -> int | None:
     """Return the address that a call instruction calls, None if it is no call of a fixed target.
 
     Intel SDM volume 2, CALL (E8, a displacement from the next instruction); Arm ARM, BL.
     """
     if len(code) != _CALL_SIZES[machine]:
         return None
-    if machine == _EM_X86_64:
+    if machine == "EM_X86_64":
         (displacement,) = struct.unpack_from("<i", code, 1)
         return following + int(displacement) if code[0] == _CALL else None
     (word,) = struct.unpack("<I", code)
@@ -158,49 +162,56 @@ def read_symbols(path: Path, debug: Path | None) -> tuple[ObjectSymbols, bool]:
     """
     try:
         with path.open("rb") as file:
-            elf = Elf(file)
-            segments = [part for part in elf.segments(PT_LOAD) if part.flags & _PF_X]
+            elf = ELFFile(file)
+            segments = [
+                Segment(part["p_offset"], part["p_filesz"], part["p_vaddr"])
+                for part in elf.iter_segments("PT_LOAD")
+                if part["p_flags"] & _PF_X
+            ]
             tables = [
-                range(section.address, section.address + section.size)
-                for section in elf.sections()
+                range(section["sh_addr"], section["sh_addr"] + section["sh_size"])
+                for section in elf.iter_sections()
                 if section.name.startswith(".plt")
             ]
             functions = _functions(elf, ".symtab")
             if functions is None and debug is not None:
                 with debug.open("rb") as more:
-                    functions = _functions(Elf(more), ".symtab")
+                    functions = _functions(ELFFile(more), ".symtab")
             if functions is not None:
-                return ObjectSymbols(segments, functions, elf.machine, tables), True
+                return ObjectSymbols(segments, functions, elf["e_machine"], tables), True
             exported = _functions(elf, ".dynsym") or []
-            return ObjectSymbols(segments, exported, elf.machine, tables), False
-    except (NotAnExecutableError, struct.error, LookupError) as error:
+            return ObjectSymbols(segments, exported, elf["e_machine"], tables), False
+    except (ELFError, struct.error, ValueError) as error:
         raise UnreadableObjectError(f"cannot be read: {error}") from error
 
 
-def _functions(elf: Elf, table: str) -> list[Function] | None:
+def _functions(elf: ELFFile, table: str) -> list[Function] | None:
     """Return the functions of a symbol table, None if the file lacks the table.
 
     An Envoy with symbols has a million of them: the table is unpacked in one go.
     """
-    sections = elf.sections()
-    section = next((one for one in sections if one.name == table and not one.is_empty), None)
-    if section is None:
+    section = elf.get_section_by_name(table)
+    if section is None or section["sh_type"] == "SHT_NOBITS":
         return None
-    strings = sections[section.link]
-    names = elf.read(strings.offset, strings.size)
-    data = elf.read(section.offset, section.size)
-    if elf.wide:
+    strings: Section = elf.get_section(section["sh_link"])
+    names = strings.data()
+    order = "<" if elf.little_endian else ">"
+    if elf.elfclass == 64:
         rows = (
             (name, info, index, value, size)
-            for name, info, _, index, value, size in struct.iter_unpack(elf.order + "IBBHQQ", data)
+            for name, info, _, index, value, size in struct.iter_unpack(
+                order + "IBBHQQ", section.data()
+            )
         )
     else:
         rows = (
             (name, info, index, value, size)
-            for name, value, size, info, _, index in struct.iter_unpack(elf.order + "IIIBBH", data)
+            for name, value, size, info, _, index in struct.iter_unpack(
+                order + "IIIBBH", section.data()
+            )
         )
     return [
-        Function(value, size, string_at(names, name))
+        Function(value, size, names[name : names.index(b"\0", name)].decode(errors="replace"))
         for name, info, index, value, size in rows
         if index and size and info & 0xF in (_STT_FUNC, _STT_GNU_IFUNC)
     ]

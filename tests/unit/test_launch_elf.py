@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from envoyassert.launch.elf import (
-    Elf,
     NotAnExecutableError,
     parse_build_id,
     parse_interpreter,
@@ -115,56 +114,3 @@ def test_read_build_id_of_what_is_no_file_is_empty_and_waits_for_nothing(tmp_pat
 def test_parse_interpreter_of_this_python_exists():
     with Path(sys.executable).open("rb") as file:
         assert "ld-" in parse_interpreter(file)
-
-
-def with_sections(wide: bool, order: str, *, many: bool = False) -> bytes:
-    """Return a file with the sections `.text`, `.bss`, which the file has nothing of, and names.
-
-    Args:
-        wide: 64 bits.
-        order: byte order.
-        many: whether count and names are in the first section, as if there were very many.
-    """
-    names = b"\0.text\0.bss\0.shstrtab\0"
-    row = "IIQQQQIIQQ" if wide else "IIIIIIIIII"
-    start = (64 if wide else 52) + len(names)
-    first = (0, 0, 0, 0, 0, 4, 3, 0, 0, 0) if many else (0,) * 10
-    rows = [
-        first,
-        (1, 1, 6, 0x1000, 16, 5, 3, 0, 0, 0),
-        (7, 8, 3, 0x2000, 0, 1 << 20, 0, 0, 0, 0),
-        (12, 3, 0, 0, start - len(names), len(names), 0, 0, 0, 0),
-    ]
-    ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if order == "<" else 2, 1]) + bytes(9)
-    layout = "HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"
-    size = struct.calcsize(order + row)
-    counts = (0, 0xFFFF) if many else (4, 3)
-    header = ident + struct.pack(order + layout, 3, 183, 1, 0, 0, start, 0, 0, 0, 0, size, *counts)
-    return header + names + b"".join(struct.pack(order + row, *one) for one in rows)
-
-
-@pytest.mark.parametrize("wide", [True, False])
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("many", [True, False])
-def test_sections_have_their_names_and_places(wide, order, many):
-    elf = Elf(io.BytesIO(with_sections(wide, order, many=many)))
-    _, text, bss, names = elf.sections()
-    assert (elf.machine, elf.wide, elf.order) == (183, wide, order)
-    assert text[:5] == (".text", 1, 0x1000, 16, 5)
-    assert (bss.name, bss.is_empty, text.is_empty) == (".bss", True, False)
-    assert elf.read(names.offset, names.size).endswith(b"\0.shstrtab\0")
-    assert text.link == 3
-
-
-@pytest.mark.parametrize("damage", [-1, -40, -300], ids=["cut", "a row less", "hardly any"])
-def test_sections_that_are_cut_off_are_an_error(damage):
-    with pytest.raises(NotAnExecutableError):
-        Elf(io.BytesIO(with_sections(True, "<")[:damage])).sections()
-
-
-@pytest.mark.parametrize("place", [40, 58, 60, 62])
-def test_damaged_table_of_sections_is_an_error_or_shows_nothing(place):
-    file = bytearray(with_sections(True, "<"))
-    file[place : place + 2] = b"\xfe\xff"
-    with contextlib.suppress(NotAnExecutableError):
-        assert Elf(io.BytesIO(file)).sections() == []

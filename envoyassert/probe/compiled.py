@@ -112,21 +112,24 @@ def to_bytes(compiled: Compiled, key: str) -> bytes:
 
 
 def from_bytes(content: bytes, key: str) -> Compiled | None:
-    """Return the program that a file keeps, None if it is damaged or of another key."""
+    """Return the program that a file keeps, None if it is damaged, of another key or form."""
     size = len(_digest("", b""))
     body = content[size:]
     if content[:size] != _digest(key, body):
         return None
-    data = json.loads(body)
-    return Compiled(
-        {name: MapKind(*kind) for name, kind in data["maps"].items()},
-        {
-            name: Function(
-                base64.b64decode(one["code"]), tuple((at, which) for at, which in one["maps"])
-            )
-            for name, one in data["functions"].items()
-        },
-    )
+    try:
+        data = json.loads(body)
+        return Compiled(
+            {name: MapKind(*kind) for name, kind in data["maps"].items()},
+            {
+                name: Function(
+                    base64.b64decode(one["code"]), tuple((at, which) for at, which in one["maps"])
+                )
+                for name, one in data["functions"].items()
+            },
+        )
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None  # of a release that keeps the same program in another form
 
 
 def _digest(key: str, body: bytes) -> bytes:

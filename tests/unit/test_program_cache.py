@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from envoyassert.probe import program_cache
-from envoyassert.probe.compiled import Compiled, Function, from_bytes, to_bytes, without_maps
+from envoyassert.probe.compiled import (
+    Compiled,
+    Function,
+    _digest,
+    from_bytes,
+    to_bytes,
+    without_maps,
+)
 from envoyassert.probe.kernel import MapKind
 from envoyassert.probe.program_cache import capability, recall, remember
 
@@ -58,6 +65,20 @@ def test_program_of_which_a_byte_is_lost_or_changed_is_none(kept):
     assert from_bytes(whole, KEY) == COMPILED
     kept.write_bytes(whole[:-1])
     assert recall(KEY) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"no JSON",
+        b'{"maps":{}}',
+        b'{"maps":{"records":[27,0]},"functions":{}}',
+        b'{"maps":{},"functions":{"ea_one":{"code":"","maps":[[4]]}}}',
+    ],
+)
+def test_program_that_another_release_kept_in_another_form_is_none(body):
+    assert from_bytes(_digest(KEY, body) + body, KEY) is None
 
 
 def link(file: Path) -> None:

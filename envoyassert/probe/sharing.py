@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -132,7 +133,9 @@ def join(session: str) -> Shared | Offer | None:
                 found = _received(one)
             except TimeoutError:
                 return None
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.EMFILE:
+                    return None  # loading one for itself says what to do
                 found = None
         if found is not None:
             return found
@@ -145,7 +148,7 @@ def _received(asking: socket.socket) -> Shared | None:
     """Return what the first worker sends, None if it went away.
 
     Raises:
-        OSError: the connection broke.
+        OSError: the connection broke, or this process may not open so many files.
     """
     descriptors = array.array("i")
     room = socket.CMSG_LEN(_MOST_DESCRIPTORS * descriptors.itemsize)
@@ -156,6 +159,11 @@ def _received(asking: socket.socket) -> Shared | None:
     for _, _, part in parts:
         descriptors.frombytes(part)
     answer = json.loads(message)
+    if len(descriptors) < sum(map(len, answer["names"].values())):
+        # The kernel leaves out those that this process may not have any more (unix(7)).
+        for fd in descriptors:
+            os.close(fd)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     rest = iter(descriptors)
     groups = {
         group: {name: next(rest) for name in members} for group, members in answer["names"].items()

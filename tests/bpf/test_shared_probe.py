@@ -199,6 +199,29 @@ def test_worker_whose_first_one_cannot_load_loads_itself(workers, session):
     assert worker.end()["programs"]
 
 
+#: Asks for the program with room for few files; says what it got, and how many it has open.
+FEW_FILES = """
+import os, resource, sys
+from envoyassert.probe.sharing import join
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+before = os.listdir("/proc/self/fd")
+print(join(sys.argv[1]), os.listdir("/proc/self/fd") == before)
+"""
+
+
+def test_worker_that_may_not_open_enough_files_is_left_to_itself(session):
+    """Loading for itself says what is wrong, with the remedy."""
+    offer = join(session)
+    assert isinstance(offer, Offer)
+    with Path(os.devnull).open() as file:
+        offer.open({"maps": {str(number): file.fileno() for number in range(30)}})
+        done = subprocess.run(
+            [sys.executable, "-c", FEW_FILES, session], capture_output=True, text=True, check=False
+        )
+        offer.close()
+    assert (done.stdout, done.stderr) == ("None True\n", "")
+
+
 def test_more_workers_than_rings_use_a_second_program(session):
     probes = [Probe.load(ring_pages=16, session=session) for _ in range(READERS + 1)]
     try:

@@ -1,13 +1,15 @@
 """The scenario files that `envoyassert run` names: those and no others, whatever their names hold.
 
 pytest takes `[` and `::` in an argument for the beginning of a test's name. So a file whose path
-has one is reached by the directory above, and everything else there is left out.
+has one is reached by the directory above, and everything else there is left out. So are many files
+of one directory.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def restrict(config: pytest.Config) -> None:
     files = named_files(config)
     if files:
         start = config.invocation_params.dir
-        words = (_argument(file, start) for file in files)
+        words = (_argument(path, start) for path in _reaching([Path(file) for file in files]))
         paths = {word: (start / word).resolve() for word in words}
         reached = set(paths.values())
         # Before version 9, pytest runs nothing of a directory that it was in for another argument.
@@ -47,10 +49,35 @@ def restrict(config: pytest.Config) -> None:
         config.pluginmanager.register(_Only(files), "envoyassert_named")
 
 
-def _argument(file: str, start: Path) -> str:
-    """Return what makes pytest find a file: itself, else the nearest directory above that can."""
+def _reaching(files: Sequence[Path]) -> list[Path]:
+    """Return the directories that pytest finds all files of in their order, and the other files.
+
+    pytest looks at a whole directory once for each file of it that it is started with.
+    """
+    below = Counter(above for file in files for above in file.parents)
+    holding = {file.parent for file in files}
+    reaching: list[Path] = []
+    place = 0
+    while place < len(files):
+        file = files[place]
+        for above in reversed(file.parents):
+            group = list(files[place : place + below[above]])
+            is_all = all(above in one.parents for one in group)
+            # The order of a directory for pytest is that of names, as that of paths is.
+            if above in holding and is_all and len(group) > 1 and group == sorted(group):
+                reaching.append(above)
+                place += len(group)
+                break
+        else:
+            reaching.append(file)
+            place += 1
+    return reaching
+
+
+def _argument(target: Path, start: Path) -> str:
+    """Return what makes pytest find a path: itself, else the nearest directory above that can."""
     # From here up and down again: what stands above the current directory need not be spelled.
-    for path in (Path(file), *Path(file).parents):
+    for path in (target, *target.parents):
         for argument in (str(path), os.path.relpath(path, start)):
             if "[" not in argument and "::" not in argument:
                 return argument

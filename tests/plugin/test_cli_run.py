@@ -150,6 +150,34 @@ def test_once_is_one_run_of_each_scenario_on_each_envoy(write_scenario, run):
     ]
 
 
+def test_files_are_asked_for_once_and_run_in_the_order_they_were_named(
+    write_scenario, fake_envoy, run
+):
+    for directory in ("a", "b", "b/m"):
+        (fake_envoy.path / directory).mkdir()
+        for name in ("x", "z", "left_out"):
+            file = write_scenario(name=name, suffix=".yaml")
+            (fake_envoy.path / file).rename(fake_envoy.path / directory / file)
+    (fake_envoy.path / "a" / "test_python.py").write_text("def test_python(): pass")
+    fake_envoy.makeconftest(
+        "def pytest_collect_file(file_path): print('asked for', file_path.name, flush=True)"
+    )
+    whole = ["a/x", "a/z", "b/m/x", "b/m/z", "b/x", "b/z"]
+    for directory in ("a", "b", "b/m"):
+        (fake_envoy.path / directory / "left_out.yaml").write_text("not: a scenario")
+    # `asked` counts files, `order` has those that are run: named one by one, and in directories.
+    for paths, order, asked in (
+        (["a", "b"], whole, 6),
+        (["."], whole, 6),
+        (["b", "a"], [*whole[2:], *whole[:2]], 6),
+        (["a", "b/m/z.yaml"], ["a/x", "a/z", "b/m/z"], 3),
+        (["a/z.yaml", "a/x.yaml"], ["a/z", "a/x"], 4),
+    ):
+        text = run(*paths, "--collect-only", "-q", "-s").stdout.str()
+        assert re.findall(r"^(\S+)\.yaml::\w+$", text, re.MULTILINE) == order
+        assert text.count("asked for") == asked
+
+
 def test_file_named_from_another_directory_is_found(write_scenario, fake_envoy, run, monkeypatch):
     write_scenario()
     below = fake_envoy.mkdir("below")

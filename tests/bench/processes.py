@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ DEADLINE_S = 900.0
 #: How often the memory of all processes is added up.
 _SAMPLE_S = 0.01
 _MIB = 2**20
+#: A variable that was given on make's command line (GNU make's manual, "Options/Recursion").
+_GIVEN_TO_MAKE = re.compile(r"(?:^|\s)(\w+)=")
 #: The small process that starts a command and waits for it.
 _MEASURED = Path(__file__).parent / "work" / "measured.py"
 
@@ -52,9 +55,12 @@ class Usage:
 def environment() -> dict[str, str]:
     """Return the environment of a command that is measured.
 
-    Bytecode is kept, as an installed package has it. What would change pytest is left out.
+    Bytecode is kept, as an installed package has it. What would change pytest is left out, and what
+    was said to the make that runs this: another make would take it as said to itself.
     """
     left_out = {"PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS"}
+    left_out |= {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
+    left_out.update(_GIVEN_TO_MAKE.findall(os.environ.get("MAKEFLAGS", "")))
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 

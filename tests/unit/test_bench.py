@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -309,6 +310,28 @@ def test_commit_is_set_up_once_and_kept(monkeypatch, tmp_path):
     assert (build.root / "kept").exists()
     with pytest.raises(BuildError, match=r"HEAD: its environment cannot be made: .* ended with 9"):
         build_of("HEAD")
+
+
+def test_measured_make_hears_nothing_of_what_was_said_to_the_one_above(tmp_path):
+    (tmp_path / "Makefile").write_text(
+        "ARGS ?= none\nabove: ; @$(MEASURE)\nbelow: ; @echo $(ARGS) $(MAKELEVEL) $(MAKEFLAGS)\n"
+    )
+    measure = (
+        "from pathlib import Path; from tests.bench.processes import run;"
+        "print(run(['make', 'below'], cwd=Path()).output)"
+    )
+    above = subprocess.run(
+        ["make", "-C", tmp_path, "--no-print-directory", "above", "ARGS=--only one"],
+        env={
+            **os.environ,
+            "MEASURE": f'{sys.executable} -c "{measure}"',
+            "PYTHONPATH": str(builds.ROOT),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert above.stdout.split() == ["none", "0"]
 
 
 def test_first_verdict_of_a_fresh_clone_is_timed(tmp_path):

@@ -57,7 +57,7 @@ def test_wheel_has_nothing_beside_the_package(wheel):
 def test_wheel_declares_the_command_and_the_plugin_but_not_bcc(wheel):
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
     assert wheel.read(entry_points).decode().split("\n\n") == [
-        "[console_scripts]\nenvoyassert = envoyassert.cli:main",
+        "[console_scripts]\nenvoyassert = envoyassert.cli:program",
         "[pytest11]\nenvoyassert = envoyassert.pytest_plugin.plugin\n",
     ]
     (metadata,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]

@@ -13,23 +13,20 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.attached import Asked, Reporter, is_directory
-from envoyassert.cli.draft import checked_name
 from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import refuse_beside, seconds_of
 from envoyassert.cli.output import say
-from envoyassert.cli.plans import choose_run
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.errors import LaunchError
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import check_output
-from envoyassert.scenario.load import LoadedScenario, load_scenario
-from envoyassert.scenario.matrix import expand
 from envoyassert.trace import EACH, LAST, STARTUP
 
 if TYPE_CHECKING:
     from envoyassert.attach.command import Stop
     from envoyassert.attach.session import Ends, Others
+    from envoyassert.scenario.load import LoadedScenario
 
 #: How long `--exec-scenario` waits if nothing is said: a job that waits for ever says nothing.
 _EXEC_FOR_S = 60.0
@@ -147,8 +144,12 @@ def attach(
         raise click.UsageError("--run goes with --scenario")
     judge_by = exec_scenario or scenario or ""
     if judge_by:
+        from envoyassert.scenario.load import load_scenario
+
         _check_scenario(load_scenario(Path(judge_by), envoy={"config": {}}), run, follow=follow)
     if drafted is not None:
+        from envoyassert.cli.draft import checked_name
+
         checked_name(drafted, "--draft")
         check_output(drafted)
     if output and not is_directory(output):
@@ -188,6 +189,9 @@ def _check_scenario(loaded: LoadedScenario, run: str, *, follow: bool) -> None:
         click.UsageError: there is no such run, or no such phase.
     """
     if loaded.own_envoy:
+        from envoyassert.cli.plans import choose_run
+        from envoyassert.scenario.matrix import expand
+
         plans = expand(loaded)
         if run:
             choose_run(plans, run)

@@ -9,14 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import count as counted
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from envoyassert.cli.draft import draft
-from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.output import say
 from envoyassert.errors import ScenarioError
 from envoyassert.graph.fold import fold
@@ -80,6 +79,12 @@ class Reporter:
     def armed(self) -> None:
         """Say that from now on no exec is missed."""
         say(f"armed: waiting for {self._asked.waits_for}", err=True)
+        # Not before, as nothing of it has begun by then; and not once it is needed, as the package
+        # may have been replaced since.
+        if self._asked.scenario:
+            import_module("envoyassert.cli.judged")
+        if self._asked.drafted is not None:
+            import_module("envoyassert.cli.draft")
 
     def seen(self, number: int, trace: Trace) -> None:
         """Print what is new of an Envoy."""
@@ -155,6 +160,8 @@ class Reporter:
         return path
 
     def _judge(self, trace: Trace, path: Path | None) -> None:
+        from envoyassert.cli.judged import judged, plan_of_trace, say_differences
+
         try:
             plan = plan_of_trace(trace, Path(self._asked.scenario), self._asked.run)
         except (click.UsageError, ScenarioError) as error:
@@ -188,6 +195,8 @@ def is_directory(output: str) -> bool:
 
 
 def _draft(trace: Trace, path: Path | None, scenario: Path) -> None:
+    from envoyassert.cli.draft import draft
+
     with contextlib.ExitStack() as stack:
         if path is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory())

@@ -228,7 +228,7 @@ def _attach(
     from envoyassert.attach.session import AttachSession, running_already
     from envoyassert.probe import Probe, load_tracer, prepare_tracer
 
-    # Before the probe is loaded, which takes seconds.
+    # Before the probe is loaded, which may have to be compiled.
     if command and shutil.which(command[0]) is None:
         raise LaunchError(f"{command[0]} is no program that can be executed", "name one after --")
     prepare_tracer(tracer)

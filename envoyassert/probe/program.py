@@ -251,8 +251,7 @@ class _Early:
     def _load(self, entries: dict[str, int], kinds: dict[str, int]) -> None:
         # Whatever is wrong shows, with its reason, when the program is asked for.
         with contextlib.suppress(Exception):
-            key = _key(program_text(), {**field_offsets(), **named_calls()})
-            kept = program_cache.recall(key) if key else None
+            _, _, kept = _source()
             self._found = None if kept is None else (load(kept, entries, kinds), kept)
 
     def take(
@@ -289,21 +288,23 @@ def _loaded(entries: dict[str, int], kinds: dict[str, int]) -> tuple[Loaded, Com
         ProbeUnavailableError: bcc, tracefs or a tracepoint is missing.
         ProbeLoadError: the program was refused.
     """
-    text, defines = program_text(), {**field_offsets(), **named_calls()}
-    key = _key(text, defines)
-    kept = program_cache.recall(key) if key else None
+    defines, key, kept = _source()
     if kept is not None:
         try:
             return load(kept, entries, kinds), kept
         except (ProbeLoadError, LookupError):
             pass  # refused: the compiler has the last word
-    compiled = compiler.compile_program(text, {**defines, **member_offsets()})
+    compiled = compiler.compile_program(program_text(), {**defines, **member_offsets()})
     loaded = load(compiled, entries, kinds)
     if key:
         program_cache.remember(key, compiled)
     return loaded, compiled
 
 
-def _key(text: str, defines: dict[str, int]) -> str:
-    # With other headers it may be another program.
-    return "" if os.environ.get(compiler.HEADERS_VARIABLE) else program_cache.key_of(text, defines)
+def _source() -> tuple[dict[str, int], str, Compiled | None]:
+    """Return the macros of the program, its key ("" if it is not to be kept), and what is kept."""
+    defines = {**field_offsets(), **named_calls()}
+    if os.environ.get(compiler.HEADERS_VARIABLE):
+        return defines, "", None  # with other headers it may be another program
+    key = program_cache.key_of(program_text(), defines)
+    return defines, key, program_cache.recall(key)

@@ -30,12 +30,18 @@ program()
 """
 
 
+def executed(code: str) -> subprocess.CompletedProcess[str]:
+    """Return how a program in Python ended, and what it printed."""
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("thread", "seen"), [(False, ["registered"]), (True, ["thread", "registered", "freed"])]
 )
 def test_a_command_does_what_is_registered_and_leaves_the_rest_to_the_kernel(thread, seen):
     code = COMMAND.format(thread=thread)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = executed(code)
     assert (done.returncode, done.stdout.split()) == (4, seen)
     assert "Traceback" not in done.stderr
 
@@ -50,7 +56,7 @@ try:
 finally:
     print("goes on")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = executed(code)
     assert (done.returncode, done.stdout) == (4, "goes on\n")
 
 
@@ -66,7 +72,7 @@ try:
 finally:
     print("goes on")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = executed(code)
     assert (done.returncode, done.stdout) == (4, "goes on\n")
 
 

@@ -19,7 +19,6 @@ from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import dump_options, stand_in_option
 from envoyassert.cli.output import say
 from envoyassert.draft.beside import files_beside
-from envoyassert.draft.dumped import Dumped, joined_dumps
 from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.from_dump import bootstrap_of_dump, chosen, served_by_dump
@@ -29,6 +28,7 @@ from envoyassert.draft.stand_in import bootstrap_of_draft
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import write_lines
+from envoyassert.predict.dumped import Dumped, joined_dumps
 from envoyassert.scenario.listeners import proto_field
 from envoyassert.scenario.load import parse_scenario, read_text
 from envoyassert.scenario.matrix import expand

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from envoyassert.draft.dumped import Dumped, envoys_of, is_bootstrap
 from envoyassert.draft.expected import DraftError
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.predict.dumped import Dumped, envoys_of, is_bootstrap
+from envoyassert.predict.prediction import PredictError
 from envoyassert.scenario.envoy_file import parse_documents, parse_envoy_file
 from envoyassert.scenario.listeners import with_lists
 
@@ -61,5 +62,5 @@ def problems_of(path: Path) -> Iterator[None]:
     """Have what cannot be drafted said as a problem of the file that it is about."""
     try:
         yield
-    except DraftError as error:
+    except (DraftError, PredictError) as error:
         raise ScenarioError([Problem(str(path), 1, 1, error.message, error.remedy)]) from error

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.dumped import Dumped
 from envoyassert.draft.expected import DraftError
 from envoyassert.draft.stand_in import bootstrap_with, serving, stand_in_note
+from envoyassert.predict.dumped import Dumped
 from envoyassert.scenario.listeners import (
     address_of,
     asks_for_sockets,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from envoyassert.addresses import Address
-from envoyassert.draft.expected import Draft, DraftError, DraftOption, SocketSet, addresses_of
+from envoyassert.draft.expected import Draft, DraftError, addresses_of
 from envoyassert.graph.cut import cut
 from envoyassert.graph.fold import fold
 from envoyassert.graph.kinds import only_holds_its_address
@@ -15,6 +15,7 @@ from envoyassert.judge.interval import plural
 from envoyassert.judge.selection import parts_of
 from envoyassert.judge.target import serving_of, shape_of
 from envoyassert.option_values import FILTERS, OptionValue
+from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.state import is_state
 from envoyassert.trace import STARTUP, Trace
 
@@ -188,8 +189,8 @@ def _role(threads: Sequence[Thread], graph: SocketGraph) -> str:
     return roles.pop() if len(roles) == 1 else ""
 
 
-def _options(socket: KernelSocket) -> tuple[DraftOption, ...]:
-    return tuple(DraftOption(o.level, o.name, _value(o), o.phase) for o in socket.options)
+def _options(socket: KernelSocket) -> tuple[SocketOption, ...]:
+    return tuple(SocketOption(o.level, o.name, _value(o), o.phase) for o in socket.options)
 
 
 def _value(option: OptionSet) -> OptionValue:
@@ -200,7 +201,7 @@ def _value(option: OptionSet) -> OptionValue:
     return None if option.name in _POINTERS else option.value
 
 
-def _in_all(option: DraftOption, sockets: Sequence[Sequence[DraftOption]]) -> bool:
+def _in_all(option: SocketOption, sockets: Sequence[Sequence[SocketOption]]) -> bool:
     """Whether an option is set on every socket, once and to the same value."""
     return all(
         [o for o in options if o.name == option.name and o.phase == option.phase] == [option]

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from envoyassert.draft.expected import Draft, DraftOption, SocketSet
+from envoyassert.draft.expected import Draft
 from envoyassert.names import LEVELS
+from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.scenario.option_value import ANY_VALUE
 from envoyassert.scenario.selector import OWN
 from envoyassert.shown import shown
@@ -128,7 +129,7 @@ def _selector(one: SocketSet, sets: Sequence[SocketSet]) -> dict[str, object]:
     return {**place, "netns": netns} if netns else place
 
 
-def _by_phase(options: Sequence[DraftOption]) -> dict[str, object]:
+def _by_phase(options: Sequence[SocketOption]) -> dict[str, object]:
     """Return options as `only_options` takes them."""
     found: dict[str, dict[str, list[Any]]] = {}
     for option in options:
@@ -141,7 +142,7 @@ def _by_phase(options: Sequence[DraftOption]) -> dict[str, object]:
     }
 
 
-def _option_rules(options: Sequence[DraftOption]) -> dict[str, object]:
+def _option_rules(options: Sequence[SocketOption]) -> dict[str, object]:
     """Return options as `options` takes them, of sockets that may have others as well."""
     rules: dict[str, Any] = {}
     for option in options:
@@ -150,7 +151,7 @@ def _option_rules(options: Sequence[DraftOption]) -> dict[str, object]:
     return rules
 
 
-def _key(option: DraftOption) -> str:
+def _key(option: SocketOption) -> str:
     if isinstance(option.name, str):
         return option.name
     numbers = {name: number for number, name in LEVELS.items()}

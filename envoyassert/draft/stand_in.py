@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.draft.expected import Draft, DraftOption, SocketSet
+from envoyassert.draft.expected import Draft
 from envoyassert.names import LEVELS, OPTIONS
 from envoyassert.option_values import NAMED_VALUES
+from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.scenario.absent import CERTIFICATE, KEY
 
 _ECHO = {
@@ -183,7 +184,7 @@ def _place(one: SocketSet) -> dict[str, object]:
     return {"socket_address": place}
 
 
-def _literal(option: DraftOption) -> dict[str, object]:
+def _literal(option: SocketOption) -> dict[str, object]:
     levels = {name: number for number, name in LEVELS.items()}
     level = option.level if isinstance(option.level, int) else levels[option.level]
     known = OPTIONS.get(str(option.level), {})

@@ -1,4 +1,9 @@
-"""The model: what Envoy does with its sockets, by its config alone; pure.
+"""The model: what Envoy does with its sockets, by its config, its version and its workers; pure.
+
+`start.predict_start` has all of a start as a `prediction`: the `sockets` of each address of each
+`listener`, with the `options` that Envoy sets. `socket_options` has those that a config names
+itself, and the listeners that Envoy gives up for one. A dump of a running Envoy is read by
+`dumped`. What the model does not know is in the prediction, fact by fact.
 
 What a change of a config does, by each way that it can reach Envoy, is data of `effects`.
 """

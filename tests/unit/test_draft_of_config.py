@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from envoyassert.draft.expected import Draft, SocketSet
+from envoyassert.draft.expected import Draft
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.scenario_text import draft_text
 from envoyassert.draft.stand_in import bootstrap_of_draft
+from envoyassert.predict.sockets import SocketSet
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.source import parse_yaml

@@ -379,7 +379,9 @@ def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
     others = {
         name
         for name in json.loads(loaded)
-        if name.startswith(tuple(f"{PACKAGE}.{part}." for part in ("draft", "outputs", "report")))
+        if name.startswith(
+            tuple(f"{PACKAGE}.{part}." for part in ("draft", "outputs", "predict", "report"))
+        )
     }
     assert others == {f"{PACKAGE}.report.places"}
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from envoyassert.addresses import Address
 from envoyassert.cli import main
-from envoyassert.draft.expected import Draft, DraftOption, EnvoyField, SocketSet
+from envoyassert.draft.expected import Draft, EnvoyField
 from envoyassert.draft.scenario_text import draft_text
+from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.report.github_text import Annotation, Entry, job_summary, workflow_command
 from envoyassert.shown import json_text, shown, shown_lines
 from envoyassert.trace import Trace
@@ -203,7 +204,7 @@ def test_what_draft_writes_has_nothing_raw_and_reads_as_the_same(
 
 @given(st.text())
 def test_draft_reads_as_the_text_that_it_is_of(text: str) -> None:
-    option = DraftOption("SOL_SOCKET", "SO_BINDTODEVICE", text, "before_bind")
+    option = SocketOption("SOL_SOCKET", "SO_BINDTODEVICE", text, "before_bind")
     address = Address("AF_UNIX", abstract=text)
     sockets = SocketSet(
         text, address, "UNIX", 1, "main", 1, "main", "", (), (option,), True, 1, "main", 7

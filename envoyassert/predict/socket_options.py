@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from envoyassert.draft.expected import DraftOption, SocketSet
 from envoyassert.names import level_name, option_name
 from envoyassert.option_values import FILTERS, OptionValue, option_value_of
+from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.scenario.listeners import items_of, proto_field, proto_int
 
 _STATES = {
@@ -28,7 +28,7 @@ _STATES = {
 }
 
 
-def socket_options_of(options: object, protocol: str) -> Iterator[DraftOption]:
+def socket_options_of(options: object, protocol: str) -> Iterator[SocketOption]:
     """Yield the entries of a config's `socket_options` that are for sockets of a protocol."""
     for option in items_of(options):
         kind = proto_field(option, "type")
@@ -43,7 +43,7 @@ def socket_options_of(options: object, protocol: str) -> Iterator[DraftOption]:
             continue  # Envoy says itself what it does not take
         state = proto_field(option, "state")
         known = isinstance(state, (str, int))
-        yield DraftOption(level, name, value, _STATES.get(state if known else 0, "before_bind"))
+        yield SocketOption(level, name, value, _STATES.get(state if known else 0, "before_bind"))
 
 
 def _value(name: int | str, option: Any) -> OptionValue:

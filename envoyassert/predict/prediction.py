@@ -1,0 +1,60 @@
+"""What is expected of an Envoy's start, and what of it the model does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoyassert.errors import EnvoyAssertError
+from envoyassert.predict.sockets import SocketSet
+
+#: The fact which listeners there are.
+LISTENERS = "listeners"
+
+
+class PredictError(EnvoyAssertError):
+    """Nothing can be predicted of this: it is no config, or none that Envoy reads."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A fact that the model declines to predict.
+
+    Args:
+        listener: whose fact it is; "" if it is none's.
+        fact: which one: `listeners`, or the word of a `listener` expectation.
+        why: why it is not known, in words.
+    """
+
+    listener: str
+    fact: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What Envoy has made of its listeners when it has started.
+
+    Args:
+        concurrency: Envoy's --concurrency.
+        sets: the sockets, per address.
+        silent: names of the listeners that have no socket at all.
+        closed: whether there are no other sockets, but Envoy's own for hot restart.
+        unknown: what is not predicted.
+        admin: whether there is an admin endpoint.
+        requires: bounds of the versions of Envoy that take the config, or "".
+        refused: what Envoy says when it ends at once, for it does not take the config; else "".
+    """
+
+    concurrency: int
+    sets: tuple[SocketSet, ...]
+    silent: tuple[str, ...] = ()
+    closed: bool = True
+    unknown: tuple[Unknown, ...] = ()
+    admin: bool = True
+    requires: str = ""
+    refused: str = ""
+
+    @property
+    def split(self) -> tuple[str, ...]:
+        """Names of the listeners of which one worker alone has its socket where it is bound."""
+        return tuple(one.name for one in self.sets if one.role == "worker_0")

@@ -25,6 +25,7 @@ from envoyassert.bpftrace.form import (
     recorded,
 )
 from envoyassert.calls import NOTED, SOURCES
+from envoyassert.calls.descriptors import CLOSE
 from envoyassert.calls.epoll import EPOLL_WAIT
 from envoyassert.calls.payload import text_at
 from envoyassert.calls.tasks import SETNS
@@ -75,13 +76,14 @@ def parse_log(
         TraceFileError: a line that is not as the program prints it, or no event.
     """
     log = _Log(path, lines)
-    events, cpus = _Events(log).read()
+    found = _Events(log)
+    events, cpus = found.read()
     if not events:
         raise TraceFileError(
             f"{path}: error: no event in the log: no process was seen to begin",
             "arm the program before Envoy starts, and name its executable with --exe",
         )
-    misses = log.misses(events[-1].ts_ns)
+    misses = log.misses(found.last_ns)
     executed = any(event.call == "exec" for event in events)
     header = Header(
         envoy=EnvoyIdentity(version=envoy_version, source=f"bpftrace log {path}"),
@@ -194,6 +196,8 @@ class _Events:
         self._events: list[Event] = []
         self._opened: dict[tuple[int, int], tuple[int, str]] = {}
         self._living: dict[int, set[int]] = defaultdict(set)
+        #: Time of the last event about anything else than a file: Envoy reads one each second.
+        self.last_ns = 0
 
     def read(self) -> tuple[list[Event], tuple[CpuCounters, ...]]:
         """Return the events in time order, and the counters of each CPU.
@@ -241,6 +245,7 @@ class _Events:
         if line.kind == "call":
             return self._call(line)
         call, args = self._fact(line)
+        self.last_ns = numbers["ts"]
         return self._made(numbers, call, None, args)
 
     def _made(
@@ -302,6 +307,8 @@ class _Events:
         args = source.decode(_record(constant, numbers, data), data, ret)
         if row is SETNS:
             self._name_file(numbers, args)
+        if row is not CLOSE or self._opened.pop((numbers["pid"], args["fd"]), None) is None:
+            self.last_ns = numbers["ts"]
         if cut or (constant in _RIGHTS and numbers["value"] != 1):
             args["truncated"] = True
         return self._made(numbers, row.name, ret, args)

@@ -216,6 +216,19 @@ def test_file_of_a_network_namespace_is_named_by_the_open_before() -> None:
     assert sum(counters.dropped for counters in trace.end.cpus) == 0
 
 
+def test_file_that_is_read_after_the_kernel_was_asked_leaves_the_log_whole() -> None:
+    # Envoy reads a file each second, so some reading is always before the last of these.
+    opened = "call 95 0 3 7 7 257 5 ffffff9c 7f00 0 0 0 0 0 128"
+    path = "data 0 3 0 6f7270" + " 0" * (WORDS - 1)
+    closed = "call 96 0 4 7 7 3 0 5 0 0 0 0 0 0 0"
+    end = ["end 100", "@seq[0]: 4", "@count[257]: 1", "@count[3]: 2"]
+    log = [HEADER, EXEC, CLOSE, *SKIPPED, opened, path, closed]
+    assert certificate(read(*log, *end)).whole
+    again = "call 97 0 5 7 7 3 0 5 0 0 0 0 0 0 0"
+    found = read(*log, again, "end 100", "@seq[0]: 5", "@count[257]: 1", "@count[3]: 3")
+    assert "completeness" in found.header.unobserved
+
+
 def test_note_that_comes_twice_takes_no_number_twice() -> None:
     opened = "call 20 0 2 7 7 257 5 ffffff9c 0 0 0 0 0 0 0"
     trace = read(HEADER, EXEC, opened, opened, CLOSE.replace("20 0 2", "30 0 3"), *END)

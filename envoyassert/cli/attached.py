@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envoyassert.cli.output import say
+from envoyassert.cli.output import page_width, say, say_report
 from envoyassert.errors import ScenarioError
 from envoyassert.graph.fold import fold
 from envoyassert.guard import guarded
@@ -120,7 +120,7 @@ class Reporter:
         path = self._written(number, trace)
         if not asked.quiet:
             say("", *([f"{title}:"] if asked.several else []))
-            say(*guarded(lambda: _shown(trace), self._fault))
+            say_report(*guarded(lambda: _shown(trace), self._fault))
         for note in self._notes(recorded):
             say(f"note: {title}{note}", err=True)
         if path is not None:
@@ -179,14 +179,14 @@ class Reporter:
                 lines += certificate_part(verdict.certificate, full=True)
         else:
             lines += failure_lines(verdict, trace, graph, context)
-        say(*lines)
+        say_report(*lines)
         self.statuses.append(verdict.status)
 
 
 def _shown(trace: Trace) -> list[str]:
     """Return what `show` prints of a trace."""
     graph = fold(trace)
-    return list(story_lines(story_of(trace, graph, certify_phases(trace, graph))))
+    return story_lines(story_of(trace, graph, certify_phases(trace, graph)), page_width())
 
 
 def is_directory(output: str) -> bool:

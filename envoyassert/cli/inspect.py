@@ -13,7 +13,7 @@ from envoyassert.cli import exits
 from envoyassert.cli.here import need_linux
 from envoyassert.cli.judged import judged, plan_of_trace
 from envoyassert.cli.options import format_option, refuse_beside, seconds_of
-from envoyassert.cli.output import say, say_json
+from envoyassert.cli.output import page_width, say, say_json, say_report
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.errors import NoProcessError
 from envoyassert.graph.fold import fold
@@ -151,7 +151,7 @@ def _show(traces: list[Trace], output: str, watch_s: float | None) -> None:
         say_json(stories[0] if len(stories) == 1 else stories)
         return
     for number, story in enumerate(stories):
-        say(*([""] if number else []), *story_lines(story))
+        say_report(*([""] if number else []), *story_lines(story, page_width()))
 
 
 def _judge(trace: Trace, scenario: Path, output: str) -> int:
@@ -163,7 +163,7 @@ def _judge(trace: Trace, scenario: Path, output: str) -> int:
         say_json(verdict_json(verdict, trace, graph, context))
     elif verdict.status is Status.PASS:
         part = certificate_part(verdict.certificate, full=True)
-        say(headline(verdict, context.title), *part)
+        say_report(headline(verdict, context.title), *part)
     else:
-        say(*failure_lines(verdict, trace, graph, context))
+        say_report(*failure_lines(verdict, trace, graph, context))
     return exits.OF_STATUS[verdict.status]

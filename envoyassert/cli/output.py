@@ -19,6 +19,9 @@ import click
 from envoyassert.errors import MachineError
 from envoyassert.shown import joined, json_text
 
+#: Below this a table has no form any more, and a terminal may break its lines.
+_LEAST_WIDTH = 40
+
 
 class _Lasting(io.FileIO):
     """A descriptor that takes whatever is written; what its reader no longer takes is dropped.
@@ -60,6 +63,36 @@ def say(*lines: str, err: bool = False) -> None:
         err: whether they go to the standard error.
     """
     click.echo(joined(lines), err=err)
+
+
+def say_report(*lines: str) -> None:
+    """Print lines for people on the standard output, in colour if it is a terminal that has some.
+
+    Args:
+        lines: without line ends; what others wrote in them is shown as text.
+    """
+    from envoyassert.report.colour import coloured, wants_colour
+
+    clean = joined(lines)
+    colours = wants_colour(os.environ, is_terminal=sys.stdout.isatty())
+    text = "\n".join(coloured(clean.split("\n"))) if colours else clean
+    click.echo(text, color=colours)
+
+
+def page_width() -> int:
+    """Return how many columns a line may have: those of the terminal, elsewhere those of a page.
+
+    `COLUMNS` of the environment counts before either.
+    """
+    from envoyassert.report.table import WIDTH
+
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isascii() and asked.isdecimal() and int(asked) > 0:
+        return max(int(asked), _LEAST_WIDTH)
+    try:
+        return max(os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH, _LEAST_WIDTH)
+    except OSError:
+        return WIDTH
 
 
 def say_json(data: Any) -> None:

@@ -9,7 +9,7 @@ import click
 from envoyassert.cli import exits
 from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.options import format_option
-from envoyassert.cli.output import say, say_json
+from envoyassert.cli.output import say, say_json, say_report
 from envoyassert.guard import guarded
 from envoyassert.judge.excerpt import FAILURES
 from envoyassert.judge.verdict import Status, Verdict
@@ -82,11 +82,10 @@ def replay(
     if output == "json":
         say_json(verdict_json(verdict, read, graph, context, missing))
     elif verdict.status is Status.PASS:
-        lines = [headline(verdict, plan.id), *certificate_part(verdict.certificate, full=True)]
-        say(*lines)
+        certificate = certificate_part(verdict.certificate, full=True)
+        say_report(headline(verdict, plan.id), *certificate)
     else:
-        lines = failure_lines(verdict, read, graph, context, everything=everything)
-        say(*lines)
+        say_report(*failure_lines(verdict, read, graph, context, everything=everything))
     if missing is not None and output != "json":
         say(*coverage_lines(missing))
     if excerpt is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from envoyassert.cli.options import format_option
-from envoyassert.cli.output import say, say_json
+from envoyassert.cli.output import page_width, say_json, say_report
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.report.story import story_of
@@ -19,7 +19,8 @@ from envoyassert.trace_file import read_trace
 def show(trace: str, output: str) -> None:
     """Print the story of a trace.
 
-    The start-up in phases, then a line for every listening socket: descriptors, threads, options.
+    The start-up in phases with every call, then every listening socket: descriptors, threads,
+    options. It is as wide as the terminal, or as COLUMNS says.
 
     Needs neither root nor an Envoy.
 
@@ -31,4 +32,4 @@ def show(trace: str, output: str) -> None:
     if output == "json":
         say_json(story)
     else:
-        say(*story_lines(story))
+        say_report(*story_lines(story, page_width()))

@@ -253,6 +253,21 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> Generator[None]:
+    """Have failures in colour on a terminal that has some."""
+    stats = terminalreporter.stats
+    failed = stats.get("failed") or stats.get("error")
+    if not (failed and config.get_terminal_writer().hasmarkup):
+        return (yield)
+    from envoyassert.pytest_plugin.colours import in_colour
+
+    with in_colour(terminalreporter):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None]:
     """Once everybody has counted an error as one, say again in which phase it arose."""
     yield

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Certificate
-from envoyassert.report.table import columns
+from envoyassert.report.table import WIDTH, columns
 from envoyassert.texts.facts import text
 
 _MARKS = {True: "ok", False: "MISSING", None: "n/a"}
@@ -32,10 +32,10 @@ def certificate_lines(certificate: Certificate) -> list[str]:
     return check_lines(rows)
 
 
-def check_lines(checks: Iterable[tuple[str, bool | None, str]]) -> list[str]:
+def check_lines(checks: Iterable[tuple[str, bool | None, str]], width: int = WIDTH) -> list[str]:
     """Return a line per check of its name, whether it holds, and what was found."""
     rows = [[_MARKS[ok], name, detail] for name, ok, detail in checks]
-    return columns(rows, "  ") or ["  no checks were made"]
+    return columns(rows, "  ", width) or ["  no checks were made"]
 
 
 def certificate_part(certificate: Certificate, full: bool = False) -> list[str]:

@@ -17,6 +17,8 @@ from envoyassert.trace import UNKNOWN_STATUS, Outcome
 _CAUSE_WIDTH = 170
 _CAUSE_START = 90
 
+#: How the line of a known defect begins.
+KNOWN_DEFECT_STARTS = "known defect ("
 #: What is about the run as a whole: the atom says what it is about.
 _NO_LISTENER = frozenset({"process", "calls", "never", "others", "invariant", "order"})
 
@@ -116,7 +118,7 @@ def _known_defect(findings: Sequence[Finding]) -> tuple[str, str]:
 
 def known_defect_words(defect: str, seen: str) -> str:
     """Return a known defect with what was seen of it, in one line."""
-    return f"known defect ({defect}): {seen}"
+    return f"{KNOWN_DEFECT_STARTS}{defect}): {seen}"
 
 
 def _and_more(findings: Sequence[Finding]) -> str:

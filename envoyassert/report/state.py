@@ -14,7 +14,8 @@ from envoyassert.calls.row import Phase
 from envoyassert.graph.model import KernelSocket
 from envoyassert.option_values import value_text
 from envoyassert.report.certificate import check_lines
-from envoyassert.report.table import columns, count, wrapped
+from envoyassert.report.socket_table import SocketRow, netid, socket_table
+from envoyassert.report.table import WIDTH, columns, count, wrapped
 from envoyassert.state import Watched, why_unsettled
 
 #: Of a story: what a state does not show of a run, of a listening socket, and of its descriptors.
@@ -29,7 +30,7 @@ _WORDS = (
     "order; which descriptor is a copy of which; when an option was set, and whether one was set "
     "to what a new socket has; what was closed before; who accepted"
 )
-_NETIDS = {"UNIX": "u_str", "TCP": "tcp", "UDP": "udp", "MPTCP": "mptcp"}
+_TITLES = ("Netid", "State", "Waiting", "Local address", "Listener")
 
 
 def without_history(
@@ -117,8 +118,13 @@ def with_watch(story: dict[str, Any], watched: Watched) -> dict[str, Any]:
     return {**story, "listening": listening, "watched": watch}
 
 
-def state_lines(story: dict[str, Any]) -> list[str]:
-    """Return the lines of a state for people, of at most 100 columns."""
+def state_lines(story: dict[str, Any], width: int = WIDTH) -> list[str]:
+    """Return the lines of a state for people.
+
+    Args:
+        story: of `without_history`.
+        width: greatest length of a line in characters.
+    """
     envoy = story["envoy"]
     facts = [f"Envoy {envoy['version'] or '(unknown version)'}"]
     facts += [f"build id {envoy['build_id'][:12]}"] if envoy["build_id"] else []
@@ -126,34 +132,36 @@ def state_lines(story: dict[str, Any]) -> list[str]:
     concurrency = story["concurrency"]
     facts.append(f"concurrency {concurrency}" if concurrency else "concurrency unknown")
     facts += [f"kernel {story['kernel']}"] if story["kernel"] else []
-    lines = wrapped(", ".join(facts), hang="  ")
-    lines += wrapped(f"the state of an Envoy that runs; {_WORDS}", hang="  ")
+    lines = wrapped(", ".join(facts), hang="  ", width=width)
+    lines += wrapped(f"the state of an Envoy that runs; {_WORDS}", hang="  ", width=width)
     if story["where"]:
         where = ", ".join(
             f"{key.replace('_', ' ')} {value}" for key, value in story["where"].items()
         )
-        lines += wrapped(f"where: {where}", hang="  ")
+        lines += wrapped(f"where: {where}", hang="  ", width=width)
     if story["unsettled"]:
-        lines += wrapped(f"who serves what is not known: {story['unsettled']}", hang="  ")
+        lines += wrapped(
+            f"who serves what is not known: {story['unsettled']}", hang="  ", width=width
+        )
     watched = story.get("watched")
     if watched is not None:
         said = f"watched for {watched['seconds']:g} s"
         said += ", until it ended" if watched["ended"] else ""
         if watched["lost"]:
             said += f"; {watched['lost']} records were lost, so more may have been accepted"
-        lines += wrapped(said, hang="  ")
-    lines += ["", "Process and threads", *_tasks(story)]
-    lines += ["", "Listening sockets, and who serves them", *_listening(story)]
-    lines += _accounts(story)
+        lines += wrapped(said, hang="  ", width=width)
+    lines += ["", "Process and threads", *_tasks(story, width)]
+    lines += ["", "Listening sockets, and who serves them", *_listening(story, width)]
+    lines += _accounts(story, width)
     checks = [
         (check["name"], check["ok"], check["detail"])
         for check in story["certificate"]
         if check["ok"] is not None
     ]
-    return [*lines, "", "Certificate", *check_lines(checks)]
+    return [*lines, "", "Certificate", *check_lines(checks, width)]
 
 
-def _tasks(story: dict[str, Any]) -> list[str]:
+def _tasks(story: dict[str, Any], width: int) -> list[str]:
     rows = []
     for process in story["processes"]:
         inner = process["inner_pid"]
@@ -170,21 +178,30 @@ def _tasks(story: dict[str, Any]) -> list[str]:
             parts[part].append(f"{thread['role']} ({thread['tid']}){epoll or ' busy'}")
     for part, names in parts.items():
         rows.append([part if part == "main" else f"{len(names)} {part}", ", ".join(names) or "-"])
-    return columns(rows, "  ")
+    return columns(rows, "  ", width)
 
 
-def _listening(story: dict[str, Any]) -> list[str]:
-    rows = [["Netid", "State", "Waiting", "Local address", "Descriptors and more"]]
-    for item in sorted(story["listening"], key=lambda item: bool(item["hot_restart"])):
-        backlog = item["effective_backlog"]
-        waiting = "-" if item["state"] != "LISTEN" else "?"
-        if backlog is not None:
-            waiting = f"{item['waiting']} of {backlog}"
-        protocol = _NETIDS.get(item["protocol"], item["protocol"])
-        rows.append(
-            [protocol, item["state"], waiting, item["address"], "; ".join(_facts(story, item))]
-        )
-    return columns(rows, "  ") if len(rows) > 1 else ["  none"]
+def _listening(story: dict[str, Any], width: int) -> list[str]:
+    found = story["listening"]
+    rows = [_row(story, item) for item in found if not item["hot_restart"]]
+    lines = socket_table(_TITLES, rows, width)
+    own = [_row(story, item) for item in found if item["hot_restart"]]
+    if own:
+        lines += ["", "Envoy's own sockets, for hot restart", *socket_table(_TITLES, own, width)]
+    return lines
+
+
+def _row(story: dict[str, Any], item: dict[str, Any]) -> SocketRow:
+    backlog = item["effective_backlog"]
+    waiting = "-" if item["state"] != "LISTEN" else "?"
+    if backlog is not None:
+        waiting = f"{item['waiting']} of {backlog}"
+    listener = item["listener"] or ("(hot restart)" if item["hot_restart"] else "-")
+    kind = netid(item["protocol"], item["type"])
+    holders, *facts = _facts(story, item)
+    return SocketRow(
+        (kind, item["state"], waiting, item["address"], listener), holders, tuple(facts)
+    )
 
 
 def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
@@ -207,14 +224,10 @@ def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
         errors = {name: n for name, n in item["accept_errors"].items() if name != "EAGAIN"}
         facts += [f"accept failed: {number} {name}" for name, number in errors.items()]
     facts += [f"also held by {one['name']} ({one['pid']})" for one in item["held_by_others"]]
-    if item["listener"] is not None:
-        facts.append(f"listener {item['listener']}")
-    elif item["hot_restart"]:
-        facts.append("Envoy's own, for hot restart")
     return facts
 
 
-def _accounts(story: dict[str, Any]) -> list[str]:
+def _accounts(story: dict[str, Any], width: int) -> list[str]:
     lines = []
     for account in story["accounts"]:
         listed = [
@@ -224,10 +237,12 @@ def _accounts(story: dict[str, Any]) -> list[str]:
         others = sum(not socket["own"] for socket in account["network"])
         said = [text for text in (account["error"], account["envoy_error"]) if text]
         lines += (
-            wrapped(f"Envoy's own listeners: {'; '.join(listed)}", "  ", "    ") if listed else []
+            wrapped(f"Envoy's own listeners: {'; '.join(listed)}", "  ", "    ", width=width)
+            if listed
+            else []
         )
         if others:
             lines.append(f"  {count(others, 'socket')} of other processes in Envoy's network")
         for text in said:
-            lines += wrapped(f"not known: {text}", "  ", "    ")
+            lines += wrapped(f"not known: {text}", "  ", "    ", width=width)
     return ["", *lines] if lines else []

@@ -159,6 +159,8 @@ def _steps(
             "thread": thread_label(graph, tid),
             "socket": number,
             "calls": [render_call(call.event) for call in calls],
+            "calls_at_ms": [clock.ms(call.event.ts_ns) for call in calls],
+            "calls_at": [clock.text(call.event.ts_ns) for call in calls],
         }
 
 
@@ -169,6 +171,7 @@ def _listening(graph: SocketGraph, socket: KernelSocket, listener: str | None) -
         "listener": listener,
         "hot_restart": socket.is_hot_restart,
         "protocol": socket.protocol_name,
+        "type": socket.type,
         "state": state if socket.is_live else "CLOSED",
         "address": address_text(socket.address),
         "requested": address_text(socket.requested),

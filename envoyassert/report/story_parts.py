@@ -14,7 +14,8 @@ from envoyassert.calls.shown_values import address_text
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.interval import plural
 from envoyassert.report.call import Clock
-from envoyassert.report.table import columns, wrapped
+from envoyassert.report.socket_table import netid
+from envoyassert.report.table import WIDTH, columns, wrapped
 from envoyassert.symbols import Symbols, call_site
 from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import Phase, Trace
@@ -55,14 +56,14 @@ def _account(when: str, witness: Witness) -> dict[str, object]:
     }
 
 
-def accounts_lines(accounts: list[dict[str, Any]]) -> list[str]:
+def accounts_lines(accounts: list[dict[str, Any]], width: int = WIDTH) -> list[str]:
     """Return the lines for people; no more than the sockets and the listeners."""
     lines: list[str] = []
     for account in accounts:
         said = [text for text in (account["error"], account["envoy_error"]) if text]
         rows = [
             [
-                socket["protocol"],
+                netid(socket["protocol"]),
                 "-" if socket["backlog"] is None else f"{socket['queue']} of {socket['backlog']}",
                 socket["address"],
                 "Envoy's" if socket["own"] else "another process",
@@ -77,11 +78,13 @@ def accounts_lines(accounts: list[dict[str, Any]]) -> list[str]:
             continue
         lines += ["", f"Sockets for clients in Envoy's network namespace, {account['when']}"]
         if rows:
-            lines += columns([["Netid", "Waiting", "Local address", "Whose"], *rows], "  ")
+            lines += columns([["Netid", "Waiting", "Local address", "Whose"], *rows], "  ", width)
         if listed:
-            lines += wrapped(f"Envoy's own listeners: {'; '.join(listed)}", "  ", "    ")
+            lines += wrapped(
+                f"Envoy's own listeners: {'; '.join(listed)}", "  ", "    ", width=width
+            )
         for text in said:
-            lines += wrapped(f"not known: {text}", "  ", "    ")
+            lines += wrapped(f"not known: {text}", "  ", "    ", width=width)
     return lines
 
 
@@ -120,7 +123,7 @@ def describe_call_sites(sockets: Iterable[KernelSocket], symbols: Symbols) -> li
     return list(places.values())
 
 
-def call_site_lines(places: list[dict[str, Any]]) -> list[str]:
+def call_site_lines(places: list[dict[str, Any]], width: int = WIDTH) -> list[str]:
     """Return a line for each place of `describe_call_sites`."""
     rows = []
     for place in places:
@@ -129,7 +132,7 @@ def call_site_lines(places: list[dict[str, Any]]) -> list[str]:
         shown = " < ".join(functions[:_SHOWN]) + (" < …" if len(functions) > _SHOWN else "")
         numbers = ", ".join(f"#{number}" for number in place["sockets"])
         rows.append([f"{place['call']}()", f"call site {place['call_site']}", numbers, shown])
-    return columns(rows, "  ")
+    return columns(rows, "  ", width)
 
 
 def describe_steps(trace: Trace, clock: Clock) -> list[dict[str, Any]]:
@@ -168,7 +171,7 @@ def _came_of(phase: Phase) -> Iterator[str]:
         yield f"Envoy {outcome_in_words(phase.outcome)}"
 
 
-def step_lines(steps: list[dict[str, Any]]) -> list[str]:
+def step_lines(steps: list[dict[str, Any]], width: int = WIDTH) -> list[str]:
     """Return the lines that show the phases of a run, the times being those of their ends."""
     rows = [
         [
@@ -179,4 +182,6 @@ def step_lines(steps: list[dict[str, Any]]) -> list[str]:
         ]
         for step in steps
     ]
-    return ["", "Phases, and when each was over", *columns(rows, "  ")] if rows else []
+    if not rows:
+        return []
+    return ["", "Phases, and when each was over", *columns(rows, "  ", width)]

@@ -1,4 +1,4 @@
-"""The story of a run for people, at its end or as it happens: lines of at most 100 columns."""
+"""The story of a run for people, at its end or as it happens."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from envoyassert.names import signal_text
 from envoyassert.option_values import value_text
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
 from envoyassert.report.certificate import check_lines
+from envoyassert.report.socket_table import SocketRow, netid, socket_table
 from envoyassert.report.state import state_lines
 from envoyassert.report.story_parts import accounts_lines, call_site_lines, step_lines
-from envoyassert.report.table import columns, count, wrapped
+from envoyassert.report.table import WIDTH, columns, count, wrapped
 from envoyassert.state import is_state
 from envoyassert.trace import UNKNOWN_STATUS, Trace
 
@@ -28,41 +29,50 @@ _TITLES = {
 }
 #: Lines for sockets that are no listener's; the JSON form has all of them.
 _MAX_OTHERS = 20
-_NETIDS = {"UNIX": "u_str", "TCP": "tcp", "UDP": "udp", "MPTCP": "mptcp"}
+_TITLES_OF_SOCKETS = ("Netid", "State", "Backlog", "Local address", "Socket", "Listener")
 
 
-def story_lines(story: dict[str, Any]) -> list[str]:
-    """Return the lines of a story of `envoyassert.report.story.story_of`."""
+def story_lines(story: dict[str, Any], width: int = WIDTH) -> list[str]:
+    """Return the lines of a story of `envoyassert.report.story.story_of`.
+
+    Args:
+        story: the story.
+        width: greatest length of a line in characters.
+    """
     if is_state(story["unobserved"]):
-        return state_lines(story)
-    lines = _heading(story)
-    lines += ["", "Process and threads", *_tasks(story)]
-    lines += step_lines(story["steps"])
+        return state_lines(story, width)
+    lines = _heading(story, width)
+    lines += ["", "Process and threads", *_tasks(story, width)]
+    lines += step_lines(story["steps"], width)
     for phase, title in _TITLES.items():
         steps = story["phases"][phase.value]
         if steps:
-            lines += ["", title]
-            lines += columns(
-                [
-                    [step["at"], step["thread"], f"#{step['socket']}", ", ".join(step["calls"])]
-                    for step in steps
-                ],
-                "  ",
-            )
-    lines += ["", "Listening sockets, and who serves them"]
-    lines += _listening(story)
+            lines += ["", title, *columns(_calls(steps), "  ", width)]
+    lines += _sockets(story, width)
     if story["called_from"]:
         build_ids = dict.fromkeys(place["build_id"] for place in story["called_from"])
-        lines += ["", f"Called from, in build id {', '.join(build_ids)}"]
-        lines += call_site_lines(story["called_from"])
-    lines += _others(story)
-    lines += accounts_lines(story["accounts"])
+        lines += ["", *wrapped(f"Called from, in build id {', '.join(build_ids)}", width=width)]
+        lines += call_site_lines(story["called_from"], width)
+    lines += _others(story, width)
+    lines += accounts_lines(story["accounts"], width)
     checks = [(check["name"], check["ok"], check["detail"]) for check in story["certificate"]]
-    lines += ["", "Certificate", *check_lines(checks)]
+    lines += ["", "Certificate", *check_lines(checks, width)]
     return lines
 
 
-def _heading(story: dict[str, Any]) -> list[str]:
+def _calls(steps: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each call of the steps, in the order of their times if there are any."""
+    rows = [
+        (ms, [at, step["thread"], f"#{step['socket']}", call])
+        for step in steps
+        for ms, at, call in zip(step["calls_at_ms"], step["calls_at"], step["calls"], strict=True)
+    ]
+    if all(ms is not None for ms, _ in rows):
+        rows.sort(key=lambda row: row[0])
+    return [row for _, row in rows]
+
+
+def _heading(story: dict[str, Any], width: int) -> list[str]:
     envoy = story["envoy"]
     facts = [f"Envoy {envoy['version'] or '(unknown version)'}"]
     if envoy["build_id"]:
@@ -75,24 +85,26 @@ def _heading(story: dict[str, Any]) -> list[str]:
     )
     if story["kernel"]:
         facts.append(f"kernel {story['kernel']}")
-    lines = wrapped(", ".join(facts), hang="  ")
+    lines = wrapped(", ".join(facts), hang="  ", width=width)
     if story["scenario"]:
         matrix = ", ".join(f"{key}={value}" for key, value in story["matrix"].items())
-        lines.append(f"scenario {story['scenario']}" + (f" ({matrix})" if matrix else ""))
+        said = f"scenario {story['scenario']}" + (f" ({matrix})" if matrix else "")
+        lines += wrapped(said, hang="  ", width=width)
     if story["where"]:
         where = ", ".join(
             f"{key.replace('_', ' ')} {value}" for key, value in story["where"].items()
         )
-        lines += wrapped(f"where: {where}", hang="  ")
+        lines += wrapped(f"where: {where}", hang="  ", width=width)
     last = story["last_event_ms"]
     span = "" if last is None else f", the last one {last:.1f} ms after exec"
-    lines.append(f"{count(story['events'], 'event')}{span}; {_outcome(story['outcome'])}")
+    said = f"{count(story['events'], 'event')}{span}; {_outcome(story['outcome'])}"
+    lines += wrapped(said, hang="  ", width=width)
     parts = [f"{name.replace('_', ' ')} {took}" for name, took in story["start_up"].items()]
-    lines += wrapped("start-up: " + ", ".join(parts), hang="  ")
+    lines += wrapped("start-up: " + ", ".join(parts), hang="  ", width=width)
     for one in story["stood_in"]:
-        lines += wrapped(f"stood in: {one}", hang="  ")
+        lines += wrapped(f"stood in: {one}", hang="  ", width=width)
     if story["unobserved"]:
-        lines += wrapped("not observed: " + ", ".join(story["unobserved"]), hang="  ")
+        lines += wrapped("not observed: " + ", ".join(story["unobserved"]), hang="  ", width=width)
     return lines
 
 
@@ -111,7 +123,7 @@ def _outcome(outcome: dict[str, Any]) -> str:
     return "Envoy did not become LIVE before the deadline"
 
 
-def _tasks(story: dict[str, Any]) -> list[str]:
+def _tasks(story: dict[str, Any], width: int) -> list[str]:
     rows = []
     for process in story["processes"]:
         command = " ".join([process["filename"], *process["argv"][1:]]).strip()
@@ -133,28 +145,51 @@ def _tasks(story: dict[str, Any]) -> list[str]:
                 roles["others"][-1] += f" (process {thread['pid']})"
     for role, names in roles.items():
         rows.append([f"{len(names)} {role}", ", ".join(names) or "-"])
-    return columns(rows, "  ")
+    return columns(rows, "  ", width)
 
 
-def _listening(story: dict[str, Any]) -> list[str]:
-    rows = [["Netid", "State", "Backlog", "Local address", "Socket", "Descriptors and story"]]
-    # Listeners first; the sockets that Envoy makes for itself last.
-    for item in sorted(story["listening"], key=lambda item: bool(item["hot_restart"])):
-        backlog = "-" if not item["listened_by"] else item["backlog"]
-        rows.append(
-            [
-                _NETIDS.get(item["protocol"], item["protocol"]),
-                item["state"],
-                "?" if backlog is None else str(backlog),
-                item["address"],
-                f"#{item['socket']}",
-                "; ".join(_facts(story, item)),
-            ]
-        )
-    lines = columns(rows, "  ") if len(rows) > 1 else ["  none"]
+def _sockets(story: dict[str, Any], width: int) -> list[str]:
+    """Return the sockets that clients reach, then Envoy's own, then those that are closed."""
+    found = story["listening"]
+    of_clients = [one for one in found if not one["hot_restart"] and one["state"] != "CLOSED"]
+    lines = ["", "Listening sockets, and who serves them"]
+    lines += socket_table(_TITLES_OF_SOCKETS, [_row(story, one) for one in of_clients], width)
     for failed in story["failed_binds"]:
-        lines.append(f"  failed: {failed['thread']} {failed['call']} on socket #{failed['socket']}")
+        said = f"failed: {failed['thread']} {failed['call']} on socket #{failed['socket']}"
+        lines += wrapped(said, "  ", "    ", width=width)
+    own = [one for one in found if one["hot_restart"] and one["state"] != "CLOSED"]
+    closed = [one for one in found if one["state"] == "CLOSED"]
+    for title, others in (
+        ("Envoy's own sockets, for hot restart", own),
+        ("Sockets that are closed", closed),
+    ):
+        if others:
+            lines += ["", title]
+            lines += socket_table(_TITLES_OF_SOCKETS, [_row(story, one) for one in others], width)
     return lines
+
+
+def _row(story: dict[str, Any], item: dict[str, Any]) -> SocketRow:
+    backlog = "-" if not item["listened_by"] else item["backlog"]
+    cells = (
+        netid(item["protocol"], item["type"]),
+        item["state"],
+        "?" if backlog is None else str(backlog),
+        item["address"],
+        f"#{item['socket']}",
+        _listener(story, item),
+    )
+    holders, *facts = _facts(story, item)
+    return SocketRow(cells, holders, tuple(facts))
+
+
+def _listener(story: dict[str, Any], item: dict[str, Any]) -> str:
+    """Return the name of its listener, or whose it is instead."""
+    if item["listener"] is not None:
+        return str(item["listener"])
+    if item["hot_restart"]:
+        return "(hot restart)"
+    return "(none of the config)" if story["launcher"] else "-"
 
 
 def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
@@ -182,12 +217,6 @@ def _facts(story: dict[str, Any], item: dict[str, Any]) -> list[str]:
     facts += [_option(option) for option in item["options"]]
     if item["connections"]:
         facts.append(count(item["connections"], "connection"))
-    if item["listener"] is not None:
-        facts.append(f"listener {item['listener']}")
-    elif item["hot_restart"]:
-        facts.append("Envoy's own, for hot restart")
-    elif story["launcher"]:
-        facts.append("joins no listener of the config")
     return facts
 
 
@@ -199,7 +228,7 @@ def _option(option: dict[str, Any]) -> str:
     return f"{option['name']}={value_text(option['value'])} {option['phase'].replace('_', ' ')}"
 
 
-def _others(story: dict[str, Any]) -> list[str]:
+def _others(story: dict[str, Any], width: int) -> list[str]:
     lines = []
     others = story["other_sockets"]
     if others:
@@ -213,7 +242,7 @@ def _others(story: dict[str, Any]) -> list[str]:
             ]
             for item in others[:_MAX_OTHERS]
         ]
-        lines += columns(rows, "  ")
+        lines += columns(rows, "  ", width)
         if len(others) > _MAX_OTHERS:
             lines.append(f"  and {len(others) - _MAX_OTHERS} more (--format json lists all)")
     asides = []
@@ -226,7 +255,7 @@ def _others(story: dict[str, Any]) -> list[str]:
     if story["tripwires"]:
         asides.append("calls that the probes cannot follow: " + ", ".join(story["tripwires"]))
     for aside in asides:
-        lines += wrapped(aside, "  ", "    ")
+        lines += wrapped(aside, "  ", "    ", width=width)
     return lines
 
 

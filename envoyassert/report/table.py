@@ -1,10 +1,11 @@
-"""Aligned columns of text no wider than a page."""
+"""Aligned columns and paragraphs of text, no wider than a page or a terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 
+#: Of a page: what is printed where there is no terminal, and what is kept.
 WIDTH = 100
 #: Longest text in a column that is not the last: a Unix path may have 107 bytes.
 _MAX_CELL = 44
@@ -52,7 +53,13 @@ def _cut(cell: str) -> str:
     return cell if len(cell) <= _MAX_CELL else cell[: _MAX_CELL - 1] + "…"
 
 
-def wrapped(text: str, indent: str = "", hang: str = "", max_lines: int | None = None) -> list[str]:
+def wrapped(
+    text: str,
+    indent: str = "",
+    hang: str = "",
+    max_lines: int | None = None,
+    width: int = WIDTH,
+) -> list[str]:
     """Return a paragraph as lines: `indent` before the first, `hang` before the others.
 
     Args:
@@ -60,10 +67,11 @@ def wrapped(text: str, indent: str = "", hang: str = "", max_lines: int | None =
         indent: what its first line starts with.
         hang: what its other lines start with.
         max_lines: greatest number of lines; what is cut off is marked with `…`.
+        width: greatest length of a line in characters.
     """
     return textwrap.wrap(
         text,
-        WIDTH,
+        width,
         initial_indent=indent,
         subsequent_indent=hang,
         break_on_hyphens=False,

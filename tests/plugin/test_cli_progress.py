@@ -178,6 +178,20 @@ def test_verdict_is_in_a_pipe_before_the_session_ends(write_scenario, fake_envoy
             process.kill()
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_failure_is_in_colour_on_a_terminal_alone(write_scenario, run, fake_envoy, workers):
+    write_scenario(fake="reuse_port")
+    arguments = (".", "-p", "xdist", workers, "--junitxml=j.xml")
+    shown, status = on_terminal(fake_envoy.path, *arguments)
+    assert status == 1
+    assert re.search(r"\x1b\[31mFAIL\x1b\[0m one: ", shown)
+    assert re.search(r"\x1b\[1m> +\d+ \| ", shown)
+    assert "\x1b" not in (fake_envoy.path / "j.xml").read_text()
+    assert "#x1B" not in (fake_envoy.path / "j.xml").read_text()
+    assert not re.search(r"\x1b\[\d+m", on_terminal(fake_envoy.path, ".", NO_COLOR="1")[0])
+    assert "\x1b[" not in run(*arguments).stdout.str()
+
+
 @pytest.mark.parametrize("fake", ["shared", "reuse_port"])
 def test_verbose_prints_the_story_of_a_run_once(write_scenario, run, fake):
     write_scenario(fake=fake)

@@ -1,6 +1,7 @@
 """A known defect in pytest, its summary, JUnit, the results and the command."""
 
 import json
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -89,6 +90,22 @@ def test_runxfail_shows_a_known_defect_as_the_failure_that_it_is(known, fake_env
     result = fake_envoy.runpytest_subprocess("--runxfail", "--envoyassert-report=out")
     result.assert_outcomes(failed=1)
     assert outcome_of(fake_envoy.path)[0] == "failed"
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_run_names_known_defects_once_and_never_among_failures(known, fake_envoy, workers):
+    known()
+    known(name="two")
+    arguments = ("-m", "envoyassert", "run", ".", "-ra", "-p", "xdist", workers)
+    result = fake_envoy.run(sys.executable, *arguments)
+    out = result.stdout.str()
+    assert result.ret == 0
+    assert "XFAIL" not in out
+    assert "short test summary" not in out
+    for name in ("one", "two"):
+        line = f"  1 known defect: {name}: (unreported, owner edge team): port 15006 sockets: *"
+        result.stdout.fnmatch_lines_random([line])
+    result.stdout.fnmatch_lines(["*= 2 with a known defect in *"])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,16 @@
 """show, import and replay: from a file to text, JSON and exit codes, without root or an Envoy."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
 import shlex
+import struct
 import subprocess
 import sys
+import termios
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +48,47 @@ def reading(file: Path) -> list[tuple[object, ...]]:
     replay = ("replay", file, "--scenario", ORIGIN)
     imports = ("import", file, "-o", "x", "--concurrency", 2)
     return [("show", file), ("diff", file, file), replay, imports]
+
+
+@pytest.mark.parametrize("columns", [60, 120, 200])
+def test_show_is_as_wide_as_columns_says(cli, origin, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = cli("show", origin).out.splitlines()
+    assert columns - 40 < max(map(len, lines)) <= columns
+
+
+@pytest.mark.parametrize("columns", ["", "0", "wide", "-7"])
+def test_show_has_the_width_of_a_page_where_there_is_no_terminal(cli, origin, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert max(map(len, cli("show", origin).out.splitlines())) <= 100
+
+
+def test_show_has_width_and_colour_of_its_terminal(origin, monkeypatch):
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    command = [sys.executable, "-m", "envoyassert", "show", str(origin)]
+    shown = on_terminal(command, columns=60)
+    assert max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in shown.splitlines()) <= 60
+    assert "\x1b[1mProcess and threads\x1b[0m" in shown
+    assert "\x1b" not in subprocess.check_output(command, text=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in on_terminal(command, columns=60)
+
+
+def on_terminal(command: list[str], columns: int) -> str:
+    """Return what a command prints on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    with subprocess.Popen(command, stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: no one has the other end any more
+            while True:
+                shown += os.read(ours, 65536)
+        assert process.wait() == 0
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("number", range(4))

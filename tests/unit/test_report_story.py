@@ -1,4 +1,5 @@
 import json
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.values import fault
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.report import story
+from envoyassert.report.socket_table import netid
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.testing import TraceBuilder
@@ -53,8 +55,9 @@ Process and threads
   0 others    -
 
 Sockets made, options set, bound
-  +4.000ms  main  #1  socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, 0) = 5, setsockopt(5, SOL_SOCKET,
-                      SO_REUSEPORT, 1) = 0, bind(5, 0.0.0.0:80) = 0
+  +4.000ms  main  #1  socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, 0) = 5
+  +5.000ms  main  #1  setsockopt(5, SOL_SOCKET, SO_REUSEPORT, 1) = 0
+  +6.000ms  main  #1  bind(5, 0.0.0.0:80) = 0
 
 Copied and listening
   +9.000ms  main  #1  listen(5, 4096) = 0
@@ -63,10 +66,10 @@ Put into an epoll, to be served
   +10.000ms  worker_0  #1  epoll_ctl(4, EPOLL_CTL_ADD, 5, EPOLLIN) = 0
 
 Listening sockets, and who serves them
-  Netid  State   Backlog  Local address  Socket  Descriptors and story
-  tcp    LISTEN  4096     0.0.0.0:80     #1      fd 5 worker_0; bound by main; listen() by main;
-                                                 SO_REUSEPORT=1 before bind; 1 connection; listener
-                                                 ingress
+  Netid  State   Backlog  Local address  Socket  Listener
+  tcp    LISTEN  4096     0.0.0.0:80     #1      ingress
+      fd 5 worker_0
+      bound by main; listen() by main; SO_REUSEPORT=1 before bind; 1 connection
   1 capability probe set aside
   1 connection accepted (1 by worker_0)
 
@@ -137,7 +140,9 @@ def test_story_of_a_run_reads_from_exec_to_certificate():
 def test_story_reports_a_socket_that_joins_no_listener():
     trace = a_run()
     trace.header = Header(launcher="process", listeners=(), concurrency=1)
-    assert "no listener of the config" in " ".join(" ".join(story_lines(story_by(trace))).split())
+    assert "0.0.0.0:80 #1 (none of the config) fd 5 worker_0" in in_one_line(
+        story_lines(story_by(trace))
+    )
 
 
 def test_story_reports_failed_binds_and_other_sockets():
@@ -161,10 +166,10 @@ def test_story_as_json_survives_json_and_names_descriptors():
 
 
 def test_story_of_the_origin_explains_what_ss_showed(origin):
-    text = " ".join(" ".join(origin).split())
-    assert "15001 #3 fd 31 no one, fd 37 (dup of 31) worker_1, fd 38 (dup of 31) worker_0" in text
-    assert "15006 #4 fd 32 no one, fd 39 (dup of 32) worker_0, fd 40 (dup of 32) worker_1" in text
-    assert "15000 #0 fd 18 main; bound by main; listen() by main; SO_REUSEADDR=1" in text
+    text = in_one_line(origin)
+    assert "15001 #3 - fd 31 no one, fd 37 (dup of 31) worker_1, fd 38 (dup of 31) worker_0" in text
+    assert "15006 #4 - fd 32 no one, fd 39 (dup of 32) worker_0, fd 40 (dup of 32) worker_1" in text
+    assert "15000 #0 - fd 18 main bound by main; listen() by main; SO_REUSEADDR=1" in text
     assert "SO_REUSEPORT" not in text
     assert "not observed: completeness, results, threads, epoll, close" in text
 
@@ -172,6 +177,82 @@ def test_story_of_the_origin_explains_what_ss_showed(origin):
 def test_story_lines_fit_a_page(origin):
     assert max(map(len, origin)) <= 100
     assert max(map(len, story_lines(story_by(a_run())))) <= 100
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("run", ["hot restart", "log"])
+def test_story_uses_the_width_that_there_is(run, width):
+    trace = parse_bpftrace_log(LOG.read_text().splitlines(), LOG.name, concurrency=2)
+    story = story_by(restarted() if run == "hot restart" else trace)
+    lines = story_lines(story, width)
+    assert max(map(len, lines)) <= width
+    endless = story_lines(story, 500)
+    assert "".join("".join(lines).split()) == "".join("".join(endless).split())
+
+
+def test_a_wide_terminal_has_fewer_lines():
+    story = story_by(restarted())
+    assert len(story_lines(story, 200)) < len(story_lines(story, 60))
+
+
+def in_one_line(lines) -> str:
+    return " ".join(" ".join(lines).split())
+
+
+def part(lines: list[str], title: str) -> list[str]:
+    """Return the lines below a title."""
+    begin = lines.index(title) + 1
+    return [*takewhile(bool, lines[begin:])]
+
+
+def restarted() -> Trace:
+    """An Envoy with sockets of its own and two listeners, of which it closes one."""
+    build = TraceBuilder(2)
+    main = build.main
+    build.bind(main, build.socket(main, "AF_UNIX", "SOCK_DGRAM"), "@envoy_domain_socket_child_0")
+    sequence = build.socket(main, "AF_UNIX", "SOCK_SEQPACKET")
+    build.bind(main, sequence, "/tmp/seq")
+    build.listen(main, sequence, 8)
+    for descriptor in build.shared_listener("0.0.0.0:80"):
+        build.close(main, descriptor)
+    build.reuse_port_listener("0.0.0.0:81")
+    return build.build()
+
+
+def test_a_closed_socket_is_not_among_those_that_listen():
+    lines = story_lines(story_by(restarted()))
+    listening = part(lines, "Listening sockets, and who serves them")
+    closed = part(lines, "Sockets that are closed")
+    assert not any("CLOSED" in line for line in listening)
+    assert any("LISTEN" in line and "0.0.0.0:81" in line for line in listening)
+    assert any("CLOSED" in line and "0.0.0.0:80" in line for line in closed)
+    assert not any("0.0.0.0:80" in line for line in listening)
+
+
+def test_sockets_have_the_names_of_ss():
+    text = in_one_line(story_lines(story_by(restarted())))
+    assert "u_dgr UNCONN - @envoy_domain_socket_child_0" in text
+    assert "u_seq LISTEN 8 /tmp/seq" in text
+    assert "u_str" not in text
+
+
+def test_a_unix_socket_whose_type_was_not_seen_is_no_stream():
+    assert [netid("UNIX"), netid("UNIX", "SOCK_STREAM"), netid("UDP", "SOCK_DGRAM")] == [
+        "unix",
+        "u_str",
+        "udp",
+    ]
+
+
+def test_each_call_of_a_story_has_its_own_time():
+    trace = restarted()
+    lines = story_lines(story_by(trace))
+    shown = part(lines, "Sockets made, options set, bound")
+    calls = [e for e in trace.events if e.call in ("socket", "setsockopt", "bind")]
+    assert len(shown) == len(calls)
+    at = [float(line.split()[0].removesuffix("ms")) for line in shown]
+    assert at == sorted(at)
+    assert len(set(at)) == len(calls)
 
 
 def test_story_shows_when_each_phase_was_over_and_what_came_of_it() -> None:

@@ -5,5 +5,7 @@
 itself, and the listeners that Envoy gives up for one. A dump of a running Envoy is read by
 `dumped`. What the model does not know is in the prediction, fact by fact.
 
-What a change of a config does, by each way that it can reach Envoy, is data of `effects`.
+What a change of a config does is predicted by `change`, for each way by which it can reach Envoy: a
+`push`, and the two of `restarts`; the answer is data of `effects`. It compares `fields` as protobuf
+does, follows the kernel sockets that each listener has `held`, and names what is `around` them.
 """

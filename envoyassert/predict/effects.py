@@ -32,6 +32,8 @@ class Kind(enum.Enum):
     FULL_KEPT = "full_kept"  #: replaced, on the kernel sockets that are there
     FULL_NEW = "full_new"  #: replaced, on new kernel sockets: the old ones are closed
     REFUSED = "refused"  #: the listener stays as it is
+    #: Accepted, and given up when it begins to listen: the listener is gone, old and new.
+    DROPPED = "dropped"
     #: Envoy does not survive it, or the Envoy that is started with it does not come up.
     ENDS_ENVOY = "ends_envoy"
     UNKNOWN = "unknown"
@@ -75,6 +77,24 @@ class Why(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Side:
+    """An Envoy before a change, or after it.
+
+    Args:
+        config: its bootstrap as data.
+        discovered: the listeners that a control plane serves; None if there is none, or if it is
+            not known.
+        workers: its number of workers.
+        arguments: further ones of its command line.
+    """
+
+    config: Any
+    discovered: tuple[Any, ...] | None = None
+    workers: int = 2
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Reason:
     """One difference of a listener, and what it leads to.
 
@@ -112,7 +132,8 @@ class ListenerChange:
         reasons: what differs, in the order of importance; () if its config stays as it is.
         kept: kernel sockets that are there before and after.
         closed: kernel sockets that are closed.
-        made: kernel sockets that are bound.
+        made: kernel sockets that are bound, and stay.
+        left: kernel sockets that stay open until the drain time is over, and that no one reads.
         queue: how workers get connections afterwards: `reuse_port` (a queue for each worker),
             `dup` (one queue for all), or "" where there is no socket.
         queue_before: likewise, before.
@@ -133,6 +154,7 @@ class ListenerChange:
     kept: int = 0
     closed: int = 0
     made: int = 0
+    left: int = 0
     queue: str = ""
     queue_before: str = ""
     queued: Fate = Fate.NONE
@@ -177,7 +199,6 @@ class OtherChange:
         after: its value in the new one, likewise.
         applied: whether it is in effect afterwards: a bootstrap is read at a start alone.
         kind: what it does to all listeners; None if it does nothing to them.
-        words: what Envoy says where it refuses it.
     """
 
     topic: Topic
@@ -186,7 +207,6 @@ class OtherChange:
     after: Any
     applied: bool
     kind: Kind | None = None
-    words: str = ""
 
 
 @dataclass(frozen=True)

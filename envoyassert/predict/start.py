@@ -94,14 +94,29 @@ def _refuse_other(config: object) -> None:
 def _sets_of_all(listeners: Mapping[str, object], workers: int) -> Iterator[SocketSet]:
     """Yield the sockets of all listeners, by their names, as Envoy leaves them at its start."""
     for name, listener in listeners.items():
-        try:
-            mine = [*sets_of(name, listener, workers)]
-        except NotWholeError as error:
-            raise PredictError(
-                f"a field of listener {name} is a whole number to Envoy, and {error}",
-                "Envoy refuses this config",
-            ) from error
-        yield from given_up(mine, listener) if asks_for_sockets(listener) else held(mine, listener)
+        yield from sets_of_listener(name, listener, workers)
+
+
+def sets_of_listener(name: str, listener: object, workers: int) -> tuple[SocketSet, ...]:
+    """Return the sockets of one listener, per address, as Envoy leaves them at its start.
+
+    Args:
+        name: its name.
+        listener: its config.
+        workers: how many there are.
+
+    Raises:
+        PredictError: the config has a number that is none.
+    """
+    try:
+        mine = [*sets_of(name, listener, workers)]
+    except NotWholeError as error:
+        raise PredictError(
+            f"a field of listener {name} is a whole number to Envoy, and {error}",
+            "Envoy refuses this config",
+        ) from error
+    found = given_up(mine, listener) if asks_for_sockets(listener) else held(mine, listener)
+    return tuple(found)
 
 
 def _admin(config: object) -> Iterator[SocketSet]:

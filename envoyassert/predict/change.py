@@ -1,0 +1,149 @@
+"""The model of change: what happens when one config replaces another.
+
+Each way by which a change reaches Envoy does something else with the same two configs: `push`, and
+the two of `restarts`. What is not a listener's is `around` them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from envoyassert.predict.around import other_changes
+from envoyassert.predict.effects import (
+    Change,
+    Kind,
+    ListenerChange,
+    OtherChange,
+    Side,
+    Topic,
+    Way,
+)
+from envoyassert.predict.fields import is_same_message, normal
+from envoyassert.predict.held import duplicate_words, has_duplicate, refused_alone
+from envoyassert.predict.push import push_changes
+from envoyassert.predict.restarts import (
+    hot_restart_changes,
+    refused_start,
+    restart_changes,
+    start_refusal,
+)
+from envoyassert.predict.start import predict_start
+from envoyassert.scenario.listeners import discovered_names, static_listeners
+from envoyassert.versions import satisfies
+
+#: The versions for which each rule of the model was seen to hold.
+KNOWN = ">=1.36,<1.41"
+
+
+def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Change:
+    """Return what a change does when it reaches Envoy in one way.
+
+    A push is of the listeners that a control plane serves: it changes no static one. Where neither
+    side has such listeners it is of the static ones, as if a control plane served these.
+
+    Args:
+        old: the Envoy before, up and serving; nothing of it drains.
+        new: what it is to be.
+        way: how the change reaches it.
+        version: of Envoy; "" for every one that the model knows.
+
+    Raises:
+        PredictError: a config is none, or has a number that is none.
+    """
+    workers = max(1, old.workers), max(1, new.workers)
+    static = [static_listeners(side.config) for side in (old, new)]
+    served = [dict(discovered_names(side.config, side.discovered or ())) for side in (old, new)]
+    others = list(other_changes(old, new, way))
+    if way is Way.PUSH:
+        if old.discovered is None and new.discovered is None:
+            listeners = push_changes(static[0], static[1], {}, workers[0], version)
+        else:
+            listeners = push_changes(served[0], served[1], static[0], workers[0], version)
+            others += _static_changes(*static)
+    else:
+        listeners = _restarted(new, way, static, served, workers, version)
+        if any(one.kind is Kind.REFUSED for one in others):
+            every = {**static[0], **served[0]}
+            listeners = refused_start(every, workers[0], "", "", ended=False)
+    unknown = {}
+    if version and not satisfies(version, KNOWN):
+        unknown["version"] = f"the model knows {KNOWN}"
+    if any(one.config.get("dynamic_resources") for one in (old, new)) and None in (
+        old.discovered,
+        new.discovered,
+    ):
+        unknown["listeners"] = "those that a control plane serves are not known"
+    return Change(way, version, workers, tuple(listeners), tuple(others), unknown)
+
+
+def _restarted(
+    new: Side,
+    way: Way,
+    static: list[dict[str, Any]],
+    served: list[dict[str, Any]],
+    workers: tuple[int, int],
+    version: str,
+) -> list[ListenerChange]:
+    every = [{**fixed, **more} for fixed, more in zip(static, served, strict=True)]
+    cold = way is Way.RESTART
+    name, words = start_refusal(static[1], workers[1])
+    if not words:
+        found = predict_start(
+            new.config,
+            concurrency=workers[1],
+            version=version,
+            discovered=new.discovered,
+        )
+        words = found.refused
+    if words:
+        return refused_start(every[0], workers[0], name, words, ended=cold)
+    refused = _refused(static[1], served[1], workers[1])
+    taken = {key: value for key, value in every[1].items() if key not in refused}
+    changes = (
+        restart_changes(every[0], taken, workers)
+        if cold
+        else hot_restart_changes(every[0], taken, workers, version)
+    )
+    names = {one.name for one in changes}
+    changes += [
+        ListenerChange(one, (), (), "", Kind.REFUSED, served=False)
+        for one in refused
+        if one not in names
+    ]
+    return [
+        replace(one, kind=Kind.REFUSED, words=refused[one.name]) if one.name in refused else one
+        for one in changes
+    ]
+
+
+def _refused(static: Mapping[str, Any], served: Mapping[str, Any], workers: int) -> dict[str, str]:
+    """Return which listeners of a control plane Envoy refuses at its start, and what it says."""
+    refused, seen = {}, list(static.values())
+    for name, listener in served.items():
+        words = refused_alone(normal(listener), workers)
+        if any(has_duplicate(listener, one) for one in seen):
+            words = duplicate_words(name, listener)
+        if words:
+            refused[name] = words
+        else:
+            seen.append(listener)
+    return refused
+
+
+def _static_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[OtherChange]:
+    """Return the static listeners that differ: no push changes one."""
+    return [
+        OtherChange(
+            Topic.OTHER,
+            f"static_resources.listeners.{name}",
+            {} if name in old else None,
+            {} if name in new else None,
+            applied=False,
+        )
+        for name in dict.fromkeys((*old, *new))
+        if not (
+            name in old and name in new and is_same_message(normal(old[name]), normal(new[name]))
+        )
+    ]

@@ -1,0 +1,535 @@
+"""The model of change. Each row was seen on Envoy 1.36.4 and 1.40.0, unless it names a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envoyassert.predict.change import predict_change
+from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Side, Topic, Way, Why
+from envoyassert.predict.prediction import PredictError
+
+ECHO = {"name": "envoy.filters.network.echo"}
+KEEPALIVE = {"level": 1, "name": 9, "int_value": 1, "state": "STATE_PREBIND"}
+RECEIVE_BUFFER = {"level": 1, "name": 8, "int_value": 65536, "state": "STATE_PREBIND"}
+EXACT: dict[str, Any] = {"connection_balance_config": {"exact_balance": {}}}
+ALONE: dict[str, Any] = {"enable_reuse_port": False}
+
+
+def at(port: int, host: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
+    return {"address": {"socket_address": {"address": host, "port_value": port, **more}}}
+
+
+def tcp(name: str = "ingress", port: int = 10000, **more: Any) -> dict[str, Any]:
+    chains = [{"filters": [ECHO]}]
+    return {"name": name, **at(port), "filter_chains": chains, **more}
+
+
+def udp(port: int = 10000, **more: Any) -> dict[str, Any]:
+    return {"name": "ingress", **at(port, protocol="UDP"), "listener_filters": [{}], **more}
+
+
+def path(where: str = "/run/a.sock", **more: Any) -> dict[str, Any]:
+    return {**tcp(), "address": {"pipe": {"path": where}}, **more}
+
+
+def also(*ports: int) -> dict[str, Any]:
+    return {"additional_addresses": [at(port) for port in ports]}
+
+
+def flipped(listener: dict[str, Any], field: str) -> dict[str, Any]:
+    return {**listener, field: not listener[field]}
+
+
+def side(*listeners: dict[str, Any], workers: int = 2, **more: Any) -> Side:
+    return Side({"static_resources": {"listeners": [*listeners]}, **more}, None, workers)
+
+
+def changed(
+    old: dict[str, Any], new: dict[str, Any], way: Way = Way.PUSH, version: str = "1.40.0"
+) -> ListenerChange:
+    (found,) = predict_change(side(old), side(new), way, version=version).listeners
+    return found
+
+
+def sockets(found: ListenerChange) -> tuple[int, int, int]:
+    return found.kept, found.closed, found.made
+
+
+DUPLICATE = "has duplicate address '127.0.0.1:10000'"
+
+# old, new, kind, (kept, closed, made), what is queued, served
+PUSHES: dict[str, tuple[Any, Any, Kind, tuple[int, int, int], Fate, bool]] = {
+    "the same": (tcp(), tcp(), Kind.SAME, (2, 0, 0), Fate.KEPT, True),
+    "a plain default that is spelled": (
+        tcp(),
+        tcp(enable_mptcp=False, drain_type="DEFAULT"),
+        Kind.SAME,
+        (2, 0, 0),
+        Fate.KEPT,
+        True,
+    ),
+    "filter chains": (
+        tcp(),
+        tcp(filter_chains=[{"name": "x", "filters": [ECHO]}]),
+        Kind.IN_PLACE,
+        (2, 0, 0),
+        Fate.KEPT,
+        True,
+    ),
+    "exact_balance": (tcp(), tcp(**EXACT), Kind.IN_PLACE, (2, 0, 0), Fate.KEPT, True),
+    "a default in a wrapper": (
+        tcp(),
+        tcp(transparent=False),
+        Kind.IN_PLACE,
+        (2, 0, 0),
+        Fate.KEPT,
+        True,
+    ),
+    "bind_to_port off": (
+        tcp(),
+        tcp(bind_to_port=False),
+        Kind.IN_PLACE,
+        (2, 0, 0),
+        Fate.KEPT,
+        True,
+    ),
+    "bind_to_port from true to false": (
+        tcp(bind_to_port=True),
+        tcp(bind_to_port=False),
+        Kind.FULL_KEPT,
+        (2, 0, 0),
+        Fate.UNSERVED,
+        False,
+    ),
+    "bind_to_port off with an option": (
+        tcp(),
+        tcp(bind_to_port=False, freebind=True),
+        Kind.FULL_NEW,
+        (0, 2, 0),
+        Fate.RESET,
+        True,
+    ),
+    "stat_prefix": (tcp(), tcp(stat_prefix="x"), Kind.FULL_KEPT, (2, 0, 0), Fate.KEPT, True),
+    "stat_prefix of a path": (
+        path(),
+        path(stat_prefix="x"),
+        Kind.FULL_KEPT,
+        (1, 0, 0),
+        Fate.KEPT,
+        True,
+    ),
+    "the order of addresses": (
+        tcp(**also(10001)),
+        tcp(port=10001, **also(10000)),
+        Kind.FULL_KEPT,
+        (4, 0, 0),
+        Fate.KEPT,
+        True,
+    ),
+    "MPTCP": (tcp(), tcp(enable_mptcp=True), Kind.FULL_KEPT, (2, 0, 0), Fate.KEPT, True),
+    "freebind": (tcp(), tcp(freebind=True), Kind.FULL_NEW, (0, 2, 2), Fate.RESET, True),
+    "keepalive": (
+        tcp(),
+        tcp(tcp_keepalive={"keepalive_time": 5}),
+        Kind.FULL_NEW,
+        (0, 2, 2),
+        Fate.RESET,
+        True,
+    ),
+    "an option": (
+        tcp(),
+        tcp(socket_options=[KEEPALIVE]),
+        Kind.FULL_NEW,
+        (0, 2, 2),
+        Fate.RESET,
+        True,
+    ),
+    "the order of options": (  # bound, and no worker ever serves these
+        tcp(socket_options=[KEEPALIVE, RECEIVE_BUFFER]),
+        tcp(socket_options=[RECEIVE_BUFFER, KEEPALIVE]),
+        Kind.IN_PLACE,
+        (2, 0, 2),
+        Fate.KEPT,
+        True,
+    ),
+    "an option for an additional address": (
+        tcp(**also(10001)),
+        tcp(
+            additional_addresses=[{**at(10001), "socket_options": {"socket_options": [KEEPALIVE]}}]
+        ),
+        Kind.FULL_NEW,
+        (0, 4, 4),
+        Fate.RESET,
+        True,
+    ),
+    "the port": (tcp(), tcp(port=10001), Kind.FULL_NEW, (0, 2, 2), Fate.RESET, True),
+    "an address more": (tcp(), tcp(**also(10001)), Kind.FULL_NEW, (0, 2, 4), Fate.RESET, True),
+    "an address less": (tcp(**also(10001)), tcp(), Kind.FULL_NEW, (0, 4, 2), Fate.RESET, True),
+    "the port of one queue for all": (
+        tcp(**ALONE),
+        tcp(port=10001, **ALONE),
+        Kind.FULL_NEW,
+        (0, 1, 1),
+        Fate.RESET,
+        True,
+    ),
+    "port 0 with an option": (
+        tcp(port=0),
+        tcp(port=0, freebind=True),
+        Kind.FULL_NEW,
+        (0, 2, 2),
+        Fate.RESET,
+        True,
+    ),
+    "TCP to UDP": (tcp(), udp(), Kind.FULL_NEW, (0, 2, 2), Fate.RESET, True),
+    "an option of a path after listen": (
+        path(),
+        path(socket_options=[{**KEEPALIVE, "state": "STATE_LISTENING"}]),
+        Kind.FULL_NEW,
+        (0, 1, 1),
+        Fate.RESET,
+        True,
+    ),
+    "an option that Unix has not, after listen": (
+        path(),
+        path(tcp_fast_open_queue_length=5),
+        Kind.DROPPED,
+        (0, 1, 0),
+        Fate.RESET,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PUSHES.values(), ids=PUSHES.keys())
+def test_a_push_does_what_envoy_was_seen_to_do(case):
+    old, new, kind, counts, queued, served = case
+    found = changed(old, new)
+    assert (found.kind, sockets(found), found.queued, found.served) == (
+        kind,
+        counts,
+        queued,
+        served,
+    )
+
+
+REFUSALS: dict[str, tuple[Any, Any, str]] = {
+    "reuse_port off": (
+        tcp(),
+        tcp(**ALONE),
+        "Listener ingress: reuse port cannot be changed during an update",
+    ),
+    "reuse_port by the default": (
+        tcp(**ALONE),
+        tcp(),
+        "Listener ingress: reuse port cannot be changed during an update",
+    ),
+    "reuse_port of a path": (
+        path(),
+        path(**ALONE),
+        "Listener ingress: reuse port cannot be changed during an update",
+    ),
+    "an option of one queue for all": (tcp(**ALONE), tcp(freebind=True, **ALONE), DUPLICATE),
+    "an address more of one queue for all": (
+        tcp(**ALONE),
+        tcp(**ALONE, **also(10001)),
+        "has duplicate address '127.0.0.1:10000,127.0.0.1:10001'",
+    ),
+    "the port on every address": (
+        tcp(**ALONE),
+        {**tcp(**ALONE), **at(10000, "0.0.0.0")},
+        "cannot bind '0.0.0.0:10000': Address already in use",
+    ),
+    "UDP with one socket": (udp(), udp(**ALONE), "Listening on UDP when concurrency is > 1"),
+    "an abstract name that it has itself": (
+        path("@name"),
+        path("@name", freebind=True),
+        "cannot bind '@name': Address already in use",
+    ),
+    "no filter chains": (
+        tcp(),
+        tcp(filter_chains=[]),
+        "error adding listener '127.0.0.1:10000': no filter chains specified",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_push_is_refused_in_envoys_words_and_the_listener_stays(case):
+    old, new, words = case
+    found = changed(old, new)
+    assert (found.kind, found.closed, found.made) == (Kind.REFUSED, 0, 0)
+    assert words in found.words
+    assert (found.queued, found.held, found.served) == (Fate.KEPT, Fate.KEPT, True)
+    assert any(one.refused for one in found.reasons)
+
+
+def test_a_refused_option_of_ip_costs_a_path_its_file():
+    found = changed(path(), path(freebind=True))
+    assert (found.kind, found.words) == (Kind.REFUSED, "ingress: Setting socket options failed")
+    assert (found.queued, found.served, found.loses) == (Fate.KEPT, False, True)
+
+
+def test_switching_bind_to_port_on_ends_envoy():
+    off = tcp(bind_to_port=False)
+    change = predict_change(side(off, tcp("other", 10001)), side(flipped(off, "bind_to_port"),
+                            tcp("other", 10001)), Way.PUSH)  # fmt: skip
+    ingress, other = change.listeners
+    assert (ingress.kind, other.kind) == (Kind.ENDS_ENVOY, Kind.SAME)
+    assert (other.queued, other.held, other.served) == (Fate.RESET, Fate.RESET, False)
+    assert change.is_refused
+
+
+def test_a_backlog_is_in_effect_by_a_push_since_1_40():
+    reasons = {v: changed(tcp(), tcp(tcp_backlog_size=64), version=v).reasons for v in
+               ("1.39.3", "1.40.0", "")}  # fmt: skip
+    effects = {version: [one.in_effect for one in found] for version, found in reasons.items()}
+    assert effects == {"1.39.3": [False], "1.40.0": [True], "": [None]}
+    assert reasons[""][0].versions == ">=1.40"
+
+
+def test_sockets_of_udp_stay_open_and_unread_since_1_40():
+    """Seen: of 40 datagrams 22 arrived on 1.40.0 before the drain time was over, all on 1.39.3."""
+    old, new = udp(), udp(freebind=True)
+    before, since = (changed(old, new, version=version) for version in ("1.39.3", "1.40.0"))
+    assert (before.closed, before.left, before.served) == (2, 0, True)
+    assert (since.closed, since.left, since.served) == (0, 2, False)
+    assert changed(old, new, version="").unknown.keys() == {"closed", "held"}
+
+
+@pytest.mark.parametrize(
+    "new, effect",
+    [
+        (tcp(**EXACT), False),
+        (tcp(stat_prefix="x", **EXACT), True),
+        (tcp(bind_to_port=False), False),
+        ({**tcp(), **at(10000, "127.0.0.1", ipv4_compat=True)}, False),
+        (tcp(enable_mptcp=True), False),
+        (tcp(freebind=True), True),
+    ],
+)
+def test_what_a_push_acknowledges_and_does_not_do_is_said(new, effect):
+    found = changed(tcp(), new).reasons
+    assert all(one.in_effect is effect for one in found if one.why is not Why.OTHER)
+
+
+def test_what_forces_new_sockets_is_said_at_the_field():
+    found = changed(tcp(), tcp(stat_prefix="x", freebind=True)).reasons
+    assert {one.field: one.forces_new for one in found} == {"freebind": True, "stat_prefix": False}
+
+
+def test_held_connections_drain_where_their_listener_or_chain_is_replaced():
+    chain = tcp(filter_chains=[{"name": "x", "filters": [ECHO]}])
+    fates = [changed(tcp(), new).held for new in (tcp(**EXACT), chain, tcp(freebind=True))]
+    assert fates == [Fate.KEPT, Fate.DRAINED, Fate.DRAINED]
+
+
+def pushed(old: list[Any], new: list[Any]) -> dict[str, ListenerChange]:
+    found = predict_change(side(*old), side(*new), Way.PUSH, version="1.40.0").listeners
+    return {one.name: one for one in found}
+
+
+def test_a_renamed_listener_takes_the_sockets_over_whatever_its_reuse_port():
+    for more in ({}, ALONE):
+        found = pushed([tcp()], [tcp("other", **more)])
+        assert [found[name].kind for name in ("ingress", "other")] == [Kind.REMOVED, Kind.ADDED]
+        assert [sockets(found[name]) for name in ("ingress", "other")] == [(2, 0, 0), (2, 0, 0)]
+        assert found["ingress"].queued is Fate.KEPT
+        assert found["other"].queue == "reuse_port"
+
+
+def test_two_listeners_cannot_exchange_their_addresses():
+    found = pushed([tcp("a"), tcp("b", 10001)], [tcp("a", 10001), tcp("b")])
+    assert {one.kind for one in found.values()} == {Kind.REFUSED}
+
+
+def test_an_address_is_free_for_who_is_sent_after_the_one_that_leaves_it():
+    first = pushed([tcp("a")], [tcp("a", 10001), tcp("b")])
+    assert (first["b"].kind, sockets(first["b"])) == (Kind.ADDED, (2, 0, 0))
+    last = pushed([tcp("a")], [tcp("b"), tcp("a", 10001)])
+    assert (last["b"].kind, last["b"].served) == (Kind.REFUSED, False)
+    assert last["a"].queued is Fate.RESET
+
+
+# old, new, workers, kind, (kept, closed, made), what is queued, the queue afterwards
+HOT_RESTARTS: dict[str, tuple[Any, ...]] = {
+    "the same": (tcp(), tcp(), (2, 2), Kind.FULL_KEPT, (2, 0, 0), Fate.HANDED_OVER, "reuse_port"),
+    "more workers": (
+        tcp(), tcp(), (2, 4), Kind.FULL_KEPT, (2, 0, 2), Fate.HANDED_OVER, "reuse_port",
+    ),
+    "fewer workers": (
+        tcp(), tcp(), (4, 2), Kind.FULL_KEPT, (2, 2, 0), Fate.SOME_RESET, "reuse_port",
+    ),
+    "fewer workers with one queue": (
+        tcp(**ALONE), tcp(**ALONE), (4, 2), Kind.FULL_KEPT, (1, 0, 0), Fate.HANDED_OVER, "dup",
+    ),
+    "reuse_port off": (
+        tcp(), tcp(**ALONE), (2, 2), Kind.FULL_KEPT, (1, 1, 0), Fate.SOME_RESET, "dup",
+    ),
+    "reuse_port on": (
+        tcp(**ALONE), tcp(), (2, 2), Kind.FULL_KEPT, (1, 0, 0), Fate.HANDED_OVER, "dup",
+    ),
+    "reuse_port on with more workers": (
+        tcp(**ALONE), tcp(), (2, 4), Kind.FULL_KEPT, (1, 0, 2), Fate.HANDED_OVER, "reuse_port",
+    ),
+    "the port": (
+        tcp(), tcp(port=10001), (2, 2), Kind.FULL_NEW, (0, 2, 2), Fate.RESET, "reuse_port",
+    ),
+    "port 0": (
+        tcp(port=0), tcp(port=0), (2, 2), Kind.FULL_NEW, (0, 2, 2), Fate.RESET, "reuse_port",
+    ),
+    "an address more": (
+        tcp(), tcp(**also(10001)), (2, 2), Kind.FULL_KEPT, (2, 0, 2), Fate.HANDED_OVER,
+        "reuse_port",
+    ),
+    "an address less": (
+        tcp(**also(10001)), tcp(), (2, 2), Kind.FULL_KEPT, (2, 2, 0), Fate.SOME_RESET,
+        "reuse_port",
+    ),
+    "bind_to_port off": (
+        tcp(), tcp(bind_to_port=False), (2, 2), Kind.FULL_NEW, (0, 2, 0), Fate.RESET, "",
+    ),
+    "an option": (
+        tcp(), tcp(freebind=True), (2, 2), Kind.FULL_KEPT, (2, 0, 0), Fate.HANDED_OVER,
+        "reuse_port",
+    ),
+    "UDP to TCP": (udp(), tcp(), (2, 2), Kind.FULL_NEW, (0, 2, 2), Fate.RESET, "reuse_port"),
+    "a path": (path(), path(), (4, 2), Kind.FULL_KEPT, (1, 0, 0), Fate.HANDED_OVER, "dup"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOT_RESTARTS.values(), ids=HOT_RESTARTS.keys())
+def test_a_hot_restart_hands_over_what_it_was_seen_to_hand_over(case):
+    old, new, workers, kind, counts, queued, queue = case
+    sides = side(old, workers=workers[0]), side(new, workers=workers[1])
+    (found,) = predict_change(*sides, Way.HOT_RESTART, version="1.40.0").listeners
+    assert (found.kind, sockets(found), found.queued, found.queue) == (kind, counts, queued, queue)
+    assert (found.held, found.served) == (Fate.DRAINED, True)
+
+
+@pytest.mark.parametrize(
+    "old, new, effect",
+    [
+        (tcp(), tcp(freebind=True), True),
+        (tcp(transparent=True), tcp(), False),  # the option stays on the socket
+        (tcp(socket_options=[KEEPALIVE]), tcp(), False),
+        (tcp(), tcp(tcp_backlog_size=64), True),
+        (tcp(), tcp(**EXACT), True),
+        (tcp(), tcp(enable_mptcp=True), False),
+        (tcp(**ALONE), tcp(), False),
+        (tcp(), tcp(**ALONE), True),
+    ],
+)
+def test_what_the_next_epoch_does_not_apply_to_sockets_it_gets_is_said(old, new, effect):
+    (reason,) = changed(old, new, Way.HOT_RESTART).reasons
+    assert reason.in_effect is effect
+
+
+def test_a_socket_in_another_namespace_is_handed_over_since_1_38():
+    there = {**tcp(), **at(10000, network_namespace_filepath="/run/netns/blue")}
+    found = {v: changed(there, there, Way.HOT_RESTART, v) for v in ("1.37.0", "1.38.3", "")}
+    kept = {version: one.kept for version, one in found.items()}
+    assert (kept["1.37.0"], kept["1.38.3"]) == (0, 2)
+    assert found[""].unknown.keys() == {"kept"}
+
+
+@pytest.mark.parametrize(
+    "new, words",
+    [
+        ([tcp(), tcp("other")], "'other' has duplicate address '127.0.0.1:10000'"),
+        ([path("@name", freebind=True)], "ingress: Setting socket options failed"),
+        ([udp(**ALONE)], "Listening on UDP"),
+    ],
+)
+def test_an_envoy_that_does_not_come_up_leaves_the_one_before_or_none(new, words):
+    sides = side(tcp()), side(*new)
+    hot = predict_change(*sides, Way.HOT_RESTART)
+    assert hot.is_refused
+    assert (hot.listeners[0].kind, hot.listeners[0].queued) == (Kind.REFUSED, Fate.KEPT)
+    cold = predict_change(*sides, Way.RESTART)
+    assert (cold.listeners[0].kind, cold.listeners[0].queued) == (Kind.ENDS_ENVOY, Fate.RESET)
+    for change in (hot, cold):
+        assert any(words in one.words for one in change.listeners)
+
+
+def test_one_queue_cannot_be_bound_beside_the_socket_of_the_epoch_before():
+    change = predict_change(
+        side(tcp(**ALONE)), side({**tcp(**ALONE), **at(10000, "0.0.0.0")}), Way.HOT_RESTART
+    )
+    assert change.listeners[0].words == "cannot bind '0.0.0.0:10000': Address already in use"
+
+
+def test_a_restart_closes_every_socket_and_applies_every_field():
+    found = changed(tcp(), tcp(**ALONE), Way.RESTART)
+    assert (found.kind, sockets(found)) == (Kind.FULL_NEW, (0, 2, 1))
+    assert (found.queued, found.held) == (Fate.RESET, Fate.RESET)
+    assert (found.queue_before, found.queue) == ("reuse_port", "dup")
+    assert [one.in_effect for one in found.reasons] == [True]
+
+
+def others(change: Change) -> list[tuple[Topic, str, Any, Any, bool]]:
+    return [(one.topic, one.field, one.before, one.after, one.applied) for one in change.others]
+
+
+def test_what_is_not_a_listeners_is_applied_at_a_start_alone():
+    old = Side({"admin": at(9901)}, None, 2, ("--log-level", "info"))
+    new = Side(
+        {
+            "admin": at(9902),
+            "layered_runtime": {"layers": [{"name": "x", "static_layer": {"a": {"b": 1}}}]},
+            "overload_manager": {"actions": [{"name": "x"}]},
+        },
+        None,
+        4,
+        ("--log-level=debug",),
+    )
+    for way in Way:
+        applied = way is not Way.PUSH
+        port = "admin.address.socket_address.port_value"
+        assert others(predict_change(old, new, way)) == [
+            (Topic.WORKERS, "--concurrency", 2, 4, applied),
+            (Topic.ARGUMENTS, "--log-level", "info", "debug", applied),
+            (Topic.ADMIN, port, 9901, 9902, applied),
+            (Topic.RUNTIME, "layered_runtime.a.b", None, 1, applied),
+            (Topic.OVERLOAD_MANAGER, "overload_manager.actions", None, {"count": 1}, applied),
+        ]
+
+
+def test_the_next_epoch_finds_the_one_before_by_its_socket_path_alone():
+    old = side(tcp())
+    new = Side(old.config, None, 2, ("--socket-path", "@other"))
+    hot = predict_change(old, new, Way.HOT_RESTART)
+    assert (hot.is_refused, [one.kind for one in hot.listeners]) == (True, [Kind.REFUSED])
+    assert not predict_change(old, new, Way.RESTART).is_refused
+
+
+def test_a_push_changes_no_static_listener():
+    old = Side({"static_resources": {"listeners": [tcp()]}}, (tcp("served", 10001),))
+    new = Side({"static_resources": {"listeners": [tcp(freebind=True)]}}, (tcp("served", 10000),))
+    change = predict_change(old, new, Way.PUSH)
+    (served,) = change.listeners
+    assert (served.kind, served.name) == (Kind.REFUSED, "served")  # the address is the static one's
+    assert others(change) == [(Topic.OTHER, "static_resources.listeners.ingress", {}, {}, False)]
+
+
+def test_listeners_of_a_control_plane_that_are_not_known_are_said():
+    config: dict[str, Any] = {"dynamic_resources": {"lds_config": {"ads": {}}}}
+    assert "listeners" in predict_change(Side(config), Side(config), Way.PUSH).unknown
+    served = Side(config, (tcp(),))
+    assert predict_change(served, served, Way.PUSH).unknown == {}
+
+
+def test_a_version_that_the_model_does_not_know_is_said():
+    assert predict_change(side(), side(), Way.PUSH, version="1.20.0").unknown.keys() == {"version"}
+
+
+def test_an_option_without_a_name_may_be_refused():
+    unnamed = {"level": 1, "name": 9999, "int_value": 1}
+    assert changed(tcp(), tcp(socket_options=[unnamed])).unknown.keys() == {"kind"}
+
+
+def test_a_number_that_is_none_is_no_config():
+    with pytest.raises(PredictError, match="whole number"):
+        changed(tcp(), tcp(tcp_backlog_size="many"))

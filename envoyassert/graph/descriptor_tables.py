@@ -84,7 +84,17 @@ class DescriptorTables:
         if held is not None:
             certain = isinstance(held, Epoll) or held.tainted_ns is None
             if certain and not self.lossy:
-                self._graph.inconsistencies.append(Fact("open_already", call=event.call, fd=fd))
+                opened = held.created if isinstance(held, Epoll) else held.opened
+                found = Fact(
+                    "open_already",
+                    call=event.call,
+                    fd=fd,
+                    tid=event.tid,
+                    opened=opened.call,
+                    opened_tid=opened.tid,
+                    age_ns=event.ts_ns - opened.ts_ns,
+                )
+                self._graph.inconsistencies.append(found)
             self._drop(event, fd)
         number = event.pid, fd
         generation = self._generations[number] = self._generations.get(number, 0) + 1

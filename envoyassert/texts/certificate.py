@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from envoyassert.durations import duration_in_words
 from envoyassert.events import Event
 from envoyassert.fact import Fact
 from envoyassert.judge.interval import plural
@@ -87,6 +88,14 @@ def _envoy_compared(fact: Fact) -> str:
     return words
 
 
+def _open_already(fact: Fact) -> str:
+    age = duration_in_words(fact["age_ns"])
+    return (
+        f"{fact['call']} of thread {fact['tid']} returned {fact['fd']}, which was open already, by "
+        f"{fact['opened']} of thread {fact['opened_tid']} {age} before"
+    )
+
+
 def put_there(fact: Fact, name: str = "address") -> str:
     """Return where a foreign socket is, marked if a step of the scenario put it there."""
     mark = " (put there by the scenario)" if fact["by_scenario"] else ""
@@ -155,7 +164,7 @@ CHECKS: Mapping[str, str | Callable[[Fact], str]] = {
     "adds_up": "descriptors add up",
     "closed_by_kernel": "the kernel closed the listening socket of {address}, but no close of its "
     "last descriptor was seen",
-    "open_already": "{call} returned {fd}, which was open already",
+    "open_already": _open_already,
     "two_processes": "thread {tid} belongs to two processes",
     "birth_unseen": "{call} on descriptor {fd}, whose birth was not seen",
     "bind_unread": "the address of a bind could not be read",

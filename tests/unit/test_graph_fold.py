@@ -1,5 +1,6 @@
 """The fold: identity of sockets and descriptors through all that can happen to them."""
 
+import re
 from dataclasses import replace
 
 from envoyassert.addresses import Address
@@ -45,7 +46,13 @@ def test_number_given_out_twice_without_a_close_is_a_contradiction() -> None:
     trace.socket(trace.main)
     trace._fd -= 1
     trace.socket(trace.main)
-    assert "which was open already" in text(fold(trace.build()).inconsistencies[0])
+    found = text(fold(trace.build()).inconsistencies[0])
+    main = trace.main
+    assert re.fullmatch(
+        rf"socket of thread {main} returned \d+, which was open already, by socket of thread "
+        rf"{main} .*s before",
+        found,
+    )
 
 
 def test_epoll_belongs_to_its_waiter_not_to_who_adds() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
@@ -98,6 +99,8 @@ class Header:
             `container` (its id), `container_name`, `image` (its name) and `image_id`, as far as
             they are known.
         inner_pids: the number that a process has in its own pid namespace, by its number here.
+        config: what of Envoy's config decides about its sockets, as `envoyassert.predict.deciding`
+            has it; None if the config is not known.
     """
 
     scenario: str = ""
@@ -119,6 +122,7 @@ class Header:
     given: dict[str, str] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     inner_pids: dict[str, Pid] = field(default_factory=dict)
+    config: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

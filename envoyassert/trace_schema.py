@@ -89,7 +89,7 @@ _LATER = frozenset(
         *("options", "cookie", "device", "v6only", "envoys", "strangers", "since_ns", "live_ns"),
         *("live_asked_ns", "live_unknown", "waits_for", "deadline_s", "kind"),
         *("code", "wanted", "expected", "capped", "processes", "threads", "holders"),
-        *("where", "inner_pids"),
+        *("where", "inner_pids", "config"),
     }
 )
 

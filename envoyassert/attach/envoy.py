@@ -27,6 +27,7 @@ from envoyassert.launch.running import NamespacedEnvoy
 from envoyassert.launch.version import recall, reported_version
 from envoyassert.live.arguments import EnvoyArguments, envoy_arguments_of, with_config_yaml
 from envoyassert.live.place import ProcessPlace
+from envoyassert.predict.deciding import deciding_config, discovered_at_start
 from envoyassert.probe import Watch
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import (
@@ -69,6 +70,7 @@ class AttachedEnvoy(NamespacedEnvoy):
         self.arguments = EnvoyArguments()
         self.filename = ""
         self.listeners: tuple[ListenerRecord, ...] = ()
+        self.config: dict[str, Any] | None = None
         self.note = ""
         self._netns_inode = 0
         self.discovers = True
@@ -107,6 +109,8 @@ class AttachedEnvoy(NamespacedEnvoy):
         self.note = found.note
         self.discovers = not found.config or discovers_listeners(found.config)
         self.listeners = configured_listeners(found.config, found.files)
+        theirs = discovered_at_start(found.config, found.files)
+        self.config = deciding_config(found.config, theirs) if found.config else None
         self._spec = dataclasses.replace(self._spec, admin=admin_address(found.config))
         self._admin_file = self.arguments.admin_address_path
         with contextlib.suppress(OSError):

@@ -335,6 +335,7 @@ class Recording:
             began_ns=first.began_ns,
             where={} if first.place is None else first.place.as_header(node_name()),
             inner_pids={k: v for envoy in self._envoys for k, v in envoy.inner_pids.items()},
+            config=first.config,
         )
         end = end_of(snapshot, outcome, "")
         return Trace(header, snapshot.events, end, witness, phases)

@@ -8,6 +8,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.draft.expected import DraftError
 from envoyassert.draft.stand_in import bootstrap_with, serving, stand_in_note
+from envoyassert.predict.deciding import OF_LISTENER
 from envoyassert.predict.dumped import Dumped
 from envoyassert.scenario.listeners import (
     address_of,
@@ -20,23 +21,6 @@ from envoyassert.scenario.listeners import (
     with_lists,
 )
 
-#: Fields of a listener that decide about its sockets.
-_KEPT = (
-    "name",
-    "address",
-    "additional_addresses",
-    "bind_to_port",
-    "enable_reuse_port",
-    "reuse_port",
-    "enable_mptcp",
-    "freebind",
-    "transparent",
-    "socket_options",
-    "tcp_backlog_size",
-    "tcp_fast_open_queue_length",
-    "tcp_keepalive",
-    "traffic_direction",
-)
 #: Names that a note shows before it only counts.
 _SHOWN = 6
 
@@ -168,7 +152,7 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
                 refused.setdefault(why, []).append(f"{name} ({host}:{port})")
             continue
         protocol = protocol_of(address, place)
-        fields = {field: proto_field(listener, field) for field in _KEPT}
+        fields = {field: proto_field(listener, field) for field in OF_LISTENER}
         present = {field: value for field, value in fields.items() if value is not None}
         # A Unix listener is bound whatever bind_to_port says.
         if not asks_for_sockets(listener) and (internal or address.is_ip):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from envoyassert.clock import monotonic_ns
 from envoyassert.driver.members import Started
 from envoyassert.launch.base import Launcher, tail
+from envoyassert.predict.deciding import deciding_config, discovered_at_start
 from envoyassert.probe import ProbeSnapshot, Watch
 from envoyassert.scenario.given import digests_of
 from envoyassert.steps.registry import after_startup
@@ -28,6 +29,9 @@ def header_of(
         began_ns: CLOCK_MONOTONIC nanoseconds before Envoy was started.
     """
     plan = first.plan
+    theirs = discovered_at_start(plan.config, plan.files)
+    if theirs is None and plan.xds is not None:
+        theirs = []  # the control plane serves what is in the files, and so nothing
     return Header(
         scenario=plan.scenario.name,
         run_id=arm.run_id,
@@ -44,6 +48,7 @@ def header_of(
         began_ns=began_ns,
         stood_in=plan.stood_in,
         given=digests_of(plan),
+        config=deciding_config(plan.config, theirs),
     )
 
 

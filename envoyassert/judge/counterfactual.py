@@ -20,6 +20,7 @@ from envoyassert.scenario.conditional import Conditional
 from envoyassert.trace import Trace
 from envoyassert.words.registry import word_named, word_of
 from envoyassert.words.remedy import ANY, SHARED, Change, Failed, Place, opposite
+from envoyassert.words.word import itself
 
 #: How many values are tried for a failure.
 _ATTEMPTS = 24
@@ -72,7 +73,7 @@ def counterfactual(
             return None
         items = [(place, other if place == index else kept) for place, kept in expectations]
         findings = _judged(trace, graph, items, workers, assume)
-        if _holds(findings, finding, index, failed_before):
+        if _holds(findings, finding, index, failed_before, gone=_stands_for(item)):
             return Change(("expect", index, *path), before, value)
     return None
 
@@ -92,14 +93,32 @@ def _failures(findings: Iterable[Finding], index: object) -> set[tuple[str | int
     return {f.path for f in findings if f.path[1] == index and f.status is not Status.PASS}
 
 
+def _stands_for(item: Conditional) -> bool:
+    """Whether an expectation stands for others, so that it may no longer ask for one of them."""
+    return word_of(item).stands_for is not itself
+
+
 def _holds(
-    findings: Iterable[Finding], failed: Finding, index: object, before: set[tuple[str | int, ...]]
+    findings: Iterable[Finding],
+    failed: Finding,
+    index: object,
+    before: set[tuple[str | int, ...]],
+    *,
+    gone: bool,
 ) -> bool:
-    """Whether the atom that failed holds now, and none of its expectation fails that did not."""
+    """Whether the atom that failed holds now, and none of its expectation fails that did not.
+
+    Args:
+        findings: after the change.
+        failed: the atom.
+        index: of its expectation.
+        before: what failed of that before the change.
+        gone: whether it will do that the atom is no longer asked.
+    """
     mine = [finding for finding in findings if finding.path[1] == index]
     same = [finding for finding in mine if finding.path == failed.path]
     after = {finding.path for finding in mine if finding.status is not Status.PASS}
-    return bool(same) and all(f.status is Status.PASS for f in same) and after <= before
+    return bool(same or gone) and all(f.status is Status.PASS for f in same) and after <= before
 
 
 def _candidates(

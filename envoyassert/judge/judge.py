@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
@@ -70,21 +71,25 @@ def judge(
     items = [
         (index, item) for index, given in expectations for item in in_phases_meant(given, trace)
     ]
-    certificate = certify_phases(trace, graph, assume, graphs, [item for _, item in items])
+    parts = [part for number in range(len(items)) for part in _parts(number, *items[number], trace)]
+    said = [part.item for part in parts]
+    certificate = certify_phases(trace, graph, assume, graphs, said)
     context_of = _context_maker(trace, certificate, workers)
-    scopes = Scopes(trace, graph, graphs, context_of, [item for _, item in items])
+    scopes = Scopes(trace, graph, graphs, context_of, said)
+    found: dict[int, list[Finding]] = {}
     # What closes the world needs the variables of all others.
-    order = sorted(items, key=lambda item: word_of(item[1]).closes_world)
+    for part in sorted(parts, key=lambda part: word_of(part.item).closes_world):
+        if part.asked:
+            found.setdefault(part.number, []).extend(_of_part(scopes, part))
     version = trace.header.envoy.version
     findings = [
         finding
-        for index, item in order
-        for finding in with_known_defect(_judged(scopes, index, item), index, item, version)
+        for number, (index, item) in enumerate(items)
+        for finding in with_known_defect(found.get(number, ()), index, item, version)
     ]
     if items and not findings:
         findings = [_nothing_applies(scopes.whole, items[0])]
     findings.sort(key=lambda finding: finding.path[1])
-    said = [item for _, item in items]
     unsaid = [f for word in WORDS.values() for f in word.unsaid(scopes.whole, said)]
     steps = with_fatal_defects(judge_steps(scopes.whole), trace, items, findings)
     findings = [*steps, *unsaid, *findings]
@@ -92,6 +97,48 @@ def judge(
     statuses = [finding.status for finding in findings] or [Status.INCONCLUSIVE]
     assumed = assume if set(trace.header.unobserved) - BEARABLE else ()
     return Verdict(worst(statuses), tuple(findings), certificate, assumed)
+
+
+class _Part(NamedTuple):
+    """An expectation as it is judged: itself, or one of those that it stands for.
+
+    Args:
+        number: which one of all it is, or is part of.
+        place: where it stands in the scenario.
+        of: the expectation as written.
+        item: what is judged.
+        name: what that is about, if the expectation stands for it; None for itself.
+        asked: whether it is judged.
+    """
+
+    number: int
+    place: int
+    of: Conditional
+    item: Conditional
+    name: str | None = None
+    asked: bool = True
+
+
+def _parts(number: int, index: int, item: Conditional, trace: Trace) -> Iterator[_Part]:
+    yield _Part(number, index, item, item)
+    if is_judged(item, trace):
+        for one in word_of(item).stands_for(item, trace):
+            yield _Part(number, index, item, one.item, one.name, one.asked)
+
+
+def _of_part(scopes: Scopes, part: _Part) -> Iterator[Finding]:
+    """Judge a part; what an expectation stands for has its findings below the expectation."""
+    for finding in _judged(scopes, part.place, part.item):
+        if part.name is None:
+            yield finding
+            continue
+        word = word_of(part.of).name
+        yield replace(
+            finding,
+            path=("expect", part.place, word, part.name, *finding.path[2:]),
+            code=f"{word}.{finding.code}",
+            subject=replace(finding.subject, name=finding.subject.name or part.name),
+        )
 
 
 def _context_maker(

@@ -20,7 +20,7 @@ from envoyassert.scenario.selector import Selector
 
 TopicKind = Literal[
     "listener", "process", "calls", "never", "order", "time", "duration", "start", "update",
-    "clients", "others", "step", "when", "invariant", "phase", "envoy", "item",
+    "clients", "others", "step", "when", "invariant", "phase", "envoy", "item", "config",
 ]  # fmt: skip
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from envoyassert.addresses import Address
 from envoyassert.option_values import OptionValue
 
+#: When options are set, in this order.
+PHASES = ("before_bind", "bound", "listening")
+
 
 @dataclass(frozen=True)
 class SocketOption:

@@ -13,6 +13,7 @@ from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord, Trace
 from envoyassert.words.listener import ListenerExpectation
 from envoyassert.words.of_listener.options import is_named
+from envoyassert.words.registry import word_of
 
 
 def coverage(
@@ -29,7 +30,11 @@ def coverage(
         graph: what it folds into.
         expectations: those that apply to the run, with their places.
     """
-    items = [item for _, item in expectations]
+    items = [
+        part
+        for _, item in expectations
+        for part in (item, *(one.item for one in word_of(item).stands_for(item, trace)))
+    ]
     listeners = trace.header.listeners
     named: set[int] = set()
     rules: dict[int, set[str]] = {}

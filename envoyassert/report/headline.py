@@ -42,7 +42,7 @@ def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
 
 def about_process(finding: Finding) -> bool:
     """Whether a finding is about the result of the Envoy process."""
-    return finding.path[2:3] == ("process",)
+    return finding.subject.kind == "process"
 
 
 def headline(

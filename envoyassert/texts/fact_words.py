@@ -38,6 +38,16 @@ def looked_at(fact: Fact) -> str:
     return f"{number} {known}" if known.startswith("addresses") else plural(number, known)
 
 
+def facts_asked(fact: Fact) -> str:
+    """Return how much follows from a config, and what of it was not asked."""
+    left_out = []
+    if fact["excepted"]:
+        left_out.append(f"{plural(fact['excepted'], 'fact')} excepted")
+    if fact["unknown"]:
+        left_out.append(f"not predicted: {listed(fact['unknown'], '; ')}")
+    return "; ".join([f"{plural(fact['asked'], 'fact')} asked", *left_out])
+
+
 def no(wanted: bool) -> str:
     """Return what negates a word, or ""."""
     return "" if wanted else "not "

@@ -232,6 +232,16 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
     "clients_that_connect": "clients that connect",
     "no_attempts": "no client tried to connect in the phase {phase}",
     "attempts": w.attempts,
+    # what follows from the config
+    "follows_from_config": "what follows from the config",
+    "facts_asked": w.facts_asked,
+    "config_not_in_trace": "the config that Envoy got is not in the trace",
+    "not_predicted": "nothing is predicted of this config: {said}",
+    "nothing_excepted": lambda f: (
+        f"`except` names {listed(f['names'])}, which is no listener and no aspect; the config has "
+        + (listed(f["known"]) or "no listener")
+    ),
+    "nothing_asked": "no fact is left that could be asked",
     # variables
     "variable_of_servers": "{name}: the threads that serve it",
     "variable_stands_for": w.variable,

@@ -123,7 +123,9 @@ def _(value: v.TimeSpan) -> str:
 @text.register
 def _(value: v.Topic) -> str:
     if value.listener is not None:
-        return f"{value.listener} {value.address}".rstrip()
+        where = f"{value.listener} {value.address}".rstrip()
+        named = bool(value.name) and value.listener.name is None
+        return f"listener {value.name}, {where}" if named else where
     if value.calls is not None:
         return f"{value.kind} {pattern_words(value.calls)}"
     if value.kind in _NAMED_ALONE:

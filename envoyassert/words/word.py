@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from envoyassert.graph.model import SocketGraph
     from envoyassert.judge.context import Context
     from envoyassert.judge.target import Target
+    from envoyassert.trace import Trace
 
 #: In an example's surroundings: where the example stands.
 PLACE = "%"
@@ -76,6 +77,20 @@ class Fault(NamedTuple):
     place: tuple[str, ...]
     message: str
     remedy: str
+
+
+class Derived(NamedTuple):
+    """An expectation that another one stands for.
+
+    Args:
+        name: what it is about, as the config calls it: a listener, or several; "" for none.
+        item: the expectation.
+        asked: whether it is judged; one that is not says which sockets the config names.
+    """
+
+    name: str
+    item: Conditional
+    asked: bool = True
 
 
 Vacuous = Iterator[tuple[tuple[str, ...], str]]
@@ -129,6 +144,11 @@ def _no_place(_: Finding, __: object, ___: SocketGraph) -> Iterator[tuple[Place,
     return iter(())
 
 
+def itself(_: object, __: object) -> Sequence[Derived]:
+    """Nothing: an item stands for itself alone."""
+    return ()
+
+
 def _nothing(_: Context, __: Sequence[Conditional]) -> Iterator[Finding]:
     return iter(())
 
@@ -151,6 +171,7 @@ class Word:
         faults: finds what is wrong with an item as it stands in the file, beside its form.
         vacuous: finds what of an item no trace could fail.
         forbids: the calls that an item says are never made, None if there are none.
+        stands_for: the expectations that an item stands for, beside itself, given the trace.
         unsaid: judges what is wrong though no expectation names it, given all of them.
         advice: what to do where it failed.
         tries: values that a remedy tries, by the key: the word itself, or one below it.
@@ -171,6 +192,7 @@ class Word:
     faults: Callable[[Mapping[str, Any]], Iterator[Fault]] = _none
     vacuous: Callable[[Any], Vacuous] = _none
     forbids: Callable[[Any], CallPattern | None] | None = None
+    stands_for: Callable[[Any, Trace], Sequence[Derived]] = itself
     unsaid: Callable[[Context, Sequence[Conditional]], Iterator[Finding]] = _nothing
     advice: Advice = _general
     tries: Mapping[str, Tries] = field(default_factory=dict)

@@ -43,6 +43,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "BetweenExpectation": {"between": ["start", "live"], "lasts": {"at_most": 1}},
     "AlwaysExpectation": {"always": {"listener": {"port": 1}, "served": True}},
     "StartupExpectation": {"startup": {"first_listen": {"at_most": 1}}},
+    "MatchesConfigExpectation": {"matches_config": True},
     "KnownDefect": {"versions": "<1.40", "owner": "x", "upstream": "unreported"},
     "StateMoment": {"listener": {"port": 1}, "becomes": "served"},
     "State": {"listener": {"port": 1}},

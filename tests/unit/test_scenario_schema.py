@@ -237,6 +237,7 @@ EVERYTHING: dict[str, Any] = {
         {"invariants": "all"},
         {"invariants": ["accepts_succeed"], "why": "No spin."},
         {"no_others": {"allow": ["hot_restart", "admin"]}},
+        {"matches_config": True, "except": ["in.backlog"]},
         {"calls": {"call": "bind", "listener": {"port": 80}, "times": {"exactly": 1}}},
     ],
 }

@@ -16,8 +16,10 @@ EXAMPLES: dict[str, tuple[Example, Part]] = {
 CASES = {word: (example.holds, example.fails) for word, (example, _) in EXAMPLES.items()}
 #: Those that `during` may limit to a phase.
 DURING = [word for word, (example, _) in EXAMPLES.items() if example.during]
-#: The item of each word, by what it is about.
-ABOUT = {f"{word.model.__name__}.{word.name}": word.about for word in WORDS.values()}
+#: The keys of the item of each word, by what the word is about.
+ABOUT = {
+    f"{word.model.__name__}.{key}": word.about for word in WORDS.values() for key in word.examples
+}
 
 
 #: What an expectation may carry besides what it expects; judged on the cases of each subject.

@@ -1,0 +1,108 @@
+"""What of Envoy's config decides about its sockets: a trace has it, to be held against later.
+
+Nothing else of a config goes into a trace: it may hold secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from envoyassert.predict.prediction import Prediction
+from envoyassert.predict.start import predict_start
+from envoyassert.scenario.listeners import (
+    discovered_listeners,
+    discovers_listeners,
+    items_of,
+    proto_field,
+)
+
+#: Fields of a listener that say what its sockets are.
+OF_LISTENER = (
+    *("name", "address", "additional_addresses", "bind_to_port", "enable_reuse_port"),
+    *("reuse_port", "enable_mptcp", "freebind", "transparent", "socket_options"),
+    *("tcp_backlog_size", "tcp_fast_open_queue_length", "tcp_keepalive", "traffic_direction"),
+)
+#: Fields of a listener of which it matters that they are there, or one of their members.
+_PRESENT = (
+    *(("api_listener",), ("internal_listener",), ("udp_listener_config", "quic_options")),
+    ("connection_balance_config", "cpu_locality_balance"),
+)
+_OF_ADMIN = ("address", "socket_options")
+
+
+def deciding_config(config: object, discovered: Iterable[object] | None) -> dict[str, Any]:
+    """Return what of a config decides about sockets, as `prediction_of` takes it.
+
+    Args:
+        config: the bootstrap as Envoy got it.
+        discovered: listeners from files and from a control plane at the start; None if unknown.
+    """
+    static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
+    bootstrap: dict[str, Any] = {"static_resources": {"listeners": [*map(_listener, static)]}}
+    admin = _kept(proto_field(config, "admin"), _OF_ADMIN)
+    if admin:
+        bootstrap["admin"] = admin
+    if discovers_listeners(config):
+        bootstrap["dynamic_resources"] = {"lds_config": {}}
+    affinity = proto_field(config, "enable_worker_cpu_affinity")
+    if affinity is not None:
+        bootstrap["enable_worker_cpu_affinity"] = affinity
+    theirs = None if discovered is None else [*map(_listener, discovered)]
+    return {"bootstrap": bootstrap, "discovered": theirs}
+
+
+def discovered_at_start(config: object, files: Mapping[str, object]) -> list[Any] | None:
+    """Return the listeners that Envoy finds beside its bootstrap; None if they are not known.
+
+    Args:
+        config: the bootstrap.
+        files: files of its run directory by name; those with listeners answer its `lds_config`.
+    """
+    found = [one for content in files.values() for one in discovered_listeners(content)]
+    if found or not discovers_listeners(config):
+        return found
+    source = proto_field(proto_field(config, "dynamic_resources"), "lds_config")
+    path = proto_field(proto_field(source, "path_config_source"), "path")
+    path = proto_field(source, "path") if path is None else path
+    if not isinstance(path, str):
+        return None
+    mine = (content for name, content in files.items() if f"/{path}".endswith(f"/{name}"))
+    return [] if isinstance(next(mine, None), (str, dict)) else None
+
+
+def prediction_of(
+    deciding: Mapping[str, Any], *, concurrency: int | None = None, version: str = ""
+) -> Prediction:
+    """Return what is expected of the start of an Envoy that had such a config.
+
+    Args:
+        deciding: what of its config decides.
+        concurrency: as `predict_start` takes it.
+        version: likewise.
+
+    Raises:
+        PredictError: as `predict_start` does.
+    """
+    return predict_start(
+        deciding.get("bootstrap"),
+        concurrency=concurrency,
+        version=version,
+        discovered=deciding.get("discovered"),
+    )
+
+
+def _listener(listener: object) -> dict[str, Any]:
+    found = _kept(listener, OF_LISTENER)
+    for head, *member in _PRESENT:
+        value = proto_field(listener, head)
+        inner = proto_field(value, member[0]) if member else value
+        if inner is not None:
+            found[head] = {member[0]: {}} if member else {}
+    old = proto_field(proto_field(listener, "deprecated_v1"), "bind_to_port")
+    return found if old is None else {**found, "deprecated_v1": {"bind_to_port": old}}
+
+
+def _kept(message: object, fields: Iterable[str]) -> dict[str, Any]:
+    values = {field: proto_field(message, field) for field in fields}
+    return {field: value for field, value in values.items() if value is not None}

@@ -41,6 +41,10 @@ class ExpectationFailed(NotPassed, AssertionError):  # noqa: N818 - as above
     """An expectation was not met."""
 
 
+class BaselineDiffers(NotPassed, AssertionError):  # noqa: N818 - as above
+    """The run did something else than its baseline says, or has none."""
+
+
 class TraceInconclusive(NotPassed):
     """The trace does not show whether the expectations are met."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 
 import click
@@ -52,7 +53,7 @@ class Arguments:
                 f"{other[0]} is untrusted, and no YAML: pytest would execute a test in Python"
             )
         self._found = bool(files)
-        name_files(early_config, (file.resolve() for file in files))
+        name_files(early_config, (file.resolve() for file in files), paths or [os.curdir])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self) -> int | None:

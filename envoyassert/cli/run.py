@@ -15,6 +15,7 @@ from envoyassert.cli.options import (
     check_strace,
     format_option,
     launchers_option,
+    refuse_beside,
     tracer_options,
     untrusted_option,
 )
@@ -110,6 +111,8 @@ def run(
         raise click.UsageError(
             "--format json goes with --against; for the results of a run say --report DIR"
         )
+    if against is not None:
+        refuse_beside("--against", "baseline", "update_baseline")
     need_linux()
     return run_scenarios(paths, launchers, envoys, given, against, output, untrusted=untrusted)
 

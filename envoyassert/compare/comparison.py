@@ -22,7 +22,7 @@ TOLERANCE_MS = 25.0
 
 _RUN = "the run"
 #: Aspects that follow from others: shown only where none of those differs.
-_FOLLOWS = {
+FOLLOWS = {
     p.ORDER: (p.KIND, p.BIND, p.LISTEN, p.OPTION),
     p.REGISTERED: (p.SERVED,),
     p.OPEN_SOCKETS: (p.SOCKETS,),
@@ -138,6 +138,21 @@ def compare_profiles(
     return _Comparer(before, after).compare(pairs, tolerance_ms)
 
 
+def dropped_aspects(*profiles: Profile) -> frozenset[str]:
+    """Return the aspects that cannot be compared where one of the runs did not show them."""
+    dropped = {
+        aspect
+        for channel, needing in _NEEDS.items()
+        for aspect in needing
+        if any(profile.lacks(channel) for profile in profiles)
+    }
+    if any(profile.ended for profile in profiles):
+        dropped.update(_OF_THE_LIVING)
+    if p.DESCRIPTORS not in dropped:
+        dropped.add(p.EVER)
+    return frozenset(dropped)
+
+
 def is_unobserved(profile: Profile, aspect: str) -> bool:
     """Return whether a run could not see an aspect."""
     return any(profile.lacks(channel) and aspect in needing for channel, needing in _NEEDS.items())
@@ -179,13 +194,7 @@ class _Comparer:
             for channel in _NOT_SHOWN
             if any(profile.lacks(channel) for profile in (before, after))
         }
-        self._dropped = {
-            aspect for channel in self._unobserved for aspect in _NEEDS.get(channel, ())
-        }
-        if before.ended or after.ended:
-            self._dropped.update(_OF_THE_LIVING)
-        if p.DESCRIPTORS not in self._dropped:
-            self._dropped.add(p.EVER)
+        self._dropped = dropped_aspects(before, after)
 
     def compare(self, pairs: tuple[Pair, ...], tolerance_ms: float) -> Comparison:
         found = list(self._of_run())
@@ -199,7 +208,7 @@ class _Comparer:
             tuple(shifts(self._before.times, self._after.times, tolerance_ms)),
             tuple(self._growing),
             tuple(_NOT_SHOWN[channel] for channel in _NOT_SHOWN if channel in self._unobserved),
-            frozenset(self._dropped),
+            self._dropped,
         )
 
     def _of_run(self) -> Iterator[Difference]:
@@ -237,8 +246,8 @@ class _Comparer:
     def _of_facts(self, subject: str, before: Facts, after: Facts) -> Iterator[Difference]:
         aspects = [*dict.fromkeys([*before, *after])]
         found: list[Difference] = []
-        for aspect in sorted(aspects, key=lambda aspect: aspect in _FOLLOWS):
-            follows = _FOLLOWS.get(aspect, ())
+        for aspect in sorted(aspects, key=lambda aspect: aspect in FOLLOWS):
+            follows = FOLLOWS.get(aspect, ())
             if aspect in self._dropped or any(d.aspect.startswith(follows) for d in found):
                 continue
             old, new = before.get(aspect, {}), after.get(aspect, {})

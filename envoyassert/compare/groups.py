@@ -60,11 +60,14 @@ class SocketGroup:
     @property
     def title(self) -> str:
         """`0.0.0.0:15006 (virtualInbound)`; UDP and MPTCP are named."""
-        text = self.place if self.protocol in ("TCP", "UNIX") else f"{self.protocol} {self.place}"
-        if self.rank:
-            text += f" #{self.rank + 1}"
         names = [name for name in self.names if name != self.place]
-        return f"{text} ({', '.join(names)})" if names else text
+        return f"{self.label} ({', '.join(names)})" if names else self.label
+
+    @property
+    def label(self) -> str:
+        """The title without the names: `0.0.0.0:15006`."""
+        text = self.place if self.protocol in ("TCP", "UNIX") else f"{self.protocol} {self.place}"
+        return f"{text} #{self.rank + 1}" if self.rank else text
 
 
 def socket_groups(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int], SocketGroup]:

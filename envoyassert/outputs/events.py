@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from envoyassert.baseline.answer import BaselineAnswer
 from envoyassert.errors import Problem
 from envoyassert.report.figures import Figures
 from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, ScenarioPart
@@ -198,6 +199,7 @@ class RunJudged:
         judgement: every finding, if an output wants it.
         figures: the figures, if an output wants them.
         story: lines of its story and of its coverage, if an output wants them.
+        baseline: what came of holding it against its baseline; None if the session has none.
     """
 
     handler: ClassVar[str] = "run_judged"
@@ -218,7 +220,16 @@ class RunJudged:
     judgement: Judgement | None = None
     figures: Figures | None = None
     story: tuple[str, ...] = ()
+    baseline: BaselineAnswer | None = None
     event: Literal["run_judged"] = "run_judged"
+
+    @property
+    def standing(self) -> StatusWord:
+        """The verdict; of a run that would be green, what its baseline makes of it."""
+        answer = self.baseline
+        if self.status in ("FAIL", "INCONCLUSIVE") or answer is None or not answer.reason:
+            return self.status
+        return "FAIL" if answer.failed else "INCONCLUSIVE"
 
 
 @dataclass(frozen=True)
@@ -307,6 +318,9 @@ class SessionEnded:
         stopped: why not every run was reached (`-x`, Ctrl-C), or "".
         nothing_ran: whether every test was skipped for what this machine lacks.
         machine_errors: how many tests ended in an error of the machine.
+        whole: whether every run was made of all that was named: nothing was left out by `-k`,
+            `--once` and the like.
+        asked: absolute paths of what was named; empty if single tests were.
     """
 
     handler: ClassVar[str] = "session_ended"
@@ -316,6 +330,8 @@ class SessionEnded:
     stopped: str = ""
     nothing_ran: bool = False
     machine_errors: int = 0
+    whole: bool = False
+    asked: tuple[str, ...] = ()
 
 
 #: What is known first in the process that makes a run; all else where the reports arrive.

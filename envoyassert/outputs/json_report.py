@@ -10,6 +10,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from envoyassert.outputs import events
-    from envoyassert.report.results import RunDocument
+    from envoyassert.report.results import BaselinePart, RunDocument
     from envoyassert.report.summary import RunRecord
     from envoyassert.report.verdict_json import DocumentPart
 
@@ -80,6 +81,7 @@ class RunDocuments:
             machine=self.machine,
             verdict=None if last is None else last.judgement,
             figures=None if last is None else last.figures,
+            baseline=None if last is None else _baseline(last),
             attempts=tuple(
                 Attempt(
                     status=attempt.status,
@@ -90,6 +92,18 @@ class RunDocuments:
                 for attempt in attempts
             ),
         )
+
+
+def _baseline(judged: events.RunJudged) -> BaselinePart | None:
+    from envoyassert.report.results import BaselinePart, FactDifference
+
+    answer = judged.baseline
+    if answer is None:
+        return None
+    found = tuple(FactDifference(**asdict(one)) for one in answer.found)
+    return BaselinePart(
+        answer=answer.word, file=answer.file, reason=answer.reason, differences=found
+    )
 
 
 class JSONReport(Output):

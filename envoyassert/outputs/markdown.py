@@ -158,9 +158,12 @@ class Markdown(Output):
                 cells = (phase.name, phase.ended, phase.result)
                 yield "| " + " | ".join(inline(cell) for cell in cells) + " |"
         findings = () if judged is None or judged.judgement is None else judged.judgement.findings
-        said = [one for one in findings if judged is not None and one.status == judged.status]
+        said = [one for one in findings if judged is not None and one.status == judged.standing]
         for finding in said:
             yield from _finding(finding)
+        if said and judged is not None and judged.baseline is not None:
+            of_baseline = judged.baseline.lines()
+            yield from ("", code_block("\n".join(of_baseline))) if of_baseline else ()
         # What is no finding: a run that was not judged, a fixture that failed after it.
         for failure in run.failures if not said else ():
             yield from ("", code_block(failure.text))

@@ -89,6 +89,7 @@ class Settings:
         console: where to print.
         has_plugin: returns whether pytest has a plugin.
         is_command: whether `envoyassert run` prints the runs, and not pytest.
+        in_ci: whether this is continuous integration.
     """
 
     options: Mapping[str, str]
@@ -96,6 +97,7 @@ class Settings:
     console: Console
     has_plugin: Callable[[str], bool] = lambda _name: False
     is_command: bool = False
+    in_ci: bool = False
 
 
 class OutputRefusedError(EnvoyAssertError):
@@ -106,8 +108,8 @@ class Output:
     """A handler of session events; a subclass has the methods for the events that it needs.
 
     Its methods are called in the one process that prints, under xdist in the controller; a worker
-    asks for `wants` and for `artifacts` alone. What a method raises is printed once, and costs
-    neither the verdict nor the other outputs.
+    asks for `wants`, `artifacts` and baselines alone. What a method raises is printed once, and
+    costs neither the verdict nor the other outputs.
     """
 
     #: What a fault of it is reported as being in.

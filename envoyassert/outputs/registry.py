@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envoyassert.outputs.baselines import Baselines
 from envoyassert.outputs.counts import Counts
 from envoyassert.outputs.github import Annotations, JobSummary
 from envoyassert.outputs.header import Header
@@ -22,6 +23,7 @@ OUTPUTS: tuple[type[Output], ...] = (
     JUnitProperties,
     Annotations,
     Counts,
+    Baselines,
     JobSummary,
     JSONReport,
     Markdown,

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envoyassert.errors import MachineError
+from envoyassert.errors import EnvoyAssertError, MachineError
 from envoyassert.guard import fault_words
+from envoyassert.outputs.baselines import Baselines
 from envoyassert.outputs.output import Console, Detail, Output, OutputRefusedError
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Stream:
     def artifacts(self) -> Output | None:
         """Return the output that keeps traces and logs, None if none does."""
         return next((output for output in self.outputs if output.artifacts is not None), None)
+
+    def baselines(self) -> Baselines | None:
+        """Return what runs are held against, None if there are no baselines."""
+        return next((output for output in self.outputs if isinstance(output, Baselines)), None)
 
     def emit(self, event: E, failed: Callable[[E, str, Exception], E] | None = None) -> None:
         """Hand an event to each output.
@@ -91,7 +96,7 @@ class Stream:
     def _report(self, output: Output, error: Exception) -> None:
         """Print a fault, once."""
         self.lacks_output = self.lacks_output or output.is_essential
-        words = str(error) if isinstance(error, MachineError) else fault_words(error)
+        words = str(error) if isinstance(error, EnvoyAssertError) else fault_words(error)
         if (output.title, words) in self._reported:
             return
         self._reported.add((output.title, words))

@@ -16,6 +16,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.outcomes import raise_unless_passed
 from envoyassert.outputs.events import PhaseEnded, RunJudged
 from envoyassert.outputs.output import Detail
+from envoyassert.pytest_plugin.baselines import baseline_answer, refusal_of
 from envoyassert.pytest_plugin.crossing import record, verdicts_of, without_surrogates
 from envoyassert.pytest_plugin.evidence import Evidence, keep, reason_of
 from envoyassert.pytest_plugin.session import session_of, stream_of
@@ -88,6 +89,9 @@ class Judged:
             place=self._context.place,
         )
         self._context = dataclasses.replace(self._context, remedies=found)
+        self.baseline = baseline_answer(item, self.verdict, result.trace, self._graph)
+        if self.baseline is not None and self.baseline.reason and not self._context.trace_path:
+            self._keep(item)
         self._emit(item)
 
     def _keep(self, item: ScenarioItem) -> None:
@@ -142,6 +146,7 @@ class Judged:
             if stream.wants(Detail.FIGURES)
             else None,
             story=tuple(map(shown, story)),
+            baseline=self.baseline,
         )
         record(item, judged)
 
@@ -171,10 +176,26 @@ class Judged:
         A known defect ends as an expected failure, unless --runxfail asks for it as a failure.
         """
         __tracebackhide__ = True
+        if self.verdict.status in (Status.PASS, Status.KNOWN_DEFECT):
+            refusal = refusal_of(self.baseline, self.verdict, self._paths())
+            if refusal is not None:
+                raise refusal
         if self.verdict.status is Status.KNOWN_DEFECT:
             pytest.xfail(verdicts_of(self._item)[-1].reason)
-        trace, note = self.result.trace, "\n".join(self.notes)
+        of_baseline = [] if self.baseline is None else self.baseline.lines()
+        trace, note = self.result.trace, "\n".join([*of_baseline, *self.notes])
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
+
+    @property
+    def is_inconclusive(self) -> bool:
+        """Whether verdict or baseline say that the run proves nothing."""
+        return verdicts_of(self._item)[-1].standing == Status.INCONCLUSIVE.value
+
+    def _paths(self) -> list[str]:
+        """Return lines that say what is kept of the run."""
+        context = self._context
+        kept = {"trace": context.trace_path, "log": context.log_path}
+        return [*(f"  {what}: {path}" for what, path in kept.items() if path), *self.notes]
 
 
 def _judged(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
@@ -215,7 +236,7 @@ def execute(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:
     except MachineError as error:
         session_of(item.config).lacks(error, item)
     for _ in range(session_of(item.config).options.reruns):
-        if judged.verdict.status is not Status.INCONCLUSIVE:
+        if not judged.is_inconclusive:
             break
         try:
             judged = _judged(item, load_probe)

@@ -15,19 +15,32 @@ from typing import Any
 
 import pytest
 
+_ASKED = pytest.StashKey[tuple[str, ...]]()
 _FILES = pytest.StashKey[tuple[str, ...]]()
 #: Key under which xdist hands them to its workers.
 _OF_WORKERS = "envoyassert_named"
 
 
-def name_files(config: pytest.Config, files: Iterable[Path]) -> None:
+def name_files(config: pytest.Config, files: Iterable[Path], asked: Iterable[str]) -> None:
     """Let a session collect these files and nothing else.
 
     Args:
         config: pytest's, before its session begins.
         files: their absolute paths.
+        asked: what the user named to find them, directories among it.
     """
     config.stash[_FILES] = tuple(map(str, files))
+    config.stash[_ASKED] = tuple(asked)
+
+
+def asked_paths(config: pytest.Config) -> tuple[str, ...]:
+    """Return the files and directories that a session was asked for, as absolute paths.
+
+    Of an argument that names a test of a file there is none.
+    """
+    start = config.invocation_params.dir
+    given = config.stash.get(_ASKED, tuple(config.args))
+    return tuple(str((start / one).resolve()) for one in given if "::" not in one)
 
 
 def named_files(config: pytest.Config) -> tuple[str, ...]:

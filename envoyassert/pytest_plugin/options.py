@@ -221,7 +221,8 @@ def _is_set(config: pytest.Config, name: str) -> bool:
             f"environment variable {variable}: `{word}` is neither "
             f"{', '.join(_YES)} nor {', '.join(filter(None, _NO))}"
         )
-    given = config.getoption(f"--envoyassert-{name}"), config.getini(f"envoyassert_{name}")
+    option = f"--envoyassert-{name.replace('_', '-')}"
+    given = config.getoption(option), config.getini(f"envoyassert_{name}")
     return any(given) or word in _YES
 
 

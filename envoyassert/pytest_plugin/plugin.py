@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from envoyassert.baseline import SUFFIX
 from envoyassert.errors import EnvoyAssertError, LaunchError, MachineError, ScenarioError
 from envoyassert.pytest_plugin.crossing import attach, attach_problems
 from envoyassert.pytest_plugin.fixtures import (
@@ -29,6 +30,7 @@ from envoyassert.pytest_plugin.fixtures import (
 from envoyassert.pytest_plugin.named import named_files, restrict
 from envoyassert.pytest_plugin.options import FILE_SUFFIXES, YAML_SUFFIXES, add_options
 from envoyassert.pytest_plugin.session import (
+    DESELECTED,
     MACHINE_ERROR,
     SHOWN_PHASE,
     console_of,
@@ -98,8 +100,30 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         source = Source(config, stream, console_of(config))
         config.pluginmanager.register(source, "envoyassert_source")
+    else:
+        config.pluginmanager.register(_LeftOut(config), "envoyassert_left_out")
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
+
+
+class _LeftOut:
+    """A plugin of a worker of xdist: it reports what the worker left out (`-k`).
+
+    Args:
+        config: pytest's.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Take note of it."""
+        session_of(self._config).deselected += len(items)
+
+    def pytest_sessionfinish(self) -> None:
+        """Report it."""
+        output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
+        output[DESELECTED] = session_of(self._config).deselected
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -113,7 +137,7 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect `*.envoyassert.yaml` anywhere, and what the ini option names; nothing else."""
     name = file_path.name
-    if not name.endswith(YAML_SUFFIXES):
+    if not name.endswith(YAML_SUFFIXES) or name.endswith(SUFFIX):
         return None
     config = parent.config
     if not name.endswith(FILE_SUFFIXES) and str(file_path) not in named_files(config):

@@ -60,7 +60,7 @@ class RunState:
         """Take note of an event."""
         self.run = event.run
         if event.event == "run_judged":
-            self.verdicts.append(event.status)
+            self.verdicts.append(event.standing)
             self.judged = event
 
     def add(self, report: pytest.TestReport) -> None:
@@ -116,8 +116,10 @@ class RunState:
             return
         status, reason = "ERROR", crash.message
         judged = self.judged if report.when != "teardown" else None
-        if judged is not None and judged.status in ("FAIL", "INCONCLUSIVE"):
-            status, reason = judged.status, judged.reason
+        if judged is not None and judged.standing in ("FAIL", "INCONCLUSIVE"):
+            of_baseline = "" if judged.baseline is None else judged.baseline.reason
+            status = judged.standing
+            reason = judged.reason if judged.status == status else of_baseline
         text = _text_of(report) or crash.message
         self.failures.append(Failure(status, report.when, crash.path, crash.lineno, reason, text))
 

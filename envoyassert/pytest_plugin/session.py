@@ -26,6 +26,8 @@ from envoyassert.shown import shown
 LACKS = "envoyassert_lacks"
 #: Name of the user property that says which error of the machine ended a test.
 MACHINE_ERROR = "envoyassert_machine_error"
+#: Key under which a worker of xdist says how many tests it left out.
+DESELECTED = "envoyassert_deselected"
 #: Attribute of a report that says in which phase of the test an error arose.
 SHOWN_PHASE = "envoyassert_phase"
 
@@ -51,6 +53,21 @@ class Session:
         self.nothing_would_run = False
         #: Whether a scenario file was collected.
         self.has_scenarios = False
+        #: How many tests were collected and left out (`-k`), also by workers of xdist.
+        self.deselected = 0
+
+    def is_whole(self, config: pytest.Config) -> bool:
+        """Return whether all is run that the session was asked for by path.
+
+        Args:
+            config: pytest's.
+        """
+        left_out = ("lf", "ignore", "ignore_glob")
+        return not (
+            self.deselected
+            or self.options.once
+            or any(config.getoption(name, None) for name in left_out)
+        )
 
     def lacks(self, error: MachineError, node: pytest.Item) -> NoReturn:
         """Skip a test whose machine lacks something; on a desk, that is.
@@ -128,6 +145,7 @@ def stream_of(config: pytest.Config) -> Stream:
             console,
             config.pluginmanager.hasplugin,
             is_command=config.stash.get(IS_COMMAND, False),
+            in_ci=_in_ci(),
         )
         with refusing():
             made = [output.of(settings) for output in OUTPUTS]

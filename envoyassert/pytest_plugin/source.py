@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,10 @@ from envoyassert.guard import fault_words
 from envoyassert.outputs.stream import Stream
 from envoyassert.pytest_plugin.console import PytestConsole
 from envoyassert.pytest_plugin.crossing import Arrivals, problems_of
+from envoyassert.pytest_plugin.named import asked_paths
 from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.pytest_plugin.runs import Runs, RunState, is_of_scenario, title_of
-from envoyassert.pytest_plugin.session import MACHINE_ERROR, refusing, session_of
+from envoyassert.pytest_plugin.session import DESELECTED, MACHINE_ERROR, refusing, session_of
 from envoyassert.shown import shown_lines
 
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -48,6 +50,16 @@ class Source:
         self._began = False
         self._started_s = 0.0
         self._stopped = ""
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Take note of what is left out."""
+        session_of(self._config).deselected += len(items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take note of what a worker of xdist left out; each of them leaves out the same."""
+        left_out = getattr(node, "workeroutput", {}).get(DESELECTED, 0)
+        session_of(self._config).deselected += left_out
 
     def _begin(self) -> None:
         """Emit the beginning, before any other event."""
@@ -246,6 +258,8 @@ class Source:
                 stopped=self._stopped,
                 nothing_ran=self._runs.nothing_ran,
                 machine_errors=self._runs.machine_errors,
+                whole=session_of(self._config).is_whole(self._config),
+                asked=asked_paths(self._config),
             )
         )
         if self._stream.lacks_output and session.exitstatus == pytest.ExitCode.OK:

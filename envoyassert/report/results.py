@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from envoyassert.baseline.answer import AnswerWord
 from envoyassert.report.figures import Figures
 from envoyassert.report.summary import EXECUTED, RunRecord, summary_lines
 from envoyassert.report.verdict_json import (
@@ -90,6 +91,28 @@ class ScenarioPart(DocumentPart):
     matrix: dict[str, str] = Field(description="Value of each axis in this run.")
 
 
+class FactDifference(DocumentPart):
+    """One fact that is not as in the baseline."""
+
+    phase: str = Field(description="The phase that shows it first; empty for the start-up.")
+    subject: str = Field(description="`0.0.0.0:80 (ingress)`, or `the run`.")
+    aspect: str = Field(description="`bind`, `option SO_REUSEPORT`; `listener` for a whole one.")
+    before: str = Field(description="What the baseline has.")
+    after: str = Field(description="What was seen.")
+
+
+class BaselinePart(DocumentPart):
+    """What came of holding a run against its baseline."""
+
+    answer: AnswerWord = Field(
+        description="missing: there is none; unknown: the run proves neither; taken: an update "
+        "stores what was seen."
+    )
+    file: str = Field(description="The file of baselines.")
+    reason: str = Field(description="Why it is not `same`, in one line; may be empty.")
+    differences: tuple[FactDifference, ...]
+
+
 class Attempt(DocumentPart):
     """One time that the run was executed and judged."""
 
@@ -118,6 +141,9 @@ class RunDocument(DocumentPart):
     machine: MachinePart
     verdict: Judgement | None = Field(description="Of the last attempt; null if there is none.")
     figures: Figures | None = Field(description="Of the last attempt.")
+    baseline: BaselinePart | None = Field(
+        None, description="Of the last attempt; null if the session has no baselines."
+    )
     attempts: tuple[Attempt, ...] = Field(
         description="Each time that it was executed and judged; several if it was repeated."
     )

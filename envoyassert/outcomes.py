@@ -76,7 +76,8 @@ def raise_unless_passed(
     context = context or RunContext()
     failed = verdict.status is not Status.INCONCLUSIVE
     kind = ExpectationFailed if failed else TraceInconclusive
-    reason = reason_line(verdict, unasked_outcome(trace), context.place, context.blame)
+    listeners = trace.header.listeners
+    reason = reason_line(verdict, unasked_outcome(trace), context.place, context.blame, listeners)
     raise kind(
         verdict,
         failure_lines(verdict, trace, graph, context) + (note.split("\n") if note else []),

@@ -212,8 +212,14 @@ def _answered(tested: _Tested) -> _Tested:
     """Return the answer of all runs together: one that fails is enough to be bad."""
     of_status: dict[Status, str] = {}
     for title, (plan, verdict) in tested.verdicts.items():
-        outcome = [*tested.seen[title].profiles.values()][-1].trace.end.outcome
-        reason = reason_line(verdict, outcome, place_finder(plan.loaded), blame(plan))
+        trace = [*tested.seen[title].profiles.values()][-1].trace
+        reason = reason_line(
+            verdict,
+            trace.end.outcome,
+            place_finder(plan.loaded),
+            blame(plan),
+            trace.header.listeners,
+        )
         of_status.setdefault(verdict.status, f"{title}: {reason}" if title else reason)
     if Status.FAIL in of_status:
         tested.answer, tested.reason = GoodOrBad.BAD, of_status[Status.FAIL]
@@ -265,7 +271,7 @@ def _expectations(good: _Tested, bad: _Tested, name: str) -> Iterator[str]:
             shown.add(finding.path)
             where = place(finding.path)
             yield from ("", f"{where}" if where else "the expectation")
-            yield from wrapped(sentence(finding), "  ", "    ")
+            yield from wrapped(sentence(finding, plan.listeners), "  ", "    ")
             same = [f for f in before[1].findings if f.path == finding.path] if before else []
             if same:
                 yield from columns([[f"{name}:", f"seen {words_of(same[0]).seen}"]], "  ")

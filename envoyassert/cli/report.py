@@ -118,7 +118,7 @@ def _judge_by(path: Path, wanted: str) -> Judge:
             return JudgedRun(None, reason=str(error))
         verdict = verdict_on(trace, plan, graph)
         place, outcome = place_finder(plan.loaded), unasked_outcome(trace)
-        reason = reason_line(verdict, outcome, place, blame(plan))
+        reason = reason_line(verdict, outcome, place, blame(plan), trace.header.listeners)
         return JudgedRun(verdict.status, str(verdict), reason)
 
     return judge

@@ -114,13 +114,19 @@ class Judged:
         }
         story = self._story() if stream.wants(Detail.STORY) else []
         story += self._coverage() if stream.wants(Detail.COVERAGE) else []
-        defect, seen = known_defect(self.verdict, context.place)
+        defect, seen = known_defect(self.verdict, context.place, header.listeners)
         judged = RunJudged(
             run=item.run,
             status=self.verdict.status.value,  # type: ignore[arg-type]  # it is one of the words
             words=str(self.verdict),
             reason=shown(
-                reason_line(self.verdict, unasked_outcome(trace), context.place, context.blame)
+                reason_line(
+                    self.verdict,
+                    unasked_outcome(trace),
+                    context.place,
+                    context.blame,
+                    header.listeners,
+                )
             ),
             envoy=EnvoyPart(
                 **about_envoy, launcher=header.launcher, concurrency=header.concurrency

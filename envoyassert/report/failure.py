@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
 from envoyassert.judge.values import Reason
 from envoyassert.judge.verdict import Finding, Status, Verdict
+from envoyassert.naming import ListenerRecord
 from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.changes import Remedy
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.headline import (
-    about,
     about_process,
+    closest,
     deciding,
     end_in_words,
     headline,
     sentence,
     setback,
+    statement,
 )
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.report.table import columns, count, wrapped
+from envoyassert.report.whose import about
 from envoyassert.steps.registry import unasked_outcome
-from envoyassert.texts.findings import words_of
+from envoyassert.texts.findings import config_field, words_of
 from envoyassert.trace import ATTACHED, Outcome, Trace
 
 #: Findings shown in full; the others in short, so that the text stays on about one screen.
@@ -35,6 +38,8 @@ _IN_FULL = 2
 _IN_SHORT = 5
 _EVIDENCE = 5
 _PARAGRAPH = 3
+#: What is said of a FAIL that is its cause; all else is advice.
+_CAUSES = frozenset({"shape", "no_thread_waits", "invariant_broke"})
 #: With more events than this, a few of them show more.
 _MANY_EVENTS = 500
 
@@ -121,20 +126,24 @@ def _failure_lines(
     verdict: Verdict, trace: Trace, graph: SocketGraph, context: RunContext, everything: bool
 ) -> list[str]:
     outcome = unasked_outcome(trace)
-    text = _Text(verdict, graph, Clock(trace), context, outcome)
-    described, brief = _in_full_and_in_short(deciding(verdict, context.place), everything)
-    first = headline(verdict, context.title, outcome, context.place, context.blame)
-    lines = wrapped(first, hang="  ", max_lines=_PARAGRAPH)
+    text = _Text(verdict, graph, Clock(trace), context, outcome, trace.header.listeners)
+    groups = _groups(deciding(verdict, context.place), everything)
+    shown = [finding for group in groups for finding in group.in_full]
+    lines = text.beginning(groups)
     said = said_lines(outcome, captured=trace.header.launcher != ATTACHED)
     # Where Envoy did not come up, what it said about that is what a reader wants first.
     # So is why a listener is not there.
-    early = not outcome.running or outcome.live is False or any(f.near for f in described)
+    early = not outcome.running or outcome.live is False or any(f.near for f in shown)
     if said and early:
         lines += ["", *said]
     hints: set[str] = set()
-    for finding in described:
-        lines += ["", *text.in_full(finding, hints)]
-    lines += text.in_short(brief, [finding.reason for finding in described])
+    for number, group in enumerate(groups):
+        if number and group.cause and group.in_full:
+            lines += ["", *wrapped(f"cause: {group.cause}", hang="  ")]
+        hints.add(group.cause)
+        for finding in group.in_full:
+            lines += ["", *text.in_full(finding, hints)]
+        lines += text.in_short(group, [finding.reason for finding in shown])
     lines += _other_statuses(verdict)
     if said and not early:
         lines += ["", *said]
@@ -146,23 +155,45 @@ def _failure_lines(
     return lines
 
 
-def _in_full_and_in_short(
-    findings: tuple[Finding, ...], everything: bool
-) -> tuple[list[Finding], list[Finding]]:
-    """Part findings into those shown in full and those shown in short.
+@dataclass
+class _Group:
+    """Findings with one cause, "" where none is known: those shown in full, and those in short."""
 
-    Of a listener that is not there one is shown in full, and of what is INCONCLUSIVE for one
-    reason: the others would say the same.
+    cause: str
+    cause_in_brief: str
+    in_full: list[Finding] = field(default_factory=list)
+    in_short: list[Finding] = field(default_factory=list)
+
+
+def _groups(findings: tuple[Finding, ...], everything: bool) -> list[_Group]:
+    """Part findings by what caused them, and into those shown in full and those in short.
+
+    One of each cause is shown in full, of a listener that is not there, and of what is INCONCLUSIVE
+    for one reason: the others would say the same.
     """
+    groups: dict[str, _Group] = {}
     full: list[Finding] = []
-    short: list[Finding] = []
     for finding in findings:
+        key, cause = _cause(finding)
+        group = groups.setdefault(key, _Group(cause, key))
         again = any(_says_the_same(finding, described) for described in full)
+        again = again or bool(key and group.in_full)
         if everything or (len(full) < _IN_FULL and not again):
             full.append(finding)
+            group.in_full.append(finding)
         else:
-            short.append(finding)
-    return full, short
+            group.in_short.append(finding)
+    return list(groups.values())
+
+
+def _cause(finding: Finding) -> tuple[str, str]:
+    """Return by what findings of one cause are known, and the cause in words; "" for none."""
+    if finding.status is not Status.FAIL or finding.cause is None:
+        return "", ""
+    if finding.cause.code not in _CAUSES:
+        return "", ""
+    words = words_of(finding).hint
+    return config_field(finding) or words, words
 
 
 def _says_the_same(finding: Finding, described: Finding) -> bool:
@@ -183,6 +214,22 @@ class _Text:
     clock: Clock
     context: RunContext
     outcome: Outcome
+    listeners: Sequence[ListenerRecord]
+
+    def beginning(self, groups: list[_Group]) -> list[str]:
+        """Return what is wrong in a line, and below it why."""
+        verdict, context = self.verdict, self.context
+        if verdict.status is not Status.FAIL:
+            first = headline(
+                verdict, context.title, self.outcome, context.place, context.blame, self.listeners
+            )
+            return wrapped(first, hang="  ", max_lines=_PARAGRAPH)
+        first = statement(verdict, context.title, context.place, self.listeners)
+        lines = wrapped(first, hang="  ", max_lines=_PARAGRAPH)
+        near = next((closest(finding) for group in groups[:1] for finding in group.in_full), "")
+        cause = setback(verdict, self.outcome, context.blame) or (groups[0].cause if groups else "")
+        why = f"cause: {cause}" if cause else near
+        return lines + (wrapped(why, "  ", "    ", max_lines=_PARAGRAPH) if why else [])
 
     def in_full(self, finding: Finding, hints: set[str]) -> list[str]:
         """Return a finding in full, with its hint unless that is among those given already."""
@@ -194,7 +241,7 @@ class _Text:
         remedy = self.context.remedies.get(finding.path)
         lines = [] if place is None else [str(place), *place.excerpt]
         rows = [
-            ["expected", f"{about(finding)}: {words.expected}"],
+            ["expected", f"{about(finding, self.listeners)}: {words.expected}"],
             ["seen", words.seen + self._end(finding)],
             ["skipped" if finding.status is Status.SKIPPED else "reason", words.reason],
             ["closest", words.closest],
@@ -234,22 +281,26 @@ class _Text:
             lines.append(f"  … and more{where}")
         return lines
 
-    def in_short(self, findings: list[Finding], reasons: list[Reason | None]) -> list[str]:
+    def in_short(self, group: _Group, reasons: list[Reason | None]) -> list[str]:
         """Return findings in short; those INCONCLUSIVE for one of `reasons` do not repeat it."""
-        if not findings:
+        if not group.in_short:
             return []
-        lines = ["", "also:"]
-        for finding in findings[:_IN_SHORT]:
+        title = "also by this cause:" if group.cause else "also:"
+        if group.cause and not group.in_full:
+            title = f"also, by another cause ({group.cause_in_brief}):"
+        lines = ["", *wrapped(title, hang="  ")]
+        for finding in group.in_short[:_IN_SHORT]:
             place = self.context.place(finding.path)
             where = f"{place}: " if place is not None else ""
-            said = sentence(finding)
+            said = sentence(finding, self.listeners)
             if finding.reason and finding.reason in reasons:
-                said = f"{about(finding)}: INCONCLUSIVE for the same reason"
+                what = about(finding, self.listeners)
+                said = f"{what}: INCONCLUSIVE for the same reason"
             lines += wrapped(f"{where}{said}", "  ", "    ", max_lines=_PARAGRAPH)
-        if len(findings) > _IN_SHORT:
+        if len(group.in_short) > _IN_SHORT:
             command = self.context.everything_command
             how = f"; all in full: {command}" if command else ""
-            lines.append(f"  … and {len(findings) - _IN_SHORT} more{how}")
+            lines.append(f"  … and {len(group.in_short) - _IN_SHORT} more{how}")
         return lines
 
 

@@ -8,9 +8,11 @@ from envoyassert.guard import guarded
 from envoyassert.judge.near import OptionsThere
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text
+from envoyassert.naming import ListenerRecord
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
-from envoyassert.texts.findings import in_brief, subject_words, words_of
+from envoyassert.report.whose import about, whose
+from envoyassert.texts.findings import config_field, in_brief, seen_in_brief, words_of
 from envoyassert.trace import UNKNOWN_STATUS, Outcome
 
 #: Envoy's own words in a headline are cut off here; they stand in full below it.
@@ -19,8 +21,6 @@ _CAUSE_START = 90
 
 #: How the line of a known defect begins.
 KNOWN_DEFECT_STARTS = "known defect ("
-#: What is about the run as a whole: the atom says what it is about.
-_NO_LISTENER = frozenset({"process", "calls", "never", "others", "invariant", "order"})
 
 
 def deciding(verdict: Verdict, place: Finder = nowhere) -> tuple[Finding, ...]:
@@ -51,10 +51,11 @@ def headline(
     outcome: Outcome | None = None,
     place: Finder = nowhere,
     blame: Blame = unblamed,
+    listeners: Sequence[ListenerRecord] = (),
 ) -> str:
     """Return the verdict in one line, naming the first atom that was not met.
 
-    `FAIL reuse_port_off: port 15006 bound.times: expected exactly 1 time, seen 2 times`
+    `FAIL reuse_port_off: listener http (0.0.0.0:80): expected 1 bind() call, saw 2`
 
     Args:
         verdict: the judgement.
@@ -62,9 +63,10 @@ def headline(
         outcome: what happened to Envoy; where it ended unasked, that comes first.
         place: finds the place of a finding in the scenario file.
         blame: finds what Envoy's reason for its end means in its config.
+        listeners: those of the config.
     """
     start = f"{verdict} {title}".rstrip()
-    reason = reason_line(verdict, outcome, place, blame)
+    reason = reason_line(verdict, outcome, place, blame, listeners)
     return f"{start}: {reason}" if reason else start
 
 
@@ -73,14 +75,22 @@ def reason_line(
     outcome: Outcome | None = None,
     place: Finder = nowhere,
     blame: Blame = unblamed,
+    listeners: Sequence[ListenerRecord] = (),
 ) -> str:
     """Return why a verdict is not PASS in one line, without the verdict; "" if it is PASS."""
     return guarded(
-        lambda: _reason(verdict, outcome, place, blame), lambda fault: f"the reason: {fault}"
+        lambda: _reason(verdict, outcome, place, blame, listeners),
+        lambda fault: f"the reason: {fault}",
     )
 
 
-def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Blame) -> str:
+def _reason(
+    verdict: Verdict,
+    outcome: Outcome | None,
+    place: Finder,
+    blame: Blame,
+    listeners: Sequence[ListenerRecord],
+) -> str:
     findings = deciding(verdict, place)
     if verdict.status is Status.PASS or not findings:
         return ""
@@ -88,32 +98,65 @@ def _reason(verdict: Verdict, outcome: Outcome | None, place: Finder, blame: Bla
     before = setback(verdict, outcome, blame)
     first = findings[0]
     if first.known_defect:
-        return known_defect_words(*_known_defect(findings))
+        return known_defect_words(*_known_defect(findings, listeners))
     if verdict.status is Status.INCONCLUSIVE:
-        return (f"{before}; " if before else "") + f"{about(first)}{more}: {_why_not_judged(first)}"
+        start = f"{before}; " if before else ""
+        return f"{start}{about(first, listeners)}{more}: {_why_not_judged(first)}"
     if before:
-        return f"{before}; not met: {about(first)}{more}"
+        return f"{before}; not met: {about(first, listeners)}{more}"
+    why = closest(first) or caused_by(first)
+    return sentence(first, listeners) + more + (f"; {why}" if why else "")
+
+
+def statement(
+    verdict: Verdict, title: str, place: Finder, listeners: Sequence[ListenerRecord]
+) -> str:
+    """Return the first line of the text of a failure: the listener, what was expected, what seen.
+
+    Args:
+        verdict: FAIL.
+        title: the run.
+        place: finds the place of a finding in the scenario file.
+        listeners: those of the config.
+    """
+    start = f"{verdict} {title}".rstrip()
+    findings = deciding(verdict, place)
+    return f"{start}: {sentence(findings[0], listeners)}{_and_more(findings)}"
+
+
+def closest(finding: Finding) -> str:
+    """Return what came closest to a listener or call that is not there, "" if nothing did."""
     # Which options a socket has instead is no news, where a listener is instead may be all.
-    absent = first.near and not isinstance(first.near[0], OptionsThere)
-    closest = f"; closest: {in_brief(first.near[0])}" if absent else ""
-    return sentence(first) + closest + more
+    absent = finding.near and not isinstance(finding.near[0], OptionsThere)
+    return f"closest: {in_brief(finding.near[0])}" if absent else ""
 
 
-def known_defect(verdict: Verdict, place: Finder = nowhere) -> tuple[str, str]:
+def caused_by(finding: Finding) -> str:
+    """Return the field of Envoy's config that causes a failure, "" if none is known to."""
+    return f"cause: {field}" if (field := config_field(finding)) else ""
+
+
+def known_defect(
+    verdict: Verdict, place: Finder = nowhere, listeners: Sequence[ListenerRecord] = ()
+) -> tuple[str, str]:
     """Return the known defect that explains a verdict, and what was seen of it; "" if none does.
 
     The defect is as the scenario states it, so that it is the same in each run.
     """
     findings = deciding(verdict, place) if verdict.status is Status.KNOWN_DEFECT else ()
-    return guarded(lambda: _known_defect(findings), lambda fault: ("", f"the defect: {fault}"))
+    return guarded(
+        lambda: _known_defect(findings, listeners), lambda fault: ("", f"the defect: {fault}")
+    )
 
 
-def _known_defect(findings: Sequence[Finding]) -> tuple[str, str]:
+def _known_defect(
+    findings: Sequence[Finding], listeners: Sequence[ListenerRecord]
+) -> tuple[str, str]:
     known = findings[0].known_defect if findings else None
     if known is None:
         return "", ""
     stated = [said.text for said in (known["defect"], known["what"]) if said is not None]
-    return ": ".join(stated), sentence(findings[0]) + _and_more(findings)
+    return ": ".join(stated), sentence(findings[0], listeners) + _and_more(findings)
 
 
 def known_defect_words(defect: str, seen: str) -> str:
@@ -187,19 +230,17 @@ def end_in_words(outcome: Outcome, was: str = "was ") -> str:
     return f"{was}killed by {signal_text(outcome.signal)}" if outcome.signal is not None else ""
 
 
-def about(finding: Finding) -> str:
-    """Return what a finding is about, with its atom: `port 15006 bound.times`."""
-    if finding.subject.kind in _NO_LISTENER and finding.atom:
-        return finding.atom
-    return f"{subject_words(finding)} {finding.atom}".strip()
+def sentence(finding: Finding, listeners: Sequence[ListenerRecord] = ()) -> str:
+    """Return a finding in one line: `listener http (0.0.0.0:80): expected …, saw …`.
 
-
-def sentence(finding: Finding) -> str:
-    """Return a finding in one line: `port 15006 bound.times: expected …, seen …`."""
+    Args:
+        finding: one of a verdict's.
+        listeners: those of the config.
+    """
     if finding.status in (Status.INCONCLUSIVE, Status.SKIPPED):
-        return f"{about(finding)}: {_why_not_judged(finding)}"
-    words = words_of(finding)
-    return f"{about(finding)}: expected {words.expected}, seen {words.seen}"
+        return f"{about(finding, listeners)}: {_why_not_judged(finding)}"
+    expected = words_of(finding).expected
+    return f"{whose(finding, listeners)}: expected {expected}, saw {seen_in_brief(finding)}"
 
 
 def _why_not_judged(finding: Finding) -> str:

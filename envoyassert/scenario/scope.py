@@ -54,7 +54,7 @@ def of_no_listener(plans: Sequence[RunPlan]) -> list[tuple[Where, str]]:
         if not records:
             return []
         for where, selector in selectors.items():
-            if any(_is_at(selector, r, a) for r in records for a in r.addresses):
+            if any(is_at(selector, r, a) for r in records for a in r.addresses):
                 found.add(where)
             else:
                 addresses = dict.fromkeys(str(a) for r in records for a in r.addresses)
@@ -99,7 +99,7 @@ def _has_address(selector: Selector) -> bool:
     return isinstance(selector.port, int) or bool(selector.path or selector.abstract)
 
 
-def _is_at(selector: Selector, record: ListenerRecord, address: Address) -> bool:
+def is_at(selector: Selector, record: ListenerRecord, address: Address) -> bool:
     """Whether a selector means an address of a listener."""
     if selector.name not in (None, record.name):
         return False

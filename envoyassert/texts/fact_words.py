@@ -9,10 +9,12 @@ from envoyassert.texts.values import listed, text
 
 _FEWER = "; for one socket set enable_reuse_port: false"
 _MORE = "; for a socket per worker set enable_reuse_port: true"
+#: The field of a listener that leads to a shape.
+FIELDS = {"reuse_port": "enable_reuse_port: true", "dup": "enable_reuse_port: false"}
 _SHAPES = {
-    "reuse_port": "this is what enable_reuse_port does (the default since Envoy 1.20): a kernel "
-    "socket per worker, each with SO_REUSEPORT",
-    "dup": "this is what enable_reuse_port: false does: one kernel socket, dup()ed for each worker",
+    "reuse_port": f"{FIELDS['reuse_port']} (the default since Envoy 1.20): a kernel socket per "
+    "worker, each with SO_REUSEPORT",
+    "dup": f"{FIELDS['dup']}: one kernel socket, dup()ed for each worker",
     "shared_fd": "every worker waits on the same descriptor, as Envoy did up to about 1.18",
 }
 _OTHERS = {

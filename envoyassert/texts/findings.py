@@ -12,9 +12,11 @@ from functools import partial
 
 from envoyassert.guard import guarded
 from envoyassert.judge.near import Near, NearListener
-from envoyassert.judge.values import Scope
+from envoyassert.judge.values import Number, Scope
 from envoyassert.judge.verdict import Finding
+from envoyassert.texts.fact_words import FIELDS
 from envoyassert.texts.facts import text
+from envoyassert.texts.values import number_alone
 from envoyassert.trace import Outcome
 from envoyassert.words.process import outcome_value
 
@@ -58,6 +60,19 @@ def words_of(finding: Finding) -> Words:
 def subject_words(finding: Finding) -> str:
     """Return what a finding is about."""
     return _safe(finding.subject)
+
+
+def config_field(finding: Finding) -> str:
+    """Return the field of Envoy's config that causes a failure, "" if none is known to."""
+    known = finding.cause is not None and finding.cause.code == "shape"
+    return FIELDS.get(finding.cause["shape"], "") if known and finding.cause else ""
+
+
+def seen_in_brief(finding: Finding) -> str:
+    """Return what was observed; a number alone where what was asked for says of what."""
+    seen, wanted = finding.seen, finding.wanted
+    number = number_alone(seen, wanted) if isinstance(seen, Number) else ""
+    return number or _safe(seen)
 
 
 def closest_of(finding: Finding) -> str:

@@ -67,6 +67,14 @@ _ACTS = {
     "accept_failed": "accept() failed",
     "handle": "handled",
 }
+#: What is counted of an act; of one that is not here the words are those above.
+_COUNTED = {
+    "bind": "bind() call",
+    "bind_failed": "failed bind() call",
+    "listen": "listen() call",
+    "accept": "accepted connection",
+    "accept_failed": "failed accept() call",
+}
 _TOPICS = {"others": "other sockets"}
 _NAMED_ALONE = frozenset({"invariant", "phase", "envoy", "item"})
 
@@ -138,8 +146,11 @@ def _(value: v.Topic) -> str:
 
 @text.register
 def _(value: v.Act) -> str:
-    failed = f" with {value.errno}" if value.errno else ""
-    return _ACTS[value.name] + failed
+    return _ACTS[value.name] + _with(value)
+
+
+def _with(act: v.Act) -> str:
+    return f" with {act.errno}" if act.errno else ""
 
 
 @text.register
@@ -179,6 +190,10 @@ def _(value: v.Count) -> str:
             return _of_state(_how_many(value, of.noun), of.state)
     if value.low is None:
         return f"{text(of)} a number of times" + (each or " that grows with the workers")
+    if isinstance(of, v.Act) and of.name in _COUNTED:
+        noun = _COUNTED[of.name]
+        number = f"no {noun}" if value.high == 0 else _how_many(value, noun)
+        return f"{number}{_with(of)}{each}"
     if isinstance(of, v.Calls) and value.high == 0 and not each:
         return f"never {text(of)}"
     return f"{text(of)} {_times(value)}{each}"
@@ -218,7 +233,19 @@ def so_often(number: int) -> str:
 def _(value: v.Number) -> str:
     if isinstance(value.of, v.Things):
         return _of_state(plural(value.number, value.of.noun), value.of.state)
+    if isinstance(value.of, v.Act) and value.of.name in _COUNTED:
+        noun = _COUNTED[value.of.name]
+        number = plural(value.number, noun) if value.number else f"no {noun}"
+        return number + _with(value.of)
     return f"{text(value.of)} {so_often(value.number)}"
+
+
+def number_alone(seen: v.Number, wanted: object) -> str:
+    """Return how many were seen of what was asked for, "" if the two do not count the same."""
+    if not isinstance(wanted, v.Count) or wanted.low is None or wanted.each:
+        return ""
+    alone = seen.of == wanted.of and not isinstance(seen.of, v.Calls)
+    return str(seen.number or "none") if alone else ""
 
 
 @text.register

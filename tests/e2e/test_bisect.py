@@ -40,4 +40,4 @@ def test_version_that_learned_a_field_is_found(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fixed in 1.40.0: 1.36.4 is the last bad one" in done.stdout
-    assert "process.live: expected becomes live, seen exited with 1" in done.stdout
+    assert "process.live: expected becomes live, saw exited with 1" in done.stdout

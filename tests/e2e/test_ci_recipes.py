@@ -151,7 +151,7 @@ def test_wheel_and_init_in_an_empty_environment_and_their_github_workflow(machin
     codes, shown = execute(machine, steps[start:])
     assert codes == {"Run the scenarios": 1, "Hand root's files back": 0}, shown
     assert f"::error file={SCENARIO},line=" in shown
-    assert "expected bound exactly 2 times, seen bound 1 time" in shown
+    assert "expected 2 bind() calls, saw 1" in shown
     machine.must("grep -q first summary.md")
     assert foreign_files(machine) == ""
     machine.must("test -s .envoyassert/junit.xml && rm -r .envoyassert", directory=REPOSITORY)

@@ -78,7 +78,7 @@ def test_listener_with_reuse_port_is_a_socket_for_each_worker(socket_trace):
 def test_expectation_that_is_not_met_names_the_atom_and_what_was_seen(socket_trace):
     with pytest.raises(ExpectationFailed) as failed:
         assert_listener(socket_trace, port=15006, bound={"times": 1, "by": "main"})
-    assert str(failed.value).startswith("FAIL: port 15006 bound.times: expected bound exactly 1")
+    assert str(failed.value).startswith("FAIL: listener ingress (0.0.0.0:15006): expected 1 ")
     assert "enable_reuse_port: false" in str(failed.value)
 
 

@@ -79,5 +79,5 @@ def test_markdown_of_a_real_run_that_fails_says_what_the_kernel_was_asked(tmp_pa
     assert f"- Envoy {VERSION}, build id " in part
     assert f"kernel {platform.release()}" in part
     assert f"- scenario: one.yaml:{line}:13\n" in part
-    assert "- expected: bound exactly 3 times\n- seen: bound 1 time\n" in part
+    assert "- expected: 3 bind() calls\n- seen: 1 bind() call\n" in part
     assert "main  bind(" in part.partition("```text\n")[2]

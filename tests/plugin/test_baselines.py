@@ -94,7 +94,7 @@ def test_a_failure_says_both_verdict_and_difference(write_scenario, run, fake_en
     result = run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*port 15006 bound.times: expected*", "*sockets: expected 1, seen 2*", "*baseline: *"]
+        ["*port 15006: expected 1 bind() call*", "*sockets: expected 1, seen 2*", "*baseline: *"]
     )
 
 

@@ -47,13 +47,11 @@ def test_failures_are_annotated_on_their_line_and_summed_up(
     assert set(by_title) == {"FAIL bad", "INCONCLUSIVE torn"}
     bad = by_title["FAIL bad"]
     assert (bad["file"], bad["line"]) == ("below/bad.envoyassert.yaml", str(line))
-    assert bad["message"].startswith("FAIL bad: port 15006 bound.times: expected")
-    assert "\n  seen      bound 2 times\n" in bad["message"]
+    assert bad["message"].startswith("FAIL bad: port 15006: expected 1 bind() call")
+    assert "\n  seen      2 bind() calls\n" in bad["message"]
     headline = "## envoyassert: 3 runs executed: 1 passed, 1 failed, 1 inconclusive "
     assert summary.startswith(headline)
-    assert (
-        f"| ❌ FAIL | bad | below/bad.envoyassert.yaml:{line} | port 15006 bound.times:" in summary
-    )
+    assert f"| ❌ FAIL | bad | below/bad.envoyassert.yaml:{line} | port 15006: expected" in summary
     assert "| ❔ INCONCLUSIVE | torn | below/torn.envoyassert.yaml:" in summary
     assert "<details><summary>FAIL bad</summary>\n\n```text\nFAIL bad: " in summary
     assert "- certificates: 2 whole, 1 NOT whole\n" in summary

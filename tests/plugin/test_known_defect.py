@@ -37,7 +37,9 @@ def test_known_defect_is_an_expected_failure_everywhere(known, fake_envoy):
     result.stdout.fnmatch_lines(["1 run executed: 1 known defect (*"])
     outcome, attempts, reason = outcome_of(fake_envoy.path)
     assert (outcome, attempts) == ("known_defect", ["KNOWN_DEFECT"])
-    assert reason.startswith("known defect (unreported, owner edge team): port 15006 sockets: ")
+    assert reason.startswith(
+        "known defect (unreported, owner edge team): port 15006: expected 3 kernel sockets "
+    )
     (case,) = ET.parse(fake_envoy.path / "j.xml").iter("testcase")  # noqa: S314 - our own
     assert "known defect (unreported" in ET.tostring(case, "unicode")
     assert "envoyassert_verdict" in [item.get("name") for item in case.iter("property")]
@@ -64,7 +66,7 @@ def test_unexpected_pass_is_red_and_named(known, fake_envoy):
     )
     result.stdout.fnmatch_lines(
         [
-            "FAIL one: port 15006 known_defect: expected to fail on Envoy <1.41 *",
+            "FAIL one: port 15006: expected to fail on Envoy <1.41 *",
             f"{name}:{line + 1}:*",
         ]
     )
@@ -103,7 +105,7 @@ def test_run_names_known_defects_once_and_never_among_failures(known, fake_envoy
     assert "XFAIL" not in out
     assert "short test summary" not in out
     for name in ("one", "two"):
-        line = f"  1 known defect: {name}: (unreported, owner edge team): port 15006 sockets: *"
+        line = f"  1 known defect: {name}: (unreported, owner edge team): port 15006: *"
         result.stdout.fnmatch_lines_random([line])
     result.stdout.fnmatch_lines(["*= 2 with a known defect in *"])
 

@@ -40,7 +40,7 @@ def test_document_has_a_table_and_what_is_wrong_with_each_run(write_scenario, ma
     assert "- Envoy 1.40.0, build id ab12, launcher process, concurrency 2, kernel " in bad
     assert "- scenario: bad.envoyassert.yaml:12:13\n" in bad
     assert "### port 15006 bound.times\n" in bad
-    assert "- expected: bound exactly 1 time\n- seen: bound 2 times\n" in bad
+    assert "- expected: 1 bind() call\n- seen: 2 bind() calls\n" in bad
     assert "  main  bind(21, 0.0.0.0:15006) = 0\n" in bad
     assert "- reason: 10 of 19 events lost" in text.partition("## INCONCLUSIVE torn\n")[2]
     assert "Envoy cannot be executed" in text.partition("## ERROR gone\n")[2]

@@ -46,19 +46,19 @@ def test_fail_is_a_failure_that_names_atom_file_and_line(write_scenario, junit):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "FAIL one: port 15006 bound.times: expected bound exactly 1 time, seen*",
+            "FAIL one: port 15006: expected 1 bind() call, saw 2 (and 1 more)",
             "one.envoyassert.yaml:12:13",
             "> 12 |     bound: {times: 1, by: main}",
             "trace: .envoyassert/one/one/trace.ndjson",
             "log: .envoyassert/one/one/envoy.log",
             "replay: envoyassert replay .envoyassert/one/one/trace.ndjson --scenario one.*yaml",
             "1 run executed: 1 failed (*",
-            "FAILED one.envoyassert.yaml::one - port 15006 bound.times: *",
+            "FAILED one.envoyassert.yaml::one - port 15006: *",
         ]
     )
     assert kinds(case) == ["failure"]
     failure = case.find("failure")
-    assert failure.get("message").startswith("port 15006 bound.times: expected bound exactly 1")
+    assert failure.get("message").startswith("port 15006: expected 1 bind() call")
     assert "\n" not in failure.get("message")
     assert property_of(case, "envoyassert_verdict") == "FAIL"
     assert property_of(case, "envoyassert_build_id") == "ab12"
@@ -79,7 +79,7 @@ def test_trace_that_cannot_be_kept_does_not_hide_the_verdict(write_scenario, fak
     result = fake_envoy.runpytest_subprocess("--envoyassert-artifacts=taken")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["FAIL one: port 15006 *", "not kept: taken/* cannot be written: *"]
+        ["FAIL one: port 15006: *", "not kept: taken/* cannot be written: *"]
     )
 
 
@@ -94,7 +94,7 @@ def test_directory_of_traces_that_is_a_link_is_not_written_to(write_scenario, fa
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "FAIL one: port 15006 *",
+            "FAIL one: port 15006: *",
             f"not kept: .envoyassert/* cannot be written: {place.name} is a link",
         ]
     )
@@ -175,7 +175,7 @@ def test_session_with_xdist_counts_runs_in_the_controller(write_scenario, fake_e
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "FAIL two: port 15006 bound.times: *",
+            "FAIL two: port 15006: *",
             "4 runs executed: 3 passed, 1 failed (2 scenarios, 1 Envoy, 1 launcher, 3 conc*",
             "FAILED two.envoyassert.yaml::two*",
         ]
@@ -203,7 +203,7 @@ def test_place_of_a_failure_is_that_of_the_atom_and_of_an_item_that_of_its_name(
     line = text.index("    bound: {times: 1, by: main}") + 1
     result.stdout.fnmatch_lines(
         [
-            f"*crash one.envoyassert.yaml {line} port 15006 bound.times: *",
+            f"*crash one.envoyassert.yaml {line} port 15006: *",
             "location one.envoyassert.yaml 1 one",
         ]
     )

@@ -33,6 +33,7 @@ expect:
 
 INGRESS = ListenerRecord("ingress", "TCP", (Address.inet("0.0.0.0", 15006),))
 ELSEWHERE = ListenerRecord("ingress", "TCP", (Address.inet("127.0.0.1", 15007),))
+HTTP = ListenerRecord("http", "TCP", (Address.inet("0.0.0.0", 8080),))
 ADMIN = ListenerRecord("admin", "TCP", (Address.inet("127.0.0.1", 9901),), "admin")
 
 
@@ -274,6 +275,14 @@ def _imported() -> Trace:
     return built
 
 
+def _two_shapes() -> Trace:
+    """A listener with a socket for all workers, one with a socket for each, and an extra option."""
+    trace = builder(HTTP, INGRESS)
+    trace.shared_listener("0.0.0.0:8080")
+    trace.reuse_port_listener("0.0.0.0:15006")
+    return trace.build()
+
+
 def _many() -> Trace:
     trace = builder(ADMIN)
     for port in range(15001, 15013):
@@ -321,6 +330,12 @@ CASES = (
     FailureCase("call_missing", "- calls: {call: listen, args: {backlog: 64}}\n", _shared),
     FailureCase("inconclusive_by_loss", SHARED, _lossy),
     FailureCase("inconclusive_unobserved", SHARED, _imported),
+    FailureCase(
+        "two_causes",
+        "- listener: {name: http}\n  bound: {times: 2}\n  sockets: 2\n"
+        "- listener: {port: 15006}\n  options: {IP_TRANSPARENT: 1}\n  sockets: 1\n  via: dup\n",
+        _two_shapes,
+    ),
     FailureCase(
         "many_findings",
         "".join(

@@ -26,7 +26,7 @@ expect:
     bound: {times: 1}
     known_defect: {versions: "<2.0", owner: me, upstream: unreported}
 """
-SEEN = "concurrency=2: port 80 bound.times: expected bound exactly 1 time, seen bound 2 times"
+SEEN = "concurrency=2: port 80: expected 1 bind() call, saw 2; cause: enable_reuse_port: true"
 VERSIONS = ["1.36.4", "1.37.0", "1.38.2", "1.39.0", "1.40.0"]
 
 
@@ -90,8 +90,8 @@ def test_first_bad_version_is_found_with_the_expectation_and_the_difference(bise
         "the first bad one is 1.39.0: 1.38.2 is the last good one",
         "",
         f"{scenario}:11:13",
-        "  port 80 bound.times: expected bound exactly 1 time, seen bound 2 times",
-        "  1.38.2:  seen bound 1 time",
+        "  listener ingress (0.0.0.0:80): expected 1 bind() call, saw 2",
+        "  1.38.2:  seen 1 bind() call",
         "",
         "what is different on 1.39.0 from 1.38.2",
         *done.out.splitlines()[12:],

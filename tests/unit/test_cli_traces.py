@@ -145,7 +145,7 @@ def test_replay_of_an_expectation_not_met_fails_with_place_and_code_1(cli, origi
     (tmp_path / "origin.yaml").write_text(wrong)
     done = cli("replay", origin, "--scenario", tmp_path / "origin.yaml")
     assert done.code == 1
-    assert done.out.startswith("FAIL origin: port 15000 listened.by: ")
+    assert done.out.startswith("FAIL origin: port 15000: expected listened by ")
     line = wrong.splitlines().index("    listened: {by: workers}") + 1
     assert f"origin.yaml:{line}:16" in done.out
     assert "event 4  main    18  listen(18, ?) = ?" in done.out

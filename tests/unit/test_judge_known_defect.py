@@ -88,7 +88,7 @@ def test_known_defect_says_what_it_is_and_names_the_expectation_that_failed():
     verdict = judged(trace, OTHER, {**WRONG, "known_defect": DEFECT})
     assert headline(verdict, "one") == (
         "KNOWN_DEFECT one: known defect (envoyproxy/envoy#1, owner edge team: it binds once for "
-        "each worker): port 80 bound.times: expected bound exactly 1 time, seen bound 2 times"
+        "each worker): port 80: expected 1 bind() call, saw 2"
     )
     found = judgement(verdict, trace, fold(trace)).findings
     (finding,) = [f for f in found if f.words.known_defect]
@@ -100,8 +100,8 @@ def test_unexpected_pass_says_so_and_points_at_the_known_defect():
     (finding,) = verdict.with_status(Status.FAIL)
     assert finding.path == ("expect", 1, "known_defect")
     assert headline(verdict) == (
-        "FAIL: port 80 known_defect: expected to fail on Envoy >=1.36, <1.41 (envoyproxy/envoy#1, "
-        "owner edge team), seen an unexpected pass: all of it holds on 1.40.0"
+        "FAIL: port 80: expected to fail on Envoy >=1.36, <1.41 (envoyproxy/envoy#1, "
+        "owner edge team), saw an unexpected pass: all of it holds on 1.40.0"
     )
 
 

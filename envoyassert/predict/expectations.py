@@ -165,6 +165,7 @@ def _summed(sets: Sequence[SocketSet]) -> SocketSet:
         via="",
         options=first.options if equal else tuple(common),
         exact=equal and all(one.exact for one in sets),
+        file=sets[-1].file,  # each of them makes the file again
     )
 
 

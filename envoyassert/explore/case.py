@@ -1,0 +1,62 @@
+"""One config that is tried, with what is done to it while it runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Listener = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done to an Envoy that runs.
+
+    Args:
+        kind: `push`, `hot_restart` or `drain`.
+        listeners: all that there are after a push; None for the same as before.
+        concurrency: workers of the next epoch of a hot restart; None for the same as before.
+    """
+
+    kind: str
+    listeners: tuple[Listener, ...] | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A bootstrap with a number of workers, and what is done to it.
+
+    Args:
+        concurrency: workers.
+        listeners: as Envoy reads them.
+        bootstrap: all of it but the listeners.
+        served: whether the listeners come by LDS.
+        steps: what is done once Envoy is LIVE.
+    """
+
+    concurrency: int
+    listeners: tuple[Listener, ...]
+    bootstrap: dict[str, Any] = field(default_factory=dict)
+    served: bool = False
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Text that is the same for equal cases alone."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The bootstrap, with the listeners that are no served ones."""
+        if self.served:
+            return self.bootstrap
+        static = {**self.bootstrap.get("static_resources", {}), "listeners": list(self.listeners)}
+        return {**self.bootstrap, "static_resources": static}
+
+    @property
+    def all_listeners(self) -> list[Listener]:
+        """All forms of its listeners, those of pushes among them."""
+        pushed = [one for step in self.steps for one in step.listeners or ()]
+        return [*self.listeners, *(one for one in pushed if one not in self.listeners)]

@@ -1,0 +1,105 @@
+"""Smaller cases than one that shows a difference: with one thing less each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from envoyassert.explore.case import Case, Listener
+
+#: Fields without which a listener is none.
+_NEEDED = frozenset(
+    {
+        "name",
+        "address",
+        "filter_chains",
+        "listener_filters",
+        "udp_listener_config",
+        "internal_listener",
+    }
+)
+
+
+def cut_down(case: Case, still: Callable[[Case], bool]) -> Case:
+    """Return a case of which nothing can be left out.
+
+    Args:
+        case: the case.
+        still: whether a smaller case is as good.
+    """
+    smaller = next(filter(still, smaller_cases(case)), None)
+    while smaller is not None:
+        case = smaller
+        smaller = next(filter(still, smaller_cases(case)), None)
+    return case
+
+
+def smaller_cases(case: Case) -> Iterator[Case]:
+    """Yield a case with one thing less each: a step, a listener, a field, workers.
+
+    Args:
+        case: the case.
+    """
+    for number in range(len(case.steps)):
+        yield replace(case, steps=case.steps[:number] + case.steps[number + 1 :])
+    names = dict.fromkeys(one["name"] for one in case.all_listeners)
+    for name in names:
+        yield _mapped(case, partial(_leave_out, name))
+    if case.concurrency > 1:
+        yield replace(case, concurrency=1)
+    if case.concurrency > 2:
+        yield replace(case, concurrency=2)
+    for key in case.bootstrap.keys() - {"static_resources", "admin", "bootstrap_extensions"}:
+        rest = {name: value for name, value in case.bootstrap.items() if name != key}
+        yield replace(case, bootstrap=rest)
+    admin = case.bootstrap.get("admin") or {}
+    if "socket_options" in admin:
+        plain = {"address": admin["address"]}
+        yield replace(case, bootstrap={**case.bootstrap, "admin": plain})
+    for name in names:
+        fields = {
+            field for one in case.all_listeners if one["name"] == name for field in one
+        } - _NEEDED
+        for field in sorted(fields):
+            yield _mapped(case, partial(_without, name, field))
+            yield from _shorter(case, name, field)
+
+
+def _leave_out(name: str, listener: Listener) -> Listener | None:
+    return None if listener["name"] == name else listener
+
+
+def _without(name: str, field: str, listener: Listener) -> Listener:
+    if listener["name"] != name:
+        return listener
+    return {key: value for key, value in listener.items() if key != field}
+
+
+def _shorter(case: Case, name: str, field: str) -> Iterator[Case]:
+    """Yield a case with one element less in a list of a listener."""
+    values = [one.get(field) for one in case.all_listeners if one["name"] == name]
+    longest = max((len(value) for value in values if isinstance(value, list)), default=0)
+    for at in range(longest if longest > 1 else 0):
+
+        def change(one: Listener, at: int = at) -> Listener:
+            value: Any = one.get(field)
+            if one["name"] != name or not isinstance(value, list) or len(value) <= at:
+                return one
+            return {**one, field: value[:at] + value[at + 1 :]}
+
+        yield _mapped(case, change)
+
+
+def _mapped(case: Case, change: Callable[[Listener], Listener | None]) -> Case:
+    """Return a case with a change of each form of its listeners."""
+
+    def changed(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
+        return tuple(one for one in map(change, listeners) if one is not None)
+
+    steps = tuple(
+        step if step.listeners is None else replace(step, listeners=changed(step.listeners))
+        for step in case.steps
+    )
+    return replace(case, listeners=changed(case.listeners), steps=steps)

@@ -1,0 +1,1 @@
+"""The model of Envoy's sockets against real Envoys (`make predict`)."""

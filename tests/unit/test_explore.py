@@ -1,0 +1,260 @@
+"""Configs made at random: what is said of them, searched for and cut down, without an Envoy."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from envoyassert.draft.from_config import draft_of_config
+from envoyassert.errors import MachineError
+from envoyassert.explore import trial
+from envoyassert.explore.case import Case, Step
+from envoyassert.explore.configs import cases
+from envoyassert.explore.difference import (
+    CRASH,
+    Difference,
+    Known,
+    KnownError,
+    known_differences,
+    parse_known,
+)
+from envoyassert.explore.features import fields_of
+from envoyassert.explore.scenario import scenario_text
+from envoyassert.explore.search import Search
+from envoyassert.explore.text import difference_lines, summary_lines
+from envoyassert.explore.trial import Outcome, Tried
+from envoyassert.scenario.load import parse_scenario
+
+VERSION = "1.40.0"
+BACKLOG = Difference("start", "backlog", "port 10000", "backlog 64", "backlog -1")
+OPTIONS = Difference("start", "only_options", "port 10000", "none", "SO_KEEPALIVE")
+
+
+def listener(**fields):
+    place = {"socket_address": {"address": "127.0.0.1", "port_value": 10000}}
+    return {"name": "listener_0", "address": place, "filter_chains": [], **fields}
+
+
+def case_of(*listeners, **fields):
+    return Case(fields.pop("concurrency", 1), tuple(listeners), **fields)
+
+
+def search(attempt, known=(), seconds=60.0, **more):
+    return Search(attempt, known, VERSION, time.monotonic() + seconds, **more)
+
+
+def tried(*differences):
+    came = Outcome.DIFFERS if differences else Outcome.AGREES
+    return Tried(came, 10, 0, differences)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cases("1.40.0"))
+def test_each_config_that_is_made_is_a_valid_scenario_with_its_prediction(case):
+    loaded = parse_scenario(scenario_text(case), Path("explored.yaml"))
+    assert loaded.scenario.expect
+    assert draft_of_config(case.config, case.concurrency).concurrency == case.concurrency
+
+
+def test_an_older_envoy_is_given_no_field_that_it_lacks():
+    fields: set[str] = set()
+
+    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+    @given(cases("1.36.4"))
+    def collect(case):
+        fields.update(field for one in case.listeners for field in fields_of(one))
+
+    collect()
+    assert any(field.startswith("socket_options") for field in fields)
+    assert not any("tcp_keepalive" in field or "cpu_locality" in field for field in fields)
+
+
+def test_what_any_listener_has_is_not_particular_about_one():
+    assert fields_of(listener()) == {}
+
+
+def test_a_number_is_particular_by_being_there_and_a_word_by_what_it_is():
+    found = fields_of(listener(tcp_backlog_size=64, enable_reuse_port=False))
+    assert found == {"tcp_backlog_size": {"any"}, "enable_reuse_port": {False}}
+
+
+def test_a_path_is_distinguished_from_an_abstract_name_and_no_more():
+    paths = {
+        path: fields_of(listener(address={"pipe": {"path": path}})) for path in ("/a", "/b", "@a")
+    }
+    assert paths["/a"] == paths["/b"] != paths["@a"]
+
+
+@pytest.mark.parametrize(
+    "known, explains",
+    [
+        (Known("a", facts=("backlog",)), True),
+        (Known("a", facts=("back*",), listeners=({"tcp_backlog_size": "any"},)), True),
+        (Known("a", facts=("backlog",), listeners=({"freebind": True},)), False),
+        (Known("a", facts=("backlog",), listeners=({"enable_reuse_port": [True, False]},)), True),
+        (Known("a", facts=("backlog",), listeners=({"enable_reuse_port": True},)), False),
+        (Known("a", facts=("backlog",), listeners=({"tcp_backlog_size": 1},)), False),
+        (Known("a", facts=("only_options",)), False),
+        (Known("a", way="push", facts=("backlog",)), False),
+        (Known("a", facts=("backlog",), versions="<1.40"), False),
+        (Known("a", facts=("backlog",), versions=">=1.40"), True),
+        (Known("a", facts=("backlog",), seen="*64"), False),
+        (Known("a", facts=("backlog",), envoy={"concurrency": "any"}), True),
+        (Known("a", facts=("backlog",), changed=("tcp_backlog_size",)), False),
+    ],
+)
+def test_an_entry_explains_a_difference_if_all_that_it_says_holds(known, explains):
+    case = case_of(listener(tcp_backlog_size=64, enable_reuse_port=False), concurrency=2)
+    assert known.explains(BACKLOG, case, VERSION) is explains
+
+
+def test_an_entry_may_ask_what_a_push_changed():
+    pushed = Step("push", (listener(socket_options=[{"level": 1, "name": 9}]),))
+    case = case_of(listener(), served=True, steps=(pushed,))
+    assert Known("a", facts=("backlog",), changed=("socket_options",)).explains(
+        BACKLOG, case, VERSION
+    )
+    assert not Known("a", facts=("backlog",), changed=("freebind",)).explains(
+        BACKLOG, case, VERSION
+    )
+
+
+def test_the_list_that_is_shipped_is_valid_and_no_crash_of_it_says_how():
+    found = known_differences()
+    assert found
+    assert len({one.kind for one in found}) == len(found)
+    crashes = [one for one in found if CRASH in one.facts]
+    assert [one for one in crashes if one.listeners or one.changed or one.envoy] == []
+
+
+@pytest.mark.parametrize("row", ["- 1", "- {kind: a}", "- {kind: a, facts: [b], what: c, wat: d}"])
+def test_a_list_that_is_not_valid_is_one_error(row):
+    with pytest.raises(KnownError, match="known difference 1"):
+        parse_known(row)
+
+
+def differs_by_backlog(case):
+    """A model that knows nothing of the backlog, and of listeners with options."""
+    found = [BACKLOG for one in case.listeners if "tcp_backlog_size" in one]
+    return tried(*found, *(OPTIONS for one in case.listeners if one.get("socket_options")))
+
+
+def test_a_search_cuts_each_difference_down_and_goes_on_to_the_next():
+    searched = search(differs_by_backlog)
+    smallest: dict[str, Case] = {}
+    for found in searched.rounds(cases(VERSION), 1):
+        smallest.setdefault(found.differences[0].fact, found.case)
+        if len(smallest) > 1:
+            break
+    assert sorted(smallest) == ["backlog", "only_options"]
+    for fact, field in (("backlog", "tcp_backlog_size"), ("only_options", "socket_options")):
+        (one,) = smallest[fact].listeners
+        particular = set(one) - {"name", "address", "filter_chains", "listener_filters"}
+        assert particular - {"udp_listener_config"} == {field}
+        assert smallest[fact].concurrency == 1
+
+
+def test_a_search_is_quiet_about_what_is_known_and_counts_it():
+    known = [Known("of_backlog", facts=("backlog",)), Known("of_options", facts=("only_options",))]
+    searched = search(differs_by_backlog, known)
+    assert searched.round(cases(VERSION), 1, 60) is None
+    assert searched.counts.found == []
+    assert set(searched.counts.met) == {"of_backlog", "of_options"}
+
+
+def test_a_search_that_cuts_nothing_down_goes_on_and_notes_each_kind_once():
+    searched = search(differs_by_backlog, shrink=False)
+    assert searched.round(cases(VERSION), 1, 50) is None
+    assert searched.counts.runs >= 40
+    facts = [{one.fact for one in found.differences} for found in searched.counts.found]
+    assert set.union(*facts) == {"backlog", "only_options"}
+    assert 1 <= len(facts) <= 2
+    assert searched.counts.shrinking == 0
+
+
+def test_the_same_seed_makes_the_same_cases():
+    seen: tuple[list[str], list[str]] = ([], [])
+    for keys in seen:
+
+        def attempt(case, keys=keys):
+            keys.append(case.key)
+            return tried()
+
+        search(attempt).round(cases(VERSION), 7, 40)
+    assert seen[0] == seen[1]
+    assert len(set(seen[0])) > 30
+
+
+def test_crashes_at_one_place_are_one_kind_whatever_led_there():
+    crash = Difference("start", CRASH, "Envoy", "up", "Envoy was killed by SIGSEGV at 0x10")
+
+    def attempt(case):
+        return tried(crash) if case.concurrency > 1 or case.listeners else tried()
+
+    searched = search(attempt, shrink=False)
+    searched.round(cases(VERSION), 1, 50)
+    assert [one.kind for one in searched.counts.found] == ["crash: killed by SIGSEGV at 0x10"]
+    assert searched.counts.found[0].crashed
+
+
+@pytest.mark.parametrize("error", [MachineError("no probe"), SystemExit(143), KeyboardInterrupt()])
+def test_what_is_no_difference_ends_a_search(error):
+    calls = []
+
+    def attempt(case):
+        calls.append(case)
+        raise error
+
+    with pytest.raises(type(error)):
+        search(attempt).round(cases(VERSION), 1, 50)
+    assert len(calls) == 1
+
+
+def test_a_search_ends_when_the_time_is_over():
+    calls = []
+
+    def attempt(case):
+        calls.append(case)
+        return tried()
+
+    searched = search(attempt, seconds=-1.0)
+    assert list(searched.rounds(cases(VERSION), 1)) == []
+    assert calls == []
+
+
+def test_the_place_of_a_crash_is_that_in_the_program():
+    log = """\
+[critical][backtrace] Address mapping: 564869cb5000-56486de1b000 /bin/envoy
+[critical][backtrace] [./source/server/backtrace.h:167] #0: [0x7ff7cb3ec050]
+[critical][backtrace] [./source/server/backtrace.h:167] #1: [0x56486d72dc03]
+"""
+    assert trial.place_of_crash(log) == " at 0x3a78c03 of its program"
+    assert trial.place_of_crash("exited") == ""
+
+
+def test_a_summary_has_runs_agreement_facts_and_what_is_known():
+    searched = search(
+        differs_by_backlog, [Known("of_options", facts=("only_options",))], shrink=False
+    )
+    searched.round(cases(VERSION), 1, 40)
+    text = "\n".join(summary_lines(searched.counts))
+    assert "configs run" in text
+    assert "facts compared" in text
+    assert "known difference met" in text
+    assert "1 new difference" in text
+    (found,) = searched.counts.found
+    lines = list(difference_lines(found))
+    assert "    predicted: backlog 64" in lines
+    assert "    Envoy did: backlog -1" in lines
+
+
+def test_without_hypothesis_there_is_one_error_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    monkeypatch.delitem(sys.modules, "envoyassert.explore.configs")
+    with pytest.raises(MachineError, match="Hypothesis, which is not installed") as raised:
+        __import__("envoyassert.explore.configs")
+    assert raised.value.remedy == "pip install 'envoyassert[explore]'"

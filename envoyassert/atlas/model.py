@@ -9,7 +9,8 @@ from enum import Enum
 from functools import cached_property
 
 from envoyassert.compare.comparison import Difference
-from envoyassert.report.results import MachinePart, RunDocument
+from envoyassert.report.parts import MachinePart
+from envoyassert.report.results import RunDocument
 from envoyassert.versions import version_key
 
 

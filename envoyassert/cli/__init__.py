@@ -29,8 +29,9 @@ from envoyassert.errors import (
 __all__ = ["app", "main", "program"]
 
 #: After how many new objects Python looks for garbage. By default after some hundred, so it looks
-#: hundreds of times while a command is loaded, of which nothing is garbage.
-_NEW_OBJECTS = 50_000
+#: hundreds of times while a command is loaded, of which nothing is garbage. This is more than what
+#: `run` loads before its first run, after which it is left out of all looks.
+_NEW_OBJECTS = 200_000
 
 
 @click.group(

@@ -81,11 +81,8 @@ def _checks() -> list[_Check]:
         detail = f"{platform.system()} has no eBPF"
         return [Capability("kernel", False, detail, "run envoyassert on Linux, or in a Linux VM")]
     from envoyassert.launch.engine import docker_capability, envoy_capability
-    from envoyassert.probe import (
-        probe_capability,
-        program_cache_capability,
-        strace_capability,
-    )
+    from envoyassert.probe import probe_capability, program_cache_capability
+    from envoyassert.probe.strace_tracer import strace_capability
 
     return [
         *probe_capability(),

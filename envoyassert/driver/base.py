@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from envoyassert.launch.base import Exit, RunningEnvoy
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.another import Another
 from envoyassert.steps.base import LivingEnvoy, S, StepDriver
 from envoyassert.trace import ListenerRecord, Trace
-from envoyassert.xds.control_plane import ControlPlane
+
+if TYPE_CHECKING:
+    from envoyassert.xds.control_plane import ControlPlane
 
 T = TypeVar("T")
 D = TypeVar("D", bound=StepDriver[Any, Any])

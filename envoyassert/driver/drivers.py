@@ -9,8 +9,6 @@ from typing import Any
 
 from envoyassert import driver, steps
 from envoyassert.driver.base import D, DrivenEnvoy
-from envoyassert.driver.connect import target_of
-from envoyassert.driver.load import RunningLoad
 from envoyassert.durations import parse_duration
 from envoyassert.steps.base import Step, StepDriver, StepResult
 from envoyassert.steps.load import StepUnderLoad
@@ -69,6 +67,9 @@ class Drivers:
         wanted = step.load if isinstance(step, StepUnderLoad) else None
         if wanted is None:
             return one.carry_out(step, deadline_s)
+        from envoyassert.driver.connect import target_of
+        from envoyassert.driver.load import RunningLoad
+
         with RunningLoad(self._envoy, wanted, *target_of(self._envoy, wanted.listener)) as load:
             result = one.carry_out(step, deadline_s)
             return replace(result, attempts=load.finish())

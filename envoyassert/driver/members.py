@@ -19,7 +19,6 @@ from envoyassert.probe.quiet import is_initialising, let_threads_wait, when_quie
 from envoyassert.scenario.needs import capabilities_of, needs_of
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.steps.registry import limits_at_launch
-from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import ListenerRecord, Member, Outcome, namespaces_of
 from envoyassert.witness import InNetns, take_witness
 
@@ -117,6 +116,8 @@ def check_agent(agent: Sequence[str], outcome: Outcome, arm: Watch) -> None:
         LaunchError: it had not, so nothing can be said of Envoy.
     """
     if agent and not outcome.running and not arm.counters().marked:
+        from envoyassert.texts.findings import outcome_in_words
+
         raise LaunchError(
             f"the agent {agent[0]} {outcome_in_words(outcome)} and had not started Envoy",
             "it is given Envoy's command line behind its own arguments, and must run that",

@@ -90,7 +90,9 @@ def judge(
     if items and not findings:
         findings = [_nothing_applies(scopes.whole, items[0])]
     findings.sort(key=lambda finding: finding.path[1])
-    unsaid = [f for word in WORDS.values() for f in word.unsaid(scopes.whole, said)]
+    # Each word is asked, and so loaded, where there were steps of which something may be said.
+    words = WORDS.values() if trace.phases else ()
+    unsaid = [f for word in words for f in word.unsaid(scopes.whole, said)]
     steps = with_fatal_defects(judge_steps(scopes.whole), trace, items, findings)
     findings = [*steps, *unsaid, *findings]
     findings = as_excerpt(findings, trace.header.excerpt)

@@ -18,7 +18,8 @@ from envoyassert.outputs import events
 from envoyassert.outputs.json_report import RunDocuments
 from envoyassert.outputs.output import Detail, Output
 from envoyassert.report.envoy_log import said_lines
-from envoyassert.report.results import MachinePart, RunDocument, run_directory
+from envoyassert.report.parts import MachinePart
+from envoyassert.report.results import RunDocument, run_directory
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.trace_file import read_trace

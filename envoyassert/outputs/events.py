@@ -6,22 +6,45 @@ verdict, and `RunEnded`; and `SessionEnded`. `FileRefused` and `SessionStopping`
 Under xdist the runs overlap. A run that the end of the session cut off has no `RunEnded`.
 
 The attribute `handler` is the name of the method of an output that takes the event.
+
+What judges and words a run is not loaded here: every session has events, and few an output that
+wants findings and figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
 from envoyassert.baseline.answer import BaselineAnswer
 from envoyassert.errors import Problem
-from envoyassert.report.figures import Figures
-from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, ScenarioPart
+from envoyassert.report.parts import AskedPart, EnvoyPart, MachinePart, ScenarioPart, StatusWord
 from envoyassert.report.summary import RunRecord
-from envoyassert.report.verdict_json import Judgement, StatusWord
+from envoyassert.scenario.grammar import Later
+
+if TYPE_CHECKING:
+    from envoyassert.report.figures import Figures
+    from envoyassert.report.verdict_json import Judgement
+
+    LaterJudgement: TypeAlias = Judgement
+    LaterFigures: TypeAlias = Figures
+else:
+
+    def _judgement() -> type[Judgement]:
+        from envoyassert.report.verdict_json import Judgement
+
+        return Judgement
+
+    def _figures() -> type[Figures]:
+        from envoyassert.report.figures import Figures
+
+        return Figures
+
+    LaterJudgement = Annotated[Any, Later(_judgement)]
+    LaterFigures = Annotated[Any, Later(_figures)]
 
 
 @dataclass(frozen=True)
@@ -217,8 +240,8 @@ class RunJudged:
     stood_in: tuple[str, ...] = ()
     trace: str = ""
     log: str = ""
-    judgement: Judgement | None = None
-    figures: Figures | None = None
+    judgement: LaterJudgement | None = None
+    figures: LaterFigures | None = None
     story: tuple[str, ...] = ()
     baseline: BaselineAnswer | None = None
     event: Literal["run_judged"] = "run_judged"

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from envoyassert.outputs import events
+    from envoyassert.report.parts import DocumentPart
     from envoyassert.report.results import BaselinePart, RunDocument
     from envoyassert.report.summary import RunRecord
-    from envoyassert.report.verdict_json import DocumentPart
 
 _REPORT = Option(
     "report",

@@ -20,7 +20,6 @@ from envoyassert.probe.live import (
 )
 from envoyassert.probe.machine import probe_capability
 from envoyassert.probe.program_cache import capability as program_cache_capability
-from envoyassert.probe.strace_tracer import strace_capability
 from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.probe.tracing import Tracer, Watch, load_tracer, prepare_tracer
 
@@ -40,5 +39,4 @@ __all__ = [
     "prepare_tracer",
     "probe_capability",
     "program_cache_capability",
-    "strace_capability",
 ]

@@ -8,6 +8,7 @@ those calls by strace's log, as if a further CPU had recorded them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
@@ -15,11 +16,13 @@ from envoyassert.errors import MachineError
 from envoyassert.events import Event
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import ProbeSnapshot
-from envoyassert.probe.strace_tracer import StraceArm, find_strace
 from envoyassert.probe.traced_runs import RunCounters
 from envoyassert.probe.tracing import Watch
 from envoyassert.steps.base import CallFault
 from envoyassert.trace import CpuCounters
+
+if TYPE_CHECKING:
+    from envoyassert.probe.strace_tracer import StraceArm
 
 #: The number of the CPU that stands for strace; a kernel has fewer (CONFIG_NR_CPUS, at most 8192).
 STRACE_CPU = 65535
@@ -105,4 +108,6 @@ def with_faults(arm: Watch, faults: Iterable[CallFault]) -> Watch:
             "strace watches this run already and cannot inject faults beside that",
             "leave out the tracer or witness strace for this scenario",
         )
+    from envoyassert.probe.strace_tracer import StraceArm, find_strace
+
     return FaultyArm(arm, StraceArm(arm.run_id, find_strace()[0]), wanted)

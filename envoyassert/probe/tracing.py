@@ -12,9 +12,7 @@ from envoyassert.launch.user_namespace import become_root
 from envoyassert.option_read_back import Option
 from envoyassert.probe.live import Probe, ProbeSnapshot
 from envoyassert.probe.privileges import give_up_privileges
-from envoyassert.probe.strace_tracer import StraceProbe, find_strace
 from envoyassert.probe.traced_runs import RunCounters
-from envoyassert.probe.witnessed import WitnessedProbe
 
 TracerName = Literal["ebpf", "strace"]
 TRACERS: tuple[TracerName, ...] = ("ebpf", "strace")
@@ -86,6 +84,8 @@ def prepare_tracer(name: str, witness: str = "") -> None:
         MachineError: an ordinary user cannot have namespaces for Envoy on this machine.
     """
     if "strace" in (name, witness):
+        from envoyassert.probe.strace_tracer import find_strace
+
         find_strace()
     if name == "strace":
         become_root()
@@ -110,9 +110,13 @@ def load_tracer(name: str = "ebpf", witness: str = "", session: str = "") -> Tra
 
 
 def _loaded(name: str, witness: str, session: str) -> Tracer:
+    if "strace" not in (name, witness):
+        return Probe.load(session=session)
+    from envoyassert.probe.strace_tracer import StraceProbe
+
+    strace = StraceProbe.load()
     if name == "strace":
-        return StraceProbe.load()
-    if witness == "strace":
-        strace = StraceProbe.load()
-        return WitnessedProbe(Probe.load(session=session), strace)
-    return Probe.load(session=session)
+        return strace
+    from envoyassert.probe.witnessed import WitnessedProbe
+
+    return WitnessedProbe(Probe.load(session=session), strace)

@@ -121,7 +121,6 @@ class ScenarioFile(pytest.Module):
             CollectError: the file is not a valid scenario; every problem is named.
         """
         from envoyassert.pytest_plugin.plans import plans_of
-        from envoyassert.pytest_plugin.representation import collect_error
 
         session = session_of(self.config)
         session.has_scenarios = True
@@ -130,6 +129,8 @@ class ScenarioFile(pytest.Module):
             for plan in plans:
                 self._check_marks(plan)
         except ScenarioError as error:
+            from envoyassert.pytest_plugin.representation import collect_error
+
             raise collect_error(error) from error
         return [ScenarioItem.of_plan(self, plan) for plan in plans]
 

@@ -16,14 +16,12 @@ from envoyassert.outputs.stream import artifacts_of
 from envoyassert.pytest_plugin.crossing import record, verdicts_of
 from envoyassert.pytest_plugin.options import FILE_SUFFIXES
 from envoyassert.pytest_plugin.session import session_of, stream_of
-from envoyassert.report.results import is_short_and_plain, with_digest
 from envoyassert.runner import LiveRun, RunResult
 from envoyassert.shown import shown
-from envoyassert.trace import Trace
-from envoyassert.trace_file import write_trace
 
 if TYPE_CHECKING:
     from envoyassert.pytest_plugin.collect import ScenarioItem
+    from envoyassert.trace import Trace
 
 #: A time-out may strike in a thread of its own, while the run's thread writes the same files.
 _ONE_WRITES = threading.Lock()
@@ -56,6 +54,8 @@ def keep(item: ScenarioItem, trace: Trace, log: str) -> tuple[dict[str, str], st
     Returns:
         Paths by `trace` and `log`, and why one is missing, or "".
     """
+    from envoyassert.trace_file import write_trace
+
     directory, base = _places(item)
     number = len(verdicts_of(item)) + 1
     suffix = f".{number}" if number > 1 else ""
@@ -83,6 +83,8 @@ def _places(item: ScenarioItem) -> tuple[Path, Path]:
     `scenarios/udp.yaml::udp` has `scenarios/udp.yaml/udp`: never another run's. A name that is
     long, or cannot be one of a file, is cut and has a digest.
     """
+    from envoyassert.report.results import is_short_and_plain, with_digest
+
     of_output = artifacts_of(stream_of(item.config), item.run.id, item.run.title)
     if of_output is not None:
         return of_output

@@ -1,47 +1,39 @@
-"""One run inside pytest: run it, judge it, keep what is needed to understand it."""
+"""One run inside pytest: run it, judge it, keep what is needed to understand it.
+
+What judges is imported once there is something to judge, and what words a verdict where there is
+something to say: a run that passes needs no text but that of its certificate.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from envoyassert.errors import JudgingError, LaunchError, MachineError
-from envoyassert.graph.fold import fold
 from envoyassert.guard import fault_words, guarded
-from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
-from envoyassert.outcomes import raise_unless_passed
 from envoyassert.outputs.events import PhaseEnded, RunJudged
 from envoyassert.outputs.output import Detail
-from envoyassert.pytest_plugin.baselines import baseline_answer, refusal_of
 from envoyassert.pytest_plugin.crossing import record, verdicts_of, without_surrogates
 from envoyassert.pytest_plugin.evidence import Evidence, keep, reason_of
 from envoyassert.pytest_plugin.session import session_of, stream_of
-from envoyassert.report.call import Clock
 from envoyassert.report.certificate import certificate_line
-from envoyassert.report.changes import remedies
-from envoyassert.report.coverage import coverage, coverage_lines
-from envoyassert.report.failure import RunContext
-from envoyassert.report.figures import figures_of
-from envoyassert.report.headline import known_defect, reason_line
-from envoyassert.report.places import place_finder
-from envoyassert.report.refusal import blame
-from envoyassert.report.results import EnvoyPart
-from envoyassert.report.story import story_of
-from envoyassert.report.story_parts import describe_steps
-from envoyassert.report.story_text import story_lines
-from envoyassert.report.verdict_json import judgement
+from envoyassert.report.parts import EnvoyPart
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.plan import RequirementUnmetError
 from envoyassert.shown import shown
-from envoyassert.steps.registry import unasked_outcome
 
 if TYPE_CHECKING:
+    from envoyassert.baseline.answer import BaselineAnswer
     from envoyassert.probe import Tracer
     from envoyassert.pytest_plugin.collect import ScenarioItem
+    from envoyassert.report.failure import RunContext
+    from envoyassert.report.figures import Figures
+    from envoyassert.report.verdict_json import Judgement
 
 
 class Judged:
@@ -56,14 +48,13 @@ class Judged:
         self.result = result
         self._item = item
         self.notes: list[str] = []
+        #: Paths of what is kept, by `trace` and `log`.
+        self._kept: dict[str, str] = {}
         plan = result.plan
-        self._context = RunContext(
-            title=item.name,
-            place=place_finder(plan.loaded),
-            blame=blame(plan),
-            scenario_path=str(plan.loaded.path),
-        )
         try:
+            from envoyassert.graph.fold import fold
+            from envoyassert.judge.judge import judge
+
             self._graph = fold(result.trace)
             self.verdict: Verdict = judge(
                 result.trace,
@@ -74,60 +65,73 @@ class Judged:
             )
         except Exception as error:
             self._keep(item)
-            kept = self._context.trace_path or "\n".join(self.notes)
+            kept = self._kept.get("trace") or "\n".join(self.notes)
             raise JudgingError(fault_words(error), f"trace: {kept}") from error
         # The trace comes first: no fault of what follows may cost it.
         if self.verdict.status is not Status.PASS or session_of(item.config).options.keep == "all":
             self._keep(item)
-        found = remedies(
-            self.verdict,
-            result.trace,
-            self._graph,
-            plan.expectations,
-            workers=plan.workers,
-            assume=plan.scenario.assume,
-            place=self._context.place,
-        )
-        self._context = dataclasses.replace(self._context, remedies=found)
-        self.baseline = baseline_answer(item, self.verdict, result.trace, self._graph)
-        if self.baseline is not None and self.baseline.reason and not self._context.trace_path:
+        self.baseline = self._held_against_baseline()
+        if self.baseline is not None and self.baseline.reason and not self._kept.get("trace"):
             self._keep(item)
         self._emit(item)
 
+    def _held_against_baseline(self) -> BaselineAnswer | None:
+        if stream_of(self._item.config).baselines() is None:
+            return None
+        from envoyassert.pytest_plugin.baselines import baseline_answer
+
+        return baseline_answer(self._item, self.verdict, self.result.trace, self._graph)
+
     def _keep(self, item: ScenarioItem) -> None:
-        kept, note = keep(item, self.result.trace, self.result.log_text)
+        self._kept, note = keep(item, self.result.trace, self.result.log_text)
         self.notes += [note] if note else []
-        self._context = dataclasses.replace(
-            self._context, trace_path=kept.get("trace", ""), log_path=kept.get("log", "")
+
+    @functools.cached_property
+    def _context(self) -> RunContext:
+        """What the texts of a verdict need beside it, and what would make failures hold."""
+        from envoyassert.report.changes import remedies
+        from envoyassert.report.failure import RunContext
+        from envoyassert.report.places import place_finder
+        from envoyassert.report.refusal import blame
+
+        result, plan = self.result, self.result.plan
+        place = place_finder(plan.loaded)
+        return RunContext(
+            title=self._item.name,
+            place=place,
+            blame=blame(plan),
+            scenario_path=str(plan.loaded.path),
+            trace_path=self._kept.get("trace", ""),
+            log_path=self._kept.get("log", ""),
+            remedies=remedies(
+                self.verdict,
+                result.trace,
+                self._graph,
+                plan.expectations,
+                workers=plan.workers,
+                assume=plan.scenario.assume,
+                place=place,
+            ),
         )
 
     def _emit(self, item: ScenarioItem) -> None:
         """Hand the verdict to the outputs, and what they want to know of it."""
-        trace, graph, stream = self.result.trace, self._graph, stream_of(item.config)
-        header, context = trace.header, self._context
-        for phase in guarded(lambda: describe_steps(trace, Clock(trace)), self._no_phases):
-            name, kind, result = phase["name"], phase["kind"], phase["came_of_it"]
-            record(item, PhaseEnded(item.run, name, kind, phase["ends"], shown(result)))
+        trace, stream = self.result.trace, stream_of(item.config)
+        header = trace.header
+        if trace.phases:
+            self._emit_phases(item)
         about_envoy = {
             name: without_surrogates(text)
             for name, text in dataclasses.asdict(header.envoy).items()
         }
         story = self._story() if stream.wants(Detail.STORY) else []
         story += self._coverage() if stream.wants(Detail.COVERAGE) else []
-        defect, seen = known_defect(self.verdict, context.place, header.listeners)
+        reason, defect, seen = self._reasons()
         judged = RunJudged(
             run=item.run,
             status=self.verdict.status.value,  # type: ignore[arg-type]  # it is one of the words
             words=str(self.verdict),
-            reason=shown(
-                reason_line(
-                    self.verdict,
-                    unasked_outcome(trace),
-                    context.place,
-                    context.blame,
-                    header.listeners,
-                )
-            ),
+            reason=shown(reason),
             envoy=EnvoyPart(
                 **about_envoy, launcher=header.launcher, concurrency=header.concurrency
             ),
@@ -137,31 +141,63 @@ class Judged:
             defect=shown(defect),
             seen=shown(seen),
             stood_in=tuple(map(shown, header.stood_in)),
-            trace=shown(context.trace_path),
-            log=shown(context.log_path),
-            judgement=guarded(
-                lambda: judgement(self.verdict, trace, graph, context),
-                lambda fault: self.notes.append(f"verdict for machines {fault}"),
-            )
-            if stream.wants(Detail.JUDGEMENT)
-            else None,
-            figures=guarded(
-                lambda: figures_of(trace, graph),
-                lambda fault: self.notes.append(f"figures {fault}"),
-            )
-            if stream.wants(Detail.FIGURES)
-            else None,
+            trace=shown(self._kept.get("trace", "")),
+            log=shown(self._kept.get("log", "")),
+            judgement=self._judgement() if stream.wants(Detail.JUDGEMENT) else None,
+            figures=self._figures() if stream.wants(Detail.FIGURES) else None,
             story=tuple(map(shown, story)),
             baseline=self.baseline,
         )
         record(item, judged)
 
-    def _no_phases(self, fault: str) -> list[dict[str, Any]]:
-        self.notes.append(f"phases {fault}")
-        return []
+    def _emit_phases(self, item: ScenarioItem) -> None:
+        from envoyassert.report.call import Clock
+        from envoyassert.report.story_parts import describe_steps
+
+        def none(fault: str) -> list[dict[str, Any]]:
+            self.notes.append(f"phases {fault}")
+            return []
+
+        trace = self.result.trace
+        for phase in guarded(lambda: describe_steps(trace, Clock(trace)), none):
+            name, kind, result = phase["name"], phase["kind"], phase["came_of_it"]
+            record(item, PhaseEnded(item.run, name, kind, phase["ends"], shown(result)))
+
+    def _reasons(self) -> tuple[str, str, str]:
+        """Return why the verdict is not PASS, the known defect, and what was seen of that."""
+        if self.verdict.status is Status.PASS:
+            return "", "", ""
+        from envoyassert.report.headline import known_defect, reason_line
+        from envoyassert.steps.registry import unasked_outcome
+
+        context, trace = self._context, self.result.trace
+        listeners = trace.header.listeners
+        reason = reason_line(
+            self.verdict, unasked_outcome(trace), context.place, context.blame, listeners
+        )
+        return (reason, *known_defect(self.verdict, context.place, listeners))
+
+    def _judgement(self) -> Judgement | None:
+        from envoyassert.report.verdict_json import judgement
+
+        return guarded(
+            lambda: judgement(self.verdict, self.result.trace, self._graph, self._context),
+            lambda fault: self.notes.append(f"verdict for machines {fault}"),
+        )
+
+    def _figures(self) -> Figures | None:
+        from envoyassert.report.figures import figures_of
+
+        return guarded(
+            lambda: figures_of(self.result.trace, self._graph),
+            lambda fault: self.notes.append(f"figures {fault}"),
+        )
 
     def _story(self) -> list[str]:
         """Return what `envoyassert show` prints of the run, as lines."""
+        from envoyassert.report.story import story_of
+        from envoyassert.report.story_text import story_lines
+
         trace, graph = self.result.trace, self._graph
         return guarded(
             lambda: story_lines(story_of(trace, graph, self.verdict.certificate)),
@@ -170,6 +206,8 @@ class Judged:
 
     def _coverage(self) -> list[str]:
         """Return what of the run no expectation constrains, as lines."""
+        from envoyassert.report.coverage import coverage, coverage_lines
+
         result = self.result
         return guarded(
             lambda: coverage_lines(coverage(result.trace, self._graph, result.plan.expectations)),
@@ -182,12 +220,18 @@ class Judged:
         A known defect ends as an expected failure, unless --runxfail asks for it as a failure.
         """
         __tracebackhide__ = True
-        if self.verdict.status in (Status.PASS, Status.KNOWN_DEFECT):
+        if self.baseline and self.verdict.status in (Status.PASS, Status.KNOWN_DEFECT):
+            from envoyassert.pytest_plugin.baselines import refusal_of
+
             refusal = refusal_of(self.baseline, self.verdict, self._paths())
             if refusal is not None:
                 raise refusal
         if self.verdict.status is Status.KNOWN_DEFECT:
             pytest.xfail(verdicts_of(self._item)[-1].reason)
+        if self.verdict.status is Status.PASS:
+            return
+        from envoyassert.outcomes import raise_unless_passed
+
         of_baseline = [] if self.baseline is None else self.baseline.lines()
         trace, note = self.result.trace, "\n".join([*of_baseline, *self.notes])
         raise_unless_passed(self.verdict, trace, self._graph, self._context, note)
@@ -199,9 +243,7 @@ class Judged:
 
     def _paths(self) -> list[str]:
         """Return lines that say what is kept of the run."""
-        context = self._context
-        kept = {"trace": context.trace_path, "log": context.log_path}
-        return [*(f"  {what}: {path}" for what, path in kept.items() if path), *self.notes]
+        return [*(f"  {what}: {path}" for what, path in self._kept.items() if path), *self.notes]
 
 
 def _judged(item: ScenarioItem, load_probe: Callable[[], Tracer]) -> Judged:

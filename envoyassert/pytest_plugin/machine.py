@@ -20,7 +20,7 @@ from envoyassert.launch.limits import USER, Limits, in_container
 from envoyassert.launch.sweep import sweep
 from envoyassert.probe import Tracer, load_tracer
 from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
-from envoyassert.report.results import MachinePart
+from envoyassert.report.parts import MachinePart
 from envoyassert.scenario.needs import capabilities_of, needs_of
 from envoyassert.shown import shown
 from envoyassert.steps.registry import limits_at_launch

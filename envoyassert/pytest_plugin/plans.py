@@ -12,8 +12,7 @@ from envoyassert.outputs.events import Run
 from envoyassert.pytest_plugin.crossing import without_surrogates
 from envoyassert.pytest_plugin.options import Options
 from envoyassert.pytest_plugin.runs import title_of
-from envoyassert.report.results import AskedPart, ScenarioPart
-from envoyassert.report.verdict_json import Location
+from envoyassert.report.parts import AskedPart, Location, ScenarioPart
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan

@@ -17,6 +17,7 @@ import pytest
 
 from envoyassert.baseline import SUFFIX
 from envoyassert.errors import EnvoyAssertError, LaunchError, MachineError, ScenarioError
+from envoyassert.pytest_plugin import as_written  # noqa: F401 - before the others are imported
 from envoyassert.pytest_plugin.crossing import attach, attach_problems
 from envoyassert.pytest_plugin.fixtures import (
     _envoyassert_probe,

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from envoyassert.judge.interval import plural
 from envoyassert.judge.verdict import Certificate
 from envoyassert.report.table import WIDTH, columns
-from envoyassert.texts.facts import text
 
 _MARKS = {True: "ok", False: "MISSING", None: "n/a"}
 
@@ -15,6 +14,8 @@ _MARKS = {True: "ok", False: "MISSING", None: "n/a"}
 def certificate_line(certificate: Certificate) -> str:
     """Return what is known of a trace's completeness in one line."""
     if certificate.missing:
+        from envoyassert.texts.facts import text
+
         missing = "; ".join(f"{check.name}: {text(check.found)}" for check in certificate.missing)
         return f"NOT whole ({missing})"
     held = [check for check in certificate.checks if check.ok]
@@ -28,6 +29,8 @@ def certificate_line(certificate: Certificate) -> str:
 
 def certificate_lines(certificate: Certificate) -> list[str]:
     """Return a line per check: whether it holds, and what was found."""
+    from envoyassert.texts.facts import text
+
     rows = [(check.name, check.ok, text(check.found)) for check in certificate.checks]
     return check_lines(rows)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.report.call import Clock
-from envoyassert.report.verdict_json import DocumentPart
+from envoyassert.report.parts import DocumentPart
 from envoyassert.trace import Trace
 from envoyassert.words.startup import Figure, startup_figures
 

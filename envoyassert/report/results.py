@@ -20,14 +20,16 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from envoyassert.baseline.answer import AnswerWord
 from envoyassert.report.figures import Figures
-from envoyassert.report.summary import EXECUTED, RunRecord, summary_lines
-from envoyassert.report.verdict_json import (
+from envoyassert.report.parts import (
+    AskedPart,
     DocumentPart,
-    Judgement,
-    Location,
+    EnvoyPart,
+    MachinePart,
+    ScenarioPart,
     StatusWord,
-    VerdictDocument,
 )
+from envoyassert.report.summary import EXECUTED, RunRecord, summary_lines
+from envoyassert.report.verdict_json import Judgement, VerdictDocument
 
 #: The generated file.
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "results.schema.json"
@@ -49,46 +51,6 @@ _OUTCOME = Field(
     description="passed, failed, known_defect and inconclusive as the verdict says; xfailed: as "
     "an xfail mark expects; skipped: not run; error: not judged, or failed around the verdict."
 )
-
-
-class MachinePart(DocumentPart):
-    """The machine and the tool."""
-
-    kernel: str = Field(description="Release of the kernel: `6.1.0-13-amd64`.")
-    architecture: str = Field(description="`x86_64`, `aarch64`.")
-    system: str = Field(description="The distribution: `Debian GNU/Linux 12 (bookworm)`.")
-    host: str = Field(description="The machine's name.")
-    cpus: int = Field(description="Processors of the machine.")
-    python: str = Field(description="Version of Python.")
-    envoyassert: str = Field(description="Version of envoyassert.")
-
-
-class EnvoyPart(DocumentPart):
-    """Which Envoy ran."""
-
-    version: str = Field(description="`1.40.0`, or empty if it could not be learned.")
-    build_id: str = Field(description="GNU build id of the executable, or empty.")
-    source: str = Field(description="How it was asked for: `image x/y:z`.")
-    image_digest: str = Field(description="Digest of its image, or empty.")
-    launcher: str = Field(description="`docker` or `process`.")
-    concurrency: int = Field(description="Number of workers that was asked for.")
-
-
-class AskedPart(DocumentPart):
-    """What a run was to be made with, whether it was executed or not."""
-
-    envoy: str = Field(description="The Envoy: `1.40.0`, an image, a path.")
-    launcher: str = Field(description="`docker`, `process`, or `auto`.")
-    concurrency: int = Field(description="Number of workers.")
-
-
-class ScenarioPart(DocumentPart):
-    """Which run of which scenario."""
-
-    name: str
-    description: str = Field(description="What it says of itself.")
-    location: Location = Field(description="Where the file says the name.")
-    matrix: dict[str, str] = Field(description="Value of each axis in this run.")
 
 
 class FactDifference(DocumentPart):

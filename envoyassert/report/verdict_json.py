@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from envoyassert.graph.model import SocketGraph
 from envoyassert.judge.value_json import to_json
@@ -13,27 +13,13 @@ from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, render_call, thread_label
 from envoyassert.report.changes import change_words
 from envoyassert.report.failure import RunContext
+from envoyassert.report.parts import DocumentPart, Location, StatusWord
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome, Trace
 
-StatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE"]
 FindingStatusWord = Literal["PASS", "FAIL", "KNOWN_DEFECT", "INCONCLUSIVE", "SKIPPED"]
-
-
-class DocumentPart(BaseModel):
-    """Base of everything in a published document: immutable, closed, always written in full."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class Location(DocumentPart):
-    """A place in a scenario file."""
-
-    file: str = Field(description="The file as the user named it.")
-    line: int = Field(ge=1, description="Line, from 1.")
-    column: int = Field(ge=1, description="Column, from 1.")
 
 
 class EvidencePart(DocumentPart):

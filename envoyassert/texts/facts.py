@@ -6,7 +6,7 @@ fact. The list of codes is closed: a test holds it against those that judging us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from envoyassert.judge.interval import plural
@@ -20,7 +20,7 @@ from envoyassert.trace import UNKNOWN_STATUS
 from envoyassert.words.listener import WORDS
 
 #: Of a template each detail is put in by its words.
-FACTS: Mapping[str, str | Callable[[Fact], str]] = {
+FACTS: dict[str, str | Callable[[Fact], str]] = {
     "fault": "{said}",
     "several": lambda f: "; ".join(map(text, f["reasons"])),
     "none": "none",
@@ -332,12 +332,20 @@ FACTS: Mapping[str, str | Callable[[Fact], str]] = {
         f"{text(f['socket'])} has more than " + plural(f["limit"], "descriptor")
     ),
     **CHECKS,
-    **{code: words for word in WORDS.values() for code, words in word.texts.items()},
 }
+
+
+def add_those_of_words() -> None:
+    """Add the texts of the facts that single words have, which loads all words of a listener."""
+    for word in WORDS.values():
+        for code, words in word.texts.items():
+            FACTS.setdefault(code, words)
 
 
 @text.register
 def _(value: Fact) -> str:
+    if value.code not in FACTS:
+        add_those_of_words()
     words = FACTS[value.code]
     if not isinstance(words, str):
         return words(value)
@@ -345,4 +353,4 @@ def _(value: Fact) -> str:
     return words.format_map(details)
 
 
-__all__ = ["FACTS", "text"]
+__all__ = ["FACTS", "add_those_of_words", "text"]

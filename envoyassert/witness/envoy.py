@@ -20,7 +20,6 @@ from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
 from envoyassert.clock import monotonic_ns
 from envoyassert.launch.admin import FORBIDDEN, MOST, AdminUnreachableError, shortened
-from envoyassert.trace_schema import words_of
 
 #: The gauges of listeners and workers, and how far Envoy has come.
 GAUGES = (
@@ -105,6 +104,8 @@ def ask_envoy(admin_get: Callable[[str], tuple[int, str]]) -> EnvoyAccount | Non
     except AdminUnreachableError as error:
         said = f"the admin endpoint did not answer: {error}"
     except ValueError as error:
+        from envoyassert.trace_schema import words_of
+
         why = words_of(error) if isinstance(error, ValidationError) else shortened(str(error))
         said = f"the admin endpoint gave an answer of another form: {why}"
     return EnvoyAccount(begun_ns, monotonic_ns(), error=said)

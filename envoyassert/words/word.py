@@ -172,7 +172,7 @@ class Word:
         vacuous: finds what of an item no trace could fail.
         forbids: the calls that an item says are never made, None if there are none.
         stands_for: the expectations that an item stands for, beside itself, given the trace.
-        unsaid: judges what is wrong though no expectation names it, given all of them.
+        unsaid: judges what is wrong with a step though no expectation names it, given all of them.
         advice: what to do where it failed.
         tries: values that a remedy tries, by the key: the word itself, or one below it.
         closest: how an item changes to be about what came closest.

@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Any
 from envoyassert.errors import ScenarioError
 from envoyassert.scenario.listeners import items_of, proto_field
 from envoyassert.scenario.xds import FILE, SOCKET
-from envoyassert.xds.control_plane import (
-    AdsControlPlane,
-    ControlPlane,
-    FileControlPlane,
-    packed_listeners,
-)
-from envoyassert.xds.resources import ResourceError
 
 if TYPE_CHECKING:
     from envoyassert.launch.base import Launcher
     from envoyassert.scenario.plan import RunPlan
+    from envoyassert.xds.control_plane import ControlPlane
 
 
 def open_control_plane(plan: RunPlan, launcher: Launcher) -> ControlPlane | None:
@@ -35,6 +29,9 @@ def open_control_plane(plan: RunPlan, launcher: Launcher) -> ControlPlane | None
     """
     if plan.xds is None:
         return None
+    from envoyassert.xds.control_plane import AdsControlPlane, FileControlPlane
+    from envoyassert.xds.resources import ResourceError
+
     listeners = [
         {key: value for key, value in resource.items() if key != "@type"}
         for resource in items_of(proto_field(plan.files.get(FILE), "resources"))
@@ -58,6 +55,9 @@ def open_control_plane(plan: RunPlan, launcher: Launcher) -> ControlPlane | None
 
 def _check_updates(plan: RunPlan, listeners: list[Any]) -> None:
     """Refuse an update that cannot be sent, before anything is started for it."""
+    from envoyassert.xds.control_plane import packed_listeners
+    from envoyassert.xds.resources import ResourceError
+
     for number, step in enumerate(plan.steps):
         if not step.updates_listeners:
             continue

@@ -27,7 +27,7 @@ from envoyassert import outcomes
 from envoyassert.judge.value_json import to_json
 from envoyassert.judge.values import Fact, Quote
 from envoyassert.report import certificate, headline
-from envoyassert.texts.facts import FACTS, text
+from envoyassert.texts.facts import FACTS, add_those_of_words, text
 
 NUMBERS = itertools.count()
 
@@ -41,6 +41,7 @@ def of_line(*_arguments, **_more):
     return f"line{next(NUMBERS)}"
 
 
+add_those_of_words()
 FACTS.update(dict.fromkeys(FACTS, of_value))
 for kind in list(text.registry):
     if kind.__module__.startswith("envoyassert.judge") and kind not in (Fact, Quote):

@@ -16,9 +16,10 @@ from envoyassert.atlas.model import (
     in_order,
 )
 from envoyassert.atlas.page import atlas_lines, index_page, story_page
-from envoyassert.report.results import AskedPart, EnvoyPart, MachinePart, RunDocument, ScenarioPart
+from envoyassert.report.parts import AskedPart, EnvoyPart, Location, MachinePart, ScenarioPart
+from envoyassert.report.results import RunDocument
 from envoyassert.report.summary import EXECUTED, SKIPPED
-from envoyassert.report.verdict_json import FindingPart, Judgement, Location, ValuesPart, WordsPart
+from envoyassert.report.verdict_json import FindingPart, Judgement, ValuesPart, WordsPart
 from tests.odd_text import ODD, raw_in
 
 HOSTILE = "<script>alert('&\"')</script>"

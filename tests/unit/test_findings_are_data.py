@@ -143,6 +143,7 @@ def test_every_code_of_a_fact_has_its_words_and_every_words_a_code() -> None:
     # One of the two, by whose socket it is.
     used |= {"socket_of_this_envoy", "socket_of_another_envoy"}
     used |= {"excerpt", "excerpt_in_words", "never_was", "no_such_stretch"}
+    facts.add_those_of_words()
     assert used == facts.FACTS.keys()
 
 
@@ -174,6 +175,7 @@ def test_fault_in_the_words_of_a_fact_costs_a_line(case, monkeypatch, faults_bec
         raise KeyError("broken on purpose")
 
     before = case.failure()
+    facts.add_those_of_words()
     monkeypatch.setattr(facts, "FACTS", dict.fromkeys(facts.FACTS, broken))
     after = case.failure()
     assert type(after) is type(before)

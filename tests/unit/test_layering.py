@@ -334,18 +334,90 @@ def test_outputs_know_neither_pytest_nor_the_other_faces(modules):
 HEAVY = ["bcc", "docker", "grpc", "testcontainers"]
 
 
+def loaded_by(code: str, cwd: Path) -> set[str]:
+    """Return the modules that code loads in a fresh interpreter."""
+    return set(
+        json.loads(
+            run_python(f"import json, sys\n{code}\nprint(json.dumps([*sys.modules]))\n", cwd)
+        )
+    )
+
+
+def below(modules: set[str], *parts: str) -> set[str]:
+    """Return those of some modules that are or are below parts of the package."""
+    names = tuple(f"{PACKAGE}.{part}" for part in parts)
+    return {one for one in modules if one in names or one.startswith(tuple(f"{n}." for n in names))}
+
+
 #: Libraries that few runs need; each takes as long to import as Envoy to start.
-SELDOM = ["cxxfilt", "pyroute2"]
+SELDOM = {"cxxfilt", "pyroute2"}
+#: What judges, and what words a verdict: it is loaded when there is one, or something to say of it.
+AFTER_A_RUN = ("graph.fold", "judge.judge", "judge.certificate", "outcomes", "texts")
+#: What a run without steps, without a control plane and by the probe never needs.
+OF_OTHER_RUNS = (
+    *("driver.client", "driver.connect", "driver.load", "probe.strace_tracer", "strace.log"),
+    *("xds.control_plane", "xds.server"),
+)
 
 
-def test_what_runs_a_scenario_loads_no_library_that_few_need(tmp_path):
-    loaded = run_python(
-        "import json, sys\n"
-        "import envoyassert.launch.process, envoyassert.pytest_plugin.execute\n"
-        f"print(json.dumps([name for name in {SELDOM!r} if name in sys.modules]))\n",
+def test_what_runs_a_scenario_loads_nothing_that_few_runs_need(tmp_path):
+    loaded = loaded_by(
+        "import envoyassert.launch.process, envoyassert.pytest_plugin.execute", tmp_path
+    )
+    assert SELDOM & loaded == set()
+    assert below(loaded, *AFTER_A_RUN, *OF_OTHER_RUNS) == set()
+    assert below(loaded, "report") == {
+        f"{PACKAGE}.report{name}" for name in ("", ".certificate", ".parts", ".summary", ".table")
+    }
+
+
+def test_events_of_a_session_load_nothing_that_judges_or_reports(tmp_path):
+    loaded = loaded_by("import envoyassert.outputs.events", tmp_path)
+    assert below(loaded, "graph.model", "judge.values", "trace", "texts") == set()
+    assert below(loaded, "report") == {
+        f"{PACKAGE}.report{name}" for name in ("", ".parts", ".summary", ".table")
+    }
+
+
+def test_a_verdict_that_passes_loads_no_texts_of_findings(tmp_path):
+    loaded = loaded_by(
+        "from pydantic import TypeAdapter\n"
+        "from envoyassert.judge.judge import judge\n"
+        "from envoyassert.report.certificate import certificate_line\n"
+        "from envoyassert.testing import TraceBuilder\n"
+        "from envoyassert.words.registry import Expectation\n"
+        "trace = TraceBuilder(workers=1)\n"
+        "trace.shared_listener('127.0.0.1:80')\n"
+        "said = {'listener': {'port': 80}, 'bound': {'times': 1}}\n"
+        "item = TypeAdapter(Expectation).validate_python(said)\n"
+        "verdict = judge(trace.build(), [(0, item)], workers=1)\n"
+        "assert verdict.status.value == 'PASS', verdict\n"
+        "certificate_line(verdict.certificate)",
         tmp_path,
     )
-    assert json.loads(loaded) == []
+    assert below(loaded, "texts", "words.in_order", "words.startup", "words.update") == set()
+
+
+def test_pytest_leaves_the_asserts_of_the_package_alone(tmp_path):
+    """Its loader of rewritten modules takes longer for a run than Envoy does to start."""
+    (tmp_path / "one.envoyassert.yaml").write_text(
+        "name: one\n"
+        "envoy: {config: {static_resources: {listeners: []}}}\n"
+        "expect: [{process: {live: true}}]\n"
+    )
+    rewritten = run_python(
+        "import json, pytest, sys\n"
+        "assert pytest.main(['--collect-only', '-q', 'one.envoyassert.yaml']) == 0\n"
+        "import envoyassert.pytest_plugin.execute\n"
+        "print(json.dumps([name for name, module in sys.modules.items()"
+        f" if name.startswith({PACKAGE!r})"
+        " and type(module.__spec__.loader).__name__ == 'AssertionRewritingHook']))\n",
+        tmp_path,
+    )
+    # What is loaded before the plugin can say so.
+    first = {PACKAGE, *(f"{PACKAGE}.{one}" for one in ("errors", "shown", "pytest_plugin"))}
+    first |= {f"{PACKAGE}.pytest_plugin.{one}" for one in ("as_written", "plugin")}
+    assert set(json.loads(rewritten)) == first
 
 
 def test_core_modules_import_without_the_heavy_packages(modules, tmp_path):

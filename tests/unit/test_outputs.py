@@ -14,8 +14,7 @@ from envoyassert.outputs.events import Event, Run, RunBegan, RunEnded, RunPlanne
 from envoyassert.outputs.output import Output, OutputRefusedError, Settings
 from envoyassert.outputs.registry import OUTPUTS, output_options
 from envoyassert.outputs.stream import Stream
-from envoyassert.report.results import AskedPart, ScenarioPart
-from envoyassert.report.verdict_json import Location
+from envoyassert.report.parts import AskedPart, Location, ScenarioPart
 
 
 @dataclass

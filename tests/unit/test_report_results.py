@@ -11,10 +11,10 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.report.failure import RunContext
 from envoyassert.report.figures import figures_of
+from envoyassert.report.parts import MachinePart
 from envoyassert.report.places import Place
 from envoyassert.report.results import (
     SCHEMA_FILE,
-    MachinePart,
     index_document,
     results_schema,
     schema_text,

@@ -1,30 +1,20 @@
 """The command line. Every command is a module of its own, imported when it is called.
 
-So `replay`, `show`, `import`, `schema` and `check` need neither root nor bcc nor Docker.
+So `replay`, `show`, `import`, `schema` and `check` need neither root nor bcc nor Docker. This
+module itself is what the program begins with: it imports nothing that takes time.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import gc
 import os
 import sys
-import threading
-import traceback
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import click
+from envoyassert import __version__
 
-from envoyassert.cli import exits
-from envoyassert.cli.group import COMMANDS, LazyGroup
-from envoyassert.cli.here import check_here
-from envoyassert.cli.output import check_written, lasting_output, say, say_usage
-from envoyassert.errors import (
-    EnvoyAssertError,
-    MachineError,
-    text_with_output,
-)
+if TYPE_CHECKING:
+    from envoyassert.cli.command_line import app, main
 
 __all__ = ["app", "main", "program"]
 
@@ -34,98 +24,31 @@ __all__ = ["app", "main", "program"]
 _NEW_OBJECTS = 200_000
 
 
-@click.group(
-    cls=LazyGroup,
-    commands_by_name=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 pass, 1 fail, 2 interrupted, 3 internal error, 4 invalid usage or "
-    "scenario, 5 nothing to run, 10 inconclusive, 77 machine not supported. `diff` and "
-    "`run --against` have those of diff(1): 0 the same, 1 different, 2 trouble.",
-)
-@click.version_option(package_name="envoyassert")
-def app() -> None:
-    """Prove what a real Envoy does with its listening sockets.
-
-    Example: envoyassert check scenarios/
-    """
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with one of the codes of `envoyassert.cli.exits`.
-
-    Args:
-        arguments: what follows the program's name; None for those of this process.
-    """
-    with lasting_output():
-        code = _exit_code(arguments)
-    sys.exit(code)
-
-
 def program() -> None:
     """Be the program `envoyassert`: `main`, where nothing else of the process is to come."""
-    gc.set_threshold(_NEW_OBJECTS)
-    with lasting_output():
-        code = _exit_code(None)
-    _end(code)
-    sys.exit(code)
-
-
-def _end(code: int) -> None:
-    """End this process, unless threads of its are to be waited for, or who watches it.
-
-    The interpreter would free all objects one by one: a third of a second after a run. What is
-    registered for the end is done as usual.
-    """
-    if _is_watched() or any(not thread.daemon for thread in threading.enumerate()[1:]):
+    if sys.argv[1:] == ["--version"] and _says_version():
         return
-    atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to them
-    for stream in (sys.stdout, sys.stderr):
-        # What the command printed has arrived already; a stream that was closed is None.
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+    gc.set_threshold(_NEW_OBJECTS)
+    from envoyassert.cli.command_line import run_to_the_end
+
+    run_to_the_end()
 
 
-def _is_watched() -> bool:
-    """Whether a profiler, a debugger or a tool for coverage runs this: it has work left to do."""
-    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12; it has six tools
-    tools = () if monitoring is None else map(monitoring.get_tool, range(6))
-    return sys.gettrace() is not None or sys.getprofile() is not None or any(tools)
-
-
-def _exit_code(arguments: Sequence[str] | None) -> int:
-    result: object = None
+def _says_version() -> bool:
+    """Print the version, and return whether that was possible; if not, click says why."""
+    if sys.stdout is None:
+        return False
     try:
-        result = app.main(arguments, prog_name="envoyassert", standalone_mode=False)
-        check_written()
-    except click.ClickException as error:
-        say_usage(error)
-        return exits.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        say("interrupted", err=True)
-        return exits.INTERRUPTED
-    except EnvoyAssertError as error:
-        say(*_text_of(error).split("\n"), err=True)
-        # Where output was lost, a verdict that is not PASS stays what it is.
-        return (isinstance(result, int) and result) or exits.code_of(error)
-    except Exception as error:  # noqa: BLE001 - the last resort: say it is ours, keep the code
-        try:
-            check_here()
-        except MachineError as gone:
-            say(*_text_of(gone).split("\n"), err=True)
-            return exits.code_of(gone)
-        if os.environ.get("ENVOYASSERT_DEBUG"):
-            traceback.print_exc()
-        say(
-            f"envoyassert: internal error: {type(error).__name__}: {error}",
-            "  remedy: this is a fault of envoyassert; report it with the output of the same "
-            "command under ENVOYASSERT_DEBUG=1",
-            err=True,
-        )
-        return exits.INTERNAL
-    return result if isinstance(result, int) else exits.PASSED
+        os.write(1, f"envoyassert, version {__version__}\n".encode())
+    except OSError:
+        return False
+    return True
 
 
-def _text_of(error: EnvoyAssertError) -> str:
-    text = text_with_output(error)
-    return text if error.names_place else f"envoyassert: error: {text}"
+def __getattr__(name: str) -> object:
+    """Return what belongs to this module for who imports it, and is not needed by the program."""
+    if name in ("app", "main"):
+        from envoyassert.cli import command_line
+
+        return getattr(command_line, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

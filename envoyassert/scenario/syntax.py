@@ -15,8 +15,8 @@ TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 MAX_NODES = 200_000
 
 # What YAML 1.2 calls non-printable (production 1), other than the byte order mark at the start.
-_NOT_PRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
+# Compiled when it is needed: that takes as long as to read ten scenarios, which are ASCII mostly.
+_NOT_PRINTABLE = r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 # An address of IPv6 that is not quoted.
 _ADDRESS = re.compile(r"(?:^|[\s\[,])((?=[^\s,\]}]*::)[0-9A-Fa-f:.]+)(?=[\s,}\]]|$)")
@@ -26,7 +26,7 @@ def control_character(text: str, path: str) -> Problem | None:
     """Return a problem at the first character that YAML text cannot hold, or None."""
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return None
-    found = _NOT_PRINTABLE.search(text)
+    found = re.search(_NOT_PRINTABLE, text)
     if found is None:
         return None
     line, column = line_and_column(text, found.start())

@@ -6,7 +6,6 @@ for the wrong reason. So every such word is looked up before anything runs.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import heapq
 import ipaddress
@@ -146,6 +145,8 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     names = list(itertools.islice(known, _MOST_NAMES))
     pairs = _pairs(word)
     likely = heapq.nlargest(8, names, key=lambda name: len(pairs & _pairs(name)) - len(name) / 100)
+    import difflib
+
     found = difflib.get_close_matches(word, likely, n=1, cutoff=cutoff)
     if found:
         return found[0]

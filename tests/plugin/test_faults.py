@@ -24,11 +24,11 @@ def break_(fake_envoy):
 @pytest.mark.parametrize(
     "line",
     [
-        "execute.remedies.__globals__['counterfactual'] = broken",
-        "execute.story_of = broken",
-        "execute.coverage = broken",
-        "execute.judgement = broken",
-        "execute.figures_of = broken",
+        "from envoyassert.report import changes; changes.counterfactual = broken",
+        "from envoyassert.report import story; story.story_of = broken",
+        "from envoyassert.report import coverage; coverage.coverage = broken",
+        "from envoyassert.report import verdict_json; verdict_json.judgement = broken",
+        "from envoyassert.report import figures; figures.figures_of = broken",
         "from envoyassert.report import summary; summary.summary_lines = broken",
         "from envoyassert.report import github_text; github_text.job_summary = broken",
         "from envoyassert.report import github_text; github_text.workflow_command = broken",
@@ -54,7 +54,7 @@ def test_fault_beside_the_verdict_costs_neither_verdict_nor_trace(
 
 def test_trace_that_cannot_be_judged_is_kept(write_scenario, fake_envoy, break_):
     write_scenario()
-    break_("execute.judge = broken")
+    break_("from envoyassert.judge import judge; judge.judge = broken")
     result = fake_envoy.runpytest_subprocess()
     assert result.ret == 1
     result.assert_outcomes(errors=1)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -341,3 +343,16 @@ def test_exit_codes_are_those_that_help_names():
         (exits.MACHINE, "machine not supported"),
     ):
         assert f"{code} {word}" in app.epilog
+
+
+def test_the_version_that_cannot_be_written_is_an_error(tmp_path):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-m", "envoyassert", "--version"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 77
+    assert b"No space left" in done.stderr

@@ -305,7 +305,7 @@ def test_trace_that_replaces_another_is_swapped_in_whole(cli, origin, tmp_path):
 
 def test_main_without_arguments_uses_those_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["envoyassert", "--version"])
-    monkeypatch.setattr("envoyassert.cli._end", sys.exit)  # it would end this process
+    monkeypatch.setattr("envoyassert.cli.command_line._end", sys.exit)  # it would end this process
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 0

@@ -441,6 +441,26 @@ def test_command_line_loads_no_command_and_no_model_before_it_knows_which(tmp_pa
     assert heavy & set(json.loads(loaded)) == set()
 
 
+def test_the_version_is_said_without_the_library_of_the_command_line(tmp_path):
+    """And as that says it."""
+    said = (
+        "import json, sys\n"
+        "sys.argv = ['envoyassert', '--version']\n"
+        "from envoyassert.cli import main, program\n"
+    )
+    quick = run_python(
+        said.replace("main, ", "") + "program(); print('click' in sys.modules)", tmp_path
+    )
+    assert quick == "False"
+    lines = [
+        subprocess.run(
+            [sys.executable, "-c", said + call], cwd=tmp_path, capture_output=True, check=True
+        ).stdout
+        for call in ("program()", "main()")
+    ]
+    assert lines[0] == lines[1] != b""
+
+
 def test_completing_a_command_loads_no_command(tmp_path):
     loaded = run_python(
         "import contextlib, json, os, sys\n"

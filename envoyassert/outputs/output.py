@@ -7,10 +7,9 @@ import nothing heavy; what an output needs for its work is imported in its metho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from envoyassert.errors import EnvoyAssertError
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from envoyassert.outputs import events
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """An option of an output: a value, or a flag.
 
     For the name `report` it is `--envoyassert-report` of pytest, the environment variable
@@ -79,8 +77,7 @@ class Console(Protocol):
         """Print a line for a program that reads the standard output; it is escaped already."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What an output is made from.
 
     Args:

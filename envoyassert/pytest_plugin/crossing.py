@@ -8,7 +8,6 @@ back loses nothing.
 from __future__ import annotations
 
 import functools
-import secrets
 from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,14 @@ _ATTRIBUTE = "envoyassert_events"
 _PROBLEMS = "envoyassert_problems"
 
 
-@dataclass
+def _token() -> str:
+    # Not needed by a session without runs.
+    import secrets
+
+    return secrets.token_hex(8)
+
+
+@dataclass(eq=False, repr=False)
 class _Recorder:
     """The events of one test.
 
@@ -34,7 +40,7 @@ class _Recorder:
         events: in their order.
     """
 
-    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str = field(default_factory=_token)
     events: list[RunEvent] = field(default_factory=list)
 
 

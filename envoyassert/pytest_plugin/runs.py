@@ -27,7 +27,7 @@ _STRICT = "[XPASS(strict)]"
 _SCENARIO_FILE = re.compile(r"\.ya?ml::")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunState:
     """What is known of a test, of which reports arrive.
 
@@ -124,7 +124,7 @@ class RunState:
         self.failures.append(Failure(status, report.when, crash.path, crash.lineno, reason, text))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Runs:
     """What the reports of a session say.
 
@@ -142,13 +142,12 @@ class Runs:
 
     def add(self, report: pytest.TestReport, state: RunState) -> None:
         """Take note of one phase of one test, after its state did."""
-        names = {name for name, _ in report.user_properties}
         if report.when == "call" or report.failed:
             self.executed += 1
-        if report.skipped and LACKS in names:
-            self.lacking += 1
-        if report.failed and MACHINE_ERROR in names:
-            self.machine_errors += 1
+        if not report.passed:
+            names = {name for name, _ in report.user_properties}
+            self.lacking += report.skipped and LACKS in names
+            self.machine_errors += report.failed and MACHINE_ERROR in names
         if state.record is not None:
             self.records[report.nodeid] = state.record
 

@@ -159,10 +159,14 @@ class Source:
             self._stream.emit(event)
             state.sections.update(self._stream.sections(event))
             state.properties.update(self._stream.properties(event))
-        report.sections += state.sections.items()
-        report.user_properties += [
-            (PREFIX + name, shown_lines(text)) for name, text in state.properties.items() if text
-        ]
+        if state.sections:
+            report.sections += state.sections.items()
+        if state.properties:
+            report.user_properties += [
+                (PREFIX + name, shown_lines(text))
+                for name, text in state.properties.items()
+                if text
+            ]
         state.add(report)
         self._runs.add(report, state)
         if report.when not in _PHASES[:2] and not state.is_repeated:

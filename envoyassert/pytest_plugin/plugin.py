@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 
+# Before the others are imported.
+from envoyassert.pytest_plugin import as_written  # noqa: F401
+
+# isort: split
 from envoyassert.baseline import SUFFIX
 from envoyassert.errors import EnvoyAssertError, LaunchError, MachineError, ScenarioError
-from envoyassert.pytest_plugin import as_written  # noqa: F401 - before the others are imported
 from envoyassert.pytest_plugin.crossing import attach, attach_problems
 from envoyassert.pytest_plugin.fixtures import (
     _envoyassert_probe,

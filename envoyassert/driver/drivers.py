@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -64,15 +66,24 @@ class Drivers:
         """
         one = self.of(driver_of(type(step)))
         deadline_s = parse_duration(step.deadline)
-        wanted = step.load if isinstance(step, StepUnderLoad) else None
-        if wanted is None:
+        wanted = step.loads if isinstance(step, StepUnderLoad) else ()
+        if not wanted:
             return one.carry_out(step, deadline_s)
         from envoyassert.driver.connect import target_of
         from envoyassert.driver.load import RunningLoad
 
-        with RunningLoad(self._envoy, wanted, *target_of(self._envoy, wanted.listener)) as load:
+        targets = [target_of(self._envoy, load.listener) for load in wanted]
+        with contextlib.ExitStack() as stack:
+            loads = [
+                stack.enter_context(RunningLoad(self._envoy, load, *target))
+                for load, target in zip(wanted, targets, strict=True)
+            ]
             result = one.carry_out(step, deadline_s)
-            return replace(result, attempts=load.finish())
+            for load in loads:
+                load.let_end()
+            made = itertools.chain.from_iterable(load.finish() for load in loads)
+            ordered = sorted(made, key=lambda attempt: attempt.began_ns)
+            return replace(result, attempts=tuple(ordered))
 
     def account(self) -> Mapping[str, Any]:
         """Return what the drivers say at the end of a phase, by the members of `Phase`."""

@@ -62,13 +62,17 @@ class RunningLoad(contextlib.AbstractContextManager["RunningLoad"]):
             raise
         return self
 
+    def let_end(self) -> None:
+        """Say that the step is over: what each client does from now on is its last."""
+        self._over.set()
+
     def finish(self) -> tuple[ConnectionAttempt, ...]:
         """Go on until every client has made its requests from after the step; return all.
 
         Raises:
             StepProblem: a client could not be made.
         """
-        self._over.set()
+        self.let_end()
         wait(self._clients)
         made: Iterable[ConnectionAttempt] = itertools.chain.from_iterable(
             client.result() for client in self._clients

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from envoyassert.scenario.grammar import Duration
+from envoyassert.scenario.grammar import Duration, Many, choice, kind
 from envoyassert.scenario.selector import Selector
 from envoyassert.steps.base import Part, Path, Step
 
@@ -62,13 +62,28 @@ class StepUnderLoad(Step):
         "load": "load: {listener: {port: 15006}, send: hello}",
     }
 
-    load: Load | None = Field(
+    load: (
+        Annotated[
+            Annotated[Load, Tag("|mapping")]
+            | Annotated[Many[Load], Field(min_length=1), Tag("|list")],
+            choice(kind, "clients of a listener, or a list of such"),
+        ]
+        | None
+    ) = Field(
         None,
-        description="Clients that keep coming meanwhile; `attempts` has the result of each "
-        "of their requests.",
+        description="Clients that keep coming meanwhile, or a list of such, for several listeners; "
+        "`attempts` has the result of each of their requests.",
     )
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """The clients of each listener that keep coming."""
+        if self.load is None:
+            return ()
+        return self.load if isinstance(self.load, tuple) else (self.load,)
 
     def selectors(self) -> Iterator[tuple[Path, Selector]]:
         """Yield where the clients go that keep coming."""
-        if self.load is not None:
-            yield ("load", "listener"), self.load.listener
+        for number, load in enumerate(self.loads):
+            at = (number,) if isinstance(self.load, tuple) else ()
+            yield ("load", *at, "listener"), load.listener

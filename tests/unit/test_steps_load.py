@@ -14,6 +14,7 @@ import pytest
 from envoyassert.addresses import Address
 from envoyassert.driver.load import RunningLoad
 from envoyassert.steps.base import StepProblem
+from envoyassert.steps.ending import SignalStep
 from envoyassert.steps.load import Load
 from envoyassert.trace import ConnectionAttempt
 
@@ -134,3 +135,16 @@ def test_load_that_is_left_early_ends() -> None:
     with server() as port, pytest.raises(KeyboardInterrupt), load_on(port):
         raise KeyboardInterrupt
     assert not [t for t in threading.enumerate() if t.name.startswith("envoyassert-load")]
+
+
+def test_load_of_several_listeners_says_where_each_goes() -> None:
+    wanted = [{"listener": {"port": port}, "send": "hello"} for port in (80, 81)]
+    step = SignalStep.model_validate({"signal": "SIGTERM", "load": wanted})
+    assert [load.listener.port for load in step.loads] == [80, 81]
+    assert [path for path, _ in step.selectors()] == [
+        *(("load", 0, "listener"), ("load", 1, "listener")),
+    ]
+    alone = SignalStep.model_validate({"signal": "SIGTERM", "load": wanted[0]})
+    assert [path for path, _ in alone.selectors()] == [("load", "listener")]
+    assert len(alone.loads) == 1
+    assert SignalStep.model_validate({"signal": "SIGTERM"}).loads == ()

@@ -171,7 +171,7 @@ class RunPlan:
             self,
             concurrency=workers,
             config=merge(self.config, wanted.overlay) if wanted.overlay else self.config,
-            args=(*self.args, *wanted.args),
+            args=_with_arguments(self.args, wanted.args),
         )
         return plan.in_rundir(rundir)
 
@@ -185,6 +185,19 @@ class RunPlan:
             name: as_text(content) if isinstance(content, (str, dict)) else content
             for name, content in self.files.items()
         }
+
+
+def _with_arguments(given: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Return arguments with further ones, which take the place of those of the same name."""
+    names = {argument.partition("=")[0] for argument in more if argument.startswith("-")}
+    kept: list[str] = []
+    replaced = False
+    for argument in given:
+        if argument.startswith("-"):
+            replaced = argument.partition("=")[0] in names
+        if not replaced:
+            kept.append(argument)
+    return (*kept, *more)
 
 
 def as_text(content: str | dict[str, Any]) -> str:

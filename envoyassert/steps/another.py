@@ -22,7 +22,9 @@ class Another(Part):
     overlay: dict[str, Any] = Field(
         default_factory=dict, description="Merged into its config, as `envoy.overlay` is."
     )
-    args: Many[Argument] = Field((), description="Arguments after those of the first.")
+    args: Many[Argument] = Field(
+        (), description="Arguments after those of the first, or in place of one of the same name."
+    )
 
     heading: ClassVar[str] = "Another Envoy"
     examples: ClassVar[Mapping[str, str]] = {

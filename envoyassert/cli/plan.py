@@ -23,6 +23,7 @@ from envoyassert.cli.options import (
 )
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import envoy_of
+from envoyassert.cli.transition import WAYS, refuse_launcher, try_transitions
 from envoyassert.compare.comparison import Comparison, compare_profiles
 from envoyassert.compare.plan_text import plan_json, plan_lines
 from envoyassert.compare.profile import profile_of
@@ -66,8 +67,13 @@ from envoyassert.trace_file import read_trace
 @stand_in_option
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run both on this Envoy.")
+@click.option(
+    "--transition",
+    type=click.Choice(WAYS),
+    help="Really make the change, with clients on every listener, and report what they lost.",
+)
 @untrusted_option
-@format_option()
+@format_option(more=("markdown",))
 def plan(
     files: tuple[str, ...],
     changes: tuple[str, ...],
@@ -80,6 +86,7 @@ def plan(
     stand_in: bool,
     launcher: Any,
     envoy: str | None,
+    transition: str | None,
     untrusted: bool,
     output: str,
 ) -> int:
@@ -97,6 +104,12 @@ def plan(
     Example: sudo envoyassert plan envoy.yaml --set enable_reuse_port=false
     """
     check_pair(files, changes, traces)
+    names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
+    if transition:
+        refuse_beside("--transition", "traces", "expect")
+        refuse_launcher(launcher)
+    elif output == "markdown":
+        raise click.UsageError("--format markdown goes with --transition")
     if traces:
         refuse_beside(
             "--traces", "wanted", "concurrency", "dump", "pod", "stand_in", "launcher", "envoy"
@@ -113,10 +126,12 @@ def plan(
             untrusted=untrusted,
         )
         plans = _plans(files, changes, concurrency, plan_of)
+        if transition:
+            need_linux()
+            return try_transitions(plans, transition, names, output)
         before, after = _run_both(plans, launcher)
     for one in dict.fromkeys((*before.header.stood_in, *after.header.stood_in)):
         say(f"stood in: {one}", err=True)
-    names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
     judgement = _Judgement(after, expect)
     comparison = compare_profiles(
         profile_of(before, assume=judgement.assume), profile_of(after, assume=judgement.assume)

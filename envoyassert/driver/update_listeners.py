@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.xds import FILE, discovery_response
 from envoyassert.steps.base import StepProblem, StepResult
-from envoyassert.steps.update_listeners import UpdateListenersStep
+from envoyassert.steps.update_listeners import UpdateListenersStep, refusal_of
 from envoyassert.trace import ListenerRecord
 from envoyassert.xds.control_plane import ListenerUpdate
 
@@ -83,13 +82,8 @@ def listeners_after(
     """
     old = {record.name: record for record in before}
     kept = [
-        old[record.name] if record.name in old and _refused(record.name, message) else record
+        old[record.name] if record.name in old and refusal_of(record.name, message) else record
         for record in given
     ]
     names = {record.name for record in given}
     return (*kept, *(record for record in before if record.name not in names))
-
-
-def _refused(name: str, message: str) -> bool:
-    """Whether a message names a listener: `Error adding/updating listener(s) NAME: …`."""
-    return re.search(rf"(?:listener\(s\) |^){re.escape(name)}: ", message, re.MULTILINE) is not None

@@ -8,7 +8,7 @@ config, which stays as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from envoyassert.scenario.vocabulary import did_you_mean
@@ -43,6 +43,25 @@ def merge(config: Any, overlay: Any) -> Any:
         OverlayError: it names an element that is not there, or removes what is not there.
     """
     return _merge(config, overlay, (), strict=True)
+
+
+def overlay_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overlay that makes one config of another.
+
+    Args:
+        old: what it is merged into.
+        new: what comes out of that.
+    """
+    overlay: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        known = old.get(key)
+        if key in old and known == value:
+            continue
+        if isinstance(known, dict) and isinstance(value, dict):
+            overlay[key] = overlay_between(known, value)
+        else:
+            overlay[key] = value
+    return overlay
 
 
 def set_at(config: Any, parts: tuple[str, ...], value: Any) -> Any:

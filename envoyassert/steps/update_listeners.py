@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -108,6 +109,17 @@ class UpdateListenersStep(StepUnderLoad):
             if name not in xds.withheld:
                 remedy = "add it to envoy.xds.withheld"
                 yield Objection(("release", number), f"`{name}` is not withheld", remedy)
+
+
+def refusal_of(name: str, message: str) -> str:
+    """Return what Envoy says of a listener that it refuses, "" if it refuses it not.
+
+    Args:
+        name: of the listener.
+        message: of Envoy's answer: `Error adding/updating listener(s) NAME: …`, a line for each.
+    """
+    found = re.search(rf"(?:listener\(s\) |^){re.escape(name)}: (.*)", message, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def updated(listeners: Sequence[Any], update: UpdateListeners) -> list[Any]:

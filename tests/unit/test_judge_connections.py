@@ -17,7 +17,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, ConnectionAttempt, Trace
 from envoyassert.words.of_listener import connections
-from envoyassert.words.of_listener.connections import rarity
+from envoyassert.words.of_listener.connections import chance_range, rarity
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PLACE = "0.0.0.0:15006"
@@ -181,3 +181,25 @@ def test_clients_with_other_results_are_described_by_those(
     found = finding(trace.build(), 1, {"attempts": expected, "during": "connect"})
     assert found.status is FAIL
     assert words_of(found).seen == seen
+
+
+@pytest.mark.parametrize("total, workers", [(60, 2), (61, 4), (2400, 2), (5, 3)])
+def test_range_of_chance_is_what_the_rarity_of_a_spread_allows(total: int, workers: int) -> None:
+    alarm = 0.001
+    low, high = chance_range(total, workers, alarm)
+    assert low < total / workers < high
+
+    def rare(number: int) -> bool:
+        even, left = divmod(total - number, workers - 1)
+        others = [even + (index < left) for index in range(workers - 1)]
+        return rarity([number, *others]) < alarm
+
+    assert not rare(low)
+    assert not rare(high)
+    assert low == 0 or rare(low - 1)
+    assert high == total or rare(high + 1)
+
+
+def test_one_worker_has_all_connections() -> None:
+    assert chance_range(7, 1, 0.001) == (7, 7)
+    assert chance_range(0, 4, 0.001) == (0, 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import accumulate
 from math import comb, exp, log
 from typing import TYPE_CHECKING, Literal
 
@@ -249,14 +250,35 @@ def rarity(numbers: Sequence[int]) -> Fraction:
     total, workers = sum(numbers), len(numbers)
     if workers < 2 or not total:
         return Fraction(1)
-    if total > _EXACT:
-        least = min(_tail(number, total, workers) for number in numbers)
-        return min(Fraction(1), 2 * workers * Fraction(least))
-    weights = [comb(total, k) * (workers - 1) ** (total - k) for k in range(total + 1)]
-    whole = workers**total
-    worst = min(min(sum(weights[: number + 1]), sum(weights[number:])) for number in numbers)
+    tail = _tails(total, workers)
     # Both tails of every worker that are as improbable as the most improbable one.
-    return min(Fraction(1), Fraction(2 * workers * worst, whole))
+    return min(Fraction(1), 2 * workers * min(map(tail, numbers)))
+
+
+def chance_range(total: int, workers: int, false_alarm: float) -> tuple[int, int]:
+    """Return the fewest and the most connections that chance gives to one worker.
+
+    Args:
+        total: connections of all workers.
+        workers: how many workers there are.
+        false_alarm: how rare a spread is in which some worker is outside of it, at most.
+    """
+    if workers < 2 or not total:
+        return (total if workers == 1 else 0), total
+    tail = _tails(total, workers)
+    likely = [k for k in range(total + 1) if 2 * workers * tail(k) >= false_alarm]
+    return likely[0], likely[-1]
+
+
+def _tails(total: int, workers: int) -> Callable[[int], Fraction]:
+    """Return what gives an upper bound of the tail that begins at a number of connections."""
+    if total > _EXACT:
+        return lambda number: Fraction(_tail(number, total, workers))
+    weights = [comb(total, k) * (workers - 1) ** (total - k) for k in range(total + 1)]
+    upto = [*accumulate(weights)]
+    whole = workers**total
+    # Of both tails the one that is less probable.
+    return lambda k: Fraction(min(upto[k], whole - (upto[k - 1] if k else 0)), whole)
 
 
 def _tail(number: int, total: int, workers: int) -> float:

@@ -1,0 +1,317 @@
+"""What happened, read from the traces of the runs of a change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from envoyassert.addresses import Address
+from envoyassert.graph.fold import fold
+from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.certificate import certify
+from envoyassert.judge.selection import parts_of
+from envoyassert.naming import ListenerRecord
+from envoyassert.predict.effects import Kind, Way
+from envoyassert.report.envoy_log import said_lines
+from envoyassert.steps.update_listeners import refusal_of
+from envoyassert.texts.facts import text
+from envoyassert.texts.findings import outcome_in_words
+from envoyassert.trace import ConnectionAttempt, Outcome, Phase, Trace
+from envoyassert.transition import scenario as s
+from envoyassert.transition.clients import Clients, clients_of, gap_of
+from envoyassert.transition.observed import Observed, ObservedListener, ObservedPlace, Spread
+from envoyassert.transition.sides import Place
+from envoyassert.words.of_listener.connections import chance_range, rarity
+
+#: How rare a spread over workers is that chance is not taken for.
+FALSE_ALARM = 0.001
+#: Calls by which main takes sockets over into the new form of a listener.
+_MAKING, _LISTENING = ("dup", "dup2", "dup3", "fcntl"), ("listen",)
+
+
+def observed_of(transition: s.Transition, run: Trace, queue: Trace | None) -> Observed:
+    """Return what the traces of a change's runs show.
+
+    Args:
+        transition: what was run.
+        run: the trace of its run with clients that keep coming.
+        queue: that of the run with clients that wait; None if there was none.
+    """
+    graph = fold(run)
+    phases = {phase.name: phase for phase in run.phases}
+    changed = phases.get(s.CHANGE)
+    answer, words = _answer(transition, changed)
+    workers = (run.header.concurrency, _workers_after(run))
+    story = _Story(transition, run, queue, graph, words)
+    return Observed(
+        transition.way,
+        run.header.envoy.version,
+        workers,
+        tuple(story.listeners(workers)),
+        answer,
+        words,
+        _problem(run, queue),
+        tuple(_missing(run, graph, queue)),
+        transition.notes,
+    )
+
+
+def _workers_after(run: Trace) -> int:
+    last = run.phases[-1].envoys if run.phases else ()
+    return max(1, last[-1].concurrency) if last else run.header.concurrency
+
+
+def _answer(transition: s.Transition, changed: Phase | None) -> tuple[str, str]:
+    """Return what Envoy made of the change as a whole, and what it said."""
+    if changed is None:
+        return "", ""
+    if transition.way is Way.PUSH and changed.outcome.running:
+        return (changed.update.result, changed.update.message) if changed.update else ("", "")
+    if changed.outcome.running:
+        return ("late" if changed.outcome.live is False else "started"), ""
+    return "ended", _end_words(changed.outcome)
+
+
+def _end_words(outcome: Outcome) -> str:
+    said = " ".join(line.strip() for line in said_lines(outcome))
+    return said or outcome_in_words(outcome)
+
+
+def _problem(run: Trace, queue: Trace | None) -> str:
+    """Return why a run is not as it was planned; a change that Envoy refuses is no such reason."""
+    for trace in (run, queue):
+        if trace is None:
+            continue
+        if trace.phases and not trace.phases[0].outcome.running:
+            return f"OLD does not start: {_end_words(trace.phases[0].outcome)}"
+        if not trace.phases:
+            return "OLD does not start"
+        for phase in trace.phases:
+            if phase.problem:
+                return f"{phase.name}: {phase.problem}"
+            if phase.missed and phase.name not in (s.CHANGE, s.STOP):
+                return f"{phase.name}: Envoy did not do what was waited for: {phase.missed}"
+    return ""
+
+
+def _missing(run: Trace, graph: SocketGraph, queue: Trace | None) -> Iterator[str]:
+    yield from (text(check.found) for check in certify(run, graph).missing)
+    if queue is not None:
+        for check in certify(queue, fold(queue)).missing:
+            yield f"in the run with full queues: {text(check.found)}"
+
+
+class _Story:
+    """The listeners of a change in its traces."""
+
+    def __init__(
+        self,
+        transition: s.Transition,
+        run: Trace,
+        queue: Trace | None,
+        graph: SocketGraph,
+        words: str,
+    ) -> None:
+        self._transition = transition
+        self._graph = graph
+        self._words = words
+        self._phases = {phase.name: phase for phase in run.phases}
+        self._waited = {phase.name: phase for phase in queue.phases} if queue else {}
+        first = self._phases.get(s.STOP) or self._phases.get(s.CHANGE)
+        last = self._phases.get(s.CHANGE) or first
+        self._began_ns = first.begin_ns if first else 0
+        self._over_ns = last.end_ns if last else run.end.ended_ns
+        self._ended = bool(last and not last.outcome.running)
+        self._rundir = run.header.rundir
+        self._exact = {self._here(place.address) for place in transition.places}
+
+    def listeners(self, workers: tuple[int, int]) -> Iterator[ObservedListener]:
+        """Yield the listeners of OLD, then those that only NEW has."""
+        old = {record.name: record for record in self._transition.old}
+        new = {record.name: record for record in self._transition.new}
+        for name in dict.fromkeys((*old, *new)):
+            yield self._listener(name, old.get(name), new.get(name), workers)
+
+    def _listener(
+        self,
+        name: str,
+        old: ListenerRecord | None,
+        new: ListenerRecord | None,
+        workers: tuple[int, int],
+    ) -> ObservedListener:
+        before = self._sockets(old, self._transition.old)
+        after = self._sockets(new, self._transition.new)
+        mine = {socket.number: socket for socket in (*before, *after)}
+        were = {n for n, one in mine.items() if _listens_at(one, self._began_ns)}
+        are = {n for n, one in mine.items() if _listens_at(one, self._over_ns)}
+        refused = self._refusal(name)
+        serving = [one for one in mine.values() if one.number in are]
+        names = {*(old.addresses if old else ()), *(new.addresses if new else ())}
+        places = [
+            self._place(number, one)
+            for number, one in enumerate(self._transition.places)
+            if one.address in names
+        ]
+        after_change = self._spread(mine.values(), workers[1], self._over_ns, None)
+        balanced = None
+        if name in self._transition.balanced and after_change:
+            balanced = max(after_change.numbers) - min(after_change.numbers) <= 1
+        return ObservedListener(
+            name,
+            self._transition.way,
+            old.addresses if old else (),
+            new.addresses if new else (),
+            self._kind(old, new, mine.values(), (were, are), refused),
+            len(were & are),
+            len(were - are),
+            len(are - were),
+            tuple(places),
+            _waiting(serving, self._over_ns),
+            self._spread(mine.values(), workers[0], None, self._began_ns),
+            after_change,
+            refused,
+            balanced,
+        )
+
+    def _here(self, address: Address) -> Address:
+        """Return an address of a config as it was in the run."""
+        path = address.path
+        if path is None or not self._rundir:
+            return address
+        return replace(address, path=path.replace("${rundir}", self._rundir))
+
+    def _sockets(
+        self, record: ListenerRecord | None, records: tuple[ListenerRecord, ...]
+    ) -> list[KernelSocket]:
+        if record is None:
+            return []
+        known = [replace(one, addresses=tuple(map(self._here, one.addresses))) for one in records]
+        mine = known[records.index(record)]
+        parts = parts_of(mine, self._graph, tuple(known))
+        return [socket for part in parts for socket in part.sockets]
+
+    def _refusal(self, name: str) -> str:
+        """Return what Envoy said of a listener that it refused."""
+        if self._ended:
+            return self._words
+        return refusal_of(name, self._words)
+
+    def _kind(
+        self,
+        old: ListenerRecord | None,
+        new: ListenerRecord | None,
+        sockets: Iterable[KernelSocket],
+        numbers: tuple[set[int], set[int]],
+        refused: str,
+    ) -> Kind:
+        if self._ended:
+            return Kind.ENDS_ENVOY
+        if refused:
+            return Kind.REFUSED
+        if old is None or new is None:
+            return Kind.ADDED if old is None else Kind.REMOVED
+        were, are = numbers
+        if were - are or are - were:
+            return Kind.FULL_NEW if not were & are else Kind.FULL_KEPT
+        made = self._calls(sockets, _MAKING)
+        if self._transition.way is not Way.PUSH or self._calls(sockets, _LISTENING):
+            return Kind.FULL_KEPT
+        return Kind.IN_PLACE if made else Kind.SAME
+
+    def _calls(self, sockets: Iterable[KernelSocket], names: Sequence[str]) -> bool:
+        return any(
+            call.event.call in names and self._began_ns <= call.event.ts_ns <= self._over_ns
+            for socket in sockets
+            for call in socket.calls
+        )
+
+    def _place(self, number: int, place: Place) -> ObservedPlace:
+        queued = self._waited.get(f"{s.QUEUE_ANSWERED}_{number}")
+        stopping, changing = (self._coming(place, name) for name in (s.STOP, s.CHANGE))
+        coming = [*stopping, *changing]
+        queued = self._waited.get(f"{s.QUEUE_ANSWERED}_{number}")
+        after = self._phases.get(f"{s.AFTER}_{number}")
+        came = after.attempts if after else ()
+        return ObservedPlace(
+            place,
+            through=clients_of(coming),
+            held=self._clients(f"{s.MEANWHILE}_{number}"),
+            late=self._clients(f"{s.LATE}_{number}"),
+            queued=clients_of(queued.attempts) if queued else None,
+            after=clients_of(came),
+            gap=gap_of(stopping, changing, after=came) if coming else None,
+        )
+
+    def _clients(self, name: str) -> Clients:
+        return clients_of(self._phases[name].attempts) if name in self._phases else Clients()
+
+    def _coming(self, place: Place, name: str) -> list[ConnectionAttempt]:
+        """Return the clients of a place that keep coming in a phase."""
+        if name not in self._phases:
+            return []
+        wanted = "UDP" if place.protocol == "QUIC" else place.protocol
+        found = [one for one in self._phases[name].attempts if one.protocol == wanted]
+        if place.address.port != 0:
+            return [one for one in found if one.address == self._here(place.address)]
+        return [
+            one
+            for one in found
+            if one.address.host == place.address.host and one.address not in self._exact
+        ]
+
+    def _spread(
+        self, sockets: Iterable[KernelSocket], workers: int, since: int | None, until: int | None
+    ) -> Spread | None:
+        """Return how the connections that were accepted in a time are spread."""
+        mine = {id(one): one for one in sockets}
+        counts = Counter(
+            role
+            for one in self._graph.sockets
+            if id(one.accepted_from) in mine
+            and (since is None or one.born.ts_ns > since)
+            and (until is None or one.born.ts_ns < until)
+            for role in _handler(one)
+        )
+        if not counts or not workers:
+            return None
+        numbers = tuple(counts[f"worker_{index}"] for index in range(workers))
+        at = self._began_ns if since is None else since
+        open_ = [one for one in mine.values() if _listens_at(one, at)]
+        if len({one.address for one in open_}) == len(open_):
+            return Spread(numbers)  # one queue for all workers: who is first accepts
+        total = sum(numbers)
+        bounds = chance_range(total, workers, FALSE_ALARM)
+        return Spread(numbers, float(rarity(numbers)), bounds)
+
+
+def _listens_at(socket: KernelSocket, ns: int) -> bool:
+    """Whether clients could come to a socket at an instant."""
+    calls = socket.binds if socket.type == "SOCK_DGRAM" else socket.listens
+    if not any(call.event.ts_ns <= ns for call in calls):
+        return False
+    return any(
+        one.opened.ts_ns <= ns and (one.closed_ns is None or one.closed_ns > ns)
+        for one in socket.descriptors
+    )
+
+
+def _waiting(sockets: Sequence[KernelSocket], ns: int) -> int:
+    """Return how many workers wait at an instant for the address that fewest wait for."""
+    by_address: dict[Address | None, set[int]] = {one.address: set() for one in sockets}
+    for socket in sockets:
+        for descriptor in socket.descriptors:
+            for registration in descriptor.registrations:
+                until = registration.until_ns
+                if registration.since_ns <= ns and (until is None or until > ns):
+                    workers = (t for t in registration.epoll.waiters if t.role != "main")
+                    by_address[socket.address] |= {thread.tid for thread in workers}
+    return min(map(len, by_address.values()), default=0)
+
+
+def _handler(connection: KernelSocket) -> Iterator[str]:
+    """Yield the role of the thread in whose epoll a connection was registered first."""
+    registrations = [r for d in connection.descriptors for r in d.registrations]
+    if registrations:
+        first = min(registrations, key=lambda one: one.since_ns)
+        yield from (thread.role for thread in first.epoll.waiters[:1])

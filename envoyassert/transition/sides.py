@@ -1,0 +1,170 @@
+"""OLD and NEW of a change: their listeners, which answer by themselves, and where clients go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from envoyassert.addresses import Address
+from envoyassert.naming import ListenerRecord
+from envoyassert.scenario.listeners import (
+    admin_address,
+    configured_listeners,
+    discovered_listeners,
+    discovered_names,
+    items_of,
+    proto_field,
+    proto_name,
+    static_listeners,
+)
+from envoyassert.scenario.plan import RunPlan
+from envoyassert.transition.answering import answering, protocol_at
+
+#: How often `stop_accepting_connections` looks at the file of pressure, in seconds.
+_REFRESH = "0.05s"
+_STOP_ACCEPTING = "envoy.overload_actions.stop_accepting_connections"
+MONITOR = "envoy.resource_monitors.injected_resource"
+#: Of a bootstrap: what asks servers, or needs what does.
+_LEFT_OUT = (
+    *("static_resources", "dynamic_resources", "cluster_manager", "hds_config", "tracing"),
+    *("stats_config", "stats_sinks", "config_sources", "default_config_source", "xds_delegate"),
+    *("xds_config_tracker_extension", "layered_runtime"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where clients go.
+
+    Args:
+        listener: the name of the listener.
+        protocol: as `transition.answering.protocol_at` returns it.
+        address: as configured.
+        old, new: whether OLD has it, and NEW.
+    """
+
+    listener: str
+    protocol: str
+    address: Address
+    old: bool
+    new: bool
+
+    @property
+    def selector(self) -> dict[str, Any]:
+        """The place in the words of a scenario."""
+        address = self.address
+        if address.path is not None:
+            return {"path": address.path}
+        if address.abstract is not None:
+            return {"abstract": address.abstract}
+        if address.port == 0:
+            return {"name": self.listener, "port": 0, "address": address.host}
+        protocol = "UDP" if self.protocol == "QUIC" else self.protocol
+        netns = address.netns or "own"
+        place = {"address": address.host, "port": address.port}
+        return {**place, "protocol": protocol, "netns": netns}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two configs: its listeners, which answer by themselves, and the rest of it."""
+
+    plan: RunPlan
+    listeners: Mapping[str, dict[str, Any]]
+    rest: dict[str, Any]
+    replaced: bool
+
+    def config(self, overload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return its bootstrap, with all listeners in it.
+
+        Args:
+            overload: an overload manager in place of its own.
+        """
+        config = self.without_listeners(overload)
+        config["static_resources"] = {"listeners": list(self.listeners.values())}
+        return config
+
+    def without_listeners(self, overload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return its bootstrap without listeners."""
+        return {**self.rest, **({"overload_manager": overload} if overload else {})}
+
+    def records(self, *, silent: bool = False) -> tuple[ListenerRecord, ...]:
+        """Return its listeners; `silent` as `configured_listeners` takes it."""
+        found = configured_listeners(self.config(), silent=silent)
+        return tuple(one for one in found if one.kind != "admin")
+
+
+def side_of(plan: RunPlan) -> Side:
+    """Return one of the two configs, without what needs servers."""
+    found = dict(static_listeners(plan.config))
+    for content in plan.files.values():
+        for name, one in discovered_names(plan.config, discovered_listeners(content)):
+            found.setdefault(name, one)
+    listeners = {name: answering(one, name) for name, one in found.items()}
+    rest = {key: v for key, v in plan.config.items() if proto_name(key) not in _LEFT_OUT}
+    layers = _plain_layers(plan.config)
+    if layers:
+        rest["layered_runtime"] = {"layers": layers}
+    if admin_address(rest) is None:
+        # By it Envoy says whether it is ready, and what it makes of an update.
+        rest["admin"] = {"address": {"pipe": {"path": "${rundir}/admin.sock"}}}
+    replaced = any(listeners[name] != {**one, "name": name} for name, one in found.items())
+    return Side(plan, listeners, rest, replaced)
+
+
+def _plain_layers(config: object) -> list[Any]:
+    layers = items_of(proto_field(proto_field(config, "layered_runtime"), "layers"))
+    return [layer for layer in layers if proto_field(layer, "rtds_layer") is None]
+
+
+def places_of(before: Side, after: Side) -> Iterator[Place]:
+    """Yield where clients of either go: an address of both once, by the listener of OLD."""
+    found: dict[tuple[str, Address], Place] = {}
+    for side in (before, after):
+        for record in side.records():
+            protocol = protocol_at(side.listeners[record.name])
+            for address in record.addresses:
+                kind = "UNIX" if not address.is_ip else "TCP" if protocol == "UNIX" else protocol
+                key = ("UDP" if kind == "QUIC" else kind, address)
+                if address.port == 0 and record.addresses.count(address) > 1:
+                    continue  # which of them a client would reach is not known
+                known = found.get(key)
+                found[key] = Place(
+                    known.listener if known else record.name,
+                    kind,
+                    address,
+                    old=side is before or (known is not None and known.old),
+                    new=side is after,
+                )
+    yield from found.values()
+
+
+def overload_of(side: Side, pressed: bool) -> dict[str, Any] | None:
+    """Return an overload manager under whose pressure no worker accepts; None if it cannot be."""
+    own = proto_field(side.rest, "overload_manager") or {}
+    monitors = items_of(proto_field(own, "resource_monitors"))
+    actions = items_of(proto_field(own, "actions"))
+    if any(proto_field(one, "name") == MONITOR for one in monitors):
+        return None
+    if any(proto_field(one, "name") == _STOP_ACCEPTING for one in actions):
+        return None
+    kind = "type.googleapis.com/envoy.extensions.resource_monitors.injected_resource.v3."
+    monitor = {
+        "name": MONITOR,
+        "typed_config": {
+            "@type": f"{kind}InjectedResourceConfig",
+            "filename": "${rundir}/pressure" if pressed else "${rundir}/calm",
+        },
+    }
+    action = {
+        "name": _STOP_ACCEPTING,
+        "triggers": [{"name": MONITOR, "threshold": {"value": 0.9}}],
+    }
+    others = {k: v for k, v in own.items() if proto_name(k) != "refresh_interval"}
+    return {
+        **{k: v for k, v in others.items() if k not in ("resource_monitors", "actions")},
+        "refresh_interval": _REFRESH,
+        "resource_monitors": [*monitors, monitor],
+        "actions": [*actions, action],
+    }

@@ -13,7 +13,7 @@ from envoyassert.predict.effects import Way
 if TYPE_CHECKING:
     from envoyassert.probe import Probe
     from envoyassert.scenario.plan import RunPlan
-    from envoyassert.transition.observed import Observed
+    from envoyassert.transition.outcome import Report
 
 #: What `--transition` takes.
 WAYS = (*(way.value for way in Way), "all")
@@ -26,8 +26,8 @@ def ways_of(wanted: str) -> tuple[Way, ...]:
     return tuple(Way) if wanted == "all" else (Way(wanted),)
 
 
-def observe_transition(old: RunPlan, new: RunPlan, way: Way, probe: Probe) -> Observed:
-    """Run a change, and return what it did.
+def try_transition(old: RunPlan, new: RunPlan, way: Way, probe: Probe) -> Report:
+    """Run a change, and return what it did and what the model says of it.
 
     Args:
         old: the run of the config that is to be changed.
@@ -39,13 +39,13 @@ def observe_transition(old: RunPlan, new: RunPlan, way: Way, probe: Probe) -> Ob
         EnvoyAssertError: it cannot be run on this machine.
     """
     from envoyassert.runner import run_plan
-    from envoyassert.transition.reading import observed_of
+    from envoyassert.transition.outcome import report_of
     from envoyassert.transition.scenario import transition_of
 
     made = transition_of(old, new, way)
     run = run_plan(made.run, probe, "process").trace
     queue = run_plan(made.queue, probe, "process").trace if made.queue else None
-    return observed_of(made, run, queue)
+    return report_of(made, run, queue)
 
 
 def try_transitions(
@@ -72,13 +72,14 @@ def try_transitions(
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe
     from envoyassert.transition import text
+    from envoyassert.transition.outcome import result_of
 
     exit_on_sigterm()
     sweep()
     reports = []
     with Probe.load() as probe:
         for way in ways_of(wanted):
-            report = text.Report(observe_transition(*plans, way, probe))
+            report = try_transition(*plans, way, probe)
             reports.append(report)
             if output == "text":
                 lines = text.report_lines(report, *names, everything=everything)
@@ -87,7 +88,7 @@ def try_transitions(
         say_json(text.transitions_json(reports, *names))
     if output == "markdown":
         say(*text.markdown_lines(reports, *names))
-    return CODES[text.result_of(reports)]
+    return CODES[result_of(reports)]
 
 
 def refuse_launcher(launcher: Any) -> None:

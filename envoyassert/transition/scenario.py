@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from envoyassert.naming import ListenerRecord
+from envoyassert.predict import effects
 from envoyassert.predict.effects import Way
 from envoyassert.scenario.listeners import (
     admin_address,
@@ -59,6 +60,7 @@ class Transition:
         run: with clients that keep coming, and such that hold connections.
         queue: with clients that wait in the queues; None where none can.
         notes: in what the runs differ from the configs, in words.
+        configs: OLD and NEW as they are run, for the model.
         balanced: the names of the listeners that NEW asks to balance their connections exactly.
     """
 
@@ -69,6 +71,7 @@ class Transition:
     run: RunPlan
     queue: RunPlan | None
     notes: tuple[str, ...]
+    configs: tuple[effects.Side, effects.Side] | None = None
     balanced: frozenset[str] = frozenset()
 
 
@@ -100,8 +103,15 @@ def transition_of(old: RunPlan, new: RunPlan, way: Way) -> Transition:
         _plan(before, after, way, calm),
         queue,
         tuple(notes),
+        (_modelled(before), _modelled(after)),
         frozenset(name for name, one in after.listeners.items() if _balances(one)),
     )
+
+
+def _modelled(side: Side) -> effects.Side:
+    """Return one of the two as the model takes it."""
+    plan = side.plan
+    return effects.Side(side.config(), workers=plan.workers, arguments=plan.args)
 
 
 def _balances(listener: object) -> bool:

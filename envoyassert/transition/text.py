@@ -19,6 +19,7 @@ from envoyassert.transition.observed import (
     ObservedPlace,
     Spread,
 )
+from envoyassert.transition.outcome import Report, changes, result_of
 
 FORMAT = "envoyassert-transition/1"
 _WAYS = {Way.PUSH: "push", Way.HOT_RESTART: "hot restart", Way.RESTART: "restart"}
@@ -40,36 +41,6 @@ _DRAINED = {
 _ENDS = ("answered", "closed", "reset", "silent", "refused")
 _NOTHING_LOST = "no client lost anything"
 _UNSURE = "what was lost is not known: a trace is not whole"
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """One way of a change: what was observed, and where the model says something else.
-
-    Args:
-        observed: what the runs showed.
-        differences: from the model; None where there is no model of it.
-    """
-
-    observed: Observed
-    differences: tuple[Difference, ...] | None = None
-
-    @property
-    def result(self) -> str:
-        """`trouble`, `loses`, `changes` or `none`: the first that is so."""
-        seen = self.observed
-        if seen.problem:
-            return "trouble"
-        if seen.loses or seen.is_refused:
-            return "loses"
-        if seen.missing:
-            return "trouble"
-        return "changes" if any(map(changes, seen.listeners)) else "none"
-
-
-def changes(listener: ObservedListener) -> bool:
-    """Return whether anything happened to a listener."""
-    return listener.kind is not Kind.SAME or listener.loses
 
 
 def report_lines(report: Report, old: str, new: str, *, everything: bool = False) -> list[str]:
@@ -99,7 +70,7 @@ def report_lines(report: Report, old: str, new: str, *, everything: bool = False
         left = count(len(seen.listeners) - len(shown), "listener")
         lines += ["", f"  {left}: nothing happened"]
     lines += ["", *wrapped(f"  {summary(report)}", hang="  ")]
-    for one in report.differences or ():
+    for one in report.differences:
         lines += wrapped(_difference_words(one), "  ", "    ")
     for note in seen.notes:
         lines += wrapped(f"note: {note}", "  ", "    ")
@@ -234,7 +205,7 @@ def markdown_lines(reports: Sequence[Report], old: str, new: str) -> list[str]:
     lines.append("")
     for report in reports:
         lines.append(f"- {_WAYS[report.observed.way]}: {inline(summary(report))}")
-        more = [_difference_words(one) for one in report.differences or ()]
+        more = [_difference_words(one) for one in report.differences]
         more += [f"incomplete: {one}" for one in report.observed.missing]
         lines += [f"  - {inline(text)}" for text in more]
     return lines
@@ -264,7 +235,7 @@ def transitions_json(reports: Sequence[Report], old: str, new: str) -> dict[str,
                 **_plain(one.observed),
                 "listeners": [_listener_json(it) for it in one.observed.listeners],
                 "result": one.result,
-                "differences": None if one.differences is None else _plain(one.differences),
+                "differences": _plain(one.differences),
             }
             for one in reports
         ],
@@ -287,10 +258,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     return [*map(_plain, value)] if isinstance(value, (tuple, list)) else value
-
-
-def result_of(reports: Sequence[Report]) -> str:
-    """Return the result of all ways: a loss that was seen outweighs what could not be tried."""
-    found = {report.result for report in reports}
-    order = ("loses", "trouble", "changes", "none")
-    return next((result for result in order if result in found), "none")

@@ -16,16 +16,11 @@ from envoyassert.trace import ConnectionAttempt, Outcome, Trace, UpdateResult
 from envoyassert.transition.clients import Clients, Gap, clients_of, gap_of
 from envoyassert.transition.difference import Difference, differences
 from envoyassert.transition.observed import Observed, ObservedListener
+from envoyassert.transition.outcome import Report, result_of
 from envoyassert.transition.reading import observed_of
 from envoyassert.transition.scenario import Transition
 from envoyassert.transition.sides import Place
-from envoyassert.transition.text import (
-    Report,
-    markdown_lines,
-    report_lines,
-    result_of,
-    transitions_json,
-)
+from envoyassert.transition.text import markdown_lines, report_lines, transitions_json
 
 AT = "127.0.0.1:15006"
 ADDRESS = Address.inet("127.0.0.1", 15006)
@@ -256,7 +251,7 @@ def test_fact_that_the_model_does_not_know_is_no_difference() -> None:
 
 
 def test_text_says_what_happened_to_sockets_and_clients() -> None:
-    report = Report(observed(), (Difference("ingress", "kept", 1, 0),))
+    report = Report(observed(), model(kept=1))
     lines = "\n".join(report_lines(report, "old.yaml", "new.yaml"))
     assert "push: old.yaml -> new.yaml: Envoy 1.40.0, 2 workers" in lines
     assert f"ingress ({AT}): replaced, on new kernel sockets" in lines

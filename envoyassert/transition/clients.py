@@ -50,7 +50,7 @@ class Gap:
         ms: its length, in milliseconds; of one without an end, as far as it was seen.
         pace_ms: the time between two answers that is usual in this run.
         idle_ms: the part of it in which no client came.
-        open: whether nobody was answered any more.
+        open: whether no client was answered any more.
     """
 
     ms: float

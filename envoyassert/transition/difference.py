@@ -9,7 +9,7 @@ from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange
 from envoyassert.transition.observed import Observed, ObservedListener
 
 #: Kinds that differ in what Envoy does, and not only in which sockets it ends with.
-_TOLD_APART = (Kind.REFUSED, Kind.ENDS_ENVOY, Kind.IN_PLACE, Kind.ADDED, Kind.REMOVED)
+_DISTINGUISHED = (Kind.REFUSED, Kind.ENDS_ENVOY, Kind.IN_PLACE, Kind.ADDED, Kind.REMOVED)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _of(
 ) -> Iterator[tuple[str, int | str | bool, int | str | bool]]:
     known = [fact for fact in ("kept", "closed", "made") if fact not in model.unknown]
     if sure and model.kind is not Kind.UNKNOWN and "kind" not in model.unknown:
-        if model.kind is not run.kind and {model.kind, run.kind} & {*_TOLD_APART}:
+        if model.kind is not run.kind and {model.kind, run.kind} & {*_DISTINGUISHED}:
             yield "kind", model.kind.value, run.kind.value
             return  # the rest follows from it
         for fact in known:

@@ -130,7 +130,7 @@ class ObservedListener:
 
     @property
     def unanswered(self) -> bool:
-        """Whether NEW has an address where nobody is answered afterwards."""
+        """Whether NEW has an address where no client is answered afterwards."""
         asked = [one.after for one in self.places if one.place.new and one.after.tried]
         return any(not clients.answered for clients in asked)
 

@@ -159,7 +159,7 @@ def test_lost_events_are_said_and_never_taken_for_no_loss() -> None:
     lines = "\n".join(report_lines(report, "old", "new"))
     assert "incomplete: " in lines
     assert "no client lost anything" not in lines
-    # What clients saw themselves is certain all the same.
+    # What clients saw themselves is certain anyway.
     push = Push()
     run = push.done(attempt(1, **RESET), lost=(len(push.trace.events) - 1,))
     assert Report(observed_of(transition(), run, None)).result == "loses"

@@ -43,17 +43,25 @@ def write_lines(lines: Iterable[str], path: str | Path, *, below: Path | None = 
     Raises:
         MachineError: it cannot be written, or is a link, a socket, a block device or a directory.
     """
-    path = Path(path)
+    _write(_with_ends(lines), Path(path), below)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text as it is, the ends of its lines included. Like `write_lines` in all else."""
+    _write([text], Path(path), None)
+
+
+def _write(pieces: Iterable[str], path: Path, below: Path | None) -> None:
     with _complaints(path):
         stream = _stream(path)
         if stream is not None:
-            _write_through(stream, _with_ends(lines))
+            _write_through(stream, pieces)
         elif os.open not in os.supports_dir_fd:  # Windows
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(None, path, lines)
+            _replace(None, path, pieces)
         else:
             with _opened(path.parent, below) as directory:
-                _replace(directory, Path(path.name), lines)
+                _replace(directory, Path(path.name), pieces)
 
 
 def append_text(text: str, path: str | Path) -> None:
@@ -117,19 +125,19 @@ def _stream(path: Path) -> int | None:
     return os.dup(_NUMBERS[word] if word in _NUMBERS else int(word))
 
 
-def _replace(directory: int | None, path: Path, lines: Iterable[str]) -> None:
+def _replace(directory: int | None, path: Path, pieces: Iterable[str]) -> None:
     """Replace a regular file by a new one, or write to what else may be written to."""
     there = _there(directory, path)
     _refuse(there)
     if there is not None and not stat.S_ISREG(there.st_mode):
-        _write_through(_opened_to_write(directory, path), _with_ends(lines))
+        _write_through(_opened_to_write(directory, path), pieces)
         return
     # In the same directory, or the rename would be a copy.
     unfinished = path.with_name(f".envoyassert-{secrets.token_hex(8)}")
     descriptor = _opened_to_write(directory, unfinished, os.O_CREAT | os.O_EXCL)
     try:
         with _text(descriptor) as file:
-            file.writelines(_with_ends(lines))
+            file.writelines(pieces)
             _give(descriptor, _caller() if there is None else (there.st_uid, there.st_gid))
             if there is not None and os.name == "posix":
                 os.fchmod(descriptor, there.st_mode & 0o777)

@@ -81,6 +81,10 @@ def _output_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--rerun-inconclusive", metavar="0|1", help="Repeat a run that was INCONCLUSIVE, once."
 )
+@click.option(
+    "--update", "updates", is_flag=True, help="Rewrite the numbers that failed in the scenarios."
+)
+@click.option("--yes", is_flag=True, help="With --update: write without a question.")
 @tracer_options
 @untrusted_option
 @_output_options
@@ -91,6 +95,8 @@ def run(
     against: str | None,
     output: str,
     untrusted: bool,
+    updates: bool,
+    yes: bool,
     **given: str | bool | None,
 ) -> int:
     """Run scenarios on a real Envoy and judge them.
@@ -113,8 +119,32 @@ def run(
         )
     if against is not None:
         refuse_beside("--against", "baseline", "update_baseline")
+    if updates:
+        return _update(paths, launchers, envoys, given, yes=yes)
     need_linux()
     return run_scenarios(paths, launchers, envoys, given, against, output, untrusted=untrusted)
+
+
+def _update(
+    paths: tuple[str, ...],
+    launchers: tuple[str, ...],
+    envoys: tuple[str, ...],
+    given: Mapping[str, str | bool | None],
+    *,
+    yes: bool,
+) -> int:
+    """Run scenarios, and rewrite the numbers of them that failed."""
+    from envoyassert.cli.renumber import Renumbering, refuse_in_ci
+
+    refuse_beside("--update", "against", "keep", "untrusted", "update_baseline")
+    refuse_in_ci()
+    need_linux()
+    renumbering = Renumbering(yes=yes)
+    named = {**given, "keep": "all"}
+    code = run_scenarios(paths, launchers, envoys, named, more=[renumbering])
+    if code in (exits.PASSED, exits.FAILED, exits.INCONCLUSIVE) and renumbering.offer():
+        return exits.PASSED
+    return code
 
 
 def run_scenarios(

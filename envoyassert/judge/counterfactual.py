@@ -7,7 +7,7 @@ tried. Where several values would do, the one that says most comes first.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ def counterfactual(
     *,
     workers: int,
     assume: tuple[str, ...] = (),
+    accepts: Callable[[object, object], bool] = lambda _before, _after: True,
 ) -> Change | None:
     """Return the smallest change by which an expectation would hold, None if none was found.
 
@@ -46,6 +47,7 @@ def counterfactual(
         expectations: what it was judged by, with places in the scenario.
         workers: the number of workers that was asked for.
         assume: what the scenario takes for granted.
+        accepts: returns whether a value may take the place of another.
     """
     if finding.status is not Status.FAIL or finding.path[0] != "expect":
         return None
@@ -62,7 +64,7 @@ def counterfactual(
     for path, value in _candidates(Failed(finding, None, workers, ended), item, data, graph):
         changed = _with_value(data, path, value)
         before = _value_at(data, path)
-        if changed is None or before == value:
+        if changed is None or before == value or not accepts(before, value):
             continue
         try:
             other = type(item).model_validate(changed)

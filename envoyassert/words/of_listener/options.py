@@ -285,6 +285,8 @@ def _tries(failed: Failed) -> Iterator[object]:
     now = failed.now
     if isinstance(now, dict) and "phase" in now:
         yield from ({**now, "phase": phase} for phase in get_args(SocketPhase))
+    if isinstance(now, dict) and "value" in now:
+        yield from ({**now, "value": value} for value in numbers(failed))
     yield from numbers(failed)
     yield "absent"
 

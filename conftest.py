@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envoyassert.errors import (
+    BrowserUnavailableError,
     DockerUnavailableError,
     EnvoyUnavailableError,
     MachineError,
@@ -41,6 +43,16 @@ def _missing_bpftrace() -> MachineError | None:
 
 
 @functools.cache
+def _missing_browser() -> MachineError | None:
+    if shutil.which("chromium") is None:
+        return BrowserUnavailableError("Chromium is not installed", "apt-get install chromium")
+    for module in ("playwright", "axe_playwright_python"):
+        if importlib.util.find_spec(module) is None:
+            return BrowserUnavailableError(f"{module} is not installed", "make venv")
+    return None
+
+
+@functools.cache
 def _missing_docker() -> MachineError | None:
     from envoyassert.launch.engine import docker_capability
 
@@ -61,6 +73,7 @@ def _error(capability: Capability, kind: type[MachineError]) -> MachineError | N
 _MISSING: dict[str, Callable[[], MachineError | None]] = {
     "bpf": _missing_bpf,
     "bpftrace": _missing_bpftrace,
+    "browser": _missing_browser,
     "docker": _missing_docker,
     "envoy": _missing_envoy,
 }

@@ -143,6 +143,10 @@ class DockerUnavailableError(MachineError):
     """No usable Docker engine answers."""
 
 
+class BrowserUnavailableError(MachineError):
+    """There is no browser for the tests of pages."""
+
+
 class NoProcessError(EnvoyAssertError):
     """There is no process as it was asked for: none at all, none that is an Envoy, or no more."""
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing of the distribution packages that the arguments name.
 #
-#   setup/install-packages.sh bcc|strace|bpftrace|iproute2|iptables|venv|docker|podman|runc|debootstrap|zsh|fish|g++...
+#   setup/install-packages.sh bcc|strace|bpftrace|iproute2|iptables|venv|docker|podman|runc|debootstrap|zsh|fish|g++|chromium...
 #
 # Each word is a capability; the package that brings it has another name on each distribution.
 # Nothing is contacted when nothing is missing.
@@ -16,7 +16,7 @@ has() {
     case "$1" in
         # The distribution's bcc, never the unrelated package of that name on PyPI.
         bcc) compgen -G '/usr/lib/python3*/*-packages/bcc/libbcc.py' >/dev/null ;;
-        strace | bpftrace | zsh | fish | podman | runc) command -v "$1" >/dev/null ;;
+        strace | bpftrace | zsh | fish | podman | runc | chromium) command -v "$1" >/dev/null ;;
         cni) [ -x /usr/lib/cni/ptp ] ;;
         debootstrap) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
@@ -37,6 +37,8 @@ apt_packages() {
         bcc) echo python3-bpfcc ;;
         venv) echo python3 python3-venv ;;
         cni) echo containernetworking-plugins ;;
+        # It brings no font along.
+        chromium) echo chromium fonts-dejavu-core ;;
         # It checks Debian's archive; the keys of Ubuntu's are no package everywhere.
         debootstrap) echo debootstrap debian-archive-keyring gpgv ;;
         # Newer releases split the command line client off.
@@ -78,6 +80,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
          strace    strace
          bpftrace  bpftrace
          zsh, fish the shells whose completion is tested
+         chromium  the browser in which pages are tested
          g++       a C++ compiler and binutils (Fedora: gcc-c++)
          iproute2  the ip command
          iptables  the iptables command, for the step redirect

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from envoyassert.cli.options import format_option
+from envoyassert.cli.options import format_option, refuse_file
 from envoyassert.cli.output import say, say_json
+from envoyassert.cli.pictures import PAIR_FORMATS, deliver
 from envoyassert.cli.trouble import CODES, DiffLikeCommand
 from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare_profiles
 from envoyassert.compare.diff_text import diff_json, diff_lines
@@ -33,7 +36,7 @@ from envoyassert.trace_file import read_trace
     type=click.Choice([*ASSUMABLE]),
     help="Take this for granted of traces that did not observe it; may be repeated.",
 )
-@format_option()
+@format_option(more=tuple(PAIR_FORMATS), to_file=True)
 def diff(
     before: str,
     after: str,
@@ -41,6 +44,7 @@ def diff(
     fail_on_times: bool,
     assume: tuple[str, ...],
     output: str,
+    target: str | None,
 ) -> int:
     """Show in words what differs between two traces.
 
@@ -51,8 +55,11 @@ def diff(
     2 also where nothing differs for sure but a trace is incomplete. Times count only with
     --fail-on-times.
 
+    `--format html` makes one page that needs no network: both maps of the sockets side by side.
+
     Example: envoyassert diff old.ndjson new.ndjson
     """
+    refuse_file(output, target)
     try:
         tolerance_ms = parse_duration(tolerance) * 1000
     except ValueError as error:
@@ -60,7 +67,14 @@ def diff(
     traces = [with_history(read_trace(path), path) for path in (before, after)]
     profiles = [profile_of(trace, assume=assume) for trace in traces]
     comparison = compare_profiles(profiles[0], profiles[1], tolerance_ms)
-    if output == "json":
+    if output in PAIR_FORMATS:
+        from envoyassert.picture.pair import pair_picture
+
+        lines = diff_lines(comparison, before, after)
+        names = (Path(before).name, Path(after).name)
+        pair = pair_picture((traces[0], traces[1]), names, comparison.result, lines)
+        deliver(PAIR_FORMATS[output](pair), target)
+    elif output == "json":
         say_json(diff_json(comparison, before, after))
     else:
         say(*diff_lines(comparison, before, after))

@@ -31,8 +31,35 @@ def _no_output_file(context: click.Context, _: click.Parameter, value: str | Non
     raise click.UsageError(f"`{path}` prints what it finds; say `{path} … > {value}`", context)
 
 
+def _output_file(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Return the file to write, and refuse the old spelling of `--format`."""
+    if value in FORMATS:
+        _no_output_file(context, option, value)
+    return value
+
+
+def refuse_file(output: str, target: str | None) -> None:
+    """Refuse a file for a format that is printed.
+
+    Args:
+        output: the format.
+        target: the file, if one was named.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    if target is not None and output in FORMATS:
+        context = click.get_current_context()
+        path = context.command_path
+        said = f"`{path}` prints what it finds; say `{path} … > {target}`"
+        raise click.UsageError(f"{said}, or name a format that draws", context)
+
+
 def format_option(
-    *old: str, meaning: str = "What to print.", more: tuple[str, ...] = ()
+    *old: str,
+    meaning: str = "What to print.",
+    more: tuple[str, ...] = (),
+    to_file: bool = False,
 ) -> Callable[[F], F]:
     """Return a decorator: `--format text|json`; the command's function has the argument `output`.
 
@@ -40,6 +67,7 @@ def format_option(
         old: how the option was spelled before; that is refused with the spelling of today.
         meaning: the text for `--help`.
         more: further formats.
+        to_file: whether `-o FILE` names a file to write, as the argument `target` of the function.
     """
 
     def add(command: F) -> F:
@@ -50,6 +78,16 @@ def format_option(
             expose_value=False,
             callback=_no_output_file,
         )
+        if to_file:
+            refused = click.option(
+                "-o",
+                "--output",
+                "target",
+                metavar="FILE",
+                type=click.Path(dir_okay=False),
+                callback=_output_file,
+                help="With a format that draws: the file to write; default: standard output.",
+            )
         shown = click.option(
             "--format",
             "output",

@@ -8,8 +8,9 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.judged import judged, plan_of_trace, say_differences
-from envoyassert.cli.options import format_option
+from envoyassert.cli.options import format_option, refuse_file
 from envoyassert.cli.output import say, say_json, say_report
+from envoyassert.cli.pictures import RUN_FORMATS, deliver
 from envoyassert.guard import guarded
 from envoyassert.judge.excerpt import FAILURES
 from envoyassert.judge.verdict import Status, Verdict
@@ -35,7 +36,7 @@ from envoyassert.trace_file import read_trace, write_trace
     help="The scenario whose expectations are judged.",
 )
 @click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
-@format_option()
+@format_option(more=tuple(RUN_FORMATS), to_file=True)
 @click.option("--all", "everything", is_flag=True, help="Show every finding in full.")
 @click.option(
     "--coverage",
@@ -55,6 +56,7 @@ def replay(
     scenario_file: str,
     wanted: str,
     output: str,
+    target: str | None,
     everything: bool,
     uncovered: bool,
     excerpt: str | None,
@@ -66,8 +68,11 @@ def replay(
     says so: expectations may have changed since, and are judged. Exit code: 0 pass, 1 fail, 10
     inconclusive.
 
+    `--format html` makes one page that needs no network: what failed, as expected and as it is.
+
     Example: envoyassert replay trace.ndjson --scenario scenarios/istio_sidecar.yaml
     """
+    refuse_file(output, target)
     read = read_trace(trace)
     plan = plan_of_trace(read, Path(scenario_file), wanted)
     say_differences(plan, read)
@@ -80,14 +85,19 @@ def replay(
         if uncovered
         else None
     )
-    if output == "json":
+    if output in RUN_FORMATS:
+        from envoyassert.picture.run import run_picture
+
+        picture = run_picture(read, graph, verdict, context, title=Path(trace).name)
+        deliver(RUN_FORMATS[output](picture), target)
+    elif output == "json":
         say_json(verdict_json(verdict, read, graph, context, missing))
     elif verdict.status is Status.PASS:
         certificate = certificate_part(verdict.certificate, full=True)
         say_report(headline(verdict, plan.id), *certificate)
     else:
         say_report(*failure_lines(verdict, read, graph, context, everything=everything))
-    if missing is not None and output != "json":
+    if missing is not None and output == "text":
         say(*coverage_lines(missing))
     if excerpt is not None:
         _write_excerpt(excerpt, read, plan, verdict, context)

@@ -1,35 +1,68 @@
-"""`envoyassert show`: print the story of a trace."""
+"""`envoyassert show`: print the story of a trace, or draw it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from envoyassert.cli.options import format_option
+from envoyassert.cli.options import format_option, refuse_file
 from envoyassert.cli.output import page_width, say_json, say_report
+from envoyassert.cli.pictures import RUN_FORMATS, deliver
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
+from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
 
 
 @click.command()
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False))
-@format_option()
-def show(trace: str, output: str) -> None:
+@format_option(more=tuple(RUN_FORMATS), to_file=True)
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False),
+    help="With a format that draws: judge the trace by this, and draw the verdict.",
+)
+@click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
+def show(trace: str, output: str, target: str | None, scenario: str | None, wanted: str) -> None:
     """Print the story of a trace.
 
     The start-up in phases with every call, then every listening socket: descriptors, threads,
     options. It is as wide as the terminal, or as COLUMNS says.
 
+    `--format html` makes one page that needs no network: the verdict, a map of the sockets, a
+    timeline of the calls, connections, the certificate.
+
     Needs neither root nor an Envoy.
 
-    Example: envoyassert show trace.ndjson
+    Example: envoyassert show trace.ndjson --format html -o run.html
     """
+    refuse_file(output, target)
     read = read_trace(trace)
+    if output in RUN_FORMATS:
+        deliver(_drawn(read, trace, output, scenario, wanted), target)
+        return
+    if scenario is not None or wanted:
+        raise click.UsageError("--scenario goes with a format that draws: say --format html")
     graph = fold(read)
     story = story_of(read, graph, certify_phases(read, graph))
     if output == "json":
         say_json(story)
     else:
         say_report(*story_lines(story, page_width()))
+
+
+def _drawn(trace: Trace, path: str, output: str, scenario: str | None, wanted: str) -> str:
+    from envoyassert.picture.run import run_picture
+
+    draw = RUN_FORMATS[output]
+    if scenario is None:
+        return draw(run_picture(trace, fold(trace), title=Path(path).name))
+    from envoyassert.cli.judged import judged, plan_of_trace, say_differences
+
+    plan = plan_of_trace(trace, Path(scenario), wanted)
+    say_differences(plan, trace)
+    verdict, graph, context = judged(trace, plan, scenario, path)
+    return draw(run_picture(trace, graph, verdict, context, title=Path(path).name))

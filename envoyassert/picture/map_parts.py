@@ -186,6 +186,7 @@ class MapListener:
         failed: binds that failed, as strace prints them.
         workers: how many workers there are.
         status: of the findings about it the worst; None without a verdict about it.
+        findings: the paths of these findings.
         marks: what is particular about it.
     """
 
@@ -199,6 +200,7 @@ class MapListener:
     failed: tuple[str, ...] = ()
     workers: int = 0
     status: Status | None = None
+    findings: tuple[tuple[str | int, ...], ...] = ()
     marks: frozenset[Mark] = frozenset()
 
     @property

@@ -151,7 +151,7 @@ class _Mapping:
             tuple(sockets),
             tuple(render_call(call.event) for call in part.failed),
             self._workers,
-            self._status(part.sockets, record.name, part.address),
+            *self._judged(part.sockets, record.name, part.address),
             frozenset(marks | _common(sockets)),
         )
 
@@ -179,8 +179,9 @@ class _Mapping:
                 address,
                 "" if own else self._way(sockets),
                 tuple(drawn),
-                workers=self._workers,
-                status=self._status(sockets),
+                (),
+                self._workers,
+                *self._judged(sockets),
                 marks=frozenset(marks | (set() if live else {Mark.CLOSED}) | _common(drawn)),
             )
 
@@ -329,24 +330,31 @@ class _Mapping:
                 marks=frozenset({Mark.FOREIGN}),
             )
 
-    def _status(
+    def _judged(
         self, sockets: Iterable[KernelSocket], name: str = "", address: Address | None = None
-    ) -> Status | None:
-        """Return the worst status of what was found about a listener."""
+    ) -> tuple[Status | None, tuple[tuple[str | int, ...], ...]]:
+        """Return the worst status of what was found about a listener, and the paths of it."""
         if self._verdict is None:
-            return None
+            return None, ()
         numbers = {socket.number for socket in sockets}
-        found = {
-            finding.status
+        found = [
+            finding
             for finding in self._verdict.findings
             if (selector := finding.subject.listener) is not None
+            and (
+                not finding.subject.address
+                or address is None
+                or finding.subject.address.startswith(str(address))
+            )
             and (
                 (address is not None and means(selector, name, address))
                 or numbers & self._selected(selector)
             )
-        }
+        ]
+        statuses = {finding.status for finding in found}
         order = (Status.FAIL, Status.INCONCLUSIVE, Status.KNOWN_DEFECT, Status.PASS)
-        return next((status for status in order if status in found), None)
+        worst = next((status for status in order if status in statuses), None)
+        return worst, tuple(finding.path for finding in found)
 
     def _selected(self, selector: Selector) -> set[int]:
         """Return the numbers of the sockets that a selector means."""

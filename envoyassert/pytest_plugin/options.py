@@ -15,7 +15,8 @@ from envoyassert.starter import TRACES
 #: The known values of options that have a list of them.
 ALLOWED = {
     "launcher": ("auto", "docker", "process"),
-    "require": ("bpf", "docker", "envoy"),
+    # A browser is for what draws pages, this project's own tests above all.
+    "require": ("bpf", "docker", "envoy", "browser"),
     "pull": ("never", "missing", "always"),
     "keep": ("failed", "all"),
     "rerun_inconclusive": ("0", "1"),

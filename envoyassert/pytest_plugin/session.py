@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from envoyassert.errors import (
+    BrowserUnavailableError,
     DockerUnavailableError,
     EnvoyUnavailableError,
     MachineError,
@@ -35,6 +36,7 @@ _CAPABILITY_OF: tuple[tuple[type[MachineError], str], ...] = (
     (ProbeUnavailableError, "bpf"),
     (DockerUnavailableError, "docker"),
     (EnvoyUnavailableError, "envoy"),
+    (BrowserUnavailableError, "browser"),
 )
 
 

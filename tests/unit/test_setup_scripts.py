@@ -157,7 +157,12 @@ def test_ci_run_requires_every_capability_and_reads_no_input(checkout):
     checkout.stand_in("make", 'echo "require=$ENVOYASSERT_REQUIRE"; read -r line || echo no input')
     result = checkout.run("bash", ".ci/run")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == ["require=bpf,docker,envoy", "no input"] * 2
+    assert result.stdout.splitlines() == [
+        "require=bpf,docker,envoy,browser",
+        "no input",
+        "require=bpf,docker,envoy",
+        "no input",
+    ]
     assert checkout.calls() == ["make test", "make run ALL=1 ARGS=--require bpf,docker,envoy"]
 
 

@@ -1,0 +1,206 @@
+"""The page of a run, and of two runs side by side."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from envoyassert.durations import duration_in_words
+from envoyassert.judge.verdict import Status
+from envoyassert.picture.connections import Client
+from envoyassert.picture.connections_svg import HELD_STYLE, held_svg
+from envoyassert.picture.html.data import data_element, page_data
+from envoyassert.picture.map_parts import HOT_RESTART, MapListener, Mark, SocketMap
+from envoyassert.picture.map_svg import MAP_STYLE, listener_svg
+from envoyassert.picture.map_words import (
+    MARK_WORDS,
+    WAY_NAMES,
+    WAYS,
+    answer,
+    holders_words,
+    listener_name,
+    socket_lines,
+)
+from envoyassert.picture.pair import PairPicture
+from envoyassert.picture.run import PictureFinding, RunPicture
+from envoyassert.picture.timeline import Band
+from envoyassert.shown import shown_lines
+
+#: More listeners than this are drawn only where something is particular about them.
+_DRAWN = 40
+_STATUS_WORDS = {
+    None: "not judged",
+    Status.PASS: "passed",
+    Status.FAIL: "failed",
+    Status.INCONCLUSIVE: "inconclusive",
+    Status.KNOWN_DEFECT: "known defect",
+    Status.SKIPPED: "skipped",
+}
+_BADGES = (Mark.INHERITED, Mark.SHARED, Mark.FOREIGN, Mark.LOST, Mark.FAILED, Mark.DOUBT)
+
+
+def _as_text(value: object) -> object:
+    """Return a value of a page as it is shown; what is markup already stays."""
+    return shown_lines(value) if type(value) is str else value
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("envoyassert.picture.html", "templates"),
+        autoescape=True,
+        finalize=_as_text,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(
+        answer=answer,
+        holders=holders_words,
+        listener_name=listener_name,
+        listener_svg=listener_svg,
+        socket_lines=socket_lines,
+        status_words=_STATUS_WORDS,
+        way_names=WAY_NAMES,
+        ways=WAYS,
+        badges=_badges,
+        cards=_cards,
+        held_svg=held_svg,
+        Status=Status,
+    )
+    made.filters.update(capitalize_first=_capitalized, grouped_clients=_grouped, took=_took)
+    return made
+
+
+def run_page(picture: RunPicture) -> str:
+    """Return the page of one run.
+
+    Args:
+        picture: all of the run that is drawn.
+    """
+    failed = [one for one in picture.findings if one.status is not Status.PASS]
+    script = _script()
+    return (
+        _templates()
+        .get_template("run.html.jinja")
+        .render(
+            title=picture.title or "A run of Envoy",
+            style=_style(),
+            script=Markup(script),  # noqa: S704 - our own file
+            policy=_policy(script),
+            run=picture,
+            failed=failed,
+            pictured=_pictured(failed),
+            advice=_advice(failed),
+            data=data_element(page_data(picture)),
+        )
+    )
+
+
+def pair_page(picture: PairPicture) -> str:
+    """Return the page of two runs side by side.
+
+    Args:
+        picture: both runs.
+    """
+    return (
+        _templates()
+        .get_template("pair.html.jinja")
+        .render(
+            title=f"{picture.names[0]} → {picture.names[1]}",
+            style=_style(),
+            policy=_policy(""),
+            pair=picture,
+        )
+    )
+
+
+def _pictured(failed: Sequence[PictureFinding]) -> set[str]:
+    """Return the findings that have a picture: the first about each expected and actual state."""
+    seen: set[object] = set()
+    found = set()
+    for one in failed:
+        if one.listener is None:
+            continue
+        key = (one.listener.id, one.expected and one.expected.listeners)
+        if key not in seen:
+            seen.add(key)
+            found.add(one.id)
+    return found
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _grouped(clients: Sequence[Client]) -> list[tuple[tuple[str, str, str], int]]:
+    """Return how many clients had one result, for each step, address and result."""
+    return list(Counter((one.phase, one.address, one.fate) for one in clients).items())
+
+
+def _took(band: Band) -> str:
+    return duration_in_words(band.end_ns - band.begin_ns) if band.begin_ns else ""
+
+
+def _advice(failed: Sequence[PictureFinding]) -> dict[str, list[tuple[str, str]]]:
+    """Return what is said besides of each finding, each text once: many have one cause."""
+    said: set[str] = set()
+    found: dict[str, list[tuple[str, str]]] = {}
+    for one in failed:
+        texts = [
+            ("What to do", one.hint),
+            ("What it means", "" if one.words.hint in one.hint else one.words.hint),
+            ("Closest", one.words.closest),
+            ("Known as", one.words.known_defect),
+            ("Would hold", one.remedy),
+            ("In Envoy's config", one.remedy_config),
+            ("Why it is expected", one.why),
+        ]
+        found[one.id] = [(label, text) for label, text in texts if text and text not in said]
+        said.update(text for _, text in texts)
+    return found
+
+
+def _badges(listener: MapListener) -> list[str]:
+    marks = set(listener.marks)
+    marks |= {Mark.LOST for socket in listener.serving if Mark.LOST in socket.marks}
+    return [MARK_WORDS[mark] for mark in _BADGES if mark in marks]
+
+
+def _cards(picture: SocketMap) -> dict[str, list[MapListener]]:
+    """Return the listeners that are drawn, those that stand in a list, and Envoy's own."""
+    own = [one for one in picture.listeners if one.kind == HOT_RESTART]
+    rest = [one for one in picture.listeners if one.kind != HOT_RESTART]
+    # The admin endpoint is never what is looked for.
+    rest.sort(key=lambda one: one.kind == "admin")
+    wanted = sorted(rest, key=lambda one: not (_badges(one) or one.status is Status.FAIL))
+    drawn = {one.id for one in wanted[:_DRAWN]}
+    return {
+        "drawn": [one for one in rest if one.id in drawn],
+        "listed": [one for one in rest if one.id not in drawn],
+        "own": own,
+    }
+
+
+@cache
+def _style() -> Markup:
+    sheet = files("envoyassert.picture.html").joinpath("page.css").read_text("utf-8")
+    return Markup(sheet + MAP_STYLE + HELD_STYLE)  # noqa: S704 - our own files
+
+
+@cache
+def _script() -> str:
+    return files("envoyassert.picture.html").joinpath("page.js").read_text("utf-8")
+
+
+def _policy(script: str) -> str:
+    """Return a policy by which a page loads nothing, and runs its own script alone."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"

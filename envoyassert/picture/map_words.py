@@ -1,0 +1,160 @@
+"""A map of sockets in words: the answer in one line, and every socket in a line of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envoyassert.picture.map_parts import (
+    HOT_RESTART,
+    SINGLE,
+    UNLISTED,
+    MapDescriptor,
+    MapListener,
+    MapSocket,
+    MapThread,
+    Mark,
+    SocketMap,
+)
+from envoyassert.report.table import count
+
+#: What each way is, for someone who reads it for the first time.
+WAYS = {
+    "reuse_port": "the kernel deals clients out to the sockets (SO_REUSEPORT)",
+    "dup": "the workers share one socket by copies of its descriptor (dup)",
+    "shared_fd": "several threads wait on one descriptor",
+    SINGLE: "one thread waits on one socket",
+    "": "",
+}
+#: The same in a word or two.
+WAY_NAMES = {
+    "reuse_port": "reuse_port",
+    "dup": "dup",
+    "shared_fd": "shared descriptor",
+    SINGLE: "one thread",
+    "": "",
+}
+#: Marks in words, for what has them.
+MARK_WORDS = {
+    Mark.REUSE_PORT: "SO_REUSEPORT",
+    Mark.DUP: "copied",
+    Mark.INHERITED: "inherited",
+    Mark.SHARED: "shared",
+    Mark.FOREIGN: "foreign",
+    Mark.LOST: "no one serves it",
+    Mark.CLOSED: "closed",
+    Mark.DOUBT: "not known for sure",
+    Mark.FAILED: "bind failed",
+}
+_SHOWN = 6
+
+
+def listener_name(listener: MapListener) -> str:
+    """Return what a listener is called: by the config, or what its sockets are."""
+    if listener.kind == HOT_RESTART:
+        return "Envoy's own, for hot restart"
+    if listener.kind == UNLISTED and Mark.FOREIGN in listener.marks:
+        return "no listener of the config"
+    return listener.name or "listening socket"
+
+
+def thread_name(thread: MapThread) -> str:
+    """Return a thread with its process, if there are several."""
+    return f"{thread.label} of {thread.process}" if thread.process else thread.label
+
+
+def sockets_words(listener: MapListener) -> str:
+    """Return how many kernel sockets clients could reach: `2 kernel sockets`."""
+    return count(len(listener.serving), "kernel socket")
+
+
+def holders_words(listener: MapListener, picture: SocketMap) -> str:
+    """Return who serves a listener: `held by worker_0 and worker_1`."""
+    threads = dict.fromkeys(one for socket in listener.serving for one in socket.threads)
+    names = [thread_name(picture.threads[one]) for one in threads]
+    if not listener.serving:
+        if listener.failed:
+            return "its bind failed"
+        return "closed before the end" if Mark.CLOSED in listener.marks else "nothing serves it"
+    if not names:
+        return "no thread waits for clients"
+    if len(names) > _SHOWN:
+        names = [*names[: _SHOWN - 1], f"{len(names) - _SHOWN + 1} more threads"]
+    return "held by " + (" and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names))
+
+
+def answer(listener: MapListener, picture: SocketMap) -> str:
+    """Return in one line how many kernel sockets serve a listener, how, and who holds them."""
+    way = WAYS[listener.way]
+    parts = [sockets_words(listener), holders_words(listener, picture), *([way] if way else [])]
+    foreign = sum(Mark.FOREIGN in socket.marks for socket in listener.sockets)
+    if foreign and listener.kind != UNLISTED:
+        parts.append(f"{count(foreign, 'foreign socket')} at the same port")
+    return "; ".join(parts)
+
+
+def socket_title(socket: MapSocket) -> str:
+    """Return what a socket is called: `kernel socket #14`."""
+    if Mark.FOREIGN in socket.marks and socket.number is None:
+        return "foreign socket"
+    return "kernel socket" if socket.number is None else f"kernel socket #{socket.number}"
+
+
+def state_words(socket: MapSocket) -> str:
+    """Return state and backlog: `listens, backlog 128`."""
+    if socket.state == "CLOSED":
+        return "closed"
+    if socket.state == "BOUND":
+        return "bound" if socket.protocol.startswith(("UDP", "UNIX ")) else "bound, does not listen"
+    if socket.backlog is None:
+        return "listens"
+    if socket.somaxconn is not None and not 0 <= socket.backlog <= socket.somaxconn:
+        return f"listens, backlog {socket.backlog} → {socket.somaxconn}"
+    return f"listens, backlog {socket.backlog}"
+
+
+def option_words(socket: MapSocket) -> list[str]:
+    """Return each option that was set, with when."""
+    return [f"{one.name}={one.value}, {one.phase.replace('_', ' ')}" for one in socket.options]
+
+
+def descriptor_words(descriptor: MapDescriptor) -> str:
+    """Return where a descriptor comes from, "" for the one that socket() made."""
+    if descriptor.origin in ("dup", "fcntl"):
+        source = "?" if descriptor.copy_of_fd is None else descriptor.copy_of_fd
+        return f"{descriptor.origin} of {source}"
+    return {"scm_rights": "received", "fork": "by fork", "unknown": "origin unknown"}.get(
+        descriptor.origin, ""
+    )
+
+
+def socket_lines(listener: MapListener, picture: SocketMap) -> Iterator[tuple[str, str]]:
+    """Yield each socket of a listener, and all that is known of it, in words."""
+    for socket in listener.sockets:
+        parts = [state_words(socket)]
+        if socket.owner:
+            parts.append(f"of {socket.owner}")
+        if socket.queue:
+            waits = "connection waits" if socket.queue == 1 else "connections wait"
+            parts.append(f"{socket.queue} {waits}")
+        closed = 0
+        for one in socket.descriptors:
+            if not one.open and socket.state != "CLOSED":
+                closed += 1
+                continue
+            threads = [thread_name(picture.threads[name]) for name in one.threads]
+            whose = f" of {one.process}" if one.process else ""
+            origin = f" ({words})" if (words := descriptor_words(one)) else ""
+            users = ", ".join(threads) or ("closed" if not one.open else "no thread")
+            number = "" if one.fd is None else f" {one.fd}"
+            parts.append(f"fd{number}{whose}{origin} → {users}")
+        if closed:
+            parts.append(f"{count(closed, 'descriptor')} closed")
+        if socket.bound_by:
+            parts.append(f"bound by {', '.join(socket.bound_by)}")
+        if socket.listened_by:
+            parts.append(f"listen() by {', '.join(socket.listened_by)}")
+        parts += option_words(socket)
+        if socket.connections:
+            parts.append(count(socket.connections, "connection"))
+        parts += [MARK_WORDS[mark] for mark in (Mark.LOST, Mark.DOUBT) if mark in socket.marks]
+        yield socket_title(socket), "; ".join(parts)

@@ -1,0 +1,254 @@
+"""The page of a run: what is said without its script, what its script reads, what is escaped."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from envoyassert.addresses import Address
+from envoyassert.asserts import parse_expectation
+from envoyassert.graph.fold import fold
+from envoyassert.judge.judge import judge
+from envoyassert.picture.html.data import page_data
+from envoyassert.picture.html.page import pair_page, run_page
+from envoyassert.picture.map_words import answer
+from envoyassert.picture.pair import pair_picture
+from envoyassert.picture.run import run_picture
+from envoyassert.testing import TraceBuilder
+from envoyassert.trace import ListenerRecord
+from tests.odd_text import ODD, raw_in
+from tests.unit.cli_words import run_cli
+
+TRACES = Path(__file__).resolve().parents[1] / "traces"
+SHARED, REUSE = "reuse_port_off-1.40.0.ndjson", "reuse_port_on-1.40.0.ndjson"
+INGRESS = ListenerRecord("ingress", "TCP", (Address.inet("0.0.0.0", 15006),))
+MARKUP = "</script><script>alert(1)</script><!--\"'&"
+
+
+@pytest.fixture
+def cli(capsys):
+    return lambda *arguments: run_cli(capsys, *arguments)
+
+
+def shared(listeners=(INGRESS,)):
+    builder = TraceBuilder(2, listeners=listeners)
+    builder.shared_listener("0.0.0.0:15006", backlog=128)
+    return builder
+
+
+def pictured(trace, *items):
+    graph = fold(trace)
+    verdict = None
+    if items:
+        parsed = list(enumerate(map(parse_expectation, items)))
+        verdict = judge(trace, parsed, workers=2, graph=graph)
+    return run_picture(trace, graph, verdict, title="built")
+
+
+class Page(HTMLParser):
+    """The parts of a page: its text, what it names elsewhere, and the data for its script."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.ids: list[str] = []
+        self.data: dict[str, str] = {}
+        self._in: list[tuple[str, str]] = []
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        given = dict(attrs)
+        self.links += [given[name] for name in ("src", "href", "action") if name in given]
+        self.ids += [given["id"]] if "id" in given else []
+        self._in.append((tag, given.get("id", "")))
+
+    def handle_endtag(self, tag):
+        while self._in and self._in.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        tag, name = self._in[-1] if self._in else ("", "")
+        if tag == "script":
+            self.data[name] = data
+        elif tag != "style":
+            self.words.append(data)
+
+
+FAILING = {
+    "listener": {"port": 15006},
+    "sockets": 2,
+    "via": "reuse_port",
+    "served_by": "workers",
+}
+
+
+def test_page_says_the_verdict_first_and_the_failures_before_the_map():
+    page = Page(run_page(pictured(shared().build(), FAILING)))
+    order = [page.text.index(words) for words in ("FAILED", "What did not hold", "Socket map")]
+    assert order == sorted(order)
+    assert "Expected 2 kernel sockets" in page.text
+    assert "1 kernel socket" in page.text
+
+
+def test_page_shows_expected_and_actual_once_for_each_state():
+    text = run_page(pictured(shared().build(), FAILING))
+    assert text.count("map sketch") == 1
+    sketch = text[text.index("map sketch") :].partition("</svg>")[0]
+    assert sketch.count(">kernel socket<") == 2
+    assert ">worker_0<" in sketch
+    assert ">worker_1<" in sketch
+
+
+def test_page_answers_how_many_kernel_sockets_serve_a_port_and_who_holds_them():
+    page = Page(run_page(pictured(shared().build())))
+    assert "1 kernel socket dup" in page.text
+    assert "Held by worker_0 and worker_1: the workers share one socket" in page.text
+    picture = pictured(shared().build())
+    assert answer(picture.map.listeners[0], picture.map) == (
+        "1 kernel socket; held by worker_0 and worker_1; "
+        "the workers share one socket by copies of its descriptor (dup)"
+    )
+
+
+def test_page_needs_nothing_but_itself_and_runs_no_script_but_its_own():
+    text = run_page(pictured(shared().build(), FAILING))
+    page = Page(text)
+    assert {link[:1] for link in page.links} == {"#"}
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    assert "default-src 'none'" in unescape(text)
+    assert "http:" not in text
+    assert "https:" not in text
+
+
+def test_data_of_a_page_has_every_call():
+    trace = shared().build()
+    data = json.loads(Page(run_page(pictured(trace, FAILING))).data["data"])
+    calls = [data["texts"][place] for place in data["text"]]
+    assert len(calls) == len(trace.events)
+    assert "bind(21, 0.0.0.0:15006) = 0" in calls
+    shown = {calls[place] for places in data["findings"].values() for place in places}
+    assert "bind(21, 0.0.0.0:15006) = 0" in shown
+    assert sum(data["t"]) == (trace.events[-1].ts_ns - trace.events[0].ts_ns) // 1000
+
+
+def test_data_of_a_large_trace_is_packed_and_says_the_same():
+    builder = shared()
+    for number in range(6000):
+        builder.call(builder.worker(0), "close", -9, fd=100 + number)
+    picture = pictured(builder.build())
+    page = Page(run_page(picture))
+    packed = gzip.decompress(base64.b64decode(page.data["data"]))
+    assert json.loads(packed) == json.loads(json.dumps(page_data(picture)))
+    assert len(page.data["data"]) < len(packed) / 4
+
+
+def test_page_shows_names_and_logs_of_others_as_text():
+    name = MARKUP + ODD
+    builder = shared((ListenerRecord(name, "TCP", INGRESS.addresses),))
+    builder.start_thread(builder.main + 9, name[:40])
+    builder.call(builder.main, "unlink", -2, path=f"/tmp/{name}")
+    builder.end_phase("startup", "startup")
+    builder.end_phase(name, "wait_for", missed=name)
+    trace = builder.build()
+    header = replace(trace.header, kernel=name, where={"pod": name}, stood_in=(name,))
+    outcome = replace(trace.end.outcome, log_tail=(f"error {name}",), live=False)
+    trace = replace(trace, header=header, end=replace(trace.end, outcome=outcome))
+    failing = {**FAILING, "listener": {"name": name}, "why": name}
+    text = run_page(pictured(trace, failing))
+    page = Page(text)
+    assert page.tags.count("script") == 2
+    assert raw_in(text.replace("\n", "").replace(page.data[""], "")) == []
+    assert MARKUP in page.text
+    data = json.loads(page.data["data"])
+    assert raw_in("".join(data["texts"])) == []
+    assert any(MARKUP in words for words in data["texts"])
+
+
+def test_page_of_two_runs_shows_which_listeners_moved():
+    traces = []
+    for start in ("shared_listener", "reuse_port_listener"):
+        builder = TraceBuilder(2, listeners=(INGRESS,))
+        getattr(builder, start)("0.0.0.0:15006")
+        builder.shared_listener("0.0.0.0:80")
+        traces.append(builder.build())
+    picture = pair_picture((traces[0], traces[1]), ("old", "new"), "different", ["+1 socket"])
+    assert [pair.differs for pair in picture.listeners] == [True, False]
+    page = Page(pair_page(picture))
+    assert "Before: old" in page.text
+    assert "+1 socket" in page.text
+    assert "DIFFERENT 1 of 2 listeners look different" in page.text
+    assert "script" not in page.tags
+
+
+def test_page_of_two_runs_shows_a_listener_that_is_gone():
+    here, gone = shared().build(), TraceBuilder(2).build()
+    picture = pair_picture((here, gone), ("old", "new"), "different", [])
+    assert picture.listeners[0].after is None
+    assert "This listener is not there." in Page(pair_page(picture)).text
+
+
+def test_page_of_many_listeners_stays_small_and_names_all():
+    records, builder = [], TraceBuilder(2)
+    for port in range(20000, 20200):
+        builder.reuse_port_listener(f"0.0.0.0:{port}")
+        records.append(ListenerRecord(f"l{port}", "TCP", (Address.inet("0.0.0.0", port),)))
+    builder.header = replace(builder.header, listeners=tuple(records))
+    text = run_page(pictured(builder.build()))
+    assert all(f">{record.name} <" in text or f"{record.name} " in text for record in records)
+    assert len(text) < 400_000
+
+
+@pytest.mark.parametrize("name", [SHARED, REUSE])
+def test_show_and_replay_write_a_page(cli, tmp_path, name):
+    target = tmp_path / "run.html"
+    done = cli("show", str(TRACES / name), "--format", "html", "-o", str(target))
+    assert (done.code, done.out) == (0, "")
+    assert "Socket map" in target.read_text()
+
+    scenario = tmp_path / "one.yaml"
+    scenario.write_text(
+        yaml.safe_dump({"name": "one", "expect": [{"listener": {"name": "ingress"}, "sockets": 1}]})
+    )
+    given = [str(TRACES / name), "--scenario", str(scenario), "--format", "html"]
+    done = cli("replay", *given, "-o", str(target))
+    assert done.code == (0 if name == SHARED else 1)
+    words = Page(target.read_text()).text
+    assert ("PASSED" if name == SHARED else "FAILED") in words
+    shown = cli("show", *given)
+    assert Page(shown.out).text == words
+
+
+def test_diff_writes_a_page_and_keeps_its_exit_code(cli, tmp_path):
+    target = tmp_path / "diff.html"
+    traces = [str(TRACES / SHARED), str(TRACES / REUSE)]
+    done = cli("diff", *traces, "--format", "html", "-o", str(target))
+    assert (done.code, done.out) == (1, "")
+    assert "What moved" in target.read_text()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["show", "{trace}", "-o", "run.html"], "prints what it finds"),
+        (["show", "{trace}", "--scenario", "{trace}"], "--scenario goes with a format that draws"),
+    ],
+)
+def test_a_file_and_a_scenario_go_with_a_format_that_draws(cli, words, said):
+    done = cli(*(word.format(trace=TRACES / SHARED) for word in words))
+    assert done.code == 4
+    assert said in re.sub(r"\s+", " ", done.err)

@@ -63,6 +63,7 @@ from envoyassert.trace_lines import parse_trace, trace_lines
 )
 @dump_options("With a bootstrap: a dump, whose listeners are served in its control plane's place.")
 @stand_in_option
+@click.option("--force", is_flag=True, help="With -o: replace files that are there.")
 def draft(
     source: str | None,
     arguments: tuple[str, ...],
@@ -73,6 +74,7 @@ def draft(
     dump: Path | None,
     pod: str,
     stand_in: bool,
+    force: bool,
 ) -> None:
     """Write a first scenario: what Envoy does with its sockets.
 
@@ -117,6 +119,9 @@ def draft(
         raise click.UsageError(f"{output} is no file; leave -o out to print the scenario")
     if output is not None and output.resolve() in {path.resolve(), used.resolve()}:
         raise click.UsageError(f"{output} is the file to draft from; name another by -o")
+    for file in () if output is None or force else (output, used):
+        if os.path.lexists(file) and (file == output or written is not None):
+            raise click.UsageError(f"{file} is there already; --force replaces it")
     if written is None and not used.is_file():
         raise click.UsageError(f"{used} is no file that a scenario can name; copy it into one")
     named: str | dict[str, Any] = _from(scenario.parent, used)

@@ -12,9 +12,6 @@ from envoyassert.draft.expected import Draft
 from envoyassert.predict.expectations import expected_of
 from envoyassert.shown import shown
 
-#: A draft has no more lines than this; it becomes terse to keep to it.
-MAX_LINES = 30
-
 # What begins with a dot may be a number (`.5`, `.inf`), unless it is a relative path.
 _PLAIN = re.compile(r"([A-Za-z_/]|\.{1,2}/)[A-Za-z0-9_./-]*|\d+\.\d+\.\d+\.\d+")
 #: What a CI system may take for a command, at a line's beginning or anywhere.
@@ -53,10 +50,8 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     if draft.closed:
         tail.append("  - no_others: true  # no socket but these, and Envoy's own for hot restart")
     tail.append(f"  - process: {{{'live' if draft.admin else 'stays_up'}: true}}")
-    items = [one.item for one in expected_of(draft.sets)]
-    body = [line for item in items for line in _block(item)]
-    if len(head) + len(body) + len(tail) > MAX_LINES:
-        body = [f"  - {_flow(item)}" for item in items]
+    # In one form however many there are: a further address adds lines, and changes none.
+    body = [line for one in expected_of(draft.sets) for line in _block(one.item)]
     return "\n".join([*head, *body, *tail]) + "\n"
 
 

@@ -247,7 +247,7 @@ class _Trial:
     def _draft(self) -> str:
         """Draft the config; return what keeps it from that, or ""."""
         more = ["--stand-in"] if self._stand_in else []
-        words = ["draft", str(self._path), "-o", str(self._scenario), *more]
+        words = ["draft", str(self._path), "-o", str(self._scenario), "--force", *more]
         done = CliRunner().invoke(app, words, standalone_mode=False)
         if done.exception is None:
             return ""

@@ -17,7 +17,6 @@ from click.testing import CliRunner
 
 from envoyassert.cli.check import check
 from envoyassert.cli.draft import draft
-from envoyassert.draft.scenario_text import MAX_LINES
 from envoyassert.errors import ScenarioError
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status, Verdict
@@ -205,7 +204,6 @@ def written(directory: Path, name: str, config: str, scenario: str) -> Path:
 def test_draft_passes_and_every_single_edit_fails(name: str, tmp_path: Path, probe: Probe) -> None:
     scenario = drafted(tmp_path, name)
     text = scenario.read_text()
-    assert len(text.splitlines()) <= MAX_LINES
     for version in ("1.36.4", "1.40.0"):
         as_drafted = verdict(scenario, probe, version)
         assert as_drafted.status is Status.PASS, (version, not_passed(as_drafted))
@@ -274,7 +272,6 @@ def test_draft_of_what_a_running_envoy_dumps_passes_on_its_stand_in(
         done = CliRunner().invoke(command, arguments)
         assert done.exit_code == 0, done.output
     text = scenario.read_text()
-    assert len(text.splitlines()) <= MAX_LINES
     assert [port for port in range(10000, 10004) if f"port: {port}" in text] == [
         10000,
         10002,

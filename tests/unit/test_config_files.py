@@ -262,7 +262,7 @@ def test_draft_says_what_it_stands_in_for_while_it_writes(
     Path("envoy.json").write_text(json.dumps(static(tls(pair("/nowhere/c", "/nowhere/k")))))
     *_, said = run_cli(capsys, "draft", "envoy.json", "-o", "one.yaml")
     assert said.startswith("note: not on this machine, and Envoy reads it: /nowhere/c, /nowhere/k")
-    *_, said = run_cli(capsys, "draft", "envoy.json", "-o", "one.yaml", "--stand-in")
+    *_, said = run_cli(capsys, "draft", "envoy.json", "-o", "two.yaml", "--stand-in")
     assert said.startswith("envoy.stand_in: in the run directory")
     assert "/nowhere/c, /nowhere/k" in said
 

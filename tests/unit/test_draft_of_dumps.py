@@ -29,7 +29,7 @@ def drafted(cli, tmp_path):
     def run(content: Any, *arguments: str, file: str = "dump.json") -> Drafted:
         text = content if isinstance(content, str) else json.dumps(content)
         (tmp_path / file).write_text(text)
-        done = cli("draft", file, "-o", "drafted.yaml", *arguments)
+        done = cli("draft", file, "-o", "drafted.yaml", "--force", *arguments)
         assert done.code == 0, done.out + done.err
         assert cli("check", "drafted.yaml").code == 0
         return Drafted((tmp_path / "drafted.yaml").read_text(), tmp_path / "drafted.envoy.yaml")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint the CI files: the project's own, and those that `envoyassert init` writes.
+# Lint the CI files: the project's own, those that `envoyassert init` writes, and the recipes.
 #
 # The schemas come with check-jsonschema and zizmor runs offline: nothing is contacted.
 set -euo pipefail
@@ -8,7 +8,7 @@ here=$(dirname "$(readlink -f "$0")")
 cd "$here/.."
 
 readonly TEMPLATES=envoyassert/starter/templates
-readonly WORKFLOWS=(.github/workflows/*.yml "$TEMPLATES/github.yml")
+readonly WORKFLOWS=(.github/workflows/*.yml "$TEMPLATES/github.yml" contrib/github/*.yml)
 readonly GITLAB=(.gitlab-ci.yml "$TEMPLATES"/gitlab*.yml)
 
 schema() { .venv/bin/check-jsonschema --quiet --builtin-schema "vendor.$1" "${@:2}"; }

@@ -30,8 +30,9 @@ __all__ = ["app", "main", "run_to_the_end"]
     commands_by_name=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 pass, 1 fail, 2 interrupted, 3 internal error, 4 invalid usage or "
-    "scenario, 5 nothing to run, 10 inconclusive, 77 machine not supported. `diff` and "
-    "`run --against` have those of diff(1): 0 the same, 1 different, 2 trouble.",
+    "scenario, 5 nothing to run, 10 inconclusive, 77 machine not supported. `diff`, "
+    "`run --against` and `plan` have those of diff(1): 0 the same, 1 different, 2 trouble; `plan` "
+    "also 3, something is lost or refused.",
 )
 @click.version_option(__version__)
 def app() -> None:

@@ -30,6 +30,7 @@ def plan_of_file(
     path: Path,
     envoys: Sequence[EnvoyChoice] = (),
     wanted: str = "",
+    option: str = "--run",
     served: Path | None = None,
     pod: str = "",
     *,
@@ -42,6 +43,7 @@ def plan_of_file(
         path: the file; one with `envoy` or `expect` at its top is a scenario.
         envoys: the Envoy that takes the place of the scenario's own, at most one.
         wanted: which run of a scenario; "" if it has only one.
+        option: the option that says it, for messages.
         served: as `drafted` takes it.
         pod: likewise.
         stand_in: likewise.
@@ -55,7 +57,7 @@ def plan_of_file(
         if served is not None or pod:
             raise click.UsageError(f"{path} is a scenario: it says itself what is served")
         loaded = load_scenario(path, untrusted=untrusted)
-        return choose_run(expand(loaded, envoys=envoys), wanted)
+        return choose_run(expand(loaded, envoys=envoys), wanted, option)
     with problems_of(path):
         found, written = drafted(path, served=served, pod=pod, stand_in=stand_in)
     for note in found.notes:
@@ -67,7 +69,7 @@ def plan_of_file(
     envoy = {"config": config, "concurrency": found.concurrency, **fields}
     added = {"envoy": envoy, "expect": expect, "requires": requires_of(found)}
     loaded = _parse({key: value for key, value in added.items() if value}, "", path, untrusted)
-    return choose_run(expand(loaded, envoys=envoys), wanted)
+    return choose_run(expand(loaded, envoys=envoys), wanted, option)
 
 
 def is_scenario(path: Path) -> bool:
@@ -131,15 +133,3 @@ def _parse(more: dict[str, Any], text: str, path: Path, untrusted: bool = False)
 def _listener(record: ListenerRecord) -> dict[str, Any]:
     """Return as much of a listener's config as a selector by name needs."""
     return {"name": record.name}
-
-
-def check_pair(files: Sequence[str], changes: Sequence[str], traces: bool) -> None:
-    """Check how many files there are.
-
-    Raises:
-        click.UsageError: not two files, or one and a change.
-    """
-    if traces and (len(files) != 2 or changes):
-        raise click.UsageError("--traces takes two traces, and no --set")
-    if not traces and len(files) != 2 and not (len(files) == 1 and changes):
-        raise click.UsageError("give two files, or one and --set FIELD=VALUE")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import replace
+import contextlib
+import dataclasses
+import os
+import platform
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from envoyassert.cli import exits
-from envoyassert.cli.configs import check_pair, expectations_of, is_scenario, plan_of_file
 from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import (
     dump_options,
@@ -22,42 +23,50 @@ from envoyassert.cli.options import (
     untrusted_option,
 )
 from envoyassert.cli.output import say, say_json
-from envoyassert.cli.plans import envoy_of
+from envoyassert.cli.plan_inputs import Input, Taken, opened
 from envoyassert.cli.transition import WAYS, refuse_launcher, try_transitions
-from envoyassert.compare.comparison import Comparison, compare_profiles
-from envoyassert.compare.plan_text import plan_json, plan_lines
-from envoyassert.compare.profile import profile_of
-from envoyassert.judge.judge import judge
-from envoyassert.judge.verdict import Status
-from envoyassert.report.envoy_log import said_lines
-from envoyassert.report.failure import RunContext, failure_lines
-from envoyassert.report.headline import headline
-from envoyassert.report.places import place_finder
-from envoyassert.report.verdict_json import verdict_json
-from envoyassert.scenario.change import ChangeError, changed
-from envoyassert.scenario.plan import RunPlan
-from envoyassert.state import with_history
-from envoyassert.texts.findings import outcome_in_words
-from envoyassert.trace import Trace
-from envoyassert.trace_file import read_trace
+from envoyassert.cli.trouble import DiffLikeCommand
+from envoyassert.errors import LaunchError, MachineError, ProbeUnavailableError, ScenarioError
+from envoyassert.predict.effects import Side, Way
+from envoyassert.review.answer import CHANGES, LOSES, NOTHING, Answer
+
+if TYPE_CHECKING:
+    from envoyassert.cli.plan_run import Compared
+
+FORMAT = "envoyassert-plan/2"
+#: Exit codes, by the model's result. 2 is trouble.
+CODES = {NOTHING: 0, CHANGES: 1, LOSES: 3}
+_ALL = "all"
 
 
-@click.command()
+@click.command(cls=DiffLikeCommand)
 @click.argument("files", nargs=-1, required=True, metavar="OLD [NEW]")
 @click.option(
     "--set",
     "changes",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Change this in the new one: a field of every listener, a path, or concurrency.",
+    help="Change this in the new one: a field of every listener, a path, concurrency, or an "
+    "argument of Envoy (--base-id=7).",
 )
+@click.option("--model", is_flag=True, help="Run nothing: by the model alone.")
+@click.option("--run", "must_run", is_flag=True, help="Run both, or say why that is not possible.")
+@click.option(
+    "--way",
+    "ways",
+    multiple=True,
+    type=click.Choice([*(way.value for way in Way), _ALL]),
+    metavar="|".join([*(way.value for way in Way), _ALL]),
+    help="How the change reaches Envoy (default: all); may be repeated.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show what stays as it is too.")
 @click.option("--traces", is_flag=True, help="OLD and NEW are traces; nothing is run.")
 @click.option(
     "--expect",
     type=click.Path(exists=True, dir_okay=False),
     help="Judge the new one by this scenario, or by a file with only `expect`.",
 )
-@click.option("--run", "wanted", default="", help="Which run of a scenario (concurrency=2).")
+@click.option("--which", default="", help="Of a scenario with several runs: concurrency=2.")
 @click.option(
     "--concurrency",
     type=click.IntRange(0, 1024),
@@ -77,9 +86,13 @@ from envoyassert.trace_file import read_trace
 def plan(
     files: tuple[str, ...],
     changes: tuple[str, ...],
+    model: bool,
+    must_run: bool,
+    ways: tuple[str, ...],
+    everything: bool,
     traces: bool,
     expect: str | None,
-    wanted: str,
+    which: str,
     concurrency: int | None,
     dump: Path | None,
     pod: str,
@@ -93,156 +106,219 @@ def plan(
     """Show what a change of a config does to each listener.
 
     OLD and NEW are scenarios, or what `draft` takes: Envoy configs, dumps, traces; NEW may be left
-    out for a --set. Both are run, as drafted, and sockets, descriptors, who serves, and options are
-    shown before and after. With --traces both are recorded already: that needs neither root nor an
-    Envoy.
+    out for a --set. Each is a file, `-`, or a file of a git revision: HEAD~1:envoy.yaml.
 
-    Exit code: 0 shown, and as expected; 1 the new one is not as --expect says, or Envoy does not
-    come up with it; 4 invalid usage or file; 10 a trace is incomplete, or the judgement is
-    inconclusive; 77 machine not supported.
+    A model of Envoy says what the change does by each way that it can reach Envoy: a push by LDS or
+    ADS, a hot restart, a restart. That needs neither root nor an Envoy. Where there are both, the
+    two are run too, and their sockets at start-up are shown before and after. With --traces both
+    are recorded already. --transition makes the change to a real Envoy.
 
-    Example: sudo envoyassert plan envoy.yaml --set enable_reuse_port=false
+    Symbols: ~ changed, -/+ replaced, + added, - removed, ! refused.
+
+    Exit code: 0 nothing changes; 1 something does; 3 clients lose something, or Envoy refuses it;
+    2 trouble: invalid usage or file, a trace that is incomplete, --run without root or an Envoy.
+    With --expect the verdict decides: 0 as expected, 1 not, 2 inconclusive.
+
+    Example: envoyassert plan HEAD~1:envoy.yaml envoy.yaml --way push
     """
-    check_pair(files, changes, traces)
-    names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
-    if transition:
-        refuse_beside("--transition", "traces", "expect")
-        refuse_launcher(launcher)
-    elif output == "markdown":
-        raise click.UsageError("--format markdown goes with --transition")
-    if traces:
-        refuse_beside(
-            "--traces", "wanted", "concurrency", "dump", "pod", "stand_in", "launcher", "envoy"
-        )
-        before, after = (with_history(read_trace(_existing(file)), file) for file in files)
-    else:
-        plan_of = functools.partial(
-            plan_of_file,
-            envoys=[envoy_of(envoy)] if envoy else [],
-            wanted=wanted,
-            served=dump,
-            pod=pod,
-            stand_in=stand_in,
-            untrusted=untrusted,
-        )
-        plans = _plans(files, changes, concurrency, plan_of)
+    _check(files, changes, traces=traces, model=model, must_run=must_run, expect=expect)
+    with opened(files) as inputs, _named(inputs):
+        names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
+        if traces:
+            from envoyassert.cli.plan_run import Compared, read_both
+
+            refuse_beside(
+                "--traces", "which", "concurrency", "dump", "pod", "stand_in", "launcher", "envoy",
+                "ways", "model", "must_run",
+            )  # fmt: skip
+            return _print(None, Compared(read_both(inputs), names, expect), output, everything)
+        taken = Taken(changes, concurrency, envoy or "", which, dump, pod, stand_in, untrusted)
         if transition:
+            refuse_beside("--transition", "traces", "expect", "model", "must_run", "ways")
+            refuse_launcher(launcher)
             need_linux()
-            return try_transitions(plans, transition, names, output)
-        before, after = _run_both(plans, launcher)
-    for one in dict.fromkeys((*before.header.stood_in, *after.header.stood_in)):
-        say(f"stood in: {one}", err=True)
-    judgement = _Judgement(after, expect)
-    comparison = compare_profiles(
-        profile_of(before, assume=judgement.assume), profile_of(after, assume=judgement.assume)
-    )
+            from envoyassert.cli.plan_run import plans_of
+
+            plans = plans_of(taken, inputs)
+            return try_transitions(plans, transition, names, output, everything=everything)
+        asked = _Asked(inputs, names, taken, ways, everything)
+        must = must_run or expect is not None
+        why_not = "" if must or model else _why_not()
+        compared = None
+        if not (model or why_not):
+            compared, why_not = asked.compared(launcher, expect, must_run=must)
+        ran = "both were run" if compared is not None else "nothing was run"
+        answer = asked.answer(f"{ran} ({why_not})" if why_not else ran)
+        return _print(answer, compared, output, everything)
+
+
+def _check(
+    files: Sequence[str],
+    changes: Sequence[str],
+    *,
+    traces: bool,
+    model: bool,
+    must_run: bool,
+    expect: str | None,
+) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        click.UsageError: not two files, or one and a change; or options that exclude each other.
+    """
+    if traces and (len(files) != 2 or changes):
+        raise click.UsageError("--traces takes two traces, and no --set")
+    if not traces and len(files) != 2 and not (len(files) == 1 and changes):
+        raise click.UsageError("give two files, or one and --set FIELD=VALUE")
+    if model and must_run:
+        raise click.UsageError("--model runs nothing: leave out --run")
+    if model and expect is not None:
+        raise click.UsageError("--expect judges a run: leave out --model")
+
+
+class _Asked:
+    """Two inputs, which are read as far as is needed."""
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        names: tuple[str, str],
+        taken: Taken,
+        ways: tuple[str, ...],
+        everything: bool,
+    ) -> None:
+        self._inputs = inputs
+        self._names = names
+        self._taken = taken
+        self._ways = [way for way in Way if not ways or _ALL in ways or way.value in ways]
+        self._everything = everything
+        self._sides: tuple[Side, Side] | None = None
+
+    def answer(self, ran: str) -> Answer:
+        """Return what the model says.
+
+        Args:
+            ran: what was run, in words.
+
+        Raises:
+            ScenarioError: a config is none that Envoy reads.
+        """
+        from envoyassert.cli.plan_sides import refused
+        from envoyassert.predict.change import predict_change
+        from envoyassert.predict.prediction import PredictError
+
+        old, new = self._sides or self._read()
+        envoy = self._taken.envoy
+        version = envoy if re.fullmatch(r"\d+\.\d+\.\d+", envoy) else ""
+        try:
+            changes = tuple(predict_change(old, new, way, version=version) for way in self._ways)
+        except PredictError as error:
+            raise refused(self._inputs[-1].path, error) from error
+        return Answer(*self._names, changes, ran, self._everything)
+
+    def compared(
+        self, launcher: Any, expect: str | None, *, must_run: bool
+    ) -> tuple[Compared | None, str]:
+        """Run both, and return what their starts differ in; None, and why, if that fails here.
+
+        Args:
+            launcher: how to start them.
+            expect: a file of expectations for the new one, None for none.
+            must_run: whether it is an error that they cannot be run.
+
+        Raises:
+            EnvoyAssertError: a file is not valid, or Envoy cannot be run.
+        """
+        from envoyassert.cli import plan_run
+        from envoyassert.cli.plan_sides import side_of_plan
+
+        plans = plan_run.plans_of(self._taken, self._inputs)
+        self._sides = side_of_plan(plans[0]), side_of_plan(plans[1])
+        try:
+            traces = plan_run.run_both(plans, launcher)
+        except (MachineError, LaunchError) as error:
+            if must_run:
+                raise
+            return None, error.message.partition("\n")[0]
+        return plan_run.Compared(traces, self._names, expect), ""
+
+    def _read(self) -> tuple[Side, Side]:
+        from envoyassert.cli.plan_sides import read_bootstrap, side_of_plan, sides_of
+
+        taken = self._taken
+        if taken.dump is None and not (taken.pod or taken.which):
+            read = {one.path: read_bootstrap(one.path, one.name) for one in self._inputs}
+            both = [read[one.path] for one in self._inputs]
+            old, new = both[0], both[-1]
+            if old is not None and new is not None:
+                return sides_of(old, new, taken.changes, taken.concurrency)
+        from envoyassert.cli.plan_run import plans_of
+
+        plans = plans_of(taken, self._inputs)
+        return side_of_plan(plans[0]), side_of_plan(plans[1])
+
+
+def _why_not() -> str:
+    """Return why no Envoy can be run and traced here, "" if nothing is known against it."""
+    if platform.system() != "Linux":
+        return "this is not Linux"
+    if os.geteuid() != 0:
+        return "that needs root"
+    from envoyassert.probe.bcc_import import find_bcc
+
+    try:
+        find_bcc()
+    except ProbeUnavailableError:
+        return "that needs bcc"
+    return ""
+
+
+def _print(answer: Answer | None, compared: Compared | None, output: str, everything: bool) -> int:
+    """Print what the model says and what was run, and return the exit code."""
     if output == "json":
-        data = {**plan_json(comparison, *names), "verdict": judgement.as_json()}
+        from envoyassert.review.data import answer_json
+
+        data = {
+            "format": FORMAT,
+            "model": answer_json(answer) if answer is not None else None,
+            "run": compared.as_json() if compared is not None else None,
+            "verdict": compared.verdict_as_json() if compared is not None else None,
+        }
         say_json(data)
     else:
-        lines = [*plan_lines(comparison, *names), *judgement.lines()]
-        say(*lines)
-    return judgement.exit_code(comparison)
+        lines = compared.lines(everything=everything) if compared is not None else []
+        if lines and output == "markdown":
+            lines = ["", "<details><summary>Both were run</summary>", "", "```text", *lines, "```"]
+            lines += ["", "</details>"]
+        said = _forms(answer, output)
+        between = [""] if lines and said and output == "text" else []
+        say(*said, *lines) if output == "markdown" else say(*lines, *between, *said)
+    codes = [CODES[answer.result]] if answer is not None else []
+    codes += [compared.exit_code] if compared is not None else []
+    if compared is not None and compared.is_judged:
+        return compared.exit_code
+    return 2 if 2 in codes else max(codes)
 
 
-def _existing(file: str) -> str:
-    if not Path(file).is_file():
-        raise click.UsageError(f"there is no file {file}")
-    return file
+def _forms(answer: Answer | None, output: str) -> list[str]:
+    if answer is None:
+        return []
+    if output == "markdown":
+        from envoyassert.review.markdown import answer_markdown
+
+        return answer_markdown(answer)
+    from envoyassert.review.text import answer_lines
+
+    return answer_lines(answer)
 
 
-def _plans(
-    files: tuple[str, ...],
-    changes: tuple[str, ...],
-    concurrency: int | None,
-    plan_of: Callable[[Path], RunPlan],
-) -> tuple[RunPlan, RunPlan]:
-    paths = [Path(_existing(file)) for file in files]
-    known = {path: plan_of(path) for path in dict.fromkeys(paths)}
-    plans = [known[path] for path in paths]
-    if concurrency is None and not any(map(is_scenario, paths)):
-        concurrency = min(plan.concurrency for plan in plans)  # what Envoy takes with either
-    if concurrency is not None:
-        plans = [replace(plan, concurrency=concurrency) for plan in plans]
-    new = plans[-1]
+@contextlib.contextmanager
+def _named(inputs: Sequence[Input]) -> Iterator[None]:
+    """Have the problems of a file that was copied say what the user named."""
     try:
-        for change in changes:
-            new = changed(new, change)
-    except ChangeError as error:
-        raise click.UsageError(f"--set: {error}") from error
-    return plans[0], new
-
-
-def _run_both(plans: tuple[RunPlan, RunPlan], launcher: Any) -> tuple[Trace, Trace]:
-    need_linux()
-    from envoyassert.launch.release import exit_on_sigterm
-    from envoyassert.launch.sweep import sweep
-    from envoyassert.probe import Probe
-    from envoyassert.runner import run_plan
-
-    exit_on_sigterm()
-    sweep()
-    with Probe.load() as probe:
-        before, after = (run_plan(plan, probe, launcher).trace for plan in plans)
-    return before, after
-
-
-class _Judgement:
-    """What `--expect` says of the new run.
-
-    Args:
-        trace: the new run.
-        expect: the file, None if there is none.
-    """
-
-    def __init__(self, trace: Trace, expect: str | None) -> None:
-        self._trace = trace
-        self.assume: tuple[str, ...] = ()
-        self._profile = profile_of(trace)
-        self._verdict = None
-        if expect is None:
-            return
-        wanted = expectations_of(Path(expect), trace.header)
-        self.assume = wanted.scenario.assume
-        self._graph = self._profile.graph
-        self._verdict = judge(
-            trace,
-            wanted.expectations,
-            workers=trace.header.concurrency or wanted.workers,
-            assume=self.assume,
-            graph=self._graph,
-        )
-        self._context = RunContext(title=wanted.id, place=place_finder(wanted.loaded))
-
-    @property
-    def _came_up(self) -> bool:
-        outcome = self._trace.end.outcome
-        return outcome.running and outcome.live is not False
-
-    def lines(self) -> list[str]:
-        """Return the verdict for people, and how Envoy came to grief if it did."""
-        lines = []
-        if not self._came_up:
-            outcome = self._trace.end.outcome
-            lines += [f"after: Envoy {outcome_in_words(outcome)}"]
-            lines += [f"  {line}" for line in said_lines(outcome)]
-        if self._verdict is not None and self._verdict.status is Status.PASS:
-            lines.append(headline(self._verdict, self._context.title))
-        elif self._verdict is not None:
-            lines += failure_lines(self._verdict, self._trace, self._graph, self._context)
-        return lines
-
-    def as_json(self) -> dict[str, Any] | None:
-        """Return the verdict as JSON types, None if there is none."""
-        if self._verdict is None:
-            return None
-        return verdict_json(self._verdict, self._trace, self._graph, self._context)
-
-    def exit_code(self, comparison: Comparison) -> int:
-        """Return the exit code of the command."""
-        if self._verdict is not None and self._verdict.status is not Status.PASS:
-            return exits.OF_STATUS[self._verdict.status]
-        if self._verdict is None and not self._came_up:
-            return exits.FAILED
-        whole = comparison.before.whole and comparison.after.whole
-        return exits.PASSED if whole else exits.INCONCLUSIVE
+        yield
+    except ScenarioError as error:
+        names = {str(one.path): one.name for one in inputs}
+        raise ScenarioError(
+            [dataclasses.replace(p, path=names.get(p.path, p.path)) for p in error.problems]
+        ) from error

@@ -33,13 +33,14 @@ def envoy_of(argument: str, option: str = "--envoy") -> EnvoySource:
         raise click.UsageError(f"{option}: {error}") from error
 
 
-def choose_run(plans: Sequence[RunPlan], wanted: str) -> RunPlan:
+def choose_run(plans: Sequence[RunPlan], wanted: str, option: str = "--run") -> RunPlan:
     """Return the run that the user means.
 
     Args:
         plans: the runs of a scenario.
         wanted: an id, or the part of it in brackets, or a part of that (`concurrency=2`); "" if
             there is only one.
+        option: the option that says it, for the message.
 
     Raises:
         click.UsageError: none or several fit.
@@ -53,7 +54,7 @@ def choose_run(plans: Sequence[RunPlan], wanted: str) -> RunPlan:
     ids = "\n  ".join(plan.id for plan in (fitting or plans))
     if not fitting:
         raise click.UsageError(f"no run of the scenario is `{wanted}`; there are\n  {ids}")
-    raise click.UsageError(f"say with --run which of these is meant\n  {ids}")
+    raise click.UsageError(f"say with {option} which of these is meant\n  {ids}")
 
 
 def _values(plan: RunPlan) -> list[str]:

@@ -22,14 +22,13 @@ from envoyassert.compare.diff_text import (
     side_json,
     side_words,
 )
+from envoyassert.compare.measure import Measure
 from envoyassert.compare.profile import Facts, Listener, Profile
 from envoyassert.graph.model import Descriptor, KernelSocket
 from envoyassert.judge.roles import names_of
 from envoyassert.judge.target import serving_of
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.texts.values import threads_words
-
-FORMAT = "envoyassert-plan/1"
 
 _ASPECTS = {
     p.SOCKETS: "kernel sockets",
@@ -56,29 +55,39 @@ MEANING = {
 }
 
 
-def plan_lines(comparison: Comparison, before: str, after: str) -> list[str]:
+def plan_lines(
+    comparison: Comparison, before: str, after: str, *, everything: bool = True
+) -> list[str]:
     """Return what a change does to each listener.
 
     Args:
         comparison: the run without the change and the one with it.
         before: the name of the old one, a file say.
         after: the name of the new one.
+        everything: whether listeners, and aspects of them, are shown that stay as they are.
     """
     lines = [
         *wrapped(f"before: {before}: {side_words(comparison.before)}", hang="  "),
         *wrapped(f"after:  {after}: {side_words(comparison.after)}", hang="  "),
         *incomplete_lines(comparison, before, after),
     ]
-    shown = listeners_of(comparison)
+    listeners = listeners_of(comparison)
+    shown = listeners if everything else listeners_changed(comparison)
     for pair in shown:
         rows = [["", "", "before", "after"], *_rows(comparison, pair)]
+        if not everything:
+            rows = [rows[0], *(row for row in rows[1:] if row[0] or row[2] != row[3])]
         pictures = (
             picture_lines(comparison.before, pair.before),
             picture_lines(comparison.after, pair.after),
         )
-        lines += ["", *wrapped(pair.title), *columns(rows), "", *side_by_side(*pictures)]
+        lines += ["", *wrapped(pair.title), *columns(rows)]
+        if everything or pictures[0] != pictures[1]:
+            lines += ["", *side_by_side(*pictures)]
         lines += [line for text in _meaning(pair) for line in ("", *wrapped(text, "  ", "  "))]
-    rest = [d for d in comparison.differences if d.subject not in {pair.title for pair in shown}]
+    rest = [
+        d for d in comparison.differences if d.subject not in {pair.title for pair in listeners}
+    ]
     if rest:
         lines += ["", *difference_lines(rest)]
     return [*lines, "", summary_words(comparison)]
@@ -94,11 +103,22 @@ def listeners_of(comparison: Comparison) -> list[Pair]:
     ]
 
 
+def listeners_changed(comparison: Comparison) -> list[Pair]:
+    """Return those of `listeners_of` of which something differs, if only with the workers."""
+    subjects = {difference.subject for difference in comparison.differences}
+    return [
+        pair
+        for pair in listeners_of(comparison)
+        if pair.title in subjects
+        or picture_lines(comparison.before, pair.before)
+        != picture_lines(comparison.after, pair.after)
+    ]
+
+
 def summary_words(comparison: Comparison) -> str:
     """Return `2 listeners change, 3 unchanged`, or `no start-up differences: 3 listeners`."""
-    subjects = {difference.subject for difference in comparison.differences}
     pairs = listeners_of(comparison)
-    changed = sum(pair.title in subjects for pair in pairs)
+    changed = len(listeners_changed(comparison))
     if changed:
         verb = "changes" if changed == 1 else "change"
         words = f"{count(changed, 'listener')} {verb}, {len(pairs) - changed} unchanged"
@@ -111,7 +131,6 @@ def summary_words(comparison: Comparison) -> str:
 def plan_json(comparison: Comparison, before: str, after: str) -> dict[str, object]:
     """Return the same as JSON types."""
     return {
-        "format": FORMAT,
         "result": comparison.result,
         "before": side_json(comparison.before, before),
         "after": side_json(comparison.after, after),
@@ -133,10 +152,30 @@ def plan_json(comparison: Comparison, before: str, after: str) -> dict[str, obje
     }
 
 
-def _facts(listener: Listener | None) -> dict[str, str]:
+def _facts(listener: Listener | None) -> dict[str, list[dict[str, object]]]:
+    """Return what was measured of a listener, each as numbers with what they are of."""
     if listener is None:
         return {}
-    return {aspect: side_text(aspect, found) for aspect, found in listener.facts.items()}
+    return {
+        aspect: [measured_json(key, measure) for key, measure in found.items() if measure.seen]
+        for aspect, found in listener.facts.items()
+    }
+
+
+def measured_json(key: p.Key, measure: Measure) -> dict[str, object]:
+    """Return one measure: `{"count": 1, "by": "main"}`, `{"count": 2, "of": 2, "value": -1}`."""
+    found: dict[str, object] = {"count": measure.seen}
+    if measure.of is not None:
+        found["of"] = measure.of
+    if isinstance(key, p.Setting):
+        return {**found, "value": _typed(key.value), "when": key.phase.replace(" ", "_")}
+    if key in ("main", "workers", "other"):
+        return {**found, "by": key}
+    return {**found, "value": _typed(str(key))} if key else found
+
+
+def _typed(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _rows(comparison: Comparison, pair: Pair) -> Iterator[list[str]]:

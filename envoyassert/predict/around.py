@@ -78,7 +78,7 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any,
         deep = below.partition(".")[0] in ("admin", "static_resources", "overload_manager")
         if below == "layered_runtime":
             yield from _runtime(before, after)
-        elif deep and isinstance(before or {}, Mapping) and isinstance(after or {}, Mapping):
+        elif deep and all(one is None or isinstance(one, Mapping) for one in (before, after)):
             yield from _differences(before or {}, after or {}, below)
         else:
             yield below, before, after

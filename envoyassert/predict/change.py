@@ -34,6 +34,7 @@ from envoyassert.scenario.listeners import discovered_names, static_listeners
 from envoyassert.versions import satisfies
 
 #: The versions for which each rule of the model was seen to hold.
+FIRST, LAST = "1.36", "1.40"
 KNOWN = ">=1.36,<1.41"
 
 
@@ -67,6 +68,8 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
         if any(one.kind is Kind.REFUSED for one in others):
             every = {**static[0], **served[0]}
             listeners = refused_start(every, workers[0], "", "", ended=False)
+        if listeners and all(one.kind in (Kind.REFUSED, Kind.ENDS_ENVOY) for one in listeners):
+            others = [replace(one, applied=False) for one in others]  # the old one goes on, or none
     unknown = {}
     if version and not satisfies(version, KNOWN):
         unknown["version"] = f"the model knows {KNOWN}"

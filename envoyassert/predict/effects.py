@@ -164,15 +164,15 @@ class ListenerChange:
     unknown: dict[str, str] = field(default_factory=dict)
 
     @property
-    def loses(self) -> bool:
-        """Whether clients lose connections, or reach nothing afterwards."""
-        unserved = bool(self.after) and self.served is False
-        return self.queued in LOSSES or self.held in LOSSES or unserved
+    def is_unserved(self) -> bool:
+        """Whether clients reach nothing afterwards at an address that it asks for."""
+        return bool(self.after) and self.served is False
 
     @property
     def differs(self) -> bool:
-        """Whether anything of its config, or of its sockets, is not what it was."""
-        return bool(self.reasons) or self.kind not in (Kind.SAME, Kind.FULL_KEPT)
+        """Whether its config, or the number of its sockets, is not what it was."""
+        apart = (Kind.SAME, Kind.IN_PLACE, Kind.FULL_KEPT, Kind.FULL_NEW)
+        return bool(self.reasons) or self.kind not in apart or self.closed + self.left != self.made
 
 
 class Topic(enum.Enum):
@@ -237,5 +237,18 @@ class Change:
 
     @property
     def loses(self) -> bool:
-        """Whether clients lose something that they would not lose without the change."""
-        return any(one.loses for one in self.listeners)
+        """Whether clients lose something that they would not lose without the change.
+
+        A restart closes every connection, whatever is changed.
+        """
+        return any(self._loses(one) for one in self.listeners if one.differs)
+
+    def _loses(self, one: ListenerChange) -> bool:
+        if self.way is Way.RESTART:
+            return one.is_unserved or one.kind is Kind.REMOVED
+        return one.is_unserved or bool(LOSSES & {one.queued, one.held})
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is not what it was."""
+        return bool(self.others) or any(one.differs for one in self.listeners)

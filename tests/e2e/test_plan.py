@@ -30,9 +30,10 @@ def test_plan_of_switching_reuse_port_off_runs_both_and_judges_the_new_one(tmp_p
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads(done.stdout)
-    (listener,) = [one for one in data["listeners"] if one["listener"].endswith("(l10000)")]
-    assert listener["before"]["shape"] == "reuse_port"
-    assert listener["after"]["shape"] == "dup"
+    ran = data["run"]
+    (listener,) = [one for one in ran["listeners"] if one["listener"].endswith("(l10000)")]
+    shapes = [listener[when]["shape"] for when in ("before", "after")]
+    assert shapes == [[{"count": 1, "value": "reuse_port"}], [{"count": 1, "value": "dup"}]]
     assert listener["picture"] == {
         "before": [
             "socket 1 --- descriptor --- worker_0",
@@ -45,7 +46,7 @@ def test_plan_of_switching_reuse_port_off_runs_both_and_judges_the_new_one(tmp_p
             "          '- descriptor (dup) --- worker_2",
         ],
     }
-    assert {one["subject"] for one in data["differences"]} == {listener["listener"]}
+    assert {one["subject"] for one in ran["differences"]} == {listener["listener"]}
     assert data["verdict"]["status"] == "PASS"
 
 
@@ -112,6 +113,8 @@ def test_plan_of_a_config_and_itself_reports_nothing(name: str, open_directory: 
     command += ["--envoy", VERSION, "--launcher", "process", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    shown = json.loads(done.stdout)
+    data = json.loads(done.stdout)
+    assert data["model"]["result"] == "none"
+    shown = data["run"]
     assert (shown["result"], shown["differences"]) == ("same", [])
     assert bool(shown["listeners"]) is (name != "nothing binds")

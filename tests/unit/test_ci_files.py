@@ -19,11 +19,13 @@ from envoyassert import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "envoyassert/starter/templates"
+PLAN = ROOT / "contrib/github/plan.yml"
 FILES = [
     *sorted((ROOT / ".github/workflows").glob("*.yml")),
     ROOT / "action.yml",
     ROOT / ".gitlab-ci.yml",
     *sorted(TEMPLATES.glob("*.yml")),
+    PLAN,
 ]
 NAMES = [str(file.relative_to(ROOT)) for file in FILES]
 
@@ -139,3 +141,50 @@ def test_scenarios_of_a_fork_are_untrusted_in_gitlab(tmp_path, source, untrusted
     words = words_of_the_run("\n".join(job["script"]), tmp_path, **given)
     assert ("--untrusted" in words) is untrusted
     assert ("ENVOYASSERT_CACHE=/here" in words) is not untrusted
+
+
+def script_of_the_plan(name: str) -> str:
+    steps = yaml.safe_load(PLAN.read_text())["jobs"]["plan"]["steps"]
+    (script,) = [step["run"] for step in steps if step.get("name") == name]
+    assert isinstance(script, str)
+    return script
+
+
+def test_workflow_of_a_plan_is_the_one_of_the_documentation():
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/ci.md").read_text("utf-8"), re.DOTALL)
+    assert PLAN.read_text("utf-8") in blocks
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 0), (3, 0), (2, 2)])
+def test_workflow_of_a_plan_fails_for_trouble_alone(tmp_path, code, ends):
+    program = tmp_path / "envoyassert/bin/envoyassert"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@"\nexit {code}\n')
+    program.chmod(0o755)
+    summary = tmp_path / "summary"
+    variables = {"RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(summary)}
+    variables |= {"BASE": "abc", "CONFIG": "envoy.yaml", "PATH": "/usr/bin:/bin"}
+    script = script_of_the_plan("Plan")
+    done = subprocess.run(["/bin/bash", "-e", "-c", script], env=variables, check=False)
+    assert done.returncode == ends
+    said = ["plan", "--model", "--format", "markdown", "abc:envoy.yaml", "envoy.yaml"]
+    assert summary.read_text().splitlines() == said
+
+
+@pytest.mark.parametrize("known", ["", "17"])
+def test_workflow_of_a_plan_edits_its_comment_or_writes_one(tmp_path, known):
+    tool = tmp_path / "gh"
+    tool.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *--paginate*) echo {known};; *) echo "$@" > "$RUNNER_TEMP/asked";; esac\n'
+    )
+    tool.chmod(0o755)
+    variables = {"RUNNER_TEMP": str(tmp_path), "GITHUB_REPOSITORY": "me/mine", "NUMBER": "4"}
+    variables["PATH"] = f"{tmp_path}:/usr/bin:/bin"
+    script = script_of_the_plan("Comment")
+    subprocess.run(["/bin/bash", "-e", "-c", script], env=variables, check=True)
+    asked = (tmp_path / "asked").read_text().split()
+    assert f"body=@{tmp_path}/plan.md" in asked
+    edited, written = "repos/me/mine/issues/comments/17", "repos/me/mine/issues/4/comments"
+    assert asked[-1] == (edited if known else written)
+    assert ("PATCH" in asked) is bool(known)

@@ -87,7 +87,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "draft": [RECORDED],
     "import": [LOG, "--concurrency", 2, "-o", "imported.ndjson"],
     "init": ["repository"],
-    "plan": ["--traces", RECORDED, OTHER],
+    "plan": ["--traces", RECORDED, RECORDED],
     "replay": [RECORDED, "--scenario", ROOT / "scenarios" / "reuse_port_on.yaml"],
     "schema": [],
 }
@@ -204,14 +204,6 @@ def test_doctor_on_macos_says_where_scenarios_can_be_run(anywhere):
         ("record", ROOT / "scenarios" / "udp.yaml", "-o", "x"),
         ("clean",),
         ("check", ROOT / "scenarios" / "udp.yaml", "--validate"),
-        (
-            "plan",
-            ROOT / "scenarios" / "admin_only.yaml",
-            "--run",
-            "concurrency=2",
-            "--set",
-            "concurrency=3",
-        ),
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -219,6 +211,22 @@ def test_command_for_linux_says_so_on_macos(anywhere, arguments):
     done = anywhere(MACOS, *arguments)
     assert (done.returncode, done.stdout) == (77, "")
     assert done.stderr.startswith("envoyassert: error: this needs Linux, and here is Darwin\n")
+    assert "  remedy: run it on Linux, or in a Linux VM" in done.stderr
+
+
+PLAN = ["plan", ROOT / "scenarios" / "admin_only.yaml", "--which", "concurrency=2"]
+
+
+def test_plan_answers_by_its_model_on_macos_and_says_why_nothing_is_run(anywhere):
+    done = anywhere(MACOS, *PLAN, "--set", "concurrency=3")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "nothing was run (this is not Linux)" in done.stdout
+
+
+def test_plan_that_must_run_says_on_macos_that_it_needs_linux(anywhere):
+    done = anywhere(MACOS, *PLAN, "--set", "concurrency=3", "--run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("this needs Linux, and here is Darwin\n")
     assert "  remedy: run it on Linux, or in a Linux VM" in done.stderr
 
 

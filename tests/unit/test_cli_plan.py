@@ -57,13 +57,22 @@ def save(tmp_path):
 
 
 def test_plan_of_a_reuse_port_change_shows_table_and_picture_of_each_listener(cli):
-    done = cli("plan", "--traces", SHARED, REUSE_PORT)
-    assert (done.code, done.err) == (0, "")
+    done = cli("plan", "--traces", SHARED, REUSE_PORT, "--all")
+    assert (done.code, done.err) == (1, "")
     assert done.out.endswith(INBOUND)
     assert done.out.count(" *  reach the workers by  dup            reuse_port") == 4
     assert done.out.count("an accept queue per worker: ") == 4
     assert "one accept queue" not in done.out
     assert "  reach the workers by  a single descriptor  a single descriptor" in done.out  # admin
+
+
+def test_plan_shows_by_default_only_what_changes(cli):
+    done = cli("plan", "--traces", SHARED, REUSE_PORT)
+    assert (done.code, done.err) == (1, "")
+    assert "(admin)" not in done.out
+    assert "served by" not in done.out
+    assert done.out.count(" *  reach the workers by  dup        reuse_port") == 4
+    assert done.out.endswith("\n4 listeners change, 1 unchanged\n")
 
 
 def test_plan_without_a_change_says_that_nothing_differs_at_start_up(cli):
@@ -75,10 +84,17 @@ def test_plan_without_a_change_says_that_nothing_differs_at_start_up(cli):
 def test_plan_as_json_has_the_same_facts(cli):
     done = cli("plan", "--traces", SHARED, REUSE_PORT, "--format", "json")
     data = json.loads(done.out)
-    assert (done.code, data["format"], data["verdict"]) == (0, "envoyassert-plan/1", None)
-    (inbound,) = [one for one in data["listeners"] if "15006" in one["listener"]]
+    assert (done.code, data["format"]) == (1, "envoyassert-plan/2")
+    assert (data["verdict"], data["model"]) == (None, None)
+    (inbound,) = [one for one in data["run"]["listeners"] if "15006" in one["listener"]]
     assert inbound["changed"] == ["sockets", "dup", "shape", "option SO_REUSEPORT"]
-    assert (inbound["before"]["sockets"], inbound["after"]["sockets"]) == ("1", "2")
+    sockets = [inbound[when]["sockets"] for when in ("before", "after")]
+    assert sockets == [[{"count": 1}], [{"count": 2}]]
+    assert inbound["before"]["dup"] == [{"count": 1, "by": "main"}]
+    assert inbound["after"]["backlog"] == [{"count": 2, "of": 2, "value": -1}]
+    assert inbound["after"]["option SO_REUSEPORT"] == [
+        {"count": 2, "of": 2, "value": 1, "when": "before_bind"}
+    ]
     assert inbound["picture"]["after"] == [
         "socket 1 --- descriptor --- worker_0",
         "socket 2 --- descriptor --- worker_1",
@@ -119,31 +135,31 @@ def test_plan_judges_by_a_file_with_only_expectations_and_names_its_lines(cli, t
         ("expect: [\n", ":2:1: error: "),
     ],
 )
-def test_expectations_that_are_wrong_are_code_4_with_their_own_place(cli, tmp_path, text, place):
+def test_expectations_that_are_wrong_are_trouble_with_their_own_place(cli, tmp_path, text, place):
     item = tmp_path / "my-wishes.yaml"
     item.write_text(text)
     done = cli("plan", "--traces", SHARED, REUSE_PORT, "--expect", item)
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"{item}{place}")
 
 
-def test_plan_of_an_incomplete_trace_is_inconclusive(cli, save):
+def test_plan_of_an_incomplete_trace_is_trouble(cli, save):
     whole, lossy = TraceBuilder(2), TraceBuilder(2)
     for trace in (whole, lossy):
         trace.shared_listener("0.0.0.0:80")
     done = cli("plan", "--traces", save(whole, "a"), save(lossy, "b", lost=(12,)))
-    assert done.code == 10
+    assert done.code == 2
     assert "incomplete: " in done.out
 
 
-def test_plan_of_an_envoy_that_does_not_come_up_fails_and_shows_its_log(cli, save):
+def test_plan_of_an_envoy_that_does_not_come_up_is_a_refusal_and_shows_its_log(cli, save):
     good, bad = TraceBuilder(2), TraceBuilder(0, concurrency=2)
     good.shared_listener("0.0.0.0:80")
     bad.outcome = dataclasses.replace(
         bad.outcome, live=False, exit_code=1, log_tail=("error initializing configuration",)
     )
     done = cli("plan", "--traces", save(good, "a"), save(bad, "b"))
-    assert done.code == 1
+    assert done.code == 3
     assert done.out.endswith(
         "1 listener changes, 0 unchanged\n"
         "after: Envoy exited with 1\n"
@@ -175,23 +191,23 @@ def test_picture_of_many_workers_is_cut_and_says_so(cli, save):
         (("--traces", SHARED, SHARED, "--set", "a=1"), "--traces takes two traces, and no --set"),
         (("--traces", SHARED, "nope"), "there is no file nope"),
         (("nope", "--set", "a=1"), "there is no file nope"),
-        ((SCENARIO, "--set", "transparent=true"), "say with --run which of these is meant"),
+        ((SCENARIO, "--set", "transparent=true"), "say with --which which of these is meant"),
         (
-            (SCENARIO, "--run", "concurrency=2", "--set", "transparnt=true"),
+            (SCENARIO, "--which", "concurrency=2", "--set", "transparnt=true"),
             "did you mean `transparent`?",
         ),
     ],
 )
-def test_wrong_use_is_code_4_with_a_message(cli, arguments, message):
+def test_wrong_use_is_trouble_with_a_message(cli, arguments, message):
     done = cli("plan", *arguments)
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert message in done.err
 
 
-def test_config_that_is_not_valid_is_code_4_with_its_place(cli, tmp_path):
+def test_config_that_is_not_valid_is_trouble_with_its_place(cli, tmp_path):
     config = tmp_path / "envoy-new.yaml"
     config.write_text("admin: {address: 1\nstatic: }\n")
     done = cli("plan", config, "--set", "transparent=true")
-    assert done.code == 4
+    assert done.code == 2
     assert done.err.startswith(f"{config}:")
     assert ": error: " in done.err

@@ -1,0 +1,99 @@
+"""What the model says of a change, as Markdown for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from envoyassert.review.answer import CHANGES, LOSES, NOTHING, ONLY_A_RUN, Answer, Field, Shown
+
+#: By this line a comment of an earlier run is found; it is not shown.
+MARK = "<!-- envoyassert plan -->"
+_TITLES = {
+    NOTHING: "No listener changes",
+    CHANGES: "Listeners change, and nothing is lost",
+    LOSES: "Something is lost or refused",
+}
+#: What Markdown would take for its own, or for HTML; the rest of a text is shown as it is.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&@])")
+
+
+def answer_markdown(answer: Answer) -> list[str]:
+    """Return what the model says of a change, as lines of GitHub's Markdown."""
+    lines = [
+        MARK,
+        f"### envoyassert plan: {_TITLES[answer.result]}",
+        "",
+        f"{_code(answer.old)} → {_code(answer.new)}, {answer.workers}, {answer.basis}.",
+    ]
+    if answer.result != NOTHING:
+        lines += ["", *(f"- **{way}**: {said}" for way, said in _summary(answer))]
+    for note in answer.notes:
+        lines += ["", f"> {_text(note)}"]
+    for shown in answer.listeners():
+        lines += ["", *_listener(shown, answer.ways)]
+    if answer.sockets():
+        before, after = answer.changes[0].workers
+        lines += ["", f"#### `~` --concurrency: {before} → {after}", ""]
+        lines += _table(["listener", "sockets", *answer.ways], answer.sockets())
+        lines += ["", *(f"- {_text(note)}" for note in answer.workers_notes())]
+    others = [line for one in answer.others() for line in _field(one)]
+    if others:
+        lines += ["", "#### Outside of listeners", "", *others]
+    return [*lines, "", *_rest(answer)]
+
+
+def _summary(answer: Answer) -> Iterator[tuple[str, str]]:
+    for line in answer.summary():
+        way, _, said = line.partition(": ")
+        yield way, said
+
+
+def _listener(shown: Shown, ways: tuple[str, ...]) -> Iterator[str]:
+    names = ", ".join(f"{_text(name)} {_code(place)}" for name, place in shown.names)
+    yield f"#### {_code(shown.symbol.strip() or '=')} {names} {shown.protocol}".rstrip()
+    yield ""
+    for one in shown.fields:
+        yield from _field(one)
+    if shown.fields:
+        yield ""
+    yield from _table(["", *ways], [(title, *cells) for title, cells in shown.rows])
+    if shown.notes:
+        yield ""
+    yield from (f"- {_text(note)}" for note in shown.notes)
+
+
+def _field(one: Field) -> Iterator[str]:
+    yield f"- {_code(one.symbol)} {_code(f'{one.name}: {one.values}')}"
+    for effect in one.effects:
+        way, _, said = effect.partition(": ")
+        yield f"  - {way}: **{_text(said)}**"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(map(_text, row))} |"
+
+
+def _rest(answer: Answer) -> Iterator[str]:
+    hidden = answer.hidden
+    yield "<details><summary>What this does not say</summary>"
+    yield ""
+    if hidden and answer.result != NOTHING:
+        yield f"- {hidden} listener{'' if hidden == 1 else 's'} to which nothing happens"
+    yield from (f"- not known: {_text(one)}" for one in answer.unknown())
+    yield from (f"- only a run can show: {one}" for one in ONLY_A_RUN)
+    yield ""
+    yield "</details>"
+
+
+def _text(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text).replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    """Return text as code; a backquote ends none where two begin it."""
+    flat = text.replace("\n", " ").replace("|", "\\|")
+    return f"`` {flat} ``" if "`" in flat else f"`{flat}`"

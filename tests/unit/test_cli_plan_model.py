@@ -1,0 +1,332 @@
+"""plan --model: inputs, forms and exit codes of the answer for which nothing is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from envoyassert.cli import plan as command
+from tests.unit.cli_words import run_cli
+
+Written = Callable[..., Path]
+KEY = "-----BEGIN PRIVATE KEY-----"
+
+
+def listener(name: str = "ingress", port: int = 10000, **more: Any) -> dict[str, Any]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    return {"name": name, "address": address, "filter_chains": [{"filters": []}], **more}
+
+
+@pytest.fixture
+def cli(capsys):
+    return lambda *arguments: run_cli(capsys, "plan", *arguments)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch) -> Written:
+    monkeypatch.chdir(tmp_path)
+
+    def written(file: str, *listeners: dict[str, Any], **more: Any) -> Path:
+        path = Path(file)
+        config = {"static_resources": {"listeners": [*listeners]}, **more}
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize(
+    "more, code",
+    [({}, 0), ({"stat_prefix": "x"}, 1), ({"freebind": True}, 3), ({"reuse_port": True}, 1)],
+)
+def test_the_exit_code_says_none_changes_or_lost(cli, write, more, code):
+    done = cli("--model", write("old.yaml", listener()), write("new.yaml", listener(**more)))
+    assert (done.code, done.err) == (code, "")
+
+
+def test_only_what_changes_is_shown_unless_all_is_asked_for(cli, write):
+    old = write("old.yaml", listener(), listener("other", 10001))
+    new = write("new.yaml", listener(stat_prefix="x"), listener("other", 10001))
+    done = cli("--model", old, new)
+    assert "other" not in done.out
+    assert "1 listener not shown, nothing happens to it (--all)" in done.out
+    everything = cli("--model", old, new, "--all")
+    assert "    other 127.0.0.1:10001 TCP" in everything.out
+    assert "not shown" not in everything.out
+
+
+def test_ways_are_those_that_are_asked_for(cli, write):
+    files = write("old.yaml", listener()), write("new.yaml", listener(stat_prefix="x"))
+    done = cli("--model", *files, "--way", "push", "--way", "restart", "--format", "json")
+    assert [*json.loads(done.out)["model"]["ways"]] == ["push", "restart"]
+    done = cli("--model", *files, "--way", "all", "--format", "json")
+    assert [*json.loads(done.out)["model"]["ways"]] == ["push", "hot-restart", "restart"]
+
+
+def test_symbols_are_those_of_what_happens(cli, write):
+    old = write(
+        "old.yaml", listener("same", 1), listener("gone", 2), listener("new_sockets", 3),
+        listener("refused", 4), listener("changed", 5),
+    )  # fmt: skip
+    new = write(
+        "new.yaml", listener("same", 1), listener("new_sockets", 3, freebind=True),
+        listener("refused", 4, enable_reuse_port=False), listener("changed", 5, stat_prefix="x"),
+        listener("added", 6),
+    )  # fmt: skip
+    done = cli("--model", old, new, "--way", "push")
+    heads = [line.split(" 127")[0] for line in done.out.splitlines() if line.endswith(" TCP")]
+    assert heads == ["-   gone", "-/+ new_sockets", "!   refused", "~   changed", "+   added"]
+    assert "push: 1 added, 1 changed, 1 replaced, 1 removed, 1 refused, 1 as before" in done.out
+
+
+def test_json_has_typed_values_and_a_format(cli, write):
+    files = write("old.yaml", listener()), write("new.yaml", listener(freebind=True))
+    data = json.loads(cli("--model", *files, "--format", "json").out)
+    assert data["format"] == "envoyassert-plan/2"
+    assert (data["run"], data["verdict"]) == (None, None)
+    push = data["model"]["ways"]["push"]
+    assert push["workers"] == {"before": 2, "after": 2}
+    (ingress,) = push["listeners"]
+    assert ingress["sockets"] == {"kept": 0, "closed": 2, "left": 0, "made": 2}
+    assert ingress["wakes"] == {"at_most": 1}
+    (field,) = ingress["fields"]
+    assert (field["field"], field["before"], field["after"]) == ("freebind", None, True)
+    assert field["forces_new_sockets"] is True
+
+
+def test_markdown_is_a_table_per_listener_and_shows_no_text_as_its_own(cli, write):
+    old = write("old.yaml", listener("a|b"))
+    new = write("new.yaml", listener("a|b", stat_prefix="<img src=x> @everyone"))
+    done = cli("--model", old, new, "--format", "markdown")
+    assert done.out.startswith(
+        "<!-- envoyassert plan -->\n### envoyassert plan: Listeners change, and nothing is lost\n"
+    )
+    assert "#### `~` a\\|b `127.0.0.1:10000` TCP" in done.out
+    assert "|  | push | hot restart | restart |\n|---|---|---|---|\n" in done.out
+    outside = [text for line in done.out.splitlines() for text in line.split("`")[::2]]
+    assert not any("<img" in text or "@every" in text for text in outside)
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "json"])
+def test_what_may_be_secret_is_in_no_form(cli, write, form):
+    chain = {"transport_socket": {"typed_config": {"inline_string": KEY}}}
+    old = write("old.yaml", listener(), cluster_manager={"key": "old"})
+    new = write(
+        "new.yaml",
+        listener(filter_chains=[chain], access_log=[{"key": KEY}], metadata={"key": KEY}),
+        cluster_manager={"key": KEY},
+    )
+    done = cli("--model", old, new, "--format", form)
+    assert "filter_chains" in done.out
+    assert KEY not in done.out
+
+
+def test_what_is_not_a_listeners_is_shown_with_what_it_needs(cli, write):
+    old = write("old.yaml", listener())
+    new = write(
+        "new.yaml",
+        listener(),
+        overload_manager={"actions": []},
+        layered_runtime={"layers": [{"name": "x", "static_layer": {"a.b": 1}}]},
+    )
+    done = cli("--model", old, new, "--set", "--socket-path=@other")
+    assert done.code == 3
+    words = " ".join(done.out.split())
+    assert "+ overload_manager.actions: 0 entries" in words
+    assert "+ layered_runtime.a.b: 1" in words
+    assert "+ --socket-path: @other" in words
+    assert "hot restart: the next epoch does not find the one before, and aborts" in words
+    assert "push: not applied: it is read at a start alone" in words
+
+
+def test_what_a_push_makes_a_black_hole_is_said(cli, write):
+    old = write("old.yaml", listener(bind_to_port=True))
+    done = cli("--model", old, write("new.yaml", listener(bind_to_port=False)), "--way", "push")
+    assert done.code == 3
+    assert "requests lost       all: no worker accepts" in done.out
+    assert "the sockets listen and no worker accepts" in done.out
+
+
+def test_udp_sockets_that_no_one_reads_are_said(cli, write):
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 53, "protocol": "UDP"}}
+    old = write("old.yaml", {"name": "dns", "address": address})
+    new = write("new.yaml", {"name": "dns", "address": address, "freebind": True})
+    done = cli("--model", old, new, "--way", "push", "--envoy", "1.40.0")
+    assert "kernel sockets      2 left open, 2 made" in done.out
+    assert "no one reads them" in " ".join(done.out.split())
+    unsure = cli("--model", old, new, "--way", "push")
+    assert "kernel sockets      not known" in unsure.out
+    assert "not known: push: dns: closed: >=1.40 leaves them open" in unsure.out
+
+
+def test_workers_are_as_many_as_envoy_takes_with_either(cli, write):
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 53, "protocol": "UDP"}}
+    shared = {"name": "dns", "address": address, "enable_reuse_port": False}
+    done = cli("--model", write("old.yaml", shared), write("new.yaml", listener()))
+    assert "\n1 worker, by the model" in done.out
+    done = cli("--model", "old.yaml", "new.yaml", "--concurrency", "3")
+    assert "\n3 workers, by the model" in done.out
+
+
+def test_the_listeners_of_the_file_of_lds_are_those_of_a_push(cli, write):
+    source = {"path_config_source": {"path": "lds.yaml"}, "resource_api_version": "V3"}
+    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    Path("lds.yaml").write_text(yaml.safe_dump({"resources": [{"@type": kind, **listener()}]}))
+    old = write("old.yaml", dynamic_resources={"lds_config": source})
+    done = cli("--model", old, "--set", "enable_reuse_port=false", "--way", "push")
+    assert "Envoy says: Listener ingress: reuse port cannot be changed" in done.out
+
+
+def test_a_scenario_and_a_dump_are_read_too(cli, write):
+    write("envoy.yaml", listener())
+    scenario = Path("mine.yaml")
+    expect = [{"process": {"live": True}}]
+    body = {"name": "mine", "envoy": {"config": "envoy.yaml", "concurrency": 3}, "expect": expect}
+    scenario.write_text(yaml.safe_dump(body))
+    done = cli("--model", scenario, "--set", "concurrency=2", "--way", "hot-restart")
+    assert "ingress   3 -> 2   2 kept, 1 closed" in done.out
+    dump = Path("dump.json")
+    section = "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"
+    states = [{"name": "in", "active_state": {"listener": listener("in")}}]
+    dump.write_text(json.dumps({"configs": [{"@type": section, "dynamic_listeners": states}]}))
+    done = cli("--model", dump, "--set", "freebind=true", "--way", "push")
+    assert "-/+ in 127.0.0.1:10000 TCP" in done.out
+
+
+def test_a_config_that_envoy_does_not_read_is_one_error_at_its_place(cli, write):
+    new = write("new.yaml", listener(tcp_backlog_size="many"))
+    done = cli("--model", write("old.yaml", listener()), new)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("new.yaml:1:1: error: a field of listener ingress is a whole number")
+
+
+def test_the_standard_input_is_one_of_the_two(cli, write, monkeypatch):
+    old = write("old.yaml", listener())
+    text = yaml.safe_dump({"static_resources": {"listeners": [listener(freebind=True)]}})
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+    done = cli("--model", old, "-", "--way", "push")
+    assert (done.code, done.err) == (3, "")
+    assert done.out.startswith("old.yaml -> -\n")
+    assert cli("--model", "-", "-").code == 2
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"a: [")))
+    assert cli("--model", old, "-").err.startswith("-:2:1: error: ")
+
+
+def test_what_a_process_substitution_makes_is_read_once(cli, write):
+    old = write("old.yaml", listener())
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as file:
+        file.write(old.read_bytes())
+    try:
+        done = cli("--model", f"/dev/fd/{reader}", old)
+    finally:
+        os.close(reader)
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.fixture
+def repository(write, tmp_path: Path) -> Path:
+    """A repository whose first revision has a config, and a listener in a file beside it."""
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+
+    def git(*arguments: str) -> None:
+        subprocess.run(
+            ["git", *identity, *arguments], check=True, capture_output=True, env=environment
+        )
+
+    git("init", "--quiet")
+    Path("sub").mkdir()
+    source = {"path_config_source": {"path": "lds.yaml"}, "resource_api_version": "V3"}
+    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    served = {"resources": [{"@type": kind, **listener("served", 15000)}]}
+    Path("sub/lds.yaml").write_text(yaml.safe_dump(served))
+    write("sub/envoy.yaml", listener(), dynamic_resources={"lds_config": source})
+    git("add", ".")
+    git("commit", "--quiet", "-m", "first")
+    served["resources"][0]["freebind"] = True
+    Path("sub/lds.yaml").write_text(yaml.safe_dump(served))
+    return tmp_path
+
+
+def test_a_file_of_a_git_revision_is_read_with_what_it_names(cli, repository, monkeypatch):
+    done = cli("--model", "HEAD:sub/envoy.yaml", "sub/envoy.yaml", "--way", "push")
+    assert (done.code, done.err) == (3, "")
+    assert done.out.startswith("HEAD:sub/envoy.yaml -> sub/envoy.yaml\n")
+    assert "-/+ served 127.0.0.1:15000 TCP" in done.out
+    monkeypatch.chdir(repository / "sub")
+    assert cli("--model", "HEAD:./envoy.yaml", "envoy.yaml", "--way", "push").out.count("-/+ ") > 0
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("HEAD~5:sub/envoy.yaml", "git knows no revision `HEAD~5`"),
+        ("HEAD:envoy.yaml", "path 'envoy.yaml' does not exist in 'HEAD'"),
+        ("HEAD:sub", "HEAD:sub is a directory, and no file"),
+        ("--output=x:y", "prints what it finds"),
+        ("nope.yaml", "there is no file nope.yaml"),
+        ("sub", "sub is a directory, and no file"),
+    ],
+)
+def test_what_git_or_the_disk_does_not_have_is_one_clear_error(cli, repository, name, message):
+    done = cli("--model", name, "sub/envoy.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert not Path("x").exists()
+
+
+def test_a_revision_outside_of_a_repository_is_one_clear_error(cli, write, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
+    done = cli("--model", "HEAD:envoy.yaml", write("new.yaml", listener()))
+    assert (done.code, "the current directory is in no git repository" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--model", "--run"), "--model runs nothing: leave out --run"),
+        (("--model", "--expect", "old.yaml"), "--expect judges a run: leave out --model"),
+        (("--traces", "--way", "push"), "--way means nothing beside --traces"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(cli, write, arguments, message):
+    old = write("old.yaml", listener())
+    done = cli(old, old, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_where_nothing_can_be_run_the_model_answers_and_says_why(cli, write, monkeypatch):
+    monkeypatch.setattr(command, "_why_not", lambda: "that needs root")
+    done = cli(write("old.yaml", listener()), write("new.yaml", listener(stat_prefix="x")))
+    assert (done.code, done.err) == (1, "")
+    assert "by the model of Envoy 1.36 to 1.40; nothing was run (that needs root)" in done.out
+    assert "only a run can show: " in done.out
+
+
+def test_an_answer_loads_nothing_that_runs_judges_or_reports(write):
+    """It is to be there in half a second, from the command line."""
+    old = write("old.yaml", listener())
+    code = (
+        "import json, sys\n"
+        "from envoyassert.cli import app\n"
+        f"app.main(['plan', '--model', {str(old)!r}, {str(old)!r}], standalone_mode=False)\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    command_line = [sys.executable, "-c", code]
+    done = subprocess.run(command_line, capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    parts = ("graph", "judge.judge", "draft", "compare", "launch", "probe", "scenario.model")
+    heavy = tuple(f"envoyassert.{part}" for part in (*parts, "trace", "report.failure"))
+    assert {name for name in loaded if name.startswith(heavy)} == set()

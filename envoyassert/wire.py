@@ -228,12 +228,14 @@ def static_asserts() -> str:
     return "\n".join(lines) + "\n"
 
 
-#: Indexed by type: name, decoder of the arguments, how many bytes of them it looks at, whether
-#: there is a result.
-_DECODERS: list[tuple[str, Decode, int, bool] | None] = [None] * 256
+#: Indexed by type: name, decoder of the arguments, how many bytes of them it looks at, which parts
+#: of these if not all, whether there is a result.
+_DECODERS: list[tuple[str, Decode, int, tuple[slice, slice] | None, bool] | None] = [None] * 256
 for _number, (_source, _row) in SOURCES.items():
     _has_result = not (_row.is_fact or _row.at_entry)
-    _DECODERS[_number] = (_row.name, _source.decode, 4 * _source.words, _has_result)
+    _first, _last = _source.pointers
+    _parts = (slice(4 * _first), slice(4 * _last, 4 * _source.words)) if _last else None
+    _DECODERS[_number] = (_row.name, _source.decode, 4 * _source.words, _parts, _has_result)
 
 #: What a fault leaves without a value.
 _FAULTED = ("address", "path", "to", "value")
@@ -277,7 +279,7 @@ class Decoder:
             decoder = decoders[kind]
             if decoder is None:
                 raise RecordError(f"a record of unknown type {kind}")
-            call, decode_args, used, has_result = decoder
+            call, decode_args, used, unused, has_result = decoder
             data = b""
             if length or frames:
                 start = RECORD_SIZE + frames * _FRAME.size
@@ -286,7 +288,8 @@ class Decoder:
                         f"a {call} record of {len(record)} bytes that claims {start + length}"
                     )
                 data = record[start : start + length]
-            key = (kind, words[:used], data, ret < 0)
+            read = words[:used] if unused is None else words[unused[0]] + words[unused[1]]
+            key = (kind, read, data, ret < 0)
             args = known.get(key)
             if flags or args is None:
                 args = decode_args(_ARGS.unpack(words), data, ret)

@@ -114,6 +114,7 @@ class Source:
             tracepoint of its own records.
         words: how many of the six arguments `decode` looks at, from the first; the others hold
             whatever the registers held.
+        pointers: of these, from which to before which one it does not: addresses of memory.
     """
 
     constant: str
@@ -121,6 +122,7 @@ class Source:
     decode: Decode
     syscalls: Mapping[str, Numbers] = field(default_factory=dict)
     words: int = 6
+    pointers: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

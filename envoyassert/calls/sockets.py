@@ -182,7 +182,7 @@ def _printed_accept(a: list[str], _: int | None) -> dict[str, object]:
 ACCEPT = RecordedCall(
     "accept",
     AcceptArguments,
-    (Source("EA_ACCEPT", 6, _accept, {"accept": Numbers(43, 202)}, words=4),),
+    (Source("EA_ACCEPT", 6, _accept, {"accept": Numbers(43, 202)}, 4, pointers=(1, 3)),),
     _address_text,
     {"accept": _printed_accept},
     Effect.ACCEPT,
@@ -191,7 +191,7 @@ ACCEPT = RecordedCall(
 ACCEPT4 = RecordedCall(
     "accept4",
     AcceptArguments,
-    (Source("EA_ACCEPT4", 7, _accept, {"accept4": Numbers(288, 242)}, words=4),),
+    (Source("EA_ACCEPT4", 7, _accept, {"accept4": Numbers(288, 242)}, 4, pointers=(1, 3)),),
     _address_text,
     {"accept4": _printed_accept},
     Effect.ACCEPT,

@@ -46,22 +46,19 @@ class DescriptorTables:
 
     def __init__(self, graph: SocketGraph) -> None:
         self._graph = graph
-        self._tables: dict[int, dict[int, Descriptor | Epoll]] = defaultdict(dict)
+        #: What each number stands for now, by process.
+        self.now: dict[int, dict[int, Descriptor | Epoll]] = defaultdict(dict)
         self._generations: dict[tuple[int, int], int] = {}
         self._active: list[Gap] = []
         self._tainted_epolls: set[Epoll] = set()
         #: Whether records were lost so far.
         self.lossy = False
 
-    def get(self, pid: int, fd: int) -> Descriptor | Epoll | None:
-        """Return what a number stands for in a process now."""
-        return self._tables[pid].get(fd)
-
     def open_gap(self, gap: Gap) -> None:
         """Taint everything that is open while records are lost."""
         self.lossy = True
         self._active.append(gap)
-        for table in self._tables.values():
+        for table in self.now.values():
             for held in table.values():
                 if isinstance(held, Epoll):
                     self._tainted_epolls.add(held)
@@ -80,7 +77,7 @@ class DescriptorTables:
 
     def _vacate(self, event: Event, fd: int) -> int:
         """Make room for a birth at `fd`; return the number's new generation."""
-        held = self._tables[event.pid].get(fd)
+        held = self.now[event.pid].get(fd)
         if held is not None:
             certain = isinstance(held, Epoll) or held.tainted_ns is None
             if certain and not self.lossy:
@@ -106,7 +103,7 @@ class DescriptorTables:
         descriptor = Descriptor(event.pid, fd, generation, socket, origin, event)
         if self._in_gap(event.ts_ns):
             descriptor.tainted_ns = event.ts_ns
-        self._tables[event.pid][fd] = descriptor
+        self.now[event.pid][fd] = descriptor
         socket.descriptors.append(descriptor)
         socket.holding += 1
         return descriptor
@@ -116,7 +113,7 @@ class DescriptorTables:
         epoll = Epoll(event.pid, fd, self._vacate(event, fd), event)
         if self._in_gap(event.ts_ns):
             self._tainted_epolls.add(epoll)
-        self._tables[event.pid][fd] = epoll
+        self.now[event.pid][fd] = epoll
         self._graph.epolls.append(epoll)
         return epoll
 
@@ -131,19 +128,19 @@ class DescriptorTables:
                 copied.tainted_ns = event.ts_ns
         elif isinstance(held, Epoll):
             self._vacate(event, fd)
-            self._tables[event.pid][fd] = held
+            self.now[event.pid][fd] = held
         else:
             self._vacate(event, fd)
 
     def fork(self, event: Event, child_pid: int) -> None:
         """Give a forked process copies of its parent's descriptors."""
-        for fd, held in list(self._tables[event.pid].items()):
+        for fd, held in list(self.now[event.pid].items()):
             if isinstance(held, Epoll):
-                self._tables[child_pid][fd] = held
+                self.now[child_pid][fd] = held
                 continue
             copied = Descriptor(child_pid, fd, 1, held.socket, "fork", event, held)
             copied.tainted_ns = None if held.tainted_ns is None else event.ts_ns
-            self._tables[child_pid][fd] = copied
+            self.now[child_pid][fd] = copied
             held.socket.descriptors.append(copied)
             held.socket.holding += 1
 
@@ -153,7 +150,7 @@ class DescriptorTables:
 
     def close_range(self, event: Event, first: int, last: int) -> None:
         """Record close_range(2), both ends included."""
-        for fd in [fd for fd in self._tables[event.pid] if first <= fd <= last]:
+        for fd in [fd for fd in self.now[event.pid] if first <= fd <= last]:
             self._drop(event, fd)
 
     def close_all(self, event: Event) -> None:
@@ -162,12 +159,12 @@ class DescriptorTables:
 
     def close_on_exec(self, event: Event) -> None:
         """Record what exec closes."""
-        for fd, held in list(self._tables[event.pid].items()):
+        for fd, held in list(self.now[event.pid].items()):
             if _closes_on_exec(held):
                 self._drop(event, fd)
 
     def _drop(self, event: Event, fd: int) -> None:
-        held = self._tables[event.pid].pop(fd, None)
+        held = self.now[event.pid].pop(fd, None)
         ended: list[Registration] = []
         if isinstance(held, Descriptor):
             held.closed_ns = event.ts_ns
@@ -183,4 +180,4 @@ class DescriptorTables:
     def _is_held(self, epoll: Epoll) -> bool:
         """Whether a process that made the epoll, or waits on it, holds it; a bare copy is idle."""
         pids = {epoll.pid, *(thread.pid for thread in epoll.waiters)}
-        return any(held is epoll for pid in pids for held in self._tables[pid].values())
+        return any(held is epoll for pid in pids for held in self.now[pid].values())

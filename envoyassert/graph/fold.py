@@ -244,7 +244,7 @@ class _Folder:
         # close(2): the descriptor is gone even if the call reports an error, but for EBADF.
         if event.errno == "EBADF":
             return
-        held = self.tables.get(event.pid, args["fd"])
+        held = self.tables.now[event.pid].get(args["fd"])
         if isinstance(held, Descriptor):
             self._note(event, thread, held)
         elif held is None:
@@ -261,7 +261,7 @@ class _Folder:
 
     def _copy(self, event: Event, thread: Thread) -> None:
         args = DUP.of(event)
-        held = self.tables.get(event.pid, args["fd"])
+        held = self.tables.now[event.pid].get(args["fd"])
         if held is None and not self.births_observed:
             held = self._birth(event, thread, args["fd"], "unknown")
         if isinstance(held, Descriptor):
@@ -277,7 +277,7 @@ class _Folder:
     def _send(self, event: Event, thread: Thread) -> None:
         args = SENDMSG.of(event)
         if succeeded(event):
-            held = [self.tables.get(event.pid, fd) for fd in args["fds"]]
+            held = [self.tables.now[event.pid].get(fd) for fd in args["fds"]]
             sockets = [d.socket if isinstance(d, Descriptor) else None for d in held]
             self.messages.send(event, sockets)
 
@@ -303,7 +303,7 @@ class _Folder:
 
     def _register(self, event: Event, thread: Thread) -> None:
         args = EPOLL_CTL.of(event)
-        held = self.tables.get(event.pid, args["fd"])
+        held = self.tables.now[event.pid].get(args["fd"])
         if not isinstance(held, Descriptor):
             self.ignored["epoll_ctl"] += 1
             return
@@ -321,7 +321,7 @@ class _Folder:
     def _socket_call(
         self, then: Callable[[Event, Call, KernelSocket], None], event: Event, thread: Thread
     ) -> None:
-        held = self.tables.get(event.pid, event.args["fd"])
+        held = self.tables.now[event.pid].get(event.args["fd"])
         if not isinstance(held, Descriptor):
             if event.errno in _NOT_A_SOCKET:
                 self.ignored[event.call] += 1

@@ -117,14 +117,16 @@ def complete(graph: SocketGraph, closed_by_kernel: Collection[str]) -> None:
     for thread in graph.threads.values():
         thread.of_envoy = thread.pid in envoys
     for socket in graph.sockets:
-        socket.is_probe = looks_like_probe(socket)
-        argv = graph.processes[socket.born.pid].argv
-        socket.is_hot_restart = looks_like_hot_restart(socket, argv)
-        socket.is_client = looks_like_client(socket)
-        if not socket.is_probe and socket.origin != "accept":
-            graph.candidates.append(socket)
-            for key in {place_key(place) for place in socket.places}:
-                graph.by_place.setdefault(key, []).append(socket)
+        # Of one that was accepted its listener is what there is to know.
+        if socket.origin != "accept":
+            socket.is_probe = looks_like_probe(socket)
+            argv = graph.processes[socket.born.pid].argv
+            socket.is_hot_restart = looks_like_hot_restart(socket, argv)
+            socket.is_client = looks_like_client(socket)
+            if not socket.is_probe:
+                graph.candidates.append(socket)
+                for key in {place_key(place) for place in socket.places}:
+                    graph.by_place.setdefault(key, []).append(socket)
         closed = socket.kernel_address in closed_by_kernel
         if closed and socket.is_live and socket.stopped_ns is None:
             graph.inconsistencies.append(Fact("closed_by_kernel", address=socket.address))

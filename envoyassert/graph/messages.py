@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 
 from envoyassert.calls import with_effect
 from envoyassert.calls.row import Effect
@@ -29,6 +30,8 @@ def sent_first(events: Sequence[Event]) -> Sequence[Event]:
     recorded call in between: it was in that call when the message arrived. Any other stays where it
     is, and the receipt without a known origin.
     """
+    if _MESSAGES.isdisjoint(map(attrgetter("call"), events)):
+        return events
     waiting: Counter[int] = Counter()
     early: list[tuple[Event, Event]] = []
     moved: set[int] = set()

@@ -69,8 +69,8 @@ class Registrations:
         self._graph.registrations.append(added)
 
     def _epoll(self, event: Event, epfd: int) -> Epoll:
-        held = self._tables.get(event.pid, epfd)
-        if isinstance(held, Epoll):
+        held = self._tables.now[event.pid].get(epfd)
+        if type(held) is Epoll:
             return held
         if not self._tables.lossy:
             self._graph.inconsistencies.append(Fact("no_known_epoll", call=event.call, fd=epfd))

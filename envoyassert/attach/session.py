@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from envoyassert.attach.command import Stop, started
-from envoyassert.attach.envoy import AttachedEnvoy
 from envoyassert.attach.place import where_is
-from envoyassert.attach.recording import Recorded, Recording
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError, NoProcessError, SeveralProcessesError
 from envoyassert.launch.marked import environment_of
@@ -25,8 +23,11 @@ from envoyassert.live.arguments import envoy_arguments_of
 from envoyassert.live.place import fits
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe import Arm, Probe, Tracer, Watch, new_run_id
-from envoyassert.trace import Trace
-from envoyassert.witness.running import ask_tasks, closed_meanwhile, thread_names_of
+
+if TYPE_CHECKING:
+    from envoyassert.attach.envoy import AttachedEnvoy
+    from envoyassert.attach.recording import Recorded, Recording
+    from envoyassert.trace import Trace
 
 #: How often it is looked whether a process that is meant has begun.
 _PAUSE_S = 0.01
@@ -128,6 +129,8 @@ class AttachSession:
             limited = self._limited() if isinstance(tracer, Probe) else {}
             arm = stack.enter_context(tracer.arm(new_run_id(), **limited))
             self._observer.armed()
+            from envoyassert.attach.envoy import AttachedEnvoy
+
             began_ns = monotonic_ns()
             pid = stack.enter_context(started(command, arm))
             self._in_thread(lambda: self._record(arm, AttachedEnvoy(arm, pid, began_ns)))
@@ -177,6 +180,8 @@ class AttachSession:
             if not arguments.serves:
                 self._passed_over(silent=1)
                 return
+            from envoyassert.attach.envoy import AttachedEnvoy
+
             envoy = AttachedEnvoy(arm, executed.pid, executed.ts_ns, place)
             if arguments.restart_epoch:
                 envoy.learn(executed)
@@ -191,6 +196,8 @@ class AttachSession:
         with self._lock:
             self._begun += 1
             number = self._begun
+        from envoyassert.attach.recording import Recording
+
         with contextlib.closing(envoy):
             recording = Recording(
                 arm,
@@ -340,6 +347,8 @@ def chosen_running(selection: ProcessSelection, *, everyone: bool) -> list[int]:
         )
     if not found:
         for pid in _closed():
+            from envoyassert.witness.running import closed_meanwhile
+
             raise closed_meanwhile(pid)
         elsewhere = running_already(selection.anywhere()) if selection.needs_place else []
         listed = "".join(f"\n  --pid {one}  {_words_of(one)}" for one in elsewhere)
@@ -371,6 +380,8 @@ def _closed() -> Iterator[int]:
 
 
 def _has_workers(pid: int) -> bool:
+    from envoyassert.witness.running import thread_names_of
+
     return any(name.startswith(_WORKER) for name in thread_names_of([pid]).values())
 
 
@@ -379,6 +390,8 @@ def _are(number: int) -> str:
 
 
 def _words_of(pid: int) -> str:
+    from envoyassert.witness.running import ask_tasks
+
     found, place = ask_tasks([pid]), where_is(pid)
     if not found or place is None:
         return "(it has ended)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from annotated_types import Len
 from typing_extensions import NotRequired
 
 from envoyassert.calls.payload import UNSIGNED, Args, text_at
@@ -72,7 +72,7 @@ class RenameArguments(Arguments):
 
     path: str | None
     to: str | None
-    dirfds: Annotated[list[I32], Field(min_length=2, max_length=2)]
+    dirfds: Annotated[list[I32], Len(2, 2)]
     flags: U32
 
 

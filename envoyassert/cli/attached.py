@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count as counted
@@ -18,21 +17,19 @@ import click
 
 from envoyassert.cli.output import page_width, say, say_report
 from envoyassert.errors import ScenarioError
-from envoyassert.graph.fold import fold
 from envoyassert.guard import guarded
-from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
-from envoyassert.live.traces import file_name
-from envoyassert.report.certificate import certificate_part
-from envoyassert.report.failure import failure_lines
-from envoyassert.report.headline import headline, why_ended
-from envoyassert.report.story import story_of
-from envoyassert.report.story_text import HEADING, AsItHappens, story_lines
-from envoyassert.trace import Trace
-from envoyassert.trace_file import write_trace
 
 if TYPE_CHECKING:
     from envoyassert.attach.recording import Recorded
+    from envoyassert.report.story_text import AsItHappens
+    from envoyassert.trace import Trace
+
+#: What records, shows and judges: loaded once the probe is armed, see `Reporter.armed`.
+_LATER = (
+    *("attach.envoy", "attach.recording", "report.story_text", "report.story", "trace_file"),
+    *("report.headline", "judge.scopes", "live.traces"),
+)
 
 
 @dataclass(frozen=True)
@@ -79,17 +76,21 @@ class Reporter:
     def armed(self) -> None:
         """Say that from now on no exec is missed."""
         say(f"armed: waiting for {self._asked.waits_for}", err=True)
-        # Not before, as nothing of it has begun by then; and not once it is needed, as the package
-        # may have been replaced since.
+        later = [*_LATER]
         if self._asked.scenario:
-            import_module("envoyassert.cli.judged")
+            later += ["cli.judged", "report.failure"]
         if self._asked.drafted is not None:
-            import_module("envoyassert.cli.draft")
+            later.append("cli.draft")
+        # Not before, for that would put off the arming; and not once it is needed, as the package
+        # may have been replaced since. Meanwhile it is looked for Envoys already.
+        threading.Thread(target=_load, args=(later,), daemon=True).start()
 
     def seen(self, number: int, trace: Trace) -> None:
         """Print what is new of an Envoy."""
         if self._asked.quiet:
             return
+        from envoyassert.report.story_text import HEADING, AsItHappens
+
         front = f"[{number}] " if self._asked.several else ""
         with self._lock:
             if not self._stories:
@@ -107,6 +108,8 @@ class Reporter:
 
     def recorded(self, number: int, recorded: Recorded) -> None:
         """Show, write and judge a trace."""
+        from envoyassert.report.story_text import AsItHappens
+
         self.count += 1
         with self._lock:
             self._stories.setdefault(number, AsItHappens())
@@ -144,6 +147,8 @@ class Reporter:
         yield from (f": {note}" for note in recorded.notes)
         outcome = recorded.trace.end.outcome
         if not outcome.running:
+            from envoyassert.report.headline import why_ended
+
             yield f" {why_ended(outcome)}"
         elif not recorded.settled:
             yield " had not settled when the trace was taken"
@@ -152,6 +157,9 @@ class Reporter:
         output = self._asked.output
         if not output:
             return None
+        from envoyassert.live.traces import file_name
+        from envoyassert.trace_file import write_trace
+
         path = _numbered(Path(output), number)
         if is_directory(output):
             names = (file_name(trace, time.time_ns(), again) for again in counted(1))
@@ -161,6 +169,9 @@ class Reporter:
 
     def _judge(self, trace: Trace, path: Path | None) -> None:
         from envoyassert.cli.judged import judged, plan_of_trace, say_differences
+        from envoyassert.report.certificate import certificate_part
+        from envoyassert.report.failure import failure_lines
+        from envoyassert.report.headline import headline
 
         try:
             plan = plan_of_trace(trace, Path(self._asked.scenario), self._asked.run)
@@ -183,8 +194,20 @@ class Reporter:
         self.statuses.append(verdict.status)
 
 
+def _load(modules: Iterable[str]) -> None:
+    for module in modules:
+        # Who needs it then fails with that.
+        with contextlib.suppress(Exception):
+            import_module(f"envoyassert.{module}")
+
+
 def _shown(trace: Trace) -> list[str]:
     """Return what `show` prints of a trace."""
+    from envoyassert.graph.fold import fold
+    from envoyassert.judge.scopes import certify_phases
+    from envoyassert.report.story import story_of
+    from envoyassert.report.story_text import story_lines
+
     graph = fold(trace)
     return story_lines(story_of(trace, graph, certify_phases(trace, graph)), page_width())
 
@@ -195,7 +218,10 @@ def is_directory(output: str) -> bool:
 
 
 def _draft(trace: Trace, path: Path | None, scenario: Path) -> None:
+    import tempfile
+
     from envoyassert.cli.draft import draft
+    from envoyassert.trace_file import write_trace
 
     with contextlib.ExitStack() as stack:
         if path is None:

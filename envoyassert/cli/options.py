@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from envoyassert.durations import parse_duration
-from envoyassert.scenario.absent import OPTION
+from envoyassert.scenario import STAND_IN_OPTION
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,7 +112,7 @@ def seconds_of(context: click.Context, option: click.Parameter, value: str | Non
 def stand_in_option(command: F) -> F:
     """Add `--stand-in`; the command's function has the argument `stand_in`."""
     return click.option(
-        OPTION,
+        STAND_IN_OPTION,
         "stand_in",
         is_flag=True,
         help="Replace files that the config names and this machine lacks: "

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from envoyassert.draft.expected import EnvoyField
-from envoyassert.scenario.absent import DIRECTORY, OPTION, server_sources
+from envoyassert.scenario import STAND_IN_OPTION
+from envoyassert.scenario.absent import DIRECTORY, server_sources
 from envoyassert.scenario.config_files import (
     DATA,
     MADE,
@@ -69,7 +70,9 @@ def files_beside(config: dict[str, Any], directory: Path, *, stand_in: bool) -> 
     lost = [name for name in dict.fromkeys(absent) if not chosen.get(name)]
     notes = []
     if lost:
-        what = "nothing can stand in" if stand_in else f"{OPTION} puts something in its place"
+        what = (
+            "nothing can stand in" if stand_in else f"{STAND_IN_OPTION} puts something in its place"
+        )
         notes.append(f"not on this machine, and Envoy reads it: {', '.join(lost)} ({what})")
     fields = [*_node(config)]
     replaced = {name: kind for name, kind in chosen.items() if kind}

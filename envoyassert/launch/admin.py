@@ -6,7 +6,6 @@ Envoy does not answer HTTP/1.0; each request has a connection of its own, which 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import os
 import re
@@ -15,9 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-
-from pydantic import FailFast, Field
+from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.launch.inside import connect_inside
@@ -36,11 +33,8 @@ _NUMBER = re.compile("[0-9]{1,20}")
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, never bound
 
 
-_Item = TypeVar("_Item")
 #: How long a list of a reply may be.
 MOST = 1 << 16
-#: Such a list, as pydantic reads it: up to its first fault.
-Many = Annotated[list[_Item], FailFast(), Field(max_length=MOST)]
 
 
 class AdminUnreachableError(OSError):
@@ -231,6 +225,9 @@ def request(
         AdminIncompleteError: the reply has no end in time, or is too large.
         AdminUnreachableError: the reply did not come, or was cut off.
     """
+    # It takes a while to import, and not everyone who is given this module asks.
+    import http.client
+
     client = http.client.HTTPConnection("localhost")
     client.sock = _Bounded(connection, deadline_s, REPLY_BYTES if most is None else most)
     try:

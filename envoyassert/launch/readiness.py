@@ -17,16 +17,16 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import FailFast, Field, TypeAdapter
 
 from envoyassert.clock import monotonic_ns
 from envoyassert.launch.admin import (
     DEADLINE_S,
+    MOST,
     AdminIncompleteError,
     AdminUnreachableError,
-    Many,
     shortened,
 )
 from envoyassert.launch.base import tail
@@ -34,6 +34,10 @@ from envoyassert.trace import Outcome
 
 if TYPE_CHECKING:
     from envoyassert.launch.base import Exit, RunningEnvoy
+
+_Item = TypeVar("_Item")
+#: A list of a reply, as pydantic reads it: up to its first fault.
+Many = Annotated[list[_Item], FailFast(), Field(max_length=MOST)]
 
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.02

@@ -10,19 +10,13 @@ the wheel.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import platform
-import shutil
 import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
 from envoyassert.launch.cache import cache_dir
-from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.index import PACKAGE, failure_of_pip, published_versions
 from envoyassert.launch.programs import run_pip
 from envoyassert.launch.version import binary_version
@@ -91,6 +85,8 @@ def _check_version(binary: Path, version: str) -> None:
 
     It runs once with `--version`: the answer is remembered for its build id and size.
     """
+    from envoyassert.launch.elf import read_build_id
+
     found = binary_version(binary, read_build_id(binary))
     if found != version:
         what = f"is Envoy {found}" if found else "does not say which Envoy it is"
@@ -106,6 +102,10 @@ def _place(version: str) -> Path:
 
 
 def _download(version: str, place: Path, locked: str) -> Path:
+    import shutil
+    import tempfile
+    import zipfile
+
     # The temporary directory lies next to its final place, so that the rename is atomic; what a
     # killed download left there is removed by the next one, which holds the lock.
     for stale in place.parent.glob(".download-*"):
@@ -163,6 +163,8 @@ def _pip_download(version: str, directory: Path, locked: str) -> Path:
             f"Envoy {version} cannot be downloaded: {failure_of_pip(result)}",
             f"try again, {manually}",
         )
+    import hashlib
+
     hashed = f"--hash=sha256:{hashlib.sha256(wheels[0].read_bytes()).hexdigest()}"
     if locked and hashed not in locked.split():
         raise EnvoyUnavailableError(
@@ -186,6 +188,8 @@ def locked_versions(text: str) -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     """Fetch each version and print its path; return the exit code."""
+    import argparse
+
     parser = argparse.ArgumentParser(prog="python -m envoyassert.launch.wheel")
     parser.add_argument("--lock", type=Path, help="hashes of the wheels of some versions")
     parser.add_argument("versions", nargs="*")

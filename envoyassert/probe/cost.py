@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,10 +56,10 @@ def measure(attach: Callable[[], None], detach: Callable[[], None], pairs: int) 
             attach()
         differences.append(with_probe - plain[-1])
     return Cost(
-        statistics.median(differences),
+        _median(differences),
         min(differences),
         max(differences),
-        statistics.median(plain),
+        _median(plain),
         pairs,
     )
 
@@ -72,4 +71,11 @@ def _ns_per_call() -> float:
         for _ in repeat(None, _CALLS):
             call()
         times.append((time.thread_time_ns() - start) / _CALLS)
-    return statistics.median(times)
+    return _median(times)
+
+
+def _median(values: list[float]) -> float:
+    # Few sessions measure, and it takes as long to import as all of this package.
+    from statistics import median
+
+    return median(values)

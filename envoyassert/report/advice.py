@@ -11,7 +11,7 @@ from envoyassert.judge.values import Certified
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.names import is_crash
 from envoyassert.report.envoy_log import cause
-from envoyassert.scenario.absent import OPTION
+from envoyassert.scenario import STAND_IN_OPTION
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Outcome
 from envoyassert.words.registry import word_named
@@ -175,8 +175,8 @@ def lacking(said: str) -> str:
         path = next(found for found in read.groups() if found)
         return (
             f"{path} is not in the run, or not for every user to read: `envoyassert draft CONFIG "
-            f"{OPTION}` puts something in its place, by `envoy.stand_in`; a relative name is "
-            "looked for where the config lies"
+            f"{STAND_IN_OPTION}` puts something in its place, by `envoy.stand_in`; a relative name "
+            "is looked for where the config lies"
         )
     if _NODE in said:
         return (

@@ -12,3 +12,6 @@
 - Where the clients of steps go: `destination`; `needs` says whether there is such a place.
 - For others: `schema` (editors), `reference` (the documentation), `given` (digests of a run).
 """
+
+#: The option of commands that has something stand in for files that are not there.
+STAND_IN_OPTION = "--stand-in"

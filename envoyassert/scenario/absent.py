@@ -168,8 +168,6 @@ Kind = Literal[
     "text", "number", "directory",
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
-#: The option of commands that has them stood in for.
-OPTION = "--stand-in"
 #: The kind that is a directory and no file.
 DIRECTORY = "directory"
 

@@ -175,8 +175,8 @@ def test_fault_in_the_story_costs_neither_the_trace_nor_the_verdict(tmp_path, mo
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("envoyassert.cli.attached.story_of", fail)
-    monkeypatch.setattr("envoyassert.cli.attached.AsItHappens.lines", fail)
+    monkeypatch.setattr("envoyassert.report.story.story_of", fail)
+    monkeypatch.setattr("envoyassert.report.story_text.AsItHappens.lines", fail)
     (tmp_path / "up.yaml").write_text(SCENARIO)
     built = TraceBuilder().build()
     written = tmp_path / "up.ndjson"

@@ -371,6 +371,25 @@ def test_what_runs_a_scenario_loads_nothing_that_few_runs_need(tmp_path):
     }
 
 
+def test_attach_is_armed_before_what_records_judges_or_draws_is_loaded(tmp_path):
+    loaded = loaded_by(
+        "import envoyassert.cli.attach, envoyassert.attach.command, envoyassert.attach.place\n"
+        "import envoyassert.attach.session, envoyassert.probe.tracing",
+        tmp_path,
+    )
+    libraries = {name.partition(".")[0] for name in loaded}
+    assert {"pydantic", "yaml", "elftools", "http", "statistics"} & libraries == set()
+    of_later = (
+        "attach.envoy",
+        "attach.recording",
+        "graph.fold",
+        "judge.context",
+        "report",
+        "words",
+    )
+    assert below(loaded, *of_later) == set()
+
+
 def test_events_of_a_session_load_nothing_that_judges_or_reports(tmp_path):
     loaded = loaded_by("import envoyassert.outputs.events", tmp_path)
     assert below(loaded, "graph.model", "judge.values", "trace", "texts") == set()

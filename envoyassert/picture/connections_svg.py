@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -45,15 +45,27 @@ def held_svg(held: Sequence[Held], line: Timeline) -> Markup:
     ).format(_WIDTH, height, shown(f"Connections held over time: {said}"), Markup("").join(rows))
 
 
+def _columns(one: Held, first: int, span: int, width: int) -> Iterator[tuple[int, int]]:
+    """Yield (column, number) where it changes: the greatest number of each column of pixels."""
+    most: dict[int, int] = {}
+    now = 0
+    for at, number in one.changes:
+        column = (at - first) * width // span
+        most[column] = max(most.get(column, now), number)
+        # A column that ends with fewer than it had leaves these to the next one.
+        most[column + 1] = number
+        now = number
+    yield from sorted(most.items())
+
+
 def _row(one: Held, place: int, first: int, span: int, most: int) -> Markup:
     base = place * _ROW + _HEIGHT + 6
     width = _WIDTH - _LEFT - 34
     path, level = [f"M{_LEFT} {base}"], float(base)
-    for at, number in one.changes:
-        x = _LEFT + (at - first) * width / span
-        path.append(f"L{x:.1f} {level:.1f}")
+    for column, number in _columns(one, first, span, width):
+        path.append(f"L{_LEFT + column} {level:.1f}")
         level = base - number * _HEIGHT / max(most, 1)
-        path.append(f"L{x:.1f} {level:.1f}")
+        path.append(f"L{_LEFT + column} {level:.1f}")
     path.append(f"L{_LEFT + width} {level:.1f}L{_LEFT + width} {base}z")
     return Markup(
         '<text x="0" y="{}">{}</text><path class="area" d="{}"/>'

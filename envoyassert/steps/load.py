@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, Tag
 
-from envoyassert.scenario.grammar import Duration, Many, choice, kind
+from envoyassert.scenario.grammar import Duration, Many, choice, one_of
 from envoyassert.scenario.selector import Selector
 from envoyassert.steps.base import Part, Path, Step
 
@@ -64,9 +64,9 @@ class StepUnderLoad(Step):
 
     load: (
         Annotated[
-            Annotated[Load, Tag("|mapping")]
+            Annotated[Load, Tag("|Load")]
             | Annotated[Many[Load], Field(min_length=1), Tag("|list")],
-            choice(kind, "clients of a listener, or a list of such"),
+            choice(one_of(Load=("listener",)), "clients of a listener, or a list of such"),
         ]
         | None
     ) = Field(

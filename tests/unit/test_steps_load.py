@@ -20,6 +20,7 @@ from envoyassert.trace import ConnectionAttempt
 
 LOCAL = "127.0.0.1"
 AROUND = 3
+LOAD_OF_ONE = {"listener": {"port": 15006}, "send": "hello"}
 CLIENTS = 2
 
 
@@ -148,3 +149,10 @@ def test_load_of_several_listeners_says_where_each_goes() -> None:
     assert [path for path, _ in alone.selectors()] == [("load", "listener")]
     assert len(alone.loads) == 1
     assert SignalStep.model_validate({"signal": "SIGTERM"}).loads == ()
+
+
+@pytest.mark.parametrize("given", [LOAD_OF_ONE, [LOAD_OF_ONE]])
+def test_load_is_written_as_it_was_given(given: Any) -> None:
+    """What a run gives to Envoy is noted in its trace; a warning would end the run."""
+    step = SignalStep.model_validate({"signal": "SIGHUP", "load": given})
+    assert step.model_dump(mode="json", exclude_unset=True)["load"] == given

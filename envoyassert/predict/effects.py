@@ -170,9 +170,9 @@ class ListenerChange:
 
     @property
     def differs(self) -> bool:
-        """Whether its config, or the number of its sockets, is not what it was."""
+        """Whether its config is not what it was, or is not in effect as it was."""
         apart = (Kind.SAME, Kind.IN_PLACE, Kind.FULL_KEPT, Kind.FULL_NEW)
-        return bool(self.reasons) or self.kind not in apart or self.closed + self.left != self.made
+        return bool(self.reasons) or self.kind not in apart
 
 
 class Topic(enum.Enum):
@@ -241,7 +241,12 @@ class Change:
 
         A restart closes every connection, whatever is changed.
         """
-        return any(self._loses(one) for one in self.listeners if one.differs)
+        return any(self._loses(one) for one in self.listeners if self.touches(one))
+
+    def touches(self, one: ListenerChange) -> bool:
+        """Whether the change is why something happens to a listener."""
+        scaled = self.workers[0] != self.workers[1] and one.closed + one.left != one.made
+        return one.differs or scaled
 
     def _loses(self, one: ListenerChange) -> bool:
         if self.way is Way.RESTART:
@@ -251,4 +256,4 @@ class Change:
     @property
     def differs(self) -> bool:
         """Whether anything is not what it was."""
-        return bool(self.others) or any(one.differs for one in self.listeners)
+        return bool(self.others) or any(map(self.touches, self.listeners))

@@ -118,7 +118,7 @@ def can_share(one: Any, other: Any) -> bool:
     Neither `ipv4_compat`, nor the mode of a path, nor MPTCP, nor the order of addresses counts.
     Source: ListenerImpl::hasCompatibleAddress and socketOptionsEqual.
     """
-    places = [Counter(places_of(listener)) for listener in (one, other)]
+    places = [Counter(map(_key, places_of(listener))) for listener in (one, other)]
     return (
         is_datagram(one) == is_datagram(other)
         and places[0] == places[1]
@@ -131,8 +131,13 @@ def has_duplicate(one: Any, other: Any) -> bool:
     if is_datagram(one) != is_datagram(other):
         return False
     bound = asks_for_sockets(one)
-    taken = {place for place in places_of(other) if place.port != 0 or not bound}
-    return bool(taken & set(places_of(one)))
+    there = {_key(place) for place in places_of(other) if place.port != 0 or not bound}
+    return bool(there & set(map(_key, places_of(one))))
+
+
+def _key(place: Address) -> tuple[Address, str]:
+    """Return what Envoy compares of an address: the device of a link-local one too."""
+    return place, place.zone
 
 
 def refused_alone(listener: Mapping[str, Any], workers: int) -> str:
@@ -199,6 +204,8 @@ def one_conflicts(one: SocketSet) -> Callable[[SocketSet], bool]:
         if mine.abstract is not None or not mine.is_ip:
             return mine.abstract is not None and mine == theirs  # a path is taken over
         if not theirs.is_ip or _is_udp(one) != _is_udp(other) or mine.netns != theirs.netns:
+            return False
+        if mine.zone != theirs.zone:
             return False
         if not mine.port or mine.port != theirs.port or (_together(one) and _together(other)):
             return False

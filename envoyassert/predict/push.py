@@ -55,11 +55,12 @@ class Outcome:
 
 @dataclass
 class _Manager:
-    """Envoy's listeners: those that are active, and those that drain, the latest first."""
+    """Envoy's listeners: active ones, those that drain, the latest first, and those given up."""
 
     workers: int
     active: dict[str, Held] = field(default_factory=dict)
     draining: list[Held] = field(default_factory=list)
+    dropped: dict[str, Held] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
 
     def make(self, name: str, listener: Any) -> Held:
@@ -71,8 +72,9 @@ class _Manager:
     def update(self, name: str, listener: Any) -> Outcome:
         """Add a listener, or update the one of that name."""
         new, old = self.make(name, listener), self.active.get(name)
-        if old is not None and is_same_message(old.config, new.config):
-            return Outcome(Kind.SAME, served=_is_served(old))
+        known = old or self.dropped.get(name)
+        if known is not None and is_same_message(known.config, new.config):
+            return Outcome(Kind.SAME, served=_is_served(known))
         words = refused_alone(new.config, self.workers)
         if words:
             return Outcome(Kind.REFUSED, words)
@@ -166,8 +168,7 @@ def push_changes(
     for name, listener in {**fixed, **old}.items():
         one = manager.make(name, listener)
         before[name] = one
-        if not one.is_dropped:
-            manager.active[name] = one
+        (manager.dropped if one.is_dropped else manager.active)[name] = one
     outcomes: dict[str, Outcome] = {}
     for name in old:
         if name not in new and name in manager.active:

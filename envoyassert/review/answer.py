@@ -107,7 +107,9 @@ class Answer:
         together: dict[object, Shown] = {}
         for name in self._names():
             found = self._of(name)
-            if self.everything or any(one.differs and not _is_scaled(c, one) for c, one in found):
+            if self.everything or any(
+                c.touches(one) and not _is_scaled(c, one) for c, one in found
+            ):
                 one = _shown(found)
                 notes = tuple(note.replace(name, "") for note in one.notes)
                 key = (one.symbol, one.protocol, one.fields, one.rows, notes)
@@ -166,7 +168,7 @@ class Answer:
         for change in self.changes:
             found += [f"{fact}: {why}" for fact, why in change.unknown.items()]
             for one in change.listeners:
-                if one.differs:
+                if change.touches(one):
                     found += [
                         f"{w.WAYS[change.way]}: {one.name}: {fact}: {why}"
                         for fact, why in one.unknown.items()
@@ -289,7 +291,7 @@ def _notes(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[str]:
 
 
 def _counted(change: Change) -> str:
-    differ = [one for one in change.listeners if one.differs]
+    differ = [one for one in change.listeners if change.touches(one)]
     counts = {
         "added": [Kind.ADDED],
         "changed": [Kind.IN_PLACE, Kind.FULL_KEPT],

@@ -30,7 +30,7 @@ def _way(change: Change, everything: bool) -> dict[str, Any]:
         "refused": change.is_refused,
         "loses": change.loses,
         "listeners": [
-            _listener(change, one) for one in change.listeners if everything or one.differs
+            _listener(change, one) for one in change.listeners if everything or change.touches(one)
         ],
         "others": [_other(one) for one in change.others],
         "unknown": change.unknown,

@@ -24,7 +24,7 @@ def answer_markdown(answer: Answer) -> list[str]:
         MARK,
         f"### envoyassert plan: {_TITLES[answer.result]}",
         "",
-        f"{_code(answer.old)} → {_code(answer.new)}, {answer.workers}, {answer.basis}.",
+        f"{_code(answer.old)} → {_code(answer.new)}, {_text(answer.workers)}, {answer.basis}.",
     ]
     if answer.result != NOTHING:
         lines += ["", *(f"- **{way}**: {said}" for way, said in _summary(answer))]

@@ -48,7 +48,7 @@ def symbol_of(changes: Sequence[tuple[Change, ListenerChange]]) -> str:
     found = {
         CHANGE if change.way is Way.RESTART and one.kind is Kind.FULL_NEW else SYMBOLS[one.kind]
         for change, one in changes
-        if one.differs
+        if change.touches(one)
     }
     return next((symbol for symbol in _RANK if symbol in found), SAME)
 
@@ -224,7 +224,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, dict) and not value:
         return "{}"
     if isinstance(value, dict) and value.keys() == {"count"}:
-        return f"{value['count']} entries"
+        return f"{value['count']} {'entry' if value['count'] == 1 else 'entries'}"
     return value if isinstance(value, str) else json.dumps(value)
 
 

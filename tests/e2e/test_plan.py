@@ -30,6 +30,8 @@ def test_plan_of_switching_reuse_port_off_runs_both_and_judges_the_new_one(tmp_p
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads(done.stdout)
+    push = data["model"]["ways"]["push"]["listeners"][0]
+    assert (push["listener"], push["kind"]) == ("l10000", "refused")
     ran = data["run"]
     (listener,) = [one for one in ran["listeners"] if one["listener"].endswith("(l10000)")]
     shapes = [listener[when]["shape"] for when in ("before", "after")]

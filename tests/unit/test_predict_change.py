@@ -326,6 +326,21 @@ def test_held_connections_drain_where_their_listener_or_chain_is_replaced():
     assert fates == [Fate.KEPT, Fate.DRAINED, Fate.DRAINED]
 
 
+def test_a_listener_that_was_given_up_at_the_start_is_as_it_was():
+    given_up = path(tcp_fast_open_queue_length=5)
+    found = changed(given_up, given_up)
+    assert (found.kind, found.served, found.differs) == (Kind.SAME, False, False)
+
+
+def test_link_local_addresses_of_two_devices_are_two():
+    places = [{**tcp(name), **at(10000, f"fe80::1%{name}")} for name in ("a", "b")]
+    start = predict_change(side(*places), side(*places), Way.RESTART)
+    assert not start.is_refused
+    moved = [{**places[0], **at(10000, "fe80::1%c")}, places[1]]
+    found = pushed(places, moved)
+    assert (found["a"].kind, found["b"].kind) == (Kind.FULL_NEW, Kind.SAME)
+
+
 def pushed(old: list[Any], new: list[Any]) -> dict[str, ListenerChange]:
     found = predict_change(side(*old), side(*new), Way.PUSH, version="1.40.0").listeners
     return {one.name: one for one in found}

@@ -208,7 +208,7 @@ def _text(loaded: LoadedScenario, changes: Sequence[Change]) -> str | None:
     for one in changes:
         _set(expected, one.path, one.after)
     try:
-        found = parse_scenario(text, loaded.path).scenario
+        found = parse_scenario(text, loaded.path, directory=loaded.path.parent).scenario
     except ScenarioError:
         return None
     return text if found.model_dump(exclude_unset=True, mode="python") == expected else None

@@ -49,7 +49,8 @@ class Beside:
 def files_beside(config: dict[str, Any], directory: Path, *, stand_in: bool) -> Beside:
     """Return what is beside a config, and what stands in for what is not.
 
-    Sockets and logs are always made in the run directory, whatever this machine has.
+    Sockets and logs are always made in the run directory, whatever this machine has. A discovery
+    file that lies beside the config under the end of its name is followed.
 
     Args:
         config: a bootstrap.
@@ -64,6 +65,12 @@ def files_beside(config: dict[str, Any], directory: Path, *, stand_in: bool) -> 
         more: dict[str, Any] = dict.fromkeys(_directories(named), DIRECTORY)
         if stand_in:
             more |= _in_place_of([*_with_its_pair(named, absent)], directory)
+        else:  # a file of LDS or CDS that lies beside is the real one
+            more |= {
+                one.text: {"file": near}
+                for one in named
+                if one.use == SOURCE and one.text in absent and (near := _near(one, directory))
+            }
         if more == chosen:
             break
         chosen = more  # what stands in may name files of its own

@@ -257,11 +257,14 @@ def _files(document: Document) -> Iterator[Problem]:
         for path, name, content in kind.contents(step) if kind is not None else ():
             given.append((("steps", index, *path), name, content))
     for place, name, content in given:
+        remedy = "write here what the file holds"
+        if place[0] == "envoy":
+            remedy += f", or `{{from: {content}}}`"
         if isinstance(content, str) and _ONLY_A_PATH.fullmatch(content):
             yield document.problem(
                 place,
                 f"`{content}` would be the content of {name}, not a path that it is read from",
-                "write here what the file holds; text that is meant as it is ends with a newline",
+                f"{remedy}; text that is meant as it is ends with a newline",
                 at_value=True,
             )
 

@@ -15,6 +15,7 @@ from envoyassert.scenario.coherence import coherence_problems
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.file_names import leads_out
+from envoyassert.scenario.from_file import with_parts
 from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, parse_yaml
@@ -126,8 +127,9 @@ def parse_scenario(
     if read_config is None and directory is not None:
         read_config = _reader(directory, path.parent if untrusted else None)
     document = parse_yaml(text, str(path))
-    data = document.data
     _refuse_other(document)
+    document, part_problems = with_parts(document, read_config)
+    data = document.data
     own_envoy = envoy is None or "envoy" in data
     if envoy is not None and not own_envoy:
         data = {**data, "envoy": dict(envoy)}
@@ -140,7 +142,7 @@ def parse_scenario(
         problems = problems_of(error, document)
     problems = coherence_problems(document, path, problems, followed=envoy is not None)
     config, config_document, config_problems = _config(document, path, read_config)
-    problems += config_problems
+    problems += [*part_problems, *config_problems]
     if problems:
         own = sorted(
             (problem for problem in problems if problem.path == document.path),

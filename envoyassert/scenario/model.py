@@ -133,7 +133,8 @@ class Envoy(Model):
     files: dict[FileName, TextOrMapping] = Field(
         default_factory=dict,
         max_length=MOST_FILES,
-        description="Files placed into ${rundir} before the start: text, or YAML data.",
+        description="Files placed into ${rundir} before the start: text, YAML data, or "
+        "`{from: PATH}`: the text of a file beside the scenario.",
     )
     stand_in: dict[Annotated[str, Field(min_length=1)], StandIn] = Field(
         default_factory=dict,

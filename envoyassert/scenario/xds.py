@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic.json_schema import WithJsonSchema
 
+from envoyassert.scenario.from_file import or_from_file
 from envoyassert.scenario.grammar import Many, Model
 from envoyassert.scenario.listeners import items_of, proto_field, proto_name
 from envoyassert.scenario.vocabulary import word_fault
@@ -91,12 +92,16 @@ class Xds(Model):
         "world; `delta_ads`: the same, incremental.",
     )
     listeners: ServedListeners = Field(
-        (), description="What it serves when Envoy starts: listeners as Envoy reads them."
+        (),
+        description="What it serves when Envoy starts: listeners as Envoy reads them, or "
+        "`{from: PATH}`: those of a file of LDS beside the scenario.",
+        json_schema_extra=or_from_file,
     )
     resources: Many[ServedResource] = Field(
         (),
         description="What else it serves, by gRPC alone: routes, endpoints, secrets, clusters, "
-        "each with its `@type`.",
+        "each with its `@type`; or `{from: PATH}`.",
+        json_schema_extra=or_from_file,
     )
     withheld: Many[str] = Field(
         (), description="Names of those resources that it holds back until a step releases them."

@@ -321,3 +321,33 @@ def test_draft_whose_config_is_gone_says_so(tmp_path: Path) -> None:
     assert "0 of 1 scenario files are valid" in done.output
     assert "../conf/envoy.yaml" in done.output
     assert "the path is relative to" in done.output
+
+
+@pytest.mark.parametrize("via", ["file", "xds"])
+def test_listeners_of_a_file_beside_the_scenario_are_served(
+    via: str, tmp_path: Path, probe: Probe
+) -> None:
+    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    echo = {"@type": f"{_TYPE}.filters.network.echo.v3.Echo"}
+    served = listener("ingress", tcp(10000), {"filters": [{"name": "echo", "typed_config": echo}]})
+    (tmp_path / "production").mkdir()
+    (tmp_path / "production" / "lds.yaml").write_text(
+        yaml.safe_dump({"resources": [{"@type": kind, **served}]})
+    )
+    config: dict[str, Any] = {"admin": {"address": tcp(0)}}
+    part = {"from": "production/lds.yaml"}
+    envoy: dict[str, Any] = {"xds": {"listeners": part}}
+    if via == "file":
+        config["node"] = {"id": "a", "cluster": "b"}
+        source = {"path_config_source": {"path": "${rundir}/lds.yaml"}}
+        config["dynamic_resources"] = {"lds_config": source}
+        envoy = {"files": {"lds.yaml": part}}
+    scenario = tmp_path / "parts.yaml"
+    expect = [{"listener": {"name": "ingress"}, "bound": {"times": "workers", "by": "main"}}]
+    scenario.write_text(
+        yaml.safe_dump({"name": "parts", "envoy": {"config": config, **envoy}, "expect": expect})
+    )
+    (planned,) = expand(load_scenario(scenario))
+    result = run_plan(planned, probe, "process")
+    found = judge(result.trace, result.plan.expectations, workers=result.plan.workers)
+    assert found.status is Status.PASS, result.log_text

@@ -10,7 +10,7 @@ from envoyassert.cli import exits
 from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.options import format_option, refuse_file
 from envoyassert.cli.output import say, say_json, say_report
-from envoyassert.cli.pictures import RUN_FORMATS, deliver
+from envoyassert.cli.pictures import RUN_FORMATS, deliver, drawing, picture_option, refuse_part
 from envoyassert.guard import guarded
 from envoyassert.judge.excerpt import FAILURES
 from envoyassert.judge.verdict import Status, Verdict
@@ -51,6 +51,7 @@ from envoyassert.trace_file import read_trace, write_trace
     type=click.Path(dir_okay=False),
     help="Write the few events that show the first failure to FILE.",
 )
+@picture_option
 def replay(
     trace: str,
     scenario_file: str,
@@ -60,6 +61,7 @@ def replay(
     everything: bool,
     uncovered: bool,
     excerpt: str | None,
+    part: str | None,
 ) -> int:
     """Judge a saved trace by a scenario.
 
@@ -73,6 +75,7 @@ def replay(
     Example: envoyassert replay trace.ndjson --scenario scenarios/istio_sidecar.yaml
     """
     refuse_file(output, target)
+    refuse_part(output, part)
     read = read_trace(trace)
     plan = plan_of_trace(read, Path(scenario_file), wanted)
     say_differences(plan, read)
@@ -89,7 +92,7 @@ def replay(
         from envoyassert.picture.run import run_picture
 
         picture = run_picture(read, graph, verdict, context, title=Path(trace).name)
-        deliver(RUN_FORMATS[output](picture), target)
+        deliver(drawing(output, part)(picture), target)
     elif output == "json":
         say_json(verdict_json(verdict, read, graph, context, missing))
     elif verdict.status is Status.PASS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envoyassert.picture.map_parts import (
+    ADMIN,
     HOT_RESTART,
     SINGLE,
     UNLISTED,
@@ -55,6 +56,18 @@ def listener_name(listener: MapListener) -> str:
     if listener.kind == UNLISTED and Mark.FOREIGN in listener.marks:
         return "no listener of the config"
     return listener.name or "listening socket"
+
+
+def for_clients(picture: SocketMap) -> tuple[MapListener, ...]:
+    """Return the listeners that clients reach, the admin endpoint last.
+
+    Envoy's own sockets for hot restart are among them only where there is nothing else.
+
+    Args:
+        picture: the map.
+    """
+    found = [one for one in picture.listeners if one.kind != HOT_RESTART]
+    return tuple(sorted(found or picture.listeners, key=lambda one: one.kind == ADMIN))
 
 
 def thread_name(thread: MapThread) -> str:

@@ -112,7 +112,7 @@ def test_example_that_is_wrong_is_noticed(tmp_path):
 COMPLETED = [
     ("re", {"record", "replay", "report"}),
     ("show --for", {"--format"}),
-    ("show --format ", {"text", "json", "html"}),
+    ("show --format m", {"mermaid", "markdown"}),
     ("run --launcher d", {"docker"}),
     ("completion ", {"bash", "zsh", "fish"}),
 ]

@@ -223,6 +223,7 @@ class RunJudged:
         figures: the figures, if an output wants them.
         story: lines of its story and of its coverage, if an output wants them.
         baseline: what came of holding it against its baseline; None if the session has none.
+        map: its sockets as Mermaid, if an output wants that; "" for a run that passed.
     """
 
     handler: ClassVar[str] = "run_judged"
@@ -244,6 +245,7 @@ class RunJudged:
     figures: LaterFigures | None = None
     story: tuple[str, ...] = ()
     baseline: BaselineAnswer | None = None
+    map: str = ""
     event: Literal["run_judged"] = "run_judged"
 
     @property

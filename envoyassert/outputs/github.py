@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envoyassert.outputs.output import Console, Output, Settings
+from envoyassert.outputs.output import Console, Detail, Output, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,12 +75,14 @@ class JobSummary(Output):
     """
 
     title = "the summary of the job"
+    wants = frozenset({Detail.MAP})
 
     def __init__(self, path: str, workspace: str) -> None:
         self._path = path
         self._workspace = workspace
         self._entries: list[Entry] = []
         self._whole: dict[str, bool] = {}
+        self._maps: dict[str, str] = {}
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -98,8 +100,9 @@ class JobSummary(Output):
             self._entries.append(entry)
 
     def run_judged(self, event: events.RunJudged) -> None:
-        """Take note of a certificate."""
+        """Take note of a certificate, and of a map."""
         self._whole[event.run.id] = event.whole
+        self._maps[event.run.id] = event.map
 
     def run_ended(self, event: events.RunEnded) -> None:
         """Take note of what went wrong in a run."""
@@ -107,8 +110,10 @@ class JobSummary(Output):
 
         for failure in event.failures if event.record is not None else ():
             place = f"{in_repository(failure.path, self._workspace)}:{failure.line}"
-            entry = Entry(failure.status, event.title, place, failure.reason, failure.text)
-            self._entries.append(entry)
+            drawn = self._maps.pop(event.id, "")
+            self._entries.append(
+                Entry(failure.status, event.title, place, failure.reason, failure.text, drawn)
+            )
 
     def session_ended(self, event: events.SessionEnded) -> None:
         """Write it; other steps of the job may have written to it before."""

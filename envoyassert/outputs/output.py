@@ -50,6 +50,7 @@ class Detail(Enum):
     FIGURES = auto()
     STORY = auto()
     COVERAGE = auto()
+    MAP = auto()
 
 
 class Console(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from envoyassert.judge.verdict import Status
 from envoyassert.picture.map_parts import MapDescriptor, MapListener, MapSocket, Mark, SocketMap
 from envoyassert.picture.map_words import (
     answer,
@@ -92,6 +93,18 @@ def map_mermaid(
 def _thread(picture: SocketMap, name: str) -> str:
     thread = picture.threads[name]
     return _label(thread.label, thread.process)
+
+
+def failed_mermaid(picture: SocketMap, title: str) -> str:
+    """Return a map of the listeners about which not all findings hold, of all if there is none.
+
+    Args:
+        picture: the map, with a verdict.
+        title: what it is of.
+    """
+    found = for_clients(picture)
+    failed = [one for one in found if one.status not in (None, Status.PASS, Status.SKIPPED)]
+    return map_mermaid(picture, title, failed or found)
 
 
 class _Part:

@@ -164,8 +164,8 @@ def _of_marks(
     for mark in marks:
         target = sockets[mark.socket].id if whole else mark.socket
         groups.setdefault(target, []).append(mark)
-    same = max(map(len, groups.values()), default=0)
-    if whole or same > _MOST_IN_A_ROW or (same > 1 and marks[0].kind == "accept"):
+    most = max(map(len, groups.values()), default=0)
+    if whole or most > _MOST_IN_A_ROW or (most > 1 and marks[0].kind == "accept"):
         for target, group in groups.items():
             first = group[0]
             name = first.text.partition("(")[0]

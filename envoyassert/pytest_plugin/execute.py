@@ -147,6 +147,7 @@ class Judged:
             figures=self._figures() if stream.wants(Detail.FIGURES) else None,
             story=tuple(map(shown, story)),
             baseline=self.baseline,
+            map=self._map() if stream.wants(Detail.MAP) else "",
         )
         record(item, judged)
 
@@ -176,6 +177,21 @@ class Judged:
             self.verdict, unasked_outcome(trace), context.place, context.blame, listeners
         )
         return (reason, *known_defect(self.verdict, context.place, listeners))
+
+    def _map(self) -> str:
+        if self.verdict.status not in (Status.FAIL, Status.INCONCLUSIVE):
+            return ""
+        from envoyassert.picture.mermaid import failed_mermaid
+        from envoyassert.picture.socket_map import socket_map
+
+        def none(fault: str) -> str:
+            self.notes.append(f"map {fault}")
+            return ""
+
+        trace, graph, verdict = self.result.trace, self._graph, self.verdict
+        return guarded(
+            lambda: failed_mermaid(socket_map(trace, graph, verdict), self._item.name), none
+        )
 
     def _judgement(self) -> Judgement | None:
         from envoyassert.report.verdict_json import judgement

@@ -102,6 +102,7 @@ class Entry:
         place: `scenarios/inbound.yaml:14`.
         reason: why, in one line.
         text: the whole text.
+        map: its sockets as Mermaid, or "".
     """
 
     status: str
@@ -109,6 +110,7 @@ class Entry:
     place: str
     reason: str
     text: str
+    map: str = ""
 
 
 def job_summary(counts: Sequence[str], entries: Sequence[Entry], max_bytes: int = MAX_BYTES) -> str:
@@ -125,7 +127,7 @@ def job_summary(counts: Sequence[str], entries: Sequence[Entry], max_bytes: int 
     if entries:
         lines += ["", "| verdict | run | where | why |", "|---|---|---|---|"]
         lines += [_row(entry) for entry in entries]
-    text = "\n".join(lines) + "\n"
+    text = "\n".join([*lines, *_first_map(entries)]) + "\n"
     for number, entry in enumerate(entries):
         part = _details(entry)
         if len((text + part).encode()) > max_bytes - _ROOM_FOR_NOTE:
@@ -133,6 +135,15 @@ def job_summary(counts: Sequence[str], entries: Sequence[Entry], max_bytes: int 
             break
         text += part
     return text
+
+
+def _first_map(entries: Sequence[Entry]) -> list[str]:
+    """Return the map of the first failure, of what is INCONCLUSIVE if there is none."""
+    drawn = sorted((e for e in entries if e.map), key=lambda entry: entry.status != "FAIL")
+    if not drawn:
+        return []
+    first = drawn[0]
+    return ["", f"### Sockets of {inline(first.run)}", "", "```mermaid", first.map, "```"]
 
 
 def _row(entry: Entry) -> str:

@@ -30,6 +30,7 @@ def break_(fake_envoy):
         "from envoyassert.report import verdict_json; verdict_json.judgement = broken",
         "from envoyassert.report import figures; figures.figures_of = broken",
         "from envoyassert.report import summary; summary.summary_lines = broken",
+        "from envoyassert.picture import socket_map; socket_map.socket_map = broken",
         "from envoyassert.report import github_text; github_text.job_summary = broken",
         "from envoyassert.report import github_text; github_text.workflow_command = broken",
     ],

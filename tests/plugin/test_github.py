@@ -55,6 +55,9 @@ def test_failures_are_annotated_on_their_line_and_summed_up(
     assert "| ❔ INCONCLUSIVE | torn | below/torn.envoyassert.yaml:" in summary
     assert "<details><summary>FAIL bad</summary>\n\n```text\nFAIL bad: " in summary
     assert "- certificates: 2 whole, 1 NOT whole\n" in summary
+    assert summary.count("```mermaid\n") == 1
+    assert "\n### Sockets of bad\n\n```mermaid\nflowchart LR\n" in summary
+    assert "0.0.0.0:15006<br/>2 kernel sockets<br/>held by worker_0 and worker_1" in summary
     assert "good" not in summary
 
 
@@ -83,6 +86,7 @@ def test_summary_is_added_to_what_is_there_when_all_passed(write_scenario, fake_
     assert annotations(result) == []
     assert summary.startswith("# Build\n## envoyassert: 1 run executed: 1 passed ")
     assert "|" not in summary
+    assert "mermaid" not in summary
 
 
 def test_python_tests_alone_leave_no_summary(fake_envoy, github):

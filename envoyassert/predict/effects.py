@@ -133,7 +133,8 @@ class ListenerChange:
         kept: kernel sockets that are there before and after.
         closed: kernel sockets that are closed.
         made: kernel sockets that are bound, and stay.
-        left: kernel sockets that stay open until the drain time is over, and that no one reads.
+        left: kernel sockets that stay open until the drain time is over: of UDP no one reads them,
+            of QUIC the old listener does.
         queue: how workers get connections afterwards: `reuse_port` (a queue for each worker),
             `dup` (one queue for all), or "" where there is no socket.
         queue_before: likewise, before.

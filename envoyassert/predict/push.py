@@ -202,9 +202,11 @@ class _Result:
         known = {number for one in self._before.values() for number in one.numbers}
         if old is None:
             kept = now & known  # taken over from one that drains
-        served = outcome.served and not left and new is not None
+        served: bool | None = outcome.served and not left and new is not None
+        if left and new is not None and old is not None and _is_quic(old):
+            served = None
         # A refused listener is as it was, and what stays of a removed one is another's now.
-        waits = served or outcome.kind in (Kind.REFUSED, Kind.REMOVED)
+        waits = served is not False or outcome.kind in (Kind.REFUSED, Kind.REMOVED)
         sides = [one for one in (new, old) if one is not None]
         change = ListenerChange(
             name,
@@ -218,7 +220,9 @@ class _Result:
             left=left,
             queue=new.queue if new is not None else "",
             queue_before=old.queue if old is not None else "",
-            queued=_queued(len(mine), gone, waits),
+            queued=Fate.UNKNOWN
+            if left and old is not None and _is_quic(old)
+            else _queued(len(mine), gone, waits),
             held=_held(old, outcome.kind, listener),
             served=served,
             words=outcome.words,
@@ -237,7 +241,7 @@ class _Result:
         )
 
     def _stays_open(self, old: Held) -> bool:
-        return old.protocol == "UDP" and self._version_in(UDP_LEFT_SINCE) and not _is_quic(old)
+        return _is_quic(old) or (old.protocol == "UDP" and self._version_in(UDP_LEFT_SINCE))
 
     def _version_in(self, bounds: str) -> bool:
         return bool(self._version) and satisfies(self._version, bounds)
@@ -251,10 +255,12 @@ class _Result:
             return found
         if old.protocol != "UDP":
             return found
-        found["held"] = "what happens to sessions is the filter's own"
+        if not _is_quic(old):
+            found["held"] = "what happens to sessions is the filter's own"
         gone = kind in (Kind.FULL_NEW, Kind.REMOVED)
         if gone and _is_quic(old):
-            found["closed"] = "when sockets of QUIC are closed is not modelled"
+            # The sockets of QUIC stay, and are read, for the connections that there are.
+            found["queued"] = "whether a listener of QUIC takes new connections while it drains"
         elif gone and not self._version:
             found["closed"] = f"{UDP_LEFT_SINCE} leaves them open, unread, until the drain is over"
         return found
@@ -313,7 +319,7 @@ def _held(old: Held | None, kind: Kind, listener: Any) -> Fate:
         return Fate.NONE
     if kind in (Kind.SAME, Kind.REFUSED):
         return Fate.KEPT
-    if is_datagram(old.config):
+    if is_datagram(old.config) and not _is_quic(old):
         return Fate.UNKNOWN
     if kind is Kind.IN_PLACE:
         new = held(old.name, listener, 1, count().__next__)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from envoyassert.predict.change import FIRST, LAST
 from envoyassert.predict.effects import (
     Change,
+    Fate,
     Kind,
     ListenerChange,
     OtherChange,
@@ -277,7 +278,7 @@ def _notes(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[str]:
             yield f"{way}: Envoy says: {one.words}"
         if one.kind is Kind.REFUSED and one.is_unserved and one.words:
             yield f"{way}: the path is removed though: clients cannot connect any more"
-        if one.left:
+        if one.left and one.queued is not Fate.UNKNOWN:
             yield (
                 f"{way}: the old sockets stay open until the drain time is over, and no one reads "
                 "them: datagrams that the kernel sends there are lost"

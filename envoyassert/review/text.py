@@ -34,7 +34,10 @@ def answer_lines(answer: Answer) -> list[str]:
         plural = "" if answer.hidden == 1 else "s"
         lines.append(f"{answer.hidden} listener{plural} not shown, nothing happens to it (--all)")
     lines += [line for text in answer.unknown() for line in wrapped(f"not known: {text}")]
-    return [*lines, *wrapped(f"only a run can show: {'; '.join(ONLY_A_RUN)} (--run)", hang="  ")]
+    return [
+        *lines,
+        *wrapped(f"only a run can show: {'; '.join(ONLY_A_RUN)} (--run, --transition)", hang="  "),
+    ]
 
 
 def _listener(shown: Shown, ways: tuple[str, ...]) -> Iterator[str]:

@@ -89,7 +89,7 @@ def sockets_words(one: ListenerChange) -> str:
 
 def lost_words(one: ListenerChange) -> str:
     """Return which requests are lost: of clients that wait in accept queues."""
-    if one.left:
+    if one.left and one.queued is not Fate.UNKNOWN:
         return f"those that reach {_sockets(one.left)} left open"
     return {
         Fate.NONE: "none",

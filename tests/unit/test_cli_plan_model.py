@@ -19,6 +19,7 @@ from envoyassert.cli import plan as command
 from tests.unit.cli_words import run_cli
 
 Written = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
 KEY = "-----BEGIN PRIVATE KEY-----"
 
 
@@ -129,6 +130,14 @@ def test_what_may_be_secret_is_in_no_form(cli, write, form):
     done = cli("--model", old, new, "--format", form)
     assert "filter_chains" in done.out
     assert KEY not in done.out
+
+
+def test_the_documentation_shows_what_is_printed(cli, write):
+    write("envoy.yaml", listener(freebind=True), listener("egress", 10001))
+    old = write("old.yaml", listener(), listener("egress", 10001))
+    done = cli("--model", old, "envoy.yaml")
+    page = (ROOT / "docs/comparing.md").read_text("utf-8")
+    assert done.out.replace("old.yaml", "HEAD~1:envoy.yaml", 1) in page
 
 
 def test_what_is_not_a_listeners_is_shown_with_what_it_needs(cli, write):

@@ -299,6 +299,15 @@ def test_sockets_of_udp_stay_open_and_unread_since_1_40():
     assert changed(old, new, version="").unknown.keys() == {"closed", "held"}
 
 
+def test_sockets_of_quic_stay_open_and_read_while_the_listener_drains():
+    """Seen on 1.36.4 and 1.40.0."""
+    old = udp(udp_listener_config={"quic_options": {}})
+    found = changed(old, {**old, "freebind": True}, version="1.36.4")
+    assert (found.kind, found.closed, found.left, found.made) == (Kind.FULL_NEW, 0, 2, 2)
+    assert (found.held, found.queued, found.served) == (Fate.DRAINED, Fate.UNKNOWN, None)
+    assert found.unknown.keys() == {"queued"}
+
+
 @pytest.mark.parametrize(
     "new, effect",
     [

@@ -59,11 +59,13 @@ def _of(
             numbers = getattr(model, fact), getattr(run, fact)
             if numbers[0] != numbers[1]:
                 yield fact, *numbers
-    for fact in ("queued", "held"):
+    # Datagrams have no connections.
+    for fact in ("queued", "held") if model.protocol != "UDP" else ():
         fates: tuple[Fate, Fate] = getattr(model, fact), getattr(run, fact)
         unknown = fact in model.unknown or fates[0] is Fate.UNKNOWN or fates[1] is Fate.NONE
         if not unknown and fates[0] is not fates[1]:
             yield fact, fates[0].value, fates[1].value
-    asked = any(one.place.new and one.after.tried for one in run.places)
-    if asked and model.served is not None and model.served is run.unanswered:
-        yield "served", model.served, not run.unanswered
+    asked = [one.after for one in run.places if one.place.new and one.after.tried]
+    served = all(clients.answered == clients.tried for clients in asked)
+    if asked and model.served is not None and model.served is not served:
+        yield "served", model.served, served

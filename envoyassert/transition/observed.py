@@ -67,7 +67,7 @@ class ObservedListener:
         closed: kernel sockets that were closed.
         made: kernel sockets that were made.
         places: its clients, by address.
-        workers: how many workers wait for it afterwards, at each of its addresses.
+        unread: kernel sockets that are open afterwards, and that no worker waits for.
         spread_before, spread_after: None where no connection was accepted.
         words: what Envoy said where it refused it.
         balanced: whether the connections afterwards are as even as `exact_balance` makes them; None
@@ -83,7 +83,7 @@ class ObservedListener:
     closed: int = 0
     made: int = 0
     places: tuple[ObservedPlace, ...] = ()
-    workers: int = 0
+    unread: int = 0
     spread_before: Spread | None = None
     spread_after: Spread | None = None
     words: str = ""

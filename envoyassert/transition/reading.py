@@ -26,8 +26,8 @@ from envoyassert.words.of_listener.connections import chance_range, rarity
 
 #: How rare a spread over workers is that chance is not taken for.
 FALSE_ALARM = 0.001
-#: Calls by which main takes sockets over into the new form of a listener.
-_MAKING, _LISTENING = ("dup", "dup2", "dup3", "fcntl"), ("listen",)
+#: Calls by which main takes sockets over, and by which the new form of a listener serves them.
+_MAKING, _SERVING = ("dup", "dup2", "dup3", "fcntl"), ("listen", "epoll_ctl")
 
 
 def observed_of(transition: s.Transition, run: Trace, queue: Trace | None) -> Observed:
@@ -167,7 +167,7 @@ class _Story:
             len(were - are),
             len(are - were),
             tuple(places),
-            _waiting(serving, self._over_ns),
+            sum(not _workers_at(one, self._over_ns) for one in serving),
             self._spread(mine.values(), workers[0], None, self._began_ns),
             after_change,
             refused,
@@ -212,10 +212,12 @@ class _Story:
         if old is None or new is None:
             return Kind.ADDED if old is None else Kind.REMOVED
         were, are = numbers
+        pushed = self._transition.way is Way.PUSH
         if were - are or are - were:
-            return Kind.FULL_NEW if not were & are else Kind.FULL_KEPT
+            # Of the next epoch it is by the numbers of workers that some are kept and some not.
+            return Kind.FULL_KEPT if were & are and not pushed else Kind.FULL_NEW
         made = self._calls(sockets, _MAKING)
-        if self._transition.way is not Way.PUSH or self._calls(sockets, _LISTENING):
+        if not pushed or self._calls(sockets, _SERVING):
             return Kind.FULL_KEPT
         return Kind.IN_PLACE if made else Kind.SAME
 
@@ -296,17 +298,16 @@ def _listens_at(socket: KernelSocket, ns: int) -> bool:
     )
 
 
-def _waiting(sockets: Sequence[KernelSocket], ns: int) -> int:
-    """Return how many workers wait at an instant for the address that fewest wait for."""
-    by_address: dict[Address | None, set[int]] = {one.address: set() for one in sockets}
-    for socket in sockets:
-        for descriptor in socket.descriptors:
-            for registration in descriptor.registrations:
-                until = registration.until_ns
-                if registration.since_ns <= ns and (until is None or until > ns):
-                    workers = (t for t in registration.epoll.waiters if t.role != "main")
-                    by_address[socket.address] |= {thread.tid for thread in workers}
-    return min(map(len, by_address.values()), default=0)
+def _workers_at(socket: KernelSocket, ns: int) -> bool:
+    """Whether some worker waits for a socket at an instant."""
+    return any(
+        thread.role != "main"
+        for descriptor in socket.descriptors
+        for registration in descriptor.registrations
+        if registration.since_ns <= ns
+        if registration.until_ns is None or registration.until_ns > ns
+        for thread in registration.epoll.waiters
+    )
 
 
 def _handler(connection: KernelSocket) -> Iterator[str]:

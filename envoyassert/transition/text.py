@@ -121,7 +121,8 @@ def _rows(listener: ObservedListener) -> Iterator[tuple[str, str]]:
     if listener.words and listener.kind is Kind.REFUSED:
         yield "Envoy says", listener.words
     numbers = f"{listener.kept} kept, {listener.closed} closed, {listener.made} made"
-    yield "kernel sockets", numbers
+    unread = f"; no worker waits for {listener.unread} of them" if listener.unread else ""
+    yield "kernel sockets", numbers + unread
     several = len(listener.places) > 1
     for one in listener.places:
         kind = "" if one.place.protocol in ("TCP", "UNIX") else f"{one.place.protocol} "

@@ -82,7 +82,7 @@ def test_new_sockets_are_made_and_the_old_ones_closed() -> None:
     listener = only(observed_of(transition(), run, waited))
     assert listener.kind is Kind.FULL_NEW
     assert (listener.kept, listener.closed, listener.made) == (0, 2, 2)
-    assert listener.workers == 2
+    assert listener.unread == 0
     assert (listener.queued, listener.held) == (Fate.RESET, Fate.DRAINED)
     assert (listener.reset, listener.lost, listener.refused) == (2, 0, 0)
     assert listener.loses
@@ -208,7 +208,7 @@ def test_time_in_which_no_client_came_is_said() -> None:
 def observed(**facts: Any) -> Observed:
     clients = Clients(10, answered=10)
     listener = ObservedListener("ingress", Way.PUSH, (ADDRESS,), (ADDRESS,), Kind.FULL_NEW)
-    listener = dataclasses.replace(listener, kept=0, closed=2, made=2, workers=2)
+    listener = dataclasses.replace(listener, kept=0, closed=2, made=2)
     push = Push()
     push.trace.reuse_port_listener(AT)
     run = push.done(attempt(1), meanwhile=(attempt(2),), late=(attempt(3),), after=(attempt(4),))

@@ -133,6 +133,10 @@ mutants: PACKAGES += g++
 mutants: setup ## Make Envoy misbehave in many ways; each must make a shipped scenario fail
 	@$(AS_ROOT) $(BIN)/python -m tests.mutants $(ARGS)
 
+.PHONY: transitions
+transitions: setup ## Make each change of docs/transitions.md for real, in each way, and write that page
+	@$(AS_ROOT) $(BIN)/python -m tests.transitions --markdown docs/transitions.md $(ARGS)
+
 .PHONY: determinism
 determinism: setup ## Run each scenario RUNS times; its story must be the same
 	@$(AS_ROOT) $(BIN)/python -m tests.soak.determinism --runs $(RUNS) $(ARGS)

@@ -9,7 +9,9 @@ from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange
 from envoyassert.transition.observed import Observed, ObservedListener
 
 #: Kinds that differ in what Envoy does, and not only in which sockets it ends with.
-_DISTINGUISHED = (Kind.REFUSED, Kind.ENDS_ENVOY, Kind.IN_PLACE, Kind.ADDED, Kind.REMOVED)
+_DISTINGUISHED = frozenset(
+    (Kind.REFUSED, Kind.ENDS_ENVOY, Kind.IN_PLACE, Kind.ADDED, Kind.REMOVED, Kind.DROPPED)
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,16 @@ def _of(
 ) -> Iterator[tuple[str, int | str | bool, int | str | bool]]:
     known = [fact for fact in ("kept", "closed", "made") if fact not in model.unknown]
     if sure and model.kind is not Kind.UNKNOWN and "kind" not in model.unknown:
-        if model.kind is not run.kind and {model.kind, run.kind} & {*_DISTINGUISHED}:
+        kinds = {model.kind, run.kind}
+        # Where there is no socket, an update in place has nothing to do.
+        same = kinds == {Kind.SAME, Kind.IN_PLACE} and not run.kept
+        if len(kinds) > 1 and not same and kinds & _DISTINGUISHED:
             yield "kind", model.kind.value, run.kind.value
             return  # the rest follows from it
         for fact in known:
-            numbers = getattr(model, fact), getattr(run, fact)
+            # Of the run it is not said which of those that stay are to be closed later.
+            left = model.left if fact == "kept" else 0
+            numbers = getattr(model, fact) + left, getattr(run, fact)
             if numbers[0] != numbers[1]:
                 yield fact, *numbers
     # Datagrams have no connections.
@@ -65,7 +72,12 @@ def _of(
         unknown = fact in model.unknown or fates[0] is Fate.UNKNOWN or fates[1] is Fate.NONE
         if not unknown and fates[0] is not fates[1]:
             yield fact, fates[0].value, fates[1].value
-    asked = [one.after for one in run.places if one.place.new and one.after.tried]
-    served = all(clients.answered == clients.tried for clients in asked)
+    stays = run.kind is Kind.REFUSED
+    asked = [
+        one.after
+        for one in run.places
+        if (one.place.old if stays else one.place.new) and one.after.tried
+    ]
+    served = not run.unread and all(clients.answered == clients.tried for clients in asked)
     if asked and model.served is not None and model.served is not served:
         yield "served", model.served, served

@@ -43,7 +43,7 @@ def observed_of(transition: s.Transition, run: Trace, queue: Trace | None) -> Ob
     changed = phases.get(s.CHANGE)
     answer, words = _answer(transition, changed)
     workers = (run.header.concurrency, _workers_after(run))
-    story = _Story(transition, run, queue, graph, words)
+    story = _Story(transition, run, queue, graph, answer, words)
     return Observed(
         transition.way,
         run.header.envoy.version,
@@ -68,8 +68,12 @@ def _answer(transition: s.Transition, changed: Phase | None) -> tuple[str, str]:
         return "", ""
     if transition.way is Way.PUSH and changed.outcome.running:
         return (changed.update.result, changed.update.message) if changed.update else ("", "")
+    if changed.outcome.running and changed.outcome.live is False:
+        within = f"it is not ready within {changed.outcome.deadline_s:g} s"
+        said = " ".join(line.strip() for line in said_lines(changed.outcome))
+        return "late", f"{within}: {said}" if said else within
     if changed.outcome.running:
-        return ("late" if changed.outcome.live is False else "started"), ""
+        return "started", ""
     return "ended", _end_words(changed.outcome)
 
 
@@ -111,6 +115,7 @@ class _Story:
         run: Trace,
         queue: Trace | None,
         graph: SocketGraph,
+        answer: str,
         words: str,
     ) -> None:
         self._transition = transition
@@ -122,7 +127,10 @@ class _Story:
         last = self._phases.get(s.CHANGE) or first
         self._began_ns = first.begin_ns if first else 0
         self._over_ns = last.end_ns if last else run.end.ended_ns
-        self._ended = bool(last and not last.outcome.running)
+        self._answer = answer
+        # A socket that is handed over may be waited for a moment later.
+        asked = [phase for name, phase in self._phases.items() if name.startswith(s.AFTER)]
+        self._asked_ns = max((phase.end_ns for phase in asked), default=self._over_ns)
         self._rundir = run.header.rundir
         self._exact = {self._here(place.address) for place in transition.places}
 
@@ -145,11 +153,17 @@ class _Story:
         mine = {socket.number: socket for socket in (*before, *after)}
         were = {n for n, one in mine.items() if _listens_at(one, self._began_ns)}
         are = {n for n, one in mine.items() if _listens_at(one, self._over_ns)}
+        if old is None:
+            were &= are
+        if new is None:
+            are &= were
         refused = self._refusal(name)
-        serving = [one for one in mine.values() if one.number in are]
+        serving = [
+            one for one in mine.values() if one.number in are and _listens_at(one, self._asked_ns)
+        ]
         names = {*(old.addresses if old else ()), *(new.addresses if new else ())}
         places = [
-            self._place(number, one)
+            self._place(number, one, old=old is not None, new=new is not None)
             for number, one in enumerate(self._transition.places)
             if one.address in names
         ]
@@ -167,7 +181,7 @@ class _Story:
             len(were - are),
             len(are - were),
             tuple(places),
-            sum(not _workers_at(one, self._over_ns) for one in serving),
+            sum(not _workers_at(one, self._asked_ns) for one in serving),
             self._spread(mine.values(), workers[0], None, self._began_ns),
             after_change,
             refused,
@@ -176,10 +190,11 @@ class _Story:
 
     def _here(self, address: Address) -> Address:
         """Return an address of a config as it was in the run."""
-        path = address.path
-        if path is None or not self._rundir:
+        path, netns = address.path, address.netns
+        if not self._rundir or "${rundir}" not in f"{path}{netns}":
             return address
-        return replace(address, path=path.replace("${rundir}", self._rundir))
+        path = path and path.replace("${rundir}", self._rundir)
+        return replace(address, path=path, netns=netns.replace("${rundir}", self._rundir))
 
     def _sockets(
         self, record: ListenerRecord | None, records: tuple[ListenerRecord, ...]
@@ -193,8 +208,11 @@ class _Story:
 
     def _refusal(self, name: str) -> str:
         """Return what Envoy said of a listener that it refused."""
-        if self._ended:
+        if self._answer in ("ended", "late"):
             return self._words
+        names = {one.name for one in (*self._transition.old, *self._transition.new)}
+        if self._answer == "nack" and not any(refusal_of(one, self._words) for one in names):
+            return self._words  # the update as a whole
         return refusal_of(name, self._words)
 
     def _kind(
@@ -205,14 +223,17 @@ class _Story:
         numbers: tuple[set[int], set[int]],
         refused: str,
     ) -> Kind:
-        if self._ended:
-            return Kind.ENDS_ENVOY
         if refused:
-            return Kind.REFUSED
+            # The epoch before goes on; after a restart there is none.
+            pushed = self._answer not in ("ended", "late")
+            goes_on = pushed or self._transition.way is Way.HOT_RESTART
+            return Kind.REFUSED if goes_on else Kind.ENDS_ENVOY
         if old is None or new is None:
             return Kind.ADDED if old is None else Kind.REMOVED
         were, are = numbers
         pushed = self._transition.way is Way.PUSH
+        if pushed and were and not are and new.addresses:
+            return Kind.DROPPED
         if were - are or are - were:
             # Of the next epoch it is by the numbers of workers that some are kept and some not.
             return Kind.FULL_KEPT if were & are and not pushed else Kind.FULL_NEW
@@ -228,20 +249,24 @@ class _Story:
             for call in socket.calls
         )
 
-    def _place(self, number: int, place: Place) -> ObservedPlace:
-        queued = self._waited.get(f"{s.QUEUE_ANSWERED}_{number}")
+    def _place(self, number: int, place: Place, *, old: bool, new: bool) -> ObservedPlace:
+        """Return the clients of a place: those before the change are of OLD's listener there."""
         stopping, changing = (self._coming(place, name) for name in (s.STOP, s.CHANGE))
         coming = [*stopping, *changing]
-        queued = self._waited.get(f"{s.QUEUE_ANSWERED}_{number}")
         after = self._phases.get(f"{s.AFTER}_{number}")
         came = after.attempts if after else ()
+        moved = place.old and place.new and not (old and new)
+        later = Clients() if moved and not new else clients_of(came)
+        if moved and not old:
+            return ObservedPlace(place, after=later)
+        queued = self._waited.get(f"{s.QUEUE_ANSWERED}_{number}")
         return ObservedPlace(
             place,
             through=clients_of(coming),
             held=self._clients(f"{s.MEANWHILE}_{number}"),
             late=self._clients(f"{s.LATE}_{number}"),
             queued=clients_of(queued.attempts) if queued else None,
-            after=clients_of(came),
+            after=later,
             gap=gap_of(stopping, changing, after=came) if coming else None,
         )
 

@@ -42,11 +42,13 @@ _DRAINED, _RELIEF, _PRESSURE = "drained", "relief", "pressure"
 _DRAIN_S, _PARENT_S = "1", "2"
 _TIMES = {"--drain-time-s": _DRAIN_S, "--parent-shutdown-time-s": _PARENT_S}
 #: How long a client waits for its answer; of datagrams less, for they are dropped silently.
-_ANSWER_S, _DATAGRAM_S = 2, 0.3
+_ANSWER_S, _DATAGRAM_S = 2, 0.5
 #: Requests of all clients together that keep coming, each second, and the fewest of one place.
 _PER_SECOND, _LEAST_PER_SECOND = 400, 20
 #: Connections of all places together that are held, or wait; and of one place.
 _CONNECTIONS, _MOST, _LEAST = 400, 60, 4
+#: Of datagrams: one that is dropped takes all the time that the others have.
+_DATAGRAMS = 20
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,15 @@ def _notes(before: Side, after: Side, way: Way) -> Iterator[str]:
         yield "listeners of LDS are in the bootstrap of each"
     if old.env != new.env:
         yield "environment variables are those of the old one"
-    if any(p.address.port == 0 for p in places_of(before, after)):
+    yield from _notes_of_places(places_of(before, after), way)
+
+
+def _notes_of_places(places: Iterator[Place], way: Way) -> Iterator[str]:
+    """Yield which clients are left out."""
+    addresses = [place.address for place in places]
+    if way is Way.RESTART and any(address.netns for address in addresses):
+        yield "no client keeps coming in another network namespace: between the two it is gone"
+    if any(address.port == 0 for address in addresses):
         yield "of port 0 it is not asked who answers after the change: the kernel chose it"
 
 
@@ -217,7 +227,8 @@ def _steps(
     if queue:
         first = [(number, one) for number, one in first if one.protocol in ("TCP", "UNIX")]
     share = max(_LEAST, min(_MOST, _CONNECTIONS // max(1, len(first))))
-    load = [] if queue else [_load(one, len(first)) for _, one in first]
+    coming = [one for _, one in first if not (way is Way.RESTART and one.address.netns)]
+    load = [] if queue else [_load(one, len(coming)) for one in coming]
     wanted = [*_before(first, share, queue=queue)]
     wanted += _change(before, after, way, load, overload)
     if queue:
@@ -289,6 +300,8 @@ def _load(place: Place, places: int) -> dict[str, Any]:
 
 
 def _connect(name: str, number: int, place: Place, times: int) -> dict[str, Any]:
+    if place.protocol in ("UDP", "QUIC"):
+        times = min(times, _DATAGRAMS)
     # Held, so that what balances connections has some to balance.
     connect = {"listener": place.selector, "times": times, "send": SENT[place.protocol]}
     deadline = {"deadline": _answer_s(place)} if name == AFTER else {}

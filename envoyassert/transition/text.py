@@ -30,6 +30,7 @@ _KINDS = {
     Kind.IN_PLACE: "updated in place: nothing happens to its sockets",
     Kind.FULL_KEPT: "replaced, on the same kernel sockets",
     Kind.FULL_NEW: "replaced, on new kernel sockets",
+    Kind.DROPPED: "acknowledged and given up: it has no socket any more",
     Kind.REFUSED: "refused: it stays as it was",
     Kind.ENDS_ENVOY: "Envoy does not come up",
     Kind.UNKNOWN: "unknown",

@@ -19,6 +19,7 @@ _KINDS = {
     Kind.IN_PLACE: "in place",
     Kind.FULL_KEPT: "same sockets",
     Kind.FULL_NEW: "new sockets",
+    Kind.DROPPED: "given up",
     Kind.REFUSED: "refused",
     Kind.ENDS_ENVOY: "Envoy does not come up",
     Kind.UNKNOWN: "unknown",
@@ -80,6 +81,7 @@ def rows(tried: Sequence[Tried], versions: Sequence[str]) -> Iterator[str]:
                 way.value,
                 "all" if len(group) == len(versions) else which,
                 *facts,
+                " / ".join(dict.fromkeys(_lost(one.report) for one in group)),
                 " / ".join(_gap(one.report) for one in group),
             ]
             named = name
@@ -104,20 +106,21 @@ def different(tried: Sequence[Tried]) -> Iterator[str]:
 def _facts(one: Tried) -> tuple[str, ...]:
     report = one.report
     if report is None or report.observed.problem:
-        return ("", "not tried", "", "", "")
+        return ("", "not tried", "", "")
     listeners = report.observed.listeners
-    model = report.change.listeners if report.change else ()
+    order = [listener.name for listener in listeners]
+    known = {one.name: one for one in report.change.listeners} if report.change else {}
+    model = [known[name] for name in order if name in known]
     return (
         "; ".join(map(_predicted, model)),
         "; ".join(map(_observed, listeners)),
         "; ".join(filter(None, (_waiting(it) for it in listeners))),
         "; ".join(filter(None, (_held(it) for it in listeners))),
-        _lost(listeners),
     )
 
 
 def _predicted(one: ListenerChange) -> str:
-    words = _kind(one.kind, (one.kept, one.closed, one.made))
+    words = _kind(one.kind, (one.kept + one.left, one.closed, one.made))
     if one.kind not in (Kind.ENDS_ENVOY, Kind.REMOVED) and one.after and one.served is False:
         words += ", not served"
     ineffective = [reason.field for reason in one.reasons if reason.in_effect is False]
@@ -161,7 +164,10 @@ def _share(clients: Clients) -> str:
     return found[0] if len(found) == 1 else ", ".join(f"some {name}" for name in found)
 
 
-def _lost(listeners: Sequence[ObservedListener]) -> str:
+def _lost(report: Report | None) -> str:
+    if report is None or report.observed.problem:
+        return ""
+    listeners = report.observed.listeners
     lost = any(one.lost for one in listeners)
     refused = any(one.refused for one in listeners)
     return ", ".join([*(["requests"] if lost else []), *(["refused"] if refused else [])]) or "none"
@@ -172,7 +178,7 @@ def _gap(report: Report | None) -> str:
         return ""
     gaps = [p.gap for one in report.observed.listeners for p in one.places if p.gap is not None]
     if not gaps:
-        return ""
+        return "-"
     if any(gap.open for gap in gaps):
         return "no end"
     return str(round(max(gap.ms - gap.idle_ms for gap in gaps)))

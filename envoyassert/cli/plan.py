@@ -75,7 +75,11 @@ _ALL = "all"
 @dump_options("With bootstraps: a dump, whose listeners are served in their control planes' place.")
 @stand_in_option
 @launcher_option
-@click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run both on this Envoy.")
+@click.option(
+    "--envoy",
+    metavar="VERSION|IMAGE|BINARY",
+    help="Run both on this Envoy; a version is asked of the model too.",
+)
 @click.option(
     "--transition",
     type=click.Choice(WAYS),
@@ -288,8 +292,9 @@ def _print(answer: Answer | None, compared: Compared | None, output: str, everyt
     else:
         lines = compared.lines(everything=everything) if compared is not None else []
         if lines and output == "markdown":
-            lines = ["", "<details><summary>Both were run</summary>", "", "```text", *lines, "```"]
-            lines += ["", "</details>"]
+            from envoyassert.review.markdown import folded
+
+            lines = ["", *folded("Both were run", lines)]
         said = _forms(answer, output)
         between = [""] if lines and said and output == "text" else []
         say(*said, *lines) if output == "markdown" else say(*lines, *between, *said)

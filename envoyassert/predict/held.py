@@ -157,7 +157,10 @@ def refused_alone(listener: Mapping[str, Any], workers: int) -> str:
     mode = proto_field(proto_field(proto_field(listener, "address"), "pipe"), "mode")
     if str(mode or 0) != "0" and any(place.abstract is not None for place in places):
         return "Cannot set mode for Abstract AF_UNIX sockets"
-    chains = has_chains(listener) or proto_field(listener, "default_filter_chain") is not None
+    chains = has_chains(listener) or any(
+        proto_field(listener, field) is not None
+        for field in ("default_filter_chain", "api_listener")
+    )
     if places and not is_datagram(listener) and not chains:
         return f"error adding listener '{_joined(places)}': no filter chains specified"
     return ""

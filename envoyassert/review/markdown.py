@@ -43,6 +43,14 @@ def answer_markdown(answer: Answer) -> list[str]:
     return [*lines, "", *_rest(answer)]
 
 
+def folded(title: str, lines: Sequence[str]) -> list[str]:
+    """Return lines of text as they are, folded away below a title."""
+    ticks = [len(found) for line in lines for found in re.findall("`+", line)]
+    fence = "`" * max(3, *(number + 1 for number in (0, *ticks)))
+    head = f"<details><summary>{title}</summary>"
+    return [head, "", f"{fence}text", *lines, fence, "", "</details>"]
+
+
 def _summary(answer: Answer) -> Iterator[tuple[str, str]]:
     for line in answer.summary():
         way, _, said = line.partition(": ")

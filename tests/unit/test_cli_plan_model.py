@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from envoyassert.cli import plan as command
+from envoyassert.review.markdown import folded
 from tests.unit.cli_words import run_cli
 
 Written = Callable[..., Path]
@@ -116,6 +117,15 @@ def test_markdown_is_a_table_per_listener_and_shows_no_text_as_its_own(cli, writ
     assert "|  | push | hot restart | restart |\n|---|---|---|---|\n" in done.out
     outside = [text for line in done.out.splitlines() for text in line.split("`")[::2]]
     assert not any("<img" in text or "@every" in text for text in outside)
+
+
+def test_text_that_is_folded_away_cannot_end_its_block():
+    lines = folded("Both", ["a ```` b", "c"])
+    assert lines == [
+        "<details><summary>Both</summary>", "", "`````text", "a ```` b", "c", "`````", "",
+        "</details>",
+    ]  # fmt: skip
+    assert folded("Both", ["c"])[2] == "```text"
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "json"])

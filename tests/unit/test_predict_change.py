@@ -341,6 +341,11 @@ def test_a_listener_that_was_given_up_at_the_start_is_as_it_was():
     assert (found.kind, found.served, found.differs) == (Kind.SAME, False, False)
 
 
+def test_an_api_listener_needs_no_filter_chains():
+    api = {"name": "api", **at(10000), "api_listener": {}}
+    assert not predict_change(side(api), side(api), Way.RESTART).is_refused
+
+
 def test_link_local_addresses_of_two_devices_are_two():
     places = [{**tcp(name), **at(10000, f"fe80::1%{name}")} for name in ("a", "b")]
     start = predict_change(side(*places), side(*places), Way.RESTART)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from envoyassert.accounts import Witness
 from envoyassert.calls.shown_values import address_text
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.picture.socket_map import thread_id
+from envoyassert.picture.socket_map import process_names, thread_id
 from envoyassert.trace import ConnectionAttempt, Trace
 
 
@@ -90,10 +90,13 @@ def connections(trace: Trace, graph: SocketGraph) -> Connections:
         trace: the trace.
         graph: what it folds into.
     """
-    return Connections(tuple(_held(graph)), tuple(_all_queued(trace)), tuple(_clients(trace)))
+    return Connections(
+        tuple(_held(trace, graph)), tuple(_all_queued(trace)), tuple(_clients(trace))
+    )
 
 
-def _held(graph: SocketGraph) -> Iterator[Held]:
+def _held(trace: Trace, graph: SocketGraph) -> Iterator[Held]:
+    processes = process_names(trace, graph)
     changes: dict[int, list[tuple[int, int]]] = {}
     for socket in graph.sockets:
         if socket.origin == "accept":
@@ -111,8 +114,9 @@ def _held(graph: SocketGraph) -> Iterator[Held]:
         label = f"thread {tid}" if thread is None else thread.role
         if thread is not None and label == "other":
             label = thread.name or f"thread {tid}"
+        process = processes.get(thread.pid, "") if thread is not None else ""
         total = sum(change > 0 for _, change in changes[tid])
-        yield Held(thread_id(tid), label, tuple(steps), total)
+        yield Held(thread_id(tid), f"{label} {process}".strip(), tuple(steps), total)
 
 
 def _holder(connection: KernelSocket) -> int:

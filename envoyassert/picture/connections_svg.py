@@ -10,7 +10,7 @@ from envoyassert.picture.connections import Held
 from envoyassert.picture.timeline import Timeline
 from envoyassert.shown import shown
 
-_WIDTH, _ROW, _LEFT, _HEIGHT = 400, 44, 84, 30
+_WIDTH, _ROW, _LEFT, _HEIGHT = 400, 44, 96, 30
 HELD_STYLE = """
 .held{font-family:system-ui,sans-serif;font-size:11px;max-width:100%;width:640px;height:auto}
 .held text{fill:var(--ink)}.held .q{fill:var(--quiet);font-size:10px}
@@ -61,6 +61,7 @@ def _columns(one: Held, first: int, span: int, width: int) -> Iterator[tuple[int
 def _row(one: Held, place: int, first: int, span: int, most: int) -> Markup:
     base = place * _ROW + _HEIGHT + 6
     width = _WIDTH - _LEFT - 34
+    who, _, process = one.label.partition(" ")
     path, level = [f"M{_LEFT} {base}"], float(base)
     for column, number in _columns(one, first, span, width):
         path.append(f"L{_LEFT + column} {level:.1f}")
@@ -68,11 +69,13 @@ def _row(one: Held, place: int, first: int, span: int, most: int) -> Markup:
         path.append(f"L{_LEFT + column} {level:.1f}")
     path.append(f"L{_LEFT + width} {level:.1f}L{_LEFT + width} {base}z")
     return Markup(
-        '<text x="0" y="{}">{}</text><path class="area" d="{}"/>'
+        '<text x="0" y="{}">{}<tspan class="q" x="0" dy="12">{}</tspan></text>'
+        '<path class="area" d="{}"/>'
         '<path class="base" d="M{} {}H{}"/><text class="q" x="{}" y="{}">{}</text>'
     ).format(
-        base - 8,
-        shown(one.label[:14]),
+        base - 14,
+        shown(who[:14]),
+        shown(process[:18]),
         "".join(path),
         _LEFT,
         base,

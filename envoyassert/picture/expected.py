@@ -24,6 +24,8 @@ from envoyassert.picture.map_parts import (
 )
 
 _MOST = 64
+#: What of the things that are counted is in the picture of the end.
+_AT_END = ("serving", "live")
 
 
 @dataclass
@@ -87,9 +89,9 @@ def _said(findings: Sequence[Finding]) -> _Said:
 
 def _count(said: _Said, wanted: Count) -> None:
     of = wanted.of
-    if isinstance(of, Things) and of.noun in ("kernel socket", "socket"):
+    if isinstance(of, Things) and of.state in _AT_END and of.noun == "kernel socket":
         said.sockets = wanted.low
-    elif isinstance(of, Things) and of.noun == "descriptor":
+    elif isinstance(of, Things) and of.state in _AT_END and of.noun == "descriptor":
         said.descriptors = wanted.low
     elif isinstance(of, Act) and of.name == "bind" and said.sockets is None:
         said.sockets = wanted.low

@@ -21,6 +21,7 @@ from envoyassert.picture.map_parts import (
 )
 from envoyassert.picture.map_words import (
     answer,
+    backlog_words,
     descriptor_words,
     listener_name,
     socket_title,
@@ -173,6 +174,8 @@ class _Box:
     def _words(self) -> Iterator[tuple[str, str]]:
         socket = self._socket
         yield state_words(socket), ""
+        if words := backlog_words(socket):
+            yield words, ""
         if socket.owner:
             yield f"of {socket.owner}", "r"
         if socket.queue:
@@ -257,7 +260,7 @@ class _Box:
             up = 0 if one.process else 4
             parts.append(_text(x, middle + up, words, "s q"))
             if one.process:
-                parts.append(_text(x, middle + 11, f"in {one.process}", "s q"))
+                parts.append(_text(x, middle + 11, f"in {_pid(one.process)}", "s q"))
         return Markup('<g class="{}" data-descriptor="{}">{}</g>').format(
             " ".join(["desc", *classes]), one.id, Markup("").join(parts)
         )
@@ -297,8 +300,15 @@ class _Box:
         shift = -2 if thread.process else 4
         parts.append(_text(x + width // 2, y + shift, thread.label, "b", width - 4, "middle"))
         if thread.process:
-            parts.append(_text(x + width // 2, y + 11, thread.process, "s", width - 4, "middle"))
+            parts.append(
+                _text(x + width // 2, y + 11, _pid(thread.process), "s", width - 4, "middle")
+            )
         return Markup("").join(parts)
+
+
+def _pid(process: str) -> str:
+    """Return a process by its number: there is no room for the name of a step."""
+    return f"pid {process.rpartition(' ')[2]}"
 
 
 def _port(middles: Sequence[int], missing: bool = False) -> Markup:

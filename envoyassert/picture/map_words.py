@@ -113,16 +113,21 @@ def socket_title(socket: MapSocket) -> str:
 
 
 def state_words(socket: MapSocket) -> str:
-    """Return state and backlog: `listens, backlog 128`."""
+    """Return in which state a socket is."""
     if socket.state == "CLOSED":
         return "closed"
     if socket.state == "BOUND":
         return "bound" if socket.protocol.startswith(("UDP", "UNIX ")) else "bound, does not listen"
-    if socket.backlog is None:
-        return "listens"
+    return "listens"
+
+
+def backlog_words(socket: MapSocket) -> str:
+    """Return what listen() asked for, and what the kernel made of it, "" if it did not listen."""
+    if socket.backlog is None or socket.state != "LISTEN":
+        return ""
     if socket.somaxconn is not None and not 0 <= socket.backlog <= socket.somaxconn:
-        return f"listens, backlog {socket.backlog} → {socket.somaxconn}"
-    return f"listens, backlog {socket.backlog}"
+        return f"backlog {socket.backlog}: {socket.somaxconn}"
+    return f"backlog {socket.backlog}"
 
 
 def option_words(socket: MapSocket) -> list[str]:
@@ -143,7 +148,7 @@ def descriptor_words(descriptor: MapDescriptor) -> str:
 def socket_lines(listener: MapListener, picture: SocketMap) -> Iterator[tuple[str, str]]:
     """Yield each socket of a listener, and all that is known of it, in words."""
     for socket in listener.sockets:
-        parts = [state_words(socket)]
+        parts = [words for words in (state_words(socket), backlog_words(socket)) if words]
         if socket.owner:
             parts.append(f"of {socket.owner}")
         if socket.queue:

@@ -49,7 +49,8 @@ class PictureFinding:
         remedy: the smallest change of the scenario with which it would hold, or "".
         remedy_config: the field of Envoy's config, or "".
         calls: places of the calls that show it, in the events of the trace.
-        listener: the listener as it is, None if it is about none, or about several.
+        map: the map of the moment that it is about.
+        listener: the listener as it is there, None if it is about none, or about several.
         expected: what was asked of it as a map, None where that is not known.
     """
 
@@ -63,6 +64,7 @@ class PictureFinding:
     remedy: str
     remedy_config: str
     calls: tuple[int, ...]
+    map: SocketMap
     listener: MapListener | None
     expected: SocketMap | None
 
@@ -142,11 +144,20 @@ def run_picture(
     certificate = certify_phases(trace, graph, graphs=graphs)
     if verdict is not None:
         certificate = verdict.certificate
+    phases = {
+        phase.name: socket_map(
+            cut(trace, phase), graphs[phase.name], verdict, when=f"at the end of {phase.name}"
+        )
+        for phase in trace.phases
+        if phase.name in graphs
+    }
     end = socket_map(trace, graph, verdict)
     line = timeline(trace, graph, verdict)
     name = context.title or _title(trace) or title
     outcome = unasked_outcome(trace)
-    findings = () if verdict is None else tuple(_findings(verdict, end, line, context, trace))
+    findings = (
+        () if verdict is None else tuple(_findings(verdict, end, phases, line, context, trace))
+    )
     first = _describe(trace)
     if verdict is not None:
         listeners = listeners_over(trace)
@@ -159,7 +170,7 @@ def run_picture(
         first,
         tuple(_facts(trace)),
         tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.status))),
-        (*_phase_maps(trace, graphs, end), end),
+        (*_changing([*phases.values(), end]), end),
         line,
         start_steps(trace, graph),
         connections(trace, graph),
@@ -176,17 +187,9 @@ def _checks(certificate: Certificate) -> Iterator[PictureCheck]:
         yield PictureCheck(check.name, check.ok, text(check.found))
 
 
-def _phase_maps(
-    trace: Trace, graphs: dict[str, SocketGraph], end: SocketMap
-) -> Iterator[SocketMap]:
-    """Yield the map of the end of each phase, but where it is as that of the next one."""
-    found = []
-    for phase in trace.phases:
-        if phase.name in graphs:
-            part = cut(trace, phase)
-            when = f"at the end of {phase.name}"
-            found.append(socket_map(part, graphs[phase.name], when=when))
-    for one, following in pairwise([*found, end]):
+def _changing(maps: list[SocketMap]) -> Iterator[SocketMap]:
+    """Yield each map that is not as the next one."""
+    for one, following in pairwise(maps):
         if _shape(one) != _shape(following):
             yield one
 
@@ -203,14 +206,21 @@ def _shape(picture: SocketMap) -> object:
 
 
 def _findings(
-    verdict: Verdict, end: SocketMap, line: Timeline, context: RunContext, trace: Trace
+    verdict: Verdict,
+    end: SocketMap,
+    phases: dict[str, SocketMap],
+    line: Timeline,
+    context: RunContext,
+    trace: Trace,
 ) -> Iterator[PictureFinding]:
     groups: dict[tuple[str | int, ...], list[Finding]] = {}
     for finding in verdict.findings:
         groups.setdefault(_group(finding), []).append(finding)
     outcome, listeners = unasked_outcome(trace), listeners_over(trace)
     for number, finding in enumerate(verdict.findings):
-        listener = _listener(finding, end)
+        moment = finding.scope.at_end_of if finding.scope is not None else None
+        there = phases.get(moment or "", end)
+        listener = _listener(finding, there)
         expected = None
         if listener is not None and finding.status is not Status.PASS:
             expected = expected_map(groups[_group(finding)], listener, listener.workers)
@@ -228,6 +238,7 @@ def _findings(
             change_words(remedy.change) if remedy is not None and remedy.change else "",
             remedy.config if remedy is not None and changed else "",
             line.evidence.get(finding.path, ()),
+            there,
             listener,
             expected,
         )

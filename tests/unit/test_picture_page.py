@@ -112,6 +112,34 @@ def test_page_shows_expected_and_actual_once_for_each_state():
     assert ">worker_1<" in sketch
 
 
+def test_page_of_what_is_open_names_each_reason_once():
+    builder = shared()
+    trace = builder.build(lost=(len(builder.events) - 1,))
+    items = {**FAILING, "sockets": {"serving": 1, "spare": 0}, "via": "dup"}
+    text = run_page(pictured(trace, items))
+    page = Page(text)
+    assert "INCONCLUSIVE" in page.text
+    assert page.text.count("Why: ") == 1
+    assert "more for the same reason" in page.text
+    sketch = text[text.index("map sketch") :].partition("</svg>")[0]
+    assert sketch.count(">kernel socket<") == 1
+
+
+def test_page_shows_a_finding_about_a_phase_by_the_map_of_its_end():
+    builder = TraceBuilder(2, listeners=(INGRESS,))
+    fds = builder.shared_listener("0.0.0.0:15006")
+    builder.end_phase("startup", "startup")
+    for fd in fds:
+        builder.close(builder.main, fd)
+    builder.end_phase("closing", "drain")
+    item = {"listener": {"port": 15006}, "at_end_of": "startup", "sockets": 2}
+    picture = pictured(builder.build(), item)
+    (failed,) = [one for one in picture.findings if one.listener is not None]
+    assert failed.map.when == "at the end of startup"
+    assert [socket.state for socket in failed.listener.sockets] == ["LISTEN"]
+    assert [socket.state for socket in picture.map.listeners[0].sockets] == ["CLOSED"]
+
+
 def test_page_answers_how_many_kernel_sockets_serve_a_port_and_who_holds_them():
     page = Page(run_page(pictured(shared().build())))
     assert "1 kernel socket dup" in page.text

@@ -43,7 +43,8 @@ _STATUS_WORDS = {
     Status.KNOWN_DEFECT: "known defect",
     Status.SKIPPED: "skipped",
 }
-_BADGES = (Mark.INHERITED, Mark.SHARED, Mark.FOREIGN, Mark.LOST, Mark.FAILED, Mark.DOUBT)
+_NOTES = (Mark.INHERITED, Mark.SHARED)
+_WARNINGS = (Mark.FOREIGN, Mark.LOST, Mark.FAILED, Mark.DOUBT)
 
 
 def _as_text(value: object) -> object:
@@ -70,7 +71,8 @@ def _templates() -> Environment:
         status_words=_STATUS_WORDS,
         way_names=WAY_NAMES,
         ways=WAYS,
-        badges=_badges,
+        warnings=_warnings,
+        notes=_notes,
         cards=_cards,
         held_svg=held_svg,
         Status=Status,
@@ -97,6 +99,7 @@ def run_page(picture: RunPicture) -> str:
             policy=_policy(script),
             run=picture,
             failed=failed,
+            same=_same_reason(failed),
             pictured=_pictured(failed),
             advice=_advice(failed),
             data=data_element(page_data(picture)),
@@ -149,6 +152,21 @@ def _took(band: Band) -> str:
     return duration_in_words(band.end_ns - band.begin_ns) if band.begin_ns else ""
 
 
+def _same_reason(failed: Sequence[PictureFinding]) -> dict[str, list[PictureFinding]]:
+    """Return the findings that are shown in full, each with those that are open for its reason."""
+    first: dict[str, str] = {}
+    found: dict[str, list[PictureFinding]] = {}
+    for one in failed:
+        reason = one.words.reason
+        if reason and reason in first:
+            found[first[reason]].append(one)
+            continue
+        found[one.id] = []
+        if reason:
+            first[reason] = one.id
+    return found
+
+
 def _advice(failed: Sequence[PictureFinding]) -> dict[str, list[tuple[str, str]]]:
     """Return what is said besides of each finding, each text once: many have one cause."""
     said: set[str] = set()
@@ -168,10 +186,14 @@ def _advice(failed: Sequence[PictureFinding]) -> dict[str, list[tuple[str, str]]
     return found
 
 
-def _badges(listener: MapListener) -> list[str]:
+def _warnings(listener: MapListener) -> list[str]:
     marks = set(listener.marks)
     marks |= {Mark.LOST for socket in listener.serving if Mark.LOST in socket.marks}
-    return [MARK_WORDS[mark] for mark in _BADGES if mark in marks]
+    return [MARK_WORDS[mark] for mark in _WARNINGS if mark in marks]
+
+
+def _notes(listener: MapListener) -> list[str]:
+    return [MARK_WORDS[mark] for mark in _NOTES if mark in listener.marks]
 
 
 def _cards(picture: SocketMap) -> dict[str, list[MapListener]]:
@@ -180,7 +202,7 @@ def _cards(picture: SocketMap) -> dict[str, list[MapListener]]:
     rest = [one for one in picture.listeners if one.kind != HOT_RESTART]
     # The admin endpoint is never what is looked for.
     rest.sort(key=lambda one: one.kind == "admin")
-    wanted = sorted(rest, key=lambda one: not (_badges(one) or one.status is Status.FAIL))
+    wanted = sorted(rest, key=lambda one: not (_warnings(one) or one.status is Status.FAIL))
     drawn = {one.id for one in wanted[:_DRAWN]}
     return {
         "drawn": [one for one in rest if one.id in drawn],

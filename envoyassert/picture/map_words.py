@@ -126,7 +126,7 @@ def backlog_words(socket: MapSocket) -> str:
     if socket.backlog is None or socket.state != "LISTEN":
         return ""
     if socket.somaxconn is not None and not 0 <= socket.backlog <= socket.somaxconn:
-        return f"backlog {socket.backlog}: {socket.somaxconn}"
+        return f"backlog {socket.backlog}, so {socket.somaxconn}"
     return f"backlog {socket.backlog}"
 
 

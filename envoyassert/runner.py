@@ -14,7 +14,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from typing_extensions import Self
 
@@ -30,8 +30,10 @@ from envoyassert.launch.namespace import in_netns_of
 from envoyassert.option_read_back import Option
 from envoyassert.probe import Tracer, Watch, new_run_id
 from envoyassert.probe.faults import with_faults
+from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import RequirementUnmetError, RunPlan, unmet
+from envoyassert.scenario.xds import FILE, discovery_response
 from envoyassert.steps.another import Another
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.registry import after_startup
@@ -50,10 +52,23 @@ from envoyassert.trace import (
 from envoyassert.witness import take_witness
 from envoyassert.xds.opening import open_control_plane
 
+if TYPE_CHECKING:
+    from envoyassert.xds.control_plane import ControlPlane
+
 T = TypeVar("T")
 
 #: The ring holds a whole start-up; reading it takes far less, unless the machine is starved.
 _DRAIN_DEADLINE_S = 10.0
+
+
+def _as_served(plan: RunPlan, plane: ControlPlane | None) -> RunPlan:
+    """Return the plan of another Envoy, whose file of listeners is as the last update left it."""
+    if plane is None or FILE not in plan.files:
+        return plan
+    files = {**plan.files, FILE: discovery_response(plane.listeners)}
+    return dataclasses.replace(
+        plan, files=files, listeners=configured_listeners(plan.config, files)
+    )
 
 
 @dataclass(frozen=True)
@@ -202,7 +217,7 @@ class LiveRun:
             plan = self.plan.for_another(asked, self._launcher.rundir())
         except OverlayError as error:
             raise StepProblem(f"the overlay does not fit the config: {error.message}") from error
-        plan = dataclasses.replace(plan, deadline_s=deadline_s)
+        plan = dataclasses.replace(_as_served(plan, self.control_plane), deadline_s=deadline_s)
         envoy = self._stack.enter_context(
             self._launcher.start(spec_of(plan, source_of(plan), self._launcher, self._arm))
         )

@@ -34,6 +34,11 @@ COMMANDS = {
     "report": ("envoyassert.cli.report", "report", "Summarise the traces of a directory, of..."),
     "diff": ("envoyassert.cli.diff", "diff", "Show in words what differs between two..."),
     "plan": ("envoyassert.cli.plan", "plan", "Show what a change of a config does to..."),
+    "explore": (
+        "envoyassert.cli.explore",
+        "explore",
+        "Search for what the model predicts wrongly.",
+    ),
     "bpftrace-script": (
         "envoyassert.cli.bpftrace_script",
         "bpftrace_script",

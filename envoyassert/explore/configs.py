@@ -226,6 +226,8 @@ def fields(protocol: str, number: int, version: str) -> dict[str, st.SearchStrat
         number: of the listener.
         version: of the Envoy that is to take it.
     """
+    if protocol == "INTERNAL":
+        return {}
     balances: list[dict[str, Any]] = [{"exact_balance": {}}]
     if satisfies(version, ">=1.39"):
         balances.append({"cpu_locality_balance": {}})
@@ -316,6 +318,10 @@ def with_own_places(made: Sequence[Listener]) -> list[Listener]:
         for apart, entry in enumerate((one, *more)):
             place = entry.get("address", {}).get("socket_address")
             if place is None:
+                name = entry.get("address", {}).get("pipe", {}).get("path", "")
+                if (name,) in taken and name.startswith("@"):
+                    entry["address"] = {"pipe": {"path": f"{name}-{apart}"}}
+                taken.add((name,))
                 continue
             if _key(place) in taken:
                 entry["address"] = {

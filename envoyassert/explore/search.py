@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy
 
 from envoyassert.explore.case import Case
 from envoyassert.explore.difference import CRASH, Difference, Known, kind_of
+from envoyassert.explore.sequences import MOST_STEPS, sequence_of
 from envoyassert.explore.smaller import cut_down
 from envoyassert.explore.trial import Outcome, Tried
 
 #: Cases of one round of Hypothesis, which begins with simple ones.
-_ROUND = 200
+_ROUND = 100
 #: Seconds and runs for cutting one difference down: by Hypothesis, and then in all.
 _SHRINK_S = (60.0, 90.0)
 _SHRINK_RUNS = (200, 300)
@@ -57,6 +59,8 @@ class Counts:
     met: Counter[str] = field(default_factory=Counter)
     #: Why cases were refused or are open.
     said: Counter[str] = field(default_factory=Counter)
+    #: How often Envoy did what the model of change says, and a fresh start would not.
+    foreseen: Counter[str] = field(default_factory=Counter)
     shrinking: int = 0
     found: list[Found] = field(default_factory=list)
 
@@ -123,6 +127,11 @@ class Search:
         self._shrink_runs = 0
         self._stage = 0
 
+    @property
+    def is_cutting(self) -> bool:
+        """Whether a difference is being cut down."""
+        return self._target is not None
+
     def rounds(self, cases: SearchStrategy[Case], first_seed: int) -> Iterator[Found]:
         """Yield each kind of difference that is not known, cut down, until the time is over.
 
@@ -133,9 +142,12 @@ class Search:
         number = first_seed
         while time.monotonic() < self._ends_s:
             found = self.round(cases, number, _ROUND)
-            number += 1
             if found is not None:
                 yield found
+            found = self.round_of_sequences(self._version, number, _ROUND)
+            if found is not None:
+                yield found
+            number += 1
 
     def round(self, cases: SearchStrategy[Case], number: int, most: int) -> Found | None:
         """Try cases up to the first difference that is not known; return that, cut down.
@@ -146,30 +158,40 @@ class Search:
             most: how many cases.
         """
         self._reset()
-        self.hypothesis(given(cases)(self._property), number, most)
+        test = settings(self._settings(most))(given(cases)(self._property))
+        self._run(seed(number)(test))
         return self._take()
 
-    def hypothesis(self, test: Callable[[], None], number: int, most: int) -> None:
-        """Have Hypothesis call a test that calls `look`, until that raises and nothing is smaller.
+    def round_of_sequences(self, version: str, number: int, most: int) -> Found | None:
+        """Try sequences of steps up to the first difference; return that, cut down.
 
         Args:
-            test: given its cases by Hypothesis.
+            version: of Envoy.
             number: the seed.
-            most: how many cases.
+            most: how many sequences.
         """
-        phases = (Phase.generate, Phase.shrink) if self._shrink else (Phase.generate,)
-        configured = settings(
+        self._reset()
+        machine = seed(number)(sequence_of(version, self.look))
+        configured = settings(self._settings(most), stateful_step_count=MOST_STEPS)
+        self._run(lambda: run_state_machine_as_test(machine, settings=configured))
+        return self._take()
+
+    def _settings(self, most: int) -> settings:
+        return settings(
             max_examples=most,
             deadline=None,
             database=None,
-            phases=phases,
+            phases=(Phase.generate, Phase.shrink) if self._shrink else (Phase.generate,),
             report_multiple_bugs=False,
             print_blob=False,
             verbosity=Verbosity.quiet,
             suppress_health_check=list(HealthCheck),
-        )(test)
+        )
+
+    def _run(self, test: Callable[[], None]) -> None:
+        """Have Hypothesis call a test until that raises, and nothing smaller does."""
         try:
-            seed(number)(configured)()
+            test()
         except (_DiffersError, _Enough):
             pass
         except _Stop as stop:
@@ -243,6 +265,7 @@ class Search:
         counts.outcomes[tried.outcome] += 1
         counts.compared += tried.compared
         counts.declined += tried.declined
+        counts.foreseen.update(tried.foreseen)
         if tried.outcome in (Outcome.REFUSED, Outcome.OPEN):
             counts.said[tried.said] += 1
         kinds = {self._explains(one, case) for one in tried.differences}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
+from envoyassert.explore.difference import Known
+from envoyassert.explore.scenario import NAME
 from envoyassert.explore.search import Counts, Found
 from envoyassert.explore.trial import Outcome
 from envoyassert.report.table import count
@@ -13,11 +16,12 @@ from envoyassert.shown import shown
 _MOST = 6
 
 
-def summary_lines(counts: Counts) -> Iterator[str]:
+def summary_lines(counts: Counts, known: Sequence[Known] = ()) -> Iterator[str]:
     """Yield the lines of a summary.
 
     Args:
         counts: what came of all cases.
+        known: differences of which it is said too that they were not met.
     """
     by_outcome = [
         f"{counts.outcomes[outcome]} {outcome.value}"
@@ -32,8 +36,13 @@ def summary_lines(counts: Counts) -> Iterator[str]:
         f"compared; {count(counts.declined, 'fact')} declined by the model "
         f"({100 * counts.declined_share:.1f} %)"
     )
+    for words, times in sorted(counts.foreseen.items()):
+        yield f"as the model of change says, {count(times, 'time')}: {words}"
     for kind, times in sorted(counts.met.items()):
         yield f"known difference met {count(times, 'time')}: {shown(kind)}"
+    for one in known:
+        if one.kind not in counts.met:
+            yield f"known difference not met: {one.kind}: {shown(one.what)}"
     for said, times in counts.said.most_common(5):
         yield f"not compared {count(times, 'time')}: {shown(said)}"
     yield f"{count(len(counts.found), 'new difference')}"
@@ -53,3 +62,44 @@ def difference_lines(found: Found) -> Iterator[str]:
     more = len(found.differences) - _MOST
     if more > 0:
         yield f"  and {count(more, 'fact')} more"
+    for line in found.tried.log:
+        yield f"  log: {shown(line)}"
+
+
+def scenario_lines(found: Found, name: str, version: str, number: int) -> Iterator[str]:
+    """Yield the lines of a scenario that shows a difference, with both sides above it.
+
+    Args:
+        found: the difference.
+        name: of the scenario.
+        version: of the Envoy.
+        number: the seed of the search.
+    """
+    yield f"# Found by `envoyassert explore --envoy {version} --seed {number}`."
+    yield from (f"# {line}" for line in difference_lines(found))
+    yield from found.tried.text.replace(f"\nname: {NAME}\n", f"\nname: {name}\n", 1).splitlines()
+
+
+def file_name(found: Found, number: int) -> str:
+    """Return the name of the scenario of a difference.
+
+    Args:
+        found: the difference.
+        number: which one of the search it is.
+    """
+    words = re.sub(r"\W+", "_", found.kind.lower()).strip("_")[:60].rstrip("_")
+    return f"difference_{number}_{words}"
+
+
+def progress_text(counts: Counts, seconds: float, what: str) -> str:
+    """Return the line that shows how far a search is.
+
+    Args:
+        counts: what came of all cases so far.
+        seconds: how long it has taken.
+        what: what it does at the moment.
+    """
+    parts = [f"{seconds:.0f} s", count(counts.runs, "config"), count(counts.compared, "fact")]
+    known = sum(counts.met.values())
+    parts += [f"{count(len(counts.found), 'new difference')}, {known} known", what]
+    return "  ".join(parts)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envoyassert.explore.case import Case
 from envoyassert.explore.difference import CRASH, Difference
-from envoyassert.explore.scenario import scenario_text
+from envoyassert.explore.scenario import foreseen, scenario_text
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.launch.envoy_source import EnvoySource
@@ -19,12 +19,17 @@ from envoyassert.predict.prediction import Prediction
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.predict.start import predict_start
 from envoyassert.probe import Tracer
-from envoyassert.report.envoy_log import reason_of
+from envoyassert.report.envoy_log import messages, reason_of
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP
+
+#: What a line of a log has that quotes a config.
+_QUOTES = re.compile(r"[{}`\"]")
+#: Lines of a log before a crash that are shown, and their greatest width.
+_LINES, _LINE = 3, 200
 
 
 class Outcome(enum.Enum):
@@ -50,6 +55,8 @@ class Tried:
         differences: facts that are not as predicted.
         said: why it was refused or is open, or how Envoy crashed; "" if it did not.
         text: the case as a scenario.
+        foreseen: of a case that is as predicted: what the model of change says of its pushes.
+        log: what Envoy said last before it crashed, without anything of its config.
     """
 
     outcome: Outcome
@@ -58,6 +65,8 @@ class Tried:
     differences: tuple[Difference, ...] = ()
     said: str = ""
     text: str = ""
+    log: tuple[str, ...] = ()
+    foreseen: tuple[str, ...] = ()
 
 
 def try_case(case: Case, version: str, probe: Tracer) -> Tried:
@@ -76,7 +85,10 @@ def try_case(case: Case, version: str, probe: Tracer) -> Tried:
     predicted = predict_start(
         case.config, concurrency=case.concurrency, version=version, served=served
     )
-    return try_text(scenario_text(case), predicted, version, probe)
+    tried = try_text(scenario_text(case, version), predicted, version, probe)
+    if tried.outcome is Outcome.AGREES and case.steps:
+        return replace(tried, foreseen=tuple(foreseen(case, version)))
+    return tried
 
 
 def try_text(
@@ -122,7 +134,7 @@ def _crashed(result: RunResult, text: str) -> Tried:
     assert outcome.signal is not None
     said = f"Envoy was killed by {signal_text(outcome.signal)}{place_of_crash(result.log_text)}"
     seen = Difference("start", CRASH, "Envoy", "Envoy stays up", said)
-    return Tried(Outcome.CRASHED, 1, 0, (seen,), said, text)
+    return Tried(Outcome.CRASHED, 1, 0, (seen,), said, text, crash_lines(result.log_text))
 
 
 def place_of_crash(log: str) -> str:
@@ -137,6 +149,21 @@ def place_of_crash(log: str) -> str:
     frames = (int(number, 16) for number in re.findall(r"#\d+: .*?\[?0x([0-9a-f]+)\]?", log))
     place = next((frame - first for frame in frames if first <= frame < end), None)
     return "" if place is None else f" at {place:#x} of its program"
+
+
+def crash_lines(log: str) -> tuple[str, ...]:
+    """Return what Envoy said last before it crashed, and of what it crashed.
+
+    What may quote its config is left out.
+
+    Args:
+        log: what Envoy printed.
+    """
+    before, caught, rest = log.partition("[backtrace]")
+    said = [record.text for record in messages(before.splitlines()[:-1]) if record.text]
+    kept = [line for line in said if not _QUOTES.search(line) and len(line) <= _LINE]
+    reason = rest.partition("\n")[0].partition("] ")[2] if caught else ""
+    return (*kept[-_LINES:], *([reason] if reason else []))
 
 
 def difference_of(finding: Finding) -> Difference:

@@ -49,7 +49,7 @@ class Progress(Output):
         self._done = 0
         self._running: dict[str, tuple[str, float]] = {}
         self._stood_in: dict[str, tuple[str, ...]] = {}
-        self._live: _LiveLine | None = None
+        self._live: LiveLine | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -59,8 +59,8 @@ class Progress(Output):
     def session_began(self, event: events.SessionBegan) -> None:
         """Begin, unless the user wants pytest's own lines (-v, -q) or no run at all."""
         self._shows = self._console.is_shown and event.verbosity == 0 and not event.collects_only
-        if self._shows and _is_terminal():
-            self._live = _LiveLine(self._text)
+        if self._shows and is_terminal():
+            self._live = LiveLine(self._text)
 
     def runs_found(self, event: events.RunsFound) -> None:
         """Learn how many runs there are."""
@@ -118,12 +118,12 @@ class Progress(Output):
             self._live = None
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
     """Return whether a line on the standard output can be drawn again."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-class _LiveLine:
+class LiveLine:
     """The last line of a terminal, drawn again by a thread of its own.
 
     Args:

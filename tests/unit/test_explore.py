@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 
 from envoyassert.draft.from_config import draft_of_config
+from envoyassert.draft.stand_in import serving
 from envoyassert.errors import MachineError
 from envoyassert.explore import trial
 from envoyassert.explore.case import Case, Step
@@ -19,6 +22,7 @@ from envoyassert.explore.difference import (
     Difference,
     Known,
     KnownError,
+    changes_of,
     known_differences,
     parse_known,
 )
@@ -28,6 +32,7 @@ from envoyassert.explore.search import Search
 from envoyassert.explore.text import difference_lines, summary_lines
 from envoyassert.explore.trial import Outcome, Tried
 from envoyassert.scenario.load import parse_scenario
+from tests.unit.cli_words import run_cli
 
 VERSION = "1.40.0"
 BACKLOG = Difference("start", "backlog", "port 10000", "backlog 64", "backlog -1")
@@ -36,7 +41,7 @@ OPTIONS = Difference("start", "only_options", "port 10000", "none", "SO_KEEPALIV
 
 def listener(**fields):
     place = {"socket_address": {"address": "127.0.0.1", "port_value": 10000}}
-    return {"name": "listener_0", "address": place, "filter_chains": [], **fields}
+    return {"name": "listener_0", "address": place, **serving("TCP"), **fields}
 
 
 def case_of(*listeners, **fields):
@@ -258,3 +263,204 @@ def test_without_hypothesis_there_is_one_error_with_the_remedy(monkeypatch):
     with pytest.raises(MachineError, match="Hypothesis, which is not installed") as raised:
         __import__("envoyassert.explore.configs")
     assert raised.value.remedy == "pip install 'envoyassert[explore]'"
+
+
+# Sequences
+
+
+def pushed_case(before, after, **more):
+    steps = (Step("push", tuple(after)), *more.pop("then", ()))
+    admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}}
+    bootstrap = {"admin": admin}
+    return Case(more.pop("concurrency", 2), tuple(before), bootstrap, served=True, steps=steps)
+
+
+def items_of(case, version=VERSION):
+    text = scenario_text(case, version)
+    parse_scenario(text, Path("explored.yaml"))
+    return [one for one in yaml.safe_load(text)["expect"] if "push" in one.get("at_end_of", "")]
+
+
+def test_a_push_is_held_against_the_model_of_change_and_against_a_fresh_start():
+    options = [{"level": 1, "name": 9, "int_value": 1, "state": "STATE_PREBIND"}]
+    case = pushed_case([listener()], [listener(socket_options=options)])
+    text = scenario_text(case, VERSION)
+    parse_scenario(text, Path("explored.yaml"))
+    data = yaml.safe_load(text)
+    assert [step["name"] for step in data["steps"]] == ["push_1"]
+    assert {"update": {"result": "ack"}, "at_end_of": "push_1"} in data["expect"]
+    made = [one["bound"] for one in data["expect"] if one.get("during") == "push_1"]
+    assert made == [{"times": 2}]
+    live = [
+        one["sockets"] for one in items_of(case) if one.get("listener", {}).get("port") == 10000
+    ]
+    assert live == [{"live": 2}]
+
+
+def test_what_is_refused_stays_as_it_was():
+    case = pushed_case([listener()], [listener(enable_reuse_port=False)])
+    items = items_of(case)
+    assert {"update": {"result": "nack"}, "at_end_of": "push_1"} in items
+    (there,) = [one for one in items if one.get("listener", {}).get("port") == 10000]
+    assert there["listened"] == {"by": "workers", "via": "reuse_port"}
+
+
+def test_options_are_asked_of_sockets_that_were_not_replaced():
+    case = pushed_case([listener()], [listener(stat_prefix="a")])
+    (kept,) = [one for one in items_of(case) if one.get("listener", {}).get("port") == 10000]
+    assert kept["options"]["SO_REUSEPORT"] == {"value": 1}
+    case = pushed_case([listener()], [listener(freebind=True)])
+    (new,) = [one for one in items_of(case) if one.get("listener", {}).get("port") == 10000]
+    assert "options" not in new
+
+
+def test_what_is_removed_has_no_socket_any_more():
+    items = items_of(pushed_case([listener()], []))
+    assert {
+        "listener": {"name": "listener_0"},
+        "take": "total",
+        "at_end_of": "push_1",
+        "sockets": {"live": 0},
+    } in items
+
+
+def test_after_a_hot_restart_the_next_epoch_is_meant():
+    then = (Step("hot_restart", concurrency=3),)
+    case = pushed_case([listener()], [listener(tcp_backlog_size=5)], then=then)
+    text = scenario_text(case, VERSION)
+    parse_scenario(text, Path("explored.yaml"))
+    expected = yaml.safe_load(text)["expect"]
+    mine = [one for one in expected if one.get("envoy") == "hot_restart_2"]
+    assert {"created": 1, "inherited": 2} in [one.get("origin") for one in mine]
+    assert {"live": 3} in [one.get("sockets") for one in mine]
+    assert {"process": {"exits": 0}, "envoy": "first", "at_end_of": "hot_restart_2"} in expected
+
+
+def test_sequences_are_searched_for_and_cut_down():
+    def attempt(case):
+        changed = "stat_prefix" in changes_of(case)
+        return tried(Difference("push", "sockets.live", "x", "2", "4")) if changed else tried()
+
+    searched = search(attempt)
+    found = None
+    for number in range(10):
+        found = found or searched.round_of_sequences(VERSION, number, 40)
+    assert found is not None
+    assert len(found.case.steps) == 1
+    assert set(changes_of(found.case)) == {"stat_prefix"}
+    assert searched.counts.runs > 5
+
+
+def test_steps_of_every_kind_are_made():
+    kinds: set[str] = set()
+
+    def attempt(case):
+        scenario = parse_scenario(scenario_text(case, VERSION), Path("explored.yaml")).scenario
+        assert len(scenario.steps) == len(case.steps)
+        kinds.update(step.kind for step in case.steps)
+        return tried()
+
+    searched = search(attempt)
+    searched.round_of_sequences(VERSION, 3, 25)
+    assert kinds == {"push", "hot_restart", "drain"}
+
+
+# The command
+
+
+@pytest.fixture
+def explored(monkeypatch, capsys):
+    """Run the command with a made-up Envoy."""
+
+    def run(attempt, *arguments):
+        monkeypatch.setattr("envoyassert.explore.trial.try_case", attempt)
+        monkeypatch.setattr("envoyassert.probe.Probe.load", contextlib.nullcontext)
+        monkeypatch.setattr("envoyassert.launch.sweep.sweep", lambda: None)
+        return run_cli(capsys, "explore", "--minutes", "0.03", "--seed", "1", *arguments)
+
+    return run
+
+
+def agrees(case, version, probe):
+    return tried()
+
+
+def test_nothing_new_is_code_0_with_a_summary(explored):
+    done = explored(agrees)
+    assert done.code == 0
+    assert done.out.startswith("Envoy 1.40.0, 0.03 minutes, seed 1\n")
+    assert done.out.endswith("no new differences\n")
+
+
+def test_a_difference_is_code_1_and_a_scenario_with_both_sides(explored, tmp_path):
+    def attempt(case, version, probe):
+        if not any("freebind" in one for one in case.listeners):
+            return tried()
+        text = scenario_text(case, version)
+        return Tried(Outcome.DIFFERS, 10, 0, (OPTIONS,), text=text)
+
+    done = explored(attempt, "-o", tmp_path)
+    assert done.code == 1
+    written = sorted(tmp_path.iterdir())
+    assert written
+    text = written[0].read_text()
+    assert parse_scenario(text, written[0]).scenario.name == written[0].stem
+    assert "#     predicted: none" in text
+    assert "#     Envoy did: SO_KEEPALIVE" in text
+    assert "--seed 1`" in text
+
+
+def crashes(case, version, probe):
+    crash = Difference("start", CRASH, "Envoy", "Envoy stays up", "Envoy was killed by SIGABRT")
+    return Tried(Outcome.CRASHED, 1, 0, (crash,), text=scenario_text(case), log=("panic: x",))
+
+
+def test_a_crash_is_reported_in_words_and_written_only_when_asked(explored, tmp_path):
+    done = explored(crashes, "-o", tmp_path / "without")
+    assert done.code == 1
+    assert "Envoy 1.40.0 crashed; what it was given is not shown" in done.out
+    assert "log: panic: x" in done.out
+    assert "socket_address" not in done.out
+    assert not (tmp_path / "without").exists()
+    explored(crashes, "-o", tmp_path / "with", "--with-crashes")
+    assert len(list((tmp_path / "with").iterdir())) == 1
+
+
+def test_trouble_is_code_2(explored):
+    def attempt(case, version, probe):
+        raise MachineError("no namespaces", "use another kernel")
+
+    done = explored(attempt)
+    assert (done.code, "no namespaces" in done.err) == (2, True)
+
+
+def test_an_interrupt_is_code_2_with_what_was_found_until_then(explored):
+    def attempt(case, version, probe):
+        raise KeyboardInterrupt
+
+    done = explored(attempt)
+    assert done.code == 2
+    assert "no configs run" in done.out
+    assert done.err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("--envoy", "/bin/true"), "the model needs a version"),
+        (("--with-crashes",), "goes with -o DIR"),
+        (("--minutes", "0"), "--minutes"),
+    ],
+)
+def test_wrong_usage_is_code_2(explored, arguments, said):
+    done = explored(agrees, *arguments)
+    assert (done.code, said in done.err) == (2, True)
+
+
+def test_known_differences_that_were_not_met_are_listed_on_request(explored):
+    first = known_differences()[0]
+    assert first.kind not in explored(agrees).out
+    assert (
+        f"known difference not met: {first.kind}: {first.what}"
+        in explored(agrees, "--all-known").out
+    )

@@ -90,7 +90,8 @@ def draft(
 
     What a bootstrap asks servers for is answered with nothing, or by --with DUMP; a line says so.
     Files that lie beside it are found there. Sockets and logs are made in the run directory, and
-    with --stand-in files that this machine lacks; a line names each.
+    with --stand-in files that this machine lacks, and clusters that the config does not have; a
+    line names each.
 
     ENVOY_ARGUMENTS are what production starts Envoy with; the scenario has them too.
 

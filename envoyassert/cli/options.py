@@ -116,7 +116,8 @@ def stand_in_option(command: F) -> F:
         "stand_in",
         is_flag=True,
         help="Replace files that the config names and this machine lacks: "
-        "one that lies beside the config under the end of the name, a certificate, an empty file.",
+        "one that lies beside the config under the end of the name, a certificate, an empty file. "
+        "Clusters that it does not have get no members.",
     )(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from envoyassert.draft.expected import EnvoyField
+from envoyassert.errors import ScenarioError
 from envoyassert.scenario import STAND_IN_OPTION
-from envoyassert.scenario.absent import DIRECTORY, server_sources
+from envoyassert.scenario.absent import DIRECTORY, server_sources, unknown_clusters
 from envoyassert.scenario.config_files import (
     DATA,
     MADE,
@@ -23,6 +25,7 @@ from envoyassert.scenario.config_files import (
     named_files,
     with_own_files,
 )
+from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import discovered_listeners, proto_field
 
 _OPTIONS = {"id": "--service-node", "cluster": "--service-cluster"}
@@ -86,6 +89,10 @@ def files_beside(config: dict[str, Any], directory: Path, *, stand_in: bool) -> 
     if replaced:
         why = "in the run directory, instead of what the config names"
         fields.append(EnvoyField("stand_in", replaced, why))
+    unknown = unknown_clusters(found.config, [*_answers(found)]) if stand_in else []
+    if unknown:
+        why = "without members: listeners refer to them, and the config does not have them"
+        fields.append(EnvoyField("empty_clusters", unknown, why))
     return Beside(found.config, tuple(fields), _discovered(found), tuple(notes))
 
 
@@ -165,6 +172,16 @@ def _near(one: NamedFile, directory: Path) -> str:
         if one.use in (SOURCE, DATA) and not near.is_absolute() and (directory / near).is_file():
             return near.as_posix()
     return ""
+
+
+def _answers(found: OwnFiles) -> Iterator[object]:
+    """Yield what the discovery files of a run hold."""
+    for name, content in found.files.items():
+        if isinstance(content, str) and "resources" in content:
+            with contextlib.suppress(ScenarioError):  # Envoy reads it, or says why not
+                yield parse_envoy_file(content, name).data
+        elif isinstance(content, dict):
+            yield content
 
 
 def _discovered(found: OwnFiles) -> list[dict[str, Any]] | None:

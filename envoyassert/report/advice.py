@@ -147,6 +147,7 @@ _NOT_THEIRS = re.compile(
 )
 #: A socket or a log that it makes.
 _MADE = re.compile(rf"(?:cannot bind|unable to open file) {_PATH}: {_NO_FILE}")
+_NO_CLUSTER = re.compile(r"(?i:unknown) (?:gRPC client )?cluster:? '(?P<name>[^']+)'")
 _NODE = "node 'id' and 'cluster' are required"
 
 
@@ -162,6 +163,13 @@ def lacking(said: str) -> str:
             f"Envoy is an ordinary user, who may not get at {refused['path']}: have it in the run "
             "directory (`envoy.files`, `envoy.stand_in`), or have Envoy be root: the step "
             "`limit: {uid: 0}` with `before: startup`"
+        )
+    cluster = _NO_CLUSTER.search(said)
+    if cluster:
+        return (
+            f"`envoy.empty_clusters: [{cluster['name']}]` has Envoy start with a cluster of that "
+            f"name without members, as `envoyassert draft CONFIG {STAND_IN_OPTION}` writes it; or "
+            "add the cluster to the config"
         )
     made = _MADE.search(said)
     if made:

@@ -12,7 +12,7 @@ were measured on 1.36.4 and 1.40.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from envoyassert.durations import parse_duration
@@ -99,6 +99,60 @@ def with_node(config: dict[str, Any], name: str) -> dict[str, Any]:
         return config
     missing = {key: name for key in _NODE if not node.get(key)}
     return {**config, "node": {**node, **missing}} if missing else config
+
+
+def with_empty_clusters(config: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return a bootstrap that has clusters of these names; one that it lacks has no members.
+
+    Args:
+        config: the bootstrap. One whose `static_resources` are no mapping stays as it is.
+        names: of the clusters.
+    """
+    key = next((key for key in config if proto_name(key) == "static_resources"), "static_resources")
+    static = config.get(key) or {}
+    if not isinstance(static, dict):
+        return config
+    clusters = items_of(proto_field(static, "clusters"))
+    known = [proto_field(cluster, "name") for cluster in clusters]
+    made = [
+        {"name": name, "type": "STATIC", "connect_timeout": "1s"}
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]
+    others = {name: value for name, value in static.items() if proto_name(name) != "clusters"}
+    return {**config, key: {**others, "clusters": [*clusters, *made]}} if made else config
+
+
+def unknown_clusters(config: object, answers: Sequence[object]) -> list[str]:
+    """Return the clusters that listeners and routes refer to and nothing has, each once.
+
+    Args:
+        config: a bootstrap.
+        answers: the discovery responses that it reads from files.
+    """
+    static = proto_field(config, "static_resources")
+    resources = [one for answer in answers for one in items_of(proto_field(answer, "resources"))]
+    clusters = [*items_of(proto_field(static, "clusters")), *resources]
+    known = {proto_field(cluster, "name") for cluster in clusters}
+    users = [*items_of(proto_field(static, "listeners")), *resources]
+    return list(dict.fromkeys(name for name in _cluster_names(users) if name not in known))
+
+
+def _cluster_names(value: Any) -> Iterator[str]:
+    """Yield the names of clusters that a part of a config refers to."""
+    if isinstance(value, list):
+        for element in value:
+            yield from _cluster_names(element)
+    elif isinstance(value, dict):
+        weighted = proto_field(value, "weighted_clusters")
+        named = [
+            proto_field(value, "cluster"),
+            proto_field(proto_field(value, "envoy_grpc"), "cluster_name"),
+            *(proto_field(one, "name") for one in items_of(proto_field(weighted, "clusters"))),
+        ]
+        yield from (name for name in named if isinstance(name, str) and name)
+        for member in value.values():
+            yield from _cluster_names(member)
 
 
 def looked_up(config: object) -> list[str]:

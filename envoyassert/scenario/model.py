@@ -154,6 +154,12 @@ class Envoy(Model):
         "Each of its config sources is answered with nothing, by a file, so Envoy starts with what "
         "it has. A node without id or cluster gets one.",
     )
+    empty_clusters: Many[Annotated[str, Field(min_length=1)]] = Field(
+        (),
+        max_length=MOST_FILES,
+        description="Clusters that listeners and routes refer to and the config does not have, "
+        "since a control plane gives them: each is made, without members.",
+    )
     args: Many[Argument] = Field((), description="Further command line arguments.")
     agent: Annotated[Many[str], Field(min_length=1)] | None = Field(
         None,

@@ -69,6 +69,7 @@ OF_SCENARIOS: Mapping[str, Mapping[str, str]] = {
         "stand_in": "stand_in: {/var/run/foo: directory, /etc/tls.crt: certificate}",
         "xds": "xds: {via: ads, listeners: []}",
         "control_plane": "control_plane: empty",
+        "empty_clusters": "empty_clusters: [backend]",
         "args": "args: [--log-level, debug]",
         "agent": """agent: [/bin/sh, -c, '"$@" --concurrency 2 & wait', agent]""",
         "netns": "netns: [blue]",

@@ -13,6 +13,7 @@ from envoyassert.scenario.absent import (
     NO_RESOURCES,
     NOTHING,
     source_names,
+    with_empty_clusters,
     with_node,
     without_servers,
 )
@@ -77,9 +78,13 @@ def served(
     config = with_own_namespaces(config, instead)
     placed = with_own_files(config, own.files, stand_ins(own, directory), directory, folder)
     config = bootstrap = placed.config
+    if own.empty_clusters:
+        config = bootstrap = with_empty_clusters(config, own.empty_clusters)
     files = {**placed.files, **own.files}
     stood_in = [f"{file}: a network namespace that is made for the run" for file in instead]
     stood_in += placed.stood_in
+    if own.empty_clusters:
+        stood_in.append(f"clusters without members: {', '.join(own.empty_clusters)}")
     unread = [*_collisions(own, placed.files)]
     unread += [Complaint(("envoy", "config"), fault) for fault in placed.faults]
     if own.addresses:

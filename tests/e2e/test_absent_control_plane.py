@@ -254,7 +254,7 @@ def drafted(directory: Path, name: str, config: str, *more: str) -> Path:
     file, scenario = directory / f"{name}.envoy.yaml", directory / f"{name}.envoyassert.yaml"
     file.write_text(config)
     for command, arguments in (
-        (draft, [str(file), "-o", str(scenario), *more]),
+        (draft, [str(file), "-o", str(scenario), "--force", *more]),
         (check, [str(scenario)]),
     ):
         done = CliRunner().invoke(command, arguments)

@@ -51,7 +51,7 @@ def drafted(directory: Path, file: str, content: str, *more: str) -> Path:
     """Draft a scenario, check it, and return its file."""
     (directory / file).write_text(content)
     scenario = directory / f"{file.partition('.')[0]}.envoyassert.yaml"
-    arguments = [str(directory / file), "-o", str(scenario), *more]
+    arguments = [str(directory / file), "-o", str(scenario), "--force", *more]
     for command, given in ((draft, arguments), (check, [str(scenario)])):
         done = CliRunner().invoke(command, given)
         assert done.exit_code == 0, done.output

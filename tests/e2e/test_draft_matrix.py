@@ -350,7 +350,7 @@ def drafted(directory: Path, config: dict[str, Any], *arguments: str) -> Path:
     (directory / "envoy.yaml").write_text(text)
     scenario = directory / "drafted.envoyassert.yaml"
     done = CliRunner().invoke(
-        draft, [str(directory / "envoy.yaml"), "-o", str(scenario), *arguments]
+        draft, [str(directory / "envoy.yaml"), "-o", str(scenario), "--force", *arguments]
     )
     assert done.exit_code == 0, done.output
     return scenario

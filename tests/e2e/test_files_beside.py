@@ -183,7 +183,7 @@ def drafted(directory: Path, config: dict[str, Any], *options: str) -> Path:
     conf.mkdir(exist_ok=True)
     scenario.parent.mkdir(exist_ok=True)
     (conf / "envoy.yaml").write_text(yaml.safe_dump(config))
-    arguments = [str(conf / "envoy.yaml"), "-o", str(scenario), *options]
+    arguments = [str(conf / "envoy.yaml"), "-o", str(scenario), "--force", *options]
     done = CliRunner().invoke(draft, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return scenario
@@ -351,3 +351,35 @@ def test_listeners_of_a_file_beside_the_scenario_are_served(
     result = run_plan(planned, probe, "process")
     found = judge(result.trace, result.plan.expectations, workers=result.plan.workers)
     assert found.status is Status.PASS, result.log_text
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_listeners_whose_clusters_are_not_there_are_drafted_on_request(
+    version: str, tmp_path: Path, probe: Probe
+) -> None:
+    """In production the clusters come before the listeners that route to them."""
+    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    manager = http()
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "backend"}}
+    hosts = [{"name": "all", "domains": ["*"], "routes": [route]}]
+    manager["filters"][0]["typed_config"]["route_config"] = {
+        "virtual_hosts": hosts,
+        "validate_clusters": True,
+    }
+    answer = {"resources": [{"@type": kind, **listener("ingress", tcp(10000), manager)}]}
+    (tmp_path / "lds.yaml").write_text(yaml.safe_dump(answer))
+    sources = {
+        f"{name}_config": {"path_config_source": {"path": f"/etc/edge/{name}.yaml"}}
+        for name in ("lds", "cds")
+    }
+    config = {"admin": {"address": tcp(9901)}, "dynamic_resources": sources}
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(config))
+    scenario = tmp_path / "edge.yaml"
+    for more, passes in (((), False), (("--stand-in",), True)):
+        words = [str(tmp_path / "envoy.yaml"), "-o", str(scenario), "--force", *more]
+        assert CliRunner().invoke(draft, words).exit_code == 0
+        assert ("empty_clusters: [backend]" in scenario.read_text()) is passes
+        (planned,) = expand(load_scenario(scenario), envoys=[EnvoySource(version=version)])
+        result = run_plan(planned, probe, "process")
+        found = judge(result.trace, result.plan.expectations, workers=result.plan.workers)
+        assert (found.status is Status.PASS) is passes, result.log_text

@@ -11,7 +11,7 @@ import yaml
 
 from envoyassert.errors import ScenarioError
 from envoyassert.report.advice import lacking
-from envoyassert.scenario.absent import KINDS, MADE_UP
+from envoyassert.scenario.absent import KINDS, MADE_UP, with_empty_clusters
 from envoyassert.scenario.config_files import directory_names, named_files, with_own_files
 from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.load import load_scenario
@@ -410,3 +410,49 @@ def test_file_beside_the_config_with_a_name_of_the_run_is_refused(tmp_path: Path
     (problem,) = caught.value.problems
     assert (problem.line, problem.column) == (3, 3)
     assert problem.message == "its file envoy.yaml has a name that is the run's own"
+
+
+_HCM = "type.googleapis.com/…HttpConnectionManager"
+
+
+def routed(*routes: dict[str, Any]) -> dict[str, Any]:
+    hosts = [{"name": "all", "domains": ["*"], "routes": [{"route": one} for one in routes]}]
+    manager = {"@type": _HCM, "route_config": {"virtual_hosts": hosts}}
+    filters = [{"name": "http", "typed_config": manager}]
+    return {"name": "l", "address": at("/r/l"), "filter_chains": [{"filters": filters}]}
+
+
+def test_draft_has_empty_clusters_on_request(draft: Any, tmp_path: Path) -> None:
+    several = {"weighted_clusters": {"clusters": [{"name": "b"}, {"name": "known"}]}}
+    static = {
+        "clusters": [{"name": "known"}],
+        "listeners": [routed({"cluster": "a"}, several, {"cluster": "of_cds"})],
+    }
+    kind = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+    (tmp_path / "cds.yaml").write_text(
+        yaml.safe_dump({"resources": [{"@type": kind, "name": "of_cds"}]})
+    )
+    config = {
+        "node": {"id": "a", "cluster": "n"},
+        "dynamic_resources": {"cds_config": {"path_config_source": {"path": "cds.yaml"}}},
+        "static_resources": static,
+    }
+    envoy, *_ = draft(config)
+    assert "empty_clusters" not in envoy
+    envoy, *_ = draft(config, "--stand-in")
+    assert envoy["empty_clusters"] == ["a", "b"]
+
+
+def test_an_empty_cluster_is_made_where_the_config_has_none() -> None:
+    config = {"staticResources": {"clusters": [{"name": "own", "type": "EDS"}], "listeners": []}}
+    assert with_empty_clusters(config, ("own",)) == config
+    found = with_empty_clusters(config, ("own", "gone"))
+    own, made = found["staticResources"]["clusters"]
+    assert own == {"name": "own", "type": "EDS"}
+    assert (made["name"], made["type"]) == ("gone", "STATIC")
+    assert [*with_empty_clusters({}, ("gone",))] == ["static_resources"]
+
+
+@pytest.mark.parametrize("said", ["route: unknown cluster 'a'", "Unknown gRPC client cluster 'a'"])
+def test_what_envoy_says_of_a_cluster_that_is_not_there_has_advice(said: str) -> None:
+    assert "`envoy.empty_clusters: [a]`" in lacking(said)

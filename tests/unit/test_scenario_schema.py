@@ -56,6 +56,7 @@ EVERYTHING: dict[str, Any] = {
         "netns": ["blue", {"name": "red", "file": "/run/netns/red", "addresses": ["10.1.2.4"]}],
         "addresses": ["10.1.2.3", "fd00::1%eth0", "%eth1"],
         "stand_in": {"/etc/tls.crt": "certificate", "/etc/lds.yaml": {"file": "lds.yaml"}},
+        "empty_clusters": ["backend"],
         "env": {"A": "b"},
         "deadline": 7.5,
     },

@@ -153,24 +153,26 @@ def _end_of(band: Band) -> Line:
 
 
 def _is_same_kind(one: CallMark, other: CallMark) -> bool:
-    return (one.lane, one.kind, one.failed) == (other.lane, other.kind, other.failed)
+    """Return whether two calls may be one line: workers accept by turns, and each has a line."""
+    same_thread = one.kind == "accept" or one.lane == other.lane
+    return same_thread and (one.kind, one.failed) == (other.kind, other.failed)
 
 
 def _of_marks(
     line: Timeline, marks: list[CallMark], sockets: dict[str, MapListener], *, whole: bool
 ) -> Iterator[Line]:
-    """Yield a line for each call, or for calls of one kind on one target together."""
-    groups: dict[str, list[CallMark]] = {}
+    """Yield a line for each call, or for calls of a thread on one target together."""
+    groups: dict[tuple[str, str], list[CallMark]] = {}
     for mark in marks:
         target = sockets[mark.socket].id if whole else mark.socket
-        groups.setdefault(target, []).append(mark)
+        groups.setdefault((mark.lane, target), []).append(mark)
     most = max(map(len, groups.values()), default=0)
     if whole or most > _MOST_IN_A_ROW or (most > 1 and marks[0].kind == "accept"):
-        for target, group in groups.items():
+        for (lane, target), group in groups.items():
             first = group[0]
             name = first.text.partition("(")[0]
             words = first.text if len(group) == 1 else f"{name}() {count(len(group), 'time')}"
-            yield Line(_at(line, first), first.lane, target, words, first.failed)
+            yield Line(_at(line, first), lane, target, words, first.failed)
         return
     for mark in marks:
         yield Line(_at(line, mark), mark.lane, mark.socket, mark.text, mark.failed)

@@ -167,6 +167,17 @@ def test_sequence_counts_accepts_and_shows_ends_of_phases():
     assert "end of startup" in words
 
 
+def test_sequence_has_a_line_for_the_accepts_of_each_worker_though_they_take_turns():
+    build = built(shared=False)
+    for number in range(20):
+        worker = build.worker(number % 2)
+        peer = Address.inet("127.0.0.1", 9)
+        build.call(worker, "accept4", 40 + number, fd=21 + number % 2, address=peer, flags=[])
+    words = [line.words for line in sequence(picture_of(build.build())).lines]
+    assert words[-2:] == ["accept4() 10 times", "accept4() 10 times"]
+    assert not any(word.startswith("accept4(2") for word in words)
+
+
 def test_sequence_of_many_sockets_has_a_lifeline_for_each_listener():
     found = sequence(picture_of(built(shared=False, workers=40).build()))
     (target,) = [one for one in found.lifelines if not one.is_thread]

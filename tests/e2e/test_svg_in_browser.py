@@ -1,0 +1,58 @@
+"""Pictures of one file in a real browser: wide and narrow, light and dark, nothing cut off."""
+
+from __future__ import annotations
+
+import pytest
+
+from envoyassert.graph.fold import fold
+from envoyassert.picture.run import run_picture
+from envoyassert.picture.svg import map_svg, sequence_svg
+from tests.browser_page import NARROW, WIDE, browser, opened
+from tests.e2e.test_page_in_browser import PAGES, recorded
+
+pytestmark = pytest.mark.browser
+#: Texts and boxes that stand out of the drawing, and the colours of paper and ink.
+LOOK = """() => {
+  const svg = document.querySelector("svg"), paper = svg.getBoundingClientRect();
+  const out = [...svg.querySelectorAll("text, rect, path")].filter(one => {
+    const box = one.getBoundingClientRect();
+    return box.left < paper.left - 1 || box.right > paper.right + 1
+      || box.top < paper.top - 1 || box.bottom > paper.bottom + 1;
+  }).map(one => one.textContent || one.outerHTML);
+  const fill = name => getComputedStyle(svg.querySelector(name)).fill;
+  const texts = svg.querySelectorAll("text").length;
+  return {out, texts, paper: fill(".paper"), ink: fill("text")};
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("drawn")
+    for name, (file, _) in PAGES.items():
+        trace = recorded(file)
+        picture = run_picture(trace, fold(trace), title=name)
+        (directory / f"{name}.map.svg").write_text(map_svg(picture.map, title=name))
+        (directory / f"{name}.sequence.svg").write_text(sequence_svg(picture))
+    return directory
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("part", ["map", "sequence"])
+@pytest.mark.parametrize("name", [*PAGES])
+def test_picture_is_whole_and_has_colours_of_its_own(chromium, drawn, name, part, width):
+    colours = {}
+    for scheme in ("light", "dark"):
+        file = drawn / f"{name}.{part}.svg"
+        with opened(chromium, file, width=width, scheme=scheme) as page:
+            seen = page.evaluate(LOOK)
+        assert seen["out"] == []
+        assert seen["texts"] > 4
+        colours[scheme] = (seen["paper"], seen["ink"])
+    assert colours["light"] == ("rgb(255, 255, 255)", "rgb(27, 31, 36)")
+    assert colours["dark"] == ("rgb(15, 20, 26)", "rgb(230, 237, 243)")

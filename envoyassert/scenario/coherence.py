@@ -59,7 +59,9 @@ def coherence_problems(
     """
     kinds = {kind_in(step) for step in items_of(document.data.get("steps"))}
     free_of_steps = frozenset(path for kind in kinds if kind is not None for path in kind.free)
-    nulls = list(_nulls(document, document.data, (), free_of_steps))
+    nulls = []
+    if document.has_nulls:
+        nulls = list(_nulls(document, document.data, (), free_of_steps))
     places = {(problem.line, problem.column) for problem in nulls}
     kept = [problem for problem in known if (problem.line, problem.column) not in places]
     return [
@@ -77,9 +79,15 @@ def coherence_problems(
         *_variables(document),
         *_nul_bytes(document),
         *_files(document),
-        *_placeholders(document, document.data.get("envoy"), ("envoy",)),
-        *_placeholders(document, document.data.get("steps"), ("steps",)),
+        *_misspelt_placeholders(document),
     ]
+
+
+def _misspelt_placeholders(document: Document) -> Iterator[Problem]:
+    # An escape may stand for any character.
+    if "${" in document.text or "\\" in document.text:
+        for key in ("envoy", "steps"):
+            yield from _placeholders(document, document.data.get(key), (key,))
 
 
 def _nulls(

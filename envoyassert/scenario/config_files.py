@@ -131,8 +131,10 @@ class _Placing:
         self.places = directory_names(
             name for name, kind in self.stand_in.items() if kind == DIRECTORY
         )
-        self.sockets = {one.text for one in named_files(self.found.config) if one.use == MADE}
-        self.found.config = renamed(self.found.config, self._place)
+        named = named_files(self.found.config)
+        if named:
+            self.sockets = {one.text for one in named if one.use == MADE}
+            self.found.config = renamed(self.found.config, self._place)
         return self.found
 
     def _place(self, one: NamedFile) -> str:
@@ -265,6 +267,8 @@ def directory_names(directories: Iterator[str]) -> dict[str, str]:
 def named_files(config: object) -> list[NamedFile]:
     """Return the files and directories that a config names, in its order."""
     found: list[NamedFile] = []
+    if not _may_name_files(config):
+        return found
 
     def noted(one: NamedFile) -> str:
         found.append(one)
@@ -308,8 +312,23 @@ def renamed(value: Any, change: Callable[[NamedFile], str], path: Path = ()) -> 
     return result
 
 
+def _may_name_files(value: object) -> bool:
+    """Whether a config has a field that names a file in some message: most have none."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if isinstance(member, str):
+                if proto_name(str(key)) in _FIELDS:
+                    return True
+            elif _may_name_files(member):
+                return True
+    elif isinstance(value, list):
+        return any(map(_may_name_files, value))
+    return False
+
+
 #: Fields that name a file in some messages.
 _OTHER_FIELDS = ("access_log_path", "profile_path", "symlink_root", "path", "path_prefix")
+_FIELDS = frozenset({"filename", *_OTHER_FIELDS})
 
 
 def _use(path: Path, message: dict[str, object]) -> str:

@@ -176,6 +176,8 @@ def client_complaints(
         files: files of the run by name, text or data.
         later: the listeners of all updates.
     """
+    if not scenario.steps:
+        return
     listeners = configured_listeners(config, files)
     changed = (*later, *listeners_of_steps(scenario.steps, config, files))
     records = (*listeners, *changed)

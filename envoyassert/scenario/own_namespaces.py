@@ -36,9 +36,10 @@ def namespace_complaints(namespaces: Sequence[OwnNetns], config: object) -> Iter
         namespaces: those of a scenario.
         config: the bootstrap after all overlays.
     """
-    named = namespaces_named(config)
-    for index, one in enumerate(namespaces):
-        if one.file is not None and one.file not in named:
+    in_place = [(index, one) for index, one in enumerate(namespaces) if one.file is not None]
+    named = namespaces_named(config) if in_place else {}
+    for index, one in in_place:
+        if one.file not in named:
             yield Complaint(
                 ("envoy", "netns", index, "file"),
                 f"the config names no network namespace `{one.file}`",
@@ -54,6 +55,8 @@ def with_own_namespaces(config: Any, names: Mapping[str, str]) -> Any:
         config: a bootstrap, or a part of one.
         names: the name of the run's own by the file that the config has.
     """
+    if not names:
+        return config
     if isinstance(config, list):
         return [with_own_namespaces(element, names) for element in config]
     if not isinstance(config, dict):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -19,10 +19,12 @@ from envoyassert.scenario.load import LoadedScenario
 from envoyassert.scenario.model import Requires, Scenario
 from envoyassert.scenario.overlay import map_text, merge
 from envoyassert.scenario.xds import Xds
-from envoyassert.steps.another import Another
 from envoyassert.steps.base import Step
 from envoyassert.versions import satisfies
 from envoyassert.words.registry import Expectation
+
+if TYPE_CHECKING:
+    from envoyassert.steps.another import Another
 
 _PLACEHOLDER = re.compile(r"\$\{(rundir|concurrency)\}")
 

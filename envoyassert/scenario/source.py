@@ -11,12 +11,18 @@ C and ends the interpreter on deeply nested input.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import yaml
+from yaml.events import (
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.scenario.syntax import (
@@ -77,12 +83,14 @@ class Document:
         data: mappings, lists, text, numbers, booleans, None. Aliased parts are shared: do not
             change it.
         root: the places.
+        has_nulls: whether there may be a None in the data.
     """
 
     path: str
     text: str
     data: Any
     root: Node
+    has_nulls: bool = True
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -158,9 +166,7 @@ def parse_yaml(text: str, path: str, builder_class: type[Builder] | None = None)
         raise ScenarioError([strange])
     builder = (builder_class or Builder)(path)
     try:
-        for event in _events(text):
-            if not builder.take(event):
-                break
+        _build(text, builder)
     except yaml.YAMLError as error:
         builder.problems.append(syntax_problem(error, text, path))
     except _BeyondReasonError:
@@ -170,14 +176,16 @@ def parse_yaml(text: str, path: str, builder_class: type[Builder] | None = None)
     if builder.problems:
         raise ScenarioError(builder.problems)
     assert builder.root is not None
-    return Document(path, text, builder.data, builder.root)
+    return Document(path, text, builder.data, builder.root, builder.has_nulls)
 
 
-def _events(text: str) -> Iterator[Any]:
+def _build(text: str, builder: Builder) -> None:
+    """Give a builder the events of a text, as long as it takes any."""
     loader = _Loader(text)
     try:
-        while loader.check_event():
-            yield loader.get_event()
+        following, take = loader.get_event, builder.take
+        while (event := following()) is not None and take(event):
+            pass
     finally:
         loader.dispose()
 
@@ -208,6 +216,7 @@ class Builder:
     problems: list[Problem] = field(default_factory=list)
     data: Any = None
     root: Node | None = None
+    has_nulls: bool = False
     _stack: list[_Open] = field(default_factory=list)
     _anchors: dict[str, tuple[Any, Node, int] | None] = field(default_factory=dict)
     _count: int = 0
@@ -216,13 +225,13 @@ class Builder:
     def take(self, event: Any) -> bool:
         """Take the next event; return False if what follows is not to be read."""
         kind = type(event)
-        if kind is yaml.ScalarEvent:
+        if kind is ScalarEvent:
             self._scalar(event)
-        elif kind is yaml.MappingStartEvent:
+        elif kind is MappingStartEvent:
             self._open(event, {}, {})
-        elif kind is yaml.SequenceStartEvent:
+        elif kind is SequenceStartEvent:
             self._open(event, [], [])
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
             self._close()
         elif kind is yaml.AliasEvent:
             self._alias(event)
@@ -244,15 +253,20 @@ class Builder:
             raise _BeyondReasonError
 
     def _scalar(self, event: Any) -> None:
-        self._counted(event)
-        mark = event.start_mark
+        # Most events are scalars: what each of them needs is done here, and not by calls.
+        self._count += 1
+        if self._count > self.max_nodes:
+            self._counted(event, 0)
         top = self._stack[-1] if self._stack else None
-        if top is not None and type(top.data) is dict and top.key is None:
-            self._take_key_tag(event)
+        if top is not None and top.key is None and type(top.data) is dict:
+            if event.tag is not None:
+                self._take_key_tag(event)
             self._begin_member(event, event.value, top)
             return
-        self._take_tag(event)
+        if event.tag is not None:
+            self._take_tag(event)
         value = self._value(event)
+        mark = event.start_mark
         node = Node(mark.line + 1, mark.column + 1)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, node, 1)
@@ -292,7 +306,9 @@ class Builder:
     def _resolve(self, event: Any) -> Any:
         text: str = event.value
         if text in _WORDS:
-            return _WORDS[text]
+            word = _WORDS[text]
+            self.has_nulls = self.has_nulls or word is None
+            return word
         if text in _AMBIGUOUS:
             self._complain(
                 event,

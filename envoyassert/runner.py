@@ -34,7 +34,6 @@ from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.plan import RequirementUnmetError, RunPlan, unmet
 from envoyassert.scenario.xds import FILE, discovery_response
-from envoyassert.steps.another import Another
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.registry import after_startup
 from envoyassert.symbolize import symbolize
@@ -53,6 +52,7 @@ from envoyassert.witness import take_witness
 from envoyassert.xds.opening import open_control_plane
 
 if TYPE_CHECKING:
+    from envoyassert.steps.another import Another
     from envoyassert.xds.control_plane import ControlPlane
 
 T = TypeVar("T")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from envoyassert.launch.base import Exit, RunningEnvoy
 from envoyassert.scenario.plan import RunPlan
-from envoyassert.steps.another import Another
 from envoyassert.steps.base import LivingEnvoy, S, StepDriver
 from envoyassert.trace import ListenerRecord, Trace
 
 if TYPE_CHECKING:
+    from envoyassert.steps.another import Another
     from envoyassert.xds.control_plane import ControlPlane
 
 T = TypeVar("T")

@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from envoyassert.baseline.answer import BaselineAnswer
 from envoyassert.errors import Problem
 from envoyassert.report.parts import AskedPart, EnvoyPart, MachinePart, ScenarioPart, StatusWord
 from envoyassert.report.summary import RunRecord
 from envoyassert.scenario.grammar import Later
 
 if TYPE_CHECKING:
+    from envoyassert.baseline.answer import BaselineAnswer
     from envoyassert.report.figures import Figures
     from envoyassert.report.verdict_json import Judgement
 
     LaterJudgement: TypeAlias = Judgement
     LaterFigures: TypeAlias = Figures
+    LaterBaselineAnswer: TypeAlias = BaselineAnswer
 else:
 
     def _judgement() -> type[Judgement]:
@@ -43,8 +44,14 @@ else:
 
         return Figures
 
+    def _baseline_answer() -> type[BaselineAnswer]:
+        from envoyassert.baseline.answer import BaselineAnswer
+
+        return BaselineAnswer
+
     LaterJudgement = Annotated[Any, Later(_judgement)]
     LaterFigures = Annotated[Any, Later(_figures)]
+    LaterBaselineAnswer = Annotated[Any, Later(_baseline_answer)]
 
 
 @dataclass(frozen=True)
@@ -244,7 +251,7 @@ class RunJudged:
     judgement: LaterJudgement | None = None
     figures: LaterFigures | None = None
     story: tuple[str, ...] = ()
-    baseline: BaselineAnswer | None = None
+    baseline: LaterBaselineAnswer | None = None
     map: str = ""
     event: Literal["run_judged"] = "run_judged"
 

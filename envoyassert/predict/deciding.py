@@ -6,16 +6,17 @@ Nothing else of a config goes into a trace: it may hold secrets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envoyassert.predict.prediction import Prediction
-from envoyassert.predict.start import predict_start
 from envoyassert.scenario.listeners import (
     discovered_listeners,
     discovers_listeners,
     items_of,
     proto_field,
 )
+
+if TYPE_CHECKING:
+    from envoyassert.predict.prediction import Prediction
 
 #: Fields of a listener that say what its sockets are.
 OF_LISTENER = (
@@ -84,6 +85,9 @@ def prediction_of(
     Raises:
         PredictError: as `predict_start` does.
     """
+    # Each run notes what decides, and few are held against the model.
+    from envoyassert.predict.start import predict_start
+
     return predict_start(
         deciding.get("bootstrap"),
         concurrency=concurrency,

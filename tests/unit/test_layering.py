@@ -356,7 +356,7 @@ AFTER_A_RUN = ("graph.fold", "judge.judge", "judge.certificate", "outcomes", "te
 #: What a run without steps, without a control plane and by the probe never needs.
 OF_OTHER_RUNS = (
     *("driver.client", "driver.connect", "driver.load", "probe.strace_tracer", "strace.log"),
-    *("xds.control_plane", "xds.server"),
+    *("xds.control_plane", "xds.server", "predict.start", "steps.another", "baseline.answer"),
 )
 
 
@@ -392,7 +392,7 @@ def test_attach_is_armed_before_what_records_judges_or_draws_is_loaded(tmp_path)
 
 def test_events_of_a_session_load_nothing_that_judges_or_reports(tmp_path):
     loaded = loaded_by("import envoyassert.outputs.events", tmp_path)
-    assert below(loaded, "graph.model", "judge.values", "trace", "texts") == set()
+    assert below(loaded, "graph.model", "judge.values", "trace", "texts", "baseline") == set()
     assert below(loaded, "report") == {
         f"{PACKAGE}.report{name}" for name in ("", ".parts", ".summary", ".table")
     }

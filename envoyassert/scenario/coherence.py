@@ -84,10 +84,8 @@ def coherence_problems(
 
 
 def _misspelt_placeholders(document: Document) -> Iterator[Problem]:
-    # An escape may stand for any character.
-    if "${" in document.text or "\\" in document.text:
-        for key in ("envoy", "steps"):
-            yield from _placeholders(document, document.data.get(key), (key,))
+    for key in ("envoy", "steps") if document.has_placeholders else ():
+        yield from _placeholders(document, document.data.get(key), (key,))
 
 
 def _nulls(

@@ -53,7 +53,10 @@ def with_parts(
             problems += error.problems
             content = empty
         data = _with(data, path, content)
-    return (document if data is document.data else replace(document, data=data)), problems
+    if data is not document.data:
+        # What the other files hold was not looked at as it was read.
+        document = replace(document, data=data, has_nulls=True, has_placeholders=True)
+    return document, problems
 
 
 def _named(data: Any) -> Iterator[tuple[Path, Any]]:

@@ -84,6 +84,7 @@ class Document:
             change it.
         root: the places.
         has_nulls: whether there may be a None in the data.
+        has_placeholders: whether there may be a `${` in the data.
     """
 
     path: str
@@ -91,6 +92,7 @@ class Document:
     data: Any
     root: Node
     has_nulls: bool = True
+    has_placeholders: bool = True
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -176,7 +178,9 @@ def parse_yaml(text: str, path: str, builder_class: type[Builder] | None = None)
     if builder.problems:
         raise ScenarioError(builder.problems)
     assert builder.root is not None
-    return Document(path, text, builder.data, builder.root, builder.has_nulls)
+    # An escape may stand for any character.
+    placeholders = "${" in text or "\\" in text
+    return Document(path, text, builder.data, builder.root, builder.has_nulls, placeholders)
 
 
 def _build(text: str, builder: Builder) -> None:

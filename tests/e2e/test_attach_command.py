@@ -57,7 +57,7 @@ def test_wrong_expectation_fails_with_the_exit_code_of_run(tmp_path, scenario):
         *("attach", "--exec-scenario", scenario, "--", *envoy_command(tmp_path)), apart=True
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stdout.startswith("FAIL up: listener l10000 listened.via: expected")
+    assert done.stdout.startswith("FAIL up: listener l10000 (127.0.0.1:10000): expected")
 
 
 def test_draft_of_what_was_seen_passes_on_the_same(tmp_path):

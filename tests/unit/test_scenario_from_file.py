@@ -137,3 +137,12 @@ def test_a_part_is_valid_in_the_schema() -> None:
         validator.validate({**base, "envoy": {"config": {}, **envoy}})
     with pytest.raises(jsonschema_rs.ValidationError):
         validator.validate({**base, "envoy": {"config": {}, "xds": {"listeners": {"of": "x"}}}})
+
+
+def test_what_a_file_holds_is_looked_at_though_the_scenario_has_no_placeholder(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.txt").write_text("in ${rundri}\n")
+    path = scenario(tmp_path, files={"a.txt": {"from": "a.txt"}})
+    assert "${" not in path.read_text()
+    assert "`${rundri}` is not known (did you mean `${rundir}`?)" in problem_of(path)

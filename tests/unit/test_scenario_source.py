@@ -202,3 +202,22 @@ def test_excerpt_of_a_line_without_end_is_the_part_around_the_column() -> None:
     line, caret = excerpt.split("\n")
     assert len(line) < 1100
     assert line[caret.index("^") :].startswith("here")
+
+
+@pytest.mark.parametrize(
+    "text, nulls, placeholders",
+    [
+        ("a: [b, 1]", False, False),
+        ("a: ~", True, False),
+        ("a: [&x , *x]", True, False),
+        ("a: '~'", False, False),
+        ('a: "${x}"', False, True),
+        ('a: "\\x24{x}"', False, True),
+    ],
+)
+def test_document_says_whether_there_may_be_nulls_and_placeholders(
+    text: str, nulls: bool, placeholders: bool
+) -> None:
+    """What is looked for in all of the data is not looked for where it cannot be."""
+    document = parse_yaml(text, "a.yaml")
+    assert (document.has_nulls, document.has_placeholders) == (nulls, placeholders)

@@ -108,7 +108,7 @@ metrics: venv ## Count modules, long functions, cycles, doubles: AGAINST=main to
 	@$(BIN)/python -m tests.metrics $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
 .PHONY: bench
-bench: PACKAGES += strace bpftrace
+bench: PACKAGES += strace bpftrace chromium
 bench: setup ## Measure what a run costs, against an earlier commit (AGAINST=...) and against peers
 	@$(AS_ROOT) $(BIN)/python -m tests.bench $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
+from envoyassert.report.github_text import code_block, inline
 from envoyassert.review.answer import CHANGES, LOSES, NOTHING, ONLY_A_RUN, Answer, Field, Shown
 
 #: By this line a comment of an earlier run is found; it is not shown.
@@ -14,8 +14,6 @@ _TITLES = {
     CHANGES: "Listeners change, and nothing is lost",
     LOSES: "Something is lost or refused",
 }
-#: What Markdown would take for its own, or for HTML; the rest of a text is shown as it is.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&@])")
 
 
 def answer_markdown(answer: Answer) -> list[str]:
@@ -24,19 +22,19 @@ def answer_markdown(answer: Answer) -> list[str]:
         MARK,
         f"### envoyassert plan: {_TITLES[answer.result]}",
         "",
-        f"{_code(answer.old)} → {_code(answer.new)}, {_text(answer.workers)}, {answer.basis}.",
+        f"{_code(answer.old)} → {_code(answer.new)}, {inline(answer.workers)}, {answer.basis}.",
     ]
     if answer.result != NOTHING:
         lines += ["", *(f"- **{way}**: {said}" for way, said in _summary(answer))]
     for note in answer.notes:
-        lines += ["", f"> {_text(note)}"]
+        lines += ["", f"> {inline(note)}"]
     for shown in answer.listeners():
         lines += ["", *_listener(shown, answer.ways)]
     if answer.sockets():
         before, after = answer.changes[0].workers
         lines += ["", f"#### `~` --concurrency: {before} → {after}", ""]
         lines += _table(["listener", "sockets", *answer.ways], answer.sockets())
-        lines += ["", *(f"- {_text(note)}" for note in answer.workers_notes())]
+        lines += ["", *(f"- {inline(note)}" for note in answer.workers_notes())]
     others = [line for one in answer.others() for line in _field(one)]
     if others:
         lines += ["", "#### Outside of listeners", "", *others]
@@ -45,10 +43,8 @@ def answer_markdown(answer: Answer) -> list[str]:
 
 def folded(title: str, lines: Sequence[str]) -> list[str]:
     """Return lines of text as they are, folded away below a title."""
-    ticks = [len(found) for line in lines for found in re.findall("`+", line)]
-    fence = "`" * max(3, *(number + 1 for number in (0, *ticks)))
     head = f"<details><summary>{title}</summary>"
-    return [head, "", f"{fence}text", *lines, fence, "", "</details>"]
+    return [head, "", *code_block("\n".join(lines)).split("\n"), "", "</details>"]
 
 
 def _summary(answer: Answer) -> Iterator[tuple[str, str]]:
@@ -58,7 +54,7 @@ def _summary(answer: Answer) -> Iterator[tuple[str, str]]:
 
 
 def _listener(shown: Shown, ways: tuple[str, ...]) -> Iterator[str]:
-    names = ", ".join(f"{_text(name)} {_code(place)}" for name, place in shown.names)
+    names = ", ".join(f"{inline(name)} {_code(place)}" for name, place in shown.names)
     yield f"#### {_code(shown.symbol.strip() or '=')} {names} {shown.protocol}".rstrip()
     yield ""
     for one in shown.fields:
@@ -68,21 +64,21 @@ def _listener(shown: Shown, ways: tuple[str, ...]) -> Iterator[str]:
     yield from _table(["", *ways], [(title, *cells) for title, cells in shown.rows])
     if shown.notes:
         yield ""
-    yield from (f"- {_text(note)}" for note in shown.notes)
+    yield from (f"- {inline(note)}" for note in shown.notes)
 
 
 def _field(one: Field) -> Iterator[str]:
     yield f"- {_code(one.symbol)} {_code(f'{one.name}: {one.values}')}"
     for effect in one.effects:
         way, _, said = effect.partition(": ")
-        yield f"  - {way}: **{_text(said)}**"
+        yield f"  - {way}: **{inline(said)}**"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:
-        yield f"| {' | '.join(map(_text, row))} |"
+        yield f"| {' | '.join(map(inline, row))} |"
 
 
 def _rest(answer: Answer) -> Iterator[str]:
@@ -91,14 +87,10 @@ def _rest(answer: Answer) -> Iterator[str]:
     yield ""
     if hidden and answer.result != NOTHING:
         yield f"- {hidden} listener{'' if hidden == 1 else 's'} to which nothing happens"
-    yield from (f"- not known: {_text(one)}" for one in answer.unknown())
+    yield from (f"- not known: {inline(one)}" for one in answer.unknown())
     yield from (f"- only a run can show: {one}" for one in ONLY_A_RUN)
     yield ""
     yield "</details>"
-
-
-def _text(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", text).replace("\n", " ")
 
 
 def _code(text: str) -> str:

@@ -21,17 +21,21 @@ from envoyassert.predict.held import (
     has_duplicate,
     held,
     is_datagram,
+    places_of,
     refused_alone,
     sets_unfit_options,
     sets_unnamed_options,
     taken,
 )
+from envoyassert.predict.options import names_keepalive
 from envoyassert.versions import satisfies
 
 #: Since when main listens on the duplicates with the backlog of the new config.
 _BACKLOG_SINCE = ">=1.40"
 #: Since when the sockets of a listener for datagrams stay open while it drains, in no epoll.
 UDP_LEFT_SINCE = ">=1.40"
+#: Since when Envoy has the field for keepalive.
+KEEPALIVE_SINCE = ">=1.37"
 #: What decides whether sockets are shared.
 _DECIDES = (Why.SOCKET_OPTIONS, Why.ADDRESS, Why.ADDRESSES, Why.PROTOCOL)
 
@@ -58,6 +62,7 @@ class _Manager:
     """Envoy's listeners: active ones, those that drain, the latest first, and those given up."""
 
     workers: int
+    without_keepalive: bool = False
     active: dict[str, Held] = field(default_factory=dict)
     draining: list[Held] = field(default_factory=list)
     dropped: dict[str, Held] = field(default_factory=dict)
@@ -76,6 +81,8 @@ class _Manager:
         if known is not None and is_same_message(known.config, new.config):
             return Outcome(Kind.SAME, served=_is_served(known))
         words = refused_alone(new.config, self.workers)
+        if self.without_keepalive and names_keepalive(new.config):
+            words = "no such field: 'tcp_keepalive'"
         if words:
             return Outcome(Kind.REFUSED, words)
         if old is None:
@@ -96,7 +103,7 @@ class _Manager:
         shared = replace(new, sets=old.sets, sockets=old.sockets)
         if in_place:
             self.active[name] = shared
-            return Outcome(Kind.IN_PLACE)
+            return Outcome(Kind.IN_PLACE, served=bool(old.numbers) or not new.binds)
         if new.binds and not old.binds:
             # Envoy has nothing that could be duplicated, and does not notice.
             kind = Kind.UNKNOWN if old.numbers else Kind.ENDS_ENVOY
@@ -163,7 +170,7 @@ def push_changes(
     Raises:
         PredictError: a config has a number that is none.
     """
-    manager = _Manager(workers)
+    manager = _Manager(workers, bool(version) and not satisfies(version, KEEPALIVE_SINCE))
     before: dict[str, Held] = {}
     for name, listener in {**fixed, **old}.items():
         one = manager.make(name, listener)
@@ -211,7 +218,9 @@ class _Result:
         change = ListenerChange(
             name,
             before=old.addresses if old is not None and old.numbers else (),
-            after=new.addresses if new is not None and new.numbers else (),
+            after=tuple(places_of(new.config))
+            if new is not None and (new.numbers or new.binds)
+            else (),
             protocol=next((one.protocol for one in sides if one.protocol), ""),
             kind=outcome.kind,
             kept=len(kept),

@@ -291,6 +291,12 @@ def _is_applied(why: Why, path: str, before: Any, after: Any) -> bool:
     """
     if why is Why.SOCKET_OPTIONS:
         if path == "socket_options":
-            return all(one in (after or []) for one in before or [])
+            kept = [_option(one) for one in after or []]
+            return all(_option(one) in kept for one in before or [])
         return after not in (None, False)
     return why is not Why.AT_CREATION
+
+
+def _option(option: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return which option of a socket it is, whatever its value."""
+    return option.get("level"), option.get("name")

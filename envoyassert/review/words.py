@@ -174,6 +174,8 @@ def reason_words(change: Change, one: ListenerChange, reason: Reason) -> str:
             "acknowledged, and without effect: main calls dup() on every socket, and no worker "
             "serves these descriptors; connections go to workers as before"
         )
+    if reason.why is Why.BIND_TO_PORT and one.is_unserved and not one.kept:
+        return "acknowledged, and without effect: no socket is made, and clients are refused"
     if reason.why is Why.BIND_TO_PORT and not one.is_unserved:
         return "acknowledged, and without effect: the sockets are as they were"
     if reason.why is Why.BIND_TO_PORT and one.kept:

@@ -13,6 +13,7 @@ from envoyassert.predict.prediction import PredictError
 ECHO = {"name": "envoy.filters.network.echo"}
 KEEPALIVE = {"level": 1, "name": 9, "int_value": 1, "state": "STATE_PREBIND"}
 RECEIVE_BUFFER = {"level": 1, "name": 8, "int_value": 65536, "state": "STATE_PREBIND"}
+SMALLER_BUFFER = {**RECEIVE_BUFFER, "int_value": 4096}
 EXACT: dict[str, Any] = {"connection_balance_config": {"exact_balance": {}}}
 ALONE: dict[str, Any] = {"enable_reuse_port": False}
 
@@ -272,6 +273,20 @@ def test_a_refused_option_of_ip_costs_a_path_its_file():
     assert (found.queued, found.is_unserved) == (Fate.KEPT, True)
 
 
+def test_taking_bind_to_port_away_makes_no_socket():
+    found = changed(tcp(bind_to_port=False), tcp())
+    assert (found.kind, sockets(found)) == (Kind.IN_PLACE, (0, 0, 0))
+    assert (found.served, found.is_unserved) == (False, True)
+    assert [one.in_effect for one in found.reasons] == [False]
+
+
+def test_keepalive_is_no_field_before_1_37():
+    new = tcp(tcp_keepalive={"keepalive_time": 5})
+    found = changed(tcp(), new, version="1.36.4")
+    assert (found.kind, found.words) == (Kind.REFUSED, "no such field: 'tcp_keepalive'")
+    assert changed(tcp(), new, version="1.37.0").kind is Kind.FULL_NEW
+
+
 def test_switching_bind_to_port_on_ends_envoy():
     off = tcp(bind_to_port=False)
     change = predict_change(side(off, tcp("other", 10001)), side(flipped(off, "bind_to_port"),
@@ -444,6 +459,7 @@ def test_a_hot_restart_hands_over_what_it_was_seen_to_hand_over(case):
         (tcp(), tcp(freebind=True), True),
         (tcp(transparent=True), tcp(), False),  # the option stays on the socket
         (tcp(socket_options=[KEEPALIVE]), tcp(), False),
+        (tcp(socket_options=[RECEIVE_BUFFER]), tcp(socket_options=[SMALLER_BUFFER]), True),
         (tcp(), tcp(tcp_backlog_size=64), True),
         (tcp(), tcp(**EXACT), True),
         (tcp(), tcp(enable_mptcp=True), False),

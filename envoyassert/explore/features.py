@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from envoyassert.explore.case import Case
+from envoyassert.explore.case import Case, Listener
+from envoyassert.predict.held import taken
+from envoyassert.predict.prediction import PredictError
+from envoyassert.predict.start import predict_start
 
 #: Values of each field of a listener; `*` stands for an element of a list.
 Fields = Mapping[str, frozenset[Any]]
@@ -66,7 +70,25 @@ def of_envoy(case: Case) -> Fields:
     found = dict(fields_of(rest))
     if case.concurrency > 1:
         found["concurrency"] = frozenset({_ANY})
+    pushed = [step.listeners for step in case.steps if step.listeners is not None]
+    if any(_conflict(case, listeners) for listeners in (case.listeners, *pushed)):
+        found["addresses_in_conflict"] = frozenset({_ANY})
     return found
+
+
+def _conflict(case: Case, listeners: Sequence[Listener]) -> bool:
+    """Whether the kernel refuses one listener a socket beside those of another one."""
+    try:
+        sets = predict_start(
+            case.bootstrap, concurrency=case.concurrency, discovered=listeners
+        ).sets
+    except PredictError:
+        return False
+    # What is given up has tried to have its sockets.
+    tried = [replace(one, descriptors=1) for one in sets]
+    return any(
+        any(taken([one], [other for other in tried if other.name != one.name])) for one in tried
+    )
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

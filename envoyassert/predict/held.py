@@ -154,9 +154,11 @@ def refused_alone(listener: Mapping[str, Any], workers: int) -> str:
             "results in unstable packet proxying. Configure the reuse_port listener option or set "
             "concurrency = 1."
         )
-    mode = proto_field(proto_field(proto_field(listener, "address"), "pipe"), "mode")
-    if str(mode or 0) != "0" and any(place.abstract is not None for place in places):
-        return "Cannot set mode for Abstract AF_UNIX sockets"
+    more = items_of(proto_field(listener, "additional_addresses"))
+    for pipe in (proto_field(proto_field(one, "address"), "pipe") for one in (listener, *more)):
+        named = str(proto_field(pipe, "path") or "").startswith("@")
+        if named and str(proto_field(pipe, "mode") or 0) != "0":
+            return "Cannot set mode for Abstract AF_UNIX sockets"
     chains = has_chains(listener) or any(
         proto_field(listener, field) is not None
         for field in ("default_filter_chain", "api_listener")

@@ -113,5 +113,7 @@ def _refused(found: SocketSet, before: Sequence[SocketSet], listener: object) ->
 
 def _shares_port(one: SocketSet) -> bool:
     """Whether its sockets have SO_REUSEPORT when they begin to listen."""
-    values = [o.value for o in one.options if o.name == "SO_REUSEPORT" and o.phase != "listening"]
+    mine = [o for o in one.options if o.name == "SO_REUSEPORT" and o.phase != "listening"]
+    # Whatever the order in the config, those before bind come first.
+    values = [o.value for o in sorted(mine, key=lambda option: option.phase != "before_bind")]
     return bool(values and values[-1])

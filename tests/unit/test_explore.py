@@ -26,11 +26,13 @@ from envoyassert.explore.difference import (
     known_differences,
     parse_known,
 )
-from envoyassert.explore.features import fields_of
-from envoyassert.explore.scenario import scenario_text
+from envoyassert.explore.features import fields_of, of_envoy
+from envoyassert.explore.scenario import pushed, scenario_text
 from envoyassert.explore.search import Search
 from envoyassert.explore.text import difference_lines, summary_lines
 from envoyassert.explore.trial import Outcome, Tried
+from envoyassert.predict.effects import Kind
+from envoyassert.predict.start import predict_start
 from envoyassert.scenario.load import parse_scenario
 from tests.unit.cli_words import run_cli
 
@@ -464,3 +466,48 @@ def test_known_differences_that_were_not_met_are_listed_on_request(explored):
         f"known difference not met: {first.kind}: {first.what}"
         in explored(agrees, "--all-known").out
     )
+
+
+# What was found by exploring, of the model
+
+
+def test_a_mode_is_refused_of_an_abstract_name_and_not_beside_one():
+    def pipes(first, second):
+        return listener(
+            address={"pipe": first}, additional_addresses=[{"address": {"pipe": second}}]
+        )
+
+    path, name = {"path": "/a.sock"}, {"path": "@a"}
+    kinds = [
+        pushed(case_of(), (), (one,), 1, VERSION).listeners[0].kind
+        for one in (
+            pipes({**path, "mode": 0o600}, name),
+            pipes(path, {**name, "mode": 0o600}),
+            pipes({**name, "mode": 0o600}, path),
+        )
+    ]
+    assert kinds == [Kind.ADDED, Kind.REFUSED, Kind.REFUSED]
+
+
+@pytest.mark.parametrize(
+    "states", [("STATE_BOUND", "STATE_PREBIND"), ("STATE_PREBIND", "STATE_BOUND")]
+)
+def test_an_option_before_bind_comes_first_whatever_the_order_in_the_config(states):
+    values = {"STATE_PREBIND": 1, "STATE_BOUND": 0}
+    options = [
+        {"level": 1, "name": 15, "int_value": values[state], "state": state} for state in states
+    ]
+    (found,) = predict_start(case_of(listener(socket_options=options)).config, concurrency=2).sets
+    assert (found.listens, found.role) == (1, "none")
+
+
+@pytest.mark.parametrize(
+    "shared, own, conflict",
+    [(False, True, True), (True, True, False), (False, False, True)],
+)
+def test_listeners_that_cannot_share_a_port_are_known(shared, own, conflict):
+    anywhere = {"socket_address": {"address": "0.0.0.0", "port_value": 10000}}
+    other = {**listener(address=anywhere, enable_reuse_port=shared), "name": "listener_1"}
+    case = case_of(listener(enable_reuse_port=own), other)
+    assert ("addresses_in_conflict" in of_envoy(case)) is conflict
+    assert "addresses_in_conflict" not in of_envoy(case_of(listener(enable_reuse_port=False)))

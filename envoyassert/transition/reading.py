@@ -92,6 +92,10 @@ def _problem(run: Trace, queue: Trace | None) -> str:
         if not trace.phases:
             return "OLD does not start"
         for phase in trace.phases:
+            refused = phase.attempts and not any(one.ok for one in phase.attempts)
+            if refused and phase.name.startswith(s.HELD):
+                place = phase.attempts[0].address
+                return f"OLD has no client at {place}: nothing listens there before the change"
             if phase.problem:
                 return f"{phase.name}: {phase.problem}"
             if phase.missed and phase.name not in (s.CHANGE, s.STOP):

@@ -39,8 +39,10 @@ CHANGE, STOP = "change", "stop"
 _DRAINED, _RELIEF, _PRESSURE = "drained", "relief", "pressure"
 
 #: What Envoy may take to end the old connections, in seconds; in production this is ten minutes.
-_DRAIN_S, _PARENT_S = "1", "2"
-_TIMES = {"--drain-time-s": _DRAIN_S, "--parent-shutdown-time-s": _PARENT_S}
+#: A push is looked at while old connections drain; a hot restart when the old epoch has ended.
+_DRAIN_S = {Way.PUSH: "2", Way.HOT_RESTART: "1", Way.RESTART: "1"}
+_PARENT_S = "2"
+_TIMES = ("--drain-time-s", "--parent-shutdown-time-s")
 #: How long a client waits for its answer; of datagrams less, for they are dropped silently.
 _ANSWER_S, _DATAGRAM_S = 2, 0.5
 #: Requests of all clients together that keep coming, each second, and the fewest of one place.
@@ -138,9 +140,9 @@ def _notes(before: Side, after: Side, way: Way) -> Iterator[str]:
         if rest:
             yield f"not pushed, for only a restart changes it: {', '.join(rest)}"
     if way is Way.HOT_RESTART:
-        yield f"the old epoch drains for {_DRAIN_S} s and ends after {_PARENT_S} s"
+        yield f"the old epoch drains for {_DRAIN_S[way]} s and ends after {_PARENT_S} s"
     elif way is Way.PUSH:
-        yield f"old connections drain for {_DRAIN_S} s"
+        yield f"old connections drain for {_DRAIN_S[way]} s"
     if way is not Way.PUSH and len(old.listeners) and not static:
         yield "listeners of LDS are in the bootstrap of each"
     if old.env != new.env:
@@ -188,7 +190,7 @@ def _plan(
         launcher="process",
         config=config,
         files=files,
-        args=_arguments(old.args),
+        args=_arguments(old.args, way),
         agent=(),
         netns={**new.netns, **old.netns},
         addresses=tuple(dict.fromkeys((*old.addresses, *new.addresses))),
@@ -201,7 +203,7 @@ def _plan(
     )
 
 
-def _arguments(given: Sequence[str]) -> tuple[str, ...]:
+def _arguments(given: Sequence[str], way: Way) -> tuple[str, ...]:
     """Return arguments with times in which a change can be waited for."""
     kept: list[str] = []
     skip = False
@@ -210,7 +212,7 @@ def _arguments(given: Sequence[str]) -> tuple[str, ...]:
         if not skip and name not in _TIMES:
             kept.append(argument)
         skip = not skip and name in _TIMES and not equals
-    return (*kept, *(part for pair in _TIMES.items() for part in pair))
+    return (*kept, _TIMES[0], _DRAIN_S[way], _TIMES[1], _PARENT_S)
 
 
 def _steps(
@@ -280,7 +282,7 @@ def _change(
     another: dict[str, Any] = {
         "concurrency": after.plan.concurrency,
         "overlay": overlay_between(before.config(pressed), after.config(overload)),
-        "args": [*_arguments(after.plan.args)] if before.plan.args != after.plan.args else [],
+        "args": [*_arguments(after.plan.args, way)] if before.plan.args != after.plan.args else [],
     }
     if way is Way.HOT_RESTART:
         yield {"name": CHANGE, "hot_restart": another, **under}

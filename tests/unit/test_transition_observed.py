@@ -173,6 +173,15 @@ def test_step_that_could_not_be_made_is_trouble() -> None:
     assert "not tried: held_1: a client cannot connect" in "\n".join(report_lines(report, "a", "b"))
 
 
+def test_old_that_listens_nowhere_is_trouble_by_its_address() -> None:
+    trace = TraceBuilder(2, listeners=(RECORD,))
+    trace.end_phase("startup", "startup")
+    trace.end_phase("held_0", attempts=(attempt(1, **REFUSED),))
+    trace.end_phase("change", problem="it made no connection that it could hold")
+    problem = observed_of(transition(), trace.build(), None).problem
+    assert problem == f"OLD has no client at {AT}: nothing listens there before the change"
+
+
 @pytest.mark.parametrize(
     "attempts, wanted",
     [

@@ -126,7 +126,7 @@ def test_what_no_push_changes_is_said(change) -> None:
 def test_times_of_the_command_line_are_those_that_can_be_waited_for(change) -> None:
     args = ("--drain-time-s", "600", "--parent-shutdown-time-s=900", "--base-id", "3")
     made = change(bootstrap(listener()), bootstrap(listener()), Way.PUSH, before={"args": args})
-    times = ("--drain-time-s", "1", "--parent-shutdown-time-s", "2")
+    times = ("--drain-time-s", "2", "--parent-shutdown-time-s", "2")
     assert made.run.args == ("--base-id", "3", *times)
 
 

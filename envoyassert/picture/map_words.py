@@ -138,8 +138,8 @@ def option_words(socket: MapSocket) -> list[str]:
 def descriptor_words(descriptor: MapDescriptor) -> str:
     """Return where a descriptor comes from, "" for the one that socket() made."""
     if descriptor.origin in ("dup", "fcntl"):
-        source = "?" if descriptor.copy_of_fd is None else descriptor.copy_of_fd
-        return f"{descriptor.origin} of {source}"
+        source = descriptor.copy_of_fd
+        return descriptor.origin + ("" if source is None else f" of {source}")
     return {"scm_rights": "received", "fork": "by fork", "unknown": "origin unknown"}.get(
         descriptor.origin, ""
     )

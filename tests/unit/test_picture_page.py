@@ -99,7 +99,8 @@ def test_page_says_the_verdict_first_and_the_failures_before_the_map():
     page = Page(run_page(pictured(shared().build(), FAILING)))
     order = [page.text.index(words) for words in ("FAILED", "What did not hold", "Socket map")]
     assert order == sorted(order)
-    assert "Expected 2 kernel sockets" in page.text
+    assert "more for the same cause" in page.text
+    assert "expected 2 kernel sockets (live), saw 1 kernel socket (live)" in page.text
     assert "1 kernel socket" in page.text
 
 
@@ -121,6 +122,7 @@ def test_page_of_what_is_open_names_each_reason_once():
     assert "INCONCLUSIVE" in page.text
     assert page.text.count("Why: ") == 1
     assert "more for the same reason" in page.text
+    assert "What could not be judged" in page.text
     sketch = text[text.index("map sketch") :].partition("</svg>")[0]
     assert sketch.count(">kernel socket<") == 1
 

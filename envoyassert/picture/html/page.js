@@ -591,8 +591,7 @@
     button.addEventListener("click", () => {
       const finding = button.dataset.finding;
       const places = finding ? data.findings[finding] : data.steps[button.dataset.step];
-      const about = button.closest("article, li").querySelector("h3").textContent.trim();
-      highlight([...places], about);
+      highlight([...places], button.dataset.about);
       byId("timeline").scrollIntoView();
       canvas.focus({ preventScroll: true });
     });

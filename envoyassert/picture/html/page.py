@@ -99,6 +99,7 @@ def run_page(picture: RunPicture) -> str:
             policy=_policy(script),
             run=picture,
             failed=failed,
+            failed_title=_failed_title(failed),
             same=_same_reason(failed),
             pictured=_pictured(failed),
             advice=_advice(failed),
@@ -152,18 +153,24 @@ def _took(band: Band) -> str:
     return duration_in_words(band.end_ns - band.begin_ns) if band.begin_ns else ""
 
 
+def _failed_title(failed: Sequence[PictureFinding]) -> str:
+    open_alone = all(one.status in (Status.INCONCLUSIVE, Status.SKIPPED) for one in failed)
+    return "What could not be judged" if open_alone else "What did not hold"
+
+
 def _same_reason(failed: Sequence[PictureFinding]) -> dict[str, list[PictureFinding]]:
-    """Return the findings that are shown in full, each with those that are open for its reason."""
-    first: dict[str, str] = {}
+    """Return the findings that are shown in full, each with those that have its reason or cause."""
+    first: dict[object, str] = {}
     found: dict[str, list[PictureFinding]] = {}
     for one in failed:
-        reason = one.words.reason
-        if reason and reason in first:
-            found[first[reason]].append(one)
+        listener = one.listener.id if one.listener is not None else ""
+        cause = one.words.reason or (one.hint and (listener, one.hint))
+        if cause and cause in first:
+            found[first[cause]].append(one)
             continue
         found[one.id] = []
-        if reason:
-            first[reason] = one.id
+        if cause:
+            first[cause] = one.id
     return found
 
 

@@ -40,6 +40,7 @@ class Draft:
         sets: the sockets, per address.
         closed: whether there must be no other sockets.
         admin: whether `/ready` can be asked.
+        starts: whether Envoy takes the config, and does not end.
         requires: bounds of Envoy's version, or "".
         assume: what is taken for granted of the trace that this is drafted from.
         notes: what the reader must know of what was drafted, a line each.
@@ -52,6 +53,7 @@ class Draft:
     sets: tuple[SocketSet, ...]
     closed: bool = True
     admin: bool = True
+    starts: bool = True
     requires: str = ""
     assume: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from envoyassert.draft.expected import Draft, EnvoyField, addresses_of, namespace_fields
-from envoyassert.predict.prediction import Prediction
+from envoyassert.predict.prediction import LISTENERS, PROCESS, Prediction
 from envoyassert.predict.start import predict_start
 from envoyassert.scenario.absent import looked_up, source_names
 from envoyassert.scenario.listeners import items_of, proto_field, static_listeners
@@ -44,7 +44,8 @@ def draft_of_config(
     return Draft(
         found.concurrency,
         found.sets,
-        closed=found.closed,
+        closed=found.closed and not found.refused,
+        starts=not found.refused,
         admin=found.admin,
         requires=found.requires,
         notes=tuple(_notes(config, found)),
@@ -64,7 +65,16 @@ def _notes(config: dict[str, object], found: Prediction) -> Iterator[str]:
     if ignored:
         yield f"{ignored} of the listeners have the name of one before: Envoy ignores them"
     for one in found.unknown:
-        yield f"{one.why}: draft from a trace to have them"
+        if one.fact == LISTENERS and not one.listener:
+            yield f"{one.why}: draft from a trace to have them"
+        elif one.fact == LISTENERS and one.listener not in found.split:
+            yield f"nothing is expected of {one.listener}: {one.why}"
+        elif one.fact == PROCESS:
+            yield f"drafted as if Envoy took {one.listener}: {one.why}"
+    for name, words in found.left_out.items():
+        yield f"Envoy refuses {name}, and goes on without: {words}"
+    if found.refused:
+        yield f"Envoy refuses this config: {found.refused}"
     hosts = looked_up(config)
     if hosts:
         yield f"names that no cluster finds in the run's own network: {', '.join(hosts)}"

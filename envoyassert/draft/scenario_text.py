@@ -49,7 +49,8 @@ def draft_text(draft: Draft, name: str, config: str | dict[str, Any], source: st
     tail = []
     if draft.closed:
         tail.append("  - no_others: true  # no socket but these, and Envoy's own for hot restart")
-    tail.append(f"  - process: {{{'live' if draft.admin else 'stays_up'}: true}}")
+    up = f"{'live' if draft.admin else 'stays_up'}: true"
+    tail.append(f"  - process: {{{up if draft.starts else 'exits: nonzero'}}}")
     # In one form however many there are: a further address adds lines, and changes none.
     body = [line for one in expected_of(draft.sets) for line in _block(one.item)]
     return "\n".join([*head, *body, *tail]) + "\n"

@@ -137,7 +137,7 @@ def _of_part(scopes: Scopes, part: _Part) -> Iterator[Finding]:
         word = word_of(part.of).name
         yield replace(
             finding,
-            path=("expect", part.place, word, part.name, *finding.path[2:]),
+            path=("expect", part.place, word, *filter(None, (part.name,)), *finding.path[2:]),
             code=f"{word}.{finding.code}",
             subject=replace(finding.subject, name=finding.subject.name or part.name),
         )

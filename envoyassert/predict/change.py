@@ -21,8 +21,8 @@ from envoyassert.predict.effects import (
     Way,
 )
 from envoyassert.predict.fields import is_same_message, normal
-from envoyassert.predict.held import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.push import push_changes
+from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.restarts import (
     hot_restart_changes,
     refused_start,

@@ -46,6 +46,8 @@ def deciding_config(config: object, discovered: Iterable[object] | None) -> dict
         bootstrap["admin"] = admin
     if discovers_listeners(config):
         bootstrap["dynamic_resources"] = {"lds_config": {}}
+    if has_internal_listeners(config):
+        bootstrap["bootstrap_extensions"] = [{"name": "envoy.bootstrap.internal_listener"}]
     affinity = proto_field(config, "enable_worker_cpu_affinity")
     if affinity is not None:
         bootstrap["enable_worker_cpu_affinity"] = affinity
@@ -96,6 +98,15 @@ def prediction_of(
     )
 
 
+def has_internal_listeners(config: object) -> bool:
+    """Return whether a bootstrap has the extension by which there are internal listeners."""
+    for one in items_of(proto_field(config, "bootstrap_extensions")):
+        kind = proto_field(proto_field(one, "typed_config"), "@type")
+        if f"{proto_field(one, 'name')} {kind}".count("internal_listener"):
+            return True
+    return False
+
+
 def _listener(listener: object) -> dict[str, Any]:
     found = _kept(listener, OF_LISTENER)
     for head, *member in _PRESENT:
@@ -103,6 +114,11 @@ def _listener(listener: object) -> dict[str, Any]:
         inner = proto_field(value, member[0]) if member else value
         if inner is not None:
             found[head] = {member[0]: {}} if member else {}
+    # How many there are does not matter, and what is in them may be a secret.
+    chains = items_of(proto_field(listener, "filter_chains"))
+    found["filter_chains"] = [{}] if chains else []
+    if proto_field(listener, "default_filter_chain") is not None:
+        found["default_filter_chain"] = {}
     old = proto_field(proto_field(listener, "deprecated_v1"), "bind_to_port")
     return found if old is None else {**found, "deprecated_v1": {"bind_to_port": old}}
 

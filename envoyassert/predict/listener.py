@@ -62,8 +62,10 @@ def sets_of(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
         sockets = workers if reuse else 1
         options = tuple(options_of(listener, entry, address, protocol, sockets if reuse else 0))
         balance = proto_field(listener, "connection_balance_config")
-        # With some bootstraps this balancer attaches a packet filter.
-        exact = proto_field(balance, "cpu_locality_balance") is None
+        # Whether this balancer attaches a packet filter depends on the CPUs of the machine.
+        exact = proto_field(balance, "cpu_locality_balance") is None or not (
+            reuse or protocol == "UNIX"
+        )
         mapped = address.port == 0 and address.unmapped != address
         late = any(o.phase == "bound" and o.level == "IPPROTO_IPV6" for o in options)
         if mapped and (sockets > 1 or protocol == "UDP" or late):
@@ -88,7 +90,7 @@ def sets_of(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
             exact=exact,
             listens=None if is_udp else workers,
             listen_by="main",
-            backlog=None if is_udp else proto_int(backlog) if backlog is not None else -1,
+            backlog=None if is_udp else _backlog(backlog),
             file=file_of(address, place),
         )
         if _leaves_namespace(found):
@@ -98,6 +100,11 @@ def sets_of(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
                 found, sockets=1, descriptors=1, role="worker_0", via="", listens=listens
             )
         yield found
+
+
+def _backlog(value: object) -> int:
+    """Return what listen() is called with, an int of C, of a number of 32 bits."""
+    return -1 if value is None else (proto_int(value) + 2**31) % 2**32 - 2**31
 
 
 def _leaves_namespace(found: SocketSet) -> bool:

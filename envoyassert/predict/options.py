@@ -12,7 +12,7 @@ from typing import Any
 from envoyassert.addresses import Address
 from envoyassert.predict.socket_options import socket_options_of
 from envoyassert.predict.sockets import SocketOption
-from envoyassert.scenario.listeners import items_of, proto_field, proto_flag, proto_int
+from envoyassert.scenario.listeners import proto_field, proto_flag, proto_int
 
 _KEEPALIVE = (
     ("keepalive_probes", "TCP_KEEPCNT"),
@@ -96,12 +96,6 @@ def _keepalive(listener: object, entry: object) -> Iterator[SocketOption]:
         yield SocketOption("SOL_SOCKET", "SO_KEEPALIVE", 1, "before_bind")
         for name, value in given.items():
             yield SocketOption("IPPROTO_TCP", name, value, "before_bind")
-
-
-def names_keepalive(listener: object) -> bool:
-    """Whether a listener has the field for keepalive, which Envoy does not know before 1.37."""
-    more = items_of(proto_field(listener, "additional_addresses"))
-    return any(proto_field(entry, "tcp_keepalive") is not None for entry in (listener, *more))
 
 
 def v6only(address: Address, place: object) -> Iterator[SocketOption]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.predict.sockets import SocketSet
 
 #: The fact which listeners there are.
 LISTENERS = "listeners"
+#: The fact whether Envoy starts; where it is not known all others rest on that it does.
+PROCESS = "process"
 
 
 class PredictError(EnvoyAssertError):
@@ -21,7 +24,7 @@ class Unknown:
 
     Args:
         listener: whose fact it is; "" if it is none's.
-        fact: which one: `listeners`, or the word of a `listener` expectation.
+        fact: which one: `listeners`, `process`, or the word of a `listener` expectation.
         why: why it is not known, in words.
     """
 
@@ -42,7 +45,9 @@ class Prediction:
         unknown: what is not predicted.
         admin: whether there is an admin endpoint.
         requires: bounds of the versions of Envoy that take the config, or "".
-        refused: what Envoy says when it ends at once, for it does not take the config; else "".
+        refusals: what Envoy may say when it ends at once, for it does not take the config: one of
+            these; () if it starts.
+        left_out: what it says of listeners of a control plane that it refuses, by their names.
     """
 
     concurrency: int
@@ -52,7 +57,13 @@ class Prediction:
     unknown: tuple[Unknown, ...] = ()
     admin: bool = True
     requires: str = ""
-    refused: str = ""
+    refusals: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> str:
+        """What Envoy says where it does not start at all; else ""."""
+        return next(iter(self.refusals), "")
 
     @property
     def split(self) -> tuple[str, ...]:

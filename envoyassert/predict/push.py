@@ -17,17 +17,19 @@ from envoyassert.predict.fields import differences, has_chains, is_only_chains, 
 from envoyassert.predict.held import (
     Held,
     can_share,
-    duplicate_words,
-    has_duplicate,
     held,
-    is_datagram,
-    places_of,
-    refused_alone,
     sets_unfit_options,
     sets_unnamed_options,
     taken,
 )
-from envoyassert.predict.options import names_keepalive
+from envoyassert.predict.refusals import (
+    duplicate_words,
+    has_duplicate,
+    is_datagram,
+    places_of,
+    refused_alone,
+)
+from envoyassert.predict.since import names_keepalive
 from envoyassert.versions import satisfies
 
 #: Since when main listens on the duplicates with the backlog of the new config.

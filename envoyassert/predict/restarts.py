@@ -17,13 +17,11 @@ from envoyassert.predict.effects import Fate, Kind, ListenerChange, Reason, Why
 from envoyassert.predict.fields import differences, normal
 from envoyassert.predict.held import (
     Held,
-    duplicate_words,
-    has_duplicate,
     held,
-    refused_alone,
     sets_unfit_options,
     taken,
 )
+from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.versions import satisfies
 

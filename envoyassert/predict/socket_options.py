@@ -15,6 +15,7 @@ from typing import Any
 
 from envoyassert.names import level_name, option_name
 from envoyassert.option_values import FILTERS, OptionValue, option_value_of
+from envoyassert.predict.conflicts import overlap, shares_port
 from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.scenario.listeners import items_of, proto_field, proto_int
 
@@ -55,7 +56,46 @@ def _value(name: int | str, option: Any) -> OptionValue:
     return None if name in FILTERS else option_value_of(name, content)
 
 
-def given_up(sets: Sequence[SocketSet], listener: object) -> Iterator[SocketSet]:
+#: From the least to the most that Linux takes for an option of TCP (tcp.h, net/ipv4/tcp.c).
+_RANGES = {
+    "TCP_KEEPIDLE": (1, 32767),
+    "TCP_KEEPINTVL": (1, 32767),
+    "TCP_KEEPCNT": (1, 127),
+    "TCP_FASTOPEN": (0, 2**31 - 1),
+}
+#: Protocols whose sockets have no options of a level.
+_WITHOUT = {"IPPROTO_TCP": {"UDP"}, "IPPROTO_UDP": {"TCP", "MPTCP"}}
+
+
+def is_unnamed(option: SocketOption) -> bool:
+    """Return whether an option has no known name, so that no one knows whether Linux takes it."""
+    return isinstance(option.name, int) or isinstance(option.level, int)
+
+
+def kernel_takes(option: SocketOption, one: SocketSet) -> bool:
+    """Return whether Linux takes an option of some sockets, as far as that is known.
+
+    Args:
+        option: what is set.
+        one: the sockets.
+    """
+    if isinstance(option.name, int) or isinstance(option.level, int):
+        return True
+    if one.protocol == "UNIX":
+        return option.level == "SOL_SOCKET" and option.name != "SO_REUSEPORT"
+    if option.level == "IPPROTO_IPV6" and one.address.family == "AF_INET":
+        return False
+    if one.protocol in _WITHOUT.get(option.level, ()):
+        return False
+    low, high = _RANGES.get(option.name, (None, None))
+    if low is None or high is None or not isinstance(option.value, int):
+        return True
+    return low <= option.value <= high
+
+
+def given_up(
+    sets: Sequence[SocketSet], listener: object, listening: Sequence[SocketSet] = ()
+) -> Iterator[SocketSet]:
     """Yield the sockets of a listener, closed if Envoy gives it up while its addresses listen.
 
     They do one after the other, each with all its sockets; those behind the one that fails never
@@ -64,11 +104,12 @@ def given_up(sets: Sequence[SocketSet], listener: object) -> Iterator[SocketSet]
     Args:
         sets: the sockets of the listener, per address.
         listener: its config.
+        listening: sockets that listen already.
     """
     refused = (
         (index, end)
         for index, one in enumerate(sets)
-        if (end := _refused(one, sets[:index], listener)) is not None
+        if (end := _refused(one, [*listening, *sets[:index]], listener)) is not None
     )
     index, end = next(refused, (0, None))
     if end is None:
@@ -88,32 +129,24 @@ def not_listening(one: SocketSet) -> SocketSet:
 def _refused(found: SocketSet, before: Sequence[SocketSet], listener: object) -> SocketSet | None:
     """Return the sockets of an address at which Envoy gives its listener up, None where it listens.
 
-    The kernel refuses an option that is set after listen, or a listen() where another socket of the
-    same address listens and both do not share it by SO_REUSEPORT.
+    The kernel refuses a listen() where another socket that clients could mean listens and both do
+    not share the port by SO_REUSEPORT, or an option that is set after listen.
     """
-    kept = list(found.options)
-    if found.protocol == "UNIX":
-        late = [o for o in kept if o.phase == "listening"]
-        bad = [o for o in late if o.level != "SOL_SOCKET" or o.name == "SO_REUSEPORT"]
-        if not bad and proto_field(listener, "tcp_fast_open_queue_length") is None:
-            return None
-        kept = kept[: kept.index(bad[0])] if bad else kept
-        return replace(found, options=tuple(kept), listens=1)
-    twins = [
-        one for one in before if (one.address, one.protocol) == (found.address, found.protocol)
-    ]
-    twins = twins if found.address.port else []
-    alone = found.sockets == 1 and not twins
-    if found.listens is None or alone or all(map(_shares_port, (*twins, found))):
+    if found.listens is None:
         return None
-    kept = [option for option in kept if option.phase != "listening"]
-    exact = found.sockets == 1 or len(kept) == len(found.options)
-    return replace(found, options=tuple(kept), listens=0 if twins else 1, exact=exact)
-
-
-def _shares_port(one: SocketSet) -> bool:
-    """Whether its sockets have SO_REUSEPORT when they begin to listen."""
-    mine = [o for o in one.options if o.name == "SO_REUSEPORT" and o.phase != "listening"]
-    # Whatever the order in the config, those before bind come first.
-    values = [o.value for o in sorted(mine, key=lambda option: option.phase != "before_bind")]
-    return bool(values and values[-1])
+    kept = [option for option in found.options if option.phase != "listening"]
+    rivals = [one for one in before if one.listens and one.descriptors and overlap(found, one)]
+    group = found.sockets > 1
+    if (rivals or group) and not all(map(shares_port, (*rivals, found))):
+        exact = not group or len(kept) == len(found.options)
+        return replace(found, options=tuple(kept), listens=0 if rivals else 1, exact=exact)
+    late = [option for option in found.options if option.phase == "listening"]
+    bad = next((n for n, one in enumerate(late) if not kernel_takes(one, found)), None)
+    # Fast open is set through another way, which refuses a socket that is none of IP.
+    unfit = proto_field(listener, "tcp_fast_open_queue_length") is not None
+    if bad is None and not (unfit and found.protocol == "UNIX"):
+        return None
+    set_on_first = late[:bad]
+    exact = not (group and set_on_first)
+    kept += set_on_first if not group else []
+    return replace(found, options=tuple(kept), listens=1, exact=exact)

@@ -7,13 +7,36 @@ recorded on 1.36.4 and 1.40.0, which do the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from envoyassert.predict.conflicts import one_conflicts
+from envoyassert.predict.deciding import has_internal_listeners
 from envoyassert.predict.listener import LEVEL, file_of, held, sets_of, takes_one_worker
-from envoyassert.predict.options import names_keepalive, v6only
-from envoyassert.predict.prediction import LISTENERS, PredictError, Prediction, Unknown
-from envoyassert.predict.socket_options import given_up, socket_options_of
+from envoyassert.predict.options import v6only
+from envoyassert.predict.prediction import (
+    LISTENERS,
+    PROCESS,
+    PredictError,
+    Prediction,
+    Unknown,
+)
+from envoyassert.predict.refusals import (
+    duplicate_words,
+    has_duplicate,
+    is_datagram,
+    refusals_of,
+    refusals_of_address,
+    text_of,
+)
+from envoyassert.predict.since import requires_of
+from envoyassert.predict.socket_options import (
+    given_up,
+    is_unnamed,
+    kernel_takes,
+    socket_options_of,
+)
 from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.scenario.listeners import (
     NotWholeError,
@@ -23,6 +46,7 @@ from envoyassert.scenario.listeners import (
     discovers_listeners,
     items_of,
     proto_field,
+    proto_flag,
     static_listeners,
 )
 from envoyassert.versions import satisfies
@@ -53,31 +77,148 @@ def predict_start(
         PredictError: the config is none, or has a number that is none.
     """
     _refuse_other(config)
-    listeners = static_listeners(config)
+    static = static_listeners(config)
     theirs = (*served, *(discovered or ()))
     given = (*items_of(proto_field(proto_field(config, "static_resources"), "listeners")), *theirs)
+    more: dict[str, Any] = {}
     for name, one in discovered_names(config, theirs):
-        listeners.setdefault(name, one)
+        if name not in static:
+            more.setdefault(name, one)
     if concurrency is None:
-        bound = filter(asks_for_sockets, listeners.values())
+        bound = filter(asks_for_sockets, (*static.values(), *more.values()))
         concurrency = 1 if any(map(takes_one_worker, bound)) else 2
-    requires = ">=1.37" if any(map(names_keepalive, given)) else ""
+    requires = requires_of(config, given)
+    found = _Start(config, max(1, concurrency), version)
     if version and requires and not satisfies(version, requires):
-        return Prediction(concurrency, (), refused="no such field: 'tcp_keepalive'")
-    sets = (*_admin(config), *_sets_of_all(listeners, max(1, concurrency)))
-    unknown = []
+        found.refusals.append("has unknown fields")
+    found.add(static, fatal=True)
+    found.add(more, fatal=False)
     if discovers_listeners(config) and not served and discovered is None:
-        unknown.append(Unknown("", LISTENERS, "listeners from LDS are not in the config"))
-    with_sockets = {one.name for one in sets}
-    found = Prediction(
+        found.unknown.append(Unknown("", LISTENERS, "listeners from LDS are not in the config"))
+    if found.refusals:
+        admin = admin_address(config) is not None
+        said = tuple(dict.fromkeys(found.refusals))
+        return Prediction(concurrency, (), admin=admin, requires=requires, refusals=said)
+    sets = found.sets_when_started()
+    with_sockets = {*(one.name for one in sets), *(one.listener for one in found.unknown)}
+    prediction = Prediction(
         concurrency,
         sets,
-        silent=tuple(name for name in listeners if name not in with_sockets),
-        unknown=tuple(unknown),
+        silent=tuple(name for name in (*static, *more) if name not in with_sockets),
+        unknown=(*found.unknown, *_declined(sets)),
         admin=admin_address(config) is not None,
         requires=requires,
+        left_out=found.left_out,
     )
-    return replace(found, closed=not unknown and not found.split)
+    return replace(prediction, closed=not found.unknown and not prediction.split)
+
+
+_WHETHER_TAKEN = "it is not known whether the kernel takes the option "
+_ONLY_V6 = SocketOption("IPPROTO_IPV6", "IPV6_V6ONLY", 1, "before_bind")
+
+
+class _Start:
+    """A start as far as it has come.
+
+    Args:
+        config: the bootstrap.
+        workers: how many there are.
+        version: of Envoy, "" for any that is supported.
+    """
+
+    def __init__(self, config: Any, workers: int, version: str) -> None:
+        self._workers = workers
+        self._version = version
+        self._has_affinity = proto_flag(config, "enable_worker_cpu_affinity") is True
+        self._has_internal = has_internal_listeners(config)
+        self._admin = (*_admin(config),)
+        #: The sockets of each listener before any of them listens, with its config.
+        self._bound: dict[str, tuple[list[SocketSet], Any]] = {}
+        self._taken: list[Any] = []
+        self.left_out: dict[str, str] = {}
+        self.unknown: list[Unknown] = []
+        self.refusals = [*refusals_of_address(proto_field(proto_field(config, "admin"), "address"))]
+
+    def add(self, listeners: Mapping[str, Any], *, fatal: bool) -> None:
+        """Take listeners as Envoy takes them: checked, made and bound one after the other.
+
+        Args:
+            listeners: their configs by their names.
+            fatal: whether Envoy ends where it refuses one; else it goes on without.
+        """
+        for name, one in listeners.items():
+            listener = one if self._has_affinity else _without_locality(one)
+            with _whole_numbers(name):
+                said = [*refusals_of(listener, self._workers, self._version)]
+            if proto_field(listener, "internal_listener") is not None and not self._has_internal:
+                said.append("InternalListener bootstrap extension is mandatory")
+            if any(has_duplicate(listener, other) for other in self._taken):
+                said.append(duplicate_words(str(proto_field(listener, "name") or ""), listener))
+            sets = [*_made(name, listener, self._workers)] if not said else []
+            if asks_for_sockets(listener):
+                said += self._not_bound(listener, sets)
+            self.unknown += self._unsure(name, listener, sets)
+            if said and fatal:
+                self.refusals += said
+            elif said:
+                self.left_out[name] = said[0]
+                continue
+            self._taken.append(listener)
+            self._bound[name] = (sets, listener)
+
+    def _unsure(self, name: str, listener: Any, sets: Sequence[SocketSet]) -> Iterator[Unknown]:
+        """Yield what keeps it open whether Envoy takes a listener."""
+        early = [o for one in sets for o in one.options if o.phase != "listening"]
+        strange = {f"{o.level}/{o.name}" for o in early if is_unnamed(o)}
+        if strange:
+            yield Unknown(name, PROCESS, _WHETHER_TAKEN + ", ".join(sorted(strange)))
+        if proto_field(listener, "api_listener") is not None:
+            why = "Envoy takes an API listener in builds with its extension alone"
+            yield Unknown(name, PROCESS, why)
+        unbound = is_datagram(listener) and proto_flag(listener, "bind_to_port") is False
+        if unbound and self._version and not satisfies(self._version, ">=1.40"):
+            why = "Envoy before 1.40 may crash at a UDP listener that is not to be bound"
+            yield Unknown(name, PROCESS, why)
+
+    def _not_bound(self, listener: Any, sets: Sequence[SocketSet]) -> Iterator[str]:
+        """Yield why the sockets of a listener cannot be bound, or get an option until then."""
+        udp = [one for sets, _ in self._bound.values() for one in sets if one.protocol == "UDP"]
+        for one in sets:
+            if any(map(one_conflicts(one), (*self._admin, *udp))):
+                yield f"cannot bind '{text_of(one.address)}': Address already in use"
+            if one.address.unmapped != one.address and (_ONLY_V6 in one.options):
+                yield f"cannot bind '{text_of(one.address)}': Invalid argument"
+            early = [option for option in one.options if option.phase != "listening"]
+            flags = (proto_flag(listener, field) for field in ("transparent", "freebind"))
+            unfit = not one.address.is_ip and True in flags
+            if unfit or not all(kernel_takes(option, one) for option in early):
+                yield "Setting socket options failed"
+
+    def sets_when_started(self) -> tuple[SocketSet, ...]:
+        """Return all sockets when those that are to listen do, one listener after the other."""
+        found = [*self._admin]
+        for name, (sets, listener) in self._bound.items():
+            if not asks_for_sockets(listener):
+                found += held(sets, listener)
+                continue
+            late = [o for one in sets for o in one.options if o.phase == "listening"]
+            strange = {f"{o.level}/{o.name}" for o in late if is_unnamed(o)}
+            if strange:
+                why = _WHETHER_TAKEN + ", ".join(sorted(strange))
+                self.unknown.append(Unknown(name, LISTENERS, why))
+                continue
+            found += given_up(sets, listener, found)
+        return tuple(found)
+
+
+def _declined(sets: Sequence[SocketSet]) -> Iterator[Unknown]:
+    """Yield what is not known of sockets that are."""
+    for one in sets:
+        if not one.exact:
+            why = "which options there are beside those that are named depends on the machine"
+            yield Unknown(one.name, "only_options", why)
+        if one.role == "worker_0":
+            yield Unknown(one.name, LISTENERS, "one socket alone is where its address is bound")
 
 
 def _refuse_other(config: object) -> None:
@@ -91,12 +232,6 @@ def _refuse_other(config: object) -> None:
         )
 
 
-def _sets_of_all(listeners: Mapping[str, object], workers: int) -> Iterator[SocketSet]:
-    """Yield the sockets of all listeners, by their names, as Envoy leaves them at its start."""
-    for name, listener in listeners.items():
-        yield from sets_of_listener(name, listener, workers)
-
-
 def sets_of_listener(name: str, listener: object, workers: int) -> tuple[SocketSet, ...]:
     """Return the sockets of one listener, per address, as Envoy leaves them at its start.
 
@@ -108,15 +243,36 @@ def sets_of_listener(name: str, listener: object, workers: int) -> tuple[SocketS
     Raises:
         PredictError: the config has a number that is none.
     """
+    mine = [*_made(name, listener, workers)]
+    found = given_up(mine, listener) if asks_for_sockets(listener) else held(mine, listener)
+    return tuple(found)
+
+
+def _without_locality(listener: Any) -> Any:
+    """Return a listener without the balancer by CPU, which does nothing but with pinned workers."""
+    balance = proto_field(listener, "connection_balance_config")
+    if proto_field(balance, "cpu_locality_balance") is None:
+        return listener
+    fields = ("connection_balance_config", "connectionBalanceConfig")
+    return {key: value for key, value in listener.items() if key not in fields}
+
+
+def _made(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
+    """Yield the sockets that a listener asks for, per address."""
+    with _whole_numbers(name):
+        yield from sets_of(name, listener, workers)
+
+
+@contextmanager
+def _whole_numbers(name: str) -> Iterator[None]:
+    """Raise PredictError where a field of a listener is a whole number to Envoy and is none."""
     try:
-        mine = [*sets_of(name, listener, workers)]
+        yield
     except NotWholeError as error:
         raise PredictError(
             f"a field of listener {name} is a whole number to Envoy, and {error}",
             "Envoy refuses this config",
         ) from error
-    found = given_up(mine, listener) if asks_for_sockets(listener) else held(mine, listener)
-    return tuple(found)
 
 
 def _admin(config: object) -> Iterator[SocketSet]:

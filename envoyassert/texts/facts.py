@@ -235,6 +235,7 @@ FACTS: dict[str, str | Callable[[Fact], str]] = {
     # what follows from the config
     "follows_from_config": "what follows from the config",
     "facts_asked": w.facts_asked,
+    "envoy_says": "Envoy says: {words}",
     "config_not_in_trace": "the config that Envoy got is not in the trace",
     "not_predicted": "nothing is predicted of this config: {said}",
     "nothing_excepted": lambda f: (

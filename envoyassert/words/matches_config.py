@@ -85,6 +85,7 @@ class _Asked:
         asked: how many facts these are about.
         excepted: how many more are excepted.
         unknown: what the model does not predict.
+        refusals: what Envoy may say where it does not take the config; () if it does.
         problem: why nothing can be asked, or None.
     """
 
@@ -93,6 +94,7 @@ class _Asked:
     excepted: int = 0
     unknown: tuple[str, ...] = ()
     problem: Fact | None = None
+    refusals: tuple[str, ...] = ()
 
 
 def _asked(item: Conditional, header: Header) -> _Asked:
@@ -110,7 +112,8 @@ def _asked(item: Conditional, header: Header) -> _Asked:
     except PredictError as error:
         return _Asked(problem=Fact("not_predicted", said=Quote(error.message)))
     excepted = getattr(item, _EXCEPT)
-    known = dict.fromkeys([*(one.name for one in found.sets), *found.silent])
+    listed = (one.name for one in header.listeners)
+    known = dict.fromkeys([*listed, *(one.name for one in found.sets), *found.silent])
     strange = [name for name in excepted if not _is_known(name, known)]
     if strange:
         return _Asked(problem=Fact("nothing_excepted", names=tuple(strange), known=tuple(known)))
@@ -152,13 +155,16 @@ def _apart(
         made = model.model_validate({**whole, **carried})
         derived.append(Derived(", ".join(listeners), made, asked=bool(about)))
     unknown = tuple(f"{one.listener} {one.fact}: {one.why}".strip() for one in found.unknown)
-    return _Asked(tuple(derived), asked, left_out, unknown)
+    return _Asked(tuple(derived), asked, left_out, unknown, refusals=found.refusals)
 
 
 def _said(found: Prediction) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Yield the items of a prediction, with the names of the listeners that each is about."""
     from envoyassert.predict.expectations import expected_of
+    from envoyassert.predict.prediction import PROCESS
 
+    if any(one.fact == PROCESS for one in found.unknown):
+        return
     if found.refused:
         yield (), {"process": {"exits": "nonzero"}}
         return
@@ -207,6 +213,28 @@ def judge_matches_config(
         reason=problem,
         from_launcher=problem is None,
     )
+    if found.refusals and "process" not in getattr(expectation, _EXCEPT):
+        yield _said_why(context, index, expectation, found.refusals)
+
+
+def _said_why(
+    context: Context, index: int, expectation: Conditional, refusals: Sequence[str]
+) -> Finding:
+    """Judge whether an Envoy that does not take its config says what it has to."""
+    from envoyassert.judge.context import Subject
+    from envoyassert.judge.values import Topic
+
+    log = context.trace.end.outcome.log_tail
+    said = any(words in line for words in refusals for line in log)
+    last = next((line for line in reversed(log) if "critical" in line), "")
+    path = ("expect", index, WORD.name, "process", "says")
+    return context.finding(
+        Subject(Topic("process"), path, expectation.why or ""),
+        Status.PASS if said else Status.FAIL if log else Status.INCONCLUSIVE,
+        Fact("envoy_says", words=Quote(refusals[0])),
+        Fact("envoy_says", words=Quote(refusals[0] if said else last)),
+        from_launcher=bool(log),
+    )
 
 
 def _faults(item: Mapping[str, object]) -> Iterator[Fault]:
@@ -219,12 +247,12 @@ def _exceptions(
     finding: Finding, data: Mapping[str, Any], _: SocketGraph
 ) -> Iterator[tuple[Place, Any]]:
     """Yield the exception that a finding asks for."""
-    if len(finding.path) < 5:
-        return
-    listener, word = finding.path[3:5]
-    aspect = ASPECTS.get(str(word))
-    if aspect is not None:
-        name = f"{listener}.{aspect}" if listener and "," not in str(listener) else aspect
+    place = finding.path[3:]
+    word = next((part for part in place[:2] if part in ASPECTS), None)
+    if word is not None:
+        aspect = ASPECTS[str(word)]
+        alone = place[0] == word or "," in str(place[0])
+        name = aspect if alone else f"{place[0]}.{aspect}"
         yield (_EXCEPT,), [*data.get(_EXCEPT, ()), name]
 
 
@@ -232,7 +260,8 @@ def _advice(finding: Finding) -> str | None:
     """Return what the word that failed says, for it stands below this one."""
     from envoyassert.words.registry import word_named
 
-    word = word_named(finding.path[4]) if len(finding.path) > 4 else None
+    words = (word_named(part) for part in finding.path[3:5])
+    word = next((one for one in words if one is not None), None)
     return None if word is None else word.advice(finding)
 
 

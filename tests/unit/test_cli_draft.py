@@ -284,8 +284,8 @@ def test_draft_with_a_dump_needs_a_bootstrap_and_a_dump(cli, tmp_path):
 
 
 def test_draft_names_the_addresses_that_its_sockets_need(cli, tmp_path):
-    def at(host: str, **more: Any) -> dict[str, Any]:
-        return {"address": {"socket_address": {"address": host, "port_value": 80}}, **more}
+    def at(host: str, port: int = 80, **more: Any) -> dict[str, Any]:
+        return {"address": {"socket_address": {"address": host, "port_value": port}}, **more}
 
     device = {"level": 1, "name": 25, "state": "STATE_PREBIND"}
     listeners = [
@@ -296,7 +296,7 @@ def test_draft_names_the_addresses_that_its_sockets_need(cli, tmp_path):
         at("10.0.0.2", name="free", freebind=True),
         at("10.0.0.3", name="transparent", transparent=True),
         at("10.0.0.4", name="on", socket_options=[{**device, "buf_value": "ZXRoMAA="}]),
-        at("0.0.0.0", name="all_of", socket_options=[{**device, "buf_value": "ZXRoMQ=="}]),
+        at("0.0.0.0", 81, name="all_of", socket_options=[{**device, "buf_value": "ZXRoMQ=="}]),
     ]
     (tmp_path / "envoy.json").write_text(json.dumps({"static_resources": {"listeners": listeners}}))
     code, _, shown = cli("draft", "envoy.json", "-o", "placed.yaml")

@@ -124,7 +124,9 @@ def test_plan_says_what_draft_says_of_what_cannot_be_drafted(capsys, file, name,
 
 
 def test_plan_says_of_a_file_once_what_a_draft_notes(capsys, file, monkeypatch):
-    twins = bootstrap(listener("a", 80), listener("a", 81), {"internal_listener": {}})
+    twins = bootstrap(
+        listener("a", 80), listener("a", 81), {**listener("b", 82), "bind_to_port": False}
+    )
     path = file("envoy.yaml", twins)
 
     def run_both(*_):

@@ -247,6 +247,7 @@ def test_note_mentions_no_others_where_the_draft_has_it(lds: bool) -> None:
         if lds
         else {}
     )
+    more["bootstrap_extensions"] = [{"name": "envoy.bootstrap.internal_listener"}]
     text = draft_text(drafted(*listeners, **more), "a", "envoy.yaml", "envoy.yaml")
     assert "# Note: 2 of the listeners must have no socket" in text
     assert ("no_others says so" in text) is ("- no_others:" in text) is not lds
@@ -261,7 +262,6 @@ NO_SOCKETS: dict[str, dict[str, Any]] = {
     "no listeners": {},
     "internal": {"name": "i", "internal_listener": {}},
     "not bound": {"address": place(), "bind_to_port": False},
-    "of an api": {"address": place(), "api_listener": {}},
     "a tunnel": {
         "address": place("rc://a:b:c@up:1", 0, resolver_name="envoy.resolvers.reverse_connection")
     },
@@ -272,7 +272,8 @@ NO_SOCKETS: dict[str, dict[str, Any]] = {
 def test_config_in_which_nothing_binds_leaves_no_room_for_a_socket(
     listener: dict[str, Any],
 ) -> None:
-    found = drafted(*([listener] if listener else []))
+    internal = {"name": "envoy.bootstrap.internal_listener"}
+    found = drafted(*([listener] if listener else []), bootstrap_extensions=[internal])
     assert (found.sets, found.closed, found.admin) == ((), True, False)
     expect = yaml.safe_load(draft_text(found, "a", "envoy.yaml", "envoy.yaml"))["expect"]
     assert expect == [{"no_others": True}, {"process": {"stays_up": True}}]
@@ -387,6 +388,8 @@ def test_keepalive_wherever_it_stands_needs_an_envoy_that_knows_it(listener: Any
 def test_names_and_paths_are_read_as_they_were_written(name: str) -> None:
     (named,) = expected({"name": name, "address": place(port=0)})
     assert named["listener"]["name"] == name
+    if len(name) > 100:
+        return  # Envoy takes no path that is as long
     (path,) = expected({"address": {"pipe": {"path": f"/run/{name}"}}})
     assert path["listener"]["path"] == f"/run/{name}"
 

@@ -31,9 +31,10 @@ def at(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
+SERVES: dict[str, Any] = {"filter_chains": [{}]}
 CONFIG: dict[str, Any] = {
     "admin": {"address": at(9901)},
-    "static_resources": {"listeners": [{"name": "ingress", "address": at(15006)}]},
+    "static_resources": {"listeners": [{"name": "ingress", "address": at(15006), **SERVES}]},
 }
 
 
@@ -112,7 +113,8 @@ def test_exception_by_listener_leaves_its_sockets_named() -> None:
         (None, [], "the config that Envoy got is not in the trace"),
         (CONFIG, ["ingres"], "`except` names ingres, which is no listener and no aspect"),
         (CONFIG, ["admin", "ingress", "no_others", "process"], "no fact is left"),
-        ({"static_resources": {"listeners": [{"address": at(1), "tcp_backlog_size": "x"}]}}, [],
+        ({"static_resources": {"listeners": [{"address": at(1), "freebind": 1, **SERVES,
+                                               "tcp_backlog_size": "x"}]}}, [],
          "nothing is predicted of this config"),
     ],
 )  # fmt: skip
@@ -148,7 +150,7 @@ def test_workers_that_are_not_known_leave_it_open() -> None:
 
 
 def test_config_that_this_version_refuses_has_no_start() -> None:
-    listener = {"name": "ingress", "address": at(15006), "tcp_keepalive": {}}
+    listener = {"name": "ingress", "address": at(15006), "tcp_keepalive": {}, **SERVES}
     config = {**CONFIG, "static_resources": {"listeners": [listener]}}
     ran = started(lambda t: t.reuse_port_listener(PLACE), config)
     older = replace(ran.header, envoy=replace(ran.header.envoy, version="1.36.4"))

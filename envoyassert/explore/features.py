@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.explore.case import Case, Listener
-from envoyassert.predict.held import taken
+from envoyassert.predict.held import sets_unnamed_options, taken
 from envoyassert.predict.prediction import PredictError
+from envoyassert.predict.sockets import SocketSet
 from envoyassert.predict.start import predict_start
 
 #: Values of each field of a listener; `*` stands for an element of a list.
@@ -71,19 +72,25 @@ def of_envoy(case: Case) -> Fields:
     if case.concurrency > 1:
         found["concurrency"] = frozenset({_ANY})
     pushed = [step.listeners for step in case.steps if step.listeners is not None]
-    if any(_conflict(case, listeners) for listeners in (case.listeners, *pushed)):
+    states = [_sets(case, listeners) for listeners in (case.listeners, *pushed)]
+    if any(map(_conflict, states)):
         found["addresses_in_conflict"] = frozenset({_ANY})
+    if any(map(sets_unnamed_options, states)):
+        found["options_without_a_name"] = frozenset({_ANY})
     return found
 
 
-def _conflict(case: Case, listeners: Sequence[Listener]) -> bool:
-    """Whether the kernel refuses one listener a socket beside those of another one."""
+def _sets(case: Case, listeners: Sequence[Listener]) -> Sequence[SocketSet]:
+    """Return the sockets of a start with listeners, as the model says."""
     try:
-        sets = predict_start(
-            case.bootstrap, concurrency=case.concurrency, discovered=listeners
-        ).sets
+        found = predict_start(case.bootstrap, concurrency=case.concurrency, discovered=listeners)
     except PredictError:
-        return False
+        return ()
+    return found.sets
+
+
+def _conflict(sets: Sequence[SocketSet]) -> bool:
+    """Whether the kernel refuses one listener a socket beside those of another one."""
     # What is given up has tried to have its sockets.
     tried = [replace(one, descriptors=1) for one in sets]
     return any(

@@ -29,8 +29,9 @@ from envoyassert.launch.sweep import sweep
 from envoyassert.predict.prediction import Prediction
 from envoyassert.probe import Probe
 from envoyassert.scenario.envoy_file import parse_envoy_file
+from envoyassert.scenario.listeners import items_of, proto_field
 from envoyassert.scenario.load import read_text
-from envoyassert.scenario.plan import DEFAULT_VERSION
+from envoyassert.scenario.plan import DEFAULT_VERSION, RequirementUnmetError
 from tests.corpus.trial import kind_of
 
 #: Of all facts, the model declines less than this.
@@ -116,11 +117,16 @@ def of_folder(folder: Path, version: str, probe: Probe) -> Counts:
             tried = try_file(path, version, probe)
         except (LaunchError, MachineError):
             raise
+        except RequirementUnmetError as error:
+            # The model says that this Envoy does not take it.
+            tried = Tried(Outcome.REFUSED, said=str(error))
         except EnvoyAssertError as error:
             tried = Tried(Outcome.OPEN, said=f"{path.name}: {error}")
         if tried.outcome is not Outcome.AGREES:
             print(f"{path.relative_to(folder)}: {tried.outcome.value}: {tried.said}", flush=True)
-        search.note(Case(0, (), data), tried)
+        static = proto_field(data, "static_resources")
+        listeners = tuple(items_of(proto_field(static, "listeners")))
+        search.note(Case(2, listeners, data), tried)
     return search.counts
 
 

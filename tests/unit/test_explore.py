@@ -501,6 +501,12 @@ def test_an_option_before_bind_comes_first_whatever_the_order_in_the_config(stat
     assert (found.listens, found.role) == (1, "none")
 
 
+def test_an_option_without_a_name_is_known_to_be_open():
+    options = [{"level": 6, "name": 9999, "int_value": 1, "state": "STATE_LISTENING"}]
+    assert "options_without_a_name" in of_envoy(case_of(listener(socket_options=options)))
+    assert "options_without_a_name" not in of_envoy(case_of(listener(freebind=True)))
+
+
 @pytest.mark.parametrize(
     "shared, own, conflict",
     [(False, True, True), (True, True, False), (False, False, True)],

@@ -26,6 +26,8 @@ AGAINST ?=
 PACKAGES := bcc iproute2 iptables
 # What `make unit-with` installs instead of the locked versions.
 WITH ?= newest
+# Where `make docs-serve` serves the site.
+PORT ?= 8000
 # What `make image` calls what it builds.
 IMAGE ?= envoyassert
 # More arguments for pytest (make test, make unit) or for envoyassert (make run).
@@ -102,6 +104,18 @@ fix: venv ## Format, and repair what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(BPF)
 	@$(BIN)/ruff check .
+
+.PHONY: docs
+docs: venv ## Build the documentation site in build/docs
+	@$(BIN)/python -m tests.site $(ARGS)
+
+.PHONY: docs-serve
+docs-serve: venv ## Build it, and serve it on loopback: PORT=8000
+	@$(BIN)/python -m tests.site --serve $(PORT)
+
+.PHONY: pictures
+pictures: setup ## Draw the pictures of docs/listens.md from runs of the shipped scenarios
+	@$(AS_ROOT) $(BIN)/python -m tests.site.pictures $(ARGS)
 
 .PHONY: metrics
 metrics: venv ## Count modules, long functions, cycles, doubles: AGAINST=main to compare with it

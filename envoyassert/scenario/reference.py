@@ -136,7 +136,7 @@ def reference_text() -> str:
     models = {**schema["$defs"], "Scenario": schema}
     lines = [MARKER, "", "## Reference", ""]
     for name, heading in HEADINGS.items():
-        lines += _model_lines(name, heading, models)
+        lines += model_lines(name, heading, models)
     lines += [
         "### Invariants",
         "",
@@ -162,7 +162,14 @@ def reference_text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _model_lines(name: str, heading: str, models: dict[str, Any]) -> list[str]:
+def model_lines(name: str, heading: str, models: dict[str, Any]) -> list[str]:
+    """Return the table of a model's keys, under its heading.
+
+    Args:
+        name: the model's.
+        heading: what the model is called in the reference.
+        models: all of them, from the schema.
+    """
     model = models[name]
     required = model.get("required", ())
     lines = [f"### {heading}", "", " ".join(model["description"].split()), ""]

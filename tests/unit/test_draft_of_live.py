@@ -17,7 +17,7 @@ from envoyassert.trace_file import write_trace
 from tests.unit.cli_words import Done, run_cli
 from tests.unit.states import state_at_end
 from tests.unit.test_cli_draft import dump, listener
-from tests.unit.words.test_words import trace_of
+from tests.unit.words.judged import trace_of
 
 DUMP = dump(listener("in", 15006))
 

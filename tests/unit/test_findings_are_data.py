@@ -35,7 +35,7 @@ from tests.fuzz.recorded import RECORDED, recorded, right_and_wrong, without
 from tests.unit.failure_cases import CASES as FAILURES
 from tests.unit.test_shrink import failure_of, many_listeners
 from tests.unit.words.cases import CASES
-from tests.unit.words.test_words import items_of, trace_of, verdict_of
+from tests.unit.words.judged import items_of, trace_of, verdict_of
 
 PACKAGE = Path(envoyassert.__file__).parent
 #: What judges, and what reads findings to look for more. None of it may know a text.

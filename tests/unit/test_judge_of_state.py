@@ -11,7 +11,7 @@ from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.trace import Trace
 from tests.unit.states import state_at_end
 from tests.unit.words.cases import CASES
-from tests.unit.words.test_words import ALL_TRACES, items_of, trace_of, verdict_of
+from tests.unit.words.judged import ALL_TRACES, items_of, trace_of, verdict_of
 
 _ANSWERS = (Status.PASS, Status.FAIL)
 #: What a state answers to the example of each word, where its trace holds and where it fails.

@@ -19,7 +19,7 @@ from envoyassert.trace import Trace
 from envoyassert.trace_lines import parse_trace, trace_lines
 from tests.socket_table import known_in_state, option_faults, shown_by_state, table_of
 from tests.unit.states import state_at_end
-from tests.unit.words.test_words import ALL_TRACES, trace_of
+from tests.unit.words.judged import ALL_TRACES, trace_of
 
 
 @cache

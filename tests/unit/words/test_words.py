@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import json
-import pkgutil
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from envoyassert.asserts import parse_expectation
 from envoyassert.errors import ScenarioError
-from envoyassert.judge.judge import judge
-from envoyassert.judge.verdict import Status, Verdict
+from envoyassert.judge.verdict import Status
 from envoyassert.scenario.complaint import models_by_name
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.reference import EXAMPLES, HEADINGS
 from envoyassert.scenario.schema import scenario_schema
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import STARTUP, Phase, Trace
-from envoyassert.words.registry import Expectation
-from envoyassert.words.word import PLACE
-from tests.unit import words
 from tests.unit.test_scenario_reference import NEEDED
 from tests.unit.words.cases import ABOUT, CARRIED, CASES, DURING, REFUSED
-from tests.unit.words.cases import EXAMPLES as JUDGED
-from tests.unit.words.traces import TRACES
+from tests.unit.words.judged import ALL_TRACES, ITEMS, items_of, trace_of, verdict_of
 
-_ITEMS = TypeAdapter(list[Expectation])
 _WORDS = [f"{model}.{key}" for model, examples in EXAMPLES.items() for key in examples]
 _SUBJECTS = [word for word in CASES if word.partition(".")[0].endswith("Expectation")]
-
-
-#: Traces that several words share, and those that the tests of a single word bring along.
-ALL_TRACES: dict[str, Callable[[], Trace]] = TRACES | {
-    name: trace
-    for module in pkgutil.iter_modules(words.__path__, f"{words.__name__}.")
-    if module.name != __name__
-    for name, trace in getattr(import_module(module.name), "TRACES", {}).items()
-}
 
 
 @cache
@@ -63,24 +45,6 @@ def judged_models() -> set[str]:
 
 #: Words that say how Envoy is run, and not what must be seen.
 _OF_RUNS = [word for word in _WORDS if word.partition(".")[0] not in judged_models()]
-
-
-@cache
-def trace_of(name: str) -> Trace:
-    return ALL_TRACES[name]()
-
-
-def items_of(word: str) -> list[dict[str, Any]]:
-    """Return the expectations in which the example of a word stands."""
-    example, part = JUDGED[word]
-    text = (example.inside or part.inside).replace(PLACE, example.members)
-    data = parse_yaml(f"expect: {text}", "example").data
-    items: list[dict[str, Any]] = data["expect"]
-    return items
-
-
-def verdict_of(items: list[dict[str, Any]], trace: Trace) -> Verdict:
-    return judge(trace, list(enumerate(_ITEMS.validate_python(items))), workers=2)
 
 
 def without(value: Any, key: str) -> Any:
@@ -125,7 +89,7 @@ def test_example_without_its_word_says_something_else(word: str) -> None:
     """It is refused, or no longer separates the two traces."""
     items = without(items_of(word), word.rpartition(".")[2])
     try:
-        _ITEMS.validate_python(items)
+        ITEMS.validate_python(items)
     except ValidationError:
         return
     verdicts = [verdict_of(items, trace_of(name)).status for name in CASES[word]]

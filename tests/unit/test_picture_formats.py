@@ -268,7 +268,8 @@ def test_markdown_has_names_as_text_in_the_cells_of_its_tables(text):
 def test_markdown_has_verdict_map_and_sockets():
     drawn = run_markdown(picture_of(built().build()))
     assert "```mermaid\nflowchart LR\n" in drawn
-    assert "| ingress | 0.0.0.0:15006 | kernel socket \\#0 | listens, backlog -1; fd 21" in drawn
+    assert "| ingress | 0.0.0.0:15006 | kernel socket \\#0 | listens" in drawn
+    assert "fd 21 → worker\\_0; fd 22 (dup of 21) → worker\\_1" in drawn
     assert "\n- certificate: " in drawn
 
 

@@ -72,6 +72,7 @@ def diff(
 
         lines = diff_lines(comparison, before, after)
         names = (Path(before).name, Path(after).name)
+        names = names if names[0] != names[1] else (before, after)
         pair = pair_picture((traces[0], traces[1]), names, comparison.result, lines)
         deliver(PAIR_FORMATS[output](pair), target)
     elif output == "json":

@@ -90,11 +90,21 @@ def _sets(case: Case, listeners: Sequence[Listener]) -> Sequence[SocketSet]:
 
 
 def _conflict(sets: Sequence[SocketSet]) -> bool:
-    """Whether the kernel refuses one listener a socket beside those of another one."""
+    """Whether the kernel refuses an address a socket beside those of another one."""
     # What is given up has tried to have its sockets.
     tried = [replace(one, descriptors=1) for one in sets]
     return any(
-        any(taken([one], [other for other in tried if other.name != one.name])) for one in tried
+        any(
+            taken(
+                [one],
+                [
+                    other
+                    for other in tried
+                    if (other.name, other.address) != (one.name, one.address)
+                ],
+            )
+        )
+        for one in tried
     )
 
 

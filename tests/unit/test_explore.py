@@ -516,4 +516,5 @@ def test_listeners_that_cannot_share_a_port_are_known(shared, own, conflict):
     other = {**listener(address=anywhere, enable_reuse_port=shared), "name": "listener_1"}
     case = case_of(listener(enable_reuse_port=own), other)
     assert ("addresses_in_conflict" in of_envoy(case)) is conflict
-    assert "addresses_in_conflict" not in of_envoy(case_of(listener(enable_reuse_port=False)))
+    more = listener(enable_reuse_port=own, additional_addresses=[{"address": anywhere}])
+    assert ("addresses_in_conflict" in of_envoy(case_of(more))) is not own

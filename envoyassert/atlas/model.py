@@ -55,7 +55,7 @@ class AtlasRun:
         concurrency: the number of workers that was asked for.
         state: how it ended.
         reason: why it did not pass, or "".
-        story: where its story is, relative to the page; "" if it has none.
+        page: where its page is, relative to the index; "" if it has none.
         defect: the known defect that explains it, as the scenario states it; "" if none does.
     """
 
@@ -67,7 +67,7 @@ class AtlasRun:
     concurrency: int
     state: AtlasState
     reason: str = ""
-    story: str = ""
+    page: str = ""
     defect: str = ""
 
     @property
@@ -191,12 +191,12 @@ def in_order(envoys: Iterable[str]) -> list[str]:
         return found
 
 
-def atlas_run(document: RunDocument, story: str = "") -> AtlasRun:
+def atlas_run(document: RunDocument, page: str = "") -> AtlasRun:
     """Return a run of the results as the atlas shows it.
 
     Args:
         document: the run's.
-        story: where its story is, relative to the page, or "".
+        page: where its page is, relative to the index, or "".
     """
     matrix = document.scenario.matrix
     values = [f"{axis}={value}" for axis, value in matrix.items() if axis != "concurrency"]
@@ -210,7 +210,7 @@ def atlas_run(document: RunDocument, story: str = "") -> AtlasRun:
         asked.concurrency,
         STATES[document.outcome],
         document.reason,
-        story,
+        page,
         document.defect,
     )
 

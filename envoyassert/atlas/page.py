@@ -1,21 +1,27 @@
-"""An atlas for people: as static pages, and in the terminal a line for each scenario.
+"""An atlas for people: as a static page, and in the terminal a line for each scenario.
 
-The pages are an index of scenarios and versions, and a page for each run. They need nothing but
-themselves: styles are in the page, there is no script, and links are relative. Every text goes
-through the escaping of the template engine.
+The page needs nothing but itself: styles and a small script are in it, and links are relative. It
+can be read without the script, which only filters. Every text goes through the escaping of the
+template engine.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from envoyassert.atlas.model import Atlas, AtlasRun, AtlasState, in_order
-from envoyassert.report.results import RunDocument
 from envoyassert.report.table import count
-from envoyassert.shown import joined, shown_lines
+from envoyassert.shown import shown_lines
 
 #: What says in a page that it was made here.
-GENERATOR = "envoyassert matrix"
+GENERATOR = "envoyassert"
 
 
 def _as_text(value: object) -> object:
@@ -35,44 +41,41 @@ _TEMPLATES = Environment(
 
 def index_page(atlas: Atlas) -> str:
     """Return the page of the whole atlas."""
-    return _page(
-        "index.html.jinja",
-        title="Scenarios on versions of Envoy",
+    script = _script()
+    return _TEMPLATES.get_template("index.html.jinja").render(
+        generator=GENERATOR,
+        State=AtlasState,
+        reasons=_reasons,
+        title="Scenarios on Envoy",
         atlas=atlas,
         total=total(atlas),
         known=_known_defects(atlas),
+        script=Markup(script),  # noqa: S704 - our own file
+        policy=_policy(script),
     )
 
 
-def story_page(
-    run: AtlasRun, document: RunDocument, others: list[AtlasRun], story: list[str]
-) -> str:
-    """Return the page of one run.
-
-    Args:
-        run: the run.
-        document: its results.
-        others: the same run on every Envoy, this one included; their pages lie next to this one.
-        story: what `envoyassert show` prints of it, nothing if it was not executed.
-    """
-    return _page(
-        "story.html.jinja",
-        title=f"{run.scenario} on {run.envoy}",
-        run=run,
-        document=document,
-        others=others,
-        story=joined(story),
-    )
+def is_index(text: str) -> bool:
+    """Return whether the text of a page is that of an index made here."""
+    return f'name="generator" content="{GENERATOR}' in text
 
 
-def _page(template: str, **values: object) -> str:
-    return _TEMPLATES.get_template(template).render(
-        generator=GENERATOR, State=AtlasState, name_of=_name_of, **values
-    )
+def _reasons(runs: Sequence[AtlasRun]) -> list[tuple[str, AtlasState]]:
+    """Return why runs did not pass, each reason once, those of the worst state first."""
+    found = {run.explanation: (run.reason, run.state) for run in runs if run.reason}
+    states = [*AtlasState]
+    return sorted(found.values(), key=lambda one: states.index(one[1]))
 
 
-def _name_of(path: str) -> str:
-    return path.rpartition("/")[2]
+@cache
+def _script() -> str:
+    return files("envoyassert.atlas").joinpath("index.js").read_text("utf-8")
+
+
+def _policy(script: str) -> str:
+    """Return a policy by which the page loads nothing, and runs its own script alone."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _known_defects(atlas: Atlas) -> list[dict[str, object]]:

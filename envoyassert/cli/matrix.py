@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,12 +14,6 @@ from envoyassert.cli.options import launchers_option, refuse_beside, untrusted_o
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.versions import OLDEST
-
-if TYPE_CHECKING:
-    from envoyassert.outputs.atlas import AtlasSession
-    from envoyassert.report.results import IndexDocument, RunDocument
-
-    Document = TypeVar("Document", RunDocument, IndexDocument)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -74,7 +67,8 @@ def matrix(
     Example: sudo envoyassert matrix scenarios/ --versions "1.39.3 1.40.0" -o atlas
     """
     from envoyassert.atlas.page import atlas_lines
-    from envoyassert.outputs.atlas import INDEX, RESULTS, SessionForAtlas, draw
+    from envoyassert.outputs.atlas import INDEX, RESULTS, SessionForAtlas, draw, read_session
+    from envoyassert.report.results import ResultsError
 
     if only_draw:
         refuse_beside("--draw", "paths", "versions", "since", "every_patch", "launchers")
@@ -83,7 +77,10 @@ def matrix(
     out = Path(output)
     _check_directory(out / INDEX)
     if only_draw:
-        code, session = exits.PASSED, _read_session(out / RESULTS)
+        try:
+            code, session = exits.PASSED, read_session(out / RESULTS)
+        except ResultsError as error:
+            raise click.UsageError(str(error)) from error
     else:
         need_linux()
         from envoyassert.cli.run import run_scenarios
@@ -111,39 +108,11 @@ def _check_directory(index: Path) -> None:
     Raises:
         click.UsageError: there is one.
     """
-    from envoyassert.atlas.page import GENERATOR
+    from envoyassert.atlas.page import is_index
     from envoyassert.trace_file import read_lines
 
-    if index.exists() and f'content="{GENERATOR}"' not in "\n".join(read_lines(index)):
+    if index.exists() and not is_index("\n".join(read_lines(index))):
         raise click.UsageError(f"{index} is not of an atlas; name another directory")
-
-
-def _read_session(results: Path) -> AtlasSession:
-    """Return what the results in a directory say of their session.
-
-    Raises:
-        click.UsageError: there are none that can be read.
-    """
-    from envoyassert.outputs.atlas import AtlasSession
-    from envoyassert.report.results import IndexDocument, RunDocument
-
-    index = _read(IndexDocument, results / "index.json")
-    documents = [
-        _read(RunDocument, results / entry.document)
-        for entry in index.runs
-        if entry.document is not None
-    ]
-    return AtlasSession(index.machine, index.started, index.complete, documents)
-
-
-def _read(kind: type[Document], path: Path) -> Document:
-    from pydantic import ValidationError
-
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is of another version"
-        raise click.UsageError(f"{path} cannot be read: {reason}") from error
 
 
 def _named(versions: tuple[str, ...]) -> tuple[str, ...]:

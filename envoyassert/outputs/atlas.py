@@ -1,31 +1,32 @@
-"""The runs of a session as an atlas: a table of what each Envoy did, and a page for each run."""
+"""The runs of a session as an atlas: a table of what each Envoy did, which leads to their pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from envoyassert.atlas.model import Atlas, AtlasRun, atlas_run, changes_of, in_order
-from envoyassert.atlas.page import index_page, story_page
+from envoyassert.atlas.page import index_page
 from envoyassert.compare.comparison import Difference
 from envoyassert.compare.runs import Seen, differences_of, profiles_of
 from envoyassert.graph.fold import fold
-from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
 from envoyassert.output_file import write_lines
 from envoyassert.outputs import events
 from envoyassert.outputs.json_report import RunDocuments
 from envoyassert.outputs.output import Detail, Output
-from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.parts import MachinePart
-from envoyassert.report.results import RunDocument, run_directory
-from envoyassert.report.story import story_of
-from envoyassert.report.story_text import story_lines
+from envoyassert.report.results import INDEX as RESULTS_INDEX
+from envoyassert.report.results import (
+    IndexDocument,
+    RunDocument,
+    read_document,
+    run_directory,
+)
 from envoyassert.trace_file import read_trace
 
 INDEX = "index.html"
-STORIES = "stories"
 RESULTS = "results"
 
 
@@ -54,7 +55,7 @@ class SessionForAtlas(Output):
 
     title = "the atlas"
     needs_beginning = True
-    wants = frozenset({Detail.JUDGEMENT})
+    wants = frozenset({Detail.JUDGEMENT, Detail.PAGE})
 
     def __init__(self) -> None:
         self.session: AtlasSession | None = None
@@ -83,26 +84,45 @@ class SessionForAtlas(Output):
         self.session.documents += [document for document in found if document is not None]
 
 
-def draw(session: AtlasSession, out: Path) -> Atlas:
-    """Write the pages of a session, and return what they show.
+def read_session(results: Path) -> AtlasSession:
+    """Return what the results in a directory say of their session.
 
     Args:
-        session: the session; traces of its runs are in `results/` of the directory.
-        out: the directory.
+        results: a directory of `--report` or `--html`.
 
     Raises:
-        MachineError: a page cannot be written.
+        ResultsError: there are none that can be read.
+    """
+    index = read_document(IndexDocument, results / RESULTS_INDEX)
+    documents = [
+        read_document(RunDocument, results / entry.document)
+        for entry in index.runs
+        if entry.document is not None
+    ]
+    return AtlasSession(index.machine, index.started, index.complete, documents)
+
+
+def draw(session: AtlasSession, out: Path, results: str = RESULTS) -> Atlas:
+    """Write the index of a session, and return what it shows.
+
+    Args:
+        session: the session.
+        out: the directory.
+        results: below it, where the results are with the pages of the runs.
+
+    Raises:
+        MachineError: the page cannot be written.
     """
     envoys = in_order(document.asked.envoy for document in session.documents)
     rows: dict[tuple[str, str, int, str], list[_Result]] = {}
     for document in session.documents:
-        directory = out / RESULTS / run_directory(document.id, document.run)
-        run = atlas_run(document, f"{STORIES}/{directory.name}.html")
-        rows.setdefault(run.row, []).append(_Result(directory, document, run))
+        directory = Path(results, run_directory(document.id, document.run))
+        page = document.attempts[-1].page if document.attempts else None
+        run = atlas_run(document, f"{directory.as_posix()}/{page}" if page else "")
+        rows.setdefault(run.row, []).append(_Result(out / directory, document, run))
     for row in rows.values():
         row.sort(key=lambda result: envoys.index(result.run.envoy))
-    changes = changes_of(pair for row in rows.values() for pair in _draw_row(row, out))
-    _remove_stale(out / STORIES, (result.run for row in rows.values() for result in row))
+    changes = changes_of(pair for row in rows.values() for pair in _changes(row))
     atlas = Atlas(
         runs=tuple(result.run for row in rows.values() for result in row),
         changes=tuple(changes),
@@ -113,16 +133,8 @@ def draw(session: AtlasSession, out: Path) -> Atlas:
         started=session.started,
         complete=session.complete,
     )
-    _write(index_page(atlas), out, INDEX)
+    write_lines(index_page(atlas).splitlines(), out / INDEX, below=out)
     return atlas
-
-
-def _remove_stale(stories: Path, runs: Iterable[AtlasRun]) -> None:
-    """Remove the stories of runs that there are no more."""
-    written = {Path(run.story).name for run in runs}
-    for stale in () if stories.is_symlink() else stories.glob("*.html"):
-        if stale.name not in written:
-            stale.unlink()
 
 
 @dataclass(frozen=True)
@@ -134,37 +146,26 @@ class _Result:
     run: AtlasRun
 
 
-def _draw_row(
-    row: list[_Result], out: Path
+def _changes(
+    row: list[_Result],
 ) -> Iterator[tuple[AtlasRun, AtlasRun, tuple[Difference, ...]]]:
-    """Write the page of each run of a row; yield neighbours with what differs.
+    """Yield neighbours of a row with what differs.
 
     The traces are read one after the other, and no more than two are held.
     """
-    others = [result.run for result in row]
     before: tuple[AtlasRun, Seen] | None = None
-    for result in row:
-        seen, story = _seen(result)
-        _write(story_page(result.run, result.document, others, story), out, result.run.story)
+    for result in row if len(row) > 1 else ():
+        seen = _seen(result)
         if seen is not None and before is not None:
             yield before[0], result.run, differences_of(before[1], seen)
         before = None if seen is None else (result.run, seen)
 
 
-def _seen(result: _Result) -> tuple[Seen | None, list[str]]:
-    """Return what was seen of a run, None if it was not executed, and its story."""
+def _seen(result: _Result) -> Seen | None:
+    """Return what was seen of a run, None if it was not executed or its trace is not kept."""
     document = result.document
     kept = document.attempts[-1].trace if document.attempts else None
     if kept is None or document.verdict is None:
-        return None, []
+        return None
     trace = read_trace(result.directory / kept)
-    graph = fold(trace)
-    seen = Seen(Status[document.verdict.status], profiles_of(trace, graph))
-    story = story_lines(story_of(trace, graph, certify_phases(trace, graph)))
-    outcome = trace.end.outcome
-    said = said_lines(outcome) if not outcome.running or outcome.live is False else []
-    return seen, [*said, *([""] if said else []), *story]
-
-
-def _write(page: str, out: Path, name: str) -> None:
-    write_lines(page.splitlines(), out / name, below=out)
+    return Seen(Status[document.verdict.status], profiles_of(trace, fold(trace)))

@@ -225,7 +225,7 @@ class RunJudged:
         defect: the known defect that explains it, as the scenario states it; "" if none does.
         seen: what was seen of that defect, in one line.
         stood_in: what stood in for files that this machine lacks.
-        trace, log: paths of what is kept, or "".
+        trace, log, page: paths of what is kept, or "".
         judgement: every finding, if an output wants it.
         figures: the figures, if an output wants them.
         story: lines of its story and of its coverage, if an output wants them.
@@ -248,6 +248,7 @@ class RunJudged:
     stood_in: tuple[str, ...] = ()
     trace: str = ""
     log: str = ""
+    page: str = ""
     judgement: LaterJudgement | None = None
     figures: LaterFigures | None = None
     story: tuple[str, ...] = ()

@@ -74,6 +74,7 @@ class RunDocuments:
             outcome=event.record.outcome,
             reason=event.record.reason,
             defect=event.record.defect,
+            seen=event.record.seen,
             started=_utc(event.started_s),
             duration_s=round(event.duration_s, 3),
             asked=event.run.asked,
@@ -88,6 +89,7 @@ class RunDocuments:
                     reason=attempt.reason,
                     trace=Path(attempt.trace).name or None,
                     log=Path(attempt.log).name or None,
+                    page=Path(attempt.page).name or None,
                 )
                 for attempt in attempts
             ),
@@ -115,6 +117,7 @@ class JSONReport(Output):
     """
 
     title = "results"
+    option = _REPORT
     options = (_REPORT,)
     is_essential = True
     needs_beginning = True
@@ -131,7 +134,7 @@ class JSONReport(Output):
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
         """Return it if a directory is named."""
-        directory = settings.options.get(_REPORT.name)
+        directory = settings.options.get(cls.option.name)
         return cls(Path(directory), settings.console) if directory else None
 
     def artifacts_of(self, run_id: str, title: str) -> Path:
@@ -150,15 +153,15 @@ class JSONReport(Output):
             return
         self._runs = RunDocuments(event)
         try:
-            self._lock.enter_context(_locked(self._directory))
+            self._lock.enter_context(_locked(self._directory, self.option))
             self._empty()
             self._write_index({}, complete=False, stopped="")
         except OSError as error:
             raise OutputRefusedError(
-                f"{_REPORT.flag}: {self._directory} cannot be used: {error.strerror or error}"
+                f"{self.option.flag}: {self._directory} cannot be used: {error.strerror or error}"
             ) from error
         except MachineError as error:
-            raise OutputRefusedError(f"{_REPORT.flag}: {error}") from error
+            raise OutputRefusedError(f"{self.option.flag}: {error}") from error
 
     def _empty(self) -> None:
         """Remove the runs of an earlier report, and nothing that is not of one."""
@@ -169,7 +172,7 @@ class JSONReport(Output):
             return
         if not _is_index(index):
             raise OutputRefusedError(
-                f"{_REPORT.flag}: {self._directory} holds {index.name} or {runs.name}/ that "
+                f"{self.option.flag}: {self._directory} holds {index.name} or {runs.name}/ that "
                 "are not of a report; name another directory"
             )
         if runs.exists():
@@ -233,8 +236,12 @@ def _is_index(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _locked(directory: Path, option: Option) -> Iterator[None]:
     """Hold a directory for one session; the lock is on itself, so that no lock file is left.
+
+    Args:
+        directory: the directory.
+        option: the one that names it.
 
     Raises:
         OutputRefusedError: another session holds it.
@@ -248,7 +255,7 @@ def _locked(directory: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputRefusedError(
-                f"{_REPORT.flag}: another session is writing to {directory}; name another one"
+                f"{option.flag}: another session is writing to {directory}; name another one"
             ) from error
         yield
 

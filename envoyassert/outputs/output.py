@@ -51,6 +51,7 @@ class Detail(Enum):
     STORY = auto()
     COVERAGE = auto()
     MAP = auto()
+    PAGE = auto()
 
 
 class Console(Protocol):

@@ -11,6 +11,7 @@ from envoyassert.outputs.baselines import Baselines
 from envoyassert.outputs.counts import Counts
 from envoyassert.outputs.github import Annotations, JobSummary
 from envoyassert.outputs.header import Header
+from envoyassert.outputs.html_report import HTMLReport
 from envoyassert.outputs.json_report import JSONReport
 from envoyassert.outputs.junit_properties import JUnitProperties
 from envoyassert.outputs.markdown import Markdown
@@ -26,6 +27,7 @@ OUTPUTS: tuple[type[Output], ...] = (
     Baselines,
     JobSummary,
     JSONReport,
+    HTMLReport,
     Markdown,
     Progress,
     Story,

@@ -57,8 +57,7 @@ def keep(item: ScenarioItem, trace: Trace, log: str) -> tuple[dict[str, str], st
     from envoyassert.trace_file import write_trace
 
     directory, base = _places(item)
-    number = len(verdicts_of(item)) + 1
-    suffix = f".{number}" if number > 1 else ""
+    suffix = _suffix(item)
     paths = directory / f"trace{suffix}.ndjson", directory / f"envoy{suffix}.log"
     kept: dict[str, str] = {}
     note = ""
@@ -73,6 +72,28 @@ def keep(item: ScenarioItem, trace: Trace, log: str) -> tuple[dict[str, str], st
             note = f"not kept: {error}"
     record(item, EvidenceKept(item.run, shown(kept.get("trace", "")), shown(kept.get("log", ""))))
     return kept, note
+
+
+def keep_page(item: ScenarioItem, page: str) -> str:
+    """Write the page of a run beside its trace, and return its path.
+
+    Args:
+        item: the test.
+        page: the text of the page.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    directory, base = _places(item)
+    path = directory / f"run{_suffix(item)}.html"
+    write_lines(page.split("\n"), path, below=base)
+    return str(path)
+
+
+def _suffix(item: ScenarioItem) -> str:
+    """Return what the names of a run's files have if it is repeated: `.2`."""
+    number = len(verdicts_of(item)) + 1
+    return f".{number}" if number > 1 else ""
 
 
 def _places(item: ScenarioItem) -> tuple[Path, Path]:

@@ -143,6 +143,7 @@ class Judged:
             stood_in=tuple(map(shown, header.stood_in)),
             trace=shown(self._kept.get("trace", "")),
             log=shown(self._kept.get("log", "")),
+            page=shown(self._page()) if stream.wants(Detail.PAGE) else "",
             judgement=self._judgement() if stream.wants(Detail.JUDGEMENT) else None,
             figures=self._figures() if stream.wants(Detail.FIGURES) else None,
             story=tuple(map(shown, story)),
@@ -207,6 +208,25 @@ class Judged:
         return guarded(
             lambda: figures_of(self.result.trace, self._graph),
             lambda fault: self.notes.append(f"figures {fault}"),
+        )
+
+    def _page(self) -> str:
+        """Write the run's page and return its path; "" if that is not possible."""
+        from envoyassert.picture.html.page import run_page
+        from envoyassert.picture.run import run_picture
+        from envoyassert.pytest_plugin.evidence import keep_page
+
+        trace = self.result.trace
+
+        def none(fault: str) -> str:
+            self.notes.append(f"the page {fault}")
+            return ""
+
+        return guarded(
+            lambda: keep_page(
+                self._item, run_page(run_picture(trace, self._graph, self.verdict, self._context))
+            ),
+            none,
         )
 
     def _story(self) -> list[str]:

@@ -13,12 +13,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from envoyassert.baseline.answer import AnswerWord
+from envoyassert.errors import EnvoyAssertError
 from envoyassert.report.figures import Figures
 from envoyassert.report.parts import (
     AskedPart,
@@ -82,6 +83,7 @@ class Attempt(DocumentPart):
     reason: str = Field(description="Why it is not PASS, in one line; may be empty.")
     trace: str | None = Field(description="Its saved trace, relative to this document.")
     log: str | None = Field(description="Envoy's log, relative to this document.")
+    page: str | None = Field(None, description="Its page, relative to this document.")
 
 
 class RunDocument(DocumentPart):
@@ -96,6 +98,7 @@ class RunDocument(DocumentPart):
     defect: str = Field(
         description="The known defect that explains it, as the scenario states it; may be empty."
     )
+    seen: str = Field("", description="What was seen of that defect, in one line; may be empty.")
     started: str = Field(description="When, UTC, ISO 8601.")
     duration_s: float = Field(description="Seconds for everything, fixtures included.")
     asked: AskedPart
@@ -246,6 +249,30 @@ def index_document(
         ),
         faults=tuple(Fault(id=name, message=message) for name, message in faults.items()),
     )
+
+
+class ResultsError(EnvoyAssertError):
+    """Results cannot be read."""
+
+
+_Document = TypeVar("_Document", RunDocument, IndexDocument)
+
+
+def read_document(kind: type[_Document], path: Path) -> _Document:
+    """Return a document of the results.
+
+    Args:
+        kind: which one is expected.
+        path: its file.
+
+    Raises:
+        ResultsError: it cannot be read, or is none.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is of another version"
+        raise ResultsError(f"{path} cannot be read: {reason}") from error
 
 
 class _WithoutTitles(GenerateJsonSchema):

@@ -29,6 +29,12 @@ def pytest_runtest_teardown():
     for directory in Path("out/results/runs").glob("*1.40.0*"):
         (directory / "run.json").mkdir(exist_ok=True)
 """
+TAKEN_CONFTEST = """
+def pytest_runtest_teardown():
+    from pathlib import Path
+
+    Path("out/index.html").mkdir(parents=True, exist_ok=True)
+"""
 DEFECT = '    known_defect: {versions: ">=1.40", owner: edge, upstream: unreported}\n'
 
 
@@ -68,12 +74,13 @@ def test_matrix_prints_the_table_and_writes_a_page_for_each_run(write_scenario, 
         ]
     )
     out = fake_envoy.path / "out"
-    assert len(list((out / "stories").glob("*.html"))) == 8
+    # One run did not apply.
+    assert len(list((out / "results" / "runs").glob("*/run.html"))) == 7
     page = (out / "index.html").read_text()
     assert "SO_REUSEPORT now set before bind" in page
-    (story,) = (out / "stories").glob("two-envoy=1.40.0*.html")
-    assert "Listening sockets" in story.read_text()
-    assert f'href="stories/{story.name}"' in page
+    (of_run,) = (out / "results" / "runs").glob("two-envoy=1.40.0*/run.html")
+    assert "known defect" in of_run.read_text()
+    assert f'href="results/runs/{of_run.parent.name}/run.html"' in page
 
 
 def test_run_that_fails_is_1_and_the_page_is_written_anyway(write_scenario, matrix, fake_envoy):
@@ -102,30 +109,24 @@ def test_run_whose_results_cannot_be_written_is_in_the_atlas(write_scenario, mat
 def test_page_that_cannot_be_written_is_77_below_the_last_line_of_pytest(
     write_scenario, matrix, fake_envoy
 ):
+    conftest = fake_envoy.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + TAKEN_CONFTEST)
     write_scenario()
-    stories = fake_envoy.path / "out" / "stories"
-    stories.parent.mkdir()
-    stories.touch()
     result = matrix(*BOTH)
     assert result.ret == 77
     assert "2 passed in" in result.outlines[-1]
-    result.stderr.fnmatch_lines(["envoyassert: error: out/stories/*.html cannot be written: *"])
+    result.stderr.fnmatch_lines(["envoyassert: error: out/index.html cannot be written: *"])
 
 
-def test_pages_are_drawn_again_from_the_results_and_stale_ones_removed(
-    write_scenario, matrix, fake_envoy
-):
+def test_page_is_drawn_again_from_the_results(write_scenario, matrix, fake_envoy):
     write_scenario()
     assert matrix(*BOTH).ret == 0
     page = fake_envoy.path / "out/index.html"
     first = page.read_text()
     page.unlink()
-    stale = fake_envoy.path / "out/stories/gone.html"
-    stale.touch()
     result = matrix("--draw")
     assert result.ret == 0
     assert page.read_text() == first
-    assert not stale.exists()
 
 
 @pytest.mark.parametrize(

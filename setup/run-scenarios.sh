@@ -3,7 +3,7 @@
 #
 #   setup/run-scenarios.sh [--all] VERSION... [-- ARGUMENT...]
 #
-# Each once, as a local process. With --all each value of their matrix, in a container too when a
+# Each once, as a local process, with a page for each run. With --all each value of their matrix, in a container too when a
 # Docker engine answers. As many at once as there are processors. Further arguments go to
 # `envoyassert run` (`-n 0`: one after the other).
 set -euo pipefail
@@ -29,6 +29,11 @@ for version in "${versions[@]}"; do
 done
 if [ -z "$all" ]; then
     options+=(--once)
+    # A page for each run, unless the arguments say where the results go.
+    case " $* " in
+        *" --html"* | *" --report"*) ;;
+        *) options+=(--html .envoyassert/report) ;;
+    esac
 else
     "$here/prepare-images.sh" "${versions[@]}"
 fi

@@ -388,9 +388,13 @@ def test_make_run_is_on_the_newest_envoy_or_on_all(checkout, words, prepared, ru
     ]
 
 
+#: Where a make run writes its pages.
+PAGES = "--html .envoyassert/report "
+
+
 @pytest.mark.parametrize(
     "words, no_docker, options",
-    [([], "", "--once "), (["--all"], "1", ""), (["--all"], "", "--launcher docker ")],
+    [([], "", f"--once {PAGES}"), (["--all"], "1", ""), (["--all"], "", "--launcher docker ")],
 )
 def test_scenarios_run_once_or_in_every_way(checkout, words, no_docker, options):
     checkout.stand_in(".venv/bin/python", 'exit "${NO_DOCKER:-0}"', record=False)
@@ -402,6 +406,14 @@ def test_scenarios_run_once_or_in_every_way(checkout, words, no_docker, options)
     assert checkout.calls() == [
         f"envoyassert run scenarios/ -n auto --launcher process --envoy 1.40.0 {options}-x"
     ]
+
+
+@pytest.mark.parametrize("option", ["--html=mine", "--report"])
+def test_results_are_where_the_arguments_say(checkout, option):
+    checkout.stand_in(".venv/bin/envoyassert")
+    assert checkout.run("setup/run-scenarios.sh", "1.40.0", "--", option).returncode == 0
+    (call,) = checkout.calls()
+    assert call.endswith(f"--once {option}")
 
 
 @pytest.fixture

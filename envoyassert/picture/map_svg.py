@@ -286,7 +286,7 @@ class _Box:
                 _text(
                     ex + size // 2,
                     y + 3.5,
-                    f"epoll {self._picture.epolls[epoll].fd}",
+                    f"epfd {self._picture.epolls[epoll].fd}",
                     "s",
                     size - 2,
                     "middle",

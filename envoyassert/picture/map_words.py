@@ -26,6 +26,8 @@ WAYS = {
     SINGLE: "one thread waits on one socket",
     "": "",
 }
+#: Of a socket that could share its port, and does not.
+ALONE = "one thread waits on one socket (SO_REUSEPORT is set)"
 #: The same in a word or two.
 WAY_NAMES = {
     "reuse_port": "reuse_port",
@@ -97,7 +99,8 @@ def holders_words(listener: MapListener, picture: SocketMap) -> str:
 
 def answer(listener: MapListener, picture: SocketMap) -> str:
     """Return in one line how many kernel sockets serve a listener, how, and who holds them."""
-    way = WAYS[listener.way]
+    alone = listener.way == "reuse_port" and len(listener.serving) == 1
+    way = ALONE if alone else WAYS[listener.way]
     parts = [sockets_words(listener), holders_words(listener, picture), *([way] if way else [])]
     foreign = sum(Mark.FOREIGN in socket.marks for socket in listener.sockets)
     if foreign and listener.kind != UNLISTED:

@@ -157,7 +157,7 @@ class _Part:
     def _waits(self, one: MapDescriptor) -> Iterator[str]:
         for thread in one.threads:
             epolls = [e for e in one.epolls if thread in self._picture.epolls[e].threads]
-            by = f'|"{_label(f"epoll {self._picture.epolls[epolls[0]].fd}")}"|' if epolls else ""
+            by = f'|"{_label(f"epfd {self._picture.epolls[epolls[0]].fd}")}"|' if epolls else ""
             name = f"{self._listener.id}_{thread}"
             if name not in self._threads:
                 self._threads.add(name)

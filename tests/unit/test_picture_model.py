@@ -16,6 +16,7 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.picture.connections import connections
 from envoyassert.picture.map_parts import Mark
+from envoyassert.picture.map_words import ALONE, answer
 from envoyassert.picture.socket_map import socket_map
 from envoyassert.picture.steps import start_steps
 from envoyassert.picture.timeline import KINDS, timeline
@@ -56,6 +57,13 @@ def holders(picture, listener):
         for socket in listener.sockets
         for descriptor in socket.descriptors
     ]
+
+
+def test_one_worker_is_dealt_no_clients_out_of_several_sockets():
+    alone = drawn(built(lambda b: b.reuse_port_listener("0.0.0.0:15006"), workers=1))
+    several = drawn(built(lambda b: b.reuse_port_listener("0.0.0.0:15006")))
+    assert answer(alone.listeners[0], alone).endswith("; " + ALONE)
+    assert "deals clients out" in answer(several.listeners[0], several)
 
 
 def test_map_of_reuse_port_has_a_socket_of_each_worker():

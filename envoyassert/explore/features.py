@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.explore.case import Case, Listener
-from envoyassert.predict.held import sets_unnamed_options, taken
+from envoyassert.predict.held import taken
 from envoyassert.predict.prediction import PredictError
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.predict.start import predict_start
@@ -75,8 +75,6 @@ def of_envoy(case: Case) -> Fields:
     states = [_sets(case, listeners) for listeners in (case.listeners, *pushed)]
     if any(map(_conflict, states)):
         found["addresses_in_conflict"] = frozenset({_ANY})
-    if any(map(sets_unnamed_options, states)):
-        found["options_without_a_name"] = frozenset({_ANY})
     return found
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy
 
@@ -189,10 +190,14 @@ class Search:
         )
 
     def _run(self, test: Callable[[], None]) -> None:
-        """Have Hypothesis call a test until that raises, and nothing smaller does."""
+        """Have Hypothesis call a test until that raises, and nothing smaller does.
+
+        Where it says that the test is flaky, the smallest case that differed is kept: what Envoy
+        does may depend on time.
+        """
         try:
             test()
-        except (_DiffersError, _Enough):
+        except (_DiffersError, _Enough, Flaky):
             pass
         except _Stop as stop:
             raise stop.args[0] from None

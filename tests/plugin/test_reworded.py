@@ -58,7 +58,7 @@ DEFECT = """\
 """
 MATRIX = "matrix: {concurrency: [1, 2]}"
 #: What is words, or differs from run to run.
-WORDS = {"words", "detail", "reason", "started", "duration_s", "machine", "figures"}
+WORDS = {"words", "detail", "reason", "seen", "started", "duration_s", "machine", "figures"}
 OF_REMEDIES = {"scenario", "config"}
 
 

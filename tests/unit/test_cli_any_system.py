@@ -92,7 +92,17 @@ ARGUMENTS: dict[str, list[object]] = {
     "schema": [],
 }
 #: Those that only a machine with the probes can do.
-NEED_LINUX = {"attach", "bisect", "matrix", "run", "record", "inspect", "clean", "doctor"}
+NEED_LINUX = {
+    "attach",
+    "bisect",
+    "explore",
+    "matrix",
+    "run",
+    "record",
+    "inspect",
+    "clean",
+    "doctor",
+}
 
 
 def command_of(name):
@@ -150,6 +160,8 @@ def here(tmp_path, monkeypatch, capsys):
     place.mkdir()
     monkeypatch.chdir(place)
     monkeypatch.setenv("NO_COLOR", "1")
+    # Workers of xdist have one.
+    monkeypatch.delenv("COLUMNS", raising=False)
     return functools.partial(run_cli, capsys)
 
 

@@ -23,8 +23,8 @@ def test_accounts_name_queues_foreign_sockets_and_envoys_listeners() -> None:
     network = replace(network, sockets=(*network.sockets, foreign))
     trace.witness = replace(trace.witness, network=network)
     text = "\n".join(accounts_lines(accounts_of(trace)))
-    assert "  TCP    0 of 4096  0.0.0.0:10000   Envoy's\n" in text
-    assert "  UDP    -          127.0.0.11:53   another process\n" in text
+    assert "  tcp    0 of 4096  0.0.0.0:10000   Envoy's\n" in text
+    assert "  udp    -          127.0.0.11:53   another process\n" in text
     assert text.endswith("  Envoy's own listeners: ingress at 0.0.0.0:10000")
 
 

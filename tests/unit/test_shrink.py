@@ -182,7 +182,7 @@ def test_replay_writes_an_excerpt_that_fails_in_the_same_way(tmp_path, capsys):
     assert f"{kept} of {total} events show" in first.err
     again = run_cli(capsys, *words, small)
     assert again.code == 1
-    assert "via: expected served via reuse_port" in again.out
+    assert "expected served via reuse_port, saw 1 kernel socket" in again.out
     assert "excerpt" in again.out
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# xdist gives it to its workers; pages have the width of a terminal, else their own.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture

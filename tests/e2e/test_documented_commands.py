@@ -26,7 +26,7 @@ ELSEWHERE = {
 }
 #: Commands that need what is not here, a cluster or a registry, or that change a machine.
 NOT_HERE = (
-    *("sudo apt-get ", "python3 -m venv ", ".venv/bin/python -m pip ", "git "),
+    *("sudo apt-get ", "python3 -m venv ", ".venv/bin/python -m pip ", "pip ", "git "),
     *("kubectl ", "rclone ", "docker push ", "docker run --rm --pid=host "),
 )
 #: What the first change of a contributor edits; the test of its text looks whether it is there.
@@ -37,14 +37,18 @@ _COMMAND = re.compile(r"^[$#] (.*(?:\\\n.*)*)$", re.MULTILINE)
 STAND_INS = {
     "1.38.3 1.39.3 1.40.0": "1.36.4 1.40.0",
     ".venv/bin/envoyassert": "envoyassert",
+    "--minutes 10": "--minutes 0.1",
 }
 #: Exit codes of commands that show a failure or a difference, by how they begin.
 CODES = {
-    "envoyassert diff old.ndjson new.ndjson": 1,
     "sudo envoyassert run echo.envoyassert.yaml": 1,
     "envoyassert replay .envoyassert/echo/echo/trace.ndjson": 1,
     # No Envoy that the tests have is bad.
     "sudo envoyassert bisect ": 4,
+    # LDS refuses either change.
+    "envoyassert plan HEAD~1:envoy.yaml": 3,
+    "sudo envoyassert plan envoy.yaml": 3,
+    "envoyassert diff old.ndjson new.ndjson": 1,
 }
 
 
@@ -103,9 +107,15 @@ def prepare(place: Path) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     (echo,) = re.findall(r"```yaml\n(name: echo\n.*?)```", readme, re.DOTALL)
     (place / "echo.envoyassert.yaml").write_text(echo)
-    (place / "envoy.yaml").write_text(CONFIG)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run([*git, "init", "--quiet"], cwd=place, check=True)
+    for config in (CONFIG.replace("port: true", "port: false"), CONFIG):
+        (place / "envoy.yaml").write_text(config)
+        subprocess.run([*git, "add", "envoy.yaml"], cwd=place, check=True)
+        subprocess.run([*git, "commit", "--quiet", "--message=x"], cwd=place, check=True)
     shutil.copy(TRACES / "pairs" / "istio_sidecar_shared-1.40.0.ndjson", place / "old.ndjson")
     shutil.copy(TRACES / "istio_sidecar-1.40.0.ndjson", place / "new.ndjson")
+    shutil.copy(TRACES / "witnessed" / "reuse_port_on-1.40.0.ndjson", place / "trace.ndjson")
     for name in ("node-a/web", "node-b/web", "node-b/shop"):
         trace = "old" if name.endswith("shop") else "new"
         (place / "traces" / name).parent.mkdir(parents=True, exist_ok=True)

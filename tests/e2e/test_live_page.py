@@ -170,7 +170,7 @@ def test_envoy_that_runs_already(page):
         assert wait_until(lambda: is_live(process.pid, "127.0.0.1:9901/ready"), 60)
         number = {"4242": str(process.pid)}
         shown = page.run("sudo envoyassert inspect --pid 4242", number)
-        row = r"127\.0\.0\.1:20000 fd \d+ worker_0 \(epoll \d+\), fd \d+ worker_1 \(epoll \d+\)"
+        row = r"127\.0\.0\.1:20000 ingress fd \d+ worker_0 \(epoll \d+\), fd \d+ worker_1 "
         assert re.search(row, " ".join(shown.split())), shown
         assert f"process {process.pid}" in page.run("sudo envoyassert inspect --exe ")
         story = page.run("sudo envoyassert inspect --pid 4242 --format json", number)

@@ -160,8 +160,6 @@ def here(tmp_path, monkeypatch, capsys):
     place.mkdir()
     monkeypatch.chdir(place)
     monkeypatch.setenv("NO_COLOR", "1")
-    # Workers of xdist have one.
-    monkeypatch.delenv("COLUMNS", raising=False)
     return functools.partial(run_cli, capsys)
 
 

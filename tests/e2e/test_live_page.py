@@ -185,7 +185,8 @@ def test_envoy_that_runs_already(page):
             ("envoyassert draft state.ndjson ", {}, []),
             ("envoyassert draft http:", {}, in_network_of(process.pid)),
         ):
-            drafted.unlink()
+            for one in page.place.glob("ingress*.yaml"):
+                one.unlink()
             page.run(beginning, stand_ins, before)
             assert "20000" in drafted.read_text()
 

@@ -15,7 +15,7 @@ from envoyassert import __version__
 from envoyassert.cli import exits
 from envoyassert.cli.group import COMMANDS, LazyGroup
 from envoyassert.cli.here import check_here
-from envoyassert.cli.output import check_written, lasting_output, say, say_usage
+from envoyassert.cli.output import check_written, lasting_output, say, say_fault, say_usage
 from envoyassert.errors import (
     EnvoyAssertError,
     MachineError,
@@ -105,16 +105,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         except MachineError as gone:
             say(*_text_of(gone).split("\n"), err=True)
             return exits.code_of(gone)
-        if os.environ.get("ENVOYASSERT_DEBUG"):
-            import traceback
-
-            traceback.print_exc()
-        say(
-            f"envoyassert: internal error: {type(error).__name__}: {error}",
-            "  remedy: this is a fault of envoyassert; report it with the output of the same "
-            "command under ENVOYASSERT_DEBUG=1",
-            err=True,
-        )
+        say_fault(error)
         return exits.INTERNAL
     return result if isinstance(result, int) else exits.PASSED
 

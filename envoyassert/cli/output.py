@@ -100,6 +100,20 @@ def say_json(data: Any) -> None:
     click.echo(json_text(data))
 
 
+def say_fault(error: Exception) -> None:
+    """Print that an error is a fault of our own, with its traceback under ENVOYASSERT_DEBUG=1."""
+    if os.environ.get("ENVOYASSERT_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    say(
+        f"envoyassert: internal error: {type(error).__name__}: {error}",
+        "  remedy: this is a fault of envoyassert; report it with the output of the same "
+        "command under ENVOYASSERT_DEBUG=1",
+        err=True,
+    )
+
+
 def say_usage(error: click.ClickException) -> None:
     """Print what was wrong with the arguments, as click does."""
     text = io.StringIO()

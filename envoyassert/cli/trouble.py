@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from envoyassert.cli.here import check_here
-from envoyassert.cli.output import check_written, say, say_usage
+from envoyassert.cli.output import check_written, say, say_fault, say_usage
 from envoyassert.errors import EnvoyAssertError, text_with_output
 
 TROUBLE = 2
@@ -48,4 +48,10 @@ def _trouble() -> Iterator[None]:
         raise click.exceptions.Exit(TROUBLE) from error
     except EnvoyAssertError as error:
         say(*text_with_output(error).split("\n"), err=True)
+        raise click.exceptions.Exit(TROUBLE) from error
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        check_here()
+        say_fault(error)  # its code everywhere else, 3, is an answer of `plan`
         raise click.exceptions.Exit(TROUBLE) from error

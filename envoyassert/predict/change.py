@@ -21,6 +21,7 @@ from envoyassert.predict.effects import (
     Way,
 )
 from envoyassert.predict.fields import is_same_message, normal
+from envoyassert.predict.prediction import PredictError
 from envoyassert.predict.push import push_changes
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.restarts import (
@@ -30,7 +31,12 @@ from envoyassert.predict.restarts import (
     start_refusal,
 )
 from envoyassert.predict.start import predict_start
-from envoyassert.scenario.listeners import discovered_names, static_listeners
+from envoyassert.scenario.listeners import (
+    discovered_names,
+    items_of,
+    proto_field,
+    static_listeners,
+)
 from envoyassert.versions import satisfies
 
 #: The versions for which each rule of the model was seen to hold.
@@ -53,6 +59,8 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
     Raises:
         PredictError: a config is none, or has a number that is none.
     """
+    for side in (old, new):
+        _check_shape(side.config)
     workers = max(1, old.workers), max(1, new.workers)
     static = [static_listeners(side.config) for side in (old, new)]
     served = [dict(discovered_names(side.config, side.discovered or ())) for side in (old, new)]
@@ -79,6 +87,24 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
     ):
         unknown["listeners"] = "those that a control plane serves are not known"
     return Change(way, version, workers, tuple(listeners), tuple(others), unknown)
+
+
+def _check_shape(config: Mapping[str, Any]) -> None:
+    """Refuse what is of another shape than Envoy reads where the model looks.
+
+    Raises:
+        PredictError: it is.
+    """
+    static, runtime = (proto_field(config, key) for key in ("static_resources", "layered_runtime"))
+    listeners = items_of(proto_field(static, "listeners"))
+    named = (
+        ("static_resources", static),
+        ("layered_runtime", runtime),
+        *((f"static_resources.listeners.{n}", one) for n, one in enumerate(listeners)),
+    )
+    for name, value in named:
+        if value is not None and not isinstance(value, Mapping):
+            raise PredictError(f"{name} is no mapping", "Envoy refuses this config")
 
 
 def _restarted(

@@ -349,3 +349,32 @@ def test_an_answer_loads_nothing_that_runs_judges_or_reports(write):
     parts = ("graph", "judge.judge", "draft", "compare", "launch", "probe", "scenario.model")
     heavy = tuple(f"envoyassert.{part}" for part in (*parts, "trace", "report.failure"))
     assert {name for name in loaded if name.startswith(heavy)} == set()
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"static_resources": {"listeners": [5]}}, "static_resources.listeners.0"),
+        ({"static_resources": 7}, "static_resources"),
+        ({"static_resources": {}, "layered_runtime": 4}, "layered_runtime"),
+    ],
+)
+def test_config_of_another_shape_is_one_clear_error(cli, tmp_path, config, name):
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(yaml.safe_dump({"static_resources": {"listeners": [listener()]}}))
+    new.write_text(yaml.safe_dump(config))
+    done = cli("--model", str(old), str(new))
+    assert (done.code, done.out) == (2, "")
+    assert f"error: {name} is no mapping (Envoy refuses this config)" in done.err
+
+
+def test_fault_of_our_own_is_no_answer(cli, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("by zero")
+
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump({"static_resources": {"listeners": [listener()]}}))
+    monkeypatch.setattr(command._Asked, "answer", fail)
+    done = cli("--model", str(path), "--set", "transparent=true")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("envoyassert: internal error: ZeroDivisionError: by zero\n")

@@ -20,6 +20,7 @@ COMMANDS = {
     "draft": ("envoyassert.cli.draft", "draft", "Write a first scenario: what Envoy does..."),
     "run": ("envoyassert.cli.run", "run", "Run scenarios on a real Envoy and judge them."),
     "matrix": ("envoyassert.cli.matrix", "matrix", "Run scenarios on many Envoys, and draw an..."),
+    "merge": ("envoyassert.cli.merge", "merge", "Merge the reports of several machines into..."),
     "bisect": (
         "envoyassert.cli.bisect",
         "bisect_command",

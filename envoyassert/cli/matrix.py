@@ -13,6 +13,7 @@ from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import launchers_option, refuse_beside, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
+from envoyassert.cli.shard import shard_arguments, shard_options
 from envoyassert.versions import OLDEST
 
 
@@ -45,6 +46,7 @@ from envoyassert.versions import OLDEST
     help="Where index.html, the stories and the results are written.",
 )
 @click.option("--draw", "only_draw", is_flag=True, help="Run nothing; draw DIR's results again.")
+@shard_options
 @untrusted_option
 def matrix(
     paths: tuple[str, ...],
@@ -55,6 +57,8 @@ def matrix(
     output: str,
     only_draw: bool,
     untrusted: bool,
+    shard: str | None,
+    durations_path: Path | None,
 ) -> int:
     """Run scenarios on many Envoys, and draw an atlas.
 
@@ -71,9 +75,10 @@ def matrix(
     from envoyassert.report.results import ResultsError
 
     if only_draw:
-        refuse_beside("--draw", "paths", "versions", "since", "every_patch", "launchers")
+        refuse_beside("--draw", "paths", "versions", "since", "every_patch", "launchers", "shard")
     if versions:
         refuse_beside("--versions", "since", "every_patch")
+    paths = (*shard_arguments(shard, durations_path), *paths)
     out = Path(output)
     _check_directory(out / INDEX)
     if only_draw:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,7 @@ from envoyassert.cli.options import (
 )
 from envoyassert.cli.output import say_usage
 from envoyassert.cli.plans import envoy_of
+from envoyassert.cli.shard import shard_arguments, shard_options
 from envoyassert.outputs.output import Output
 from envoyassert.outputs.registry import output_options
 
@@ -85,6 +87,7 @@ def _output_options(command: Callable[..., int]) -> Callable[..., int]:
     "--update", "updates", is_flag=True, help="Rewrite the numbers that failed in the scenarios."
 )
 @click.option("--yes", is_flag=True, help="With --update: write without a question.")
+@shard_options
 @tracer_options
 @untrusted_option
 @_output_options
@@ -97,6 +100,8 @@ def run(
     untrusted: bool,
     updates: bool,
     yes: bool,
+    shard: str | None,
+    durations_path: Path | None,
     **given: str | bool | None,
 ) -> int:
     """Run scenarios on a real Envoy and judge them.
@@ -118,7 +123,8 @@ def run(
             "--format json goes with --against; for the results of a run say --report DIR"
         )
     if against is not None:
-        refuse_beside("--against", "baseline", "update_baseline")
+        refuse_beside("--against", "baseline", "update_baseline", "shard")
+    paths = (*shard_arguments(shard, durations_path), *paths)
     if updates:
         return _update(paths, launchers, envoys, given, yes=yes)
     need_linux()

@@ -153,8 +153,8 @@ class JSONReport(Output):
             return
         self._runs = RunDocuments(event)
         try:
-            self._lock.enter_context(_locked(self._directory, self.option))
-            self._empty()
+            self._lock.enter_context(locked(self._directory, self.option.flag))
+            empty(self._directory, self.option.flag)
             self._write_index({}, complete=False, stopped="")
         except OSError as error:
             raise OutputRefusedError(
@@ -162,21 +162,6 @@ class JSONReport(Output):
             ) from error
         except MachineError as error:
             raise OutputRefusedError(f"{self.option.flag}: {error}") from error
-
-    def _empty(self) -> None:
-        """Remove the runs of an earlier report, and nothing that is not of one."""
-        from envoyassert.report.results import INDEX, RUNS
-
-        index, runs = self._directory / INDEX, self._directory / RUNS
-        if not index.exists() and not runs.exists():
-            return
-        if not _is_index(index):
-            raise OutputRefusedError(
-                f"{self.option.flag}: {self._directory} holds {index.name} or {runs.name}/ that "
-                "are not of a report; name another directory"
-            )
-        if runs.exists():
-            shutil.rmtree(runs)
 
     def file_refused(self, event: events.FileRefused) -> None:
         """Take note of what could not be collected."""
@@ -196,7 +181,7 @@ class JSONReport(Output):
             return
         name = f"{run_directory(event.id, event.title)}/{DOCUMENT}"
         self._documents.pop(event.id, None)
-        _write(document, self._directory, name)
+        write_document(document, self._directory, name)
         self._documents[event.id] = name
 
     def session_ended(self, event: events.SessionEnded) -> None:
@@ -224,7 +209,31 @@ class JSONReport(Output):
             complete=complete,
             stopped=stopped,
         )
-        _write(index, self._directory, INDEX)
+        write_document(index, self._directory, INDEX)
+
+
+def empty(directory: Path, flag: str) -> None:
+    """Remove the runs of an earlier report, and nothing that is not of one.
+
+    Args:
+        directory: of the report.
+        flag: the option that names it.
+
+    Raises:
+        OutputRefusedError: it has files of these names that are not of a report.
+    """
+    from envoyassert.report.results import INDEX, RUNS
+
+    index, runs = directory / INDEX, directory / RUNS
+    if not index.exists() and not runs.exists():
+        return
+    if not _is_index(index):
+        raise OutputRefusedError(
+            f"{flag}: {directory} holds {index.name} or {runs.name}/ that "
+            "are not of a report; name another directory"
+        )
+    if runs.exists():
+        shutil.rmtree(runs)
 
 
 def _is_index(path: Path) -> bool:
@@ -236,12 +245,12 @@ def _is_index(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path, option: Option) -> Iterator[None]:
+def locked(directory: Path, flag: str) -> Iterator[None]:
     """Hold a directory for one session; the lock is on itself, so that no lock file is left.
 
     Args:
         directory: the directory.
-        option: the one that names it.
+        flag: the option that names it.
 
     Raises:
         OutputRefusedError: another session holds it.
@@ -255,12 +264,22 @@ def _locked(directory: Path, option: Option) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputRefusedError(
-                f"{option.flag}: another session is writing to {directory}; name another one"
+                f"{flag}: another session is writing to {directory}; name another one"
             ) from error
         yield
 
 
-def _write(document: DocumentPart, directory: Path, name: str) -> None:
+def write_document(document: DocumentPart, directory: Path, name: str) -> None:
+    """Write a document of a report.
+
+    Args:
+        document: the document.
+        directory: of the report.
+        name: of the file, relative to it.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
     from envoyassert.output_file import write_lines
     from envoyassert.shown import json_text
 

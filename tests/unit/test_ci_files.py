@@ -20,12 +20,14 @@ from envoyassert import __version__
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "envoyassert/starter/templates"
 PLAN = ROOT / "contrib/github/plan.yml"
+SHARDS = ROOT / "contrib/github/shards.yml"
 FILES = [
     *sorted((ROOT / ".github/workflows").glob("*.yml")),
     ROOT / "action.yml",
     ROOT / ".gitlab-ci.yml",
     *sorted(TEMPLATES.glob("*.yml")),
     PLAN,
+    SHARDS,
 ]
 NAMES = [str(file.relative_to(ROOT)) for file in FILES]
 
@@ -122,7 +124,9 @@ def words_of_the_run(script: str, tmp_path: Path, **variables: str) -> list[str]
 
 @pytest.mark.parametrize(("event", "fork", "untrusted"), EVENTS.values(), ids=EVENTS)
 @pytest.mark.parametrize(
-    "file", [TEMPLATES / "github.yml", ROOT / "action.yml"], ids=["workflow", "action"]
+    "file",
+    [TEMPLATES / "github.yml", ROOT / "action.yml", SHARDS],
+    ids=["workflow", "action", "shards"],
 )
 def test_scenarios_of_a_fork_are_untrusted(tmp_path, file, event, fork, untrusted):
     step = step_of(file)
@@ -150,9 +154,19 @@ def script_of_the_plan(name: str) -> str:
     return script
 
 
-def test_workflow_of_a_plan_is_the_one_of_the_documentation():
+@pytest.mark.parametrize("file", [PLAN, SHARDS], ids=["plan", "shards"])
+def test_workflow_is_the_one_of_the_documentation(file):
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/ci.md").read_text("utf-8"), re.DOTALL)
-    assert PLAN.read_text("utf-8") in blocks
+    assert file.read_text("utf-8") in blocks
+
+
+def test_workflow_of_parts_runs_one_part_and_merges_all(tmp_path):
+    jobs = yaml.safe_load(SHARDS.read_text())["jobs"]
+    words = words_of_the_run(step_of(SHARDS)["run"], tmp_path, PART="2", PARTS="3")
+    assert words[-4:] == ["--shard", "2/3", "--html", "report"]
+    (merge,) = [step["run"] for step in jobs["merge"]["steps"] if step.get("name") == "Merge"]
+    assert merge.endswith('/envoyassert" merge parts/* -o report')
+    assert jobs["merge"]["needs"] == "scenarios"
 
 
 @pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 0), (3, 0), (2, 2)])

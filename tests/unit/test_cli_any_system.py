@@ -87,6 +87,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "draft": [RECORDED],
     "import": [LOG, "--concurrency", 2, "-o", "imported.ndjson"],
     "init": ["repository"],
+    "merge": [ROOT / "tests" / "reports" / "one", "-o", "merged"],
     "plan": ["--traces", RECORDED, RECORDED],
     "replay": [RECORDED, "--scenario", ROOT / "scenarios" / "reuse_port_on.yaml"],
     "schema": [],

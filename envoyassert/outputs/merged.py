@@ -1,0 +1,252 @@
+"""The reports of several machines, each with a part of the runs, as one report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envoyassert.atlas.page import is_index
+from envoyassert.errors import EnvoyAssertError
+from envoyassert.output_file import write_lines
+from envoyassert.outputs.atlas import INDEX as PAGE
+from envoyassert.outputs.atlas import draw, read_session
+from envoyassert.outputs.json_report import empty, locked, write_document
+from envoyassert.report.results import (
+    DOCUMENT,
+    INDEX,
+    RUNS,
+    Attempt,
+    IndexDocument,
+    RunDocument,
+    index_document,
+    read_document,
+    run_directory,
+)
+from envoyassert.report.summary import RunRecord
+
+#: Seconds by run, as pytest-split reads them (its option `--durations-path`).
+DURATIONS = "durations.json"
+_FLAG = "-o"
+
+
+class MergeRefusedError(EnvoyAssertError):
+    """Reports cannot be merged as it is asked for: wrong usage."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a report: its record, its document if there is one, and its files."""
+
+    record: RunRecord
+    document: RunDocument | None
+    directory: Path
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files beside the document."""
+        attempts: Iterable[Attempt] = () if self.document is None else self.document.attempts
+        names = (name for one in attempts for name in (one.trace, one.log, one.page))
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What the merged report says.
+
+    Args:
+        index: its index.
+        incomplete: the reports of sessions that did not come to their end.
+        has_pages: whether it has index.html.
+    """
+
+    index: IndexDocument
+    incomplete: tuple[Path, ...]
+    has_pages: bool
+
+
+def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
+    """Merge reports into one, and return what it says.
+
+    Args:
+        directories: of `--report` or `--html`, in the order of their runs.
+        out: the directory of the merged report: new, empty, or of an earlier report.
+
+    Raises:
+        MergeRefusedError: a directory is no report, a run has two results, or `out` holds other
+            things. Nothing is written then.
+        ResultsError: a document cannot be read. Nothing is written then.
+        OutputRefusedError: another process is writing to `out`.
+        MachineError: something cannot be written.
+    """
+    directories = [*dict.fromkeys(path.resolve() for path in directories)]
+    indexes = {path: _index_of(path) for path in directories}
+    runs: dict[str, _Run] = {}
+    for path, index in indexes.items():
+        for name, run in _runs_of(path, index).items():
+            _refuse_second(name, runs.setdefault(name, run), run)
+    faults: dict[str, str] = {}
+    for index in indexes.values():
+        for fault in index.faults:
+            faults.setdefault(fault.id, fault.message)
+    incomplete = tuple(path for path, index in indexes.items() if not index.complete)
+    _check_output(out, directories)
+    try:
+        with locked(out, _FLAG):
+            empty(out, _FLAG)
+            (out / PAGE).unlink(missing_ok=True)
+            first = indexes[directories[0]]
+            merged = index_document(
+                {name: run.record for name, run in runs.items()},
+                {
+                    name: f"{run_directory(name, run.document.run)}/{DOCUMENT}"
+                    for name, run in runs.items()
+                    if run.document is not None
+                },
+                faults,
+                machine=first.machine,
+                started=min(index.started for index in indexes.values()),
+                complete=not incomplete,
+                stopped="; ".join(
+                    _stopped(path, indexes[path], directories) for path in incomplete
+                ),
+            )
+            write_document(merged.model_copy(update={"complete": False}), out, INDEX)
+            for run in runs.values():
+                _copy(run, out)
+            write_lines([_durations(runs)], out / DURATIONS, below=out)
+            write_document(merged, out, INDEX)
+            has_pages = any((path / PAGE).exists() for path in directories) or any(
+                attempt.page
+                for run in runs.values()
+                if run.document
+                for attempt in run.document.attempts
+            )
+            if has_pages:
+                draw(read_session(out), out, results="")
+    except OSError as error:
+        raise MergeRefusedError(f"{out} cannot be used: {error.strerror or error}") from error
+    return Merged(merged, incomplete, has_pages)
+
+
+def _index_of(path: Path) -> IndexDocument:
+    if not (path / INDEX).exists():
+        below = next((one.parent for one in sorted(path.glob(f"*/{INDEX}"))), None)
+        remedy = f"did you mean {below}?" if below else "name a directory of --report or --html"
+        raise MergeRefusedError(f"{path} is no report, it has no {INDEX}; {remedy}")
+    return read_document(IndexDocument, path / INDEX)
+
+
+def _runs_of(path: Path, index: IndexDocument) -> dict[str, _Run]:
+    """Return the runs of a report by name; of a killed session those that it wrote, in order."""
+    runs: dict[str, _Run] = {}
+    for entry in index.runs:
+        directory = path / run_directory(entry.id, entry.run)
+        document = None
+        if entry.document is not None:
+            # A report may come from a machine of others: no path of theirs is followed.
+            if entry.document != f"{run_directory(entry.id, entry.run)}/{DOCUMENT}":
+                raise MergeRefusedError(
+                    f"{path / INDEX}: `{entry.document}` is not the document of {entry.id}"
+                )
+            document = read_document(RunDocument, directory / DOCUMENT)
+        record = RunRecord(
+            entry.run,
+            entry.envoy,
+            entry.launcher,
+            entry.concurrency,
+            entry.outcome,
+            entry.reason,
+            entry.attempts,
+            "" if document is None else document.scenario.name,
+            "" if document is None else document.defect,
+            "" if document is None else document.seen,
+        )
+        runs[entry.id] = _checked(_Run(record, document, directory))
+    if not index.complete:
+        found = [read_document(RunDocument, file) for file in path.glob(f"{RUNS}/*/{DOCUMENT}")]
+        for document in sorted(found, key=lambda one: one.started):
+            run = _Run(
+                _record_of(document), document, path / run_directory(document.id, document.run)
+            )
+            runs.setdefault(document.id, _checked(run))
+    return runs
+
+
+def _record_of(document: RunDocument) -> RunRecord:
+    envoy = document.envoy
+    return RunRecord(
+        document.run,
+        document.asked.envoy if envoy is None else envoy.version or envoy.source,
+        document.asked.launcher if envoy is None else envoy.launcher,
+        str(document.asked.concurrency),
+        document.outcome,
+        document.reason,
+        tuple(attempt.status for attempt in document.attempts),
+        document.scenario.name,
+        document.defect,
+        document.seen,
+    )
+
+
+def _checked(run: _Run) -> _Run:
+    """Return a run if its files are there.
+
+    Raises:
+        MergeRefusedError: one is not, is no plain file, or would be in another directory.
+    """
+    for name in run.files:
+        file = run.directory / name
+        if Path(name).name != name or file.is_symlink() or not file.is_file():
+            raise MergeRefusedError(
+                f"{run.directory / DOCUMENT} names `{name}`, which is no file beside it; copy the "
+                "whole report"
+            )
+    return run
+
+
+def _refuse_second(name: str, first: _Run, second: _Run) -> None:
+    if (first.record, first.document) != (second.record, second.document):
+        raise MergeRefusedError(
+            f"{name} has two results, in {first.directory} and {second.directory}; leave one "
+            "report out"
+        )
+
+
+def _check_output(out: Path, directories: Sequence[Path]) -> None:
+    """Refuse a directory with other things than an earlier report.
+
+    Raises:
+        MergeRefusedError: it has some, or is one of those that are merged.
+    """
+    place = out.resolve()
+    if any(path == place or path.is_relative_to(place / RUNS) for path in directories):
+        raise MergeRefusedError(f"{_FLAG} {out} is merged itself; name another directory")
+    if place.is_dir() and any(place.iterdir()) and not (place / INDEX).exists():
+        raise MergeRefusedError(f"{_FLAG} {out} holds other things; name another directory")
+    page = out / PAGE
+    if page.exists() and not is_index(page.read_text("utf-8", "replace")):
+        raise MergeRefusedError(f"{_FLAG} {page} is not of a report; name another directory")
+
+
+def _stopped(path: Path, index: IndexDocument, directories: Sequence[Path]) -> str:
+    """Return why a report is incomplete, behind a name of it that no machine's paths are in."""
+    number = f"report {directories.index(path) + 1} of {len(directories)}"
+    return f"{number}: {index.stopped or 'the session did not come to its end'}"
+
+
+def _copy(run: _Run, out: Path) -> None:
+    if run.document is None:
+        return
+    directory = run_directory(run.document.id, run.document.run)
+    (out / directory).mkdir(parents=True, exist_ok=True)
+    for name in run.files:
+        shutil.copyfile(run.directory / name, out / directory / name, follow_symlinks=False)
+    write_document(run.document, out, f"{directory}/{DOCUMENT}")
+
+
+def _durations(runs: dict[str, _Run]) -> str:
+    seconds = {name: run.document.duration_s for name, run in sorted(runs.items()) if run.document}
+    return json.dumps(seconds, indent=1)

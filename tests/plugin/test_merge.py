@@ -1,0 +1,106 @@
+"""`--shard` and `merge`: runs in parts, on made-up Envoys, and their reports as one."""
+
+import json
+import re
+import sys
+
+import pytest
+
+from tests.unit import cli_words
+
+#: What differs between two sessions that do the same: times, and files whose names are drawn.
+TIMES = re.compile(r'("(?:started|duration_s|[a-z_]+_s|[a-z_]+_ms)": )("[^"]*"|[0-9.e-]+)')
+
+
+@pytest.fixture
+def cli(capsys):
+    return lambda *words: cli_words.run_cli(capsys, *words)
+
+
+@pytest.fixture
+def run(fake_envoy, monkeypatch):
+    plugins = "envoyassert.pytest_plugin.plugin,pytest_timeout,pytest_split.plugin"
+    monkeypatch.setenv("PYTEST_PLUGINS", plugins)
+    return lambda *more: fake_envoy.run(
+        sys.executable, "-m", "envoyassert", "run", ".", "--launcher", "process", *more
+    )
+
+
+@pytest.fixture
+def scenarios(write_scenario):
+    write_scenario(head="matrix: {concurrency: [1, 2]}")
+    write_scenario(name="two", fake="reuse_port")
+    write_scenario(name="three", fake="unmet")
+    write_scenario(name="four", fake="lossy>shared")
+    write_scenario(name="five", fake="no_envoy")
+
+
+def texts(directory):
+    """Each file of a report with its times left out; traces and pages by their names."""
+    return {
+        str(path.relative_to(directory)): TIMES.sub(r"\1-", path.read_text())
+        if path.suffix == ".json"
+        else ""
+        for path in directory.rglob("*")
+        if path.is_file() and path.name != "durations.json"
+    }
+
+
+@pytest.mark.usefixtures("scenarios")
+@pytest.mark.parametrize("form", ["--report", "--html"])
+def test_three_parts_merged_are_the_report_of_one_machine(run, fake_envoy, form, cli):
+    more = (form, "all", "--envoyassert-rerun-inconclusive", "1")
+    assert run(*more).ret == 1
+    for number in (1, 2, 3):
+        run(form, f"part-{number}", *more[2:], "--shard", f"{number}/3")
+    parts = [str(fake_envoy.path / f"part-{number}") for number in (1, 2, 3)]
+    counts = [
+        len(json.loads((fake_envoy.path / p / "index.json").read_text())["runs"]) for p in parts
+    ]
+    assert all(counts)
+    out = fake_envoy.path / "merged"
+    done = cli("merge", *parts, "-o", str(out))
+    assert done.code == 1
+    assert texts(out) == texts(fake_envoy.path / "all")
+    index = json.loads((out / "index.json").read_text())
+    assert index["complete"]
+    assert index["summary"][0] in done.out.splitlines()
+    seconds = json.loads((out / "durations.json").read_text())
+    assert set(seconds) == {one["id"] for one in index["runs"]}
+
+
+@pytest.mark.usefixtures("scenarios")
+def test_durations_of_a_merged_report_make_the_parts(run, fake_envoy, cli):
+    run("--report", "all")
+    cli("merge", str(fake_envoy.path / "all"), "-o", str(fake_envoy.path / "merged"))
+    file = fake_envoy.path / "merged" / "durations.json"
+    seconds = json.loads(file.read_text())
+    first = next(iter(json.loads((fake_envoy.path / "all/index.json").read_text())["runs"]))["id"]
+    file.write_text(json.dumps({name: 100 if name == first else 1 for name in seconds}))
+    run("--report", "part", "--shard", "1/2", "--durations-path", str(file))
+    index = json.loads((fake_envoy.path / "part/index.json").read_text())
+    assert [one["id"] for one in index["runs"]] == [first]
+    assert index["complete"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--shard", "0/3"), "--shard: `0/3` is not I/N with I from 1 to N, such as 2/3"),
+        (("--shard", "4/3"), "--shard: `4/3` is not I/N"),
+        (("--shard", "half"), "--shard: `half` is not I/N"),
+        (("--durations-path", "pyproject.toml"), "--durations-path goes with --shard I/N"),
+        (("--shard", "1/2", "--against", "1.36.4"), "--shard means nothing beside --against"),
+    ],
+)
+def test_wrong_part_is_refused(words, says, cli):
+    done = cli("run", *words)
+    assert done.code == 4
+    assert says in done.err
+
+
+def test_missing_pytest_split_is_named_with_its_remedy(monkeypatch, cli):
+    monkeypatch.setattr("envoyassert.cli.shard.find_spec", lambda name: None)
+    done = cli("run", "--shard", "1/2")
+    assert done.code == 4
+    assert "--shard needs pytest-split; install it: pip install 'envoyassert[shard]'" in done.err

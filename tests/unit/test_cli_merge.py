@@ -1,0 +1,220 @@
+"""`envoyassert merge`: what it refuses, and what it does with incomplete reports."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from envoyassert.outputs.merged import merge_reports
+from envoyassert.report.parts import AskedPart, Location, MachinePart, ScenarioPart
+from envoyassert.report.results import (
+    Attempt,
+    RunDocument,
+    index_document,
+    run_directory,
+)
+from envoyassert.report.summary import RunRecord
+from tests.unit import cli_words
+
+MACHINE = MachinePart(
+    kernel="6.1.0",
+    architecture="x86_64",
+    system="Debian",
+    host="node",
+    cpus=2,
+    python="3.11",
+    envoyassert="0.1.0",
+)
+
+
+def write_report(directory: Path, *names: str, complete=True, reason="", in_index=True) -> str:
+    """Write a report of runs that are named; return its path."""
+    documents, records = {}, {}
+    for number, name in enumerate(names):
+        name_of_run = f"{name}.yaml::{name}"
+        records[name_of_run] = RunRecord(
+            name, "1.40.0", "process", "2", "passed", reason, ("PASS",), name
+        )
+        document = RunDocument(
+            id=name_of_run,
+            run=name,
+            scenario=ScenarioPart(
+                name=name,
+                description="",
+                location=Location(file=f"{name}.yaml", line=1, column=1),
+                matrix={},
+            ),
+            outcome="passed",
+            reason=reason,
+            defect="",
+            started=f"2026-01-01T00:00:0{number}.000Z",
+            duration_s=1.5,
+            asked=AskedPart(envoy="1.40.0", launcher="process", concurrency=2),
+            envoy=None,
+            machine=MACHINE,
+            verdict=None,
+            figures=None,
+            attempts=(Attempt(status="PASS", reason="", trace=None, log="envoy.log", page=None),),
+        )
+        place = directory / run_directory(name_of_run, name)
+        place.mkdir(parents=True)
+        (place / "run.json").write_text(document.model_dump_json())
+        (place / "envoy.log").write_text("hello\n")
+        documents[name_of_run] = f"{run_directory(name_of_run, name)}/run.json"
+    index = index_document(
+        records if in_index else {},
+        documents,
+        {},
+        machine=MACHINE,
+        started="2026-01-01T00:00:00.000Z",
+        complete=complete,
+    )
+    directory.mkdir(exist_ok=True)
+    (directory / "index.json").write_text(index.model_dump_json())
+    return str(directory)
+
+
+@pytest.fixture
+def cli(capsys):
+    return lambda *words: cli_words.run_cli(capsys, *words)
+
+
+@pytest.fixture
+def refused(cli):
+    def call(*words):
+        done = cli("merge", *words)
+        assert done.code == 4
+        return done.err
+
+    return call
+
+
+def index_of(directory):
+    return json.loads((directory / "index.json").read_text())
+
+
+def test_runs_are_in_the_order_of_the_directories(tmp_path, cli):
+    one, two = write_report(tmp_path / "1", "a", "c"), write_report(tmp_path / "2", "b")
+    done = cli("merge", two, one, "-o", str(tmp_path / "out"))
+    assert done.code == 0
+    assert done.out.startswith("3 runs executed: 3 passed")
+    assert [entry["run"] for entry in index_of(tmp_path / "out")["runs"]] == ["b", "a", "c"]
+    for entry in index_of(tmp_path / "out")["runs"]:
+        document = tmp_path / "out" / entry["document"]
+        assert document.exists()
+        assert document.with_name("envoy.log").read_text() == "hello\n"
+    seconds = json.loads((tmp_path / "out" / "durations.json").read_text())
+    assert seconds == {f"{name}.yaml::{name}": 1.5 for name in "abc"}
+    assert not (tmp_path / "out" / "index.html").exists()
+
+
+def test_merged_report_can_be_merged_and_replaced(tmp_path):
+    one, two = write_report(tmp_path / "1", "a"), write_report(tmp_path / "2", "b")
+    out = tmp_path / "out"
+    merge_reports([Path(one), Path(two)], out)
+    merge_reports([Path(two)], out)
+    assert [entry["run"] for entry in index_of(out)["runs"]] == ["b"]
+    assert len([*out.glob("runs/*")]) == 1
+
+
+def test_directory_without_a_report_is_refused(tmp_path, refused):
+    (tmp_path / "empty").mkdir()
+    assert f"{tmp_path / 'empty'} is no report" in refused(
+        str(tmp_path / "empty"), "-o", str(tmp_path / "out")
+    )
+    assert "is no report" in refused(str(tmp_path / "absent"), "-o", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_directory_above_a_report_is_refused_with_its_name(tmp_path, refused):
+    (tmp_path / "atlas").mkdir()
+    write_report(tmp_path / "atlas" / "results", "a")
+    said = refused(str(tmp_path / "atlas"), "-o", str(tmp_path / "out"))
+    assert f"did you mean {tmp_path / 'atlas' / 'results'}?" in said
+
+
+def test_broken_index_is_refused(tmp_path, refused):
+    one = write_report(tmp_path / "1", "a")
+    (tmp_path / "1" / "index.json").write_text("{}")
+    assert "index.json cannot be read" in refused(one, "-o", str(tmp_path / "out"))
+
+
+def test_two_results_of_one_run_are_refused(tmp_path, refused):
+    one, two = write_report(tmp_path / "1", "a"), write_report(tmp_path / "2", "a", reason="other")
+    said = refused(one, two, "-o", str(tmp_path / "out"))
+    assert "a.yaml::a has two results, in " in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_result_that_is_there_twice_counts_once(tmp_path):
+    one = write_report(tmp_path / "1", "a")
+    shutil.copytree(one, tmp_path / "2")
+    merged = merge_reports([Path(one), tmp_path / "2"], tmp_path / "out")
+    assert merged.index.counts.passed == 1
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "runs"])
+def test_output_with_other_things_is_refused(tmp_path, name, refused):
+    one = write_report(tmp_path / "1", "a")
+    (tmp_path / "out" / name).mkdir(parents=True)
+    assert "holds other things" in refused(one, "-o", str(tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_output_that_is_an_input_is_refused(tmp_path, refused):
+    one = write_report(tmp_path / "1", "a")
+    assert "is merged itself" in refused(one, "-o", one)
+    assert len(index_of(tmp_path / "1")["runs"]) == 1
+
+
+def test_foreign_index_or_page_of_the_output_is_not_replaced(tmp_path, refused):
+    one = write_report(tmp_path / "1", "a")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.json").write_text("{}")
+    assert "not of a report" in refused(one, "-o", str(out))
+    assert (out / "index.json").read_text() == "{}"
+    write_report(tmp_path / "2", "b")
+    (tmp_path / "2" / "index.html").write_text("<p>mine</p>")
+    assert "index.html is not of a report" in refused(one, "-o", str(tmp_path / "2"))
+
+
+@pytest.mark.parametrize("in_index", [True, False], ids=["stopped", "killed"])
+def test_incomplete_report_makes_the_merged_one_incomplete(tmp_path, in_index, cli):
+    one = write_report(tmp_path / "1", "a")
+    two = write_report(tmp_path / "2", "c", "b", complete=False, in_index=in_index)
+    done = cli("merge", one, two, "-o", str(tmp_path / "out"))
+    assert done.code == 2
+    assert f"incomplete: {two}: its session did not come to its end" in done.err
+    index = index_of(tmp_path / "out")
+    assert not index["complete"]
+    assert index["stopped"] == "report 2 of 2: the session did not come to its end"
+    assert [entry["run"] for entry in index["runs"]] == ["a", "c", "b"]
+
+
+def test_missing_log_is_refused(tmp_path, refused):
+    one = write_report(tmp_path / "1", "a")
+    (log,) = (tmp_path / "1").glob("runs/*/envoy.log")
+    log.unlink()
+    assert "names `envoy.log`, which is no file beside it" in refused(
+        one, "-o", str(tmp_path / "out")
+    )
+
+
+def test_report_names_no_file_outside_of_it(tmp_path, refused):
+    """A report comes from another machine."""
+    one = write_report(tmp_path / "1", "a")
+    (tmp_path / "secret").write_text("secret")
+    (file,) = (tmp_path / "1").glob("runs/*/run.json")
+    text = file.read_text()
+    file.write_text(text.replace('"envoy.log"', '"../../../secret"'))
+    assert "names `../../../secret`" in refused(one, "-o", str(tmp_path / "out"))
+    file.write_text(text)
+    log = file.with_name("envoy.log")
+    log.unlink()
+    log.symlink_to(tmp_path / "secret")
+    assert "names `envoy.log`" in refused(one, "-o", str(tmp_path / "out"))
+    index = tmp_path / "1" / "index.json"
+    index.write_text(index.read_text().replace("runs/", "../1/runs/"))
+    assert "is not the document of a.yaml::a" in refused(one, "-o", str(tmp_path / "out"))

@@ -21,7 +21,7 @@ from envoyassert.predict.effects import (
     Way,
 )
 from envoyassert.predict.fields import is_same_message, normal
-from envoyassert.predict.prediction import PredictError
+from envoyassert.predict.prediction import KNOWN, PredictError
 from envoyassert.predict.push import push_changes
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.restarts import (
@@ -38,10 +38,6 @@ from envoyassert.scenario.listeners import (
     static_listeners,
 )
 from envoyassert.versions import satisfies
-
-#: The versions for which each rule of the model was seen to hold.
-FIRST, LAST = "1.36", "1.40"
-KNOWN = ">=1.36,<1.41"
 
 
 def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Change:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.predict.sockets import SocketSet
 
+#: The versions for which each rule of the model was seen to hold.
+FIRST, LAST = "1.36", "1.40"
+KNOWN = ">=1.36,<1.41"
 #: The fact which listeners there are.
 LISTENERS = "listeners"
 #: The fact whether Envoy starts; where it is not known all others rest on that it does.

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from envoyassert.predict.change import FIRST, LAST
 from envoyassert.predict.effects import (
     Change,
     Fate,
@@ -17,6 +16,7 @@ from envoyassert.predict.effects import (
     Topic,
     Way,
 )
+from envoyassert.predict.prediction import FIRST, LAST
 from envoyassert.review import words as w
 
 #: What a model cannot know.

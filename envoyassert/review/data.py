@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from envoyassert.predict.change import KNOWN
 from envoyassert.predict.effects import Change, ListenerChange, OtherChange, Reason
+from envoyassert.predict.prediction import KNOWN
 from envoyassert.review.answer import ONLY_A_RUN, Answer
 from envoyassert.review.words import woken
 

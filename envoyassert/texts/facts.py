@@ -242,7 +242,8 @@ FACTS: dict[str, str | Callable[[Fact], str]] = {
         f"`except` names {listed(f['names'])}, which is no listener and no aspect; the config has "
         + (listed(f["known"]) or "no listener")
     ),
-    "nothing_asked": "no fact is left that could be asked",
+    "version_not_modelled": "the model knows Envoy {known}, this is {version}",
+    "nothing_asked": "no fact about a socket is left that could be asked",
     # variables
     "variable_of_servers": "{name}: the threads that serve it",
     "variable_stands_for": w.variable,

@@ -83,6 +83,7 @@ class _Asked:
     Args:
         derived: the expectations that it stands for.
         asked: how many facts these are about.
+        of_sockets: how many of those are about sockets; of a start that is refused, all.
         excepted: how many more are excepted.
         unknown: what the model does not predict.
         refusals: what Envoy may say where it does not take the config; () if it does.
@@ -91,6 +92,7 @@ class _Asked:
 
     derived: tuple[Derived, ...] = ()
     asked: int = 0
+    of_sockets: int = 0
     excepted: int = 0
     unknown: tuple[str, ...] = ()
     problem: Fact | None = None
@@ -99,16 +101,18 @@ class _Asked:
 
 def _asked(item: Conditional, header: Header) -> _Asked:
     from envoyassert.predict.deciding import prediction_of
-    from envoyassert.predict.prediction import PredictError
+    from envoyassert.predict.prediction import KNOWN, PredictError
+    from envoyassert.versions import satisfies
 
     if header.config is None:
         return _Asked(problem=Fact("config_not_in_trace"))
     if not header.concurrency:
         return _Asked(problem=Fact("workers_unknown"))
+    version = header.envoy.version
+    if version and not satisfies(version, KNOWN):
+        return _Asked(problem=Fact("version_not_modelled", version=Quote(version), known=KNOWN))
     try:
-        found = prediction_of(
-            header.config, concurrency=header.concurrency, version=header.envoy.version
-        )
+        found = prediction_of(header.config, concurrency=header.concurrency, version=version)
     except PredictError as error:
         return _Asked(problem=Fact("not_predicted", said=Quote(error.message)))
     excepted = getattr(item, _EXCEPT)
@@ -134,7 +138,7 @@ def _apart(
 
     carried = item.model_dump(include={"when", "why", "envoy"}, exclude_unset=True)
     derived: list[Derived] = []
-    asked = left_out = 0
+    asked = of_sockets = left_out = 0
     for listeners, said in _said(found):
         kept = {
             key: value
@@ -144,6 +148,7 @@ def _apart(
         left_out += len(said) - len(kept)
         about = [key for key in kept if key not in _SELECTING]
         asked += len(about)
+        of_sockets += len(about) if found.refused else sum(key != "process" for key in about)
         if not about and "listener" not in kept:
             continue
         # One of which nothing is asked still says which sockets the config names.
@@ -155,7 +160,7 @@ def _apart(
         made = model.model_validate({**whole, **carried})
         derived.append(Derived(", ".join(listeners), made, asked=bool(about)))
     unknown = tuple(f"{one.listener} {one.fact}: {one.why}".strip() for one in found.unknown)
-    return _Asked(tuple(derived), asked, left_out, unknown, refusals=found.refusals)
+    return _Asked(tuple(derived), asked, of_sockets, left_out, unknown, refusals=found.refusals)
 
 
 def _said(found: Prediction) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -199,7 +204,8 @@ def judge_matches_config(
     from envoyassert.judge.values import Topic
 
     found = _asked(expectation, context.trace.header)
-    problem = found.problem or (None if found.asked else Fact("nothing_asked"))
+    # That Envoy runs says nothing of the sockets that its config is about.
+    problem = found.problem or (None if found.of_sockets else Fact("nothing_asked"))
     yield context.finding(
         Subject(Topic("config"), ("expect", index, WORD.name), expectation.why or ""),
         Status.INCONCLUSIVE if problem else Status.PASS,

@@ -112,7 +112,8 @@ def test_exception_by_listener_leaves_its_sockets_named() -> None:
     [
         (None, [], "the config that Envoy got is not in the trace"),
         (CONFIG, ["ingres"], "`except` names ingres, which is no listener and no aspect"),
-        (CONFIG, ["admin", "ingress", "no_others", "process"], "no fact is left"),
+        (CONFIG, ["admin", "ingress", "no_others", "process"], "no fact about a socket is left"),
+        (CONFIG, ["admin", "ingress", "no_others"], "no fact about a socket is left"),
         ({"static_resources": {"listeners": [{"address": at(1), "freebind": 1, **SERVES,
                                                "tcp_backlog_size": "x"}]}}, [],
          "nothing is predicted of this config"),
@@ -126,6 +127,23 @@ def test_what_asks_nothing_does_not_pass(
     assert verdict.status is Status.INCONCLUSIVE
     (line,) = said(verdict, Status.INCONCLUSIVE)
     assert reason in line
+
+
+@pytest.mark.parametrize("version", ["1.19.1", "1.35.9", "1.41.0"])
+def test_version_that_the_model_does_not_know_leaves_it_open(version: str) -> None:
+    trace = started(lambda t: t.reuse_port_listener(PLACE))
+    envoy = replace(trace.header.envoy, version=version)
+    verdict = judged(replace(trace, header=replace(trace.header, envoy=envoy)))
+    assert verdict.status is Status.INCONCLUSIVE
+    (line,) = said(verdict, Status.INCONCLUSIVE)
+    assert f"this is {version}" in line
+
+
+def test_process_alone_is_nothing_about_sockets() -> None:
+    lds: dict[str, Any] = {"dynamic_resources": {"lds_config": {"ads": {}}}}
+    trace = started(lambda t: t.reuse_port_listener(PLACE), lds)
+    unknown = replace(trace, header=replace(trace.header, config=deciding_config(lds, None)))
+    assert judged(unknown).status is Status.INCONCLUSIVE
 
 
 def test_listeners_from_elsewhere_are_not_asked_and_counted() -> None:

@@ -16,7 +16,7 @@ from envoyassert.scenario.plan import RunPlan
 from tests.unit.cli_words import run_cli
 
 
-class StartedError(Exception):
+class StartedError(BaseException):
     """What is raised instead of a run."""
 
 

@@ -7,36 +7,21 @@ template engine.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from envoyassert.atlas.model import Atlas, AtlasRun, AtlasState, in_order
 from envoyassert.report.table import count
-from envoyassert.shown import shown_lines
+from envoyassert.static_page import content_policy, templates_of
 
 #: What says in a page that it was made here.
 GENERATOR = "envoyassert"
 
 
-def _as_text(value: object) -> object:
-    """Return a value of a page as it is shown; what is markup already stays."""
-    return shown_lines(value) if type(value) is str else value
-
-
-_TEMPLATES = Environment(
-    loader=PackageLoader("envoyassert.atlas", "templates"),
-    autoescape=True,
-    finalize=_as_text,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates_of("envoyassert.atlas")
 
 
 def index_page(atlas: Atlas) -> str:
@@ -51,7 +36,7 @@ def index_page(atlas: Atlas) -> str:
         total=total(atlas),
         known=_known_defects(atlas),
         script=Markup(script),  # noqa: S704 - our own file
-        policy=_policy(script),
+        policy=content_policy(script),
     )
 
 
@@ -70,12 +55,6 @@ def _reasons(runs: Sequence[AtlasRun]) -> list[tuple[str, AtlasState]]:
 @cache
 def _script() -> str:
     return files("envoyassert.atlas").joinpath("index.js").read_text("utf-8")
-
-
-def _policy(script: str) -> str:
-    """Return a policy by which the page loads nothing, and runs its own script alone."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _known_defects(atlas: Atlas) -> list[dict[str, object]]:

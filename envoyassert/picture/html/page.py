@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from envoyassert.durations import duration_in_words
@@ -31,7 +29,7 @@ from envoyassert.picture.map_words import (
 from envoyassert.picture.pair import PairPicture
 from envoyassert.picture.run import PictureFinding, RunPicture
 from envoyassert.picture.timeline import Band
-from envoyassert.shown import shown_lines
+from envoyassert.static_page import content_policy, templates_of
 
 #: More listeners than this are drawn only where something is particular about them.
 _DRAWN = 40
@@ -47,21 +45,9 @@ _NOTES = (Mark.INHERITED, Mark.SHARED)
 _WARNINGS = (Mark.FOREIGN, Mark.LOST, Mark.FAILED, Mark.DOUBT)
 
 
-def _as_text(value: object) -> object:
-    """Return a value of a page as it is shown; what is markup already stays."""
-    return shown_lines(value) if type(value) is str else value
-
-
 @cache
 def _templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("envoyassert.picture.html", "templates"),
-        autoescape=True,
-        finalize=_as_text,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = templates_of("envoyassert.picture.html")
     made.globals.update(
         answer=answer,
         holders=holders_words,
@@ -96,7 +82,7 @@ def run_page(picture: RunPicture) -> str:
             title=picture.title or "A run of Envoy",
             style=_style(),
             script=Markup(script),  # noqa: S704 - our own file
-            policy=_policy(script),
+            policy=content_policy(script),
             run=picture,
             failed=failed,
             failed_title=_failed_title(failed),
@@ -120,7 +106,7 @@ def pair_page(picture: PairPicture) -> str:
         .render(
             title=f"{picture.names[0]} → {picture.names[1]}",
             style=_style(),
-            policy=_policy(""),
+            policy=content_policy(""),
             pair=picture,
         )
     )
@@ -227,9 +213,3 @@ def _style() -> Markup:
 @cache
 def _script() -> str:
     return files("envoyassert.picture.html").joinpath("page.js").read_text("utf-8")
-
-
-def _policy(script: str) -> str:
-    """Return a policy by which a page loads nothing, and runs its own script alone."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"

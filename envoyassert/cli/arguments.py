@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Sequence
 
 import click
@@ -62,3 +63,28 @@ class Arguments:
             return None
         say("no scenario files found", err=True)
         return exits.NOTHING
+
+
+class OwnNames:
+    """A pytest plugin that has refusals name options as the command does: `--report`.
+
+    Args:
+        own: the options of the command.
+    """
+
+    def __init__(self, own: Sequence[str]) -> None:
+        self._own = own
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_cmdline_main(self) -> Generator[None, object, object]:
+        """Say what is refused while pytest runs by the options of the command."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            raise pytest.UsageError(*map(self._renamed, map(str, error.args))) from error
+
+    def _renamed(self, text: str) -> str:
+        def own(found: re.Match[str]) -> str:
+            return f"--{found[1]}" if f"--{found[1]}" in self._own else found[0]
+
+        return re.sub("--envoyassert-([a-z]+(?:-[a-z]+)*)", own, text)

@@ -110,7 +110,8 @@ def plan(
     """Show what a change of a config does to each listener.
 
     OLD and NEW are scenarios, or what `draft` takes: Envoy configs, dumps, traces; NEW may be left
-    out for a --set. Each is a file, `-`, or a file of a git revision: HEAD~1:envoy.yaml.
+    out for a --set. Each is a file, `-`, a file of a git revision (HEAD~1:envoy.yaml), or of
+    git's index (:envoy.yaml).
 
     A model of Envoy says what the change does by each way that it can reach Envoy: a push by LDS or
     ADS, a hot restart, a restart. That needs neither root nor an Envoy. Where there are both, the

@@ -178,7 +178,7 @@ def run_scenarios(
     """
     import pytest
 
-    from envoyassert.cli.arguments import Arguments
+    from envoyassert.cli.arguments import Arguments, OwnNames
     from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
 
     interrupt_on_sigterm()
@@ -200,14 +200,14 @@ def run_scenarios(
     arguments = [*_QUIET, *options, *paths]
     own = [name for option in click.get_current_context().command.params for name in option.opts]
     outcome = _Outcome()
-    found, outputs = Arguments(own), _Outputs(outcome, *more)
+    found = [Arguments(own), OwnNames(own), _Outputs(outcome, *more)]
     if against is not None:
-        return _compare(against, envoys, arguments, [found, outputs], outcome, output)
+        return _compare(against, envoys, arguments, found, outcome, output)
     from envoyassert.cli.own_lines import OwnLines
     from envoyassert.cli.spared import Spared
     from envoyassert.cli.workers import IsolatedWorkers
 
-    plugins = [found, IsolatedWorkers(), outputs, OwnLines(), Spared()]
+    plugins = [*found, IsolatedWorkers(), OwnLines(), Spared()]
     code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
     return outcome.exit_code(code)
 

@@ -179,7 +179,11 @@ class Answer:
     def summary(self) -> list[str]:
         """Return what each way does, counted."""
         if self.result == NOTHING:
-            return [f"no changes: {len(self._names())} listeners are as they were"]
+            number = len(self._names())
+            are = (
+                "1 listener is as it was" if number == 1 else f"{number} listeners are as they were"
+            )
+            return [f"no changes: {are}"]
         return [f"{w.WAYS[change.way]}: {_counted(change)}" for change in self.changes]
 
     def _names(self) -> list[str]:

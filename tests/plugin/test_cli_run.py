@@ -51,6 +51,24 @@ def test_invalid_scenario_is_code_4_with_its_place(write_scenario, run):
     result.stdout.fnmatch_lines([f"{name}:2:1: error: *"])
 
 
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--html", "a", "--report", "b"], "--html writes the results too: leave out --report"),
+        (["--html", "a", "--envoyassert-report", "b"], "--html writes * leave out --report"),
+        (["--artifacts", "file"], "--artifacts: file is no directory"),
+        (["--html", "file"], "--html: file cannot be used: *"),
+    ],
+)
+def test_what_pytest_refuses_is_said_by_the_options_of_the_command(
+    write_scenario, fake_envoy, run, words, message
+):
+    write_scenario(name="good")
+    fake_envoy.path.joinpath("file").touch()
+    result = run(".", *words)
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
 def test_nothing_to_run_is_code_5(fake_envoy, run):
     assert run(".").ret == 5
 

@@ -229,6 +229,18 @@ def test_a_config_that_envoy_does_not_read_is_one_error_at_its_place(cli, write)
     assert done.err.startswith("new.yaml:1:1: error: a field of listener ingress is a whole number")
 
 
+@pytest.mark.parametrize(
+    "listeners, words",
+    [
+        (1, "no changes: 1 listener is as it was\n"),
+        (2, "no changes: 2 listeners are as they were\n"),
+    ],
+)
+def test_listeners_that_stay_are_counted_in_words(cli, write, listeners, words):
+    old = write("old.yaml", *(listener(f"l{n}", 10000 + n) for n in range(listeners)))
+    assert words in cli("--model", old, old).out
+
+
 def test_the_standard_input_is_one_of_the_two(cli, write, monkeypatch):
     old = write("old.yaml", listener())
     text = yaml.safe_dump({"static_resources": {"listeners": [listener(freebind=True)]}})
@@ -287,11 +299,35 @@ def test_a_file_of_a_git_revision_is_read_with_what_it_names(cli, repository, mo
     assert cli("--model", "HEAD:./envoy.yaml", "envoy.yaml", "--way", "push").out.count("-/+ ") > 0
 
 
+@pytest.mark.parametrize("name", [":sub/envoy.yaml", ":0:sub/envoy.yaml"])
+def test_a_file_of_the_index_is_read_with_what_it_names(cli, repository, monkeypatch, name):
+    done = cli("--model", "HEAD:sub/envoy.yaml", name, "--way", "push")
+    assert (done.code, done.err) == (0, "")
+    done = cli("--model", name, "sub/envoy.yaml", "--way", "push")
+    assert (done.code, done.err) == (3, "")
+    assert done.out.startswith(f"{name} -> sub/envoy.yaml\n")
+    assert "-/+ served 127.0.0.1:15000 TCP" in done.out
+    monkeypatch.chdir(repository / "sub")
+    assert cli("--model", ":./envoy.yaml", "envoy.yaml", "--way", "push").out.count("-/+ ") > 0
+
+
+def test_a_path_that_is_not_there_is_looked_for_from_the_subdirectory(cli, repository, monkeypatch):
+    monkeypatch.chdir(repository / "sub")
+    done = cli("--model", "HEAD:envoy.yaml", "envoy.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert "(did you mean HEAD:sub/envoy.yaml?)" in done.err
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
         ("HEAD~5:sub/envoy.yaml", "git knows no revision `HEAD~5`"),
-        ("HEAD:envoy.yaml", "path 'envoy.yaml' does not exist in 'HEAD'"),
+        ("HEAD:envoy.yaml", "does not exist in 'HEAD' (did you mean HEAD:sub/envoy.yaml?)"),
+        ("HEAD:sub/envoi.yaml", "does not exist in 'HEAD' (did you mean HEAD:sub/envoy.yaml?)"),
+        ("HEAD:nosuch", "path 'nosuch' does not exist in 'HEAD'\n"),
+        (":lds.yaml", "(did you mean :sub/lds.yaml?)"),
+        (":nosuch", "neither on disk nor in the index)\n"),
+        (":", "there is no file :"),
         ("HEAD:sub", "HEAD:sub is a directory, and no file"),
         ("--output=x:y", "prints what it finds"),
         ("nope.yaml", "there is no file nope.yaml"),

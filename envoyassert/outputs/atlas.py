@@ -17,13 +17,8 @@ from envoyassert.outputs import events
 from envoyassert.outputs.json_report import RunDocuments
 from envoyassert.outputs.output import Detail, Output
 from envoyassert.report.parts import MachinePart
-from envoyassert.report.results import INDEX as RESULTS_INDEX
-from envoyassert.report.results import (
-    IndexDocument,
-    RunDocument,
-    read_document,
-    run_directory,
-)
+from envoyassert.report.results import RunDocument, run_directory
+from envoyassert.report.stored import read_index, read_run
 from envoyassert.trace_file import read_trace
 
 INDEX = "index.html"
@@ -91,14 +86,11 @@ def read_session(results: Path) -> AtlasSession:
         results: a directory of `--report` or `--html`.
 
     Raises:
-        ResultsError: there are none that can be read.
+        ResultsError: there are none that can be read, or they name files outside of it.
     """
-    index = read_document(IndexDocument, results / RESULTS_INDEX)
-    documents = [
-        read_document(RunDocument, results / entry.document)
-        for entry in index.runs
-        if entry.document is not None
-    ]
+    index = read_index(results)
+    found = (read_run(results, entry) for entry in index.runs)
+    documents = [document for document in found if document is not None]
     return AtlasSession(index.machine, index.started, index.complete, documents)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,12 @@ from envoyassert.report.results import (
     DOCUMENT,
     INDEX,
     RUNS,
-    Attempt,
     IndexDocument,
     RunDocument,
     index_document,
-    read_document,
     run_directory,
 )
+from envoyassert.report.stored import files_of, read_index, read_run, read_runs
 from envoyassert.report.summary import RunRecord
 
 #: Seconds by run, as pytest-split reads them (its option `--durations-path`).
@@ -43,13 +42,6 @@ class _Run:
     record: RunRecord
     document: RunDocument | None
     directory: Path
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Names of the files beside the document."""
-        attempts: Iterable[Attempt] = () if self.document is None else self.document.attempts
-        names = (name for one in attempts for name in (one.trace, one.log, one.page))
-        return tuple(dict.fromkeys(name for name in names if name))
 
 
 @dataclass(frozen=True)
@@ -136,22 +128,14 @@ def _index_of(path: Path) -> IndexDocument:
         below = next((one.parent for one in sorted(path.glob(f"*/{INDEX}"))), None)
         remedy = f"did you mean {below}?" if below else "name a directory of --report or --html"
         raise MergeRefusedError(f"{path} is no report, it has no {INDEX}; {remedy}")
-    return read_document(IndexDocument, path / INDEX)
+    return read_index(path)
 
 
 def _runs_of(path: Path, index: IndexDocument) -> dict[str, _Run]:
     """Return the runs of a report by name; of a killed session those that it wrote, in order."""
     runs: dict[str, _Run] = {}
     for entry in index.runs:
-        directory = path / run_directory(entry.id, entry.run)
-        document = None
-        if entry.document is not None:
-            # A report may come from a machine of others: no path of theirs is followed.
-            if entry.document != f"{run_directory(entry.id, entry.run)}/{DOCUMENT}":
-                raise MergeRefusedError(
-                    f"{path / INDEX}: `{entry.document}` is not the document of {entry.id}"
-                )
-            document = read_document(RunDocument, directory / DOCUMENT)
+        document = read_run(path, entry)
         record = RunRecord(
             entry.run,
             entry.envoy,
@@ -164,14 +148,11 @@ def _runs_of(path: Path, index: IndexDocument) -> dict[str, _Run]:
             "" if document is None else document.defect,
             "" if document is None else document.seen,
         )
-        runs[entry.id] = _checked(_Run(record, document, directory))
+        runs[entry.id] = _Run(record, document, path / run_directory(entry.id, entry.run))
     if not index.complete:
-        found = [read_document(RunDocument, file) for file in path.glob(f"{RUNS}/*/{DOCUMENT}")]
-        for document in sorted(found, key=lambda one: one.started):
-            run = _Run(
-                _record_of(document), document, path / run_directory(document.id, document.run)
-            )
-            runs.setdefault(document.id, _checked(run))
+        for document in read_runs(path):
+            directory = path / run_directory(document.id, document.run)
+            runs.setdefault(document.id, _Run(_record_of(document), document, directory))
     return runs
 
 
@@ -189,22 +170,6 @@ def _record_of(document: RunDocument) -> RunRecord:
         document.defect,
         document.seen,
     )
-
-
-def _checked(run: _Run) -> _Run:
-    """Return a run if its files are there.
-
-    Raises:
-        MergeRefusedError: one is not, is no plain file, or would be in another directory.
-    """
-    for name in run.files:
-        file = run.directory / name
-        if Path(name).name != name or file.is_symlink() or not file.is_file():
-            raise MergeRefusedError(
-                f"{run.directory / DOCUMENT} names `{name}`, which is no file beside it; copy the "
-                "whole report"
-            )
-    return run
 
 
 def _refuse_second(name: str, first: _Run, second: _Run) -> None:
@@ -242,7 +207,7 @@ def _copy(run: _Run, out: Path) -> None:
         return
     directory = run_directory(run.document.id, run.document.run)
     (out / directory).mkdir(parents=True, exist_ok=True)
-    for name in run.files:
+    for name in files_of(run.document):
         shutil.copyfile(run.directory / name, out / directory / name, follow_symlinks=False)
     write_document(run.document, out, f"{directory}/{DOCUMENT}")
 

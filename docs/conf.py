@@ -11,6 +11,8 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 4
 # A page that is not in a list of contents, or a link to nowhere, ends the build (`-W`).
 nitpicky = True
+# `--concurrency` in text stays as it is typed.
+smartquotes = False
 html_theme = "furo"
 html_title = f"envoyassert {version}"
 html_copy_source = False

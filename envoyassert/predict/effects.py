@@ -249,12 +249,27 @@ class Change:
         scaled = self.workers[0] != self.workers[1] and one.closed + one.left != one.made
         return one.differs or scaled
 
+    def gone(self, one: ListenerChange) -> tuple[Address, ...]:
+        """Return the addresses of a listener at which there is none afterwards."""
+        other = one.kind is not Kind.REFUSED and any(r.why is Why.PROTOCOL for r in one.reasons)
+        was_udp = (one.protocol == "UDP") != other
+        same = [each for each in self.listeners if (each.protocol == "UDP") == was_udp]
+        there = [place for each in same for place in each.after]
+        return tuple(place for place in one.before if not any(_takes(at, place) for at in there))
+
     def _loses(self, one: ListenerChange) -> bool:
-        if self.way is Way.RESTART:
-            return one.is_unserved or one.kind is Kind.REMOVED
-        return one.is_unserved or bool(LOSSES & {one.queued, one.held})
+        lost = one.is_unserved or bool(self.gone(one))
+        return lost or (self.way is not Way.RESTART and bool(LOSSES & {one.queued, one.held}))
 
     @property
     def differs(self) -> bool:
         """Whether anything is not what it was."""
         return bool(self.others) or any(map(self.touches, self.listeners))
+
+
+def _takes(one: Address, place: Address) -> bool:
+    """Whether clients of a place reach a socket at an address: its own, or the wildcard's."""
+    if one == place:
+        return True
+    ends = [(each.is_ip, each.family, each.port, each.netns) for each in (one, place)]
+    return one.is_wildcard and ends[0] == ends[1]

@@ -171,8 +171,7 @@ class Answer:
             for one in change.listeners:
                 if change.touches(one):
                     found += [
-                        f"{w.WAYS[change.way]}: {one.name}: {fact}: {why}"
-                        for fact, why in one.unknown.items()
+                        f"{w.WAYS[change.way]}: {one.name}: {text}" for text in w.unknown_words(one)
                     ]
         return [*dict.fromkeys(found)]
 
@@ -180,10 +179,8 @@ class Answer:
         """Return what each way does, counted."""
         if self.result == NOTHING:
             number = len(self._names())
-            are = (
-                "1 listener is as it was" if number == 1 else f"{number} listeners are as they were"
-            )
-            return [f"no changes: {are}"]
+            few = ("there is no listener", "1 listener is as it was")
+            return [f"no changes: {[*few, f'{number} listeners are as they were'][min(number, 2)]}"]
         return [f"{w.WAYS[change.way]}: {_counted(change)}" for change in self.changes]
 
     def _names(self) -> list[str]:
@@ -238,12 +235,11 @@ def _fields(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[Field]:
     """Yield what differs in the config of a listener, as all ways have it."""
     reasons = {r.field: r for _, one in found for r in one.reasons}
     for name, reason in reasons.items():
-        mine = [
-            (change, next((r for r in one.reasons if r.field == name), None))
-            for change, one in found
-        ]
         effects = [
-            (w.WAYS[change.way], w.effect_words(change, r)) for change, r in mine if r is not None
+            (w.WAYS[change.way], w.effect_words(change, one, r))
+            for change, one in found
+            for r in one.reasons
+            if r.field == name
         ]
         yield Field(
             _sign(reason.before, reason.after),
@@ -256,19 +252,21 @@ def _fields(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[Field]:
 def _rows(
     found: Sequence[tuple[Change, ListenerChange]],
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    def row(title: str, cells: Iterator[str]) -> tuple[str, tuple[str, ...]]:
-        return title, tuple(cells)
-
-    yield row(
-        "what happens",
-        (f"{w.SYMBOLS[one.kind]} {w.kind_words(change, one)}".strip() for change, one in found),
-    )
-    yield row("kernel sockets", (w.sockets_words(one) for _, one in found))
-    yield row("requests lost", (w.lost_words(one) for _, one in found))
-    yield row("connections reset", (w.reset_words(one) for _, one in found))
-    yield row("accept queue", (w.queue_words(one.queue, _workers(c)) for c, one in found))
-    yield row("a connection wakes", (w.wake_words(one, _workers(c)) for c, one in found))
-    yield row("served afterwards", (w.served_words(one) for _, one in found))
+    cells = [
+        (
+            f"{w.SYMBOLS[one.kind]} {w.kind_words(change, one)}".strip(),
+            w.sockets_words(one),
+            w.lost_words(one),
+            w.reset_words(one),
+            w.queue_words(one.queue, _workers(change)),
+            w.wake_words(one, _workers(change)),
+            w.served_words(change, one),
+        )
+        for change, one in found
+    ]
+    datagrams = any(one.protocol == "UDP" for _, one in found)
+    for titles, row in zip(w.ROWS, zip(*cells, strict=True), strict=True):
+        yield titles[datagrams], row
 
 
 def _workers(change: Change) -> int:
@@ -296,6 +294,14 @@ def _notes(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[str]:
 
 
 def _counted(change: Change) -> str:
+    kinds = {one.kind for one in change.listeners}
+    there = sum(bool(one.before) for one in change.listeners)
+    if kinds == {Kind.ENDS_ENVOY}:
+        ends = "Envoy crashes" if change.way is Way.PUSH else "Envoy does not start"
+        return f"{ends}, {there} lost"
+    is_kept = not any(one.closed for one in change.listeners)
+    if change.way is Way.HOT_RESTART and kinds == {Kind.REFUSED} and is_kept:
+        return f"the next epoch does not start, {there} as before"
     differ = [one for one in change.listeners if change.touches(one)]
     counts = {
         "added": [Kind.ADDED],

@@ -59,6 +59,7 @@ def _listener(change: Change, one: ListenerChange) -> dict[str, Any]:
         "held": one.held.value,
         "wakes": {"at_most": woken(one, workers)},
         "served": one.served,
+        "gone": [place.to_json() for place in change.gone(one)],
         "envoy_says": one.words or None,
         "unknown": one.unknown,
     }

@@ -21,6 +21,19 @@ from envoyassert.predict.effects import (
 
 WAYS = {Way.PUSH: "push", Way.HOT_RESTART: "hot restart", Way.RESTART: "restart"}
 NEW_SOCKETS = "forces new sockets: queued connections are reset"
+NEW_SOCKETS_OF_UDP = "forces new sockets: queued datagrams are lost"
+#: The rows of a listener in which facts are, by their names in `ListenerChange`.
+_ROW_OF = {"kind": 0, "kept": 1, "closed": 1, "made": 1, "queued": 2, "held": 3, "served": 6}
+#: The rows of a listener, and what they are called where it is one for datagrams.
+ROWS = (
+    ("what happens", "what happens"),
+    ("kernel sockets", "kernel sockets"),
+    ("requests lost", "datagrams lost"),
+    ("connections reset", "sessions ended"),
+    ("accept queue", "receive queue"),
+    ("a connection wakes", "a datagram wakes"),
+    ("served afterwards", "served afterwards"),
+)
 
 CHANGE, REPLACE, ADD, REMOVE, REFUSE, SAME = "~", "-/+", "+", "-", "!", " "
 SYMBOLS = {
@@ -58,7 +71,7 @@ def kind_words(change: Change, one: ListenerChange) -> str:
     if one.kind is Kind.FULL_KEPT and change.way is Way.HOT_RESTART:
         return "sockets handed over" if one.kept else "replaced"
     if one.kind is Kind.FULL_NEW and not one.made:
-        return "replaced, without sockets"
+        return "on the sockets of another" if one.queue else "replaced, without sockets"
     if one.kind is Kind.REFUSED and change.way is Way.HOT_RESTART:
         return "the next epoch does not start" if one.before or not one.words else "refused"
     if one.kind is Kind.ENDS_ENVOY and change.way is Way.RESTART:
@@ -145,21 +158,35 @@ def wake_words(one: ListenerChange, workers: int) -> str:
     return "none" if not number else "1 worker" if number == 1 else f"up to {number} workers"
 
 
-def served_words(one: ListenerChange) -> str:
-    """Return whether clients are served afterwards."""
+def served_words(change: Change, one: ListenerChange) -> str:
+    """Return whether clients are served afterwards, at the addresses that it had too."""
     if one.served is None or "kind" in one.unknown:
         return _NOT_KNOWN
+    gone = len(change.gone(one))
     if not one.after:
-        return "no: it has no socket"
-    return "yes" if one.served else "no"
+        return "no: it has no socket" if gone or not one.before else "by another listener"
+    if not one.served:
+        return "no"
+    if not gone:
+        return "yes"
+    return "yes, not at the old address" if gone == 1 else f"yes, not at {gone} old addresses"
 
 
-def effect_words(change: Change, reason: Reason) -> str:
+def unknown_words(one: ListenerChange) -> list[str]:
+    """Return what is not known of a listener, each fact by the row that it is in."""
+    datagrams = one.protocol == "UDP"
+    rows = {fact: ROWS[row][datagrams] for fact, row in _ROW_OF.items()}
+    return [f"{rows.get(fact, fact)}: {why}" for fact, why in one.unknown.items()]
+
+
+def effect_words(change: Change, one: ListenerChange, reason: Reason) -> str:
     """Return what a difference leads to by one way, "" for nothing that needs to be said."""
     if reason.refused:
         return "refused"
+    if reason.forces_new and change.way is Way.PUSH:
+        return NEW_SOCKETS_OF_UDP if one.protocol == "UDP" else NEW_SOCKETS
     if reason.forces_new:
-        return NEW_SOCKETS if change.way is Way.PUSH else "new sockets"
+        return "new sockets"
     if reason.in_effect is None:
         return f"in effect with Envoy {reason.versions}" if reason.versions else _NOT_KNOWN
     return "" if reason.in_effect else "without effect"

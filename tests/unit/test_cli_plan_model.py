@@ -181,11 +181,59 @@ def test_udp_sockets_that_no_one_reads_are_said(cli, write):
     old = write("old.yaml", {"name": "dns", "address": address})
     new = write("new.yaml", {"name": "dns", "address": address, "freebind": True})
     done = cli("--model", old, new, "--way", "push", "--envoy", "1.40.0")
-    assert "kernel sockets      2 left open, 2 made" in done.out
+    assert "kernel sockets     2 left open, 2 made" in done.out
     assert "no one reads them" in " ".join(done.out.split())
     unsure = cli("--model", old, new, "--way", "push")
-    assert "kernel sockets      not known" in unsure.out
-    assert "not known: push: dns: closed: >=1.40 leaves them open" in unsure.out
+    assert "kernel sockets     not known" in unsure.out
+    assert "not known: push: dns: kernel sockets: >=1.40 leaves them open" in unsure.out
+
+
+def test_datagrams_are_called_datagrams(cli, write):
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 53, "protocol": "UDP"}}
+    old = write("old.yaml", {"name": "dns", "address": address})
+    new = write("new.yaml", {"name": "dns", "address": address, "freebind": True})
+    done = cli("--model", old, new, "--way", "push", "--envoy", "1.36.4")
+    assert "+ freebind: true    # push: forces new sockets: queued datagrams are lost" in done.out
+    assert "datagrams lost     those in 2 queues" in done.out
+    assert "accept queue" not in done.out
+
+
+@pytest.mark.parametrize("way", ["push", "hot-restart", "restart"])
+def test_an_address_that_no_listener_has_any_more_is_a_loss(cli, write, way):
+    old = write("old.yaml", listener())
+    done = cli("--model", old, write("new.yaml", listener(port=10001)), "--way", way)
+    assert (done.code, "served afterwards   yes, not at the old address" in done.out) == (3, True)
+    done = cli("--model", old, write("new.yaml", listener("other", 10001)), "--way", way)
+    assert (done.code, "served afterwards   no: it has no socket" in done.out) == (3, True)
+    udp = listener()
+    udp["address"]["socket_address"]["protocol"] = "UDP"
+    del udp["filter_chains"]
+    done = cli("--model", old, write("new.yaml", udp), "--way", way, "--format", "json")
+    (found,) = json.loads(done.out)["model"]["ways"][way]["listeners"]
+    assert (done.code, found["gone"]) == (3, found["addresses"]["before"])
+
+
+def test_an_address_that_another_listener_has_afterwards_is_no_loss(cli, write):
+    old, new = write("old.yaml", listener()), write("new.yaml", listener("edge"))
+    done = cli("--model", old, new)
+    assert (done.code, done.out.count("by another listener")) == (1, 3)
+    wide = listener()
+    wide["address"]["socket_address"]["address"] = "0.0.0.0"
+    done = cli("--model", old, write("new.yaml", wide), "--way", "restart")
+    assert (done.code, "served afterwards   yes\n" in done.out) == (1, True)
+
+
+def test_a_listener_gets_the_sockets_of_one_that_goes(cli, write):
+    old = write("old.yaml", listener(), listener("b", 10001))
+    done = cli("--model", old, write("new.yaml", listener(port=10001)), "--way", "push")
+    assert "what happens        -/+ on the sockets of another" in done.out
+
+
+def test_an_envoy_that_does_not_come_up_is_the_first_that_is_said(cli, write):
+    old = write("old.yaml", listener())
+    done = cli("--model", old, write("new.yaml", listener(), listener("twin")))
+    assert "\nhot restart: the next epoch does not start, 1 as before\n" in done.out
+    assert "\nrestart: Envoy does not start, 1 lost\n" in done.out
 
 
 def test_workers_are_as_many_as_envoy_takes_with_either(cli, write):
@@ -232,6 +280,7 @@ def test_a_config_that_envoy_does_not_read_is_one_error_at_its_place(cli, write)
 @pytest.mark.parametrize(
     "listeners, words",
     [
+        (0, "no changes: there is no listener\n"),
         (1, "no changes: 1 listener is as it was\n"),
         (2, "no changes: 2 listeners are as they were\n"),
     ],

@@ -11,7 +11,7 @@ from envoyassert.cli import exits
 from envoyassert.cli.output import say
 
 if TYPE_CHECKING:
-    from envoyassert.report.results import IndexDocument
+    from envoyassert.outputs.merged import Merged
 
 
 @click.command()
@@ -35,7 +35,7 @@ def merge(directories: tuple[Path, ...], output: Path) -> int:
     makes parts that take equally long.
 
     Needs neither root nor an Envoy. Exit code: that of `run` for all the runs; 2 if a session did
-    not come to its end, 4 if the reports cannot be merged.
+    not come to its end or a part is missing, 4 if the reports cannot be merged.
 
     Example: envoyassert merge shard-1/ shard-2/ shard-3/ -o report
     """
@@ -50,17 +50,22 @@ def merge(directories: tuple[Path, ...], output: Path) -> int:
         raise click.UsageError(str(error)) from error
     for path in merged.incomplete:
         say(f"incomplete: {path}: its session did not come to its end", err=True)
+    for words in merged.missing:
+        say(f"incomplete: {words}", err=True)
     say(*merged.index.summary)
     say(f"results: {output / INDEX}", f"durations: {output / DURATIONS}")
     if merged.has_pages:
         say(f"report: {output / PAGE}")
-    return _code(merged.index)
+    return _code(merged)
 
 
-def _code(index: IndexDocument) -> int:
+def _code(merged: Merged) -> int:
+    index = merged.index
     counts = index.counts
     if index.faults:
         return exits.USAGE
+    if merged.is_cut:
+        return exits.INTERRUPTED
     if counts.failed or counts.error:
         return exits.FAILED
     if not index.complete:

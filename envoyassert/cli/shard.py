@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -49,5 +50,17 @@ def shard_arguments(shard: str | None, durations: Path | None) -> tuple[str, ...
         raise click.UsageError(
             "--shard needs pytest-split; install it: pip install 'envoyassert[shard]'"
         )
+    if durations is not None and not _has_seconds(durations):
+        raise click.UsageError(
+            f"--durations-path: {durations} has no seconds by run; name durations.json of `merge`"
+        )
     path = () if durations is None else (f"--durations-path={durations}",)
     return (f"--splits={found[2]}", f"--group={found[1]}", *path)
+
+
+def _has_seconds(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and all(isinstance(one, int | float) for one in found.values())

@@ -83,6 +83,7 @@ class SessionBegan:
         asked: with what scenarios are to be run.
         collects_only: whether nothing will be run.
         verbosity: 0 by default, 1 for `-v`, -1 for `-q`.
+        part: which part of the runs it has, and of how many; None if it has all.
     """
 
     handler: ClassVar[str] = "session_began"
@@ -92,6 +93,7 @@ class SessionBegan:
     asked: SessionAsked
     collects_only: bool = False
     verbosity: int = 0
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -354,6 +356,7 @@ class SessionEnded:
         whole: whether every run was made of all that was named: nothing was left out by `-k`,
             `--once` and the like.
         asked: absolute paths of what was named; empty if single tests were.
+        division: of a session with a part of the runs, a name of what was divided, and how.
     """
 
     handler: ClassVar[str] = "session_ended"
@@ -365,6 +368,7 @@ class SessionEnded:
     machine_errors: int = 0
     whole: bool = False
     asked: tuple[str, ...] = ()
+    division: str = ""
 
 
 #: What is known first in the process that makes a run; all else where the reports arrive.

@@ -127,6 +127,7 @@ class JSONReport(Output):
         self._directory = self.artifacts = directory
         self._console = console
         self._runs: RunDocuments | None = None
+        self._part: tuple[int, int] | None = None
         self._faults: dict[str, str] = {}
         self._documents: dict[str, str] = {}
         self._lock = contextlib.ExitStack()
@@ -155,6 +156,7 @@ class JSONReport(Output):
         try:
             self._lock.enter_context(locked(self._directory, self.option.flag))
             empty(self._directory, self.option.flag)
+            self._part = event.part
             self._write_index({}, complete=False, stopped="")
         except OSError as error:
             raise OutputRefusedError(
@@ -191,15 +193,28 @@ class JSONReport(Output):
         if self._runs is None:
             return
         with self._lock:
-            self._write_index(event.records, complete=event.complete, stopped=event.stopped)
+            self._write_index(
+                event.records,
+                complete=event.complete,
+                stopped=event.stopped,
+                division=event.division,
+            )
         self._console.line(f"results: {self._directory / INDEX}")
 
     def _write_index(
-        self, records: Mapping[str, RunRecord], *, complete: bool, stopped: str
+        self,
+        records: Mapping[str, RunRecord],
+        *,
+        complete: bool,
+        stopped: str,
+        division: str = "",
     ) -> None:
-        from envoyassert.report.results import INDEX, index_document
+        from envoyassert.report.results import INDEX, ShardPart, index_document
 
         assert self._runs is not None
+        shard = None
+        if self._part is not None:
+            shard = ShardPart(number=self._part[0], of=self._part[1], division=division)
         index = index_document(
             records,
             self._documents,
@@ -208,6 +223,7 @@ class JSONReport(Output):
             started=self._runs.started,
             complete=complete,
             stopped=stopped,
+            shard=shard,
         )
         write_document(index, self._directory, INDEX)
 

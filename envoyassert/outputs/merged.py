@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from envoyassert.atlas.page import is_index
@@ -29,6 +30,8 @@ from envoyassert.report.summary import RunRecord
 #: Seconds by run, as pytest-split reads them (its option `--durations-path`).
 DURATIONS = "durations.json"
 _FLAG = "-o"
+#: Missing parts that are named.
+_MOST_NAMED = 8
 
 
 class MergeRefusedError(EnvoyAssertError):
@@ -51,11 +54,16 @@ class Merged:
     Args:
         index: its index.
         incomplete: the reports of sessions that did not come to their end.
+        missing: the parts of a division that are in none of the reports, in words.
+        is_cut: whether runs are not known that no session left out by itself (`-x`): a part is
+            missing, or its session was killed.
         has_pages: whether it has index.html.
     """
 
     index: IndexDocument
     incomplete: tuple[Path, ...]
+    missing: tuple[str, ...]
+    is_cut: bool
     has_pages: bool
 
 
@@ -84,6 +92,8 @@ def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
         for fault in index.faults:
             faults.setdefault(fault.id, fault.message)
     incomplete = tuple(path for path, index in indexes.items() if not index.complete)
+    missing = _missing(indexes)
+    stopped = [_stopped(path, indexes[path], directories) for path in incomplete]
     _check_output(out, directories)
     try:
         with locked(out, _FLAG):
@@ -100,10 +110,8 @@ def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
                 faults,
                 machine=first.machine,
                 started=min(index.started for index in indexes.values()),
-                complete=not incomplete,
-                stopped="; ".join(
-                    _stopped(path, indexes[path], directories) for path in incomplete
-                ),
+                complete=not (incomplete or missing),
+                stopped="; ".join([*stopped, *missing]),
             )
             write_document(merged.model_copy(update={"complete": False}), out, INDEX)
             for run in runs.values():
@@ -120,7 +128,8 @@ def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
                 draw(read_session(out), out, results="")
     except OSError as error:
         raise MergeRefusedError(f"{out} cannot be used: {error.strerror or error}") from error
-    return Merged(merged, incomplete, has_pages)
+    is_cut = bool(missing) or any(not indexes[path].stopped for path in incomplete)
+    return Merged(merged, incomplete, missing, is_cut, has_pages)
 
 
 def _index_of(path: Path) -> IndexDocument:
@@ -194,6 +203,30 @@ def _check_output(out: Path, directories: Sequence[Path]) -> None:
     page = out / PAGE
     if page.exists() and not is_index(page.read_text("utf-8", "replace")):
         raise MergeRefusedError(f"{_FLAG} {page} is not of a report; name another directory")
+
+
+def _missing(indexes: Mapping[Path, IndexDocument]) -> tuple[str, ...]:
+    """Return what is missing of each division, in words."""
+    numbers: dict[tuple[int, str], set[int]] = {}
+    for index in indexes.values():
+        if index.shard is not None:
+            key = index.shard.of, index.shard.division
+            numbers.setdefault(key, set()).add(index.shard.number)
+    found = []
+    for (of, division), ended in numbers.items():
+        # What a killed session was to have a part of is not known; it is reported by itself.
+        if not division and any(key[0] == of and key[1] for key in numbers):
+            continue
+        there = ended | numbers.get((of, ""), set())
+        absent = (str(number) for number in range(1, of + 1) if number not in there)
+        named = list(islice(absent, _MOST_NAMED))
+        if named:
+            more = ", …" if next(absent, None) else ""
+            words = "part {} of {} is missing" if len(named) == 1 else "parts {} of {} are missing"
+            found.append(words.format(", ".join(named) + more, of))
+    if len(found) > 1:
+        found[-1] += " (the parts of one whole are made with the same paths and options)"
+    return tuple(found)
 
 
 def _stopped(path: Path, index: IndexDocument, directories: Sequence[Path]) -> str:

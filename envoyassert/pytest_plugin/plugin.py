@@ -35,6 +35,7 @@ from envoyassert.pytest_plugin.named import named_files, restrict
 from envoyassert.pytest_plugin.options import FILE_SUFFIXES, YAML_SUFFIXES, add_options
 from envoyassert.pytest_plugin.session import (
     DESELECTED,
+    DIVISION,
     MACHINE_ERROR,
     SHOWN_PHASE,
     console_of,
@@ -111,7 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _LeftOut:
-    """A plugin of a worker of xdist: it reports what the worker left out (`-k`).
+    """A plugin of a worker of xdist: it reports what the worker left out (`-k`, `--shard`).
 
     Args:
         config: pytest's.
@@ -128,6 +129,7 @@ class _LeftOut:
         """Report it."""
         output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
         output[DESELECTED] = session_of(self._config).deselected
+        output[DIVISION] = session_of(self._config).division
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -162,6 +164,19 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     if isinstance(cause, ScenarioError):
         attach_problems(report, cause)
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Name what is divided between machines: after `-k`, and before pytest-split's own hook.
+
+    That is later, as pytest-split registers it when all plugins are loaded.
+    """
+    if getattr(config.option, "splits", None):
+        from envoyassert.pytest_plugin.division import division_of, part_of
+
+        if part_of(config) is not None:
+            session_of(config).division = division_of(config, items)
 
 
 @pytest.hookimpl(tryfirst=True)

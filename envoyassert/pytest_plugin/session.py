@@ -29,6 +29,8 @@ LACKS = "envoyassert_lacks"
 MACHINE_ERROR = "envoyassert_machine_error"
 #: Key under which a worker of xdist says how many tests it left out.
 DESELECTED = "envoyassert_deselected"
+#: Key under which a worker of xdist names what it was given a part of.
+DIVISION = "envoyassert_division"
 #: Attribute of a report that says in which phase of the test an error arose.
 SHOWN_PHASE = "envoyassert_phase"
 
@@ -57,6 +59,8 @@ class Session:
         self.has_scenarios = False
         #: How many tests were collected and left out (`-k`), also by workers of xdist.
         self.deselected = 0
+        #: What is divided between machines, and how, as one name; "" if nothing is.
+        self.division = ""
 
     def is_whole(self, config: pytest.Config) -> bool:
         """Return whether all is run that the session was asked for by path.

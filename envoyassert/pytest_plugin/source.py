@@ -20,7 +20,13 @@ from envoyassert.pytest_plugin.crossing import Arrivals, problems_of
 from envoyassert.pytest_plugin.named import asked_paths
 from envoyassert.pytest_plugin.options import YAML_SUFFIXES
 from envoyassert.pytest_plugin.runs import Runs, RunState, is_of_scenario, title_of
-from envoyassert.pytest_plugin.session import DESELECTED, MACHINE_ERROR, refusing, session_of
+from envoyassert.pytest_plugin.session import (
+    DESELECTED,
+    DIVISION,
+    MACHINE_ERROR,
+    refusing,
+    session_of,
+)
 from envoyassert.shown import shown_lines
 
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -58,14 +64,17 @@ class Source:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take note of what a worker of xdist left out; each of them leaves out the same."""
-        left_out = getattr(node, "workeroutput", {}).get(DESELECTED, 0)
-        session_of(self._config).deselected += left_out
+        output = getattr(node, "workeroutput", {})
+        session = session_of(self._config)
+        session.deselected += output.get(DESELECTED, 0)
+        session.division = session.division or output.get(DIVISION, "")
 
     def _begin(self) -> None:
         """Emit the beginning, before any other event."""
         if self._began:
             return
         from envoyassert.outputs.events import SessionAsked, SessionBegan
+        from envoyassert.pytest_plugin.division import part_of
         from envoyassert.pytest_plugin.machine import this_machine
 
         self._began = True
@@ -83,6 +92,7 @@ class Source:
                 ),
                 collects_only=self._config.option.collectonly,
                 verbosity=self._config.getoption("verbose", 0),
+                part=part_of(self._config),
             )
         )
 
@@ -264,6 +274,7 @@ class Source:
                 machine_errors=self._runs.machine_errors,
                 whole=session_of(self._config).is_whole(self._config),
                 asked=asked_paths(self._config),
+                division=session_of(self._config).division,
             )
         )
         if self._stream.lacks_output and session.exitstatus == pytest.ExitCode.OK:

@@ -151,16 +151,29 @@ class Fault(DocumentPart):
     message: str = Field(description="All of what is wrong, with places.")
 
 
+class ShardPart(DocumentPart):
+    """Which part of the runs a session had (`--shard`)."""
+
+    number: int = Field(ge=1, description="Which part, from 1.")
+    of: int = Field(ge=1, description="Of how many.")
+    division: str = Field(
+        description="What was divided, and how: the same for all parts that make one whole. Empty "
+        "until the session has ended."
+    )
+
+
 class IndexDocument(DocumentPart):
     """What a session did."""
 
     format: Literal["envoyassert-index/1"] = "envoyassert-index/1"
     complete: bool = Field(
-        description="false: the session has not ended, was interrupted, or was killed."
+        description="false: the session has not ended, was interrupted, or was killed; of a merged "
+        "report: one of them, or a part is missing."
     )
     stopped: str = Field(description="Why not every run was reached (`-x`, Ctrl-C), or empty.")
     started: str = Field(description="When, UTC, ISO 8601.")
     machine: MachinePart
+    shard: ShardPart | None = Field(None, description="null if it was to have all runs.")
     counts: IndexCounts
     summary: tuple[str, ...] = Field(description="The lines that are printed at the end.")
     runs: tuple[IndexEntry, ...] = Field(description="In the order in which they ended.")
@@ -214,6 +227,7 @@ def index_document(
     started: str,
     complete: bool,
     stopped: str = "",
+    shard: ShardPart | None = None,
 ) -> IndexDocument:
     """Return the index of a session.
 
@@ -225,12 +239,14 @@ def index_document(
         started: when, UTC, ISO 8601.
         complete: whether the session ended by itself.
         stopped: why not every run was reached, or "".
+        shard: which part of the runs it has; None for all.
     """
     return IndexDocument(
         complete=complete,
         stopped=stopped,
         started=started,
         machine=machine,
+        shard=shard,
         counts=counts_of(records.values()),
         summary=tuple(summary_lines(records.values())),
         runs=tuple(

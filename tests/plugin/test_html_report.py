@@ -40,7 +40,7 @@ def test_results_are_in_one_directory_alone(write_scenario, run):
     write_scenario()
     result = run("--html", "out", "--report", "other")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*--envoyassert-html writes the results too: leave out *-report*"])
+    result.stderr.fnmatch_lines(["ERROR: --html writes the results too: leave out --report"])
 
 
 def test_foreign_page_is_not_replaced(write_scenario, run, fake_envoy):

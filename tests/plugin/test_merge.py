@@ -70,6 +70,39 @@ def test_three_parts_merged_are_the_report_of_one_machine(run, fake_envoy, form,
 
 
 @pytest.mark.usefixtures("scenarios")
+@pytest.mark.parametrize("more", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "workers"])
+def test_part_says_of_what_it_is_one(run, fake_envoy, cli, more):
+    def runs_of(name, *words):
+        run("--report", name, *words, *more)
+        index = json.loads((fake_envoy.path / name / "index.json").read_text())
+        return index["shard"], {one["id"] for one in index["runs"]}
+
+    def merged(*names):
+        return cli("merge", *(str(fake_envoy.path / name) for name in names), "-o", out)
+
+    out = str(fake_envoy.path / "out")
+    (first, of_first), (second, of_second) = (
+        runs_of(f"part-{n}", "--shard", f"{n}/2") for n in (1, 2)
+    )
+    assert first["division"]
+    assert (first, second) == ({**second, "number": 1}, {**first, "number": 2})
+    assert merged("part-1", "part-2").code == 1
+    longest = max(of_second)
+    durations = fake_envoy.path / "durations.json"
+    durations.write_text(
+        json.dumps({one: 9 if one == longest else 1 for one in of_first | of_second})
+    )
+    # Both second parts have no run of the first; together with it they are not all runs.
+    for words in (("-k", "two or five"), ("--durations-path", str(durations))):
+        other, of_other = runs_of("other", "--shard", "2/2", *words)
+        assert of_other < of_second
+        assert other["division"] not in ("", first["division"])
+        done = merged("part-1", "other")
+        assert done.code == 2
+        assert "incomplete: part 2 of 2 is missing" in done.err.splitlines()
+
+
+@pytest.mark.usefixtures("scenarios")
 def test_durations_of_a_merged_report_make_the_parts(run, fake_envoy, cli):
     run("--report", "all")
     cli("merge", str(fake_envoy.path / "all"), "-o", str(fake_envoy.path / "merged"))
@@ -97,6 +130,15 @@ def test_wrong_part_is_refused(words, says, cli):
     done = cli("run", *words)
     assert done.code == 4
     assert says in done.err
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"one": "two"}', "\xff"])
+def test_file_without_durations_is_refused(tmp_path, text, cli):
+    file = tmp_path / "durations.json"
+    file.write_text(text)
+    done = cli("run", "--shard", "1/2", "--durations-path", str(file))
+    assert done.code == 4
+    assert "durations.json has no seconds by run; name durations.json of `merge`" in done.err
 
 
 def test_missing_pytest_split_is_named_with_its_remedy(monkeypatch, cli):

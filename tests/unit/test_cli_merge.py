@@ -11,6 +11,7 @@ from envoyassert.report.parts import AskedPart, Location, MachinePart, ScenarioP
 from envoyassert.report.results import (
     Attempt,
     RunDocument,
+    ShardPart,
     index_document,
     run_directory,
 )
@@ -28,13 +29,22 @@ MACHINE = MachinePart(
 )
 
 
-def write_report(directory: Path, *names: str, complete=True, reason="", in_index=True) -> str:
+def write_report(
+    directory: Path,
+    *names: str,
+    complete=True,
+    reason="",
+    in_index=True,
+    stopped="",
+    outcome="passed",
+    shard=None,
+) -> str:
     """Write a report of runs that are named; return its path."""
     documents, records = {}, {}
     for number, name in enumerate(names):
         name_of_run = f"{name}.yaml::{name}"
         records[name_of_run] = RunRecord(
-            name, "1.40.0", "process", "2", "passed", reason, ("PASS",), name
+            name, "1.40.0", "process", "2", outcome, reason, ("PASS",), name
         )
         document = RunDocument(
             id=name_of_run,
@@ -45,7 +55,7 @@ def write_report(directory: Path, *names: str, complete=True, reason="", in_inde
                 location=Location(file=f"{name}.yaml", line=1, column=1),
                 matrix={},
             ),
-            outcome="passed",
+            outcome=outcome,
             reason=reason,
             defect="",
             started=f"2026-01-01T00:00:0{number}.000Z",
@@ -69,6 +79,8 @@ def write_report(directory: Path, *names: str, complete=True, reason="", in_inde
         machine=MACHINE,
         started="2026-01-01T00:00:00.000Z",
         complete=complete,
+        stopped=stopped,
+        shard=shard,
     )
     directory.mkdir(exist_ok=True)
     (directory / "index.json").write_text(index.model_dump_json())
@@ -191,6 +203,71 @@ def test_incomplete_report_makes_the_merged_one_incomplete(tmp_path, in_index, c
     assert not index["complete"]
     assert index["stopped"] == "report 2 of 2: the session did not come to its end"
     assert [entry["run"] for entry in index["runs"]] == ["a", "c", "b"]
+
+
+#: What is said of a second whole that lacks a part, for that may not be meant.
+OTHERS = "part 1 of 2 is missing (the parts of one whole are made with the same paths and options)"
+
+
+def part(number, of=3, division="d1"):
+    return ShardPart(number=number, of=of, division=division)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([part(1), part(2), part(3)], []),
+        ([part(1), part(3)], ["part 2 of 3 is missing"]),
+        ([part(2)], ["parts 1, 3 of 3 are missing"]),
+        ([part(1, 99)], ["parts 2, 3, 4, 5, 6, 7, 8, 9, … of 99 are missing"]),
+        ([part(1, 1), part(1, 2), part(2, 2)], []),
+        ([part(1, 2), part(2, 2), part(1, 2, "d2"), part(2, 2, "d2")], []),
+        (
+            [part(1, 2), part(2, 2, "d2")],
+            [
+                "part 2 of 2 is missing",
+                OTHERS,
+            ],
+        ),
+    ],
+)
+def test_missing_part_is_named_and_the_merged_report_is_incomplete(tmp_path, cli, parts, says):
+    reports = [
+        write_report(tmp_path / str(at), f"r{at}", shard=one) for at, one in enumerate(parts)
+    ]
+    done = cli("merge", *reports, "-o", str(tmp_path / "out"))
+    assert done.err.splitlines() == [f"incomplete: {one}" for one in says]
+    assert done.code == (2 if says else 0)
+    index = index_of(tmp_path / "out")
+    assert index["complete"] is not bool(says)
+    assert index["stopped"] == "; ".join(says)
+    assert index["shard"] is None
+
+
+def test_part_that_was_killed_is_reported_once(tmp_path, cli):
+    one = write_report(tmp_path / "1", "a", shard=part(1, 2))
+    two = write_report(tmp_path / "2", "b", shard=part(2, 2, ""), complete=False, in_index=False)
+    done = cli("merge", one, two, "-o", str(tmp_path / "out"))
+    assert done.err.splitlines() == [f"incomplete: {two}: its session did not come to its end"]
+    assert done.code == 2
+    alone = cli("merge", two, "-o", str(tmp_path / "other"))
+    assert "incomplete: part 1 of 2 is missing" in alone.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("of_second", "code"),
+    [
+        ({"complete": False}, 2),
+        ({"complete": False, "stopped": "stopping after 1 failures"}, 1),
+        ({"shard": part(1, 2)}, 2),
+        ({}, 1),
+    ],
+    ids=["killed", "stopped", "one missing", "whole"],
+)
+def test_what_is_not_known_counts_before_a_failure(tmp_path, cli, of_second, code):
+    one = write_report(tmp_path / "1", "a", outcome="failed")
+    two = write_report(tmp_path / "2", "b", **of_second)
+    assert cli("merge", one, two, "-o", str(tmp_path / "out")).code == code
 
 
 def test_missing_log_is_refused(tmp_path, refused):

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from envoyassert.picture.pair import PairPicture
+    from envoyassert.picture.plan import PlanPicture
     from envoyassert.picture.run import RunPicture
 
 
@@ -66,6 +67,12 @@ def _pair_markdown(picture: PairPicture) -> str:
     return pair_markdown(picture)
 
 
+def _plan_page(picture: PlanPicture) -> str:
+    from envoyassert.picture.html.page import plan_page
+
+    return plan_page(picture)
+
+
 #: How one run is drawn, by the name of the format.
 RUN_FORMATS: dict[str, Callable[[RunPicture], str]] = {
     "html": _page,
@@ -79,6 +86,8 @@ PAIR_FORMATS: dict[str, Callable[[PairPicture], str]] = {
     "html": _pair_page,
     "markdown": _pair_markdown,
 }
+#: How a change is drawn before it is made.
+PLAN_FORMATS: dict[str, Callable[[PlanPicture], str]] = {"html": _plan_page}
 #: Which picture it is, of formats that hold one alone: the map, which is that of `RUN_FORMATS`, or
 #: the sequence.
 _SEQUENCES: dict[str, Callable[[RunPicture], str]] = {

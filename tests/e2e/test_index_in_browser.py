@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 
 from envoyassert.atlas.page import index_page
-from tests.browser_page import NARROW, WIDE, browser, opened
+from tests.browser_page import NARROW, WIDE, opened
 from tests.unit.test_atlas import ATLAS
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as started:
-        yield started
 
 
 @pytest.fixture

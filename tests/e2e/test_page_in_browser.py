@@ -2,66 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
-from pathlib import Path
-
 import pytest
 
-from envoyassert.asserts import parse_expectation
-from envoyassert.graph.fold import fold
-from envoyassert.judge.judge import judge
-from envoyassert.picture.html.page import pair_page, run_page
-from envoyassert.picture.pair import pair_picture
-from envoyassert.picture.run import run_picture
-from envoyassert.trace_lines import parse_trace
-from tests.browser_page import NARROW, WIDE, browser, opened
+from tests import drawn
+from tests.browser_page import NARROW, WIDE, opened
 
 pytestmark = pytest.mark.browser
-TRACES = Path(__file__).resolve().parents[1] / "traces"
-SHARED = "reuse_port_off-1.40.0.ndjson"
-#: What each page is made from, and what is expected of it.
-PAGES = {
-    "shared": (SHARED, ()),
-    "failed": (
-        SHARED,
-        ({"listener": {"port": 15006}, "sockets": 2, "bound": {"times": 2}, "via": "reuse_port"},),
-    ),
-    "hot_restart": ("regressions/hot_restart.ndjson.gz", ()),
-    "connections": ("regressions/connections.ndjson.gz", ()),
-    "port_taken": ("regressions/lds_port_taken.ndjson.gz", ()),
-}
-
-
-def recorded(name):
-    content = (TRACES / name).read_bytes()
-    text = (gzip.decompress(content) if name.endswith(".gz") else content).decode()
-    return parse_trace(text.splitlines(), name)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     directory = tmp_path_factory.mktemp("pages")
-    for name, (file, items) in PAGES.items():
-        trace = recorded(file)
-        graph = fold(trace)
-        parsed = list(enumerate(map(parse_expectation, items)))
-        verdict = judge(trace, parsed, workers=2, graph=graph) if items else None
-        picture = run_picture(trace, graph, verdict, title=name)
-        (directory / f"{name}.html").write_text(run_page(picture))
-    traces = recorded(SHARED), recorded("reuse_port_on-1.40.0.ndjson")
-    pair = pair_picture(traces, ("off", "on"), "different", ["+1 socket"])
-    (directory / "pair.html").write_text(pair_page(pair))
+    for name, text in drawn.pages().items():
+        (directory / f"{name}.html").write_text(text)
     return directory
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", [*PAGES, "pair"])
+@pytest.mark.parametrize("name", drawn.PAGES)
 def test_page_has_no_violation_of_accessibility(chromium, pages, name, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -71,7 +29,7 @@ def test_page_has_no_violation_of_accessibility(chromium, pages, name, scheme):
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
 
 
-@pytest.mark.parametrize("name", [*PAGES, "pair"])
+@pytest.mark.parametrize("name", drawn.PAGES)
 def test_nothing_of_a_page_is_off_screen_on_a_telephone(chromium, pages, name):
     with opened(chromium, pages / f"{name}.html", width=NARROW) as page:
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -85,8 +43,9 @@ def test_nothing_of_a_page_is_off_screen_on_a_telephone(chromium, pages, name):
     assert size == [NARROW, NARROW]
 
 
-def test_all_that_can_be_used_is_reached_by_the_tabulator(chromium, pages):
-    with opened(chromium, pages / "failed.html") as page:
+@pytest.mark.parametrize("name", ["failed", "plan"])
+def test_all_that_can_be_used_is_reached_by_the_tabulator(chromium, pages, name):
+    with opened(chromium, pages / f"{name}.html") as page:
         wanted = page.evaluate(
             """() => {
               const all = [...document.querySelectorAll("a, button, input, summary, canvas")]
@@ -175,3 +134,11 @@ def test_without_scripts_all_but_the_timeline_is_there(chromium, pages):
         assert words.lower() in text.lower()
     assert "The timeline needs scripts" in text
     context.close()
+
+
+def test_page_of_a_plan_has_its_pictures_on_paper(chromium, pages):
+    with opened(chromium, pages / "plan.html") as page:
+        page.emulate_media(media="print")
+        assert page.locator(".planned svg.map:visible").count() > 4
+        assert page.locator(".planned svg.moves:visible").count() > 4
+        assert not page.locator("nav").is_visible()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from envoyassert.graph.fold import fold
-from envoyassert.picture.run import run_picture
 from envoyassert.picture.svg import map_svg, sequence_svg
-from tests.browser_page import NARROW, WIDE, browser, opened
-from tests.e2e.test_page_in_browser import PAGES, recorded
+from tests import drawn
+from tests.browser_page import NARROW, WIDE, opened
 
 pytestmark = pytest.mark.browser
 #: Texts and boxes that stand out of the drawing, and the colours of paper and ink.
@@ -26,17 +24,10 @@ LOOK = """() => {
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("drawn")
-    for name, (file, _) in PAGES.items():
-        trace = recorded(file)
-        picture = run_picture(trace, fold(trace), title=name)
+def pictures(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pictures")
+    for name in drawn.RUNS:
+        picture = drawn.run_of(name)
         (directory / f"{name}.map.svg").write_text(map_svg(picture.map, title=name))
         (directory / f"{name}.sequence.svg").write_text(sequence_svg(picture))
     return directory
@@ -44,11 +35,11 @@ def drawn(tmp_path_factory):
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("part", ["map", "sequence"])
-@pytest.mark.parametrize("name", [*PAGES])
-def test_picture_is_whole_and_has_colours_of_its_own(chromium, drawn, name, part, width):
+@pytest.mark.parametrize("name", [*drawn.RUNS])
+def test_picture_is_whole_and_has_colours_of_its_own(chromium, pictures, name, part, width):
     colours = {}
     for scheme in ("light", "dark"):
-        file = drawn / f"{name}.{part}.svg"
+        file = pictures / f"{name}.{part}.svg"
         with opened(chromium, file, width=width, scheme=scheme) as page:
             seen = page.evaluate(LOOK)
         assert seen["out"] == []

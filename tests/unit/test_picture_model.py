@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,17 +20,10 @@ from envoyassert.picture.steps import start_steps
 from envoyassert.picture.timeline import KINDS, timeline
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ConnectionAttempt, ListenerRecord
-from envoyassert.trace_lines import parse_trace
+from tests.recorded_trace import TRACES, recorded
 
-TRACES = Path(__file__).resolve().parents[1] / "traces"
 PORT = Address.inet("0.0.0.0", 15006)
 INGRESS = ListenerRecord("ingress", "TCP", (PORT,))
-
-
-def recorded(name):
-    content = (TRACES / name).read_bytes()
-    text = (gzip.decompress(content) if name.endswith(".gz") else content).decode()
-    return parse_trace(text.splitlines(), name)
 
 
 def drawn(builder, **parts):

@@ -26,9 +26,12 @@ from envoyassert.picture.map_words import (
     listener_name,
     socket_lines,
 )
+from envoyassert.picture.moves_svg import MOVES_STYLE, moves_svg
 from envoyassert.picture.pair import PairPicture
+from envoyassert.picture.plan import PlanPicture
 from envoyassert.picture.run import PictureFinding, RunPicture
 from envoyassert.picture.timeline import Band
+from envoyassert.review.answer import ONLY_A_RUN, TITLES
 from envoyassert.static_page import content_policy, templates_of
 
 #: More listeners than this are drawn only where something is particular about them.
@@ -108,6 +111,28 @@ def pair_page(picture: PairPicture) -> str:
             style=_style(),
             policy=content_policy(""),
             pair=picture,
+        )
+    )
+
+
+def plan_page(picture: PlanPicture) -> str:
+    """Return the page of a change before it is made.
+
+    Args:
+        picture: what is predicted of it, and what was recorded.
+    """
+    return (
+        _templates()
+        .get_template("plan.html.jinja")
+        .render(
+            title=f"{picture.names[0]} → {picture.names[1]}",
+            style=_style(),
+            policy=content_policy(""),
+            plan=picture,
+            titles=TITLES,
+            only_a_run=ONLY_A_RUN,
+            moves=moves_svg,
+            most=_DRAWN,
         )
     )
 
@@ -207,7 +232,7 @@ def _cards(picture: SocketMap) -> dict[str, list[MapListener]]:
 @cache
 def _style() -> Markup:
     sheet = files("envoyassert.picture.html").joinpath("page.css").read_text("utf-8")
-    return Markup(sheet + MAP_STYLE + HELD_STYLE)  # noqa: S704 - our own files
+    return Markup(sheet + MAP_STYLE + HELD_STYLE + MOVES_STYLE)  # noqa: S704 - our own files
 
 
 @cache

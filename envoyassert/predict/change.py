@@ -21,7 +21,7 @@ from envoyassert.predict.effects import (
     Way,
 )
 from envoyassert.predict.fields import is_same_message, normal
-from envoyassert.predict.prediction import KNOWN, PredictError
+from envoyassert.predict.prediction import KNOWN
 from envoyassert.predict.push import push_changes
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.restarts import (
@@ -30,10 +30,10 @@ from envoyassert.predict.restarts import (
     restart_changes,
     start_refusal,
 )
+from envoyassert.predict.shape import bootstrap_as_read, listeners_as_read
 from envoyassert.predict.start import predict_start
 from envoyassert.scenario.listeners import (
     discovered_names,
-    items_of,
     proto_field,
     static_listeners,
 )
@@ -53,10 +53,9 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
         version: of Envoy; "" for every one that the model knows.
 
     Raises:
-        PredictError: a config is none, or has a number that is none.
+        PredictError: a config is none, or has a value of another type than Envoy reads there.
     """
-    for side in (old, new):
-        _check_shape(side.config)
+    old, new = _as_read(old), _as_read(new)
     workers = max(1, old.workers), max(1, new.workers)
     static = [static_listeners(side.config) for side in (old, new)]
     served = [dict(discovered_names(side.config, side.discovered or ())) for side in (old, new)]
@@ -77,7 +76,7 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
     unknown = {}
     if version and not satisfies(version, KNOWN):
         unknown["version"] = f"the model knows {KNOWN}"
-    if any(one.config.get("dynamic_resources") for one in (old, new)) and None in (
+    if any(proto_field(one.config, "dynamic_resources") for one in (old, new)) and None in (
         old.discovered,
         new.discovered,
     ):
@@ -85,22 +84,9 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
     return Change(way, version, workers, tuple(listeners), tuple(others), unknown)
 
 
-def _check_shape(config: Mapping[str, Any]) -> None:
-    """Refuse what is of another shape than Envoy reads where the model looks.
-
-    Raises:
-        PredictError: it is.
-    """
-    static, runtime = (proto_field(config, key) for key in ("static_resources", "layered_runtime"))
-    listeners = items_of(proto_field(static, "listeners"))
-    named = (
-        ("static_resources", static),
-        ("layered_runtime", runtime),
-        *((f"static_resources.listeners.{n}", one) for n, one in enumerate(listeners)),
-    )
-    for name, value in named:
-        if value is not None and not isinstance(value, Mapping):
-            raise PredictError(f"{name} is no mapping", "Envoy refuses this config")
+def _as_read(side: Side) -> Side:
+    theirs = None if side.discovered is None else listeners_as_read(side.discovered)
+    return replace(side, config=bootstrap_as_read(side.config), discovered=theirs)
 
 
 def _restarted(

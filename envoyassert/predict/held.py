@@ -81,9 +81,6 @@ def held(name: str, listener: Any, workers: int, number: Callable[[], int]) -> H
         listener: its config.
         workers: how many there are.
         number: gives the number of each further kernel socket.
-
-    Raises:
-        PredictError: its config has a number that is none.
     """
     sets = sets_of_listener(name, listener, workers)
     open_ones = [one.sockets if one.descriptors else 0 for one in sets]

@@ -47,9 +47,6 @@ def sets_of(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
         name: its name.
         listener: its config.
         workers: how many there are.
-
-    Raises:
-        NotWholeError: a field that is a whole number to Envoy is none.
     """
     more = items_of(proto_field(listener, "additional_addresses"))
     for entry in (listener, *more):

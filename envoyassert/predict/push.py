@@ -168,9 +168,6 @@ def push_changes(
         fixed: the static ones: a push changes none of them, but their addresses are taken.
         workers: how many there are.
         version: of Envoy, "" for every one that the model knows.
-
-    Raises:
-        PredictError: a config has a number that is none.
     """
     manager = _Manager(workers, bool(version) and not satisfies(version, KEEPALIVE_SINCE))
     before: dict[str, Held] = {}

@@ -96,6 +96,10 @@ def refusals_of(listener: Any, workers: int, version: str = "") -> Iterator[str]
     own = proto_field(listener, "name")
     named = f"error adding listener named '{own}': " if own else ""
     of = f"listener {own}: " if own else ""
+    yield from refusals_of_options(proto_field(listener, "socket_options"))
+    for entry in items_of(proto_field(listener, "additional_addresses")):
+        own = proto_field(proto_field(entry, "socket_options"), "socket_options")
+        yield from refusals_of_options(own)
     if proto_field(listener, "internal_listener") is not None:
         return
     if proto_field(listener, "address") is None and proto_field(listener, "api_listener") is None:
@@ -116,6 +120,14 @@ def refusals_of(listener: Any, workers: int, version: str = "") -> Iterator[str]
     if datagrams:
         yield from _of_datagrams(listener, workers, version, of)
     yield from _of_chains(listener, places, datagrams=datagrams)
+
+
+def refusals_of_options(options: Any) -> Iterator[str]:
+    """Yield for what Envoy refuses `socket_options`, of a listener or of the admin endpoint."""
+    for option in items_of(options):
+        values = [proto_field(option, field) for field in ("int_value", "buf_value")]
+        if values == [None, None] or isinstance(proto_field(option, "state"), int):
+            yield _CONSTRAINT
 
 
 def _of_datagrams(listener: Any, workers: int, version: str, of: str) -> Iterator[str]:
@@ -145,14 +157,21 @@ def _of_place(place: Any, named: str) -> Iterator[str]:
     if proto_field(place, "envoy_internal_address") is not None:
         yield f"{named}use internal_listener field instead of address for internal listeners"
     pipe, ip = proto_field(place, "pipe"), proto_field(place, "socket_address")
+    if place == {}:
+        yield _CONSTRAINT
     if pipe is not None:
         yield from _of_pipe(pipe)
     if ip is None or proto_field(ip, "resolver_name"):
         return
-    host, port = proto_field(ip, "address"), proto_int(proto_field(ip, "port_value") or 0)
-    if not 0 <= port <= LAST_PORT or host == "":
+    host, port = proto_field(ip, "address"), proto_field(ip, "port_value")
+    by_name = proto_field(ip, "named_port") is not None
+    if not host or (port is None and not by_name) or proto_int(port or 0) > LAST_PORT:
         yield _CONSTRAINT
-    elif isinstance(host, str) and _is_no_address(host):
+    elif isinstance(proto_field(ip, "protocol"), int):
+        yield _CONSTRAINT  # a number that stands for no protocol
+    elif by_name:
+        yield "IP resolver can't handle port specifier type"
+    elif _is_no_address(host):
         yield f"malformed IP address: {host}"
     address = address_of(place)
     if address is not None and proto_flag(ip, "ipv4_compat") is True:

@@ -58,9 +58,6 @@ def restart_changes(
         old: the listeners of the one that ends, by their names.
         new: those of the one that starts.
         workers: how many each has.
-
-    Raises:
-        PredictError: a config has a number that is none.
     """
     numbers = count().__next__
     before = {name: held(name, one, workers[0], numbers) for name, one in old.items()}
@@ -81,9 +78,6 @@ def hot_restart_changes(
         new: those of the next one.
         workers: how many each has.
         version: of Envoy, "" for every one that the model knows.
-
-    Raises:
-        PredictError: a config has a number that is none.
     """
     numbers = count().__next__
     before = {name: held(name, one, workers[0], numbers) for name, one in old.items()}

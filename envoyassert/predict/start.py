@@ -7,7 +7,6 @@ recorded on 1.36.4 and 1.40.0, which do the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -28,8 +27,10 @@ from envoyassert.predict.refusals import (
     is_datagram,
     refusals_of,
     refusals_of_address,
+    refusals_of_options,
     text_of,
 )
+from envoyassert.predict.shape import bootstrap_as_read, listeners_as_read
 from envoyassert.predict.since import requires_of
 from envoyassert.predict.socket_options import (
     given_up,
@@ -39,7 +40,6 @@ from envoyassert.predict.socket_options import (
 )
 from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.scenario.listeners import (
-    NotWholeError,
     admin_address,
     asks_for_sockets,
     discovered_names,
@@ -74,11 +74,12 @@ def predict_start(
             plane of which nothing is known.
 
     Raises:
-        PredictError: the config is none, or has a number that is none.
+        PredictError: the config is none, or has a value of another type than Envoy reads there.
     """
     _refuse_other(config)
+    config = bootstrap_as_read(config)
     static = static_listeners(config)
-    theirs = (*served, *(discovered or ()))
+    theirs = listeners_as_read((*served, *(discovered or ())))
     given = (*items_of(proto_field(proto_field(config, "static_resources"), "listeners")), *theirs)
     more: dict[str, Any] = {}
     for name, one in discovered_names(config, theirs):
@@ -137,7 +138,11 @@ class _Start:
         self._taken: list[Any] = []
         self.left_out: dict[str, str] = {}
         self.unknown: list[Unknown] = []
-        self.refusals = [*refusals_of_address(proto_field(proto_field(config, "admin"), "address"))]
+        admin = proto_field(config, "admin")
+        self.refusals = [
+            *refusals_of_options(proto_field(admin, "socket_options")),
+            *refusals_of_address(proto_field(admin, "address")),
+        ]
 
     def add(self, listeners: Mapping[str, Any], *, fatal: bool) -> None:
         """Take listeners as Envoy takes them: checked, made and bound one after the other.
@@ -148,13 +153,12 @@ class _Start:
         """
         for name, one in listeners.items():
             listener = one if self._has_affinity else _without_locality(one)
-            with _whole_numbers(name):
-                said = [*refusals_of(listener, self._workers, self._version)]
+            said = [*refusals_of(listener, self._workers, self._version)]
             if proto_field(listener, "internal_listener") is not None and not self._has_internal:
                 said.append("InternalListener bootstrap extension is mandatory")
             if any(has_duplicate(listener, other) for other in self._taken):
                 said.append(duplicate_words(str(proto_field(listener, "name") or ""), listener))
-            sets = [*_made(name, listener, self._workers)] if not said else []
+            sets = [*sets_of(name, listener, self._workers)] if not said else []
             if asks_for_sockets(listener):
                 said += self._not_bound(listener, sets)
             self.unknown += self._unsure(name, listener, sets)
@@ -239,11 +243,8 @@ def sets_of_listener(name: str, listener: object, workers: int) -> tuple[SocketS
         name: its name.
         listener: its config.
         workers: how many there are.
-
-    Raises:
-        PredictError: the config has a number that is none.
     """
-    mine = [*_made(name, listener, workers)]
+    mine = [*sets_of(name, listener, workers)]
     found = given_up(mine, listener) if asks_for_sockets(listener) else held(mine, listener)
     return tuple(found)
 
@@ -255,24 +256,6 @@ def _without_locality(listener: Any) -> Any:
         return listener
     fields = ("connection_balance_config", "connectionBalanceConfig")
     return {key: value for key, value in listener.items() if key not in fields}
-
-
-def _made(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
-    """Yield the sockets that a listener asks for, per address."""
-    with _whole_numbers(name):
-        yield from sets_of(name, listener, workers)
-
-
-@contextmanager
-def _whole_numbers(name: str) -> Iterator[None]:
-    """Raise PredictError where a field of a listener is a whole number to Envoy and is none."""
-    try:
-        yield
-    except NotWholeError as error:
-        raise PredictError(
-            f"a field of listener {name} is a whole number to Envoy, and {error}",
-            "Envoy refuses this config",
-        ) from error
 
 
 def _admin(config: object) -> Iterator[SocketSet]:

@@ -221,11 +221,8 @@ def protocol_of(address: Address, place: object) -> str:
     """Return `TCP`, `UDP` or `UNIX`, of an address and the config that it is read from."""
     if not address.is_ip:
         return "UNIX"
-    return (
-        "UDP"
-        if proto_field(proto_field(place, "socket_address"), "protocol") in ("UDP", 1)
-        else "TCP"
-    )
+    named = str(proto_field(proto_field(place, "socket_address"), "protocol")).upper()
+    return "UDP" if named in ("UDP", "1", "1.0") else "TCP"
 
 
 def address_of(place: object) -> Address | None:

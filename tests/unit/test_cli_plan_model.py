@@ -274,7 +274,7 @@ def test_a_config_that_envoy_does_not_read_is_one_error_at_its_place(cli, write)
     new = write("new.yaml", listener(tcp_backlog_size="many"))
     done = cli("--model", write("old.yaml", listener()), new)
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("new.yaml:1:1: error: a field of listener ingress is a whole number")
+    assert done.err.startswith("new.yaml:1:1: error: static_resources.listeners.0.tcp_backlog_size")
 
 
 @pytest.mark.parametrize(

@@ -390,7 +390,7 @@ def test_number_that_envoy_does_not_take_is_an_error_of_the_dump(cli, tmp_path, 
     (tmp_path / "dump.json").write_text(json.dumps([listener(tcp_backlog_size=value)]))
     code, out, err = cli("draft", "dump.json")
     assert (code, out) == (4, "")
-    assert err.startswith("dump.json:1:1: error: a field of listener in is a whole number to Envoy")
+    assert err.startswith("dump.json:1:1: error: static_resources.listeners.0.tcp_backlog_size")
     assert len(err) < 500
 
 
@@ -405,8 +405,7 @@ def test_part_of_a_bootstrap_that_is_no_mapping_is_an_error_of_the_bootstrap(cli
     (tmp_path / "dump.json").write_text(json.dumps([listener(81, "web")]))
     code, out, err = cli("draft", "bootstrap.json", "--with", "dump.json")
     assert (code, out) == (4, "")
-    assert err.startswith("bootstrap.json:1:1: error: what would be drafted from this is no valid")
-    assert "the config's `dynamic_resources` is not a mapping" in err
+    assert err.startswith("bootstrap.json:1:1: error: dynamic_resources is no mapping")
 
 
 def test_second_listener_of_an_address_is_left_out_as_envoy_refuses_it(drafted):

@@ -86,6 +86,30 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "a host name": ([tcp(place=at("localhost"))], "malformed IP address: localhost"),
     "a device of no link": ([tcp(place=at("::1%lo"))], "malformed IP address: ::1%lo"),
     "no host": ([tcp(place=at(""))], "Proto constraint validation failed"),
+    "no port": (
+        [tcp(place={"socket_address": {"address": "127.0.0.1"}})],
+        "Proto constraint validation failed",
+    ),
+    "a port by its name": (
+        [tcp(place={"socket_address": {"address": "127.0.0.1", "named_port": "http"}})],
+        "IP resolver can't handle port specifier type",
+    ),
+    "a number that is no protocol": (
+        [tcp(place=at(protocol=7))], "Proto constraint validation failed"
+    ),
+    "an address of no kind": ([{**tcp(), "address": {}}],
+                              "Proto constraint validation failed"),
+    "a further address of no kind": (
+        [tcp(additional_addresses=[{"address": {}}])], "Proto constraint validation failed"
+    ),
+    "a path without text": ([pipe("")], "Proto constraint validation failed"),
+    "an option without a value": (
+        [tcp(socket_options=[{"level": 1, "name": 9}])], "Proto constraint validation failed"
+    ),
+    "a number that is no state of a socket": (
+        [tcp(socket_options=[{"level": 1, "name": 9, "int_value": 1, "state": 7}])],
+        "Proto constraint validation failed",
+    ),
     "a port of more than 16 bits": (
         [tcp(place=at(port=70000))], "Proto constraint validation failed"
     ),

@@ -238,7 +238,7 @@ def test_drain_of_a_run_without_processes_ends_at_once(arm):
     start = time.monotonic()
     arm.drain(DRAIN_S)
 
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < DRAIN_S / 2
     snapshot = arm.snapshot()
     assert (snapshot.events, snapshot.cpus, snapshot.marked) == ([], (), False)
 

@@ -35,6 +35,12 @@ NEVER_READY = """\
               grpc_services: [{envoy_grpc: {cluster_name: xds}}]
 """
 ADMIN = Address.inet("127.0.0.1", 9901)
+#: More than anything that is waited for takes, on a machine with other work too.
+LONG_S = 40.0
+#: What is done at once takes less, on such a machine too; what waits `LONG_S` takes more.
+AT_ONCE_S = LONG_S / 2
+#: Between two questions; without it one who waits would take a processor from what is waited for.
+_PAUSE_S = 0.002
 
 
 @dataclass(frozen=True)
@@ -121,10 +127,10 @@ class Runner:
     def end(self, number: signal.Signals) -> int:
         """Send a signal; return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=LONG_S)
 
 
-def wait_ended(pid: int, timeout_s: float = 5.0) -> bool:
+def wait_ended(pid: int, timeout_s: float = LONG_S) -> bool:
     """Wait until a process has ended."""
     try:
         pidfd = os.pidfd_open(pid)
@@ -136,11 +142,11 @@ def wait_ended(pid: int, timeout_s: float = 5.0) -> bool:
         os.close(pidfd)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float = LONG_S) -> bool:
     """Ask until `condition` holds or the time is up; return whether it holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             return False
-        os.sched_yield()
+        time.sleep(_PAUSE_S)
     return True

@@ -37,7 +37,8 @@ _COMMAND = re.compile(r"^[$#] (.*(?:\\\n.*)*)$", re.MULTILINE)
 STAND_INS = {
     "1.38.3 1.39.3 1.40.0": "1.36.4 1.40.0",
     ".venv/bin/envoyassert": "envoyassert",
-    "--minutes 10": "--minutes 0.1",
+    # By a seed, so that each session tries the same.
+    "--minutes 10": "--minutes 0.1 --seed 4",
 }
 #: Exit codes of commands that show a failure or a difference, by how they begin.
 CODES = {
@@ -50,6 +51,8 @@ CODES = {
     "sudo envoyassert plan envoy.yaml": 3,
     "envoyassert diff old.ndjson new.ndjson": 1,
 }
+#: Those for which 1 is as right as 0: what they find by chance is no matter of these tests.
+MAY_FIND = ("sudo envoyassert explore ",)
 
 
 class Command(NamedTuple):
@@ -174,6 +177,7 @@ def test_commands_of_a_page_do_what_they_should(page: str, tmp_path: Path) -> No
             check=False,
         )
         wanted = next((code for begin, code in CODES.items() if text.startswith(begin)), 0)
-        if done.returncode != wanted:
+        found = done.returncode == 1 and text.startswith(MAY_FIND)
+        if done.returncode != wanted and not found:
             failed.append(f"$ {command}\n{done.stdout[-2000:]}exit code {done.returncode}")
     assert failed == [], "\n".join(failed)

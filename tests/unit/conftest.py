@@ -1,8 +1,19 @@
 """What the unit tests share."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from envoyassert import guard
+
+# How long an example takes, or to make one, says how busy the machine is. The rest is as by
+# default, which in CI is another one.
+settings.register_profile(
+    "any pace",
+    settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any pace")
 
 
 @pytest.fixture

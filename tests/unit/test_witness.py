@@ -132,13 +132,18 @@ def test_gauges_of_another_form_are_no_account(value):
 def test_answer_of_many_small_parts_takes_neither_time_nor_memory(part):
     parts = part * (REPLY_BYTES // len(part))
     listeners, stats = (f'{{"{key}": [{parts}0]}}' for key in ("listener_statuses", "stats"))
+    begun_s = time.process_time()
+    for text in (listeners, stats):
+        json.loads(text)
+    # What reading it takes at all, on this machine and with what it does beside.
+    reading_s = time.process_time() - begun_s
     before_kb, begun_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for listed in (listeners, "{}"):
         replies = {"/listeners": (200, listed), "/stats": (200, stats)}
         account = ask_envoy(_said(replies))
         assert account is not None
         assert account.error.startswith("the admin endpoint gave an answer of another form: ")
-    assert time.process_time() - begun_s < 5
+    assert time.process_time() - begun_s < 20 * reading_s
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 500 << 10
 
 

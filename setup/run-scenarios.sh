@@ -3,8 +3,9 @@
 #
 #   setup/run-scenarios.sh [--all] VERSION... [-- ARGUMENT...]
 #
-# Each once, as a local process, with a page for each run. With --all each value of their matrix, in a container too when a
-# Docker engine answers. As many at once as there are processors. Further arguments go to
+# Each once, as a local process, with a page for each run, and as many at once as there are processors.
+# With --all each value of their matrix, in a container too when a Docker engine answers. A run waits
+# more than half of its time: of those many two share a processor. Further arguments go to
 # `envoyassert run` (`-n 0`: one after the other).
 set -euo pipefail
 
@@ -23,6 +24,7 @@ while [ "$#" -gt 0 ] && [ "$1" != "--" ]; do
 done
 [ "$#" -eq 0 ] || shift
 
+at_once=auto
 options=(--launcher process)
 for version in "${versions[@]}"; do
     options+=(--envoy "$version")
@@ -35,9 +37,10 @@ if [ -z "$all" ]; then
         *) options+=(--html .envoyassert/report) ;;
     esac
 else
+    at_once=$((2 * $(nproc)))
     "$here/prepare-images.sh" "${versions[@]}"
 fi
 if [ -n "$all" ] && "$here/as-root.sh" .venv/bin/python setup/docker_answers.py 2>/dev/null; then
     options+=(--launcher docker)
 fi
-exec "$here/as-root.sh" .venv/bin/envoyassert run scenarios/ -n auto "${options[@]}" "$@"
+exec "$here/as-root.sh" .venv/bin/envoyassert run scenarios/ -n "$at_once" "${options[@]}" "$@"

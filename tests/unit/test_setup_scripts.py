@@ -393,18 +393,23 @@ PAGES = "--html .envoyassert/report "
 
 
 @pytest.mark.parametrize(
-    "words, no_docker, options",
-    [([], "", f"--once {PAGES}"), (["--all"], "1", ""), (["--all"], "", "--launcher docker ")],
+    "words, no_docker, at_once, options",
+    [
+        ([], "", "auto", f"--once {PAGES}"),
+        (["--all"], "1", "6", ""),
+        (["--all"], "", "6", "--launcher docker "),
+    ],
 )
-def test_scenarios_run_once_or_in_every_way(checkout, words, no_docker, options):
+def test_scenarios_run_once_or_in_every_way(checkout, words, no_docker, at_once, options):
     checkout.stand_in(".venv/bin/python", 'exit "${NO_DOCKER:-0}"', record=False)
     checkout.stand_in(".venv/bin/envoyassert")
+    checkout.stand_in("nproc", "echo 3", record=False)
     result = checkout.run(
         "setup/run-scenarios.sh", *words, "1.40.0", "--", "-x", NO_DOCKER=no_docker
     )
     assert result.returncode == 0, result.stderr
     assert checkout.calls() == [
-        f"envoyassert run scenarios/ -n auto --launcher process --envoy 1.40.0 {options}-x"
+        f"envoyassert run scenarios/ -n {at_once} --launcher process --envoy 1.40.0 {options}-x"
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from envoyassert.cli.plan_sides import side_of_plan
 from envoyassert.graph.fold import fold
 from envoyassert.picture.html.page import plan_page
 from envoyassert.picture.map_parts import ADMIN, HOT_RESTART, Mark, SocketMap
@@ -73,7 +74,8 @@ def test_map_that_is_predicted_shows_what_the_recorded_one_does(name):
     trace = recorded(f"{name}-1.40.0.ndjson")
     plans = expand(load_scenario(SCENARIOS / f"{name}.yaml"))
     plan = next(plan for plan in plans if plan.concurrency == trace.header.concurrency)
-    predicted = predict_start(plan.config, concurrency=plan.concurrency)
+    side = side_of_plan(plan)
+    predicted = predict_start(side.config, concurrency=side.workers, discovered=side.discovered)
     recorded_map = socket_map(trace, fold(trace))
     # The recorded traces have the ports of the kernel's choice, or other ones.
     of_ports = re.compile(r":\d+$")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,15 +9,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.dealt import dealt
+
 # xdist gives it to its workers; pages have the width of a terminal, else their own.
 os.environ.pop("COLUMNS", None)
 
 
-def pytest_collection_finish() -> None:
-    """Spare the collector the thousands of tests, which stay to the end, and most of its rounds."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+#: As in pyproject.toml: what may take so long, or is marked slow, is begun first.
+LONG_S = 120
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the tests out to the workers of xdist, which take what is next to each other."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = dealt(items, [seconds_of(item) for item in items], workers)
+
+
+def seconds_of(item: pytest.Item) -> float:
+    """Return how long a test may take, as far as its marks say so; 0 if none does."""
+    timeout = item.get_closest_marker("timeout")
+    seconds = timeout.args[0] if timeout else LONG_S * bool(item.get_closest_marker("slow"))
+    return float(seconds) if seconds >= LONG_S else 0.0
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from envoyassert.trace_file import read_trace
 from tests.e2e.launching import NEVER_READY, VERSION
 
-pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow]
 
 SCENARIO = f"""\
 name: {{name}}

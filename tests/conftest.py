@@ -15,8 +15,8 @@ from tests.dealt import dealt
 os.environ.pop("COLUMNS", None)
 
 
-#: As in pyproject.toml: what may take so long, or is marked slow, is begun first.
-LONG_S = 120
+#: What a slow test may take whose marks say no other time; as in pyproject.toml.
+LONG_S = 120.0
 
 
 @pytest.hookimpl(trylast=True)
@@ -28,10 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def seconds_of(item: pytest.Item) -> float:
-    """Return how long a test may take, as far as its marks say so; 0 if none does."""
+    """Return how long a test that is marked slow may take; 0 for the others."""
     timeout = item.get_closest_marker("timeout")
-    seconds = timeout.args[0] if timeout else LONG_S * bool(item.get_closest_marker("slow"))
-    return float(seconds) if seconds >= LONG_S else 0.0
+    if item.get_closest_marker("slow") is None:
+        return 0.0
+    return LONG_S if timeout is None else float(timeout.args[0])
 
 
 @pytest.fixture

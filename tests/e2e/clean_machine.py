@@ -121,7 +121,7 @@ class CleanMachine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=250,
         )
 
     def must(self, script: str, **how: Any) -> str:

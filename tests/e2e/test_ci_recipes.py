@@ -28,6 +28,7 @@ from tests.e2e.package_mirrors import (
 pytestmark = [
     pytest.mark.bpf,
     pytest.mark.envoy,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(
         not shutil.which("dpkg-deb"), reason="the recipes are for apt; install dpkg"
     ),

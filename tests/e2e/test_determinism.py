@@ -27,6 +27,7 @@ def test_runs_of_a_scenario_have_the_same_story(name: str, socket_probe: Probe) 
     assert list(varying(stories)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_command_runs_a_scenario_in_rounds_and_compares_them() -> None:
     path = SCENARIOS / "reuse_port_off.yaml"

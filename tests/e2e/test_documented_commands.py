@@ -156,6 +156,7 @@ expect:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", sorted({one.page for one in OURS}))
 def test_commands_of_a_page_do_what_they_should(page: str, tmp_path: Path) -> None:
     prepare(tmp_path)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.package_mirrors import ROOT, install_wheel
 
-pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(300)]
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 _BLOCK = re.compile(r"```(yaml|console)\n(.*?)```", re.DOTALL)

@@ -20,16 +20,14 @@ from envoyassert.probe import Probe
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import load_scenario
 from envoyassert.scenario.matrix import expand
-from tests.e2e.launching import bootstrap, echo_listener
+from tests.e2e.launching import AT_ONCE_S, LONG_S, bootstrap, echo_listener
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
 VERSIONS = ("1.36.4", "1.40.0")
-#: A fraction of the ten seconds that a run waits for what does not come.
-SOON_S = 5
 REFUSED_OPTION = "socket_options: [{level: 6, name: 9999, int_value: 1, state: STATE_LISTENING}],"
 SERVED = {"listener": {"port": 10000}, "listened": {"by": "workers", "via": "reuse_port"}}
-LIVE = {"process": {"live": True, "within": SOON_S}}
+LIVE = {"process": {"live": True, "within": AT_ONCE_S}}
 NOT_LIVE = {"process": {"live": False}}
 
 
@@ -43,7 +41,8 @@ def run(
     **more: Any,
 ) -> tuple[RunResult, Verdict]:
     """Run a scenario once with two workers."""
-    envoy = {"concurrency": 2, "config": yaml.safe_load(config), **more.pop("envoy", {})}
+    envoy = {"concurrency": 2, "config": yaml.safe_load(config), "deadline": LONG_S}
+    envoy |= more.pop("envoy", {})
     path = tmp_path / "live.yaml"
     path.write_text(yaml.safe_dump({"name": "live", "envoy": envoy, "expect": expect, **more}))
     (plan,) = expand(load_scenario(path), envoys=[parse_envoy_argument(version)])

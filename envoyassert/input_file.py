@@ -9,6 +9,9 @@ import os
 import stat
 from pathlib import Path
 
+#: Larger files are no scenarios, and no configs that a person wrote.
+MAX_SCENARIO = 4 * 1024 * 1024
+
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 
 

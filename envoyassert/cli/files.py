@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from envoyassert.scenario.load import MAX_BYTES
+from envoyassert.input_file import MAX_SCENARIO
 
 #: Marked by name as a scenario, whatever is in it.
 SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
@@ -65,7 +65,7 @@ def _is_scenario(path: Path) -> bool:
         if not path.is_file():
             return True
         with path.open("rb") as file:
-            return _SCENARIO_KEY.search(file.read(MAX_BYTES)) is not None
+            return _SCENARIO_KEY.search(file.read(MAX_SCENARIO)) is not None
     except OSError:
         # Named as it is and not readable: let the loader say so.
         return True

@@ -8,6 +8,7 @@ have in common.
 - A container: `container`, `creation`, `unpadded`, `image`; `engine` is the Docker engine.
 - Which Envoy: `envoy_source`; from a `wheel` of the package `index` in the `cache`, or an
   `executable`; `elf` and `version` say what it is. `asked` and `validate` ask it without a run.
+- Other files of the cache: `kept`.
 - As whom it runs: `limits`. Files below other roots: `inside`. Tools and pip: `programs`. System
   calls that Python lacks: `kernel`.
 - A run: its directory (`rundir`), `admin` endpoint, `readiness`, log (`kept_log`), and which of its

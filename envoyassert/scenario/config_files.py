@@ -278,6 +278,18 @@ def named_files(config: object) -> list[NamedFile]:
     return found
 
 
+def stands_alone(scenario: object) -> bool:
+    """Whether a scenario's data names no file that is looked at: its text alone says what it is.
+
+    In doubt it does name one: the path of a Unix socket counts too.
+    """
+    envoy = scenario.get("envoy") if isinstance(scenario, dict) else None
+    if not isinstance(envoy, dict) or not isinstance(envoy.get("config"), dict):
+        return False
+    others = {"files", "stand_in", "xds"} & envoy.keys()
+    return not others and not _may_name_files(scenario)
+
+
 def missing_beside(config: object, files: Mapping[str, object]) -> list[NamedFile]:
     """Return the relative files that a run's config names and its run directory lacks.
 

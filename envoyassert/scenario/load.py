@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from envoyassert.errors import Problem, ScenarioError
-from envoyassert.input_file import UnfitFileError, read_file
+from envoyassert.input_file import MAX_SCENARIO, UnfitFileError, read_file
 from envoyassert.scenario.coherence import coherence_problems
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.envoy_file import parse_envoy_file
@@ -20,9 +20,6 @@ from envoyassert.scenario.listeners import with_lists
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.source import Document, parse_yaml
 from envoyassert.scenario.syntax import line_and_column
-
-#: Larger files are no scenarios, and no configs that a person wrote.
-MAX_BYTES = 4 * 1024 * 1024
 
 #: By which a file of Envoy is known that was given instead of a scenario: a bootstrap, what
 #: `/config_dump` returns, or discovery responses.
@@ -213,7 +210,7 @@ def _config(
     return with_lists(found.data), found, []
 
 
-def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+def read_text(path: Path, max_bytes: int = MAX_SCENARIO) -> str:
     """Return the text of a file.
 
     Args:

@@ -308,7 +308,7 @@ def run_python(code: str, cwd: Path) -> str:
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=cwd,
-        env={**os.environ, "PYTEST_ADDOPTS": ""},
+        env={**os.environ, "PYTEST_ADDOPTS": "", "ENVOYASSERT_CACHE": str(cwd / "cache")},
         capture_output=True,
         text=True,
         timeout=60,
@@ -494,7 +494,8 @@ def test_completing_a_command_loads_no_command(tmp_path):
 
 def test_what_checks_a_scenario_loads_nothing_that_drafts_or_reports(tmp_path):
     loaded = run_python(
-        "import json, sys\nimport envoyassert.cli.check\nprint(json.dumps(sorted(sys.modules)))\n",
+        "import json, sys\nimport envoyassert.cli.checked_file\n"
+        "print(json.dumps(sorted(sys.modules)))\n",
         tmp_path,
     )
     others = {

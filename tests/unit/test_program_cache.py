@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.launch import kept as kept_files
 from envoyassert.probe import program_cache
 from envoyassert.probe.compiled import (
     Compiled,
@@ -194,7 +195,7 @@ def test_oldest_programs_and_abandoned_parts_are_removed(place):
     names = sorted(file.name for file in place.iterdir())
     expected = [KEY, *(f"{number:016x}" for number in range(5, 12))]
     assert names == sorted([".being-written", *(f"{key}.program" for key in expected)])
-    assert time.time() - being_written.stat().st_mtime < program_cache._ABANDONED_S
+    assert time.time() - being_written.stat().st_mtime < kept_files._ABANDONED_S
 
 
 CHANGES = {

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.input_file import MAX_SCENARIO
 from envoyassert.ranges import (
     MOST_EXPECTATIONS,
     MOST_FILES,
@@ -17,7 +18,7 @@ from envoyassert.ranges import (
     MOST_VARIABLES,
 )
 from envoyassert.scenario import source
-from envoyassert.scenario.load import MAX_BYTES, load_scenario, parse_scenario
+from envoyassert.scenario.load import load_scenario, parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.words.listener import ListenerExpectation
 
@@ -77,7 +78,7 @@ def test_directory_is_a_problem(tmp_path: Path) -> None:
 
 def test_huge_file_is_not_read(tmp_path: Path) -> None:
     huge = tmp_path / "huge.yaml"
-    huge.write_bytes(b"#" * (MAX_BYTES + 1))
+    huge.write_bytes(b"#" * (MAX_SCENARIO + 1))
     with pytest.raises(ScenarioError, match=r"error: the file is larger than 4 MiB$"):
         load_scenario(huge)
 

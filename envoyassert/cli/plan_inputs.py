@@ -6,6 +6,7 @@ Of git it is a file of a revision, or of the index.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import posixpath
 import re
@@ -83,6 +84,11 @@ def _opened(name: str, stack: contextlib.ExitStack) -> Input:
     path = Path(name)
     if name == "-":
         return _copied(name, "stdin.yaml", sys.stdin.buffer.read(_MOST_BYTES), stack)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise click.UsageError(f"{name[:100]} cannot be read: {error.strerror}") from error
     if path.is_file():
         return Input(name, path)
     if path.is_dir():

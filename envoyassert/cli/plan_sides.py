@@ -15,6 +15,7 @@ import click
 
 from envoyassert.errors import EnvoyAssertError, Problem, ScenarioError
 from envoyassert.input_file import UnfitFileError, read_file
+from envoyassert.predict.deciding import discovered_at_start
 from envoyassert.predict.dumped import is_bootstrap
 from envoyassert.predict.effects import Side
 from envoyassert.predict.prediction import PredictError
@@ -23,7 +24,7 @@ from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.listeners import (
     discovered_listeners,
     discovers_listeners,
-    proto_field,
+    lds_file,
     with_lists,
 )
 
@@ -86,6 +87,8 @@ class Read:
 def read_bootstrap(path: Path, name: str) -> Read | None:
     """Return a bootstrap, None for any other file: a scenario, a dump, a trace.
 
+    One whose file for LDS is not where it says is read as a draft is made, which looks beside it.
+
     Args:
         path: the file.
         name: how the user named it.
@@ -104,18 +107,15 @@ def read_bootstrap(path: Path, name: str) -> Read | None:
     if not isinstance(data, dict) or {"envoy", "expect"} & set(data) or not is_bootstrap(data):
         return None
     config = with_lists(data)
-    return Read(path, config, _discovered(config, path.parent))
+    named = lds_file(config)
+    discovered = None if named is None else _discovered(named, path.parent)
+    if named is not None and discovered is None:
+        return None
+    return Read(path, config, discovered)
 
 
-def _discovered(config: Any, directory: Path) -> tuple[Any, ...] | None:
-    """Return the listeners of the file that a config names for LDS, if it can be read."""
-    if not discovers_listeners(config):
-        return None
-    source = proto_field(proto_field(config, "dynamic_resources"), "lds_config")
-    place = proto_field(proto_field(source, "path_config_source"), "path")
-    named = place or proto_field(source, "path")
-    if not isinstance(named, str):
-        return None
+def _discovered(named: str, directory: Path) -> tuple[Any, ...] | None:
+    """Return the listeners of the file that a config names for LDS, None if it cannot be read."""
     try:
         text = read_file(directory / named, _MOST_BYTES).decode("utf-8-sig")
         return tuple(discovered_listeners(parse_envoy_file(text, named).data))
@@ -144,12 +144,22 @@ def sides_of(
 
 
 def side_of_plan(plan: RunPlan) -> Side:
-    """Return the Envoy that a plan would run."""
-    served = [
-        listener for content in plan.files.values() for listener in discovered_listeners(content)
-    ]
-    known = plan.xds is not None or bool(served)
-    return Side(plan.config, tuple(served) if known else None, plan.workers, plan.args)
+    """Return the Envoy that a plan would run.
+
+    Raises:
+        ScenarioError: it reads its listeners from a file that is not there.
+    """
+    served = None
+    if discovers_listeners(plan.config):
+        served = discovered_at_start(plan.config, plan.files)
+    if served is None and plan.xds is not None:
+        served = []
+    named = lds_file(plan.config)
+    if served is None and named is not None:
+        message = f"the listeners of {named} are not known: there is no such file"
+        remedy = f"put it beside {plan.loaded.path.name}"
+        raise ScenarioError([Problem(str(plan.loaded.path), 1, 1, message, remedy)])
+    return Side(plan.config, None if served is None else tuple(served), plan.workers, plan.args)
 
 
 def refused(path: Path, error: EnvoyAssertError) -> ScenarioError:

@@ -12,6 +12,7 @@ from envoyassert.scenario.listeners import (
     discovered_listeners,
     discovers_listeners,
     items_of,
+    lds_file,
     proto_field,
 )
 
@@ -65,10 +66,8 @@ def discovered_at_start(config: object, files: Mapping[str, object]) -> list[Any
     found = [one for content in files.values() for one in discovered_listeners(content)]
     if found or not discovers_listeners(config):
         return found
-    source = proto_field(proto_field(config, "dynamic_resources"), "lds_config")
-    path = proto_field(proto_field(source, "path_config_source"), "path")
-    path = proto_field(source, "path") if path is None else path
-    if not isinstance(path, str):
+    path = lds_file(config)
+    if path is None:
         return None
     mine = (content for name, content in files.items() if f"/{path}".endswith(f"/{name}"))
     return [] if isinstance(next(mine, None), (str, dict)) else None

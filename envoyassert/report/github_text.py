@@ -167,6 +167,17 @@ def code_block(text: str) -> str:
     return f"{fence}text\n{shown_lines(text)}\n{fence}"
 
 
+def code(text: str) -> str:
+    """Return a text as code within a line, outside of tables."""
+    flat = shown(" ".join(text.split()))
+    longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
+    if not longest:
+        return f"`{flat}`"
+    # As many as end it must be nowhere within it, and a space keeps them apart.
+    fence = "`" * (longest + 1)
+    return f"{fence} {flat} {fence}"
+
+
 def inline(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line.
 

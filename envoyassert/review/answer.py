@@ -27,10 +27,15 @@ ONLY_A_RUN = (
 )
 NOTHING, CHANGES, LOSES = "none", "changes", "loses"
 #: Each result as a title.
-TITLES = {
+_TITLES = {
     NOTHING: "No listener changes",
     CHANGES: "Listeners change, and nothing is lost",
     LOSES: "Something is lost or refused",
+}
+#: The same where the model does not know all of it.
+_UNSURE = {
+    NOTHING: "No listener is known to change",
+    CHANGES: "Listeners change, and not all that is lost is known",
 }
 
 
@@ -89,6 +94,12 @@ class Answer:
         if any(change.is_refused or change.loses for change in differ):
             return LOSES
         return CHANGES if differ else NOTHING
+
+    @property
+    def title(self) -> str:
+        """The result in a few words."""
+        titles = _TITLES | _UNSURE if self.unknown() else _TITLES
+        return titles[self.result]
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -186,7 +197,8 @@ class Answer:
         if self.result == NOTHING:
             number = len(self._names())
             few = ("there is no listener", "1 listener is as it was")
-            return [f"no changes: {[*few, f'{number} listeners are as they were'][min(number, 2)]}"]
+            known = "no changes are known" if self.unknown() else "no changes"
+            return [f"{known}: {[*few, f'{number} listeners are as they were'][min(number, 2)]}"]
         return [f"{w.WAYS[change.way]}: {_counted(change)}" for change in self.changes]
 
     def _names(self) -> list[str]:

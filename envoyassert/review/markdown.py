@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from envoyassert.report.github_text import code_block, inline
-from envoyassert.review.answer import NOTHING, ONLY_A_RUN, TITLES, Answer, Field, Shown
+from envoyassert.report.github_text import code, code_block, inline
+from envoyassert.review.answer import NOTHING, ONLY_A_RUN, Answer, Field, Shown
 
 #: By this line a comment of an earlier run is found; it is not shown.
 MARK = "<!-- envoyassert plan -->"
@@ -15,9 +15,9 @@ def answer_markdown(answer: Answer) -> list[str]:
     """Return what the model says of a change, as lines of GitHub's Markdown."""
     lines = [
         MARK,
-        f"### envoyassert plan: {TITLES[answer.result]}",
+        f"### envoyassert plan: {answer.title}",
         "",
-        f"{_code(answer.old)} → {_code(answer.new)}, {inline(answer.workers)}, {answer.basis}.",
+        f"{code(answer.old)} → {code(answer.new)}, {inline(answer.workers)}, {answer.basis}.",
     ]
     if answer.result != NOTHING:
         lines += ["", *(f"- **{way}**: {said}" for way, said in _summary(answer))]
@@ -49,8 +49,8 @@ def _summary(answer: Answer) -> Iterator[tuple[str, str]]:
 
 
 def _listener(shown: Shown, ways: tuple[str, ...]) -> Iterator[str]:
-    names = ", ".join(f"{inline(name)} {_code(place)}" for name, place in shown.names)
-    yield f"#### {_code(shown.symbol.strip() or '=')} {names} {shown.protocol}".rstrip()
+    names = ", ".join(f"{inline(name)} {code(place)}" for name, place in shown.names)
+    yield f"#### {code(shown.symbol.strip() or '=')} {names} {shown.protocol}".rstrip()
     yield ""
     for one in shown.fields:
         yield from _field(one)
@@ -63,7 +63,7 @@ def _listener(shown: Shown, ways: tuple[str, ...]) -> Iterator[str]:
 
 
 def _field(one: Field) -> Iterator[str]:
-    yield f"- {_code(one.symbol)} {_code(f'{one.name}: {one.values}')}"
+    yield f"- {code(one.symbol)} {code(f'{one.name}: {one.values}')}"
     for effect in one.effects:
         way, _, said = effect.partition(": ")
         yield f"  - {way}: **{inline(said)}**"
@@ -86,9 +86,3 @@ def _rest(answer: Answer) -> Iterator[str]:
     yield from (f"- only a run can show: {one}" for one in ONLY_A_RUN)
     yield ""
     yield "</details>"
-
-
-def _code(text: str) -> str:
-    """Return text as code; a backquote ends none where two begin it."""
-    flat = text.replace("\n", " ").replace("|", "\\|")
-    return f"`` {flat} ``" if "`" in flat else f"`{flat}`"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envoyassert.report.table import columns, wrapped
+from envoyassert.report.table import columns, count, wrapped
 from envoyassert.review.answer import ONLY_A_RUN, Answer, Field, Shown
 
 _INDENT = "      "
@@ -31,8 +31,9 @@ def answer_lines(answer: Answer) -> list[str]:
     lines += ["", *others] if others else []
     lines += ["", *answer.summary()]
     if answer.hidden and answer.result != "none":
-        plural = "" if answer.hidden == 1 else "s"
-        lines.append(f"{answer.hidden} listener{plural} not shown, nothing happens to it (--all)")
+        them = "it" if answer.hidden == 1 else "them"
+        hidden = count(answer.hidden, "listener")
+        lines.append(f"{hidden} not shown, nothing happens to {them} (--all)")
     lines += [line for text in answer.unknown() for line in wrapped(f"not known: {text}")]
     return [
         *lines,

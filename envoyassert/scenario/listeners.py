@@ -159,6 +159,14 @@ def discovers_listeners(config: object) -> bool:
     return proto_field(proto_field(config, "dynamic_resources"), "lds_config") is not None
 
 
+def lds_file(config: object) -> str | None:
+    """Return the path of the file that a bootstrap names for LDS, None if it names none."""
+    source = proto_field(proto_field(config, "dynamic_resources"), "lds_config")
+    path = proto_field(proto_field(source, "path_config_source"), "path")
+    path = proto_field(source, "path") if path is None else path
+    return path if isinstance(path, str) else None
+
+
 def lds_as_cds(config: object) -> dict[str, object] | None:
     """Return a bootstrap that asks the file of LDS for clusters; None if LDS has no file.
 

@@ -21,6 +21,7 @@ from tests.unit.cli_words import run_cli
 
 Written = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
+LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 KEY = "-----BEGIN PRIVATE KEY-----"
 
 
@@ -65,6 +66,13 @@ def test_only_what_changes_is_shown_unless_all_is_asked_for(cli, write):
     everything = cli("--model", old, new, "--all")
     assert "    other 127.0.0.1:10001 TCP" in everything.out
     assert "not shown" not in everything.out
+
+
+def test_listeners_that_are_not_shown_are_counted(cli, write):
+    same = [listener(f"same{port}", port) for port in (10002, 10003)]
+    old = write("old.yaml", listener(), *same)
+    done = cli("--model", old, write("new.yaml", listener(stat_prefix="x"), *same))
+    assert "2 listeners not shown, nothing happens to them (--all)" in done.out
 
 
 def test_ways_are_those_that_are_asked_for(cli, write):
@@ -117,6 +125,26 @@ def test_markdown_is_a_table_per_listener_and_shows_no_text_as_its_own(cli, writ
     assert "|  | push | hot restart | restart |\n|---|---|---|---|\n" in done.out
     outside = [text for line in done.out.splitlines() for text in line.split("`")[::2]]
     assert not any("<img" in text or "@every" in text for text in outside)
+
+
+def test_code_of_markdown_ends_where_its_text_does(cli, write):
+    """Backquotes of a value ended the code, and a bar had a backslash that was shown."""
+    new = write("new.yaml", listener(stat_prefix="a``b <img> | c", freebind=True))
+    done = cli("--model", write("old.yaml", listener()), new, "--format", "markdown")
+    assert "- `+` ``` stat_prefix: a``b <img> | c ```\n" in done.out
+
+
+def test_what_the_model_does_not_know_is_in_the_title(cli, write):
+    """`nothing is lost` stood over a listener of which that is not known."""
+    source: dict[str, Any] = {"dynamic_resources": {"lds_config": {"ads": {}}}}
+    old, same = write("old.yaml", **source), write("same.yaml", **source)
+    done = cli("--model", old, same, "--format", "markdown")
+    assert "### envoyassert plan: No listener is known to change\n" in done.out
+    assert "\nno changes are known: there is no listener\n" in cli("--model", old, same).out
+    new = write("new.yaml", listener(stat_prefix="x"), **source)
+    old = write("old.yaml", listener(), **source)
+    done = cli("--model", old, new, "--format", "markdown")
+    assert "plan: Listeners change, and not all that is lost is known\n" in done.out
 
 
 def test_text_that_is_folded_away_cannot_end_its_block():
@@ -247,11 +275,41 @@ def test_workers_are_as_many_as_envoy_takes_with_either(cli, write):
 
 def test_the_listeners_of_the_file_of_lds_are_those_of_a_push(cli, write):
     source = {"path_config_source": {"path": "lds.yaml"}, "resource_api_version": "V3"}
-    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
-    Path("lds.yaml").write_text(yaml.safe_dump({"resources": [{"@type": kind, **listener()}]}))
+    served = {"resources": [{"@type": LISTENER, **listener()}]}
+    Path("lds.yaml").write_text(yaml.safe_dump(served))
     old = write("old.yaml", dynamic_resources={"lds_config": source})
     done = cli("--model", old, "--set", "enable_reuse_port=false", "--way", "push")
     assert "Envoy says: Listener ingress: reuse port cannot be changed" in done.out
+
+
+def test_a_file_of_lds_is_found_beside_the_config_as_a_draft_finds_it(cli, write):
+    """It was taken for listeners that are not known, and a changed port for no change."""
+    source = {"path_config_source": {"path": "/nowhere/envoy/lds.yaml"}}
+    for side, port in (("old", 10000), ("new", 10001)):
+        Path(side).mkdir()
+        served = {"resources": [{"@type": LISTENER, **listener(port=port)}]}
+        Path(side, "lds.yaml").write_text(yaml.safe_dump(served))
+        write(f"{side}/envoy.yaml", dynamic_resources={"lds_config": source})
+    done = cli("--model", "old/envoy.yaml", "new/envoy.yaml", "--way", "push")
+    assert done.code == 3
+    assert "-/+ ingress 127.0.0.1:10000 -> 127.0.0.1:10001 TCP" in done.out
+
+
+def test_a_file_of_lds_that_is_not_there_is_an_error_and_no_answer(cli, write):
+    """Nothing is known of its listeners: neither that they are removed, nor that none changes."""
+    source = {"path_config_source": {"path": "./lds.yaml"}}
+    for side in ("old", "new"):
+        Path(side).mkdir()
+        write(f"{side}/envoy.yaml", dynamic_resources={"lds_config": source})
+    says = "new/envoy.yaml:1:1: error: the listeners of ./lds.yaml are not known: there is no such"
+    both = cli("--model", "old/envoy.yaml", "new/envoy.yaml")
+    assert (both.code, both.out) == (2, "")
+    Path("old/lds.yaml").write_text(
+        yaml.safe_dump({"resources": [{"@type": LISTENER, **listener()}]})
+    )
+    one = cli("--model", "old/envoy.yaml", "new/envoy.yaml")
+    assert (one.code, one.out) == (2, "")
+    assert says in one.err
 
 
 def test_a_scenario_and_a_dump_are_read_too(cli, write):
@@ -328,8 +386,7 @@ def repository(write, tmp_path: Path) -> Path:
     git("init", "--quiet")
     Path("sub").mkdir()
     source = {"path_config_source": {"path": "lds.yaml"}, "resource_api_version": "V3"}
-    kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
-    served = {"resources": [{"@type": kind, **listener("served", 15000)}]}
+    served = {"resources": [{"@type": LISTENER, **listener("served", 15000)}]}
     Path("sub/lds.yaml").write_text(yaml.safe_dump(served))
     write("sub/envoy.yaml", listener(), dynamic_resources={"lds_config": source})
     git("add", ".")
@@ -380,6 +437,7 @@ def test_a_path_that_is_not_there_is_looked_for_from_the_subdirectory(cli, repos
         ("HEAD:sub", "HEAD:sub is a directory, and no file"),
         ("--output=x:y", "prints what it finds"),
         ("nope.yaml", "there is no file nope.yaml"),
+        pytest.param("x" * 5000, "cannot be read: File name too long", id="long"),
         ("sub", "sub is a directory, and no file"),
     ],
 )

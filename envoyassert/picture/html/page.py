@@ -31,7 +31,7 @@ from envoyassert.picture.pair import PairPicture
 from envoyassert.picture.plan import PlanPicture
 from envoyassert.picture.run import PictureFinding, RunPicture
 from envoyassert.picture.timeline import Band
-from envoyassert.review.answer import ONLY_A_RUN, TITLES
+from envoyassert.review.answer import ONLY_A_RUN
 from envoyassert.static_page import content_policy, templates_of
 
 #: More listeners than this are drawn only where something is particular about them.
@@ -129,7 +129,6 @@ def plan_page(picture: PlanPicture) -> str:
             style=_style(),
             policy=content_policy(""),
             plan=picture,
-            titles=TITLES,
             only_a_run=ONLY_A_RUN,
             moves=moves_svg,
             most=_DRAWN,

@@ -54,6 +54,15 @@ class Fate(enum.Enum):
     UNKNOWN = "unknown"
 
 
+class Gap(enum.Enum):
+    """How long no one reads what clients send to a socket that is handed over."""
+
+    NONE = "none"
+    #: From when the epoch before stops to listen to its end (--parent-shutdown-time-s).
+    PARENT_SHUTDOWN = "parent_shutdown"
+    UNKNOWN = "unknown"
+
+
 #: Fates in which a client loses something.
 LOSSES = frozenset((Fate.RESET, Fate.SOME_RESET, Fate.UNSERVED))
 
@@ -140,6 +149,7 @@ class ListenerChange:
         queue_before: likewise, before.
         queued: what happens to connections that wait in accept queues.
         held: what happens to those that workers have accepted.
+        gap: how long no one reads datagrams while the epochs change.
         served: whether every worker serves it afterwards, at the addresses of `after`; None if the
             model does not know.
         words: what Envoy says where it refuses it, "" where it does not.
@@ -160,6 +170,7 @@ class ListenerChange:
     queue_before: str = ""
     queued: Fate = Fate.NONE
     held: Fate = Fate.NONE
+    gap: Gap = Gap.NONE
     served: bool | None = True
     words: str = ""
     unknown: dict[str, str] = field(default_factory=dict)
@@ -240,8 +251,11 @@ class Change:
     def loses(self) -> bool:
         """Whether clients lose something that they would not lose without the change.
 
-        A restart closes every connection, whatever is changed.
+        A restart closes every connection, whatever is changed. A hot restart should lose none, so a
+        gap is a loss in a listener that stays as it was too.
         """
+        if self.differs and any(one.gap is Gap.PARENT_SHUTDOWN for one in self.listeners):
+            return True
         return any(self._loses(one) for one in self.listeners if self.touches(one))
 
     def touches(self, one: ListenerChange) -> bool:

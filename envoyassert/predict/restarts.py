@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from envoyassert.predict.effects import Fate, Kind, ListenerChange, Reason, Why
+from envoyassert.predict.effects import Fate, Gap, Kind, ListenerChange, Reason, Why
 from envoyassert.predict.fields import differences, normal
 from envoyassert.predict.held import (
     Held,
@@ -23,8 +23,11 @@ from envoyassert.predict.held import (
 )
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.sockets import SocketSet
+from envoyassert.scenario.listeners import proto_field
 from envoyassert.versions import satisfies
 
+#: Since when the next epoch reads the datagrams of the sockets that it gets at once.
+GAPLESS_SINCE = ">=1.40"
 #: Since when a socket in another network namespace is handed over.
 _NETNS_SINCE = ">=1.38"
 
@@ -219,6 +222,7 @@ def _change(
     held_on = Fate.DRAINED if hot else Fate.RESET
     reasons = () if old is None or new is None else tuple(_reasons(old, new, bool(kept), hot))
     sides = [one for one in (new, old) if one is not None]
+    gap, why = _gap(new, now & known, version) if hot else (Gap.NONE, "")
     return ListenerChange(
         sides[0].name,
         before=old.addresses if old is not None and old.numbers else (),
@@ -233,10 +237,29 @@ def _change(
         queue_before=old.queue if old is not None else "",
         queued=handed if mine else Fate.NONE,
         held=held_on if old is not None else Fate.NONE,
+        gap=gap,
         served=new is not None
         and (not new.binds or all(one.role == "workers" for one in new.sets)),
-        unknown=_unknown(sides[0], hot, version),
+        unknown={**_unknown(sides[0], hot, version), **({"gap": why} if why else {})},
     )
+
+
+def _gap(new: Held | None, inherited: set[int], version: str) -> tuple[Gap, str]:
+    """Return how long no one reads a listener's datagrams, and why that is not known.
+
+    Args:
+        new: the listener of the next epoch; None if it is not there.
+        inherited: those of its sockets that it gets from the one before; it reads others at once.
+        version: of Envoy, "" for every one that the model knows.
+    """
+    gapless = bool(version) and satisfies(version, GAPLESS_SINCE)
+    if new is None or not inherited or new.protocol != "UDP" or gapless:
+        return Gap.NONE, ""
+    if proto_field(proto_field(new.config, "udp_listener_config"), "quic_options") is not None:
+        return Gap.UNKNOWN, "before 1.40 new connections of QUIC may wait for a moment"
+    if not version:
+        return Gap.UNKNOWN, "before 1.40 no one reads them until the epoch before has ended"
+    return Gap.PARENT_SHUTDOWN, ""
 
 
 def _queue(new: Held) -> str:

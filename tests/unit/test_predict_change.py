@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from envoyassert.predict.change import predict_change
-from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Side, Topic, Way, Why
+from envoyassert.predict.effects import (
+    Change,
+    Fate,
+    Gap,
+    Kind,
+    ListenerChange,
+    Side,
+    Topic,
+    Way,
+    Why,
+)
 from envoyassert.predict.prediction import PredictError
 
 ECHO = {"name": "envoy.filters.network.echo"}
@@ -478,6 +488,36 @@ def test_a_socket_in_another_namespace_is_handed_over_since_1_38():
     kept = {version: one.kept for version, one in found.items()}
     assert (kept["1.37.0"], kept["1.38.3"]) == (0, 2)
     assert found[""].unknown.keys() == {"kept"}
+
+
+def quic(port: int = 10000, **more: Any) -> dict[str, Any]:
+    chains = {"filter_chains": [{}], "udp_listener_config": {"quic_options": {}}}
+    return {"name": "ingress", **at(port, protocol="UDP"), **chains, **more}
+
+
+@pytest.mark.parametrize(
+    "old, new, gaps",
+    [
+        (udp(), udp(freebind=True), (Gap.PARENT_SHUTDOWN, Gap.NONE, Gap.UNKNOWN)),
+        (quic(), quic(freebind=True), (Gap.UNKNOWN, Gap.NONE, Gap.UNKNOWN)),
+        (udp(), udp(10001), (Gap.NONE, Gap.NONE, Gap.NONE)),
+        (tcp(), tcp(freebind=True), (Gap.NONE, Gap.NONE, Gap.NONE)),
+    ],
+)
+def test_no_one_reads_datagrams_of_sockets_handed_over_before_1_40(old, new, gaps):
+    """With --parent-shutdown-time-s 6 it was 6 seconds on 1.36.4; of QUIC half a second."""
+    for version, gap in zip(("1.36.4", "1.40.0", ""), gaps, strict=True):
+        one = changed(old, new, Way.HOT_RESTART, version)
+        assert (one.gap, one.served) == (gap, True)
+        assert ("gap" in one.unknown) == (gap is Gap.UNKNOWN)
+
+
+def test_a_gap_is_a_loss_whatever_a_hot_restart_changes():
+    other = tcp("other", 10001)
+    sides = side(udp(), other), side(udp(), {**other, "freebind": True})
+    assert predict_change(*sides, Way.HOT_RESTART, version="1.36.4").loses
+    assert not predict_change(*sides, Way.HOT_RESTART, version="1.40.0").loses
+    assert not predict_change(sides[0], sides[0], Way.HOT_RESTART, version="1.36.4").loses
 
 
 @pytest.mark.parametrize(

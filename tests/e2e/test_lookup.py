@@ -22,7 +22,7 @@ from envoyassert.launch.namespace import NamespaceThread, new_namespace
 from envoyassert.witness.network import ask_networks
 
 # Not for eBPF itself: network namespaces need root as well.
-pytestmark = [pytest.mark.bpf, pytest.mark.slow]
+pytestmark = [pytest.mark.bpf, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PORT = 7777
 DEVICE = "veth0"

@@ -1,26 +1,17 @@
-"""Several runs at a time, each process with a probe of its own.
-
-What one mutant floods its ring with is then not lost to the run of another.
-"""
+"""Several runs at a time, each process with a probe of its own: a mutant may flood its ring."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from envoyassert.probe import Probe
 from tests.mutants.mutant import Mutant, compile_shim
 from tests.mutants.play import Played, jobs, play
 from tests.mutants.table import Row
-
-_probe: Probe | None = None
+from tests.probe_pool import own_probe, probe_pool
 
 
 def run_all(
@@ -42,8 +33,7 @@ def run_all(
     with tempfile.TemporaryDirectory(prefix="envoyassert-mutants-") as directory:
         Path(directory).chmod(0o755)
         shim = compile_shim(Path(directory))
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, fresh, initializer=_begin) as pool:
+        with probe_pool(processes) as pool:
             started = [
                 [
                     pool.submit(_play, one, number, envoy, core, shim, keep)
@@ -53,19 +43,6 @@ def run_all(
             ]
             for mutant, runs in zip(mutants, started, strict=True):
                 yield Row(mutant, tuple(run.result() for run in runs))
-
-
-def _begin() -> None:
-    global _probe
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _probe = Probe.load()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # and with this process its Envoy
 
 
 def _play(
@@ -78,7 +55,6 @@ def _play(
 ) -> Played:
     """Play one of a mutant's runs: what crosses to another process is its number."""
     plan = list(jobs(mutant, core))[number]
-    assert _probe is not None
     begun = time.monotonic()
-    played = play(mutant, replace(plan, version=envoy), _probe, shim, keep)
+    played = play(mutant, replace(plan, version=envoy), own_probe(), shim, keep)
     return replace(played, took_s=time.monotonic() - begun)

@@ -21,9 +21,14 @@ from pathlib import Path
 #: What the inner sessions import. Not what pytest loads as a plugin by name: it would warn that it
 #: comes too late to rewrite the asserts.
 _IMPORTED = [
+    "envoyassert.cli.command_line",
+    "envoyassert.cli.group",
     "envoyassert.cli.run",
+    "envoyassert.launch.engine",
+    "envoyassert.launch.sweep",
     "envoyassert.pytest_plugin.collect",
     "envoyassert.pytest_plugin.execute",
+    "envoyassert.pytest_plugin.machine",
     "envoyassert.pytest_plugin.factory",
     "envoyassert.pytest_plugin.plans",
     "envoyassert.pytest_plugin.representation",
@@ -31,6 +36,9 @@ _IMPORTED = [
     "envoyassert.testing",
     "envoyassert.texts.facts",  # and with it every word
     "pytest",
+    # What pytest itself loads when a session begins.
+    *(f"_pytest.{name}" for name in ("helpconfig", "junitxml", "skipping", "unittest")),
+    "xml.etree.ElementTree",
     "tests.plugin.warmed",
 ]
 

@@ -16,22 +16,14 @@ from envoyassert.atlas.model import (
     in_order,
 )
 from envoyassert.atlas.page import atlas_lines, index_page
-from envoyassert.report.parts import AskedPart, EnvoyPart, Location, MachinePart, ScenarioPart
+from envoyassert.report.parts import AskedPart, EnvoyPart, Location, ScenarioPart
 from envoyassert.report.results import RunDocument
 from envoyassert.report.summary import EXECUTED, SKIPPED
 from envoyassert.report.verdict_json import FindingPart, Judgement, ValuesPart, WordsPart
 from tests.odd_text import ODD, raw_in
+from tests.unit.test_report_results import MACHINE
 
 HOSTILE = "<script>alert('&\"')</script>"
-MACHINE = MachinePart(
-    kernel="6.1",
-    architecture="x86_64",
-    system="Linux",
-    host="h",
-    cpus=2,
-    python="3",
-    envoyassert="0",
-)
 
 
 def run(scenario="udp", envoy="1.40.0", state=AtlasState.PASSED, concurrency=2, **more):

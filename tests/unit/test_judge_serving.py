@@ -11,9 +11,9 @@ from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Status
 from envoyassert.testing import TraceBuilder
 from envoyassert.words.registry import Expectation
+from tests.unit.words.traces import handed_over
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
-PARENT = 900
 PLACE, PATH = "127.0.0.1:15006", "/run/ingress.sock"
 ITEMS = TypeAdapter(list[Expectation])
 
@@ -31,24 +31,7 @@ def statuses(
 def inherited(kept: int = 2) -> TraceBuilder:
     """The first sockets come from another process, which made and bound them."""
     trace = TraceBuilder(2)
-    began = trace.call(trace.main, "exec", 0, filename="/bin/envoy", argv=["envoy"], name="envoy")
-    began.pid = began.tid = PARENT
-    fds = []
-    for index in range(2):
-        before = len(trace.events)
-        fd = trace.socket(trace.main)
-        trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
-        trace.bind(trace.main, fd, PLACE)
-        if index < kept:
-            trace.call(trace.main, "sendmsg", 9, fd=9, fds=[fd], truncated=False)
-            for event in trace.events[before:]:
-                event.pid = event.tid = PARENT
-            fd = 50 + index
-            trace.call(trace.main, "recvmsg", 9, fd=9, fds=[fd], truncated=False)
-        trace.listen(trace.main, fd)
-        fds.append(fd)
-    for index, fd in enumerate(fds):
-        trace.epoll_add(trace.worker(index), fd)
+    handed_over(trace, kept)
     return trace
 
 

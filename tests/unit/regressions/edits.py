@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -75,7 +76,7 @@ class _Editor:
         self._trace = trace
         self._graph = fold(trace)
         self._pids = list(self._graph.processes)
-        self.events = [_copy(event) for event in trace.events]
+        self.events = [copy(event) for event in trace.events]
         self.outcome = trace.end.outcome
 
     def find(self, pattern: Pattern) -> Event:
@@ -143,21 +144,6 @@ class _Editor:
         )
         end = replace(self._trace.end, cpus=cpus, outcome=self.outcome)
         return replace(self._trace, events=self.events, end=end)
-
-
-def _copy(event: Event) -> Event:
-    return Event(
-        event.ts_ns,
-        event.pid,
-        event.tid,
-        event.call,
-        event.ret,
-        event.args,
-        event.cpu,
-        event.seq,
-        event.fault,
-        event.stack,
-    )
 
 
 def _arguments(given: Pattern) -> dict[str, Any]:

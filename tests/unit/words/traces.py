@@ -219,8 +219,8 @@ def registered(mask: tuple[str, ...]) -> Trace:
     return run(part)
 
 
-def handed_over(trace: TraceBuilder) -> None:
-    """Both sockets come from a parent process that made them."""
+def handed_over(trace: TraceBuilder, number: int = 2) -> None:
+    """So many of two sockets come from a parent process that made them."""
     began = trace.call(trace.main, "exec", 0, filename="/bin/envoy", argv=["envoy"], name="envoy")
     began.pid = began.tid = PARENT
     fds = []
@@ -229,11 +229,13 @@ def handed_over(trace: TraceBuilder) -> None:
         fd = trace.socket(trace.main)
         trace.setsockopt(trace.main, fd, "SO_REUSEPORT")
         trace.bind(trace.main, fd, PLACE)
-        trace.call(trace.main, "sendmsg", 9, fd=9, fds=[fd], truncated=False)
-        for event in trace.events[before:]:
-            event.pid = event.tid = PARENT
-        trace.call(trace.main, "recvmsg", 9, fd=9, fds=[50 + index], truncated=False)
-        fds.append(50 + index)
+        if index < number:
+            trace.call(trace.main, "sendmsg", 9, fd=9, fds=[fd], truncated=False)
+            for event in trace.events[before:]:
+                event.pid = event.tid = PARENT
+            fd = 50 + index
+            trace.call(trace.main, "recvmsg", 9, fd=9, fds=[fd], truncated=False)
+        fds.append(fd)
     trace._serve(fds, -1)
 
 

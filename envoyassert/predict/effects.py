@@ -245,7 +245,14 @@ class Change:
     def is_refused(self) -> bool:
         """Whether Envoy refuses something, or does not survive."""
         kinds = {one.kind for one in self.listeners} | {one.kind for one in self.others}
-        return bool(kinds & {Kind.REFUSED, Kind.ENDS_ENVOY})
+        return bool(kinds & {Kind.REFUSED, Kind.ENDS_ENVOY, Kind.DROPPED})
+
+    @property
+    def is_undrained(self) -> bool:
+        """Whether the epoch before a hot restart serves on: it is never asked to drain."""
+        there = [one.kind for one in self.listeners if one.kind is not Kind.REMOVED]
+        some = Kind.DROPPED in there and {*there} != {Kind.DROPPED}
+        return self.way is Way.HOT_RESTART and some
 
     @property
     def loses(self) -> bool:

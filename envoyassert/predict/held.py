@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,14 @@ from envoyassert.predict.conflicts import one_conflicts
 from envoyassert.predict.fields import normal, options_of_sockets
 from envoyassert.predict.refusals import is_datagram, place_key, places_of, reuses_port, text_of
 from envoyassert.predict.sockets import SocketSet
-from envoyassert.predict.start import sets_of_listener
+from envoyassert.predict.start import sets_of_listener, words_of_giving_up
 from envoyassert.scenario.listeners import (
     asks_for_sockets,
     proto_flag,
 )
+
+#: Why it is not known what happens to a listener.
+UNNAMED = "whether the kernel takes options that have no name here"
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Held:
         sets: what it asks for, per address.
         sockets: its kernel sockets, per address, by numbers of their own; of a worker each, or one
             for all.
+        words: what Envoy says where it gives it up when it begins to listen, "" where it does not.
     """
 
     name: str
     config: Mapping[str, Any]
     sets: tuple[SocketSet, ...]
     sockets: tuple[tuple[int, ...], ...]
+    words: str = ""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -54,7 +59,7 @@ class Held:
     @property
     def is_dropped(self) -> bool:
         """Whether Envoy gives it up when it begins to listen."""
-        return self.binds and any(one.role == "none" for one in self.sets)
+        return bool(self.words)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -73,7 +78,13 @@ class Held:
         return live[0].via if live else ""
 
 
-def held(name: str, listener: Any, workers: int, number: Callable[[], int]) -> Held:
+def held(
+    name: str,
+    listener: Any,
+    workers: int,
+    number: Callable[[], int],
+    listening: Sequence[SocketSet] = (),
+) -> Held:
     """Return a listener on new kernel sockets.
 
     Args:
@@ -81,11 +92,33 @@ def held(name: str, listener: Any, workers: int, number: Callable[[], int]) -> H
         listener: its config.
         workers: how many there are.
         number: gives the number of each further kernel socket.
+        listening: sockets that listen already.
     """
-    sets = sets_of_listener(name, listener, workers)
+    sets = sets_of_listener(name, listener, workers, listening)
     open_ones = [one.sockets if one.descriptors else 0 for one in sets]
     sockets = tuple(tuple(number() for _ in range(count)) for count in open_ones)
-    return Held(name, normal(listener), sets, sockets)
+    words = words_of_giving_up(name, listener, workers, listening)
+    return Held(name, normal(listener), sets, sockets, words)
+
+
+def started(
+    listeners: Mapping[str, Any], workers: int, number: Callable[[], int]
+) -> dict[str, Held]:
+    """Return listeners on new kernel sockets, as a start leaves them.
+
+    One that cannot listen beside those before it is given up: Envoy binds all, and has them listen
+    one after the other.
+
+    Args:
+        listeners: their configs by their names.
+        workers: how many there are.
+        number: gives the number of each further kernel socket.
+    """
+    found: dict[str, Held] = {}
+    for name, listener in listeners.items():
+        there = [sets for one in found.values() for sets in one.sets]
+        found[name] = held(name, listener, workers, number, there)
+    return found
 
 
 def can_share(one: Any, other: Any) -> bool:
@@ -108,9 +141,10 @@ def sets_unfit_options(listener: Any) -> bool:
     return any(flags) and any(not place.is_ip for place in places_of(listener))
 
 
-def sets_unnamed_options(sets: Iterable[SocketSet]) -> bool:
-    """Return whether options are set that the model has no name for: the kernel may refuse them."""
-    return any(isinstance(option.name, int) for one in sets for option in one.options)
+def unnamed_options(sets: Iterable[SocketSet]) -> set[tuple[str, int]]:
+    """Return the options that are set and have no name here: the kernel may refuse them."""
+    options = [option for one in sets for option in one.options]
+    return {(str(one.level), one.name) for one in options if isinstance(one.name, int)}
 
 
 def taken(sets: Iterable[SocketSet], others: Iterable[SocketSet]) -> Iterator[str]:

@@ -15,12 +15,14 @@ from typing import Any
 from envoyassert.predict.effects import Fate, Kind, ListenerChange, Reason, Why
 from envoyassert.predict.fields import differences, has_chains, is_only_chains, is_same_message
 from envoyassert.predict.held import (
+    UNNAMED,
     Held,
     can_share,
     held,
     sets_unfit_options,
-    sets_unnamed_options,
+    started,
     taken,
+    unnamed_options,
 )
 from envoyassert.predict.refusals import (
     duplicate_words,
@@ -144,7 +146,7 @@ class _Manager:
         if new.name in self.active:
             self.remove(new.name)
         if new.is_dropped:
-            return Outcome(Kind.DROPPED, served=False)
+            return Outcome(Kind.DROPPED, new.words, served=False)
         self.active[new.name] = found
         return Outcome(kind, served=_is_served(found))
 
@@ -171,8 +173,7 @@ def push_changes(
     """
     manager = _Manager(workers, bool(version) and not satisfies(version, KEEPALIVE_SINCE))
     before: dict[str, Held] = {}
-    for name, listener in {**fixed, **old}.items():
-        one = manager.make(name, listener)
+    for name, one in started({**fixed, **old}, workers, manager.numbers.__next__).items():
         before[name] = one
         (manager.dropped if one.is_dropped else manager.active)[name] = one
     outcomes: dict[str, Outcome] = {}
@@ -205,11 +206,13 @@ class _Result:
         gone = len(mine) - len(kept)
         left = gone if old is not None and self._stays_open(old) else 0
         now = set(new.numbers) if new is not None else set()
+        unknown = self._unknown(old, new, outcome.kind)
         known = {number for one in self._before.values() for number in one.numbers}
         if old is None:
             kept = now & known  # taken over from one that drains
         served: bool | None = outcome.served and not left and new is not None
-        if left and new is not None and old is not None and _is_quic(old):
+        quic_is_left = left and new is not None and old is not None and _is_quic(old)
+        if quic_is_left or "kind" in unknown:
             served = None
         # A refused listener is as it was, and what stays of a removed one is another's now.
         waits = served is not False or outcome.kind in (Kind.REFUSED, Kind.REMOVED)
@@ -234,7 +237,7 @@ class _Result:
             held=_held(old, outcome.kind, listener),
             served=served,
             words=outcome.words,
-            unknown=self._unknown(old, new, outcome.kind),
+            unknown=unknown,
         )
         reasons = tuple(self._reasons(old, listener, outcome)) if listener is not None else ()
         return replace(change, reasons=reasons)
@@ -257,8 +260,8 @@ class _Result:
     def _unknown(self, old: Held | None, new: Held | None, kind: Kind) -> dict[str, str]:
         found = {}
         makes = new is not None and kind in (Kind.ADDED, Kind.FULL_NEW)
-        if makes and new is not None and sets_unnamed_options(new.sets):
-            found["kind"] = "whether the kernel takes options that have no name here"
+        if makes and new is not None and unnamed_options(new.sets):
+            found["kind"] = UNNAMED
         if old is None or not old.numbers or kind in (Kind.SAME, Kind.IN_PLACE, Kind.REFUSED):
             return found
         if old.protocol != "UDP":

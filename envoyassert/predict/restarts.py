@@ -8,7 +8,7 @@ seen on 1.36.4 and 1.40.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -16,10 +16,12 @@ from typing import Any
 from envoyassert.predict.effects import Fate, Gap, Kind, ListenerChange, Reason, Why
 from envoyassert.predict.fields import differences, normal
 from envoyassert.predict.held import (
+    UNNAMED,
     Held,
-    held,
     sets_unfit_options,
+    started,
     taken,
+    unnamed_options,
 )
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.sockets import SocketSet
@@ -30,6 +32,8 @@ from envoyassert.versions import satisfies
 GAPLESS_SINCE = ">=1.40"
 #: Since when a socket in another network namespace is handed over.
 _NETNS_SINCE = ">=1.38"
+#: What the next epoch says where the one before has given up a listener at its start.
+INITIALIZING = "previous envoy process is still initializing"
 
 
 def start_refusal(listeners: Mapping[str, Any], workers: int) -> tuple[str, str]:
@@ -63,8 +67,7 @@ def restart_changes(
         workers: how many each has.
     """
     numbers = count().__next__
-    before = {name: held(name, one, workers[0], numbers) for name, one in old.items()}
-    after = {name: held(name, one, workers[1], numbers) for name, one in new.items()}
+    before, after = started(old, workers[0], numbers), started(new, workers[1], numbers)
     return _changes(before, after, hot=False)
 
 
@@ -83,17 +86,23 @@ def hot_restart_changes(
         version: of Envoy, "" for every one that the model knows.
     """
     numbers = count().__next__
-    before = {name: held(name, one, workers[0], numbers) for name, one in old.items()}
+    before = started(old, workers[0], numbers)
+    if _is_half_started(before.values()):
+        return refused_start(old, workers[0], "", INITIALIZING, ended=False)
     after: dict[str, Held] = {}
     refused: dict[str, str] = {}
-    for name, listener in new.items():
-        one = held(name, listener, workers[1], numbers)
+    for name, one in started(new, workers[1], numbers).items():
         groups = [
             _inherited(wanted, mine, before.values(), workers[1], version)
             for wanted, mine in zip(one.sets, one.sockets, strict=True)
         ]
-        bound = [sets for sets, group in zip(one.sets, groups, strict=True) if group is None]
         there = [sets for other in before.values() for sets in other.sets]
+        known = {sets.address for sets in there} if one.is_dropped else set()
+        bound = [
+            sets
+            for sets, group in zip(one.sets, groups, strict=True)
+            if group is None and sets.address not in known
+        ]
         words = next(taken(bound, there), "")
         if words:
             refused[name] = words
@@ -104,7 +113,24 @@ def hot_restart_changes(
             _refused(before.get(name), refused.get(name, ""), name)
             for name in dict.fromkeys((*before, *after))
         ]
-    return _changes(before, after, hot=True, version=version)
+    found = _changes(before, after, hot=True, version=version)
+    return [*map(_undrained, found)] if _is_half_started(after.values()) else found
+
+
+def _is_half_started(listeners: Collection[Held]) -> bool:
+    """Whether a start never ends: Envoy waits until each worker has each listener that it counted.
+
+    It waits for none where none is left of them.
+    """
+    return 0 < sum(one.is_dropped for one in listeners) < len(listeners)
+
+
+def _undrained(one: ListenerChange) -> ListenerChange:
+    """Return what happens to a listener where the epoch before is not asked to drain."""
+    if not one.before:
+        return one
+    kept = one.kept + one.closed
+    return replace(one, kept=kept, closed=0, queued=Fate.KEPT, held=Fate.KEPT, served=True)
 
 
 def _changes(
@@ -131,7 +157,7 @@ def refused_start(
         ended: whether the old one has ended before.
     """
     numbers = count().__next__
-    before = {one: held(one, listener, workers, numbers) for one, listener in old.items()}
+    before = started(old, workers, numbers)
     found = []
     for one in dict.fromkeys((*before, *([name] if name else []))):
         said = words if one == name or not name else ""
@@ -165,7 +191,8 @@ def _refused(old: Held | None, words: str, name: str = "") -> ListenerChange:
         queue=old.queue,
         queue_before=old.queue,
         queued=Fate.KEPT if old.numbers else Fate.NONE,
-        held=Fate.KEPT,
+        held=Fate.NONE if old.is_dropped else Fate.KEPT,
+        served=_is_served(old),
         words=words,
     )
 
@@ -223,6 +250,7 @@ def _change(
     reasons = () if old is None or new is None else tuple(_reasons(old, new, bool(kept), hot))
     sides = [one for one in (new, old) if one is not None]
     gap, why = _gap(new, now & known, version) if hot else (Gap.NONE, "")
+    unknown = _unknown(old, new, hot, version)
     return ListenerChange(
         sides[0].name,
         before=old.addresses if old is not None and old.numbers else (),
@@ -236,11 +264,11 @@ def _change(
         queue=_queue(new) if new is not None else "",
         queue_before=old.queue if old is not None else "",
         queued=handed if mine else Fate.NONE,
-        held=held_on if old is not None else Fate.NONE,
+        held=held_on if old is not None and not old.is_dropped else Fate.NONE,
         gap=gap,
-        served=new is not None
-        and (not new.binds or all(one.role == "workers" for one in new.sets)),
-        unknown={**_unknown(sides[0], hot, version), **({"gap": why} if why else {})},
+        served=None if "kind" in unknown else _is_served(new),
+        words=new.words if new is not None else "",
+        unknown={**unknown, **({"gap": why} if why else {})},
     )
 
 
@@ -272,16 +300,27 @@ def _queue(new: Held) -> str:
 
 def _kind(old: Held | None, new: Held | None, kept: bool) -> Kind:
     if old is None:
-        return Kind.ADDED
+        return Kind.DROPPED if new is not None and new.is_dropped else Kind.ADDED
     if new is None:
         return Kind.REMOVED
+    if new.is_dropped:
+        return Kind.SAME if old.is_dropped else Kind.DROPPED
     return Kind.FULL_KEPT if kept or not (old.numbers or new.numbers) else Kind.FULL_NEW
 
 
-def _unknown(some: Held, hot: bool, version: str) -> dict[str, str]:
-    if hot and not version and any(place.netns for place in some.addresses):
-        return {"kept": f"{_NETNS_SINCE} hands over what is in another network namespace"}
-    return {}
+def _is_served(new: Held | None) -> bool:
+    return new is not None and (not new.binds or all(one.role == "workers" for one in new.sets))
+
+
+def _unknown(old: Held | None, new: Held | None, hot: bool, version: str) -> dict[str, str]:
+    found = {}
+    some = new or old
+    if hot and not version and some and any(place.netns for place in some.addresses):
+        found["kept"] = f"{_NETNS_SINCE} hands over what is in another network namespace"
+    taken_before = unnamed_options(old.sets) if old is not None else set()
+    if new is not None and unnamed_options(new.sets) - taken_before:
+        found["kind"] = UNNAMED
+    return found
 
 
 def _reasons(old: Held, new: Held, kept: bool, hot: bool) -> Iterator[Reason]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from envoyassert.names import level_name, option_name
 from envoyassert.option_values import FILTERS, OptionValue, option_value_of
 from envoyassert.predict.conflicts import overlap, shares_port
+from envoyassert.predict.refusals import text_of
 from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.scenario.listeners import items_of, proto_field, proto_int
 
@@ -106,18 +108,34 @@ def given_up(
         listener: its config.
         listening: sockets that listen already.
     """
-    refused = (
-        (index, end)
-        for index, one in enumerate(sets)
-        if (end := _refused(one, [*listening, *sets[:index]], listener)) is not None
-    )
-    index, end = next(refused, (0, None))
-    if end is None:
+    found = next(_ends(sets, listener, listening), None)
+    if found is None:
         yield from sets
         return
+    index, end, _ = found
     nothing: tuple[str, ...] = ()
     for one in (*sets[:index], end, *map(not_listening, sets[index + 1 :])):
         yield replace(one, role="none", via="", mask=nothing, descriptors=0, backlog=None)
+
+
+def giving_up_words(
+    sets: Sequence[SocketSet], listener: object, listening: Sequence[SocketSet] = ()
+) -> str:
+    """Return what Envoy says where it gives a listener up, "" where it does not.
+
+    Arguments as `given_up` takes them.
+    """
+    return next((words for _, _, words in _ends(sets, listener, listening)), "")
+
+
+def _ends(
+    sets: Sequence[SocketSet], listener: object, listening: Sequence[SocketSet]
+) -> Iterator[tuple[int, SocketSet, str]]:
+    """Yield at which address a listener is given up, with its sockets and what Envoy says."""
+    for index, one in enumerate(sets):
+        found = _refused(one, [*listening, *sets[:index]], listener)
+        if found is not None:
+            yield index, *found
 
 
 def not_listening(one: SocketSet) -> SocketSet:
@@ -126,8 +144,12 @@ def not_listening(one: SocketSet) -> SocketSet:
     return replace(one, options=early, listens=0)
 
 
-def _refused(found: SocketSet, before: Sequence[SocketSet], listener: object) -> SocketSet | None:
-    """Return the sockets of an address at which Envoy gives its listener up, None where it listens.
+def _refused(
+    found: SocketSet, before: Sequence[SocketSet], listener: object
+) -> tuple[SocketSet, str] | None:
+    """Return the sockets of an address at which Envoy gives its listener up, and what it says.
+
+    None where it listens.
 
     The kernel refuses a listen() where another socket that clients could mean listens and both do
     not share the port by SO_REUSEPORT, or an option that is set after listen.
@@ -139,7 +161,8 @@ def _refused(found: SocketSet, before: Sequence[SocketSet], listener: object) ->
     group = found.sockets > 1
     if (rivals or group) and not all(map(shares_port, (*rivals, found))):
         exact = not group or len(kept) == len(found.options)
-        return replace(found, options=tuple(kept), listens=0 if rivals else 1, exact=exact)
+        end = replace(found, options=tuple(kept), listens=0 if rivals else 1, exact=exact)
+        return end, f"cannot listen() errno={errno.EADDRINUSE}"
     late = [option for option in found.options if option.phase == "listening"]
     bad = next((n for n, one in enumerate(late) if not kernel_takes(one, found)), None)
     # Fast open is set through another way, which refuses a socket that is none of IP.
@@ -149,4 +172,5 @@ def _refused(found: SocketSet, before: Sequence[SocketSet], listener: object) ->
     set_on_first = late[:bad]
     exact = not (group and set_on_first)
     kept += set_on_first if not group else []
-    return replace(found, options=tuple(kept), listens=1, exact=exact)
+    end = replace(found, options=tuple(kept), listens=1, exact=exact)
+    return end, f"cannot set post-listen socket option on socket: {text_of(found.address)}"

@@ -34,6 +34,7 @@ from envoyassert.predict.shape import bootstrap_as_read, listeners_as_read
 from envoyassert.predict.since import requires_of
 from envoyassert.predict.socket_options import (
     given_up,
+    giving_up_words,
     is_unnamed,
     kernel_takes,
     socket_options_of,
@@ -236,17 +237,33 @@ def _refuse_other(config: object) -> None:
         )
 
 
-def sets_of_listener(name: str, listener: object, workers: int) -> tuple[SocketSet, ...]:
+def sets_of_listener(
+    name: str, listener: object, workers: int, listening: Sequence[SocketSet] = ()
+) -> tuple[SocketSet, ...]:
     """Return the sockets of one listener, per address, as Envoy leaves them at its start.
 
     Args:
         name: its name.
         listener: its config.
         workers: how many there are.
+        listening: sockets that listen already.
     """
     mine = [*sets_of(name, listener, workers)]
-    found = given_up(mine, listener) if asks_for_sockets(listener) else held(mine, listener)
-    return tuple(found)
+    if not asks_for_sockets(listener):
+        return tuple(held(mine, listener))
+    return tuple(given_up(mine, listener, listening))
+
+
+def words_of_giving_up(
+    name: str, listener: object, workers: int, listening: Sequence[SocketSet] = ()
+) -> str:
+    """Return what Envoy says where it gives a listener up at its start, "" where it does not.
+
+    Arguments as `sets_of_listener` takes them.
+    """
+    if not asks_for_sockets(listener):
+        return ""
+    return giving_up_words([*sets_of(name, listener, workers)], listener, listening)
 
 
 def _without_locality(listener: Any) -> Any:

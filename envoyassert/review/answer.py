@@ -17,6 +17,7 @@ from envoyassert.predict.effects import (
     Way,
 )
 from envoyassert.predict.prediction import FIRST, LAST
+from envoyassert.predict.restarts import INITIALIZING
 from envoyassert.review import words as w
 
 #: What a model cannot know.
@@ -296,15 +297,18 @@ def _notes(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[str]:
         way = w.WAYS[change.way]
         if one.words:
             yield f"{way}: Envoy says: {one.words}"
-        if one.kind is Kind.REFUSED and one.is_unserved and one.words:
+        pushed = change.way is Way.PUSH
+        if pushed and one.kind is Kind.REFUSED and one.is_unserved and one.words:
             yield f"{way}: the path is removed though: clients cannot connect any more"
         if one.left and one.queued is not Fate.UNKNOWN:
             yield (
                 f"{way}: the old sockets stay open until the drain time is over, and no one reads "
                 "them: datagrams that the kernel sends there are lost"
             )
+        if one.words == INITIALIZING:
+            yield f"{way}: a listener was given up at the start, and so Envoy never ends that start"
         if one.kind is Kind.DROPPED:
-            yield f"{way}: an option is refused after listen(): the listener is gone, old and new"
+            yield f"{way}: {w.dropped_words(change, one)}"
         for reason in one.reasons:
             text = w.reason_words(change, one, reason)
             if text:
@@ -325,7 +329,8 @@ def _counted(change: Change) -> str:
         "added": [Kind.ADDED],
         "changed": [Kind.IN_PLACE, Kind.FULL_KEPT],
         "replaced": [Kind.FULL_NEW],
-        "removed": [Kind.REMOVED, Kind.DROPPED],
+        "removed": [Kind.REMOVED],
+        "given up": [Kind.DROPPED],
         "refused": [Kind.REFUSED],
         "lost": [Kind.ENDS_ENVOY],
         "not known": [Kind.UNKNOWN],

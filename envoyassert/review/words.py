@@ -44,7 +44,7 @@ SYMBOLS = {
     Kind.FULL_KEPT: CHANGE,
     Kind.FULL_NEW: REPLACE,
     Kind.REFUSED: REFUSE,
-    Kind.DROPPED: REMOVE,
+    Kind.DROPPED: REFUSE,
     Kind.ENDS_ENVOY: REFUSE,
     Kind.UNKNOWN: "?",
 }
@@ -194,7 +194,7 @@ def effect_words(change: Change, one: ListenerChange, reason: Reason) -> str:
 
 def reason_words(change: Change, one: ListenerChange, reason: Reason) -> str:
     """Return why a difference is acknowledged and has no effect, in a sentence; "" if it has."""
-    if reason.in_effect is not False or one.kind is Kind.REFUSED:
+    if reason.in_effect is not False or one.kind in (Kind.REFUSED, Kind.DROPPED):
         return ""
     if reason.why is Why.BALANCE and change.way is Way.PUSH:
         return (
@@ -219,6 +219,19 @@ def reason_words(change: Change, one: ListenerChange, reason: Reason) -> str:
     if change.way is Way.HOT_RESTART:
         return "without effect on the sockets that are handed over"
     return "acknowledged, and without effect on the sockets that are kept"
+
+
+def dropped_words(change: Change, one: ListenerChange) -> str:
+    """Return what it means that a listener is given up when it begins to listen."""
+    if change.way is Way.PUSH:
+        gone = "gone, old and new" if one.before else "not there"
+        return f"acknowledged, and yet the listener is {gone}"
+    if change.way is Way.RESTART:
+        return "Envoy is up and ready without this listener"
+    alone = "the next epoch is up and ready without this listener"
+    if not change.is_undrained:
+        return alone
+    return f"{alone}; it never has the one before drain, which serves on"
 
 
 def other_words(change: Change, other: OtherChange) -> str:

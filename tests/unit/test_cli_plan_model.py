@@ -257,6 +257,32 @@ def test_a_listener_gets_the_sockets_of_one_that_goes(cli, write):
     assert "what happens        -/+ on the sockets of another" in done.out
 
 
+def test_of_two_that_cannot_listen_side_by_side_it_is_said_which_is_given_up(cli, write):
+    first, wide = listener(enable_reuse_port=False), listener("every", enable_reuse_port=False)
+    wide["address"]["socket_address"]["address"] = "0.0.0.0"
+    old, both = write("old.yaml", first), write("new.yaml", first, wide)
+    done = cli("--model", old, both, "--way", "restart")
+    assert (done.code, "!   every 0.0.0.0:10000 TCP" in done.out) == (3, True)
+    assert "what happens        ! accepted, then given up" in done.out
+    assert "restart: Envoy says: cannot listen() errno=98" in done.out
+    assert "restart: Envoy is up and ready without this listener" in done.out
+    assert "restart: 1 given up, 1 as before" in done.out
+    done = cli("--model", both, old, "--way", "hot-restart")
+    assert done.code == 3
+    assert "a listener was given up at the start, and so Envoy never ends that start" in done.out
+
+
+def test_an_epoch_that_never_drains_is_said(cli, write):
+    option = {"level": 6, "name": 6, "int_value": 500, "state": "STATE_LISTENING"}
+    old = write("old.yaml", listener())
+    new = write("new.yaml", listener(), listener("late", 10001, socket_options=[option]))
+    done = cli("--model", old, new, "--way", "hot-restart")
+    words = " ".join(done.out.split())
+    assert "it never has the one before drain, which serves on" in words
+    done = cli("--model", old, new, "--way", "push")
+    assert "push: acknowledged, and yet the listener is not there" in done.out
+
+
 def test_an_envoy_that_does_not_come_up_is_the_first_that_is_said(cli, write):
     old = write("old.yaml", listener())
     done = cli("--model", old, write("new.yaml", listener(), listener("twin")))

@@ -618,3 +618,81 @@ def test_an_option_without_a_name_may_be_refused():
 def test_a_number_that_is_none_is_no_config():
     with pytest.raises(PredictError, match="whole number"):
         changed(tcp(), tcp(tcp_backlog_size="many"))
+
+
+WILD = {**tcp("every"), **at(10000, "0.0.0.0"), **ALONE}
+#: TCP_KEEPCNT takes 127 at most; level and name: <linux/in.h>, <linux/tcp.h>.
+LATE: dict[str, Any] = {
+    "socket_options": [{"level": 6, "name": 6, "int_value": 500, "state": "STATE_LISTENING"}]
+}
+INITIALIZING = "previous envoy process is still initializing"
+
+
+def by_name(old: Side, new: Side, way: Way) -> dict[str, ListenerChange]:
+    return {one.name: one for one in predict_change(old, new, way, version="1.40.0").listeners}
+
+
+@pytest.mark.parametrize("first", [tcp(), tcp(**ALONE)], ids=["reuse_port", "one queue"])
+def test_of_a_wildcard_beside_an_address_of_its_port_a_restart_gives_the_later_one_up(first):
+    old, new = side(first), side(first, WILD)
+    found = by_name(old, new, Way.RESTART)
+    assert found["ingress"].kind is Kind.FULL_NEW
+    every = found["every"]
+    assert (every.kind, sockets(every), every.served) == (Kind.DROPPED, (0, 0, 0), False)
+    assert every.words == "cannot listen() errno=98"
+    assert predict_change(old, new, Way.RESTART).is_refused
+    for way in (Way.PUSH, Way.HOT_RESTART):  # the other one listens already
+        refused = by_name(old, new, way)["every"]
+        words = "cannot bind '0.0.0.0:10000': Address already in use"
+        assert (refused.kind, refused.words) == (Kind.REFUSED, words)
+
+
+def test_a_wildcard_and_an_address_of_its_port_listen_where_each_worker_has_a_socket():
+    every = {**WILD, "enable_reuse_port": True}
+    for way in Way:
+        found = by_name(side(tcp()), side(tcp(), every), way)["every"]
+        assert (found.kind, sockets(found), found.served) == (Kind.ADDED, (0, 0, 2), True)
+
+
+def test_from_a_start_that_gave_a_listener_up_no_hot_restart_leads_on():
+    old = side(tcp(**ALONE), WILD)
+    found = by_name(old, side(tcp(**ALONE)), Way.HOT_RESTART)
+    assert {one.kind for one in found.values()} == {Kind.REFUSED}
+    assert {one.words for one in found.values()} == {INITIALIZING}
+    assert (found["ingress"].served, found["every"].served) == (True, False)
+    removed = by_name(old, side(tcp(**ALONE)), Way.PUSH)
+    assert [*removed] == ["ingress"]  # there is no other to remove
+    again = by_name(old, old, Way.RESTART)
+    assert again["every"].kind is Kind.SAME
+
+
+def test_the_next_epoch_that_gives_a_listener_up_never_has_the_one_before_drain():
+    late = {**tcp("late", 10001), **LATE}
+    change = predict_change(side(tcp()), side(tcp(), late), Way.HOT_RESTART, version="1.40.0")
+    ingress, dropped = change.listeners
+    assert (sockets(ingress), ingress.held, ingress.served) == ((2, 0, 0), Fate.KEPT, True)
+    words = "cannot set post-listen socket option on socket: 127.0.0.1:10001"
+    assert (dropped.kind, dropped.words, dropped.served) == (Kind.DROPPED, words, False)
+    assert (change.is_undrained, change.is_refused) == (True, True)
+    other = tcp("other", 10002)
+    kept = by_name(side(tcp(), other), side(tcp(**LATE), other), Way.HOT_RESTART)["ingress"]
+    assert (kept.kind, sockets(kept), kept.served) == (Kind.DROPPED, (2, 0, 0), True)
+
+
+def test_an_epoch_of_which_every_listener_is_given_up_waits_for_none():
+    change = predict_change(side(tcp()), side(tcp(**LATE)), Way.HOT_RESTART)
+    (found,) = change.listeners
+    assert (found.kind, sockets(found), found.queued) == (Kind.DROPPED, (0, 2, 0), Fate.RESET)
+    assert (found.served, found.held, change.is_undrained) == (False, Fate.DRAINED, False)
+    (next_one,) = by_name(side(tcp(**LATE)), side(tcp()), Way.HOT_RESTART).values()
+    assert (next_one.kind, next_one.served) == (Kind.FULL_NEW, True)
+
+
+@pytest.mark.parametrize("way", [*Way])
+def test_what_an_option_without_a_name_leads_to_is_not_known_by_any_way(way):
+    option = {"level": 6, "name": 77, "int_value": 1, "state": "STATE_LISTENING"}
+    late = tcp("late", 10001, socket_options=[option])
+    found = by_name(side(tcp()), side(tcp(), late), way)["late"]
+    assert (found.served, "kind" in found.unknown) == (None, True)
+    known = by_name(side(late), side(late), way)["late"]
+    assert (known.served, known.unknown) == (True, {})

@@ -117,6 +117,11 @@ docs-serve: venv ## Build it, and serve it on loopback: PORT=8000
 pictures: setup ## Draw the pictures of docs/listens.md from runs of the shipped scenarios
 	@$(AS_ROOT) $(BIN)/python -m tests.site.pictures $(ARGS)
 
+.PHONY: screenshots
+screenshots: PACKAGES += chromium
+screenshots: setup ## Photograph the pages of real runs in a browser, into build/screenshots
+	@$(AS_ROOT) $(BIN)/python -m tests.site.screenshots $(ARGS)
+
 .PHONY: metrics
 metrics: venv ## Count modules, long functions, cycles, doubles: AGAINST=main to compare with it
 	@$(BIN)/python -m tests.metrics $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from envoyassert.cli.options import format_option, refuse_file
@@ -56,6 +54,7 @@ def diff(
     --fail-on-times.
 
     `--format html` makes one page that needs no network: both maps of the sockets side by side.
+    `svg` and `mermaid` are these maps alone, `markdown` is for a pull request.
 
     Example: envoyassert diff old.ndjson new.ndjson
     """
@@ -68,11 +67,10 @@ def diff(
     profiles = [profile_of(trace, assume=assume) for trace in traces]
     comparison = compare_profiles(profiles[0], profiles[1], tolerance_ms)
     if output in PAIR_FORMATS:
-        from envoyassert.picture.pair import pair_picture
+        from envoyassert.picture.pair import names_apart, pair_picture
 
         lines = diff_lines(comparison, before, after)
-        names = (Path(before).name, Path(after).name)
-        names = names if names[0] != names[1] else (before, after)
+        names = names_apart(before, after)
         pair = pair_picture((traces[0], traces[1]), names, comparison.result, lines)
         deliver(PAIR_FORMATS[output](pair), target)
     elif output == "json":

@@ -67,6 +67,18 @@ def _pair_markdown(picture: PairPicture) -> str:
     return pair_markdown(picture)
 
 
+def _pair_svg(picture: PairPicture) -> str:
+    from envoyassert.picture.svg import pair_svg
+
+    return pair_svg(picture)
+
+
+def _pair_mermaid(picture: PairPicture) -> str:
+    from envoyassert.picture.mermaid import pair_mermaid
+
+    return pair_mermaid(picture)
+
+
 def _plan_page(picture: PlanPicture) -> str:
     from envoyassert.picture.html.page import plan_page
 
@@ -84,6 +96,8 @@ RUN_FORMATS: dict[str, Callable[[RunPicture], str]] = {
 #: How two runs are drawn side by side.
 PAIR_FORMATS: dict[str, Callable[[PairPicture], str]] = {
     "html": _pair_page,
+    "svg": _pair_svg,
+    "mermaid": _pair_mermaid,
     "markdown": _pair_markdown,
 }
 #: How a change is drawn before it is made.

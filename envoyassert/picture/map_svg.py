@@ -244,7 +244,7 @@ class _Box:
             parts.append(shape.format(x - 6, middle, width - 6, width - 6))
         else:
             parts.append(_pill(x, middle - 15, width, 30, "fd"))
-        origin = descriptor_words(one)
+        origin = "origin ?" if one.origin == "unknown" else descriptor_words(one)
         label = "fd" if one.fd is None else f"fd {one.fd}"
         centre = x + width // 2
         shift = -2 if origin else 4

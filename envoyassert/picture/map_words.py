@@ -97,10 +97,15 @@ def holders_words(listener: MapListener, picture: SocketMap) -> str:
     return "held by " + (" and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names))
 
 
+def way_words(listener: MapListener) -> str:
+    """Return what the way is by which threads reach the sockets of a listener, "" for none."""
+    alone = listener.way == "reuse_port" and len(listener.serving) == 1
+    return ALONE if alone else WAYS[listener.way]
+
+
 def answer(listener: MapListener, picture: SocketMap) -> str:
     """Return in one line how many kernel sockets serve a listener, how, and who holds them."""
-    alone = listener.way == "reuse_port" and len(listener.serving) == 1
-    way = ALONE if alone else WAYS[listener.way]
+    way = way_words(listener)
     parts = [sockets_words(listener), holders_words(listener, picture), *([way] if way else [])]
     foreign = sum(Mark.FOREIGN in socket.marks for socket in listener.sockets)
     if foreign and listener.kind != UNLISTED:

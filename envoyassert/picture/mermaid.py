@@ -20,6 +20,7 @@ from envoyassert.picture.map_words import (
     socket_title,
     state_words,
 )
+from envoyassert.picture.pair import PairPicture
 from envoyassert.picture.run import RunPicture
 from envoyassert.picture.sequence import CallSequence, Line, sequence
 from envoyassert.report.table import count
@@ -72,22 +73,59 @@ def map_mermaid(
         title: what it is of.
         listeners: those that are drawn; None for all that clients reach.
     """
-    head = ["flowchart LR"]
-    if title:
-        head.append(f"  accTitle: {quoted(f'Sockets of {title}')}")
-    text, edges = "", 0
-    listeners = for_clients(picture) if listeners is None else listeners
-    left = len(listeners)
+    drawn = for_clients(picture) if listeners is None else listeners
+    return "\n".join([*_head(title), *_listeners(drawn, picture)])
+
+
+def _head(title: str) -> list[str]:
+    named = [f"  accTitle: {quoted(f'Sockets of {title}')}"] if title else []
+    return ["flowchart LR", *named, *(f"  {line}" for line in _CLASSES)]
+
+
+def _listeners(
+    listeners: Sequence[MapListener], picture: SocketMap, before: str = "", share: int = 1
+) -> Iterator[str]:
+    """Yield the lines of listeners, as many as there is room for.
+
+    Args:
+        listeners: those that are drawn.
+        picture: the map that they are of.
+        before: what the ids of its nodes begin with.
+        share: into how many such parts the room is divided.
+    """
+    length, edges, left = 0, 0, len(listeners)
     for listener in listeners:
-        part = _Part(listener, picture)
-        added = "".join(f"  {line}\n" for line in part.lines(_MOST_EDGES - edges))
-        if len(text) + len(added) > _MOST_LENGTH:
+        part = _Part(listener, picture, before)
+        lines = [f"  {line}" for line in part.lines(_MOST_EDGES // share - edges)]
+        length += sum(len(line) + 1 for line in lines)
+        if length > _MOST_LENGTH // share:
             break
-        text += added
+        yield from lines
         edges += part.edges
         left -= 1
-    more = f'  more["{_label("and " + count(left, "more listener"))}"]\n' if left else ""
-    return "\n".join([*head, *(f"  {line}" for line in _CLASSES), text + more]).rstrip("\n")
+    if left:
+        yield f'  {before}more["{_label("and " + count(left, "more listener"))}"]'
+
+
+def pair_mermaid(picture: PairPicture) -> str:
+    """Return two maps as one flowchart: the listeners that differ, or all if none does.
+
+    Args:
+        picture: both runs.
+    """
+    pairs = picture.moved or picture.listeners
+    lines = _head(f"{picture.names[0]}, and of {picture.names[1]}: {picture.result}")
+    for before, when, name, drawn, listeners in (
+        ("a_", "Before", picture.names[0], picture.maps[0], [pair.before for pair in pairs]),
+        ("b_", "After", picture.names[1], picture.maps[1], [pair.after for pair in pairs]),
+    ):
+        lines.append(f'  subgraph {before}side["{_label(f"{when}: {name}")}"]')
+        found = [one for one in listeners if one is not None]
+        lines += _listeners(found, drawn, before, share=2)
+        if not found:
+            lines.append(f'  {before}nothing["{_label("no such listener")}"]')
+        lines.append("  end")
+    return "\n".join(lines)
 
 
 def _thread(picture: SocketMap, name: str) -> str:
@@ -110,9 +148,11 @@ def failed_mermaid(picture: SocketMap, title: str) -> str:
 class _Part:
     """The lines of one listener, with threads of its own; `edges` is how many it needs."""
 
-    def __init__(self, listener: MapListener, picture: SocketMap) -> None:
+    def __init__(self, listener: MapListener, picture: SocketMap, before: str = "") -> None:
         self._listener = listener
         self._picture = picture
+        self._before = before
+        self._id = before + listener.id
         self.edges = 0
         self._threads: set[str] = set()
 
@@ -121,48 +161,48 @@ class _Part:
         listener = self._listener
         answered = answer(listener, self._picture).split("; ")
         title = _label(listener_name(listener), listener.address, *answered)
-        yield f'{listener.id}{{{{"{title}"}}}}'
+        yield f'{self._id}{{{{"{title}"}}}}'
         left = len(listener.sockets)
         for socket in listener.sockets:
             if self.edges >= most_edges:
                 break
             left -= 1
-            yield f'{socket.id}["{_socket(socket)}"]'
-            yield f"class {socket.id} {_class_of(socket)}"
-            yield f"{listener.id} --> {socket.id}"
+            yield f'{self._before}{socket.id}["{_socket(socket)}"]'
+            yield f"class {self._before}{socket.id} {_class_of(socket)}"
+            yield f"{self._id} --> {self._before}{socket.id}"
             self.edges += 1
             for one in _drawn(socket):
                 yield from self._descriptor(socket, one)
                 yield from self._waits(one)
         if not listener.sockets:
             words = "its bind failed" if listener.failed else "no kernel socket"
-            yield f'{listener.id}none["{_label(words)}"]'
-            yield f"class {listener.id}none alarm"
-            yield f"{listener.id} -.-> {listener.id}none"
+            yield f'{self._id}none["{_label(words)}"]'
+            yield f"class {self._id}none alarm"
+            yield f"{self._id} -.-> {self._id}none"
         if left:
-            yield f'{listener.id}more["{_label("and " + count(left, "more kernel socket"))}"]'
-            yield f"{listener.id} --> {listener.id}more"
+            yield f'{self._id}more["{_label("and " + count(left, "more kernel socket"))}"]'
+            yield f"{self._id} --> {self._id}more"
 
     def _descriptor(self, socket: MapSocket, one: MapDescriptor) -> Iterator[str]:
-        name = _id(one.id)
+        name = self._before + _id(one.id)
         number = "descriptor" if one.fd is None else f"fd {one.fd}"
         yield f'{name}(["{_label(number, descriptor_words(one))}"])'
         if not one.open:
             yield f"class {name} gone"
         elif Mark.DUP in one.marks:
             yield f"class {name} copy"
-        yield f"{socket.id} --- {name}"
+        yield f"{self._before}{socket.id} --- {name}"
         self.edges += 1
 
     def _waits(self, one: MapDescriptor) -> Iterator[str]:
         for thread in one.threads:
             epolls = [e for e in one.epolls if thread in self._picture.epolls[e].threads]
             by = f'|"{_label(f"epfd {self._picture.epolls[epolls[0]].fd}")}"|' if epolls else ""
-            name = f"{self._listener.id}_{thread}"
+            name = f"{self._id}_{thread}"
             if name not in self._threads:
                 self._threads.add(name)
                 yield f'{name}["{_thread(self._picture, thread)}"]'
-            yield f"{_id(one.id)} -->{by} {name}"
+            yield f"{self._before}{_id(one.id)} -->{by} {name}"
             self.edges += 1
 
 

@@ -76,6 +76,21 @@ def pair_picture(
     return PairPicture(names, result, tuple(lines), (one, other), tuple(pairs))
 
 
+def names_apart(before: str, after: str) -> tuple[str, str]:
+    """Return the ends of two paths, as short as they are different; as they are if they are not.
+
+    Args:
+        before: one path.
+        after: the other.
+    """
+    parts = [path.split("/") for path in (before, after)]
+    for taken in range(1, max(map(len, parts)) + 1):
+        first, second = ("/".join(one[-taken:]) for one in parts)
+        if first != second:
+            return first, second
+    return before, after
+
+
 def _seen(listener: MapListener | None, picture: SocketMap) -> object:
     """Return what one sees of a listener, without the numbers that differ from run to run."""
     if listener is None:

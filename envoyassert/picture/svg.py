@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterator
 
 from markupsafe import Markup
 
-from envoyassert.picture.map_parts import SocketMap
+from envoyassert.picture.map_parts import MapListener, SocketMap
 from envoyassert.picture.map_svg import MAP_STYLE, WIDTH, listener_figure
 from envoyassert.picture.map_words import answer, for_clients, listener_name
+from envoyassert.picture.pair import PairPicture
 from envoyassert.picture.run import RunPicture
 from envoyassert.picture.sequence import CallSequence, Lifeline, Line, sequence
 from envoyassert.report.table import count
@@ -61,27 +62,59 @@ def map_svg(picture: SocketMap, listeners: Collection[str] | None = None, title:
     drawn = [one for one in for_clients(picture) if listeners is None or one.name in listeners]
     parts, words, y = [], [], _MARGIN
     for listener in drawn:
-        name = " ".join(filter(None, (listener_name(listener), listener.address)))
-        said = answer(listener, picture)
-        figure = listener_figure(listener, picture)
-        parts.append(_text(_MARGIN, y + 12, _cut(name, 46), "name", whole=name))
-        y += 18
-        for line in textwrap.wrap(shown(said), _LINE):
-            parts.append(_text(_MARGIN, y + 10, line, "quiet"))
-            y += 15
-        parts.append(
-            Markup('<g class="map" transform="translate({} {})">{}</g>').format(
-                _MARGIN, y + 8, figure.inner
-            )
-        )
-        y += figure.height + 8 + 2 * _MARGIN
-        words.append(f"{name}: {said}.")
+        figure, said, y = _listener(listener, picture, _MARGIN, y)
+        parts.append(figure)
+        words.append(said)
     if not drawn:
         parts.append(_text(_MARGIN, y + 12, "no listener", "name"))
         y += 2 * _MARGIN
     what = f"Sockets of {title}" if title else "Sockets"
     size = WIDTH + 2 * _MARGIN, y
     return _file(f"{what} {picture.when}", " ".join(words), size, parts, _STYLE_OF_MAPS)
+
+
+def _listener(listener: MapListener, picture: SocketMap, x: int, y: int) -> tuple[Markup, str, int]:
+    """Return a listener with its name and its answer, the same in words, and what is below it."""
+    name = " ".join(filter(None, (listener_name(listener), listener.address)))
+    said = answer(listener, picture)
+    figure = listener_figure(listener, picture)
+    parts = [_text(x, y + 12, _cut(name, 46), "name", whole=name)]
+    y += 18
+    for line in textwrap.wrap(shown(said), _LINE):
+        parts.append(_text(x, y + 10, line, "quiet"))
+        y += 15
+    drawn = Markup('<g class="map" transform="translate({} {})">{}</g>')
+    parts.append(drawn.format(x, y + 8, figure.inner))
+    return Markup("").join(parts), f"{name}: {said}.", y + figure.height + 8 + 2 * _MARGIN
+
+
+def pair_svg(picture: PairPicture) -> str:
+    """Return two maps as an SVG file, side by side: the listeners that differ, or all if none does.
+
+    Args:
+        picture: both runs.
+    """
+    places = _MARGIN, WIDTH + 3 * _MARGIN
+    parts, words = [], []
+    for x, when, name in zip(places, ("Before", "After"), picture.names, strict=True):
+        title = f"{when}: {name}"
+        parts.append(_text(x, _MARGIN + 12, _cut(title, 46), "name", whole=title))
+    y = 3 * _MARGIN
+    for pair in picture.moved or picture.listeners:
+        below = [y]
+        for x, one, drawn in zip(places, (pair.before, pair.after), picture.maps, strict=True):
+            if one is None:
+                parts.append(_text(x, y + 12, "This listener is not there.", "quiet"))
+                below.append(y + 2 * _MARGIN)
+                continue
+            figure, said, end = _listener(one, drawn, x, y)
+            parts.append(figure)
+            words.append(said)
+            below.append(end)
+        y = max(below)
+    size = 2 * (WIDTH + 2 * _MARGIN), y
+    what = f"Sockets of {picture.names[0]}, and of {picture.names[1]}: {picture.result}"
+    return _file(what, " ".join(words), size, parts, _STYLE_OF_MAPS)
 
 
 def sequence_svg(picture: RunPicture) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envoyassert.picture.svg import map_svg, sequence_svg
+from envoyassert.picture.svg import map_svg, pair_svg, sequence_svg
 from tests import drawn
 from tests.browser_page import NARROW, WIDE, opened
 
@@ -30,16 +30,18 @@ def pictures(tmp_path_factory):
         picture = drawn.run_of(name)
         (directory / f"{name}.map.svg").write_text(map_svg(picture.map, title=name))
         (directory / f"{name}.sequence.svg").write_text(sequence_svg(picture))
+    (directory / "pair.svg").write_text(pair_svg(drawn.pair_of()))
     return directory
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
-@pytest.mark.parametrize("part", ["map", "sequence"])
-@pytest.mark.parametrize("name", [*drawn.RUNS])
-def test_picture_is_whole_and_has_colours_of_its_own(chromium, pictures, name, part, width):
+@pytest.mark.parametrize(
+    "name", ["pair", *(f"{name}.{part}" for name in drawn.RUNS for part in ("map", "sequence"))]
+)
+def test_picture_is_whole_and_has_colours_of_its_own(chromium, pictures, name, width):
     colours = {}
     for scheme in ("light", "dark"):
-        file = pictures / f"{name}.{part}.svg"
+        file = pictures / f"{name}.svg"
         with opened(chromium, file, width=width, scheme=scheme) as page:
             seen = page.evaluate(LOOK)
         assert seen["out"] == []

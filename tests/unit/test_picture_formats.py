@@ -19,12 +19,12 @@ from envoyassert.addresses import Address
 from envoyassert.cli import main
 from envoyassert.graph.fold import fold
 from envoyassert.picture.markdown import pair_markdown, run_markdown
-from envoyassert.picture.mermaid import map_mermaid, quoted, sequence_mermaid
-from envoyassert.picture.pair import pair_picture
+from envoyassert.picture.mermaid import map_mermaid, pair_mermaid, quoted, sequence_mermaid
+from envoyassert.picture.pair import PairPicture, names_apart, pair_picture
 from envoyassert.picture.perfetto import perfetto_json
 from envoyassert.picture.run import RunPicture, run_picture
 from envoyassert.picture.sequence import MOST_LINES, sequence
-from envoyassert.picture.svg import map_svg, sequence_svg
+from envoyassert.picture.svg import map_svg, pair_svg, sequence_svg
 from envoyassert.shown import shown
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ConnectionAttempt, ListenerRecord, Trace
@@ -44,6 +44,8 @@ FLOWCHART = (
     rf'\w+(?:\{{\{{"{LABEL}"\}}\}}|\["{LABEL}"\]|\(\["{LABEL}"\]\))',
     r"class \w+ \w+",
     rf'\w+ (?:-->|---|-\.->)(?:\|"{LABEL}"\|)? \w+',
+    rf'subgraph \w+\["{LABEL}"\]',
+    r"end",
 )
 SEQUENCE = (
     r"sequenceDiagram",
@@ -135,6 +137,80 @@ def test_svg_of_the_map_may_have_some_of_the_listeners():
 def test_svg_loads_nothing():
     drawn = map_svg(picture_of(built().build()).map) + sequence_svg(picture_of(with_steps()))
     assert not re.search(r"href|url\(|@import|<script|<image", drawn)
+
+
+def two_runs(before: Trace, after: Trace, name: str = "old") -> PairPicture:
+    return pair_picture((before, after), (name, "new"), "different", ["+1 socket"])
+
+
+def test_svg_of_two_runs_has_both_maps_side_by_side():
+    drawn = pair_svg(two_runs(built().build(), built(shared=False).build()))
+    root = ET.fromstring(drawn)  # noqa: S314 - our own
+    figures = [
+        str(one.get("transform")) for one in root.iter(f"{SVG}g") if one.get("class") == "map"
+    ]
+    (left, top), (right, beside) = (figure[10:-1].split() for figure in figures)
+    assert (int(left) < int(right), top) == (True, beside)
+    texts = [str(text.text) for text in root.iter(f"{SVG}text")]
+    assert texts.count("Before: old") == texts.count("After: new") == 1
+    desc = next(root.iter(f"{SVG}desc")).text
+    assert desc is not None
+    assert "1 kernel socket; held by worker_0" in desc
+    assert "2 kernel sockets; held by worker_0" in desc
+
+
+def test_svg_of_two_runs_draws_what_moved_alone_if_anything_did():
+    build, changed = built(), built(shared=False)
+    for one in (build, changed):
+        one.reuse_port_listener("0.0.0.0:81")
+    assert "0.0.0.0:81" not in pair_svg(two_runs(build.build(), changed.build()))
+    assert "0.0.0.0:81" in pair_svg(two_runs(build.build(), build.build()))
+
+
+def test_svg_of_two_runs_says_which_listener_is_not_there():
+    drawn = pair_svg(two_runs(TraceBuilder(2).build(), built().build()))
+    assert "This listener is not there." in drawn
+
+
+def test_mermaid_of_two_runs_has_each_in_a_frame_of_its_own():
+    drawn = pair_mermaid(two_runs(built().build(), built(shared=False).build()))
+    before, after = re.findall(r"  subgraph (.*?)\n  end", drawn, re.DOTALL)
+    assert 'a_side["Before#58; old"]' in before
+    assert "dup of 21" in before
+    assert "dup" not in after
+    nodes = re.findall(r"^  (\w+)(?:\{|\[|\()", drawn, re.MULTILINE)
+    assert len(nodes) == len(set(nodes))
+    assert {node[:2] for node in nodes} == {"a_", "b_"}
+
+
+@pytest.mark.parametrize("text", [ODD, '"]; click x callback "', "end", "`a`", "%%{init}%%"])
+def test_names_of_two_runs_are_text(text):
+    pair = two_runs(names_of(text), built(shared=False).build(), text)
+    for line in pair_mermaid(pair).split("\n"):
+        assert any(re.fullmatch(form, line.strip()) for form in FLOWCHART), line
+    drawn = pair_svg(pair)
+    ET.fromstring(drawn)  # noqa: S314 - our own
+    assert raw_in(drawn) == []
+
+
+def test_mermaid_of_two_large_runs_stays_below_what_it_draws():
+    before, after = built(shared=False, workers=400), built(shared=False, workers=300)
+    drawn = pair_mermaid(two_runs(before.build(), after.build()))
+    assert len(drawn) < 50_000
+    assert len(re.findall(r"--", drawn)) < 500
+
+
+@pytest.mark.parametrize(
+    "before, after, names",
+    [
+        ("a/old.ndjson", "b/new.ndjson", ("old.ndjson", "new.ndjson")),
+        ("/runs/a/t.ndjson", "/runs/b/t.ndjson", ("a/t.ndjson", "b/t.ndjson")),
+        ("t.ndjson", "b/t.ndjson", ("t.ndjson", "b/t.ndjson")),
+        ("t.ndjson", "t.ndjson", ("t.ndjson", "t.ndjson")),
+    ],
+)
+def test_names_of_two_runs_are_as_short_as_they_differ(before, after, names):
+    assert names_apart(before, after) == names
 
 
 # the sequence

@@ -19,7 +19,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.picture.html.data import page_data
-from envoyassert.picture.html.page import pair_page, run_page
+from envoyassert.picture.html.page import _coded, pair_page, run_page
 from envoyassert.picture.map_words import answer
 from envoyassert.picture.pair import pair_picture
 from envoyassert.picture.run import run_picture
@@ -151,6 +151,20 @@ def test_page_answers_how_many_kernel_sockets_serve_a_port_and_who_holds_them():
         "1 kernel socket; held by worker_0 and worker_1; "
         "the workers share one socket by copies of its descriptor (dup)"
     )
+
+
+def test_page_of_one_worker_does_not_say_that_the_kernel_deals_clients_out():
+    builder = TraceBuilder(1, listeners=(INGRESS,))
+    builder.reuse_port_listener("0.0.0.0:15006")
+    page = Page(run_page(pictured(builder.build())))
+    assert "Held by worker_0: one thread waits on one socket (SO_REUSEPORT is set)." in page.text
+    assert "deals clients out" not in page.text
+
+
+def test_code_in_advice_is_code_and_the_rest_is_text():
+    assert str(_coded("say `<b>` twice")) == "say <code>&lt;b&gt;</code> twice"
+    assert str(_coded("one ` alone")) == "one ` alone"
+    assert str(_coded("a\x1bb")) == "a\\x1bb"
 
 
 def test_page_needs_nothing_but_itself_and_runs_no_script_but_its_own():

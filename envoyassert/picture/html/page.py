@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from envoyassert.durations import duration_in_words
 from envoyassert.judge.verdict import Status
@@ -20,11 +20,11 @@ from envoyassert.picture.map_svg import MAP_STYLE, listener_svg
 from envoyassert.picture.map_words import (
     MARK_WORDS,
     WAY_NAMES,
-    WAYS,
     answer,
     holders_words,
     listener_name,
     socket_lines,
+    way_words,
 )
 from envoyassert.picture.moves_svg import MOVES_STYLE, moves_svg
 from envoyassert.picture.pair import PairPicture
@@ -32,6 +32,7 @@ from envoyassert.picture.plan import PlanPicture
 from envoyassert.picture.run import PictureFinding, RunPicture
 from envoyassert.picture.timeline import Band
 from envoyassert.review.answer import ONLY_A_RUN
+from envoyassert.shown import shown
 from envoyassert.static_page import content_policy, templates_of
 
 #: More listeners than this are drawn only where something is particular about them.
@@ -59,14 +60,16 @@ def _templates() -> Environment:
         socket_lines=socket_lines,
         status_words=_STATUS_WORDS,
         way_names=WAY_NAMES,
-        ways=WAYS,
+        way_words=way_words,
         warnings=_warnings,
         notes=_notes,
         cards=_cards,
         held_svg=held_svg,
         Status=Status,
     )
-    made.filters.update(capitalize_first=_capitalized, grouped_clients=_grouped, took=_took)
+    made.filters.update(
+        capitalize_first=_capitalized, grouped_clients=_grouped, took=_took, coded=_coded
+    )
     return made
 
 
@@ -152,6 +155,15 @@ def _pictured(failed: Sequence[PictureFinding]) -> set[str]:
 
 def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _coded(text: str) -> Markup:
+    """Return a text in which what stands in back quotes is code, and everything is text."""
+    parts = shown(text).split("`")
+    if len(parts) % 2 == 0:  # one that ends nothing
+        return escape(shown(text))
+    form = Markup("<code>{}</code>")
+    return Markup("").join(form.format(p) if n % 2 else p for n, p in enumerate(parts))
 
 
 def _grouped(clients: Sequence[Client]) -> list[tuple[tuple[str, str, str], int]]:

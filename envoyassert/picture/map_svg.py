@@ -57,7 +57,8 @@ MAP_STYLE = """
 .map .edge{fill:none;stroke:var(--ink);stroke-width:1.3}
 .map .port{fill:none;stroke:var(--ink);stroke-width:2.2}
 .map .tip{fill:var(--ink);stroke:none}
-.map .gone .box,.map .gone .fd{stroke-dasharray:4 3;stroke:var(--quiet);fill:none}
+.map .gone .box,.map .gone .fd,.map .gone .behind{stroke-dasharray:4 3;stroke:var(--quiet)}
+.map .gone .box{fill:none}
 .map .gone text{fill:var(--quiet)}
 .map .alien .box{stroke:var(--bad);fill:var(--paper)}
 .map .hatch{fill:none;stroke:var(--bad);stroke-opacity:.3;stroke-width:2}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from envoyassert.graph.fold import fold
+from envoyassert.picture.socket_map import socket_map
 from envoyassert.picture.svg import map_svg, pair_svg, sequence_svg
+from envoyassert.testing import TraceBuilder
 from tests import drawn
 from tests.browser_page import NARROW, WIDE, opened
 
@@ -49,3 +52,19 @@ def test_picture_is_whole_and_has_colours_of_its_own(chromium, pictures, name, w
         colours[scheme] = (seen["paper"], seen["ink"])
     assert colours["light"] == ("rgb(255, 255, 255)", "rgb(27, 31, 36)")
     assert colours["dark"] == ("rgb(15, 20, 26)", "rgb(230, 237, 243)")
+
+
+def test_copy_that_is_closed_is_drawn_as_closed_and_hides_what_is_behind_it(chromium, tmp_path):
+    build = TraceBuilder(2)
+    for descriptor in build.shared_listener("0.0.0.0:80"):
+        build.close(build.main, descriptor)
+    trace = build.build()
+    (tmp_path / "closed.svg").write_text(map_svg(socket_map(trace, fold(trace))))
+    with opened(chromium, tmp_path / "closed.svg") as page:
+        style = "(one) => [getComputedStyle(one).stroke, getComputedStyle(one).strokeDasharray]"
+        outlines = page.locator(".dup rect").evaluate_all(f"all => all.map({style})")
+        inside = page.locator(".dup .fd").evaluate("(one) => getComputedStyle(one).fill")
+    assert len(outlines) == 2
+    assert outlines[0] == outlines[1]
+    assert "4" in outlines[0][1]
+    assert inside == "rgb(255, 255, 255)"

@@ -57,7 +57,8 @@ def require_bpf() -> None:
 
 @pytest.fixture(scope="session")
 def probe(require_bpf: None) -> Iterator[Probe]:
-    with Probe.load(ring_pages=1024) as loaded:
+    # Room for all that a test writes: a machine with other work may let no one read for a second.
+    with Probe.load(ring_pages=16384) as loaded:
         yield loaded
 
 

@@ -62,7 +62,7 @@ def run(probe: Probe, run_ids: list[str | None]) -> dict[str, list[Event]]:
         envoys = []
 
         def start(launcher: ProcessLauncher, run_id: str | None) -> None:
-            gate.wait(10)
+            gate.wait(60)
             envoys.append(launcher.start(spec(run_id)))
 
         threads = [

@@ -14,7 +14,8 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -44,6 +45,58 @@ def write_lines(lines: Iterable[str], path: str | Path, *, below: Path | None = 
         MachineError: it cannot be written, or is a link, a socket, a block device or a directory.
     """
     _write(_with_ends(lines), Path(path), below)
+
+
+def write_files(files: Mapping[Path, Iterable[str]], *, below: Path) -> None:
+    """Write several files that appear all or not at all, as far as one process can see to that.
+
+    All are written beside those that they replace, before the first one is replaced. Whatever
+    interrupts that (Ctrl-C) waits until the last one is.
+
+    Args:
+        files: the lines of each regular file, without their ends, by its path.
+        below: a directory above them all; see `write_lines`.
+
+    Raises:
+        MachineError: one cannot be written; none was replaced, or the message names which were.
+    """
+    with contextlib.ExitStack() as opened:
+        written: list[_Unfinished] = []
+        try:
+            for path, lines in files.items():
+                with _complaints(path):
+                    directory = None
+                    if os.open in os.supports_dir_fd:
+                        directory = opened.enter_context(_opened(path.parent, below))
+                    else:  # Windows
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                    name = path if directory is None else Path(path.name)
+                    there = _there(directory, name)
+                    _refuse(there)
+                    written.append(_beside(directory, name, there, _with_ends(lines)))
+            _replace_all(written, list(files))
+        except BaseException:
+            for one in written:
+                one.discard()
+            raise
+
+
+def _replace_all(written: Sequence[_Unfinished], paths: Sequence[Path]) -> None:
+    """Replace files, the rest of them too if Ctrl-C or SIGTERM comes in between."""
+    try:
+        for one in written:
+            if not one.is_in_place:
+                one.replace()
+    except OSError as error:
+        left = [str(p) for one, p in zip(written, paths, strict=True) if not one.is_in_place]
+        raise MachineError(
+            f"{', '.join(left)} cannot be written: {error.strerror}; written are "
+            f"{len(written) - len(left)} of {len(written)} files",
+            "look at these, and do it again",
+        ) from error
+    except BaseException:
+        _replace_all(written, paths)
+        raise
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -132,20 +185,69 @@ def _replace(directory: int | None, path: Path, pieces: Iterable[str]) -> None:
     if there is not None and not stat.S_ISREG(there.st_mode):
         _write_through(_opened_to_write(directory, path), pieces)
         return
+    unfinished = _beside(directory, path, there, pieces)
+    try:
+        unfinished.replace()
+    except BaseException:
+        unfinished.discard()
+        raise
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """A new file beside the one that it is to replace.
+
+    Args:
+        directory: descriptor of their directory, None for that of this process.
+        path: the file that is replaced.
+        beside: the new one.
+    """
+
+    directory: int | None
+    path: Path
+    beside: Path
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it is not beside it any longer."""
+        return _there(self.directory, self.beside) is None
+
+    def replace(self) -> None:
+        """Put it in place. Raises OSError."""
+        os.replace(self.beside, self.path, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+
+    def discard(self) -> None:
+        """Remove it, if it is there."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.beside, dir_fd=self.directory)
+
+
+def _beside(
+    directory: int | None, path: Path, there: os.stat_result | None, pieces: Iterable[str]
+) -> _Unfinished:
+    """Write a file beside the one that it is to replace. Raises OSError, and leaves nothing then.
+
+    Args:
+        directory: descriptor of its directory.
+        path: the file that is to be replaced.
+        there: what is there of it.
+        pieces: what is written.
+    """
     # In the same directory, or the rename would be a copy.
-    unfinished = path.with_name(f".envoyassert-{secrets.token_hex(8)}")
-    descriptor = _opened_to_write(directory, unfinished, os.O_CREAT | os.O_EXCL)
+    unfinished = _Unfinished(
+        directory, path, path.with_name(f".envoyassert-{secrets.token_hex(8)}")
+    )
+    descriptor = _opened_to_write(directory, unfinished.beside, os.O_CREAT | os.O_EXCL)
     try:
         with _text(descriptor) as file:
             file.writelines(pieces)
             _give(descriptor, _caller() if there is None else (there.st_uid, there.st_gid))
             if there is not None and os.name == "posix":
                 os.fchmod(descriptor, there.st_mode & 0o777)
-        os.replace(unfinished, path, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished, dir_fd=directory)
+        unfinished.discard()
         raise
+    return unfinished
 
 
 def _opened_to_write(directory: int | None, path: Path, flags: int = 0) -> int:

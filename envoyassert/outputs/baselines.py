@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envoyassert.baseline import SUFFIX
-from envoyassert.errors import EnvoyAssertError
+from envoyassert.errors import EnvoyAssertError, ScenarioError
 from envoyassert.outputs.output import Console, Option, Output, OutputRefusedError, Settings
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Baselines(Output):
         self._taken: dict[Path, _Taken] = {}
         self._answers: dict[str, BaselineAnswer] = {}
         self._conflicts: set[RunKey] = set()
+        self._unreadable: list[str] = []
         self._refuses = False
         self._collects_only = False
 
@@ -199,10 +200,11 @@ class Baselines(Output):
         """
         if self._collects_only:
             return
-        unused = self._unused(event.asked)
-        if not (event.whole and event.complete) or self._refuses:
-            unused = [replace(one, is_sure=False) for one in unused]
+        is_whole = event.whole and event.complete and not self._refuses
+        unused = self._unused(event.asked) if is_whole or self.updates else []
         if self.updates:
+            if not is_whole:
+                unused = [replace(one, is_sure=False) for one in unused]
             self._update(unused, complete=event.complete)
             return
         words = Counter(answer.word for answer in self._answers.values())
@@ -212,10 +214,11 @@ class Baselines(Output):
         for one in unused:
             if one.is_sure:
                 self._console.line(f"  unused: {one} ({_UPDATE.flag} removes it)")
+        self._say_unreadable()
 
     def _update(self, unused: list[_Unused], *, complete: bool) -> None:
         from envoyassert.baseline.stored import Stored, stored_lines
-        from envoyassert.output_file import check_output, write_lines
+        from envoyassert.output_file import write_files
 
         if not complete or self._conflicts:
             why = "two runs differ" if complete else "the session did not come to its end"
@@ -227,15 +230,14 @@ class Baselines(Output):
             if stored is not None:
                 files[taken.path] = stored
         for one in unused:
+            if not one.is_sure:
+                continue
             stored = files.get(one.path) or _stored(None, one.path)
-            if stored is not None and one.is_sure:
+            if stored is not None:
                 kept = {k: v for k, v in stored.stories.items() if k.run != one.run}
                 files[one.path] = Stored(stored.scenario, kept)
         texts = {path: stored_lines(stored) for path, stored in files.items() if stored.stories}
-        for path in texts:
-            check_output(path)
-        for path, lines in texts.items():
-            write_lines(lines, path, below=self.directory)
+        write_files(texts, below=self.directory)
         for path in files.keys() - texts.keys():
             path.unlink()
         for line in changes.lines(self.directory):
@@ -243,6 +245,7 @@ class Baselines(Output):
         for one in unused:
             what = "removed" if one.is_sure else "unused, and kept (not everything was run)"
             self._console.line(f"  {what}: {one}")
+        self._say_unreadable()
         if self._in_ci:
             raise BaselineUpdateError(
                 f"{_UPDATE.flag} in CI: what it wrote to {self.directory} was not reviewed",
@@ -273,7 +276,12 @@ class Baselines(Output):
         found: list[_Unused] = []
         for path in sorted(self.directory.rglob(f"*{SUFFIX}")):
             taken = self._taken.get(path)
-            stored = _stored(None, path)
+            try:
+                stored = _stored(None, path)
+            except ScenarioError as error:
+                if taken is None:  # else its runs say so
+                    self._unreadable.append(str(error.problems[0]))
+                continue
             assert stored is not None
             scenario = (self.directory.resolve().parent / stored.scenario).resolve()
             if any(Path(one) in (scenario, *scenario.parents) for one in asked):
@@ -282,6 +290,10 @@ class Baselines(Output):
                 is_sure = any(Path(one) in scenario.parents for one in asked)
                 found += [_Unused(path, name, is_sure) for name in names if name not in runs]
         return found
+
+    def _say_unreadable(self) -> None:
+        for words in self._unreadable:
+            self._console.line(f"  needed by no run, and kept: {words}")
 
 
 class _Changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -181,13 +182,17 @@ def test_an_update_keeps_what_is_of_other_envoys(write_scenario, run, stored):
     result.stdout.fnmatch_lines(["baselines: 2 same (baselines)"])
 
 
-def test_an_update_is_never_green_in_ci(write_scenario, run, stored, monkeypatch):
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n2")], ids=["one process", "xdist"])
+def test_an_update_is_never_green_in_ci(write_scenario, run, monkeypatch, workers):
     write_scenario()
     monkeypatch.setenv("CI", "true")
-    result = run(UPDATE)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["ERROR: --envoyassert-update-baseline in CI: * was not reviewed*"])
-    assert run().ret == 0
+    for _ in ("new", "nothing to change"):
+        result = run(UPDATE, *workers)
+        assert result.ret == 1
+        said = "ERROR: --envoyassert-update-baseline in CI: * was not reviewed*"
+        result.stdout.fnmatch_lines([said])
+    assert run(UPDATE, "-k", "none of them").ret != 0
+    assert run(*workers).ret == 0
 
 
 def test_an_update_of_a_session_that_was_cut_off_writes_nothing(write_scenario, run, stored):
@@ -237,6 +242,71 @@ def test_a_file_that_is_not_valid_leaves_the_run_inconclusive(
     result.stdout.fnmatch_lines(["*INCONCLUSIVE*baselines/one.envoyassert.baseline.yaml:*error:*"])
     result = run(UPDATE)
     assert result.ret == 1
+    assert stored() == files
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n2")], ids=["one process", "xdist"])
+@pytest.mark.parametrize("more", [(), (UPDATE,)], ids=["compared", "updated"])
+def test_a_file_that_is_not_valid_costs_no_run_of_others(
+    write_scenario, run, fake_envoy, stored, more, workers
+):
+    write_scenario()
+    write_scenario(name="two")
+    run(UPDATE)
+    path = fake_envoy.path / "baselines" / "two.envoyassert.baseline.yaml"
+    path.write_text("<<<<<<< ours\n" + path.read_text())
+    files = stored()
+    for selection in (("-k", "one"), ("one.envoyassert.yaml",)):
+        result = run(*selection, *more, *workers)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["baselines: 1 same*" if not more else "*: 1 unchanged*"])
+    assert stored() == files
+    # Where everything was run, and nothing asked for it, it is reported.
+    (fake_envoy.path / "two.envoyassert.yaml").unlink()
+    result = run(*more, *workers)
+    assert result.ret == 0
+    said = "  needed by no run, and kept: baselines/two.envoyassert.baseline.yaml:*: error: *"
+    result.stdout.fnmatch_lines([said])
+    assert stored() == files
+
+
+def test_files_that_no_run_needs_are_not_read(write_scenario, run, fake_envoy):
+    """What is read shows by what is said of it: a FIFO is no file of baselines."""
+    write_scenario()
+    write_scenario(name="two")
+    run(UPDATE)
+    os.mkfifo(fake_envoy.path / "baselines" / "other.envoyassert.baseline.yaml")
+    result = run("-k", "one")
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*other.envoyassert*")
+    run().stdout.fnmatch_lines(["*other.envoyassert*"])
+
+
+def test_an_update_of_which_one_file_cannot_be_written_writes_none(
+    write_scenario, run, fake_envoy, stored
+):
+    write_scenario()
+    write_scenario(name="two")
+    write_scenario(name="zero")
+    run(UPDATE)
+    for name in ("one", "two", "zero"):
+        change(fake_envoy, f"{name}.envoyassert.yaml", "FAKE: shared", "FAKE: reuse_port")
+        for old, new in (
+            ("bound: {times: 1, by: main}", "bound: {by: main}"),
+            ("listened: {by: workers, via: dup}", "listened: {by: workers}"),
+        ):
+            change(fake_envoy, f"{name}.envoyassert.yaml", old, new)
+    files = stored()
+    last = fake_envoy.path / "baselines" / "zero.envoyassert.baseline.yaml"
+    last.unlink()
+    elsewhere = fake_envoy.path / "elsewhere"
+    elsewhere.write_text(files[last.name])
+    last.symlink_to(elsewhere)
+    result = run(UPDATE)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["ERROR: *zero.envoyassert.baseline.yaml cannot be written: *link*"]
+    )
     assert stored() == files
 
 

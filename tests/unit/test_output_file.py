@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 
 from envoyassert.errors import MachineError
-from envoyassert.output_file import append_text, check_output, directory_at, write_lines
+from envoyassert.output_file import (
+    append_text,
+    check_output,
+    directory_at,
+    write_files,
+    write_lines,
+)
 from tests.unit.cli_words import run_cli
 
 LOG = Path(__file__).parents[1] / "traces" / "istio-1.11-envoy-1.19.1.bpftrace.txt"
@@ -255,3 +261,97 @@ def test_draft_is_written_to_a_file_alone(
         assert done.code == 4
         assert f"{output} is no file; leave -o out" in done.err
     assert names(tmp_path) == ["edge.yaml", "envoy.yaml"]
+
+
+class Texts:
+    """Three files, what is to be written to them, and what happens while that is done."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.paths = [directory / name for name in ("a", "below/b", "c")]
+        for path in self.paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("old\n")
+
+    def write(self) -> None:
+        write_files({path: ["new"] for path in self.paths}, below=self.directory)
+
+    @property
+    def there(self) -> list[str]:
+        """What the files hold."""
+        return [path.read_text() for path in self.paths]
+
+    @property
+    def others(self) -> list[Path]:
+        """What else is beside them."""
+        found = (path for path in self.directory.rglob("*") if path.is_file())
+        return [path for path in found if path not in self.paths]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Texts:
+    return Texts(tmp_path / "texts")
+
+
+def test_several_files_are_written(texts: Texts) -> None:
+    texts.paths.append(texts.directory / "new/one")
+    texts.write()
+    assert texts.there == ["new\n"] * 4
+    assert texts.others == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_of_several_files_none_is_replaced_before_all_are_written(
+    texts: Texts, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def lines() -> Any:
+        yield "new"
+        raise error
+
+    given = {path: ["new"] for path in texts.paths[:2]}
+    with pytest.raises((MachineError, KeyboardInterrupt)):
+        write_files({**given, texts.paths[2]: lines()}, below=texts.directory)
+    assert texts.there == ["old\n"] * 3
+    assert texts.others == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_interrupt_between_replacing_waits_for_the_last_file(
+    texts: Texts, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    replace, calls = os.replace, []
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2 and not late:
+            raise KeyboardInterrupt
+        replace(*arguments, **named)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        texts.write()
+    assert texts.there == ["new\n"] * 3
+    assert texts.others == []
+
+
+def test_file_that_cannot_be_replaced_is_named_and_so_is_what_was_written(
+    texts: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, calls = os.replace, []
+
+    def refused(*arguments: Any, **named: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(1, "Operation not permitted")
+        replace(*arguments, **named)
+
+    monkeypatch.setattr("os.replace", refused)
+    with pytest.raises(MachineError) as raised:
+        texts.write()
+    assert texts.there == ["new\n", "old\n", "old\n"]
+    assert texts.others == []
+    left = ", ".join(map(str, texts.paths[1:]))
+    said = f"{left} cannot be written: Operation not permitted; written are 1 of 3 files"
+    assert raised.value.message == said

@@ -156,7 +156,7 @@ def test_interrupt_leaves_no_half_line_on_the_terminal(write_scenario, fake_envo
     assert shown.endswith("\n")
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 def test_verdict_is_in_a_pipe_before_the_session_ends(write_scenario, fake_envoy):
     with (fake_envoy.path / "conftest.py").open("a") as file:
         file.write(SLOW)

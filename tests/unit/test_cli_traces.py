@@ -92,7 +92,7 @@ def on_terminal(command: list[str], columns: int) -> str:
 
 
 @pytest.mark.parametrize("number", range(4))
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_what_is_no_regular_file_is_not_waited_for(cli, tmp_path, number):
     os.mkfifo(tmp_path / "fifo")
     for file in (tmp_path / "fifo", Path("/dev/zero")):

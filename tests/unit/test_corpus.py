@@ -50,7 +50,7 @@ def test_a_config_that_ends_its_process_costs_its_own_result_alone():
 
 
 def test_a_config_that_is_not_over_in_time_is_inconclusive():
-    found = outcomes(list(try_all([("p", "hangs"), ("p", "last")], 1, 0.5, work)))
+    found = outcomes(list(try_all([("p", "hangs"), ("p", "last")], 1, 2, work)))
     outcome, reason = found["hangs"]
     assert outcome is Outcome.INCONCLUSIVE
     assert reason.startswith("not over after ")

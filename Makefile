@@ -69,7 +69,7 @@ run: setup ## Run each shipped scenario on a real Envoy; ALL=1: with all version
 	@setup/run-scenarios.sh $(if $(ALL),--all) $(ENVOYS) -- $(ARGS)
 
 .PHONY: test
-test: PACKAGES += strace bpftrace zsh fish g++ cni chromium
+test: PACKAGES += strace bpftrace zsh fish g++ cni chromium jq curl
 test: setup ## Run every test; installs and starts a Docker engine when there is none
 	@setup/start-docker.sh
 	@setup/prepare-images.sh $(ENVOY_VERSIONS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing of the distribution packages that the arguments name.
 #
-#   setup/install-packages.sh bcc|strace|bpftrace|iproute2|iptables|venv|docker|podman|runc|debootstrap|zsh|fish|g++|chromium...
+#   setup/install-packages.sh bcc|strace|bpftrace|iproute2|iptables|venv|docker|podman|runc|debootstrap|zsh|fish|g++|chromium|jq|curl...
 #
 # Each word is a capability; the package that brings it has another name on each distribution.
 # Nothing is contacted when nothing is missing.
@@ -16,7 +16,7 @@ has() {
     case "$1" in
         # The distribution's bcc, never the unrelated package of that name on PyPI.
         bcc) compgen -G '/usr/lib/python3*/*-packages/bcc/libbcc.py' >/dev/null ;;
-        strace | bpftrace | zsh | fish | podman | runc | chromium) command -v "$1" >/dev/null ;;
+        strace | bpftrace | zsh | fish | podman | runc | chromium | jq | curl) command -v "$1" >/dev/null ;;
         cni) [ -x /usr/lib/cni/ptp ] ;;
         debootstrap) PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
@@ -87,6 +87,7 @@ error: missing: ${missing[*]}. Only Debian and Ubuntu are set up by themselves; 
          venv      Python 3.10 or newer with venv and pip
          docker    a Docker engine (Fedora: moby-engine)
          cni       the plugins of the Container Network Interface, for the tests' pods
+         jq, curl  what commands of the documentation are piped through, or ask
          podman, runc, debootstrap
        The PyPI package named bcc is unrelated and will not do.
 REMEDY

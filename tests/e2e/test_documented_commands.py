@@ -86,6 +86,14 @@ def test_every_command_is_run_by_a_test() -> None:
         assert name in (ROOT / "tests" / "e2e" / test).read_text("utf-8")
 
 
+def test_programs_that_the_commands_need_are_installed_for_the_tests() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    (packages,) = re.findall(r"^test: PACKAGES \+= (.*)$", makefile, re.MULTILINE)
+    programs = {one.text.removeprefix("sudo ").split(" ")[0] for one in OURS}
+    others = {one for one in programs if not one.endswith(("envoyassert", "pytest"))}
+    assert others <= set(packages.split())
+
+
 def test_first_change_of_a_contributor_has_something_to_change() -> None:
     (edit,) = (one.text for one in ALL if one.text.startswith("sed -i "))
     found = re.fullmatch(r"sed -i 's/([^/]+)/[^/]+/' (\S+)", edit)

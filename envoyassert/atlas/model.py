@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,6 +41,10 @@ STATES = {
     "skipped": AtlasState.NOT_APPLICABLE,
     "error": AtlasState.ERROR,
 }
+
+
+#: The folder of a run, whose name says nothing: it is another one in each.
+_FOLDER = re.compile(r"(?:/[^/\s]+)*/envoyassert-\d+/[^/\s]+(?=/)")
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,16 @@ class Atlas:
         return sorted({run.scenario for run in self.runs})
 
     @cached_property
+    def worst_first(self) -> list[str]:
+        """The scenarios by name, those before all others of which a run asks for a look."""
+        states = [AtlasState.FAILED, AtlasState.ERROR, AtlasState.INCONCLUSIVE]
+        rank = {scenario: len(states) for scenario in self.scenarios}
+        for run in self.runs:
+            if run.state in states:
+                rank[run.scenario] = min(rank[run.scenario], states.index(run.state))
+        return sorted(self.scenarios, key=lambda scenario: rank[scenario])
+
+    @cached_property
     def counts(self) -> Counter[AtlasState]:
         """How many runs ended in which state."""
         return Counter(run.state for run in self.runs)
@@ -209,7 +224,7 @@ def atlas_run(document: RunDocument, page: str = "") -> AtlasRun:
         asked.launcher,
         asked.concurrency,
         STATES[document.outcome],
-        document.reason,
+        _FOLDER.sub("…", document.reason),
         page,
         document.defect,
     )

@@ -1,5 +1,6 @@
 """What an atlas shows of results, as text and as pages; the results are hand-written."""
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -106,6 +107,21 @@ def test_incomplete_session_says_so_in_text_and_page():
     assert "did not come to its end" not in index_page(ATLAS)
 
 
+def test_page_has_first_what_asks_for_a_look_and_the_table_is_by_name():
+    states = {
+        "a": (AtlasState.PASSED, AtlasState.KNOWN_DEFECT),
+        "b": (AtlasState.INCONCLUSIVE,),
+        "c": (AtlasState.NOT_APPLICABLE,),
+        "d": (AtlasState.PASSED, AtlasState.FAILED),
+        "e": (AtlasState.ERROR,),
+        "f": (AtlasState.FAILED,),
+    }
+    runs = tuple(run(name, state=one) for name, all_ in states.items() for one in all_)
+    atlas = Atlas(runs)
+    assert re.findall(r'<tr id="scenario-(\w)"', index_page(atlas)) == list("dfebac")
+    assert [line[0] for line in atlas_lines(atlas)[1:7]] == list("abcdef")
+
+
 class Page(HTMLParser):
     """Collects links, ids and elements, and sees whether every element is closed."""
 
@@ -208,6 +224,22 @@ def test_run_of_the_results_keeps_what_was_asked_for():
     shown = atlas_run(document("name"), "stories/x.html")
     assert (shown.envoy, shown.launcher, shown.concurrency) == ("name", "auto", 2)
     assert (shown.state, shown.title) == (AtlasState.FAILED, "concurrency 2, reuse=false")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("(/tmp/envoyassert-0/26362-8783463-4026531836-b65ny4mg/a.sock)", "(…/a.sock)"),
+        ("at /var/tmp/x/envoyassert-1000/1-2-3-a_b/netns/blue, not /a", "at …/netns/blue, not /a"),
+        (
+            "/etc/envoyassert-0/a and /tmp/envoyassert/a/b",
+            "/etc/envoyassert-0/a and /tmp/envoyassert/a/b",
+        ),
+    ],
+)
+def test_reason_is_without_the_folder_of_the_run(reason, said):
+    found = document("name").model_copy(update={"reason": reason})
+    assert atlas_run(found).reason == said
 
 
 def test_row_says_why_a_run_did_not_pass_each_reason_once_and_the_worst_first():

@@ -311,7 +311,8 @@ def _of_config(
     whole = {**config, "xds": served} if served else config
     beside = files_beside(whole, directory, stand_in=stand_in)
     own = proto_field(beside.config, "xds") if served else None
-    drafted = draft_of_config(beside.config, concurrency, own, beside.listeners)
+    alone = {key: value for key, value in beside.config.items() if key != "xds" or not served}
+    drafted = draft_of_config(alone, concurrency, own, beside.listeners)
     as_written = {"via": "file", "listeners": served}  # a run gives its files their names
     fields = (
         dataclasses.replace(one, value=as_written) if one.key == "xds" else one

@@ -3,8 +3,8 @@
 `start.predict_start` has all of a start as a `prediction`: the `sockets` of each address of each
 `listener`, with the `options` that Envoy sets. `socket_options` has those that a config names
 itself, and the listeners that Envoy gives up for one. What Envoy refuses is `refusals`, with its
-words; a value of another type than Envoy reads is no `shape` of a config. `conflicts` has the
-addresses that do not go together, `since` the fields that not every version knows. `deciding` is
+words; `conflicts` has the addresses that do not go together. `shape` reads a config as Envoy does:
+`messages` has the fields and the versions that know them, `plain` their plain values. `deciding` is
 what of a config is kept in a trace, `expectations` makes expectations of a prediction. A dump of a
 running Envoy is read by `dumped`. What the model does not know is in the prediction, fact by fact.
 

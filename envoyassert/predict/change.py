@@ -16,11 +16,13 @@ from envoyassert.predict.effects import (
     Kind,
     ListenerChange,
     OtherChange,
+    Reason,
     Side,
     Topic,
     Way,
 )
-from envoyassert.predict.fields import is_same_message, normal
+from envoyassert.predict.fields import differences, is_same_message, normal
+from envoyassert.predict.messages import LISTENER, Since
 from envoyassert.predict.prediction import KNOWN
 from envoyassert.predict.push import push_changes
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
@@ -61,13 +63,16 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
     served = [dict(discovered_names(side.config, side.discovered or ())) for side in (old, new)]
     others = list(other_changes(old, new, way))
     if way is Way.PUSH:
-        if old.discovered is None and new.discovered is None:
-            listeners = push_changes(static[0], static[1], {}, workers[0], version)
-        else:
-            listeners = push_changes(served[0], served[1], static[0], workers[0], version)
+        alone = old.discovered is None and new.discovered is None
+        sent, fixed = (static, {}) if alone else (served, static[0])
+        known = [_known(one, version) for one in sent]
+        listeners = push_changes(known[0], known[1], fixed, workers[0], version)
+        listeners = [_with_unknown_fields(one, sent[0], sent[1], version) for one in listeners]
+        if not alone:
             others += _static_changes(*static)
     else:
-        listeners = _restarted(new, way, static, served, workers, version)
+        known = [_known(one, version) for one in served]
+        listeners = _restarted(new, way, static, known, workers, version)
         if any(one.kind is Kind.REFUSED for one in others):
             every = {**static[0], **served[0]}
             listeners = refused_start(every, workers[0], "", "", ended=False)
@@ -85,8 +90,30 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
 
 
 def _as_read(side: Side) -> Side:
-    theirs = None if side.discovered is None else listeners_as_read(side.discovered)
+    theirs = None if side.discovered is None else listeners_as_read(side.discovered, "")
     return replace(side, config=bootstrap_as_read(side.config), discovered=theirs)
+
+
+def _known(listeners: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return listeners of a control plane without the fields that Envoy does not know."""
+    return dict(zip(listeners, listeners_as_read([*listeners.values()], version), strict=True))
+
+
+def _with_unknown_fields(
+    change: ListenerChange, old: Mapping[str, Any], new: Mapping[str, Any], version: str
+) -> ListenerChange:
+    """Return a change with the fields that differ and of which Envoy takes no heed."""
+    both = change.name in old and change.name in new
+    pairs = [normal(side[change.name]) for side in (old, new)] if both else [{}, {}]
+    reasons = {reason.field: reason for reason in change.reasons}
+    for why, path, before, after in differences(*pairs):
+        shape = LISTENER.get(path.partition(".")[0])
+        bounds = shape.versions if isinstance(shape, Since) else ""
+        if path not in reasons:
+            reasons[path] = Reason(why, path, before, after, in_effect=False, versions=bounds)
+        elif bounds and not version and reasons[path].in_effect:
+            reasons[path] = replace(reasons[path], in_effect=None, versions=bounds)
+    return replace(change, reasons=tuple(reasons.values()))
 
 
 def _restarted(

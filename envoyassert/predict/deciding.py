@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from envoyassert.predict.messages import BOOTSTRAP, LISTENER, Shape
+from envoyassert.predict.shape import fields_apart
 from envoyassert.scenario.listeners import (
     discovered_listeners,
     discovers_listeners,
@@ -42,13 +44,19 @@ def deciding_config(config: object, discovered: Iterable[object] | None) -> dict
     """
     static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
     bootstrap: dict[str, Any] = {"static_resources": {"listeners": [*map(_listener, static)]}}
-    admin = _kept(proto_field(config, "admin"), _OF_ADMIN)
+    bootstrap |= _apart(config, BOOTSTRAP)
+    given = proto_field(config, "admin")
+    admin = {**_apart(given, BOOTSTRAP["admin"]), **_kept(given, _OF_ADMIN)}
     if admin:
         bootstrap["admin"] = admin
     if discovers_listeners(config):
-        bootstrap["dynamic_resources"] = {"lds_config": {}}
-    if has_internal_listeners(config):
-        bootstrap["bootstrap_extensions"] = [{"name": "envoy.bootstrap.internal_listener"}]
+        path = lds_file(config)
+        # Envoy takes none without a slash; any other is no matter of the model.
+        source = {} if path is None or "/" in path else {"path": path}
+        bootstrap["dynamic_resources"] = {"lds_config": source}
+    known = [name for name in (INTERNAL, REVERSE_TUNNEL) if has_extension(config, name)]
+    if known:
+        bootstrap["bootstrap_extensions"] = [{"name": f"envoy.bootstrap.{one}"} for one in known]
     affinity = proto_field(config, "enable_worker_cpu_affinity")
     if affinity is not None:
         bootstrap["enable_worker_cpu_affinity"] = affinity
@@ -97,11 +105,15 @@ def prediction_of(
     )
 
 
-def has_internal_listeners(config: object) -> bool:
-    """Return whether a bootstrap has the extension by which there are internal listeners."""
+#: Extensions by which there are listeners without sockets: within Envoy, and those that dial out.
+INTERNAL, REVERSE_TUNNEL = "internal_listener", "reverse_tunnel.downstream_socket_interface"
+
+
+def has_extension(config: object, name: str) -> bool:
+    """Return whether a bootstrap has an extension: `INTERNAL`, `REVERSE_TUNNEL`."""
     for one in items_of(proto_field(config, "bootstrap_extensions")):
         kind = proto_field(proto_field(one, "typed_config"), "@type")
-        if f"{proto_field(one, 'name')} {kind}".count("internal_listener"):
+        if f"{proto_field(one, 'name')} {kind}".count(name):
             return True
     return False
 
@@ -114,12 +126,18 @@ def _listener(listener: object) -> dict[str, Any]:
         if inner is not None:
             found[head] = {member[0]: {}} if member else {}
     # How many there are does not matter, and what is in them may be a secret.
-    chains = items_of(proto_field(listener, "filter_chains"))
-    found["filter_chains"] = [{}] if chains else []
+    chains = proto_field(listener, "filter_chains")
+    found["filter_chains"] = [{}] if chains or chains == {} else []
     if proto_field(listener, "default_filter_chain") is not None:
         found["default_filter_chain"] = {}
     old = proto_field(proto_field(listener, "deprecated_v1"), "bind_to_port")
+    found = {**_apart(listener, LISTENER), **found}
     return found if old is None else {**found, "deprecated_v1": {"bind_to_port": old}}
+
+
+def _apart(message: object, shape: Shape) -> dict[str, Any]:
+    """Return the fields that not every version knows, without their values."""
+    return {name: {} for name in fields_apart(message, shape)}
 
 
 def _kept(message: object, fields: Iterable[str]) -> dict[str, Any]:

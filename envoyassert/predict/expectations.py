@@ -157,8 +157,12 @@ def _summed(sets: Sequence[SocketSet]) -> SocketSet:
     first = sets[0]
     common = [o for o in first.options if all(one.options.count(o) == 1 for one in sets)]
     equal = all(one.options == first.options for one in sets)
+    # The admin endpoint and a listener may have one path.
+    same = len({(one.role, one.backlog) for one in sets}) == 1
     return replace(
         first,
+        role=first.role if same else "",
+        backlog=first.backlog if same else None,
         sockets=sum(one.sockets for one in sets),
         descriptors=_sum([one.descriptors for one in sets]),
         listens=_sum([one.listens for one in sets]),

@@ -27,9 +27,10 @@ def options_of(
     """Yield what is set on each socket; `group` is how many share the port by SO_REUSEPORT."""
     own = proto_field(entry, "socket_options")
     if entry is not listener and own is not None:
-        literal = list(socket_options_of(proto_field(own, "socket_options"), protocol))
+        given = proto_field(own, "socket_options")
     else:
-        literal = list(socket_options_of(proto_field(listener, "socket_options"), protocol))
+        given = proto_field(listener, "socket_options")
+    literal = list(socket_options_of(given, protocol, address.family))
     if protocol == "UNIX":
         # Envoy sets none before it binds a path or a name, and says nothing of it.
         yield from (option for option in literal if option.phase != "before_bind")

@@ -31,15 +31,12 @@ from envoyassert.predict.refusals import (
     places_of,
     refused_alone,
 )
-from envoyassert.predict.since import names_keepalive
 from envoyassert.versions import satisfies
 
 #: Since when main listens on the duplicates with the backlog of the new config.
 _BACKLOG_SINCE = ">=1.40"
 #: Since when the sockets of a listener for datagrams stay open while it drains, in no epoll.
 UDP_LEFT_SINCE = ">=1.40"
-#: Since when Envoy has the field for keepalive.
-KEEPALIVE_SINCE = ">=1.37"
 #: What decides whether sockets are shared.
 _DECIDES = (Why.SOCKET_OPTIONS, Why.ADDRESS, Why.ADDRESSES, Why.PROTOCOL)
 
@@ -66,7 +63,6 @@ class _Manager:
     """Envoy's listeners: active ones, those that drain, the latest first, and those given up."""
 
     workers: int
-    without_keepalive: bool = False
     active: dict[str, Held] = field(default_factory=dict)
     draining: list[Held] = field(default_factory=list)
     dropped: dict[str, Held] = field(default_factory=dict)
@@ -85,8 +81,6 @@ class _Manager:
         if known is not None and is_same_message(known.config, new.config):
             return Outcome(Kind.SAME, served=_is_served(known))
         words = refused_alone(new.config, self.workers)
-        if self.without_keepalive and names_keepalive(new.config):
-            words = "no such field: 'tcp_keepalive'"
         if words:
             return Outcome(Kind.REFUSED, words)
         if old is None:
@@ -171,7 +165,7 @@ def push_changes(
         workers: how many there are.
         version: of Envoy, "" for every one that the model knows.
     """
-    manager = _Manager(workers, bool(version) and not satisfies(version, KEEPALIVE_SINCE))
+    manager = _Manager(workers)
     before: dict[str, Held] = {}
     for name, one in started({**fixed, **old}, workers, manager.numbers.__next__).items():
         before[name] = one

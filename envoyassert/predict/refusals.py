@@ -13,7 +13,9 @@ from envoyassert.addresses import LAST_PORT, Address
 from envoyassert.scenario.listeners import (
     address_of,
     asks_for_sockets,
+    is_reverse_tunnel,
     items_of,
+    lds_file,
     proto_field,
     proto_flag,
     proto_int,
@@ -108,6 +110,9 @@ def refusals_of(listener: Any, workers: int, version: str = "") -> Iterator[str]
     at = [proto_field(entry, "address") for entry in entries]
     for place in at:
         yield from _of_place(place, named)
+        # Of a further address too, Envoy looks at the first one.
+        if _is_compatible(place):
+            yield from _of_compatible(at[0])
     places, datagrams = places_of(listener), is_datagram(listener)
     protocols = {protocol_of(*one) for one in _read(at)}
     if "UDP" in protocols and len(protocols) > 1:
@@ -149,8 +154,10 @@ def _read(at: Iterable[Any]) -> Iterator[tuple[Address, Any]]:
 
 
 def refusals_of_address(place: Any) -> Iterator[str]:
-    """Yield for what Envoy refuses an address, of a listener or of the admin endpoint."""
+    """Yield for what Envoy refuses the address of the admin endpoint."""
     yield from _of_place(place, "")
+    if _is_compatible(place):
+        yield from _of_compatible(place)
 
 
 def _of_place(place: Any, named: str) -> Iterator[str]:
@@ -161,7 +168,7 @@ def _of_place(place: Any, named: str) -> Iterator[str]:
         yield _CONSTRAINT
     if pipe is not None:
         yield from _of_pipe(pipe)
-    if ip is None or proto_field(ip, "resolver_name"):
+    if ip is None:
         return
     host, port = proto_field(ip, "address"), proto_field(ip, "port_value")
     by_name = proto_field(ip, "named_port") is not None
@@ -169,18 +176,52 @@ def _of_place(place: Any, named: str) -> Iterator[str]:
         yield _CONSTRAINT
     elif isinstance(proto_field(ip, "protocol"), int):
         yield _CONSTRAINT  # a number that stands for no protocol
+    elif is_reverse_tunnel(place):
+        if not host.startswith("rc://"):
+            yield "Address must start with 'rc://' for reverse connection resolver"
+    elif has_resolver(place):
+        return
     elif by_name:
         yield "IP resolver can't handle port specifier type"
     elif _is_no_address(host):
         yield f"malformed IP address: {host}"
+
+
+def has_resolver(place: Any) -> bool:
+    """Return whether an address is for another resolver than the usual one."""
+    name = proto_field(proto_field(place, "socket_address"), "resolver_name")
+    return bool(name) and name != "envoy.ip"
+
+
+def is_compatible_alone(place: Any) -> bool:
+    """Return whether an address takes IPv4 too that is one of IPv6 alone: Envoy may crash."""
     address = address_of(place)
-    if address is not None and proto_flag(ip, "ipv4_compat") is True:
-        mapped = address.unmapped != address
-        if address.family != "AF_INET6" or not (address.is_wildcard or mapped):
-            yield (
-                "Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: "
-                f"{text_of(address)}"
-            )
+    of_v6 = address is not None and address.family == "AF_INET6"
+    return of_v6 and _is_compatible(place) and any(_of_compatible(place))
+
+
+def _is_compatible(place: Any) -> bool:
+    return proto_flag(proto_field(place, "socket_address"), "ipv4_compat") is True
+
+
+def _of_compatible(place: Any) -> Iterator[str]:
+    address = address_of(place)
+    if address is None or not address.is_ip:
+        return
+    mapped = address.unmapped != address
+    if address.family != "AF_INET6" or not (address.is_wildcard or mapped):
+        yield (
+            "Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: "
+            f"{text_of(address)}"
+        )
+
+
+def refusals_of_discovery(config: Any) -> Iterator[str]:
+    """Yield for what Envoy refuses where listeners come from; it says one of them."""
+    path = lds_file(config)
+    if path and "/" not in path:
+        yield f"invalid file path {path}"
+        yield f"paths must refer to an existing path in the system: '{path}' does not exist"
 
 
 def _of_pipe(pipe: Any) -> Iterator[str]:

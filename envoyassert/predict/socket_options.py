@@ -31,9 +31,24 @@ _STATES = {
 }
 
 
-def socket_options_of(options: object, protocol: str) -> Iterator[SocketOption]:
-    """Yield the entries of a config's `socket_options` that are for sockets of a protocol."""
+#: Addresses to which an option of one version of IP does not apply.
+_OTHER_THAN = {
+    "SOCKET_IP_VERSION_IPV4": ("AF_INET6",),
+    "SOCKET_IP_VERSION_IPV6": ("AF_INET",),
+}
+
+
+def socket_options_of(options: object, protocol: str, family: str) -> Iterator[SocketOption]:
+    """Yield the entries of a config's `socket_options` that are for some sockets.
+
+    Args:
+        options: the entries.
+        protocol: of the sockets.
+        family: of their address: `AF_INET6` also where they take IPv4.
+    """
     for option in items_of(options):
+        if family in _OTHER_THAN.get(proto_field(option, "ip_version"), ()):
+            continue
         kind = proto_field(option, "type")
         wanted = "datagram" if protocol == "UDP" else "stream"
         if isinstance(kind, dict) and kind and wanted not in kind:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from envoyassert.predict.conflicts import one_conflicts
-from envoyassert.predict.deciding import has_internal_listeners
+from envoyassert.predict.deciding import INTERNAL, REVERSE_TUNNEL, has_extension
 from envoyassert.predict.listener import LEVEL, file_of, held, sets_of, takes_one_worker
 from envoyassert.predict.options import v6only
 from envoyassert.predict.prediction import (
+    LAST,
     LISTENERS,
     PROCESS,
     PredictError,
@@ -24,14 +25,16 @@ from envoyassert.predict.prediction import (
 from envoyassert.predict.refusals import (
     duplicate_words,
     has_duplicate,
+    has_resolver,
+    is_compatible_alone,
     is_datagram,
     refusals_of,
     refusals_of_address,
+    refusals_of_discovery,
     refusals_of_options,
     text_of,
 )
-from envoyassert.predict.shape import bootstrap_as_read, listeners_as_read
-from envoyassert.predict.since import requires_of
+from envoyassert.predict.shape import NEVER, Read, bootstrap_as_read, listeners_as_read
 from envoyassert.predict.socket_options import (
     given_up,
     giving_up_words,
@@ -45,6 +48,7 @@ from envoyassert.scenario.listeners import (
     asks_for_sockets,
     discovered_names,
     discovers_listeners,
+    is_reverse_tunnel,
     items_of,
     proto_field,
     proto_flag,
@@ -78,10 +82,10 @@ def predict_start(
         PredictError: the config is none, or has a value of another type than Envoy reads there.
     """
     _refuse_other(config)
-    config = bootstrap_as_read(config)
+    fixed, sent = Read(), Read()
+    config = bootstrap_as_read(config, fixed)
     static = static_listeners(config)
-    theirs = listeners_as_read((*served, *(discovered or ())))
-    given = (*items_of(proto_field(proto_field(config, "static_resources"), "listeners")), *theirs)
+    theirs = listeners_as_read((*served, *(discovered or ())), version, sent)
     more: dict[str, Any] = {}
     for name, one in discovered_names(config, theirs):
         if name not in static:
@@ -89,10 +93,12 @@ def predict_start(
     if concurrency is None:
         bound = filter(asks_for_sockets, (*static.values(), *more.values()))
         concurrency = 1 if any(map(takes_one_worker, bound)) else 2
-    requires = requires_of(config, given)
     found = _Start(config, max(1, concurrency), version)
-    if version and requires and not satisfies(version, requires):
+    if fixed.requires and not satisfies(version or LAST, fixed.requires):
         found.refusals.append("has unknown fields")
+    # One of a control plane, a version that does not know it takes no heed of.
+    bounds = (fixed.requires, "" if version else sent.requires)
+    requires = max(one for one in (*bounds, "") if one != NEVER)
     found.add(static, fatal=True)
     found.add(more, fatal=False)
     if discovers_listeners(config) and not served and discovered is None:
@@ -132,7 +138,8 @@ class _Start:
         self._workers = workers
         self._version = version
         self._has_affinity = proto_flag(config, "enable_worker_cpu_affinity") is True
-        self._has_internal = has_internal_listeners(config)
+        self._has_internal = has_extension(config, INTERNAL)
+        self._has_tunnels = has_extension(config, REVERSE_TUNNEL)
         self._admin = (*_admin(config),)
         #: The sockets of each listener before any of them listens, with its config.
         self._bound: dict[str, tuple[list[SocketSet], Any]] = {}
@@ -141,6 +148,7 @@ class _Start:
         self.unknown: list[Unknown] = []
         admin = proto_field(config, "admin")
         self.refusals = [
+            *refusals_of_discovery(config),
             *refusals_of_options(proto_field(admin, "socket_options")),
             *refusals_of_address(proto_field(admin, "address")),
         ]
@@ -157,6 +165,8 @@ class _Start:
             said = [*refusals_of(listener, self._workers, self._version)]
             if proto_field(listener, "internal_listener") is not None and not self._has_internal:
                 said.append("InternalListener bootstrap extension is mandatory")
+            if self._lacks_tunnels(listener) and self._is_since_1_40:
+                said.append("failed to create socket using custom interface")
             if any(has_duplicate(listener, other) for other in self._taken):
                 said.append(duplicate_words(str(proto_field(listener, "name") or ""), listener))
             sets = [*sets_of(name, listener, self._workers)] if not said else []
@@ -171,6 +181,13 @@ class _Start:
             self._taken.append(listener)
             self._bound[name] = (sets, listener)
 
+    @property
+    def _is_since_1_40(self) -> bool:
+        return bool(self._version) and satisfies(self._version, ">=1.40")
+
+    def _lacks_tunnels(self, listener: Any) -> bool:
+        return is_reverse_tunnel(proto_field(listener, "address")) and not self._has_tunnels
+
     def _unsure(self, name: str, listener: Any, sets: Sequence[SocketSet]) -> Iterator[Unknown]:
         """Yield what keeps it open whether Envoy takes a listener."""
         early = [o for one in sets for o in one.options if o.phase != "listening"]
@@ -180,6 +197,21 @@ class _Start:
         if proto_field(listener, "api_listener") is not None:
             why = "Envoy takes an API listener in builds with its extension alone"
             yield Unknown(name, PROCESS, why)
+        more = items_of(proto_field(listener, "additional_addresses"))
+        places = [proto_field(entry, "address") for entry in (listener, *more)]
+        whys = {
+            "Envoy takes another resolver in builds with it alone": any(
+                has_resolver(place) and not is_reverse_tunnel(place) for place in places
+            ),
+            "Envoy before 1.40 may crash at a reverse tunnel without its extension": (
+                self._lacks_tunnels(listener) and not self._is_since_1_40
+            ),
+            "Envoy may crash at a further address that is none": None in places[1:],
+            "Envoy may crash at a further address of IPv6 that takes IPv4": any(
+                map(is_compatible_alone, places[1:])
+            ),
+        }
+        yield from (Unknown(name, PROCESS, why) for why, holds in whys.items() if holds)
         unbound = is_datagram(listener) and proto_flag(listener, "bind_to_port") is False
         if unbound and self._version and not satisfies(self._version, ">=1.40"):
             why = "Envoy before 1.40 may crash at a UDP listener that is not to be bound"
@@ -282,7 +314,7 @@ def _admin(config: object) -> Iterator[SocketSet]:
         return
     place = proto_field(admin, "address")
     # Envoy applies the options of the admin endpoint before bind and at no other time.
-    literal = socket_options_of(proto_field(admin, "socket_options"), "TCP")
+    literal = socket_options_of(proto_field(admin, "socket_options"), "TCP", address.family)
     options = [
         *v6only(address, place),
         SocketOption("SOL_SOCKET", "SO_REUSEADDR", 1, "before_bind"),

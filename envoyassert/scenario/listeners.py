@@ -208,7 +208,7 @@ def _own_name(listener: object) -> str:
 def asks_for_sockets(listener: object) -> bool:
     """Return whether a listener's config asks for sockets of its own."""
     return (
-        not _is_reverse_tunnel(listener)
+        not is_reverse_tunnel(proto_field(listener, "address"))
         and proto_flag(listener, "bind_to_port") is not False
         and proto_flag(proto_field(listener, "deprecated_v1"), "bind_to_port") is not False
         and proto_field(listener, "internal_listener") is None
@@ -216,13 +216,13 @@ def asks_for_sockets(listener: object) -> bool:
     )
 
 
-def _is_reverse_tunnel(listener: object) -> bool:
-    """Whether a listener dials out and is handed the connections: it binds and listens nowhere.
+def is_reverse_tunnel(place: object) -> bool:
+    """Return whether a listener with such an address dials out, and binds and listens nowhere.
 
     Source: Envoy, extensions/bootstrap/reverse_tunnel (ReverseConnectionResolver).
     """
-    place = proto_field(proto_field(listener, "address"), "socket_address")
-    return bool(proto_field(place, "resolver_name") == "envoy.resolvers.reverse_connection")
+    name = proto_field(proto_field(place, "socket_address"), "resolver_name")
+    return bool(name == "envoy.resolvers.reverse_connection")
 
 
 def protocol_of(address: Address, place: object) -> str:

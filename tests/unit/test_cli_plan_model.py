@@ -300,7 +300,7 @@ def test_workers_are_as_many_as_envoy_takes_with_either(cli, write):
 
 
 def test_the_listeners_of_the_file_of_lds_are_those_of_a_push(cli, write):
-    source = {"path_config_source": {"path": "lds.yaml"}, "resource_api_version": "V3"}
+    source = {"path_config_source": {"path": "./lds.yaml"}, "resource_api_version": "V3"}
     served = {"resources": [{"@type": LISTENER, **listener()}]}
     Path("lds.yaml").write_text(yaml.safe_dump(served))
     old = write("old.yaml", dynamic_resources={"lds_config": source})
@@ -411,7 +411,7 @@ def repository(write, tmp_path: Path) -> Path:
 
     git("init", "--quiet")
     Path("sub").mkdir()
-    source = {"path_config_source": {"path": "lds.yaml"}, "resource_api_version": "V3"}
+    source = {"path_config_source": {"path": "./lds.yaml"}, "resource_api_version": "V3"}
     served = {"resources": [{"@type": LISTENER, **listener("served", 15000)}]}
     Path("sub/lds.yaml").write_text(yaml.safe_dump(served))
     write("sub/envoy.yaml", listener(), dynamic_resources={"lds_config": source})

@@ -243,11 +243,12 @@ def test_note_mentions_no_others_where_the_draft_has_it(lds: bool) -> None:
     tunnel = place("rc://a:b:c@up:1", 0, resolver_name="envoy.resolvers.reverse_connection")
     listeners: list[Any] = [{"address": place()}, {"internal_listener": {}}, {"address": tunnel}]
     more: dict[str, Any] = (
-        {"dynamic_resources": {"lds_config": {"path_config_source": {"path": "lds.yaml"}}}}
+        {"dynamic_resources": {"lds_config": {"path_config_source": {"path": "./lds.yaml"}}}}
         if lds
         else {}
     )
-    more["bootstrap_extensions"] = [{"name": "envoy.bootstrap.internal_listener"}]
+    names = ("internal_listener", "reverse_tunnel.downstream_socket_interface")
+    more["bootstrap_extensions"] = [{"name": f"envoy.bootstrap.{name}"} for name in names]
     text = draft_text(drafted(*listeners, **more), "a", "envoy.yaml", "envoy.yaml")
     assert "# Note: 2 of the listeners must have no socket" in text
     assert ("no_others says so" in text) is ("- no_others:" in text) is not lds
@@ -272,8 +273,9 @@ NO_SOCKETS: dict[str, dict[str, Any]] = {
 def test_config_in_which_nothing_binds_leaves_no_room_for_a_socket(
     listener: dict[str, Any],
 ) -> None:
-    internal = {"name": "envoy.bootstrap.internal_listener"}
-    found = drafted(*([listener] if listener else []), bootstrap_extensions=[internal])
+    names = ("internal_listener", "reverse_tunnel.downstream_socket_interface")
+    extensions = [{"name": f"envoy.bootstrap.{name}"} for name in names]
+    found = drafted(*([listener] if listener else []), bootstrap_extensions=extensions)
     assert (found.sets, found.closed, found.admin) == ((), True, False)
     expect = yaml.safe_load(draft_text(found, "a", "envoy.yaml", "envoy.yaml"))["expect"]
     assert expect == [{"no_others": True}, {"process": {"stays_up": True}}]

@@ -290,11 +290,25 @@ def test_taking_bind_to_port_away_makes_no_socket():
     assert [one.in_effect for one in found.reasons] == [False]
 
 
-def test_keepalive_is_no_field_before_1_37():
+def test_a_field_that_envoy_does_not_know_is_acknowledged_and_without_effect():
     new = tcp(tcp_keepalive={"keepalive_time": 5})
     found = changed(tcp(), new, version="1.36.4")
-    assert (found.kind, found.words) == (Kind.REFUSED, "no such field: 'tcp_keepalive'")
-    assert changed(tcp(), new, version="1.37.0").kind is Kind.FULL_NEW
+    assert (found.kind, found.kept, found.held) == (Kind.SAME, 2, Fate.KEPT)
+    (reason,) = found.reasons
+    assert (reason.field, reason.in_effect) == ("tcp_keepalive.keepalive_time", False)
+    assert reason.versions == ">=1.37"
+    known = {version: changed(tcp(), new, version=version) for version in ("1.37.0", "")}
+    assert {one.kind for one in known.values()} == {Kind.FULL_NEW}
+    assert [one.reasons[0].in_effect for one in known.values()] == [True, None]
+
+
+def test_a_field_of_no_version_ends_a_start_and_is_passed_over_in_a_push():
+    new = tcp(tcp_backlog=5)
+    for version in ("1.36.4", "1.40.0", ""):
+        assert changed(tcp(), new, version=version).kind is Kind.SAME
+        cold = predict_change(side(tcp()), side(new), Way.RESTART, version=version)
+        assert [one.kind for one in cold.listeners] == [Kind.ENDS_ENVOY]
+        assert [one.words for one in cold.listeners] == ["has unknown fields"]
 
 
 def test_switching_bind_to_port_on_ends_envoy():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from envoyassert.predict.deciding import deciding_config, discovered_at_start, prediction_of
+from envoyassert.predict.expectations import expected_of
 from envoyassert.predict.prediction import LISTENERS, PROCESS, Prediction
 from envoyassert.predict.start import predict_start
 
@@ -32,8 +34,10 @@ def pipe(path: str, **more: Any) -> dict[str, Any]:
     return tcp(place={"pipe": {"path": path, **more}})
 
 
-def option(level: int, name: int, value: int = 1, state: str = "PREBIND") -> dict[str, Any]:
-    one = {"level": level, "name": name, "int_value": value, "state": f"STATE_{state}"}
+def option(
+    level: int, name: int, value: int = 1, state: str = "PREBIND", **more: Any
+) -> dict[str, Any]:
+    one = {"level": level, "name": name, "int_value": value, "state": f"STATE_{state}", **more}
     return {"socket_options": [one]}
 
 
@@ -71,6 +75,18 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     ),
     "IPv4 on one address of IPv6": (
         [tcp(place=at("::1", ipv4_compat=True))], "can set ipv4_compat: [::1]:10000"
+    ),
+    "IPv4 on a further address, and IPv6 alone on the first": (
+        [tcp(place=at("::1"), additional_addresses=[{"address": at("::", 1, ipv4_compat=True)}])],
+        "can set ipv4_compat: [::1]:10000",
+    ),
+    "a reverse tunnel without its extension": (
+        [tcp(place=at("rc://a:b:c@d:1", resolver_name="envoy.resolvers.reverse_connection"))],
+        "failed to create socket using custom interface",
+    ),
+    "a reverse tunnel to no cluster": (
+        [tcp(place=at("cluster", resolver_name="envoy.resolvers.reverse_connection"))],
+        "Address must start with 'rc://' for reverse connection resolver",
     ),
     "a mapped address for IPv6 alone": (
         [tcp(place=at("::ffff:127.0.0.1"))],
@@ -158,6 +174,16 @@ TAKEN: dict[str, list[dict[str, Any]]] = {
     "one network namespace each": [
         tcp(), tcp("b", at(network_namespace_filepath="/run/netns/blue"))
     ],
+    "the resolver that is the usual one": [tcp(place=at(resolver_name="envoy.ip"))],
+    "IPv4 on a further address of IPv4, and all of IPv6 on the first": [
+        tcp(place=at("::"), additional_addresses=[{"address": at("127.0.0.1", ipv4_compat=True)}])
+    ],
+    "IPv4 on a further address, and a path as the first": [
+        tcp(
+            place={"pipe": {"path": "/s"}},
+            additional_addresses=[{"address": at("::", ipv4_compat=True)}],
+        )
+    ],
     "all addresses of both families": [
         tcp(place=at("::")), tcp("b", at("0.0.0.0"))
     ],
@@ -219,12 +245,51 @@ def test_listener_of_a_control_plane_is_refused_and_envoy_goes_on() -> None:
     [
         ({"tcp_keepalive": {}}, ">=1.37"),
         ({"connection_balance_config": {"cpu_locality_balance": {}}}, ">=1.39"),
+        ({"per_connection_buffer_high_watermark_timeout": "1s"}, ">=1.38"),
+        ({"stats_matcher": {}}, ">=1.40"),
+        (option(1, 9, ip_version=1), ">=1.38"),
+        ({"additional_addresses": [{"address": at("::1"), "tcpKeepalive": {}}]}, ">=1.37"),
     ],
 )
 def test_field_that_a_version_does_not_know_ends_it(fields: dict[str, Any], since: str) -> None:
     assert started(tcp(**fields)).requires == since
     assert started(tcp(**fields)).refused == ""
     assert started(tcp(**fields), version="1.36.4").refused == "has unknown fields"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"bogus": 1}, {"bogus": None}, {"address": {**at(), "@type": "x", "host": "::1"}}],
+)
+def test_field_that_no_version_knows_ends_it(fields: dict[str, Any]) -> None:
+    for version in ("1.36.4", "1.40.0", ""):
+        found = started(tcp(**fields), version=version)
+        assert (found.refused, found.requires) == ("has unknown fields", "")
+
+
+def test_field_of_a_control_plane_that_envoy_does_not_know_is_passed_over() -> None:
+    config = {**ADMIN, "dynamic_resources": {"lds_config": {"ads": {}}}}
+    given = tcp(tcp_keepalive={"keepalive_probes": 3}, bogus=1)
+    found = {
+        version: predict_start(config, concurrency=2, version=version, served=[given])
+        for version in ("1.36.4", "1.37.0", "")
+    }
+    names = {version: {o.name for o in one.sets[1].options} for version, one in found.items()}
+    assert "TCP_KEEPCNT" not in names["1.36.4"]
+    assert all("TCP_KEEPCNT" in names[version] for version in ("1.37.0", ""))
+    assert [one.refused for one in found.values()] == ["", "", ""]
+    assert [one.requires for one in found.values()] == ["", "", ">=1.37"]
+
+
+def test_option_of_one_ip_version_is_set_on_its_sockets_and_on_those_of_a_path() -> None:
+    """Seen on 1.38.2 and 1.40.0; one that takes IPv4 as well is of IPv6."""
+    more = [{"address": place} for place in (at(), {"pipe": {"path": "/s"}})]
+    for number, expected in ((0, "TTT"), (1, "FTT"), (2, "TFT"), (7, "TTT")):
+        fields = option(1, 8, state="BOUND", ip_version=number)
+        both = at("::", 10001, ipv4_compat=True)
+        _, *sets = started(tcp(place=both, additional_addresses=more, **fields)).sets
+        there = ["SO_RCVBUF" in {o.name for o in one.options} for one in sets]
+        assert "".join("FT"[one] for one in there) == expected
 
 
 def test_balancer_by_cpu_is_declined_where_workers_are_pinned_alone() -> None:
@@ -252,6 +317,50 @@ def test_start_with_a_listener_of_an_extension_that_few_builds_have_is_declined(
     assert not found.refused
 
 
+REVERSE = at("rc://a:b:c@d:1", resolver_name="envoy.resolvers.reverse_connection")
+
+
+def test_reverse_tunnel_with_its_extension_has_no_socket() -> None:
+    name = "envoy.bootstrap.reverse_tunnel.downstream_socket_interface"
+    found = started(tcp(place=REVERSE), bootstrap_extensions=[{"name": name}])
+    assert (found.refused, found.silent, found.unknown) == ("", ("a",), ())
+
+
+@pytest.mark.parametrize("version", ["1.36.4", "1.39.3", ""])
+def test_reverse_tunnel_without_its_extension_is_declined_before_1_40(version: str) -> None:
+    """Envoy ended by SIGSEGV, on 1.36.4, 1.37.0, 1.38.2, 1.39.1 and 1.39.3."""
+    found = started(tcp(place=REVERSE), version=version)
+    assert [(one.fact, found.refused) for one in found.unknown] == [(PROCESS, "")]
+
+
+def test_resolver_of_an_extension_is_declined() -> None:
+    found = started(tcp(place=at(resolver_name="mine")))
+    assert [one.fact for one in found.unknown] == [PROCESS]
+
+
+@pytest.mark.parametrize("source", [{"path": "lds.yaml"},
+                                    {"path_config_source": {"path": "lds.yaml"}}])  # fmt: skip
+def test_file_of_lds_is_named_with_a_slash(source: dict[str, Any]) -> None:
+    config = {**ADMIN, "dynamic_resources": {"lds_config": source}}
+    found = predict_start(config, concurrency=2, discovered=[])
+    assert "invalid file path lds.yaml" in found.refusals
+    assert any("'lds.yaml' does not exist" in words for words in found.refusals)
+    kept = prediction_of(deciding_config(config, []), concurrency=2)
+    assert kept.refusals == found.refusals
+    slashed = json.loads(json.dumps(config).replace("lds.yaml", "./lds.yaml"))
+    assert predict_start(slashed, concurrency=2, discovered=[]).refused == ""
+
+
+def test_admin_endpoint_and_a_listener_on_one_path_are_both_bound() -> None:
+    """The one that is bound last takes the path away, and clients reach it alone."""
+    place = {"pipe": {"path": "/s"}}
+    found = started({**tcp(), "address": place}, admin={"address": place})
+    (item,) = [one.item for one in expected_of(found.sets)]
+    assert item["bound"] == {"times": 2, "by": "main"}
+    assert item["descriptors"] == 3
+    assert "listened" not in item
+
+
 @pytest.mark.parametrize(("given", "asked"), [(0, 0), (64, 64), (2**31, -(2**31)), (2**32 - 1, -1)])
 def test_backlog_is_an_int_of_c(given: int, asked: int) -> None:
     _, one = started(tcp(tcp_backlog_size=given)).sets
@@ -270,6 +379,7 @@ def test_what_decides_of_a_config_leads_to_the_same_prediction_and_holds_no_secr
         tcp("e", at(port=10002), connection_balance_config={"cpu_locality_balance": {}}),
     ]
     extension = {"name": "envoy.bootstrap.internal_listener", "typed_config": {"x": "secret"}}
+    listeners += [tcp("f", at(port=10003), tcp_keepalive={}, stats_matcher={"x": "secret"})]
     config = {**ADMIN, "static_resources": {"listeners": listeners, "secrets": ["secret"]},
               "bootstrap_extensions": [extension],
               "enable_worker_cpu_affinity": True, "node": {"id": "secret"}}  # fmt: skip
@@ -277,7 +387,12 @@ def test_what_decides_of_a_config_leads_to_the_same_prediction_and_holds_no_secr
     assert "secret" not in str(kept)
     whole = predict_start(config, concurrency=2, version="1.40.0", discovered=())
     assert prediction_of(kept, concurrency=2, version="1.40.0") == whole
-    assert len(whole.sets) == 5
+    assert len(whole.sets) == 6
+    for version in ("1.36.4", ""):
+        more = {"memory_allocator_manager": {}, "admin": {**ADMIN["admin"], "allow_paths": []}}
+        whole = predict_start({**config, **more}, concurrency=2, version=version, discovered=())
+        kept = deciding_config({**config, **more}, [])
+        assert prediction_of(kept, concurrency=2, version=version) == whole
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,13 @@ RAW = (
     *("\u2060", "\u00ad", "\u3164", "\U000e0041"),
 )
 ODD = "odd\x1b[31m\n::error::one\r\n##[error]two\n" + "".join(RAW) + "##vso[x]end"
+#: What means something to a page, to Markdown, to Mermaid, to a shell or to a place for comments.
+MARKUP = (
+    "</script><script>window.ran=1</script><img src=x onerror=window.ran=1><!-- --> ]]> &amp; '\""
+    " | `a` ``` **b** [c](javascript:window.ran=1) ![d](http://example.org/d.png) @you #1 <br>"
+    ' "]; click l0 callback end %%{init}%% $$x$$ fa:fa-car #35; $(id) ; \\'
+)
+HOSTILE = ODD + MARKUP
 _COMMAND = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)
 
 

@@ -89,7 +89,7 @@ def command(*arguments):
 @pytest.mark.slow
 def test_the_command_explores_and_sums_up(tmp_path):
     done = subprocess.run(
-        command("--minutes", "0.05", "--seed", "4", "-o", str(tmp_path / "out")),
+        command("--minutes", "0.1", "--seed", "4", "-o", str(tmp_path / "out")),
         capture_output=True,
         text=True,
         check=False,

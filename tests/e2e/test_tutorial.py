@@ -25,7 +25,8 @@ _BLOCK = re.compile(r"```(yaml|console)\n(.*?)```", re.DOTALL)
 # descriptor numbers, numbers of events and calls, and the width of columns.
 _HEADER = re.compile(r"^(platform|benchmark|rootdir|plugins|cachedir)\b.*\n", re.MULTILINE)
 _VOLATILE = [
-    (re.compile(r"[+]?\d+\.\d+ ?(ms|s)\b"), "TIME"),
+    # pytest adds hours and minutes to a minute and more.
+    (re.compile(r"[+]?\d+\.\d+ ?(ms|s)\b( \(\d+:\d+:\d+\))?"), "TIME"),
     (re.compile(r"\b\d+ (events|calls|socket descriptors)\b"), r"N \1"),
     (re.compile(r"^( *TIME +\w+) +\d+ ", re.MULTILINE), r"\1 FD "),
     (re.compile(r"(bind|ADD|epoll_ctl)(\(|, )\d+, "), r"\1\2FD, "),

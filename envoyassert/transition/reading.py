@@ -52,7 +52,7 @@ def observed_of(transition: s.Transition, run: Trace, queue: Trace | None) -> Ob
         answer,
         words,
         _problem(run, queue),
-        tuple(_missing(run, graph, queue)),
+        tuple(_missing(run, graph, queue, answer)),
         transition.notes,
     )
 
@@ -103,11 +103,16 @@ def _problem(run: Trace, queue: Trace | None) -> str:
     return ""
 
 
-def _missing(run: Trace, graph: SocketGraph, queue: Trace | None) -> Iterator[str]:
+def _missing(run: Trace, graph: SocketGraph, queue: Trace | None, answer: str) -> Iterator[str]:
     yield from (text(check.found) for check in certify(run, graph).missing)
-    if queue is not None:
-        for check in certify(queue, fold(queue)).missing:
-            yield f"in the run with full queues: {text(check.found)}"
+    if queue is None:
+        return
+    lacks = [text(check.found) for check in certify(queue, fold(queue)).missing]
+    taken = answer in ("ack", "nack", "started")
+    asked = any(phase.name.startswith(s.QUEUE_ANSWERED) for phase in queue.phases)
+    if taken and queue.phases and not asked:
+        lacks.append(f"clients were not asked: {_end_words(queue.phases[-1].outcome)}")
+    yield from (f"in the run with full queues: {words}" for words in lacks)
 
 
 class _Story:

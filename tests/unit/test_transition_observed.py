@@ -165,6 +165,19 @@ def test_lost_events_are_said_and_never_taken_for_no_loss() -> None:
     assert Report(observed_of(transition(), run, None)).result == "loses"
 
 
+def test_envoy_that_ends_with_full_queues_alone_is_no_change_without_loss() -> None:
+    """Its clients were not asked any more, and so counted as if there had been none."""
+    waited = Push()
+    waited.trace.outcome = Outcome(exit_code=1, log_tail=("[critical] no such listener",))
+    observed = observed_of(transition(), Push().done(attempt(1)), waited.done())
+    (missing,) = observed.missing
+    assert missing.startswith("in the run with full queues: clients were not asked: ")
+    assert "no such listener" in missing
+    report = Report(observed)
+    assert report.result == "trouble"
+    assert "what was lost is not known" in " ".join(report_lines(report, "a", "b"))
+
+
 def test_step_that_could_not_be_made_is_trouble() -> None:
     push = Push()
     push.trace.end_phase("held_1", problem="a client cannot connect")

@@ -17,6 +17,7 @@ from envoyassert.output_file import write_text
 from envoyassert.outputs import events
 from envoyassert.outputs.output import Output
 from envoyassert.renumber import Renumbered, TracedRun, renumbered
+from envoyassert.report.summary import ERROR, FAILED, INCONCLUSIVE
 from envoyassert.scenario.load import load_scenario
 from envoyassert.trace_file import read_trace
 
@@ -34,22 +35,29 @@ class Renumbering(Output):
         self._yes = yes
         self._traces: dict[str, dict[str, str]] = {}
         self._others: dict[str, str] = {}
+        #: Files of runs that are not green, and whether a baseline is why.
+        self._red: set[str] = set()
+        self._lacks_baseline = False
 
     def run_judged(self, event: events.RunJudged) -> None:
         """Take the trace of a run, the last one if it is repeated."""
         path = event.run.scenario.location.file
         self._traces.setdefault(path, {})[event.run.title] = event.trace
+        self._lacks_baseline |= event.baseline is not None and bool(event.baseline.reason)
 
     def run_ended(self, event: events.RunEnded) -> None:
-        """Take note of a run that was not judged."""
-        if event.run is not None and event.record is not None and event.record.outcome == "error":
-            self._others[event.run.scenario.location.file] = event.title
+        """Take note of a run that is not green, or was not judged."""
+        path = "" if event.run is None else event.run.scenario.location.file
+        if event.record is not None and event.record.outcome in (FAILED, INCONCLUSIVE, ERROR):
+            self._red.add(path)
+        if path and event.record is not None and event.record.outcome == ERROR:
+            self._others[path] = event.title
 
     def offer(self) -> bool:
         """Show what would be rewritten, and write it if that is wanted.
 
         Returns:
-            Whether all that failed is met by what was written.
+            Whether every run that was not green is by what was written.
 
         Raises:
             MachineError: a file cannot be written.
@@ -67,7 +75,8 @@ class Renumbering(Output):
             mark = "\ufeff" if Path(path).read_bytes().startswith(b"\xef\xbb\xbf") else ""
             write_text(mark + one.text, path)
             say(f"written: {path}")
-        return not any(one.left for one in found.values())
+        left = any(one.left for one in found.values()) or self._lacks_baseline
+        return self._red <= changed.keys() and not left
 
     def _offers(self) -> Iterator[tuple[str, Renumbered]]:
         for path, traces in self._traces.items():

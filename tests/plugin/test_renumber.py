@@ -160,3 +160,24 @@ def test_a_scenario_that_is_met_stays(scenario, update):
     before = path.read_bytes()
     assert update("--yes").ret == 0
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["crash", "known", "baseline"])
+def test_a_file_that_is_rewritten_makes_no_other_run_green(
+    other, scenario, write_scenario, update, fake_envoy
+):
+    """The exit code was 0, though another run had an error, or failed by what is no number."""
+    scenario(COUNT)
+    more: tuple[str, ...] = ()
+    if other == "crash":
+        write_scenario(name="other", fake="crash")
+    elif other == "known":
+        path = fake_envoy.path / write_scenario(name="other")
+        defect = "  - known_defect: {versions: '>=1.0', owner: me, upstream: unreported}\n    "
+        path.write_text(path.read_text().replace("  - listener", f"{defect}listener"))
+    else:
+        write_scenario(name="other")
+        more = ("--baseline", "baselines")
+    result = update("--yes", *more)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["written: *one.envoyassert.yaml"])

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 from envoyassert.option_values import OptionValue
 from envoyassert.ranges import I32, I64, U32, U64, ListenerProtocol, Name, Natural, Pid
 
 
-@dataclass(frozen=True)
+@frozen
 class SocketKind:
     """What getsockopt(2) says of a socket's making, asked where its birth was not seen.
 
@@ -36,7 +37,7 @@ class SocketKind:
     unlike_new: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class WitnessSocket:
     """One descriptor of a socket as the kernel showed it.
 
@@ -65,7 +66,7 @@ class WitnessSocket:
     kind: SocketKind | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class WitnessThread:
     """One thread, and where it was seen to wait.
 
@@ -81,7 +82,7 @@ class WitnessThread:
     epfd: I32 | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class WitnessProcess:
     """One process that was looked at.
 
@@ -100,7 +101,7 @@ class WitnessProcess:
     inner_pid: Pid = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class OtherHolder:
     """A process that has a socket too, and was not looked at.
 
@@ -114,7 +115,7 @@ class OtherHolder:
     name: str
 
 
-@dataclass(frozen=True)
+@frozen
 class WitnessRegistration:
     """One line of an epoll's fdinfo: descriptor `fd` is registered in epoll `epfd`.
 
@@ -132,7 +133,7 @@ class WitnessRegistration:
     mask: U32 | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class NetworkSocket:
     """A socket of the network namespace for clients, whoever holds it.
 
@@ -157,7 +158,7 @@ class NetworkSocket:
     v6only: bool | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Network:
     """The listening sockets and bound UDP sockets of Envoy's network namespaces.
 
@@ -183,7 +184,7 @@ class Network:
         return self.others.get(netns) if netns else self.somaxconn
 
 
-@dataclass(frozen=True)
+@frozen
 class EnvoyListener:
     """An active listener as Envoy lists it: name, and the addresses that it says it is at."""
 
@@ -191,7 +192,7 @@ class EnvoyListener:
     addresses: tuple[Address, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class EnvoyAccount:
     """What Envoy says of itself by its admin endpoint.
 
@@ -211,7 +212,7 @@ class EnvoyAccount:
     error: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Witness:
     """The kernel's own account and Envoy's, taken one after the other.
 

@@ -18,9 +18,9 @@ EnvoyAssertError                 the user can act on it; the CLI prints it witho
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from envoyassert.frozen import frozen
 from envoyassert.shown import joined, shown
 
 #: Of compiler, verifier and Envoy output; the end is where the reason stands.
@@ -52,7 +52,7 @@ class EnvoyAssertError(Exception):
         return joined([*lines, *(f"  remedy: {self.remedy}".split("\n") if self.remedy else [])])
 
 
-@dataclass(frozen=True)
+@frozen
 class Problem:
     """One fault in a file.
 

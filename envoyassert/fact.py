@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from envoyassert.frozen import frozen
 
 
 class Fact:
@@ -36,7 +37,7 @@ class Fact:
         return f"Fact({self.code!r}{parts})"
 
 
-@dataclass(frozen=True)
+@frozen
 class Quote:
     """Text of others: Envoy, the kernel's account, the scenario, a fault of ours.
 

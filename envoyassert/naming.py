@@ -6,9 +6,9 @@ Apart from `envoyassert.trace`, so that who reads a scenario need not load what 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from envoyassert.addresses import Address
+from envoyassert.frozen import frozen
 from envoyassert.ranges import ListenerKind, ListenerProtocol
 
 #: Name and kind of the phase before the first step.
@@ -26,7 +26,7 @@ EACH, LAST = "each", "last"
 FIRST = "first"
 
 
-@dataclass(frozen=True)
+@frozen
 class ListenerRecord:
     """One listener as the config or the admin endpoint names it; never used to judge flags.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 from envoyassert.addresses import Address
+from envoyassert.frozen import frozen
 from envoyassert.names import LEVELS, OPTIONS
 from envoyassert.option_values import OptionValue
 
@@ -111,7 +111,7 @@ _FIRST_RTO_S, _RTO_MAX_S, _MOST_RETRIES = 1, 120, 255
 _ECN_BITS = 3
 
 
-@dataclass(frozen=True)
+@frozen
 class Surroundings:
     """What the answer depends on beside the value.
 

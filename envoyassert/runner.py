@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -24,6 +23,7 @@ from envoyassert.driver.base import D
 from envoyassert.driver.drivers import Drivers
 from envoyassert.driver.members import Started, become_ready, check_agent, outcome_of, spec_of
 from envoyassert.driver.recorded import end_of, header_of
+from envoyassert.frozen import frozen
 from envoyassert.launch.base import Exit, Launcher, RunningEnvoy
 from envoyassert.launch.choose import Preference, choose_launcher, preference_of, source_of
 from envoyassert.launch.namespace import in_netns_of
@@ -71,7 +71,7 @@ def _as_served(plan: RunPlan, plane: ControlPlane | None) -> RunPlan:
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class RunResult:
     """One run that is over.
 

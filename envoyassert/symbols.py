@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 
 #: How many frames of a stack are recorded, the innermost ones; EA_FRAME_COUNT of bpf/events.h.
 DEPTH = 8
@@ -28,7 +29,7 @@ _SITE_LENGTH = 12
 IN_LIBRARY = "(in a library)"
 
 
-@dataclass(frozen=True)
+@frozen
 class ObjectFile:
     """An executable or library that is part of a stack.
 
@@ -41,7 +42,7 @@ class ObjectFile:
     problem: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Symbols:
     """What is known of the frames of a trace.
 

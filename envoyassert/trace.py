@@ -14,6 +14,7 @@ from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.excerpt import Excerpt
+from envoyassert.frozen import frozen
 from envoyassert.naming import ATTACHED as ATTACHED  # noqa: PLC0414 - part of a trace
 from envoyassert.naming import EACH as EACH  # noqa: PLC0414 - part of a trace
 from envoyassert.naming import FIRST as FIRST  # noqa: PLC0414 - part of a trace
@@ -54,7 +55,7 @@ CHANNELS = (
 HISTORY = "history"
 
 
-@dataclass(frozen=True)
+@frozen
 class EnvoyIdentity:
     """Which Envoy ran.
 
@@ -71,7 +72,7 @@ class EnvoyIdentity:
     image_digest: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Header:
     """First line of a trace.
 
@@ -125,7 +126,7 @@ class Header:
     config: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class CpuCounters:
     """What one CPU recorded for the run.
 
@@ -148,7 +149,7 @@ class CpuCounters:
 UNKNOWN_STATUS = -1
 
 
-@dataclass(frozen=True)
+@frozen
 class Outcome:
     """What happened to the Envoy process during start-up, from the launcher.
 
@@ -193,7 +194,7 @@ class Outcome:
         return self.exit_code is None and self.signal is None
 
 
-@dataclass(frozen=True)
+@frozen
 class End:
     """Last line of a trace: what is needed to know that it is whole.
 
@@ -214,7 +215,7 @@ class End:
     ended_ns: Natural = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class ConnectionAttempt:
     """One attempt of the driver to reach a listener, made once and recorded as it went.
 
@@ -242,7 +243,7 @@ class ConnectionAttempt:
     ended_ns: Natural = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdateResult:
     """What Envoy said of a configuration that was pushed to it.
 
@@ -257,7 +258,7 @@ class UpdateResult:
     message: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class ForeignSocket:
     """A socket that the driver put into Envoy's network and that is not Envoy's.
 
@@ -278,7 +279,7 @@ class ForeignSocket:
     since_ns: Natural | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Member:
     """One of several Envoys of a run, as it was at the end of a phase.
 
@@ -297,7 +298,7 @@ class Member:
     witness: Witness | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Phase:
     """A stretch of a run: start-up, or one step of the scenario.
 

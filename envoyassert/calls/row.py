@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Literal, TypeVar
 
 from typing_extensions import NotRequired, TypedDict
 
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 
 
 class Arguments(TypedDict):
@@ -85,7 +86,7 @@ class Phase(enum.Enum):
     CLOSING = "closing"
 
 
-@dataclass(frozen=True)
+@frozen
 class Numbers:
     """Number of a system call per architecture, None where it has none.
 
@@ -102,7 +103,7 @@ class Numbers:
         return cls(number, number)
 
 
-@dataclass(frozen=True)
+@frozen
 class Source:
     """One type of record that an event may come from.
 
@@ -125,7 +126,7 @@ class Source:
     pointers: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True)
+@frozen
 class RecordedCall(Generic[A]):
     """One row.
 

@@ -13,10 +13,11 @@ tests/e2e/test_lookup.py.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 from envoyassert.addresses import Address
+from envoyassert.frozen import frozen
 
 ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - compared, never bound
 _MAPPED = "::ffff:"
@@ -24,7 +25,7 @@ _MAPPED = "::ffff:"
 _TRIED = 4
 
 
-@dataclass(frozen=True)
+@frozen
 class IncomingClient:
     """A process that connects, or sends a datagram.
 
@@ -41,7 +42,7 @@ class IncomingClient:
     device: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Candidate:
     """A socket for clients: it listens, or is a bound UDP socket without a peer.
 

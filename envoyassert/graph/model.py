@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeVar
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.fact import Fact
+from envoyassert.frozen import frozen
 from envoyassert.graph.passes import Pass
 from envoyassert.names import IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP
 from envoyassert.option_values import OptionValue
@@ -336,7 +337,7 @@ class Registration:
         return [thread for thread in self.epoll.waiters if thread.exited_ns is None]
 
 
-@dataclass(frozen=True)
+@frozen
 class Gap:
     """Lost records: `count` of them (0: unknown) on one CPU between two times (None: the end)."""
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, count_of, wanted_interval
 from envoyassert.judge.near import Mismatch
@@ -72,7 +73,7 @@ NO_SOCKET = Fact("no_socket_bound")
 NOT_JUDGED, NOT_KNOWN = Fact("not_judged"), Fact("not_known")
 
 
-@dataclass(frozen=True)
+@frozen
 class Subject:
     """What is being judged, and where it stands in the scenario.
 
@@ -124,7 +125,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class Context:
     """One trace under judgement, or the part of it that an expectation is about.
 

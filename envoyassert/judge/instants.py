@@ -9,9 +9,10 @@ Like counts, comparisons can then only turn from an answer into INCONCLUSIVE by 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 from envoyassert.judge.context import EPOLL_UNOBSERVED, Context
 from envoyassert.judge.matching import (
     NO_TRAFFIC,
@@ -38,7 +39,7 @@ FAR_NS = 1 << 62
 _LOOKS = 10
 
 
-@dataclass(frozen=True)
+@frozen
 class Instant:
     """One instant.
 
@@ -58,7 +59,7 @@ class Instant:
 ANY_TIME = Instant(-FAR_NS, FAR_NS, sure=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class Instants:
     """The instants that a moment stands for.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from envoyassert.frozen import frozen
 from envoyassert.judge.values import Fact, Option, ThreadName
 
 
-@dataclass(frozen=True)
+@frozen
 class Mismatch:
     """One field in which a candidate is not what was looked for.
 
@@ -23,7 +23,7 @@ class Mismatch:
     wanted: Any
 
 
-@dataclass(frozen=True)
+@frozen
 class NearListener:
     """The socket that comes closest to a listener that is not there.
 
@@ -45,7 +45,7 @@ class NearListener:
     errno: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class FailedBinds:
     """Binds to the address of a listener that failed."""
 
@@ -55,7 +55,7 @@ class FailedBinds:
     errnos: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class NearCall:
     """The call that comes closest to one that is not there, and in which fields it differs."""
 
@@ -63,7 +63,7 @@ class NearCall:
     differs: tuple[Mismatch, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class OptionsThere:
     """The options that a socket has which lacks the one that was asked for."""
 

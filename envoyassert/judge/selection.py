@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envoyassert.addresses import Address, canonical_host
+from envoyassert.frozen import frozen
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph, place_key
 from envoyassert.judge.values import Fact
 from envoyassert.scenario.selector import Selector
@@ -21,7 +22,7 @@ class ChosenSockets(Selector):
         return f"socket {self.socket}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Selection:
     """The outcome of a selector.
 
@@ -44,7 +45,7 @@ class Selection:
         return attempts | {id(socket) for socket in self.sockets}
 
 
-@dataclass(frozen=True)
+@frozen
 class AddressSockets:
     """The sockets of one address of a listener.
 

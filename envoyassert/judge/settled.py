@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 from envoyassert.calls import KERNEL_FACTS, TIMED_AT_ENTRY
 from envoyassert.events import Event
 from envoyassert.fact import Fact
+from envoyassert.frozen import frozen
 from envoyassert.graph.descriptor_tables import succeeded
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.trace import Trace
@@ -29,7 +30,7 @@ T = TypeVar("T")
 _STOPPING = ("SHUT_RD", "SHUT_RDWR")
 
 
-@dataclass(frozen=True)
+@frozen
 class Possible(Generic[T]):
     """What an account may show of one fact.
 
@@ -46,7 +47,7 @@ class Possible(Generic[T]):
         return not self.in_flight and set(self.held) == {value}
 
 
-@dataclass(frozen=True)
+@frozen
 class Settled:
     """The state of a graph while an account was taken.
 

@@ -5,9 +5,8 @@ The ways are dup, reuse_port and shared_fd.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envoyassert.addresses import Address
+from envoyassert.frozen import frozen
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
 from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
@@ -15,7 +14,7 @@ from envoyassert.judge.values import Fact, Shape, fault
 from envoyassert.scenario.selector import Selector
 
 
-@dataclass(frozen=True)
+@frozen
 class Serving:
     """A descriptor that a thread serves: registered in its epoll, or listened on by it."""
 
@@ -111,7 +110,7 @@ def shape_value(
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class Target:
     """The listener under judgement: its sockets, and the binds that would have made more.
 

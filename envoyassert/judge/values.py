@@ -8,11 +8,11 @@ a code with typed details, of which the texts are in one table (`texts.facts`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from envoyassert.fact import Fact as Fact  # noqa: PLC0414 - one of the values
 from envoyassert.fact import Quote as Quote  # noqa: PLC0414 - one of the values
+from envoyassert.frozen import frozen
 from envoyassert.graph.model import KernelSocket, Thread
 from envoyassert.option_values import OptionValue
 from envoyassert.scenario.pattern import CallPattern
@@ -24,7 +24,7 @@ TopicKind = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@frozen
 class Topic:
     """What a finding is about.
 
@@ -43,7 +43,7 @@ class Topic:
     calls: CallPattern | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Scope:
     """To which part of a run a finding is confined.
 
@@ -60,14 +60,14 @@ class Scope:
     whole_run: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class TimeSpan:
     """A stretch of time, in ns; negative where the second came before the first."""
 
     ns: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Certified:
     """Checks of the certificate that failed, as a reason.
 
@@ -86,7 +86,7 @@ class Certified:
 # what is counted
 
 
-@dataclass(frozen=True)
+@frozen
 class Act:
     """Something that threads do to a listener.
 
@@ -103,7 +103,7 @@ class Act:
     by_listen: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Calls:
     """Calls that match a pattern; `which` says whether each of them is meant, or one."""
 
@@ -111,7 +111,7 @@ class Calls:
     which: Literal["every", "first", "last"] = "every"
 
 
-@dataclass(frozen=True)
+@frozen
 class Things:
     """Sockets, descriptors or connections of some kind: `serving`, `created`, `refused`."""
 
@@ -122,7 +122,7 @@ class Things:
 Counted = Act | Calls | Things
 
 
-@dataclass(frozen=True)
+@frozen
 class Count:
     """How often or how many are asked for: from `low` to `high`.
 
@@ -139,7 +139,7 @@ class Count:
     each: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Number:
     """How often or how many were seen."""
 
@@ -150,7 +150,7 @@ class Number:
 # who
 
 
-@dataclass(frozen=True)
+@frozen
 class ThreadName:
     """A thread by its role.
 
@@ -172,7 +172,7 @@ class ThreadName:
         return self.role if self.number is None else f"{self.role}_{self.number}"
 
 
-@dataclass(frozen=True)
+@frozen
 class SocketName:
     """A kernel socket by its order of birth, and its address if it has one."""
 
@@ -200,7 +200,7 @@ def thread_name(thread: Thread) -> ThreadName:
     return ThreadName("other", None, name, None if thread.of_envoy else thread.pid)
 
 
-@dataclass(frozen=True)
+@frozen
 class BoundSocket:
     """A socket by its protocol and address; "" if it has none."""
 
@@ -208,7 +208,7 @@ class BoundSocket:
     address: str
 
 
-@dataclass(frozen=True)
+@frozen
 class ListenerAddress:
     """One address of a listener of the config."""
 
@@ -216,7 +216,7 @@ class ListenerAddress:
     address: str
 
 
-@dataclass(frozen=True)
+@frozen
 class DescriptorName:
     """A descriptor, by its number and whose it is."""
 
@@ -224,7 +224,7 @@ class DescriptorName:
     process: int
 
 
-@dataclass(frozen=True)
+@frozen
 class By:
     """That threads of one role do something, and no one else.
 
@@ -239,7 +239,7 @@ class By:
     workers: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Threads:
     """Who was seen to do something.
 
@@ -254,7 +254,7 @@ class Threads:
     note: Fact | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Groups:
     """What was seen for each socket or worker by itself.
 
@@ -276,7 +276,7 @@ class Groups:
 # options
 
 
-@dataclass(frozen=True)
+@frozen
 class OptionRule:
     """What is asked of one option on every socket.
 
@@ -293,7 +293,7 @@ class OptionRule:
     phase: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Option:
     """An option that was set, or is asked for.
 
@@ -310,7 +310,7 @@ class Option:
     any_value: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Options:
     """Options as they were set on some of a listener's sockets.
 
@@ -327,7 +327,7 @@ class Options:
     total: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Shape:
     """By what kernel sockets and descriptors threads serve a listener.
 

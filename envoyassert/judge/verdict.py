@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from envoyassert.frozen import frozen
 
 # Every command knows the statuses, for its exit code; few need what a finding is made of.
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Status(Enum):
     SKIPPED = "SKIPPED"
 
 
-@dataclass(frozen=True)
+@frozen
 class Finding:
     """The answer to one atom of one expectation, as data; `texts.findings` makes the texts.
 
@@ -72,7 +74,7 @@ class Finding:
         return ".".join(str(part) for part in self.path[2:])
 
 
-@dataclass(frozen=True)
+@frozen
 class Check:
     """One line of the certificate.
 
@@ -87,7 +89,7 @@ class Check:
     found: Fact
 
 
-@dataclass(frozen=True)
+@frozen
 class Certificate:
     """The proof that a trace is whole, or what of it is missing.
 
@@ -111,7 +113,7 @@ class Certificate:
         return not self.missing
 
 
-@dataclass(frozen=True)
+@frozen
 class Verdict:
     """The judgement of one run.
 

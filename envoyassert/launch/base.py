@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envoyassert.addresses import Address
+from envoyassert.frozen import frozen
 from envoyassert.launch.admin import DEADLINE_S
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.limits import Limits
@@ -45,7 +46,7 @@ STOP_DEADLINE_S = 5.0
 VALIDATE_DEADLINE_S = 30.0
 
 
-@dataclass(frozen=True)
+@frozen
 class LaunchSpec:
     """One Envoy to start.
 
@@ -84,7 +85,7 @@ class LaunchSpec:
     needed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Exit:
     """How a process ended.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from envoyassert.errors import EnvoyUnavailableError
+from envoyassert.frozen import frozen
 
 PullPolicy = Literal["never", "missing", "always"]
 
@@ -20,7 +20,7 @@ _IMAGE = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class EnvoySource:
     """Where an Envoy comes from; exactly one of `version`, `image` and `binary` is set.
 

@@ -15,11 +15,12 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from envoyassert.errors import LaunchError, MachineError
+from envoyassert.frozen import frozen
 from envoyassert.launch.programs import find_program, run_program
 
 #: net.ipv4.ip_unprivileged_port_start of a new network namespace.
@@ -36,7 +37,7 @@ USER = 61000
 _NEEDED_HERE = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8}
 
 
-@dataclass(frozen=True)
+@frozen
 class Limits:
     """What an Envoy may do.
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
+
+from envoyassert.frozen import frozen
 
 #: What an executable is called where nothing else is said.
 ENVOY = "envoy"
 
 
-@dataclass(frozen=True)
+@frozen
 class ProcessSelection:
     """What a process must be to be recorded; all that is given must hold.
 

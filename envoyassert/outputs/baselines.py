@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from envoyassert.baseline import SUFFIX
 from envoyassert.errors import EnvoyAssertError, ScenarioError
+from envoyassert.frozen import frozen
 from envoyassert.outputs.output import Console, Option, Output, OutputRefusedError, Settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class _Taken:
     titles: dict[RunKey, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Unused:
     """A stored run that is none of the session's.
 

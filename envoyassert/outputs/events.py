@@ -14,12 +14,12 @@ wants findings and figures.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
 from envoyassert.errors import Problem
+from envoyassert.frozen import frozen
 from envoyassert.report.parts import AskedPart, EnvoyPart, MachinePart, ScenarioPart, StatusWord
 from envoyassert.report.summary import RunRecord
 from envoyassert.scenario.grammar import Later
@@ -54,7 +54,7 @@ else:
     LaterBaselineAnswer = Annotated[Any, Later(_baseline_answer)]
 
 
-@dataclass(frozen=True)
+@frozen
 class SessionAsked:
     """With what scenarios are to be run in a session.
 
@@ -73,7 +73,7 @@ class SessionAsked:
     untrusted: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class SessionBegan:
     """The session begins.
 
@@ -96,7 +96,7 @@ class SessionBegan:
     part: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class RunsFound:
     """It is known which runs there will be; under xdist each worker finds them.
 
@@ -113,7 +113,7 @@ class RunsFound:
     privileges: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class FileRefused:
     """A file cannot be collected: a scenario that is not valid, above all.
 
@@ -130,7 +130,7 @@ class FileRefused:
     problems: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class RunBegan:
     """A run begins, or a test in Python.
 
@@ -145,7 +145,7 @@ class RunBegan:
     title: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Run:
     """Which run of a scenario file an event is about, and with what it was to be made.
 
@@ -162,7 +162,7 @@ class Run:
     asked: AskedPart
 
 
-@dataclass(frozen=True)
+@frozen
 class RunPlanned:
     """It is known what a run is to be made with."""
 
@@ -172,7 +172,7 @@ class RunPlanned:
     event: Literal["run_planned"] = "run_planned"
 
 
-@dataclass(frozen=True)
+@frozen
 class PhaseEnded:
     """A phase of the scenario is over: a step was carried out, or could not be.
 
@@ -194,7 +194,7 @@ class PhaseEnded:
     event: Literal["phase_ended"] = "phase_ended"
 
 
-@dataclass(frozen=True)
+@frozen
 class EvidenceKept:
     """Trace and log of a run are kept, also of one that was cut short.
 
@@ -211,7 +211,7 @@ class EvidenceKept:
     event: Literal["evidence_kept"] = "evidence_kept"
 
 
-@dataclass(frozen=True)
+@frozen
 class RunJudged:
     """A run was executed and judged; several times if it is repeated.
 
@@ -267,7 +267,7 @@ class RunJudged:
         return "FAIL" if answer.failed else "INCONCLUSIVE"
 
 
-@dataclass(frozen=True)
+@frozen
 class RunNotJudged:
     """A run ended without a verdict.
 
@@ -286,7 +286,7 @@ class RunNotJudged:
     reason: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Failure:
     """What went wrong in a run, as it is printed.
 
@@ -307,7 +307,7 @@ class Failure:
     text: str
 
 
-@dataclass(frozen=True)
+@frozen
 class RunEnded:
     """A run is over, or a test in Python.
 
@@ -334,7 +334,7 @@ class RunEnded:
     failures: tuple[Failure, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class SessionStopping:
     """The session ends before its time: Ctrl-C, SIGTERM, a fault."""
 
@@ -343,7 +343,7 @@ class SessionStopping:
     reason: str
 
 
-@dataclass(frozen=True)
+@frozen
 class SessionEnded:
     """The session is over.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from envoyassert.frozen import frozen
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.probe.control_groups import place_in_hierarchy
 from envoyassert.wire import TEXT_SIZE, ArmedSelection
@@ -15,7 +15,7 @@ _COMM_LENGTH = 15
 _LONGEST = TEXT_SIZE - 2
 
 
-@dataclass(frozen=True)
+@frozen
 class Comparison:
     """What the kernel compares.
 

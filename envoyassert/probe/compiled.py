@@ -11,8 +11,9 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 
+from envoyassert.frozen import frozen
 from envoyassert.probe.kernel import MapKind
 
 #: An instruction that loads 64 bits takes two places (BPF_LD | BPF_IMM | BPF_DW of bpf_common.h).
@@ -24,7 +25,7 @@ _IMMEDIATE = struct.Struct("=i")
 _IMMEDIATE_AT = 4
 
 
-@dataclass(frozen=True)
+@frozen
 class Function:
     """One function of the program.
 
@@ -48,7 +49,7 @@ class Function:
         return bytes(code)
 
 
-@dataclass(frozen=True)
+@frozen
 class Compiled:
     """A compiled program.
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import repeat
+
+from envoyassert.frozen import frozen
 
 #: Calls whose time is taken together; the median of so many such portions is taken.
 _CALLS, _PORTIONS = 2_000, 15
 
 
-@dataclass(frozen=True)
+@frozen
 class Cost:
     """What a system call takes longer while the probe is attached.
 

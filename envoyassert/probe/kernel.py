@@ -15,7 +15,8 @@ import os
 import platform
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from envoyassert.frozen import frozen
 
 #: Numbers of bpf(2), perf_event_open(2): arch/x86/entry/syscalls/syscall_64.tbl,
 #: include/uapi/asm-generic/unistd.h.
@@ -65,7 +66,7 @@ _ATTEMPTS = 100
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True)
+@frozen
 class MapKind:
     """What a map is made of.
 

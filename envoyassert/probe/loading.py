@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Thread
 
+from envoyassert.frozen import frozen
 from envoyassert.probe import kernel
 from envoyassert.probe.compiled import Compiled
 from envoyassert.probe.refusal import refused_by_kernel
 
 
-@dataclass(frozen=True)
+@frozen
 class Loaded:
     """A program in the kernel, not attached to anything.
 

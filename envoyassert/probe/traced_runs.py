@@ -8,6 +8,7 @@ import threading
 from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 
+from envoyassert.frozen import frozen
 from envoyassert.option_read_back import Option
 from envoyassert.probe.maps import possible_cpus
 from envoyassert.probe.program import SLOTS, Program
@@ -24,7 +25,7 @@ _ROOM = struct.Struct("=Q")
 _COUNTERS = struct.Struct("=7Q")
 
 
-@dataclass(frozen=True)
+@frozen
 class RunCounters:
     """What the kernel counted for a run.
 

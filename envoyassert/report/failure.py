@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from envoyassert.frozen import frozen
 from envoyassert.graph.model import SocketGraph
 from envoyassert.guard import guarded
 from envoyassert.judge.values import Reason
@@ -44,7 +45,7 @@ _CAUSES = frozenset({"shape", "no_thread_waits", "invariant_broke"})
 _MANY_EVENTS = 500
 
 
-@dataclass(frozen=True)
+@frozen
 class RunContext:
     """What the text needs beside the verdict.
 
@@ -205,7 +206,7 @@ def _says_the_same(finding: Finding, described: Finding) -> bool:
     return finding.near == described.near and bool(finding.near or not finding.evidence)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Text:
     """What the parts of one text share."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from envoyassert.frozen import frozen
 from envoyassert.scenario.load import LoadedScenario
 
 if TYPE_CHECKING:
     from envoyassert.report.envoy_log import Reason
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """Where a scenario file says what was not met.
 

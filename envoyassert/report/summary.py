@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from envoyassert.frozen import frozen
 from envoyassert.report.table import count
 
 PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE, SKIPPED, ERROR = (
@@ -22,7 +22,7 @@ _ORDER = (PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE, ERROR, SKIPPED)
 EXECUTED = (PASSED, FAILED, KNOWN_DEFECT, XFAILED, INCONCLUSIVE)
 
 
-@dataclass(frozen=True)
+@frozen
 class RunRecord:
     """One run, whether it was executed or not.
 

@@ -7,10 +7,10 @@ the network namespace, of a name or a port the address. Where these differ it is
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from envoyassert.addresses import Address, canonical_host
+from envoyassert.frozen import frozen
 from envoyassert.graph.lookup import ANY_IPV4, ANY_IPV6, unmapped
 from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.selector import Selector
@@ -33,7 +33,7 @@ class DestinationError(Exception):
         self.ambiguous = ambiguous
 
 
-@dataclass(frozen=True)
+@frozen
 class ListenerPlace:
     """One address of a listener.
 

@@ -9,7 +9,6 @@ it can be separated from the keys of the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -29,6 +28,7 @@ from pydantic.json_schema import JsonSchemaValue, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError
 from pydantic_core.core_schema import no_info_plain_validator_function, tagged_union_schema
 
+from envoyassert.frozen import frozen
 from envoyassert.scenario.vocabulary import (
     CALL_ARGUMENTS,
     DURATION_PATTERN,
@@ -117,7 +117,7 @@ def choice(form: Callable[[object], str | None], says: str) -> Discriminator:
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class OneOf:
     """Gives the form of a value, see `one_of`."""
 

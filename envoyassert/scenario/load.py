@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.frozen import frozen
 from envoyassert.input_file import MAX_SCENARIO, UnfitFileError, read_file
 from envoyassert.scenario.coherence import coherence_problems
 from envoyassert.scenario.complaint import problems_of
@@ -28,7 +29,7 @@ _ENVOY_KEYS |= {"staticResources", "dynamicResources"}
 _SCENARIO_KEYS = {"name", "envoy", "expect"}
 
 
-@dataclass(frozen=True)
+@frozen
 class LoadedScenario:
     """A scenario with the places in its file.
 

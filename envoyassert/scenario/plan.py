@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from envoyassert.addresses import Address
 from envoyassert.errors import EnvoyAssertError
+from envoyassert.frozen import frozen
 from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.listeners import admin_address, configured_listeners
 from envoyassert.scenario.load import LoadedScenario
@@ -38,7 +39,7 @@ Content = str | dict[str, Any] | Path | None
 DEFAULT_VERSION = "1.40.0"
 
 
-@dataclass(frozen=True)
+@frozen
 class RunPlan:
     """What to start and what to expect of it.
 

@@ -25,6 +25,7 @@ from yaml.events import (
 )
 
 from envoyassert.errors import Problem, ScenarioError
+from envoyassert.frozen import frozen
 from envoyassert.scenario.syntax import (
     MAX_DEPTH,
     MAX_NODES,
@@ -73,7 +74,7 @@ class Node(NamedTuple):
     members: dict[str, tuple[int, int, Node]] | list[Node] | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Document:
     """One YAML document.
 

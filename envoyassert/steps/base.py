@@ -6,11 +6,11 @@ A driver is here as far as it needs nothing of the world; `envoyassert.driver` h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
+from envoyassert.frozen import frozen
 from envoyassert.scenario.destination import ListenerPlace
 from envoyassert.scenario.grammar import Duration, Model
 from envoyassert.scenario.selector import Selector
@@ -205,7 +205,7 @@ class StepProblem(Exception):  # noqa: N818 - not an error of the product, a fac
     """The step could not be carried out at all; its text is the reason."""
 
 
-@dataclass(frozen=True)
+@frozen
 class StepResult:
     """What came of a step; the members are those of `envoyassert.trace.Phase`."""
 

@@ -6,10 +6,10 @@ What is here is what several words share; each word says the rest itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from envoyassert.fact import Fact
+from envoyassert.frozen import frozen
 from envoyassert.judge.verdict import Finding
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Place = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Change:
     """One value of a scenario, changed.
 
@@ -33,7 +33,7 @@ class Change:
     after: Any
 
 
-@dataclass(frozen=True)
+@frozen
 class Failed:
     """A key of an expectation, a value of which failed.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Optional, TypeVar
 
 from pydantic import Field
 
 from envoyassert.fact import Fact
+from envoyassert.frozen import frozen
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 PLACE = "%"
 
 
-@dataclass(frozen=True)
+@frozen
 class Example:
     """An example of a key, which the reference shows and the tests judge.
 
@@ -54,7 +55,7 @@ class Example:
     during: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Part:
     """A model of the language, as the reference shows it.
 
@@ -153,7 +154,7 @@ def _nothing(_: Context, __: Sequence[Conditional]) -> Iterator[Finding]:
     return iter(())
 
 
-@dataclass(frozen=True)
+@frozen
 class Word:
     """One word that an item of `expect` may be about.
 
@@ -206,7 +207,7 @@ class Word:
         return Part(self.model, f"Expectation `{self.name}`", self.inside, self.examples)
 
 
-@dataclass(frozen=True)
+@frozen
 class ListenerWord:
     """One word of a `listener` expectation.
 

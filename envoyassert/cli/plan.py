@@ -221,7 +221,7 @@ class _Asked:
         Raises:
             ScenarioError: a config is none that Envoy reads.
         """
-        from envoyassert.cli.plan_sides import refused
+        from envoyassert.cli.plan_sides import is_set_wrongly, refused
         from envoyassert.predict.change import predict_change
         from envoyassert.predict.prediction import PredictError
 
@@ -231,7 +231,10 @@ class _Asked:
                 predict_change(old, new, way, version=self._version) for way in self._ways
             )
         except PredictError as error:
-            raise refused(self._inputs[-1].path, error) from error
+            change = is_set_wrongly(self._taken.changes, error)
+            if change:
+                raise click.UsageError(f"--set: `{change}`: {error}") from error
+            raise refused(self._at_fault(old), error) from error
         return Answer(*self._names, changes, ran, self._everything)
 
     def starts(self) -> tuple[Prediction, Prediction]:
@@ -253,6 +256,18 @@ class _Asked:
     def _version(self) -> str:
         envoy = self._taken.envoy
         return envoy if re.fullmatch(r"\d+\.\d+\.\d+", envoy) else ""
+
+    def _at_fault(self, old: Side) -> Path:
+        """Return which of the two files the model does not take."""
+        from envoyassert.predict.prediction import PredictError
+        from envoyassert.predict.shape import bootstrap_as_read, listeners_as_read
+
+        try:
+            bootstrap_as_read(old.config)
+            listeners_as_read(old.discovered or (), "")
+        except PredictError:
+            return self._inputs[0].path
+        return self._inputs[-1].path
 
     def compared(
         self, launcher: Any, expect: str | None, *, must_run: bool

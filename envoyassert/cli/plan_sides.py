@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envoyassert.errors import EnvoyAssertError, Problem, ScenarioError
+from envoyassert.errors import Problem, ScenarioError
 from envoyassert.input_file import UnfitFileError, read_file
 from envoyassert.predict.deciding import discovered_at_start
 from envoyassert.predict.dumped import is_bootstrap
@@ -25,6 +25,7 @@ from envoyassert.scenario.listeners import (
     discovered_listeners,
     discovers_listeners,
     lds_file,
+    proto_name,
     with_lists,
 )
 
@@ -162,6 +163,43 @@ def side_of_plan(plan: RunPlan) -> Side:
     return Side(plan.config, None if served is None else tuple(served), plan.workers, plan.args)
 
 
-def refused(path: Path, error: EnvoyAssertError) -> ScenarioError:
+def refused(path: Path, error: PredictError) -> ScenarioError:
     """Return what the model does not take as a problem of the file that it is in."""
-    return ScenarioError([Problem(str(path), 1, 1, error.message, error.remedy)])
+    return ScenarioError(
+        [Problem(str(path), *_mark(path, error.place), error.message, error.remedy)]
+    )
+
+
+def _mark(path: Path, place: str) -> tuple[int, int]:
+    """Return line and column of a field of a config, or of what encloses it."""
+    try:
+        text = read_file(path, _MOST_BYTES).decode("utf-8-sig")
+        document = parse_envoy_file(text, str(path))
+    except (OSError, UnfitFileError, ValueError, ScenarioError):
+        return 1, 1  # it is no config by itself
+    data, keys = document.data, []
+    for name in place.split(".") if place else ():
+        if isinstance(data, list) and name.isdecimal() and int(name) < len(data):
+            keys.append(int(name))
+            data = data[int(name)]
+            continue
+        members = data if isinstance(data, dict) else {}
+        key = next((key for key in members if proto_name(str(key)) == name), None)
+        if key is None:
+            break
+        keys.append(key)
+        data = members[key]
+    return document.value_mark(tuple(keys))
+
+
+def is_set_wrongly(changes: Sequence[str], error: PredictError) -> str:
+    """Return the change that is why a config is refused, "" if it is none."""
+    fields = [change.partition("=")[0] for change in changes]
+    return next(
+        (
+            change
+            for change, field in zip(changes, fields, strict=True)
+            if error.place == field or error.place.endswith(f".{field}")
+        ),
+        "",
+    )

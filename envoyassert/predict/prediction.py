@@ -18,7 +18,17 @@ PROCESS = "process"
 
 
 class PredictError(EnvoyAssertError):
-    """Nothing can be predicted of this: it is no config, or none that Envoy reads."""
+    """Nothing can be predicted of this: it is no config, or none that Envoy reads.
+
+    Args:
+        message: one sentence that says what is wrong.
+        remedy: what to do about it.
+        place: the field that is at fault, as a path in the config; "" if it is none.
+    """
+
+    def __init__(self, message: str, remedy: str = "", place: str = "") -> None:
+        super().__init__(message, remedy)
+        self.place = place
 
 
 @dataclass(frozen=True)

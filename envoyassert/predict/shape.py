@@ -102,7 +102,7 @@ class _Reader:
             return self.read(value, shape.shape, path)
         if isinstance(shape, list):
             if not isinstance(value, (list, dict)):
-                raise _refused(f"{path} is no list")
+                raise _refused(path, "is no list")
             entries = [{} if one is None else one for one in _flat(value)]
             return [self.read(one, shape[0], f"{path}.{n}") for n, one in enumerate(entries)]
         if isinstance(shape, Mapping):
@@ -110,11 +110,11 @@ class _Reader:
         try:
             return shape(value)
         except NotThisError as error:
-            raise PredictError(f"{path} {error}", error.remedy) from error
+            raise PredictError(f"{path} {error}", error.remedy, path) from error
 
     def _message(self, value: Any, shape: Mapping[str, Shape], path: str) -> Any:
         if not isinstance(value, dict):
-            raise _refused(f"{path or 'the config'} is no mapping")
+            raise _refused(path, "is no mapping")
         if not shape:
             return value
         found: dict[Any, Any] = {}
@@ -130,7 +130,7 @@ class _Reader:
         names = [proto_name(str(key)) for key, member in found.items() if member is not None]
         kinds = [name for name in names if name in ONE_OF]
         if (shape is ADDRESS or shape is OPTION) and len(kinds) > 1:
-            raise _refused(f"{path} has {' and '.join(kinds)}")
+            raise _refused(path, f"has {' and '.join(kinds)}")
         return found
 
     def _knows(self, versions: str) -> bool:
@@ -152,5 +152,5 @@ def _flat(value: Any) -> Iterator[Any]:
             yield one
 
 
-def _refused(message: str) -> PredictError:
-    return PredictError(message, "Envoy refuses this config")
+def _refused(path: str, message: str) -> PredictError:
+    return PredictError(f"{path or 'the config'} {message}", "Envoy refuses this config", path)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from envoyassert.predict.effects import (
     Change,
     Fate,
+    Gap,
     Kind,
     ListenerChange,
     OtherChange,
@@ -127,7 +128,7 @@ class Answer:
         for name in self._names():
             found = self._of(name)
             if self.everything or any(
-                c.touches(one) and not _is_scaled(c, one) for c, one in found
+                (c.touches(one) and not _is_scaled(c, one)) or is_unread(c, one) for c, one in found
             ):
                 one = _shown(found)
                 notes = tuple(note.replace(name, "") for note in one.notes)
@@ -187,7 +188,7 @@ class Answer:
         for change in self.changes:
             found += [f"{fact}: {why}" for fact, why in change.unknown.items()]
             for one in change.listeners:
-                if change.touches(one):
+                if change.touches(one) or is_unread(change, one):
                     found += [
                         f"{w.WAYS[change.way]}: {one.name}: {text}" for text in w.unknown_words(one)
                     ]
@@ -210,6 +211,11 @@ class Answer:
             (change, next((one for one in change.listeners if one.name == name), _absent(name)))
             for change in self.changes
         ]
+
+
+def is_unread(change: Change, one: ListenerChange) -> bool:
+    """Whether datagrams of a listener may be lost though nothing of it changes."""
+    return change.differs and one.gap is not Gap.NONE
 
 
 def _is_scaled(change: Change, one: ListenerChange) -> bool:
@@ -307,6 +313,8 @@ def _notes(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[str]:
             )
         if one.words == INITIALIZING:
             yield f"{way}: a listener was given up at the start, and so Envoy never ends that start"
+        if one.gap is Gap.PARENT_SHUTDOWN:
+            yield f"{way}: {w.GAP}"
         if one.kind is Kind.DROPPED:
             yield f"{way}: {w.dropped_words(change, one)}"
         for reason in one.reasons:

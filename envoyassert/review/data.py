@@ -6,7 +6,7 @@ from typing import Any
 
 from envoyassert.predict.effects import Change, ListenerChange, OtherChange, Reason
 from envoyassert.predict.prediction import KNOWN
-from envoyassert.review.answer import ONLY_A_RUN, Answer
+from envoyassert.review.answer import ONLY_A_RUN, Answer, is_unread
 from envoyassert.review.words import woken
 
 
@@ -30,7 +30,9 @@ def _way(change: Change, everything: bool) -> dict[str, Any]:
         "refused": change.is_refused,
         "loses": change.loses,
         "listeners": [
-            _listener(change, one) for one in change.listeners if everything or change.touches(one)
+            _listener(change, one)
+            for one in change.listeners
+            if everything or change.touches(one) or is_unread(change, one)
         ],
         "others": [_other(one) for one in change.others],
         "unknown": change.unknown,
@@ -57,6 +59,7 @@ def _listener(change: Change, one: ListenerChange) -> dict[str, Any]:
         "queue": {"before": one.queue_before or None, "after": one.queue or None},
         "queued": one.queued.value,
         "held": one.held.value,
+        "gap": one.gap.value,
         "wakes": {"at_most": woken(one, workers)},
         "served": one.served,
         "gone": [place.to_json() for place in change.gone(one)],

@@ -10,6 +10,7 @@ from envoyassert.addresses import Address
 from envoyassert.predict.effects import (
     Change,
     Fate,
+    Gap,
     Kind,
     ListenerChange,
     OtherChange,
@@ -21,9 +22,22 @@ from envoyassert.predict.effects import (
 
 WAYS = {Way.PUSH: "push", Way.HOT_RESTART: "hot restart", Way.RESTART: "restart"}
 NEW_SOCKETS = "forces new sockets: queued connections are reset"
+GAP = (
+    "no one reads datagrams from the drain to the end of the old epoch (--parent-shutdown-time-s, "
+    "15 minutes by default); Envoy 1.40 loses none"
+)
 NEW_SOCKETS_OF_UDP = "forces new sockets: queued datagrams are lost"
 #: The rows of a listener in which facts are, by their names in `ListenerChange`.
-_ROW_OF = {"kind": 0, "kept": 1, "closed": 1, "made": 1, "queued": 2, "held": 3, "served": 6}
+_ROW_OF = {
+    "kind": 0,
+    "kept": 1,
+    "closed": 1,
+    "made": 1,
+    "queued": 2,
+    "held": 3,
+    "gap": 2,
+    "served": 6,
+}
 #: The rows of a listener, and what they are called where it is one for datagrams.
 ROWS = (
     ("what happens", "what happens"),
@@ -101,7 +115,11 @@ def sockets_words(one: ListenerChange) -> str:
 
 
 def lost_words(one: ListenerChange) -> str:
-    """Return which requests are lost: of clients that wait in accept queues."""
+    """Return which requests are lost: of clients that wait in accept queues, or come meanwhile."""
+    if one.gap is Gap.PARENT_SHUTDOWN:
+        return "all until the old epoch ends"
+    if one.gap is Gap.UNKNOWN:
+        return _NOT_KNOWN
     if one.left and one.queued is not Fate.UNKNOWN:
         return f"those that reach {_sockets(one.left)} left open"
     return {

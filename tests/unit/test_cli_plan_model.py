@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from envoyassert.cli import plan as command
+from envoyassert.predict.effects import Fate, Gap, Kind, Topic, Way, Why
 from envoyassert.review.markdown import folded
 from tests.unit.cli_words import run_cli
 
@@ -170,6 +172,23 @@ def test_what_may_be_secret_is_in_no_form(cli, write, form):
     assert KEY not in done.out
 
 
+def test_every_fact_of_the_json_is_documented(cli, write):
+    old = write("old.yaml", listener(), listener("gone", 10001))
+    new = write("new.yaml", listener(freebind=True), overload_manager={"actions": []})
+    data = json.loads(cli("--model", old, new, "--format", "json").out)
+    section = (ROOT / "docs/comparing.md").read_text("utf-8").partition("### Exit codes and")[2]
+    section = section.partition("### `--transition`")[0]
+    way = data["model"]["ways"]["push"]
+    one, other = way["listeners"][-1], way["others"][0]
+    facts = [data, data["model"], data["model"]["ways"], way, one, other, one["fields"][0]]
+    facts += [one["sockets"], one["queue"], one["wakes"], one["addresses"]]
+    names = {name for fact in facts for name in fact}
+    kinds = (Kind, Fate, Gap, Why, Topic, Way)
+    names |= {member.value for kind in kinds for member in kind}
+    documented = {*re.findall(r"[`\"]([\w.-]+)[`\"]", section)}
+    assert names - documented == set()
+
+
 def test_the_documentation_shows_what_is_printed(cli, write):
     write("envoy.yaml", listener(freebind=True), listener("egress", 10001))
     old = write("old.yaml", listener(), listener("egress", 10001))
@@ -214,6 +233,40 @@ def test_udp_sockets_that_no_one_reads_are_said(cli, write):
     unsure = cli("--model", old, new, "--way", "push")
     assert "kernel sockets     not known" in unsure.out
     assert "not known: push: dns: kernel sockets: >=1.40 leaves them open" in unsure.out
+
+
+def test_a_change_of_another_type_than_its_field_is_named(cli, write):
+    done = cli("--model", write("old.yaml", listener()), "--set", "tcp_backlog_size=abc")
+    assert (done.code, done.out) == (2, "")
+    assert (
+        "--set: `tcp_backlog_size=abc`: static_resources.listeners.0.tcp_backlog_size" in done.err
+    )
+
+
+@pytest.mark.parametrize("changes", ["dns", "another"])
+def test_datagrams_that_no_one_reads_in_a_hot_restart_are_a_loss_before_1_40(cli, write, changes):
+    """Whether it is the listener of the datagrams that changes, or not."""
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 53, "protocol": "UDP"}}
+    more: dict[str, Any] = {"stat_prefix": "x"}
+    dns = {"name": "dns", "address": address}
+    old = write("old.yaml", listener(), dns)
+    if changes == "dns":
+        new = write("new.yaml", listener(), {**dns, **more})
+    else:
+        new = write("new.yaml", listener(**more), dns)
+    asked = ("--model", old, new, "--way", "hot-restart")
+    done = cli(*asked, "--envoy", "1.36.4")
+    assert done.code == 3
+    assert "datagrams lost     all until the old epoch ends" in done.out
+    assert "no one reads datagrams from the drain to the end of the old epoch" in done.out
+    data = json.loads(cli(*asked, "--envoy", "1.36.4", "--format", "json").out)
+    listeners = data["model"]["ways"]["hot-restart"]["listeners"]
+    assert [one["gap"] for one in listeners if one["listener"] == "dns"] == ["parent_shutdown"]
+    done = cli(*asked, "--envoy", "1.40.0")
+    assert (done.code, "until the old epoch" in done.out) == (1, False)
+    words = " ".join(cli(*asked).out.split())
+    assert "datagrams lost not known" in words
+    assert "not known: hot restart: dns: datagrams lost: before 1.40 no one reads them" in words
 
 
 def test_datagrams_are_called_datagrams(cli, write):
@@ -358,7 +411,10 @@ def test_a_config_that_envoy_does_not_read_is_one_error_at_its_place(cli, write)
     new = write("new.yaml", listener(tcp_backlog_size="many"))
     done = cli("--model", write("old.yaml", listener()), new)
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("new.yaml:1:1: error: static_resources.listeners.0.tcp_backlog_size")
+    line = new.read_text().splitlines().index("    tcp_backlog_size: many") + 1
+    place = "static_resources.listeners.0.tcp_backlog_size"
+    assert done.err.startswith(f"new.yaml:{line}:23: error: {place} is no whole number")
+    assert cli("--model", new, "old.yaml").err == done.err
 
 
 @pytest.mark.parametrize(

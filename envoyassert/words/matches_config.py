@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, create_model
 
+from envoyassert.addresses import Address
 from envoyassert.fact import Fact, Quote
 from envoyassert.judge.verdict import Status
 from envoyassert.naming import STARTUP
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from envoyassert.judge.context import Context
     from envoyassert.judge.verdict import Finding
     from envoyassert.predict.prediction import Prediction
-    from envoyassert.trace import Header, Trace
+    from envoyassert.trace import Trace
 
 #: What is predicted of a listener or of all, by the word that judges it.
 ASPECTS = {
@@ -99,11 +101,15 @@ class _Asked:
     refusals: tuple[str, ...] = ()
 
 
-def _asked(item: Conditional, header: Header) -> _Asked:
+def _asked(item: Conditional, trace: Trace) -> _Asked:
     from envoyassert.predict.deciding import prediction_of
     from envoyassert.predict.prediction import KNOWN, PredictError
     from envoyassert.versions import satisfies
 
+    header = trace.header
+    absent = _absent(trace)
+    if absent:
+        return _Asked(problem=Fact("not_predicted", said=f"this machine has no {absent}"))
     if header.config is None:
         return _Asked(problem=Fact("config_not_in_trace"))
     if not header.concurrency:
@@ -122,6 +128,16 @@ def _asked(item: Conditional, header: Header) -> _Asked:
     if strange:
         return _Asked(problem=Fact("nothing_excepted", names=tuple(strange), known=tuple(known)))
     return _apart(found, item, excepted, known)
+
+
+def _absent(trace: Trace) -> str:
+    """Return an address that was to be bound and that the machine does not have, else ""."""
+    refused = (
+        event.args.get("address")
+        for event in trace.events
+        if event.call == "bind" and event.ret == -errno.EADDRNOTAVAIL
+    )
+    return next((one.host for one in refused if isinstance(one, Address)), "")
 
 
 def _is_known(name: str, listeners: Mapping[str, object]) -> bool:
@@ -193,7 +209,7 @@ def _is_excepted(
 
 def stands_for(item: Conditional, trace: Trace) -> Sequence[Derived]:
     """Return the expectations that an item stands for."""
-    return _asked(item, trace.header).derived
+    return _asked(item, trace).derived
 
 
 def judge_matches_config(
@@ -203,7 +219,7 @@ def judge_matches_config(
     from envoyassert.judge.context import Subject
     from envoyassert.judge.values import Topic
 
-    found = _asked(expectation, context.trace.header)
+    found = _asked(expectation, context.trace)
     # That Envoy runs says nothing of the sockets that its config is about.
     problem = found.problem or (None if found.of_sockets else Fact("nothing_asked"))
     yield context.finding(

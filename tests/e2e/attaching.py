@@ -36,6 +36,12 @@ expect:
   - process: {live: true}
 """
 
+#: All that follows from its config.
+AS_CONFIGURED = """\
+name: up
+expect: [{matches_config: true}]
+"""
+
 
 def envoy_command(directory: Path, config: str = CONFIG, workers: int = 2) -> list[str]:
     """Return the command line of an Envoy with a config, which is written to a directory."""

@@ -6,12 +6,14 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from envoyassert.trace_file import read_trace
 from tests.e2e.attaching import (
+    AS_CONFIGURED,
     CONFIG,
     LONG,
     SCENARIO,
@@ -53,6 +55,54 @@ def test_process_of_another_shell_in_another_network_is_recorded_as_by_run(
     header = assert_equal_to_run(trace, tmp_path).header
     assert header.where["node"] == os.uname().nodename
     assert header.envoy.source == f"process {envoy[0]}"
+
+
+@pytest.fixture
+def as_configured(tmp_path) -> Path:
+    path: Path = tmp_path / "up.yaml"
+    path.write_text(AS_CONFIGURED)
+    return path
+
+
+def attached_to(envoy, scenario, *before):
+    """Return what attach says of an Envoy that is started, by `before`, once it is armed."""
+    with (
+        Attaching("--exe", envoy[0], "--for", LONG, "--scenario", scenario) as attached,
+        running([*before, *envoy]),
+    ):
+        return attached.end()
+
+
+def test_envoy_that_does_what_its_config_says_matches_it(envoy, as_configured):
+    done = attached_to(envoy, as_configured)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS up" in done.stdout
+
+
+def test_envoy_that_finds_its_port_taken_and_ends_does_not_match_its_config(envoy, as_configured):
+    """It fails, or its config could not be read before its end."""
+    holder = (
+        "import os, signal, socket, sys\n"
+        "taken = socket.create_server(('127.0.0.1', 10000))\n"
+        "if os.fork():\n    taken.close()\n    os.execv(sys.argv[1], sys.argv[1:])\n"
+        "signal.pause()"
+    )
+    done = attached_to(envoy, as_configured, sys.executable, "-c", holder)
+    assert "note: Envoy 1 ended with status 1" in done.stderr
+    said = " ".join(done.stdout.split())
+    unread = "the config that Envoy got is not in the trace" in said
+    assert done.returncode == (10 if unread else 1), done.stdout + done.stderr
+    assert f"{'INCONCLUSIVE' if unread else 'FAIL'} up" in said
+
+
+def test_address_that_the_machine_lacks_is_no_fault_of_the_config(envoy, as_configured):
+    here, elsewhere = (f"address: {host}, port_value: 10000" for host in ("127.0.0.1", "192.0.2.1"))
+    assert here in CONFIG
+    Path(envoy[2]).write_text(CONFIG.replace(here, elsewhere))
+    done = attached_to(envoy, as_configured)
+    assert done.returncode == 10, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "nothing is predicted of this config: this machine has no 192.0.2.1" in said
 
 
 def test_each_start_of_a_supervisor_has_a_trace_of_its_own(tmp_path, envoy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -193,3 +194,15 @@ def test_everything_that_follows_from_the_config_is_constrained() -> None:
     trace = TRACES["as_configured"]()
     found = coverage(trace, fold(trace), [(0, parse_expectation({"matches_config": True}))])
     assert (found.listeners, found.sockets, found.options) == ((), (), ())
+
+
+def test_address_that_the_machine_lacks_leaves_the_verdict_open() -> None:
+    def refused(builder: TraceBuilder) -> None:
+        fd = builder.socket(builder.main)
+        builder.bind(builder.main, fd, PLACE, ret=-errno.EADDRNOTAVAIL)
+
+    trace = started(refused)
+    item = parse_expectation({"matches_config": True})
+    (finding,) = judge(trace, [(0, item)], workers=2).findings
+    assert finding.status is Status.INCONCLUSIVE
+    assert "this machine has no 127.0.0.1" in words_of(finding).reason

@@ -372,8 +372,10 @@ class LiveRun:
         """Return the listeners of several Envoys, each once; of one, if they changed."""
         if len(self._members) == 1:
             return self.listeners
-        found = [record for member in self._members for record in member.plan.listeners]
-        return tuple(dict.fromkeys(found))
+        if self._phases and len(self._phases[-1].envoys) == len(self._members):
+            return self.listeners
+        # What those before the last one had, pushes have changed since.
+        return tuple(dict.fromkeys((*self.listeners, *self.plan.listeners)))
 
     def trace(self) -> Trace:
         """Return all that was observed up to now."""

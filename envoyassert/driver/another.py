@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from envoyassert.driver.base import Driver, wait_until
-from envoyassert.steps.another import HotRestartStep, StartStep
+from envoyassert.steps.another import EPOCH, HotRestartStep, StartStep, epoch_of
 from envoyassert.steps.base import StepResult
 
 
@@ -16,7 +16,11 @@ class StartDriver(Driver[StartStep]):
 
     def carry_out(self, step: StartStep, deadline_s: float) -> StepResult:
         """Start it, and wait until it is ready or has ended."""
-        return StepResult(missed=self.envoy.start_another(step.phase, step.start, deadline_s))
+        wanted = step.start
+        if epoch_of(self.envoy.plan.args) and not epoch_of(wanted.args):
+            # What the one before took over is no matter of an Envoy that takes over nothing.
+            wanted = wanted.model_copy(update={"args": (*wanted.args, EPOCH, "0")})
+        return StepResult(missed=self.envoy.start_another(step.phase, wanted, deadline_s))
 
 
 class HotRestartDriver(Driver[HotRestartStep]):
@@ -29,9 +33,10 @@ class HotRestartDriver(Driver[HotRestartStep]):
         envoy = self.envoy
         end_s = time.monotonic() + deadline_s
         before = envoy.current()
-        epoch = envoy.started() - 1
+        # Of the Envoy that goes on: another one may have been started before it.
+        epoch = epoch_of(envoy.plan.args)
         wanted = step.hot_restart.model_copy(
-            update={"args": (*step.hot_restart.args, "--restart-epoch", str(epoch + 1))}
+            update={"args": (*step.hot_restart.args, EPOCH, str(epoch + 1))}
         )
         missed = envoy.start_another(step.phase, wanted, deadline_s)
         if missed:

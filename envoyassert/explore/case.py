@@ -14,9 +14,10 @@ class Step:
     """What is done to an Envoy that runs.
 
     Args:
-        kind: `push`, `hot_restart` or `drain`.
+        kind: `push`, `hot_restart`, `restart` (it is ended, and another one started), `drain`
+            (gracefully, and it keeps its listeners) or `plain_drain` (it closes them).
         listeners: all that there are after a push; None for the same as before.
-        concurrency: workers of the next epoch of a hot restart; None for the same as before.
+        concurrency: workers after a restart of either kind; None for the same as before.
     """
 
     kind: str

@@ -18,6 +18,8 @@ from envoyassert.versions import satisfies
 
 #: The fact that Envoy was killed by a signal.
 CRASH = "crash"
+#: The fact that its workers never wait.
+SPINS = "spins"
 _KEYS = {
     "kind",
     "versions",
@@ -42,6 +44,7 @@ class Difference:
         subject: what it is about, in words.
         expected: what the model predicts, in words.
         seen: what Envoy did, in words.
+        listener: the name of the listener that it is about; "" for none, or for several.
     """
 
     way: str
@@ -49,6 +52,7 @@ class Difference:
     subject: str
     expected: str
     seen: str
+    listener: str = ""
 
 
 class KnownError(EnvoyAssertError):
@@ -61,25 +65,26 @@ class Known:
 
     Args:
         kind: its name.
-        way: what was done last; "" for anything.
+        way: what was done last, one of these; () for anything.
         facts: patterns of codes, as of file names; one of them must match. A crash is named.
-        listeners: of each, the fields that some listener of the case must have: a value, `any`, or
-            a list of values of which one is there.
+        listeners: of each, the fields that some form of the listener that differs must have: a
+            value, `any`, or a list of values of which one is there. Of what is about no listener,
+            or about several, some listener of the case must have them.
         envoy: the same of what is beside the listeners.
-        changed: the beginnings of fields, each of which a push must have changed.
-        seen: a pattern of what Envoy did, in words; "" for anything.
+        changed: the beginnings of fields of it, each of which a push must have changed.
+        seen: patterns of what Envoy did, in words, one of which must match; () for anything.
         versions: of Envoy, as `requires` has them; "" for all.
         what: what Envoy does, and what the model says.
         link: where it is discussed, or "".
     """
 
     kind: str
-    way: str = ""
+    way: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     listeners: tuple[Mapping[str, Any], ...] = ()
     envoy: Mapping[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
-    seen: str = ""
+    seen: tuple[str, ...] = ()
     versions: str = ""
     what: str = ""
     link: str = ""
@@ -94,20 +99,26 @@ class Known:
         """
         if self.versions and not satisfies(version, self.versions):
             return False
-        if self.way and self.way != difference.way:
+        if self.way and difference.way not in self.way:
             return False
         if difference.fact == CRASH and CRASH not in self.facts:
             return False
-        if self.seen and not fnmatch.fnmatchcase(difference.seen, self.seen):
+        if self.seen and not _matches(difference.seen, self.seen):
             return False
-        if not any(fnmatch.fnmatchcase(difference.fact, pattern) for pattern in self.facts):
+        if not _matches(difference.fact, self.facts):
             return False
-        there = [fields_of(listener) for listener in case.all_listeners]
+        name = difference.listener
+        forms = [one for one in case.all_listeners if not name or one["name"] == name]
+        there = [fields_of(one) for one in forms]
         if not all(any(_has(one, wanted) for one in there) for wanted in self.listeners):
             return False
-        changes = changes_of(case)
+        changes = changes_of(case, name)
         changed = all(any(_is_below(path, start) for path in changes) for start in self.changed)
         return changed and _has(of_envoy(case), self.envoy)
+
+
+def _matches(text: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def _is_below(path: str, start: str) -> bool:
@@ -127,18 +138,24 @@ def _in(value: Any, values: Sequence[Any]) -> bool:
     return any(type(one) is type(value) and one == value for one in values)
 
 
-def changes_of(case: Case) -> frozenset[str]:
-    """Return which fields of listeners the pushes of a case changed, by then."""
+def changes_of(case: Case, name: str = "") -> frozenset[str]:
+    """Return which fields of listeners the pushes of a case changed.
+
+    Args:
+        case: the case.
+        name: of the listener that is meant; "" for all.
+    """
     found: set[str] = set()
     before = {one["name"]: one for one in case.listeners}
     for step in case.steps:
         if step.listeners is None:
             continue
         after = {one["name"]: one for one in step.listeners}
-        for name, listener in after.items():
-            found |= changed_fields(before.get(name), listener)
-        found |= {"added" for _ in after.keys() - before.keys()}
-        found |= {"removed" for _ in before.keys() - after.keys()}
+        mine = {one for one in (*before, *after) if not name or one == name}
+        for one in after.keys() & mine:
+            found |= changed_fields(before.get(one), after[one])
+        found |= {"added" for _ in after.keys() - before.keys() & mine}
+        found |= {"removed" for _ in before.keys() & mine - after.keys()}
         before = after
     return frozenset(found)
 
@@ -153,7 +170,7 @@ def kind_of(difference: Difference, case: Case) -> Known:
     if difference.fact == CRASH:
         # By its place in Envoy: what leads there may look quite different.
         words = difference.seen.removeprefix("Envoy was ")
-        return Known(f"crash: {words}", facts=(CRASH,), seen=difference.seen)
+        return Known(f"crash: {words}", facts=(CRASH,), seen=(difference.seen,))
     listeners = tuple(
         {path: sorted(values, key=repr) for path, values in fields_of(one).items()}
         for one in case.all_listeners
@@ -163,7 +180,7 @@ def kind_of(difference: Difference, case: Case) -> Known:
     names = sorted(path.replace(".*", "") for path in shown)
     return Known(
         " ".join([difference.way, difference.fact, *names[:3]]),
-        difference.way,
+        (difference.way,),
         (difference.fact,),
         tuple(one for one in listeners if one),
         envoy,
@@ -201,5 +218,8 @@ def _entry(number: int, row: Any) -> Known:
         raise KnownError(f"known difference {number} has unknown fields", remedy)
     if not all(row.get(key) for key in ("kind", "facts", "what")):
         raise KnownError(f"known difference {number} lacks a field", remedy)
-    lists = {key: tuple(row.get(key, ())) for key in ("facts", "listeners", "changed")}
+    lists: dict[str, Any] = {}
+    for key in ("way", "facts", "listeners", "changed", "seen"):
+        value = row.get(key, ())
+        lists[key] = (value,) if isinstance(value, str) else tuple(value)
     return Known(**{**row, **lists})

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from envoyassert.explore.case import Case, Listener
-from envoyassert.predict.held import taken
-from envoyassert.predict.prediction import PredictError
-from envoyassert.predict.sockets import SocketSet
-from envoyassert.predict.start import predict_start
+from envoyassert.explore.case import Case
 
 #: Values of each field of a listener; `*` stands for an element of a list.
 Fields = Mapping[str, frozenset[Any]]
@@ -71,39 +66,7 @@ def of_envoy(case: Case) -> Fields:
     found = dict(fields_of(rest))
     if case.concurrency > 1:
         found["concurrency"] = frozenset({_ANY})
-    pushed = [step.listeners for step in case.steps if step.listeners is not None]
-    states = [_sets(case, listeners) for listeners in (case.listeners, *pushed)]
-    if any(map(_conflict, states)):
-        found["addresses_in_conflict"] = frozenset({_ANY})
     return found
-
-
-def _sets(case: Case, listeners: Sequence[Listener]) -> Sequence[SocketSet]:
-    """Return the sockets of a start with listeners, as the model says."""
-    try:
-        found = predict_start(case.bootstrap, concurrency=case.concurrency, discovered=listeners)
-    except PredictError:
-        return ()
-    return found.sets
-
-
-def _conflict(sets: Sequence[SocketSet]) -> bool:
-    """Whether the kernel refuses an address a socket beside those of another one."""
-    # What is given up has tried to have its sockets.
-    tried = [replace(one, descriptors=1) for one in sets]
-    return any(
-        any(
-            taken(
-                [one],
-                [
-                    other
-                    for other in tried
-                    if (other.name, other.address) != (one.name, one.address)
-                ],
-            )
-        )
-        for one in tried
-    )
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

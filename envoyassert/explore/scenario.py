@@ -11,18 +11,19 @@ from envoyassert.draft.expected import EnvoyField
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.scenario_text import draft_text
 from envoyassert.explore.case import Case, Listener, Step
-from envoyassert.predict.change import predict_change
-from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Side, Way
+from envoyassert.explore.running import Running
+from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Way
 from envoyassert.predict.expectations import expected_of
-from envoyassert.predict.prediction import Prediction
+from envoyassert.predict.push import stays_open
 from envoyassert.predict.sockets import SocketSet
-from envoyassert.predict.start import predict_start
 from envoyassert.scenario.option_value import ANY_VALUE
 
 NAME = "explored"
 _SOURCE = "a config made at random"
 #: So that a hot restart takes a second.
 _BRIEF = ["--drain-time-s", "1", "--parent-shutdown-time-s", "1"]
+#: What an Envoy may take until it rests after a push.
+_REST = "5s"
 
 Item = dict[str, Any]
 
@@ -40,29 +41,24 @@ def scenario_text(case: Case, version: str = "") -> str:
         args = EnvoyField("args", _BRIEF, "a hot restart takes a second")
         predicted = replace(predicted, envoy=(*predicted.envoy, args))
     text = draft_text(predicted, NAME, case.config, _SOURCE)
-    if not case.steps:
-        return text
-    text = text.replace("  - no_others: true ", "  - {no_others: true, at_end_of: startup} ")
-    steps, items = _followed(case, version)
-    lines = [f"  - {json.dumps(item)}" for item in items]
-    lines += ["steps:", *(f"  - {json.dumps(step)}" for step in steps)]
-    return "\n".join([text.rstrip("\n"), *lines]) + "\n"
-
-
-def _followed(case: Case, version: str) -> tuple[list[Item], list[Item]]:
-    """Return the steps of a case as a scenario has them, and what is expected of them."""
-    steps: list[Item] = []
     items: list[Item] = []
+    steps: list[Item] = []
     state = _State(case, version)
+    if case.served and state.refuses_some:
+        items.append({"update": {"result": "nack"}})
+    if case.steps:
+        text = text.replace("  - no_others: true ", "  - {no_others: true, at_end_of: startup} ")
     for number, step in enumerate(case.steps, 1):
         phase = f"{step.kind}_{number}"
         steps += state.done(step, phase)
         items += state.expected(step, phase)
-    return steps, items
+    lines = [f"  - {json.dumps(item)}" for item in items]
+    lines += ["steps:", *(f"  - {json.dumps(step)}" for step in steps)] if steps else []
+    return "\n".join([text.rstrip("\n"), *lines]) + "\n"
 
 
 class _State:
-    """What an Envoy has after each step, as the model says.
+    """What is expected of an Envoy after each step.
 
     Args:
         case: what is done.
@@ -70,71 +66,89 @@ class _State:
     """
 
     def __init__(self, case: Case, version: str) -> None:
-        self._case = case
-        self._version = version
-        self._served: tuple[Listener, ...] = case.listeners
-        #: What Envoy has, without what it refused.
-        self._has: tuple[Listener, ...] = case.listeners
-        self._workers = case.concurrency
+        self._running = Running(case, version)
         self._envoy = ""
         #: Listeners whose sockets are not their first, and those of which too little is known.
         self._replaced: set[str] = set()
-        self._open: set[str] = set()
+        self._inherited: set[str] = set()
+        self._open = self._unknown_at_start()
         #: Those of which something is to be closed when a drain is over.
         self._draining: set[str] = set()
         #: What the model of change says of pushes that a fresh start would not do.
         self.foreseen: list[str] = []
 
+    @property
+    def refuses_some(self) -> bool:
+        """Whether Envoy refuses some of the listeners that it is started with."""
+        return bool(self._running.started.left_out)
+
+    def _unknown_at_start(self) -> set[str]:
+        return {one.listener for one in self._running.started.unknown}
+
     def done(self, step: Step, phase: str) -> Iterator[Item]:
-        """Yield a step as a scenario has it."""
+        """Yield a step as a scenario has it, before it is done."""
+        workers = {} if step.concurrency is None else {"concurrency": step.concurrency}
         if step.listeners is not None:
-            yield {"name": phase, "update_listeners": {"set": list(step.listeners)}}
+            update = {"update_listeners": {"set": list(step.listeners)}}
+            yield {"name": phase, **update, "deadline": _REST}
         elif step.kind == "hot_restart":
-            workers = {} if step.concurrency is None else {"concurrency": step.concurrency}
             yield {"name": phase, "hot_restart": workers}
-        else:
+        elif step.kind == "restart":
+            yield {"name": f"{phase}_end", "signal": "SIGTERM"}
+            yield {"name": phase, "start": workers}
+        elif step.kind == "drain":
             yield {"name": phase, "drain": {"graceful": True, "skip_exit": True}}
+        else:
+            yield {"name": phase, "drain": {}}
+            for number, (item, left) in enumerate(self._stopped()):
+                if not left:
+                    state = {"listener": item["listener"], "bound": False}
+                    yield {"name": f"{phase}_{number}", "wait_for": {"state": state}}
 
     def expected(self, step: Step, phase: str) -> Iterator[Item]:
-        """Yield what is expected at the end of a step, and take note of what Envoy has then."""
-        if step.listeners is not None:
-            yield from self._pushed(step.listeners, phase)
-        elif step.kind == "hot_restart":
-            yield from self._restarted(step.concurrency or self._workers, phase)
+        """Do a step, and yield what is expected at its end."""
+        if step.kind == "plain_drain":
+            yield from self._when_stopped(phase)
+            return
+        before = self._running.has
+        if step.kind == "restart":
+            ended = {"envoy": self._envoy or "first", "at_end_of": f"{phase}_end"}
+            yield {"process": {"exits": 0}, **ended}
+        change = self._running.done(step)
+        if step.kind == "restart":
+            yield from self._started_again(phase)
+            return
+        if change is not None and change.way is Way.PUSH:
+            yield from self._pushed(change, before, step.listeners or (), phase)
+        elif change is not None:
+            yield from self._restarted(change, phase)
         yield from self._at_end_of(phase)
 
-    def _side(self, listeners: Sequence[Listener], workers: int) -> Side:
-        return Side(self._case.bootstrap, tuple(listeners), workers)
-
-    def _pushed(self, after: tuple[Listener, ...], phase: str) -> Iterator[Item]:
-        change = pushed(self._case, self._has, after, self._workers, self._version)
-        refused = any(one.kind is Kind.REFUSED for one in change.listeners)
-        yield {"update": {"result": "nack" if refused else "ack"}, "at_end_of": phase}
-        had = {one["name"]: one for one in self._has}
-        by_name = {one.name: one for one in change.listeners}
-        has: list[Listener] = []
-        for listener in after:
-            found = by_name[listener["name"]]
-            if found.kind is Kind.REFUSED:
-                has += [had[found.name]] if found.name in had else []
-            elif found.kind is not Kind.DROPPED:
-                has.append(listener)
+    def _pushed(
+        self, change: Change, had: Sequence[Listener], after: Sequence[Listener], phase: str
+    ) -> Iterator[Item]:
+        refused = [one for one in change.listeners if one.kind is Kind.REFUSED]
+        says = {"message_contains": refused[0].words} if refused and refused[0].words else {}
+        result = {"result": "nack" if refused else "ack", **says}
+        yield {"update": result, "at_end_of": phase}
         for one in change.listeners:
             if one.kind is Kind.UNKNOWN or one.unknown.keys() & {"kind", "made", "closed"}:
                 self._open.add(one.name)
             if one.made:
                 self._replaced.add(one.name)
+                if any(place.port == 0 for place in (*one.before, *one.after)):
+                    # The first socket that asked for the address is the one that is meant.
+                    self._open.add(one.name)
             if one.left:
                 self._draining.add(one.name)
             self.foreseen += _foreseen(one)
             # No name selects the sockets of one that binds none, or did not.
-            forms = [form for form in (*self._has, *after) if form["name"] == one.name]
+            forms = [form for form in (*had, *after) if form["name"] == one.name]
             binds = all(form.get("bind_to_port") is not False for form in forms)
             if one.protocol and binds and one.name not in self._open:
                 yield from self._made(one, phase)
         idle = {one.name for one in change.listeners if "connection balance" in _idle(one)}
-        yield from self._idle_descriptors(idle, tuple(has), phase)
-        self._served, self._has = after, tuple(has)
+        yield from self._idle_descriptors(idle, phase)
 
     def _made(self, one: ListenerChange, phase: str) -> Iterator[Item]:
         about = {"listener": {"name": one.name}, "take": "total"}
@@ -143,31 +157,24 @@ class _State:
         if one.kind is Kind.REMOVED:
             yield {**about, "at_end_of": phase, "sockets": {"live": one.left}}
 
-    def _idle_descriptors(
-        self, names: set[str], has: Sequence[Listener], phase: str
-    ) -> Iterator[Item]:
+    def _idle_descriptors(self, names: set[str], phase: str) -> Iterator[Item]:
         """Yield that listeners have the descriptors of a start: others are in no epoll."""
-        sets = [one for one in self._start(has).sets if one.name in names]
+        has = self._running.has
+        sets = [one for one in self._running.start_of(has).sets if one.name in names]
         for one in expected_of(sets):
             if "descriptors" in one.item:
-                about: Item = {
-                    key: one.item[key] for key in ("listener", "take") if key in one.item
-                }
-                yield {**about, "at_end_of": phase, "descriptors": one.item["descriptors"]}
+                said = {"descriptors": one.item["descriptors"]}
+                yield {**_about(one.item), "at_end_of": phase, **said}
 
-    def _restarted(self, workers: int, phase: str) -> Iterator[Item]:
-        old, new = self._side(self._has, self._workers), self._side(self._served, workers)
-        change = predict_change(old, new, Way.HOT_RESTART, version=self._version)
+    def _restarted(self, change: Change, phase: str) -> Iterator[Item]:
         yield {"process": {"exits": 0}, "envoy": self._envoy or "first", "at_end_of": phase}
-        self._envoy, self._workers = phase, workers
-        self._open.clear()
-        self._draining.clear()
-        self._replaced = {one.name for one in change.listeners if one.kept}
-        self._has = self._served
+        self._is_another(phase)
+        self._replaced = self._inherited = {one.name for one in change.listeners if one.kept}
+        unbound = {one["name"] for one in self._running.has if one.get("bind_to_port") is False}
         for one in change.listeners:
             if one.kind in (Kind.UNKNOWN, Kind.REFUSED, Kind.DROPPED) or one.unknown:
                 self._open.add(one.name)
-            elif one.kept + one.made:
+            elif one.kept + one.made and one.name not in unbound:
                 yield {
                     "listener": {"name": one.name},
                     "take": "total",
@@ -176,43 +183,95 @@ class _State:
                     "origin": {"created": one.made or "none", "inherited": one.kept or "none"},
                 }
 
+    def _is_another(self, phase: str) -> None:
+        """Take note that another Envoy is the one that is meant from now on."""
+        self._envoy = phase
+        self._open, self._draining = set(), set()
+        self._replaced, self._inherited = set(), set()
+
+    def _started_again(self, phase: str) -> Iterator[Item]:
+        """Yield what is expected of an Envoy that was started when the one before had ended."""
+        self._is_another(phase)
+        self._open = self._unknown_at_start()
+        found = self._running.started
+        at = {"envoy": phase, "at_end_of": phase}
+        for one in expected_of(found.sets):
+            if "bound" in one.item and not self._open & set(one.listeners):
+                yield {**one.item, **at}
+        if found.closed:
+            yield {"no_others": True, **at}
+
+    def _stopped(self) -> Iterator[tuple[Item, bool]]:
+        """Yield what is bound, and whether that stays so when all listeners are stopped."""
+        for one in self._running.listeners.active.values():
+            sets = [sockets for sockets in one.sets if sockets.descriptors]
+            # Sockets of a form before that drains are at the same addresses.
+            if one.binds and one.name not in self._open | self._draining:
+                for found in expected_of(sets):
+                    if "bound" in found.item:
+                        yield found.item, stays_open(one, self._running.version)
+
+    def _when_stopped(self, phase: str) -> Iterator[Item]:
+        """Yield what is left when all listeners are stopped, and stop them."""
+        stopped = [*self._stopped()]
+        waited = [n for n, (_, left) in enumerate(stopped) if not left]
+        last = f"{phase}_{waited[-1]}" if waited else phase
+        envoy = {"envoy": self._envoy} if self._envoy else {}
+        for item, left in stopped:
+            live = item["bound"]["times"] if left else "none"
+            yield {**_about(item), **envoy, "at_end_of": last, "sockets": {"live": live}}
+        self._running.done(Step("plain_drain"))
+
     def _at_end_of(self, phase: str) -> Iterator[Item]:
         """Yield what is there at the end of a step: what a start with the same listeners has."""
-        found = self._start(self._has)
+        found = self._running.start_of(self._running.has)
         envoy = {"envoy": self._envoy} if self._envoy else {}
         for one in expected_of(found.sets):
-            if self._open & set(one.listeners) or "bound" not in one.item:
+            names = set(one.listeners)
+            if self._open & names or "bound" not in one.item:
                 continue
-            about: Item = {key: one.item[key] for key in ("listener", "take") if key in one.item}
-            first = not self._replaced & set(one.listeners)
+            first = not self._replaced & names
             said = dict(_lasting(one.item, with_options=first and not self._envoy))
-            if self._draining & set(one.listeners):
+            if self._draining & names:
                 del said["sockets"]
-            yield {**about, **envoy, "at_end_of": phase, **said}
+            elif self._inherited & names and "sockets" in said:
+                said["sockets"] = {"live": self._live(one.item["listener"])}
+            if self._inherited & names and self._running.workers == 1 and "listened" in said:
+                # One socket that one worker has is of either kind, whatever the config is now.
+                said["listened"].pop("via", None)
+            if said:
+                yield {**_about(one.item), **envoy, "at_end_of": phase, **said}
         for one in expected_of(self._unbound()):
             if "bound" in one.item and not self._open & set(one.listeners):
                 none = {"listener": one.item["listener"], "sockets": {"live": "none"}}
                 yield {**none, **envoy, "at_end_of": phase}
 
+    def _live(self, selector: Item) -> int:
+        """Return how many kernel sockets there are at an address: some may be shared."""
+        numbers: set[int] = set()
+        for one in self._running.listeners.active.values():
+            for sockets, group in zip(one.sets, one.sockets, strict=True):
+                if any(found.item.get("listener") == selector for found in expected_of([sockets])):
+                    numbers |= set(group)
+        return len(numbers)
+
     def _unbound(self) -> Sequence[SocketSet]:
         """Return the sockets that listeners have not, since they are to bind none."""
-        forms = [one for one in self._has if one.get("bind_to_port") is False]
+        has = self._running.has
+        forms = [one for one in has if one.get("bind_to_port") is False]
         bound = [{**one, "bind_to_port": True} for one in forms if "pipe" not in one["address"]]
-        others = self._start(self._has).sets
+        others = self._running.start_of(has).sets
         places = {(one.address, one.protocol) for one in others}
         return [
             one
-            for one in self._start(bound).sets
+            for one in self._running.start_of(bound).sets
             if one.name != "admin" and (one.address, one.protocol) not in places
         ]
 
-    def _start(self, listeners: Sequence[Listener]) -> Prediction:
-        return predict_start(
-            self._case.bootstrap,
-            concurrency=self._workers,
-            version=self._version,
-            discovered=listeners,
-        )
+
+def _about(item: Item) -> Item:
+    """Return which sockets an expectation is about."""
+    return {key: item[key] for key in ("listener", "take") if key in item}
 
 
 def _lasting(item: Item, *, with_options: bool) -> Iterator[tuple[str, Any]]:
@@ -270,23 +329,3 @@ def foreseen(case: Case, version: str) -> list[str]:
         for _ in state.expected(step, f"step_{number}"):
             pass
     return state.foreseen
-
-
-def pushed(
-    case: Case,
-    before: Sequence[Listener],
-    after: Sequence[Listener],
-    workers: int,
-    version: str,
-) -> Change:
-    """Return what the model says of a push.
-
-    Args:
-        case: whose bootstrap it is.
-        before: the listeners that Envoy has.
-        after: those that it is given.
-        workers: how many it has.
-        version: of Envoy.
-    """
-    old, new = (Side(case.bootstrap, tuple(side), workers) for side in (before, after))
-    return predict_change(old, new, Way.PUSH, version=version)

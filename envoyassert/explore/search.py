@@ -299,7 +299,7 @@ class Search:
         """Take note of a difference; from now on it is known."""
         # What was not cut down is particular about far too much.
         first = new[0]
-        rough = Known(f"{first.way} {first.fact}", first.way)
+        rough = Known(f"{first.way} {first.fact}", (first.way,))
         kind = kind_of(first, case) if self._shrink or first.fact == CRASH else rough
         # What else differs in the case is the same, seen from another side.
         facts = tuple(dict.fromkeys(one.fact for one in new))

@@ -1,13 +1,12 @@
-"""Pushes, hot restarts and drains of an Envoy that runs, one after the other, made at random."""
+"""Pushes, restarts and drains of an Envoy that runs, one after the other, made at random."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.explore.case import Case, Listener, Step
@@ -20,12 +19,13 @@ from envoyassert.explore.configs import (
     takes_one_worker,
     with_own_places,
 )
-from envoyassert.explore.scenario import pushed
+from envoyassert.explore.running import Running
 from envoyassert.predict.effects import Kind
 
 #: Steps of a sequence, at most.
-MOST_STEPS = 4
+MOST_STEPS = 5
 _MOST_LISTENERS = 3
+_NUMBER = st.integers(0, _MOST_LISTENERS - 1)
 
 
 class Sequence(RuleBasedStateMachine):
@@ -39,52 +39,51 @@ class Sequence(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._case: Case | None = None
-        self._has: tuple[Listener, ...] = ()
-        self._workers = 1
+        self._running: Running | None = None
 
     @initialize(data=st.data())
     def start(self, data: st.DataObject) -> None:
         """Envoy starts, with listeners that are served."""
-        case = data.draw(cases(self.version, served=True))
-        self._case, self._has, self._workers = case, case.listeners, case.concurrency
+        self._case = data.draw(cases(self.version, served=True))
+        self._running = Running(self._case, self.version)
 
-    @rule(data=st.data(), number=st.integers(0, _MOST_LISTENERS - 1))
+    @precondition(lambda self: self._takes_pushes)
+    @rule(data=st.data(), number=_NUMBER)
     def change_field(self, data: st.DataObject, number: int) -> None:
         """A field has another value, or is taken away."""
         listener = self._listener(number)
-        if listener is None:
-            return
         known = fields(_protocol(listener), number, self.version)
-        if not known:
-            return
-        field = data.draw(st.sampled_from([*known]))
-        value = data.draw(st.one_of(st.none(), known[field]))
-        rest = {key: one for key, one in listener.items() if key != field}
-        self._replace(rest if value is None else {**rest, field: value})
+        if known:
+            field = data.draw(st.sampled_from([*known]))
+            value = data.draw(st.one_of(st.none(), known[field]))
+            rest = {key: one for key, one in listener.items() if key != field}
+            self._replace(rest if value is None else {**rest, field: value})
 
-    @rule(data=st.data(), number=st.integers(0, _MOST_LISTENERS - 1))
+    @precondition(lambda self: self._takes_pushes)
+    @rule(data=st.data(), number=_NUMBER)
     def change_address(self, data: st.DataObject, number: int) -> None:
         """A listener moves."""
         listener = self._listener(number)
-        if listener is not None and "address" in listener:
+        if "address" in listener:
             place = data.draw(places(_protocol(listener), number))
             self._replace({**listener, "address": place})
 
-    @rule(number=st.integers(0, _MOST_LISTENERS - 1), prefix=st.sampled_from("ab"))
+    @precondition(lambda self: self._takes_pushes)
+    @rule(number=_NUMBER, prefix=st.sampled_from("ab"))
     def replace_whole(self, number: int, prefix: str) -> None:
         """Something changes that has nothing to do with sockets."""
-        listener = self._listener(number)
-        if listener is not None:
-            self._replace({**listener, "stat_prefix": prefix})
+        self._replace({**self._listener(number), "stat_prefix": prefix})
 
-    @rule(number=st.integers(0, _MOST_LISTENERS - 1), name=st.sampled_from("ab"))
+    @precondition(lambda self: self._takes_pushes)
+    @rule(number=_NUMBER, name=st.sampled_from("ab"))
     def change_filter_chains(self, number: int, name: str) -> None:
         """Filter chains change alone."""
         listener = self._listener(number)
-        chains = [] if listener is None else listener.get("filter_chains", [])
-        if listener is not None and chains:
+        chains = listener.get("filter_chains", [])
+        if chains:
             self._replace({**listener, "filter_chains": [{**chains[0], "name": name}]})
 
+    @precondition(lambda self: not self._is_stopped)
     @rule(data=st.data())
     def add(self, data: st.DataObject) -> None:
         """There is another listener."""
@@ -93,41 +92,71 @@ class Sequence(RuleBasedStateMachine):
         if free:
             self._push((*self._has, data.draw(listeners(free[0], self.version))))
 
-    @rule(number=st.integers(0, _MOST_LISTENERS - 1))
+    @precondition(lambda self: self._takes_pushes)
+    @rule(number=_NUMBER)
     def remove(self, number: int) -> None:
         """A listener is taken away."""
-        kept = tuple(one for at, one in enumerate(self._has) if at != number)
-        if len(kept) < len(self._has):
-            self._push(kept)
+        gone = self._listener(number)
+        self._push(tuple(one for one in self._has if one is not gone))
 
+    @precondition(lambda self: self._takes_pushes)
     @rule()
     def push_again(self) -> None:
         """The same is sent once more."""
         self._push(self._has)
 
+    @precondition(lambda self: self._may("drain"))
     @rule()
     def drain_gracefully(self) -> None:
         """Envoy is asked to drain, and to keep its listeners."""
         self._add(Step("drain"))
 
+    @precondition(lambda self: self._may("plain_drain"))
+    @rule()
+    def drain_at_once(self) -> None:
+        """Envoy is asked to close its listeners; only a restart follows."""
+        self._add(Step("plain_drain"))
+
+    @precondition(lambda self: self._may("hot_restart"))
     @rule(concurrency=st.integers(1, 4))
     def hot_restart(self, concurrency: int) -> None:
         """The next epoch takes over; once in a sequence, for it takes a second."""
-        case = self._case
-        if case is None or any(step.kind == "hot_restart" for step in case.steps):
-            return
-        if any(map(takes_one_worker, self._has)):
-            concurrency = 1
-        self._workers = concurrency
-        self._add(Step("hot_restart", concurrency=concurrency))
+        self._add(Step("hot_restart", concurrency=self._possible(concurrency)))
+
+    @precondition(lambda self: self._may("restart") or self._is_stopped)
+    @rule(concurrency=st.integers(1, 4))
+    def restart(self, concurrency: int) -> None:
+        """Envoy is ended, and another one is started."""
+        self._add(Step("restart", concurrency=self._possible(concurrency)))
 
     def teardown(self) -> None:
         """Try what was made."""
         if self._case is not None:
             type(self).look(self._case)
 
-    def _listener(self, number: int) -> Listener | None:
-        return self._has[number] if number < len(self._has) else None
+    @property
+    def _has(self) -> tuple[Listener, ...]:
+        return self._running.has if self._running is not None else ()
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._running is None or self._running.is_stopped
+
+    @property
+    def _takes_pushes(self) -> bool:
+        """Whether there is a listener that can be changed."""
+        return bool(self._has) and not self._is_stopped
+
+    def _may(self, kind: str) -> bool:
+        """Whether a step may come now that comes once in a sequence."""
+        steps = self._case.steps if self._case is not None else ()
+        return not self._is_stopped and all(step.kind != kind for step in steps)
+
+    def _possible(self, concurrency: int) -> int:
+        return 1 if any(map(takes_one_worker, self._has)) else concurrency
+
+    def _listener(self, number: int) -> Listener:
+        return self._has[number % len(self._has)]
 
     def _replace(self, listener: Listener) -> None:
         mine = possible(listener) if "address" in listener else listener
@@ -135,27 +164,23 @@ class Sequence(RuleBasedStateMachine):
         self._push(tuple(mine if one["name"] == name else one for one in self._has))
 
     def _push(self, after: tuple[Listener, ...]) -> None:
-        """Push listeners, unless the model says that Envoy does not survive that."""
-        if self._case is None:
-            return
-        after = tuple(with_own_places(after))
-        try:
-            change = pushed(self._case, self._has, after, self._workers, self.version)
-        except EnvoyAssertError:
-            return
-        if any(one.kind is Kind.ENDS_ENVOY for one in change.listeners):
-            return
-        refused = {one.name for one in change.listeners if one.kind is Kind.REFUSED}
-        before = {one["name"]: one for one in self._has}
-        self._add(Step("push", after))
-        kept: list[Any] = [
-            before.get(one["name"]) if one["name"] in refused else one for one in after
-        ]
-        self._has = tuple(one for one in kept if one is not None)
+        self._add(Step("push", tuple(with_own_places(after))))
 
     def _add(self, step: Step) -> None:
-        if self._case is not None and len(self._case.steps) < MOST_STEPS:
+        """Add a step, unless the model says that Envoy does not survive it, or not come to it."""
+        if self._case is None or len(self._case.steps) >= MOST_STEPS:
+            return
+        running = Running(self._case, self.version)
+        try:
+            for one in (*self._case.steps, step):
+                change = running.done(one)
+        except EnvoyAssertError:
+            return
+        kinds = {one.kind for one in change.listeners} if change is not None else set()
+        never = step.kind == "hot_restart" and kinds & {Kind.REFUSED, Kind.DROPPED}
+        if not never and Kind.ENDS_ENVOY not in kinds:
             self._case = replace(self._case, steps=(*self._case.steps, step))
+            self._running = running
 
 
 def sequence_of(version: str, look: Callable[[Case], None]) -> type[Sequence]:

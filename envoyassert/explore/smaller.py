@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from envoyassert.explore.case import Case, Listener
+from envoyassert.explore.case import Case, Listener, Step
 
 #: Fields without which a listener is none.
 _NEEDED = frozenset(
@@ -43,7 +44,9 @@ def smaller_cases(case: Case) -> Iterator[Case]:
         case: the case.
     """
     for number in range(len(case.steps)):
-        yield replace(case, steps=case.steps[:number] + case.steps[number + 1 :])
+        steps = case.steps[:number] + case.steps[number + 1 :]
+        if _is_possible(steps):
+            yield replace(case, steps=steps)
     names = dict.fromkeys(one["name"] for one in case.all_listeners)
     for name in names:
         yield _mapped(case, partial(_leave_out, name))
@@ -65,6 +68,12 @@ def smaller_cases(case: Case) -> Iterator[Case]:
         for field in sorted(fields):
             yield _mapped(case, partial(_without, name, field))
             yield from _shorter(case, name, field)
+
+
+def _is_possible(steps: Sequence[Step]) -> bool:
+    """Whether nothing but a restart follows where all listeners are stopped."""
+    after = itertools.pairwise(steps)
+    return all(one.kind != "plain_drain" or then.kind == "restart" for one, then in after)
 
 
 def _leave_out(name: str, listener: Listener) -> Listener | None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import enum
+import errno
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envoyassert.explore.case import Case
-from envoyassert.explore.difference import CRASH, Difference
+from envoyassert.explore.difference import CRASH, SPINS, Difference
 from envoyassert.explore.scenario import foreseen, scenario_text
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.names import signal_text
+from envoyassert.naming import ListenerRecord
 from envoyassert.predict.prediction import Prediction
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.predict.start import predict_start
@@ -23,13 +26,16 @@ from envoyassert.report.envoy_log import messages, reason_of
 from envoyassert.runner import RunResult, run_plan
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
+from envoyassert.scenario.scope import is_at
 from envoyassert.texts.findings import words_of
-from envoyassert.trace import STARTUP
+from envoyassert.trace import STARTUP, Trace
 
 #: What a line of a log has that quotes a config.
 _QUOTES = re.compile(r"[{}`\"]")
 #: Lines of a log before a crash that are shown, and their greatest width.
 _LINES, _LINE = 3, 200
+#: So many failures one after the other are no chance.
+_WITHOUT_END = 1000
 
 
 class Outcome(enum.Enum):
@@ -113,8 +119,11 @@ def try_text(
     (plan,) = expand(loaded, envoys=[EnvoySource(version)])
     result = run_plan(plan, probe, "process")
     outcome = result.trace.end.outcome
-    if outcome.signal is not None:
-        return _crashed(result, text)
+    killed = killed_by(result.trace)
+    if killed is not None:
+        return _crashed(result, killed, text)
+    if spins(result.trace):
+        return _spinning(result.trace, text)
     if not outcome.running and len(result.trace.phases) < 2:
         said = reason_of(outcome.log_tail).text
         return Tried(Outcome.REFUSED, compared=bool(predicted.refused), said=said, text=text)
@@ -122,19 +131,47 @@ def try_text(
         refused = Difference("start", "refused", "Envoy", f"refused: {predicted.refused}", "LIVE")
         return Tried(Outcome.DIFFERS, 1, 0, (refused,), text=text)
     verdict = judge(result.trace, result.plan.expectations, workers=result.plan.workers)
-    differences = tuple(difference_of(finding) for finding in verdict.with_status(Status.FAIL))
+    known = records_of(result.trace)
+    failed = verdict.with_status(Status.FAIL)
+    differences = tuple(difference_of(finding, known) for finding in failed)
     open_ = verdict.with_status(Status.INCONCLUSIVE)
     came = Outcome.DIFFERS if differences else Outcome.OPEN if open_ else Outcome.AGREES
     said = words_of(open_[0]).reason if open_ else ""
     return Tried(came, len(verdict.findings), declined, differences, said, text)
 
 
-def _crashed(result: RunResult, text: str) -> Tried:
-    outcome = result.trace.end.outcome
-    assert outcome.signal is not None
-    said = f"Envoy was killed by {signal_text(outcome.signal)}{place_of_crash(result.log_text)}"
-    seen = Difference("start", CRASH, "Envoy", "Envoy stays up", said)
+def killed_by(trace: Trace) -> int | None:
+    """Return the signal that killed the first Envoy of a run that was killed; None if none was."""
+    ended = [trace.end.outcome]
+    ended += [member.outcome for phase in trace.phases for member in phase.envoys]
+    return next((one.signal for one in ended if one.signal is not None), None)
+
+
+def _crashed(result: RunResult, signal: int, text: str) -> Tried:
+    said = f"Envoy was killed by {signal_text(signal)}{place_of_crash(result.log_text)}"
+    way = _way_of(result.trace.phases[-1].name) if result.trace.phases else STARTUP
+    seen = Difference(way, CRASH, "Envoy", "Envoy stays up", said)
     return Tried(Outcome.CRASHED, 1, 0, (seen,), said, text, crash_lines(result.log_text))
+
+
+def spins(trace: Trace) -> bool:
+    """Return whether Envoy never came to rest, for workers accept from what does not listen."""
+    last = trace.phases[-1] if trace.phases else None
+    if last is None or not last.problem:
+        return False
+    calls = Counter(
+        event.call
+        for event in trace.events
+        if event.ts_ns >= last.begin_ns and event.ret == -errno.EINVAL
+    )
+    return calls["accept4"] >= _WITHOUT_END
+
+
+def _spinning(trace: Trace, text: str) -> Tried:
+    said = "workers call accept4 without end, which fails with EINVAL"
+    way = _way_of(trace.phases[-1].name)
+    seen = Difference(way, SPINS, "Envoy", "its workers wait for clients", said)
+    return Tried(Outcome.DIFFERS, 1, 0, (seen,), said, text)
 
 
 def place_of_crash(log: str) -> str:
@@ -166,13 +203,43 @@ def crash_lines(log: str) -> tuple[str, ...]:
     return (*kept[-_LINES:], *([reason] if reason else []))
 
 
-def difference_of(finding: Finding) -> Difference:
-    """Return a finding as a difference."""
+def records_of(trace: Trace) -> tuple[ListenerRecord, ...]:
+    """Return the listeners of a run, in each form that they had."""
+    later = [one for phase in trace.phases for one in phase.listeners or ()]
+    return tuple(dict.fromkeys((*trace.header.listeners, *later)))
+
+
+def difference_of(finding: Finding, known: Sequence[ListenerRecord] = ()) -> Difference:
+    """Return a finding as a difference.
+
+    Args:
+        finding: what failed.
+        known: the listeners of the run, in each form that they had.
+    """
     words = words_of(finding)
     scope = finding.scope
     phase = STARTUP if scope is None else scope.at_end_of or scope.during or STARTUP
-    way = "start" if phase == STARTUP else phase.rstrip("_0123456789")
-    return Difference(way, finding.code, words.subject, words.expected, words.seen)
+    said = (words.subject, words.expected, words.seen)
+    return Difference(_way_of(phase), finding.code, *said, _listener_of(finding, known))
+
+
+def _listener_of(finding: Finding, known: Sequence[ListenerRecord]) -> str:
+    """Return the name of the listener that a finding is about, "" if that is none or several."""
+    selector = finding.subject.listener
+    if selector is None or selector.name is not None:
+        return "" if selector is None else selector.name or ""
+    names = {
+        record.name
+        for record in known
+        for address in record.addresses
+        if is_at(selector, record, address)
+    }
+    return names.pop() if len(names) == 1 else ""
+
+
+def _way_of(phase: str) -> str:
+    """Return what was done in a phase: `start`, or a kind of step."""
+    return "start" if phase == STARTUP else re.split(r"_\d", phase)[0]
 
 
 def declined_facts(one: SocketSet) -> int:

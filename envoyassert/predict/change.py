@@ -24,7 +24,7 @@ from envoyassert.predict.effects import (
 from envoyassert.predict.fields import differences, is_same_message, normal
 from envoyassert.predict.messages import LISTENER, Since
 from envoyassert.predict.prediction import KNOWN
-from envoyassert.predict.push import push_changes
+from envoyassert.predict.push import Listeners, push_changes
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.restarts import (
     hot_restart_changes,
@@ -42,7 +42,9 @@ from envoyassert.scenario.listeners import (
 from envoyassert.versions import satisfies
 
 
-def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Change:
+def predict_change(
+    old: Side, new: Side, way: Way, *, version: str = "", at: Listeners | None = None
+) -> Change:
     """Return what a change does when it reaches Envoy in one way.
 
     A push is of the listeners that a control plane serves: it changes no static one. Where neither
@@ -53,6 +55,8 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
         new: what it is to be.
         way: how the change reaches it.
         version: of Envoy; "" for every one that the model knows.
+        at: what earlier changes left of its listeners, all of them served ones; takes note of a
+            push, and of a hot restart. None for the listeners that a start with `old` has.
 
     Raises:
         PredictError: a config is none, or has a value of another type than Envoy reads there.
@@ -66,13 +70,16 @@ def predict_change(old: Side, new: Side, way: Way, *, version: str = "") -> Chan
         alone = old.discovered is None and new.discovered is None
         sent, fixed = (static, {}) if alone else (served, static[0])
         known = [_known(one, version) for one in sent]
-        listeners = push_changes(known[0], known[1], fixed, workers[0], version)
+        if at is not None:
+            listeners = at.push(known[1])
+        else:
+            listeners = push_changes(known[0], known[1], fixed, workers[0], version)
         listeners = [_with_unknown_fields(one, sent[0], sent[1], version) for one in listeners]
         if not alone:
             others += _static_changes(*static)
     else:
         known = [_known(one, version) for one in served]
-        listeners = _restarted(new, way, static, known, workers, version)
+        listeners = _restarted(new, way, static, known, workers, version, at)
         if any(one.kind is Kind.REFUSED for one in others):
             every = {**static[0], **served[0]}
             listeners = refused_start(every, workers[0], "", "", ended=False)
@@ -123,6 +130,7 @@ def _restarted(
     served: list[dict[str, Any]],
     workers: tuple[int, int],
     version: str,
+    at: Listeners | None,
 ) -> list[ListenerChange]:
     every = [{**fixed, **more} for fixed, more in zip(static, served, strict=True)]
     cold = way is Way.RESTART
@@ -142,7 +150,7 @@ def _restarted(
     changes = (
         restart_changes(every[0], taken, workers)
         if cold
-        else hot_restart_changes(every[0], taken, workers, version)
+        else hot_restart_changes(every[0], taken, workers, version, at)
     )
     names = {one.name for one in changes}
     changes += [

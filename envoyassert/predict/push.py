@@ -7,7 +7,7 @@ and 1.40.0. Listeners are removed first, then added and updated in the order in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -59,19 +59,80 @@ class Outcome:
 
 
 @dataclass
-class _Manager:
-    """Envoy's listeners: active ones, those that drain, the latest first, and those given up."""
+class Listeners:
+    """Envoy's listeners with their sockets, and what pushes one after the other do to them.
+
+    Args:
+        workers: how many there are.
+        version: of Envoy, "" for every one that the model knows.
+        active: those that it has, by their names.
+        draining: those that it had, and whose sockets are open yet, the latest first.
+        dropped: those that it gave up.
+        numbers: gives the number of each further kernel socket.
+        is_half_started: whether its start never ends, for it has given up one of several.
+    """
 
     workers: int
+    version: str = ""
     active: dict[str, Held] = field(default_factory=dict)
     draining: list[Held] = field(default_factory=list)
     dropped: dict[str, Held] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
+    is_half_started: bool = False
+
+    @classmethod
+    def started(cls, listeners: Mapping[str, Any], workers: int, version: str = "") -> Listeners:
+        """Return the listeners of an Envoy that has started.
+
+        Args:
+            listeners: all of them, without what it refused, by their names.
+            workers: how many there are.
+            version: of Envoy, "" for every one that the model knows.
+        """
+        found = cls(workers, version)
+        found.take(started(listeners, workers, found.numbers.__next__))
+        return found
+
+    def take(self, listeners: Mapping[str, Held]) -> None:
+        """Have the listeners of an Envoy that has started, by their names, and no others."""
+        self.dropped = {name: one for name, one in listeners.items() if one.is_dropped}
+        self.active = {name: one for name, one in listeners.items() if not one.is_dropped}
+        self.draining = []
+        # It waits until each worker has each listener that it counted; for none if none is left.
+        self.is_half_started = bool(self.dropped and self.active)
+
+    def push(self, new: Mapping[str, Any], fixed: Collection[str] = ()) -> list[ListenerChange]:
+        """Have a control plane send listeners, and return what that does to each.
+
+        Args:
+            new: all that it serves from now on, by their names, in the order in which it sends
+                them.
+            fixed: names of the static ones: a push changes none of them, but their addresses are
+                taken.
+        """
+        before = {**self.dropped, **self.active}
+        left = {number for one in self.draining for number in one.numbers}
+        outcomes: dict[str, Outcome] = {}
+        for name in [*self.active]:
+            if name not in new and name not in fixed:
+                self.remove(name)
+                outcomes[name] = Outcome(Kind.REMOVED, served=False)
+        for name, listener in new.items():
+            outcomes[name] = self.update(name, listener)
+        result = _Result(before, self.active, left, self.version)
+        found = [result.change_of(name, outcomes[name], new.get(name)) for name in outcomes]
+        # By the next push all others are closed.
+        self.draining = [one for one in self.draining if stays_open(one, self.version)]
+        if any(one.kind is Kind.ENDS_ENVOY for one in found):
+            return [result.ended(one) for one in found]
+        return found
 
     def make(self, name: str, listener: Any) -> Held:
+        """Return a listener on sockets of its own."""
         return held(name, listener, self.workers, self.numbers.__next__)
 
     def remove(self, name: str) -> None:
+        """Have a listener drain."""
         self.draining.insert(0, self.active.pop(name))
 
     def update(self, name: str, listener: Any) -> Outcome:
@@ -101,11 +162,15 @@ class _Manager:
         shared = replace(new, sets=old.sets, sockets=old.sockets)
         if in_place:
             self.active[name] = shared
-            return Outcome(Kind.IN_PLACE, served=bool(old.numbers) or not new.binds)
+            served = not new.binds or (bool(old.numbers) and _is_served(shared))
+            return Outcome(Kind.IN_PLACE, served=served)
         if new.binds and not old.binds:
             # Envoy has nothing that could be duplicated, and does not notice.
             kind = Kind.UNKNOWN if old.numbers else Kind.ENDS_ENVOY
             return Outcome(kind, served=False)
+        if not new.binds:
+            # Main has the sockets yet, and listens; no worker has one.
+            shared = replace(shared, sets=tuple(replace(one, role="none") for one in old.sets))
         self.active[name] = shared
         return Outcome(Kind.FULL_KEPT, served=new.binds or not old.numbers)
 
@@ -140,7 +205,9 @@ class _Manager:
         if new.name in self.active:
             self.remove(new.name)
         if new.is_dropped:
+            self.dropped[new.name] = new
             return Outcome(Kind.DROPPED, new.words, served=False)
+        self.dropped.pop(new.name, None)
         self.active[new.name] = found
         return Outcome(kind, served=_is_served(found))
 
@@ -165,45 +232,42 @@ def push_changes(
         workers: how many there are.
         version: of Envoy, "" for every one that the model knows.
     """
-    manager = _Manager(workers)
-    before: dict[str, Held] = {}
-    for name, one in started({**fixed, **old}, workers, manager.numbers.__next__).items():
-        before[name] = one
-        (manager.dropped if one.is_dropped else manager.active)[name] = one
-    outcomes: dict[str, Outcome] = {}
-    for name in old:
-        if name not in new and name in manager.active:
-            manager.remove(name)
-            outcomes[name] = Outcome(Kind.REMOVED, served=False)
-    for name, listener in new.items():
-        outcomes[name] = manager.update(name, listener)
-    result = _Result(before, manager, version)
-    found = [result.change_of(name, outcomes[name], new.get(name)) for name in outcomes]
-    if any(one.kind is Kind.ENDS_ENVOY for one in found):
-        return [result.ended(one) for one in found]
-    return found
+    return Listeners.started({**fixed, **old}, workers, version).push(new, fixed)
+
+
+def stays_open(one: Held, version: str) -> bool:
+    """Return whether the sockets of a listener that is stopped stay open as long as it drains.
+
+    Args:
+        one: the listener.
+        version: of Envoy, "" for every one that the model knows.
+    """
+    since = bool(version) and satisfies(version, UDP_LEFT_SINCE)
+    return _is_quic(one) or (one.protocol == "UDP" and since)
 
 
 class _Result:
     """What is said of each listener once all are updated."""
 
-    def __init__(self, before: Mapping[str, Held], manager: _Manager, version: str) -> None:
+    def __init__(
+        self, before: Mapping[str, Held], after: Mapping[str, Held], left: set[int], version: str
+    ) -> None:
         self._before = before
-        self._after = manager.active
+        self._after = after
         self._version = version
-        self._live = {number for one in manager.active.values() for number in one.numbers}
+        self._live = {number for one in after.values() for number in one.numbers}
+        self._known = left | {number for one in before.values() for number in one.numbers}
 
     def change_of(self, name: str, outcome: Outcome, listener: Any) -> ListenerChange:
         old, new = self._before.get(name), self._after.get(name)
         mine = set(old.numbers) if old is not None else set()
         kept = mine & self._live
         gone = len(mine) - len(kept)
-        left = gone if old is not None and self._stays_open(old) else 0
+        left = gone if old is not None and stays_open(old, self._version) else 0
         now = set(new.numbers) if new is not None else set()
         unknown = self._unknown(old, new, outcome.kind)
-        known = {number for one in self._before.values() for number in one.numbers}
         if old is None:
-            kept = now & known  # taken over from one that drains
+            kept = now & self._known  # taken over from one that drains
         served: bool | None = outcome.served and not left and new is not None
         quic_is_left = left and new is not None and old is not None and _is_quic(old)
         if quic_is_left or "kind" in unknown:
@@ -221,7 +285,7 @@ class _Result:
             kind=outcome.kind,
             kept=len(kept),
             closed=gone - left,
-            made=len(now - known) + outcome.fresh,
+            made=len(now - self._known) + outcome.fresh,
             left=left,
             queue=new.queue if new is not None else "",
             queue_before=old.queue if old is not None else "",
@@ -244,9 +308,6 @@ class _Result:
         return replace(
             change, kept=0, made=0, left=0, closed=gone, queued=lost, held=lost, served=False
         )
-
-    def _stays_open(self, old: Held) -> bool:
-        return _is_quic(old) or (old.protocol == "UDP" and self._version_in(UDP_LEFT_SINCE))
 
     def _version_in(self, bounds: str) -> bool:
         return bool(self._version) and satisfies(self._version, bounds)

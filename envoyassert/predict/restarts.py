@@ -8,7 +8,7 @@ seen on 1.36.4 and 1.40.0.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -23,6 +23,7 @@ from envoyassert.predict.held import (
     taken,
     unnamed_options,
 )
+from envoyassert.predict.push import Listeners
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.scenario.listeners import proto_field
@@ -76,6 +77,7 @@ def hot_restart_changes(
     new: Mapping[str, Any],
     workers: tuple[int, int],
     version: str,
+    at: Listeners | None = None,
 ) -> list[ListenerChange]:
     """Return what a hot restart does to each listener.
 
@@ -84,10 +86,15 @@ def hot_restart_changes(
         new: those of the next one.
         workers: how many each has.
         version: of Envoy, "" for every one that the model knows.
+        at: what earlier changes left of the listeners of the epoch before, instead of `old`; has
+            those of the next one afterwards.
     """
-    numbers = count().__next__
-    before = started(old, workers[0], numbers)
-    if _is_half_started(before.values()):
+    if at is None:
+        at = Listeners.started(old, workers[0], version)
+    numbers, there_are = at.numbers.__next__, {**at.dropped, **at.active}
+    before = {name: there_are[name] for name in old if name in there_are} | there_are
+    was_half_started = at.is_half_started
+    if was_half_started:
         return refused_start(old, workers[0], "", INITIALIZING, ended=False)
     after: dict[str, Held] = {}
     refused: dict[str, str] = {}
@@ -113,16 +120,10 @@ def hot_restart_changes(
             _refused(before.get(name), refused.get(name, ""), name)
             for name in dict.fromkeys((*before, *after))
         ]
+    at.workers = workers[1]
+    at.take(after)
     found = _changes(before, after, hot=True, version=version)
-    return [*map(_undrained, found)] if _is_half_started(after.values()) else found
-
-
-def _is_half_started(listeners: Collection[Held]) -> bool:
-    """Whether a start never ends: Envoy waits until each worker has each listener that it counted.
-
-    It waits for none where none is left of them.
-    """
-    return 0 < sum(one.is_dropped for one in listeners) < len(listeners)
+    return [*map(_undrained, found)] if at.is_half_started else found
 
 
 def _undrained(one: ListenerChange) -> ListenerChange:

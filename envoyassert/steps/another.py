@@ -12,6 +12,15 @@ from envoyassert.scenario.overlay import merge
 from envoyassert.steps.base import Part
 from envoyassert.steps.load import StepUnderLoad
 
+#: The argument that says which Envoy of a hot restart it is; 0, or none, for the first.
+EPOCH = "--restart-epoch"
+
+
+def epoch_of(args: Sequence[str]) -> int:
+    """Return which Envoy of a hot restart is started with arguments: 0 for the first."""
+    named = [n for n, word in enumerate(args[:-1]) if word == EPOCH and args[n + 1].isdecimal()]
+    return int(args[named[-1] + 1]) if named else 0
+
 
 class Another(Part):
     """In what another Envoy differs from the one that the scenario describes."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from envoyassert.draft.stand_in import serving
+from envoyassert.draft.stand_in import bootstrap_with, serving
 from envoyassert.explore.case import Case, Step
+from envoyassert.explore.configs import cases
 from envoyassert.explore.difference import changes_of, known_differences
+from envoyassert.explore.search import Search
 from envoyassert.explore.trial import Outcome, try_case
 from tests.e2e.launching import VERSION, wait_until
 
@@ -32,32 +36,69 @@ def served(before, *steps):
     return Case(2, tuple(before), ADMIN, served=True, steps=tuple(made))
 
 
-@pytest.mark.parametrize(
-    "kind, version, before, after",
-    [
-        ("backlog_by_push", OLD, listener(), listener(tcp_backlog_size=64)),
-        ("ipv4_compat_by_push", VERSION, listener(host="::", compat=True), listener(host="::")),
-        ("bind_to_port_off_by_push", VERSION, listener(), listener(bind_to_port=False)),
-        (
-            "exact_balance_by_push",
-            VERSION,
+EXACT = {"connection_balance_config": {"exact_balance": {}}}
+PATH = {"pipe": {"path": "${rundir}/0.sock"}}
+#: A sequence for each entry of the list; those that are no crash.
+REPLAYED = [
+    ("backlog_by_push", OLD, [listener(), listener(tcp_backlog_size=64)]),
+    ("ipv4_compat_by_push", VERSION, [listener(host="::", compat=True), listener(host="::")]),
+    ("mptcp_by_push", VERSION, [listener(), listener(enable_mptcp=True)]),
+    ("bind_to_port_off_by_push", VERSION, [listener(), listener(bind_to_port=False)]),
+    (
+        "bind_to_port_off_and_on_by_push",
+        VERSION,
+        [
             listener(),
-            listener(connection_balance_config={"exact_balance": {}}),
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_known_defect_of_updates_is_found_and_known(kind, version, before, after, probe):
-    case = served([before], [after])
+            listener(bind_to_port=False),
+            listener(bind_to_port=False, stat_prefix="a"),
+            listener(stat_prefix="a"),
+        ],
+    ),
+    (
+        "bind_to_port_on_by_push_of_a_path",
+        VERSION,
+        [listener(address=PATH, bind_to_port=on) for on in (False, True)],
+    ),
+    ("balance_by_push", VERSION, [listener(), listener(**EXACT)]),
+]
+#: Of these there is one for each build: what leads there is made at random.
+CRASHES = {
+    OLD: "crash_while_listeners_are_loaded_1_36_4",
+    VERSION: "crash_while_listeners_are_loaded_1_40_0",
+}
+
+
+def test_each_entry_of_the_list_is_tried_here():
+    tried = [*(kind for kind, *_ in REPLAYED), *CRASHES.values()]
+    assert sorted(tried) == sorted(one.kind for one in known_differences())
+
+
+@pytest.mark.parametrize("kind, version, forms", REPLAYED, ids=[one[0] for one in REPLAYED])
+def test_a_known_defect_of_updates_is_found_and_known(kind, version, forms, probe):
+    case = served([forms[0]], *([form] for form in forms[1:]))
     tried = try_case(case, version, probe)
     assert tried.outcome is Outcome.DIFFERS
-    kinds = {
-        one.kind
+    kinds = [
+        next((one.kind for one in known_differences() if one.explains(found, case, version)), found)
         for found in tried.differences
-        for one in known_differences()
-        if one.explains(found, case, version)
-    }
-    assert kinds == {kind}
+    ]
+    assert kind in kinds
+    # What leads there has differences of its own.
+    assert set(kinds) <= {kind, "bind_to_port_off_by_push"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", CRASHES)
+def test_a_known_crash_is_found_and_known(version, probe):
+    never = time.monotonic() + 3600
+    search = Search(
+        lambda case: try_case(case, version, probe), known_differences(), version, never
+    )
+    for number in range(4, 19):
+        assert search.round(cases(version), number, 20) is None
+        if search.counts.met[CRASHES[version]]:
+            return
+    raise AssertionError(search.counts)
 
 
 def test_a_backlog_that_is_pushed_is_in_effect_in_a_newer_envoy(probe):
@@ -73,6 +114,52 @@ def test_the_model_of_change_is_held_against_pushes(probe):
     assert tried.foreseen == ("sockets are replaced: what waits in their queues is reset",)
     refused = served([listener()], [listener(enable_reuse_port=False)])
     assert try_case(refused, VERSION, probe).outcome is Outcome.AGREES
+
+
+def test_a_restart_is_as_a_start_and_a_later_push_as_one_after_it(probe):
+    case = served(
+        [listener()],
+        [listener(enable_reuse_port=False)],
+        Step("restart", concurrency=3),
+        [listener(enable_reuse_port=False, stat_prefix="a")],
+    )
+    tried = try_case(case, VERSION, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
+
+
+@pytest.mark.parametrize("version", [OLD, VERSION])
+def test_a_plain_drain_closes_what_the_model_says(version, probe):
+    datagrams = {"socket_address": {**listener(1)["address"]["socket_address"], "protocol": "UDP"}}
+    udp = {"name": "listener_1", "address": datagrams, **serving("UDP")}
+    path = listener(2, address=PATH)
+    steps = [Step("plain_drain"), Step("restart", concurrency=1)]
+    before = [listener(), udp, path]
+    bootstrap = {**ADMIN, **bootstrap_with([udp])}
+    case = replace(served(before, *steps), bootstrap={**bootstrap, **ADMIN})
+    tried = try_case(case, version, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
+
+
+@pytest.mark.slow
+def test_hot_restarts_count_from_the_last_start(probe):
+    case = served([listener()], Step("restart", concurrency=1), Step("hot_restart", concurrency=3))
+    again = replace(case, steps=(*case.steps, Step("restart", concurrency=2)))
+    tried = try_case(again, VERSION, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
+
+
+@pytest.mark.slow
+def test_a_listener_that_moved_has_one_name_after_a_hot_restart(probe):
+    case = served([listener()], [listener(host="127.0.0.2")], Step("hot_restart"), Step("drain"))
+    tried = try_case(case, VERSION, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
+
+
+@pytest.mark.slow
+def test_a_socket_that_two_addresses_share_after_a_hot_restart_is_one(probe):
+    twice = listener(address=PATH, additional_addresses=[{"address": PATH}])
+    tried = try_case(served([twice], Step("hot_restart")), VERSION, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
 
 
 @pytest.mark.slow

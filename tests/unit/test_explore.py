@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.stand_in import serving
 from envoyassert.errors import MachineError
+from envoyassert.events import Event
 from envoyassert.explore import trial
 from envoyassert.explore.case import Case, Step
 from envoyassert.explore.configs import cases
@@ -27,18 +29,23 @@ from envoyassert.explore.difference import (
     known_differences,
     parse_known,
 )
-from envoyassert.explore.features import fields_of, of_envoy
-from envoyassert.explore.scenario import pushed, scenario_text
+from envoyassert.explore.features import fields_of
+from envoyassert.explore.running import Running
+from envoyassert.explore.scenario import scenario_text
 from envoyassert.explore.search import Search
+from envoyassert.explore.smaller import smaller_cases
 from envoyassert.explore.text import difference_lines, summary_lines
 from envoyassert.explore.trial import Outcome, Tried
-from envoyassert.predict.effects import Kind
+from envoyassert.predict.effects import Fate, Kind
 from envoyassert.predict.start import predict_start
 from envoyassert.scenario.load import parse_scenario
+from envoyassert.trace import End, Header, Member, Phase, Trace
+from envoyassert.trace import Outcome as Outcome_
 from tests.unit.cli_words import run_cli
 
 VERSION = "1.40.0"
 BACKLOG = Difference("start", "backlog", "port 10000", "backlog 64", "backlog -1")
+REUSE_PORT = "Listener listener_0: reuse port cannot be changed during an update"
 OPTIONS = Difference("start", "only_options", "port 10000", "none", "SO_KEEPALIVE")
 
 
@@ -107,10 +114,12 @@ def test_a_path_is_distinguished_from_an_abstract_name_and_no_more():
         (Known("a", facts=("backlog",), listeners=({"enable_reuse_port": True},)), False),
         (Known("a", facts=("backlog",), listeners=({"tcp_backlog_size": 1},)), False),
         (Known("a", facts=("only_options",)), False),
-        (Known("a", way="push", facts=("backlog",)), False),
+        (Known("a", way=("push",), facts=("backlog",)), False),
+        (Known("a", way=("push", "start"), facts=("backlog",)), True),
         (Known("a", facts=("backlog",), versions="<1.40"), False),
         (Known("a", facts=("backlog",), versions=">=1.40"), True),
-        (Known("a", facts=("backlog",), seen="*64"), False),
+        (Known("a", facts=("backlog",), seen=("*64",)), False),
+        (Known("a", facts=("backlog",), seen=("*64", "* -1")), True),
         (Known("a", facts=("backlog",), envoy={"concurrency": "any"}), True),
         (Known("a", facts=("backlog",), changed=("tcp_backlog_size",)), False),
     ],
@@ -311,7 +320,8 @@ def test_a_push_is_held_against_the_model_of_change_and_against_a_fresh_start():
 def test_what_is_refused_stays_as_it_was():
     case = pushed_case([listener()], [listener(enable_reuse_port=False)])
     items = items_of(case)
-    assert {"update": {"result": "nack"}, "at_end_of": "push_1"} in items
+    refused = {"result": "nack", "message_contains": REUSE_PORT}
+    assert {"update": refused, "at_end_of": "push_1"} in items
     (there,) = [one for one in items if one.get("listener", {}).get("port") == 10000]
     assert there["listened"] == {"by": "workers", "via": "reuse_port"}
 
@@ -367,13 +377,13 @@ def test_steps_of_every_kind_are_made():
 
     def attempt(case):
         scenario = parse_scenario(scenario_text(case, VERSION), Path("explored.yaml")).scenario
-        assert len(scenario.steps) == len(case.steps)
+        assert len(scenario.steps) >= len(case.steps)
         kinds.update(step.kind for step in case.steps)
         return tried()
 
     searched = search(attempt)
     searched.round_of_sequences(VERSION, 3, 25)
-    assert kinds == {"push", "hot_restart", "drain"}
+    assert kinds == {"push", "hot_restart", "restart", "drain", "plain_drain"}
 
 
 # The command
@@ -513,7 +523,7 @@ def test_a_mode_is_refused_of_an_abstract_name_and_not_beside_one():
 
     path, name = {"path": "/a.sock"}, {"path": "@a"}
     kinds = [
-        pushed(case_of(), (), (one,), 1, VERSION).listeners[0].kind
+        Running(case_of(), VERSION).done(Step("push", (one,))).listeners[0].kind
         for one in (
             pipes({**path, "mode": 0o600}, name),
             pipes(path, {**name, "mode": 0o600}),
@@ -535,14 +545,134 @@ def test_an_option_before_bind_comes_first_whatever_the_order_in_the_config(stat
     assert (found.listens, found.role) == (1, "none")
 
 
-@pytest.mark.parametrize(
-    "shared, own, conflict",
-    [(False, True, True), (True, True, False), (False, False, True)],
-)
-def test_listeners_that_cannot_share_a_port_are_known(shared, own, conflict):
-    anywhere = {"socket_address": {"address": "0.0.0.0", "port_value": 10000}}
-    other = {**listener(address=anywhere, enable_reuse_port=shared), "name": "listener_1"}
-    case = case_of(listener(enable_reuse_port=own), other)
-    assert ("addresses_in_conflict" in of_envoy(case)) is conflict
-    more = listener(enable_reuse_port=own, additional_addresses=[{"address": anywhere}])
-    assert ("addresses_in_conflict" in of_envoy(case_of(more))) is not own
+def test_an_entry_is_about_the_listener_that_differs():
+    other = {**listener(), "name": "listener_1"}
+    pushed = Step("push", (listener(), {**other, "tcp_backlog_size": 64}))
+    case = case_of(listener(), other, served=True, steps=(pushed,))
+    known = Known("a", facts=("backlog",), changed=("tcp_backlog_size",))
+    held = Known("a", facts=("backlog",), listeners=({"tcp_backlog_size": "any"},))
+    for name, explains in (("listener_0", False), ("listener_1", True), ("", True)):
+        found = replace(BACKLOG, listener=name)
+        assert known.explains(found, case, VERSION) is explains
+        assert held.explains(found, case, VERSION) is explains
+
+
+def test_no_entry_of_the_list_is_about_anything_whatever():
+    for one in known_differences():
+        assert "*" not in one.facts
+        assert one.seen
+        assert "*" not in one.seen
+        assert one.versions
+        assert CRASH in one.facts or (one.way and one.changed)
+
+
+# What earlier steps left
+
+
+def running_after(*steps, **more):
+    running = Running(case_of(listener(), served=True, concurrency=2, **more), VERSION)
+    return running, [running.done(step) for step in steps]
+
+
+def push(**fields):
+    return Step("push", (listener(**fields),))
+
+
+def test_a_push_carries_over_what_an_earlier_one_did_not_do():
+    # The first is acknowledged and leaves the sockets open; the second takes them from the workers.
+    running, (_, _, on) = running_after(
+        push(bind_to_port=False),
+        push(bind_to_port=False, stat_prefix="a"),
+        push(stat_prefix="a"),
+    )
+    (one,) = on.listeners
+    assert (one.kind, one.kept, one.served, one.queued) == (Kind.IN_PLACE, 2, False, Fate.UNSERVED)
+    assert running.has == (listener(stat_prefix="a"),)
+
+
+def test_what_was_refused_is_served_again_after_a_restart():
+    running, (refused, _) = running_after(
+        push(enable_reuse_port=False), Step("restart", concurrency=3)
+    )
+    assert [one.kind for one in refused.listeners] == [Kind.REFUSED]
+    (found,) = [one for one in running.started.sets if one.name == "listener_0"]
+    assert (found.sockets, found.via) == (1, "dup")
+    assert running.has == (listener(enable_reuse_port=False),)
+
+
+def test_a_listener_that_the_start_refuses_is_not_there_for_a_push():
+    anywhere = {"socket_address": {"address": "0.0.0.0", "port_value": 10000, "protocol": "UDP"}}
+    own = {"socket_address": {**anywhere["socket_address"], "address": "127.0.0.1"}}
+    udp = {"address": own, **serving("UDP")}
+    first = {"name": "listener_0", **udp, "enable_reuse_port": False}
+    second = {"name": "listener_1", **udp, "address": anywhere}
+    case = case_of(first, second, served=True)
+    running = Running(case, VERSION)
+    assert running.has == (first,)
+    added = running.done(Step("push", (second,)))
+    kinds = {one.name: one.kind for one in added.listeners}
+    assert kinds["listener_0"] is Kind.REMOVED
+    assert "update: {result: nack}" in scenario_text(case, VERSION).replace('"', "")
+
+
+def test_what_a_hot_restart_inherits_stays_so_for_the_next_push():
+    running, (_, moved) = running_after(Step("hot_restart", concurrency=3), push(stat_prefix="a"))
+    (one,) = moved.listeners
+    assert (one.kind, one.kept, one.made) == (Kind.FULL_KEPT, 3, 0)
+    assert running.workers == 3
+
+
+def test_after_a_plain_drain_nothing_is_there_but_what_is_left_open():
+    udp = {"socket_address": {"address": "127.0.0.1", "port_value": 10001, "protocol": "UDP"}}
+    other = {"name": "listener_1", "address": udp, **serving("UDP")}
+    case = case_of(listener(), other, served=True, concurrency=2, steps=(Step("plain_drain"),))
+    for version, left in ((VERSION, 2), ("1.36.4", "none")):
+        text = scenario_text(case, version)
+        data = yaml.safe_load(text)
+        parse_scenario(text, Path("explored.yaml"))
+        live = {
+            one["listener"]["port"]: one["sockets"]["live"]
+            for one in data["expect"]
+            if one.get("at_end_of", "").startswith("plain_drain") and "sockets" in one
+        }
+        assert live == {10000: "none", 10001: left}
+
+
+def test_a_restart_is_held_against_a_start():
+    case = pushed_case([listener()], [listener(freebind=True)], then=(Step("restart"),))
+    text = scenario_text(case, VERSION)
+    parse_scenario(text, Path("explored.yaml"))
+    expected = yaml.safe_load(text)["expect"]
+    mine = [one for one in expected if one.get("envoy") == "restart_2"]
+    (own,) = [one for one in mine if one.get("listener", {}).get("port") == 10000]
+    assert own["bound"] == {"times": 2, "by": "main"}
+    assert own["only_options"]["before_bind"]["IP_FREEBIND"] == 1
+    assert {"process": {"exits": 0}, "envoy": "first", "at_end_of": "restart_2_end"} in expected
+
+
+def test_nothing_but_a_restart_follows_a_plain_drain_when_a_case_is_cut_down():
+    steps = (Step("plain_drain"), Step("restart"), push())
+    shorter = [one.steps for one in smaller_cases(case_of(listener(), steps=steps))]
+    assert (Step("plain_drain"), push()) not in shorter
+    assert (Step("restart"), push()) in shorter
+
+
+def test_a_crash_of_any_of_several_envoys_is_one():
+    first = Member("first", 1, 2, Outcome_(signal=11))
+    trace = made_trace(
+        phases=(Phase("hot_restart_1", "hot_restart", 0, 1, Outcome_(live=True), envoys=(first,)),)
+    )
+    assert trial.killed_by(trace) == 11
+
+
+@pytest.mark.parametrize("number, is_one", [(5000, True), (10, False)])
+def test_workers_that_never_wait_are_a_difference(number, is_one):
+    calls = [Event(100 + n, 1, 2, "accept4", -22, {"fd": 3}, 0, n + 1) for n in range(number)]
+    unfinished = Phase("push_1", "update_listeners", 50, 9999, Outcome_(live=True), problem="late")
+    assert trial.spins(made_trace(events=calls, phases=(unfinished,))) is is_one
+    done = replace(unfinished, problem="")
+    assert not trial.spins(made_trace(events=calls, phases=(done,)))
+
+
+def made_trace(events=(), phases=()):
+    return Trace(Header(), list(events), End(), phases=tuple(phases))

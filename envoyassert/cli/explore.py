@@ -66,8 +66,8 @@ def explore(
 ) -> int:
     """Search for what the model predicts wrongly.
 
-    Bootstraps are made at random from the fields that decide about sockets, and listeners are
-    pushed, drained and handed on by hot restarts. What Envoy does is compared with the prediction.
+    Bootstraps are made at random from the fields that decide about sockets. Listeners are pushed,
+    drained and handed on by hot restarts, and Envoy is restarted. What Envoy does is compared with the prediction.
     Each difference is cut down to the smallest config that shows it. Known differences are counted
     alone. Needs Hypothesis: pip install 'envoyassert[explore]'.
 
@@ -156,7 +156,7 @@ def _report(
         say(f"  Envoy {version} crashed; what it was given is not shown")
     if directory is None or (found.crashed and not with_crashes):
         return
-    name = file_name(found, number)
+    name = file_name(found, number, seed)
     path = directory / f"{name}.yaml"
     write_lines(scenario_lines(found, name, version, seed), path)
     say(f"  wrote {path}")

@@ -80,15 +80,16 @@ def scenario_lines(found: Found, name: str, version: str, number: int) -> Iterat
     yield from found.tried.text.replace(f"\nname: {NAME}\n", f"\nname: {name}\n", 1).splitlines()
 
 
-def file_name(found: Found, number: int) -> str:
-    """Return the name of the scenario of a difference.
+def file_name(found: Found, number: int, seed: int) -> str:
+    """Return the name of the scenario of a difference, which no other search gives to another one.
 
     Args:
         found: the difference.
         number: which one of the search it is.
+        seed: of the search.
     """
     words = re.sub(r"\W+", "_", found.kind.lower()).strip("_")[:60].rstrip("_")
-    return f"difference_{number}_{words}"
+    return f"difference_{seed}_{number}_{words}"
 
 
 def progress_text(counts: Counts, seconds: float, what: str) -> str:

@@ -29,6 +29,7 @@ from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.scope import is_at
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import STARTUP, Trace
+from envoyassert.trace import Outcome as EnvoyOutcome
 
 #: What a line of a log has that quotes a config.
 _QUOTES = re.compile(r"[{}`\"]")
@@ -119,9 +120,9 @@ def try_text(
     (plan,) = expand(loaded, envoys=[EnvoySource(version)])
     result = run_plan(plan, probe, "process")
     outcome = result.trace.end.outcome
-    killed = killed_by(result.trace)
-    if killed is not None:
-        return _crashed(result, killed, text)
+    crashed = killed(result.trace)
+    if crashed is not None:
+        return _crashed(result, crashed, text)
     if spins(result.trace):
         return _spinning(result.trace, text)
     if not outcome.running and len(result.trace.phases) < 2:
@@ -140,18 +141,20 @@ def try_text(
     return Tried(came, len(verdict.findings), declined, differences, said, text)
 
 
-def killed_by(trace: Trace) -> int | None:
-    """Return the signal that killed the first Envoy of a run that was killed; None if none was."""
-    ended = [trace.end.outcome]
-    ended += [member.outcome for phase in trace.phases for member in phase.envoys]
-    return next((one.signal for one in ended if one.signal is not None), None)
+def killed(trace: Trace) -> EnvoyOutcome | None:
+    """Return the end of the Envoy of a run that a signal killed, the first of several; or None."""
+    ended = [member.outcome for phase in trace.phases for member in phase.envoys]
+    return next((one for one in (*ended, trace.end.outcome) if one.signal is not None), None)
 
 
-def _crashed(result: RunResult, signal: int, text: str) -> Tried:
-    said = f"Envoy was killed by {signal_text(signal)}{place_of_crash(result.log_text)}"
+def _crashed(result: RunResult, outcome: EnvoyOutcome, text: str) -> Tried:
+    assert outcome.signal is not None
+    is_last = outcome.signal == result.trace.end.outcome.signal
+    log = result.log_text if is_last else "\n".join(outcome.log_tail)
+    said = f"Envoy was killed by {signal_text(outcome.signal)}{place_of_crash(log)}"
     way = _way_of(result.trace.phases[-1].name) if result.trace.phases else STARTUP
     seen = Difference(way, CRASH, "Envoy", "Envoy stays up", said)
-    return Tried(Outcome.CRASHED, 1, 0, (seen,), said, text, crash_lines(result.log_text))
+    return Tried(Outcome.CRASHED, 1, 0, (seen,), said, text, crash_lines(log))
 
 
 def spins(trace: Trace) -> bool:

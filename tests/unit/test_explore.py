@@ -658,11 +658,13 @@ def test_nothing_but_a_restart_follows_a_plain_drain_when_a_case_is_cut_down():
 
 
 def test_a_crash_of_any_of_several_envoys_is_one():
-    first = Member("first", 1, 2, Outcome_(signal=11))
+    crash = Outcome_(signal=11, log_tail=("of the first",))
+    first = Member("first", 1, 2, crash)
     trace = made_trace(
         phases=(Phase("hot_restart_1", "hot_restart", 0, 1, Outcome_(live=True), envoys=(first,)),)
     )
-    assert trial.killed_by(trace) == 11
+    assert trial.killed(trace) == crash
+    assert trial.killed(made_trace()) is None
 
 
 @pytest.mark.parametrize("number, is_one", [(5000, True), (10, False)])

@@ -67,9 +67,9 @@ def explore(
     """Search for what the model predicts wrongly.
 
     Bootstraps are made at random from the fields that decide about sockets. Listeners are pushed,
-    drained and handed on by hot restarts, and Envoy is restarted. What Envoy does is compared with the prediction.
-    Each difference is cut down to the smallest config that shows it. Known differences are counted
-    alone. Needs Hypothesis: pip install 'envoyassert[explore]'.
+    drained and handed on by hot restarts, and Envoy is restarted. What Envoy does is compared with
+    the prediction. Each difference is cut down to the smallest config that shows it. Known
+    differences are counted alone. Needs Hypothesis: pip install 'envoyassert[explore]'.
 
     Exit code: 0 nothing new, 1 new differences, 2 trouble, or no config could be compared.
 

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def served(before, *steps):
     return Case(2, tuple(before), ADMIN, served=True, steps=tuple(made))
 
 
-EXACT = {"connection_balance_config": {"exact_balance": {}}}
+EXACT: dict[str, Any] = {"connection_balance_config": {"exact_balance": {}}}
 PATH = {"pipe": {"path": "${rundir}/0.sock"}}
 #: A sequence for each entry of the list; those that are no crash.
 REPLAYED = [

@@ -523,7 +523,7 @@ def test_a_mode_is_refused_of_an_abstract_name_and_not_beside_one():
 
     path, name = {"path": "/a.sock"}, {"path": "@a"}
     kinds = [
-        Running(case_of(), VERSION).done(Step("push", (one,))).listeners[0].kind
+        change_by(Running(case_of(), VERSION), Step("push", (one,))).listeners[0].kind
         for one in (
             pipes({**path, "mode": 0o600}, name),
             pipes(path, {**name, "mode": 0o600}),
@@ -569,6 +569,12 @@ def test_no_entry_of_the_list_is_about_anything_whatever():
 # What earlier steps left
 
 
+def change_by(running, step):
+    change = running.done(step)
+    assert change is not None
+    return change
+
+
 def running_after(*steps, **more):
     running = Running(case_of(listener(), served=True, concurrency=2, **more), VERSION)
     return running, [running.done(step) for step in steps]
@@ -609,7 +615,7 @@ def test_a_listener_that_the_start_refuses_is_not_there_for_a_push():
     case = case_of(first, second, served=True)
     running = Running(case, VERSION)
     assert running.has == (first,)
-    added = running.done(Step("push", (second,)))
+    added = change_by(running, Step("push", (second,)))
     kinds = {one.name: one.kind for one in added.listeners}
     assert kinds["listener_0"] is Kind.REMOVED
     assert "update: {result: nack}" in scenario_text(case, VERSION).replace('"', "")

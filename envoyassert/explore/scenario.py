@@ -82,6 +82,11 @@ class _State:
         """Whether Envoy refuses some of the listeners that it is started with."""
         return bool(self._running.started.left_out)
 
+    @property
+    def _of_envoy(self) -> Item:
+        """What says which of several Envoys is meant."""
+        return {"envoy": self._envoy} if self._envoy else {}
+
     def _unknown_at_start(self) -> set[str]:
         return {one.listener for one in self._running.started.unknown}
 
@@ -139,19 +144,21 @@ class _State:
                 if any(place.port == 0 for place in (*one.before, *one.after)):
                     # The first socket that asked for the address is the one that is meant.
                     self._open.add(one.name)
+            drained = one.name in self._draining
             if one.left:
                 self._draining.add(one.name)
             self.foreseen += _foreseen(one)
             # No name selects the sockets of one that binds none, or did not.
             forms = [form for form in (*had, *after) if form["name"] == one.name]
             binds = all(form.get("bind_to_port") is not False for form in forms)
-            if one.protocol and binds and one.name not in self._open:
+            # What an earlier form of it has left open is of the same name.
+            if one.protocol and binds and not drained and one.name not in self._open:
                 yield from self._made(one, phase)
         idle = {one.name for one in change.listeners if "connection balance" in _idle(one)}
         yield from self._idle_descriptors(idle, phase)
 
     def _made(self, one: ListenerChange, phase: str) -> Iterator[Item]:
-        about = {"listener": {"name": one.name}, "take": "total"}
+        about = {"listener": {"name": one.name}, "take": "total", **self._of_envoy}
         if one.made:
             yield {**about, "during": phase, "bound": {"times": one.made}}
         if one.kind is Kind.REMOVED:
@@ -164,7 +171,7 @@ class _State:
         for one in expected_of(sets):
             if "descriptors" in one.item:
                 said = {"descriptors": one.item["descriptors"]}
-                yield {**_about(one.item), "at_end_of": phase, **said}
+                yield {**_about(one.item), **self._of_envoy, "at_end_of": phase, **said}
 
     def _restarted(self, change: Change, phase: str) -> Iterator[Item]:
         yield {"process": {"exits": 0}, "envoy": self._envoy or "first", "at_end_of": phase}
@@ -198,7 +205,8 @@ class _State:
         for one in expected_of(found.sets):
             if "bound" in one.item and not self._open & set(one.listeners):
                 yield {**one.item, **at}
-        if found.closed:
+        # Of the sockets of port 0, the first that asked for the address is the one that is meant.
+        if found.closed and all(one.address.port != 0 for one in found.sets):
             yield {"no_others": True, **at}
 
     def _stopped(self) -> Iterator[tuple[Item, bool]]:
@@ -216,16 +224,14 @@ class _State:
         stopped = [*self._stopped()]
         waited = [n for n, (_, left) in enumerate(stopped) if not left]
         last = f"{phase}_{waited[-1]}" if waited else phase
-        envoy = {"envoy": self._envoy} if self._envoy else {}
         for item, left in stopped:
             live = item["bound"]["times"] if left else "none"
-            yield {**_about(item), **envoy, "at_end_of": last, "sockets": {"live": live}}
+            yield {**_about(item), **self._of_envoy, "at_end_of": last, "sockets": {"live": live}}
         self._running.done(Step("plain_drain"))
 
     def _at_end_of(self, phase: str) -> Iterator[Item]:
         """Yield what is there at the end of a step: what a start with the same listeners has."""
         found = self._running.start_of(self._running.has)
-        envoy = {"envoy": self._envoy} if self._envoy else {}
         for one in expected_of(found.sets):
             names = set(one.listeners)
             if self._open & names or "bound" not in one.item:
@@ -240,11 +246,11 @@ class _State:
                 # One socket that one worker has is of either kind, whatever the config is now.
                 said["listened"].pop("via", None)
             if said:
-                yield {**_about(one.item), **envoy, "at_end_of": phase, **said}
+                yield {**_about(one.item), **self._of_envoy, "at_end_of": phase, **said}
         for one in expected_of(self._unbound()):
             if "bound" in one.item and not self._open & set(one.listeners):
                 none = {"listener": one.item["listener"], "sockets": {"live": "none"}}
-                yield {**none, **envoy, "at_end_of": phase}
+                yield {**none, **self._of_envoy, "at_end_of": phase}
 
     def _live(self, selector: Item) -> int:
         """Return how many kernel sockets there are at an address: some may be shared."""

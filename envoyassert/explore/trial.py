@@ -18,7 +18,7 @@ from envoyassert.judge.verdict import Finding, Status
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.names import signal_text
 from envoyassert.naming import ListenerRecord
-from envoyassert.predict.prediction import Prediction
+from envoyassert.predict.prediction import PROCESS, Prediction
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.predict.start import predict_start
 from envoyassert.probe import Tracer
@@ -44,7 +44,7 @@ class Outcome(enum.Enum):
 
     AGREES = "as predicted"
     DIFFERS = "different"
-    #: Envoy does not take the config; the model does not say which it takes.
+    #: Envoy does not take the config, as the model says, or the model does not know.
     REFUSED = "refused by Envoy"
     CRASHED = "crashed"
     #: Something could not be observed.
@@ -93,9 +93,17 @@ def try_case(case: Case, version: str, probe: Tracer) -> Tried:
         case.config, concurrency=case.concurrency, version=version, served=served
     )
     tried = try_text(scenario_text(case, version), predicted, version, probe)
+    if tried.outcome is Outcome.REFUSED and not predicted.refused and not _is_open(predicted):
+        seen = Difference("start", "refused", "Envoy", "Envoy takes the config", tried.said)
+        return replace(tried, outcome=Outcome.DIFFERS, compared=1, differences=(seen,))
     if tried.outcome is Outcome.AGREES and case.steps:
         return replace(tried, foreseen=tuple(foreseen(case, version)))
     return tried
+
+
+def _is_open(predicted: Prediction) -> bool:
+    """Whether it is not known if Envoy takes the config."""
+    return any(one.fact == PROCESS for one in predicted.unknown)
 
 
 def try_text(

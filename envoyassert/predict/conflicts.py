@@ -5,7 +5,7 @@ Source: Linux, inet_csk_get_port and udp_lib_get_port; seen on 6.18.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from envoyassert.predict.sockets import SocketSet
 
@@ -19,6 +19,20 @@ def one_conflicts(one: SocketSet) -> Callable[[SocketSet], bool]:
         return overlap(one, other) and not (shares_port(one) and shares_port(other))
 
     return conflicts
+
+
+def conflicts_within(sets: Sequence[SocketSet]) -> Iterator[SocketSet]:
+    """Yield the sockets of a listener that cannot be bound beside those of an address before.
+
+    Those of TCP that overlap are bound, and do not listen.
+
+    Args:
+        sets: its sockets, per address.
+    """
+    for number, one in enumerate(sets):
+        before = [other for other in sets[:number] if other.protocol == "UDP"]
+        if any(map(one_conflicts(one), before)):
+            yield one
 
 
 def overlap(one: SocketSet, other: SocketSet) -> bool:

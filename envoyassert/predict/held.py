@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.predict.conflicts import one_conflicts
+from envoyassert.predict.conflicts import conflicts_within, one_conflicts
 from envoyassert.predict.fields import normal, options_of_sockets
 from envoyassert.predict.refusals import is_datagram, place_key, places_of, reuses_port, text_of
 from envoyassert.predict.sockets import SocketSet
@@ -147,7 +147,7 @@ def unnamed_options(sets: Iterable[SocketSet]) -> set[tuple[str, int]]:
     return {(str(one.level), one.name) for one in options if isinstance(one.name, int)}
 
 
-def taken(sets: Iterable[SocketSet], others: Iterable[SocketSet]) -> Iterator[str]:
+def taken(sets: Sequence[SocketSet], others: Iterable[SocketSet]) -> Iterator[str]:
     """Yield what Envoy says of addresses that it cannot bind beside sockets that are open.
 
     Args:
@@ -155,6 +155,6 @@ def taken(sets: Iterable[SocketSet], others: Iterable[SocketSet]) -> Iterator[st
         others: what is open.
     """
     there = [one for one in others if one.descriptors]
-    for one in sets:
-        if any(map(one_conflicts(one), there)):
-            yield f"cannot bind '{text_of(one.address)}': Address already in use"
+    conflicting = [one for one in sets if any(map(one_conflicts(one), there))]
+    for one in (*conflicting, *conflicts_within(sets)):
+        yield f"cannot bind '{text_of(one.address)}': Address already in use"

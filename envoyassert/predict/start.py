@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from envoyassert.predict.conflicts import one_conflicts
+from envoyassert.predict.conflicts import conflicts_within, one_conflicts
 from envoyassert.predict.deciding import INTERNAL, REVERSE_TUNNEL, has_extension
 from envoyassert.predict.listener import LEVEL, file_of, held, sets_of, takes_one_worker
 from envoyassert.predict.options import v6only
@@ -220,8 +220,9 @@ class _Start:
     def _not_bound(self, listener: Any, sets: Sequence[SocketSet]) -> Iterator[str]:
         """Yield why the sockets of a listener cannot be bound, or get an option until then."""
         udp = [one for sets, _ in self._bound.values() for one in sets if one.protocol == "UDP"]
+        within = [*conflicts_within(sets)]
         for one in sets:
-            if any(map(one_conflicts(one), (*self._admin, *udp))):
+            if one in within or any(map(one_conflicts(one), (*self._admin, *udp))):
                 yield f"cannot bind '{text_of(one.address)}': Address already in use"
             if one.address.unmapped != one.address and (_ONLY_V6 in one.options):
                 yield f"cannot bind '{text_of(one.address)}': Invalid argument"

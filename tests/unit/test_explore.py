@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,7 +35,7 @@ from envoyassert.explore.running import Running
 from envoyassert.explore.scenario import scenario_text
 from envoyassert.explore.search import Search
 from envoyassert.explore.smaller import smaller_cases
-from envoyassert.explore.text import difference_lines, summary_lines
+from envoyassert.explore.text import difference_lines, file_name, summary_lines
 from envoyassert.explore.trial import Outcome, Tried
 from envoyassert.predict.effects import Fate, Kind
 from envoyassert.predict.start import predict_start
@@ -684,3 +685,56 @@ def test_workers_that_never_wait_are_a_difference(number, is_one):
 
 def made_trace(events=(), phases=()):
     return Trace(Header(), list(events), End(), phases=tuple(phases))
+
+
+def test_a_removal_is_not_asked_about_where_an_earlier_form_drains_yet():
+    place = {"socket_address": {"address": "127.0.0.1", "port_value": 10000, "protocol": "UDP"}}
+    udp = {"name": "listener_0", "address": place, **serving("UDP")}
+    moved = {**udp, "freebind": True}
+
+    def live_after(*pushes):
+        steps = tuple(Step("push", one) for one in pushes)
+        text = scenario_text(case_of(udp, served=True, steps=steps), VERSION)
+        last = f"push_{len(steps)}"
+        return [
+            one["sockets"]
+            for one in yaml.safe_load(text)["expect"]
+            if one.get("at_end_of") == last and "name" in one.get("listener", {})
+        ]
+
+    assert live_after(()) == [{"live": 1}]
+    assert live_after((moved,), ()) == []
+
+
+def test_addresses_of_datagrams_that_overlap_in_one_listener_are_refused():
+    def of(host, **more):
+        place = {"address": host, "port_value": 10000, **more}
+        return {"address": {"socket_address": place}}
+
+    for more, refused in (({"protocol": "UDP"}, True), ({}, False)):
+        entries = [of("127.0.0.1", **more), of("0.0.0.0", **more)]
+        kind = "UDP" if more else "TCP"
+        one = {"name": "listener_0", **entries[0], **serving(kind), "enable_reuse_port": False}
+        both = {**one, "additional_addresses": entries[1:]}
+        found = Running(case_of(both, served=True), VERSION).started
+        assert bool(found.left_out) is refused
+        pushed = change_by(Running(case_of(served=True), VERSION), Step("push", (both,)))
+        assert (pushed.listeners[0].kind is Kind.REFUSED) is refused
+        assert Running(case_of({**both, "enable_reuse_port": True}), VERSION).started.left_out == {}
+
+
+def test_a_refusal_that_is_not_predicted_is_a_difference(monkeypatch):
+    refused = Tried(Outcome.REFUSED, said="cannot bind")
+    monkeypatch.setattr(trial, "try_text", lambda *_: refused)
+    no_probe: Any = None
+    found = trial.try_case(case_of(listener()), VERSION, no_probe)
+    assert found.outcome is Outcome.DIFFERS
+    assert [(one.fact, one.seen) for one in found.differences] == [("refused", "cannot bind")]
+    worse = case_of(listener(address={"socket_address": {"address": "nowhere", "port_value": 1}}))
+    assert trial.try_case(worse, VERSION, no_probe).outcome is Outcome.REFUSED
+
+
+def test_the_scenarios_of_two_searches_have_names_of_their_own():
+    found = search(differs_by_backlog).round(cases(VERSION), 1, 60)
+    assert found is not None
+    assert file_name(found, 1, 7) != file_name(found, 1, 8)

@@ -77,7 +77,12 @@ def raise_unless_passed(
     failed = verdict.status is not Status.INCONCLUSIVE
     kind = ExpectationFailed if failed else TraceInconclusive
     listeners = trace.header.listeners
-    reason = reason_line(verdict, unasked_outcome(trace), context.place, context.blame, listeners)
+    reason = guarded(
+        lambda: reason_line(
+            verdict, unasked_outcome(trace), context.place, context.blame, listeners
+        ),
+        lambda fault: f"the reason: {fault}",
+    )
     raise kind(
         verdict,
         failure_lines(verdict, trace, graph, context) + (note.split("\n") if note else []),

@@ -89,30 +89,38 @@ class Judged:
     @functools.cached_property
     def _context(self) -> RunContext:
         """What the texts of a verdict need beside it, and what would make failures hold."""
-        from envoyassert.report.changes import remedies
         from envoyassert.report.failure import RunContext
+
+        bare = RunContext(
+            title=self._item.name,
+            scenario_path=str(self.result.plan.loaded.path),
+            trace_path=self._kept.get("trace", ""),
+            log_path=self._kept.get("log", ""),
+        )
+
+        def none(fault: str) -> RunContext:
+            self.notes.append(f"places and remedies {fault}")
+            return bare
+
+        return guarded(lambda: self._with_places(bare), none)
+
+    def _with_places(self, context: RunContext) -> RunContext:
+        from envoyassert.report.changes import remedies
         from envoyassert.report.places import place_finder
         from envoyassert.report.refusal import blame
 
         result, plan = self.result, self.result.plan
         place = place_finder(plan.loaded)
-        return RunContext(
-            title=self._item.name,
+        found = remedies(
+            self.verdict,
+            result.trace,
+            self._graph,
+            plan.expectations,
+            workers=plan.workers,
+            assume=plan.scenario.assume,
             place=place,
-            blame=blame(plan),
-            scenario_path=str(plan.loaded.path),
-            trace_path=self._kept.get("trace", ""),
-            log_path=self._kept.get("log", ""),
-            remedies=remedies(
-                self.verdict,
-                result.trace,
-                self._graph,
-                plan.expectations,
-                workers=plan.workers,
-                assume=plan.scenario.assume,
-                place=place,
-            ),
         )
+        return dataclasses.replace(context, place=place, blame=blame(plan), remedies=found)
 
     def _emit(self, item: ScenarioItem) -> None:
         """Hand the verdict to the outputs, and what they want to know of it."""
@@ -126,7 +134,13 @@ class Judged:
         }
         story = self._story() if stream.wants(Detail.STORY) else []
         story += self._coverage() if stream.wants(Detail.COVERAGE) else []
-        reason, defect, seen = self._reasons()
+        reason, defect, seen = guarded(
+            self._reasons, lambda fault: (f"the reason: {fault}", "", "")
+        )
+        whole = guarded(
+            lambda: certificate_line(self.verdict.certificate),
+            lambda fault: f"the certificate: {fault}",
+        )
         judged = RunJudged(
             run=item.run,
             status=self.verdict.status.value,  # type: ignore[arg-type]  # it is one of the words
@@ -136,7 +150,7 @@ class Judged:
                 **about_envoy, launcher=header.launcher, concurrency=header.concurrency
             ),
             kernel=shown(header.kernel),
-            certificate=shown(certificate_line(self.verdict.certificate)),
+            certificate=shown(whole),
             whole=self.verdict.certificate.whole,
             defect=shown(defect),
             seen=shown(seen),

@@ -143,9 +143,11 @@ def known_defect(
 
     The defect is as the scenario states it, so that it is the same in each run.
     """
-    findings = deciding(verdict, place) if verdict.status is Status.KNOWN_DEFECT else ()
+    if verdict.status is not Status.KNOWN_DEFECT:
+        return "", ""
     return guarded(
-        lambda: _known_defect(findings, listeners), lambda fault: ("", f"the defect: {fault}")
+        lambda: _known_defect(deciding(verdict, place), listeners),
+        lambda fault: ("", f"the defect: {fault}"),
     )
 
 

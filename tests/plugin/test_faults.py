@@ -1,5 +1,7 @@
 """A fault of ours in a session: the verdict and the trace are kept, and the session goes on."""
 
+import html
+
 import pytest
 
 BREAK = """
@@ -25,6 +27,10 @@ def break_(fake_envoy):
     "line",
     [
         "from envoyassert.report import changes; changes.counterfactual = broken",
+        "from envoyassert.report import changes; changes.remedies = broken",
+        "from envoyassert.report import places; places.place_finder = broken",
+        "from envoyassert.report import refusal; refusal.blame = broken",
+        "from envoyassert.pytest_plugin import execute; execute.certificate_line = broken",
         "from envoyassert.report import story; story.story_of = broken",
         "from envoyassert.report import coverage; coverage.coverage = broken",
         "from envoyassert.report import verdict_json; verdict_json.judgement = broken",
@@ -43,14 +49,43 @@ def test_fault_beside_the_verdict_costs_neither_verdict_nor_trace(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(fake_envoy.path / "job.md"))
     break_(line)
+    beside = ("--envoyassert-report=results", "--junit-xml=junit.xml", "-v")
     result = fake_envoy.runpytest_subprocess(
-        "--envoyassert-story", "--envoyassert-coverage", "--envoyassert-report=results", "-v"
+        "--envoyassert-story", "--envoyassert-coverage", *beside
     )
     assert result.ret == 1
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["FAIL bad: port 15006: expected 1 bind() call, saw 2*"])
-    assert "KeyError: 'broken on purpose'" in result.stdout.str()
+    junit = html.unescape((fake_envoy.path / "junit.xml").read_text())
+    assert "KeyError: 'broken on purpose'" in result.stdout.str() + junit
     assert list(fake_envoy.path.glob("results/**/trace.ndjson"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from envoyassert.report import places; places.place_finder = lambda loaded: broken",
+        "from envoyassert.report import headline; headline.deciding = broken",
+        "from envoyassert.steps import registry; registry.unasked_outcome = broken",
+    ],
+)
+def test_fault_in_the_words_of_a_verdict_leaves_its_findings(
+    write_scenario, fake_envoy, break_, line
+):
+    write_scenario(name="bad", fake="reuse_port")
+    write_scenario(
+        name="known",
+        fake="reuse_port",
+        more="    known_defect: {versions: '>=1.0', owner: me, upstream: unreported}\n",
+    )
+    break_(line)
+    result = fake_envoy.runpytest_subprocess("--envoyassert-report=results", "-v")
+    assert result.ret == 1
+    result.assert_outcomes(xfailed=1, failed=1)
+    result.stdout.fnmatch_lines(["FAIL bad*"])
+    assert "expected 1 bind() call" in result.stdout.str()
+    assert "KeyError: 'broken on purpose'" in result.stdout.str()
+    assert len([*fake_envoy.path.glob("results/**/trace.ndjson")]) == 2
 
 
 def test_trace_that_cannot_be_judged_is_kept(write_scenario, fake_envoy, break_):

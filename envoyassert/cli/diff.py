@@ -71,7 +71,8 @@ def diff(
 
         lines = diff_lines(comparison, before, after)
         names = names_apart(before, after)
-        pair = pair_picture((traces[0], traces[1]), names, comparison.result, lines)
+        number = len(comparison.differences)
+        pair = pair_picture((traces[0], traces[1]), names, comparison.result, lines, number)
         deliver(PAIR_FORMATS[output](pair), target)
     elif output == "json":
         say_json(diff_json(comparison, before, after))

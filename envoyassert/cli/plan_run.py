@@ -186,7 +186,8 @@ class Compared:
         from envoyassert.picture.pair import pair_picture
 
         lines = self.lines(everything=everything)
-        return pair_picture(self._traces, self._names, self._comparison.result, lines)
+        number = len(self._comparison.differences)
+        return pair_picture(self._traces, self._names, self._comparison.result, lines, number)
 
     def verdict_in_words(self) -> tuple[Status, str] | None:
         """Return the verdict and its headline, None if there is none."""

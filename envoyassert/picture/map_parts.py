@@ -92,6 +92,8 @@ class MapDescriptor:
         epolls: ids of the epolls that it is in.
         threads: ids of the threads that it wakes at the end when a client comes.
         marks: what is particular about it.
+        exclusive: whether a client wakes one or more of those that wait so, and not all of them
+            (EPOLLEXCLUSIVE, epoll_ctl(2)).
     """
 
     id: str
@@ -104,6 +106,7 @@ class MapDescriptor:
     epolls: tuple[str, ...] = ()
     threads: tuple[str, ...] = ()
     marks: frozenset[Mark] = frozenset()
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,44 @@ def way_words(listener: MapListener) -> str:
     return ALONE if alone else WAYS[listener.way]
 
 
+def wake_words(listener: MapListener, picture: SocketMap) -> str:
+    """Return how many threads a client wakes: `a connection may wake up to 2 workers`.
+
+    "" where that is not known, and where one thread alone waits.
+    """
+    held = [d for socket in listener.serving for d in socket.descriptors if d.threads]
+    # A log without epolls has the threads that called listen(): who waits is not known. What is
+    # expected or predicted has no numbers.
+    known = all(one.epolls or one.fd is None for one in held)
+    unsure = Mark.DOUBT in listener.marks or any(
+        Mark.DOUBT in marks for marks in (s.marks for s in listener.serving)
+    )
+    threads = {one for d in held for one in d.threads}
+    if unsure or not known or len(threads) < 2:
+        return ""
+    what = "datagram" if listener.protocol == "UDP" else "connection"
+    roles = {picture.threads[one].role for one in threads}
+    who = "worker" if all(role.startswith("worker") for role in roles) else "thread"
+    most = max(len(socket.threads) for socket in listener.serving)
+    if most == 1:
+        return f"a {what} wakes one {who}"
+    if all(one.exclusive for one in held):
+        return f"a {what} wakes one or more of {most} {who}s (EPOLLEXCLUSIVE)"
+    return f"a {what} may wake up to {most} {who}s"
+
+
+def listener_sentence(listener: MapListener, picture: SocketMap) -> str:
+    """Return who holds the sockets of a listener, how, and whom a client wakes."""
+    threads = [socket.threads for socket in listener.serving]
+    names = holders_words(listener, picture)
+    apart = len(threads) > 1 and all(len(one) == 1 for one in threads)
+    if apart and len(set(threads)) == len(threads):
+        names = names.replace("held by", "one held by each of", 1)
+    parts = [words for words in (way_words(listener), wake_words(listener, picture)) if words]
+    text = names + (f": {'; '.join(parts)}" if parts else "")
+    return text[:1].upper() + text[1:]
+
+
 def answer(listener: MapListener, picture: SocketMap) -> str:
     """Return in one line how many kernel sockets serve a listener, how, and who holds them."""
     way = way_words(listener)

@@ -24,6 +24,13 @@ class ListenerPair:
     after: MapListener | None
     differs: bool
 
+    @property
+    def is_readdressed(self) -> bool:
+        """Whether it is in both runs, at two addresses."""
+        if self.before is None or self.after is None:
+            return False
+        return self.before.address != self.after.address
+
 
 @dataclass(frozen=True)
 class PairPicture:
@@ -35,6 +42,7 @@ class PairPicture:
         lines: what differs, in words.
         maps: the maps of both.
         listeners: those that differ first.
+        differences: how many the lines have, times left out.
     """
 
     names: tuple[str, str]
@@ -42,6 +50,7 @@ class PairPicture:
     lines: tuple[str, ...]
     maps: tuple[SocketMap, SocketMap]
     listeners: tuple[ListenerPair, ...]
+    differences: int = 0
 
     @property
     def moved(self) -> tuple[ListenerPair, ...]:
@@ -50,7 +59,11 @@ class PairPicture:
 
 
 def pair_picture(
-    traces: tuple[Trace, Trace], names: tuple[str, str], result: str, lines: list[str]
+    traces: tuple[Trace, Trace],
+    names: tuple[str, str],
+    result: str,
+    lines: list[str],
+    differences: int = 0,
 ) -> PairPicture:
     """Return two runs side by side.
 
@@ -59,6 +72,7 @@ def pair_picture(
         names: what they are called.
         result: what the comparison of them came to.
         lines: what differs, in words.
+        differences: how many these are, times left out.
     """
     one, other = (socket_map(trace, fold(trace)) for trace in traces)
     found: dict[tuple[str, int], list[MapListener | None]] = {}
@@ -73,7 +87,7 @@ def pair_picture(
                 found.setdefault((name, number), [None, None])[place] = listener
     pairs = [ListenerPair(a, b, _seen(a, one) != _seen(b, other)) for a, b in found.values()]
     pairs.sort(key=lambda pair: not pair.differs)
-    return PairPicture(names, result, tuple(lines), (one, other), tuple(pairs))
+    return PairPicture(names, result, tuple(lines), (one, other), tuple(pairs), differences)
 
 
 def names_apart(before: str, after: str) -> tuple[str, str]:

@@ -19,16 +19,18 @@ from envoyassert.picture.timeline import Timeline, timeline
 from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock
 from envoyassert.report.certificate import certificate_line
-from envoyassert.report.changes import change_words
+from envoyassert.report.changes import changed, plain
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.failure import RunContext
 from envoyassert.report.headline import about_process, reason_line
 from envoyassert.report.table import count
 from envoyassert.report.whose import about
 from envoyassert.steps.registry import unasked_outcome
+from envoyassert.texts.fact_words import other_shape, shape_alone
 from envoyassert.texts.facts import text
-from envoyassert.texts.findings import Words, outcome_in_words, words_of
-from envoyassert.trace import ATTACHED, Trace
+from envoyassert.texts.findings import Words, config_field, outcome_in_words, words_of
+from envoyassert.trace import ATTACHED, Outcome, Trace
+from envoyassert.words.remedy import Change
 
 #: Those that want attention come first.
 _ORDER = (Status.FAIL, Status.INCONCLUSIVE, Status.KNOWN_DEFECT, Status.SKIPPED, Status.PASS)
@@ -43,6 +45,7 @@ class PictureFinding:
         status: of it.
         about: what it is about: `port 15006 bound.times`.
         words: what was expected and seen, and more.
+        cause: what caused it, code in back quotes; "" if that is not known.
         hint: what to do.
         why: the scenario's own `why`.
         place: `reuse_port.yaml:12:5`, or "".
@@ -58,6 +61,7 @@ class PictureFinding:
     status: Status
     about: str
     words: Words
+    cause: str
     hint: str
     why: str
     place: str
@@ -232,16 +236,33 @@ def _findings(
             finding.status,
             about(finding, listeners) or ("process" if about_process(finding) else finding.code),
             words_of(finding),
-            "" if finding.status is Status.PASS else advice_or_fault(finding, outcome),
+            *_cause_and_hint(finding, outcome),
             finding.why,
             "" if place is None else str(place),
-            change_words(remedy.change) if remedy is not None and remedy.change else "",
+            _in_place(remedy.change) if remedy is not None and remedy.change else "",
             remedy.config if remedy is not None and changed else "",
             line.evidence.get(finding.path, ()),
             there,
             listener,
             expected,
         )
+
+
+def _cause_and_hint(finding: Finding, outcome: Outcome) -> tuple[str, str]:
+    """Return what caused a finding, and what to do about it, each "" if that is not known."""
+    if finding.status is Status.PASS:
+        return "", ""
+    if finding.cause is not None and finding.cause.code == "shape":
+        field = config_field(finding)
+        text = shape_alone(finding.cause)
+        return text.replace(field, f"`{field}`", 1) if field else text, other_shape(finding.cause)
+    return "", advice_or_fault(finding, outcome)
+
+
+def _in_place(change: Change) -> str:
+    """Return `bound: {times: 1}` in place of `workers`."""
+    now = changed(change)
+    return now if change.before is None else f"{now} in place of `{plain(change.before)}`"
 
 
 def _group(finding: Finding) -> tuple[str | int, ...]:

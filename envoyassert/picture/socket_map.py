@@ -243,7 +243,8 @@ class _Mapping:
 
     def _descriptor(self, descriptor: Descriptor) -> MapDescriptor:
         registrations = [one for one in descriptor.registrations if one.is_live]
-        threads = [thread for one in registrations for thread in one.wakes]
+        waiting = [one for one in registrations if one.wakes]
+        threads = [thread for one in waiting for thread in one.wakes]
         if self._by_listen:
             threads = [
                 call.thread for call in descriptor.socket.listens if call.descriptor is descriptor
@@ -271,6 +272,7 @@ class _Mapping:
             tuple(dict.fromkeys(self._epoll(one.epoll) for one in registrations)),
             tuple(dict.fromkeys(self._thread(thread) for thread in threads)),
             frozenset(marks),
+            bool(waiting) and all("EPOLLEXCLUSIVE" in one.events for one in waiting),
         )
 
     def _epoll(self, epoll: Epoll) -> str:

@@ -104,22 +104,27 @@ def _remedy(
 
 def change_words(change: Change) -> str:
     """Return `bound: {times: 2}` instead of 1."""
+    now = changed(change)
+    return now if change.before is None else f"{now} instead of {plain(change.before)}"
+
+
+def changed(change: Change) -> str:
+    """Return `bound: {times: 2}`, in back quotes: what a scenario says after a change."""
     keys = [str(key) for key in change.path[2:]]
-    text = _plain(change.after)
+    text = plain(change.after)
     for key in reversed(keys[1:]):
         text = f"{{{key}: {text}}}"
-    now = f"`{keys[0]}: {text}`"
-    return now if change.before is None else f"{now} instead of {_plain(change.before)}"
+    return f"`{keys[0]}: {text}`"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Return a value as YAML's flow form writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {plain(part)}" for key, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_plain, value)) + "]"
+        return "[" + ", ".join(map(plain, value)) + "]"
     return str(value)
 
 

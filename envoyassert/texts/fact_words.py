@@ -7,8 +7,8 @@ from envoyassert.judge.interval import plural
 from envoyassert.judge.values import Fact
 from envoyassert.texts.values import listed, text
 
-_FEWER = "; for one socket set enable_reuse_port: false"
-_MORE = "; for a socket per worker set enable_reuse_port: true"
+_FEWER = "for one socket set enable_reuse_port: false"
+_MORE = "for a socket per worker set enable_reuse_port: true"
 #: The field of a listener that leads to a shape.
 FIELDS = {"reuse_port": "enable_reuse_port: true", "dup": "enable_reuse_port: false"}
 _SHAPES = {
@@ -62,9 +62,20 @@ def more(number: int) -> str:
 
 def shape(fact: Fact) -> str:
     """Return what a shape means, and how to have the other one if that is the way to go."""
+    advice = other_shape(fact)
+    return shape_alone(fact) + (f"; {advice}" if advice else "")
+
+
+def shape_alone(fact: Fact) -> str:
+    """Return what a shape means."""
+    return _SHAPES[fact["shape"]]
+
+
+def other_shape(fact: Fact) -> str:
+    """Return how to have the other shape if that is the way to go, else ""."""
     advice = {"reuse_port": (_FEWER, "fewer"), "dup": (_MORE, "more")}.get(fact["shape"])
     fits = advice is not None and fact["other"] in (advice[1], "either")
-    return _SHAPES[fact["shape"]] + (advice[0] if advice is not None and fits else "")
+    return advice[0] if advice is not None and fits else ""
 
 
 def lasts(fact: Fact) -> str:

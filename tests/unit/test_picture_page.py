@@ -23,6 +23,8 @@ from envoyassert.picture.html.page import _coded, pair_page, run_page
 from envoyassert.picture.map_words import answer
 from envoyassert.picture.pair import pair_picture
 from envoyassert.picture.run import run_picture
+from envoyassert.report.changes import remedies
+from envoyassert.report.failure import RunContext
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord
 from tests.odd_text import ODD, raw_in
@@ -230,13 +232,94 @@ def test_page_of_two_runs_shows_which_listeners_moved():
         getattr(builder, start)("0.0.0.0:15006")
         builder.shared_listener("0.0.0.0:80")
         traces.append(builder.build())
-    picture = pair_picture((traces[0], traces[1]), ("old", "new"), "different", ["+1 socket"])
+    picture = pair_picture((traces[0], traces[1]), ("old", "new"), "different", ["+1 socket"], 1)
     assert [pair.differs for pair in picture.listeners] == [True, False]
     page = Page(pair_page(picture))
     assert "Before: old" in page.text
     assert "+1 socket" in page.text
-    assert "DIFFERENT 1 of 2 listeners look different" in page.text
+    assert "DIFFERENT 1 of 2 listeners looks different; 1 difference in all" in page.text
+    assert "One held by each of worker_0 and worker_1" in page.text
+    assert page.text.count("What looks the same") == 2
     assert "script" not in page.tags
+
+
+def test_page_of_two_runs_marks_an_address_that_differs():
+    traces = []
+    for port in (15006, 10000):
+        record = ListenerRecord("ingress", "TCP", (Address.inet("0.0.0.0", port),))
+        builder = TraceBuilder(2, listeners=(record,))
+        builder.shared_listener(f"0.0.0.0:{port}")
+        traces.append(builder.build())
+    text = pair_page(pair_picture((traces[0], traces[1]), ("old", "new"), "different", []))
+    assert "The address differs: 0.0.0.0:15006 → 0.0.0.0:10000 ." in Page(text).text
+    assert text.count("<mark>0.0.0.0:10000</mark>") == 2
+    text = pair_page(pair_picture((traces[0], traces[0]), ("old", "new"), "same", []))
+    assert "<mark>" not in text
+
+
+@pytest.mark.parametrize(
+    "start, masks, said",
+    [
+        ("shared_listener", (), "(dup); a connection may wake up to 2 workers."),
+        ("reuse_port_listener", (), "(SO_REUSEPORT); a connection wakes one worker."),
+        (
+            "shared_listener",
+            ("EPOLLIN", "EPOLLEXCLUSIVE"),
+            "a connection wakes one or more of 2 workers (EPOLLEXCLUSIVE).",
+        ),
+    ],
+)
+def test_page_says_how_many_workers_a_connection_wakes(start, masks, said):
+    builder = TraceBuilder(2, listeners=(INGRESS,))
+    fds = getattr(builder, start)("0.0.0.0:15006")
+    for number, fd in enumerate(fds if masks else ()):
+        builder.epoll_delete(builder.worker(number), fd)
+        builder.epoll_add(builder.worker(number), fd, masks)
+    assert said in Page(run_page(pictured(builder.build()))).text
+
+
+def test_page_does_not_say_who_is_woken_where_that_is_not_known():
+    builder = shared()
+    trace = builder.build(lost=(len(builder.events) - 1,))
+    text = Page(run_page(pictured(trace, FAILING))).text
+    assert "Held by" in text
+    assert "wake" not in text
+    alone = TraceBuilder(1, listeners=(INGRESS,))
+    alone.shared_listener("0.0.0.0:15006")
+    assert "wakes" not in Page(run_page(pictured(alone.build()))).text
+
+
+def test_page_says_that_the_recording_is_complete_and_links_to_its_checks():
+    text = run_page(pictured(shared().build(), FAILING))
+    assert re.search(r'The recording is complete: <a href="#certificate">\d+ checks hold', text)
+    assert "hole (" not in text
+    builder = shared()
+    torn = Page(run_page(pictured(builder.build(lost=(len(builder.events) - 1,)), FAILING)))
+    assert "The recording is NOT complete: " in torn.text
+
+
+def test_page_names_the_cause_and_what_to_set_before_what_the_scenario_could_say():
+    trace = shared().build()
+    graph = fold(trace)
+    parsed = [(0, parse_expectation({**FAILING, "sockets": "workers"}))]
+    verdict = judge(trace, parsed, workers=2, graph=graph)
+    found = remedies(verdict, trace, graph, parsed, workers=2)
+    page = Page(run_page(run_picture(trace, graph, verdict, RunContext(remedies=found))))
+    words = (
+        "Cause: enable_reuse_port: false : one kernel socket, dup()ed for each worker",
+        "What to do: in Envoy's config, set enable_reuse_port: true on listener ingress",
+        "Or, in the scenario: sockets: 1 in place of workers",
+    )
+    places = [page.text.index(one) for one in words]
+    assert places == sorted(places)
+    assert "Would hold" not in page.text
+    bare = Page(run_page(pictured(trace, FAILING))).text
+    assert "What to do: for a socket per worker set enable_reuse_port: true" in bare
+
+
+def test_sketch_says_what_it_leaves_out():
+    text = Page(run_page(pictured(shared().build(), FAILING))).text
+    assert text.count("epolls are not part of what is expected") == 1
 
 
 def test_page_of_two_runs_shows_a_listener_that_is_gone():

@@ -21,16 +21,16 @@ from envoyassert.picture.map_words import (
     MARK_WORDS,
     WAY_NAMES,
     answer,
-    holders_words,
     listener_name,
+    listener_sentence,
     socket_lines,
-    way_words,
 )
 from envoyassert.picture.moves_svg import MOVES_STYLE, moves_svg
 from envoyassert.picture.pair import PairPicture
 from envoyassert.picture.plan import PlanPicture
 from envoyassert.picture.run import PictureFinding, RunPicture
 from envoyassert.picture.timeline import Band
+from envoyassert.report.table import count
 from envoyassert.review.answer import ONLY_A_RUN
 from envoyassert.shown import shown
 from envoyassert.static_page import content_policy, templates_of
@@ -54,13 +54,13 @@ def _templates() -> Environment:
     made = templates_of("envoyassert.picture.html")
     made.globals.update(
         answer=answer,
-        holders=holders_words,
+        sentence=listener_sentence,
+        recorded=_recorded,
         listener_name=listener_name,
         listener_svg=listener_svg,
         socket_lines=socket_lines,
         status_words=_STATUS_WORDS,
         way_names=WAY_NAMES,
-        way_words=way_words,
         warnings=_warnings,
         notes=_notes,
         cards=_cards,
@@ -175,6 +175,19 @@ def _took(band: Band) -> str:
     return duration_in_words(band.end_ns - band.begin_ns) if band.begin_ns else ""
 
 
+def _recorded(run: RunPicture) -> tuple[str, str]:
+    """Return whether a recording is complete, and which checks say so."""
+    missing = [f"{one.name}: {one.detail}" for one in run.certificate if one.ok is False]
+    if not run.whole:
+        return "The recording is NOT complete", "; ".join(missing)
+    held = sum(one.ok is True for one in run.certificate)
+    if not held:
+        return "Whether the recording is complete is not known", "no check applies to this trace"
+    silent = ", ".join(one.name for one in run.certificate if one.ok is None)
+    holds = f"{count(held, 'check')} {'holds' if held == 1 else 'hold'}"
+    return "The recording is complete", holds + (f"; not applicable: {silent}" if silent else "")
+
+
 def _failed_title(failed: Sequence[PictureFinding]) -> str:
     open_alone = all(one.status in (Status.INCONCLUSIVE, Status.SKIPPED) for one in failed)
     return "What could not be judged" if open_alone else "What did not hold"
@@ -186,7 +199,8 @@ def _same_reason(failed: Sequence[PictureFinding]) -> dict[str, list[PictureFind
     found: dict[str, list[PictureFinding]] = {}
     for one in failed:
         listener = one.listener.id if one.listener is not None else ""
-        cause = one.words.reason or (one.hint and (listener, one.hint))
+        known = one.cause or one.hint
+        cause = one.words.reason or (known and (listener, known))
         if cause and cause in first:
             found[first[cause]].append(one)
             continue
@@ -201,13 +215,18 @@ def _advice(failed: Sequence[PictureFinding]) -> dict[str, list[tuple[str, str]]
     said: set[str] = set()
     found: dict[str, list[tuple[str, str]]] = {}
     for one in failed:
+        config = one.remedy_config and f"in Envoy's config, set {one.remedy_config}"
+        # What is said of a cause is the same as the field of the config, without its listener.
+        todo = config if one.cause and config else one.hint
+        meant = "" if one.cause or one.words.hint in one.hint else one.words.hint
         texts = [
-            ("What to do", one.hint),
-            ("What it means", "" if one.words.hint in one.hint else one.words.hint),
+            ("Cause", one.cause),
+            ("What to do", todo),
+            ("What it means", meant),
             ("Closest", one.words.closest),
             ("Known as", one.words.known_defect),
-            ("Would hold", one.remedy),
-            ("In Envoy's config", one.remedy_config),
+            ("Or", "" if config == todo else config),
+            ("Or, in the scenario" if todo or config else "In the scenario", one.remedy),
             ("Why it is expected", one.why),
         ]
         found[one.id] = [(label, text) for label, text in texts if text and text not in said]

@@ -133,7 +133,9 @@ class _State:
         self, change: Change, had: Sequence[Listener], after: Sequence[Listener], phase: str
     ) -> Iterator[Item]:
         refused = [one for one in change.listeners if one.kind is Kind.REFUSED]
-        says = {"message_contains": refused[0].words} if refused and refused[0].words else {}
+        # Envoy says where its run directory is.
+        words = refused[0].words.partition("${")[0] if refused else ""
+        says = {"message_contains": words} if words else {}
         result = {"result": "nack" if refused else "ack", **says}
         yield {"update": result, "at_end_of": phase}
         for one in change.listeners:
@@ -239,7 +241,7 @@ class _State:
             first = not self._replaced & names
             said = dict(_lasting(one.item, with_options=first and not self._envoy))
             if self._draining & names:
-                del said["sockets"]
+                said.pop("sockets", None)
             elif self._inherited & names and "sockets" in said:
                 said["sockets"] = {"live": self._live(one.item["listener"])}
             if self._inherited & names and self._running.workers == 1 and "listened" in said:

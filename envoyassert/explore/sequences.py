@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -25,10 +26,19 @@ from envoyassert.predict.effects import Kind
 #: Steps of a sequence, at most.
 MOST_STEPS = 5
 _MOST_LISTENERS = 3
+#: Values of fields that are turned off, and on.
+_TURNED: Mapping[str, Sequence[Any]] = {
+    "bind_to_port": (False, True),
+    "enable_mptcp": (False, True),
+    "enable_reuse_port": (False, True),
+    "freebind": (False, True),
+    "tcp_backlog_size": (1, 64),
+    "connection_balance_config": ({}, {"exact_balance": {}}),
+}
 _NUMBER = st.integers(0, _MOST_LISTENERS - 1)
 
 
-class Sequence(RuleBasedStateMachine):
+class Steps(RuleBasedStateMachine):
     """What a control plane and an operator do."""
 
     #: Version of the Envoy that is to take it.
@@ -58,6 +68,23 @@ class Sequence(RuleBasedStateMachine):
             value = data.draw(st.one_of(st.none(), known[field]))
             rest = {key: one for key, one in listener.items() if key != field}
             self._replace(rest if value is None else {**rest, field: value})
+
+    @precondition(lambda self: self._takes_pushes)
+    @rule(number=_NUMBER, field=st.sampled_from([*_TURNED]), on=st.booleans())
+    def turn(self, number: int, field: str, on: bool) -> None:
+        """A field is turned on or off that Envoy heeds when it makes a socket."""
+        listener = self._listener(number)
+        if field in fields(_protocol(listener), number, self.version):
+            self._replace({**listener, field: _TURNED[field][on]})
+
+    @precondition(lambda self: self._takes_pushes)
+    @rule(number=_NUMBER, on=st.booleans())
+    def turn_compatibility(self, number: int, on: bool) -> None:
+        """A listener on all addresses of IPv6 takes IPv4 clients too, or does not."""
+        listener = self._listener(number)
+        place = listener.get("address", {}).get("socket_address", {})
+        if place.get("address") == "::":
+            self._replace({**listener, "address": {"socket_address": {**place, "ipv4_compat": on}}})
 
     @precondition(lambda self: self._takes_pushes)
     @rule(data=st.data(), number=_NUMBER)
@@ -183,14 +210,14 @@ class Sequence(RuleBasedStateMachine):
             self._running = running
 
 
-def sequence_of(version: str, look: Callable[[Case], None]) -> type[Sequence]:
+def sequence_of(version: str, look: Callable[[Case], None]) -> type[Steps]:
     """Return a state machine that makes sequences.
 
     Args:
         version: of the Envoy that is to take them.
         look: is called with each sequence once it is made.
     """
-    return type("Sequence", (Sequence,), {"version": version, "look": staticmethod(look)})
+    return type("Steps", (Steps,), {"version": version, "look": staticmethod(look)})
 
 
 def _protocol(listener: Listener) -> str:

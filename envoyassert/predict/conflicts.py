@@ -65,6 +65,11 @@ def _is_udp(one: SocketSet) -> bool:
 
 
 def _families(one: SocketSet) -> set[str]:
-    """Return the families of the clients of a socket: of `::` both, unless it is V6ONLY."""
+    """Return the families of the clients of a socket: of `::` both, unless it is V6ONLY.
+
+    Of an IPv4-mapped address they are clients of IPv4.
+    """
+    if one.address.unmapped != one.address:
+        return {"AF_INET"}
     both = any(option.name == "IPV6_V6ONLY" and option.value == 0 for option in one.options)
     return {one.address.family, "AF_INET"} if both else {one.address.family}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -188,24 +190,61 @@ def test_the_command_explores_and_sums_up(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    "number, code",
+    [(signal.SIGINT, 2), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_a_search_that_is_ended_leaves_nothing(number, code):
     # A test run in the background of a shell hands down SIGINT ignored.
-    words = ["env", "--default-signal=INT", *command("--minutes", "1", "--seed", "4")]
+    words = ["env", "--default-signal=INT", *command("--seed", "4", "--minutes")]
+    # Unix sockets are there: their paths must be short.
+    with tempfile.TemporaryDirectory(prefix="x-") as directory:
+        Path(directory).chmod(0o755)  # Envoy is another user
+        env = {**os.environ, "TMPDIR": directory}
+        with started([*words, "1"], env) as running:
+            found = envoys_once_there(running)
+            running.send_signal(number)
+            said = running.stdout.read()
+        assert running.returncode == code
+        assert ("run" in said) is (number == signal.SIGINT)
+        assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found))
+        if number == signal.SIGKILL:
+            # It could remove nothing; the next one does.
+            assert list(Path(directory).glob("envoyassert-*/*")) != []
+            subprocess.run([*words, "0.01"], env=env, capture_output=True, check=False)
+        assert list(Path(directory).glob("envoyassert-*/*")) == []
+
+
+@pytest.mark.slow
+def test_two_searches_at_once_find_what_each_alone_does(tmp_path):
+    words = command("--minutes", "0.2", "--seed", "4", "-o", str(tmp_path / "out"))
+    with started(words) as one, started(words) as other:
+        envoys = [set(envoys_once_there(running)) for running in (one, other)]
+        outputs = [running.stdout.read() for running in (one, other)]
+    assert not envoys[0] & envoys[1]
+    assert [one.returncode, other.returncode] == [0, 0], outputs
+    for output in outputs:
+        assert "different" not in output
+        assert "inconclusive" not in output
+        assert "no new differences" in output
+
+
+def started(words, env=None):
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env)
+
+
+def envoys_once_there(running):
+    """The Envoys of a search, as soon as there is one."""
+    assert "seed 4" in running.stdout.readline()
     found: list[int] = []
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        assert "seed 4" in running.stdout.readline()
 
-        def has_envoy() -> bool:
-            found.extend(envoys_of(running.pid))
-            return found != []
+    def has_envoy() -> bool:
+        found.extend(envoys_of(running.pid))
+        return found != []
 
-        assert wait_until(has_envoy)
-        running.send_signal(signal.SIGINT)
-        said = running.stdout.read()
-    assert running.returncode == 2
-    assert "run" in said
-    assert [pid for pid in found if Path(f"/proc/{pid}").exists()] == []
+    assert wait_until(has_envoy)
+    return found
 
 
 def envoys_of(parent):

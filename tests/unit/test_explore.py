@@ -738,3 +738,32 @@ def test_the_scenarios_of_two_searches_have_names_of_their_own():
     found = search(differs_by_backlog).round(cases(VERSION), 1, 60)
     assert found is not None
     assert file_name(found, 1, 7) != file_name(found, 1, 8)
+
+
+def test_a_refusal_of_a_path_is_known_by_what_comes_before_it():
+    path = {"pipe": {"path": "${rundir}/0.sock"}}
+    steps = (Step("push", (listener(address=path), {**listener(address=path), "name": "b"})),)
+    case = case_of(listener(address=path), served=True, steps=steps)
+    (update,) = [one["update"] for one in items_of(case) if "update" in one]
+    assert update["result"] == "nack"
+    assert update["message_contains"].endswith("duplicate address '")
+
+
+def test_a_form_that_no_worker_serves_may_follow_one_that_drains():
+    place = {"socket_address": {"address": "127.0.0.1", "port_value": 10000, "protocol": "UDP"}}
+    udp = {"name": "listener_0", "address": place, **serving("UDP")}
+    path = listener(address={"pipe": {"path": "${rundir}/0.sock"}}, bind_to_port=False)
+    steps = (Step("push", ()), Step("push", (path,)))
+    assert items_of(case_of(udp, served=True, concurrency=2, steps=steps))
+
+
+def test_an_address_of_ipv4_as_ipv6_is_bound_beside_one_for_ipv6_alone():
+    def of(host, **more):
+        place = {"address": host, "port_value": 10000, "protocol": "UDP", **more}
+        return {"address": {"socket_address": place}}
+
+    mapped = of("::ffff:127.0.0.1", ipv4_compat=True)
+    for more, refused in (({}, False), ({"ipv4_compat": True}, True)):
+        one = {"name": "listener_0", **mapped, **serving("UDP"), "enable_reuse_port": False}
+        both = {**one, "additional_addresses": [of("::", **more)]}
+        assert bool(Running(case_of(both, served=True), VERSION).started.left_out) is refused

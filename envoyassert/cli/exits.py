@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from envoyassert.errors import (
     EnvoyAssertError,
     LaunchError,
@@ -29,6 +31,21 @@ OF_STATUS = {
     Status.FAIL: FAILED,
     Status.INCONCLUSIVE: INCONCLUSIVE,
 }
+
+
+def of_outcomes(outcomes: Collection[str], *, of_machine: bool) -> int:
+    """Return the exit code of runs of which not every one is as it must be.
+
+    Args:
+        outcomes: those of the runs, as the results name them.
+        of_machine: whether the machine is a reason: it lacks what every test needs, or a test ended
+            in an error of the machine.
+    """
+    if "failed" in outcomes:
+        return FAILED
+    if "inconclusive" in outcomes:
+        return INCONCLUSIVE
+    return MACHINE if of_machine else FAILED
 
 
 def code_of(error: EnvoyAssertError) -> int:

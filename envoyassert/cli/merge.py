@@ -61,15 +61,14 @@ def merge(directories: tuple[Path, ...], output: Path) -> int:
 
 def _code(merged: Merged) -> int:
     index = merged.index
-    counts = index.counts
+    outcomes = {run.outcome for run in index.runs}
+    lacks = bool(index.machine_errors or index.nothing_ran)
     if index.faults:
         return exits.USAGE
     if merged.is_cut:
         return exits.INTERRUPTED
-    if counts.failed or counts.error:
-        return exits.FAILED
-    if not index.complete:
+    if not index.complete and not outcomes & {"failed", "error"}:
         return exits.INTERRUPTED
-    if counts.inconclusive:
-        return exits.INCONCLUSIVE
+    if lacks or outcomes & {"failed", "error", "inconclusive"}:
+        return exits.of_outcomes(outcomes, of_machine=lacks)
     return exits.PASSED if index.runs else exits.NOTHING

@@ -301,11 +301,8 @@ class _Outcome(Output):
         if code != exits.FAILED:
             return exits.FAILED if code > exits.NOTHING else code
         ended = self._ended
-        outcomes = {record.outcome for record in ended.records.values()} if ended else set()
-        if "failed" in outcomes:
+        if ended is None:
             return exits.FAILED
-        if "inconclusive" in outcomes:
-            return exits.INCONCLUSIVE
-        if ended is not None and (ended.machine_errors or ended.nothing_ran):
-            return exits.MACHINE
-        return exits.FAILED
+        outcomes = {record.outcome for record in ended.records.values()}
+        lacks = bool(ended.machine_errors or ended.nothing_ran)
+        return exits.of_outcomes(outcomes, of_machine=lacks)

@@ -198,6 +198,8 @@ class JSONReport(Output):
                 complete=event.complete,
                 stopped=event.stopped,
                 division=event.division,
+                nothing_ran=event.nothing_ran,
+                machine_errors=event.machine_errors,
             )
         self._console.line(f"results: {self._directory / INDEX}")
 
@@ -208,6 +210,8 @@ class JSONReport(Output):
         complete: bool,
         stopped: str,
         division: str = "",
+        nothing_ran: bool = False,
+        machine_errors: int = 0,
     ) -> None:
         from envoyassert.report.results import INDEX, ShardPart, index_document
 
@@ -224,6 +228,8 @@ class JSONReport(Output):
             complete=complete,
             stopped=stopped,
             shard=shard,
+            nothing_ran=nothing_ran,
+            machine_errors=machine_errors,
         )
         write_document(index, self._directory, INDEX)
 

@@ -25,7 +25,7 @@ from envoyassert.report.results import (
     run_directory,
 )
 from envoyassert.report.stored import files_of, read_index, read_run, read_runs
-from envoyassert.report.summary import RunRecord
+from envoyassert.report.summary import SKIPPED, RunRecord
 
 #: Seconds by run, as pytest-split reads them (its option `--durations-path`).
 DURATIONS = "durations.json"
@@ -112,6 +112,9 @@ def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
                 started=min(index.started for index in indexes.values()),
                 complete=not (incomplete or missing),
                 stopped="; ".join([*stopped, *missing]),
+                nothing_ran=any(index.nothing_ran for index in indexes.values())
+                and all(run.record.outcome == SKIPPED for run in runs.values()),
+                machine_errors=sum(index.machine_errors for index in indexes.values()),
             )
             write_document(merged.model_copy(update={"complete": False}), out, INDEX)
             for run in runs.values():

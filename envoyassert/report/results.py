@@ -174,6 +174,10 @@ class IndexDocument(DocumentPart):
     started: str = Field(description="When, UTC, ISO 8601.")
     machine: MachinePart
     shard: ShardPart | None = Field(None, description="null if it was to have all runs.")
+    nothing_ran: bool = Field(
+        False, description="Every test was skipped for what the machine lacks."
+    )
+    machine_errors: int = Field(0, description="Tests that ended in an error of the machine.")
     counts: IndexCounts
     summary: tuple[str, ...] = Field(description="The lines that are printed at the end.")
     runs: tuple[IndexEntry, ...] = Field(description="In the order in which they ended.")
@@ -228,6 +232,8 @@ def index_document(
     complete: bool,
     stopped: str = "",
     shard: ShardPart | None = None,
+    nothing_ran: bool = False,
+    machine_errors: int = 0,
 ) -> IndexDocument:
     """Return the index of a session.
 
@@ -240,6 +246,8 @@ def index_document(
         complete: whether the session ended by itself.
         stopped: why not every run was reached, or "".
         shard: which part of the runs it has; None for all.
+        nothing_ran: whether every test was skipped for what the machine lacks.
+        machine_errors: how many tests ended in an error of the machine.
     """
     return IndexDocument(
         complete=complete,
@@ -247,6 +255,8 @@ def index_document(
         started=started,
         machine=machine,
         shard=shard,
+        nothing_ran=nothing_ran,
+        machine_errors=machine_errors,
         counts=counts_of(records.values()),
         summary=tuple(summary_lines(records.values())),
         runs=tuple(

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +147,23 @@ def test_missing_pytest_split_is_named_with_its_remedy(monkeypatch, cli):
     done = cli("run", "--shard", "1/2")
     assert done.code == 4
     assert "--shard needs pytest-split; install it: pip install 'envoyassert[shard]'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("no_docker", "no_docker"),
+        ("shared", "refused"),
+        ("lossy", "refused"),
+    ],
+)
+def test_code_is_that_of_one_run_of_all(run, write_scenario, fake_envoy, cli, first, second):
+    write_scenario(name="one", fake=first)
+    write_scenario(name="two", fake=second)
+    code = run("--report", "whole").ret
+    parts = [str(fake_envoy.path / name) for name in ("one", "two")]
+    for part in parts:
+        run("-k", Path(part).name, "--report", part)
+    for reports in (parts, [str(fake_envoy.path / "whole")]):
+        merged = str(fake_envoy.path / f"merged-{len(reports)}")
+        assert cli("merge", *reports, "-o", merged).code == code

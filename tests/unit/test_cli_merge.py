@@ -38,6 +38,8 @@ def write_report(
     stopped="",
     outcome="passed",
     shard=None,
+    nothing_ran=False,
+    machine_errors=0,
 ) -> str:
     """Write a report of runs that are named; return its path."""
     documents, records = {}, {}
@@ -81,6 +83,8 @@ def write_report(
         complete=complete,
         stopped=stopped,
         shard=shard,
+        nothing_ran=nothing_ran,
+        machine_errors=machine_errors,
     )
     directory.mkdir(exist_ok=True)
     (directory / "index.json").write_text(index.model_dump_json())
@@ -268,6 +272,25 @@ def test_what_is_not_known_counts_before_a_failure(tmp_path, cli, of_second, cod
     one = write_report(tmp_path / "1", "a", outcome="failed")
     two = write_report(tmp_path / "2", "b", **of_second)
     assert cli("merge", one, two, "-o", str(tmp_path / "out")).code == code
+
+
+@pytest.mark.parametrize(
+    ("of_first", "of_second", "code"),
+    [
+        ({"nothing_ran": True}, {"nothing_ran": True}, 77),
+        ({"nothing_ran": True}, {}, 77),
+        ({}, {}, 0),
+        ({"nothing_ran": True}, {"outcome": "passed"}, 0),
+        ({"outcome": "error", "machine_errors": 1}, {"outcome": "passed"}, 77),
+        ({"outcome": "error", "machine_errors": 1}, {"outcome": "inconclusive"}, 10),
+        ({"outcome": "error", "machine_errors": 1}, {"outcome": "failed"}, 1),
+    ],
+)
+def test_what_the_machine_lacks_counts_as_in_one_run(tmp_path, cli, of_first, of_second, code):
+    one = write_report(tmp_path / "1", "a", **{"outcome": "skipped", **of_first})
+    two = write_report(tmp_path / "2", "b", **{"outcome": "skipped", **of_second})
+    assert cli("merge", one, two, "-o", str(tmp_path / "out")).code == code
+    assert cli("merge", str(tmp_path / "out"), "-o", str(tmp_path / "again")).code == code
 
 
 def test_missing_log_is_refused(tmp_path, refused):

@@ -72,8 +72,8 @@ for version in 1.36.4 1.40.0; do
     new=$!
     wait "$clients"
     wait "$old" || true
-    kill "$new"
-    wait "$new" || true
+    kill "$new" && wait "$new" || true
+    rm "/dev/shm/envoy_shared_memory_$(cat "$place/id")0"
     echo "$version: unanswered $(cat "$place/longest")" | tee -a "$place/seen"
 done
 diff "$place/seen" <(sed -n 's/^#   \(1.*seconds*\)$/\1/p' "$0")

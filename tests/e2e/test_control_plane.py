@@ -143,6 +143,27 @@ def test_withheld_resource_holds_a_listener_warming_until_it_is_released(via, ma
         assert accepts(envoy, 15002)
 
 
+@pytest.mark.parametrize(
+    "field, said",
+    [({"tcp_backlog_size": "many"}, "tcp_backlog_size"), ({"no_such_field": 1}, "")],
+    ids=["value of another type", "unknown field"],
+)
+def test_file_that_envoy_cannot_read_is_refused_and_an_unknown_field_is_not(
+    make_spec, field: dict[str, Any], said: str
+) -> None:
+    one, two = echo("one", 15001), echo("two", 15002, **field)
+    with (
+        choose_launcher("process", make_spec().source) as place,
+        served(place, "file", make_spec, [one]) as (plane, envoy),
+    ):
+        update = plane.update(envoy, [one, two], (), 5)
+        assert update.result == ("nack" if said else "ack")
+        assert said in update.message
+        assert "15002" not in update.message  # the reason alone, not the text of the file
+        assert accepts(envoy, 15002) is not bool(said)
+        assert plane.update(envoy, [one], (), 5).result == "ack"
+
+
 @pytest.mark.parametrize("via", ["file", "ads"])
 def test_update_of_an_envoy_that_ended_has_no_answer(via, make_spec) -> None:
     one = echo("one", 15001)

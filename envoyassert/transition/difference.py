@@ -78,6 +78,8 @@ def _of(
         for one in run.places
         if (one.place.old if stays else one.place.new) and one.after.tried
     ]
-    served = not run.unread and all(clients.answered == clients.tried for clients in asked)
+    # Who is answered where a listener was given up is answered by another one.
+    own = not run.unread and run.kind is not Kind.DROPPED
+    served = own and all(clients.answered == clients.tried for clients in asked)
     if asked and model.served is not None and model.served is not served:
         yield "served", model.served, served

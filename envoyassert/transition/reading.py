@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Iterator, Sequence
 
-from envoyassert.addresses import Address
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.certificate import certify
-from envoyassert.judge.selection import parts_of
 from envoyassert.naming import ListenerRecord
 from envoyassert.predict.effects import Kind, Way
 from envoyassert.report.envoy_log import said_lines
@@ -21,6 +18,7 @@ from envoyassert.trace import ConnectionAttempt, Outcome, Phase, Trace
 from envoyassert.transition import scenario as s
 from envoyassert.transition.clients import Clients, clients_of, gap_of
 from envoyassert.transition.observed import Observed, ObservedListener, ObservedPlace, Spread
+from envoyassert.transition.owned import Owned, has_place, listens_at
 from envoyassert.transition.sides import Place
 from envoyassert.words.of_listener.connections import chance_range, rarity
 
@@ -140,8 +138,7 @@ class _Story:
         # A socket that is handed over may be waited for a moment later.
         asked = [phase for name, phase in self._phases.items() if name.startswith(s.AFTER)]
         self._asked_ns = max((phase.end_ns for phase in asked), default=self._over_ns)
-        self._rundir = run.header.rundir
-        self._exact = {self._here(place.address) for place in transition.places}
+        self._owned = Owned(transition, run, graph, self._began_ns, self._over_ns)
 
     def listeners(self, workers: tuple[int, int]) -> Iterator[ObservedListener]:
         """Yield the listeners of OLD, then those that only NEW has."""
@@ -157,26 +154,30 @@ class _Story:
         new: ListenerRecord | None,
         workers: tuple[int, int],
     ) -> ObservedListener:
-        before = self._sockets(old, self._transition.old)
-        after = self._sockets(new, self._transition.new)
-        mine = {socket.number: socket for socket in (*before, *after)}
-        were = {n for n, one in mine.items() if _listens_at(one, self._began_ns)}
-        are = {n for n, one in mine.items() if _listens_at(one, self._over_ns)}
-        if old is None:
-            were &= are
-        if new is None:
-            are &= were
         refused = self._refusal(name)
-        serving = [
-            one for one in mine.values() if one.number in are and _listens_at(one, self._asked_ns)
-        ]
-        names = {*(old.addresses if old else ()), *(new.addresses if new else ())}
+        # A listener that is refused is as it was, whoever has the addresses that it asked for.
+        before = self._owned.before(old)
+        after = before if refused else self._owned.after(new)
+        mine = {socket.number: socket for socket in (*before, *after)}
+        were = {socket.number for socket in before} & self._owned.known
+        are = {socket.number for socket in after} & self._owned.listening
+        kept = (were if old is not None else are & self._owned.known) & self._owned.listening
+        closed, made = were - kept, are - self._owned.known
+        serving = [mine[n] for n in were | are if listens_at(mine[n], self._asked_ns)]
+        ports = {socket.address.port for socket in mine.values() if socket.address}
         places = [
-            self._place(number, one, old=old is not None, new=new is not None)
+            self._place(
+                number,
+                one,
+                ports,
+                old=has_place(old, one),
+                new=has_place(new, one) or (bool(refused) and has_place(old, one)),
+            )
             for number, one in enumerate(self._transition.places)
-            if one.address in names
+            if has_place(old, one)
+            or (has_place(new, one) and (not refused or one.listener == name))
         ]
-        after_change = self._spread(mine.values(), workers[1], self._over_ns, None)
+        after_change = self._spread(after, workers[1], self._over_ns, None)
         balanced = None
         if name in self._transition.balanced and after_change:
             balanced = max(after_change.numbers) - min(after_change.numbers) <= 1
@@ -186,34 +187,16 @@ class _Story:
             old.addresses if old else (),
             new.addresses if new else (),
             self._kind(old, new, mine.values(), (were, are), refused),
-            len(were & are),
-            len(were - are),
-            len(are - were),
+            len(kept),
+            len(closed),
+            len(made),
             tuple(places),
             sum(not _workers_at(one, self._asked_ns) for one in serving),
-            self._spread(mine.values(), workers[0], None, self._began_ns),
+            self._spread(before, workers[0], None, self._began_ns),
             after_change,
             refused,
             balanced,
         )
-
-    def _here(self, address: Address) -> Address:
-        """Return an address of a config as it was in the run."""
-        path, netns = address.path, address.netns
-        if not self._rundir or "${rundir}" not in f"{path}{netns}":
-            return address
-        path = path and path.replace("${rundir}", self._rundir)
-        return replace(address, path=path, netns=netns.replace("${rundir}", self._rundir))
-
-    def _sockets(
-        self, record: ListenerRecord | None, records: tuple[ListenerRecord, ...]
-    ) -> list[KernelSocket]:
-        if record is None:
-            return []
-        known = [replace(one, addresses=tuple(map(self._here, one.addresses))) for one in records]
-        mine = known[records.index(record)]
-        parts = parts_of(mine, self._graph, tuple(known))
-        return [socket for part in parts for socket in part.sockets]
 
     def _refusal(self, name: str) -> str:
         """Return what Envoy said of a listener that it refused."""
@@ -237,15 +220,18 @@ class _Story:
             pushed = self._answer not in ("ended", "late")
             goes_on = pushed or self._transition.way is Way.HOT_RESTART
             return Kind.REFUSED if goes_on else Kind.ENDS_ENVOY
-        if old is None or new is None:
-            return Kind.ADDED if old is None else Kind.REMOVED
         were, are = numbers
         pushed = self._transition.way is Way.PUSH
-        if pushed and were and not are and new.addresses:
-            return Kind.DROPPED
-        if were - are or are - were:
+        asked = any(one.born.ts_ns >= self._began_ns for one in sockets)
+        if new is not None and new.addresses and not are and (asked or (pushed and were)):
+            again = old is not None and old.addresses and not were and not pushed
+            return Kind.SAME if again else Kind.DROPPED
+        if old is None or new is None:
+            return Kind.ADDED if old is None else Kind.REMOVED
+        kept = were & self._owned.listening
+        if were - kept or are - self._owned.known or (pushed and were != are):
             # Of the next epoch it is by the numbers of workers that some are kept and some not.
-            return Kind.FULL_KEPT if were & are and not pushed else Kind.FULL_NEW
+            return Kind.FULL_KEPT if kept and not pushed else Kind.FULL_NEW
         made = self._calls(sockets, _MAKING)
         if not pushed or self._calls(sockets, _SERVING):
             return Kind.FULL_KEPT
@@ -258,9 +244,11 @@ class _Story:
             for call in socket.calls
         )
 
-    def _place(self, number: int, place: Place, *, old: bool, new: bool) -> ObservedPlace:
+    def _place(
+        self, number: int, place: Place, ports: Container[int | None], *, old: bool, new: bool
+    ) -> ObservedPlace:
         """Return the clients of a place: those before the change are of OLD's listener there."""
-        stopping, changing = (self._coming(place, name) for name in (s.STOP, s.CHANGE))
+        stopping, changing = (self._coming(place, name, ports) for name in (s.STOP, s.CHANGE))
         coming = [*stopping, *changing]
         after = self._phases.get(f"{s.AFTER}_{number}")
         came = after.attempts if after else ()
@@ -282,18 +270,20 @@ class _Story:
     def _clients(self, name: str) -> Clients:
         return clients_of(self._phases[name].attempts) if name in self._phases else Clients()
 
-    def _coming(self, place: Place, name: str) -> list[ConnectionAttempt]:
-        """Return the clients of a place that keep coming in a phase."""
+    def _coming(
+        self, place: Place, name: str, ports: Container[int | None]
+    ) -> list[ConnectionAttempt]:
+        """Return the clients of a place that keep coming in a phase, by the listener's ports."""
         if name not in self._phases:
             return []
         wanted = "UDP" if place.protocol == "QUIC" else place.protocol
         found = [one for one in self._phases[name].attempts if one.protocol == wanted]
         if place.address.port != 0:
-            return [one for one in found if one.address == self._here(place.address)]
+            return [one for one in found if one.address == self._owned.here(place.address)]
         return [
             one
             for one in found
-            if one.address.host == place.address.host and one.address not in self._exact
+            if one.address.host == place.address.host and one.address.port in ports
         ]
 
     def _spread(
@@ -313,23 +303,12 @@ class _Story:
             return None
         numbers = tuple(counts[f"worker_{index}"] for index in range(workers))
         at = self._began_ns if since is None else since
-        open_ = [one for one in mine.values() if _listens_at(one, at)]
+        open_ = [one for one in mine.values() if listens_at(one, at)]
         if len({one.address for one in open_}) == len(open_):
             return Spread(numbers)  # one queue for all workers: who is first accepts
         total = sum(numbers)
         bounds = chance_range(total, workers, FALSE_ALARM)
         return Spread(numbers, float(rarity(numbers)), bounds)
-
-
-def _listens_at(socket: KernelSocket, ns: int) -> bool:
-    """Whether clients could come to a socket at an instant."""
-    calls = socket.binds if socket.type == "SOCK_DGRAM" else socket.listens
-    if not any(call.event.ts_ns <= ns for call in calls):
-        return False
-    return any(
-        one.opened.ts_ns <= ns and (one.closed_ns is None or one.closed_ns > ns)
-        for one in socket.descriptors
-    )
 
 
 def _workers_at(socket: KernelSocket, ns: int) -> bool:

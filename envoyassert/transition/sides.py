@@ -120,13 +120,15 @@ def _plain_layers(config: object) -> list[Any]:
 
 def places_of(before: Side, after: Side) -> Iterator[Place]:
     """Yield where clients of either go: an address of both once, by the listener of OLD."""
-    found: dict[tuple[str, Address], Place] = {}
+    found: dict[tuple[str, Address, str], Place] = {}
     for side in (before, after):
         for record in side.records():
             protocol = protocol_at(side.listeners[record.name])
             for address in record.addresses:
                 kind = "UNIX" if not address.is_ip else "TCP" if protocol == "UNIX" else protocol
-                key = ("UDP" if kind == "QUIC" else kind, address)
+                # Each listener that leaves its port to the kernel has one of its own.
+                owner = record.name if address.port == 0 else ""
+                key = ("UDP" if kind == "QUIC" else kind, address, owner)
                 if address.port == 0 and record.addresses.count(address) > 1:
                     continue  # which of them a client would reach is not known
                 known = found.get(key)

@@ -165,6 +165,12 @@ def test_port_that_the_kernel_chose_is_not_asked_for_afterwards(change) -> None:
     assert any("port 0" in note for note in made.notes)
 
 
+def test_each_listener_whose_port_the_kernel_chooses_has_clients_of_its_own(change) -> None:
+    both = bootstrap(listener("first", 0), listener("second", 0))
+    places = change(both, both, Way.PUSH).places
+    assert [place.selector["name"] for place in places] == ["first", "second"]
+
+
 def test_filters_are_replaced_and_a_change_of_them_stays_one() -> None:
     first = answering(listener(filter_chains=[{"filters": [HTTP]}]), "ingress")
     other = {**HTTP, "name": "https"}

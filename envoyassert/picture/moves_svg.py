@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from markupsafe import Markup
 
 from envoyassert.predict.effects import ListenerChange
@@ -33,17 +35,38 @@ _SIGNS = {
 }
 
 
+_MEANT = {
+    "kept": "a plain box is a socket that is kept",
+    "closed": "a box with a cross is a socket that is closed",
+    "left": "a box with a bar is a socket that stays open unread",
+    "made": "a box with a plus is a socket that is made",
+}
+
+
+def moves_legend(drawn: Iterable[ListenerChange | None]) -> str:
+    """Return what the boxes mean that occur, "" for none.
+
+    Args:
+        drawn: all of which there is a figure.
+    """
+    found = {kind for one in drawn for kind, number in _counts(one).items() if number}
+    return ", ".join(words for kind, words in _MEANT.items() if kind in found)
+
+
+def _counts(one: ListenerChange | None) -> dict[str, int]:
+    if one is None or {"kept", "closed", "kind"} & set(one.unknown):
+        return {}
+    return {"kept": one.kept, "closed": one.closed, "left": one.left, "made": one.made}
+
+
 def moves_svg(one: ListenerChange | None) -> Markup:
     """Return the kernel sockets of a listener as boxes: kept, closed, left open, made.
 
     Args:
         one: what the way does to it; None, or nothing known of its sockets, for no figure.
     """
-    if one is None or {"kept", "closed", "kind"} & set(one.unknown):
-        return Markup("")
-    counts = {"kept": one.kept, "closed": one.closed, "left": one.left, "made": one.made}
     parts, x = [], 1
-    for kind, number in counts.items():
+    for kind, number in _counts(one).items():
         for _ in range(number if number <= _MOST else min(number, 1)):
             sign = Markup('<path d="{}"/>').format(_SIGNS[kind]) if _SIGNS[kind] else ""
             parts.append(
@@ -56,7 +79,7 @@ def moves_svg(one: ListenerChange | None) -> Markup:
         if number > _MOST:
             parts.append(Markup('<text x="{}" y="17">×{}</text>').format(x, number))
             x += 14 + 8 * len(str(number))
-    if not parts:
+    if not parts or one is None:
         return Markup("")
     svg = Markup(
         '<svg class="moves" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" '

@@ -42,12 +42,27 @@ _UNSURE = {
 
 
 class Field(NamedTuple):
-    """A difference of a listener: its symbol, its values as text, and what each way makes of it."""
+    """A difference of a listener: its symbol, its values as text, and what each way makes of it.
+
+    `effects` leaves out the ways by which it is in effect and no more, `all_effects` has each way.
+    """
 
     symbol: str
     name: str
     values: str
     effects: tuple[str, ...]
+    all_effects: tuple[str, ...] = ()
+
+    @property
+    def change(self) -> str:
+        """The values, where a sign before them could be read as part of a file."""
+        default = w.DEFAULTS.get(self.name, "")
+        more = f"; default {default}" if default else ""
+        if self.symbol == w.ADD:
+            return f"(not set{more}) → {self.values}"
+        if self.symbol == w.REMOVE:
+            return f"{self.values} → (removed{more})"
+        return self.values.replace(" -> ", " → ")
 
 
 class Shown(NamedTuple):
@@ -260,17 +275,14 @@ def _fields(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[Field]:
     """Yield what differs in the config of a listener, as all ways have it."""
     reasons = {r.field: r for _, one in found for r in one.reasons}
     for name, reason in reasons.items():
-        effects = [
-            (w.WAYS[change.way], w.effect_words(change, one, r))
-            for change, one in found
-            for r in one.reasons
-            if r.field == name
-        ]
+        there = [(c, one, r) for c, one in found for r in one.reasons if r.field == name]
+        effects = [(w.WAYS[c.way], w.effect_words(c, one, r)) for c, one, r in there]
         yield Field(
             _sign(reason.before, reason.after),
             name,
             _values(reason),
             tuple(f"{way}: {text}" for way, text in effects if text),
+            tuple(f"{w.WAYS[c.way]}: {w.whole_effect(c, one, r)}" for c, one, r in there),
         )
 
 

@@ -21,6 +21,8 @@ from envoyassert.predict.effects import (
 )
 
 WAYS = {Way.PUSH: "push", Way.HOT_RESTART: "hot restart", Way.RESTART: "restart"}
+#: What Envoy does where a field of a listener is absent (the documentation of Envoy's listener).
+DEFAULTS = {"enable_reuse_port": "true", "bind_to_port": "true"}
 NEW_SOCKETS = "forces new sockets: queued connections are reset"
 GAP = (
     "no one reads datagrams from the drain to the end of the old epoch (--parent-shutdown-time-s, "
@@ -127,15 +129,16 @@ def lost_words(one: ListenerChange) -> str:
         Fate.KEPT: "none",
         Fate.HANDED_OVER: "none",
         Fate.DRAINED: "none",
-        Fate.RESET: f"those in {_queues(one.closed)}",
-        Fate.SOME_RESET: f"those in {one.closed} of {_queues(one.closed + one.kept)}",
+        Fate.RESET: f"those waiting in {_queues(one, one.closed)}",
+        Fate.SOME_RESET: f"those waiting in {one.closed} of {_queues(one, one.closed + one.kept)}",
         Fate.UNSERVED: "all: no worker accepts",
         Fate.UNKNOWN: _NOT_KNOWN,
     }[one.queued]
 
 
-def _queues(number: int) -> str:
-    return "1 queue" if number == 1 else f"{number} queues"
+def _queues(one: ListenerChange, number: int) -> str:
+    title = ROWS[4][one.protocol == "UDP"]
+    return f"1 {title}" if number == 1 else f"{number} {title}s"
 
 
 def _sockets(number: int) -> str:
@@ -208,6 +211,17 @@ def effect_words(change: Change, one: ListenerChange, reason: Reason) -> str:
     if reason.in_effect is None:
         return f"in effect with Envoy {reason.versions}" if reason.versions else _NOT_KNOWN
     return "" if reason.in_effect else "without effect"
+
+
+def whole_effect(change: Change, one: ListenerChange, reason: Reason) -> str:
+    """Return what a difference leads to by one way, that it is in effect too."""
+    words = effect_words(change, one, reason)
+    kinds = (Kind.IN_PLACE, Kind.FULL_KEPT, Kind.FULL_NEW)
+    if not words:
+        words = "in effect" if one.kind in kinds else kind_words(change, one)
+    lost = "datagrams are lost" if one.protocol == "UDP" else "all connections are reset"
+    is_lost = change.way is Way.RESTART and Fate.RESET in (one.held, one.queued)
+    return f"{words}; {lost}" if is_lost and lost not in words else words
 
 
 def reason_words(change: Change, one: ListenerChange, reason: Reason) -> str:

@@ -275,7 +275,7 @@ def test_datagrams_are_called_datagrams(cli, write):
     new = write("new.yaml", {"name": "dns", "address": address, "freebind": True})
     done = cli("--model", old, new, "--way", "push", "--envoy", "1.36.4")
     assert "+ freebind: true    # push: forces new sockets: queued datagrams are lost" in done.out
-    assert "datagrams lost     those in 2 queues" in done.out
+    assert "datagrams lost     those waiting in 2 receive queues" in done.out
     assert "accept queue" not in done.out
 
 

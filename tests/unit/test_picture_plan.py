@@ -108,7 +108,12 @@ def test_listener_that_the_model_does_not_know_whole_is_marked():
 def test_page_says_first_that_something_is_lost_and_that_it_is_a_prediction():
     text = plan_page(some_plan())
     page = Page(text)
-    order = ["SOMETHING IS LOST OR REFUSED", "Prediction", "nothing was run", "What changes"]
+    order = [
+        "REFUSED BY A PUSH; AN ADDRESS IS NOT",
+        "Prediction",
+        "nothing was run",
+        "What changes",
+    ]
     places = [page.text.index(words) for words in order]
     assert places == sorted(places)
     assert "Drawn with broken lines: predicted, not recorded" in page.text
@@ -117,6 +122,74 @@ def test_page_says_first_that_something_is_lost_and_that_it_is_a_prediction():
         assert f">{way}</th>" in text
     for words in ("Envoy says: Listener ingress: reuse port", "how long no one serves"):
         assert words in page.text
+
+
+def removed_field(**new):
+    """Return a change by which each way does something else."""
+    old = bootstrap(listener("ingress", 80, enable_reuse_port=False), listener("kept", 90))
+    return plan_of(old, bootstrap(listener("ingress", 80, **new), listener("kept", 90)))
+
+
+def test_page_names_what_is_lost_by_which_way():
+    text = plan_page(removed_field())
+    page = Page(text)
+    for words in (
+        "REFUSED BY A PUSH; A RESTART LOSES CONNECTIONS",
+        "push: listener ingress is refused; nothing changes",
+        "hot restart: listener ingress keeps its sockets, the change is without effect; 1",
+        "restart: listener ingress gets new sockets, connections are reset; 1 listener starts as",
+        "enable_reuse_port: false → (removed; default true) push: refused hot restart: without",
+        "effect restart: in effect; all connections are reset",
+        "those waiting in 1 accept queue",
+    ):
+        assert words in page.text
+    assert "1 refused" not in page.text
+
+
+def test_page_says_what_is_so_with_every_restart_and_what_is_not():
+    old, new = bootstrap(listener("one", 80)), bootstrap(listener("one", 80))
+    new["admin"]["address"]["socket_address"]["port_value"] = 9902
+    words = Page(plan_page(plan_of(old, new))).text
+    assert "push: no listener changes" in words
+    assert "nothing changes" not in words
+    new = bootstrap(listener("one", 80, stat_prefix="other"))
+    words = Page(plan_page(plan_of(old, new))).text
+    assert "LISTENERS CHANGE, AND NOTHING IS LOST BUT WHAT ANY RESTART LOSES" in words
+    assert "restart: listener one gets new sockets, connections are reset" in words
+    words = Page(plan_page(plan_of(old, bootstrap(listener("one", 80), listener("b", 80))))).text
+    assert "REFUSED BY A PUSH AND A HOT RESTART; ENVOY DOES NOT START WITH A RESTART" in words
+
+
+def test_page_counts_more_listeners_than_three():
+    names = ["a", "b", "c", "d"]
+    for number, said in ((2, "listeners a and b get"), (3, "listeners a, b and c get")):
+        old = bootstrap(*(listener(name, 80 + at) for at, name in enumerate(names[:number])))
+        new = bootstrap(*(listener(name, 90 + at) for at, name in enumerate(names[:number])))
+        assert f"push: {said} new sockets" in Page(plan_page(plan_of(old, new))).text
+    old = bootstrap(*(listener(name, 80 + at) for at, name in enumerate(names)))
+    new = bootstrap(*(listener(name, 90 + at) for at, name in enumerate(names)))
+    page = Page(plan_page(plan_of(old, new)))
+    assert "push: 4 listeners get new sockets, waiting connections are reset" in page.text
+    assert "AN ADDRESS IS NOT SERVED AFTER EACH WAY; EACH WAY LOSES CONNECTIONS" in page.text
+
+
+def test_legend_has_the_boxes_that_occur_and_no_others():
+    old = bootstrap(listener("one", 80))
+    moved = Page(plan_page(plan_of(old, bootstrap(listener("one", 81))))).text
+    assert "a box with a cross" in moved
+    assert "a box with a plus" in moved
+    assert "a plain box" not in moved
+    assert "a box with a bar" not in moved
+    assert "Under “kernel sockets”" not in Page(plan_page(plan_of(old, old))).text
+
+
+def test_field_that_is_new_says_what_it_was_by_default():
+    old, new = listener("one", 80), listener("one", 80, enable_reuse_port=False)
+    words = Page(plan_page(plan_of(bootstrap(old), bootstrap(new)))).text
+    assert "enable_reuse_port: (not set; default true) → false" in words
+    new = listener("one", 80, freebind=True)
+    words = Page(plan_page(plan_of(bootstrap(old), bootstrap(new)))).text
+    assert "freebind: (not set) → true" in words
 
 
 def test_page_shows_what_each_way_does_to_the_kernel_sockets():

@@ -72,7 +72,7 @@ def test_a_change_of_socket_options_closes_queues_with_clients_in_them(plan):
     assert code == 3
     assert "# push: forces new sockets: queued connections are reset" in words
     assert "kernel sockets 2 closed, 2 made" in words
-    assert "requests lost those in 2 queues" in words
+    assert "requests lost those waiting in 2 accept queues" in words
 
 
 def test_a_hot_restart_with_fewer_workers_loses_some(plan):

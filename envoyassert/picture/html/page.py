@@ -25,13 +25,14 @@ from envoyassert.picture.map_words import (
     listener_sentence,
     socket_lines,
 )
-from envoyassert.picture.moves_svg import MOVES_STYLE, moves_svg
+from envoyassert.picture.moves_svg import MOVES_STYLE, moves_legend, moves_svg
 from envoyassert.picture.pair import PairPicture
-from envoyassert.picture.plan import PlanPicture
+from envoyassert.picture.plan import PlannedListener, PlanPicture
 from envoyassert.picture.run import PictureFinding, RunPicture
 from envoyassert.picture.timeline import Band
 from envoyassert.report.table import count
 from envoyassert.review.answer import ONLY_A_RUN
+from envoyassert.review.named import named_summary, title_words
 from envoyassert.shown import shown
 from envoyassert.static_page import content_policy, templates_of
 
@@ -134,9 +135,16 @@ def plan_page(picture: PlanPicture) -> str:
             plan=picture,
             only_a_run=ONLY_A_RUN,
             moves=moves_svg,
+            legend=_moves_legend,
+            title_words=title_words,
+            named_summary=named_summary,
             most=_DRAWN,
         )
     )
+
+
+def _moves_legend(listeners: Sequence[PlannedListener]) -> str:
+    return moves_legend(move for one in listeners for move in one.moves)
 
 
 def _pictured(failed: Sequence[PictureFinding]) -> set[str]:

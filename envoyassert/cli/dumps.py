@@ -43,10 +43,10 @@ def config_or_envoys(text: str, path: str) -> tuple[Any, list[Dumped]]:
     try:
         documents = parse_documents(text, path)
     except ScenarioError:
-        config = parse_envoy_file(text, path).data  # Envoy reads the first document alone
-        if not is_bootstrap(config):
+        found = parse_envoy_file(text, path)  # Envoy reads the first document alone
+        if not is_bootstrap(found.data):
             raise
-        return with_lists(config), []
+        return with_lists(found.data), []
     keys = set(documents[0]) if documents and isinstance(documents[0], dict) else set()
     for what, (those, remedy) in _MISTAKEN.items():
         if those <= keys:
@@ -54,7 +54,12 @@ def config_or_envoys(text: str, path: str) -> tuple[Any, list[Dumped]]:
     envoys = envoys_of(documents)
     if envoys and not is_bootstrap(documents[0]):
         return None, envoys
-    return with_lists(parse_envoy_file(text, path).data), []
+    found = parse_envoy_file(text, path)
+    if not isinstance(found.data, dict):
+        what = "this is a single value or a list, and an Envoy config is a mapping"
+        remedy = "name the file that Envoy is started with (-c), a dump or a trace"
+        raise ScenarioError([found.problem((), what, remedy)])
+    return with_lists(found.data), []
 
 
 @contextmanager

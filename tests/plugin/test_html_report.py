@@ -68,3 +68,12 @@ def test_page_that_cannot_be_made_costs_no_verdict(write_scenario, run, fake_env
     page = (fake_envoy.path / "out" / "index.html").read_text()
     assert "1 passed" in page
     assert "run.html" not in page
+
+
+def test_directory_in_the_place_of_the_page_is_one_error(write_scenario, run, fake_envoy):
+    write_scenario()
+    (fake_envoy.path / "out" / "index.html").mkdir(parents=True)
+    result = run("--html", "out")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*out/index.html cannot be read: Is a directory; name another*"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()

@@ -62,6 +62,27 @@ def test_dump_that_is_nested_too_deep_is_refused_with_its_place(cli, tmp_path):
     assert "error: nested more than 100 levels deep" in err
 
 
+@pytest.mark.parametrize("text", ["1e3", "true", "[a]", "# first\nlistener\n", "2026-01-01"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("draft", "bad.yaml"), 4),
+        (("plan", "--model", "bad.yaml", "good.yaml"), 2),
+        (("plan", "--model", "good.yaml", "bad.yaml"), 2),
+    ],
+    ids=["draft", "old", "new"],
+)
+def test_file_that_has_no_fields_is_refused_with_its_place(cli, tmp_path, text, words, code):
+    (tmp_path / "bad.yaml").write_text(text)
+    (tmp_path / "good.yaml").write_text("static_resources: {listeners: []}")
+    row = 2 if text.startswith("#") else 1
+    said = (
+        f"bad.yaml:{row}:1: error: this is a single value or a list, and an Envoy config is a "
+        "mapping (name the file that Envoy is started with (-c), a dump or a trace)\n"
+    )
+    assert cli(*words) == (code, "", said)
+
+
 def test_draft_of_a_config_refers_to_it_and_is_valid(cli, tmp_path):
     (tmp_path / "envoy.yaml").write_text(
         yaml.safe_dump({"static_resources": {"listeners": [listener("in", 10000)]}})

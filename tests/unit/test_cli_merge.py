@@ -192,8 +192,13 @@ def test_foreign_index_or_page_of_the_output_is_not_replaced(tmp_path, refused):
     assert "not of a report" in refused(one, "-o", str(out))
     assert (out / "index.json").read_text() == "{}"
     write_report(tmp_path / "2", "b")
-    (tmp_path / "2" / "index.html").write_text("<p>mine</p>")
+    page = tmp_path / "2" / "index.html"
+    page.write_text("<p>mine</p>")
     assert "index.html is not of a report" in refused(one, "-o", str(tmp_path / "2"))
+    page.unlink()
+    page.mkdir()
+    assert "index.html cannot be read: Is a directory" in refused(one, "-o", str(tmp_path / "2"))
+    assert index_of(tmp_path / "2")["counts"]["passed"] == 1
 
 
 @pytest.mark.parametrize("in_index", [True, False], ids=["stopped", "killed"])

@@ -7,22 +7,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envoyassert.atlas.model import Atlas, AtlasRun, atlas_run, changes_of, in_order
-from envoyassert.atlas.page import index_page
+from envoyassert.atlas.page import index_page, is_index
 from envoyassert.compare.comparison import Difference
 from envoyassert.compare.runs import Seen, differences_of, profiles_of
 from envoyassert.graph.fold import fold
+from envoyassert.input_file import UnfitFileError, read_file
 from envoyassert.judge.verdict import Status
 from envoyassert.output_file import write_lines
 from envoyassert.outputs import events
 from envoyassert.outputs.json_report import RunDocuments
-from envoyassert.outputs.output import Detail, Output
+from envoyassert.outputs.output import Detail, Output, OutputRefusedError
 from envoyassert.report.parts import MachinePart
 from envoyassert.report.results import RunDocument, run_directory
 from envoyassert.report.stored import read_index, read_run
-from envoyassert.trace_file import read_trace
+from envoyassert.trace_file import MAX_BYTES, read_trace
 
 INDEX = "index.html"
 RESULTS = "results"
+
+
+def refuse_foreign(page: Path, flag: str) -> None:
+    """Refuse to replace a page that is not of a report.
+
+    Args:
+        page: where a page is to be written.
+        flag: the option that names its directory.
+
+    Raises:
+        OutputRefusedError: what is there is another page, or cannot be read.
+    """
+    try:
+        if not page.exists() or is_index(read_file(page, MAX_BYTES).decode("utf-8", "replace")):
+            return
+        what = "is not of a report"
+    except UnfitFileError as error:
+        what = f"cannot be read: {error}"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    raise OutputRefusedError(f"{flag}: {page} {what}; name another directory")
 
 
 @dataclass

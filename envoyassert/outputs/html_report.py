@@ -48,14 +48,9 @@ class HTMLReport(JSONReport):
         Raises:
             OutputRefusedError: the directory cannot be written, is in use, or holds other things.
         """
-        from envoyassert.atlas.page import is_index
-        from envoyassert.outputs.atlas import INDEX
+        from envoyassert.outputs.atlas import INDEX, refuse_foreign
 
-        index = self._directory / INDEX
-        if index.exists() and not is_index(index.read_text("utf-8", "replace")):
-            raise OutputRefusedError(
-                f"{self.option.flag}: {index} is not of a report; name another directory"
-            )
+        refuse_foreign(self._directory / INDEX, self.option.flag)
         super().session_began(event)
 
     def session_ended(self, event: events.SessionEnded) -> None:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from envoyassert.atlas.page import is_index
 from envoyassert.errors import EnvoyAssertError
 from envoyassert.output_file import write_lines
 from envoyassert.outputs.atlas import INDEX as PAGE
-from envoyassert.outputs.atlas import draw, read_session
+from envoyassert.outputs.atlas import draw, read_session, refuse_foreign
 from envoyassert.outputs.json_report import empty, locked, write_document
 from envoyassert.report.results import (
     DOCUMENT,
@@ -196,6 +195,7 @@ def _check_output(out: Path, directories: Sequence[Path]) -> None:
     """Refuse a directory with other things than an earlier report.
 
     Raises:
+        OutputRefusedError: it has another page.
         MergeRefusedError: it has some, or is one of those that are merged.
     """
     place = out.resolve()
@@ -203,9 +203,7 @@ def _check_output(out: Path, directories: Sequence[Path]) -> None:
         raise MergeRefusedError(f"{_FLAG} {out} is merged itself; name another directory")
     if place.is_dir() and any(place.iterdir()) and not (place / INDEX).exists():
         raise MergeRefusedError(f"{_FLAG} {out} holds other things; name another directory")
-    page = out / PAGE
-    if page.exists() and not is_index(page.read_text("utf-8", "replace")):
-        raise MergeRefusedError(f"{_FLAG} {page} is not of a report; name another directory")
+    refuse_foreign(out / PAGE, _FLAG)
 
 
 def _missing(indexes: Mapping[Path, IndexDocument]) -> tuple[str, ...]:

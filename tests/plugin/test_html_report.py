@@ -70,7 +70,7 @@ def test_page_that_cannot_be_made_costs_no_verdict(write_scenario, run, fake_env
     assert "run.html" not in page
 
 
-def test_directory_in_the_place_of_the_page_is_one_error(write_scenario, run, fake_envoy):
+def test_directory_instead_of_the_page_is_one_error(write_scenario, run, fake_envoy):
     write_scenario()
     (fake_envoy.path / "out" / "index.html").mkdir(parents=True)
     result = run("--html", "out")

@@ -240,7 +240,7 @@ def draft(capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def test_draft_gives_the_run_its_own_directories_whatever_the_machine_has(draft: Any) -> None:
-    config = static({"name": "l", "address": at("/tmp/l.sock")}, admin={})
+    config = static({"name": "l", "address": at("/tmp/l.sock")})
     config["admin"] = {"access_log_path": "/dev/stdout", "address": at("@admin")}
     assert draft(config) == ({"stand_in": {"/tmp": "directory"}},)
 

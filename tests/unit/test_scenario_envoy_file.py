@@ -138,7 +138,7 @@ static_resources:
     name: front
     address: {socket_address: {address: 127.0.0.1, port_value: 0x2710}}
     enable_reuse_port: "no"
-    tcp_backlog_size: 6.4e1
+    tcp_backlog_size: 0x40
     additionalAddresses:
       address: {socket_address: {address: 127.0.0.1, port_value: 10001}}
       socket_options: {socket_options: {level: 1, name: 9, int_value: 1}}

@@ -134,7 +134,7 @@ def _restarted(
 ) -> list[ListenerChange]:
     every = [{**fixed, **more} for fixed, more in zip(static, served, strict=True)]
     cold = way is Way.RESTART
-    name, words = start_refusal(static[1], workers[1])
+    name, words = start_refusal(static[1], workers[1], version)
     if not words:
         found = predict_start(
             new.config,
@@ -145,7 +145,7 @@ def _restarted(
         words = found.refused
     if words:
         return refused_start(every[0], workers[0], name, words, ended=cold)
-    refused = _refused(static[1], served[1], workers[1])
+    refused = _refused(static[1], served[1], workers[1], version)
     taken = {key: value for key, value in every[1].items() if key not in refused}
     changes = (
         restart_changes(every[0], taken, workers)
@@ -164,11 +164,13 @@ def _restarted(
     ]
 
 
-def _refused(static: Mapping[str, Any], served: Mapping[str, Any], workers: int) -> dict[str, str]:
+def _refused(
+    static: Mapping[str, Any], served: Mapping[str, Any], workers: int, version: str
+) -> dict[str, str]:
     """Return which listeners of a control plane Envoy refuses at its start, and what it says."""
     refused, seen = {}, list(static.values())
     for name, listener in served.items():
-        words = refused_alone(normal(listener), workers)
+        words = refused_alone(normal(listener), workers, version)
         if any(has_duplicate(listener, one) for one in seen):
             words = duplicate_words(name, listener)
         if words:

@@ -141,7 +141,7 @@ class Listeners:
         known = old or self.dropped.get(name)
         if known is not None and is_same_message(known.config, new.config):
             return Outcome(Kind.SAME, served=_is_served(known))
-        words = refused_alone(new.config, self.workers)
+        words = refused_alone(new.config, self.workers, self.version)
         if words:
             return Outcome(Kind.REFUSED, words)
         if old is None:

@@ -37,16 +37,17 @@ _NETNS_SINCE = ">=1.38"
 INITIALIZING = "previous envoy process is still initializing"
 
 
-def start_refusal(listeners: Mapping[str, Any], workers: int) -> tuple[str, str]:
+def start_refusal(listeners: Mapping[str, Any], workers: int, version: str = "") -> tuple[str, str]:
     """Return which static listener keeps Envoy from starting, and what it says; "" twice if none.
 
     Args:
         listeners: by their names.
         workers: how many there are.
+        version: of Envoy, "" for every one that the model knows.
     """
     seen: list[Any] = []
     for name, listener in listeners.items():
-        words = refused_alone(normal(listener), workers)
+        words = refused_alone(normal(listener), workers, version)
         if any(has_duplicate(listener, one) for one in seen):
             words = duplicate_words(name, listener)
         if not words and sets_unfit_options(listener):

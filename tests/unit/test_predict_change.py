@@ -710,3 +710,18 @@ def test_what_an_option_without_a_name_leads_to_is_not_known_by_any_way(way):
     assert (found.served, "kind" in found.unknown) == (None, True)
     known = by_name(side(late), side(late), way)["late"]
     assert (known.served, known.unknown) == (True, {})
+
+
+@pytest.mark.parametrize("served", [False, True], ids=["static", "of a control plane"])
+@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize(("version", "refused"), [("1.36.4", False), ("1.40.0", True)])
+def test_version_decides_whether_udp_without_bind_is_taken(way, served, version, refused):
+    def of(*listeners):
+        return Side({}, listeners, 2) if served else side(*listeners)
+
+    found = predict_change(of(udp()), of(udp(bind_to_port=False)), way, version=version)
+    (change,) = found.listeners
+    # A new Envoy whose own listener is refused does not start.
+    ends = way is Way.RESTART and not served
+    assert (change.kind is (Kind.ENDS_ENVOY if ends else Kind.REFUSED)) is refused
+    assert ("bind_to_port: false is not supported" in change.words) is refused

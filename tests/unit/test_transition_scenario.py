@@ -144,6 +144,14 @@ def test_addresses_of_both_have_clients_and_of_new_ones_only_afterwards(change) 
     assert "after_0" in phases(made.run)  # that no one answers there any more is to be seen
 
 
+def test_clients_afterwards_have_as_long_as_those_before_but_for_datagrams(change) -> None:
+    udp = {"name": "u", "address": place(15006, protocol="UDP")}
+    made = change(bootstrap(listener(), udp), bootstrap(listener(), udp), Way.PUSH)
+    deadlines = {step.phase: step.deadline for step in made.run.steps}
+    assert deadlines["after_0"] == deadlines["held_0"]
+    assert deadlines["after_1"] < deadlines["held_1"]  # one that is dropped is never answered
+
+
 def test_listener_without_a_socket_has_no_clients_but_where_it_had_one(change) -> None:
     without = listener(bind_to_port=False)
     made = change(bootstrap(listener()), bootstrap(without), Way.PUSH)

@@ -115,8 +115,10 @@ def _asked(item: Conditional, trace: Trace) -> _Asked:
     if not header.concurrency:
         return _Asked(problem=Fact("workers_unknown"))
     version = header.envoy.version
-    if version and not satisfies(version, KNOWN):
-        return _Asked(problem=Fact("version_not_modelled", version=Quote(version), known=KNOWN))
+    if not version or not satisfies(version, KNOWN):
+        # One that is not known may be any, and what holds of no version must not PASS.
+        which = Quote(version or "an unknown version")
+        return _Asked(problem=Fact("version_not_modelled", version=which, known=KNOWN))
     try:
         found = prediction_of(header.config, concurrency=header.concurrency, version=version)
     except PredictError as error:

@@ -44,6 +44,9 @@ def with_parts(
     """
     problems: list[Problem] = []
     data = document.data
+    for place in _beside_a_name(data):
+        remedy = "leave it out, or write what the file holds as text (`|`)"
+        problems.append(document.problem(place, "`from` names a file alone", remedy))
     for path, name in _named(data):
         is_text = path[1] == "files"
         empty: Any = "\n" if is_text else []
@@ -67,6 +70,15 @@ def _named(data: Any) -> Iterator[tuple[Path, Any]]:
         for key, part in parts.items() if isinstance(parts, dict) else ():
             if isinstance(part, dict) and [*part] == [FROM] and (keys is None or key in keys):
                 yield ("envoy", section, key), part[FROM]
+
+
+def _beside_a_name(data: Any) -> Iterator[Path]:
+    """Yield what stands beside the name of a file of `envoy.files`: no file of Envoy has `from`."""
+    envoy = data.get("envoy") if isinstance(data, dict) else None
+    files = envoy.get("files") if isinstance(envoy, dict) else None
+    for key, part in files.items() if isinstance(files, dict) else ():
+        if isinstance(part, dict) and FROM in part and len(part) > 1:
+            yield ("envoy", "files", key, next(other for other in part if other != FROM))
 
 
 def _content(

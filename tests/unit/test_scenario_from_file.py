@@ -110,6 +110,12 @@ def test_a_file_that_does_not_fit_is_one_error(tmp_path: Path, content: str, sai
     assert len(text.splitlines()) == 1, text
 
 
+def test_nothing_stands_beside_the_name_of_a_file(tmp_path: Path) -> None:
+    path = scenario(tmp_path, files={"lds.yaml": {"from": "other.yaml", "mode": 7}})
+    line = path.read_text().splitlines().index("      mode: 7") + 1
+    assert problem_of(path).startswith(f"{path}:{line}:7: error: `from` names a file alone")
+
+
 def test_a_name_must_be_text(tmp_path: Path) -> None:
     text = problem_of(scenario(tmp_path, xds={"listeners": {"from": 5}}))
     assert "`from` must be the name of a file" in text

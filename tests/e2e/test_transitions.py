@@ -79,7 +79,8 @@ def test_push_of_other_socket_options_resets_those_that_wait_in_queues(planned) 
     assert found["queued"] == "reset"
     assert queued["reset"] == queued["tried"] > 0
     assert found["held"] == "drained"
-    assert found["lost"] == 0
+    # Of those that keep coming, one may be in a queue just then.
+    assert found["lost"] == found["places"][0]["through"]["reset"]
 
 
 def test_hot_restart_with_fewer_workers_loses_what_waits_for_the_others(planned, tmp_path) -> None:

@@ -27,6 +27,7 @@ from envoyassert.predict.prediction import KNOWN
 from envoyassert.predict.push import Listeners, push_changes
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
 from envoyassert.predict.restarts import (
+    INITIALIZING,
     hot_restart_changes,
     refused_start,
     restart_changes,
@@ -93,7 +94,8 @@ def predict_change(
         new.discovered,
     ):
         unknown["listeners"] = "those that a control plane serves are not known"
-    return Change(way, version, workers, tuple(listeners), tuple(others), unknown)
+    anyway = old == new and any(one.words == INITIALIZING for one in listeners)
+    return Change(way, version, workers, tuple(listeners), tuple(others), unknown, anyway)
 
 
 def _as_read(side: Side) -> Side:

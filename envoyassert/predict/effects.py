@@ -232,6 +232,7 @@ class Change:
         listeners: each listener of the old config and of the new one, by name.
         others: what differs outside of listeners.
         unknown: facts of the whole change that the model does not know, with the reason.
+        anyway: whether both sides are equal and Envoy refuses this way anyway.
     """
 
     way: Way
@@ -240,6 +241,7 @@ class Change:
     listeners: tuple[ListenerChange, ...]
     others: tuple[OtherChange, ...] = ()
     unknown: dict[str, str] = field(default_factory=dict)
+    anyway: bool = False
 
     @property
     def is_refused(self) -> bool:
@@ -268,7 +270,7 @@ class Change:
     def touches(self, one: ListenerChange) -> bool:
         """Whether the change is why something happens to a listener."""
         scaled = self.workers[0] != self.workers[1] and one.closed + one.left != one.made
-        return one.differs or scaled
+        return not self.anyway and (one.differs or scaled)
 
     def gone(self, one: ListenerChange) -> tuple[Address, ...]:
         """Return the addresses of a listener at which there is none afterwards."""

@@ -42,7 +42,9 @@ def main() -> int:
         return 128 + signal.SIGTERM  # it died before it could be watched
     grace_s = 0.0
     try:
-        code = _wait_for(subprocess.Popen(sys.argv[2:], start_new_session=True).pid)
+        # Kept: a Popen that is deleted takes note of the end of its process, if that came first.
+        started = subprocess.Popen(sys.argv[2:], start_new_session=True)
+        code = _wait_for(started.pid)
     except _StopError:
         code = -signal.SIGTERM
         grace_s = float(sys.argv[1])

@@ -436,5 +436,5 @@ def test_line_is_measured(capsys, monkeypatch, tmp_path):
     assert main(["--only", "version", "--quick", "--json"]) in (0, 1)
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [(row["against"], row["error"]) for row in rows] == [("b18f4f6", ""), ("python", "")]
-    # The command itself, and what it takes over the interpreter's own start.
-    assert all(row["median"] > 0 for row in rows)
+    # The other is a difference: noise may make it less than nothing.
+    assert rows[0]["median"] > 0

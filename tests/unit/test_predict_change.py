@@ -678,6 +678,8 @@ def test_from_a_start_that_gave_a_listener_up_no_hot_restart_leads_on():
     assert [*removed] == ["ingress"]  # there is no other to remove
     again = by_name(old, old, Way.RESTART)
     assert again["every"].kind is Kind.SAME
+    itself = predict_change(old, old, Way.HOT_RESTART)  # refused too, but not for what changes
+    assert (itself.is_refused, itself.differs, itself.loses) == (True, False, False)
 
 
 def test_the_next_epoch_that_gives_a_listener_up_never_has_the_one_before_drain():

@@ -53,9 +53,15 @@ def test_a_prediction_that_is_wrong_is_found_with_both_sides(probe):
     assert "64" in one.seen
 
 
-def test_a_config_that_envoy_refuses_is_no_difference(probe):
+def test_a_refusal_is_a_difference_unless_it_is_predicted(probe):
+    """The generated configs have nothing but what the model knows."""
     tried = try_case(case_of(filter_chains=[{"filters": [{"name": "nothing"}]}]), VERSION, probe)
-    assert tried.outcome is Outcome.REFUSED
+    assert tried.outcome is Outcome.DIFFERS
+    assert [one.fact for one in tried.differences] == ["refused"]
+    place = {"address": "127.0.0.1", "port_value": 10000, "protocol": "UDP"}
+    alone = {"address": {"socket_address": place}, "enable_reuse_port": False}
+    tried = try_case(case_of(**alone, filter_chains=[]), VERSION, probe)
+    assert (tried.outcome, tried.differences) == (Outcome.REFUSED, ())
     assert tried.said
 
 

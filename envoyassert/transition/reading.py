@@ -229,7 +229,8 @@ class _Story:
         if old is None or new is None:
             return Kind.ADDED if old is None else Kind.REMOVED
         kept = were & self._owned.listening
-        if were - kept or are - self._owned.known or (pushed and were != are):
+        moved = pushed and new.addresses and were != are  # one that is not bound names no socket
+        if were - kept or are - self._owned.known or moved:
             # Of the next epoch it is by the numbers of workers that some are kept and some not.
             return Kind.FULL_KEPT if kept and not pushed else Kind.FULL_NEW
         made = self._calls(sockets, _MAKING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -119,6 +120,13 @@ def test_listeners_of_a_refused_swap_have_the_sockets_that_they_had() -> None:
     seen = run.observed(refused=words, places=PLACES, asked=asked)
     assert [numbers(one) for one in seen.values()] == [(Kind.REFUSED, 2, 0, 0)] * 2
     assert [[place.after.answered for place in one.places] for one in seen.values()] == [[2], [3]]
+
+
+def test_sockets_of_a_listener_that_is_no_longer_bound_stay_its_own() -> None:
+    old = record("a", FIRST)
+    seen = Run(old, new=(replace(old, addresses=()),)).observed()
+    assert numbers(seen["a"])[1:] == (2, 0, 0)
+    assert seen["a"].kind in (Kind.SAME, Kind.IN_PLACE)
 
 
 def test_listeners_that_a_hot_restart_swaps_make_and_close_no_socket() -> None:

@@ -16,7 +16,9 @@ def one_conflicts(one: SocketSet) -> Callable[[SocketSet], bool]:
     def conflicts(other: SocketSet) -> bool:
         if not one.address.is_ip:
             return one.address.abstract is not None and one.address == other.address
-        return overlap(one, other) and not (shares_port(one) and shares_port(other))
+        # Of datagram sockets it is enough that each has SO_REUSEADDR (udp_lib_lport_inuse).
+        shared = _is_udp(one) and _has(one, "SO_REUSEADDR") and _has(other, "SO_REUSEADDR")
+        return overlap(one, other) and not shared and not (shares_port(one) and shares_port(other))
 
     return conflicts
 
@@ -54,7 +56,11 @@ def overlap(one: SocketSet, other: SocketSet) -> bool:
 
 def shares_port(one: SocketSet) -> bool:
     """Return whether sockets have SO_REUSEPORT when they are bound and begin to listen."""
-    mine = [o for o in one.options if o.name == "SO_REUSEPORT" and o.phase != "listening"]
+    return _has(one, "SO_REUSEPORT")
+
+
+def _has(one: SocketSet, name: str) -> bool:
+    mine = [o for o in one.options if o.name == name and o.phase != "listening"]
     # Whatever the order in the config, those before bind come first.
     values = [o.value for o in sorted(mine, key=lambda option: option.phase != "before_bind")]
     return bool(values and values[-1])

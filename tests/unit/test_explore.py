@@ -721,6 +721,13 @@ def test_addresses_of_datagrams_that_overlap_in_one_listener_are_refused():
         pushed = change_by(Running(case_of(served=True), VERSION), Step("push", (both,)))
         assert (pushed.listeners[0].kind is Kind.REFUSED) is refused
         assert Running(case_of({**both, "enable_reuse_port": True}), VERSION).started.left_out == {}
+        # SO_REUSEADDR, of each of the two.
+        reuse = {"level": 1, "name": 2, "int_value": 1, "state": "STATE_PREBIND"}
+        shared = {**both, "socket_options": [reuse]}
+        assert Running(case_of(shared, served=True), VERSION).started.left_out == {}
+        off = {**both, "socket_options": [{**reuse, "int_value": 0}]}
+        found = Running(case_of(off, served=True), VERSION).started
+        assert bool(found.left_out) is refused
 
 
 def test_a_refusal_that_is_not_predicted_is_a_difference(monkeypatch):

@@ -198,14 +198,18 @@ class FileControlPlane:
         before, now = before or {}, _stats(envoy)
         message = ""
         result = "ack" if _answers(now) > _answers(before) else "none"
+        answered_ns = monotonic_ns() if result != "none" else None
         for counter, words in _NOT_TAKEN.items():
             if _counter(now, counter) > _counter(before, counter):
-                result = "nack"
-                said = log_since(log_before, envoy.log()).partition(words)[2]
+                result, answered_ns = "nack", answered_ns or monotonic_ns()
+                # An engine may hand out the line later than Envoy counts.
+                said = ""
+                while "\n" not in said and time.monotonic() < deadline:
+                    said = log_since(log_before, envoy.log()).partition(words)[2]
+                    time.sleep(_PAUSE_S)
                 # Of a text that it cannot read, Envoy prints all of it.
                 reason = said.partition("): {")[0]
                 message = reason.partition("\n\n")[0].partition("\n[")[0].strip()
-        answered_ns = monotonic_ns() if result != "none" else None
         warming, warmed, settled = _settle(envoy, deadline, held=False)
         return ListenerUpdate(
             "file",

@@ -20,12 +20,20 @@ from envoyassert.explore.configs import cases
 from envoyassert.explore.difference import changes_of, known_differences
 from envoyassert.explore.search import Search
 from envoyassert.explore.trial import Outcome, try_case
+from envoyassert.probe import Probe
 from tests.e2e.launching import VERSION, wait_until
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
 
 OLD = "1.36.4"
 ADMIN = {"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}}}
+
+
+@pytest.fixture
+def probe():
+    """One for each test: records that an Envoy wrote without end are not in the way of the next."""
+    with Probe.load() as loaded:
+        yield loaded
 
 
 def listener(number=0, host="127.0.0.1", **fields):

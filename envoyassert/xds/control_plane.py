@@ -202,13 +202,14 @@ class FileControlPlane:
         for counter, words in _NOT_TAKEN.items():
             if _counter(now, counter) > _counter(before, counter):
                 result, answered_ns = "nack", answered_ns or monotonic_ns()
+
+                def said(words: str = words) -> str:
+                    return log_since(log_before, envoy.log()).partition(words)[2]
+
                 # An engine may hand out the line later than Envoy counts.
-                said = ""
-                while "\n" not in said and time.monotonic() < deadline:
-                    said = log_since(log_before, envoy.log()).partition(words)[2]
-                    time.sleep(_PAUSE_S)
+                _await(envoy, deadline, lambda: "\n" in said())
                 # Of a text that it cannot read, Envoy prints all of it.
-                reason = said.partition("): {")[0]
+                reason = said().partition("): {")[0]
                 message = reason.partition("\n\n")[0].partition("\n[")[0].strip()
         warming, warmed, settled = _settle(envoy, deadline, held=False)
         return ListenerUpdate(

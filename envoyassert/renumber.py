@@ -7,7 +7,8 @@ judged again. What was lost is no number, so a run that is INCONCLUSIVE leaves t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +20,9 @@ from envoyassert.judge.counterfactual import counterfactual
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.scenario.conditional import Conditional
-from envoyassert.scenario.edit import with_values
 from envoyassert.scenario.load import LoadedScenario, parse_scenario
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.scenario.source import Document, Node, Path
 from envoyassert.trace import Trace
 from envoyassert.words.remedy import Change, Place
 
@@ -212,3 +213,49 @@ def _text(loaded: LoadedScenario, changes: Sequence[Change]) -> str | None:
     except ScenarioError:
         return None
     return text if found.model_dump(exclude_unset=True, mode="python") == expected else None
+
+
+#: A plain scalar that may be replaced; what is quoted, an alias or anchored is not.
+_PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
+
+
+def with_values(document: Document, values: Mapping[Path, int | str]) -> str | None:
+    """Return the text with other scalars at some places.
+
+    Args:
+        document: the document.
+        values: what is written, by place: a number, or a word.
+
+    Returns:
+        None if one of the places has no plain scalar.
+    """
+    lines = document.text.splitlines(keepends=True)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+    spans = []
+    for path, value in values.items():
+        node = _node_at(document.root, path)
+        if node is None or node.members is not None or node.line > len(lines):
+            return None
+        start = starts[node.line - 1] + node.column - 1
+        found = _PLAIN.match(document.text, start)
+        if found is None:
+            return None
+        spans.append((start, found.end(), str(value)))
+    text = document.text
+    for start, end, written in sorted(spans, reverse=True):
+        text = text[:start] + written + text[end:]
+    return text
+
+
+def _node_at(node: Node, path: Path) -> Node | None:
+    for part in path:
+        members: Any = node.members
+        if isinstance(members, dict) and part in members:
+            node = members[part][2]
+        elif isinstance(members, list) and isinstance(part, int) and part < len(members):
+            node = members[part]
+        else:
+            return None
+    return node

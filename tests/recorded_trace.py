@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 from envoyassert.trace import Trace
-from envoyassert.trace_lines import parse_trace
+from envoyassert.trace_file import parse_trace
 
 TRACES = Path(__file__).resolve().parent / "traces"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from envoyassert.errors import LaunchError
 from envoyassert.launch.base import STOP_DEADLINE_S
 from envoyassert.launch.inside import make_directories
-from envoyassert.launch.lifeline import Lifeline
-from envoyassert.launch.marked import MARK, end_marked
+from envoyassert.launch.processes import MARK, end_marked
+from envoyassert.launch.release import Lifeline
 from envoyassert.launch.rundir import LOGS, create_rundir, remove_rundir
 from envoyassert.probe import RUN_ID_VARIABLE, Watch
 

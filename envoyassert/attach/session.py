@@ -18,7 +18,7 @@ from envoyassert.attach.command import Stop, started
 from envoyassert.attach.place import where_is
 from envoyassert.clock import monotonic_ns
 from envoyassert.errors import MachineError, NoProcessError, SeveralProcessesError
-from envoyassert.launch.marked import environment_of
+from envoyassert.launch.processes import environment_of
 from envoyassert.live.arguments import envoy_arguments_of
 from envoyassert.live.place import fits
 from envoyassert.live.selection import ProcessSelection

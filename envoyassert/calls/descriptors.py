@@ -8,8 +8,16 @@ from typing import Any, Final
 from typing_extensions import NotRequired
 
 from envoyassert.calls.payload import UNSIGNED, Args, flag_names
-from envoyassert.calls.row import Arguments, Effect, Hides, Numbers, Phase, RecordedCall, Source
-from envoyassert.calls.shown_values import or_unknown
+from envoyassert.calls.row import (
+    Arguments,
+    Effect,
+    Hides,
+    Numbers,
+    Phase,
+    RecordedCall,
+    Source,
+    or_unknown,
+)
 from envoyassert.events import Event
 from envoyassert.names import FCNTL_DUPS
 from envoyassert.ranges import I32, I64, U32, Flags, Name

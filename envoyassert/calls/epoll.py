@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from envoyassert.calls.payload import UNSIGNED, Args, flag_names
-from envoyassert.calls.row import Arguments, Effect, Numbers, Phase, RecordedCall, Source
-from envoyassert.calls.shown_values import flags_text
+from envoyassert.calls.row import (
+    Arguments,
+    Effect,
+    Numbers,
+    Phase,
+    RecordedCall,
+    Source,
+    flags_text,
+)
 from envoyassert.names import EPOLL_EVENTS, EPOLL_OPS, epoll_event_names
 from envoyassert.ranges import I32, Flags, Name
 from envoyassert.strace import values as printed

@@ -8,8 +8,7 @@ from annotated_types import Len
 from typing_extensions import NotRequired
 
 from envoyassert.calls.payload import UNSIGNED, Args, text_at
-from envoyassert.calls.row import Arguments, Effect, Numbers, RecordedCall, Source
-from envoyassert.calls.shown_values import quoted_path
+from envoyassert.calls.row import Arguments, Effect, Numbers, RecordedCall, Source, quoted_path
 from envoyassert.ranges import I32, U32
 from envoyassert.strace import values as printed
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Collection
 from typing import Any
 
 from envoyassert.calls.payload import Args
 from envoyassert.calls.row import Arguments, Hides, Numbers, RecordedCall, Source
 from envoyassert.events import Event
+from envoyassert.names import errno_name
 from envoyassert.ranges import I32
-from envoyassert.seccomp import SECCOMP_MODE_STRICT, answers_of, may_claim_success
 from envoyassert.strace import values as printed
 
 #: What marks a number as one of x32 (arch/x86/include/uapi/asm/unistd.h of Linux).
@@ -149,3 +151,63 @@ SECCOMP = RecordedCall(
 )
 
 ROWS: tuple[RecordedCall[Any], ...] = (IO_URING_SETUP, PIDFD_GETFD, OTHER_TABLE, SECCOMP)
+
+
+SECCOMP_MODE_STRICT = 1
+_INSTRUCTION = struct.Struct("=HBBI")
+_CLASS, _RETURN = 0x07, 0x06
+_CONSTANT, _SOURCE = 0x00, 0x18
+_ACTION, _DATA = 0xFFFF0000, 0xFFFF
+_ERRNO = 0x00050000
+#: linux/seccomp.h, without SECCOMP_RET_.
+_ACTIONS = {
+    0x80000000: "KILL_PROCESS",
+    0x00000000: "KILL_THREAD",
+    0x00030000: "TRAP",
+    0x7FC00000: "USER_NOTIF",
+    0x7FF00000: "TRACE",
+    0x7FFC0000: "LOG",
+    0x7FFF0000: "ALLOW",
+}
+_HONEST = frozenset({"KILL_PROCESS", "KILL_THREAD", "LOG", "ALLOW"})
+_SUCCESS = "ERRNO 0"
+
+
+def answers_of(data: bytes, length: int) -> list[str] | None:
+    """Return what a filter can answer: `["ALLOW", "ERRNO EPERM"]`; None if that is not known.
+
+    Args:
+        data: its instructions, as far as they were read.
+        length: how many instructions it has.
+    """
+    if not length or len(data) != length * _INSTRUCTION.size:
+        return None
+    found = set()
+    for code, _, _, value in _INSTRUCTION.iter_unpack(data):
+        if code & _CLASS == _RETURN:
+            if code & _SOURCE != _CONSTANT:
+                return None  # it is computed
+            found.add(_in_words(value))
+    return sorted(found)
+
+
+def _in_words(value: int) -> str:
+    action = value & _ACTION
+    if action != _ERRNO:
+        return _ACTIONS.get(action, hex(action))
+    number = value & _DATA
+    return f"ERRNO {errno_name(number)}" if number else _SUCCESS
+
+
+def may_claim_success(answers: Collection[str] | None) -> bool:
+    """Whether a filter can make a call seem to succeed that the kernel never made.
+
+    A trap lets a signal handler choose the result (seccomp(2)), a trace or a notification another
+    process.
+    """
+    if answers is None:
+        return True
+    return any(
+        answer not in _HONEST and (not answer.startswith("ERRNO") or answer == _SUCCESS)
+        for answer in answers
+    )

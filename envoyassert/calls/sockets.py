@@ -8,8 +8,15 @@ from typing_extensions import NotRequired
 
 from envoyassert.addresses import Address
 from envoyassert.calls.payload import Args, decode_address, flag_names, made_by, two_words
-from envoyassert.calls.row import Arguments, Effect, Numbers, Phase, RecordedCall, Source
-from envoyassert.calls.shown_values import or_unknown
+from envoyassert.calls.row import (
+    Arguments,
+    Effect,
+    Numbers,
+    Phase,
+    RecordedCall,
+    Source,
+    or_unknown,
+)
 from envoyassert.names import FAMILIES, LEVELS, OPTIONS, SOCKET_TYPES, level_name, option_name
 from envoyassert.option_values import OptionValue, decode_option_value, value_text
 from envoyassert.ranges import I32, Flags, Hex, Name

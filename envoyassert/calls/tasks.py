@@ -8,8 +8,15 @@ from typing_extensions import NotRequired
 
 from envoyassert.calls.descriptors import OTHER_TABLE_OF_FILES
 from envoyassert.calls.payload import UNSIGNED, Args, text_at, two_words
-from envoyassert.calls.row import Arguments, Effect, Hides, Numbers, RecordedCall, Source
-from envoyassert.calls.shown_values import or_unknown
+from envoyassert.calls.row import (
+    Arguments,
+    Effect,
+    Hides,
+    Numbers,
+    RecordedCall,
+    Source,
+    or_unknown,
+)
 from envoyassert.events import Event
 from envoyassert.names import CLONE_NEWNET, TCP_STATES
 from envoyassert.ranges import I32, U32, U64, Hex, Name, Pid, Port

@@ -12,9 +12,9 @@ import click
 import pytest
 
 from envoyassert.cli import exits
+from envoyassert.cli.exits import OF_COMPARISON, TROUBLE
 from envoyassert.cli.output import say_json
 from envoyassert.cli.plans import envoy_of
-from envoyassert.cli.trouble import CODES, TROUBLE
 from envoyassert.compare.profile import profile_of
 from envoyassert.compare.runs import RunPair, RunSide, overall, runs_json, runs_lines
 from envoyassert.outputs.output import Output
@@ -107,7 +107,7 @@ class Against(Output):
         if output == "json":
             say_json(runs_json(pairs, *self.names))
         comparable = code in _COMPARABLE and outcome.exit_code(int(code)) != exits.USAGE
-        return CODES[overall(pairs)] if comparable else TROUBLE
+        return OF_COMPARISON[overall(pairs)] if comparable else TROUBLE
 
 
 def _side(item: ScenarioItem, report: pytest.TestReport) -> RunSide:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from envoyassert.cli.exits import OF_COMPARISON, DiffLikeCommand
 from envoyassert.cli.options import format_option, refuse_file
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.pictures import PAIR_FORMATS, deliver
-from envoyassert.cli.trouble import CODES, DiffLikeCommand
 from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare_profiles
 from envoyassert.compare.diff_text import diff_json, diff_lines
 from envoyassert.compare.profile import profile_of
@@ -79,5 +79,5 @@ def diff(
     else:
         say(*diff_lines(comparison, before, after))
     if fail_on_times and comparison.times:
-        return CODES[DIFFERENT]
-    return CODES[comparison.result]
+        return OF_COMPARISON[DIFFERENT]
+    return OF_COMPARISON[comparison.result]

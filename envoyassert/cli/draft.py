@@ -36,7 +36,7 @@ from envoyassert.scenario.vocabulary import OWN_ARGUMENT_PATTERN
 from envoyassert.shown import shown
 from envoyassert.state import is_state
 from envoyassert.trace import FORMAT, OLD_FORMAT, Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 
 
 @click.command()

@@ -17,9 +17,8 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.coverage import coverage, coverage_lines
 from envoyassert.report.failure import RunContext, failure_lines
-from envoyassert.report.headline import deciding, headline
+from envoyassert.report.headline import about, deciding, headline
 from envoyassert.report.verdict_json import verdict_json
-from envoyassert.report.whose import about
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.shrink import shrink
 from envoyassert.trace import Trace

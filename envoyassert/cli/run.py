@@ -203,9 +203,7 @@ def run_scenarios(
     found = [Arguments(own), OwnNames(own), _Outputs(outcome, *more)]
     if against is not None:
         return _compare(against, envoys, arguments, found, outcome, output)
-    from envoyassert.cli.own_lines import OwnLines
-    from envoyassert.cli.spared import Spared
-    from envoyassert.cli.workers import IsolatedWorkers
+    from envoyassert.cli.session_plugins import IsolatedWorkers, OwnLines, Spared
 
     plugins = [*found, IsolatedWorkers(), OwnLines(), Spared()]
     code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
@@ -251,7 +249,7 @@ def _compare(
     output: str,
 ) -> int:
     from envoyassert.cli.against import Against
-    from envoyassert.cli.trouble import TROUBLE
+    from envoyassert.cli.exits import TROUBLE
 
     try:
         return Against(against, envoys).run(arguments, plugins, outcome, output)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envoyassert.cli.exits import TROUBLE
 from envoyassert.cli.output import say, say_json
-from envoyassert.cli.trouble import TROUBLE
 from envoyassert.predict.effects import Way
 
 if TYPE_CHECKING:

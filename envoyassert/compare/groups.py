@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
-from envoyassert.calls.shown_values import address_text
+from envoyassert.calls.row import address_text
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph
 from envoyassert.judge.selection import parts_of
 from envoyassert.trace import Trace

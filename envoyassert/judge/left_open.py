@@ -27,12 +27,11 @@ from envoyassert.judge.matching import matching
 from envoyassert.judge.selection import select
 from envoyassert.judge.values import Fact, Quote, Reason, both
 from envoyassert.judge.verdict import Finding, Status
-from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.conditional import AboutListener, Conditional
 from envoyassert.scenario.grammar import models_in
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.selector import Selector
 from envoyassert.state import is_state, why_unsettled
-from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.registry import word_named, word_of
 from envoyassert.words.word import ListenerWord
 

@@ -23,12 +23,11 @@ from envoyassert.judge.settled import KernelComparison
 from envoyassert.judge.values import Fact, Quote, Topic, both
 from envoyassert.judge.variables import UnresolvedError, resolved
 from envoyassert.judge.verdict import Certificate, Check, Finding, Status
-from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.conditional import AboutListener, Conditional
 from envoyassert.scenario.grammar import models_in
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ATTACHED, EACH, FIRST, LAST, STARTUP, ListenerRecord, Trace
 from envoyassert.versions import satisfies
-from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.of_listener.listed_without_socket import unbacked
 
 #: What is compared at the end of each phase; the other checks are about the trace as a whole.

@@ -185,7 +185,7 @@ class Launcher(Protocol):
         """Give addresses to the network of the Envoys that are started later.
 
         Args:
-            addresses: as `envoyassert.launch.own_addresses.give_addresses` takes them.
+            addresses: as `envoyassert.launch.own_network.give_addresses` takes them.
 
         Raises:
             MachineError: one cannot be given.

@@ -34,8 +34,8 @@ from envoyassert.launch.image import ResolvedImage, resolve_image
 from envoyassert.launch.kept_log import kept_log_of
 from envoyassert.launch.kernel import handles_signal, process_started_s, wait_readable
 from envoyassert.launch.limits import give, in_container
-from envoyassert.launch.marked import environment_of
 from envoyassert.launch.namespace import NamespaceThread, joined_namespace
+from envoyassert.launch.processes import environment_of
 from envoyassert.launch.rundir import create_rundir, remove_rundir
 from envoyassert.launch.running import NamespacedEnvoy
 from envoyassert.launch.version import recall

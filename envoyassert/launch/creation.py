@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envoyassert.errors import LaunchError
-from envoyassert.launch import name_lookup
 from envoyassert.launch.inside import opened, proc_root
 from envoyassert.launch.limits import Limits, container_options, in_container
+from envoyassert.launch.own_network import NSSWITCH, nsswitch_with_end
 from envoyassert.launch.rundir import write_files
 from envoyassert.launch.running import command_line
 from envoyassert.launch.sweep import owner_labels
@@ -81,7 +81,7 @@ def new_container(
     container.with_command([*words, *arguments])
     container.with_envs(**spec.env)
     container.with_copy_into_container(directory, "/")
-    container.with_copy_into_container(name_lookup.with_end("").encode(), name_lookup.FILE)
+    container.with_copy_into_container(nsswitch_with_end("").encode(), NSSWITCH)
     options: dict[str, Any] = {
         "labels": owner_labels(next(iter(spec.env.values()), "")),
         "network": "none",

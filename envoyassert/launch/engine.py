@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from envoyassert.errors import Capability, DockerUnavailableError, EnvoyAssertError, LaunchError
-from envoyassert.launch.cache import cache_dir
+from envoyassert.launch.kept import cache_dir
 from envoyassert.launch.wheel import cached_versions
 
 if TYPE_CHECKING:

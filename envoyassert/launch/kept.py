@@ -1,4 +1,4 @@
-"""Small files that spare work the next time, in a part of the cache that is this user's alone.
+"""The cache, and in a part of it that is this user's alone small files that spare work next time.
 
 A file that another user may have written is as good as none, and nothing is written where others
 may write.
@@ -14,11 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envoyassert.launch.cache import cache_dir
-
 #: A file that is being written and is older was left by a process that was killed.
 _ABANDONED_S = 60
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def cache_dir() -> Path:
+    """Return the cache: $ENVOYASSERT_CACHE, else envoyassert/ in the XDG cache."""
+    chosen = os.environ.get("ENVOYASSERT_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).absolute() / "envoyassert"
 
 
 class Kept:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from envoyassert.errors import MachineError
-from envoyassert.launch import name_lookup
 from envoyassert.launch.inside import mount_inside, open_regular, proc_root, write_inside
 from envoyassert.launch.kernel import (
     CLONE_NEWNS,
@@ -25,7 +24,7 @@ from envoyassert.launch.kernel import (
     mount_tmpfs,
     unshare,
 )
-from envoyassert.launch.own_addresses import bring_up_loopback
+from envoyassert.launch.own_network import NSSWITCH, bring_up_loopback
 from envoyassert.names import CLONE_NEWNET
 
 T = TypeVar("T")
@@ -107,8 +106,8 @@ def new_namespace(name: str, nsswitch: Path | None = None) -> NamespaceThread:
         make_mounts_private()
         if Path("/dev/shm").is_dir():
             mount_tmpfs("/dev/shm")
-        if nsswitch is not None and Path(name_lookup.FILE).is_file():
-            mount_file(str(nsswitch), name_lookup.FILE)
+        if nsswitch is not None and Path(NSSWITCH).is_file():
+            mount_file(str(nsswitch), NSSWITCH)
         bring_up_loopback()
 
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import MachineError
-from envoyassert.launch import name_lookup, release
+from envoyassert.launch import release
 from envoyassert.launch.asked import check_format, not_executable
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.envoy_source import EnvoySource
@@ -28,10 +28,10 @@ from envoyassert.launch.executable import find_executable, load_into_page_cache
 from envoyassert.launch.inside import make_directories, open_regular
 from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.kernel import open_tracer, wait_readable
-from envoyassert.launch.lifeline import Lifeline
-from envoyassert.launch.marked import MARK, end_marked
 from envoyassert.launch.namespace import NamespaceThread, add_network_namespace, new_namespace
-from envoyassert.launch.own_addresses import give_addresses
+from envoyassert.launch.own_network import give_addresses, nsswitch_in
+from envoyassert.launch.processes import MARK, end_marked
+from envoyassert.launch.release import Lifeline
 from envoyassert.launch.rundir import (
     LOGS,
     NETNS,
@@ -97,7 +97,7 @@ class ProcessLauncher:
         """
         directory = Path(self.rundir())
         if self._namespace is None:
-            self._namespace = new_namespace("envoyassert-netns", name_lookup.written_in(directory))
+            self._namespace = new_namespace("envoyassert-netns", nsswitch_in(directory))
         return self._executable(source)[1]
 
     def _add_namespaces(self, wanted: Mapping[str, Sequence[str]], directory: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from envoyassert.errors import MachineError
 from envoyassert.launch.inside import copy_inside, make_directories, write_inside
 from envoyassert.launch.kernel import Owner
-from envoyassert.launch.marked import MARK, end_marked, environment_of, processes
+from envoyassert.launch.processes import MARK, end_marked, environment_of, processes
 from envoyassert.launch.user_namespace import outer_uid
 from envoyassert.scenario.file_names import LOGS, NETNS
 

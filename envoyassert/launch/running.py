@@ -17,7 +17,7 @@ from envoyassert.launch.admin import (
 )
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
 from envoyassert.launch.inside import proc_root, read_inside
-from envoyassert.launch.process_tree import envoy_among
+from envoyassert.launch.processes import envoy_among
 from envoyassert.launch.readiness import wait_ready
 from envoyassert.trace import EnvoyIdentity, Outcome
 

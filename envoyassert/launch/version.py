@@ -12,8 +12,8 @@ from pathlib import Path
 
 from envoyassert.errors import LaunchError, MachineError
 from envoyassert.launch.asked import asked_as_ordinary_user
-from envoyassert.launch.cache import cache_dir
-from envoyassert.launch.marked import MARK, end_marked
+from envoyassert.launch.kept import cache_dir
+from envoyassert.launch.processes import MARK, end_marked
 
 _DEADLINE_S = 10.0
 _REPORTED = re.compile(r"version: [0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/\s]*/")

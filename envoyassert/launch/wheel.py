@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
-from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.index import PACKAGE, failure_of_pip, published_versions
+from envoyassert.launch.kept import cache_dir
 from envoyassert.launch.programs import run_pip
 from envoyassert.launch.version import binary_version
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envoyassert.accounts import Witness
-from envoyassert.calls.shown_values import address_text
+from envoyassert.calls.row import address_text
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.picture.socket_map import process_names, thread_id
 from envoyassert.trace import ConnectionAttempt, Trace

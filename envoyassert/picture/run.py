@@ -22,9 +22,8 @@ from envoyassert.report.certificate import certificate_line
 from envoyassert.report.changes import changed, plain
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.failure import RunContext
-from envoyassert.report.headline import about_process, reason_line
+from envoyassert.report.headline import about, about_process, reason_line
 from envoyassert.report.table import count
-from envoyassert.report.whose import about
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.texts.fact_words import other_shape, shape_alone
 from envoyassert.texts.facts import text

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from envoyassert.addresses import Address
-from envoyassert.calls.shown_values import address_text
+from envoyassert.calls.row import address_text
 from envoyassert.graph.envoys import find_envoys
 from envoyassert.graph.model import (
     Descriptor,

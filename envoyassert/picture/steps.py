@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from envoyassert.calls.shown_values import address_text
+from envoyassert.calls.row import address_text
 from envoyassert.events import Event
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.report.call import Clock, thread_label

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing_extensions import Self
 
 from envoyassert.events import Event
-from envoyassert.launch.marked import MARK
+from envoyassert.launch.processes import MARK
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.option_read_back import Option
 from envoyassert.probe.comparison import comparison

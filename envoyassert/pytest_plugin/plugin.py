@@ -304,7 +304,7 @@ def pytest_terminal_summary(
     failed = stats.get("failed") or stats.get("error")
     if not (failed and config.get_terminal_writer().hasmarkup):
         return (yield)
-    from envoyassert.pytest_plugin.colours import in_colour
+    from envoyassert.pytest_plugin.representation import in_colour
 
     with in_colour(terminalreporter):
         return (yield)

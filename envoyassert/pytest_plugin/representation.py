@@ -7,7 +7,10 @@ representation of our own would not, and without a `reprcrash` the short summary
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest._code.code import (
@@ -18,7 +21,9 @@ from _pytest._code.code import (
 )
 
 from envoyassert.errors import EnvoyAssertError, ScenarioError, text_with_output
+from envoyassert.judge.verdict import Status
 from envoyassert.outcomes import NotPassed
+from envoyassert.report.colour import coloured
 from envoyassert.shown import shown
 
 
@@ -54,3 +59,28 @@ def _represent(text: str, path: Path, line: int, summary: str) -> ReprExceptionI
 def collect_error(error: ScenarioError) -> pytest.Collector.CollectError:
     """Return the error that makes pytest print every problem of a scenario file, no traceback."""
     return pytest.Collector.CollectError(str(error))
+
+
+_OURS = tuple(f"{status.value}{sign}" for status in Status for sign in (" ", ":", "\n"))
+
+
+@contextlib.contextmanager
+def in_colour(reporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Have the texts of failures that are ours in colour inside a `with` statement.
+
+    Args:
+        reporter: pytest's terminal, which has colours.
+    """
+    changed: list[tuple[Any, list[str]]] = []
+    for report in (*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())):
+        traceback = getattr(report.longrepr, "reprtraceback", None)
+        for entry in getattr(traceback, "reprentries", ()):
+            if entry.lines and str(entry.lines[0]).startswith(_OURS):
+                changed.append((entry, entry.lines))
+                text = "".join(entry.lines)
+                entry.lines = ["\n".join(coloured(text.split("\n")))]
+    try:
+        yield
+    finally:
+        for entry, lines in changed:
+            entry.lines = lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envoyassert.calls import CALLS
-from envoyassert.calls.shown_values import or_unknown
+from envoyassert.calls.row import or_unknown
 from envoyassert.events import Event
 from envoyassert.graph.model import SocketGraph
 from envoyassert.trace import Trace

@@ -18,6 +18,7 @@ from envoyassert.report.certificate import certificate_part
 from envoyassert.report.changes import Remedy
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.headline import (
+    about,
     about_process,
     closest,
     deciding,
@@ -29,7 +30,6 @@ from envoyassert.report.headline import (
 )
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.report.table import columns, count, wrapped
-from envoyassert.report.whose import about
 from envoyassert.steps.registry import unasked_outcome
 from envoyassert.texts.findings import config_field, words_of
 from envoyassert.trace import ATTACHED, Outcome, Trace

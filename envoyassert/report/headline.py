@@ -11,13 +11,22 @@ from envoyassert.names import signal_text
 from envoyassert.naming import ListenerRecord
 from envoyassert.report.envoy_log import cause
 from envoyassert.report.places import Blame, Finder, nowhere, unblamed
-from envoyassert.report.whose import about, whose
-from envoyassert.texts.findings import config_field, in_brief, seen_in_brief, words_of
+from envoyassert.scenario.scope import is_at
+from envoyassert.texts.findings import (
+    config_field,
+    in_brief,
+    seen_in_brief,
+    subject_words,
+    words_of,
+)
 from envoyassert.trace import UNKNOWN_STATUS, Outcome
 
 #: Envoy's own words in a headline are cut off here; they stand in full below it.
 _CAUSE_WIDTH = 170
 _CAUSE_START = 90
+
+#: What is about the run as a whole: the atom says what it is about.
+_NO_LISTENER = frozenset({"process", "calls", "never", "others", "invariant", "order"})
 
 #: How the line of a known defect begins.
 KNOWN_DEFECT_STARTS = "known defect ("
@@ -248,3 +257,46 @@ def sentence(finding: Finding, listeners: Sequence[ListenerRecord] = ()) -> str:
 def _why_not_judged(finding: Finding) -> str:
     skipped = "skipped: " if finding.status is Status.SKIPPED else ""
     return skipped + (words_of(finding).reason or "cannot be decided")
+
+
+def about(finding: Finding, listeners: Sequence[ListenerRecord] = ()) -> str:
+    """Return what a finding is about, with its atom: `listener http (0.0.0.0:80) bound.times`.
+
+    Args:
+        finding: one of a verdict's.
+        listeners: those of the config.
+    """
+    if finding.subject.kind in _NO_LISTENER and finding.atom:
+        return finding.atom
+    return f"{whose(finding, listeners)} {finding.atom}".strip()
+
+
+def whose(finding: Finding, listeners: Sequence[ListenerRecord] = ()) -> str:
+    """Return what a finding is about: `listener http (0.0.0.0:80)`.
+
+    What the scenario says stands for a listener that the config does not have, or has twice, and
+    the atom for what is about the run as a whole.
+
+    Args:
+        finding: one of a verdict's.
+        listeners: those of the config.
+    """
+    if finding.subject.kind in _NO_LISTENER and finding.atom:
+        return finding.atom
+    selector = finding.subject.listener
+    if selector is None:
+        return subject_words(finding)
+    by_name = selector.name is not None and selector.port is None
+    found = [
+        (record, address)
+        for record in listeners
+        for address in record.addresses
+        if (selector.name == record.name if by_name else is_at(selector, record, address))
+    ]
+    record = found[0][0] if found else None
+    if record is None or any(other is not record for other, _ in found):
+        return subject_words(finding)
+    places = [finding.subject.address] if finding.subject.address else [str(a) for _, a in found]
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    name = "admin endpoint" if record.kind == "admin" else f"listener {record.name}"
+    return f"{name} ({places[0]}{more})"

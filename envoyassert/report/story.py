@@ -10,8 +10,7 @@ from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.calls import CALLS
-from envoyassert.calls.row import Phase
-from envoyassert.calls.shown_values import address_text
+from envoyassert.calls.row import Phase, address_text
 from envoyassert.durations import duration_in_words
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, SocketGraph
 from envoyassert.graph.passes import Pass

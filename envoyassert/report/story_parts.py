@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from envoyassert.accounts import Witness
-from envoyassert.calls.shown_values import address_text
+from envoyassert.calls.row import address_text
 from envoyassert.graph.model import KernelSocket
 from envoyassert.judge.interval import plural
 from envoyassert.report.call import Clock

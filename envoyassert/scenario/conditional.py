@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag, field_validator, model_validator
 
 from envoyassert.naming import STARTUP
 from envoyassert.scenario.grammar import Many, Model, choice, kind
+from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.vocabulary import (
     MEANING,
     NAME_PATTERN,
@@ -139,3 +140,18 @@ class Conditional(Model):
     def versions(self) -> str:
         """The bounds of the Envoy version within which it is judged, "" for all."""
         return str(self.when.get(ENVOY_CONDITION, ""))
+
+
+class AboutListener(Conditional):
+    """An expectation about one listener, selected in one way."""
+
+    listener: Selector = Field(description="Which listener.")
+    take: Literal["each_address", "total"] | None = Field(
+        None,
+        description="A listener with several addresses: each address by itself, or the sockets of "
+        "all of them together.",
+    )
+
+    def said(self, word: str) -> Any:
+        """Return the value of a word, None if it is not said."""
+        return getattr(self, word)

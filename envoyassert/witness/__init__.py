@@ -14,7 +14,7 @@ from typing import Protocol
 
 from envoyassert.accounts import Witness
 from envoyassert.clock import monotonic_ns
-from envoyassert.launch.process_tree import and_descendants
+from envoyassert.launch.processes import and_descendants
 from envoyassert.option_read_back import Option
 from envoyassert.witness.envoy import ask_envoy
 from envoyassert.witness.network import ask_networks, names_by_cookie

@@ -39,7 +39,7 @@ from envoyassert.launch.admin import DEADLINE_S, AdminUnreachableError, connect_
 from envoyassert.launch.elf import read_build_id
 from envoyassert.launch.inside import proc_root
 from envoyassert.launch.namespace import NamespaceThread, in_netns_of, joined_namespace
-from envoyassert.launch.process_tree import and_descendants
+from envoyassert.launch.processes import and_descendants
 from envoyassert.launch.version import reported_version
 from envoyassert.option_read_back import known_options
 from envoyassert.option_values import OptionValue

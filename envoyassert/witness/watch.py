@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from envoyassert.errors import NoProcessError
 from envoyassert.launch.kernel import wait_readable
-from envoyassert.launch.process_tree import and_descendants
+from envoyassert.launch.processes import and_descendants
 from envoyassert.probe import Probe
 from envoyassert.state import ACCEPTS, Watched
 

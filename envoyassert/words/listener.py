@@ -14,10 +14,10 @@ from typing_extensions import Self
 
 from envoyassert.fact import Fact
 from envoyassert.judge.verdict import Status
+from envoyassert.scenario.conditional import AboutListener
 from envoyassert.scenario.grammar import Later
 from envoyassert.scenario.selector import Selector
 from envoyassert.words import of_listener
-from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.remedy import Change, Place
 from envoyassert.words.word import Example, ListenerWord, Vacuous, Word, Words
 

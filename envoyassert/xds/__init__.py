@@ -1,5 +1,5 @@
 """Control planes: what gives listeners to a running Envoy, by file or by gRPC; an edge.
 
 `opening` opens the `control_plane` of a plan. By gRPC it is a `server`, whose streams send
-`resources`; `idle` says whether Envoy has nothing left to do.
+`resources`.
 """

@@ -13,10 +13,10 @@ from envoyassert.errors import MachineError
 from envoyassert.launch.admin import AdminUnreachableError, stats_of
 from envoyassert.launch.inside import proc_root, replace_inside
 from envoyassert.launch.kept_log import log_since
+from envoyassert.launch.processes import all_asleep
 from envoyassert.scenario.plan import as_text
 from envoyassert.scenario.xds import LISTENER_URL, Via, discovery_response, resource_name
 from envoyassert.trace import UpdateResult
-from envoyassert.xds.idle import all_asleep
 from envoyassert.xds.resources import ResourceError, packed, type_name
 from envoyassert.xds.server import AdsServer, EnvoyAnswer
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envoyassert.launch.cache import cache_dir
+from envoyassert.launch.kept import cache_dir
 from tests.bench.processes import CommandError, environment, run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from envoyassert.symbolize import symbolize
 from envoyassert.symbols import DEPTH, Symbols
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import End, Header, Outcome, Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 from envoyassert.words.calls import CallsExpectation
 from envoyassert.words.never import NeverExpectation
 from tests.bpf.conftest import CHILD_S, DRAIN_S, environment

@@ -25,8 +25,8 @@ import sys
 import time
 from pathlib import Path
 
-from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.engine import SOCKET, docker_capability
+from envoyassert.launch.kept import cache_dir
 from envoyassert.launch.sweep import sweep
 from tests.distros.catalogue import DISTRIBUTIONS, Distribution, distribution
 from tests.distros.settings import handed_on, paths_in, pip_environment

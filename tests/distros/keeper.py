@@ -18,7 +18,7 @@ import sys
 import time
 from types import FrameType
 
-from envoyassert.launch.process_tree import and_descendants
+from envoyassert.launch.processes import and_descendants
 
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1

@@ -141,7 +141,7 @@ def test_nothing_of_the_command_outlives_a_killed_recorder(tmp_path, tracer):
 KILLED = """
 import os, pathlib, signal, sys
 from envoyassert.cli import main
-from envoyassert.launch.lifeline import Lifeline
+from envoyassert.launch.release import Lifeline
 begun = pathlib.Path(sys.argv.pop())
 Lifeline.hold = lambda *_: (begun.read_bytes(), os.kill(os.getpid(), signal.SIGKILL))
 main(sys.argv[1:])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.launch.kernel import wait_readable
-from envoyassert.launch.process_tree import and_descendants
+from envoyassert.launch.processes import and_descendants
 from tests.distros.tree import Inside, Tree
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.launch.marked import environment_of
+from envoyassert.launch.processes import environment_of
 from tests.e2e.launching import NEVER_READY, VERSION, wait_until
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]

@@ -22,7 +22,7 @@ from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.choose import source_of, validate_config
 from envoyassert.launch.limits import Limits
 from envoyassert.launch.process import ProcessLauncher
-from envoyassert.launch.process_tree import and_descendants
+from envoyassert.launch.processes import and_descendants
 from envoyassert.report.envoy_log import cause, said_lines
 from envoyassert.report.headline import why_ended
 from envoyassert.report.refusal import blame

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoyassert.launch.engine import connect
-from envoyassert.launch.marked import environment_of
+from envoyassert.launch.processes import environment_of
 from envoyassert.launch.sweep import LABEL_OWNER_PID
 from tests.ends.scenarios import MARK, scenario
 

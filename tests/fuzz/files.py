@@ -33,7 +33,7 @@ from envoyassert.report.story_text import story_lines
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.scenario.source import parse_yaml
 from envoyassert.trace import Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 from envoyassert.words.registry import Expectation
 from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.commands import refusal_problem

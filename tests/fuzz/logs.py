@@ -14,7 +14,7 @@ from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
 from envoyassert.strace.log import parse_strace
 from envoyassert.trace import End, Header, Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 from tests.fuzz.case import REFUSED, Case
 from tests.fuzz.commands import refusal_problem
 from tests.fuzz.recorded import ROOT

@@ -35,7 +35,7 @@ from envoyassert.steps.base import Step, StepProblem
 from envoyassert.steps.registry import AnyStep
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Outcome, Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 from envoyassert.witness.envoy import GAUGES, ask_envoy
 from envoyassert.words.registry import Expectation
 from tests.fuzz.case import REFUSED, Case

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 import yaml
 
-from envoyassert.launch.cache import cache_dir
 from envoyassert.launch.image import BUILT
+from envoyassert.launch.kept import cache_dir
 from envoyassert.launch.wheel import fetch_binary
 from tests.distros.catalogue import distribution
 from tests.distros.settings import handed_on, paths_in, pip_environment

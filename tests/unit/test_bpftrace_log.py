@@ -6,7 +6,7 @@ from envoyassert.addresses import Address
 from envoyassert.bpftrace.imported import parse_bpftrace_log
 from envoyassert.errors import TraceFileError
 from envoyassert.trace import CHANNELS, Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 
 LOG = Path(__file__).parents[1] / "traces" / "istio-1.11-envoy-1.19.1.bpftrace.txt"
 

@@ -21,8 +21,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.verdict import Certificate
 from envoyassert.trace import Trace
-from envoyassert.trace_file import read_trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, read_trace, trace_lines
 
 LINES = (
     (Path(__file__).parents[1] / "traces" / "sockets.bpftrace.txt").read_text("utf-8").splitlines()

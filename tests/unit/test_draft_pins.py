@@ -29,7 +29,7 @@ from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
-from envoyassert.trace_lines import parse_trace
+from envoyassert.trace_file import parse_trace
 
 TRACES = Path(__file__).parents[1] / "traces"
 UDP_PLACE = "127.0.0.1:5353"

@@ -29,7 +29,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.texts import facts
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 from tests.fuzz.files import closed_again
 from tests.fuzz.recorded import RECORDED, recorded, right_and_wrong, without
 from tests.unit.failure_cases import CASES as FAILURES

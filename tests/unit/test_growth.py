@@ -33,7 +33,7 @@ from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ListenerRecord, Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 from envoyassert.words.registry import Expectation
 
 FIRST_PORT = 10000

@@ -28,7 +28,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, ListenerRecord, Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 
 ADDRESS = Address.inet("127.0.0.1", 80)
 ADMIN = Address.inet("127.0.0.1", 9901)

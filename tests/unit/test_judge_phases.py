@@ -26,7 +26,7 @@ from envoyassert.trace import (
     Trace,
     UpdateResult,
 )
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 PORT = {"listener": {"port": 15006}}

@@ -20,8 +20,7 @@ from envoyassert.report.story import story_of
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
-from envoyassert.trace_file import read_trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, read_trace, trace_lines
 
 RECORDED = Path(__file__).parents[1] / "traces" / "witnessed" / "reuse_port_on-1.40.0.ndjson"
 UNRETURNED = {*KERNEL_FACTS, "epoll_wait"}

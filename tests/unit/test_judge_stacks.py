@@ -28,8 +28,7 @@ from envoyassert.symbols import (
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
-from envoyassert.trace_file import read_trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, read_trace, trace_lines
 from envoyassert.words.calls import CallsExpectation
 from envoyassert.words.never import NeverExpectation
 

@@ -17,7 +17,7 @@ from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Outcome, Trace
-from envoyassert.trace_lines import parse_trace
+from envoyassert.trace_file import parse_trace
 from envoyassert.words.registry import Expectation
 from envoyassert.words.startup import startup_figures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envoyassert.launch.name_lookup import with_end
+from envoyassert.launch.own_network import nsswitch_with_end
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from envoyassert.launch.name_lookup import with_end
     ],
 )
 def test_names_that_no_server_knows_have_an_end(own: str, wanted: str) -> None:
-    assert with_end(own) == wanted
+    assert nsswitch_with_end(own) == wanted

@@ -6,8 +6,8 @@ import contextlib
 import select
 import subprocess
 
-from envoyassert.launch import marked
-from envoyassert.launch.marked import end_marked, environment_of
+from envoyassert.launch import processes
+from envoyassert.launch.processes import end_marked, environment_of
 
 #: A shell that executes itself again, as often as its argument says, and then waits.
 AGAIN = '[ "$1" -gt 0 ] && exec sh -c "$0" "$0" $(($1-1)); echo; read -r _'
@@ -41,7 +41,7 @@ def test_child_of_a_process_that_ends_as_it_is_looked_at_is_ended_too(monkeypatc
     mark = {"MARKED": "by-this-test"}
     parent = subprocess.Popen(["/bin/sleep", "60"], env=mark)
     children = []
-    opened = marked._opened
+    opened = processes._opened
 
     @contextlib.contextmanager
     def opened_too_late(pid):
@@ -52,7 +52,7 @@ def test_child_of_a_process_that_ends_as_it_is_looked_at_is_ended_too(monkeypatc
         with opened(pid) as pidfd:
             yield pidfd
 
-    monkeypatch.setattr(marked, "_opened", opened_too_late)
+    monkeypatch.setattr(processes, "_opened", opened_too_late)
     try:
         end_marked(["MARKED=by-this-test"], 10)
         (child,) = children

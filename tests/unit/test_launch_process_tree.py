@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.launch.process_tree import envoy_among
+from envoyassert.launch.processes import envoy_among
 
 #: A process that names a thread of its own as Envoy does, and says so; a child of a child.
 NAMED = """

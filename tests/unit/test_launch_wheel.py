@@ -13,7 +13,7 @@ import pytest
 
 from envoyassert.errors import EnvoyUnavailableError
 from envoyassert.launch import wheel
-from envoyassert.launch.cache import cache_dir
+from envoyassert.launch.kept import cache_dir
 
 
 @pytest.fixture

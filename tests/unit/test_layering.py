@@ -542,7 +542,7 @@ def test_check_loads_only_the_words_that_a_file_says_and_nothing_that_judges(tmp
     )
     names = set(json.loads(loaded))
     words = {name for name in names if name.startswith(f"{PACKAGE}.words.")}
-    shared = ("about_listener", "of_listener", "registry", "remedy", "word")
+    shared = ("of_listener", "registry", "remedy", "word")
     said = ("listener", "of_listener.bound", "process")
     assert words == {f"{PACKAGE}.words.{name}" for name in (*shared, *said)}
     assert below(names, "steps.another", "steps.load") == set()

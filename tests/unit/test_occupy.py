@@ -17,7 +17,7 @@ from envoyassert.steps.occupy import Occupy, OccupyStep
 from envoyassert.steps.registry import after_startup
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import STARTUP
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 
 
 def free_port() -> int:

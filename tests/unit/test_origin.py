@@ -12,7 +12,7 @@ from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import EnvoyIdentity, Trace
-from envoyassert.trace_lines import parse_trace
+from envoyassert.trace_file import parse_trace
 
 TRACES = Path(__file__).parents[1] / "traces"
 LOG = TRACES / "istio-1.11-envoy-1.19.1.bpftrace.txt"

@@ -14,7 +14,7 @@ from envoyassert.graph.fold import fold
 from envoyassert.picture.html.page import plan_page
 from envoyassert.picture.map_parts import ADMIN, HOT_RESTART, Mark, SocketMap
 from envoyassert.picture.map_words import answer
-from envoyassert.picture.predicted import predicted_map
+from envoyassert.picture.plan import predicted_map
 from envoyassert.picture.socket_map import socket_map
 from envoyassert.predict.start import predict_start
 from envoyassert.scenario.load import load_scenario

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.live.selection import ProcessSelection
-from envoyassert.probe.comparison import comparison
-from envoyassert.probe.control_groups import place_in_hierarchy
+from envoyassert.probe.comparison import comparison, place_in_hierarchy
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from envoyassert.addresses import Address
 from envoyassert.judge.values import Topic
 from envoyassert.naming import ListenerRecord
-from envoyassert.report.whose import about, whose
+from envoyassert.report.headline import about, whose
 from envoyassert.scenario.selector import Selector
 from tests.unit.said import a_finding
 

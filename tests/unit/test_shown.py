@@ -20,8 +20,7 @@ from envoyassert.predict.sockets import SocketOption, SocketSet
 from envoyassert.report.github_text import Annotation, Entry, job_summary, workflow_command
 from envoyassert.shown import json_text, shown, shown_lines
 from envoyassert.trace import Trace
-from envoyassert.trace_file import write_trace
-from envoyassert.trace_lines import parse_trace
+from envoyassert.trace_file import parse_trace, write_trace
 from tests.fuzz.files import Line, closed_again
 from tests.fuzz.values import places_in
 from tests.odd_text import ODD, RAW, raw_in

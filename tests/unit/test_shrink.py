@@ -20,8 +20,7 @@ from envoyassert.report.call import render_call
 from envoyassert.shrink import minimal, shrink
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
-from envoyassert.trace_file import read_trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, read_trace, trace_lines
 from envoyassert.words.calls import CallsExpectation
 from envoyassert.words.in_order import InOrderExpectation
 from envoyassert.words.listener import ListenerExpectation

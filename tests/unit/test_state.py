@@ -16,7 +16,7 @@ from envoyassert.report.story import story_of
 from envoyassert.report.story_text import story_lines
 from envoyassert.state import trace_of_state, why_unsettled
 from envoyassert.trace import Trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, trace_lines
 from tests.socket_table import known_in_state, option_faults, shown_by_state, table_of
 from tests.unit.states import state_at_end
 from tests.unit.words.judged import ALL_TRACES, trace_of

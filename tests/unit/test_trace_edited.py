@@ -26,8 +26,7 @@ from envoyassert.testing import TraceBuilder
 from envoyassert.texts.facts import text
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import OLD_FORMAT, Phase, Trace
-from envoyassert.trace_file import read_trace, write_trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, read_trace, trace_lines, write_trace
 
 TRACES = Path(__file__).parents[1] / "traces"
 PLACE = Address.inet("127.0.0.1", 80)

@@ -20,8 +20,7 @@ from envoyassert.trace import (
     OLD_FORMAT,
     Trace,
 )
-from envoyassert.trace_file import read_trace, write_trace
-from envoyassert.trace_lines import parse_trace, trace_lines
+from envoyassert.trace_file import parse_trace, read_trace, trace_lines, write_trace
 from tests.fuzz.files import closed_again
 from tests.whole_trace import whole
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from envoyassert.fact import Fact, Quote
 from envoyassert.judge.verdict import Status
-from envoyassert.scenario.conditional import Conditional
+from envoyassert.scenario.conditional import AboutListener, Conditional
 from envoyassert.scenario.selector import Selector
-from envoyassert.words.about_listener import AboutListener
 from envoyassert.words.word import Example, ListenerWord, every_answer
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.trace_lines import parse_trace
+from envoyassert.trace_file import parse_trace
 from tests.e2e.launching import VERSION
 from tests.e2e.machine_faults.command_line import executable, full_disk, in_mounts, without
 

@@ -26,7 +26,7 @@ from envoyassert.runner import LiveRun
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import as_text
-from envoyassert.trace_lines import closed, trace_lines
+from envoyassert.trace_file import closed, trace_lines
 
 HERE = Path(__file__).parent
 DEADLINE_S = 20.0

@@ -20,8 +20,7 @@ from pydantic import TypeAdapter
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Verdict
 from envoyassert.trace import Trace
-from envoyassert.trace_file import read_trace
-from envoyassert.trace_lines import parse_trace
+from envoyassert.trace_file import parse_trace, read_trace
 from envoyassert.words.registry import Expectation
 
 ROOT = Path(__file__).parents[3]

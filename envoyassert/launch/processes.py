@@ -1,6 +1,7 @@
-"""Processes by the mark of a run in their environment: none of them outlives the run.
+"""What /proc says of processes: which are of a run, which of them is Envoy, whether it has work.
 
-A process that leaves its process group, as a daemon does, is not reached by a signal to the group.
+Processes of a run are known by its mark in their environment, and none of them outlives it. One
+that leaves its process group, as a daemon does, is not reached by a signal to the group.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 #: The variable that holds the id of the run.
 MARK = "ENVOYASSERT_RUN"
@@ -103,3 +105,75 @@ def _read(path: str) -> bytes:
         return b"".join(iter(lambda: os.read(descriptor, 1 << 16), b""))
     finally:
         os.close(descriptor)
+
+
+#: What Envoy names its worker threads (source/server/worker_impl.cc).
+_WORKER = "wrk:worker_"
+
+
+def envoy_among(pid: int) -> int | None:
+    """Return the first process with worker threads among one and its descendants, or None.
+
+    Args:
+        pid: the process that was started: Envoy itself, or a program that started it.
+    """
+    return next((one for one in and_descendants(pid) if _has_workers(one)), None)
+
+
+def and_descendants(pid: int) -> Iterator[int]:
+    """Yield a process and all that it started, directly or not, as far as they are there."""
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop(0)
+        yield one
+        for task in _tasks(one):
+            # It may end meanwhile.
+            with contextlib.suppress(OSError):
+                waiting += map(int, (task / "children").read_text("ascii").split())
+
+
+def _has_workers(pid: int) -> bool:
+    for task in _tasks(pid):
+        with contextlib.suppress(OSError):
+            if (task / "comm").read_text("utf-8", "replace").startswith(_WORKER):
+                return True
+    return False
+
+
+def _tasks(pid: int) -> list[Path]:
+    try:
+        return sorted(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []
+
+
+def all_asleep(pid: int) -> bool:
+    """Return whether at some instant during the call every thread of a process slept.
+
+    A thread that hands work to another one wakes it in the same breath. So at an instant at which
+    all threads of Envoy sleep, no work is on its way between them, and what they did so far is done
+    but for timers. That they all slept at the same instant follows when none of them was switched
+    in between two readings (voluntary_ctxt_switches and nonvoluntary_ctxt_switches of proc(5)).
+
+    Args:
+        pid: the process.
+
+    Returns:
+        False as well if the process has ended.
+    """
+    try:
+        before = _threads(pid)
+        return all(state == "S" for state, _ in before.values()) and _threads(pid) == before
+    except OSError:
+        return False
+
+
+def _threads(pid: int) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return state and switches of each thread."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (task / "status").read_text("utf-8", "replace").splitlines()
+        state = next(line.split()[1] for line in lines if line.startswith("State:"))
+        switches = tuple(line.split()[1] for line in lines if "ctxt_switches" in line)
+        found[task.name] = state, switches
+    return found

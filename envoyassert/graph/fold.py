@@ -46,7 +46,7 @@ from envoyassert.trace import Trace
 _NOT_A_SOCKET = frozenset({"EBADF", "ENOTSOCK"})
 
 
-@collection_paused()
+@collection_paused(cycles=True)
 def fold(trace: Trace) -> SocketGraph:
     """Fold a trace into a graph.
 

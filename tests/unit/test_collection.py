@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from envoyassert import collection
 from envoyassert.collection import collection_paused
 from envoyassert.graph.fold import fold
 from envoyassert.testing import TraceBuilder
+from envoyassert.trace import Trace
 
 
 @pytest.fixture(autouse=True)
@@ -51,26 +55,86 @@ def test_who_has_no_collection_gets_none() -> None:
     assert not gc.isenabled()
 
 
-def test_fold_does_not_look_at_its_graph_again_and_again() -> None:
-    trace = TraceBuilder(workers=2)
-    listener = trace.shared_listener("127.0.0.1:10000")
-    for number in range(2000):
-        trace.call(trace.worker(0), "accept4", 1000 + number, fd=listener[0], flags=[])
-        trace.close(trace.worker(0), 1000 + number)
-    built = trace.build()
+@contextmanager
+def _searches() -> Iterator[list[int]]:
+    """Give the generations of the searches that begin meanwhile."""
     generations: list[int] = []
 
     def note(phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             generations.append(info["generation"])
 
-    gc.collect()
     gc.callbacks.append(note)
     try:
-        graph = fold(built)
+        yield generations
     finally:
         gc.callbacks.remove(note)
 
+
+def _long_trace() -> Trace:
+    trace = TraceBuilder(workers=2)
+    listener = trace.shared_listener("127.0.0.1:10000")
+    for number in range(2000):
+        trace.call(trace.worker(0), "accept4", 1000 + number, fd=listener[0], flags=[])
+        trace.close(trace.worker(0), 1000 + number)
+    return trace.build()
+
+
+def test_fold_does_not_look_at_its_graph() -> None:
+    trace = _long_trace()
+    gc.collect()
+
+    with _searches() as generations:
+        graph = fold(trace)
+        # The next search of young objects does not look at the graph either.
+        young = gc.get_objects(generation=0) + gc.get_objects(generation=1)
+
     assert len(graph.sockets) == 2001
-    # At most what is left for when it is over.
-    assert len(generations) <= 1
+    assert generations == []
+    assert not any(one is graph.sockets[-1] for one in young)
+
+
+def test_graphs_that_no_one_has_any_more_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = _long_trace()
+    gc.collect()
+    fold(trace)
+    made = collection._left.objects
+    gc.collect()
+    monkeypatch.setattr(collection, "MOST_LEFT", 2 * made)
+
+    with _searches() as generations:
+        graphs = [weakref.ref(fold(trace)) for _ in range(6)]
+
+    assert made > 10_000
+    assert generations == [2]  # when the fourth began: three were left
+    assert [ref() is not None for ref in graphs] == [False] * 3 + [True] * 3
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_what_a_search_looked_at_is_not_left(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = _long_trace()
+    gc.collect()
+    fold(trace)
+    monkeypatch.setattr(collection, "MOST_LEFT", collection._left.objects * 3 // 2)
+    gc.collect()
+    for _ in range(before):
+        fold(trace)
+    gc.collect()
+
+    with _searches() as generations:
+        for _ in range(2):
+            fold(trace)
+
+    assert generations == []
+
+
+def test_what_a_library_froze_stays_frozen() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    try:
+        with collection_paused():
+            pass
+
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()

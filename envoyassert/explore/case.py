@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Listener = dict[str, Any]
+
+#: Kinds of steps by which workers accept nothing, and do again.
+OVERLOAD, RELIEF = "overload", "relief"
+OF_OVERLOAD = (OVERLOAD, RELIEF)
+#: The file that says whether Envoy is overloaded.
+PRESSURE = "${rundir}/pressure"
+#: Kinds of steps after which Envoy is another one, or has no listeners: none of them comes while it
+#: is overloaded.
+_ENDS = ("hot_restart", "restart", "plain_drain")
 
 
 @dataclass(frozen=True)
@@ -15,7 +25,8 @@ class Step:
 
     Args:
         kind: `push`, `hot_restart`, `restart` (it is ended, and another one started), `drain`
-            (gracefully, and it keeps its listeners) or `plain_drain` (it closes them).
+            (gracefully, and it keeps its listeners), `plain_drain` (it closes them), `overload`
+            (workers are to accept nothing) or `relief` (they are to accept again).
         listeners: all that there are after a push; None for the same as before.
         concurrency: workers after a restart of either kind; None for the same as before.
     """
@@ -23,6 +34,27 @@ class Step:
     kind: str
     listeners: tuple[Listener, ...] | None = None
     concurrency: int | None = None
+
+
+def is_possible(steps: Sequence[Step]) -> bool:
+    """Return whether steps may follow one another.
+
+    Nothing but a restart follows where all listeners are stopped.
+
+    Args:
+        steps: in their order.
+    """
+    is_stopped = is_overloaded = False
+    for step in steps:
+        if is_stopped and step.kind != "restart":
+            return False
+        if is_overloaded and step.kind in (*_ENDS, OVERLOAD):
+            return False
+        if step.kind == RELIEF and not is_overloaded:
+            return False
+        is_stopped = step.kind == "plain_drain"
+        is_overloaded = step.kind == OVERLOAD or (is_overloaded and step.kind != RELIEF)
+    return True
 
 
 @dataclass(frozen=True)

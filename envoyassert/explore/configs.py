@@ -12,7 +12,8 @@ from typing import Any
 
 from envoyassert.draft.stand_in import bootstrap_with, serving
 from envoyassert.errors import MachineError
-from envoyassert.explore.case import Case
+from envoyassert.explore.case import PRESSURE, Case
+from envoyassert.scenario.overload import overload_manager
 from envoyassert.versions import satisfies
 
 try:
@@ -134,7 +135,10 @@ def _more(version: str) -> st.SearchStrategy[dict[str, Any]]:
         },
     ).filter(bool)
     layers = runtime.map(lambda layer: {"layers": [{"name": "static", "static_layer": layer}]})
-    optional: dict[str, st.SearchStrategy[Any]] = {"layered_runtime": layers}
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "layered_runtime": layers,
+        "overload_manager": st.just(overload_manager(PRESSURE)),
+    }
     if satisfies(version, ">=1.39"):
         optional["enable_worker_cpu_affinity"] = st.just(True)
     return st.fixed_dictionaries({}, optional=optional)
@@ -236,6 +240,7 @@ def fields(protocol: str, number: int, version: str) -> dict[str, st.SearchStrat
         "reuse_port": st.booleans(),
         "socket_options": _options(protocol),
         "tcp_backlog_size": st.sampled_from((64, 1, 0, 5000)),
+        "bypass_overload_manager": st.just(True),
         "additional_addresses": st.lists(
             st.integers(1, 9).flatmap(lambda apart: _additional(protocol, number, apart, version)),
             min_size=1,

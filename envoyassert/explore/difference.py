@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from envoyassert.errors import EnvoyAssertError
-from envoyassert.explore.case import Case
+from envoyassert.explore.case import OF_OVERLOAD, Case
 from envoyassert.explore.features import Fields, changed_fields, fields_of, of_envoy
+from envoyassert.predict.fields import CHAINS
 from envoyassert.versions import satisfies
 
 #: The fact that Envoy was killed by a signal.
@@ -28,6 +29,7 @@ _KEYS = {
     "listeners",
     "envoy",
     "changed",
+    "under",
     "seen",
     "what",
     "link",
@@ -71,7 +73,10 @@ class Known:
             value, `any`, or a list of values of which one is there. Of what is about no listener,
             or about several, some listener of the case must have them.
         envoy: the same of what is beside the listeners.
-        changed: the beginnings of fields of it, each of which a push must have changed.
+        changed: the beginnings of fields of it, each of which a push must have changed; `replaced`
+            for any but those of filter chains, and for one that a push added.
+        under: a kind of step: the pushes that count are those that came while its effect lasted
+            (`overload`); "" for all.
         seen: patterns of what Envoy did, in words, one of which must match; () for anything.
         versions: of Envoy, as `requires` has them; "" for all.
         what: what Envoy does, and what the model says.
@@ -84,6 +89,7 @@ class Known:
     listeners: tuple[Mapping[str, Any], ...] = ()
     envoy: Mapping[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    under: str = ""
     seen: tuple[str, ...] = ()
     versions: str = ""
     what: str = ""
@@ -112,9 +118,14 @@ class Known:
         there = [fields_of(one) for one in forms]
         if not all(any(_has(one, wanted) for one in there) for wanted in self.listeners):
             return False
-        changes = changes_of(case, name)
-        changed = all(any(_is_below(path, start) for path in changes) for start in self.changed)
+        changes = changes_of(case, name, self.under)
+        changed = all(any(_is_change(path, start) for path in changes) for start in self.changed)
         return changed and _has(of_envoy(case), self.envoy)
+
+
+#: Whatever a push changed so that workers start the listener again, or for the first time.
+_REPLACED = "replaced"
+_IN_PLACE = (*CHAINS, "removed")
 
 
 def _matches(text: str, patterns: Sequence[str]) -> bool:
@@ -123,6 +134,13 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
 
 def _is_below(path: str, start: str) -> bool:
     return path == start or path.startswith(f"{start}.")
+
+
+def _is_change(path: str, wanted: str) -> bool:
+    """Return whether a change is one that an entry asks for."""
+    if wanted == _REPLACED:
+        return not any(_is_below(path, start) for start in _IN_PLACE)
+    return _is_below(path, wanted)
 
 
 def _has(fields: Fields, wanted: Mapping[str, Any]) -> bool:
@@ -138,24 +156,29 @@ def _in(value: Any, values: Sequence[Any]) -> bool:
     return any(type(one) is type(value) and one == value for one in values)
 
 
-def changes_of(case: Case, name: str = "") -> frozenset[str]:
+def changes_of(case: Case, name: str = "", under: str = "") -> frozenset[str]:
     """Return which fields of listeners the pushes of a case changed.
 
     Args:
         case: the case.
         name: of the listener that is meant; "" for all.
+        under: `overload` for the pushes that came while Envoy was overloaded; "" for all.
     """
     found: set[str] = set()
     before = {one["name"]: one for one in case.listeners}
+    lasts = ""
     for step in case.steps:
+        if step.kind in OF_OVERLOAD:
+            lasts = step.kind
         if step.listeners is None:
             continue
         after = {one["name"]: one for one in step.listeners}
         mine = {one for one in (*before, *after) if not name or one == name}
-        for one in after.keys() & mine:
-            found |= changed_fields(before.get(one), after[one])
-        found |= {"added" for _ in after.keys() - before.keys() & mine}
-        found |= {"removed" for _ in before.keys() & mine - after.keys()}
+        if under in ("", lasts):
+            for one in after.keys() & mine:
+                found |= changed_fields(before.get(one), after[one])
+            found |= {"added" for _ in after.keys() - before.keys() & mine}
+            found |= {"removed" for _ in before.keys() & mine - after.keys()}
         before = after
     return frozenset(found)
 

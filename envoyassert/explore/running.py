@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envoyassert.explore.case import Case, Listener, Step
+from envoyassert.explore.case import OF_OVERLOAD, OVERLOAD, Case, Listener, Step
 from envoyassert.predict.change import predict_change
 from envoyassert.predict.effects import Change, Kind, Side, Way
 from envoyassert.predict.prediction import Prediction
@@ -34,6 +34,8 @@ class Running:
         self.workers = case.concurrency
         #: Whether it has no listener any more, and takes none.
         self.is_stopped = False
+        #: Whether it is overloaded, so that workers are to accept nothing.
+        self.is_overloaded = False
         self.listeners = Listeners(self.workers)
         #: What was predicted when it started last.
         self.started = self._start()
@@ -54,6 +56,8 @@ class Running:
             self.started = self._start()
         elif step.kind == "plain_drain":
             self.is_stopped = True
+        elif step.kind in OF_OVERLOAD:
+            self.is_overloaded = step.kind == OVERLOAD
         return None
 
     def start_of(self, listeners: Sequence[Listener]) -> Prediction:

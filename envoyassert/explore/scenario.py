@@ -10,18 +10,23 @@ from typing import Any
 from envoyassert.draft.expected import EnvoyField
 from envoyassert.draft.from_config import draft_of_config
 from envoyassert.draft.scenario_text import draft_text
-from envoyassert.explore.case import Case, Listener, Step
+from envoyassert.explore.case import OF_OVERLOAD, OVERLOAD, PRESSURE, Case, Listener, Step
 from envoyassert.explore.running import Running
-from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Way
+from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Way, Why
 from envoyassert.predict.expectations import expected_of
+from envoyassert.predict.overload import goes_on_under_overload
 from envoyassert.predict.push import stays_open
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.scenario.option_value import ANY_VALUE
+from envoyassert.scenario.overload import IS_ACTIVE
 
 NAME = "explored"
 _SOURCE = "a config made at random"
 #: So that a hot restart takes a second.
 _BRIEF = ["--drain-time-s", "1", "--parent-shutdown-time-s", "1"]
+#: The file of pressure in the run directory, and what is in it.
+_PRESSURE = PRESSURE.rpartition("/")[2]
+_CALM, _PRESSED = "0", "1"
 #: What an Envoy may take until it rests after a push.
 _REST = "5s"
 
@@ -40,6 +45,9 @@ def scenario_text(case: Case, version: str = "") -> str:
     if any(step.kind == "hot_restart" for step in case.steps):
         args = EnvoyField("args", _BRIEF, "a hot restart takes a second")
         predicted = replace(predicted, envoy=(*predicted.envoy, args))
+    if "overload_manager" in case.bootstrap:
+        files = EnvoyField("files", {_PRESSURE: _CALM}, "what the overload manager goes by")
+        predicted = replace(predicted, envoy=(*predicted.envoy, files))
     text = draft_text(predicted, NAME, case.config, _SOURCE)
     items: list[Item] = []
     steps: list[Item] = []
@@ -101,6 +109,8 @@ class _State:
         elif step.kind == "restart":
             yield {"name": f"{phase}_end", "signal": "SIGTERM"}
             yield {"name": phase, "start": workers}
+        elif step.kind in OF_OVERLOAD:
+            yield from self._overloaded(step.kind == OVERLOAD, phase)
         elif step.kind == "drain":
             yield {"name": phase, "drain": {"graceful": True, "skip_exit": True}}
         else:
@@ -114,6 +124,11 @@ class _State:
         """Do a step, and yield what is expected at its end."""
         if step.kind == "plain_drain":
             yield from self._when_stopped(phase)
+            return
+        if step.kind in OF_OVERLOAD:
+            *_, last = self._overloaded(step.kind == OVERLOAD, phase)
+            self._running.done(step)
+            yield from self._at_end_of(last["name"])
             return
         before = self._running.has
         if step.kind == "restart":
@@ -211,6 +226,29 @@ class _State:
         if found.closed and all(one.address.port != 0 for one in found.sets):
             yield {"no_others": True, **at}
 
+    def _overloaded(self, is_so: bool, phase: str) -> Iterator[Item]:
+        """Yield the steps by which Envoy is overloaded, or is not so any more, and has noticed."""
+        path = {"path": PRESSURE, "content": _PRESSED if is_so else _CALM}
+        yield {"name": phase, "replace_file": path}
+        yield {
+            "name": f"{phase}_active",
+            "wait_for": {"stat": {"name": IS_ACTIVE, "equals": int(is_so)}},
+        }
+        served = {"served": False} if is_so else {"served": True, "by": "workers"}
+        for number, item in enumerate(self._paused()):
+            state = {"listener": item["listener"], **served}
+            yield {"name": f"{phase}_{number}", "wait_for": {"state": state}}
+
+    def _paused(self) -> Iterator[Item]:
+        """Yield what workers wait for, but not while Envoy is overloaded."""
+        for one in self._running.listeners.active.values():
+            sets = [sockets for sockets in one.sets if sockets.descriptors]
+            asked = one.name not in self._open | self._draining
+            if one.binds and asked and not goes_on_under_overload(one.config):
+                for found in expected_of([each for each in sets if each.role == "workers"]):
+                    if "bound" in found.item:
+                        yield found.item
+
     def _stopped(self) -> Iterator[tuple[Item, bool]]:
         """Yield what is bound, and whether that stays so when all listeners are stopped."""
         for one in self._running.listeners.active.values():
@@ -247,12 +285,25 @@ class _State:
             if self._inherited & names and self._running.workers == 1 and "listened" in said:
                 # One socket that one worker has is of either kind, whatever the config is now.
                 said["listened"].pop("via", None)
+            if self._running.is_overloaded:
+                said = self._under_overload(said, names)
             if said:
                 yield {**_about(one.item), **self._of_envoy, "at_end_of": phase, **said}
         for one in expected_of(self._unbound()):
             if "bound" in one.item and not self._open & set(one.listeners):
                 none = {"listener": one.item["listener"], "sockets": {"live": "none"}}
                 yield {**none, **self._of_envoy, "at_end_of": phase}
+
+    def _under_overload(self, said: Item, names: set[str]) -> Item:
+        """Return what is said of the sockets of listeners, for as long as Envoy is overloaded."""
+        mine = [one for one in self._running.has if one["name"] in names]
+        paused = [one for one in mine if not goes_on_under_overload(one)]
+        if "listened" not in said or not paused:
+            return said
+        rest = {key: value for key, value in said.items() if key != "listened"}
+        # Of what drains, and of several that differ in it, nothing is said.
+        is_all = len(paused) == len(names) and not self._draining & names
+        return {**rest, "served_by": "none"} if is_all else rest
 
     def _live(self, selector: Item) -> int:
         """Return how many kernel sockets there are at an address: some may be shared."""
@@ -321,7 +372,7 @@ def _idle(one: ListenerChange) -> list[str]:
     """Return what of a listener Envoy acknowledges and does not do, in words."""
     if one.kind not in (Kind.IN_PLACE, Kind.FULL_KEPT):
         return []
-    found = {reason.why for reason in one.reasons if reason.in_effect is False}
+    found = {r.why for r in one.reasons if r.in_effect is False and r.why is not Why.OTHER}
     return sorted(why.value.replace("_", " ") for why in found)
 
 

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from envoyassert.errors import EnvoyAssertError
-from envoyassert.explore.case import Case, Listener, Step
+from envoyassert.explore.case import (
+    OF_OVERLOAD,
+    OVERLOAD,
+    PRESSURE,
+    RELIEF,
+    Case,
+    Listener,
+    Step,
+    is_possible,
+)
 from envoyassert.explore.configs import (
     cases,
     fields,
@@ -22,9 +31,11 @@ from envoyassert.explore.configs import (
 )
 from envoyassert.explore.running import Running
 from envoyassert.predict.effects import Kind
+from envoyassert.scenario.overload import overload_manager
 
-#: Steps of a sequence, at most.
-MOST_STEPS = 5
+#: Steps of a sequence, at most, beside overload and relief; and of all kinds.
+_MOST_STEPS = 5
+MOST_STEPS = _MOST_STEPS + len(OF_OVERLOAD)
 _MOST_LISTENERS = 3
 #: Values of fields that are turned off, and on.
 _TURNED: Mapping[str, Sequence[Any]] = {
@@ -156,8 +167,37 @@ class Steps(RuleBasedStateMachine):
         """Envoy is ended, and another one is started."""
         self._add(Step("restart", concurrency=self._possible(concurrency)))
 
+    @precondition(lambda self: self._may(OVERLOAD))
+    @rule()
+    def overload(self) -> None:
+        """Workers are to accept nothing."""
+        if self._case is not None:
+            by_file = {"overload_manager": overload_manager(PRESSURE)}
+            self._case = replace(self._case, bootstrap={**self._case.bootstrap, **by_file})
+            self._add(Step(OVERLOAD))
+
+    @precondition(lambda self: self._takes_pushes)
+    @precondition(lambda self: self._is_overloaded or self._may(OVERLOAD))
+    @rule(number=_NUMBER, prefix=st.sampled_from("ab"), bypasses=st.booleans())
+    def replace_under_overload(self, number: int, prefix: str, bypasses: bool) -> None:
+        """Workers start a listener again while they are to accept nothing."""
+        if not self._is_overloaded:
+            self.overload()
+        listener = {**self._listener(number), "stat_prefix": prefix}
+        if "address" in listener and bypasses:
+            listener["bypass_overload_manager"] = True
+        self._replace(listener)
+
+    @precondition(lambda self: self._is_overloaded)
+    @rule()
+    def relieve(self) -> None:
+        """Workers are to accept again."""
+        self._add(Step(RELIEF))
+
     def teardown(self) -> None:
-        """Try what was made."""
+        """Try what was made; what was shut by overload is to be open again at its end."""
+        if self._is_overloaded:
+            self._add(Step(RELIEF))
         if self._case is not None:
             type(self).look(self._case)
 
@@ -174,10 +214,15 @@ class Steps(RuleBasedStateMachine):
         """Whether there is a listener that can be changed."""
         return bool(self._has) and not self._is_stopped
 
+    @property
+    def _is_overloaded(self) -> bool:
+        return self._running is not None and self._running.is_overloaded
+
     def _may(self, kind: str) -> bool:
         """Whether a step may come now that comes once in a sequence."""
         steps = self._case.steps if self._case is not None else ()
-        return not self._is_stopped and all(step.kind != kind for step in steps)
+        rest = is_possible((*steps, Step(kind)))
+        return not self._is_stopped and rest and all(step.kind != kind for step in steps)
 
     def _possible(self, concurrency: int) -> int:
         return 1 if any(map(takes_one_worker, self._has)) else concurrency
@@ -195,7 +240,7 @@ class Steps(RuleBasedStateMachine):
 
     def _add(self, step: Step) -> None:
         """Add a step, unless the model says that Envoy does not survive it, or not come to it."""
-        if self._case is None or len(self._case.steps) >= MOST_STEPS:
+        if self._case is None or not self._has_room(step):
             return
         running = Running(self._case, self.version)
         try:
@@ -208,6 +253,12 @@ class Steps(RuleBasedStateMachine):
         if not never and Kind.ENDS_ENVOY not in kinds:
             self._case = replace(self._case, steps=(*self._case.steps, step))
             self._running = running
+
+    def _has_room(self, step: Step) -> bool:
+        """Whether a sequence is not too long yet; overload and relief take no other's place."""
+        assert self._case is not None
+        counted = [one for one in self._case.steps if one.kind not in OF_OVERLOAD]
+        return step.kind in OF_OVERLOAD or len(counted) < _MOST_STEPS
 
 
 def sequence_of(version: str, look: Callable[[Case], None]) -> type[Steps]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from envoyassert.explore.case import Case, Listener, Step
+from envoyassert.explore.case import OF_OVERLOAD, Case, Listener, is_possible
 
 #: Fields without which a listener is none.
 _NEEDED = frozenset(
@@ -45,8 +44,11 @@ def smaller_cases(case: Case) -> Iterator[Case]:
     """
     for number in range(len(case.steps)):
         steps = case.steps[:number] + case.steps[number + 1 :]
-        if _is_possible(steps):
+        if is_possible(steps):
             yield replace(case, steps=steps)
+    calm = tuple(step for step in case.steps if step.kind not in OF_OVERLOAD)
+    if calm != case.steps:
+        yield replace(case, steps=calm)
     names = dict.fromkeys(one["name"] for one in case.all_listeners)
     for name in names:
         yield _mapped(case, partial(_leave_out, name))
@@ -54,7 +56,10 @@ def smaller_cases(case: Case) -> Iterator[Case]:
         yield replace(case, concurrency=1)
     if case.concurrency > 2:
         yield replace(case, concurrency=2)
-    for key in case.bootstrap.keys() - {"static_resources", "admin", "bootstrap_extensions"}:
+    kept = {"static_resources", "admin", "bootstrap_extensions"}
+    if calm != case.steps:
+        kept.add("overload_manager")
+    for key in case.bootstrap.keys() - kept:
         rest = {name: value for name, value in case.bootstrap.items() if name != key}
         yield replace(case, bootstrap=rest)
     admin = case.bootstrap.get("admin") or {}
@@ -68,12 +73,6 @@ def smaller_cases(case: Case) -> Iterator[Case]:
         for field in sorted(fields):
             yield _mapped(case, partial(_without, name, field))
             yield from _shorter(case, name, field)
-
-
-def _is_possible(steps: Sequence[Step]) -> bool:
-    """Whether nothing but a restart follows where all listeners are stopped."""
-    after = itertools.pairwise(steps)
-    return all(one.kind != "plain_drain" or then.kind == "restart" for one, then in after)
 
 
 def _leave_out(name: str, listener: Listener) -> Listener | None:

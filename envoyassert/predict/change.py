@@ -23,6 +23,7 @@ from envoyassert.predict.effects import (
 )
 from envoyassert.predict.fields import differences, is_same_message, normal
 from envoyassert.predict.messages import LISTENER, Since
+from envoyassert.predict.overload import stops_accepting, with_bypass
 from envoyassert.predict.prediction import KNOWN
 from envoyassert.predict.push import Listeners, push_changes
 from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
@@ -86,6 +87,12 @@ def predict_change(
             listeners = refused_start(every, workers[0], "", "", ended=False)
         if listeners and all(one.kind in (Kind.REFUSED, Kind.ENDS_ENVOY) for one in listeners):
             others = [replace(one, applied=False) for one in others]  # the old one goes on, or none
+    after = {**static[1], **served[1]}
+    can_stop = stops_accepting(old.config)
+    listeners = [
+        with_bypass(one, after.get(one.name), is_push=way is Way.PUSH, can_stop=can_stop)
+        for one in listeners
+    ]
     unknown = {}
     if version and not satisfies(version, KNOWN):
         unknown["version"] = f"the model knows {KNOWN}"

@@ -154,6 +154,8 @@ class ListenerChange:
             model does not know.
         words: what Envoy says where it refuses it, "" where it does not.
         unknown: facts that the model does not know, by name: `queued`, `made`, …, with the reason.
+        shut_by_overload: whether no worker accepts afterwards, though it bypasses the overload
+            manager, if the action stop_accepting_connections is active when it is pushed.
     """
 
     name: str
@@ -174,6 +176,7 @@ class ListenerChange:
     served: bool | None = True
     words: str = ""
     unknown: dict[str, str] = field(default_factory=dict)
+    shut_by_overload: bool = False
 
     @property
     def is_unserved(self) -> bool:

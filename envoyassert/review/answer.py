@@ -327,6 +327,8 @@ def _notes(found: Sequence[tuple[Change, ListenerChange]]) -> Iterator[str]:
             yield f"{way}: a listener was given up at the start, and so Envoy never ends that start"
         if one.gap is Gap.PARENT_SHUTDOWN:
             yield f"{way}: {w.GAP}"
+        if one.shut_by_overload:
+            yield f"{way}: {w.SHUT_BY_OVERLOAD}"
         if one.kind is Kind.DROPPED:
             yield f"{way}: {w.dropped_words(change, one)}"
         for reason in one.reasons:

@@ -62,6 +62,7 @@ def _listener(change: Change, one: ListenerChange) -> dict[str, Any]:
         "gap": one.gap.value,
         "wakes": {"at_most": woken(one, workers)},
         "served": one.served,
+        "shut_by_overload": one.shut_by_overload,
         "gone": [place.to_json() for place in change.gone(one)],
         "envoy_says": one.words or None,
         "unknown": one.unknown,

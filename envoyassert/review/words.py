@@ -19,6 +19,7 @@ from envoyassert.predict.effects import (
     Way,
     Why,
 )
+from envoyassert.predict.overload import BYPASS
 
 WAYS = {Way.PUSH: "push", Way.HOT_RESTART: "hot restart", Way.RESTART: "restart"}
 #: What Envoy does where a field of a listener is absent (the documentation of Envoy's listener).
@@ -27,6 +28,10 @@ NEW_SOCKETS = "forces new sockets: queued connections are reset"
 GAP = (
     "no one reads datagrams from the drain to the end of the old epoch (--parent-shutdown-time-s, "
     "15 minutes by default); Envoy 1.40 loses none"
+)
+SHUT_BY_OVERLOAD = (
+    "if stop_accepting_connections is active at that time, no worker accepts afterwards, though "
+    "the listener bypasses it, until it is replaced without overload"
 )
 NEW_SOCKETS_OF_UDP = "forces new sockets: queued datagrams are lost"
 #: The rows of a listener in which facts are, by their names in `ListenerChange`.
@@ -228,6 +233,8 @@ def reason_words(change: Change, one: ListenerChange, reason: Reason) -> str:
     """Return why a difference is acknowledged and has no effect, in a sentence; "" if it has."""
     if reason.in_effect is not False or one.kind in (Kind.REFUSED, Kind.DROPPED):
         return ""
+    if reason.field == BYPASS:
+        return "without effect: under overload no worker reads datagrams, whatever it says"
     if reason.why is Why.BALANCE and change.way is Way.PUSH:
         return (
             "acknowledged, and without effect: main calls dup() on every socket, and no worker "

@@ -25,12 +25,13 @@ from envoyassert.scenario.listeners import (
     static_listeners,
 )
 from envoyassert.scenario.overlay import overlay_between
+from envoyassert.scenario.overload import MONITOR
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.scenario.xds import FILE, Xds, discovery_response, with_control_plane
 from envoyassert.steps.base import Step
 from envoyassert.steps.registry import kind_in
 from envoyassert.transition.answering import SENT
-from envoyassert.transition.sides import MONITOR, Place, Side, overload_of, places_of, side_of
+from envoyassert.transition.sides import Place, Side, overload_of, places_of, side_of
 
 #: Names of phases; those of clients are followed by the number of their place: `held_0`.
 HELD, MEANWHILE, AFTER, LATE = "held", "meanwhile", "after", "late"

@@ -18,13 +18,16 @@ from envoyassert.scenario.listeners import (
     proto_name,
     static_listeners,
 )
+from envoyassert.scenario.overload import (
+    MONITOR,
+    REFRESH,
+    STOP_ACCEPTING,
+    monitor_of,
+    stop_accepting,
+)
 from envoyassert.scenario.plan import RunPlan
 from envoyassert.transition.answering import answering, protocol_at
 
-#: How often `stop_accepting_connections` looks at the file of pressure, in seconds.
-_REFRESH = "0.05s"
-_STOP_ACCEPTING = "envoy.overload_actions.stop_accepting_connections"
-MONITOR = "envoy.resource_monitors.injected_resource"
 #: Of a bootstrap: what asks servers, or needs what does.
 _LEFT_OUT = (
     *("static_resources", "dynamic_resources", "cluster_manager", "hds_config", "tracing"),
@@ -149,24 +152,13 @@ def overload_of(side: Side, pressed: bool) -> dict[str, Any] | None:
     actions = items_of(proto_field(own, "actions"))
     if any(proto_field(one, "name") == MONITOR for one in monitors):
         return None
-    if any(proto_field(one, "name") == _STOP_ACCEPTING for one in actions):
+    if any(proto_field(one, "name") == STOP_ACCEPTING for one in actions):
         return None
-    kind = "type.googleapis.com/envoy.extensions.resource_monitors.injected_resource.v3."
-    monitor = {
-        "name": MONITOR,
-        "typed_config": {
-            "@type": f"{kind}InjectedResourceConfig",
-            "filename": "${rundir}/pressure" if pressed else "${rundir}/calm",
-        },
-    }
-    action = {
-        "name": _STOP_ACCEPTING,
-        "triggers": [{"name": MONITOR, "threshold": {"value": 0.9}}],
-    }
+    monitor = monitor_of("${rundir}/pressure" if pressed else "${rundir}/calm")
     others = {k: v for k, v in own.items() if proto_name(k) != "refresh_interval"}
     return {
         **{k: v for k, v in others.items() if k not in ("resource_monitors", "actions")},
-        "refresh_interval": _REFRESH,
+        "refresh_interval": REFRESH,
         "resource_monitors": [*monitors, monitor],
-        "actions": [*actions, action],
+        "actions": [*actions, stop_accepting()],
     }

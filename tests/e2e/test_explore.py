@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from envoyassert.draft.stand_in import bootstrap_with, serving
-from envoyassert.explore.case import Case, Step
+from envoyassert.explore.case import PRESSURE, Case, Step
 from envoyassert.explore.configs import cases
 from envoyassert.explore.difference import changes_of, known_differences
 from envoyassert.explore.search import Search
 from envoyassert.explore.trial import Outcome, try_case
 from envoyassert.probe import Probe
+from envoyassert.scenario.overload import overload_manager
 from tests.e2e.launching import VERSION, wait_until
 
 pytestmark = [pytest.mark.bpf, pytest.mark.envoy]
@@ -44,15 +45,27 @@ def listener(number=0, host="127.0.0.1", **fields):
 
 def served(before, *steps):
     made = [step if isinstance(step, Step) else Step("push", tuple(step)) for step in steps]
-    return Case(2, tuple(before), ADMIN, served=True, steps=tuple(made))
+    manager = {"overload_manager": overload_manager(PRESSURE)}
+    bootstrap = ADMIN | (manager if any(step.kind == "overload" for step in made) else {})
+    return Case(2, tuple(before), bootstrap, served=True, steps=tuple(made))
 
 
 EXACT: dict[str, Any] = {"connection_balance_config": {"exact_balance": {}}}
+BYPASS: dict[str, Any] = {"bypass_overload_manager": True}
+DATAGRAMS = {"address": "::", "port_value": 10000, "protocol": "UDP"}
 PATH = {"pipe": {"path": "${rundir}/0.sock"}}
 #: A sequence for each entry of the list; those that are no crash.
 REPLAYED = [
     ("backlog_by_push", OLD, [listener(), listener(tcp_backlog_size=64)]),
     ("ipv4_compat_by_push", VERSION, [listener(host="::", compat=True), listener(host="::")]),
+    (
+        "ipv4_compat_by_push",
+        VERSION,
+        [
+            {"name": "listener_0", "address": {"socket_address": place}, **serving("QUIC")}
+            for place in (DATAGRAMS, {**DATAGRAMS, "ipv4_compat": True})
+        ],
+    ),
     ("mptcp_by_push", VERSION, [listener(), listener(enable_mptcp=True)]),
     ("bind_to_port_off_by_push", VERSION, [listener(), listener(bind_to_port=False)]),
     (
@@ -76,6 +89,20 @@ REPLAYED = [
         [listener(address=PATH, bind_to_port=on) for on in (False, True)],
     ),
     ("balance_by_push", VERSION, [listener(), listener(**EXACT)]),
+    *(
+        (
+            "bypass_by_push_under_overload",
+            version,
+            [
+                *([listener(**BYPASS)] if is_there else []),
+                Step("overload"),
+                listener(**BYPASS, stat_prefix="a"),
+                Step("relief"),
+            ],
+        )
+        for version in (OLD, VERSION)
+        for is_there in (True, False)
+    ),
 ]
 #: Of these there is one for each build: what leads there is made at random.
 CRASHES = {
@@ -91,7 +118,8 @@ def test_each_entry_of_the_list_is_tried_here():
 
 @pytest.mark.parametrize("kind, version, forms", REPLAYED, ids=[one[0] for one in REPLAYED])
 def test_a_known_defect_of_updates_is_found_and_known(kind, version, forms, probe):
-    case = served([forms[0]], *([form] for form in forms[1:]))
+    made: list[Any] = [form if isinstance(form, Step) else [form] for form in forms]
+    case = served(*([] if isinstance(forms[0], dict) else [()]), *made)
     tried = try_case(case, version, probe)
     assert tried.outcome is Outcome.DIFFERS
     kinds = [
@@ -115,6 +143,29 @@ def test_a_known_crash_is_found_and_known(version, probe):
         if search.counts.met[CRASHES[version]]:
             return
     raise AssertionError(search.counts)
+
+
+@pytest.mark.parametrize("version", [OLD, VERSION])
+def test_overload_is_as_the_model_says(version, probe):
+    place = {**listener(2)["address"]["socket_address"], "protocol": "UDP"}
+    udp = {"name": "listener_2", "address": {"socket_address": place}, **serving("UDP"), **BYPASS}
+    before = [listener(**BYPASS), listener(1), udp]
+    plain: Any = serving("TCP")
+    chains = [{**plain["filter_chains"][0], "name": "b"}]
+    case = served(
+        before,
+        Step("overload"),
+        [listener(**BYPASS, filter_chains=chains), listener(1, stat_prefix="a"), udp],
+        [listener(filter_chains=chains), listener(1, stat_prefix="a"), {**udp, "freebind": True}],
+        Step("drain"),
+        Step("relief"),
+        Step("restart"),
+    )
+    with_udp: Any = bootstrap_with([udp])
+    clusters = {"clusters": with_udp["static_resources"]["clusters"]}
+    case = replace(case, bootstrap={**case.bootstrap, "static_resources": clusters})
+    tried = try_case(case, version, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
 
 
 def test_a_backlog_that_is_pushed_is_in_effect_in_a_newer_envoy(probe):

@@ -603,3 +603,31 @@ def test_fault_of_our_own_is_no_answer(cli, tmp_path, monkeypatch):
     done = cli("--model", str(path), "--set", "transparent=true")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("envoyassert: internal error: ZeroDivisionError: by zero\n")
+
+
+def test_what_a_push_under_overload_does_to_a_listener_that_bypasses_it_is_said(cli, write):
+    manager = {"actions": [{"name": "envoy.overload_actions.stop_accepting_connections"}]}
+    bypasses = listener(bypass_overload_manager=True)
+    old = write("old.yaml", bypasses, overload_manager=manager)
+    new = write("new.yaml", {**bypasses, "stat_prefix": "a"}, overload_manager=manager)
+    done = cli("--model", old, new)
+    words = " ".join(done.out.split())
+    said = (
+        "push: if stop_accepting_connections is active at that time, no worker accepts afterwards"
+    )
+    assert (done.code, words.count(said)) == (1, 1)
+    assert "hot restart: if stop_accepting" not in words
+    data = json.loads(cli("--model", old, new, "--format", "json").out)
+    shut = {
+        way: one["listeners"][0]["shut_by_overload"] for way, one in data["model"]["ways"].items()
+    }
+    assert shut == {"push": True, "hot-restart": False, "restart": False}
+
+
+def test_what_datagrams_take_no_heed_of_is_said(cli, write):
+    place = {"address": "127.0.0.1", "port_value": 10000, "protocol": "UDP"}
+    udp = {"name": "ingress", "address": {"socket_address": place}}
+    old, new = write("old.yaml", udp), write("new.yaml", {**udp, "bypass_overload_manager": True})
+    done = cli("--model", old, new, "--way", "push")
+    words = " ".join(done.out.split())
+    assert "push: bypass_overload_manager: without effect: under overload no worker reads" in words

@@ -19,7 +19,7 @@ from envoyassert.draft.stand_in import serving
 from envoyassert.errors import MachineError
 from envoyassert.events import Event
 from envoyassert.explore import trial
-from envoyassert.explore.case import Case, Step
+from envoyassert.explore.case import PRESSURE, Case, Step, is_possible
 from envoyassert.explore.configs import cases
 from envoyassert.explore.difference import (
     CRASH,
@@ -40,6 +40,7 @@ from envoyassert.explore.trial import Outcome, Tried
 from envoyassert.predict.effects import Fate, Kind
 from envoyassert.predict.start import predict_start
 from envoyassert.scenario.load import parse_scenario
+from envoyassert.scenario.overload import overload_manager
 from envoyassert.trace import End, Header, Member, Phase, Trace
 from envoyassert.trace import Outcome as Outcome_
 from tests.unit.cli_words import run_cli
@@ -384,7 +385,162 @@ def test_steps_of_every_kind_are_made():
 
     searched = search(attempt)
     searched.round_of_sequences(VERSION, 3, 25)
-    assert kinds == {"push", "hot_restart", "restart", "drain", "plain_drain"}
+    others = {"hot_restart", "restart", "drain", "plain_drain"}
+    assert kinds == {"push", "overload", "relief", *others}
+
+
+# Overload
+
+OVERLOADED, RELIEVED = Step("overload"), Step("relief")
+BYPASS: dict[str, Any] = {"bypass_overload_manager": True}
+
+
+def overloaded_case(before, *steps):
+    made = tuple(one if isinstance(one, Step) else Step("push", tuple(one)) for one in steps)
+    bootstrap = {
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}},
+        "overload_manager": overload_manager(PRESSURE),
+    }
+    return Case(2, tuple(before), bootstrap, served=True, steps=made)
+
+
+def served_at(case, phase):
+    """By whom each port is to be served at the end of a phase."""
+    text = scenario_text(case, VERSION)
+    parse_scenario(text, Path("explored.yaml"))
+    found = {}
+    for one in yaml.safe_load(text)["expect"]:
+        port = one.get("listener", {}).get("port")
+        if one.get("at_end_of") == phase and port is not None:
+            found[port] = one.get("served_by") or one.get("listened", {}).get("by")
+    return found
+
+
+def datagrams(kind, port, **more):
+    place = {"socket_address": {"address": "127.0.0.1", "port_value": port, "protocol": "UDP"}}
+    return {"name": f"{kind}_{port}", "address": place, **serving(kind), **more}
+
+
+def test_under_overload_workers_serve_what_bypasses_it_and_quic():
+    other = {**listener(**BYPASS), "name": "listener_1"}
+    other["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 10001}}
+    before = [
+        listener(),
+        other,
+        datagrams("UDP", 10002),
+        datagrams("UDP", 10003, **BYPASS),
+        datagrams("QUIC", 10004),
+    ]
+    case = overloaded_case(before, OVERLOADED, RELIEVED)
+    closed = {10000: "none", 10002: "none", 10003: "none"}
+    admin = {9901: "main"}
+    under = {**closed, 10001: "workers", 10004: "workers"}
+    assert served_at(case, "overload_1_2") == admin | under
+    assert served_at(case, "relief_2_2") == admin | dict.fromkeys(under, "workers")
+
+
+def test_overload_is_waited_for_by_its_gauge_and_by_what_workers_wait_for():
+    case = overloaded_case([listener()], OVERLOADED, RELIEVED)
+    gauge = "overload.envoy.overload_actions.stop_accepting_connections.active"
+    place = {"address": "127.0.0.1", "port": 10000, "protocol": "TCP"}
+    data = yaml.safe_load(scenario_text(case, VERSION))
+    assert data["envoy"]["files"] == {"pressure": "0"}
+    assert [one.get("replace_file", one.get("wait_for")) for one in data["steps"]] == [
+        {"path": PRESSURE, "content": "1"},
+        {"stat": {"name": gauge, "equals": 1}},
+        {"state": {"listener": place, "served": False}},
+        {"path": PRESSURE, "content": "0"},
+        {"stat": {"name": gauge, "equals": 0}},
+        {"state": {"listener": place, "served": True, "by": "workers"}},
+    ]
+
+
+def test_relief_waits_for_no_listener_of_which_the_model_says_that_no_worker_has_it():
+    case = overloaded_case(
+        [listener()],
+        [listener(bind_to_port=False)],
+        [listener(bind_to_port=False, stat_prefix="a")],
+        [listener(stat_prefix="a")],
+        OVERLOADED,
+        RELIEVED,
+    )
+    steps = yaml.safe_load(scenario_text(case, VERSION))["steps"]
+    assert [one for one in steps if "state" in one.get("wait_for", {})] == []
+
+
+def test_what_a_push_starts_under_overload_is_to_be_served_as_a_start_would_have_it():
+    plain, bypasses = listener(stat_prefix="a"), listener(**BYPASS, stat_prefix="a")
+    for form, under in ((plain, "none"), (bypasses, "workers")):
+        case = overloaded_case([listener(**BYPASS)], OVERLOADED, [form], RELIEVED)
+        assert served_at(case, "push_2")[10000] == under
+        last = "relief_3_0" if under == "none" else "relief_3_active"
+        assert served_at(case, last)[10000] == "workers"
+
+
+def test_of_what_drains_nothing_is_said_under_overload():
+    moved = {**datagrams("UDP", 10000), "name": "QUIC_10000"}
+    case = overloaded_case([datagrams("QUIC", 10000)], OVERLOADED, [], [moved])
+    assert served_at(case, "push_3").get(10000) is None
+
+
+def test_which_steps_may_follow_one_another():
+    push_, ends = Step("push", ()), [Step(one) for one in ("restart", "hot_restart", "plain_drain")]
+    assert is_possible((OVERLOADED, push_, Step("drain"), RELIEVED, *ends[:2], OVERLOADED))
+    for one in (*ends, OVERLOADED):
+        assert not is_possible((OVERLOADED, push_, one))
+    for one in (RELIEVED, OVERLOADED, push_):
+        assert not is_possible((ends[2], one))
+    assert not is_possible((RELIEVED,))
+
+
+def test_a_sequence_is_cut_down_to_one_without_overload_or_keeps_its_overload_manager():
+    case = overloaded_case([listener()], OVERLOADED, [listener(**BYPASS)], RELIEVED)
+    cut = [*smaller_cases(case)]
+    assert all(is_possible(one.steps) for one in cut)
+    assert case.steps[1:2] in [one.steps for one in cut]
+    assert case.steps[:2] in [one.steps for one in cut]
+    assert all("overload_manager" in one.bootstrap for one in cut)
+    calm = [*smaller_cases(replace(case, steps=case.steps[1:2]))]
+    assert any("overload_manager" not in one.bootstrap for one in calm)
+
+
+def test_an_entry_may_ask_for_a_push_under_overload_that_more_than_filter_chains_are_of():
+    seen = Difference("relief", "listened.by", "x", "y", "listened by no thread", "listener_0")
+    known = Known("a", facts=("listened.by",), changed=("replaced",), under="overload")
+    again, plain = listener(**BYPASS, stat_prefix="a"), listener(**BYPASS)
+    chains = listener(**BYPASS, filter_chains=[{"name": "x"}])
+    cases_ = [
+        (overloaded_case([plain], OVERLOADED, [again], RELIEVED), True),
+        (overloaded_case([], OVERLOADED, [again], RELIEVED), True),
+        (overloaded_case([plain], OVERLOADED, [chains], RELIEVED), False),
+        (overloaded_case([plain], OVERLOADED, [], RELIEVED), False),
+        (overloaded_case([plain], OVERLOADED, RELIEVED, [again]), False),
+        (overloaded_case([plain], [again], OVERLOADED, RELIEVED), False),
+    ]
+    for case, explains in cases_:
+        assert known.explains(seen, case, VERSION) is explains
+
+
+def test_a_part_of_the_sequences_pushes_under_overload_what_bypasses_it():
+    found: list[Case] = []
+
+    def attempt(case):
+        found.append(case)
+        return tried()
+
+    search(attempt).round_of_sequences(VERSION, 3, 60)
+    kinds = [[step.kind for step in case.steps] for case in found]
+    overloaded = [one for one in kinds if "overload" in one]
+    assert len(overloaded) > len(kinds) / 10
+    # What was shut is to be open again at the end.
+    assert all("relief" in one[one.index("overload") :] for one in overloaded)
+    pushed = [
+        case
+        for case in found
+        if any("bypass_overload_manager" in one for one in case.all_listeners)
+        and changes_of(case, under="overload")
+    ]
+    assert pushed
 
 
 # The command

@@ -18,6 +18,7 @@ from envoyassert.predict.effects import (
     Way,
     Why,
 )
+from envoyassert.predict.overload import goes_on_under_overload
 from envoyassert.predict.prediction import PredictError
 
 ECHO = {"name": "envoy.filters.network.echo"}
@@ -727,3 +728,63 @@ def test_version_decides_whether_udp_without_bind_is_taken(way, served, version,
     ends = way is Way.RESTART and not served
     assert (change.kind is (Kind.ENDS_ENVOY if ends else Kind.REFUSED)) is refused
     assert ("bind_to_port: false is not supported" in change.words) is refused
+
+
+# Overload
+
+STOPS = {"actions": [{"name": "envoy.overload_actions.stop_accepting_connections"}]}
+OTHERS = {"actions": [{"name": "envoy.overload_actions.stop_accepting_requests"}]}
+BYPASS: dict[str, Any] = {"bypass_overload_manager": True}
+
+
+def http3(**more: Any) -> dict[str, Any]:
+    return udp(udp_listener_config={"quic_options": {}}, **more)
+
+
+@pytest.mark.parametrize(
+    "listener, goes_on",
+    [
+        (tcp(), False),
+        (tcp(bypass_overload_manager=False), False),
+        (tcp(**BYPASS), True),
+        ({**tcp(), "bypassOverloadManager": True}, True),
+        (path(**BYPASS), True),
+        (udp(**BYPASS), False),
+        (http3(), True),
+    ],
+)
+def test_workers_wait_under_overload_for_streams_that_bypass_it_and_for_quic(listener, goes_on):
+    assert goes_on_under_overload(listener) is goes_on
+
+
+@pytest.mark.parametrize(
+    "old, new, manager, shut",
+    [
+        (tcp(**BYPASS), tcp(**BYPASS, stat_prefix="a"), STOPS, True),
+        (tcp(**BYPASS), tcp(**BYPASS, freebind=True), STOPS, True),
+        (tcp(), tcp(**BYPASS), STOPS, True),
+        (tcp(**BYPASS), tcp(stat_prefix="a"), STOPS, False),
+        (tcp(**BYPASS), tcp(**BYPASS), STOPS, False),
+        (tcp(**BYPASS), tcp(**BYPASS, filter_chains=[{"name": "x"}]), STOPS, False),
+        (tcp(**BYPASS), tcp(**BYPASS, stat_prefix="a"), OTHERS, False),
+        (udp(**BYPASS), udp(**BYPASS, stat_prefix="a"), STOPS, False),
+    ],
+)
+def test_a_push_under_overload_shuts_a_listener_that_bypasses_it(old, new, manager, shut):
+    before, after = (side(one, overload_manager=manager) for one in (old, new))
+    for way in Way:
+        (found,) = predict_change(before, after, way, version="1.40.0").listeners
+        assert found.shut_by_overload is (shut and way is Way.PUSH)
+
+
+def test_a_listener_that_is_added_is_shut_by_overload_too():
+    old, new = side(overload_manager=STOPS), side(tcp(**BYPASS), overload_manager=STOPS)
+    (found,) = predict_change(old, new, Way.PUSH).listeners
+    assert (found.kind, found.shut_by_overload) == (Kind.ADDED, True)
+
+
+@pytest.mark.parametrize("form, heeds", [(tcp, True), (path, True), (udp, False), (http3, None)])
+def test_no_listener_for_datagrams_takes_heed_of_bypassing(form, heeds):
+    for way in Way:
+        found = changed(form(), form(**BYPASS), way)
+        assert [one.in_effect for one in found.reasons] == [heeds]

@@ -37,14 +37,14 @@ from envoyassert.scenario.overload import overload_manager
 _MOST_STEPS = 5
 MOST_STEPS = _MOST_STEPS + len(OF_OVERLOAD)
 _MOST_LISTENERS = 3
-#: Values of fields that are turned off, and on.
+#: Values of fields that are turned off, and on; None for a field that is taken away.
 _TURNED: Mapping[str, Sequence[Any]] = {
     "bind_to_port": (False, True),
     "enable_mptcp": (False, True),
     "enable_reuse_port": (False, True),
     "freebind": (False, True),
     "tcp_backlog_size": (1, 64),
-    "connection_balance_config": ({}, {"exact_balance": {}}),
+    "connection_balance_config": (None, {"exact_balance": {}}),
 }
 _NUMBER = st.integers(0, _MOST_LISTENERS - 1)
 
@@ -86,7 +86,9 @@ class Steps(RuleBasedStateMachine):
         """A field is turned on or off that Envoy heeds when it makes a socket."""
         listener = self._listener(number)
         if field in fields(_protocol(listener), number, self.version):
-            self._replace({**listener, field: _TURNED[field][on]})
+            rest = {key: one for key, one in listener.items() if key != field}
+            value = _TURNED[field][on]
+            self._replace(rest if value is None else {**rest, field: value})
 
     @precondition(lambda self: self._takes_pushes)
     @rule(number=_NUMBER, on=st.booleans())

@@ -102,6 +102,9 @@ def refusals_of(listener: Any, workers: int, version: str = "") -> Iterator[str]
     for entry in items_of(proto_field(listener, "additional_addresses")):
         own = proto_field(proto_field(entry, "socket_options"), "socket_options")
         yield from refusals_of_options(own)
+    balance = proto_field(listener, "connection_balance_config")
+    if balance is not None and all(proto_field(balance, one) is None for one in _BALANCES):
+        yield _CONSTRAINT
     if proto_field(listener, "internal_listener") is not None:
         return
     if proto_field(listener, "address") is None and proto_field(listener, "api_listener") is None:
@@ -235,6 +238,7 @@ def _of_pipe(pipe: Any) -> Iterator[str]:
             yield f'Path "{path}" exceeds maximum UNIX domain socket path size of 108.'
 
 
+_BALANCES = ("exact_balance", "extend_balance", "cpu_locality_balance")
 #: `AddressValidationError`, before anything else is looked at.
 _CONSTRAINT = "Proto constraint validation failed"
 _ALL_BITS = 0o777

@@ -118,6 +118,9 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "a further address of no kind": (
         [tcp(additional_addresses=[{"address": {}}])], "Proto constraint validation failed"
     ),
+    "a balancer that is none": (
+        [tcp(connection_balance_config={})], "Proto constraint validation failed"
+    ),
     "a path without text": ([pipe("")], "Proto constraint validation failed"),
     "an option without a value": (
         [tcp(socket_options=[{"level": 1, "name": 9}])], "Proto constraint validation failed"

@@ -16,7 +16,7 @@ from envoyassert.scenario.listeners import items_of, proto_field, proto_flag
 from envoyassert.scenario.overload import STOP_ACCEPTING
 
 BYPASS = "bypass_overload_manager"
-#: What becomes of a listener where workers start it.
+#: What happens to a listener that workers start.
 _STARTED = (Kind.ADDED, Kind.FULL_KEPT, Kind.FULL_NEW)
 
 

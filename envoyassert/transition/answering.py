@@ -3,7 +3,8 @@
 Filters decide nothing about sockets, and need clusters, secrets and servers that are not here. So
 those of a listener are replaced: a connection is echoed, a datagram is answered by a table of names
 (TCP, UDP), QUIC by the versions that it speaks. What is replaced stays in the listener as a digest:
-one that changes its filter chains alone still changes these alone, which Envoy updates in place.
+one that changes its filter chains alone still changes these alone, which Envoy updates in place. So
+is `bypass_overload_manager`: clients wait in queues by an overload manager that is heeded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from envoyassert.draft.stand_in import serving
+from envoyassert.predict.overload import BYPASS
 from envoyassert.scenario.listeners import (
     address_of,
     items_of,
@@ -50,7 +52,7 @@ SENT = {
 #: Fields of a listener that are replaced in the chains, by which Envoy updates it in place, and
 #: others.
 _CHAINS = ("filter_chains", "default_filter_chain", "filter_chain_matcher")
-_OTHERS = ("access_log", "listener_filters")
+_OTHERS = ("access_log", "listener_filters", BYPASS)
 
 
 def answering(listener: Mapping[str, Any], name: str) -> dict[str, Any]:

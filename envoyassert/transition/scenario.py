@@ -129,6 +129,8 @@ def _notes(before: Side, after: Side, way: Way) -> Iterator[str]:
     old, new = before.plan, after.plan
     if before.replaced or after.replaced:
         yield "filters decide nothing about sockets: connections are echoed in their place"
+    if before.bypasses or after.bypasses:
+        yield "no listener bypasses the overload manager: clients wait in queues by one"
     static = static_listeners(old.config) or static_listeners(new.config)
     if way is Way.PUSH:
         if static:

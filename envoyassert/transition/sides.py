@@ -8,6 +8,7 @@ from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.naming import ListenerRecord
+from envoyassert.predict.overload import BYPASS
 from envoyassert.scenario.listeners import (
     admin_address,
     configured_listeners,
@@ -71,12 +72,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two configs: its listeners, which answer by themselves, and the rest of it."""
+    """One of the two configs: its listeners, which answer by themselves, and the rest of it.
+
+    Args:
+        plan: the run of it.
+        listeners: by their names.
+        rest: the bootstrap without them.
+        replaced: whether filters of some are others than those of the config.
+        bypasses: whether some bypass the overload manager in the config; here none does.
+    """
 
     plan: RunPlan
     listeners: Mapping[str, dict[str, Any]]
     rest: dict[str, Any]
     replaced: bool
+    bypasses: bool = False
 
     def config(self, overload: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return its bootstrap, with all listeners in it.
@@ -112,8 +122,15 @@ def side_of(plan: RunPlan) -> Side:
     if admin_address(rest) is None:
         # By it Envoy says whether it is ready, and what it makes of an update.
         rest["admin"] = {"address": {"pipe": {"path": "${rundir}/admin.sock"}}}
-    replaced = any(listeners[name] != {**one, "name": name} for name, one in found.items())
-    return Side(plan, listeners, rest, replaced)
+    heeding = {name: _without_bypass(one, name) for name, one in found.items()}
+    replaced = any(answering(one, name) != one for name, one in heeding.items())
+    bypasses = any(heeding[name] != {**one, "name": name} for name, one in found.items())
+    return Side(plan, listeners, rest, replaced, bypasses)
+
+
+def _without_bypass(listener: Mapping[str, Any], name: str) -> dict[str, Any]:
+    kept = {key: value for key, value in listener.items() if proto_name(key) != BYPASS}
+    return {**kept, "name": name}
 
 
 def _plain_layers(config: object) -> list[Any]:

@@ -103,6 +103,21 @@ def test_own_overload_manager_with_the_same_monitor_leaves_queues_out_and_says_s
     assert any("no client waits in a queue" in note for note in made.notes)
 
 
+def test_no_listener_bypasses_the_overload_manager_by_which_clients_wait(change) -> None:
+    bypasses = listener(bypass_overload_manager=True)
+    made = change(bootstrap(bypasses), bootstrap(listener()), Way.PUSH)
+    assert made.queue is not None
+    (served,) = made.queue.xds.listeners
+    (update,) = [one.update_listeners.set for one in made.queue.steps if one.phase == "change"]
+    assert "bypass_overload_manager" not in served
+    # A push of it stays one.
+    assert update == (listener(),)
+    assert served["metadata"] != update[0].get("metadata")
+    notes = [note for note in made.notes if "overload" in note or "filters" in note]
+    assert notes == ["no listener bypasses the overload manager: clients wait in queues by one"]
+    assert change(bootstrap(listener()), bootstrap(listener()), Way.PUSH).queue is not None
+
+
 def test_restart_stops_the_old_one_and_starts_the_new_one_under_clients(change) -> None:
     new = bootstrap(listener(enable_reuse_port=False), admin={"address": place(9902)})
     made = change(bootstrap(listener()), new, Way.RESTART, after={"concurrency": 4})

@@ -572,7 +572,7 @@ def test_nothing_new_is_code_0_with_a_summary(explored):
 
 def test_a_difference_is_code_1_and_a_scenario_with_both_sides(explored, tmp_path):
     def attempt(case, version, probe):
-        if not any("freebind" in one for one in case.listeners):
+        if not case.listeners:
             return tried()
         text = scenario_text(case, version)
         return Tried(Outcome.DIFFERS, 10, 0, (OPTIONS,), text=text)

@@ -100,7 +100,7 @@ def socket_groups(trace: Trace, graph: SocketGraph) -> dict[tuple[str, str, int]
             group.path = address.path or ""
             taken |= {id(call) for call in part.failed} | {id(socket) for socket in members}
     for socket in graph.candidates:
-        _place_other(found, taken, socket, trace.header.rundir)
+        _place_other(found, taken, socket, trace.header.rundir, ranks)
     return found
 
 
@@ -120,8 +120,12 @@ def _place_other(
     taken: set[int],
     socket: KernelSocket,
     rundir: str,
+    ranks: dict[tuple[str, str], int],
 ) -> None:
-    """Put a socket that the config does not explain into a group of its address."""
+    """Put a socket that the config does not explain into a group of its address.
+
+    Those that asked for port 0, and may be of one listener or another, come after all of these.
+    """
     if socket.family not in _FAMILIES or any(c.event.call == "connect" for c in socket.calls):
         return
     protocol = "TCP" if socket.protocol_name == "MPTCP" else socket.protocol_name
@@ -137,11 +141,12 @@ def _place_other(
             ):
                 _add(group, socket)
                 return
-        _add(_group(found, protocol, address, rundir, socket.is_hot_restart), socket)
+        group = _group(found, protocol, address, rundir, socket.is_hot_restart, ranks)
+        _add(group, socket)
     for call in socket.failed_binds:
         if id(call) not in taken:
             address = socket.asked_for(call)
-            _group(found, protocol, address, rundir, own=False).failed.append(call)
+            _group(found, protocol, address, rundir, False, ranks).failed.append(call)
 
 
 def _group(
@@ -150,11 +155,12 @@ def _group(
     address: Address | None,
     rundir: str,
     own: bool,
+    ranks: dict[tuple[str, str], int],
 ) -> SocketGroup:
     place = _INHERITED if address is None else place_text(address, rundir)
     if own:
         place = _HOT_RESTART_ID.sub("_<id>", place)
-    group = SocketGroup(protocol, place)
+    group = SocketGroup(protocol, place, ranks.get((protocol, place), 0))
     if address is not None:
         group.family, group.path = address.family, address.path or ""
     return found.setdefault(group.key, group)

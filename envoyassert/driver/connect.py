@@ -121,7 +121,9 @@ def _places(records: tuple[ListenerRecord, ...], graph: SocketGraph) -> Iterator
     for record in records:
         for part in parts_of(record, graph, records):
             protocol = record.protocol_at(part.address)
-            learned = {s.address for s in part.sockets if s.address is not None and s.address.port}
+            # A push or a restart may have made others, on another port.
+            standing = [s for s in part.sockets if s.is_open_to_clients] or part.sockets
+            learned = {s.address for s in standing if s.address is not None and s.address.port}
             if part.address.port != 0 or not learned:
                 yield ListenerPlace(record.name, protocol, part.address, part.address, part.rank)
                 continue

@@ -63,6 +63,7 @@ def fold(trace: Trace) -> SocketGraph:
     folder.graph.inconsistencies += contradictions
     folder.apply(sent_first(trace.events), gaps)
     folder.graph.declared = declared_envoys(trace)
+    folder.graph.accounts, folder.graph.phases = tuple(trace.accounts()), trace.phases
     return folder.finish()
 
 

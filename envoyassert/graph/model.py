@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
+from envoyassert.accounts import Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.fact import Fact
@@ -19,6 +20,7 @@ from envoyassert.frozen import frozen
 from envoyassert.graph.passes import Pass
 from envoyassert.names import IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP
 from envoyassert.option_values import OptionValue
+from envoyassert.trace import Phase
 
 #: Names by type and protocol, where 0 is the default of the type (ip(7)).
 _PROTOCOLS = {
@@ -364,6 +366,8 @@ class SocketGraph:
         calls: the calls on sockets by their names, in the order in which they were folded.
         by_place: the candidates by the port, path or abstract name of an address.
         declared: the processes that the accounts say are Envoys.
+        accounts: what kernel and Envoys said, and when.
+        phases: the phases that the trace has, with the listeners by the config.
     """
 
     processes: dict[int, Process] = field(default_factory=dict)
@@ -379,6 +383,8 @@ class SocketGraph:
     candidates: list[KernelSocket] = field(default_factory=list)
     by_place: dict[int | str, list[KernelSocket]] = field(default_factory=dict)
     declared: frozenset[int] = frozenset()
+    accounts: tuple[Witness, ...] = ()
+    phases: tuple[Phase, ...] = ()
     calls: dict[str, list[Call]] = field(default_factory=dict)
     _by_event: dict[str, dict[int, Call]] = field(default_factory=dict)
 

@@ -142,6 +142,7 @@ class Context:
         uncompared: the numbers of sockets of which the kernel's account settles nothing, and why.
         unobserved: which channel was not observed, so that nothing can be said at all, or None.
         named: `id()` of the sockets that the scenario names, for a word that closes the world.
+        perhaps_named: of those that it may name, or another listener may have.
         variables: what each variable stands for, by its name, as the expectations judged so far
             said; one that gives a name adds it.
         pids: the processes of the one Envoy that is asked about, None for all.
@@ -161,6 +162,7 @@ class Context:
     uncompared: Mapping[int, Fact] = field(default_factory=dict)
     by_listen: bool = False
     named: frozenset[int] = frozenset()
+    perhaps_named: frozenset[int] = frozenset()
     variables: dict[str, Joined] = field(default_factory=dict)
     window: Phase | None = None
     pids: frozenset[int] | None = None

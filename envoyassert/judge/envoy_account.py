@@ -14,6 +14,7 @@ from envoyassert.accounts import EnvoyAccount, EnvoyListener
 from envoyassert.addresses import Address
 from envoyassert.fact import Fact
 from envoyassert.graph.model import KernelSocket, SocketGraph
+from envoyassert.judge.port_zero import listed_places, lists_namespaces
 from envoyassert.judge.selection import means
 from envoyassert.judge.settled import Settled
 from envoyassert.scenario.selector import Selector
@@ -171,24 +172,3 @@ class _Comparison:
     def _places(self, socket: KernelSocket) -> set[Address]:
         """Return the addresses of a socket as Envoy would list them."""
         return listed_places(socket, self._lists_namespaces)
-
-
-def lists_namespaces(account: EnvoyAccount) -> bool:
-    """Return whether Envoy says in which network namespace its addresses are; 1.36 does not."""
-    return {a.netns for listener in account.listeners for a in listener.addresses} != {""}
-
-
-def listed_places(socket: KernelSocket, namespaces: bool) -> set[Address]:
-    """Return the addresses of a socket as Envoy would list them.
-
-    Args:
-        socket: the socket.
-        namespaces: whether Envoy lists network namespaces.
-    """
-    places = socket.places
-    if socket.requested is not None and socket.requested.port == 0:
-        # Of an address with the kernel's port it remembers what an IPv4-mapped one maps, and
-        # forgets the namespace (1.36.4 and 1.40.0).
-        places |= {place.unmapped for place in places}
-        places |= {place.within("") for place in places}
-    return places if namespaces else {place.within("") for place in places}

@@ -26,6 +26,7 @@ from envoyassert.judge.certificate import (
 from envoyassert.judge.context import NOT_JUDGED, Context, Joined, Subject, TooMuchError, Work
 from envoyassert.judge.excerpt import as_excerpt
 from envoyassert.judge.left_open import (
+    as_handed_on,
     as_observed,
     as_of_state,
     held_back,
@@ -227,6 +228,7 @@ def _findings(scopes: Scopes, index: int, item: Conditional) -> Iterator[Finding
         unobserved = context.trace.header.unobserved
         for one in with_stacks(scope, item, found):
             known = as_of_state(scope, one, item, joined=item is not asked)
+            known = as_handed_on(scope, known, item)
             finding = with_passes(as_observed(known, item, unobserved), outside)
             yield finding if scoped is None else replace(finding, scope=scoped)
 

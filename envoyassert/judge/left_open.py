@@ -251,6 +251,42 @@ def as_of_state(context: Context, finding: Finding, item: Conditional, *, joined
     )
 
 
+def as_handed_on(context: Context, finding: Finding, item: Conditional) -> Finding:
+    """Return a finding as far as it can be said of a listener that handed sockets on.
+
+    What it did is in part what was done with sockets that are another's now; what it has at the end
+    is not.
+
+    Args:
+        context: the trace.
+        finding: as of the sockets that the listener has.
+        item: the expectation.
+    """
+    listeners = context.trace.header.listeners
+    zero = {one.name for one in listeners if any(a.port == 0 for a in one.addresses)}
+    if not zero or finding.status is Status.INCONCLUSIVE:
+        return finding
+    meant = [selector for selector in models_in(item, Selector) if selector.name in zero]
+    if not meant or not _is_of_the_past(finding, item):
+        return finding
+    for selector in meant:
+        for socket, until_ns in select(selector, context.graph, listeners, total=True).handed_on:
+            if context.window is None or context.window.begin_ns <= until_ns:
+                reason = Fact("handed_on", listener=selector.name, address=socket.address)
+                return replace(
+                    finding, status=Status.INCONCLUSIVE, reason=reason, near=(), cause=None
+                )
+    return finding
+
+
+def _is_of_the_past(finding: Finding, item: Conditional) -> bool:
+    """Whether what is found is about more than what the sockets of a listener are at the end."""
+    named = word_named(finding.path[2]) if finding.path[2:] else None
+    if isinstance(named, ListenerWord) and named.name not in ("sockets", "descriptors"):
+        return named.done or named.name == "in_order"
+    return finding.status not in _answers(finding, item)
+
+
 def _answers(finding: Finding, item: Conditional) -> tuple[Status, ...]:
     word = word_of(item)
     place = finding.path[2:]

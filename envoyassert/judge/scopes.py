@@ -18,7 +18,7 @@ from envoyassert.judge.account_checks import (
 )
 from envoyassert.judge.certificate import certify
 from envoyassert.judge.context import Context, Subject
-from envoyassert.judge.selection import select
+from envoyassert.judge.selection import Selection, select
 from envoyassert.judge.settled import KernelComparison
 from envoyassert.judge.values import Fact, Quote, Topic, both
 from envoyassert.judge.variables import UnresolvedError, resolved
@@ -220,16 +220,19 @@ class Scopes:
         run = self._contexts[""]
         over_run = context is run or context.whole is run.graph
         named: set[int] = set()
+        perhaps: set[int] = set()
         numbers: set[int] = set()
         for item in self._items:
             if isinstance(item, AboutListener):
-                named |= {id(socket) for socket in _selected(context, item.listener)}
+                selection = _selection(context, item.listener)
+                named |= {id(socket) for socket in selection.sockets}
+                perhaps |= {id(socket) for socket in selection.possible}
             sockets = self._named_by(item)
             named |= {id(socket) for socket in sockets}
             numbers |= {socket.number for socket in sockets}
         if over_run:
             named |= {id(s) for s in context.graph.sockets if s.number in numbers}
-        return replace(context, named=frozenset(named))
+        return replace(context, named=frozenset(named), perhaps_named=frozenset(perhaps - named))
 
     def _named_by(self, item: Conditional) -> list[KernelSocket]:
         """Return the sockets that an expectation names in its own scope."""
@@ -241,7 +244,7 @@ class Scopes:
         except UnresolvedError:
             return []
         selectors = models_in(said, Selector)
-        return [socket for one in selectors for socket in _selected(context, one)]
+        return [socket for one in selectors for socket in _selection(context, one).sockets]
 
     def not_reached(self, index: int, item: Conditional) -> Finding:
         """Return the finding that the phase of an expectation was not reached."""
@@ -276,8 +279,8 @@ def is_judged(item: Conditional, trace: Trace) -> bool:
     return not item.versions or (bool(version) and satisfies(version, item.versions))
 
 
-def _selected(context: Context, selector: Selector) -> tuple[KernelSocket, ...]:
-    return select(selector, context.graph, context.trace.header.listeners, total=True).sockets
+def _selection(context: Context, selector: Selector) -> Selection:
+    return select(selector, context.graph, context.trace.header.listeners, total=True)
 
 
 def _cut_short(trace: Trace) -> Fact | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.frozen import frozen
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph, place_key
+from envoyassert.judge.port_zero import shares
 from envoyassert.judge.values import Fact
 from envoyassert.scenario.selector import Selector
 from envoyassert.trace import ListenerRecord
@@ -31,12 +32,17 @@ class Selection:
         failed: binds to the listener's address that failed.
         addresses: the addresses by the config that are meant; () if they are not known.
         problem: why the selector cannot be resolved, or None.
+        possible: sockets that may be the listener's, or another's; then there is a problem.
+        handed_on: sockets that were the listener's, and are another's now; with the time when that
+            shows (CLOCK_MONOTONIC nanoseconds).
     """
 
     sockets: tuple[KernelSocket, ...] = ()
     failed: tuple[Call, ...] = ()
     problem: Fact | None = None
     addresses: tuple[Address, ...] = ()
+    possible: tuple[KernelSocket, ...] = ()
+    handed_on: tuple[tuple[KernelSocket, int], ...] = ()
 
     @property
     def members(self) -> set[int]:
@@ -55,17 +61,29 @@ class AddressSockets:
             its own where that is 0.
         sockets: kernel sockets that were bound to it.
         failed: binds to it that failed.
+        possible: sockets that may be its own, or those of another listener (`port_zero`).
+        handed_on: sockets that were its own, and are another's now; with the time when that shows.
     """
 
     address: Address
     rank: int
     sockets: tuple[KernelSocket, ...]
     failed: tuple[Call, ...]
+    possible: tuple[KernelSocket, ...] = ()
+    handed_on: tuple[tuple[KernelSocket, int], ...] = ()
 
     @property
     def title(self) -> str:
         """Its address; `127.0.0.1:0 #2` for the second that is equal."""
         return f"{self.address} #{self.rank + 1}" if self.rank else str(self.address)
+
+    @property
+    def problem(self) -> Fact | None:
+        """Why it is not known which its sockets are, None if it is."""
+        if not self.possible:
+            return None
+        places = dict.fromkeys(str(socket.address or "unbound") for socket in self.possible)
+        return Fact("port_zero_open", address=self.address, places=tuple(places))
 
 
 def select_each(
@@ -223,7 +241,15 @@ def _joined(
     sockets = {id(socket): socket for part in parts for socket in part.sockets}
     failed = {id(call): call for part in parts for call in part.failed}
     addresses = tuple(part.address for part in parts)
-    return Selection(tuple(sockets.values()), tuple(failed.values()), addresses=addresses)
+    possible = {id(socket): socket for part in parts for socket in part.possible}
+    return Selection(
+        tuple(sockets.values()),
+        tuple(failed.values()),
+        next((part.problem for part in parts if part.problem), None),
+        addresses,
+        tuple(socket for key, socket in possible.items() if key not in sockets),
+        tuple(one for part in parts for one in part.handed_on if id(one[0]) not in sockets),
+    )
 
 
 def parts_of(
@@ -231,9 +257,9 @@ def parts_of(
 ) -> list[AddressSockets]:
     """Return the sockets of each address of a listener, in the order of the config.
 
-    Where port 0 was asked for, the k-th address that is equal, of all listeners, has the k-th
-    socket that was bound to port 0, and all that were bound later to the port which that one
-    learned, up to the next socket that was given the same port.
+    Where port 0 was asked for, these are the sockets that asked for it on behalf of the listener
+    (`port_zero`), and all that were bound later to a port which one of them learned, up to the next
+    socket that was given the same port.
 
     Args:
         record: the listener.
@@ -243,46 +269,58 @@ def parts_of(
     parts = []
     for position, address in enumerate(record.addresses):
         rank = record.addresses[:position].count(address)
-        places = {address}
         protocol = record.protocol_at(address)
-        mine = _at(graph, protocol, {address})
-        found = [s for s in mine if address in (s.address, s.requested)]
         if address.port == 0:
-            found = _of_port_zero(record, address, rank, graph, listeners)
-            places |= {socket.address for socket in found if socket.address is not None}
-            mine = _at(graph, protocol, places)
-        failed = [c for s in mine for c in s.failed_binds if s.asked_for(c) in places]
-        parts.append(AddressSockets(address, rank, tuple(found), tuple(failed)))
+            parts.append(_at_port_zero(record, address, rank, graph, listeners))
+            continue
+        mine = _at(graph, protocol, {address})
+        found = tuple(s for s in mine if address in (s.address, s.requested))
+        failed = tuple(c for s in mine for c in s.failed_binds if s.asked_for(c) == address)
+        parts.append(AddressSockets(address, rank, found, failed))
     return parts
 
 
-def _of_port_zero(
+def _at_port_zero(
     record: ListenerRecord,
     address: Address,
     rank: int,
     graph: SocketGraph,
     listeners: tuple[ListenerRecord, ...],
-) -> list[KernelSocket]:
-    protocol = record.protocol_at(address)
-    roots = [s for s in _at(graph, protocol, {address}) if s.requested == address]
-    for other in listeners:
-        if other is record:
-            break
-        equal = other.protocol_at(address) == protocol
-        rank += other.addresses.count(address) if equal else 0
-    if rank >= len(roots):
-        return []
-    root = roots[rank]
-    if root.address == address or root.address is None:
-        return [root]  # which port it has was not asked yet
-    # Linux may choose one port twice: for UDP sockets of one user with SO_REUSEPORT it takes no
-    # account of each other (udp_lib_lport_inuse). Envoy binds the others before it binds the next.
-    end = next((r.number for r in roots[rank + 1 :] if r.address == root.address), None)
-    # Of an IPv4-mapped address Envoy remembers what it maps, and binds the others to that.
-    learned = (root.address, root.address.unmapped)
-    mine = _at(graph, protocol, {root.address})
-    others = (s for s in mine if s.requested in learned and s.number > root.number)
-    return [root, *(s for s in others if end is None or s.number < end)]
+) -> AddressSockets:
+    protocol, place = record.protocol_at(address), (record.name, rank)
+    asking = _at(graph, protocol, {address})
+    shared = shares(graph, asking, protocol, address, listeners)
+    roots = [socket for socket in asking if socket.requested == address]
+    found = _followed(shared.sockets.get(place, []), roots, protocol, graph)
+    possible = _followed(shared.possible.get(place, []), roots, protocol, graph)
+    places = {socket.address for socket in found if socket.address is not None} - {address}
+    mine = _at(graph, protocol, places)
+    failed = [*shared.failed.get(place, [])]
+    failed += [call for s in mine for call in s.failed_binds if s.asked_for(call) in places]
+    handed_on = tuple(shared.handed_on.get(place, ()))
+    return AddressSockets(address, rank, found, tuple(failed), possible, handed_on)
+
+
+def _followed(
+    of: list[KernelSocket], roots: list[KernelSocket], protocol: str, graph: SocketGraph
+) -> tuple[KernelSocket, ...]:
+    """Return sockets that asked for port 0, and those that were bound to the ports they learned."""
+    found: dict[int, KernelSocket] = {}
+    for root in of:
+        found[root.number] = root
+        if root.address is None or root.address.port == 0:
+            continue  # which port it has was not asked yet
+        # Linux may choose one port twice: for UDP sockets of one user with SO_REUSEPORT it takes no
+        # account of each other (udp_lib_lport_inuse). Envoy binds the others before the next.
+        later = (r.number for r in roots if r.number > root.number and r.address == root.address)
+        end = next(later, None)
+        # Of an IPv4-mapped address Envoy remembers what it maps, and binds the others to that.
+        learned = (root.address, root.address.unmapped)
+        for socket in _at(graph, protocol, {root.address}):
+            follows = socket.requested in learned and socket.number > root.number
+            if follows and (end is None or socket.number < end):
+                found[socket.number] = socket
+    return tuple(found.values())
 
 
 def _at(graph: SocketGraph, protocol: str, places: set[Address]) -> list[KernelSocket]:

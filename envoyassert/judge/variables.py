@@ -152,7 +152,10 @@ def _joined(
         found = list(threads)
         members, names = frozenset(t.tid for t in found), names_of(found)
     elif fact == "port":
-        ports = {s.address.port for s in sockets if s.address is not None and s.address.port}
+        found_ = list(sockets)
+        # Where the kernel chose it, a push or a restart has it choose another one.
+        standing = [s for s in found_ if s.is_live] or found_
+        ports = {s.address.port for s in standing if s.address is not None and s.address.port}
         members, names = frozenset(ports), sorted(ports)
     elif fact == "socket":
         by_number = {socket.number: socket for socket in sockets}

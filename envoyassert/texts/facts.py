@@ -85,6 +85,14 @@ FACTS: dict[str, str | Callable[[Fact], str]] = {
         f"listener {f['name']!r} has several addresses: "
         f"{listed(f['addresses'])}; take: each_address or total"
     ),
+    "port_zero_open": lambda f: (
+        f"several listeners ask for {f['address']}, and nothing shows of which of them "
+        f"{'is' if len(f['places']) == 1 else 'are'} {listed(f['places'])}"
+    ),
+    "handed_on": "the sockets at {address} were of listener {listener!r}, and are another's now",
+    "perhaps_named": lambda f: (
+        f"{listed(f['sockets'])} may be of a listener that the scenario names, or of another"
+    ),
     "port_zero_after_loss": "listeners on port 0 are identified by order, and events are lost",
     "one_listener": "one listener",
     "no_single_listener": "no single listener",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from envoyassert.events import Event
     from envoyassert.graph.model import Call, KernelSocket
     from envoyassert.judge.context import Context, Subject
+    from envoyassert.judge.selection import AddressSockets
     from envoyassert.judge.values import (
         ListenerAddress,
         Reason,
@@ -130,9 +131,7 @@ def _listening(context: Context) -> list[KernelSocket]:
     return [socket for socket in context.graph.listening() if socket.type != "SOCK_DGRAM"]
 
 
-def _places(
-    context: Context, *kinds: str
-) -> Iterator[tuple[ListenerAddress, tuple[KernelSocket, ...]]]:
+def _parts(context: Context, *kinds: str) -> Iterator[tuple[ListenerAddress, AddressSockets]]:
     """Yield every configured address of these kinds with its sockets."""
     from envoyassert.judge.selection import parts_of
     from envoyassert.judge.values import ListenerAddress
@@ -140,7 +139,19 @@ def _places(
     listeners = context.trace.header.listeners
     for record in listeners:
         for part in parts_of(record, context.graph, listeners) if record.kind in kinds else ():
-            yield ListenerAddress(record.name, part.title), part.sockets
+            yield ListenerAddress(record.name, part.title), part
+
+
+def _places(
+    context: Context, *kinds: str
+) -> tuple[list[tuple[ListenerAddress, tuple[KernelSocket, ...]]], Fact | None]:
+    """Return the addresses of which it is known which sockets are there; why not all are, or None.
+
+    The sockets are with each.
+    """
+    parts = list(_parts(context, *kinds))
+    problem = next((part.problem for _, part in parts if part.problem), None)
+    return [(name, part.sockets) for name, part in parts if not part.problem], problem
 
 
 def _births(*sockets: KernelSocket) -> list[Event]:
@@ -151,7 +162,9 @@ def _only_listeners(context: Context) -> _Report:
     from envoyassert.judge.context import EPOLL_UNOBSERVED
     from envoyassert.judge.values import socket_name
 
-    configured = {id(s) for _, found in _places(context, "static", "lds") for s in found}
+    # Whose a socket is may be open; that it is of one of them is enough.
+    parts = [part for _, part in _parts(context, "static", "lds")]
+    configured = {id(s) for part in parts for s in (*part.sockets, *part.possible)}
     registered = {
         registration.descriptor.socket: registration
         for registration in context.graph.registrations
@@ -215,8 +228,9 @@ def _match_workers(context: Context) -> _Report:
     from envoyassert.judge.context import UNKNOWN_WORKERS
     from envoyassert.judge.target import reuse_port_before_bind
 
-    places = list(_places(context, "static", "lds"))
+    places, unknown = _places(context, "static", "lds")
     report = _Report("listener_address", len(places), sum(bool(found) for _, found in places))
+    report.unknown = unknown
     if context.workers < 1:
         report.unknown = UNKNOWN_WORKERS
         return report
@@ -313,7 +327,8 @@ def _without_break(context: Context) -> _Report:
     report = _Report("listener_address")
     if context.by_listen:
         return _Report(unknown=EPOLL_UNOBSERVED)
-    for name, found in _places(context, "static", "lds"):
+    places, report.unknown = _places(context, "static", "lds")
+    for name, found in places:
         report.looked_at += 1
         spans = merged(span for spans in served_spans(found).values() for span in spans)
         report.judged += bool(spans)
@@ -331,8 +346,9 @@ def _live(context: Context) -> _Report:
     from envoyassert.judge.timeline import served_spans
 
     outcome = context.trace.end.outcome
-    places = list(_places(context, "static"))
+    places, unknown = _places(context, "static")
     report = _Report("static_listener_address", len(places), len(places))
+    report.unknown = unknown
     if outcome.live_ns is None:
         ended = Fact("ended_before_live")
         asked = outcome.live is not None and not outcome.running

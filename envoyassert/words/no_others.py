@@ -75,13 +75,14 @@ def judge_no_others(
     ]
     # A socket from outside the trace may listen already, and nothing here would show.
     foreign = [s for s in context.graph.candidates if s.origin == "scm_rights" and not s.places]
+    perhaps = context.perhaps_named.issuperset(map(id, others))
     if is_state(context.trace.header.unobserved):
         # The kernel itself may have bound a socket of datagrams.
         status = Status.FAIL if any(one.listens for one in others) else Status.INCONCLUSIVE
     elif context.doubt:
         sure = any(_is_surely_other(context, socket) for socket in others)
         status = Status.FAIL if sure else Status.INCONCLUSIVE
-    elif foreign and not others:
+    elif (foreign and not others) or (others and perhaps):
         status = Status.INCONCLUSIVE
     else:
         status = Status.FAIL if others else Status.PASS
@@ -90,17 +91,19 @@ def judge_no_others(
         status,
         Fact("no_other_socket"),
         Fact("other_sockets", sockets=_named(others), left_out=_left_out(context)),
-        reason=_reason(context),
+        reason=_reason(context, others if perhaps else []),
         evidence=[call.event for socket in others for call in socket.binds],
         cause=guarded(lambda: _cause(others, allowed, admin_sockets(context)), fault),
     )
 
 
-def _reason(context: Context) -> Fact | None:
+def _reason(context: Context, perhaps_named: list[KernelSocket]) -> Fact | None:
     from envoyassert.state import is_state
 
     if context.doubt:
         return None
+    if perhaps_named:
+        return Fact("perhaps_named", sockets=_named(perhaps_named))
     state = is_state(context.trace.header.unobserved)
     return Fact("history_unobserved" if state else "socket_from_outside")
 

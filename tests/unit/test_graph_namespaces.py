@@ -14,8 +14,8 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.compare.groups import socket_groups
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
-from envoyassert.judge.envoy_account import listed_places
 from envoyassert.judge.judge import judge
+from envoyassert.judge.port_zero import listed_places
 from envoyassert.judge.selection import select
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.names import CLONE_NEWNET

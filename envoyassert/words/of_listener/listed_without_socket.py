@@ -48,7 +48,7 @@ def unbacked(
 def judge_listed(target: Target, word: str, wanted: bool) -> Iterator[Finding]:
     """Judge whether Envoy lists every address that is meant, and none has a socket."""
     from envoyassert.judge.context import NOT_KNOWN
-    from envoyassert.judge.envoy_account import listed_places, lists_namespaces
+    from envoyassert.judge.port_zero import listed_places, lists_namespaces
     from envoyassert.judge.selection import means
 
     context = target.context

@@ -60,25 +60,34 @@ def write_files(files: Mapping[Path, Iterable[str]], *, below: Path) -> None:
     Raises:
         MachineError: one cannot be written; none was replaced, or the message names which were.
     """
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as stack:
+        opened: dict[Path, int | None] = {}
         written: list[_Unfinished] = []
         try:
             for path, lines in files.items():
                 with _complaints(path):
-                    directory = None
-                    if os.open in os.supports_dir_fd:
-                        directory = opened.enter_context(_opened(path.parent, below))
-                    else:  # Windows
-                        path.parent.mkdir(parents=True, exist_ok=True)
+                    if path.parent not in opened:
+                        opened[path.parent] = _entered(path.parent, below, stack)
+                    directory = opened[path.parent]
                     name = path if directory is None else Path(path.name)
                     there = _there(directory, name)
                     _refuse(there)
+                    if there is not None and not stat.S_ISREG(there.st_mode):
+                        raise OSError(errno.EINVAL, "it is not a regular file")
                     written.append(_beside(directory, name, there, _with_ends(lines)))
             _replace_all(written, list(files))
         except BaseException:
             for one in written:
                 one.discard()
             raise
+
+
+def _entered(path: Path, below: Path, stack: contextlib.ExitStack) -> int | None:
+    """Open a directory until a stack is closed; None where names cannot be relative to it."""
+    if os.open in os.supports_dir_fd:
+        return stack.enter_context(_opened(path, below))
+    path.mkdir(parents=True, exist_ok=True)  # Windows
+    return None
 
 
 def _replace_all(written: Sequence[_Unfinished], paths: Sequence[Path]) -> None:
@@ -297,39 +306,38 @@ def _refuse(there: os.stat_result | None) -> None:
 @contextlib.contextmanager
 def _opened(path: Path, below: Path | None) -> Iterator[int]:
     """Open a directory, which is made if need be; see `write_lines`."""
-    with contextlib.ExitStack() as stack:
-        if below is None:
-            yield _open_directory(path, stack)
-            return
-        above = _open_directory(below.parent, stack)
-        parts = (below.name, *path.relative_to(below).parts)
-        for part in parts:
-            above = _open_part(above, part or ".", stack, _NOFOLLOW)
-        yield above
-
-
-def _open_directory(path: Path, stack: contextlib.ExitStack) -> int:
+    if below is None:
+        directory = _open_directory(path)
+    else:
+        directory = _open_directory(below.parent)
+        for part in (below.name, *path.relative_to(below).parts):
+            directory = _open_part(directory, part or ".", _NOFOLLOW)
     try:
-        descriptor = os.open(path, _PLACE)
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _open_directory(path: Path) -> int:
+    try:
+        return os.open(path, _PLACE)
     except FileNotFoundError:
-        above = _open_directory(path.parent, stack)
-        return _open_part(above, path.name, stack, 0)
-    stack.callback(os.close, descriptor)
-    return descriptor
+        return _open_part(_open_directory(path.parent), path.name, 0)
 
 
-def _open_part(above: int, name: str, stack: contextlib.ExitStack, flags: int) -> int:
-    """Open a directory in another one; it is made if there is none."""
-    there = _there(above, Path(name))
-    if there is None:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, dir_fd=above)
-            _give(name, _caller(), above)
-    elif flags and stat.S_ISLNK(there.st_mode):
-        raise OSError(errno.ELOOP, f"{name} is a link")
-    descriptor = os.open(name, _PLACE | flags, dir_fd=above)
-    stack.callback(os.close, descriptor)
-    return descriptor
+def _open_part(above: int, name: str, flags: int) -> int:
+    """Open a directory in another one, which is closed; it is made if there is none."""
+    try:
+        there = _there(above, Path(name))
+        if there is None:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=above)
+                _give(name, _caller(), above)
+        elif flags and stat.S_ISLNK(there.st_mode):
+            raise OSError(errno.ELOOP, f"{name} is a link")
+        return os.open(name, _PLACE | flags, dir_fd=above)
+    finally:
+        os.close(above)
 
 
 def _give(what: int | str, owner: tuple[int, int] | None, directory: int | None = None) -> None:

@@ -300,6 +300,34 @@ def test_several_files_are_written(texts: Texts) -> None:
     assert texts.others == []
 
 
+def test_more_files_are_written_than_may_be_open(tmp_path: Path) -> None:
+    """From 340 files on it failed at the usual limit of 1024: each kept three descriptors."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = {tmp_path / f"below/{number % 4}/{number}": ["x"] for number in range(200)}
+    opened = len(names(Path("/dev/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 40, before[1]))
+    try:
+        write_files(files, below=tmp_path / "below")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert all(path.read_text() == "x\n" for path in files)
+    assert len(names(Path("/dev/fd"))) == opened
+
+
+@pytest.mark.parametrize("kind", ["fifo", pytest.param("device", marks=needs_root)])
+def test_several_files_replace_neither_fifo_nor_device(texts: Texts, kind: str) -> None:
+    """It was replaced by a file."""
+    last = texts.paths[2]
+    last.unlink()
+    os.mknod(last, 0o600 | (stat.S_IFIFO if kind == "fifo" else stat.S_IFCHR), NULL)
+    with pytest.raises(MachineError, match="c cannot be written: it is not a regular file"):
+        texts.write()
+    assert not last.is_file()
+    assert [path.read_text() for path in texts.paths[:2]] == ["old\n"] * 2
+    assert texts.others == []
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_of_several_files_none_is_replaced_before_all_are_written(
     texts: Texts, monkeypatch: pytest.MonkeyPatch, error: BaseException

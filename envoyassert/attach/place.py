@@ -125,7 +125,7 @@ def _ask_engine(path: str) -> dict[str, Any] | None:
         connection = connect_admin(Address.unix(url.removeprefix("unix://")), "/", _ANSWER_S)
         status, body = request(connection, path, deadline_s=_ANSWER_S)
         answer = json.loads(body) if status == 200 else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else {}
 
@@ -141,7 +141,7 @@ def said_by_bundle(pid: int, containers: Sequence[str]) -> dict[str, str]:
         try:
             text = read_inside(root, f"{directory}/config.json", _LARGEST)
             annotations = json.loads(text).get("annotations")
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             continue
         if isinstance(annotations, dict):
             stored = _said_by_storage(root, directory, containers[-1])

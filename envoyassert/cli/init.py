@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import shlex
@@ -16,6 +17,7 @@ import click
 
 from envoyassert.cli.output import say
 from envoyassert.errors import MachineError, Problem, ScenarioError
+from envoyassert.input_file import MAX_SCENARIO, UnfitFileError, read_file
 from envoyassert.output_file import write_lines
 from envoyassert.report.table import columns
 from envoyassert.scenario.plan import DEFAULT_VERSION
@@ -149,9 +151,14 @@ def _origin() -> dict[str, Any] | None:
 def _text_of(path: Path) -> str:
     """Return what is in a file; "" if that is no text, as of nothing that init writes."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return _decoded(read_file(path, MAX_SCENARIO))
+    except (OSError, UnfitFileError, UnicodeDecodeError):
         return ""
+
+
+def _decoded(content: bytes) -> str:
+    """Return text with all ends of lines made the same."""
+    return io.StringIO(content.decode("utf-8"), newline=None).read()
 
 
 def _is_below_a_repository(directory: Path) -> bool:
@@ -177,8 +184,7 @@ def _read_configs(directory: Path) -> dict[str, str]:
     for name in CANDIDATES:
         path = directory / name
         try:
-            # Not read_text, which makes all ends of lines the same.
-            found[name] = path.read_bytes().decode("utf-8")
+            found[name] = read_file(path, MAX_SCENARIO).decode("utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except UnicodeDecodeError as error:
@@ -186,9 +192,10 @@ def _read_configs(directory: Path) -> dict[str, str]:
                 str(path), 0, 0, f"byte {error.start} is not UTF-8", "save it as UTF-8"
             )
             raise ScenarioError([problem]) from error
-        except OSError as error:
+        except (OSError, UnfitFileError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise MachineError(
-                f"{path} cannot be read: {error.strerror}", "make it readable, or move it away"
+                f"{path} cannot be read: {reason}", "make it readable, or move it away"
             ) from error
     return found
 

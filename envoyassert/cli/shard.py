@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -50,17 +49,18 @@ def shard_arguments(shard: str | None, durations: Path | None) -> tuple[str, ...
         raise click.UsageError(
             "--shard needs pytest-split; install it: pip install 'envoyassert[shard]'"
         )
-    if durations is not None and not _has_seconds(durations):
-        raise click.UsageError(
-            f"--durations-path: {durations} has no seconds by run; name durations.json of `merge`"
-        )
+    if durations is not None:
+        _check(durations)
     path = () if durations is None else (f"--durations-path={durations}",)
     return (f"--splits={found[2]}", f"--group={found[1]}", *path)
 
 
-def _has_seconds(path: Path) -> bool:
+def _check(durations: Path) -> None:
+    from envoyassert.input_file import UnfitFileError
+    from envoyassert.pytest_plugin.division import read_durations
+
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and all(isinstance(one, int | float) for one in found.values())
+        read_durations(durations)
+    except (OSError, UnfitFileError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise click.UsageError(f"--durations-path: {durations}: {why}") from error

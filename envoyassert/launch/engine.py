@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from envoyassert.errors import Capability, DockerUnavailableError, EnvoyAssertError, LaunchError
+from envoyassert.input_file import UnfitFileError, read_file
 from envoyassert.launch.kept import cache_dir
 from envoyassert.launch.wheel import cached_versions
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 #: An engine that does not answer within this is as good as none. Pulls and image loads stream, so
 #: it bounds each read, not the whole.
 _ANSWER_S = 60
+
+#: Larger files are no configuration of Docker's.
+_MOST_BYTES = 4 << 20
 
 _INSTALL = "install and start one (Debian, Ubuntu: apt-get install docker.io)"
 
@@ -276,8 +280,8 @@ def podman_socket() -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(read_file(path, _MOST_BYTES))
+    except (OSError, UnfitFileError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

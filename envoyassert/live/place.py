@@ -124,7 +124,7 @@ def named_by_annotations(annotations: Mapping[str, Any]) -> dict[str, str]:
     labels: dict[str, Any] = dict(annotations)
     try:
         more = json.loads(str(annotations.get("io.kubernetes.cri-o.Labels", "{}")))
-    except ValueError:
+    except (ValueError, RecursionError):
         more = {}
     labels.update(more if isinstance(more, dict) else {})
     keys = {
@@ -159,7 +159,7 @@ def named_by_storage(text: str | bytes, container: str) -> dict[str, str]:
             "image": metadata.get("image-name"),
             "image_id": found.get("image"),
         }
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
     return {member: value for member, value in said.items() if value and isinstance(value, str)}
 

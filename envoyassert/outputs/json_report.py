@@ -259,9 +259,12 @@ def empty(directory: Path, flag: str) -> None:
 
 
 def _is_index(path: Path) -> bool:
+    from envoyassert.input_file import UnfitFileError, read_file
+    from envoyassert.report.results import MOST_BYTES
+
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(read_file(path, MOST_BYTES))
+    except (OSError, UnfitFileError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and str(found.get("format")).startswith(_INDEX_FORMATS)
 

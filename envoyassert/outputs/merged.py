@@ -80,7 +80,7 @@ def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
         OutputRefusedError: another process is writing to `out`.
         MachineError: something cannot be written.
     """
-    directories = [*dict.fromkeys(path.resolve() for path in directories)]
+    directories = [*dict.fromkeys(map(_resolved, directories))]
     indexes = {path: _index_of(path) for path in directories}
     runs: dict[str, _Run] = {}
     for path, index in indexes.items():
@@ -129,9 +129,23 @@ def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
             if has_pages:
                 draw(read_session(out), out, results="")
     except OSError as error:
-        raise MergeRefusedError(f"{out} cannot be used: {error.strerror or error}") from error
+        raise _unusable(out, error) from error
     is_cut = bool(missing) or any(not indexes[path].stopped for path in incomplete)
     return Merged(merged, incomplete, missing, is_cut, has_pages)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        found = path.resolve()
+        found.exists()  # raises for a name that is too long
+    except (OSError, RuntimeError) as error:  # a link to itself, before Python 3.13
+        raise _unusable(path, error) from error
+    return found
+
+
+def _unusable(path: Path, error: Exception) -> MergeRefusedError:
+    reason = error.strerror if isinstance(error, OSError) else ""
+    return MergeRefusedError(f"{path} cannot be used: {reason or error}")
 
 
 def _index_of(path: Path) -> IndexDocument:
@@ -198,7 +212,7 @@ def _check_output(out: Path, directories: Sequence[Path]) -> None:
         OutputRefusedError: it has another page.
         MergeRefusedError: it has some, or is one of those that are merged.
     """
-    place = out.resolve()
+    place = _resolved(out)
     if any(path == place or path.is_relative_to(place / RUNS) for path in directories):
         raise MergeRefusedError(f"{_FLAG} {out} is merged itself; name another directory")
     if place.is_dir() and any(place.iterdir()) and not (place / INDEX).exists():

@@ -71,7 +71,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Prepare for strace, if it is asked for, before any plugin starts a thread."""
+    """Prepare for strace, if it is asked for, before any plugin starts a thread.
+
+    Raises:
+        pytest.UsageError: strace is not available, or a file that is named may not be used.
+    """
+    if getattr(config.option, "splits", None):
+        from envoyassert.pytest_plugin.division import check_durations
+
+        check_durations(config)
     restrict(config)
     options = session_of(config).options
     if options.untrusted:

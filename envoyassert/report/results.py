@@ -20,6 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from envoyassert.baseline.answer import AnswerWord
 from envoyassert.errors import EnvoyAssertError
+from envoyassert.input_file import UnfitFileError, read_file
 from envoyassert.report.figures import Figures
 from envoyassert.report.parts import (
     AskedPart,
@@ -41,6 +42,8 @@ RUNS = "runs"
 #: Name of a run's document in its own directory.
 DOCUMENT = "run.json"
 _NOT_IN_NAMES = re.compile(r"[^\w.,=@-]+")
+#: Larger files are no documents of results.
+MOST_BYTES = 256 << 20
 #: Bytes of a name that stay legible; the names of files end at 255.
 _LONGEST = 80
 
@@ -295,10 +298,14 @@ def read_document(kind: type[_Document], path: Path) -> _Document:
         ResultsError: it cannot be read, or is none.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is of another version"
-        raise ResultsError(f"{path} cannot be read: {reason}") from error
+        return kind.model_validate_json(read_file(path, MOST_BYTES))
+    except OSError as error:
+        reason = error.strerror
+    except UnfitFileError as error:
+        reason = str(error)
+    except ValidationError:
+        reason = "it is of another version"
+    raise ResultsError(f"{path} cannot be read: {reason}")
 
 
 class _WithoutTitles(GenerateJsonSchema):

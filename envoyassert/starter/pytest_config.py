@@ -156,6 +156,8 @@ def _parse_toml(name: str, text: str) -> dict[str, Any]:
         line, column = (int(place[1]), int(place[2])) if place else (text.count("\n") + 1, 1)
         reason = str(error)[: place.start()] if place else str(error)
         raise _unreadable(name, line, column, reason) from error
+    except RecursionError:
+        raise _unreadable(name, 1, 1, "it is nested too deep") from None
     return parsed
 
 

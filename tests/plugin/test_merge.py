@@ -1,6 +1,7 @@
 """`--shard` and `merge`: runs in parts, on made-up Envoys, and their reports as one."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -133,13 +134,55 @@ def test_wrong_part_is_refused(words, says, cli):
     assert says in done.err
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"one": "two"}', "\xff"])
-def test_file_without_durations_is_refused(tmp_path, text, cli):
+NO_DURATIONS = {
+    "empty": b"",
+    "pairs of nothing": b"[5]",
+    "number": b"5",
+    "text": b'{"one": "two"}',
+    "not UTF-8": b"\xff",
+    "UTF-16": '{"one": 1}'.encode("utf-16"),
+    "below nothing": b'{"one": -1}',
+    "no number": b'{"one": NaN}',
+    "beyond floats": b'{"one": 1%s}' % (b"0" * 400),
+    "deep lists": b"[" * 100_000,
+    "deep mappings": b'{"a":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", NO_DURATIONS.values(), ids=NO_DURATIONS)
+def test_file_without_durations_is_refused(tmp_path, content, cli):
     file = tmp_path / "durations.json"
-    file.write_text(text)
+    file.write_bytes(content)
     done = cli("run", "--shard", "1/2", "--durations-path", str(file))
     assert done.code == 4
-    assert "durations.json has no seconds by run; name durations.json of `merge`" in done.err
+    assert "durations.json: it has no seconds by run; name durations.json of `merge`" in done.err
+
+
+def test_durations_are_not_read_from_a_fifo(tmp_path, cli):
+    """It waited for who writes to it."""
+    os.mkfifo(tmp_path / "durations.json")
+    file = str(tmp_path / "durations.json")
+    done = cli("run", "--shard", "1/2", "--durations-path", file)
+    assert done.code == 4
+    assert "durations.json: this is not a regular file" in done.err
+
+
+@pytest.mark.usefixtures("scenarios")
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "1")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("kind", ["number", "deep lists", "fifo"])
+def test_pytest_refuses_it_too(fake_envoy, monkeypatch, kind, workers):
+    """pytest-split raised what it was not ready for, or waited."""
+    monkeypatch.setenv("PYTEST_PLUGINS", "envoyassert.pytest_plugin.plugin,pytest_split.plugin")
+    file = fake_envoy.path / "durations.json"
+    if kind == "fifo":
+        os.mkfifo(file)
+    else:
+        file.write_bytes(NO_DURATIONS[kind])
+    part = ("--splits", "2", "--group", "1", "--durations-path", str(file))
+    result = fake_envoy.runpytest_subprocess(*part, *workers)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: --durations-path: *durations.json: *"])
+    assert "Traceback" not in result.stderr.str() + result.stdout.str()
 
 
 def test_missing_pytest_split_is_named_with_its_remedy(monkeypatch, cli):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from importlib.metadata import version
@@ -144,6 +145,21 @@ def test_init_given_a_configuration_that_is_no_text_says_so(init, tmp_path):
     done = init()
     assert done.code == 4
     assert done.err == "pytest.ini: error: byte 14 is not UTF-8 (save it as UTF-8)\n"
+
+
+def test_init_given_a_configuration_nested_too_deep_says_so(init, tmp_path):
+    (tmp_path / "pyproject.toml").write_text(f"a = {'[' * 100_000}")
+    done = init()
+    assert done.code == 4
+    assert done.err.startswith("pyproject.toml:1:1: error: it is nested too deep (")
+
+
+@pytest.mark.parametrize("name", ["pytest.ini", IGNORED])
+def test_init_waits_for_no_fifo(init, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    done = init()
+    assert done.code == 77
+    assert f"{name} cannot be " in done.err
 
 
 def test_init_given_a_file_is_a_usage_error(init, tmp_path):

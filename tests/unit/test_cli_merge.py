@@ -1,6 +1,7 @@
 """`envoyassert merge`: what it refuses, and what it does with incomplete reports."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -141,6 +142,29 @@ def test_directory_without_a_report_is_refused(tmp_path, refused):
     )
     assert "is no report" in refused(str(tmp_path / "absent"), "-o", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["loop", "a" * 300])
+def test_name_that_cannot_be_used_is_refused(tmp_path, refused, name):
+    (tmp_path / "loop").symlink_to("loop")
+    one = write_report(tmp_path / "1", "a")
+    path = str(tmp_path / name)
+    for words in ((path, "-o", str(tmp_path / "out")), (one, "-o", path)):
+        said = refused(*words)
+        assert f"{path} " in said
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("kind", ["deep", "fifo"])
+def test_index_of_the_output_that_is_none_is_not_replaced(tmp_path, refused, kind):
+    one = write_report(tmp_path / "1", "a")
+    (tmp_path / "out").mkdir()
+    index = tmp_path / "out" / "index.json"
+    if kind == "deep":
+        index.write_text("[" * 100_000)
+    else:
+        os.mkfifo(index)
+    assert "not of a report" in refused(one, "-o", str(tmp_path / "out"))
 
 
 def test_directory_above_a_report_is_refused_with_its_name(tmp_path, refused):

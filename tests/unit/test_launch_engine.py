@@ -154,7 +154,9 @@ def test_context_of_another_machine_is_refused_without_asking_it(use_context):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"currentContext": "gone"}', '{"currentContext": 3}']
+    "content",
+    ["", "[]", '{"currentContext": "gone"}', '{"currentContext": 3}', "[" * 100_000],
+    ids=["empty", "list", "gone", "number", "deep"],
 )
 def test_context_that_is_not_there_leaves_the_usual_place(monkeypatch, tmp_path, content):
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):

@@ -120,16 +120,17 @@ def test_container_of_podman_is_named_by_its_storage():
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "{}", "1", "[1]", "[{}]", f'[{{"id": "{ID}"}}]'),
+        *("", "{", "[]", "{}", "1", "[1]", "[{}]", "[" * 100_000, f'[{{"id": "{ID}"}}]'),
         f'[{{"id": "{ID}", "names": 1, "metadata": []}}]',
         f'[{{"id": "{ID}", "names": [1], "image": {{}}, "metadata": "[]"}}]',
     ],
+    ids=range(11),
 )
 def test_storage_that_is_none_names_nothing(text):
     assert named_by_storage(text, ID) == {}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "1"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", "[" * 100_000], ids=range(5))
 def test_labels_that_are_none_name_nothing(text):
     assert named_by_annotations({"io.kubernetes.cri-o.Labels": text}) == {}
 

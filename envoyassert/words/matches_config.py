@@ -107,7 +107,9 @@ def _asked(item: Conditional, trace: Trace) -> _Asked:
     from envoyassert.versions import satisfies
 
     header = trace.header
-    absent = _absent(trace)
+    # An item is asked of the whole trace and of its start-up alone; both must have one answer.
+    start = trace.phases[0] if trace.phases else None
+    absent = _absent(trace, start.end_ns if start else None)
     if absent:
         return _Asked(problem=Fact("not_predicted", said=f"this machine has no {absent}"))
     if header.config is None:
@@ -124,7 +126,8 @@ def _asked(item: Conditional, trace: Trace) -> _Asked:
     except PredictError as error:
         return _Asked(problem=Fact("not_predicted", said=Quote(error.message)))
     excepted = getattr(item, _EXCEPT)
-    listed = (one.name for one in header.listeners)
+    at_start = start.listeners if start and start.listeners is not None else header.listeners
+    listed = (one.name for one in at_start)
     known = dict.fromkeys([*listed, *(one.name for one in found.sets), *found.silent])
     strange = [name for name in excepted if not _is_known(name, known)]
     if strange:
@@ -132,12 +135,20 @@ def _asked(item: Conditional, trace: Trace) -> _Asked:
     return _apart(found, item, excepted, known)
 
 
-def _absent(trace: Trace) -> str:
-    """Return an address that was to be bound and that the machine does not have, else ""."""
+def _absent(trace: Trace, until_ns: int | None) -> str:
+    """Return an address that a start was to bind and that the machine does not have, else "".
+
+    Args:
+        trace: the trace.
+        until_ns: the end of the start, in ns of the trace's clock; None if all of it is the start.
+            What a later step binds says nothing of the start.
+    """
     refused = (
         event.args.get("address")
         for event in trace.events
-        if event.call == "bind" and event.ret == -errno.EADDRNOTAVAIL
+        if event.call == "bind"
+        and event.ret == -errno.EADDRNOTAVAIL
+        and (until_ns is None or event.ts_ns <= until_ns)
     )
     return next((one.host for one in refused if isinstance(one, Address)), "")
 

@@ -19,7 +19,7 @@ from envoyassert.predict.deciding import deciding_config
 from envoyassert.report.coverage import coverage
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
-from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.trace import STARTUP, ListenerRecord, Phase, Trace
 
 PLACE, ADMIN = "127.0.0.1:15006", "127.0.0.1:9901"
 LISTENERS = (
@@ -206,3 +206,22 @@ def test_address_that_the_machine_lacks_leaves_the_verdict_open() -> None:
     (finding,) = judge(trace, [(0, item)], workers=2).findings
     assert finding.status is Status.INCONCLUSIVE
     assert "this machine has no 127.0.0.1" in words_of(finding).reason
+
+
+def test_address_that_a_step_binds_and_the_machine_lacks_leaves_the_start_judged() -> None:
+    """A push of such an address is refused; what the start did is judged as before."""
+
+    def listens_otherwise(builder: TraceBuilder) -> None:
+        builder.reuse_port_listener(PLACE, backlog=64)
+        builder.reply_live()
+        fd = builder.socket(builder.main)
+        builder.bind(builder.main, fd, "127.0.0.1:15007", ret=-errno.EADDRNOTAVAIL)
+
+    trace = started(listens_otherwise)
+    (late,) = [event for event in trace.events if event.ret == -errno.EADDRNOTAVAIL]
+    end, outcome = late.ts_ns - 1, trace.end.outcome
+    start = Phase(STARTUP, STARTUP, 0, end, outcome, trace.witness)
+    update = Phase("update", "update", end + 1, trace.events[-1].ts_ns, outcome, trace.witness)
+    verdict = judged(replace(trace, phases=(start, update)))
+    (failed,) = verdict.with_status(Status.FAIL)
+    assert failed.path == ("expect", 0, "matches_config", "ingress", "backlog")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from envoyassert.driver.base import Driver, wait_until
-from envoyassert.steps.another import EPOCH, HotRestartStep, StartStep, epoch_of
+from envoyassert.steps.another import HotRestartStep, StartStep, epoch_of, with_epoch
 from envoyassert.steps.base import StepResult
 
 
@@ -17,9 +17,9 @@ class StartDriver(Driver[StartStep]):
     def carry_out(self, step: StartStep, deadline_s: float) -> StepResult:
         """Start it, and wait until it is ready or has ended."""
         wanted = step.start
-        if epoch_of(self.envoy.plan.args) and not epoch_of(wanted.args):
+        if epoch_of(self.envoy.plan.args):
             # What the one before took over is no matter of an Envoy that takes over nothing.
-            wanted = wanted.model_copy(update={"args": (*wanted.args, EPOCH, "0")})
+            wanted = wanted.model_copy(update={"args": with_epoch(wanted.args, 0)})
         return StepResult(missed=self.envoy.start_another(step.phase, wanted, deadline_s))
 
 
@@ -35,9 +35,8 @@ class HotRestartDriver(Driver[HotRestartStep]):
         before = envoy.current()
         # Of the Envoy that goes on: another one may have been started before it.
         epoch = epoch_of(envoy.plan.args)
-        wanted = step.hot_restart.model_copy(
-            update={"args": (*step.hot_restart.args, EPOCH, str(epoch + 1))}
-        )
+        args = with_epoch(step.hot_restart.args, epoch + 1)
+        wanted = step.hot_restart.model_copy(update={"args": args})
         missed = envoy.start_another(step.phase, wanted, deadline_s)
         if missed:
             return StepResult(missed=missed)

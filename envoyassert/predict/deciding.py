@@ -136,8 +136,13 @@ def _listener(listener: object) -> dict[str, Any]:
 
 
 def _apart(message: object, shape: Shape) -> dict[str, Any]:
-    """Return the fields that not every version knows, without their values."""
-    return {name: {} for name in fields_apart(message, shape)}
+    """Return the fields that not every version knows, without their values.
+
+    A field that is null stays null: to Envoy it is not there, but its name is read.
+    """
+    names = fields_apart(message, shape)
+    null = [name for name in names if proto_field(message, name) is None]
+    return {name: None if name in null else {} for name in names}
 
 
 def _kept(message: object, fields: Iterable[str]) -> dict[str, Any]:

@@ -18,8 +18,23 @@ EPOCH = "--restart-epoch"
 
 def epoch_of(args: Sequence[str]) -> int:
     """Return which Envoy of a hot restart is started with arguments: 0 for the first."""
-    named = [n for n, word in enumerate(args[:-1]) if word == EPOCH and args[n + 1].isdecimal()]
-    return int(args[named[-1] + 1]) if named else 0
+    return _epoch_said(args) or 0
+
+
+def with_epoch(args: Sequence[str], epoch: int) -> tuple[str, ...]:
+    """Return arguments that say which Envoy of a hot restart it is; what they say already stays."""
+    said = _epoch_said(args) is not None
+    return tuple(args) if said else (*args, EPOCH, str(epoch))
+
+
+def _epoch_said(args: Sequence[str]) -> int | None:
+    said: int | None = None
+    for word, after in zip(args, (*args[1:], ""), strict=False):
+        name, joined, value = word.partition("=")
+        number = value if joined else after
+        if name == EPOCH and number.isdecimal():
+            said = int(number)
+    return said
 
 
 class Another(Part):

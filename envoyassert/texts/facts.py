@@ -212,6 +212,7 @@ FACTS: dict[str, str | Callable[[Fact], str]] = {
     "message_contains": lambda f: f"the reason contains {text(f['text'])!r}",
     "answered": lambda f: w.ANSWERS[f["result"]] + (f": {text(f['said'])}" if f["said"] else ""),
     "no_answer": "no answer",
+    "refusal_not_logged": "Envoy's log does not say why; set its log level to warning or lower",
     "no_update": "Envoy was given no listeners in {phase}, or did not answer",
     # the process
     "an_outcome": "an outcome of the process",

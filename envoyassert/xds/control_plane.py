@@ -35,6 +35,8 @@ _NOT_TAKEN = {
     "update_failure": "Filesystem config update failure: ",
 }
 _PAUSE_S = 0.002
+#: How long an engine may take for a line of the log.
+_LINE_DEADLINE_S = 2.0
 #: How long an Envoy that is ready may take to come to rest.
 _REST_DEADLINE_S = 2.0
 
@@ -206,8 +208,9 @@ class FileControlPlane:
                 def said(words: str = words) -> str:
                     return log_since(log_before, envoy.log()).partition(words)[2]
 
-                # An engine may hand out the line later than Envoy counts.
-                _await(envoy, deadline, lambda: "\n" in said())
+                # An engine may hand out the line later than Envoy counts. A log level may hide it.
+                line = min(deadline, time.monotonic() + _LINE_DEADLINE_S)
+                _await(envoy, line, lambda: "\n" in said())
                 # Of a text that it cannot read, Envoy prints all of it.
                 reason = said().partition("): {")[0]
                 message = reason.partition("\n\n")[0].partition("\n[")[0].strip()

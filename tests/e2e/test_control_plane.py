@@ -58,7 +58,12 @@ def routed(name: str, port: int, route: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def served(
-    launcher: Launcher, via: Via, make_spec: Any, listeners: list[dict[str, Any]], **more: Any
+    launcher: Launcher,
+    via: Via,
+    make_spec: Any,
+    listeners: list[dict[str, Any]],
+    args: tuple[str, ...] = (),
+    **more: Any,
 ) -> Iterator[tuple[ControlPlane, RunningEnvoy]]:
     rundir = launcher.rundir()
     config = with_control_plane({"admin": ADMIN_CONFIG}, Xds(via=via))
@@ -70,7 +75,7 @@ def served(
     else:
         place = launcher.shared_dir() / SOCKET
         plane = AdsControlPlane(place, delta=via == "delta_ads", listeners=listeners, **more)
-    spec = make_spec(text, files=files, admin=ADMIN)
+    spec = make_spec(text, files=files, admin=ADMIN, args=args)
     with plane, launcher.start(spec) as envoy:
         outcome = envoy.wait_ready()
         assert outcome.live, outcome
@@ -117,6 +122,18 @@ def test_update_adds_changes_removes_and_reports_what_envoy_says(launcher, via, 
         assert removed.result == "ack"
         assert [accepts(envoy, port) for port in (15001, 15002, 15003)] == [False, True, False]
     assert thread_names() == set()
+
+
+@pytest.mark.timeout(60)
+def test_refusal_that_the_log_level_hides_does_not_use_up_the_deadline(make_spec) -> None:
+    args = ("--log-level", "error")
+    with (
+        choose_launcher("process", make_spec().source) as place,
+        served(place, "file", make_spec, [echo("one", 15001)], args) as (plane, envoy),
+    ):
+        clash = echo("two", 15001, enable_reuse_port=False)
+        refused = plane.update(envoy, [echo("one", 15001), clash], (), 600)
+        assert (refused.result, refused.message, refused.settled) == ("nack", "", True)
 
 
 @pytest.mark.parametrize("via", ["ads", "delta_ads"])

@@ -9,6 +9,7 @@ import pytest
 
 from envoyassert.predict.deciding import deciding_config, discovered_at_start, prediction_of
 from envoyassert.predict.expectations import expected_of
+from envoyassert.predict.messages import BOOTSTRAP, LISTENER
 from envoyassert.predict.prediction import LISTENERS, PROCESS, Prediction
 from envoyassert.predict.start import predict_start
 
@@ -413,3 +414,17 @@ def test_listeners_of_files_are_known_where_the_file_is(files: Any, found: Any) 
     theirs = discovered_at_start(config, files)
     assert (theirs if theirs is None else [one["name"] for one in theirs]) == found
     assert discovered_at_start({}, files) == ([] if found is None else theirs)
+
+
+@pytest.mark.parametrize("version", ["1.36.4", "1.40.0"])
+@pytest.mark.parametrize("name", [*LISTENER, *BOOTSTRAP])
+def test_field_that_is_null_is_absent_in_what_a_trace_keeps(name: str, version: str) -> None:
+    """It is as Envoy reads it, whether the whole config is read or what decides about sockets."""
+    # What a config has no chains of may get some by a draft, so only a trace knows that it has none.
+    given = tcp(filter_chains=[{}])
+    listener = {**given, name: None} if name in LISTENER and name != "filter_chains" else given
+    config: Any = {**ADMIN, "static_resources": {"listeners": [listener]}}
+    if name not in LISTENER:
+        config[name] = None
+    kept = prediction_of(deciding_config(config, []), concurrency=2, version=version)
+    assert kept == predict_start(config, concurrency=2, version=version)

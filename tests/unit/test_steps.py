@@ -23,6 +23,7 @@ from envoyassert.launch.base import Exit
 from envoyassert.scenario.load import parse_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan
+from envoyassert.steps.another import epoch_of, with_epoch
 from envoyassert.steps.base import Step, StepProblem, StepResult
 from envoyassert.steps.registry import KINDS, AnyStep
 from envoyassert.steps.replace_file import ReplaceFile, ReplaceFileStep
@@ -385,3 +386,18 @@ def test_signal_to_an_envoy_that_has_ended_is_not_carried_out(
     monkeypatch.setattr(os, "kill", gone)
     with pytest.raises(StepProblem, match="ended before"):
         run(PlayedEnvoy(), {"signal": "SIGTERM"})
+
+
+@pytest.mark.parametrize(
+    ("args", "epoch", "after"),
+    [
+        ((), 0, ("--restart-epoch", "2")),
+        (("--base-id", "7"), 0, ("--base-id", "7", "--restart-epoch", "2")),
+        (("--restart-epoch", "0"), 0, ("--restart-epoch", "0")),
+        (("--restart-epoch=1", "--base-id", "7"), 1, ("--restart-epoch=1", "--base-id", "7")),
+    ],
+)
+def test_epoch_is_said_once(args: tuple[str, ...], epoch: int, after: tuple[str, ...]) -> None:
+    """Envoy refuses an argument that it is given twice."""
+    assert epoch_of(args) == epoch
+    assert with_epoch(args, 2) == after

@@ -118,6 +118,11 @@ NACK = UpdateResult("nack", "2", "listener one: duplicate address")
             [Status.PASS, Status.PASS],
         ),
         (NACK, {"result": "nack", "message_contains": "port"}, [Status.PASS, Status.FAIL]),
+        (
+            UpdateResult("nack", "2"),
+            {"result": "nack", "message_contains": "port"},
+            [Status.PASS, Status.INCONCLUSIVE],
+        ),
         (None, {"result": "ack"}, [Status.INCONCLUSIVE]),
     ],
 )

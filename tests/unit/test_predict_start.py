@@ -420,7 +420,7 @@ def test_listeners_of_files_are_known_where_the_file_is(files: Any, found: Any) 
 @pytest.mark.parametrize("name", [*LISTENER, *BOOTSTRAP])
 def test_field_that_is_null_is_absent_in_what_a_trace_keeps(name: str, version: str) -> None:
     """It is as Envoy reads it, whether the whole config is read or what decides about sockets."""
-    # What a config has no chains of may get some by a draft, so only a trace knows that it has none.
+    # Chains that are not there may be given by a draft: only a trace knows that there are none.
     given = tcp(filter_chains=[{}])
     listener = {**given, name: None} if name in LISTENER and name != "filter_chains" else given
     config: Any = {**ADMIN, "static_resources": {"listeners": [listener]}}

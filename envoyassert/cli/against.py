@@ -53,6 +53,7 @@ class Against(Output):
             raise click.UsageError(f"--against names the Envoy that is run: {self.names[0]}")
         self._arguments = [f"--envoyassert-envoy={name}" for name in (against, after)]
         self._pairs: dict[tuple[Any, ...], RunPair] = {}
+        self._is_complete = False
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Be an output, and refuse to run in several processes: the traces would be in those."""
@@ -85,11 +86,14 @@ class Against(Output):
         self._pairs[key] = replace(pair, before=side) if is_old else replace(pair, after=side)
 
     def session_ended(self, event: events.SessionEnded) -> None:
-        """Print the comparison."""
+        """Print the comparison, and why it has not every run."""
+        self._is_complete = event.complete
         if self._pairs:
             self._console.section(f"{self.names[0]} against {self.names[1]}")
             for line in runs_lines([*self._pairs.values()], *self.names):
                 self._console.line(line)
+            if event.stopped:
+                self._console.line(f"incomplete: {event.stopped}")
 
     def run(self, arguments: list[str], plugins: list[object], outcome: Any, output: str) -> int:
         """Run pytest and return the exit code of diff(1).
@@ -107,7 +111,11 @@ class Against(Output):
         if output == "json":
             say_json(runs_json(pairs, *self.names))
         comparable = code in _COMPARABLE and outcome.exit_code(int(code)) != exits.USAGE
-        return OF_COMPARISON[overall(pairs)] if comparable else TROUBLE
+        if not comparable:
+            return TROUBLE
+        answer = OF_COMPARISON[overall(pairs)]
+        # What was not reached may differ.
+        return answer if answer or self._is_complete else TROUBLE
 
 
 def _side(item: ScenarioItem, report: pytest.TestReport) -> RunSide:

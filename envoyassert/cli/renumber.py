@@ -38,6 +38,7 @@ class Renumbering(Output):
         #: Files of runs that are not green, and whether a baseline is why.
         self._red: set[str] = set()
         self._lacks_baseline = False
+        self._is_complete = False
 
     def run_judged(self, event: events.RunJudged) -> None:
         """Take the trace of a run, the last one if it is repeated."""
@@ -53,11 +54,15 @@ class Renumbering(Output):
         if path and event.record is not None and event.record.outcome == ERROR:
             self._others[path] = event.title
 
+    def session_ended(self, event: events.SessionEnded) -> None:
+        """Take note of whether every run was made."""
+        self._is_complete = event.complete
+
     def offer(self) -> bool:
         """Show what would be rewritten, and write it if that is wanted.
 
         Returns:
-            Whether every run that was not green is by what was written.
+            Whether every run was made, and each that was not green is by what was written.
 
         Raises:
             MachineError: a file cannot be written.
@@ -76,7 +81,7 @@ class Renumbering(Output):
             write_text(mark + one.text, path)
             say(f"written: {path}")
         left = any(one.left for one in found.values()) or self._lacks_baseline
-        return self._red <= changed.keys() and not left
+        return self._is_complete and self._red <= changed.keys() and not left
 
     def _offers(self) -> Iterator[tuple[str, Renumbered]]:
         for path, traces in self._traces.items():

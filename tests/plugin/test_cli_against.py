@@ -25,15 +25,15 @@ def _as_shared(plan):
 execute.run_plan = run_plan
 """
 
+COMMAND = (sys.executable, "-m", "envoyassert", "run")
+
 
 @pytest.fixture
 def run(fake_envoy):
     fake_envoy.path.joinpath("conftest.py").write_text(
         fake_envoy.path.joinpath("conftest.py").read_text() + CHANGING_CONFTEST
     )
-    return lambda *arguments: fake_envoy.run(
-        sys.executable, "-m", "envoyassert", "run", ".", *arguments
-    )
+    return lambda *arguments: fake_envoy.run(*COMMAND, ".", *arguments)
 
 
 def test_same_behaviour_on_both_is_0_with_a_table_of_the_runs(write_scenario, run):
@@ -103,6 +103,19 @@ def test_run_that_cannot_be_compared_is_2_and_never_the_same(write_scenario, run
     result = run("--against", "1.36.4")
     assert result.ret == 2
     result.stdout.fnmatch_lines([f"*{problem}", "unknown: 2 runs on 1.36.4 and on 1.40.0 (*"])
+
+
+@pytest.mark.usefixtures("run")
+def test_runs_that_were_not_reached_are_not_the_same(write_scenario, fake_envoy):
+    """`-x` ended the session at a test in Python, and the exit code was 0."""
+    write_scenario(name="a")
+    fake_envoy.makepyfile(test_b="def test_b(): assert False")
+    write_scenario(name="z", fake="reuse_port")
+    files = ("a.envoyassert.yaml", "test_b.py", "z.envoyassert.yaml")
+    result = fake_envoy.run(*COMMAND, *files, "--against", "1.36.4", "-x")
+    assert result.ret == 2
+    same = "same: 1 run on 1.36.4 and on 1.40.0"
+    result.stdout.fnmatch_lines([same, "incomplete: stopping after 1 failures"])
 
 
 def test_run_that_does_not_apply_to_one_envoy_is_skipped(write_scenario, run):

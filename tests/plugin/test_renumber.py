@@ -162,6 +162,15 @@ def test_a_scenario_that_is_met_stays(scenario, update):
     assert path.read_bytes() == before
 
 
+def test_a_run_that_was_not_reached_is_not_green(scenario, write_scenario, update, fake_envoy):
+    """`-x` ends the session at the first failure; the exit code was 0 if that was rewritten."""
+    scenario(COUNT)
+    write_scenario(name="other", fake="crash")
+    result = update("--yes", "-x", "one.envoyassert.yaml", "other.envoyassert.yaml")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["written: *one.envoyassert.yaml"])
+
+
 @pytest.mark.parametrize("other", ["crash", "known", "baseline"])
 def test_a_file_that_is_rewritten_makes_no_other_run_green(
     other, scenario, write_scenario, update, fake_envoy

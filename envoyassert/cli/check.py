@@ -27,8 +27,8 @@ def check(
     """Check scenario files without a run.
 
     Every problem has line and column; with --validate, Envoy is asked about each config. An
-    expectation that no trace could fail is a warning, and so is a call that is forbidden at an
-    address of no listener. A note says what is judged over the whole run by default. With
+    expectation that no trace could fail is a warning, and so is one about an address of no
+    listener. A note says what is judged over the whole run by default. With
     --untrusted, what `run --untrusted` refuses is a problem.
 
     PATHS are files or directories. Exit code: 0 all valid, 4 something is not.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from envoyassert.addresses import Address, canonical_host
 from envoyassert.naming import ListenerRecord
+from envoyassert.scenario.conditional import AboutListener
 from envoyassert.scenario.listeners import configured_listeners, discovers_listeners
 from envoyassert.scenario.model import Scenario
 from envoyassert.scenario.overlay import OverlayError
@@ -37,19 +38,21 @@ def over_the_run(scenario: Scenario) -> list[tuple[Where, str]]:
 
 
 def of_no_listener(plans: Sequence[RunPlan]) -> list[tuple[Where, str]]:
-    """Return where a call is forbidden at an address that no listener of any run has.
+    """Return where an expectation is about an address that no listener of any run has.
+
+    What it says that there is none of would hold of any Envoy. One that has a `why` means it.
 
     Listeners that ask for no socket count: that they get none is worth to be said.
 
     Args:
         plans: the runs of one scenario.
     """
-    missing: dict[Where, list[str]] = {}
+    missing: dict[Where, str] = {}
     found: set[Where] = set()
-    forbidden = [(plan, dict(_forbidden(plan))) for plan in plans]
-    if not any(selectors for _, selectors in forbidden):
+    selected = [(plan, dict(_selected(plan))) for plan in plans]
+    if not any(selectors for _, selectors in selected):
         return []
-    for plan, selectors in forbidden:
+    for plan, selectors in selected:
         records = tuple(_listeners(plan))
         if not records:
             return []
@@ -58,17 +61,19 @@ def of_no_listener(plans: Sequence[RunPlan]) -> list[tuple[Where, str]]:
                 found.add(where)
             else:
                 addresses = dict.fromkeys(str(a) for r in records for a in r.addresses)
-                missing[where] = [str(selector), ", ".join(addresses)]
-    return [
-        (where, f"no listener is at {asked}, so no call can be on it; there are {addresses}")
-        for where, (asked, addresses) in missing.items()
-        if where not in found
-    ]
+                missing[where] = f"no listener is at {selector}; there are {', '.join(addresses)} "
+                missing[where] += "(if that is meant, `why` says so)"
+    return [(where, words) for where, words in missing.items() if where not in found]
 
 
-def _forbidden(plan: RunPlan) -> Iterator[tuple[Where, Selector]]:
-    """Yield which addresses the run forbids calls at, and where that is said."""
+def _selected(plan: RunPlan) -> Iterator[tuple[Where, Selector]]:
+    """Yield which addresses the expectations of a run are about, and where that is said."""
     for index, item in plan.expectations:
+        if item.why is not None:
+            continue
+        if isinstance(item, AboutListener) and _has_address(item.listener):
+            yield ("expect", index, "listener"), item.listener
+            continue
         forbids = word_of(item).forbids
         pattern = forbids(item) if forbids else None
         if pattern is not None and pattern.listener is not None and _has_address(pattern.listener):

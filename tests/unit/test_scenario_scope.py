@@ -90,9 +90,20 @@ def test_call_that_is_forbidden_at_an_address_of_no_listener_is_a_warning(
     ((place, reason),) = of_no_listener(expand(scenario(item)))
     assert place[2:] == (item.partition(":")[0], "listener")
     assert reason == (
-        f"no listener is at {words}, so no call can be on it; there are 127.0.0.1:9901, "
-        "127.0.0.1:80, [::1]:81, 0.0.0.0:82, ${rundir}/l.sock"
+        f"no listener is at {words}; there are 127.0.0.1:9901, 127.0.0.1:80, [::1]:81, "
+        "0.0.0.0:82, ${rundir}/l.sock (if that is meant, `why` says so)"
     )
+
+
+@pytest.mark.parametrize("word", ["bound: {times: 0}", "served_by: none", "sockets: 0"])
+def test_statement_about_an_address_of_no_listener_is_a_warning_unless_it_says_why(
+    word: str,
+) -> None:
+    item = f"{{listener: {{port: 83}}, {word}}}"
+    ((place, _),) = of_no_listener(expand(scenario(item)))
+    assert place == ("expect", 0, "listener")
+    assert of_no_listener(expand(scenario(item.replace("port: 83", "port: 80")))) == []
+    assert of_no_listener(expand(scenario(item.removesuffix("}") + ", why: it was moved}"))) == []
 
 
 @pytest.mark.parametrize(

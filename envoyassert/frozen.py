@@ -35,10 +35,12 @@ def frozen(cls: type[T]) -> type[T]:
             `__init__`.
 
     Raises:
-        TypeError: a field has a default, and one after it has none.
+        TypeError: a field has a default, and one after it has none; or it is to be left out of
+            something, or of the class (`InitVar`).
     """
     cls = dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # it is a dataclass now
+    _refuse_others(cls)
     own = {
         "__init__": _init_of(cls, fields),
         "__setattr__": _refuse_set,
@@ -50,6 +52,16 @@ def frozen(cls: type[T]) -> type[T]:
         if name not in cls.__dict__ or cls.__dict__[name] is None:
             setattr(cls, name, method)
     return cls
+
+
+def _refuse_others(cls: type) -> None:
+    """Refuse what the standard library makes of a field and this does not."""
+    for name, field in cls.__dict__["__dataclass_fields__"].items():
+        whole = field.init and field.repr and field.compare and field.hash is not False
+        # What the annotation means, which may be text, only the standard library says.
+        kind = field._field_type  # noqa: SLF001 - it is nowhere else
+        if not whole or kind.name == "_FIELD_INITVAR":
+            raise TypeError(f"{cls.__name__}.{name}: `frozen` leaves no field out of anything")
 
 
 def _init_of(cls: type, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:

@@ -14,9 +14,9 @@ from typing import Any
 from envoyassert.scenario.listeners import proto_flag
 
 _ALPHABET = str.maketrans("-_", "+/")
-_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 #: Text that Envoy takes for a number since 1.38 at the latest, and 1.36 does not.
-_OTHER_NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?([eE][+-]?\d+)?|0[xX][0-9a-fA-F]+)")
+_OTHER_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|0[xX][0-9a-fA-F]+)")
 
 
 class NotThisError(ValueError):

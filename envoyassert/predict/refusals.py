@@ -253,6 +253,8 @@ def _is_no_address(host: str) -> bool:
         address = ipaddress.ip_address(name)
     except ValueError:
         return any(letter not in "0123456789.xXabcdefABCDEF:" for letter in name)
+    if not zone.isascii():
+        return True
     # The name of a device says something of a link-local address alone.
     return bool(zone) and not zone.isdecimal() and not address.is_link_local
 

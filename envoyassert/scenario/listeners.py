@@ -7,6 +7,7 @@ here: Envoy says so itself. No flag is read, except those that say that no socke
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from envoyassert.errors import ScenarioError
 from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.envoy_file import parse_envoy_file
 
+_NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 #: Fields of a listener that hold a plain value, by which a matrix may vary all static listeners.
 SCALAR_FIELDS = (
     "bind_to_port",
@@ -297,6 +299,8 @@ def proto_int(value: Any) -> int:
         NotWholeError: it is none, or does not fit into 64 bits.
     """
     try:
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):  # Python takes more for one
+            raise ValueError
         try:
             number = int(value)
         except ValueError:

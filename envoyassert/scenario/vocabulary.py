@@ -202,7 +202,7 @@ def check_option(name: str) -> str:
     if re.fullmatch(OPTION_PATTERN[1:-1], name):
         return name
     level, separator, option = name.partition("/")
-    if separator and not level.isdigit() and level not in _LEVEL_NAMES:
+    if separator and not re.fullmatch("[0-9]+", level) and level not in _LEVEL_NAMES:
         remedy = did_you_mean(level, _LEVEL_NAMES) or "write the level's number"
         raise word_fault(f"`{level}` is not a level of socket options", remedy)
     wrong = option if separator else name

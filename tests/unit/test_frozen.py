@@ -138,6 +138,36 @@ def test_default_before_a_field_without_one_is_refused():
             b: int  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        field(default=1, init=False),
+        field(default=1, repr=False),
+        field(default=1, compare=False),
+        field(default=1, hash=False),
+    ],
+    ids=["init", "repr", "compare", "hash"],
+)
+def test_field_that_is_left_out_of_something_is_refused(left_out):
+    """It was taken for one that is not."""
+    with pytest.raises(TypeError, match=r"Wrong\.b: `frozen` leaves no field out"):
+
+        @frozen
+        class Wrong:
+            a: int
+            b: int = left_out
+
+
+def test_argument_that_is_no_field_is_refused():
+    """`__init__` did not know it."""
+    with pytest.raises(TypeError, match=r"Wrong\.b: `frozen` leaves no field out"):
+
+        @frozen
+        class Wrong:
+            a: ClassVar[int] = 1
+            b: dataclasses.InitVar[int] = 2
+
+
 def test_program_reads_no_plugins_for_pydantic(tmp_path):
     (tmp_path / "one.yaml").write_text("name: one\nenvoy: {config: {}}\nexpect: []\n")
     code = (

@@ -130,6 +130,18 @@ def removed_field(**new):
     return plan_of(old, bootstrap(listener("ingress", 80, **new), listener("kept", 90)))
 
 
+def test_page_of_no_known_change_is_not_green():
+    """It was, beside `No listener is known to change`."""
+    config = bootstrap(listener("ingress", 80))
+    assert '<div class="verdict PASS"><strong class="st">NO LISTENER CHANGES<' in plan_page(
+        plan_of(config, config)
+    )
+    open_ = {**config, "dynamic_resources": {"lds_config": {"ads": {}}}}
+    assert '<div class="verdict INCONCLUSIVE"><strong class="st">NO LISTENER IS KNOWN' in (
+        plan_page(plan_of(open_, open_))
+    )
+
+
 def test_page_names_what_is_lost_by_which_way():
     text = plan_page(removed_field())
     page = Page(text)

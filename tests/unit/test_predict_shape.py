@@ -77,7 +77,18 @@ NO_MAPPING: tuple[Any, ...] = (7, "x", True, [], [{}])
 NO_LIST: tuple[Any, ...] = (7, "x", True)
 NO_TEXT: tuple[Any, ...] = (7, 1.5, True, {}, [], ["x"])
 NO_FLAG: tuple[Any, ...] = (0, 1, "x", [])
-NO_NUMBER: tuple[Any, ...] = ("x", "5_0", 1.5, -1, 2**32, True, [], float("inf"))
+NO_NUMBER: tuple[Any, ...] = (
+    "x",
+    "5_0",
+    "\u0665",
+    "\u00b2",
+    1.5,
+    -1,
+    2**32,
+    True,
+    [],
+    float("inf"),
+)
 REFUSED: dict[str, tuple[Any, ...]] = {
     "static_resources": NO_MAPPING,
     "static_resources.listeners": NO_LIST,

@@ -102,6 +102,10 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     ),
     "a host name": ([tcp(place=at("localhost"))], "malformed IP address: localhost"),
     "a device of no link": ([tcp(place=at("::1%lo"))], "malformed IP address: ::1%lo"),
+    "a device in other digits": (
+        [tcp(place=at("fd00::1%\u0665"))],
+        "malformed IP address: fd00::1%\u0665",
+    ),
     "no host": ([tcp(place=at(""))], "Proto constraint validation failed"),
     "no port": (
         [tcp(place={"socket_address": {"address": "127.0.0.1"}})],

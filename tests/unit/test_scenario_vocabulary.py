@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, Tag, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from envoyassert.calls import CALLS, SOURCES
 from envoyassert.calls.sockets import OPTION_NAMES
 from envoyassert.durations import parse_duration
 from envoyassert.scenario.complaint import complaints_of
 from envoyassert.scenario.grammar import Model, choice, one_of
+from envoyassert.scenario.listeners import NotWholeError, proto_int
 from envoyassert.scenario.model import Envoy
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.quantity import Linear
@@ -30,6 +32,7 @@ from envoyassert.scenario.vocabulary import (
     ROLE_OR_NONE_PATTERN,
     ROLE_PATTERN,
     UPSTREAM_PATTERN,
+    check_option,
 )
 
 
@@ -95,6 +98,16 @@ def test_duration_pattern_and_parser_agree_on_durations(text: str) -> None:
 @pytest.mark.parametrize("text", ["0s", "0.0s", "5", "5 s", "-1s", "1h", "s", "1.s", ".5s", "5sm"])
 def test_duration_pattern_refuses_the_rest(text: str) -> None:
     assert not re.search(DURATION_PATTERN, text)
+
+
+def test_digits_of_other_scripts_are_none() -> None:
+    """Python takes them for digits; YAML, protobuf and Envoy do not."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration("\u0665s")
+    with pytest.raises(NotWholeError):
+        proto_int("\u0665")
+    with pytest.raises(PydanticCustomError, match="`\u00b2` is not a level"):
+        check_option("\u00b2/1")
 
 
 @pytest.mark.parametrize("name", OPTION_NAMES)
